@@ -1,0 +1,125 @@
+"""A function that keeps one sink in step with a table, and everything that belongs to it."""
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from stacks.acknowledgments import acknowledge
+from stacks.constructs.change_feed import ChangeFeed
+from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, Letters
+from stacks.environments import Environment
+
+# The packaged dependencies are built for these two: see AWS_TARGET in stacks/packaging.py.
+RUNTIME = lambda_.Runtime.PYTHON_3_13
+ARCHITECTURE = lambda_.Architecture.ARM_64
+
+RETENTION = {
+    1: logs.RetentionDays.ONE_DAY,
+    3: logs.RetentionDays.THREE_DAYS,
+    7: logs.RetentionDays.ONE_WEEK,
+    14: logs.RetentionDays.TWO_WEEKS,
+    30: logs.RetentionDays.ONE_MONTH,
+    90: logs.RetentionDays.THREE_MONTHS,
+    180: logs.RetentionDays.SIX_MONTHS,
+    365: logs.RetentionDays.ONE_YEAR,
+    731: logs.RetentionDays.TWO_YEARS,
+    3653: logs.RetentionDays.TEN_YEARS,
+}
+
+
+class StreamProcessor(Construct):
+    """Function, role, log group, event source mapping and letters of one processor.
+
+    `name` is the processor's name in letters and logs; `settings` are the environment variables
+    that this processor has beside those that all have. Grant what it may call on `role`.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        handler: str,
+        code: lambda_.Code,
+        feed: ChangeFeed,
+        source_table: str,
+        dead_letters: DeadLetters,
+        settings: Mapping[str, str],
+        environment: Environment,
+    ) -> None:
+        super().__init__(scope, id)
+        self.name = name
+        self.letters = Letters(self, "Letters", dead_letters=dead_letters, processor=name)
+        self.log_group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=RETENTION[environment.log_retention_days],
+            removal_policy=_removal(environment),
+        )
+        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            description=f"Applies the changes of {source_table}: {name}",
+            runtime=RUNTIME,
+            architecture=ARCHITECTURE,
+            handler=handler,
+            code=code,
+            role=self.role,
+            memory_size=512,
+            timeout=Duration.minutes(1),
+            log_group=self.log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            environment={
+                "SOURCE_TABLE": source_table,
+                "EPOCH": environment.epoch,
+                "FEED": feed.kind,
+                "PROCESSOR": name,
+                "DEAD_LETTER_BUCKET": self.letters.bucket.bucket_name,
+                "DEAD_LETTER_PREFIX": self.letters.prefix,
+                **settings,
+            },
+        )
+        self.log_group.grant_write(self.role)
+        self.letters.grant_write(self.role)
+        feed.add_reader(name, self.role)
+        self.mapping = self._map(feed, environment)
+        self.bell = self.letters.ring_for(self.mapping)
+        acknowledge(
+            self.role,
+            "IAM5",
+            "Writes only, below prefixes that this processor or its mapping owns.",
+        )
+
+    def _map(self, feed: ChangeFeed, environment: Environment) -> lambda_.EventSourceMapping:
+        """Read the feed as design requires: nothing skipped, nothing dropped, nothing blocked.
+
+        Retries are unlimited because the sinks converge and an outage must not turn changes into
+        letters; the age limit leaves four of the stream's 24 hours to write what is given up.
+        """
+        return lambda_.EventSourceMapping(
+            self,
+            "Mapping",
+            target=self.function,
+            event_source_arn=feed.stream_arn,
+            starting_position=lambda_.StartingPosition.TRIM_HORIZON,
+            filters=list(feed.filters) or None,
+            batch_size=100,
+            max_batching_window=Duration.seconds(1),
+            parallelization_factor=environment.parallelization_factor,
+            report_batch_item_failures=True,
+            bisect_batch_on_error=True,
+            retry_attempts=-1,
+            max_record_age=Duration.hours(20),
+            on_failure=GivenUpBatches(self.letters.bucket),
+            metrics_config=lambda_.MetricsConfig(metrics=[lambda_.MetricType.EVENT_COUNT]),
+        )
+
+
+def _removal(environment: Environment) -> RemovalPolicy:
+    return RemovalPolicy.RETAIN if environment.keeps_data else RemovalPolicy.DESTROY

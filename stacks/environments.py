@@ -1,0 +1,206 @@
+"""The environments that the app can be deployed to, and their settings.
+
+`-c environment=NAME` chooses one. Its settings have defaults here, values of the project's own in
+`cdk.json` under `environments.NAME`, and overrides on the command line (`-c alarm_email=...`), in
+that order. Whatever is misspelt or out of range stops synth with one sentence: a setting that is
+ignored in silence is found in production.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from stacks.errors import SynthError
+
+EnvironmentName = Literal["sandbox", "production", "local"]
+SearchAuth = Literal["iam", "none"]
+
+NAMES: tuple[str, ...] = get_args(EnvironmentName)
+RETENTION_DAYS = (1, 3, 7, 14, 30, 90, 180, 365, 731, 3653)
+# Context keys that are not settings: the choice itself, the settings of cdk.json, and two switches.
+OTHER_CONTEXT = ("environment", "environments", "nag", "cli-telemetry")
+
+
+class SettingsError(SynthError):
+    """A setting is missing, unknown or out of range."""
+
+
+def _retention(days: int) -> int:
+    if days not in RETENTION_DAYS:
+        message = f"must be one of {', '.join(map(str, RETENTION_DAYS))}"
+        raise ValueError(message)
+    return days
+
+
+class SearchCluster(BaseModel):
+    """The size of a managed OpenSearch domain; `masters` of 0 means none of their own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    nodes: int
+    instance_type: str
+    volume_gib: int
+    masters: int = 0
+    master_instance_type: str | None = None
+    zones: int = 1
+
+
+class Environment(BaseModel):
+    """One environment; every field but the name and the cluster is a setting."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: EnvironmentName
+    search_cluster: SearchCluster | None = None
+
+    search_url: str | None = None
+    search_auth: SearchAuth = "iam"
+    epoch: Annotated[str, Field(pattern=r"^\d{4}$")] = "0001"
+    log_retention_days: Annotated[int, AfterValidator(_retention)] = 14
+    parallelization_factor: Annotated[int, Field(ge=1, le=10)] = 2
+    aggregate_shards: Annotated[int, Field(ge=1, le=100)] = 8
+    alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether tables, letters and logs outlive their stack."""
+        return self.name == "production"
+
+    @field_validator("search_url")
+    @classmethod
+    def _is_url(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            message = "must be an http or https URL such as http://127.0.0.1:9250"
+            raise ValueError(message)
+        managed = (parts.hostname or "").endswith(".es.amazonaws.com")
+        if info.data.get("name") != "local" and not (managed and parts.scheme == "https"):
+            message = (
+                "must be the https endpoint of a managed domain (https://search-....es.amazonaws"
+                ".com), because its name is what the search processor's role is granted"
+            )
+            raise ValueError(message)
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _search_is_reachable(self) -> Self:
+        if self.search_url is None and self.search_cluster is None:
+            message = (
+                f"search_url is missing: environment {self.name} makes no OpenSearch domain, so "
+                "say which cluster to use (-c search_url=http://127.0.0.1:9250)"
+            )
+            raise ValueError(message)
+        if self.search_auth == "none" and self.name != "local":
+            message = f"search_auth=none is for environment local; {self.name} signs its requests"
+            raise ValueError(message)
+        return self
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "sandbox": {
+        "search_cluster": SearchCluster(nodes=1, instance_type="t3.small.search", volume_gib=10),
+    },
+    "production": {
+        "search_cluster": SearchCluster(
+            nodes=3,
+            instance_type="r7g.large.search",
+            volume_gib=100,
+            masters=3,
+            master_instance_type="m7g.medium.search",
+            zones=3,
+        ),
+        "log_retention_days": 365,
+        "parallelization_factor": 4,
+    },
+    "local": {"log_retention_days": 1, "search_auth": "none"},
+}
+SETTINGS: tuple[str, ...] = tuple(
+    field for field in Environment.model_fields if field not in ("name", "search_cluster")
+)
+
+
+def load(context: Mapping[str, Any]) -> Environment:
+    """Return the environment that the app's context chooses.
+
+    Raises:
+        SettingsError: with a sentence that names the setting, its place, and what to do.
+
+    """
+    _refuse_unknown_context(context)
+    name = _chosen(context)
+    own = _own_settings(context, name)
+    overrides = {key: context[key] for key in SETTINGS if key in context}
+    try:
+        return Environment.model_validate({**DEFAULTS[name], **own, **overrides, "name": name})
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, name, overrides)) from None
+
+
+def _chosen(context: Mapping[str, Any]) -> str:
+    name = context.get("environment")
+    choices = ", ".join(NAMES)
+    if name is None:
+        message = (
+            f"No environment is chosen: pass -c environment=NAME, where NAME is one of {choices}."
+        )
+        raise SettingsError(message)
+    if name not in NAMES:
+        message = f"Unknown environment {name!r}: pass -c environment= with one of {choices}."
+        raise SettingsError(message)
+    return str(name)
+
+
+def _own_settings(context: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The settings that cdk.json holds for an environment; every environment's are checked."""
+    environments = context.get("environments", {})
+    if not isinstance(environments, Mapping):
+        message = "The context key environments must be an object in cdk.json: one per environment."
+        raise SettingsError(message)
+    for key, settings in environments.items():
+        _refuse_unknown(key, NAMES, "environment", "cdk.json under environments")
+        if not isinstance(settings, Mapping):
+            message = f"cdk.json: environments.{key} must be an object of settings."
+            raise SettingsError(message)
+        for setting in settings:
+            _refuse_unknown(setting, SETTINGS, "setting", f"cdk.json under environments.{key}")
+    return dict(environments.get(name, {}))
+
+
+def _refuse_unknown_context(context: Mapping[str, Any]) -> None:
+    for key in context:
+        # The CDK's own keys (feature flags, cached look-ups) carry a namespace.
+        if not key.startswith("@") and ":" not in key:
+            _refuse_unknown(key, (*SETTINGS, *OTHER_CONTEXT), "setting", "the context (-c)")
+
+
+def _refuse_unknown(key: str, known: tuple[str, ...], kind: str, place: str) -> None:
+    if key in known:
+        return
+    near = get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+    message = f"Unknown {kind} {key!r} in {place}: {hint}"
+    raise SettingsError(message)
+
+
+def _sentence(error: ValidationError, name: str, overrides: Mapping[str, Any]) -> str:
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"{reason[0].upper()}{reason[1:]}."
+    setting = str(first["loc"][0])
+    place = f"-c {setting}=" if setting in overrides else f"cdk.json under environments.{name}"
+    return f"Setting {setting!r} is {first['input']!r} in {place}: {reason[0].lower()}{reason[1:]}."

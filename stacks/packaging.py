@@ -1,0 +1,208 @@
+"""Builds what the functions run, without Docker and without a CDK bundling hook.
+
+`fetch` downloads the locked dependencies once per platform; it alone needs a network. `package`
+puts them together with the sources in `build/lambda/<platform>/`, byte-identical for the same
+inputs and skipped when nothing changed. Both build beside their target and rename: a build that is
+killed leaves the old folder or none, never half of one.
+
+    python -m stacks.packaging [aws] [host]
+"""
+
+import fcntl
+import hashlib
+import os
+import platform as machine
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from stacks.errors import SynthError
+
+Platform = Literal["aws", "host"]
+PLATFORMS: tuple[Platform, ...] = get_args(Platform)
+# The functions' runtime and architecture are set in stacks/constructs/stream_processor.py.
+AWS_TARGET = ("--python-platform", "aarch64-manylinux2014", "--python-version", "3.13")
+IGNORED = ("__pycache__", "*.pyc", ".DS_Store", "tests", "examples", "cli", "requirements.txt")
+
+Install = Callable[[Path, Path, Platform], None]
+
+
+class PackagingError(SynthError):
+    """The functions' package cannot be built."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """Where the inputs are and where the outputs go."""
+
+    root: Path = field(default_factory=lambda: Path(__file__).resolve().parent.parent)
+    sources: tuple[str, ...] = ("lambdas", "src/dynamodb_streams_cdc")
+    requirements: str = "lambdas/requirements.txt"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / self.requirements
+
+    @property
+    def source_folders(self) -> tuple[Path, ...]:
+        return tuple(self.root / source for source in self.sources)
+
+    def dependencies(self, platform: Platform) -> Path:
+        digest = hashlib.sha256(_identity(platform).encode())
+        digest.update(self.lock_file.read_bytes())
+        return self.root / "build" / "dependencies" / f"{platform}-{digest.hexdigest()[:16]}"
+
+    def target(self, platform: Platform) -> Path:
+        return self.root / "build" / "lambda" / platform
+
+
+def install_with_uv(lock_file: Path, target: Path, platform: Platform) -> None:
+    """Install exactly what the lock file lists, wheels only, hashes checked."""
+    where = AWS_TARGET if platform == "aws" else ("--python", sys.executable)
+    command = ["uv", "pip", "install", "--quiet", "--requirement", str(lock_file)]
+    command += ["--target", str(target), *where, "--only-binary", ":all:", "--no-deps"]
+    command += ["--require-hashes", "--link-mode", "copy"]
+    command += ["--no-installer-metadata", "--no-compile-bytecode"]
+    search_path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    try:
+        subprocess.run(command, check=True, env={**os.environ, "PATH": search_path})
+    except FileNotFoundError:
+        message = "uv is not installed: run make setup."
+        raise PackagingError(message) from None
+    except subprocess.CalledProcessError as error:
+        message = (
+            f"The dependencies in {lock_file} could not be installed for {platform}: uv exited "
+            f"with status {error.returncode} and said why above; they need the package registry."
+        )
+        raise PackagingError(message) from None
+
+
+def fetch(
+    platform: Platform, project: Project | None = None, install: Install = install_with_uv
+) -> Path:
+    """Return the folder of the platform's dependencies, downloading them where they are missing."""
+    project = project or Project()
+    dependencies = project.dependencies(platform)
+    with _locked(project, platform):
+        if not dependencies.is_dir():
+            with _beside(dependencies) as draft:
+                install(project.lock_file, draft, platform)
+                _drop_what_differs_between_machines(draft)
+                draft.replace(dependencies)
+    return dependencies
+
+
+def package(platform: Platform, project: Project | None = None) -> Path:
+    """Return the folder that the functions are deployed from, building it where it is stale.
+
+    Raises:
+        PackagingError: if the dependencies have not been fetched.
+
+    """
+    project = project or Project()
+    dependencies, target = project.dependencies(platform), project.target(platform)
+    if not dependencies.is_dir():
+        message = (
+            f"The dependencies in {project.requirements} have not been fetched for {platform}: "
+            "run make setup."
+        )
+        raise PackagingError(message)
+    # Beside the folder, not in it: whatever is inside becomes part of the deployed asset.
+    stamp = target.with_name(f"{platform}.stamp")
+    with _locked(project, platform):
+        inputs = _fingerprint(dependencies.name, project)
+        if not (target.is_dir() and stamp.is_file() and stamp.read_text() == inputs):
+            with _beside(target) as draft:
+                shutil.copytree(dependencies, draft, dirs_exist_ok=True)
+                for folder in project.source_folders:
+                    for file in _files(folder):
+                        copy = draft / file.relative_to(folder.parent)
+                        copy.parent.mkdir(parents=True, exist_ok=True)
+                        shutil.copyfile(file, copy)
+                stamp.unlink(missing_ok=True)
+                shutil.rmtree(target, ignore_errors=True)
+                draft.replace(target)
+            stamp.write_text(inputs)
+    return target
+
+
+def _identity(platform: Platform) -> str:
+    if platform == "aws":
+        return " ".join(AWS_TARGET)
+    return f"{sys.implementation.cache_tag} {machine.system()} {machine.machine()}"
+
+
+def _drop_what_differs_between_machines(folder: Path) -> None:
+    """Remove scripts, whose first line is the builder's path, and the records of their hashes."""
+    shutil.rmtree(folder / "bin", ignore_errors=True)
+    (folder / ".lock").unlink(missing_ok=True)
+    for cache in sorted(folder.rglob("__pycache__")):
+        shutil.rmtree(cache)
+    for record in folder.glob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith(("bin/", "../../bin/"))]
+        record.write_text("".join(sorted(kept)))
+
+
+def _fingerprint(dependencies: str, project: Project) -> str:
+    digest = hashlib.sha256(dependencies.encode())
+    for folder in project.source_folders:
+        for file in _files(folder):
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.relative_to(project.root).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if any(path.match(pattern) for pattern in IGNORED):
+            continue
+        if path.is_dir():
+            yield from _files(path)
+        else:
+            yield path
+
+
+@contextmanager
+def _locked(project: Project, platform: Platform) -> Iterator[None]:
+    """One build of a platform at a time; the lock goes when its process does."""
+    folder = project.root / "build"
+    folder.mkdir(exist_ok=True)
+    with (folder / f".{platform}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """An empty folder on the target's file system, gone afterwards unless renamed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
+        draft = Path(folder) / target.name
+        draft.mkdir()
+        yield draft
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Fetch and package for the platforms named, or for all."""
+    unknown = [argument for argument in arguments if argument not in PLATFORMS]
+    if unknown:
+        message = f"Unknown platform {unknown[0]!r}: choose from {', '.join(PLATFORMS)}."
+        raise SystemExit(message)
+    try:
+        for platform in PLATFORMS:
+            if not arguments or platform in arguments:
+                fetch(platform)
+                package(platform)
+    except PackagingError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

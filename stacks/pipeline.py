@@ -1,0 +1,151 @@
+"""The tables, the streams that tie them together, and the processors that read the streams.
+
+A stream and its readers share a stack: a stream's ARN that another stack imports can neither change
+nor be followed when the stream is replaced.
+"""
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from stacks.constructs.change_feed import ChangeFeed, inserts_only
+from stacks.constructs.change_table import NUMBER, ChangeTable
+from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.stream_processor import StreamProcessor
+from stacks.environments import Environment
+from stacks.search import SearchTarget, existing_cluster
+
+SOURCE_TABLE = "orders"
+SEARCH_INDEX = "orders"
+
+
+class PipelineStack(Stack):
+    """Orders, and three copies of them that converge."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        environment: Environment,
+        code: lambda_.Code,
+        search: SearchTarget | None,
+    ) -> None:
+        super().__init__(scope, id, termination_protection=environment.keeps_data)
+        self.search = search or existing_cluster(self, environment)
+        self._environment = environment
+        self._code = code
+
+        self._add_tables(keep=environment.keeps_data)
+        self.dead_letters = DeadLetters(self, "DeadLetters", keep=environment.keeps_data)
+        orders = ChangeFeed(self.orders, kind="table")
+        change_log = ChangeFeed(self.change_log, kind="change-log", filters=[inserts_only()])
+
+        self.aggregation = self._add_processor(
+            "Aggregation",
+            handler="lambdas.aggregation.handler.handler",
+            feed=orders,
+            settings={
+                "IDEMPOTENCY_TABLE": self.idempotency.name,
+                "AGGREGATES_TABLE": self.aggregates.name,
+                "AGGREGATE_SHARDS": str(environment.aggregate_shards),
+            },
+        )
+        self.audit = self._add_processor(
+            "Audit",
+            handler="lambdas.audit.handler.handler",
+            feed=orders,
+            settings={"CHANGE_LOG_TABLE": self.change_log.name},
+        )
+        self.search_sync = self._add_processor(
+            "Search",
+            handler="lambdas.search_sync.handler.handler",
+            feed=change_log,
+            settings={
+                "SEARCH_ENDPOINT": self.search.url,
+                "SEARCH_INDEX": SEARCH_INDEX,
+                "SEARCH_AUTH": self.search.auth,
+            },
+        )
+        self.processors = (self.aggregation, self.audit, self.search_sync)
+        self._grant()
+        self._add_outputs()
+
+    def _add_tables(self, *, keep: bool) -> None:
+        self.orders = ChangeTable(
+            self,
+            "Orders",
+            partition_key="customer_id",
+            sort_key="order_id",
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
+            expires_by="expires_at",
+            holds_truth=True,
+            keep=keep,
+        )
+        self.change_log = ChangeTable(
+            self,
+            "ChangeLog",
+            partition_key="item",
+            sort_key="version",
+            stream=dynamodb.StreamViewType.NEW_IMAGE,
+            holds_truth=True,
+            keep=keep,
+        )
+        self.aggregates = ChangeTable(
+            self,
+            "Aggregates",
+            partition_key="aggregate",
+            sort_key="shard",
+            sort_key_type=NUMBER,
+            holds_truth=False,
+            keep=keep,
+        )
+        self.idempotency = ChangeTable(
+            self,
+            "Idempotency",
+            partition_key="id",
+            expires_by="expires_at",
+            holds_truth=False,
+            keep=keep,
+        )
+
+    def _add_processor(
+        self, id: str, *, handler: str, feed: ChangeFeed, settings: dict[str, str]
+    ) -> StreamProcessor:
+        return StreamProcessor(
+            self,
+            id,
+            name=id.lower(),
+            handler=handler,
+            code=self._code,
+            feed=feed,
+            source_table=SOURCE_TABLE,
+            dead_letters=self.dead_letters,
+            settings=settings,
+            environment=self._environment,
+        )
+
+    def _grant(self) -> None:
+        """What each processor may call, and nothing else; the audit log is append-only by this."""
+        ledger, aggregates = self.idempotency.table, self.aggregates.table
+        ledger.grant(self.aggregation.role, "dynamodb:BatchGetItem", "dynamodb:PutItem")
+        aggregates.grant(self.aggregation.role, "dynamodb:UpdateItem")
+        self.change_log.table.grant(self.audit.role, "dynamodb:PartiQLInsert")
+        self.search.grant_write(self.search_sync.role, SEARCH_INDEX)
+
+    def _add_outputs(self) -> None:
+        outputs = {
+            "OrdersTableName": self.orders.name,
+            "ChangeLogTableName": self.change_log.name,
+            "AggregatesTableName": self.aggregates.name,
+            "IdempotencyTableName": self.idempotency.name,
+            "DeadLetterBucketName": self.dead_letters.bucket.bucket_name,
+            "SearchEndpoint": self.search.url,
+            "SearchIndex": SEARCH_INDEX,
+        }
+        for processor in self.processors:
+            outputs[f"{processor.node.id}FunctionName"] = processor.function.function_name
+            outputs[f"{processor.node.id}DeadLetterQueueUrl"] = processor.letters.queue.queue_url
+        for name, value in outputs.items():
+            CfnOutput(self, name, value=value)
