@@ -1,0 +1,78 @@
+"""What the sinks should hold, worked out from the orders alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from decimal import Context, Decimal, localcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Order = dict[str, Any]
+Aggregates = dict[str, dict[str, Decimal]]
+
+TABLE = "orders"
+_LONGEST_ID = 512  # bytes of an OpenSearch document id
+# Wide enough that no sum is ever rounded: DynamoDB numbers have 38 digits.
+_EXACT = Context(prec=100)
+
+
+def item_of(customer_id: str, order_id: str) -> str:
+    """The identity of an order in every sink."""
+    keys = (customer_id, order_id)
+    escaped = (key.replace("%", "%25").replace("/", "%2F") for key in keys)
+    item = "/".join([TABLE, *(f"S={key}" for key in escaped)])
+    encoded = item.encode()
+    return item if len(encoded) <= _LONGEST_ID else f"#{hashlib.sha256(encoded).hexdigest()}"
+
+
+def aggregates_of(orders: Iterable[Order]) -> Aggregates:
+    """Every aggregate over all orders; measures that come to zero are left out."""
+    rows: list[tuple[str, Mapping[str, Decimal]]] = []
+    for order in orders:
+        total, zero = order["total"], Decimal(0)
+        refunded = order["status"] == "refunded"
+        month = {
+            "orders": Decimal(1),
+            "units": _units(order),
+            "revenue": zero if refunded else total,
+            "refunds": total if refunded else zero,
+        }
+        rows.append((f"month#{order['placed_at'][:7]}", month))
+        rows.append((f"status#{order['status']}", {"orders": Decimal(1)}))
+    return sum_of(rows)
+
+
+def sum_of(rows: Iterable[tuple[str, Mapping[str, Decimal]]]) -> Aggregates:
+    """Adds measures up by aggregate, exactly; zero is the same as absent."""
+    sums: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    with localcontext(_EXACT):
+        for aggregate, measures in rows:
+            for measure, amount in measures.items():
+                sums[aggregate][measure] += amount
+    without_zeros = (
+        (aggregate, {measure: amount for measure, amount in measures.items() if amount})
+        for aggregate, measures in sums.items()
+    )
+    return {aggregate: measures for aggregate, measures in without_zeros if measures}
+
+
+def document_of(order: Order) -> dict[str, Any]:
+    """The search document of an order, numbers as numbers."""
+    return {
+        "customer_id": order["customer_id"],
+        "order_id": order["order_id"],
+        "status": order["status"],
+        "placed_at": order["placed_at"],
+        "total": order["total"],
+        "currency": order["currency"],
+        "units": _units(order),
+        "titles": sorted({line["title"] for line in order["lines"]}),
+        "updated_by": order["updated_by"],
+    }
+
+
+def _units(order: Order) -> Decimal:
+    return sum((line["quantity"] for line in order["lines"]), Decimal(0))

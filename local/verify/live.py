@@ -1,0 +1,107 @@
+"""Reads the deployed table and its copies: boto3 for the tables, plain HTTP for OpenSearch."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+from boto3.dynamodb.types import TypeDeserializer
+
+from local.verify.quiet import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_PAGE = 1000
+_NOT_FOUND = 404
+
+
+class ReadError(Exception):
+    """OpenSearch did not answer as it should; the message is a sentence."""
+
+
+class LiveCopies:
+    """The copies as deployed: tables by name, OpenSearch by URL and read alias."""
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        *,
+        orders: str,
+        change_log: str,
+        aggregates: str,
+        search_url: str,
+        search_index: str,
+    ) -> None:
+        self._client = client
+        self._orders = orders
+        self._change_log = change_log
+        self._aggregates = aggregates
+        self._search = f"{search_url.rstrip('/')}/{search_index}"
+        self._scroll = f"{search_url.rstrip('/')}/_search/scroll"
+        self._http = urllib3.PoolManager(retries=2, timeout=30.0)
+        self._decode = TypeDeserializer().deserialize
+
+    def orders(self) -> Iterator[dict[str, Any]]:
+        return self._scan(self._orders)
+
+    def aggregates(self) -> Iterator[dict[str, Any]]:
+        return self._scan(self._aggregates)
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        return self._scan(self._change_log)
+
+    def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Scrolls over the read alias, after a refresh: what was indexed by now is found."""
+        self._post(f"{self._search}/_refresh")
+        query = {"size": _PAGE, "query": {"match_all": {}}, "sort": ["_doc"]}
+        page = self._post(f"{self._search}/_search?scroll=1m", query)
+        while page is not None and page["hits"]["hits"]:
+            for hit in page["hits"]["hits"]:
+                yield hit["_id"], hit["_source"]
+            following = {"scroll": "1m", "scroll_id": page["_scroll_id"]}
+            page = self._post(self._scroll, following)
+        if page is not None:
+            self._request("DELETE", self._scroll, {"scroll_id": page["_scroll_id"]})
+
+    def document_count(self) -> int:
+        found = self._post(f"{self._search}/_count")
+        return int(found["count"]) if found else 0
+
+    def progress(self) -> Progress:
+        """Counts only. DescribeTable's item count is live in the emulator; AWS's is hours old."""
+        status = (row for row in self.aggregates() if str(row["aggregate"]).startswith("status#"))
+        return Progress(
+            aggregated=int(sum(row.get("orders", 0) for row in status)),
+            documents=self.document_count(),
+            entries=self._client.describe_table(TableName=self._change_log)["Table"]["ItemCount"],
+        )
+
+    def _scan(self, table: str) -> Iterator[dict[str, Any]]:
+        pages = self._client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        for page in pages:
+            for item in page["Items"]:
+                yield {name: self._decode(value) for name, value in item.items()}
+
+    def _post(self, url: str, body: dict[str, Any] | None = None) -> Any:
+        return self._request("POST", url, body)
+
+    def _request(self, method: str, url: str, body: dict[str, Any] | None) -> Any:
+        """The answer, or None where there is no such index: then every document is missing."""
+        try:
+            response = self._http.request(method, url, json=body)
+        except urllib3.exceptions.HTTPError as error:
+            msg = f"OpenSearch does not answer at {url}: {error}."
+            raise ReadError(msg) from error
+        if response.status == _NOT_FOUND:
+            return None
+        if response.status >= 400:
+            msg = (
+                f"OpenSearch answered {response.status} to {method} {url}: {response.data[:300]!r}."
+            )
+            raise ReadError(msg)
+        return json.loads(response.data, parse_float=Decimal)
