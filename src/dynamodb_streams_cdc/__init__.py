@@ -1,0 +1,106 @@
+"""Change data capture from DynamoDB Streams whose copies converge.
+
+Change an item, and every copy of it becomes right and stays right: under duplicates, reordering,
+crashes and replays. Each change carries a version; each sink remembers the version that it holds
+of an item, and what it stores is a function of the item's state, never of a difference between
+events.
+
+The core imports the standard library only. `dynamodb_streams_cdc.aws` has the adapters for
+DynamoDB, S3 and OpenSearch; `dynamodb_streams_cdc.memory` has the same ports in memory.
+"""
+
+from dynamodb_streams_cdc.aggregation import (
+    Aggregation,
+    Contribution,
+    Expiry,
+    Ledger,
+    LedgerRow,
+    Move,
+    RowsMoved,
+)
+from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
+from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image, Source, ViewType
+from dynamodb_streams_cdc.change_log import ChangeLog, Entry, Log, entry_of, replay
+from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
+from dynamodb_streams_cdc.deserializer import (
+    deserialize,
+    deserialize_item,
+    serialize,
+    serialize_item,
+)
+from dynamodb_streams_cdc.difference import MISSING, Difference, diff, patch
+from dynamodb_streams_cdc.errors import (
+    CdcError,
+    ContentionError,
+    HeldBack,
+    MalformedRecord,
+    MalformedValue,
+    MissingImage,
+    OutageError,
+    OutOfTime,
+    PermanentError,
+)
+from dynamodb_streams_cdc.handlers import ChangeHandlers
+from dynamodb_streams_cdc.idempotency import Markers, Once
+from dynamodb_streams_cdc.metrics import LogMetrics
+from dynamodb_streams_cdc.processor import BatchResponse, Counts, Metrics, Processor
+from dynamodb_streams_cdc.search import Index, SearchSync, Stale, Upsert
+from dynamodb_streams_cdc.sink import Outcome, Sink
+
+__all__ = [
+    "MISSING",
+    "Aggregation",
+    "Attributes",
+    "BatchResponse",
+    "Budget",
+    "CdcError",
+    "Change",
+    "ChangeHandlers",
+    "ChangeKind",
+    "ChangeLog",
+    "Clock",
+    "ContentionError",
+    "Contribution",
+    "Counts",
+    "DeadLetters",
+    "Difference",
+    "Entry",
+    "Expiry",
+    "HeldBack",
+    "Image",
+    "Index",
+    "LambdaContext",
+    "Ledger",
+    "LedgerRow",
+    "Letter",
+    "Log",
+    "LogMetrics",
+    "MalformedRecord",
+    "MalformedValue",
+    "Markers",
+    "Metrics",
+    "MissingImage",
+    "Move",
+    "Once",
+    "OutOfTime",
+    "OutageError",
+    "Outcome",
+    "PermanentError",
+    "Processor",
+    "RowsMoved",
+    "SearchSync",
+    "Sink",
+    "Source",
+    "Stale",
+    "SystemClock",
+    "Upsert",
+    "ViewType",
+    "deserialize",
+    "deserialize_item",
+    "diff",
+    "entry_of",
+    "patch",
+    "replay",
+    "serialize",
+    "serialize_item",
+]

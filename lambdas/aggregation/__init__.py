@@ -1,0 +1,1 @@
+"""Sums over the orders, in the aggregates table."""

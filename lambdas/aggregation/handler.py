@@ -1,0 +1,29 @@
+"""Keeps the sums right."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from dynamodb_streams_cdc import Aggregation, BatchResponse, LambdaContext, Processor
+from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
+from lambdas import runtime
+from lambdas.aggregation.settings import AggregationSettings
+from lambdas.domain.contributions import contributions
+
+
+@cache
+def processor() -> Processor:
+    """Return the function's processor, made at its cold start."""
+    settings = AggregationSettings.load()
+    ledger = DynamoDbLedger(
+        runtime.dynamodb(),
+        settings.idempotency_table,
+        settings.aggregates_table,
+        settings.aggregate_shards,
+    )
+    return runtime.build(settings, Aggregation(ledger, contributions))
+
+
+def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+    """Apply a batch of changes to the sums."""
+    return processor()(event, context)

@@ -1,0 +1,1 @@
+"""Every change of every order, in the change log."""

@@ -1,0 +1,24 @@
+"""Keeps the change log complete."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from dynamodb_streams_cdc import BatchResponse, ChangeLog, LambdaContext, Processor
+from dynamodb_streams_cdc.aws.log import DynamoDbLog
+from lambdas import runtime
+from lambdas.audit.settings import AuditSettings
+
+
+@cache
+def processor() -> Processor:
+    """Return the function's processor, made at its cold start."""
+    settings = AuditSettings.load()
+    return runtime.build(
+        settings, ChangeLog(DynamoDbLog(runtime.dynamodb(), settings.change_log_table))
+    )
+
+
+def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+    """Add a batch of changes to the log."""
+    return processor()(event, context)

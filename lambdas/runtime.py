@@ -1,0 +1,52 @@
+"""What the functions have in common: from settings and a sink to a processor."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from pydantic import ValidationError
+
+from dynamodb_streams_cdc import Change, LogMetrics, Processor, Sink, Source
+from dynamodb_streams_cdc.aws.letters import S3Letters
+from lambdas.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+CLIENT = Config(
+    connect_timeout=2,
+    read_timeout=8,
+    retries={"mode": "standard", "total_max_attempts": 2},
+    tcp_keepalive=True,
+)
+"""Short waits and one retry: the processor retries with the invocation's time in view. A request
+that hangs costs twice these seconds, well inside the function's timeout."""
+
+READERS = {"table": Change.from_record, "change-log": Change.from_log_record}
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    """Return the function's client of DynamoDB."""
+    return boto3.client("dynamodb", config=CLIENT)
+
+
+@cache
+def s3() -> "S3Client":
+    """Return the function's client of S3."""
+    return boto3.client("s3", config=CLIENT)
+
+
+def build(settings: Settings, sink: Sink) -> Processor:
+    """Return the processor of a function."""
+    return Processor(
+        name=settings.processor,
+        source=Source(settings.source_table, settings.epoch, actor_attribute="updated_by"),
+        sink=sink,
+        dead_letters=S3Letters(s3, settings.dead_letter_bucket, settings.dead_letter_prefix),
+        read=READERS[settings.feed],
+        permanent=(ValidationError,),
+        metrics=LogMetrics(settings.processor),
+    )

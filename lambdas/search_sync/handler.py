@@ -1,0 +1,41 @@
+"""Keeps the search index in step."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import boto3
+from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+
+from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, SearchSync
+from dynamodb_streams_cdc.aws.index import OpenSearchIndex
+from lambdas import runtime
+from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.search_sync.settings import SearchSettings
+
+
+@cache
+def processor() -> Processor:
+    """Return the function's processor, made at its cold start."""
+    settings = SearchSettings.load()
+    index = OpenSearchIndex(_client(settings), settings.search_index, PROPERTIES, SETTINGS)
+    return runtime.build(settings, SearchSync(index, document))
+
+
+def _client(settings: SearchSettings) -> OpenSearch:
+    signer = None
+    if settings.search_auth == "iam":
+        session = boto3.Session()
+        signer = Urllib3AWSV4SignerAuth(session.get_credentials(), session.region_name, "es")
+    return OpenSearch(
+        settings.search_endpoint,
+        http_auth=signer,
+        connection_class=Urllib3HttpConnection,
+        max_retries=0,
+        pool_maxsize=2,
+    )
+
+
+def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+    """Apply a batch of changes to the index."""
+    return processor()(event, context)

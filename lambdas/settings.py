@@ -1,0 +1,53 @@
+"""What every function is told through its environment, checked once at its cold start."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class SettingsError(Exception):
+    """The function's environment is not what its settings ask for; names each variable."""
+
+
+class Settings(BaseModel):
+    """Variables of a function's environment, in lower case.
+
+    Attributes:
+        source_table: logical name of the table whose changes are followed.
+        epoch: of the lineage of streams, four digits.
+        feed: what the mapping reads: the table's own stream, or the change log's.
+        processor: the function's role, on its letters and metrics.
+        dead_letter_bucket: where letters go.
+        dead_letter_prefix: of the letters' keys.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    source_table: Name
+    epoch: Annotated[str, Field(pattern=r"^\d{4}$")]
+    feed: Literal["table", "change-log"]
+    processor: Name
+    dead_letter_bucket: Name
+    dead_letter_prefix: Annotated[str, Field(pattern=r".+/$")]
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Return the settings that an environment holds.
+
+        Raises:
+            SettingsError: variables are missing or wrong; names them all.
+        """
+        named = {name.upper(): name for name in cls.model_fields}
+        found = {field: environ[name] for name, field in named.items() if name in environ}
+        try:
+            return cls.model_validate(found)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors()
+            )
+            message = f"environment of the function: {problems}"
+            raise SettingsError(message) from None

@@ -1,0 +1,309 @@
+"""The aggregation sink: sums over what each item contributes *now*.
+
+The user writes one pure function, `contributions(image) -> {aggregate: {measure: amount}}`. The
+ledger keeps, for each item, the version it holds and what that version contributed; a change adds
+the difference between the new contribution and the stored one. So a sum is a function of the items'
+states and never of how often, or in which order, their changes were delivered.
+
+A ledger row and the sums it moves are written in one transaction, on condition that the row is
+still the one that was read: same version *and* same revision. The version alone is not enough: a
+repair writes a row under its old version, and a processor that read before it would then add a
+difference from a contribution that is no longer stored.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Context, Decimal
+from enum import Enum
+from typing import Any, Protocol, TypeAlias
+
+from dynamodb_streams_cdc.budget import Budget
+from dynamodb_streams_cdc.change import Change, Image, newest
+from dynamodb_streams_cdc.errors import (
+    CdcError,
+    ContentionError,
+    OutageError,
+    OutOfTime,
+    PermanentError,
+)
+from dynamodb_streams_cdc.sink import Outcome
+
+Amount: TypeAlias = int | Decimal
+Contribution: TypeAlias = Mapping[str, Mapping[str, Amount]]
+"""`{aggregate: {measure: amount}}`, such as `{"month#1997-01": {"revenue": Decimal("29.33")}}`."""
+
+MAX_ACTIONS = 100
+"""The most actions of one transaction
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html)."""
+
+MAX_AGGREGATES = MAX_ACTIONS - 1
+"""The most aggregates of one item: they and its ledger row change in one transaction."""
+
+RESERVED = frozenset({"aggregate", "shard", "revision"})
+"""Attributes of an aggregate row that cannot name a measure."""
+
+_EXACT = Context(prec=300)
+
+
+class Expiry(Enum):
+    """What the expiry of an item by Time to Live does to its contribution."""
+
+    DROP = "drop"
+    """It is taken back, as by any other delete: sums speak of the items in the table."""
+
+    KEEP = "keep"
+    """It stays, and the ledger row is marked `retained`: sums speak of all items that ever were."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """What the sink holds for one item.
+
+    Attributes:
+        item_id: whose row it is.
+        version: of the change that it holds.
+        revision: raised by every write of the row, whoever writes it.
+        contribution: what the item contributes; empty for one that is deleted.
+        timestamp: of the change, in seconds since 1970.
+        written_at: when the row was written, in seconds since 1970.
+        deleted: whether the item is gone: the row is a tombstone.
+        retained: whether the contribution of an expired item was kept.
+    """
+
+    item_id: str
+    version: str
+    revision: int
+    contribution: Contribution
+    timestamp: float
+    written_at: float
+    deleted: bool = False
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The write of one ledger row: from the row that was read, if there was one, to the next."""
+
+    before: LedgerRow | None
+    after: LedgerRow
+
+
+class RowsMoved(CdcError):
+    """Somebody else wrote rows after they were read; nothing of the transaction was done."""
+
+    def __init__(self, item_ids: Collection[str]) -> None:
+        super().__init__(f"{len(item_ids)} ledger rows have moved since they were read")
+        self.item_ids = frozenset(item_ids)
+
+
+class Ledger(Protocol):
+    """Where ledger rows and sums are kept."""
+
+    def read(self, item_ids: Collection[str]) -> Mapping[str, LedgerRow]:
+        """Return the rows that exist, by item, read consistently.
+
+        Raises:
+            OutageError: they cannot be read at the moment.
+        """
+
+    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+        """Write the rows and add the deltas to the sums, all or nothing.
+
+        At most `MAX_ACTIONS` moves and aggregates together; no item twice.
+
+        Raises:
+            RowsMoved: a row is not the one in `before`, by version and revision.
+            ContentionError: another transaction was under way, or capacity was short.
+            OutageError: the table cannot be written at the moment.
+            PermanentError: the transaction can never be written.
+        """
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """The sink.
+
+    Attributes:
+        ledger: where rows and sums are kept.
+        contributions: what an item contributes; pure, amounts `int` or `Decimal`.
+        expiry: what becomes of the contribution of an item that expires.
+    """
+
+    ledger: Ledger
+    contributions: Callable[[Image], Contribution]
+    expiry: Expiry = Expiry.DROP
+
+    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+        """Apply the newest change of each item, as many items in a transaction as fit."""
+        outcome = Outcome()
+        pending = newest(changes)
+        outcome.stale += len(changes) - len(pending)
+        while pending:
+            try:
+                budget.check()
+                rows = self.ledger.read([change.item_id for change in pending])
+            except (OutageError, OutOfTime) as error:
+                outcome.failures |= dict.fromkeys(pending, error)
+                break
+            steps = list(self._steps(pending, rows, budget.now(), outcome))
+            pending = [
+                change for pack in _packs(steps) for change in self._commit(pack, budget, outcome)
+            ]
+        return outcome
+
+    def _steps(
+        self,
+        changes: Iterable[Change],
+        rows: Mapping[str, LedgerRow],
+        now: float,
+        outcome: Outcome,
+    ) -> Iterator["_Step"]:
+        for change in changes:
+            row = rows.get(change.item_id)
+            if row is not None and row.version >= change.version:
+                outcome.refused(change, row.timestamp)
+                continue
+            try:
+                contribution, retained = self._contribution(change)
+                delta = _delta(row, contribution)
+            except Exception as error:
+                outcome.failures[change] = error
+                continue
+            after = LedgerRow(
+                item_id=change.item_id,
+                version=change.version,
+                revision=1 if row is None else row.revision + 1,
+                contribution=contribution,
+                timestamp=change.timestamp,
+                written_at=now,
+                deleted=change.new_image is None,
+                retained=retained,
+            )
+            yield _Step(change, Move(row, after), delta)
+
+    def _contribution(self, change: Change) -> tuple[Contribution, bool]:
+        image = change.new_image
+        retained = False
+        if image is None and change.expired and self.expiry is Expiry.KEEP:
+            # Not what is stored: a MODIFY that was coalesced with the expiry would be lost.
+            image, retained = change.old_image, True
+        contribution = {} if image is None else checked(self.contributions(image))
+        return contribution, retained
+
+    def _commit(
+        self, pack: Sequence["_Step"], budget: Budget, outcome: Outcome, attempt: int = 0
+    ) -> list[Change]:
+        """Write a pack; return the changes whose rows have to be read again."""
+        deltas = add(step.delta for step in pack)
+        try:
+            budget.check()
+            self.ledger.commit([step.move for step in pack], deltas)
+        except RowsMoved as moved:
+            again = [s.change for s in pack if s.change.item_id in moved.item_ids]
+            if not again:
+                raise
+            rest = [s for s in pack if s.change.item_id not in moved.item_ids]
+            return again + (self._commit(rest, budget, outcome) if rest else [])
+        except ContentionError as error:
+            if not budget.pause(attempt):
+                outcome.failures |= {step.change: error for step in pack}
+                return []
+            middle = (len(pack) + 1) // 2
+            halves = [half for half in (pack[:middle], pack[middle:]) if half]
+            return [c for half in halves for c in self._commit(half, budget, outcome, attempt + 1)]
+        except (OutageError, OutOfTime) as error:
+            outcome.failures |= {step.change: error for step in pack}
+            return []
+        outcome.applied += len(pack)
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    change: Change
+    move: Move
+    delta: Contribution
+
+
+@dataclass
+class _Pack:
+    steps: list[_Step] = field(default_factory=list)
+    aggregates: set[str] = field(default_factory=set)
+
+
+def _packs(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
+    """Fill transactions: a ledger row for each item, a row for each distinct aggregate."""
+    pack = _Pack()
+    for step in steps:
+        if len(pack.steps) + 1 + len(pack.aggregates | step.delta.keys()) > MAX_ACTIONS:
+            yield pack.steps
+            pack = _Pack()
+        pack.steps.append(step)
+        pack.aggregates |= step.delta.keys()
+    if pack.steps:
+        yield pack.steps
+
+
+def _delta(row: LedgerRow | None, contribution: Contribution) -> Contribution:
+    held = row.contribution if row else {}
+    delta = add((contribution, _negated(held)))
+    if len(delta) > MAX_AGGREGATES:
+        # Old and new together may exceed what one transaction holds, though neither does alone.
+        message = f"the change moves {len(delta)} aggregates; a transaction holds {MAX_AGGREGATES}"
+        raise PermanentError(message, "TooManyAggregates")
+    return delta
+
+
+def _negated(contribution: Contribution) -> Contribution:
+    return {
+        aggregate: {measure: _EXACT.minus(Decimal(amount)) for measure, amount in measures.items()}
+        for aggregate, measures in contribution.items()
+    }
+
+
+def add(contributions: Iterable[Contribution]) -> Contribution:
+    """Return the exact sum of contributions, without the amounts that are zero."""
+    total: dict[str, dict[str, Decimal]] = {}
+    for contribution in contributions:
+        for aggregate, measures in contribution.items():
+            sums = total.setdefault(aggregate, {})
+            for measure, amount in measures.items():
+                sums[measure] = _EXACT.add(sums.get(measure, Decimal(0)), Decimal(amount))
+    return {
+        aggregate: kept
+        for aggregate, measures in total.items()
+        if (kept := {measure: amount for measure, amount in measures.items() if amount})
+    }
+
+
+def checked(contribution: Mapping[Any, Mapping[Any, Any]]) -> Contribution:
+    """Return a contribution without its zeros, once its form is found right.
+
+    Raises:
+        TypeError: an amount is neither `int` nor a finite `Decimal`, or a name is no text.
+        PermanentError: it has more than 99 aggregates.
+    """
+    for aggregate, measures in contribution.items():
+        if not isinstance(aggregate, str) or not aggregate:
+            message = f"an aggregate's key must be non-empty text, got {aggregate!r}"
+            raise TypeError(message)
+        for measure, amount in measures.items():
+            if not isinstance(measure, str) or not measure or measure in RESERVED:
+                message = (
+                    f"{aggregate}: a measure's name must be text other than "
+                    f"{', '.join(sorted(RESERVED))}, got {measure!r}"
+                )
+                raise TypeError(message)
+            exact = isinstance(amount, int | Decimal) and not isinstance(amount, bool)
+            if not exact or not Decimal(amount).is_finite():
+                message = (
+                    f"{aggregate}.{measure}: an amount must be an int or a finite Decimal, "
+                    f"got {amount!r}"
+                )
+                raise TypeError(message)
+    if len(contribution) > MAX_AGGREGATES:
+        message = (
+            f"the item contributes to {len(contribution)} aggregates; at most {MAX_AGGREGATES}"
+        )
+        raise PermanentError(message, "TooManyAggregates")
+    return add([contribution])

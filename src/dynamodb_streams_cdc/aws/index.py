@@ -1,0 +1,236 @@
+"""The search index on OpenSearch: versioned bulk upserts behind a write and a read alias.
+
+`require_alias` stands on every bulk request: without it a missing index would be created under the
+alias's name, with guessed mappings. When the alias is missing, the index is created with its
+aliases and the documents are sent again.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opensearchpy.exceptions import (
+    ConnectionError as SearchConnectionError,
+)
+from opensearchpy.exceptions import RequestError, SerializationError, TransportError
+
+from dynamodb_streams_cdc.budget import Budget
+from dynamodb_streams_cdc.errors import ContentionError, OutageError, OutOfTime, PermanentError
+from dynamodb_streams_cdc.search import CDC, Stale, Upsert, Upserted
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+BULK_BYTES = 5 * 1024 * 1024
+"""The size at which a bulk request is sent; OpenSearch recommends 5 to 15 MB and accepts 10 MB on
+its smallest instances (https://docs.aws.amazon.com/opensearch-service/latest/developerguide/limits.html)."""
+
+REQUEST_SECONDS = 10.0
+"""How long one request may take, if the invocation lasts that long."""
+
+RETRY_ON_CONFLICT = 3
+"""How often OpenSearch retries an update that met another one of the same document."""
+
+SCRIPT = (
+    f"def held = ctx._source.{CDC}; "
+    f"if (held == null || held.version.compareTo(params.source.{CDC}.version) < 0) "
+    "{ ctx._source = params.source } else { ctx.op = 'none' }"
+)
+"""`search.supersedes` in Painless. Always the same text, so it is compiled once: values are
+parameters, and 75 compilations in five minutes are the limit for changing ones."""
+
+CDC_MAPPING: Mapping[str, Any] = {
+    "dynamic": False,
+    "properties": {
+        "item": {"type": "keyword"},
+        "version": {"type": "keyword"},
+        "changed_at": {"type": "double"},
+        "written_at": {"type": "double"},
+        "deleted": {"type": "boolean"},
+    },
+}
+
+OUTAGES = frozenset(
+    {
+        "authorization_exception",
+        "circuit_breaking_exception",
+        "cluster_block_exception",
+        "index_closed_exception",
+        "index_not_found_exception",
+        "master_not_discovered_exception",
+        "no_shard_available_action_exception",
+        "node_closed_exception",
+        "process_cluster_event_timeout_exception",
+        "receive_timeout_transport_exception",
+        "rejected_execution_exception",
+        "security_exception",
+        "timeout_exception",
+        "unavailable_shards_exception",
+    }
+)
+
+PERMANENT = frozenset(
+    {
+        "action_request_validation_exception",
+        "mapper_parsing_exception",
+        "max_bytes_length_exceeded_exception",
+        "strict_dynamic_mapping_exception",
+    }
+)
+
+CONFLICT = "version_conflict_engine_exception"
+MISSING = "index_not_found_exception"
+
+
+class SearchRefused(Exception):
+    """OpenSearch refused a request or a document for a reason that is in no table."""
+
+
+@dataclass(frozen=True)
+class OpenSearchIndex:
+    """An `Index`.
+
+    Attributes:
+        client: of OpenSearch, without retries of its own.
+        name: of the read alias; the index is `<name>-v1`, its write alias `<name>-write`.
+        properties: the mapping of the document's fields; fields that it does not name are kept and
+            not searchable.
+        settings: of the index, when it is created.
+    """
+
+    client: "OpenSearch"
+    name: str
+    properties: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    @property
+    def write_alias(self) -> str:
+        """The alias that the sink writes to, tombstones included."""
+        return f"{self.name}-write"
+
+    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+        """Write each document whose version is greater than the one held."""
+        results: list[Upserted] = []
+        for body in _bodies(upserts):
+            start = len(results)
+            try:
+                results += self._bulk(body, budget)
+            except (OutageError, OutOfTime) as error:
+                return [*results, *[error] * (len(upserts) - start)]
+        return results
+
+    def _bulk(self, body: Sequence[str], budget: Budget, attempt: int = 0) -> list[Upserted]:
+        answers = self._send("".join(body), budget)
+        if attempt == 0 and any(_types(answer) & {MISSING} for answer in answers):
+            self.create(budget)
+            return self._bulk(body, budget, attempt=1)
+        return [_upserted(answer) for answer in answers]
+
+    def _send(self, body: str, budget: Budget) -> list[Mapping[str, Any]]:
+        budget.check()
+        try:
+            response = self.client.bulk(
+                body=body,
+                index=self.write_alias,
+                params={
+                    "require_alias": "true",
+                    "request_timeout": min(REQUEST_SECONDS, max(budget.remaining(), 1.0)),
+                },
+            )
+        except (TransportError, SerializationError) as error:
+            raise _meaning(error) from error
+        return [item["update"] for item in response["items"]]
+
+    def create(self, budget: Budget) -> None:
+        """Create the index with its aliases; that somebody else did so meanwhile is success."""
+        budget.check()
+        body = {
+            "settings": dict(self.settings),
+            "mappings": {"dynamic": False, "properties": {**self.properties, CDC: CDC_MAPPING}},
+            "aliases": {
+                self.write_alias: {"is_write_index": True},
+                self.name: {"filter": {"term": {f"{CDC}.deleted": False}}},
+            },
+        }
+        try:
+            self.client.indices.create(index=f"{self.name}-v1", body=body)
+        except RequestError as error:
+            if error.error != "resource_already_exists_exception":
+                raise _meaning(error) from error
+        except TransportError as error:
+            raise _meaning(error) from error
+
+
+def _bodies(upserts: Sequence[Upsert]) -> Iterator[list[str]]:
+    """Return the lines of each bulk request, of about `BULK_BYTES` at most."""
+    body: list[str] = []
+    size = 0
+    for upsert in upserts:
+        lines = _lines(upsert)
+        if body and size + len(lines) > BULK_BYTES:
+            yield body
+            body, size = [], 0
+        body.append(lines)
+        size += len(lines)
+    if body:
+        yield body
+
+
+def _lines(upsert: Upsert) -> str:
+    action = {"update": {"_id": upsert.item_id, "retry_on_conflict": RETRY_ON_CONFLICT}}
+    update = {
+        "scripted_upsert": True,
+        "script": {"source": SCRIPT, "params": {"source": upsert.source}},
+        "upsert": {},
+        "_source": [f"{CDC}.changed_at"],
+    }
+    return f"{json.dumps(action)}\n{json.dumps(update)}\n"
+
+
+def _upserted(answer: Mapping[str, Any]) -> Upserted:
+    if "error" in answer:
+        return _refusal(answer["error"])
+    if answer.get("result") == "noop":
+        held = answer.get("get", {}).get("_source", {}).get(CDC, {})
+        return Stale(float(held.get("changed_at", "inf")))
+    return None
+
+
+def _types(answer: Mapping[str, Any]) -> set[str]:
+    """Return the types of an answer's error and of its causes."""
+    error: Any = answer.get("error")
+    types: set[str] = set()
+    while isinstance(error, Mapping):
+        types |= {str(error.get("type"))}
+        types |= {str(root.get("type")) for root in error.get("root_cause", [])}
+        error = error.get("caused_by")
+    return types
+
+
+def _refusal(error: Mapping[str, Any]) -> Exception:
+    """Return what the error of a document, or of a request, means; causes count as well."""
+    types = _types({"error": error})
+    text = f"{error.get('type')}: {error.get('reason')}"
+    if CONFLICT in types:
+        return ContentionError(text)
+    if types & OUTAGES:
+        return OutageError(text)
+    if permanent := types & PERMANENT:
+        return PermanentError(text, min(permanent))
+    return SearchRefused(text)
+
+
+def _meaning(error: TransportError | SerializationError) -> Exception:
+    """Return what a failed request means; one that was too large or malformed can be halved."""
+    if isinstance(error, SearchConnectionError | SerializationError):
+        return OutageError(str(error))
+    status, info = error.status_code, error.info
+    details = info.get("error") if isinstance(info, Mapping) else None
+    if isinstance(details, Mapping):
+        return _refusal(details)
+    if status == 413:
+        return PermanentError(f"the request is too large: {info}", "request_too_large")
+    if status in (401, 403, 404, 408, 429) or (isinstance(status, int) and status >= 500):
+        return OutageError(f"HTTP {status}: {info}")
+    return SearchRefused(f"HTTP {status}: {info}")

@@ -1,0 +1,106 @@
+"""The time that an invocation has left, and how a sink waits within it.
+
+A sink asks before each request whether there is time for another, and pauses between retries only
+as long as the invocation lasts. So an outage ends in a clean report of what is not done, not in
+Lambda killing the function.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dynamodb_streams_cdc.errors import OutOfTime
+
+RESERVE_SECONDS = 3.0
+"""What is kept back at the end of an invocation for letters, metrics and the report."""
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Clock(Protocol):
+    """Where the time comes from; a simulation moves its own by hand."""
+
+    def now(self) -> float:
+        """Return seconds since 1970."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let that much time pass."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        """Return seconds since 1970."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Let that much time pass."""
+        time.sleep(seconds)
+
+
+class LambdaContext(Protocol):
+    """What this library uses of the context that Lambda hands to a function."""
+
+    @property
+    def aws_request_id(self) -> str:
+        """The invocation's id, by which its log lines are found."""
+
+    @property
+    def invoked_function_arn(self) -> str:
+        """The function's ARN."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until Lambda ends the invocation."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The time until `deadline`, in seconds since 1970 on `clock`."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    deadline: float = float("inf")
+    jitter: Callable[[], float] = random.random
+
+    @classmethod
+    def of(cls, context: LambdaContext, clock: Clock, reserve: float = RESERVE_SECONDS) -> "Budget":
+        """Return what is left of an invocation, less `reserve` seconds for its end.
+
+        At most half of what is left is kept back, so that a function with a short timeout works.
+        """
+        left = context.get_remaining_time_in_millis() / 1000
+        return cls(clock, clock.now() + left - min(reserve, left / 2))
+
+    def now(self) -> float:
+        """Return seconds since 1970."""
+        return self.clock.now()
+
+    def remaining(self) -> float:
+        """Return the seconds left; zero or less when there are none."""
+        return self.deadline - self.clock.now()
+
+    def check(self) -> None:
+        """Go on only while time is left.
+
+        Raises:
+            OutOfTime: none is left.
+        """
+        if self.remaining() <= 0:
+            message = "the invocation's time ran out before this change was taken up"
+            raise OutOfTime(message)
+
+    def pause(self, attempt: int) -> bool:
+        """Wait before retry number `attempt` (from 0); return False, at once, if no time is left.
+
+        Exponential with full jitter, between 50 ms and 5 s at most
+        (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/).
+        """
+        longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempt, 16))
+        seconds = FIRST_PAUSE_SECONDS + (longest - FIRST_PAUSE_SECONDS) * self.jitter()
+        if seconds >= self.remaining():
+            return False
+        self.clock.sleep(seconds)
+        return True

@@ -1,0 +1,335 @@
+"""One change of one item, whichever way it arrived.
+
+A `Change` is made from a record of a table's stream, or from an entry of the change log (which
+holds what the record held, and its version). It is immutable; images are decoded when first asked
+for, and once.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NoReturn, TypeAlias, TypeVar
+
+from dynamodb_streams_cdc.deserializer import deserialize_item
+from dynamodb_streams_cdc.difference import Difference, diff
+from dynamodb_streams_cdc.errors import MalformedRecord, MissingImage
+from dynamodb_streams_cdc.identity import check_table, item_id
+from dynamodb_streams_cdc.version import (
+    check_epoch,
+    check_version,
+    stream_label,
+    version_of,
+)
+
+Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""An image as DynamoDB writes it: `{"total": {"N": "29.33"}}`."""
+
+Image: TypeAlias = dict[str, Any]
+"""An image as Python reads it: `{"total": Decimal("29.33")}`."""
+
+_T = TypeVar("_T")
+_E = TypeVar("_E", bound=StrEnum)
+
+TTL_PRINCIPAL = "dynamodb.amazonaws.com"
+"""Who deletes expired items, by `userIdentity.principalId`
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-streams.html)."""
+
+
+class ChangeKind(StrEnum):
+    """What happened to the item, in the words of `eventName`."""
+
+    INSERT = "INSERT"
+    MODIFY = "MODIFY"
+    REMOVE = "REMOVE"
+
+
+class ViewType(StrEnum):
+    """What a stream carries of each change.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_StreamSpecification.html
+    """
+
+    KEYS_ONLY = "KEYS_ONLY"
+    NEW_IMAGE = "NEW_IMAGE"
+    OLD_IMAGE = "OLD_IMAGE"
+    NEW_AND_OLD_IMAGES = "NEW_AND_OLD_IMAGES"
+
+    @property
+    def carries_new(self) -> bool:
+        """Whether records say what the item is after the change."""
+        return self in (ViewType.NEW_IMAGE, ViewType.NEW_AND_OLD_IMAGES)
+
+    @property
+    def carries_old(self) -> bool:
+        """Whether records say what the item was before the change."""
+        return self in (ViewType.OLD_IMAGE, ViewType.NEW_AND_OLD_IMAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The table that changes come from: what a stream record does not say.
+
+    Attributes:
+        table: the table's logical name, part of every item's identity. It stays when the physical
+            table is replaced.
+        epoch: four digits, raised when the sinks move to another lineage of streams.
+        actor_attribute: the attribute in which the application says who wrote the item.
+
+    Raises:
+        ValueError: a name or an epoch of another form.
+    """
+
+    table: str
+    epoch: str = "0001"
+    actor_attribute: str | None = None
+
+    def __post_init__(self) -> None:
+        check_table(self.table)
+        check_epoch(self.epoch)
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """One change of one item, decoded once and lazily.
+
+    Two deliveries of one record are two changes; they are equal in nothing but what they say.
+
+    Attributes:
+        kind: INSERT, MODIFY or REMOVE.
+        table: logical name of the table.
+        version: orders this change among all changes of its item; see `version`.
+        sequence_number: of the record that was delivered; `itemIdentifier` of a failed record.
+            For a change read from the change log's stream it is the number in *that* stream.
+        event_id: the same at every delivery of the record.
+        timestamp: seconds since 1970, rounded down to the second by DynamoDB: it cannot order the
+            changes of an item.
+        view_type: what the stream carries.
+        expired: whether Time to Live deleted the item.
+        actor: who made the change, where that is known: the service for an expiry, otherwise the
+            application's actor attribute in the new image.
+    """
+
+    kind: ChangeKind
+    table: str
+    version: str
+    sequence_number: str
+    event_id: str
+    timestamp: float
+    view_type: ViewType
+    expired: bool
+    actor: str | None
+    raw_keys: Attributes
+    raw_old: Attributes | None
+    raw_new: Attributes | None
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], source: Source) -> "Change":
+        """Return the change that a record of the table's stream tells of.
+
+        `record` is an element of `event["Records"]`.
+
+        Raises:
+            MalformedRecord: a field is missing or has the wrong form. Images are checked when they
+                are decoded.
+        """
+        body = _field(record, "dynamodb", dict)
+        kind = _choice(ChangeKind, record, "eventName")
+        view_type = _choice(ViewType, body, "StreamViewType")
+        new, old = body.get("NewImage"), body.get("OldImage")
+        if kind is not ChangeKind.REMOVE and view_type.carries_new and not isinstance(new, dict):
+            _reject("dynamodb.NewImage", f"the image that a {kind} carries", new)
+        if kind is not ChangeKind.INSERT and view_type.carries_old and not isinstance(old, dict):
+            _reject("dynamodb.OldImage", f"the image that a {kind} carries", old)
+        label = stream_label(_field(record, "eventSourceARN", str))
+        sequence_number = _field(body, "SequenceNumber", str)
+        identity = record.get("userIdentity")
+        expired = isinstance(identity, dict) and (
+            identity.get("type") == "Service" and identity.get("principalId") == TTL_PRINCIPAL
+        )
+        return cls(
+            kind=kind,
+            table=source.table,
+            version=version_of(source.epoch, label, sequence_number),
+            sequence_number=sequence_number,
+            event_id=_field(record, "eventID", str),
+            timestamp=_timestamp(body.get("ApproximateCreationDateTime")),
+            view_type=view_type,
+            expired=expired,
+            actor=TTL_PRINCIPAL if expired else _actor(source.actor_attribute, new),
+            raw_keys=_field(body, "Keys", dict),
+            raw_old=old if view_type.carries_old else None,
+            raw_new=new if view_type.carries_new else None,
+        )
+
+    @classmethod
+    def from_log_record(cls, record: Mapping[str, Any], source: Source) -> "Change":
+        """Return the change that a record of the *change log's* stream carries as its new image.
+
+        The sequence number is that of the log's record, by which a failure is reported; the version
+        is the one that the source table gave.
+
+        Raises:
+            MalformedRecord: the record is not an INSERT with an entry of the change log, or the
+                entry belongs to another table.
+        """
+        if record.get("eventName") != "INSERT":
+            wanted = "INSERT (filter the mapping: entries of the log are only ever inserted)"
+            _reject("eventName", wanted, record.get("eventName"))
+        body = _field(record, "dynamodb", dict)
+        change = cls.from_entry(
+            _field(body, "NewImage", dict), sequence_number=_field(body, "SequenceNumber", str)
+        )
+        if change.table != source.table:
+            _reject("NewImage.table", repr(source.table), change.table)
+        return change
+
+    @classmethod
+    def from_entry(cls, entry: Attributes, *, sequence_number: str | None = None) -> "Change":
+        """Return the change that an entry of the change log keeps, as DynamoDB JSON.
+
+        Raises:
+            MalformedRecord: a field of the entry is missing or has the wrong form.
+        """
+        version = check_version(_attribute(entry, "version", "S"))
+        kind = _choice(ChangeKind, {"kind": _attribute(entry, "kind", "S")}, "kind")
+        actor = entry.get("actor")
+        return cls(
+            kind=kind,
+            table=_attribute(entry, "table", "S"),
+            version=version,
+            sequence_number=sequence_number or version.rpartition("/")[2].lstrip("0") or "0",
+            event_id=_attribute(entry, "event_id", "S"),
+            timestamp=_moment(_attribute(entry, "changed_at", "S")),
+            view_type=ViewType.NEW_AND_OLD_IMAGES,
+            expired=_attribute(entry, "expired", "BOOL"),
+            actor=_attribute(entry, "actor", "S") if actor else None,
+            raw_keys=_attribute(entry, "keys", "M"),
+            raw_old=_attribute(entry, "before", "M") if kind is not ChangeKind.INSERT else None,
+            raw_new=_attribute(entry, "after", "M") if kind is not ChangeKind.REMOVE else None,
+        )
+
+    @property
+    def time(self) -> datetime:
+        """When DynamoDB recorded the change, in UTC, rounded down to the second."""
+        return datetime.fromtimestamp(self.timestamp, UTC)
+
+    @cached_property
+    def keys(self) -> Image:
+        """The primary key: one or two attributes.
+
+        Raises:
+            MalformedValue: the record holds something that is not DynamoDB JSON.
+        """
+        return deserialize_item(self.raw_keys, "Keys")
+
+    @cached_property
+    def item_id(self) -> str:
+        """The identity of the item in every sink; see `identity`."""
+        return item_id(self.table, self.keys)
+
+    @cached_property
+    def old_image(self) -> Image | None:
+        """The item before the change; `None` for an INSERT, before which there was none.
+
+        Raises:
+            MissingImage: the stream's view type carries no old images.
+            MalformedValue: the record holds something that is not DynamoDB JSON.
+        """
+        if not self.view_type.carries_old:
+            self._missing("old image", ViewType.OLD_IMAGE)
+        return None if self.raw_old is None else deserialize_item(self.raw_old, "OldImage")
+
+    @cached_property
+    def new_image(self) -> Image | None:
+        """The item after the change; `None` for a REMOVE, after which there is none.
+
+        Raises:
+            MissingImage: the stream's view type carries no new images.
+            MalformedValue: the record holds something that is not DynamoDB JSON.
+        """
+        if not self.view_type.carries_new:
+            self._missing("new image", ViewType.NEW_IMAGE)
+        return None if self.raw_new is None else deserialize_item(self.raw_new, "NewImage")
+
+    def diff(self) -> list[Difference]:
+        """Return what differs between the images; an absent image counts as having no attributes.
+
+        Raises:
+            MissingImage: the stream's view type does not carry both images.
+        """
+        return diff(self.old_image or {}, self.new_image or {})
+
+    def _missing(self, image: str, needed: ViewType) -> NoReturn:
+        message = (
+            f"the {image} of {self.item_id} is not in the record: the stream's view type is "
+            f"{self.view_type}. It takes {needed} or {ViewType.NEW_AND_OLD_IMAGES}; a view type "
+            "can be changed only by making a new stream"
+        )
+        raise MissingImage(message)
+
+
+def newest(changes: Iterable[Change]) -> list[Change]:
+    """Return the change with the greatest version of each item, in order of first appearance."""
+    kept: dict[str, Change] = {}
+    for change in changes:
+        held = kept.get(change.item_id)
+        if held is None or change.version > held.version:
+            kept[change.item_id] = change
+    return list(kept.values())
+
+
+def _reject(path: str, expected: str, got: object, cause: Exception | None = None) -> NoReturn:
+    message = f"{path}: expected {expected}, got {_shown(got)}"
+    raise MalformedRecord(message) from cause
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _field(holder: object, name: str, kind: type[_T]) -> _T:
+    value = holder.get(name) if isinstance(holder, Mapping) else None
+    if not isinstance(value, kind):
+        expected = {"str": "text", "dict": "an object"}[kind.__name__]
+        _reject(name, expected, value)
+    return value
+
+
+def _choice(kinds: type[_E], holder: Mapping[str, Any], name: str) -> _E:
+    value = holder.get(name)
+    if value not in list(kinds):
+        _reject(name, f"one of {', '.join(kinds)}", value)
+    return kinds(value)
+
+
+def _attribute(entry: Attributes, name: str, tag: str) -> Any:
+    value = entry.get(name)
+    if not isinstance(value, Mapping) or tag not in value:
+        _reject(f"entry.{name}", f"an attribute of type {tag}", value)
+    return value[tag]
+
+
+def _timestamp(value: object) -> float:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    _reject("dynamodb.ApproximateCreationDateTime", "seconds since 1970 as a number", value)
+
+
+def _moment(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as error:
+        _reject("entry.changed_at", "an ISO time", text, error)
+
+
+def _actor(attribute: str | None, new: object) -> str | None:
+    if attribute is None or not isinstance(new, Mapping):
+        return None
+    value = new.get(attribute)
+    actor = value.get("S") if isinstance(value, Mapping) else None
+    return actor if isinstance(actor, str) else None

@@ -1,0 +1,161 @@
+"""The audit sink: a log that holds every change of every item, and can only grow.
+
+One entry per change, under the key (item, version): a grow-only set. A redelivered change finds its
+entry there and that is success. Entries of one item are separate items of the log, written in any
+order; read back by version, they are the item's history.
+
+Attributes of an entry:
+
+    item, version  the key (S, S)
+    table, kind    logical name of the table; INSERT, MODIFY or REMOVE (S)
+    keys           the item's key attributes (M)
+    before, after  the images (M); absent where there is none
+    changed        paths of what differs, of a MODIFY (L of S)
+    changed_at     when DynamoDB recorded the change, ISO 8601, whole seconds, UTC (S)
+    event_id       of the stream record (S)
+    expired        whether Time to Live deleted the item (BOOL)
+    actor          who made the change, where that is known (S)
+"""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias
+
+from dynamodb_streams_cdc.budget import Budget
+from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image
+from dynamodb_streams_cdc.difference import render
+from dynamodb_streams_cdc.errors import OutageError, OutOfTime
+from dynamodb_streams_cdc.sink import Outcome
+
+Entry: TypeAlias = dict[str, dict[str, Any]]
+"""An entry as DynamoDB JSON, binary values as `bytes`."""
+
+Inserted: TypeAlias = bool | Exception
+"""What became of one entry: written, there already, or why it was not written."""
+
+
+class Log(Protocol):
+    """Where entries are kept."""
+
+    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+        """Write entries that are not there; return what became of each, in order.
+
+        No two entries have the same key. An entry that is there is left as it is.
+
+        Raises:
+            OutageError: none of them could be written.
+        """
+
+    def read(self, item_id: str) -> Iterable[Attributes]:
+        """Return the entries of an item in the order of their versions, read consistently."""
+
+
+@dataclass(frozen=True)
+class ChangeLog:
+    """The sink, and its reading back."""
+
+    log: Log
+
+    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+        """Write an entry for each change."""
+        outcome = Outcome()
+        entries: dict[tuple[str, str], tuple[Change, Entry]] = {}
+        for change in changes:
+            try:
+                entry = entry_of(change)
+            except Exception as error:
+                outcome.failures[change] = error
+                continue
+            key = (change.item_id, change.version)
+            outcome.stale += key in entries
+            entries.setdefault(key, (change, entry))
+        pairs = list(entries.values())
+        try:
+            results = self.log.insert([entry for _, entry in pairs], budget)
+        except (OutageError, OutOfTime) as error:
+            results = [error] * len(pairs)
+        for (change, _), result in zip(pairs, results, strict=True):
+            if isinstance(result, Exception):
+                outcome.failures[change] = result
+            else:
+                outcome.applied += result
+                outcome.stale += not result
+        return outcome
+
+    def history(self, item_id: str) -> list[Change]:
+        """Return the changes of an item, oldest first; empty if the log knows none."""
+        return [Change.from_entry(entry) for entry in self.log.read(item_id)]
+
+    def state_at(self, item_id: str, moment: datetime) -> Image | None:
+        """Return the item as it was at the end of the second of `moment`; `None` if there was none.
+
+        Raises:
+            ValueError: `moment` has no time zone.
+        """
+        if moment.tzinfo is None:
+            error = f"moment must have a time zone, got {moment!r}"
+            raise ValueError(error)
+        second = int(moment.timestamp())
+        return replay(change for change in self.history(item_id) if change.timestamp <= second)
+
+
+def replay(changes: Iterable[Change]) -> Image | None:
+    """Return the state of an item after its changes; `None` for none, or if the last removed it."""
+    last = max(changes, key=lambda change: change.version, default=None)
+    return last.new_image if last else None
+
+
+def entry_of(change: Change) -> Entry:
+    """Return the entry that keeps a change.
+
+    Raises:
+        MissingImage: the stream's view type does not carry both images.
+        MalformedValue: an image is not DynamoDB JSON.
+    """
+    entry: Entry = {
+        "item": {"S": change.item_id},
+        "version": {"S": change.version},
+        "table": {"S": change.table},
+        "kind": {"S": change.kind.value},
+        "keys": {"M": _with_bytes(change.raw_keys)},
+        "changed_at": {"S": f"{change.time:%Y-%m-%dT%H:%M:%SZ}"},
+        "event_id": {"S": change.event_id},
+        "expired": {"BOOL": change.expired},
+    }
+    differences = change.diff()  # decodes both images: nothing unreadable gets into the log
+    if change.raw_old is not None:
+        entry["before"] = {"M": _with_bytes(change.raw_old)}
+    if change.raw_new is not None:
+        entry["after"] = {"M": _with_bytes(change.raw_new)}
+    if change.kind is ChangeKind.MODIFY:
+        entry["changed"] = {"L": [{"S": render(d.path)} for d in differences]}
+    if change.actor is not None:
+        entry["actor"] = {"S": change.actor}
+    return entry
+
+
+def _with_bytes(attributes: Attributes) -> dict[str, Any]:
+    """Return attributes with the base64 text of a Lambda event as the bytes that the API takes."""
+    return {name: _value_with_bytes(value) for name, value in attributes.items()}
+
+
+def _value_with_bytes(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    match value:
+        case {"B": str(text)}:
+            return {"B": base64.b64decode(text)}
+        case {"BS": list(texts)}:
+            return {"BS": [base64.b64decode(t) if isinstance(t, str) else t for t in texts]}
+        case {"M": attributes}:
+            return {"M": _with_bytes(attributes)}
+        case {"L": values}:
+            return {"L": [_value_with_bytes(v) for v in values]}
+        case _:
+            return value
+
+
+def chunked(entries: Sequence[Entry], size: int) -> Iterator[Sequence[Entry]]:
+    """Return the entries in runs of at most `size`."""
+    for start in range(0, len(entries), size):
+        yield entries[start : start + size]

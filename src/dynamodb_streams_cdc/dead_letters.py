@@ -1,0 +1,111 @@
+"""Dead letters that keep their payload: the whole record, the reason, and a key of their own.
+
+A letter has the envelope that Lambda writes to an S3 failure destination, as far as the processor
+knows the fields (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html), with
+one record as its payload and a `letter` part of our own. Its key is a function of processor, item
+and version, and it is written only if it is not there: a redelivered record makes no second letter.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from dynamodb_streams_cdc.change import Change
+from dynamodb_streams_cdc.errors import PermanentError
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A record that its processor gave up on.
+
+    Attributes:
+        processor: which processor it was for.
+        record: the record as Lambda delivered it.
+        change: the change that was made of it, if it could be read.
+        error: why the processor gave up.
+        written_at: seconds since 1970.
+        request_id: of the invocation.
+        function_arn: of the function.
+    """
+
+    processor: str
+    record: Mapping[str, Any]
+    change: Change | None
+    error: Exception
+    written_at: float
+    request_id: str
+    function_arn: str
+
+    @property
+    def name(self) -> str:
+        """The end of the letter's key: `<SHA-256 of the item>/<version>.json`.
+
+        A record that could not be read is named by its own SHA-256, under `unreadable/`.
+        """
+        if self.change is None:
+            return (
+                f"unreadable/{_digest(json.dumps(self.record, sort_keys=True, default=str))}.json"
+            )
+        return f"{_digest(self.change.item_id)}/{self.change.version.replace('/', '_')}.json"
+
+    @property
+    def reason(self) -> str:
+        """The name by which letters of one cause are grouped."""
+        error = self.error
+        return error.reason if isinstance(error, PermanentError) else type(error).__name__
+
+    def envelope(self) -> dict[str, Any]:
+        """Return the letter as JSON-ready data; `payload` is text, as in Lambda's own letters."""
+        body = self.record.get("dynamodb")
+        body = body if isinstance(body, Mapping) else {}
+        sequence_number = body.get("SequenceNumber")
+        arrival = _iso(self.change.timestamp) if self.change else None
+        return {
+            "requestContext": {
+                "requestId": self.request_id,
+                "functionArn": self.function_arn,
+                "condition": "PermanentFailure",
+                "approximateInvokeCount": 1,
+            },
+            "version": "1.0",
+            "timestamp": _iso(self.written_at, "milliseconds"),
+            "DDBStreamBatchInfo": {
+                "startSequenceNumber": sequence_number,
+                "endSequenceNumber": sequence_number,
+                "approximateArrivalOfFirstRecord": arrival,
+                "approximateArrivalOfLastRecord": arrival,
+                "batchSize": 1,
+                "streamArn": self.record.get("eventSourceARN"),
+            },
+            "letter": {
+                "processor": self.processor,
+                "item": self.change.item_id if self.change else None,
+                "version": self.change.version if self.change else None,
+                "reason": self.reason,
+                "error": str(self.error),
+            },
+            "payload": json.dumps({"Records": [self.record]}, default=str),
+        }
+
+
+class DeadLetters(Protocol):
+    """Where letters go."""
+
+    def write(self, letter: Letter) -> bool:
+        """Keep the letter; return False if it was there already.
+
+        Raises:
+            OutageError: it could not be kept. The processor then reports the record as failed.
+        """
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _iso(seconds: float, precision: str = "seconds") -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec=precision).replace("+00:00", "Z")

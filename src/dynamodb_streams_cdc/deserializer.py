@@ -1,0 +1,387 @@
+"""DynamoDB's typed JSON to Python values, and back.
+
+A stream hands over every attribute with its type, such as `{"N": "12.50"}`; whatever lies past this
+module works on plain values. It guarantees two things:
+
+- Exact values. They equal those of boto3's `TypeDeserializer`, so a number is a `Decimal` of up to
+  38 digits. Binary alone differs: it comes out as plain `bytes`, from the base64 text of a Lambda
+  event as well as from the raw bytes of an API client.
+- Nothing malformed passes. What DynamoDB cannot hold raises `MalformedValue` with the path to it:
+  `NewImage.lines[2].price: N must be a decimal number of at most 38 digits, got "12,3"`.
+
+| DynamoDB  | Python    | DynamoDB | Python           |
+| --------- | --------- | -------- | ---------------- |
+| S         | `str`     | SS       | set of `str`     |
+| N         | `Decimal` | NS       | set of `Decimal` |
+| B         | `bytes`   | BS       | set of `bytes`   |
+| BOOL      | `bool`    | L        | `list`           |
+| NULL      | `None`    | M        | `dict`           |
+
+The limits are DynamoDB's: 38 significant digits, magnitudes of 1E-130 to 9.99...E+125, 32 levels
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html).
+"""
+
+import decimal
+import json
+import re
+import reprlib
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable, Iterable, Mapping, Set
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from dynamodb_streams_cdc.errors import MalformedValue
+
+__all__ = [
+    "AttributeValue",
+    "Value",
+    "base64_text",
+    "deserialize",
+    "deserialize_item",
+    "serialize",
+    "serialize_item",
+]
+
+AttributeValue: TypeAlias = dict[str, Any]
+"""A value with its DynamoDB type, a map of exactly one entry: `{"S": "text"}`, `{"L": [...]}`."""
+
+Value: TypeAlias = (
+    "str | Decimal | bool | bytes | list[Value] | dict[str, Value]"
+    " | set[str] | set[Decimal] | set[bytes] | None"
+)
+"""What an attribute holds once decoded."""
+
+_LEVELS = 32
+
+# Rounding is not trapped, inexactness is: DynamoDB trims zeros before it counts the digits.
+_exact = decimal.Context(
+    prec=38,
+    Emin=-130,
+    Emax=125,
+    traps=[
+        decimal.FloatOperation,
+        decimal.Inexact,
+        decimal.InvalidOperation,
+        decimal.Overflow,
+        decimal.Subnormal,
+    ],
+).create_decimal
+
+
+def deserialize(value: Mapping[str, Any], path: str = "") -> Value:
+    """Return the Python value of one attribute value: `{"N": "1.5"}` gives `Decimal("1.5")`.
+
+    Raises `MalformedValue`, its path beginning with `path`, for anything that is not DynamoDB JSON.
+    """
+    try:
+        result: Value = _decode({}, [(None, value)], 1, type(None))[None]
+    except _Fault as fault:
+        raise fault.at(path) from None
+    return result
+
+
+def deserialize_item(attributes: Mapping[str, Any], path: str = "") -> dict[str, Value]:
+    """Return the Python values of an item, an image or a key: a map of attribute name to value.
+
+    The argument is left as it is. Raises `MalformedValue` as `deserialize` does.
+    """
+    try:
+        result: dict[str, Value] = _decode_map(attributes, 1)
+    except _Fault as fault:
+        raise fault.at(path) from None
+    except _FAILURES:
+        raise _Fault("expected a map of attribute values", attributes).at(path) from None
+    return result
+
+
+def serialize(value: object, path: str = "") -> AttributeValue:
+    """Return `value` with its DynamoDB type, as API clients take it: binary as raw `bytes`.
+
+    Takes `str`, `int`, `Decimal`, `bool`, `None`, `bytes` (also `bytearray` and boto3's `Binary`),
+    lists and tuples, mappings with string names, and non-empty sets of one kind, which come out
+    sorted so that equal values give equal output. There is one form for binary, because JSON has no
+    bytes: `json.dumps(attributes, default=base64_text)` gives the text of a Lambda event.
+
+    Raises `MalformedValue`, its path beginning with `path`, for a float (use `Decimal`) and for
+    everything else that DynamoDB cannot hold.
+    """
+    try:
+        return _encode(value, 1)
+    except _Fault as fault:
+        raise fault.at(path) from None
+
+
+def serialize_item(item: Mapping[str, object], path: str = "") -> dict[str, AttributeValue]:
+    """Return an item, a map of attribute name to value, with DynamoDB's types; see `serialize`."""
+    try:
+        return _encode_all(item, item.items(), 1, str)
+    except _Fault as fault:
+        raise fault.at(path) from None
+
+
+def base64_text(value: object) -> str:
+    """Return binary as base64 text: the `default` of `json.dumps` for what `serialize` returns.
+
+    Raises `TypeError` for anything but binary, as `json` expects of the function.
+    """
+    return b2a_base64(_raw_bytes(value), newline=False).decode("ascii")
+
+
+class _Fault(ValueError):
+    """A problem on its way out: each container that it leaves puts a step before the path."""
+
+    def __init__(self, problem: str, got: object) -> None:
+        self.problem = f"{problem}, got {_short(got)}"
+        self.path = ""
+
+    def under(self, key: object) -> "_Fault":
+        self.path = _step(key) + self.path
+        return self
+
+    def at(self, path: str) -> MalformedValue:
+        return MalformedValue(
+            self.problem, (path + self.path) if path else self.path.removeprefix(".")
+        )
+
+
+# What the operations below raise when a value is not what they expect.
+_FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def _decode(result: Any, pairs: Iterable[tuple[Any, Any]], level: int, key_type: type) -> Any:
+    """Put the Python value of each of `pairs` into `result`, a copy of the container they are from.
+
+    One loop serves maps and lists, with the frequent types inline; the copy spares a dict from
+    growing. It does not look for what might be wrong: where an operation fails, `_explain` does.
+    """
+    if level > _LEVELS and result:
+        raise _Fault(_TOO_DEEP, result)
+    key = value = None
+    try:
+        for key, value in pairs:
+            if key.__class__ is not key_type and not isinstance(key, key_type):
+                raise _Fault(_NAME, key)
+            (tag,) = value
+            content = value[tag]
+            if tag == "S" and content.__class__ is str:
+                result[key] = content
+            elif tag == "N":
+                number = _exact(content)
+                if not (content.isascii() and number.is_finite()):
+                    raise ValueError
+                result[key] = number
+            elif tag == "M":
+                result[key] = _decode_map(content, level + 1)
+            elif tag == "L" and isinstance(content, list):
+                result[key] = _decode(content.copy(), enumerate(content), level + 1, int)
+            else:
+                result[key] = _DECODERS[tag](content)
+    except _FAILURES as error:
+        fault = error if isinstance(error, _Fault) else _explain(value)
+        raise fault.under(key) from None
+    return result
+
+
+def _decode_map(attributes: Mapping[str, Any], level: int) -> Any:
+    return _decode(dict(attributes), attributes.items(), level, str)
+
+
+def _string(content: Any) -> str:
+    if not isinstance(content, str):
+        raise TypeError
+    return content
+
+
+def _number(content: Any) -> Decimal:
+    number = _exact(content)
+    if not (content.isascii() and number.is_finite()):
+        raise ValueError
+    return number
+
+
+def _binary(content: Any) -> bytes:
+    return (
+        a2b_base64(content, strict_mode=True) if isinstance(content, str) else _raw_bytes(content)
+    )
+
+
+def _raw_bytes(value: Any) -> bytes:
+    # boto3's `Binary` keeps its bytes in `value`; the core does not import boto3 to ask.
+    content = value if isinstance(value, bytes | bytearray) else getattr(value, "value", None)
+    if not isinstance(content, bytes | bytearray):
+        message = f"expected bytes, got {_short(value)}"
+        raise TypeError(message)
+    return bytes(content)
+
+
+def _boolean(content: Any) -> bool:
+    if not isinstance(content, bool):
+        raise TypeError
+    return content
+
+
+def _null(content: Any) -> None:
+    if content is not True:
+        raise ValueError
+
+
+def _set(decode: Callable[[Any], Any]) -> Callable[[Any], set[Any]]:
+    def decode_set(content: Any) -> set[Any]:
+        if not isinstance(content, list):
+            raise TypeError
+        values = set(map(decode, content))
+        if not values or len(values) != len(content):
+            raise ValueError
+        return values
+
+    return decode_set
+
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "S": _string,
+    "N": _number,
+    "B": _binary,
+    "BOOL": _boolean,
+    "NULL": _null,
+    "SS": _set(_string),
+    "NS": _set(_number),
+    "BS": _set(_binary),
+}
+
+_EXPECTED = {
+    "S": "a string",
+    "N": "a decimal number of at most 38 digits",
+    "B": "base64 text or bytes",
+    "BOOL": "true or false",
+    "NULL": "true",
+    "SS": "a list of distinct strings, at least one",
+    "NS": "a list of distinct numbers, at least one",
+    "BS": "a list of distinct binaries, at least one",
+    "L": "a list of attribute values",
+    "M": "a map of attribute values",
+}
+_FLOAT = "a float is not exact, use Decimal"
+_ONE_KIND = "a set must hold only strings, only numbers or only binaries"
+_SCALARS = (str, int, Decimal, bytes)
+_NAME = "an attribute name must be a string"
+_TOO_DEEP = f"must not be nested deeper than {_LEVELS} levels"
+
+
+def _explain(value: Any) -> _Fault:
+    """Say why `value` could not be decoded."""
+    if not isinstance(value, Mapping):
+        return _Fault('expected an attribute value such as {"S": "text"}', value)
+    if len(value) != 1:
+        return _Fault("an attribute value must have exactly one type", value)
+    ((tag, content),) = value.items()
+    if tag not in _EXPECTED:
+        return _Fault(f"a type must be one of {', '.join(_EXPECTED)}", tag)
+    if tag in {"SS", "NS", "BS"} and isinstance(content, list):
+        for index, element in enumerate(content):
+            try:
+                _DECODERS[tag[0]](element)
+            except _FAILURES:
+                return _explain({tag[0]: element}).under(index)
+    expected = _expected_number(content) if tag == "N" else _EXPECTED[tag]
+    return _Fault(f"{tag} must be {expected}", content)
+
+
+def _expected_number(content: object) -> str:
+    if isinstance(content, str | int | Decimal):
+        try:
+            _exact(content)
+        except (decimal.Overflow, decimal.Subnormal):
+            return "zero or of a magnitude from 1E-130 to 9.99E+125"
+        except ArithmeticError:
+            pass
+    return _EXPECTED["N"]
+
+
+def _encode(value: object, level: int) -> AttributeValue:
+    if isinstance(value, _SCALARS):
+        return _encode_scalar(value)
+    if isinstance(value, Mapping):
+        return {"M": _encode_all(value, value.items(), level + 1, str)}
+    if isinstance(value, list | tuple):
+        return {"L": list(_encode_all(value, enumerate(value), level + 1, int).values())}
+    if isinstance(value, Set):
+        return _encode_set(value)
+    return _encode_scalar(value)
+
+
+def _encode_all(
+    container: Any, pairs: Iterable[tuple[Any, object]], level: int, key_type: type
+) -> dict[Any, AttributeValue]:
+    if level > _LEVELS and container:
+        raise _Fault(_TOO_DEEP, container)
+    result = {}
+    for key, value in pairs:
+        try:
+            if not isinstance(key, key_type):
+                raise _Fault(_NAME, key)
+            result[key] = _encode(value, level)
+        except _Fault as fault:
+            raise fault.under(key) from None
+    return result
+
+
+def _encode_scalar(value: object) -> AttributeValue:
+    if isinstance(value, str):
+        return {"S": value}
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, int | Decimal):
+        return {"N": _number_text(value)}
+    if isinstance(value, float):
+        raise _Fault(_FLOAT, value)
+    try:
+        return {"B": _raw_bytes(value)}
+    except TypeError:
+        problem = f"DynamoDB cannot hold a {type(value).__name__} here"
+        raise _Fault(problem, value) from None
+
+
+def _number_text(value: int | Decimal) -> str:
+    with suppress(ArithmeticError):
+        number = _exact(value)
+        if number.is_finite():
+            return str(number)
+    problem = f"a number must be {_expected_number(value)}"
+    raise _Fault(problem, value)
+
+
+def _encode_set(values: Set[Any]) -> AttributeValue:
+    encoded = [_encode_scalar(value) for value in values]
+    tags = {tag for element in encoded for tag in element}
+    if len(tags) != 1 or not tags < {"S", "N", "B"}:
+        raise _Fault(_ONE_KIND, values)
+    (tag,) = tags
+    contents = [element[tag] for element in encoded]
+    return {f"{tag}S": sorted(contents, key=Decimal if tag == "N" else None)}
+
+
+_PLAIN_NAME = re.compile(r"[^\s.\[\]\"]{1,40}")
+
+
+def _step(key: Any) -> str:
+    """Return how a path shows `key`: `.name`, `["odd name"]`, `[2]`, or nothing for `None`."""
+    if key is None:
+        return ""
+    if isinstance(key, str) and _PLAIN_NAME.fullmatch(key) and key.isprintable():
+        return f".{key}"
+    return f"[{_short(key)}]"
+
+
+def _short(value: object) -> str:
+    """Return `value` for a message: on one line, about 40 characters, whatever it holds."""
+    if isinstance(value, str):
+        text = value if len(value) <= 40 else f"{value[:39]}…"
+        return json.dumps(text, ensure_ascii=not text.isprintable())
+    try:
+        text = reprlib.repr(value)
+    except ValueError:  # Python does not print an integer of more than 4,300 digits.
+        return f"a huge {type(value).__name__}"
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,0 +1,66 @@
+"""The exceptions of the library, and what each one means for the record that raised it.
+
+    CdcError
+    ├── MalformedRecord    the event or record is not what a DynamoDB stream delivers    permanent
+    │   └── MalformedValue an attribute value is not DynamoDB JSON                       permanent
+    ├── MissingImage       the stream's view type does not carry the image asked for     permanent
+    ├── PermanentError     this change can never succeed, however often it is retried    permanent
+    ├── OutageError        the sink refuses everything for now                           outage
+    │   └── ContentionError the sink refuses this for now: somebody else is writing      outage
+    ├── OutOfTime          the invocation ended before the change's turn                 outage
+    └── HeldBack           an earlier change of the same item failed                     outage
+
+Every other exception is *unexpected*: `dynamodb_streams_cdc.processor` says what becomes of each.
+"""
+
+
+class CdcError(Exception):
+    """Base of every exception that this library raises on purpose."""
+
+
+class MalformedRecord(CdcError, ValueError):
+    """An event, record or log entry that no DynamoDB stream delivers; says which field and why."""
+
+
+class MalformedValue(MalformedRecord):
+    """An attribute value that is not DynamoDB JSON.
+
+    `path` is where it stands, such as `NewImage.lines[2].price`; empty for the value itself.
+    """
+
+    def __init__(self, problem: str, path: str = "") -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.problem = problem
+        self.path = path
+
+
+class MissingImage(CdcError):
+    """An image was asked for that the stream's view type does not carry."""
+
+
+class PermanentError(CdcError):
+    """A change that can never be applied; the processor sends it to the dead letters at once.
+
+    Raise it from a handler to say so. `reason` is the name by which letters are grouped, such as
+    `mapper_parsing_exception`; it defaults to the name of the exception's class.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or type(self).__name__
+
+
+class OutageError(CdcError):
+    """The sink cannot take anything at the moment: a throttle, a time-out, a refused connection."""
+
+
+class ContentionError(OutageError):
+    """The sink refused this write because another one was under way; smaller packs help."""
+
+
+class OutOfTime(CdcError):
+    """The invocation's time ran out before the change was taken up; it is delivered again."""
+
+
+class HeldBack(CdcError):
+    """The change waits because an earlier change of the same item has failed."""

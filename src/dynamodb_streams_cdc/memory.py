@@ -1,0 +1,137 @@
+"""The ports of the sinks in memory: for simulations, and for tests that need no server.
+
+They keep the contracts of the real ones; one suite of tests runs against both.
+"""
+
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from dynamodb_streams_cdc.aggregation import Contribution, LedgerRow, Move, RowsMoved, add
+from dynamodb_streams_cdc.budget import Budget
+from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.change_log import Entry, Inserted
+from dynamodb_streams_cdc.dead_letters import Letter
+from dynamodb_streams_cdc.search import CDC, Stale, Upsert, Upserted, supersedes
+
+
+@dataclass
+class MemoryLedger:
+    """A `Ledger`, with its rows and sums to look at."""
+
+    rows: dict[str, LedgerRow] = field(default_factory=dict)
+    totals: dict[str, dict[str, Decimal]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def read(self, item_ids: Collection[str]) -> Mapping[str, LedgerRow]:
+        """Return the rows that exist, by item."""
+        with self._lock:
+            return {item_id: self.rows[item_id] for item_id in item_ids if item_id in self.rows}
+
+    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+        """Write the rows and add the deltas, all or nothing."""
+        with self._lock:
+            moved = [
+                move.after.item_id
+                for move in moves
+                if _stamp(self.rows.get(move.after.item_id)) != _stamp(move.before)
+            ]
+            if moved:
+                raise RowsMoved(moved)
+            self.rows |= {move.after.item_id: move.after for move in moves}
+            for aggregate, measures in deltas.items():
+                total = add(({aggregate: self.totals.get(aggregate, {})}, {aggregate: measures}))
+                self.totals[aggregate] = {
+                    m: Decimal(a) for m, a in total.get(aggregate, {}).items()
+                }
+
+    def total(self, aggregate: str) -> dict[str, Decimal]:
+        """Return the measures of an aggregate; empty for an unknown one."""
+        return dict(self.totals.get(aggregate, {}))
+
+
+def _stamp(row: LedgerRow | None) -> tuple[str, int] | None:
+    return None if row is None else (row.version, row.revision)
+
+
+@dataclass
+class MemoryLog:
+    """A `Log`, with its entries to look at, by item and version."""
+
+    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+
+    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+        """Write entries that are not there; return what became of each, in order."""
+        results: list[Inserted] = []
+        for entry in entries:
+            key = (entry["item"]["S"], entry["version"]["S"])
+            results.append(self.entries.setdefault(key, entry) is entry)
+        return results
+
+    def read(self, item_id: str) -> Iterable[Attributes]:
+        """Return the entries of an item in the order of their versions."""
+        return [entry for key, entry in sorted(self.entries.items()) if key[0] == item_id]
+
+
+@dataclass
+class MemoryIndex:
+    """An `Index`, with its documents to look at, tombstones included."""
+
+    documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+        """Write each document whose version is greater than the one held."""
+        results: list[Upserted] = []
+        for upsert in upserts:
+            held = self.documents.get(upsert.item_id, {}).get(CDC, {})
+            if supersedes(held.get("version"), upsert.source[CDC]["version"]):
+                self.documents[upsert.item_id] = upsert.source
+                results.append(None)
+            else:
+                results.append(Stale(held["changed_at"]))
+        return results
+
+    def search(self) -> dict[str, dict[str, Any]]:
+        """Return what readers find, by item: the documents' own fields, no tombstones."""
+        return {
+            item_id: {name: value for name, value in source.items() if name != CDC}
+            for item_id, source in self.documents.items()
+            if not source[CDC]["deleted"]
+        }
+
+
+@dataclass
+class MemoryLetters:
+    """`DeadLetters`, by processor and name."""
+
+    letters: dict[str, Letter] = field(default_factory=dict)
+
+    def write(self, letter: Letter) -> bool:
+        """Keep the letter; return False if it was there already."""
+        return self.letters.setdefault(f"{letter.processor}/{letter.name}", letter) is letter
+
+
+@dataclass
+class MemoryMarkers:
+    """`Markers`; actions of a transaction are kept to look at."""
+
+    keys: set[str] = field(default_factory=set)
+    actions: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def seen(self, key: str) -> bool:
+        """Return whether the marker is there."""
+        return key in self.keys
+
+    def mark(self, key: str, keep_seconds: int) -> None:
+        """Write the marker."""
+        self.keys.add(key)
+
+    def mark_with(self, key: str, keep_seconds: int, actions: Sequence[Mapping[str, Any]]) -> bool:
+        """Write the marker and do the actions, if the marker is not there."""
+        if key in self.keys:
+            return False
+        self.keys.add(key)
+        self.actions += actions
+        return True

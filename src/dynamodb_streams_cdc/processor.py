@@ -1,0 +1,276 @@
+"""The batch runner: from an event of a stream to the answer that Lambda's mapping acts on.
+
+What becomes of a change depends on what went wrong, never on where in the batch it stood:
+
+    permanent    it can never succeed: a letter at once, payload and reason; the batch goes on
+    outage       the sink takes nothing for now: retried while the invocation lasts, then reported
+    unexpected   narrowed down to the record by halving the batch; reported while the record is
+                 young, a letter once it is older than 15 minutes
+    everywhere   five distinct items fail with one type of unexpected error: that is the sink or the
+                 code, not the records; work stops, the batch is reported, nothing becomes a letter
+    no time      work stops; the first change that was not taken up is reported
+
+A failure is reported by the *sequence number* of the earliest record that is not done. Lambda
+delivers that record and all after it again, and none before it
+(https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html); the event id
+in that place would make it retry the whole batch. The processor drops nothing: a letter that could
+not be written leaves its record reported.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypedDict
+
+from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
+from dynamodb_streams_cdc.change import Change, Source
+from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
+from dynamodb_streams_cdc.errors import (
+    HeldBack,
+    MalformedRecord,
+    MissingImage,
+    OutageError,
+    OutOfTime,
+    PermanentError,
+)
+from dynamodb_streams_cdc.sink import Outcome, Sink
+
+logger = logging.getLogger(__name__)
+
+PERMANENT: tuple[type[Exception], ...] = (MalformedRecord, MissingImage, PermanentError)
+"""The allow-list of errors that no retry can mend."""
+
+YOUNG_SECONDS = 15 * 60
+"""How long an unexpected failure may hold its shard before the record becomes a letter."""
+
+EVERYWHERE = 5
+"""As many distinct items with one unexpected error are the fault of the sink or the code."""
+
+Reader = Callable[[Mapping[str, Any], Source], Change]
+
+
+class ItemFailure(TypedDict):
+    """One entry of `batchItemFailures`."""
+
+    itemIdentifier: str
+
+
+class BatchResponse(TypedDict):
+    """What a function with ReportBatchItemFailures returns."""
+
+    batchItemFailures: list[ItemFailure]
+
+
+@dataclass
+class Counts:
+    """What one invocation did, for metrics."""
+
+    received: int = 0
+    applied: int = 0
+    stale: int = 0
+    stale_but_newer: int = 0
+    dead_lettered: int = 0
+    reported: int = 0
+
+
+class Metrics(Protocol):
+    """Where the counts of an invocation go."""
+
+    def emit(self, counts: Counts) -> None:
+        """Publish the counts."""
+
+
+class NoMetrics:
+    """Metrics for those who want none."""
+
+    def emit(self, counts: Counts) -> None:
+        """Publish nothing."""
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A Lambda function: `Processor(...)(event, context)`.
+
+    Attributes:
+        name: of the processor; its letters and metrics carry it.
+        source: the table that the changes come from.
+        sink: where they go; a `Sink`, or `ChangeHandlers`.
+        dead_letters: where changes go that can never succeed.
+        read: `Change.from_record`, or `Change.from_log_record` behind a change log.
+        permanent: further error types that no retry can mend, such as those of a validator.
+    """
+
+    name: str
+    source: Source
+    sink: Sink
+    dead_letters: DeadLetters
+    read: Reader = Change.from_record
+    permanent: tuple[type[Exception], ...] = ()
+    metrics: Metrics = field(default_factory=NoMetrics)
+    clock: Clock = field(default_factory=SystemClock)
+
+    def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+        """Process one batch; return the earliest record that is not done, or none.
+
+        Raises:
+            MalformedRecord: the event is not a batch of stream records. The mapping then retries
+                the batch as a whole, which is right: nothing of it was done.
+        """
+        return _Batch(self, context, _records(event)).run()
+
+
+def _records(event: object) -> Sequence[Any]:
+    records = event.get("Records") if isinstance(event, Mapping) else None
+    if not isinstance(records, list):
+        message = (
+            "the event must be an object with a list under Records, as the mapping of a DynamoDB "
+            f"stream sends it; got {str(event)[:80]!r}"
+        )
+        raise MalformedRecord(message)
+    return records
+
+
+class _Batch:
+    """One invocation: the work that is left, and what is known of it."""
+
+    def __init__(
+        self, processor: Processor, context: LambdaContext, records: Sequence[Any]
+    ) -> None:
+        self.processor = processor
+        self.context = context
+        self.records = records
+        self.budget = Budget.of(context, processor.clock)
+        self.counts = Counts(received=len(records))
+        self.position: dict[Change, int] = {}
+        self.failed: dict[int, Exception] = {}
+        self.culprits: dict[type[Exception], set[str]] = {}
+
+    def run(self) -> BatchResponse:
+        pending = self._read()
+        attempt = 0
+        while pending:
+            outcome = self._narrow(pending)
+            retry = self._settle(outcome.failures)
+            waiting = any(isinstance(e, OutageError) for e in outcome.failures.values())
+            if not retry or (waiting and not self.budget.pause(attempt)):
+                self.failed |= {self.position[c]: outcome.failures[c] for c in retry}
+                break
+            attempt += waiting
+            pending = retry
+        return self._respond()
+
+    def _read(self) -> list[Change]:
+        changes: list[Change] = []
+        for position, record in enumerate(self.records):
+            try:
+                change = self.processor.read(record, self.processor.source)
+                change.item_id  # noqa: B018 - decodes the keys: a record without an identity ends here
+            except MalformedRecord as error:
+                self._give_up(position, None, error)
+            else:
+                self.position[change] = position
+                changes.append(change)
+        return changes
+
+    def _narrow(self, changes: list[Change]) -> Outcome:
+        """Apply changes; if the sink raises on several, apply the halves, down to the culprits."""
+        if self._everywhere():
+            return Outcome(
+                failures=dict.fromkeys(changes, OutOfTime("stopped: see the error above"))
+            )
+        try:
+            outcome = self.processor.sink.apply(changes, self.budget)
+        except Exception as error:
+            outcome = Outcome(failures=dict.fromkeys(changes, error))
+            if len(changes) > 1 and not isinstance(error, OutageError | OutOfTime):
+                middle = (len(changes) + 1) // 2
+                first, second = self._narrow(changes[:middle]), self._narrow(changes[middle:])
+                return Outcome(failures=first.failures | second.failures)
+        self.counts.applied += outcome.applied
+        self.counts.stale += outcome.stale
+        self.counts.stale_but_newer += outcome.stale_but_newer
+        for change, failure in outcome.failures.items():
+            if self._unexpected(failure):
+                self.culprits.setdefault(type(failure), set()).add(change.item_id)
+        return outcome
+
+    def _settle(self, failures: Mapping[Change, Exception]) -> list[Change]:
+        """Write letters, note what is to be reported; return what may be tried again."""
+        retry: list[Change] = []
+        stuck: set[str] = set()
+        for change, error in failures.items():
+            if isinstance(error, OutageError) or (
+                isinstance(error, HeldBack) and change.item_id not in stuck
+            ):
+                retry.append(change)
+            elif self._hopeless(change, error) and self._give_up(
+                self.position[change], change, error
+            ):
+                continue
+            else:
+                stuck.add(change.item_id)
+                self.failed.setdefault(self.position[change], error)
+        return sorted(retry, key=self.position.__getitem__)
+
+    def _permanent(self, error: Exception) -> bool:
+        return isinstance(error, (*PERMANENT, *self.processor.permanent))
+
+    def _unexpected(self, error: Exception) -> bool:
+        return not self._permanent(error) and not isinstance(
+            error, OutageError | OutOfTime | HeldBack
+        )
+
+    def _everywhere(self) -> bool:
+        return any(len(items) >= EVERYWHERE for items in self.culprits.values())
+
+    def _hopeless(self, change: Change, error: Exception) -> bool:
+        overdue = self.budget.now() - change.timestamp > YOUNG_SECONDS
+        return self._permanent(error) or (
+            self._unexpected(error) and overdue and not self._everywhere()
+        )
+
+    def _give_up(self, position: int, change: Change | None, error: Exception) -> bool:
+        """Write a letter; return False, with the record noted as failed, if that failed."""
+        record = self.records[position]
+        letter = Letter(
+            processor=self.processor.name,
+            record=record if isinstance(record, Mapping) else {"unreadable": record},
+            change=change,
+            error=error,
+            written_at=self.budget.now(),
+            request_id=self.context.aws_request_id,
+            function_arn=self.context.invoked_function_arn,
+        )
+        try:
+            self.processor.dead_letters.write(letter)
+        except Exception as lost:
+            logger.exception("a dead letter could not be written; the record is reported as failed")
+            self.failed[position] = lost
+            return False
+        self.counts.dead_lettered += 1
+        logger.error("dead letter %s: %s: %s", letter.name, letter.reason, error)
+        return True
+
+    def _respond(self) -> BatchResponse:
+        failures: list[ItemFailure] = []
+        if self.failed:
+            first = min(self.failed)
+            identifier = _sequence_number(self.records[first])
+            logger.warning(
+                "%d of %d records are not done, the first is %s: %r",
+                len(self.failed),
+                len(self.records),
+                identifier or "not identifiable: the whole batch is retried",
+                self.failed[first],
+            )
+            failures.append(ItemFailure(itemIdentifier=identifier))
+            self.counts.reported = len(self.records) - first
+        self.processor.metrics.emit(self.counts)
+        return BatchResponse(batchItemFailures=failures)
+
+
+def _sequence_number(record: Any) -> str:
+    """Return the record's sequence number; empty, which fails the whole batch, if it has none."""
+    body = record.get("dynamodb") if isinstance(record, Mapping) else None
+    number = body.get("SequenceNumber") if isinstance(body, Mapping) else None
+    return number if isinstance(number, str) else ""

@@ -1,0 +1,162 @@
+"""The search sink: a last-writer-wins map from item to document, or to a tombstone.
+
+The user writes one pure function, `document(image) -> dict`. The index keeps with each document
+the version of the change that it shows, and a script in OpenSearch compares the two before it
+replaces anything. A deleted item leaves a tombstone with the version of its REMOVE: OpenSearch
+itself forgets deleted versions after a minute (`index.gc_deletes`), and a late replay would bring
+the document back. Readers go through an alias that filters tombstones out.
+
+Every document carries, beside the fields of the user,
+
+    cdc.item        identity of the item; also the document's _id
+    cdc.version     of the change that it shows
+    cdc.changed_at  when DynamoDB recorded that change, seconds since 1970
+    cdc.written_at  when the sink wrote, seconds since 1970
+    cdc.deleted     whether this is a tombstone
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol, TypeAlias
+
+from dynamodb_streams_cdc.budget import Budget
+from dynamodb_streams_cdc.change import Change, Image, newest
+from dynamodb_streams_cdc.errors import OutageError, OutOfTime
+from dynamodb_streams_cdc.sink import Outcome
+
+Document: TypeAlias = Mapping[str, Any]
+
+CDC = "cdc"
+"""The field of a document that belongs to this library."""
+
+LONG = 2**63
+"""Integers from here on do not fit OpenSearch's `long`; they travel as text, like fractions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """One document for the index: `source` is JSON-ready and carries its version under `cdc`."""
+
+    item_id: str
+    source: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The index holds this version or a greater one, of a change recorded at `timestamp`."""
+
+    timestamp: float
+
+
+Upserted: TypeAlias = Stale | Exception | None
+"""What became of one document: refused as stale, why it was not written, or (`None`) written."""
+
+
+class Index(Protocol):
+    """Where documents are kept."""
+
+    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+        """Write each document that is newer than the one held; return what became of each.
+
+        Raises:
+            OutageError: none of them could be written.
+        """
+
+
+def supersedes(held: str | None, offered: str) -> bool:
+    """Return whether a document of version `offered` replaces one of version `held`.
+
+    The script that OpenSearch runs says the same; both are tested with one table of cases.
+    """
+    return held is None or held < offered
+
+
+@dataclass(frozen=True)
+class SearchSync:
+    """The sink.
+
+    Attributes:
+        index: where documents are kept.
+        document: what readers find of an item; pure. `None` keeps the item out of the index.
+    """
+
+    index: Index
+    document: Callable[[Image], Document | None]
+
+    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+        """Write the newest change of each item."""
+        outcome = Outcome()
+        latest = newest(changes)
+        outcome.stale += len(changes) - len(latest)
+        written_at = budget.now()
+        pairs: list[tuple[Change, Upsert]] = []
+        for change in latest:
+            try:
+                pairs.append((change, self._upsert(change, written_at)))
+            except Exception as error:
+                outcome.failures[change] = error
+        try:
+            results = self.index.upsert([upsert for _, upsert in pairs], budget)
+        except (OutageError, OutOfTime) as error:
+            results = [error] * len(pairs)
+        for (change, _), result in zip(pairs, results, strict=True):
+            match result:
+                case Stale(timestamp):
+                    outcome.refused(change, timestamp)
+                case None:
+                    outcome.applied += 1
+                case _:
+                    outcome.failures[change] = result
+        return outcome
+
+    def _upsert(self, change: Change, written_at: float) -> Upsert:
+        image = change.new_image
+        document = None if image is None else self.document(image)
+        if document is not None and CDC in document:
+            message = f"the field {CDC!r} belongs to the sink; name the document's field otherwise"
+            raise TypeError(message)
+        return Upsert(
+            change.item_id,
+            {
+                **encoded(document or {}),
+                CDC: {
+                    "item": change.item_id,
+                    "version": change.version,
+                    "changed_at": change.timestamp,
+                    "written_at": written_at,
+                    "deleted": document is None,
+                },
+            },
+        )
+
+
+def encoded(value: Any) -> Any:
+    """Return a document, or a part of it, as JSON can carry it without loss.
+
+    Fractions and integers beyond 64 bits become text, which the index's mapping coerces: a script's
+    parameters would turn them into doubles. Bytes become base64 text, sets become sorted lists.
+
+    Raises:
+        TypeError: a value of a type that no item has.
+    """
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            return value if -LONG <= value < LONG else str(value)
+        case Decimal():
+            whole = value == value.to_integral_value() and -LONG <= value < LONG
+            return int(value) if whole else format(value, "f")
+        case bytes():
+            return base64.b64encode(value).decode("ascii")
+        case Mapping():
+            return {str(name): encoded(member) for name, member in value.items()}
+        case set() | frozenset():
+            return [encoded(member) for member in sorted(value)]
+        case list() | tuple():
+            return [encoded(member) for member in value]
+        case _:
+            message = f"a document cannot hold a {type(value).__name__}: {value!r}"
+            raise TypeError(message)
