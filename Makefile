@@ -1,0 +1,89 @@
+# Everything that can be done with this repository. Each target installs what it needs first.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+UV_VERSION := 0.13.9
+ENVIRONMENT ?= sandbox
+CDK := $(CURDIR)/node_modules/.bin/cdk
+# The venv's Node comes first: the CDK's own Python bridge warns of older ones.
+export PATH := $(BIN):$(PATH)
+export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CURDIR)/.cache/jsii
+export NPM_CONFIG_UPDATE_NOTIFIER := false
+export CDK_DISABLE_VERSION_CHECK := 1
+
+READY := .venv/.ready
+
+.PHONY: setup
+setup: $(READY) ## Install everything: Python, Node, the CDK, the engines' jars, the Lambda packages
+	@echo "Ready. Next: make demo"
+
+.venv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is older than 3.11: name a newer one, as in make setup PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-lock.json pyproject.toml $(wildcard local/java/*/jgo.lock.toml)
+	@echo "Installing (the first time takes a minute or two)"
+	uv pip sync --quiet --require-hashes --python .venv/bin/python requirements-dev.txt
+	uv pip install --quiet --no-deps --python .venv/bin/python --editable .
+	npm ci --no-audit --no-fund --silent
+	python -m local.engines install
+	python -m stacks.packaging
+	@touch $@
+
+.PHONY: demo
+demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare every copy (ORDERS=file LIMIT=n SEARCH_URL=url)
+	@ORDERS="$(ORDERS)" LIMIT="$(LIMIT)" SEARCH_URL="$(SEARCH_URL)" exec python -m local.demo
+
+.PHONY: test
+test: $(READY) ## Unit, handler and infrastructure tests: no server, no network
+	pytest tests/unit tests/lambdas tests/infrastructure
+
+.PHONY: integration
+integration: $(READY) ## Tests on real engines on loopback: DynamoDB Local, OpenSearch, the emulator
+	pytest tests/integration
+
+.PHONY: lint
+lint: $(READY) ## Style, types, and whether the lock files match pyproject.toml
+	ruff check .
+	ruff format --check .
+	mypy
+	python tools/locks.py --check
+
+.PHONY: format
+format: $(READY) ## Mend the style
+	ruff check --fix .
+	ruff format .
+
+.PHONY: lock
+lock: $(READY) ## Resolve the dependencies anew within pyproject.toml's bounds
+	python tools/locks.py
+
+.PHONY: synth
+synth: $(READY) ## Write the CloudFormation templates to cdk.out (ENVIRONMENT=sandbox or production)
+	"$(CDK)" synth --quiet --context environment=$(ENVIRONMENT) $(CDK_OPTIONS)
+
+.PHONY: deploy
+deploy: $(READY) ## Deploy to the AWS account of your credentials, once you have confirmed it
+	@python tools/account.py deploy $(ENVIRONMENT)
+	"$(CDK)" deploy --all --context environment=$(ENVIRONMENT) $(CDK_OPTIONS)
+
+.PHONY: destroy
+destroy: $(READY) ## Remove the stacks from the AWS account of your credentials, once you have confirmed it
+	@python tools/account.py destroy $(ENVIRONMENT)
+	"$(CDK)" destroy --all --force --context environment=$(ENVIRONMENT) $(CDK_OPTIONS)
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	rm -rf .venv node_modules build cdk.out .jgo .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,63 @@
+"""Say what is about to be done to which AWS account and Region, and ask.
+
+`python tools/account.py deploy|destroy ENVIRONMENT`. Exits with 0 only once the account's number
+was typed, or given as CONFIRM=<number> where nobody can type.
+"""
+
+import os
+import sys
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+EFFECTS = {
+    "deploy": (
+        "create or change its tables, functions, queues, bucket, alarms and, without search_url, "
+        "an OpenSearch domain; the domain and the tables cost money while they exist"
+    ),
+    "destroy": {
+        "production": "delete its stacks; tables and bucket stay, as production retains them",
+        "sandbox": "delete its stacks with all their tables, letters and documents, for good",
+    },
+}
+
+
+def effect(action: str, environment: str) -> str:
+    """Return what the action does, in words."""
+    found = EFFECTS[action]
+    return found if isinstance(found, str) else found.get(environment, found["sandbox"])
+
+
+def main(arguments: list[str]) -> int:
+    """Ask; return the exit status."""
+    if len(arguments) != 2 or arguments[0] not in EFFECTS:
+        print("usage: python tools/account.py deploy|destroy ENVIRONMENT")
+        return 2
+    action, environment = arguments
+    session = boto3.Session()
+    region = session.region_name or os.environ.get("CDK_DEFAULT_REGION")
+    if region is None:
+        print("No AWS Region: set AWS_REGION, or one for your profile.")
+        return 1
+    try:
+        identity = session.client("sts", region_name=region).get_caller_identity()
+    except (BotoCoreError, ClientError) as error:
+        print(f"No AWS account: {error} Sign in first, or set AWS_PROFILE.")
+        return 1
+    account = identity["Account"]
+    print(f"AWS account {account}, Region {region}, as {identity['Arn']}.")
+    print(f"{action} of environment {environment} will {effect(action, environment)}.")
+    confirmed = os.environ.get("CONFIRM")
+    if confirmed is None:
+        if not sys.stdin.isatty():
+            print(f"Nobody can confirm it here: repeat with CONFIRM={account}.")
+            return 1
+        confirmed = input("Type the account's number to go on: ").strip()
+    if confirmed != account:
+        print(f"Not done: the account is {account}, not {confirmed or 'nothing'}.")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
