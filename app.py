@@ -1,29 +1,28 @@
 """The CDK app: `cdk synth -c environment=sandbox`; see stacks/environments.py for the settings."""
 
-from stacks.environments import load
+from stacks import environments
 from stacks.errors import SynthError
 from stacks.packaging import package
+
+# isort: split (jsii starts with aws_cdk, and `stacks` says which Node it runs)
+from aws_cdk import App
+from aws_cdk import aws_lambda as lambda_
+
+from stacks.acknowledgments import check_best_practices
+from stacks.application import add_stacks
 
 
 def main() -> None:
     """Synthesise the stacks of the environment that the context chooses."""
-    from aws_cdk import App
-    from aws_cdk import aws_lambda as lambda_
-
-    from stacks.acknowledgments import check_best_practices
-    from stacks.application import add_stacks
-
     app = App()
     try:
-        environment = load(app.node.get_all_context())
-        code = lambda_.Code.from_asset(
-            str(package("host" if environment.name == "local" else "aws"))
-        )
-        if app.node.try_get_context("nag") != "false":
-            check_best_practices(app)
-        add_stacks(app, environment=environment, code=code)
+        environment = environments.load(app.node.get_all_context())
+        folder = package("host" if environment.name == "local" else "aws")
+        add_stacks(app, environment=environment, code=lambda_.Code.from_asset(str(folder)))
     except SynthError as error:
         raise SystemExit(str(error)) from None
+    if app.node.try_get_context("nag") != "false":
+        check_best_practices(app)
     app.synth()
 
 

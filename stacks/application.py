@@ -4,6 +4,7 @@ from aws_cdk import App, Tags
 from aws_cdk import aws_lambda as lambda_
 
 from stacks.environments import Environment
+from stacks.observability import ObservabilityStack
 from stacks.pipeline import PipelineStack
 from stacks.search import SearchStack
 
@@ -15,7 +16,20 @@ def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> Non
     if environment.search_url is None and environment.search_cluster is not None:
         search = SearchStack(
             app, f"{prefix}-search", environment=environment, cluster=environment.search_cluster
-        ).target
-    PipelineStack(app, f"{prefix}-pipeline", environment=environment, code=code, search=search)
+        )
+    pipeline = PipelineStack(
+        app,
+        f"{prefix}-pipeline",
+        environment=environment,
+        code=code,
+        search=search.target if search else None,
+    )
+    ObservabilityStack(
+        app,
+        f"{prefix}-observability",
+        environment=environment,
+        processors=pipeline.processors,
+        domain=search.domain if search else None,
+    )
     Tags.of(app).add("application", "cdc")
     Tags.of(app).add("environment", environment.name)

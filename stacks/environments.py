@@ -6,6 +6,7 @@ that order. Whatever is misspelt or out of range stops synth with one sentence: 
 ignored in silence is found in production.
 """
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
@@ -17,7 +18,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -29,6 +29,10 @@ SearchAuth = Literal["iam", "none"]
 
 NAMES: tuple[str, ...] = get_args(EnvironmentName)
 RETENTION_DAYS = (1, 3, 7, 14, 30, 90, 180, 365, 731, 3653)
+# What a role can be granted, a domain's name and Region, can be read from these endpoints alone.
+MANAGED_DOMAIN = re.compile(
+    r"https://search-(?P<name>[a-z][a-z0-9-]*)-[a-z0-9]+\.(?P<region>[a-z0-9-]+)\.es\.amazonaws\.com"
+)
 # Context keys that are not settings: the choice itself, the settings of cdk.json, and two switches.
 OTHER_CONTEXT = ("environment", "environments", "nag", "cli-telemetry")
 
@@ -78,21 +82,22 @@ class Environment(BaseModel):
         """Whether tables, letters and logs outlive their stack."""
         return self.name == "production"
 
+    @property
+    def managed_domain(self) -> re.Match[str] | None:
+        """The existing managed domain that `search_url` names."""
+        return MANAGED_DOMAIN.fullmatch(self.search_url or "")
+
     @field_validator("search_url")
     @classmethod
-    def _is_url(cls, url: str | None, info: ValidationInfo) -> str | None:
+    def _is_url(cls, url: str | None) -> str | None:
         if url is None:
             return None
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             message = "must be an http or https URL such as http://127.0.0.1:9250"
             raise ValueError(message)
-        managed = (parts.hostname or "").endswith(".es.amazonaws.com")
-        if info.data.get("name") != "local" and not (managed and parts.scheme == "https"):
-            message = (
-                "must be the https endpoint of a managed domain (https://search-....es.amazonaws"
-                ".com), because its name is what the search processor's role is granted"
-            )
+        if parts.username or parts.password:
+            message = "must not hold a name and password, which everybody can read in the template"
             raise ValueError(message)
         return url.rstrip("/")
 
@@ -100,12 +105,22 @@ class Environment(BaseModel):
     def _search_is_reachable(self) -> Self:
         if self.search_url is None and self.search_cluster is None:
             message = (
-                f"search_url is missing: environment {self.name} makes no OpenSearch domain, so "
-                "say which cluster to use (-c search_url=http://127.0.0.1:9250)"
+                f"Setting 'search_url' is missing: environment {self.name} makes no OpenSearch "
+                "domain, so say which cluster to use (-c search_url=http://127.0.0.1:9250)"
             )
             raise ValueError(message)
         if self.search_auth == "none" and self.name != "local":
-            message = f"search_auth=none is for environment local; {self.name} signs its requests"
+            message = (
+                "Setting 'search_auth' is 'none', which is for environment local: "
+                f"leave it out, {self.name} signs its requests"
+            )
+            raise ValueError(message)
+        if self.search_url and self.search_auth == "iam" and not self.managed_domain:
+            message = (
+                f"Setting 'search_url' is {self.search_url!r}, but requests that are signed "
+                "(search_auth=iam) go to a managed domain: give its endpoint, "
+                "https://search-NAME-ID.REGION.es.amazonaws.com"
+            )
             raise ValueError(message)
         return self
 
@@ -200,7 +215,7 @@ def _sentence(error: ValidationError, name: str, overrides: Mapping[str, Any]) -
     first = error.errors()[0]
     reason = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
-        return f"{reason[0].upper()}{reason[1:]}."
+        return f"{reason}."
     setting = str(first["loc"][0])
     place = f"-c {setting}=" if setting in overrides else f"cdk.json under environments.{name}"
     return f"Setting {setting!r} is {first['input']!r} in {place}: {reason[0].lower()}{reason[1:]}."

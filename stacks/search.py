@@ -5,44 +5,48 @@ from dataclasses import dataclass
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_opensearchservice as opensearch
 from constructs import Construct
 
+from stacks.acknowledgments import acknowledge
+from stacks.constructs.retention import RETENTION
 from stacks.environments import Environment, SearchAuth, SearchCluster
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchTarget:
-    """Where the search processor writes; `domain` is absent where nothing is signed."""
+    """Where the search processor writes; `domain` is absent where requests are not signed."""
 
     url: str
     auth: SearchAuth
     domain: opensearch.IDomain | None
 
     def grant_write(self, role: iam.Role, index: str) -> None:
-        """Let the role write bulk requests and make the index's generations and aliases."""
+        """Let the role make the index with its aliases, and write through the write alias."""
         if self.domain is None:
             return
         arn = self.domain.domain_arn
         iam.Grant.add_to_principal(
             grantee=role,
             actions=["es:ESHttpGet", "es:ESHttpPost", "es:ESHttpPut"],
-            resource_arns=[f"{arn}/_bulk", f"{arn}/{index}-*"],
+            resource_arns=[f"{arn}/{index}-v1", f"{arn}/{index}-write/_bulk"],
         )
 
 
 class SearchStack(Stack):
-    """A managed domain that only signed requests reach."""
+    """A managed domain that answers signed requests only, from this account only."""
 
     def __init__(
         self, scope: Construct, id: str, *, environment: Environment, cluster: SearchCluster
     ) -> None:
         super().__init__(scope, id, termination_protection=environment.keeps_data)
-        keep = environment.keeps_data
+        self.removal = RemovalPolicy.RETAIN if environment.keeps_data else RemovalPolicy.DESTROY
+        self.retention = RETENTION[environment.log_retention_days]
         self.domain = opensearch.Domain(
             self,
             "Domain",
-            version=opensearch.EngineVersion.OPENSEARCH_3_1,
+            version=opensearch.EngineVersion.OPENSEARCH_3_5,
             capacity=_capacity(cluster),
             zone_awareness=_zones(cluster),
             ebs=opensearch.EbsOptions(
@@ -53,11 +57,63 @@ class SearchStack(Stack):
             enforce_https=True,
             tls_security_policy=opensearch.TLSSecurityPolicy.TLS_1_2_PFS,
             enable_auto_software_update=True,
-            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+            logging=self._logging(),
+            suppress_logs_resource_policy=True,
+            removal_policy=self.removal,
         )
+        self._refuse_the_unsigned()
+        self._acknowledge(cluster)
         self.target = SearchTarget(
             url=f"https://{self.domain.domain_endpoint}", auth="iam", domain=self.domain
         )
+
+    def _logging(self) -> opensearch.LoggingOptions:
+        # The domain's own policy for its logs is a custom resource: grants make a plain one.
+        groups = [self._log_group(id) for id in ("SlowSearches", "SlowIndexing", "Errors")]
+        return opensearch.LoggingOptions(
+            slow_search_log_enabled=True,
+            slow_search_log_group=groups[0],
+            slow_index_log_enabled=True,
+            slow_index_log_group=groups[1],
+            app_log_enabled=True,
+            app_log_group=groups[2],
+        )
+
+    def _log_group(self, id: str) -> logs.LogGroup:
+        group = logs.LogGroup(self, id, retention=self.retention, removal_policy=self.removal)
+        group.grant_write(iam.ServicePrincipal("es.amazonaws.com"))
+        return group
+
+    def _refuse_the_unsigned(self) -> None:
+        """Leave it to the roles of this account, each by its own policy, who reaches the domain."""
+        # `access_policies` of the construct adds a custom resource for this one property.
+        resource = self.domain.node.default_child
+        assert isinstance(resource, opensearch.CfnDomain)
+        for group in self.node.children:
+            if isinstance(group, logs.LogGroup):
+                resource.node.add_dependency(group)
+        any_domain = self.format_arn(service="es", resource="domain", resource_name="*")
+        resource.access_policies = iam.PolicyDocument(
+            statements=[
+                iam.PolicyStatement(
+                    principals=[iam.AccountRootPrincipal()],
+                    actions=["es:ESHttp*"],
+                    resources=[any_domain],
+                )
+            ]
+        )
+
+    def _acknowledge(self, cluster: SearchCluster) -> None:
+        reasons = {
+            "OS1": "Signed requests need no VPC, and one would put every function into it.",
+            "OS3": "Functions have no fixed addresses; every request is signed instead.",
+        }
+        if not cluster.masters:
+            reasons["OS4"] = "A sandbox of one node; the index can be rebuilt from the change log."
+        if cluster.zones == 1:
+            reasons["OS7"] = "A sandbox of one node; the index can be rebuilt from the change log."
+        for rule, reason in reasons.items():
+            acknowledge(self.domain, rule, reason)
 
 
 def existing_cluster(scope: Construct, environment: Environment) -> SearchTarget:
@@ -65,8 +121,19 @@ def existing_cluster(scope: Construct, environment: Environment) -> SearchTarget
     url = environment.search_url
     assert url is not None
     domain = None
-    if environment.search_auth == "iam":
-        domain = opensearch.Domain.from_domain_endpoint(scope, "ExistingDomain", url)
+    if environment.search_auth == "iam" and (named := environment.managed_domain):
+        # `from_domain_endpoint` takes the endpoint's prefix `search-` for a part of the name.
+        domain = opensearch.Domain.from_domain_attributes(
+            scope,
+            "ExistingDomain",
+            domain_endpoint=url,
+            domain_arn=Stack.of(scope).format_arn(
+                service="es",
+                region=named["region"],
+                resource="domain",
+                resource_name=named["name"],
+            ),
+        )
     return SearchTarget(url=url, auth=environment.search_auth, domain=domain)
 
 

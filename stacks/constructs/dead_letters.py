@@ -16,7 +16,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge
+from stacks.acknowledgments import acknowledge, acknowledge_wildcard
 
 GIVEN_UP_BY_LAMBDA = "aws/lambda/"
 KEPT_FOR = Duration.days(90)
@@ -97,11 +97,9 @@ class Letters(Construct):
 
     def grant_write(self, role: iam.Role) -> None:
         """Let a processor add letters of its own; it can read none."""
-        iam.Grant.add_to_principal(
-            grantee=role,
-            actions=["s3:PutObject"],
-            resource_arns=[self.bucket.arn_for_objects(f"{self.prefix}*")],
-        )
+        own = self.bucket.arn_for_objects(f"{self.prefix}*")
+        iam.Grant.add_to_principal(grantee=role, actions=["s3:PutObject"], resource_arns=[own])
+        acknowledge_wildcard(role, own, "Adds letters below the processor's own prefix.")
 
     def ring_for(self, mapping: lambda_.EventSourceMapping) -> events.Rule:
         """Put a pointer on the queue for each letter of the processor and of its mapping."""
@@ -135,10 +133,13 @@ class GivenUpBatches:
     def bind(
         self, target: lambda_.IEventSourceMapping, target_handler: lambda_.IFunction
     ) -> lambda_.DlqDestinationConfig:
+        below = self._bucket.arn_for_objects(f"{GIVEN_UP_BY_LAMBDA}*")
         iam.Grant.add_to_principal(
-            grantee=target_handler,
-            actions=["s3:PutObject"],
-            resource_arns=[self._bucket.arn_for_objects(f"{GIVEN_UP_BY_LAMBDA}*")],
+            grantee=target_handler, actions=["s3:PutObject"], resource_arns=[below]
+        )
+        assert isinstance(target_handler.role, iam.Role)
+        acknowledge_wildcard(
+            target_handler.role, below, "Lambda names the objects that it writes for a mapping."
         )
         iam.Grant.add_to_principal(
             grantee=target_handler,

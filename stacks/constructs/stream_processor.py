@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -11,24 +12,12 @@ from constructs import Construct
 from stacks.acknowledgments import acknowledge
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, Letters
+from stacks.constructs.retention import RETENTION
 from stacks.environments import Environment
 
 # The packaged dependencies are built for these two: see AWS_TARGET in stacks/packaging.py.
 RUNTIME = lambda_.Runtime.PYTHON_3_13
 ARCHITECTURE = lambda_.Architecture.ARM_64
-
-RETENTION = {
-    1: logs.RetentionDays.ONE_DAY,
-    3: logs.RetentionDays.THREE_DAYS,
-    7: logs.RetentionDays.ONE_WEEK,
-    14: logs.RetentionDays.TWO_WEEKS,
-    30: logs.RetentionDays.ONE_MONTH,
-    90: logs.RetentionDays.THREE_MONTHS,
-    180: logs.RetentionDays.SIX_MONTHS,
-    365: logs.RetentionDays.ONE_YEAR,
-    731: logs.RetentionDays.TWO_YEARS,
-    3653: logs.RetentionDays.TEN_YEARS,
-}
 
 
 class StreamProcessor(Construct):
@@ -90,10 +79,11 @@ class StreamProcessor(Construct):
         feed.add_reader(name, self.role)
         self.mapping = self._map(feed, environment)
         self.bell = self.letters.ring_for(self.mapping)
+        self.dropped = self._alarm_for_dropped_changes()
         acknowledge(
-            self.role,
-            "IAM5",
-            "Writes only, below prefixes that this processor or its mapping owns.",
+            self.function,
+            "L1",
+            "The runtime is raised together with the locked wheels, not when a newer one appears.",
         )
 
     def _map(self, feed: ChangeFeed, environment: Environment) -> lambda_.EventSourceMapping:
@@ -118,6 +108,29 @@ class StreamProcessor(Construct):
             max_record_age=Duration.hours(20),
             on_failure=GivenUpBatches(self.letters.bucket),
             metrics_config=lambda_.MetricsConfig(metrics=[lambda_.MetricType.EVENT_COUNT]),
+        )
+
+    def _alarm_for_dropped_changes(self) -> cloudwatch.Alarm:
+        """Notice changes that reached neither the sink nor a letter.
+
+        The metric is the mapping's, under its UUID, which changes with the stream. Another stack
+        could only import the UUID, and would then keep the stream from ever being replaced: so
+        this alarm lives here, and has a name that others can hold on to.
+        """
+        return cloudwatch.Metric(
+            namespace="AWS/Lambda",
+            metric_name="DroppedEventCount",
+            dimensions_map={"EventSourceMappingUUID": self.mapping.event_source_mapping_id},
+            statistic=cloudwatch.Stats.SUM,
+            period=Duration.minutes(5),
+        ).create_alarm(
+            self,
+            "Dropped",
+            alarm_description=f"{self.name} dropped changes: no sink and no letter has them.",
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
 
 
