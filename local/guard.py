@@ -187,12 +187,13 @@ class _Supervisor:
             deadline = time.monotonic() + self._grace
             while self._child.poll() is None and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
-            # Then what the leader left behind, and the leader itself if it did not listen. With a
-            # deadline: where nobody reaps orphans, a group of zombies takes signals for ever.
+            # Then what the leader left behind, and the leader itself if it did not listen.
             deadline = time.monotonic() + _KILL_SECONDS
             while time.monotonic() < deadline:
                 ended = self._child.poll() is not None
                 if not _signal_group(self._child.pid, signal.SIGKILL) and ended:
+                    break
+                if ended and not _group_lives(self._child.pid):
                     break
                 time.sleep(_POLL_SECONDS)
         self._reported = False
@@ -225,12 +226,26 @@ def _ring_on(*signals: signal.Signals) -> int:
 
 
 def _signal_group(group: int, how: signal.Signals) -> bool:
-    """Signal a process group and say whether it had members; zombies do not count on macOS."""
+    """Signal a process group and say whether it has members; on Linux zombies count."""
     try:
         os.killpg(group, how)
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def _group_lives(group: int) -> bool:
+    """Whether a process group has a member that is not a zombie.
+
+    In a container, nobody may be in a hurry to reap orphans.
+    """
+    command = ["/bin/ps", "-A", "-o", "pgid=", "-o", "stat="]
+    try:
+        listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return True
+    members = [line.split() for line in listing.splitlines()]
+    return any(fields[0] == str(group) and fields[1][0] != "Z" for fields in members)
 
 
 def _remove(folder: Path) -> None:

@@ -1,0 +1,177 @@
+"""A guarded command ends with its starter, and leaves neither a process nor a folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+
+# Writes its own id and a child's, then sleeps; both in one process group, as the emulator and its
+# Lambda workers are. With "deaf" neither hears SIGTERM.
+FAMILY = """
+import os, signal, subprocess, sys, time
+if "deaf" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+with open("ids.partial", "w") as ids:
+    ids.write(f"{os.getpid()} {child.pid}")
+os.rename("ids.partial", "ids")
+time.sleep(600)
+"""
+
+STARTER = """
+import sys
+from pathlib import Path
+from local.guard import Guard
+folder = Path(sys.argv[1])
+guard = Guard([sys.executable, "family.py"], folder=folder, log=folder / "log", environment={})
+guard.start()
+sys.stdin.read()
+"""
+
+
+def eventually(happened: Callable[[], object], within: float = 15.0) -> None:
+    deadline = time.monotonic() + within
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process that is not a zombie has this id."""
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "engine"
+    made.mkdir()
+    (made / "family.py").write_text(FAMILY)
+    return made
+
+
+def family(folder: Path) -> list[int]:
+    ids = folder / "ids"
+    eventually(ids.exists)
+    return [int(pid) for pid in ids.read_text().split()]
+
+
+def guarded(folder: Path, *command: str, grace: float = 10.0) -> Guard:
+    return Guard(
+        [sys.executable, *command],
+        folder=folder,
+        log=folder / "log",
+        environment=os.environ,
+        grace=grace,
+    )
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_starter_that_dies_takes_the_whole_family_and_the_folder_with_it(
+    folder: Path, how: signal.Signals
+) -> None:
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with starter:
+        pids = family(folder)
+        assert all(alive(pid) for pid in pids)
+        starter.send_signal(how)
+        starter.wait()
+    eventually(lambda: not any(alive(pid) for pid in pids))
+    eventually(lambda: not folder.exists())
+
+
+def test_the_terminals_ctrl_c_does_not_reach_the_guarded_command(folder: Path) -> None:
+    guard = guarded(folder, "family.py")
+    guard.start()
+    groups = {os.getpgid(pid) for pid in family(folder)}
+    assert os.getpgid(0) not in groups
+    guard.close()
+
+
+def test_a_family_that_does_not_listen_is_killed(folder: Path) -> None:
+    guard = guarded(folder, "family.py", "deaf", grace=0.3)
+    guard.start()
+    pids = family(folder)
+    guard.close()
+    assert not any(alive(pid) for pid in pids)
+    assert not folder.exists()
+
+
+def test_it_stops_and_starts_again_in_the_same_folder(folder: Path) -> None:
+    guard = guarded(folder, "family.py")
+    first = guard.start()
+    pids = family(folder)
+    guard.stop()
+    assert guard.status() == -signal.SIGTERM
+    assert not any(alive(pid) for pid in pids)
+    (folder / "ids").unlink()
+
+    second = guard.start()
+    assert second != first
+    assert guard.status() is None
+    assert family(folder)[0] == second
+    guard.kill()
+    assert guard.status() == -signal.SIGKILL
+    assert folder.exists()
+    guard.close()
+    assert not folder.exists()
+
+
+def test_a_command_that_ends_by_itself_is_reported_and_its_log_stays(folder: Path) -> None:
+    guard = guarded(folder, "-c", "print('good bye'); raise SystemExit(7)")
+    guard.start()
+    eventually(lambda: guard.status() is not None)
+    assert guard.status() == 7
+    assert (folder / "log").read_text() == "good bye\n"
+    guard.close()
+
+
+def test_a_command_that_does_not_exist_is_reported(folder: Path) -> None:
+    guard = Guard(["./nothing"], folder=folder, log=folder / "log", environment={})
+    guard.start()
+    eventually(lambda: guard.status() is not None)
+    assert guard.status() == 127
+    assert "nothing" in (folder / "log").read_text()
+    guard.close()
+
+
+def test_on_a_command_line_the_guard_exits_with_the_commands_status(folder: Path) -> None:
+    guard = [sys.executable, "-m", "local.guard", "--folder", str(folder), "--"]
+    with subprocess.Popen(
+        [*guard, sys.executable, "-c", "raise SystemExit(3)"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("start\n")
+        assert process.stdout.readline().startswith("started ")
+        assert process.stdout.readline() == "ended 3\n"
+        assert folder.exists()
+        process.stdin.close()
+    assert process.returncode == 3
+    assert not folder.exists()
