@@ -4,7 +4,8 @@ from stacks import environments
 from stacks.errors import SynthError
 from stacks.packaging import package
 
-# isort: split (jsii starts with aws_cdk, and `stacks` says which Node it runs)
+# jsii starts with aws_cdk, and `stacks` says which Node it runs.
+# isort: split
 from aws_cdk import App
 from aws_cdk import aws_lambda as lambda_
 

@@ -99,6 +99,9 @@ class Environment(BaseModel):
         if parts.username or parts.password:
             message = "must not hold a name and password, which everybody can read in the template"
             raise ValueError(message)
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            message = "must end after the host and the port"
+            raise ValueError(message)
         return url.rstrip("/")
 
     @model_validator(mode="after")

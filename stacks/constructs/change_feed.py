@@ -36,11 +36,10 @@ class ChangeFeed:
         filters: Sequence[Mapping[str, Any]] = (),
         global_table: bool = False,
     ) -> None:
-        stream_arn = table.table.table_stream_arn
-        if stream_arn is None:
+        if table.stream_arn is None:
             message = f"{table.node.path} has no stream: give the table one (stream=...)."
             raise SynthError(message)
-        self.stream_arn: str = stream_arn
+        self.stream_arn: str = table.stream_arn
         self.kind: FeedKind = kind
         self.filters = filters
         self.readers: list[str] = []

@@ -28,6 +28,7 @@ class ChangeTable(Construct):
         keep: bool,
     ) -> None:
         super().__init__(scope, id)
+        self.has_stream = stream is not None
         self.table = dynamodb.TableV2(
             self,
             "Table",
@@ -42,6 +43,11 @@ class ChangeTable(Construct):
             deletion_protection=keep,
             removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
         )
+
+    @property
+    def stream_arn(self) -> str | None:
+        # The CDK's table has an ARN here even where it has no stream.
+        return self.table.table_stream_arn if self.has_stream else None
 
     @property
     def name(self) -> str:

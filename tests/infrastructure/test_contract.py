@@ -1,0 +1,41 @@
+"""What the templates promise the functions is what the functions ask for."""
+
+from importlib import import_module
+
+import pytest
+
+from lambdas.settings import Settings
+from tests.infrastructure.templates import Assembly, environment_of, processors
+
+
+@pytest.mark.parametrize("environment", ["sandbox", "production", "local"])
+@pytest.mark.parametrize("processor", ["aggregation", "audit", "search"])
+def test_a_function_finds_its_handler_and_its_settings(
+    environment: str, processor: str, request: pytest.FixtureRequest
+) -> None:
+    assembly: Assembly = request.getfixturevalue(environment)
+    function = processors(assembly.pipeline)[processor]
+    module, _, name = function["Properties"]["Handler"].rpartition(".")
+    variables = environment_of(function)
+
+    assert callable(getattr(import_module(module), name))
+    model = _settings_of(module)
+    settings = model.load(variables)
+
+    assert settings.processor == processor
+    assert {field.upper() for field in model.model_fields} == set(variables), "one is never read"
+
+
+def test_the_dead_letter_prefix_is_the_one_that_the_role_allows(sandbox: Assembly) -> None:
+    for processor, function in processors(sandbox.pipeline).items():
+        assert environment_of(function)["DEAD_LETTER_PREFIX"] == f"letters/{processor}/"
+
+
+def _settings_of(handler: str) -> type[Settings]:
+    module = import_module(handler.rpartition(".")[0] + ".settings")
+    (model,) = {
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Settings) and value is not Settings
+    }
+    return model

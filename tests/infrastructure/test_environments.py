@@ -1,0 +1,253 @@
+"""What differs between environments, and settings that are wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from stacks.constructs.retention import RETENTION
+from stacks.environments import DEFAULTS, NAMES, RETENTION_DAYS, SettingsError, load
+from tests.infrastructure.conftest import CONTEXT, ROOT, Synthesise
+from tests.infrastructure.templates import Assembly, flat, of_type, only, statements
+
+HOLDS_DATA = (
+    "AWS::DynamoDB::GlobalTable",
+    "AWS::S3::Bucket",
+    "AWS::Logs::LogGroup",
+    "AWS::OpenSearchService::Domain",
+)
+# Whatever of these an account has two of, a second deployment would collide with the first.
+PHYSICAL_NAMES = {
+    "AWS::DynamoDB::GlobalTable": "TableName",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::Lambda::Function": "FunctionName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::OpenSearchService::Domain": "DomainName",
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::SQS::Queue": "QueueName",
+}
+
+
+@pytest.fixture(scope="module")
+def everywhere(sandbox: Assembly, production: Assembly, local: Assembly) -> list[Assembly]:
+    return [sandbox, production, local]
+
+
+class TestDeployed:
+    def test_production_keeps_its_data_when_a_stack_goes(self, production: Assembly) -> None:
+        for template in (production.pipeline, production.search):
+            for logical_id, resource in template["Resources"].items():
+                if resource["Type"] in HOLDS_DATA:
+                    policies = (resource["DeletionPolicy"], resource["UpdateReplacePolicy"])
+                    assert policies == ("Retain", "Retain"), logical_id
+        for table in of_type(production.pipeline, "AWS::DynamoDB::GlobalTable").values():
+            (replica,) = table["Properties"]["Replicas"]
+            assert replica["DeletionProtectionEnabled"] is True
+
+    def test_a_sandbox_leaves_nothing_behind(self, sandbox: Assembly) -> None:
+        for template in (sandbox.pipeline, sandbox.search):
+            for logical_id, resource in template["Resources"].items():
+                assert resource.get("DeletionPolicy", "Delete") == "Delete", logical_id
+
+    def test_what_nothing_could_rebuild_can_be_restored(self, everywhere: list[Assembly]) -> None:
+        for assembly in everywhere:
+            restorable = {
+                logical_id.split("Table")[0]
+                for logical_id, table in of_type(
+                    assembly.pipeline, "AWS::DynamoDB::GlobalTable"
+                ).items()
+                if table["Properties"]["Replicas"][0]["PointInTimeRecoverySpecification"][
+                    "PointInTimeRecoveryEnabled"
+                ]
+            }
+            assert restorable == {"Orders", "ChangeLog"}
+
+    def test_no_log_is_kept_forever(self, everywhere: list[Assembly]) -> None:
+        for assembly in everywhere:
+            for template in assembly.templates.values():
+                for resource in template["Resources"].values():
+                    if resource["Type"] == "AWS::Logs::LogGroup":
+                        assert resource["Properties"]["RetentionInDays"] in RETENTION_DAYS
+            # Without one of its own, a function logs into a group that Lambda makes, for ever.
+            for function in of_type(assembly.pipeline, "AWS::Lambda::Function").values():
+                group = flat(function["Properties"]["LoggingConfig"]["LogGroup"])
+                assert group in assembly.pipeline["Resources"]
+
+    def test_the_domain_is_encrypted_and_answers_this_account_over_tls(
+        self, sandbox: Assembly, production: Assembly
+    ) -> None:
+        for assembly in (sandbox, production):
+            domain = only(assembly.search, "AWS::OpenSearchService::Domain")["Properties"]
+            assert domain["EncryptionAtRestOptions"] == {"Enabled": True}
+            assert domain["NodeToNodeEncryptionOptions"] == {"Enabled": True}
+            assert domain["DomainEndpointOptions"]["EnforceHTTPS"] is True
+            assert "TLS-1-2" in domain["DomainEndpointOptions"]["TLSSecurityPolicy"]
+            (statement,) = domain["AccessPolicies"]["Statement"]
+            assert flat(statement["Principal"]["AWS"]).endswith("AWS::AccountId:root")
+
+    def test_production_s_domain_survives_a_zone(self, production: Assembly) -> None:
+        domain = only(production.search, "AWS::OpenSearchService::Domain")["Properties"]
+        assert domain["ClusterConfig"]["ZoneAwarenessConfig"] == {"AvailabilityZoneCount": 3}
+        assert domain["ClusterConfig"]["DedicatedMasterCount"] == 3
+
+    def test_an_existing_domain_is_granted_under_its_own_name(self, synthesise: Synthesise) -> None:
+        endpoint = "https://search-my-domain-abcdefghij0123456789klmnop.eu-west-1.es.amazonaws.com"
+        assembly = synthesise(environment="sandbox", search_url=endpoint)
+        assert set(assembly.templates) == {"pipeline", "observability"}
+        granted = {r for _, a, r in statements(assembly.pipeline) if a == "es:ESHttpPost"}
+        prefix = "arn:AWS::Partition:es:eu-west-1:AWS::AccountId:domain/my-domain"
+        assert granted == {f"{prefix}/orders-v1", f"{prefix}/orders-write/_bulk"}
+
+    def test_local_makes_no_domain_and_signs_nothing(self, local: Assembly) -> None:
+        assert set(local.templates) == {"pipeline", "observability"}
+        assert not [action for _, action, _ in statements(local.pipeline) if action[:3] == "es:"]
+
+    def test_two_deployments_fit_into_one_account(self, everywhere: list[Assembly]) -> None:
+        for assembly in everywhere:
+            for template in assembly.templates.values():
+                for logical_id, resource in template["Resources"].items():
+                    name = PHYSICAL_NAMES.get(resource["Type"], "no name")
+                    assert name not in resource.get("Properties", {}), logical_id
+
+    def test_no_function_is_deployed_but_our_own(self, everywhere: list[Assembly]) -> None:
+        """Custom resources bring functions and roles that nobody here looks at."""
+        for assembly in everywhere:
+            for template in assembly.templates.values():
+                types = {resource["Type"] for resource in template["Resources"].values()}
+                assert not [kind for kind in types if "Custom" in kind]
+            assert len(of_type(assembly.pipeline, "AWS::Lambda::Function")) == 3
+
+
+class TestSettings:
+    def test_each_setting_can_be_overridden(self) -> None:
+        environment = load(
+            {
+                **CONTEXT,
+                "environment": "sandbox",
+                "epoch": "0002",
+                "log_retention_days": "30",
+                "parallelization_factor": "10",
+                "aggregate_shards": "1",
+                "alarm_email": "on-call@example.com",
+            }
+        )
+        assert environment.epoch == "0002"
+        assert environment.log_retention_days == 30
+        assert environment.parallelization_factor == 10
+        assert environment.aggregate_shards == 1
+        assert environment.alarm_email == "on-call@example.com"
+
+    def test_the_command_line_wins_over_cdk_json_and_that_over_the_defaults(self) -> None:
+        context: dict[str, Any] = {"environment": "production"}
+        assert load(context).log_retention_days == 365
+        context["environments"] = {"production": {"log_retention_days": 180}}
+        assert load(context).log_retention_days == 180
+        context["log_retention_days"] = "90"
+        assert load(context).log_retention_days == 90
+
+    @pytest.mark.parametrize(
+        ("context", "sentence"),
+        [
+            ({}, "No environment is chosen: pass -c environment=NAME"),
+            ({"environment": "prod"}, "Unknown environment 'prod': pass -c environment="),
+            (
+                {"environment": "sandbox", "serach_url": "http://127.0.0.1"},
+                "Unknown setting 'serach_url' in the context (-c): did you mean 'search_url'?",
+            ),
+            (
+                {"environment": "sandbox", "colour": "red"},
+                "Unknown setting 'colour' in the context (-c): known are search_url,",
+            ),
+            (
+                {"environment": "sandbox", "environments": {"sandbox": {"epcoh": "0002"}}},
+                "Unknown setting 'epcoh' in cdk.json under environments.sandbox: did you mean",
+            ),
+            (
+                {"environment": "sandbox", "environments": {"producton": {}}},
+                "Unknown environment 'producton' in cdk.json under environments: did you mean",
+            ),
+            (
+                {"environment": "sandbox", "environments": "sandbox"},
+                "The context key environments must be an object in cdk.json",
+            ),
+            (
+                {"environment": "sandbox", "environments": {"sandbox": "0002"}},
+                "cdk.json: environments.sandbox must be an object of settings.",
+            ),
+            (
+                {"environment": "sandbox", "environments": {"sandbox": {"epoch": "2"}}},
+                "Setting 'epoch' is '2' in cdk.json under environments.sandbox:",
+            ),
+            (
+                {"environment": "sandbox", "log_retention_days": "15"},
+                "Setting 'log_retention_days' is '15' in -c log_retention_days=: must be one of 1,",
+            ),
+            (
+                {"environment": "sandbox", "log_retention_days": "two weeks"},
+                "Setting 'log_retention_days' is 'two weeks' in -c log_retention_days=:",
+            ),
+            (
+                {"environment": "sandbox", "parallelization_factor": "11"},
+                "Setting 'parallelization_factor' is '11' in -c parallelization_factor=:",
+            ),
+            (
+                {"environment": "sandbox", "alarm_email": "on-call"},
+                "Setting 'alarm_email' is 'on-call' in -c alarm_email=:",
+            ),
+            ({"environment": "local"}, "Setting 'search_url' is missing: environment local makes"),
+            (
+                {"environment": "local", "search_url": "127.0.0.1:9250"},
+                "Setting 'search_url' is '127.0.0.1:9250' in -c search_url=: must be an http",
+            ),
+            (
+                {"environment": "local", "search_url": "http://me:secret@127.0.0.1:9250"},
+                "must not hold a name and password",
+            ),
+            (
+                {"environment": "local", "search_url": "http://127.0.0.1:9250/orders"},
+                "must end after the host and the port",
+            ),
+            (
+                {"environment": "local", "search_url": "http://[::1", "search_auth": "none"},
+                "Setting 'search_url' is 'http://[::1' in -c search_url=:",
+            ),
+            (
+                {"environment": "sandbox", "search_url": "https://search.example.com"},
+                "Setting 'search_url' is 'https://search.example.com', but requests that are",
+            ),
+            (
+                {"environment": "production", "search_auth": "none"},
+                "Setting 'search_auth' is 'none', which is for environment local",
+            ),
+        ],
+    )
+    def test_a_wrong_setting_is_named_in_one_sentence(
+        self, context: dict[str, Any], sentence: str
+    ) -> None:
+        with pytest.raises(SettingsError) as refused:
+            load(context)
+        assert sentence in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+    def test_the_app_stops_with_the_sentence_and_no_traceback(self) -> None:
+        context = json.dumps({"environment": "sandbx"})
+        app = subprocess.run(
+            [sys.executable, "app.py"],
+            cwd=ROOT,
+            env={**os.environ, "CDK_CONTEXT_JSON": context},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert app.returncode == 1
+        assert app.stderr.splitlines() == [
+            "Unknown environment 'sandbx': pass -c environment= with one of "
+            "sandbox, production, local."
+        ]
+
+    def test_every_environment_has_defaults_and_every_retention_a_name(self) -> None:
+        assert set(DEFAULTS) == set(NAMES) == set(CONTEXT["environments"])
+        assert tuple(RETENTION) == RETENTION_DAYS

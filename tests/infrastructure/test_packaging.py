@@ -1,0 +1,153 @@
+"""The folder that the functions are deployed from, built from a project of three files."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from stacks.packaging import PackagingError, Platform, Project, fetch, main, package
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return _project(tmp_path)
+
+
+class Installer:
+    """Stands in for uv: writes what an installation leaves, the builder's paths included."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def __call__(self, lock_file: Path, target: Path, platform: Platform) -> None:
+        self.runs += 1
+        _write(target / "library" / "__init__.py", f"PLATFORM = {platform!r}\n")
+        _write(target / "library" / "__pycache__" / "x.pyc", str(target))
+        _write(target / "bin" / "tool", f"#!{target}/python\n")
+        _write(target / ".lock", str(target))
+        record = f"library/__init__.py,sha256=1,1\nbin/tool,sha256={target.name}{id(self)},1\n"
+        _write(target / "library-1.dist-info" / "RECORD", record)
+
+
+class TestPackage:
+    def test_it_holds_the_dependencies_and_the_sources_that_functions_need(
+        self, project: Project
+    ) -> None:
+        fetch("aws", project, Installer())
+        assert sorted(_content(package("aws", project))) == [
+            "dynamodb_streams_cdc/__init__.py",
+            "dynamodb_streams_cdc/py.typed",
+            "lambdas/audit/handler.py",
+            "library-1.dist-info/RECORD",
+            "library/__init__.py",
+        ]
+
+    def test_the_same_inputs_give_the_same_bytes_wherever_it_is_built(self, tmp_path: Path) -> None:
+        """Or each machine would deploy the functions anew."""
+        built = []
+        for name in ("one", "a-longer-name"):
+            project = _project(tmp_path / name)
+            fetch("aws", project, Installer())
+            built.append(_content(package("aws", project)))
+        assert built[0] == built[1]
+
+    def test_nothing_is_built_when_nothing_changed(self, project: Project) -> None:
+        fetch("host", project, Installer())
+        folder = package("host", project)
+        before = folder.stat().st_ino
+        assert package("host", project).stat().st_ino == before
+
+    def test_a_change_of_the_sources_is_copied_without_an_installation(
+        self, project: Project
+    ) -> None:
+        installer = Installer()
+        fetch("host", project, installer)
+        package("host", project)
+        handler = project.root / "lambdas" / "audit" / "handler.py"
+        handler.rename(handler.with_name("renamed.py"))
+        _write(project.root / "lambdas" / "added.py", "ADDED = True\n")
+        content = _content(package("host", project))
+        assert "lambdas/audit/renamed.py" in content
+        assert "lambdas/added.py" in content
+        assert "lambdas/audit/handler.py" not in content
+        assert installer.runs == 1
+
+    def test_a_build_that_was_killed_is_done_again(self, project: Project) -> None:
+        fetch("host", project, Installer())
+        folder = package("host", project)
+        complete = _content(folder)
+        folder.with_name("host.stamp").unlink()
+        (folder / "lambdas" / "audit" / "handler.py").unlink()
+        assert _content(package("host", project)) == complete
+
+    def test_a_copy_that_fails_leaves_the_old_folder_whole(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fetch("host", project, Installer())
+        folder = package("host", project)
+        complete = _content(folder)
+        _write(project.root / "lambdas" / "added.py", "ADDED = True\n")
+
+        def disk_is_full(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("shutil.copyfile", disk_is_full)
+        with pytest.raises(OSError, match="No space"):
+            package("host", project)
+        assert _content(folder) == complete
+        assert sorted(p.name for p in folder.parent.iterdir()) == ["host", "host.stamp"]
+
+    def test_without_dependencies_it_says_what_to_run(self, project: Project) -> None:
+        with pytest.raises(PackagingError, match=r"not been fetched for aws: run make setup\.$"):
+            package("aws", project)
+
+
+class TestFetch:
+    def test_dependencies_are_installed_once_per_lock_file_and_platform(
+        self, project: Project
+    ) -> None:
+        installer = Installer()
+        first = fetch("aws", project, installer)
+        assert fetch("aws", project, installer) == first
+        assert fetch("host", project, installer) != first
+        assert installer.runs == 2
+        _write(project.lock_file, "library==2\n")
+        assert fetch("aws", project, installer) != first
+        assert installer.runs == 3
+
+    def test_an_installation_that_fails_leaves_nothing_behind(self, project: Project) -> None:
+        def broken(lock_file: Path, target: Path, platform: Platform) -> None:
+            _write(target / "half.py", "")
+            message = "no network"
+            raise PackagingError(message)
+
+        with pytest.raises(PackagingError, match="no network"):
+            fetch("aws", project, broken)
+        assert list((project.root / "build" / "dependencies").iterdir()) == []
+
+    def test_an_unknown_platform_is_named(self) -> None:
+        with pytest.raises(SystemExit, match="Unknown platform 'arm': choose from aws, host"):
+            main(["arm"])
+
+
+def _project(root: Path) -> Project:
+    _write(root / "lambdas" / "requirements.txt", "library==1\n")
+    _write(root / "lambdas" / "audit" / "handler.py", "def handler(): ...\n")
+    _write(root / "lambdas" / "audit" / "__pycache__" / "handler.pyc", str(root))
+    library = root / "src" / "dynamodb_streams_cdc"
+    for name in ("__init__.py", "py.typed", "cli/main.py", "examples/basic.py", "tests/test_it.py"):
+        _write(library / name, "")
+    return Project(root=root)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _content(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
