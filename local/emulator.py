@@ -1,10 +1,15 @@
-"""Launch the AWS emulator with the one thing that it lacks for this project mended.
+"""Launch the AWS emulator with the two things that it lacks for this project mended.
 
 The emulator keeps an item that PartiQL's INSERT wrote but writes no stream record for it. The
 audit processor appends to the change log with exactly that statement, and search reads the log's
 stream: without the record nothing would ever reach OpenSearch. The repair emits the record as a
 PutItem of a new item does; inside ExecuteTransaction, once the transaction went through.
-`tests/integration/test_emulator_stream.py` says when it can go.
+
+The stream of a table that CloudFormation made has a label that ends in "Z"; on AWS, and for a table
+that CreateTable made, it has none (`2015-05-11T21:21:33.291`). The processors refuse such a label,
+because versions are compared as strings. The repair cuts it off.
+
+`tests/integration/test_emulator_stream.py` says when they can go.
 
 This file is run by its path, with nothing of the repository to import: the Lambda workers must find
 what their package holds, and nothing else of it.
@@ -62,12 +67,31 @@ def mend(dynamodb: Any) -> None:
     dynamodb._execute_transaction = transacting
 
 
+def mend_labels(provisioners: Any, dynamodb: Any) -> None:
+    """Give the streams of tables made by CloudFormation the label that AWS gives them."""
+    create = provisioners._ddb_create
+
+    def creating(logical_id: str, props: dict[str, Any], stack_name: str) -> tuple[str, Any]:
+        name, attributes = create(logical_id, props, stack_name)
+        if arn := attributes.get("StreamArn", "").removesuffix("Z"):
+            attributes["StreamArn"] = arn
+            table = dynamodb._tables[name]
+            table["LatestStreamArn"], table["LatestStreamLabel"] = arn, arn.rpartition("/")[2]
+        return name, attributes
+
+    provisioners._ddb_create = creating
+
+
 def main() -> None:
     from ministack import app  # type: ignore[import-untyped]
     from ministack.services import dynamodb  # type: ignore[import-untyped]
+    from ministack.services.cloudformation import (  # type: ignore[import-untyped]
+        provisioners,
+    )
 
     if UNPATCHED not in os.environ:
         mend(dynamodb)
+        mend_labels(provisioners, dynamodb)
     sys.argv[1:] = []
     app.main()
 
