@@ -12,7 +12,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from local.verify.quiet import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -71,6 +71,24 @@ class LiveCopies:
     def document_count(self) -> int:
         found = self._post(f"{self._search}/_count")
         return int(found["count"]) if found else 0
+
+    def find(self, items: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What a search for these ids finds now, without a refresh: as any reader would see it."""
+        query = {"size": len(items), "query": {"ids": {"values": list(items)}}}
+        page = self._post(f"{self._search}/_search", query)
+        return {hit["_id"]: hit["_source"] for hit in page["hits"]["hits"]} if page else {}
+
+    def history_length(self, item: str) -> int:
+        """The number of an item's entries, read consistently."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._change_log,
+            KeyConditionExpression="#item = :item",
+            ExpressionAttributeNames={"#item": "item"},
+            ExpressionAttributeValues={":item": {"S": item}},
+            Select="COUNT",
+            ConsistentRead=True,
+        )
+        return sum(page["Count"] for page in pages)
 
     def progress(self) -> Progress:
         """Counts only. DescribeTable's item count is live in the emulator; AWS's is hours old."""

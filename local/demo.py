@@ -1,0 +1,246 @@
+"""The whole pipeline on a laptop: deploy, write real orders, wait, and prove every copy right.
+
+    python -m local.demo [--orders FILE] [--limit N] [--search-url URL] [--keep]
+
+Exit status: 0 only if every sink equals the table, 1 if one does not or something failed, 130 after
+Ctrl-C. However it ends, no process and no temporary folder stays behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import report as show
+from local.errors import EngineError
+from local.lag import LagSampler
+from local.looks import looks_at
+from local.pipeline import running_pipeline
+from local.purchases import SAMPLE, PurchasesError, read_purchases, survey
+from local.screen import Screen
+from local.traffic import Writer
+from local.verify import Progress, ReadError, compare, settle, wait_for_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+
+    from local.lag import Lag
+    from local.pipeline import Pipeline
+    from local.purchases import Survey
+    from local.traffic import Written
+
+SEED = 1
+PATIENCE = 30.0  # seconds without any movement until waiting is given up
+UNCHANGED_FOR = 5.0  # seconds that a difference has to stay to be believed
+_LAG_SAMPLES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person asked for."""
+
+    orders: Path = SAMPLE
+    limit: int | None = None
+    search_url: str | None = None
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What was written, how fast it arrived, and whether all of it seems to have."""
+
+    written: Written
+    lags: dict[str, Lag]
+    seconds: float
+    arrived: bool
+
+
+def run_demo(
+    options: Options,
+    screen: Screen | None = None,
+    before_comparison: Callable[[Pipeline, Written], None] = lambda pipeline, written: None,
+) -> int:
+    """Runs everything once and returns the exit status; what makes it impossible is raised.
+
+    `before_comparison` is called when the sinks are quiet; tests damage them there.
+    """
+    screen = screen or Screen()
+    expected = survey(options.orders, options.limit)
+    with running_pipeline(screen, options.search_url) as pipeline:
+        traffic = _write(options, screen, pipeline, expected)
+        before_comparison(pipeline, traffic.written)
+        equal = _compare(screen, pipeline, traffic, expected)
+        if options.keep:
+            _hold(screen, pipeline)
+    return 0 if equal else 1
+
+
+def _write(options: Options, screen: Screen, pipeline: Pipeline, expected: Survey) -> Traffic:
+    """Writes all orders and returns when the sinks have caught up, or do not move any more."""
+    began = time.monotonic()
+    ledger = pipeline.outputs["IdempotencyTableName"]
+    looks = looks_at(pipeline.client, ledger, pipeline.copies)
+    with LagSampler(looks, every=max(1, expected.purchases // _LAG_SAMPLES)) as sampler:
+        with screen.stage("Writing orders") as stage:
+            writer = Writer(
+                pipeline.client,
+                pipeline.outputs["OrdersTableName"],
+                seed=SEED,
+                on_finished=sampler.offer,
+            )
+            written = writer.run(
+                read_purchases(options.orders, options.limit),
+                lambda begun: stage.say(f"{begun:,} of {expected.purchases:,} purchases"),
+            )
+            stage.outcome = f"Orders written: {written.purchases:,} purchases,"
+            stage.outcome += f" {written.writes:,} writes"
+        with screen.stage("Waiting until the sinks are quiet") as stage:
+            arrived = _wait(screen, pipeline, written, stage.say)
+            seconds = time.monotonic() - began
+            stage.outcome = "The sinks are quiet" if arrived else "The sinks have stopped short"
+            sampler.finish(UNCHANGED_FOR)
+    return Traffic(written, sampler.lags(), seconds, arrived)
+
+
+def _wait(screen: Screen, pipeline: Pipeline, written: Written, say: Callable[[str], None]) -> bool:
+    live = written.purchases - written.deletes
+    target = Progress(aggregated=live, documents=live, entries=written.changes)
+    arrived = wait_for_progress(
+        pipeline.copies.progress,
+        target,
+        patience=PATIENCE,
+        report=lambda now: say(
+            f"aggregated {now.aggregated:,} of {target.aggregated:,} orders,"
+            f" {now.documents:,} of {target.documents:,} documents,"
+            f" {now.entries:,} of {target.entries:,} audit entries"
+        ),
+    )
+    if not arrived:
+        screen.line(f"Nothing has moved for {PATIENCE:.0f} s. The emulator's log ends:")
+        screen.line(pipeline.aws.tail(), style="dim")
+    return arrived
+
+
+def _compare(screen: Screen, pipeline: Pipeline, traffic: Traffic, expected: Survey) -> bool:
+    """Compares, prints all that there is to see, the verdict last, and returns the verdict."""
+    with screen.stage("Comparing every item with every sink") as stage:
+        report = settle(
+            lambda: compare(pipeline.copies, traffic.written.effective),
+            unchanged_for=UNCHANGED_FOR,
+        )
+        compared = sum(sink.compared for sink in report.sinks)
+        stage.outcome = f"Compared: {compared:,} aggregates, documents and histories"
+    show.comparison(screen, report, traffic.lags)
+    show.numbers(screen, traffic.written, report, expected, traffic.seconds)
+    show.revenue(screen, pipeline.copies.aggregates())
+    show.where_to_look(screen)
+    return show.verdict(screen, report, expected)
+
+
+def _hold(screen: Screen, pipeline: Pipeline) -> None:
+    """Keeps everything up until Ctrl-C, which is then no interruption."""
+    show.how_to_query(screen, pipeline)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        screen.line()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    screen = Screen()
+    with _signals_unwind():
+        try:
+            return run_demo(options, screen)
+        except KeyboardInterrupt:
+            screen.line("Interrupted: every engine is stopped and its folder removed.")
+            return 128 + signal.SIGINT
+        except (EngineError, PurchasesError, ReadError) as error:
+            screen.line(str(error), style="red")
+        except (BotoCoreError, ClientError) as error:
+            screen.line(f"The AWS emulator failed: {error}", style="red")
+        except OSError as error:
+            screen.line(_sentence(error), style="red")
+    return 1
+
+
+def _sentence(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"The disk is full ({error.filename or 'no file named'}): free some space."
+    return f"{error.strerror or error}: {error.filename or 'no file named'}."
+
+
+@contextmanager
+def _signals_unwind() -> Iterator[None]:
+    """The first Ctrl-C, SIGTERM or SIGHUP leaves every `with`; later ones cannot disturb that."""
+
+    def unwind(number: int, frame: FrameType | None) -> NoReturn:
+        for each in handled:
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(each, unwind) for each in handled]
+    try:
+        yield
+    finally:
+        for each, handler in zip(handled, before, strict=True):
+            signal.signal(each, handler)
+
+
+def _options(arguments: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(
+        prog="make demo",
+        description="Deploy the pipeline to this machine, write orders, and compare every sink.",
+    )
+    environment = {name: os.environ.get(name) or None for name in ("ORDERS", "LIMIT", "SEARCH_URL")}
+    parser.add_argument(
+        "--orders",
+        type=Path,
+        default=environment["ORDERS"] or SAMPLE,
+        help="a file of purchases in the CDNOW format, plain or gzipped (ORDERS)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=_positive,
+        default=environment["LIMIT"],
+        help="write only so many purchases (LIMIT)",
+    )
+    parser.add_argument(
+        "--search-url",
+        default=environment["SEARCH_URL"],
+        help="an OpenSearch that needs no sign-in, instead of starting one (SEARCH_URL)",
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        default=os.environ.get("KEEP", "") not in ("", "0"),
+        help="leave everything up until Ctrl-C, to be queried (KEEP=1)",
+    )
+    found = parser.parse_args(arguments)
+    return Options(found.orders, found.limit, found.search_url, found.keep)
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        message = f"expected a whole number of at least 1, found {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""The deployed app on this machine: engines started side by side, then the real `cdk deploy`."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from local.deployment import deploy, session
+from local.engines import emulator, opensearch
+from local.search_cluster import SearchCluster, existing_cluster
+from local.verify import LiveCopies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from local.engines import Engine
+    from local.screen import Screen, Stage
+
+OWN_INDEX = "orders"
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The app as deployed, and what reads it."""
+
+    aws: Engine
+    search: SearchCluster
+    outputs: Mapping[str, str]
+    client: DynamoDBClient
+    copies: LiveCopies
+
+
+@contextmanager
+def running_pipeline(screen: Screen, search_url: str | None = None) -> Iterator[Pipeline]:
+    """Everything up and deployed on entry, everything gone on exit.
+
+    Raises:
+        EngineError: An engine did not start, or the deployment failed.
+    """
+    with ExitStack() as stack:
+        with screen.stage("Starting the engines") as stage:
+            aws, search = _engines(stack, stage, search_url, screen.line)
+            stage.outcome = f"Engines up: AWS emulator at {aws.url}, OpenSearch at {search.url}"
+        with screen.stage("Deploying the app") as stage:
+            outputs = deploy(aws.url, search.url, stage.say)
+            functions = sum(name.endswith("FunctionName") for name in outputs)
+            tables = sum(name.endswith("TableName") for name in outputs)
+            stage.outcome = f"App deployed: {tables} tables, {functions} functions on their streams"
+        client: DynamoDBClient = session(aws.url).client("dynamodb")
+        stack.callback(client.close)
+        copies = LiveCopies(
+            client,
+            orders=outputs["OrdersTableName"],
+            change_log=outputs["ChangeLogTableName"],
+            aggregates=outputs["AggregatesTableName"],
+            search_url=outputs["SearchEndpoint"],
+            search_index=outputs["SearchIndex"],
+        )
+        yield Pipeline(aws, search, outputs, client, copies)
+
+
+def _engines(
+    stack: ExitStack, stage: Stage, search_url: str | None, say: Callable[[str], None]
+) -> tuple[Engine, SearchCluster]:
+    if search_url is not None:
+        cluster = stack.enter_context(existing_cluster(search_url, say))
+        [aws] = _start(stack, stage, emulator)
+        return aws, cluster
+    aws, node = _start(stack, stage, emulator, opensearch)
+    return aws, SearchCluster(node.url, OWN_INDEX)
+
+
+def _start(
+    stack: ExitStack,
+    stage: Stage,
+    *kinds: Callable[..., AbstractContextManager[Engine]],
+) -> list[Engine]:
+    """Starts engines side by side; what came up is the stack's to end, even if another failed."""
+    cancelled = threading.Event()
+
+    def progress(sentence: str) -> None:
+        if cancelled.is_set():
+            # The engine that was starting is closed on the way out of its own start.
+            raise _CancelledError
+        stage.say(sentence)
+
+    def start(kind: Callable[..., AbstractContextManager[Engine]]) -> Engine:
+        return stack.enter_context(kind(progress=progress))
+
+    with ThreadPoolExecutor(len(kinds), thread_name_prefix="engine") as pool:
+        try:
+            starting = [pool.submit(start, kind) for kind in kinds]
+            for failed in wait(starting, return_when=FIRST_EXCEPTION).done:
+                failed.result()
+        except BaseException:
+            cancelled.set()
+            raise
+    return [each.result() for each in starting]
+
+
+class _CancelledError(Exception):
+    """Another engine failed, or the person gave up."""

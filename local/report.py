@@ -1,0 +1,148 @@
+"""What the demo prints at the end: the comparison, the numbers around it, and the verdict."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from local.lag import Lag
+    from local.pipeline import Pipeline
+    from local.purchases import Survey
+    from local.screen import Screen
+    from local.traffic import Written
+    from local.verify import Report
+
+VERDICT = "every sink equals the table"
+_SHOWN_DIFFERENCES = 20
+_BAR = 44  # columns of the longest bar
+
+
+def comparison(screen: Screen, report: Report, lags: Mapping[str, Lag]) -> None:
+    table = Table(title=f"{report.items:,} orders in the table, compared both ways", min_width=92)
+    table.add_column("sink")
+    for column in ("compared", "of them", "missing", "extra", "different", "lag p50", "lag p99"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for sink in report.sinks:
+        counts = [sink.count(kind) for kind in ("missing", "extra", "different")]
+        lag = lags.get(sink.sink)
+        table.add_row(
+            sink.sink,
+            f"{sink.compared:,}",
+            sink.parts,
+            *(f"[red]{count:,}[/]" if count else "0" for count in counts),
+            *(f"{seconds:.1f} s" for seconds in ([lag.p50, lag.p99] if lag else [])),
+            style="" if sink.equal else "bold",
+        )
+    screen.line()
+    screen.print(table)
+    if lags:
+        followed = max(lag.samples for lag in lags.values())
+        screen.line(
+            "Lag: from DynamoDB's acknowledgment of an order's last write until a reader of the\n"
+            f"sink sees it; {followed:,} orders were followed while the writer ran at full speed.",
+            style="dim",
+        )
+
+
+def numbers(
+    screen: Screen, written: Written, report: Report, survey: Survey, until_quiet: float
+) -> None:
+    rate = written.writes / written.seconds if written.seconds else 0
+    changes = written.changes / until_quiet if until_quiet else 0
+    screen.line()
+    screen.line(
+        f"Writing      {written.writes:,} writes in {written.seconds:.1f} s ({rate:,.0f}/s):"
+        f" {written.changes:,} changes, {written.without_effect:,} without effect"
+    )
+    screen.line(
+        f"Throughput   {written.changes:,} changes in all three sinks after {until_quiet:.1f} s"
+        f" ({changes:,.0f}/s)"
+    )
+    screen.line(
+        f"Audit log    purchases read back: {report.inserts.orders:,},"
+        f" {report.inserts.total:,} USD; in the file: {survey.purchases:,}, {survey.total:,} USD"
+    )
+
+
+def revenue(screen: Screen, rows: Iterable[Mapping[str, Any]]) -> None:
+    """One bar per month, from the aggregates table as the sink left it."""
+    months: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        kind, _, name = str(row["aggregate"]).partition("#")
+        if kind == "month":
+            months[name] += row.get("revenue", 0)
+    screen.line()
+    screen.line("Revenue per month, read from the aggregates table (USD)")
+    most = max([*months.values(), Decimal(1)])
+    for month, amount in sorted(months.items()):
+        bar = "█" * round(_BAR * amount / most) or ("▏" if amount else "")
+        screen.print(f"  {month}  {amount:>12,.2f}  [cyan]{bar}[/]")
+
+
+def verdict(screen: Screen, report: Report, survey: Survey) -> bool:
+    """Lists what differs, says the verdict in the last line, and returns it."""
+    _differences(screen, report)
+    read_back = (report.inserts.orders, report.inserts.total)
+    complete = read_back == (survey.purchases, survey.total)
+    screen.line()
+    if not complete:
+        screen.line("The purchases read back from the audit log are not those of the file.", "red")
+    if report.equal and complete:
+        screen.line(VERDICT, "bold green")
+        return True
+    differing = [sink.sink for sink in report.sinks if not sink.equal]
+    if differing:
+        screen.line(f"not equal to the table: {', '.join(differing)}", "bold red")
+    return False
+
+
+def _differences(screen: Screen, report: Report) -> None:
+    """Each difference by sink, item and field; the first twenty of each sink."""
+    for sink in report.sinks:
+        if not sink.compared and not sink.differences:
+            screen.line(f"\n{sink.sink}: nothing was there to compare.", style="red")
+        if not sink.differences:
+            continue
+        screen.line(f"\n{sink.sink}: {len(sink.differences):,} differences", style="red")
+        for difference in sink.differences[:_SHOWN_DIFFERENCES]:
+            screen.line(f"  {difference}")
+        more = len(sink.differences) - _SHOWN_DIFFERENCES
+        if more > 0:
+            screen.line(f"  ... and {more:,} more")
+
+
+def where_to_look(screen: Screen) -> None:
+    screen.line()
+    screen.line("Where to look next")
+    for what, why in (
+        ("lambdas/domain/", "what an order adds to the sums, and what a search finds of it"),
+        ("stacks/pipeline.py", "the tables, the streams and their readers"),
+        ("local/verify/", "the checker, which shares no code with what it checks"),
+        ("make demo KEEP=1", "leaves everything up, with commands that look into each copy"),
+        ("make demo ORDERS=FILE LIMIT=100", "takes other purchases, or a part of them"),
+        ("make test", "holds the library to the same claims without a server"),
+    ):
+        screen.print(f"  [bold]{what:<33}[/]{why}")
+
+
+def how_to_query(screen: Screen, pipeline: Pipeline) -> None:
+    """Commands to paste into another terminal while everything is up."""
+    tables = {name: pipeline.outputs[f"{name}TableName"] for name in ("ChangeLog", "Aggregates")}
+    index = f"{pipeline.outputs['SearchEndpoint']}/{pipeline.outputs['SearchIndex']}"
+    screen.line()
+    screen.line("Everything stays up until Ctrl-C. In another terminal:")
+    screen.line(f"  curl -s '{index}/_search?q=status:refunded&size=2&pretty'")
+    screen.line(
+        "  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1"
+        f" AWS_ENDPOINT_URL={pipeline.aws.url}"
+    )
+    screen.line(f"  aws dynamodb scan --table-name {tables['Aggregates']} --max-items 5")
+    screen.line(f"  aws dynamodb scan --table-name {tables['ChangeLog']} --max-items 3")
+    screen.line("  aws lambda list-event-source-mappings")
+    screen.line(f"  tail -f {pipeline.aws.log}")

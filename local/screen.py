@@ -1,0 +1,80 @@
+"""What the person sees while the demo works: one line per stage, alive where there is a terminal.
+
+On a terminal a stage shows a spinner and what it is doing; elsewhere (a log, a pipe) it prints a
+plain line when it begins, a few while it goes on, and one with its outcome.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import RenderableType
+
+_WIDTH = 100
+_PLAIN_EVERY = 5.0  # seconds between two lines of one stage in a log
+
+
+class Stage:
+    """One step of the demo; `outcome` is what stays on the screen."""
+
+    def __init__(self, show: Callable[[str], None], name: str) -> None:
+        self._show = show
+        self.outcome = name
+
+    def say(self, doing: str) -> None:
+        self._show(doing)
+
+
+class Screen:
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = _WIDTH
+        self._began = time.monotonic()
+
+    def print(self, *what: RenderableType) -> None:
+        self.console.print(*what)
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Text as it is: brackets are brackets, and a path is not broken over two lines."""
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        began = time.monotonic()
+        if self.console.is_terminal:
+            with self.console.status(escape(name)) as status:
+                stage = Stage(lambda doing: status.update(f"{escape(name)}: {escape(doing)}"), name)
+                yield stage
+        else:
+            self.line(f"{name} ...")
+            stage = Stage(self._plainly(), name)
+            yield stage
+        self.console.print(
+            f"[dim]{self.seconds:6.1f} s[/]  {escape(stage.outcome)}"
+            f" [dim]({time.monotonic() - began:.1f} s)[/]",
+            soft_wrap=True,
+        )
+
+    def _plainly(self) -> Callable[[str], None]:
+        last = time.monotonic()
+
+        def show(doing: str) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _PLAIN_EVERY:
+                last = time.monotonic()
+                self.line(f"          {doing}")
+
+        return show
