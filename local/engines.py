@@ -334,6 +334,7 @@ def _emulator_environment(folder: Path, port: int) -> dict[str, str]:
         # At its start and end it removes the containers that it takes for its own.
         "DOCKER_HOST": f"unix://{temporary}/no-docker.sock",
         "LAMBDA_EXECUTOR": "local",
+        "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_ACCOUNT_ID": loopback.ACCOUNT,
         "MINISTACK_REGION": loopback.REGION,
         "AWS_SECRET_ACCESS_KEY": loopback.credentials()["AWS_SECRET_ACCESS_KEY"],

@@ -6,16 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from local.guard import Guard
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.integration.processes import alive, eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,21 +37,6 @@ guard = Guard([sys.executable, "family.py"], folder=folder, log=folder / "log", 
 guard.start()
 sys.stdin.read()
 """
-
-
-def eventually(happened: Callable[[], object], within: float = 15.0) -> None:
-    deadline = time.monotonic() + within
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process that is not a zombie has this id."""
-    state = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return bool(state) and not state.startswith("Z")
 
 
 @pytest.fixture

@@ -1,0 +1,235 @@
+"""Engines start, stop, come back with their data, and say in a sentence why they cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections import namedtuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local import engines, jars, loopback
+from local.engines import Engine, EngineError, Recipe
+from tests.integration.processes import alive, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+
+STARTER = """
+import sys
+from local import engines
+with getattr(engines, sys.argv[1])() as engine:
+    print(engine.pid, engine.folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def request(method: str, url: str, document: object = None) -> Any:
+    body = None if document is None else json.dumps(document).encode()
+    headers = {"Content-Type": "application/json"}
+    asked = urllib.request.Request(url, body, headers, method=method)
+    with urllib.request.urlopen(asked, timeout=30) as response:
+        return json.load(response)
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as other:
+        for port in reversed(range(9201, 9300)):
+            try:
+                other.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            break
+        other.listen()
+        yield port
+
+
+def scripted(script: str, **options: Any) -> Engine:
+    """An engine that is a few lines of Python."""
+    recipe = Recipe(
+        "The scripted engine",
+        lambda folder, port: [sys.executable, "-c", script],
+        lambda url, folder: loopback.status(url) is not None,
+        **options,
+    )
+    return Engine(recipe)
+
+
+def test_opensearch_keeps_its_data_over_a_stop_and_a_crash(opensearch_url: str) -> None:
+    told: list[str] = []
+    with engines.opensearch(progress=told.append) as engine:
+        assert engine.url != opensearch_url, "two nodes at once must have ports of their own"
+        # A new index builds every analyzer that the node knows.
+        request("PUT", f"{engine.url}/kept/_doc/1?refresh=true", {"title": "first"})
+        first, folder = engine.pid, engine.folder
+
+        engine.stop()
+        assert not engine.running
+        assert not alive(first)
+        assert loopback.status(engine.url) is None
+        engine.start()
+        assert engine.pid != first
+        assert request("GET", f"{engine.url}/kept/_doc/1")["_source"] == {"title": "first"}
+
+        request("PUT", f"{engine.url}/kept/_doc/2", {"title": "second"})
+        engine.kill()
+        engine.start()
+        assert request("GET", f"{engine.url}/kept/_doc/2")["_source"] == {"title": "second"}
+        last = engine.pid
+    assert not alive(last)
+    assert not folder.exists()
+    assert any("is starting on port" in sentence for sentence in told)
+    assert "is ready on port" in told[-1]
+
+
+def test_a_full_disk_does_not_make_indices_read_only(opensearch_url: str) -> None:
+    settings = request(
+        "GET", f"{opensearch_url}/_cluster/settings?include_defaults=true&flat_settings=true"
+    )
+    name = "cluster.routing.allocation.disk.threshold_enabled"
+    assert {**settings["defaults"], **settings["persistent"], **settings["transient"]}[
+        name
+    ] == "false"
+
+
+def test_nobody_outside_reaches_opensearch_or_the_emulator(
+    opensearch_url: str, emulator_url: str
+) -> None:
+    for url in (opensearch_url, emulator_url):
+        assert loopback.status(url) is not None
+        # An engine that listens on every interface answers here, where the platform has it.
+        assert loopback.status(url.replace("127.0.0.1", "127.0.0.2")) is None
+
+
+def test_two_of_a_kind_run_beside_each_other(dynamodb_local_url: str, emulator_url: str) -> None:
+    with engines.dynamodb_local() as other, engines.emulator() as another:
+        assert other.url != dynamodb_local_url
+        assert another.url != emulator_url
+        assert loopback.status(dynamodb_local_url) == loopback.status(other.url) == 400
+        assert alive(other.pid)
+        assert alive(another.pid)
+    assert not alive(other.pid)
+    assert not alive(another.pid)
+
+
+@pytest.mark.parametrize("kind", ["opensearch", "dynamodb_local", "emulator"])
+def test_a_port_in_use_is_said_in_a_sentence(taken_port: int, kind: str) -> None:
+    sentence = rf"^Port {taken_port}, asked for .*, is in use\.$"
+    with pytest.raises(EngineError, match=sentence), getattr(engines, kind)(port=taken_port):
+        pytest.fail("it started on a port that is in use")
+
+
+def test_a_port_that_opensearch_cannot_have_is_said_in_a_sentence() -> None:
+    with pytest.raises(EngineError, match="from 9201 to 9299 only"), engines.opensearch(port=9400):
+        pytest.fail("it started")
+
+
+def test_an_engine_that_ends_early_says_what_its_log_said() -> None:
+    engine = scripted("print('no such flag: -x'); raise SystemExit(2)")
+    with pytest.raises(EngineError, match="ended before it was ready") as raised, engine:
+        pytest.fail("it started")
+    assert "no such flag: -x" in str(raised.value)
+    assert not engine.folder.exists()
+
+
+def test_an_engine_that_fills_the_disk_says_so() -> None:
+    engine = scripted("raise OSError(28, 'No space left on device')")
+    with pytest.raises(EngineError, match=r"the disk that holds .* is full\.$"), engine:
+        pytest.fail("it started")
+
+
+def test_an_engine_that_never_answers_is_given_up() -> None:
+    engine = scripted("import time; print('busy', flush=True); time.sleep(600)", patience=0.5)
+    with pytest.raises(EngineError, match=r"did not answer within .* s\.") as raised, engine:
+        pytest.fail("it started")
+    assert "busy" in str(raised.value)
+    assert not alive(engine.pid)
+    assert not engine.folder.exists()
+
+
+def test_no_room_for_an_engine_is_said_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**12, 10**12, 10**6))
+    with pytest.raises(EngineError, match="has 1 MB left"), engines.emulator():
+        pytest.fail("it started")
+
+
+def test_missing_jars_are_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(jars, "_INSTALLED", tmp_path)
+    with pytest.raises(EngineError, match="run `make setup`"), engines.dynamodb_local():
+        pytest.fail("it started")
+
+
+def test_a_jar_that_is_not_the_locked_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(jars, "_INSTALLED", tmp_path / "installed")
+    monkeypatch.setattr(jars, "_LOCKS", tmp_path)
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "jgo.lock.toml").write_text(
+        '[[dependencies]]\ngroupId = "g"\nartifactId = "a"\nversion = "1"\npackaging = "jar"\n'
+        f'sha256 = "{"0" * 64}"\n'
+    )
+    monkeypatch.setattr(jars, "ENGINES", ("fake",))
+
+    def fetch(artifact: object, jar: object) -> Path:
+        fetched = tmp_path / "fetched.jar"
+        fetched.write_bytes(b"something else")
+        return fetched
+
+    monkeypatch.setattr(jars, "_resolve", fetch)
+    with pytest.raises(EngineError, match=r"a-1\.jar is not the file that was locked"):
+        jars.install(lambda sentence: None)
+    assert not (tmp_path / "installed" / "fake").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("kind", ["opensearch", "dynamodb_local", "emulator"])
+def test_a_starter_that_dies_leaves_no_engine_and_no_folder(kind: str, how: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER, kind],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as starter:
+        assert starter.stdout is not None
+        pid, folder = starter.stdout.readline().split()
+        assert alive(int(pid))
+        starter.send_signal(how)
+        starter.wait()
+    eventually(lambda: not alive(int(pid)))
+    eventually(lambda: not Path(folder).exists())
+
+
+def test_ctrl_c_while_an_engine_starts_leaves_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER, "opensearch"],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as starter:
+        eventually(lambda: list(tmp_path.glob("cdc-engine-*/engine.log")))
+        starter.send_signal(signal.SIGINT)
+        starter.wait()
+    listing = subprocess.run(
+        ["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True
+    )
+    assert str(tmp_path) not in listing.stdout
+    assert list(tmp_path.glob("cdc-engine-*")) == []
