@@ -45,7 +45,8 @@ def comparison(screen: Screen, report: Report, lags: Mapping[str, Lag]) -> None:
         followed = max(lag.samples for lag in lags.values())
         screen.line(
             "Lag: from DynamoDB's acknowledgment of an order's last write until a reader of the\n"
-            f"sink sees it; {followed:,} orders were followed while the writer ran at full speed.",
+            f"sink sees it, the wait in the stream behind a writer at full speed included;"
+            f" {followed:,} orders followed.",
             style="dim",
         )
 

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _NOT_FOUND = 404
+# An index answers 503 for a moment after it was made, until its shard is up.
+_RETRIES = urllib3.Retry(
+    total=14,
+    connect=2,
+    read=0,
+    status_forcelist=(429, 502, 503, 504),
+    allowed_methods=None,
+    backoff_factor=0.1,
+    backoff_max=2,
+    raise_on_status=False,
+)
 
 
 class ReadError(Exception):
@@ -43,7 +54,7 @@ class LiveCopies:
         self._aggregates = aggregates
         self._search = f"{search_url.rstrip('/')}/{search_index}"
         self._scroll = f"{search_url.rstrip('/')}/_search/scroll"
-        self._http = urllib3.PoolManager(retries=2, timeout=30.0)
+        self._http = urllib3.PoolManager(retries=_RETRIES, timeout=30.0)
         self._decode = TypeDeserializer().deserialize
 
     def orders(self) -> Iterator[dict[str, Any]]:
