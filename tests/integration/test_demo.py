@@ -1,0 +1,277 @@
+"""One small demo on real engines: each sink is damaged by hand, and the report names the place."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+import urllib3
+from rich.console import Console
+
+from local.demo import Options, run_demo
+from local.screen import Screen
+from local.verify import compare
+from tests.integration.processes import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from local.pipeline import Pipeline
+    from local.traffic import Written
+    from local.verify import Difference, Report
+
+ROOT = Path(__file__).parents[2]
+ORDER = "orders/S=00004/S=00004-0002"
+STRANGER = "orders/S=99999/S=99999-0001"
+MONTH = "month#1997-01"
+
+
+@dataclass
+class Witness:
+    """What the one demo of this module showed."""
+
+    status: int = -1
+    output: str = ""
+    written: Written | None = None
+    reports: dict[str, Report] = field(default_factory=dict)
+    hidden: int = 0
+    amended: str = ""
+
+
+class Sinks:
+    """Hands on the sinks of a deployed pipeline: each damage is undone when its `with` is left."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._client = pipeline.client
+        self._aggregates = pipeline.outputs["AggregatesTableName"]
+        self._log = pipeline.outputs["ChangeLogTableName"]
+        self._index = f"{pipeline.search.url}/{pipeline.search.index}-v1"
+        self._http = urllib3.PoolManager()
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        response = self._http.request(method, f"{self._index}{path}", json=body)
+        assert response.status < 300, response.data
+        return json.loads(response.data)
+
+    def _put(self, item: str, source: Any) -> None:
+        self._ask("PUT", f"/_doc/{quote(item, safe='')}?refresh=true", source)
+
+    def documents_with_tombstones(self) -> int:
+        return int(self._ask("GET", "/_count")["count"])
+
+    @contextmanager
+    def without_a_document(self) -> Iterator[None]:
+        source = self._ask("GET", f"/_doc/{quote(ORDER, safe='')}")["_source"]
+        self._ask("DELETE", f"/_doc/{quote(ORDER, safe='')}?refresh=true")
+        yield
+        self._put(ORDER, source)
+
+    @contextmanager
+    def with_a_stranger(self) -> Iterator[None]:
+        self._put(STRANGER, {"status": "placed", "cdc": {"deleted": False, "item": STRANGER}})
+        yield
+        self._ask("DELETE", f"/_doc/{quote(STRANGER, safe='')}?refresh=true")
+
+    @contextmanager
+    def with_another_status(self) -> Iterator[None]:
+        source = self._ask("GET", f"/_doc/{quote(ORDER, safe='')}")["_source"]
+        self._put(ORDER, {**source, "status": "placed"})
+        yield
+        self._put(ORDER, source)
+
+    @contextmanager
+    def with_a_cent_more(self) -> Iterator[None]:
+        self._add(Decimal("0.01"))
+        yield
+        self._add(Decimal("-0.01"))
+
+    def _add(self, amount: Decimal) -> None:
+        rows = self._client.query(
+            TableName=self._aggregates,
+            KeyConditionExpression="#aggregate = :aggregate",
+            ExpressionAttributeNames={"#aggregate": "aggregate"},
+            ExpressionAttributeValues={":aggregate": {"S": MONTH}},
+        )["Items"]
+        self._client.update_item(
+            TableName=self._aggregates,
+            Key={name: rows[0][name] for name in ("aggregate", "shard")},
+            UpdateExpression="ADD revenue :amount",
+            ExpressionAttributeValues={":amount": {"N": str(amount)}},
+        )
+
+    @contextmanager
+    def without_a_middle_entry(self, item: str) -> Iterator[None]:
+        entry = self.history(item)[1]
+        key = {name: entry[name] for name in ("item", "version")}
+        self._client.delete_item(TableName=self._log, Key=key)
+        yield
+        self._client.put_item(TableName=self._log, Item=entry)
+
+    def history(self, item: str) -> list[dict[str, Any]]:
+        return self._client.query(
+            TableName=self._log,
+            KeyConditionExpression="#item = :item",
+            ExpressionAttributeNames={"#item": "item"},
+            ExpressionAttributeValues={":item": {"S": item}},
+        )["Items"]
+
+
+@pytest.fixture(scope="module")
+def demo() -> Witness:
+    """Runs one demo: when it is quiet, each damage is tried alone, and then some are left."""
+    witness, left = Witness(), list[AbstractContextManager[None]]()
+    screen = Screen(Console(file=io.StringIO(), width=160, highlight=False))
+
+    def try_damages(pipeline: Pipeline, written: Written) -> None:
+        sinks = Sinks(pipeline)
+        witness.written = written
+        longest = max(written.effective, key=lambda key: written.effective[key])
+        witness.amended = f"orders/S={longest[0]}/S={longest[1]}"
+        witness.hidden = sinks.documents_with_tombstones() - pipeline.copies.document_count()
+
+        def report() -> Report:
+            return compare(pipeline.copies, written.effective)
+
+        damages: dict[str, Callable[[], AbstractContextManager[None]]] = {
+            "document deleted": sinks.without_a_document,
+            "document added": sinks.with_a_stranger,
+            "document changed": sinks.with_another_status,
+            "aggregate changed": sinks.with_a_cent_more,
+            "entry dropped": lambda: sinks.without_a_middle_entry(witness.amended),
+        }
+        # A change that alters no count may still be under way at this moment.
+        eventually(lambda: report().equal, within=30)
+        witness.reports["untouched"] = report()
+        for name, damage in damages.items():
+            with damage():
+                witness.reports[name] = report()
+        witness.reports["mended"] = report()
+        for name in ("document deleted", "document added", "aggregate changed", "entry dropped"):
+            # Entered and never left: nothing is undone.
+            left.append(damages[name]())
+            left[-1].__enter__()
+
+    witness.status = run_demo(Options(limit=60), screen, try_damages)
+    output = screen.console.file
+    assert isinstance(output, io.StringIO)
+    witness.output = output.getvalue()
+    return witness
+
+
+def only(witness: Witness, damage: str) -> tuple[Difference, ...]:
+    return witness.reports[damage].differences
+
+
+def test_the_sinks_of_an_undamaged_demo_equal_the_table(demo: Witness) -> None:
+    report = demo.reports["untouched"]
+
+    assert report.differences == ()
+    assert report.equal
+    assert all(sink.compared for sink in report.sinks)
+    assert report.inserts.orders == 60
+    assert demo.written is not None
+    assert demo.written.without_effect > 0
+
+
+def test_cancelled_orders_are_tombstones_that_no_reader_sees(demo: Witness) -> None:
+    assert demo.written is not None
+    assert demo.hidden == demo.written.deletes > 0
+
+
+def test_a_deleted_document_is_named(demo: Witness) -> None:
+    named, counted = only(demo, "document deleted")
+
+    assert (named.sink, named.kind, named.item) == ("search index", "missing", ORDER)
+    assert named.expected["total"] == Decimal("29.73")
+    assert (counted.item, counted.expected - counted.found) == ("_count", 1)
+
+
+def test_an_added_document_is_named(demo: Witness) -> None:
+    named, counted = only(demo, "document added")
+
+    assert (named.sink, named.kind, named.item) == ("search index", "extra", STRANGER)
+    assert counted.item == "_count"
+
+
+def test_a_changed_document_is_named_with_its_field(demo: Witness) -> None:
+    [named] = only(demo, "document changed")
+
+    assert (named.item, named.field) == (ORDER, "status")
+    assert (named.expected, named.found) == ("shipped", "placed")
+
+
+def test_an_aggregate_that_is_a_cent_off_is_named(demo: Witness) -> None:
+    [named] = only(demo, "aggregate changed")
+
+    assert (named.sink, named.item, named.field) == ("aggregates", MONTH, "revenue")
+    assert named.found - named.expected == Decimal("0.01")
+
+
+def test_a_dropped_entry_in_the_middle_of_a_history_is_named(demo: Witness) -> None:
+    found = only(demo, "entry dropped")
+
+    assert {(each.sink, each.item) for each in found} == {("audit log", demo.amended)}
+    [count] = [each for each in found if each.field == "number of entries"]
+    assert count.expected - count.found == 1
+    assert any(each.field.startswith("entry 2 of") for each in found)
+
+
+def test_what_was_mended_is_equal_again(demo: Witness) -> None:
+    assert demo.reports["mended"].equal
+
+
+def test_the_damaged_demo_says_which_items_differ_and_fails(demo: Witness) -> None:
+    assert demo.status == 1
+    assert f"{ORDER} is missing; should be" in demo.output
+    assert f"{STRANGER} should not be there" in demo.output
+    assert f"{MONTH}: revenue should be" in demo.output
+    assert f"{demo.amended}: number of entries should be" in demo.output
+    assert "every sink equals the table" not in demo.output
+    last = demo.output.strip().splitlines()[-1]
+    assert last == "not equal to the table: aggregates, search index, audit log"
+
+
+@pytest.mark.parametrize(
+    "moment", ["Starting the engines", "Deploying the app", "Waiting until the sinks"]
+)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing_behind(
+    tmp_path: Path, moment: str, sent: signal.Signals
+) -> None:
+    """Its temporary folder is its own, so whatever process or file it leaves shows there."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "LIMIT": "60"}
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "local.demo"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as demo:
+        assert demo.stdout is not None
+        lines = []
+        for line in demo.stdout:
+            lines.append(line)
+            if line.startswith(moment):
+                demo.send_signal(sent)
+                break
+        lines += demo.stdout
+        demo.wait(timeout=30)
+
+    assert demo.returncode == 128 + sent, "".join(lines)
+    assert "Traceback" not in "".join(lines)
+    assert list(tmp_path.iterdir()) == []
+    left = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    assert str(tmp_path) not in left.stdout

@@ -1,0 +1,254 @@
+"""The demo's manners: options, sentences instead of tracebacks, and what it prints."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from rich.console import Console
+
+from local import demo, report
+from local.errors import EngineError
+from local.lag import LagSampler
+from local.life_cycle import life_cycle
+from local.purchases import SAMPLE, PurchasesError, Survey, read_purchases, survey
+from local.screen import Screen
+from local.traffic import Finished
+from local.verify import Difference, Inserts, ReadError, Report, SinkReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from local.traffic import Key
+
+EXPECTED = Survey(1, 1, Decimal("9.50"), *(survey(SAMPLE, 1).first,) * 2)
+
+
+@pytest.fixture(autouse=True)
+def no_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ORDERS", "LIMIT", "SEARCH_URL", "KEEP"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen(Console(file=io.StringIO(), highlight=False))
+
+
+def printed(screen: Screen) -> str:
+    assert isinstance(screen.console.file, io.StringIO)
+    return screen.console.file.getvalue()
+
+
+def ending_in(error: BaseException) -> Callable[[demo.Options, Screen], int]:
+    def run(options: demo.Options, screen: Screen) -> int:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (EngineError("Port 9201 is in use."), 1, "Port 9201 is in use."),
+        (PurchasesError("x, line 3: expected a date."), 1, "x, line 3: expected a date."),
+        (ReadError("OpenSearch does not answer."), 1, "OpenSearch does not answer."),
+        (OSError(errno.ENOSPC, "No space left", "/tmp/x"), 1, "The disk is full (/tmp/x)"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "build"),
+            1,
+            "Permission denied: build",
+        ),
+        (EndpointConnectionError(endpoint_url="http://x"), 1, "The AWS emulator failed: Could not"),
+        (KeyboardInterrupt(), 130, "Interrupted: every engine is stopped"),
+    ],
+)
+def test_a_failure_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(demo, "run_demo", ending_in(error))
+
+    assert demo.main([]) == status
+    assert capsys.readouterr().out.startswith(sentence)
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_polite_end_unwinds(
+    monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, status: int
+) -> None:
+    unwound = []
+
+    def run(options: demo.Options, screen: Screen) -> int:
+        try:
+            os.kill(os.getpid(), sent)
+            return 0
+        finally:
+            # A second one, while everything is being stopped, changes nothing.
+            os.kill(os.getpid(), sent)
+            unwound.append(True)
+
+    monkeypatch.setattr(demo, "run_demo", run)
+    before = signal.getsignal(sent)
+
+    with pytest.raises(SystemExit) as ended:
+        demo.main([])
+
+    assert ended.value.code == status
+    assert unwound == [True]
+    assert signal.getsignal(sent) is before
+
+
+def test_options_come_from_the_environment_or_from_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run(options: demo.Options, screen: Screen) -> int:
+        asked.append(options)
+        return 0
+
+    monkeypatch.setattr(demo, "run_demo", run)
+    for name, value in {"ORDERS": "a.txt", "LIMIT": "7", "SEARCH_URL": "", "KEEP": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+    demo.main([])
+    demo.main(["--orders", "b.txt", "--limit", "8", "--search-url", "http://127.0.0.1:1"])
+
+    assert asked == [
+        demo.Options(Path("a.txt"), 7, None, keep=True),
+        demo.Options(Path("b.txt"), 8, "http://127.0.0.1:1", keep=True),
+    ]
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "ten", "1.5", "²"])
+def test_a_limit_is_a_whole_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], limit: str
+) -> None:
+    monkeypatch.setenv("LIMIT", limit)
+
+    with pytest.raises(SystemExit):
+        demo.main([])
+
+    assert "expected a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_a_malformed_file_stops_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "running_pipeline", None)
+    file = tmp_path / "purchases.txt"
+    file.write_text("00001 19970101 one 11.77\n")
+
+    assert demo.main(["--orders", str(file)]) == 1
+    assert "line 1: expected the number of CDs" in capsys.readouterr().out
+
+
+def sinks(*differences: Difference, compared: int = 3) -> tuple[SinkReport, ...]:
+    return (SinkReport("aggregates", compared, "3 rows", differences),)
+
+
+def test_the_verdict_is_the_last_line(screen: Screen) -> None:
+    equal = Report(1, sinks(), Inserts(1, Decimal("9.50")))
+
+    assert report.verdict(screen, equal, EXPECTED)
+    assert printed(screen).splitlines()[-1] == "every sink equals the table"
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (Report(1, sinks(), Inserts(1, Decimal("9.49"))), "read back from the audit log are not"),
+        (Report(1, sinks(compared=0), Inserts(1, Decimal("9.50"))), "nothing was there to compare"),
+        (
+            Report(
+                1,
+                sinks(Difference("aggregates", "different", "month", "revenue", 1, 2)),
+                Inserts(1, Decimal("9.50")),
+            ),
+            "month: revenue should be 1, is 2",
+        ),
+    ],
+)
+def test_a_difference_anywhere_is_no_verdict(screen: Screen, found: Report, sentence: str) -> None:
+    assert not report.verdict(screen, found, EXPECTED)
+    assert sentence in printed(screen)
+    assert report.VERDICT not in printed(screen)
+
+
+def test_many_differences_are_counted_and_the_first_ones_shown(screen: Screen) -> None:
+    many = [Difference("aggregates", "different", f"[m{n}]", "x", 1, 2) for n in range(25)]
+
+    report.verdict(screen, Report(1, sinks(*many), Inserts()), EXPECTED)
+
+    assert "aggregates: 25 differences" in printed(screen)
+    assert "[m19]: x should be 1, is 2" in printed(screen)
+    assert "[m20]" not in printed(screen)
+    assert "... and 5 more" in printed(screen)
+
+
+def test_revenue_is_summed_over_shards(screen: Screen) -> None:
+    rows = [
+        {"aggregate": "month#1997-01", "shard": Decimal(0), "revenue": Decimal("60.50")},
+        {"aggregate": "month#1997-01", "shard": Decimal(1), "revenue": Decimal("39.50")},
+        {"aggregate": "month#1997-02", "shard": Decimal(1), "revenue": Decimal("50")},
+        {"aggregate": "status#placed", "shard": Decimal(1), "orders": Decimal(4)},
+    ]
+
+    report.revenue(screen, rows)
+
+    january, february = printed(screen).splitlines()[-2:]
+    assert january.split()[:2] == ["1997-01", "100.00"]
+    assert february.count("█") * 2 == january.count("█") > 0
+
+
+def test_a_stage_in_a_log_is_a_line_at_its_begin_and_one_at_its_end(screen: Screen) -> None:
+    with screen.stage("Working") as stage:
+        stage.say("[still] at it")
+        stage.outcome = "Worked [well]"
+
+    assert printed(screen).splitlines()[0] == "Working ..."
+    assert "Worked [well]" in printed(screen).splitlines()[1]
+
+
+def test_lags_are_measured_on_orders_whose_last_state_is_their_own() -> None:
+    seen: list[Key] = []
+
+    def look(orders: Sequence[Finished]) -> set[Key]:
+        seen.extend(each.key for each in orders)
+        return {each.key for each in orders}
+
+    with LagSampler({"audit log": look}, every=2) as sampler:
+        offered = 0
+        for purchase in read_purchases(SAMPLE, 40):
+            steps = life_cycle(purchase, 1)
+            sampler.offer(Finished((purchase.customer, str(purchase.number)), steps, 0.0))
+            last = steps[-1].after
+            offered += last is not None and last["status"] != "placed"
+        sampler.finish(10)
+
+    lag = sampler.lags()["audit log"]
+    assert lag.samples == len(seen) == offered // 2
+    assert lag.p99 >= lag.p50 > 0
+
+
+def test_a_look_that_fails_is_not_swallowed() -> None:
+    def look(orders: Sequence[Finished]) -> set[Key]:
+        msg = "gone"
+        raise ReadError(msg)
+
+    with LagSampler({"audit log": look}, every=1) as sampler:
+        for purchase in read_purchases(SAMPLE, 5):
+            sampler.offer(Finished((purchase.customer, "1"), life_cycle(purchase, 1), 0.0))
+        sampler.finish(10)
+
+    with pytest.raises(ReadError, match="gone"):
+        sampler.lags()
