@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         return 2
     action, environment = arguments
     session = boto3.Session()
-    region = session.region_name or os.environ.get("CDK_DEFAULT_REGION")
+    region = os.environ.get("AWS_REGION") or session.region_name
     if region is None:
         print("No AWS Region: set AWS_REGION, or one for your profile.")
         return 1

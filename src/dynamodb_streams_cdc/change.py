@@ -139,9 +139,9 @@ class Change:
         view_type = _choice(ViewType, body, "StreamViewType")
         new, old = body.get("NewImage"), body.get("OldImage")
         if kind is not ChangeKind.REMOVE and view_type.carries_new and not isinstance(new, dict):
-            _reject("dynamodb.NewImage", f"the image that a {kind} carries", new)
+            _reject("NewImage", f"the image that a {kind} carries", new)
         if kind is not ChangeKind.INSERT and view_type.carries_old and not isinstance(old, dict):
-            _reject("dynamodb.OldImage", f"the image that a {kind} carries", old)
+            _reject("OldImage", f"the image that a {kind} carries", old)
         label = stream_label(_field(record, "eventSourceARN", str))
         sequence_number = _field(body, "SequenceNumber", str)
         identity = record.get("userIdentity")
@@ -317,7 +317,7 @@ def _timestamp(value: object) -> float:
         return value.timestamp()
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    _reject("dynamodb.ApproximateCreationDateTime", "seconds since 1970 as a number", value)
+    _reject("ApproximateCreationDateTime", "seconds since 1970 as a number", value)
 
 
 def _moment(text: str) -> float:

@@ -14,6 +14,7 @@ from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.change_log import Entry, Inserted
 from dynamodb_streams_cdc.dead_letters import Letter
+from dynamodb_streams_cdc.errors import OutOfTime
 from dynamodb_streams_cdc.search import CDC, Stale, Upsert, Upserted, supersedes
 
 
@@ -66,8 +67,13 @@ class MemoryLog:
         """Write entries that are not there; return what became of each, in order."""
         results: list[Inserted] = []
         for entry in entries:
+            try:
+                budget.check()
+            except OutOfTime as error:
+                return [*results, *[error] * (len(entries) - len(results))]
             key = (entry["item"]["S"], entry["version"]["S"])
-            results.append(self.entries.setdefault(key, entry) is entry)
+            results.append(key not in self.entries)
+            self.entries.setdefault(key, entry)
         return results
 
     def read(self, item_id: str) -> Iterable[Attributes]:
@@ -84,6 +90,7 @@ class MemoryIndex:
     def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
         """Write each document whose version is greater than the one held."""
         results: list[Upserted] = []
+        budget.check()
         for upsert in upserts:
             held = self.documents.get(upsert.item_id, {}).get(CDC, {})
             if supersedes(held.get("version"), upsert.source[CDC]["version"]):
@@ -110,7 +117,10 @@ class MemoryLetters:
 
     def write(self, letter: Letter) -> bool:
         """Keep the letter; return False if it was there already."""
-        return self.letters.setdefault(f"{letter.processor}/{letter.name}", letter) is letter
+        name = f"{letter.processor}/{letter.name}"
+        is_new = name not in self.letters
+        self.letters.setdefault(name, letter)
+        return is_new
 
 
 @dataclass

@@ -126,7 +126,8 @@ class DynamoDbLedger:
         pages = self.client.get_paginator("query").paginate(
             TableName=self.aggregates,
             ConsistentRead=True,
-            KeyConditionExpression="aggregate = :aggregate",
+            KeyConditionExpression="#aggregate = :aggregate",
+            ExpressionAttributeNames={"#aggregate": "aggregate"},
             ExpressionAttributeValues={":aggregate": {"S": aggregate}},
         )
         for page in pages:

@@ -1,0 +1,86 @@
+"""What every index must do; run against the one in memory and the one on OpenSearch."""
+
+from typing import Any, Protocol
+
+import pytest
+
+from dynamodb_streams_cdc import Index, SearchSync, Stale, Upsert
+from lambdas.domain.search_document import document
+from tests.factories import budget, change, order
+
+PLACED, SHIPPED = order(), order(status="shipped")
+ITEM = "orders/S=00004/S=00004-0001"
+
+VERSIONS = [
+    pytest.param(None, "0001/2024-05-01T12:00:00.000/0", True, id="nothing held"),
+    pytest.param("a/9", "a/10", False, id="text compares as text"),
+    pytest.param("0001/x/0009", "0001/x/0010", True, id="padded numbers"),
+    pytest.param("0001/x/0010", "0001/x/0010", False, id="the same again"),
+    pytest.param("0001/x/0010", "0001/x/0009", False, id="older"),
+    pytest.param("0001/2024-05-01/0009", "0001/2024-05-02/0000", True, id="a later stream"),
+    pytest.param("0001/2024-05-02/0009", "0002/2024-05-01/0000", True, id="a later epoch"),
+]
+"""Held, offered, whether the offer replaces what is held: script and twin agree on these."""
+
+
+class SearchableIndex(Index, Protocol):
+    def search(self) -> dict[str, dict[str, Any]]: ...
+
+
+def upsert(version: str, **document: Any) -> Upsert:
+    body = {"version": version, "changed_at": 7.0, "deleted": False, "item": ITEM}
+    return Upsert(ITEM, {**document, "cdc": body})
+
+
+class IndexContract:
+    @pytest.fixture
+    def index(self) -> SearchableIndex:
+        raise NotImplementedError
+
+    @pytest.mark.parametrize(("held", "offered", "replaces"), VERSIONS)
+    def test_a_greater_version_replaces_and_no_other_does(
+        self, index: SearchableIndex, held: str | None, offered: str, replaces: bool
+    ) -> None:
+        if held is not None:
+            assert index.upsert([upsert(held, status="placed")], budget()) == [None]
+        result = index.upsert([upsert(offered, status="shipped")], budget())
+        assert result == [None if replaces else Stale(7.0)]
+        assert index.search() == {ITEM: {"status": "shipped" if replaces else "placed"}}
+
+    def test_a_replaced_document_keeps_no_field_of_the_old_one(
+        self, index: SearchableIndex
+    ) -> None:
+        index.upsert([upsert("1", status="placed", currency="USD")], budget())
+        index.upsert([upsert("2", status="shipped")], budget())
+        assert index.search() == {ITEM: {"status": "shipped"}}
+
+    def test_a_tombstone_is_not_found_and_stops_a_late_replay(self, index: SearchableIndex) -> None:
+        sink = SearchSync(index, document)
+        placed, removed = change(1, None, PLACED), change(2, PLACED, None)
+        assert sink.apply([placed], budget()).applied == 1
+        assert ITEM in index.search()
+        assert sink.apply([removed], budget()).applied == 1
+        assert index.search() == {}
+        assert sink.apply([placed], budget()).stale == 1
+        assert index.search() == {}
+
+    def test_numbers_survive(self, index: SearchableIndex) -> None:
+        big = order(total="12345678901234567.89")
+        assert SearchSync(index, document).apply([change(1, None, big)], budget()).applied == 1
+        assert index.search()[ITEM]["total"] == "12345678901234567.89"
+
+    def test_many_at_once_each_with_its_own_answer(self, index: SearchableIndex) -> None:
+        sink = SearchSync(index, document)
+        orders = [order(f"{number:05}-1") for number in range(300)]
+        later = change(900, orders[7], {**orders[7], "status": "shipped"})
+        assert sink.apply([later], budget()).applied == 1
+        outcome = sink.apply([change(n + 1, None, o) for n, o in enumerate(orders)], budget())
+        assert (outcome.applied, outcome.stale, outcome.failures) == (299, 1, {})
+        assert outcome.stale_but_newer == 0
+        assert len(index.search()) == 300
+
+    def test_a_stale_change_that_is_younger_is_counted(self, index: SearchableIndex) -> None:
+        sink = SearchSync(index, document)
+        sink.apply([change(5, PLACED, SHIPPED, timestamp=100)], budget())
+        outcome = sink.apply([change(4, None, PLACED, timestamp=102)], budget())
+        assert (outcome.stale, outcome.stale_but_newer) == (1, 1)

@@ -1,0 +1,88 @@
+"""What every ledger must do; run against the one in memory and the one on DynamoDB."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Protocol
+
+import pytest
+
+from dynamodb_streams_cdc import Ledger, LedgerRow, Move, RowsMoved
+
+
+class LedgerWithTotals(Ledger, Protocol):
+    def total(self, aggregate: str) -> dict[str, Decimal]: ...
+
+
+def row(item_id: str, version: str = "v1", revision: int = 1, amount: str = "1.5") -> LedgerRow:
+    return LedgerRow(
+        item_id=item_id,
+        version=version,
+        revision=revision,
+        contribution={"month#1997-01": {"revenue": Decimal(amount)}},
+        timestamp=1_714_564_801.0,
+        written_at=1_714_564_999.25,
+    )
+
+
+def adds(amount: str) -> dict[str, dict[str, Decimal]]:
+    return {"month#1997-01": {"revenue": Decimal(amount)}}
+
+
+class LedgerContract:
+    @pytest.fixture
+    def ledger(self) -> LedgerWithTotals:
+        raise NotImplementedError
+
+    def test_a_row_comes_back_as_it_was_written(self, ledger: LedgerWithTotals) -> None:
+        whole = replace(row("orders/S=1|#é😀"), deleted=True, retained=True)
+        ledger.commit([Move(None, whole)], adds("1.5"))
+        assert ledger.read([whole.item_id, "orders/S=unknown"]) == {whole.item_id: whole}
+
+    def test_more_rows_than_one_request_reads(self, ledger: LedgerWithTotals) -> None:
+        names = [f"orders/S={number}" for number in range(130)]
+        for start in range(0, 130, 65):
+            ledger.commit([Move(None, row(name)) for name in names[start : start + 65]], {})
+        assert ledger.read(names).keys() == set(names)
+
+    def test_sums_add_up_and_may_go_down(self, ledger: LedgerWithTotals) -> None:
+        first, second = row("orders/S=1"), row("orders/S=2")
+        ledger.commit([Move(None, first)], adds("10.10"))
+        ledger.commit([Move(None, second)], adds("-0.20"))
+        assert ledger.total("month#1997-01") == {"revenue": Decimal("9.90")}
+        assert ledger.total("month#1997-02") == {}
+
+    def test_a_new_row_is_not_written_over_one_that_is_there(
+        self, ledger: LedgerWithTotals
+    ) -> None:
+        held = row("orders/S=1")
+        ledger.commit([Move(None, held)], adds("1"))
+        with pytest.raises(RowsMoved) as moved:
+            ledger.commit([Move(None, row("orders/S=1", "v2"))], adds("100"))
+        assert moved.value.item_ids == {"orders/S=1"}
+        assert ledger.read(["orders/S=1"]) == {"orders/S=1": held}
+        assert ledger.total("month#1997-01") == {"revenue": Decimal(1)}
+
+    @pytest.mark.parametrize("stale", [row("orders/S=1", "v0"), row("orders/S=1", "v1", 0)])
+    def test_a_row_that_moved_by_version_or_revision_stops_the_whole_transaction(
+        self, ledger: LedgerWithTotals, stale: LedgerRow
+    ) -> None:
+        held = row("orders/S=1", "v1", 1)
+        ledger.commit([Move(None, held)], adds("1"))
+        after = row("orders/S=1", "v2", 2)
+        with pytest.raises(RowsMoved) as moved:
+            ledger.commit([Move(None, row("orders/S=2")), Move(stale, after)], adds("100"))
+        assert moved.value.item_ids == {"orders/S=1"}
+        assert ledger.read(["orders/S=1", "orders/S=2"]) == {"orders/S=1": held}
+        assert ledger.total("month#1997-01") == {"revenue": Decimal(1)}
+
+    def test_a_row_that_did_not_move_is_written(self, ledger: LedgerWithTotals) -> None:
+        before, after = row("orders/S=1", "v1", 1), row("orders/S=1", "v1", 2, "2.5")
+        ledger.commit([Move(None, before)], adds("1.5"))
+        ledger.commit([Move(before, after)], adds("1"))
+        assert ledger.read(["orders/S=1"]) == {"orders/S=1": after}
+        assert ledger.total("month#1997-01") == {"revenue": Decimal("2.5")}
+
+    def test_as_many_actions_as_a_transaction_holds(self, ledger: LedgerWithTotals) -> None:
+        deltas = {f"day#{number}": {"orders": Decimal(1)} for number in range(99)}
+        ledger.commit([Move(None, row("orders/S=1"))], deltas)
+        assert ledger.total("day#98") == {"orders": Decimal(1)}

@@ -1,0 +1,66 @@
+"""What every log must do; run against the one in memory and the one on DynamoDB."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from dynamodb_streams_cdc import Budget, ChangeLog, Log, OutOfTime
+from dynamodb_streams_cdc.change_log import entry_of
+from tests.factories import NOON, budget, change, order
+
+PLACED, SHIPPED = order(), order(status="shipped")
+ITEM = "orders/S=00004/S=00004-0001"
+
+
+class LogContract:
+    @pytest.fixture
+    def log(self) -> Log:
+        raise NotImplementedError
+
+    def test_entries_are_there_once_and_in_the_order_of_versions(self, log: Log) -> None:
+        first, second = change(9, None, PLACED), change(10, PLACED, SHIPPED)
+        assert log.insert([entry_of(second)], budget()) == [True]
+        assert log.insert([entry_of(first), entry_of(second)], budget()) == [True, False]
+        assert [entry["version"]["S"] for entry in log.read(ITEM)] == [
+            first.version,
+            second.version,
+        ]
+        assert list(log.read("orders/S=unknown")) == []
+
+    def test_an_entry_that_is_there_stays_as_it_is(self, log: Log) -> None:
+        log.insert([entry_of(change(1, None, PLACED))], budget())
+        log.insert([entry_of(change(1, None, order(total="99.99")))], budget())
+        assert ChangeLog(log).history(ITEM)[0].new_image == PLACED
+
+    def test_more_entries_than_one_request_takes(self, log: Log) -> None:
+        entries = [entry_of(change(number, None, PLACED)) for number in range(1, 61)]
+        log.insert([entries[30]], budget())
+        results = log.insert(entries, budget())
+        assert results == [number != 30 for number in range(60)]
+        assert len(list(log.read(ITEM))) == 60
+
+    def test_every_type_of_value_survives(self, log: Log) -> None:
+        item = order(
+            blob=b"\x00\xff",
+            blobs={b"", b"\x01"},
+            numbers={Decimal(1), Decimal("1E-130")},
+            nothing=None,
+            nested={"list": [True, {"deep": b"x"}], "emoji": "😀|#/%"},
+            digits=Decimal("12345678901234567890123456789012345678"),
+        )
+        log.insert([entry_of(change(1, PLACED, item, userIdentity=None))], budget())
+        [read] = ChangeLog(log).history(ITEM)
+        assert (read.old_image, read.new_image) == (PLACED, item)
+        assert read.actor == "shop"
+        assert read.time == datetime.fromtimestamp(NOON + 1, UTC)
+
+    def test_without_time_nothing_is_written(self, log: Log) -> None:
+        [result] = log.insert([entry_of(change(1, None, PLACED))], budget(0))
+        assert isinstance(result, OutOfTime)
+        assert list(log.read(ITEM)) == []
+
+    def test_an_item_of_150_kb_with_both_images(self, log: Log) -> None:
+        before, after = order(note="x" * 150_000), order(note="y" * 150_000)
+        assert log.insert([entry_of(change(2, before, after))], Budget()) == [True]
+        assert ChangeLog(log).history(ITEM)[0].new_image == after

@@ -1,0 +1,40 @@
+"""What all markers must do; run against those in memory and those on DynamoDB."""
+
+import pytest
+
+from dynamodb_streams_cdc import Markers, Once
+from tests.factories import change, order
+
+
+class MarkersContract:
+    @pytest.fixture
+    def markers(self) -> Markers:
+        raise NotImplementedError
+
+    def test_a_marker_is_seen_once_it_is_written(self, markers: Markers) -> None:
+        assert not markers.seen("once/mail/orders/S=1/v1")
+        markers.mark("once/mail/orders/S=1/v1", 60)
+        assert markers.seen("once/mail/orders/S=1/v1")
+        assert not markers.seen("once/mail/orders/S=1/v2")
+
+    def test_a_transaction_is_done_once(self, markers: Markers) -> None:
+        placed = change(1, None, order())
+        once = Once(markers, "mail")
+        assert once.transact(placed, [])
+        assert not once.transact(placed, [])
+        assert Once(markers, "other").transact(placed, [])
+
+    def test_an_effect_that_failed_is_tried_again(self, markers: Markers) -> None:
+        placed = change(1, None, order())
+        once = Once(markers, "mail")
+        sent: list[str] = []
+
+        def fail() -> None:
+            message = "the mail server is down"
+            raise ConnectionError(message)
+
+        with pytest.raises(ConnectionError):
+            once.run(placed, fail)
+        assert once.run(placed, lambda: sent.append("mail"))
+        assert not once.run(placed, lambda: sent.append("mail"))
+        assert sent == ["mail"]

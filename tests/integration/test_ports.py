@@ -1,0 +1,77 @@
+"""The ports on DynamoDB and OpenSearch keep the contracts that those in memory keep."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from opensearchpy import OpenSearch, Urllib3HttpConnection
+
+from dynamodb_streams_cdc.aws.index import OpenSearchIndex
+from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
+from dynamodb_streams_cdc.search import CDC
+from lambdas.domain.search_document import PROPERTIES, SETTINGS
+from tests.contracts.index import IndexContract, SearchableIndex
+from tests.contracts.ledger import LedgerContract
+from tests.contracts.log import LogContract
+from tests.contracts.markers import MarkersContract
+from tests.lambdas.conftest import create_table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+def table(dynamodb: "DynamoDBClient", *keys: tuple[str, str]) -> str:
+    name = f"contract-{uuid4()}"
+    create_table(dynamodb, name, list(keys))
+    return name
+
+
+class TestDynamoDbLedger(LedgerContract):
+    @pytest.fixture
+    def ledger(self, dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
+        return DynamoDbLedger(
+            dynamodb_local,
+            table(dynamodb_local, ("id", "S")),
+            table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
+            shards=4,
+        )
+
+
+class TestDynamoDbLog(LogContract):
+    @pytest.fixture
+    def log(self, dynamodb_local: "DynamoDBClient") -> DynamoDbLog:
+        return DynamoDbLog(dynamodb_local, table(dynamodb_local, ("item", "S"), ("version", "S")))
+
+
+class TestDynamoDbMarkers(MarkersContract):
+    @pytest.fixture
+    def markers(self, dynamodb_local: "DynamoDBClient") -> DynamoDbMarkers:
+        return DynamoDbMarkers(dynamodb_local, table(dynamodb_local, ("id", "S")))
+
+
+class ReadableIndex(OpenSearchIndex):
+    """An index that a test can read back the way that readers do."""
+
+    def search(self) -> dict[str, dict[str, Any]]:
+        self.client.indices.refresh(index=self.write_alias)
+        hits = self.client.search(index=self.name, body={"size": 1000})["hits"]["hits"]
+        assert self.client.count(index=self.name)["count"] == len(hits)
+        return {
+            hit["_id"]: {name: value for name, value in hit["_source"].items() if name != CDC}
+            for hit in hits
+        }
+
+
+class TestOpenSearchIndex(IndexContract):
+    @pytest.fixture
+    def index(self, opensearch_url: str) -> Iterator[SearchableIndex]:
+        client = OpenSearch(
+            opensearch_url, connection_class=Urllib3HttpConnection, max_retries=0, timeout=30
+        )
+        name = f"contract-{uuid4()}"
+        yield ReadableIndex(client, name, PROPERTIES, SETTINGS)
+        client.indices.delete(index=f"{name}-v1")
+        client.close()

@@ -1,0 +1,84 @@
+"""Handlers under moto: real boto3 calls, answered in this process."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from pytest_socket import disable_socket, enable_socket
+
+from dynamodb_streams_cdc import LambdaContext
+from lambdas import runtime
+from lambdas.aggregation import handler as aggregation
+from lambdas.audit import handler as audit
+from lambdas.search_sync import handler as search_sync
+from tests.factories import FakeContext, ManualClock
+from tests.lambdas.partiql import conditional_inserts
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "SOURCE_TABLE": "orders",
+    "EPOCH": "0001",
+    "FEED": "table",
+    "PROCESSOR": "orders",
+    "DEAD_LETTER_BUCKET": "letters",
+    "DEAD_LETTER_PREFIX": "letters/orders/",
+    "IDEMPOTENCY_TABLE": "idempotency",
+    "AGGREGATES_TABLE": "aggregates",
+    "AGGREGATE_SHARDS": "4",
+    "CHANGE_LOG_TABLE": "change-log",
+    "SEARCH_ENDPOINT": "http://127.0.0.1:9200",
+    "SEARCH_INDEX": "orders",
+    "SEARCH_AUTH": "none",
+}
+
+TABLES = {
+    "idempotency": [("id", "S")],
+    "aggregates": [("aggregate", "S"), ("shard", "N")],
+    "change-log": [("item", "S"), ("version", "S")],
+}
+
+
+@pytest.fixture
+def context() -> LambdaContext:
+    return FakeContext(ManualClock())
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Return clients of an account that has what the stacks would have made."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    disable_socket(allow_unix_socket=True)
+    caches = (
+        runtime.dynamodb,
+        runtime.s3,
+        aggregation.processor,
+        audit.processor,
+        search_sync.processor,
+    )
+    with mock_aws(), conditional_inserts():
+        client: Callable[[str], Any] = boto3.client
+        dynamodb = client("dynamodb")
+        for table, keys in TABLES.items():
+            create_table(dynamodb, table, keys)
+        client("s3").create_bucket(Bucket="letters")
+        yield client
+        for cached in caches:
+            cached.cache_clear()
+    enable_socket()
+
+
+def create_table(dynamodb: Any, name: str, keys: list[tuple[str, str]]) -> None:
+    dynamodb.create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t in keys],
+        KeySchema=[
+            {"AttributeName": attribute, "KeyType": kind}
+            for (attribute, _), kind in zip(keys, ("HASH", "RANGE"), strict=False)
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )

@@ -1,0 +1,255 @@
+"""Each handler does its one job, wired as deployed, against moto."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from opensearchpy import Urllib3HttpConnection
+from opensearchpy.exceptions import ConnectionError as SearchConnectionError
+from urllib3 import HTTPResponse, HTTPSConnectionPool
+
+from dynamodb_streams_cdc import LambdaContext, deserialize_item, entry_of
+from lambdas.aggregation import handler as aggregation
+from lambdas.audit import handler as audit
+from lambdas.search_sync import handler as search_sync
+from lambdas.settings import SettingsError
+from tests.factories import FakeContext, ManualClock, change, order, record
+
+Aws = Callable[[str], Any]
+
+PLACED, SHIPPED = order(), order(status="shipped")
+BATCH = {
+    "Records": [
+        record(1, None, PLACED),
+        record(2, PLACED, SHIPPED),
+        record(3, None, order("00005-0001", total="10.00")),
+    ]
+}
+INVALID = {"Records": [record(1, None, order(status="lost")), record(2, None, order("00005-1"))]}
+DONE: Any = {"batchItemFailures": []}
+
+
+def brief() -> LambdaContext:
+    """Return a context with so little time left that an outage is not waited out."""
+    return FakeContext(ManualClock(), seconds=0.4)
+
+
+def rows(aws: Aws, table: str) -> list[dict[str, Any]]:
+    items = aws("dynamodb").scan(TableName=table, ConsistentRead=True)["Items"]
+    return [deserialize_item(item) for item in items]
+
+
+def letters(aws: Aws) -> list[Any]:
+    listed = aws("s3").list_objects_v2(Bucket="letters").get("Contents", [])
+    bodies = [aws("s3").get_object(Bucket="letters", Key=entry["Key"]) for entry in listed]
+    return [json.loads(body["Body"].read()) for body in bodies]
+
+
+def total(aws: Aws, aggregate: str, measure: str) -> Any:
+    found = [row for row in rows(aws, "aggregates") if row["aggregate"] == aggregate]
+    return sum(row.get(measure, 0) for row in found)
+
+
+def test_aggregation_sums_once_however_often_it_is_delivered(
+    aws: Aws, context: LambdaContext
+) -> None:
+    for _ in range(2):
+        assert aggregation.handler(BATCH, context) == DONE
+    assert total(aws, "month#1997-01", "revenue") * 100 == 3933
+    assert total(aws, "status#shipped", "orders") == 1
+    assert {row["id"] for row in rows(aws, "idempotency")} == {
+        "ledger/orders/S=00004/S=00004-0001",
+        "ledger/orders/S=00005/S=00005-0001",
+    }
+
+
+def test_audit_keeps_each_change_once(aws: Aws, context: LambdaContext) -> None:
+    for _ in range(2):
+        assert audit.handler(BATCH, context) == DONE
+    entries = sorted(rows(aws, "change-log"), key=lambda row: row["version"])
+    assert [entry["kind"] for entry in entries] == ["INSERT", "MODIFY", "INSERT"]
+    assert [entry["actor"] for entry in entries] == ["shop"] * 3
+    assert (entries[1]["before"], entries[1]["after"]) == (PLACED, SHIPPED)
+    assert entries[1]["changed"] == ["status"]
+
+
+def test_an_invalid_order_becomes_a_letter_with_its_payload(
+    aws: Aws, context: LambdaContext
+) -> None:
+    for _ in range(2):
+        assert aggregation.handler(INVALID, context) == DONE
+    [letter] = letters(aws)
+    assert json.loads(letter["payload"])["Records"] == [INVALID["Records"][0]]
+    assert letter["letter"]["item"] == "orders/S=00004/S=00004-0001"
+    assert letter["letter"]["reason"] == "ValidationError"
+    assert "status" in letter["letter"]["error"]
+    assert letter["DDBStreamBatchInfo"]["startSequenceNumber"] == "100000000003126276362"
+    assert total(aws, "status#placed", "orders") == 1
+
+
+def test_an_invalid_order_is_audited_all_the_same(aws: Aws, context: LambdaContext) -> None:
+    assert audit.handler(INVALID, context) == DONE
+    assert len(rows(aws, "change-log")) == 2
+    assert letters(aws) == []
+
+
+def test_a_bucket_that_is_gone_leaves_the_record_reported(aws: Aws, context: LambdaContext) -> None:
+    aws("s3").delete_bucket(Bucket="letters")
+    [failure] = aggregation.handler(INVALID, context)["batchItemFailures"]
+    assert failure["itemIdentifier"] == "100000000003126276362"
+    assert total(aws, "status#placed", "orders") == 1
+
+
+def test_a_missing_table_is_an_outage_and_nobodys_letter(aws: Aws) -> None:
+    aws("dynamodb").delete_table(TableName="change-log")
+    [failure] = audit.handler(BATCH, brief())["batchItemFailures"]
+    assert failure["itemIdentifier"] == "100000000003126276362"
+    assert letters(aws) == []
+
+
+def test_one_line_of_metrics_per_invocation(
+    aws: Aws, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aggregation.handler(BATCH, context)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["Processor"], line["Received"], line["Applied"], line["Stale"]) == (
+        "orders",
+        3,
+        2,
+        1,
+    )
+    metrics = {entry["Name"] for entry in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    assert metrics == {
+        "Received",
+        "Applied",
+        "Stale",
+        "StaleButNewer",
+        "DeadLettered",
+        "Reported",
+    }
+
+
+class Cluster:
+    """Answers the requests of one client of OpenSearch in this process."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, Mapping[str, Any], str]] = []
+        self.down = False
+
+    def perform_request(
+        self, connection: Any, method: str, url: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        if self.down:
+            message = "N/A"
+            raise SearchConnectionError(message, "refused", OSError())
+        params, body = (*args, None, None)[:2]
+        text = body.decode() if isinstance(body, bytes) else str(body)
+        self.requests.append((method, url, params or {}, text))
+        items = [
+            {"update": {"status": 200, "result": "updated"}}
+            for _ in re.findall(r"^\{\"update\"", text, re.MULTILINE)
+        ]
+        return 200, {}, json.dumps({"errors": False, "items": items})
+
+
+@pytest.fixture
+def cluster(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    found = Cluster()
+    monkeypatch.setattr(
+        Urllib3HttpConnection,
+        "perform_request",
+        lambda connection, *args, **kwargs: found.perform_request(connection, *args, **kwargs),
+    )
+    return found
+
+
+def test_search_sends_one_bulk_request_with_an_alias_required(
+    cluster: Cluster, context: LambdaContext
+) -> None:
+    assert search_sync.handler(BATCH, context) == DONE
+    [(method, url, params, body)] = cluster.requests
+    assert (method, url) == ("POST", "/orders-write/_bulk")
+    assert params["require_alias"] in ("true", b"true")
+    lines = [json.loads(line) for line in body.splitlines()]
+    assert [line["update"]["_id"] for line in lines[::2]] == [
+        "orders/S=00004/S=00004-0001",
+        "orders/S=00005/S=00005-0001",
+    ]
+    assert lines[1]["script"]["params"]["source"]["status"] == "shipped"
+    assert len({line["script"]["source"] for line in lines[1::2]}) == 1
+
+
+def test_search_reads_behind_the_change_log(
+    cluster: Cluster, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEED", "change-log")
+    wrapped = record(9, None, PLACED)
+    entry = entry_of(change(7, None, PLACED))
+    wrapped["dynamodb"] = {**wrapped["dynamodb"], "NewImage": entry}
+    assert search_sync.handler({"Records": [wrapped]}, context) == DONE
+    assert change(7, None, PLACED).version in cluster.requests[0][3]
+
+
+def test_a_search_cluster_that_is_down_is_an_outage_and_nobodys_letter(
+    aws: Aws, cluster: Cluster
+) -> None:
+    cluster.down = True
+    [failure] = search_sync.handler(BATCH, brief())["batchItemFailures"]
+    assert failure["itemIdentifier"] == "200000000003126276362"
+    assert letters(aws) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "variable", "value"),
+    [
+        (aggregation, "AGGREGATE_SHARDS", "none"),
+        (audit, "CHANGE_LOG_TABLE", " "),
+        (search_sync, "SEARCH_ENDPOINT", "search.example.com"),
+        (search_sync, "SEARCH_AUTH", "basic"),
+        (audit, "FEED", "kinesis"),
+        (audit, "EPOCH", "1"),
+        (audit, "DEAD_LETTER_PREFIX", "letters"),
+    ],
+)
+def test_a_wrong_setting_stops_the_function_at_its_cold_start(
+    aws: Aws,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    variable: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=f"environment of the function: {variable}: "):
+        module.handler(BATCH, context)
+
+
+def test_all_missing_settings_are_named(
+    aws: Aws, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SOURCE_TABLE")
+    monkeypatch.delenv("CHANGE_LOG_TABLE")
+    with pytest.raises(SettingsError, match=r"SOURCE_TABLE: Field required.*CHANGE_LOG_TABLE"):
+        audit.handler(BATCH, context)
+
+
+def test_requests_to_a_managed_domain_are_signed(
+    aws: Aws, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCH_AUTH", "iam")
+    monkeypatch.setenv("SEARCH_ENDPOINT", "https://search.example.com")
+    sent: list[Mapping[str, str]] = []
+
+    def urlopen(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> HTTPResponse:
+        sent.append(kwargs["headers"])
+        items = [{"update": {"status": 200, "result": "updated"}}] * 2
+        body = json.dumps({"errors": False, "items": items}).encode()
+        return HTTPResponse(body, headers={"content-type": "application/json"}, status=200)
+
+    monkeypatch.setattr(HTTPSConnectionPool, "urlopen", urlopen)
+    assert search_sync.handler(BATCH, context) == DONE
+    authorization = sent[0]["Authorization"]
+    assert authorization.startswith("AWS4-HMAC-SHA256 Credential=")
+    assert "/us-east-1/es/aws4_request" in authorization

@@ -1,0 +1,76 @@
+"""Different keys never share an identity; equal keys always do."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from dynamodb_streams_cdc import MalformedRecord
+from dynamodb_streams_cdc.identity import MAX_ITEM_ID_BYTES, Key, canonical_number, item_id
+from dynamodb_streams_cdc.version import check_version, floor_of, version_of
+
+KEYS = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
+    st.binary(max_size=200),
+    st.decimals(allow_nan=False, allow_infinity=False, places=10),
+)
+
+
+@given(st.tuples(KEYS, KEYS), st.tuples(KEYS, KEYS))
+@example(("a|b", "c"), ("a", "b|c"))
+@example(("a/S=b", "c"), ("a", "b/S=c"))
+@example(("a%2Fb", "c"), ("a/b", "c"))
+@example(("1", "x"), (Decimal(1), "x"))
+@example(("x" * 600, "y"), ("x" * 601, "y"))
+def test_different_keys_have_different_identities(
+    one: tuple[Key, Key], other: tuple[Key, Key]
+) -> None:
+    assume(one != other)
+    assert item_id("t", {"a": one[0], "b": one[1]}) != item_id("t", {"a": other[0], "b": other[1]})
+
+
+@given(KEYS, KEYS)
+def test_identities_fit_where_they_are_used(hash_key: Key, sort_key: Key) -> None:
+    identity = item_id("orders", {"a": hash_key, "b": sort_key})
+    assert len(identity.encode()) <= MAX_ITEM_ID_BYTES
+
+
+def test_the_same_number_has_one_identity() -> None:
+    texts = ["1", "1.0", "1E0", "0.1E1", "10E-1"]
+    assert {canonical_number(Decimal(text)) for text in texts} == {"1"}
+    assert {canonical_number(Decimal(text)) for text in ("0", "-0", "0E9")} == {"0"}
+
+
+def test_numbers_of_38_digits_are_kept_exactly() -> None:
+    digits = "12345678901234567890123456789012345678"
+    assert canonical_number(Decimal(digits)) == digits
+    assert canonical_number(Decimal(f"-{digits}E-60")) == f"-{digits}E-60"
+
+
+def test_the_order_of_attributes_does_not_matter_and_the_table_does() -> None:
+    assert item_id("t", {"a": "1", "b": "2"}) == item_id("t", {"b": "2", "a": "1"})
+    assert item_id("t", {"a": "1"}) != item_id("u", {"a": "1"})
+
+
+def test_keys_of_no_key_type_are_refused() -> None:
+    with pytest.raises(MalformedRecord, match=r"Keys\.a must be a string, number or binary"):
+        item_id("t", {"a": None})  # type: ignore[dict-item]
+    with pytest.raises(MalformedRecord, match="at least one key"):
+        item_id("t", {})
+
+
+LABEL = "2024-05-01T12:00:00.000"
+
+
+def test_the_floor_is_below_every_change_of_its_stream_and_above_the_stream_before() -> None:
+    floor = floor_of("0001", LABEL)
+    assert floor < version_of("0001", LABEL, "1")
+    assert floor > version_of("0001", "2024-05-01T11:59:59.999", "9" * 40)
+    assert floor_of("0002", "2000-01-01T00:00:00.000") > version_of("0001", LABEL, "9" * 40)
+
+
+def test_a_version_of_another_form_is_refused() -> None:
+    assert check_version(floor_of("0001", LABEL)) == floor_of("0001", LABEL)
+    with pytest.raises(MalformedRecord, match="<epoch>/<stream label>/<40 digits>"):
+        check_version("7")

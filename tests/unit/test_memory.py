@@ -1,0 +1,33 @@
+"""The ports in memory keep the contracts that the real ones keep."""
+
+import pytest
+
+from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLog, MemoryMarkers
+from tests.contracts.index import IndexContract
+from tests.contracts.ledger import LedgerContract
+from tests.contracts.log import LogContract
+from tests.contracts.markers import MarkersContract
+
+
+class TestMemoryLedger(LedgerContract):
+    @pytest.fixture
+    def ledger(self) -> MemoryLedger:
+        return MemoryLedger()
+
+
+class TestMemoryLog(LogContract):
+    @pytest.fixture
+    def log(self) -> MemoryLog:
+        return MemoryLog()
+
+
+class TestMemoryIndex(IndexContract):
+    @pytest.fixture
+    def index(self) -> MemoryIndex:
+        return MemoryIndex()
+
+
+class TestMemoryMarkers(MarkersContract):
+    @pytest.fixture
+    def markers(self) -> MemoryMarkers:
+        return MemoryMarkers()

@@ -1,0 +1,260 @@
+"""Sums equal what the items say, whatever is delivered how often and in which order."""
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamodb_streams_cdc import (
+    Aggregation,
+    Change,
+    ContentionError,
+    Contribution,
+    Expiry,
+    LedgerRow,
+    Move,
+    OutageError,
+    PermanentError,
+)
+from dynamodb_streams_cdc.aggregation import MAX_ACTIONS, add, checked
+from dynamodb_streams_cdc.memory import MemoryLedger
+from lambdas.domain.contributions import contributions
+from tests.factories import TTL_IDENTITY, budget, change, order
+
+
+def revenue(amount: str) -> dict[str, Any]:
+    return order(total=amount)
+
+
+def history(*states: dict[str, Any] | None, start: int = 1) -> list[Change]:
+    """Return the changes that lead an item through its states, from nothing."""
+    pairs = zip((None, *states), states, strict=False)
+    return [change(start + n, before, after) for n, (before, after) in enumerate(pairs)]
+
+
+LIFE = history(order(), order(status="shipped"), order(status="refunded"), None, order(total="5"))
+OTHER = history(order("00005-1", total="10.00"), start=101)
+
+
+@given(st.data())
+def test_every_schedule_ends_in_the_same_sums(data: st.DataObject) -> None:
+    changes = LIFE + OTHER
+    deliveries = data.draw(st.permutations(changes * 2))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(deliveries)), max_size=6)))
+    sink = Aggregation(ledger := MemoryLedger(), contributions)
+    for start, end in zip([0, *cuts], [*cuts, len(deliveries)], strict=True):
+        assert sink.apply(deliveries[start:end], budget()).failures == {}
+    assert ledger.total("month#1997-01") == {"orders": 2, "units": 4, "revenue": 15}
+    assert ledger.total("status#placed") == {"orders": 2}
+    assert ledger.total("status#refunded") == {}
+
+
+def test_a_batch_costs_one_read_and_one_transaction() -> None:
+    ledger = CountingLedger()
+    changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 98)]
+    outcome = Aggregation(ledger, contributions).apply(changes, budget())
+    assert outcome.applied == 97
+    assert (ledger.reads, ledger.commits) == (1, [97 + 2])
+
+
+class CountingLedger(MemoryLedger):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self.commits: list[int] = []
+
+    def read(self, item_ids: Collection[str]) -> Mapping[str, LedgerRow]:
+        self.reads += 1
+        return super().read(item_ids)
+
+    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+        self.commits.append(len(moves) + len(deltas))
+        super().commit(moves, deltas)
+
+
+def test_transactions_stay_within_their_limit() -> None:
+    def own_aggregates(image: dict[str, Any]) -> Contribution:
+        return {f"{image['order_id']}#{n}": {"orders": 1} for n in range(40)}
+
+    ledger = CountingLedger()
+    changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 8)]
+    assert Aggregation(ledger, own_aggregates).apply(changes, budget()).applied == 7
+    assert ledger.commits == [82, 82, 82, 41]
+    assert max(ledger.commits) <= MAX_ACTIONS
+
+
+def test_an_item_with_more_aggregates_than_a_transaction_holds_is_permanent() -> None:
+    def too_many(image: dict[str, Any]) -> Contribution:
+        return {f"day#{n}": {"orders": 1} for n in range(100)}
+
+    placed = change(1, None, order())
+    outcome = Aggregation(MemoryLedger(), too_many).apply([placed], budget())
+    assert isinstance(outcome.failures[placed], PermanentError)
+
+
+class InterferedLedger(MemoryLedger):
+    """Somebody else repairs a row between the read and the write, under its old version."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interfere = False
+
+    def read(self, item_ids: Collection[str]) -> Mapping[str, LedgerRow]:
+        rows = super().read(item_ids)
+        if self.interfere:
+            self.interfere = False
+            for row in rows.values():
+                repaired = {"month#1997-01": {"revenue": Decimal(8)}}
+                after = LedgerRow(
+                    row.item_id, row.version, row.revision + 1, repaired, row.timestamp, 0.0
+                )
+                super().commit([Move(row, after)], {"month#1997-01": {"revenue": Decimal(3)}})
+        return rows
+
+
+def amounts(image: dict[str, Any]) -> Contribution:
+    return {"month#1997-01": {"revenue": image["total"]}}
+
+
+def test_a_repair_in_between_is_not_counted_twice() -> None:
+    ledger = InterferedLedger()
+    sink = Aggregation(ledger, amounts)
+    first, second = history(revenue("5"), revenue("11"))
+    sink.apply([first], budget())
+    ledger.interfere = True
+    assert sink.apply([second], budget()).applied == 1
+    assert ledger.total("month#1997-01") == {"revenue": 11}
+
+
+class ContendedLedger(MemoryLedger):
+    def __init__(self, conflicts: int) -> None:
+        super().__init__()
+        self.conflicts = conflicts
+        self.sizes: list[int] = []
+
+    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+        self.sizes.append(len(moves))
+        if self.conflicts:
+            self.conflicts -= 1
+            message = "TransactionConflict"
+            raise ContentionError(message)
+        super().commit(moves, deltas)
+
+
+def test_contention_is_met_with_smaller_packs() -> None:
+    ledger = ContendedLedger(2)
+    changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 9)]
+    assert Aggregation(ledger, contributions).apply(changes, budget()).applied == 8
+    assert ledger.sizes == [8, 4, 2, 2, 4]
+
+
+def test_contention_without_end_is_a_failure_of_the_outage_kind() -> None:
+    placed = change(1, None, order())
+    outcome = Aggregation(ContendedLedger(10**6), contributions).apply([placed], budget())
+    assert isinstance(outcome.failures[placed], OutageError)
+
+
+def test_without_time_nothing_is_written() -> None:
+    placed = change(1, None, order())
+    ledger = CountingLedger()
+    outcome = Aggregation(ledger, contributions).apply([placed], budget(0))
+    assert list(outcome.failures) == [placed]
+    assert ledger.commits == []
+
+
+def test_an_invalid_order_fails_alone() -> None:
+    bad, good = change(1, None, order(status="?")), change(2, None, order("00005-1"))
+    ledger = MemoryLedger()
+    outcome = Aggregation(ledger, contributions).apply([bad, good], budget())
+    assert (list(outcome.failures), outcome.applied) == ([bad], 1)
+    assert ledger.total("status#placed") == {"orders": 1}
+
+
+@pytest.mark.parametrize(("expiry", "kept"), [(Expiry.KEEP, {"revenue": 7}), (Expiry.DROP, {})])
+def test_an_expired_item_keeps_its_contribution_only_by_policy(
+    expiry: Expiry, kept: dict[str, int]
+) -> None:
+    ledger = MemoryLedger()
+    sink = Aggregation(ledger, amounts, expiry)
+    first, second = history(revenue("5"), revenue("7"))
+    expired = change(3, revenue("7"), None, userIdentity=TTL_IDENTITY)
+    sink.apply([first], budget())
+    sink.apply([second, expired], budget())
+    assert ledger.total("month#1997-01") == kept
+    assert ledger.rows[expired.item_id].retained is (expiry is Expiry.KEEP)
+    assert ledger.rows[expired.item_id].deleted
+
+
+def test_a_delete_is_no_expiry() -> None:
+    ledger = MemoryLedger()
+    placed, removed = history(revenue("5"), None)
+    Aggregation(ledger, amounts, Expiry.KEEP).apply([placed, removed], budget())
+    assert ledger.total("month#1997-01") == {}
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"": {"a": 1}}, "an aggregate's key must be non-empty text"),
+        ({"day": {"revision": 1}}, "a measure's name must be text other than aggregate"),
+        ({"day": {"a": 1.5}}, r"day\.a: an amount must be an int or a finite Decimal, got 1\.5"),
+        ({"day": {"a": True}}, "an amount must be an int"),
+        ({"day": {"a": Decimal("NaN")}}, "a finite Decimal"),
+    ],
+)
+def test_a_contribution_of_another_form_is_refused(bad: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        checked(bad)
+
+
+@given(st.lists(st.decimals(-(10**30), 10**30, places=2), max_size=20))
+def test_sums_are_exact_beyond_the_28_digits_of_pythons_default(amounts: list[Decimal]) -> None:
+    total = add([{"a": {"m": amount}} for amount in amounts]).get("a", {}).get("m", Decimal(0))
+    assert Fraction(total) == sum(map(Fraction, amounts))
+
+
+def test_a_younger_change_with_a_smaller_version_is_counted() -> None:
+    sink = Aggregation(MemoryLedger(), contributions)
+    sink.apply([change(5, order(), order(status="shipped"), timestamp=100)], budget())
+    outcome = sink.apply([change(4, None, order(), timestamp=102)], budget())
+    assert (outcome.applied, outcome.stale, outcome.stale_but_newer) == (0, 1, 1)
+
+
+def test_a_seeded_storm_of_conflicting_writers_leaves_exact_sums() -> None:
+    rng = random.Random(7)
+    ledger = InterleavedLedger(rng)
+    sinks = [Aggregation(ledger, amounts) for _ in range(3)]
+    lives = [[_priced(rng, number) for _ in range(4)] for number in range(20)]
+    changes = [c for n, life in enumerate(lives) for c in history(*life, start=n * 100 + 1)]
+    for _ in range(60):
+        rng.choice(sinks).apply(rng.sample(changes, 25), budget())
+    for sink in sinks:
+        sink.apply(changes, budget())
+    expected = sum(life[-1]["total"] for life in lives)
+    assert ledger.total("month#1997-01") == {"revenue": expected}
+
+
+def _priced(rng: random.Random, number: int) -> dict[str, Any]:
+    return order(f"{number:05}-1", total=f"{rng.randint(1, 99)}.00")
+
+
+class InterleavedLedger(MemoryLedger):
+    """Writes a row anew under a raised revision, at random, just before a commit."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__()
+        self.rng = rng
+
+    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+        if self.rng.random() < 0.3:
+            for row in list(self.rows.values())[:2]:
+                touched = LedgerRow(
+                    row.item_id, row.version, row.revision + 1, row.contribution, row.timestamp, 0
+                )
+                super().commit([Move(row, touched)], {})
+        super().commit(moves, deltas)

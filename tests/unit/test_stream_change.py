@@ -1,0 +1,207 @@
+"""What a change says of the record it was made from."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import (
+    Change,
+    ChangeKind,
+    MalformedRecord,
+    MalformedValue,
+    MissingImage,
+    Source,
+    ViewType,
+    entry_of,
+)
+from tests.factories import NOON, SOURCE, TTL_IDENTITY, change, order, record
+
+PLACED, SHIPPED = order(), order(status="shipped")
+
+
+def test_an_insert_has_no_image_before_it() -> None:
+    placed = change(1, None, PLACED)
+    assert (placed.kind, placed.old_image, placed.new_image) == (ChangeKind.INSERT, None, PLACED)
+    assert placed.keys == {"customer_id": "00004", "order_id": "00004-0001"}
+    assert placed.item_id == "orders/S=00004/S=00004-0001"
+    assert placed.version == f"0001/2024-05-01T12:00:00.000/{'100000000003126276362':0>40}"
+    assert placed.time == datetime.fromtimestamp(NOON + 1, UTC)
+    assert placed.actor == "shop"
+
+
+def test_a_remove_has_no_image_after_it_and_no_known_actor() -> None:
+    removed = change(2, PLACED, None)
+    assert (removed.kind, removed.old_image, removed.new_image) == (ChangeKind.REMOVE, PLACED, None)
+    assert (removed.expired, removed.actor) == (False, None)
+
+
+def test_an_expiry_is_told_from_a_delete() -> None:
+    expired = change(2, PLACED, None, userIdentity=TTL_IDENTITY)
+    assert (expired.expired, expired.actor) == (True, "dynamodb.amazonaws.com")
+
+
+@pytest.mark.parametrize(
+    ("view_type", "new", "old"),
+    [
+        (ViewType.KEYS_ONLY, False, False),
+        (ViewType.NEW_IMAGE, True, False),
+        (ViewType.OLD_IMAGE, False, True),
+        (ViewType.NEW_AND_OLD_IMAGES, True, True),
+    ],
+)
+def test_an_image_that_the_view_type_does_not_carry_is_not_the_same_as_none(
+    view_type: ViewType, new: bool, old: bool
+) -> None:
+    modified = change(2, PLACED, SHIPPED, view_type=view_type)
+    if new:
+        assert modified.new_image == SHIPPED
+    else:
+        with pytest.raises(MissingImage, match="takes NEW_IMAGE or NEW_AND_OLD_IMAGES"):
+            _ = modified.new_image
+    if old:
+        assert modified.old_image == PLACED
+    else:
+        with pytest.raises(MissingImage, match="takes OLD_IMAGE or NEW_AND_OLD_IMAGES"):
+            _ = modified.old_image
+
+
+def test_images_are_decoded_once() -> None:
+    placed = change(1, None, PLACED)
+    assert placed.new_image is placed.new_image
+
+
+def test_a_change_cannot_be_changed() -> None:
+    placed = change(1, None, PLACED)
+    with pytest.raises(AttributeError):
+        placed.version = "0002"  # type: ignore[misc]
+
+
+def test_later_sequence_numbers_of_any_width_are_greater_versions() -> None:
+    def version(sequence_number: str) -> str:
+        body = record(1, None, PLACED)
+        body["dynamodb"]["SequenceNumber"] = sequence_number
+        return Change.from_record(body, SOURCE).version
+
+    numbers = ["800000000003126276362", "1100000000017454423009", "9" * 39, "1" + "0" * 39]
+    versions = [version(number) for number in numbers]
+    assert versions == sorted(versions)
+    assert sorted(numbers) != numbers
+
+
+def test_the_difference_names_what_changed() -> None:
+    before = order(lines=[{"title": "CD", "quantity": 1}])
+    after = order(lines=[{"title": "CD", "quantity": 2}], status="shipped")
+    assert [str(difference) for difference in change(2, before, after).diff()] == [
+        "lines[0].quantity: Decimal('1') -> Decimal('2')",
+        "status: 'placed' -> 'shipped'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "others"),
+    [
+        (None, PLACED, {}),
+        (PLACED, SHIPPED, {}),
+        (SHIPPED, None, {}),
+        (SHIPPED, None, {"userIdentity": TTL_IDENTITY}),
+    ],
+)
+def test_an_entry_of_the_log_tells_the_same_change(
+    before: dict[str, Any] | None, after: dict[str, Any] | None, others: dict[str, Any]
+) -> None:
+    original = change(7, before, after, **others)
+    read = Change.from_entry(entry_of(original))
+    assert read.sequence_number == original.sequence_number
+    for name in ("kind", "table", "version", "event_id", "time", "expired", "actor", "item_id"):
+        assert getattr(read, name) == getattr(original, name), name
+    assert (read.old_image, read.new_image) == (original.old_image, original.new_image)
+
+
+def log_record(entry: dict[str, Any], event_name: str = "INSERT") -> dict[str, Any]:
+    wrapped = record(55, None, PLACED)
+    return {
+        **wrapped,
+        "eventName": event_name,
+        "dynamodb": {**wrapped["dynamodb"], "NewImage": entry, "SequenceNumber": "424242"},
+    }
+
+
+def test_behind_the_log_the_version_is_the_sources_and_the_identifier_the_logs() -> None:
+    original = change(7, None, PLACED)
+    read = Change.from_log_record(log_record(entry_of(original)), SOURCE)
+    assert (read.version, read.sequence_number) == (original.version, "424242")
+
+
+def test_behind_the_log_only_its_own_inserts_are_read() -> None:
+    entry = entry_of(change(7, None, PLACED))
+    with pytest.raises(MalformedRecord, match="filter the mapping"):
+        Change.from_log_record(log_record(entry, "REMOVE"), SOURCE)
+    with pytest.raises(MalformedRecord, match=r"NewImage.table: expected 'invoices', got 'orders'"):
+        Change.from_log_record(log_record(entry), Source("invoices"))
+
+
+def without(name: str) -> dict[str, Any]:
+    body = record(1, None, PLACED)
+    holder = body if name in body else body["dynamodb"]
+    del holder[name]
+    return body
+
+
+def having(**fields: Any) -> dict[str, Any]:
+    body = record(1, None, PLACED)
+    for name, value in fields.items():
+        (body if name in body else body["dynamodb"])[name] = value
+    return body
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("a text", "dynamodb: expected an object, got nothing"),
+        (without("dynamodb"), "dynamodb: expected an object, got nothing"),
+        (having(eventName="UPSERT"), "eventName: expected one of INSERT, MODIFY, REMOVE, got 'UP"),
+        (having(StreamViewType="ALL"), "StreamViewType: expected one of KEYS_ONLY, NEW_IMAGE"),
+        (without("SequenceNumber"), "SequenceNumber: expected text, got nothing"),
+        (having(SequenceNumber="-7"), "SequenceNumber must be 1 to 40 decimal digits, got '-7'"),
+        (having(SequenceNumber="9" * 41), "SequenceNumber must be 1 to 40 decimal digits"),
+        (having(eventSourceARN="arn:aws:sqs:x"), "eventSourceARN must end in /stream/<label>"),
+        (without("NewImage"), "NewImage: expected the image that a INSERT carries, got"),
+        (having(eventName="REMOVE"), "OldImage: expected the image that a REMOVE"),
+        (without("Keys"), "Keys: expected an object, got nothing"),
+        (without("ApproximateCreationDateTime"), "ApproximateCreationDateTime: expected seconds"),
+    ],
+)
+def test_a_malformed_record_says_what_is_wrong(bad: Any, message: str) -> None:
+    with pytest.raises(MalformedRecord) as error:
+        Change.from_record(bad, SOURCE)
+    assert str(error.value).startswith(message)
+
+
+def test_a_malformed_image_says_where() -> None:
+    bad = having(NewImage={**record(1, None, PLACED)["dynamodb"]["NewImage"], "price": {"N": "x"}})
+    read = Change.from_record(bad, SOURCE)
+    with pytest.raises(MalformedValue, match=r"^NewImage\.price: "):
+        _ = read.new_image
+
+
+def test_an_attribute_type_that_is_new_is_an_error_with_its_path() -> None:
+    bad = having(NewImage={"where": {"GEO": "1,2"}})
+    with pytest.raises(MalformedValue, match=r"^NewImage\.where: .*GEO"):
+        _ = Change.from_record(bad, SOURCE).new_image
+
+
+@pytest.mark.parametrize(("table", "epoch"), [("", "0001"), ("a/b", "0001"), ("orders", "1")])
+def test_a_source_of_another_form_is_refused(table: str, epoch: str) -> None:
+    with pytest.raises(ValueError, match=r"logical name|epoch"):
+        Source(table, epoch)
+
+
+def test_keys_are_part_of_the_identity_with_their_types() -> None:
+    def identity(**keys: Any) -> str:
+        return change(1, None, keys, keys=tuple(keys)).item_id
+
+    assert identity(id=Decimal(1)) == "orders/N=1"
+    assert identity(id=b"") == "orders/B="
+    assert identity(b="2", a="1") == "orders/S=1/S=2"

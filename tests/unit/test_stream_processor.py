@@ -1,0 +1,317 @@
+"""What becomes of a change, by what went wrong with it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import (
+    Budget,
+    Change,
+    ChangeHandlers,
+    Counts,
+    Letter,
+    MalformedRecord,
+    OutageError,
+    Outcome,
+    OutOfTime,
+    PermanentError,
+    Processor,
+    Sink,
+)
+from dynamodb_streams_cdc.memory import MemoryLetters
+from dynamodb_streams_cdc.processor import YOUNG_SECONDS
+from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
+
+YOUNG = NOON + 60.0
+OLD = NOON + YOUNG_SECONDS + 60.0
+
+
+def insert(number: int, item: int | None = None) -> dict[str, Any]:
+    """Return the record of an order placed; `item` gives several records one item."""
+    item = number if item is None else item
+    body = record(number, None, order(f"{item:05}-1"))
+    body["dynamodb"]["ApproximateCreationDateTime"] = float(NOON)
+    return body
+
+
+def sequence(number: int) -> str:
+    return f"{number}00000000003126276362"
+
+
+def failed(response: Any) -> list[str]:
+    return [entry["itemIdentifier"] for entry in response["batchItemFailures"]]
+
+
+@dataclass
+class Bench:
+    """A processor on a clock moved by hand, with everything to look at afterwards."""
+
+    sink: Sink
+    now: float = YOUNG
+    letters: Any = field(default_factory=MemoryLetters)
+    seconds: float = 60.0
+    permanent: tuple[type[Exception], ...] = ()
+
+    def __post_init__(self) -> None:
+        self.clock = ManualClock(self.now)
+        self.counts: list[Counts] = []
+
+    def emit(self, counts: Counts) -> None:
+        self.counts.append(counts)
+
+    def run(self, *records: Any) -> list[str]:
+        processor = Processor(
+            "audit",
+            SOURCE,
+            self.sink,
+            self.letters,
+            permanent=self.permanent,
+            metrics=self,
+            clock=self.clock,
+        )
+        return failed(processor({"Records": list(records)}, FakeContext(self.clock, self.seconds)))
+
+    def letter_items(self) -> list[str]:
+        letters = self.letters.letters.values()
+        return sorted(letter.change.keys["order_id"] for letter in letters)
+
+
+class PickySink:
+    """Raises for the batch what `verdict` says of any of its changes; otherwise applies it."""
+
+    def __init__(self, verdict: Callable[[Change], Exception | None]) -> None:
+        self.verdict = verdict
+        self.calls: list[int] = []
+        self.applied: list[str] = []
+
+    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+        self.calls.append(len(changes))
+        for change in changes:
+            error = self.verdict(change)
+            if error is not None:
+                raise error
+        self.applied += [change.sequence_number for change in changes]
+        return Outcome(applied=len(changes))
+
+
+def raising(error: Exception, *numbers: int) -> Callable[[Change], Exception | None]:
+    doomed = {sequence(number) for number in numbers}
+    return lambda change: error if change.sequence_number in doomed else None
+
+
+def test_a_batch_that_is_applied_is_not_reported() -> None:
+    bench = Bench(PickySink(raising(ValueError())))
+    assert bench.run(insert(1), insert(2)) == []
+    assert bench.counts == [Counts(received=2, applied=2)]
+
+
+def test_an_empty_batch_is_fine() -> None:
+    assert Bench(PickySink(raising(ValueError()))).run() == []
+
+
+@pytest.mark.parametrize("event", [{}, [], "text", None, {"Records": {}}, {"records": []}])
+def test_an_event_that_is_no_batch_says_so(event: Any) -> None:
+    processor = Processor("audit", SOURCE, PickySink(raising(ValueError())), MemoryLetters())
+    with pytest.raises(MalformedRecord, match="a list under Records"):
+        processor(event, FakeContext(ManualClock()))
+
+
+def test_a_permanent_failure_becomes_a_letter_and_the_batch_goes_on() -> None:
+    sink = PickySink(raising(PermanentError("no such field", "mapper_parsing_exception"), 3))
+    bench = Bench(sink)
+    assert bench.run(*(insert(number) for number in range(1, 6))) == []
+    assert sorted(sink.applied) == [sequence(number) for number in (1, 2, 4, 5)]
+    [letter] = bench.letters.letters.values()
+    assert letter.reason == "mapper_parsing_exception"
+    assert letter.record == insert(3)
+    assert bench.counts[0].dead_lettered == 1
+
+
+def test_error_types_of_a_validator_can_be_permanent() -> None:
+    bench = Bench(PickySink(raising(ZeroDivisionError(), 1)), permanent=(ZeroDivisionError,))
+    assert bench.run(insert(1), insert(2)) == []
+    assert bench.letter_items() == ["00001-1"]
+
+
+@pytest.mark.parametrize("bad", ["text", None, {}, {"dynamodb": {}}, {"eventID": "x"}])
+def test_a_record_that_cannot_be_read_becomes_a_letter_in_the_middle_of_a_batch(bad: Any) -> None:
+    sink = PickySink(raising(ValueError()))
+    bench = Bench(sink)
+    assert bench.run(insert(1), bad, insert(2)) == []
+    assert sink.applied == [sequence(1), sequence(2)]
+    [letter] = bench.letters.letters.values()
+    assert letter.reason == "MalformedRecord"
+    assert letter.name.startswith("unreadable/")
+    assert letter.record == (bad if isinstance(bad, dict) else {"unreadable": bad})
+
+
+def test_an_outage_is_retried_while_time_remains_and_then_reported() -> None:
+    sink = PickySink(raising(OutageError("connection refused"), 2))
+    bench = Bench(sink, now=OLD)
+    assert bench.run(insert(1), insert(2)) == [sequence(1)]
+    assert len(sink.calls) > 5
+    assert bench.letters.letters == {}
+    assert bench.clock.now() <= OLD + 60 - 3
+
+
+def test_an_outage_that_ends_costs_only_time() -> None:
+    calls = iter([OutageError("throttled"), OutageError("throttled"), None])
+    bench = Bench(PickySink(lambda change: next(calls, None)))
+    assert bench.run(insert(1)) == []
+    assert len(bench.clock.slept) == 2
+
+
+def test_an_unexpected_failure_is_narrowed_down_and_reported_while_young() -> None:
+    sink = PickySink(raising(KeyError("surprise"), 6))
+    bench = Bench(sink, now=YOUNG)
+    assert bench.run(*(insert(number) for number in range(1, 9))) == [sequence(6)]
+    assert sorted(sink.applied) == [sequence(number) for number in (1, 2, 3, 4, 5, 7, 8)]
+    assert bench.letters.letters == {}
+
+
+def test_an_unexpected_failure_becomes_a_letter_once_it_is_old() -> None:
+    bench = Bench(PickySink(raising(KeyError("surprise"), 6)), now=OLD)
+    assert bench.run(*(insert(number) for number in range(1, 9))) == []
+    assert bench.letter_items() == ["00006-1"]
+
+
+def test_the_same_unexpected_failure_of_five_items_is_nobodys_letter() -> None:
+    sink = PickySink(lambda change: KeyError(change.item_id))
+    bench = Bench(sink, now=OLD)
+    assert bench.run(*(insert(number) for number in range(1, 101))) == [sequence(1)]
+    assert bench.letters.letters == {}
+    assert len(sink.calls) < 20
+
+
+def test_four_items_are_letters_each() -> None:
+    bench = Bench(PickySink(raising(KeyError("surprise"), 1, 2, 3, 4)), now=OLD)
+    assert bench.run(*(insert(number) for number in range(1, 20))) == []
+    assert len(bench.letters.letters) == 4
+
+
+def test_without_time_the_first_change_not_taken_up_is_reported() -> None:
+    done: list[str] = []
+    bench = Bench(handlers := ChangeHandlers(), seconds=10)
+
+    @handlers.on_insert
+    def slow(change: Change) -> None:
+        done.append(change.sequence_number)
+        bench.clock.sleep(3)
+
+    assert bench.run(*(insert(number) for number in range(1, 9))) == [sequence(4)]
+    assert done == [sequence(1), sequence(2), sequence(3)]
+    assert bench.letters.letters == {}
+
+
+class BrokenLetters:
+    def write(self, letter: Letter) -> bool:
+        message = "the bucket is gone"
+        raise OutageError(message)
+
+
+def test_a_letter_that_cannot_be_written_leaves_its_record_reported() -> None:
+    sink = PickySink(raising(PermanentError("poison"), 3))
+    bench = Bench(sink, letters=BrokenLetters())
+    assert bench.run(*(insert(number) for number in range(1, 6))) == [sequence(3)]
+    assert bench.counts[0].dead_lettered == 0
+
+
+def test_an_unreadable_record_without_letters_fails_the_whole_batch() -> None:
+    bench = Bench(PickySink(raising(ValueError())), letters=BrokenLetters())
+    assert bench.run(insert(1), {"no": "number"}, insert(2)) == [""]
+
+
+def test_the_identifier_is_the_sequence_number_of_the_earliest_failure() -> None:
+    bench = Bench(PickySink(raising(KeyError("surprise"), 4, 2)))
+    first = [insert(number) for number in range(1, 6)]
+    assert bench.run(*first) == [first[1]["dynamodb"]["SequenceNumber"]]
+
+
+def test_redelivery_makes_no_second_letter() -> None:
+    bench = Bench(PickySink(raising(PermanentError("poison"), 1)))
+    bench.run(insert(1))
+    [before] = bench.letters.letters.values()
+    bench.run(insert(1))
+    assert list(bench.letters.letters.values()) == [before]
+
+
+def test_handlers_get_changes_by_kind() -> None:
+    handlers = ChangeHandlers()
+    seen: list[str] = []
+    handlers.on_insert(lambda change: seen.append(f"+{change.keys['order_id']}"))
+    handlers.on_remove(lambda change: seen.append(f"-{change.keys['order_id']}"))
+    first, second = order("00001-1"), order("00001-1", status="shipped")
+    records = [record(1, None, first), record(2, first, second), record(3, second, None)]
+    assert Bench(handlers).run(*records) == []
+    assert seen == ["+00001-1", "-00001-1"]
+
+
+def test_a_kind_has_one_handler() -> None:
+    handlers = ChangeHandlers()
+    handlers.on_insert(print)
+    with pytest.raises(ValueError, match="a handler for INSERT already"):
+        handlers.on_insert(print)
+
+
+def held_back_bench(error: Exception) -> tuple[Bench, list[str]]:
+    handlers = ChangeHandlers()
+    done: list[str] = []
+
+    @handlers.on_insert
+    def effect(change: Change) -> None:
+        if change.sequence_number == sequence(2):
+            raise error
+        done.append(change.sequence_number)
+
+    return Bench(handlers), done
+
+
+def test_later_changes_of_a_failed_item_are_held_back_and_other_items_go_on() -> None:
+    bench, done = held_back_bench(KeyError("surprise"))
+    reported = bench.run(insert(1), insert(2, item=7), insert(3, item=7), insert(4))
+    assert reported == [sequence(2)]
+    assert done == [sequence(1), sequence(4)]
+
+
+def test_a_dead_letter_lets_later_changes_of_its_item_go_on() -> None:
+    bench, done = held_back_bench(PermanentError("poison"))
+    assert bench.run(insert(1), insert(2, item=7), insert(3, item=7), insert(4)) == []
+    assert sorted(done) == [sequence(1), sequence(3), sequence(4)]
+    assert len(bench.letters.letters) == 1
+
+
+def test_a_letter_that_failed_keeps_holding_back_its_item() -> None:
+    bench, done = held_back_bench(PermanentError("poison"))
+    bench.letters = BrokenLetters()
+    assert bench.run(insert(1), insert(2, item=7), insert(3, item=7)) == [sequence(2)]
+    assert done == [sequence(1)]
+
+
+def test_a_retried_change_goes_before_those_held_back_behind_it() -> None:
+    handlers = ChangeHandlers()
+    done: list[str] = []
+    troubles = iter([OutageError("throttled")])
+
+    @handlers.on_insert
+    def effect(change: Change) -> None:
+        if change.sequence_number == sequence(2) and (trouble := next(troubles, None)):
+            raise trouble
+        done.append(change.sequence_number)
+
+    assert Bench(handlers).run(insert(1), insert(2, item=7), insert(3, item=7), insert(4)) == []
+    assert done == [sequence(number) for number in (1, 4, 2, 3)]
+
+
+def test_a_report_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        Bench(PickySink(raising(KeyError("surprise"), 2))).run(insert(1), insert(2))
+    assert f"1 of 2 records are not done, the first is {sequence(2)}: KeyError" in caplog.text
+
+
+def test_out_of_time_is_never_a_letter() -> None:
+    bench = Bench(PickySink(raising(OutOfTime("no time"), 1)), now=OLD)
+    assert bench.run(insert(1), insert(2)) == [sequence(1)]
+    assert bench.letters.letters == {}

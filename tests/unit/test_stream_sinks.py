@@ -1,0 +1,173 @@
+"""The change log and the search index: what they add to the contracts of their ports."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamodb_streams_cdc import (
+    Budget,
+    Change,
+    ChangeLog,
+    MissingImage,
+    Once,
+    OutageError,
+    SearchSync,
+    Upsert,
+    entry_of,
+    replay,
+)
+from dynamodb_streams_cdc.change_log import Entry, Inserted
+from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLog, MemoryMarkers
+from dynamodb_streams_cdc.search import LONG, Upserted, encoded
+from lambdas.domain.search_document import document
+from tests.factories import NOON, budget, change, order
+
+PLACED, SHIPPED = order(), order(status="shipped")
+ITEM = "orders/S=00004/S=00004-0001"
+LIFE = [change(1, None, PLACED), change(2, PLACED, SHIPPED), change(3, SHIPPED, None)]
+
+
+@given(st.permutations(LIFE * 2))
+def test_any_order_of_deliveries_gives_the_same_history(deliveries: list[Change]) -> None:
+    log = ChangeLog(MemoryLog())
+    for delivered in deliveries:
+        log.apply([delivered], budget())
+    assert [c.version for c in log.history(ITEM)] == [c.version for c in LIFE]
+
+
+@given(st.permutations(LIFE * 2))
+def test_any_order_of_deliveries_leaves_the_deleted_item_out_of_the_index(
+    deliveries: list[Change],
+) -> None:
+    sink = SearchSync(index := MemoryIndex(), document)
+    for delivered in deliveries:
+        sink.apply([delivered], budget())
+    assert index.search() == {}
+
+
+def test_the_same_record_twice_in_a_batch_is_one_entry() -> None:
+    log = MemoryLog()
+    outcome = ChangeLog(log).apply([LIFE[0], LIFE[0], LIFE[1]], budget())
+    assert (outcome.applied, outcome.stale, len(log.entries)) == (2, 1, 2)
+
+
+def test_time_travel() -> None:
+    log = ChangeLog(MemoryLog())
+    log.apply(LIFE, budget())
+    noon = datetime.fromtimestamp(NOON, UTC)
+    states = [log.state_at(ITEM, noon + timedelta(seconds=second)) for second in range(4)]
+    assert states == [None, PLACED, SHIPPED, None]
+    assert replay([]) is None
+    with pytest.raises(ValueError, match="must have a time zone"):
+        log.state_at(ITEM, noon.replace(tzinfo=None))
+
+
+def test_an_entry_says_what_changed() -> None:
+    entry = entry_of(LIFE[1])
+    assert entry["changed"] == {"L": [{"S": "status"}]}
+    assert "changed" not in entry_of(LIFE[0])
+    assert "after" not in entry_of(LIFE[2])
+
+
+def test_a_stream_without_both_images_cannot_be_audited() -> None:
+    half = change(2, PLACED, SHIPPED, view_type="NEW_IMAGE")
+    outcome = ChangeLog(MemoryLog()).apply([half, LIFE[0]], budget())
+    assert isinstance(outcome.failures[half], MissingImage)
+    assert outcome.applied == 1
+
+
+class DeadPort:
+    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+        raise OutageError(self.__class__.__name__)
+
+    def read(self, item_id: str) -> list[Any]:
+        return []
+
+    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+        raise OutageError(self.__class__.__name__)
+
+
+def test_an_outage_fails_every_change_and_drops_none() -> None:
+    for sink in (ChangeLog(DeadPort()), SearchSync(DeadPort(), document)):
+        outcome = sink.apply(LIFE[:2], budget())
+        assert LIFE[1] in outcome.failures
+        assert outcome.applied == 0
+        assert isinstance(outcome.failures[LIFE[1]], OutageError)
+
+
+def test_only_the_newest_change_of_an_item_is_sent_to_the_index() -> None:
+    index = MemoryIndex()
+    outcome = SearchSync(index, document).apply(LIFE[:2], budget())
+    assert (outcome.applied, outcome.stale) == (1, 1)
+    assert index.search()[ITEM]["status"] == "shipped"
+
+
+def test_an_item_may_be_kept_out_of_the_index() -> None:
+    index = MemoryIndex()
+    sink = SearchSync(index, lambda image: None if image["status"] == "shipped" else {"a": 1})
+    sink.apply([LIFE[0]], budget())
+    assert index.search() == {ITEM: {"a": 1}}
+    sink.apply([LIFE[1]], budget())
+    assert index.search() == {}
+    assert index.documents[ITEM]["cdc"]["deleted"]
+
+
+def test_an_invalid_order_fails_alone() -> None:
+    bad = change(7, None, order("00009-1", status="?"))
+    index = MemoryIndex()
+    outcome = SearchSync(index, document).apply([bad, LIFE[0]], budget())
+    assert (list(outcome.failures), outcome.applied) == ([bad], 1)
+
+
+def test_the_field_of_the_sink_is_its_own() -> None:
+    outcome = SearchSync(MemoryIndex(), lambda image: {"cdc": 1}).apply([LIFE[0]], budget())
+    assert "belongs to the sink" in str(outcome.failures[LIFE[0]])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Decimal("29.30"), "29.30"),
+        (Decimal("12345678901234567890.123456789"), "12345678901234567890.123456789"),
+        (Decimal("1E+3"), 1000),
+        (Decimal("1E-7"), "0.0000001"),
+        (Decimal(2**63), str(2**63)),
+        (LONG - 1, LONG - 1),
+        (-LONG, -LONG),
+        (LONG, str(LONG)),
+        (True, True),
+        (b"\x00\xff", "AP8="),
+        ({"b", "a"}, ["a", "b"]),
+        ((1, None), [1, None]),
+        ({"a": {"b": Decimal("0.5")}}, {"a": {"b": "0.5"}}),
+    ],
+)
+def test_documents_are_encoded_without_loss(value: Any, expected: Any) -> None:
+    assert encoded(value) == expected
+    assert type(encoded(value)) is type(expected)
+
+
+@pytest.mark.parametrize("value", [1.5, object()])
+def test_what_no_item_holds_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="a document cannot hold a"):
+        encoded(value)
+
+
+def test_a_marker_written_after_the_effect_repeats_it_after_a_crash_and_never_loses_it() -> None:
+    class Crash(BaseException):
+        pass
+
+    class CrashingMarkers(MemoryMarkers):
+        def mark(self, key: str, keep_seconds: int) -> None:
+            raise Crash
+
+    sent: list[str] = []
+    with pytest.raises(Crash):
+        Once(CrashingMarkers(), "mail").run(LIFE[0], lambda: sent.append("mail"))
+    Once(MemoryMarkers(), "mail").run(LIFE[0], lambda: sent.append("mail"))
+    assert sent == ["mail", "mail"]
