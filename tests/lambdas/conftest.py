@@ -61,7 +61,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
         search_sync.processor,
     )
     with mock_aws(), conditional_inserts():
-        client: Callable[[str], Any] = boto3.client
+        client: Any = boto3.client
         dynamodb = client("dynamodb")
         for table, keys in TABLES.items():
             create_table(dynamodb, table, keys)
