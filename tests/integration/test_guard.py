@@ -72,22 +72,16 @@ def test_a_starter_that_dies_takes_the_whole_family_and_the_folder_with_it(
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     with starter:
         pids = family(folder)
         assert all(alive(pid) for pid in pids)
-        starter.send_signal(how)
+        # To the starter's whole group, as a terminal or a job control does.
+        os.killpg(starter.pid, how)
         starter.wait()
     eventually(lambda: not any(alive(pid) for pid in pids))
     eventually(lambda: not folder.exists())
-
-
-def test_the_terminals_ctrl_c_does_not_reach_the_guarded_command(folder: Path) -> None:
-    guard = guarded(folder, "family.py")
-    guard.start()
-    groups = {os.getpgid(pid) for pid in family(folder)}
-    assert os.getpgid(0) not in groups
-    guard.close()
 
 
 def test_a_family_that_does_not_listen_is_killed(folder: Path) -> None:
