@@ -105,6 +105,13 @@ class Environment(BaseModel):
         return url.rstrip("/")
 
     @model_validator(mode="after")
+    def _mail_is_sent(self) -> Self:
+        if self.alarm_email is not None and self.name == "local":
+            message = "Setting 'alarm_email' is not for environment local, which sends no mail"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _search_is_reachable(self) -> Self:
         if self.search_url is None and self.search_cluster is None:
             message = (

@@ -22,6 +22,8 @@ from stacks.environments import Environment
 FIVE_MINUTES = Duration.minutes(5)
 # A stream forgets after 24 hours and a mapping gives up after 20: an hour leaves time to act.
 LATE_AFTER = Duration.hours(1)
+# What the processors count themselves, under their own name.
+OWN_METRICS = "DynamoDbStreamsCdc"
 
 
 class ObservabilityStack(Stack):
@@ -121,6 +123,12 @@ class ObservabilityStack(Stack):
                 ),
                 f"A dead letter of {name} could not ring its queue: look into the bucket.",
             ),
+            self._alarm(
+                scope,
+                "StaleButNewer",
+                _own(processor, "StaleButNewer"),
+                f"{name} refused changes as stale that are newer than what it holds: repair them.",
+            ),
         ]
         return [*alarms, self._forward(scope, processor)]
 
@@ -187,21 +195,36 @@ def _iterator_age(processor: StreamProcessor) -> cloudwatch.Metric:
     )
 
 
+def _own(processor: StreamProcessor, name: str) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace=OWN_METRICS,
+        metric_name=name,
+        dimensions_map={"Processor": processor.name},
+        statistic=cloudwatch.Stats.SUM,
+        period=FIVE_MINUTES,
+    )
+
+
 def _graphs(processor: StreamProcessor) -> list[cloudwatch.IWidget]:
     function = processor.function
     return [
         cloudwatch.GraphWidget(
-            title=f"{processor.name}: behind by", width=8, left=[_iterator_age(processor)]
+            title=f"{processor.name}: behind by", width=6, left=[_iterator_age(processor)]
+        ),
+        cloudwatch.GraphWidget(
+            title=f"{processor.name}: changes",
+            width=6,
+            left=[_own(processor, name) for name in ("Received", "Applied", "Stale", "Reported")],
         ),
         cloudwatch.GraphWidget(
             title=f"{processor.name}: invocations",
-            width=8,
+            width=6,
             left=[function.metric_invocations(), function.metric_errors()],
             right=[function.metric_duration(statistic=cloudwatch.Stats.p(99))],
         ),
         cloudwatch.GraphWidget(
             title=f"{processor.name}: letters",
-            width=8,
+            width=6,
             left=[processor.letters.queue.metric_approximate_number_of_messages_visible()],
         ),
     ]

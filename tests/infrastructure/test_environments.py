@@ -197,6 +197,14 @@ class TestSettings:
                 {"environment": "sandbox", "alarm_email": "on-call"},
                 "Setting 'alarm_email' is 'on-call' in -c alarm_email=:",
             ),
+            (
+                {
+                    "environment": "local",
+                    "search_url": "http://127.0.0.1:9250",
+                    "alarm_email": "on-call@example.com",
+                },
+                "Setting 'alarm_email' is not for environment local, which sends no mail.",
+            ),
             ({"environment": "local"}, "Setting 'search_url' is missing: environment local makes"),
             (
                 {"environment": "local", "search_url": "127.0.0.1:9250"},

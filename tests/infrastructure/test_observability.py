@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from dynamodb_streams_cdc import Counts
+from dynamodb_streams_cdc.metrics import LogMetrics
 from tests.infrastructure.templates import Assembly, flat, of_type, processors
 
 ALARM = "AWS::CloudWatch::Alarm"
@@ -23,6 +25,7 @@ def test_each_processor_is_watched_in_every_way_that_it_can_fall_behind(sandbox:
             for dimension in alarm["Properties"]["Dimensions"]
             if function in flat(dimension["Value"])
             or f"{processor.capitalize()}Letters" in flat(dimension["Value"])
+            or flat(dimension["Value"]) == processor
         }
         assert watched == {
             "IteratorAge",
@@ -31,7 +34,26 @@ def test_each_processor_is_watched_in_every_way_that_it_can_fall_behind(sandbox:
             "DestinationDeliveryFailures",
             "ApproximateNumberOfMessagesVisible",
             "FailedInvocations",
+            "StaleButNewer",
         }
+
+
+def test_the_processors_own_metrics_are_the_ones_that_they_write(
+    sandbox: Assembly, capsys: pytest.CaptureFixture[str]
+) -> None:
+    LogMetrics("audit").emit(Counts())
+    written = json.loads(capsys.readouterr().out)
+    (metrics,) = written["_aws"]["CloudWatchMetrics"]
+    (dashboard,) = of_type(sandbox.observability, "AWS::CloudWatch::Dashboard").values()
+    shown = {
+        metric[1]
+        for widget in json.loads(flat(dashboard["Properties"]["DashboardBody"]))["widgets"]
+        for metric in widget["properties"].get("metrics", ())
+        if metric[0] == metrics["Namespace"] and metric[2] == "Processor"
+    }
+    assert metrics["Dimensions"] == [["Processor"]]
+    assert shown == {"Received", "Applied", "Stale", "Reported"}
+    assert shown | {"StaleButNewer"} <= {metric["Name"] for metric in metrics["Metrics"]}
 
 
 def test_dropped_changes_are_watched_beside_the_mapping(sandbox: Assembly) -> None:

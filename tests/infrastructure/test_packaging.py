@@ -72,12 +72,22 @@ class TestPackage:
         assert "lambdas/audit/handler.py" not in content
         assert installer.runs == 1
 
-    def test_a_build_that_was_killed_is_done_again(self, project: Project) -> None:
+    def test_a_build_that_was_killed_before_its_stamp_is_not_taken_for_the_one_before(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         fetch("host", project, Installer())
-        folder = package("host", project)
-        complete = _content(folder)
-        folder.with_name("host.stamp").unlink()
-        (folder / "lambdas" / "audit" / "handler.py").unlink()
+        complete = _content(package("host", project))
+        added = project.root / "lambdas" / "added.py"
+        _write(added, "ADDED = True\n")
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr("pathlib.Path.write_text", killed)
+            with pytest.raises(KeyboardInterrupt):
+                package("host", project)
+        added.unlink()
         assert _content(package("host", project)) == complete
 
     def test_a_copy_that_fails_leaves_the_old_folder_whole(
