@@ -17,8 +17,9 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -29,21 +30,21 @@ from local.looks import looks_at
 from local.pipeline import running_pipeline
 from local.purchases import SAMPLE, PurchasesError, read_purchases, survey
 from local.screen import Screen
-from local.traffic import Writer
+from local.traffic import Writer, Written
 from local.verify import Progress, ReadError, compare, settle, wait_for_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from local.lag import Lag
     from local.pipeline import Pipeline
-    from local.purchases import Survey
-    from local.traffic import Written
+    from local.purchases import Purchase, Survey
 
 SEED = 1
 PATIENCE = 30.0  # seconds without any movement until waiting is given up
 UNCHANGED_FOR = 5.0  # seconds that a difference has to stay to be believed
+ONE_BY_ONE = 20  # the last purchases, written at leisure: how long does a lone change take?
 _LAG_SAMPLES = 200
 
 
@@ -58,13 +59,12 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
-    """What was written, how fast it arrived, and whether all of it seems to have."""
+class Round:
+    """One round of traffic: what was written, and how long until all of it was in every sink."""
 
     written: Written
-    lags: dict[str, Lag]
     seconds: float
-    arrived: bool
+    lags: Mapping[str, Lag]
 
 
 def run_demo(
@@ -78,72 +78,90 @@ def run_demo(
     """
     screen = screen or Screen()
     expected = survey(options.orders, options.limit)
+    at_leisure = min(ONE_BY_ONE, expected.purchases // 10)
+    purchases = read_purchases(options.orders, options.limit)
     with running_pipeline(screen, options.search_url) as pipeline:
-        traffic = _write(options, screen, pipeline, expected)
+        traffic = _Traffic(screen, pipeline)
+        fast = traffic.round("at full speed", purchases, expected.purchases - at_leisure)
+        slow = traffic.round(
+            "one by one", purchases, at_leisure, workers=1, open_orders=1, pause=0.3
+        )
         before_comparison(pipeline, traffic.written)
-        equal = _compare(screen, pipeline, traffic, expected)
+        equal = _compare(screen, pipeline, expected, fast, slow)
         if options.keep:
             _hold(screen, pipeline)
     return 0 if equal else 1
 
 
-def _write(options: Options, screen: Screen, pipeline: Pipeline, expected: Survey) -> Traffic:
-    """Writes all orders and returns when the sinks have caught up, or do not move any more."""
-    began = time.monotonic()
-    ledger = pipeline.outputs["IdempotencyTableName"]
-    looks = looks_at(pipeline.client, ledger, pipeline.copies)
-    with LagSampler(looks, every=max(1, expected.purchases // _LAG_SAMPLES)) as sampler:
-        with screen.stage("Writing orders") as stage:
-            writer = Writer(
-                pipeline.client,
-                pipeline.outputs["OrdersTableName"],
-                seed=SEED,
-                on_finished=sampler.offer,
-            )
-            written = writer.run(
-                read_purchases(options.orders, options.limit),
-                lambda begun: stage.say(f"{begun:,} of {expected.purchases:,} purchases"),
-            )
-            stage.outcome = f"Orders written: {written.purchases:,} purchases,"
-            stage.outcome += f" {written.writes:,} writes"
-        with screen.stage("Waiting until the sinks are quiet") as stage:
-            arrived = _wait(screen, pipeline, written, stage.say)
-            seconds = time.monotonic() - began
-            stage.outcome = "The sinks are quiet" if arrived else "The sinks have stopped short"
-            sampler.finish(UNCHANGED_FOR)
-    return Traffic(written, sampler.lags(), seconds, arrived)
+class _Traffic:
+    """Rounds of writing and waiting; `written` is the sum of them."""
+
+    def __init__(self, screen: Screen, pipeline: Pipeline) -> None:
+        self.written = Written()
+        self._screen = screen
+        self._pipeline = pipeline
+        ledger = pipeline.outputs["IdempotencyTableName"]
+        self._looks = looks_at(pipeline.client, ledger, pipeline.copies)
+
+    def round(self, how: str, purchases: Iterator[Purchase], count: int, **options: Any) -> Round:
+        """Writes the next `count` and returns when they arrived, or when nothing moves any more."""
+        began = time.monotonic()
+        with LagSampler(self._looks, every=max(1, count // _LAG_SAMPLES)) as sampler:
+            with self._screen.stage(f"Writing orders {how}") as stage:
+                writer = Writer(
+                    self._pipeline.client,
+                    self._pipeline.outputs["OrdersTableName"],
+                    seed=SEED,
+                    on_finished=sampler.offer,
+                    **options,
+                )
+                written = writer.run(
+                    islice(purchases, count),
+                    lambda begun: stage.say(f"{begun:,} of {count:,} purchases"),
+                )
+                self.written += written
+                stage.outcome = f"Orders written {how}: {written.purchases:,} purchases,"
+                stage.outcome += f" {written.writes:,} writes"
+            with self._screen.stage("Waiting until the sinks are quiet") as stage:
+                arrived = self._wait(stage.say)
+                seconds = time.monotonic() - began
+                stage.outcome = "The sinks are quiet" if arrived else "The sinks have stopped short"
+                sampler.finish(UNCHANGED_FOR)
+        return Round(written, seconds, sampler.lags())
+
+    def _wait(self, say: Callable[[str], None]) -> bool:
+        live = self.written.purchases - self.written.deletes
+        target = Progress(aggregated=live, documents=live, entries=self.written.changes)
+        arrived = wait_for_progress(
+            self._pipeline.copies.progress,
+            target,
+            patience=PATIENCE,
+            report=lambda now: say(
+                f"aggregated {now.aggregated:,} of {target.aggregated:,} orders,"
+                f" {now.documents:,} of {target.documents:,} documents,"
+                f" {now.entries:,} of {target.entries:,} audit entries"
+            ),
+        )
+        if not arrived:
+            self._screen.line(f"Nothing has moved for {PATIENCE:.0f} s. The emulator's log ends:")
+            self._screen.line(self._pipeline.aws.tail(), style="dim")
+        return arrived
 
 
-def _wait(screen: Screen, pipeline: Pipeline, written: Written, say: Callable[[str], None]) -> bool:
-    live = written.purchases - written.deletes
-    target = Progress(aggregated=live, documents=live, entries=written.changes)
-    arrived = wait_for_progress(
-        pipeline.copies.progress,
-        target,
-        patience=PATIENCE,
-        report=lambda now: say(
-            f"aggregated {now.aggregated:,} of {target.aggregated:,} orders,"
-            f" {now.documents:,} of {target.documents:,} documents,"
-            f" {now.entries:,} of {target.entries:,} audit entries"
-        ),
-    )
-    if not arrived:
-        screen.line(f"Nothing has moved for {PATIENCE:.0f} s. The emulator's log ends:")
-        screen.line(pipeline.aws.tail(), style="dim")
-    return arrived
-
-
-def _compare(screen: Screen, pipeline: Pipeline, traffic: Traffic, expected: Survey) -> bool:
+def _compare(
+    screen: Screen, pipeline: Pipeline, expected: Survey, fast: Round, slow: Round
+) -> bool:
     """Compares, prints all that there is to see, the verdict last, and returns the verdict."""
+    written = fast.written + slow.written
     with screen.stage("Comparing every item with every sink") as stage:
         report = settle(
-            lambda: compare(pipeline.copies, traffic.written.effective),
-            unchanged_for=UNCHANGED_FOR,
+            lambda: compare(pipeline.copies, written.effective), unchanged_for=UNCHANGED_FOR
         )
         compared = sum(sink.compared for sink in report.sinks)
         stage.outcome = f"Compared: {compared:,} aggregates, documents and histories"
-    show.comparison(screen, report, traffic.lags)
-    show.numbers(screen, traffic.written, report, expected, traffic.seconds)
+    show.comparison(screen, report)
+    show.lags(screen, slow.lags, fast.lags)
+    show.numbers(screen, fast.written, fast.seconds, report, expected)
     show.revenue(screen, pipeline.copies.aggregates())
     show.where_to_look(screen)
     return show.verdict(screen, report, expected)

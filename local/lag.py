@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Look = Callable[[Sequence[Finished]], set[Key]]
     """Which of these orders a sink shows in their last state."""
 
-_LOOK_EVERY = 0.2  # seconds
+LOOK_EVERY = 0.2  # seconds
 _AT_ONCE = 50
 
 
@@ -72,7 +72,7 @@ class LagSampler:
         """Returns when every order was seen, or after so many seconds."""
         deadline = time.monotonic() + seconds
         while any(self._waiting.values()) and time.monotonic() < deadline and not self._error:
-            self._stop.wait(_LOOK_EVERY)
+            self._stop.wait(LOOK_EVERY)
 
     def lags(self) -> dict[str, Lag]:
         """Per sink, once the sampler has been left; raises what a look raised."""
@@ -82,7 +82,7 @@ class LagSampler:
 
     def _follow(self) -> None:
         try:
-            while not self._stop.wait(_LOOK_EVERY):
+            while not self._stop.wait(LOOK_EVERY):
                 for sink, look in self._looks.items():
                     self._look(sink, look)
         except Exception as error:  # for the thread that asks for the lags

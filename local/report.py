@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from local.lag import LOOK_EVERY
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -17,53 +19,64 @@ if TYPE_CHECKING:
     from local.screen import Screen
     from local.traffic import Written
     from local.verify import Report
+    from local.verify.report import Kind
 
 VERDICT = "every sink equals the table"
+KINDS: tuple[Kind, ...] = ("missing", "extra", "different")
 _SHOWN_DIFFERENCES = 20
 _BAR = 44  # columns of the longest bar
 
 
-def comparison(screen: Screen, report: Report, lags: Mapping[str, Lag]) -> None:
-    table = Table(title=f"{report.items:,} orders in the table, compared both ways", min_width=92)
-    table.add_column("sink")
-    for column in ("compared", "of them", "missing", "extra", "different", "lag p50", "lag p99"):
-        table.add_column(column, justify="right", no_wrap=True)
+def comparison(screen: Screen, report: Report) -> None:
+    screen.line()
+    screen.line(f"{report.items:,} orders in the table, each compared with every sink, both ways")
+    table = Table("sink")
+    for column in ("compared", "with", "missing", "extra", "different"):
+        table.add_column(column, justify="right")
     for sink in report.sinks:
-        counts = [sink.count(kind) for kind in ("missing", "extra", "different")]
-        lag = lags.get(sink.sink)
+        counts = [sink.count(kind) for kind in KINDS]
         table.add_row(
             sink.sink,
             f"{sink.compared:,}",
             sink.parts,
-            *(f"[red]{count:,}[/]" if count else "0" for count in counts),
-            *(f"{seconds:.1f} s" for seconds in ([lag.p50, lag.p99] if lag else [])),
-            style="" if sink.equal else "bold",
+            *(f"[bold red]{count:,}[/]" if count else "0" for count in counts),
         )
-    screen.line()
     screen.print(table)
-    if lags:
-        followed = max(lag.samples for lag in lags.values())
-        screen.line(
-            "Lag: from DynamoDB's acknowledgment of an order's last write until a reader of the\n"
-            f"sink sees it, the wait in the stream behind a writer at full speed included;"
-            f" {followed:,} orders followed.",
-            style="dim",
-        )
+
+
+def lags(screen: Screen, alone: Mapping[str, Lag], loaded: Mapping[str, Lag]) -> None:
+    screen.line()
+    screen.line("Seconds from DynamoDB's acknowledgment until a reader of the sink sees the change")
+    table = Table("sink")
+    for column in ("one by one: p50", "p99", "orders", "at full speed: p50", "p99", "orders"):
+        table.add_column(column, justify="right")
+    for sink in sorted(alone.keys() | loaded.keys()):
+        table.add_row(sink, *_cells(alone.get(sink)), *_cells(loaded.get(sink)))
+    screen.print(table)
+    screen.line(
+        f"Looked at every {LOOK_EVERY} s. At full speed the wait in the stream behind the writer is"
+        " part of it.",
+        "dim",
+    )
+
+
+def _cells(lag: Lag | None) -> list[str]:
+    return [f"{lag.p50:.1f}", f"{lag.p99:.1f}", f"{lag.samples:,}"] if lag else ["", "", "0"]
 
 
 def numbers(
-    screen: Screen, written: Written, report: Report, survey: Survey, until_quiet: float
+    screen: Screen, written: Written, seconds: float, report: Report, survey: Survey
 ) -> None:
+    """How fast the round at full speed went, and the purchases as the audit log tells them."""
     rate = written.writes / written.seconds if written.seconds else 0
-    changes = written.changes / until_quiet if until_quiet else 0
     screen.line()
     screen.line(
         f"Writing      {written.writes:,} writes in {written.seconds:.1f} s ({rate:,.0f}/s):"
         f" {written.changes:,} changes, {written.without_effect:,} without effect"
     )
     screen.line(
-        f"Throughput   {written.changes:,} changes in all three sinks after {until_quiet:.1f} s"
-        f" ({changes:,.0f}/s)"
+        f"Throughput   {written.changes:,} changes in all three sinks after {seconds:.1f} s"
+        f" ({written.changes / seconds:,.0f}/s)"
     )
     screen.line(
         f"Audit log    purchases read back: {report.inserts.orders:,},"

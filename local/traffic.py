@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str]
 WORKERS = 4
-_OPEN_ORDERS = 12  # life cycles that a worker has under way at once
+OPEN_ORDERS = 12
 _REPORT_EVERY = 0.2  # seconds
 
 
@@ -41,6 +41,16 @@ class Written:
     deletes: int = 0
     effective: dict[Key, int] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def __add__(self, other: Written) -> Written:
+        """The sum of what wrote different orders."""
+        return Written(
+            self.purchases + other.purchases,
+            self.writes + other.writes,
+            self.deletes + other.deletes,
+            {**self.effective, **other.effective},
+            self.seconds + other.seconds,
+        )
 
     @property
     def changes(self) -> int:
@@ -61,7 +71,11 @@ class Finished:
 
 
 class Writer:
-    """Leads purchases through their life cycles; one instance writes once."""
+    """Leads purchases through their life cycles; one instance writes once.
+
+    Each of the workers has `open_orders` life cycles under way at once, and rests for `pause`
+    seconds after each write.
+    """
 
     def __init__(
         self,
@@ -70,6 +84,8 @@ class Writer:
         *,
         seed: int,
         workers: int = WORKERS,
+        open_orders: int = OPEN_ORDERS,
+        pause: float = 0.0,
         stop: threading.Event | None = None,
         on_finished: Callable[[Finished], None] = lambda finished: None,
     ) -> None:
@@ -77,6 +93,8 @@ class Writer:
         self._table = table
         self._seed = seed
         self._workers = workers
+        self._open_orders = open_orders
+        self._pause = pause
         self._stop = stop or threading.Event()
         self._on_finished = on_finished
         self._serialize = TypeSerializer().serialize
@@ -107,13 +125,7 @@ class Writer:
         return self._sum(time.monotonic() - started)
 
     def _sum(self, seconds: float) -> Written:
-        total = Written(seconds=seconds)
-        for part in self._parts:
-            total.purchases += part.purchases
-            total.writes += part.writes
-            total.deletes += part.deletes
-            total.effective.update(part.effective)
-        return total
+        return sum(self._parts, Written(seconds=seconds))
 
     def _work(self, worker: int, purchases: Iterator[Purchase]) -> None:
         """Keeps a handful of orders open and advances one of them at a time."""
@@ -122,7 +134,7 @@ class Writer:
         opened: list[tuple[list[Step], deque[Step]]] = []
         exhausted = False
         while not self._stop.is_set():
-            while not exhausted and len(opened) < _OPEN_ORDERS:
+            while not exhausted and len(opened) < self._open_orders:
                 purchase = self._take(purchases)
                 exhausted = purchase is None
                 if purchase is not None:
@@ -138,6 +150,8 @@ class Writer:
                 opened[position] = opened[-1]
                 opened.pop()
                 self._on_finished(Finished(_key(steps[0]), steps, time.monotonic()))
+            if self._pause:
+                self._stop.wait(self._pause)
 
     def _take(self, purchases: Iterator[Purchase]) -> Purchase | None:
         with self._taking:
