@@ -14,6 +14,7 @@ import tempfile
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -85,15 +86,19 @@ def deploy(
     progress: Callable[[str], None] = lambda sentence: None,
     *,
     app: Path = ROOT,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Bootstrap the emulator and deploy every stack of the app; return the stacks' outputs.
+
+    `settings` are further context values (`-c name=value`) for the app.
 
     Raises:
         EngineError: The CDK command line failed; the message ends with what it said last.
     """
     environment = cdk_environment(emulator_url)
     account = f"aws://{loopback.ACCOUNT}/{loopback.REGION}"
-    context = ["-c", "environment=local", "-c", f"search_url={search_url}"]
+    context = {"environment": "local", "search_url": search_url, **settings}
+    flags = [word for name, value in context.items() for word in ("-c", f"{name}={value}")]
     with ExitStack() as steps:
 
         def step(*arguments: str, folder: Path, directory: Path | None = None) -> _Step:
@@ -104,7 +109,7 @@ def deploy(
         synth_folder = _folder()
         synthesised = str(synth_folder / "cdk.out")
         synth = step(
-            *("synth", "--quiet", "--output", synthesised, *context),
+            *("synth", "--quiet", "--output", synthesised, *flags),
             folder=synth_folder,
             directory=app,
         )

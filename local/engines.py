@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import random
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -124,7 +123,7 @@ class Engine:
         Raises:
             EngineError: It ended before that, or took longer than its patience.
         """
-        if _answers_on(self.port):
+        if loopback.answers_on(self.port):
             message = f"Port {self.port}, which {self.recipe.name} is to listen on, is in use."
             raise _PortLostError(message)
         if self._guard is None:
@@ -179,16 +178,16 @@ class Engine:
     def _choose_port(self) -> int:
         name, ports = self.recipe.name, self.recipe.ports
         if self.wanted_port is None:
-            candidates = random.sample(ports, len(ports)) if ports else [_free_port()]
+            candidates = random.sample(ports, len(ports)) if ports else [loopback.free_port()]
             for port in candidates:
-                if _is_free(port):
+                if loopback.is_free(port):
                     return port
             message = f"{name} finds no free port between {ports[0]} and {ports[-1]}."
             raise EngineError(message)
         if ports and self.wanted_port not in ports:
             message = f"{name} listens on a port from {ports[0]} to {ports[-1]} only."
             raise EngineError(message)
-        if not _is_free(self.wanted_port):
+        if not loopback.is_free(self.wanted_port):
             message = f"Port {self.wanted_port}, asked for {name}, is in use."
             raise EngineError(message)
         return self.wanted_port
@@ -218,7 +217,7 @@ class Engine:
         if "No space left on device" in tail:
             raise EngineError(_sentence(self.recipe.name, OSError(errno.ENOSPC, "")))
         message = f"{self.recipe.name} ended before it was ready. Its log ends:\n{tail}"
-        raise _PortLostError(message) if _answers_on(self.port) else EngineError(message)
+        raise _PortLostError(message) if loopback.answers_on(self.port) else EngineError(message)
 
 
 @contextmanager
@@ -367,29 +366,6 @@ def _sentence(name: str, error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return f"{name} cannot start: the disk that holds {tempfile.gettempdir()} is full."
     return f"{name} cannot start: {error}."
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return not _answers_on(port)
-
-
-def _answers_on(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -32,6 +32,7 @@ for name in ("one", "two"):
     cdk.CfnOutput(stack, f"{name.title()}QueueUrl", value=queue.queue_url)
 cdk.CfnOutput(stack, "Environment", value=app.node.get_context("environment"))
 cdk.CfnOutput(stack, "SearchUrl", value=app.node.get_context("search_url"))
+cdk.CfnOutput(stack, "Further", value=app.node.get_context("further"))
 app.synth()
 """
 
@@ -66,13 +67,20 @@ def mines(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_stack_is_deployed_and_its_outputs_come_back(app: Path) -> None:
     told: list[str] = []
     with engines.emulator() as emulator:
-        outputs = deploy(emulator.url, "http://127.0.0.1:9250", told.append, app=app)
+        outputs = deploy(
+            emulator.url,
+            "http://127.0.0.1:9250",
+            told.append,
+            app=app,
+            settings={"further": "setting"},
+        )
         client = session(emulator.url).client("sqs")
         queues = client.list_queues()["QueueUrls"]
         client.close()
-    assert outputs.keys() == {"OneQueueUrl", "TwoQueueUrl", "Environment", "SearchUrl"}
+    assert outputs.keys() == {"OneQueueUrl", "TwoQueueUrl", "Environment", "SearchUrl", "Further"}
     assert outputs["Environment"] == "local"
     assert outputs["SearchUrl"] == "http://127.0.0.1:9250"
+    assert outputs["Further"] == "setting"
     assert sorted(queues) == sorted([outputs["OneQueueUrl"], outputs["TwoQueueUrl"]])
     assert any(sentence.startswith("cdk deploy: ") for sentence in told)
     assert {path.name for path in app.iterdir()} == {"app.py", "cdk.json"}
