@@ -33,16 +33,6 @@ from typing import Any, TypeAlias
 
 from dynamodb_streams_cdc.errors import MalformedValue
 
-__all__ = [
-    "AttributeValue",
-    "Value",
-    "base64_text",
-    "deserialize",
-    "deserialize_item",
-    "serialize",
-    "serialize_item",
-]
-
 AttributeValue: TypeAlias = dict[str, Any]
 """A value with its DynamoDB type, a map of exactly one entry: `{"S": "text"}`, `{"L": [...]}`."""
 
@@ -54,18 +44,10 @@ Value: TypeAlias = (
 
 _LEVELS = 32
 
-# Rounding is not trapped, inexactness is: DynamoDB trims zeros before it counts the digits.
+# Rounding is not trapped, inexactness is: DynamoDB trims zeros before it counts the digits. What is
+# no number at all comes out as NaN, which like infinity is refused for not being finite.
 _exact = decimal.Context(
-    prec=38,
-    Emin=-130,
-    Emax=125,
-    traps=[
-        decimal.FloatOperation,
-        decimal.Inexact,
-        decimal.InvalidOperation,
-        decimal.Overflow,
-        decimal.Subnormal,
-    ],
+    prec=38, Emin=-130, Emax=125, traps=[decimal.Overflow, decimal.Inexact, decimal.Subnormal]
 ).create_decimal
 
 
@@ -75,10 +57,10 @@ def deserialize(value: Mapping[str, Any], path: str = "") -> Value:
     Raises `MalformedValue`, its path beginning with `path`, for anything that is not DynamoDB JSON.
     """
     try:
-        result: Value = _decode({}, [(None, value)], 1, type(None))[None]
+        return _decode_list([value], 1)[0]  # type: ignore[no-any-return]
     except _Fault as fault:
+        fault.path = fault.path.removeprefix("[0]")
         raise fault.at(path) from None
-    return result
 
 
 def deserialize_item(attributes: Mapping[str, Any], path: str = "") -> dict[str, Value]:
@@ -87,12 +69,11 @@ def deserialize_item(attributes: Mapping[str, Any], path: str = "") -> dict[str,
     The argument is left as it is. Raises `MalformedValue` as `deserialize` does.
     """
     try:
-        result: dict[str, Value] = _decode_map(attributes, 1)
+        return _decode_map(attributes, 1)
     except _Fault as fault:
         raise fault.at(path) from None
     except _FAILURES:
         raise _Fault("expected a map of attribute values", attributes).at(path) from None
-    return result
 
 
 def serialize(value: object, path: str = "") -> AttributeValue:
@@ -140,51 +121,71 @@ class _Fault(ValueError):
         return self
 
     def at(self, path: str) -> MalformedValue:
-        return MalformedValue(
-            self.problem, (path + self.path) if path else self.path.removeprefix(".")
-        )
+        return MalformedValue(self.problem, f"{path}{self.path}" if path else self.path.lstrip("."))
 
 
 # What the operations below raise when a value is not what they expect.
 _FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def _decode(result: Any, pairs: Iterable[tuple[Any, Any]], level: int, key_type: type) -> Any:
-    """Put the Python value of each of `pairs` into `result`, a copy of the container they are from.
+def _decode_map(attributes: Any, level: int) -> dict[Any, Any]:
+    """Return the values of a map, whose contents stand at `level`.
 
-    One loop serves maps and lists, with the frequent types inline; the copy spares a dict from
-    growing. It does not look for what might be wrong: where an operation fails, `_explain` does.
+    This loop and the next are the hot path: the frequent types are inline, and nothing looks for
+    what might be wrong. Where an operation fails, `_explain` does. Names are taken as they are:
+    JSON and API clients have only strings, and a check costs a twentieth of the whole.
     """
-    if level > _LEVELS and result:
-        raise _Fault(_TOO_DEEP, result)
-    key = value = None
+    if level > _LEVELS and attributes:
+        raise _Fault(_TOO_DEEP, attributes)
+    result: dict[Any, Any] = {}
+    pairs = attributes.items()
+    name = value = None
     try:
-        for key, value in pairs:
-            if key.__class__ is not key_type and not isinstance(key, key_type):
-                raise _Fault(_NAME, key)
+        for name, value in pairs:
             (tag,) = value
             content = value[tag]
             if tag == "S" and content.__class__ is str:
-                result[key] = content
+                result[name] = content
             elif tag == "N":
                 number = _exact(content)
                 if not (content.isascii() and number.is_finite()):
                     raise ValueError
-                result[key] = number
+                result[name] = number
             elif tag == "M":
-                result[key] = _decode_map(content, level + 1)
-            elif tag == "L" and isinstance(content, list):
-                result[key] = _decode(content.copy(), enumerate(content), level + 1, int)
+                result[name] = _decode_map(content, level + 1)
+            elif tag == "L":
+                result[name] = _decode_list(content, level + 1)
             else:
-                result[key] = _DECODERS[tag](content)
+                result[name] = _DECODERS[tag](content)
     except _FAILURES as error:
-        fault = error if isinstance(error, _Fault) else _explain(value)
-        raise fault.under(key) from None
+        raise _explain(error, value).under(name) from None
     return result
 
 
-def _decode_map(attributes: Mapping[str, Any], level: int) -> Any:
-    return _decode(dict(attributes), attributes.items(), level, str)
+def _decode_list(values: Any, level: int) -> list[Any]:
+    if not isinstance(values, list):
+        raise TypeError
+    if level > _LEVELS and values:
+        raise _Fault(_TOO_DEEP, values)
+    result: list[Any] = []
+    value = None
+    try:
+        for value in values:
+            (tag,) = value
+            content = value[tag]
+            if tag == "M":
+                result.append(_decode_map(content, level + 1))
+            elif tag == "S" and content.__class__ is str:
+                result.append(content)
+            elif tag == "N":
+                result.append(_number(content))
+            elif tag == "L":
+                result.append(_decode_list(content, level + 1))
+            else:
+                result.append(_DECODERS[tag](content))
+    except _FAILURES as error:
+        raise _explain(error, value).under(len(result)) from None
+    return result
 
 
 def _string(content: Any) -> str:
@@ -201,9 +202,9 @@ def _number(content: Any) -> Decimal:
 
 
 def _binary(content: Any) -> bytes:
-    return (
-        a2b_base64(content, strict_mode=True) if isinstance(content, str) else _raw_bytes(content)
-    )
+    if isinstance(content, str):
+        return a2b_base64(content, strict_mode=True)
+    return _raw_bytes(content)
 
 
 def _raw_bytes(value: Any) -> bytes:
@@ -268,8 +269,10 @@ _NAME = "an attribute name must be a string"
 _TOO_DEEP = f"must not be nested deeper than {_LEVELS} levels"
 
 
-def _explain(value: Any) -> _Fault:
-    """Say why `value` could not be decoded."""
+def _explain(error: Exception, value: Any) -> _Fault:
+    """Say why `value` could not be decoded, unless a container within it already did."""
+    if isinstance(error, _Fault):
+        return error
     if not isinstance(value, Mapping):
         return _Fault('expected an attribute value such as {"S": "text"}', value)
     if len(value) != 1:
@@ -281,8 +284,8 @@ def _explain(value: Any) -> _Fault:
         for index, element in enumerate(content):
             try:
                 _DECODERS[tag[0]](element)
-            except _FAILURES:
-                return _explain({tag[0]: element}).under(index)
+            except _FAILURES as failure:
+                return _explain(failure, {tag[0]: element}).under(index)
     expected = _expected_number(content) if tag == "N" else _EXPECTED[tag]
     return _Fault(f"{tag} must be {expected}", content)
 
@@ -367,9 +370,7 @@ _PLAIN_NAME = re.compile(r"[^\s.\[\]\"]{1,40}")
 
 
 def _step(key: Any) -> str:
-    """Return how a path shows `key`: `.name`, `["odd name"]`, `[2]`, or nothing for `None`."""
-    if key is None:
-        return ""
+    """Return how a path shows `key`: `.name`, `["odd name"]` or `[2]`."""
     if isinstance(key, str) and _PLAIN_NAME.fullmatch(key) and key.isprintable():
         return f".{key}"
     return f"[{_short(key)}]"

@@ -1,0 +1,21 @@
+"""What every unit test gets: no network, and the same examples on every run in CI."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from pytest_socket import disable_socket, enable_socket
+
+# No deadline: a test machine that is busy for a moment is not a defect of the code.
+settings.register_profile("ci", derandomize=True, database=None, deadline=None, print_blob=True)
+settings.register_profile("laptop", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "laptop")
+
+
+@pytest.fixture(autouse=True)
+def no_network() -> Iterator[None]:
+    """Let a test that opens a connection fail; sockets of the machine itself stay allowed."""
+    disable_socket(allow_unix_socket=True)
+    yield
+    enable_socket()
