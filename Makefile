@@ -42,7 +42,7 @@ demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare e
 
 .PHONY: test
 test: $(READY) ## Unit, handler and infrastructure tests: no server, no network
-	pytest tests/unit tests/lambdas tests/infrastructure
+	pytest tests --ignore tests/integration
 
 .PHONY: integration
 integration: $(READY) ## Tests on real engines on loopback: DynamoDB Local, OpenSearch, the emulator

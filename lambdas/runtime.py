@@ -48,5 +48,5 @@ def build(settings: Settings, sink: Sink) -> Processor:
         dead_letters=S3Letters(s3, settings.dead_letter_bucket, settings.dead_letter_prefix),
         read=READERS[settings.feed],
         permanent=(ValidationError,),
-        metrics=LogMetrics(settings.processor),
+        metrics=LogMetrics(settings.environment, settings.processor),
     )

@@ -17,6 +17,7 @@ class Settings(BaseModel):
     """Variables of a function's environment, in lower case.
 
     Attributes:
+        environment: which deployment this is, on its metrics: sandbox, production or local.
         source_table: logical name of the table whose changes are followed.
         epoch: of the lineage of streams, four digits.
         feed: what the mapping reads: the table's own stream, or the change log's.
@@ -27,6 +28,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    environment: Name
     source_table: Name
     epoch: Annotated[str, Field(pattern=r"^\d{4}$")]
     feed: Literal["table", "change-log"]

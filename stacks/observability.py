@@ -199,7 +199,7 @@ def _own(processor: StreamProcessor, name: str) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=OWN_METRICS,
         metric_name=name,
-        dimensions_map={"Processor": processor.name},
+        dimensions_map={"Environment": processor.environment, "Processor": processor.name},
         statistic=cloudwatch.Stats.SUM,
         period=FIVE_MINUTES,
     )

@@ -1,7 +1,8 @@
 """Say what is about to be done to which AWS account and Region, and ask.
 
 `python tools/account.py deploy|destroy ENVIRONMENT`. Exits with 0 only once the account's number
-was typed, or given as CONFIRM=<number> where nobody can type.
+was typed, or given as CONFIRM=<number> where nobody can type. Before a sandbox is destroyed its
+letters are deleted: CloudFormation removes no bucket that holds something.
 """
 
 import os
@@ -10,7 +11,7 @@ import sys
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-EFFECTS = {
+EFFECTS: dict[str, str | dict[str, str]] = {
     "deploy": (
         "create or change its tables, functions, queues, bucket, alarms and, without search_url, "
         "an OpenSearch domain; the domain and the tables cost money while they exist"
@@ -26,6 +27,23 @@ def effect(action: str, environment: str) -> str:
     """Return what the action does, in words."""
     found = EFFECTS[action]
     return found if isinstance(found, str) else found.get(environment, found["sandbox"])
+
+
+def empty_letters(session: boto3.Session, region: str, environment: str) -> None:
+    """Delete the dead letters of an environment, if it is deployed."""
+    stacks = session.client("cloudformation", region_name=region)
+    name = f"cdc-{environment}-pipeline"
+    try:
+        outputs = stacks.describe_stacks(StackName=name)["Stacks"][0].get("Outputs", [])
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":
+            return
+        raise
+    for output in outputs:
+        if output.get("OutputKey") == "DeadLetterBucketName":
+            bucket = output["OutputValue"]
+            print(f"Deleting what is in {bucket}.")
+            session.resource("s3", region_name=region).Bucket(bucket).objects.all().delete()
 
 
 def main(arguments: list[str]) -> int:
@@ -56,6 +74,8 @@ def main(arguments: list[str]) -> int:
     if confirmed != account:
         print(f"Not done: the account is {account}, not {confirmed or 'nothing'}.")
         return 1
+    if action == "destroy" and environment != "production":
+        empty_letters(session, region, environment)
     return 0
 
 

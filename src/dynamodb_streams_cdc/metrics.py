@@ -16,12 +16,13 @@ NAMESPACE = "DynamoDbStreamsCdc"
 
 @dataclass(frozen=True)
 class LogMetrics:
-    """`Metrics` written to standard output under the dimension `Processor`.
+    """`Metrics` written to standard output under the dimensions `Environment` and `Processor`.
 
     Names are those of `Counts` in camel case: Received, Applied, Stale, StaleButNewer,
     DeadLettered, Reported.
     """
 
+    environment: str
     processor: str
 
     def emit(self, counts: Counts) -> None:
@@ -33,11 +34,12 @@ class LogMetrics:
                 "CloudWatchMetrics": [
                     {
                         "Namespace": NAMESPACE,
-                        "Dimensions": [["Processor"]],
+                        "Dimensions": [["Environment", "Processor"]],
                         "Metrics": [{"Name": name, "Unit": "Count"} for name in values],
                     }
                 ],
             },
+            "Environment": self.environment,
             "Processor": self.processor,
             **values,
         }

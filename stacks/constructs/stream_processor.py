@@ -43,6 +43,7 @@ class StreamProcessor(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.name = name
+        self.environment = environment.name
         self.letters = Letters(self, "Letters", dead_letters=dead_letters, processor=name)
         self.log_group = logs.LogGroup(
             self,
@@ -65,6 +66,7 @@ class StreamProcessor(Construct):
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             environment={
+                "ENVIRONMENT": environment.name,
                 "SOURCE_TABLE": source_table,
                 "EPOCH": environment.epoch,
                 "FEED": feed.kind,

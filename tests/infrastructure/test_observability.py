@@ -41,17 +41,18 @@ def test_each_processor_is_watched_in_every_way_that_it_can_fall_behind(sandbox:
 def test_the_processors_own_metrics_are_the_ones_that_they_write(
     sandbox: Assembly, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    LogMetrics("audit").emit(Counts())
+    LogMetrics("production", "audit").emit(Counts())
     written = json.loads(capsys.readouterr().out)
     (metrics,) = written["_aws"]["CloudWatchMetrics"]
     (dashboard,) = of_type(sandbox.observability, "AWS::CloudWatch::Dashboard").values()
+    dimensions = ["Environment", "sandbox", "Processor"]
     shown = {
         metric[1]
         for widget in json.loads(flat(dashboard["Properties"]["DashboardBody"]))["widgets"]
         for metric in widget["properties"].get("metrics", ())
-        if metric[0] == metrics["Namespace"] and metric[2] == "Processor"
+        if metric[0] == metrics["Namespace"] and metric[2:5] == dimensions
     }
-    assert metrics["Dimensions"] == [["Processor"]]
+    assert metrics["Dimensions"] == [["Environment", "Processor"]]
     assert shown == {"Received", "Applied", "Stale", "Reported"}
     assert shown | {"StaleButNewer"} <= {metric["Name"] for metric in metrics["Metrics"]}
 
