@@ -1,0 +1,59 @@
+"""What the parts of one engine share."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dynamodb_streams_cdc.esm.configuration import MappingConfiguration
+from dynamodb_streams_cdc.esm.metrics import Metrics
+from dynamodb_streams_cdc.esm.policies import Policies
+
+if TYPE_CHECKING:
+    from dynamodb_streams_cdc.esm.lane import Lane
+
+
+@dataclass
+class Context:
+    """The mapping, its policies, and the commands that wait for an answer.
+
+    Attributes:
+        outstanding: the lane that waits, by token.
+        abandoned: tokens whose answers no longer matter.
+        last_result: `LastProcessingResult` as `ListEventSourceMappings` returns it.
+    """
+
+    mapping: MappingConfiguration
+    policies: Policies
+    new_id: Callable[[], str]
+    metrics: Metrics = field(default_factory=Metrics)
+    outstanding: dict[int, "Lane"] = field(default_factory=dict)
+    abandoned: set[int] = field(default_factory=set)
+    last_result: str = "No records processed"
+    _tokens: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def await_answer(self, lane: "Lane") -> int:
+        """Return a new token, whose answer is for `lane`."""
+        token = next(self._tokens)
+        self.outstanding[token] = lane
+        return token
+
+    def abandon(self, token: int) -> None:
+        """Let the answer to a token count for nothing."""
+        del self.outstanding[token]
+        self.abandoned.add(token)
+
+    def take(self, token: int) -> "Lane | None":
+        """Return the lane that waits for an answer, and end its wait; None if abandoned.
+
+        Raises:
+            ValueError: the token was never given out, or has had its answer.
+        """
+        if token in self.abandoned:
+            self.abandoned.remove(token)
+            return None
+        lane = self.outstanding.pop(token, None)
+        if lane is None:
+            message = f"no command with token {token} waits for an answer"
+            raise ValueError(message)
+        return lane
