@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
         return 2
     action, environment = arguments
     session = boto3.Session()
-    region = os.environ.get("AWS_REGION") or session.region_name
+    region: str | None = os.environ.get("AWS_REGION") or session.region_name
     if region is None:
         print("No AWS Region: set AWS_REGION, or one for your profile.")
         return 1
