@@ -158,7 +158,8 @@ class _Step:
             [*_cdk(), *arguments],
             folder=folder,
             log=self._log,
-            environment=environment,
+            # What a step that is ended leaves in the temporary folder goes with its own.
+            environment={**environment, "TMPDIR": str(folder)},
             directory=directory,
             grace=5.0,
         )

@@ -178,11 +178,13 @@ class Engine:
     def _choose_port(self) -> int:
         name, ports = self.recipe.name, self.recipe.ports
         if self.wanted_port is None:
-            candidates = random.sample(ports, len(ports)) if ports else [loopback.free_port()]
-            for port in candidates:
+            anywhere = [loopback.free_port() for _ in range(_PICKS)]
+            for port in random.sample(ports, len(ports)) or anywhere:
                 if loopback.is_free(port):
                     return port
-            message = f"{name} finds no free port between {ports[0]} and {ports[-1]}."
+            message = f"{name} finds no free port."
+            if ports:
+                message = f"{name} finds no free port between {ports[0]} and {ports[-1]}."
             raise EngineError(message)
         if ports and self.wanted_port not in ports:
             message = f"{name} listens on a port from {ports[0]} to {ports[-1]} only."

@@ -66,6 +66,19 @@ def scripted(script: str, **options: Any) -> Engine:
     return Engine(recipe)
 
 
+def test_an_engine_that_finds_no_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every port that was free a moment ago may be somebody else's by now."""
+    monkeypatch.setattr(loopback, "is_free", lambda port: False)
+
+    with (
+        pytest.raises(EngineError, match=r"The AWS emulator finds no free port\."),
+        engines.emulator(),
+    ):
+        pass
+    with pytest.raises(EngineError, match="between 9201 and 9299"), engines.opensearch():
+        pass
+
+
 def test_opensearch_keeps_its_data_over_a_stop_and_a_crash(opensearch_url: str) -> None:
     told: list[str] = []
     with engines.opensearch(progress=told.append) as engine:
