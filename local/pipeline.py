@@ -48,7 +48,8 @@ def running_pipeline(screen: Screen, search_url: str | None = None) -> Iterator[
             aws, search = _engines(stack, stage, search_url, screen.line)
             stage.outcome = f"Engines up: AWS emulator at {aws.url}, OpenSearch at {search.url}"
         with screen.stage("Deploying the app") as stage:
-            outputs = deploy(aws.url, search.url, stage.say)
+            settings = {"search_index": search.index}
+            outputs = deploy(aws.url, search.url, stage.say, settings=settings)
             functions = sum(name.endswith("FunctionName") for name in outputs)
             tables = sum(name.endswith("TableName") for name in outputs)
             stage.outcome = f"App deployed: {tables} tables, {functions} functions on their streams"

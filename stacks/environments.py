@@ -71,6 +71,7 @@ class Environment(BaseModel):
 
     search_url: str | None = None
     search_auth: SearchAuth = "iam"
+    search_index: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,200}$")] = "orders"
     epoch: Annotated[str, Field(pattern=r"^\d{4}$")] = "0001"
     log_retention_days: Annotated[int, AfterValidator(_retention)] = 14
     parallelization_factor: Annotated[int, Field(ge=1, le=10)] = 2

@@ -17,7 +17,6 @@ from stacks.environments import Environment
 from stacks.search import SearchTarget, existing_cluster
 
 SOURCE_TABLE = "orders"
-SEARCH_INDEX = "orders"
 
 
 class PipelineStack(Stack):
@@ -64,7 +63,7 @@ class PipelineStack(Stack):
             feed=change_log,
             settings={
                 "SEARCH_ENDPOINT": self.search.url,
-                "SEARCH_INDEX": SEARCH_INDEX,
+                "SEARCH_INDEX": environment.search_index,
                 "SEARCH_AUTH": self.search.auth,
             },
         )
@@ -132,7 +131,7 @@ class PipelineStack(Stack):
         ledger.grant(self.aggregation.role, "dynamodb:BatchGetItem", "dynamodb:PutItem")
         aggregates.grant(self.aggregation.role, "dynamodb:UpdateItem")
         self.change_log.table.grant(self.audit.role, "dynamodb:PartiQLInsert")
-        self.search.grant_write(self.search_sync.role, SEARCH_INDEX)
+        self.search.grant_write(self.search_sync.role, self._environment.search_index)
 
     def _add_outputs(self) -> None:
         outputs = {
@@ -142,7 +141,7 @@ class PipelineStack(Stack):
             "IdempotencyTableName": self.idempotency.name,
             "DeadLetterBucketName": self.dead_letters.bucket.bucket_name,
             "SearchEndpoint": self.search.url,
-            "SearchIndex": SEARCH_INDEX,
+            "SearchIndex": self._environment.search_index,
         }
         for processor in self.processors:
             outputs[f"{processor.node.id}FunctionName"] = processor.function.function_name

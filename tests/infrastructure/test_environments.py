@@ -186,6 +186,10 @@ class TestSettings:
                 "Setting 'log_retention_days' is '15' in -c log_retention_days=: must be one of 1,",
             ),
             (
+                {"environment": "sandbox", "search_index": "Orders"},
+                "Setting 'search_index' is 'Orders' in -c search_index=:",
+            ),
+            (
                 {"environment": "sandbox", "log_retention_days": "two weeks"},
                 "Setting 'log_retention_days' is 'two weeks' in -c log_retention_days=:",
             ),
