@@ -12,6 +12,7 @@ import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import urllib3
 
@@ -39,13 +40,14 @@ def existing_cluster(url: str, say: Callable[[str], None]) -> Iterator[SearchClu
     Raises:
         EngineError: No OpenSearch answers there.
     """
-    url = url.rstrip("/")
+    url = _checked(url)
     http = urllib3.PoolManager(retries=False, timeout=_SECONDS)
     found = _get(http, url)
-    if not isinstance(found, dict) or "version" not in found:
+    version = found.get("version") if isinstance(found, dict) else None
+    if not isinstance(version, dict):
         message = f"What answers at {url} (SEARCH_URL) is not OpenSearch."
         raise EngineError(message)
-    say(f"Using OpenSearch {found['version'].get('number', '')} at {url}")
+    say(f"Using OpenSearch {version.get('number', '')} at {url}")
     for leftover in _leftovers(http, url):
         say(
             f"An earlier demo left the index {leftover}; curl -X DELETE {url}/{leftover} removes it"
@@ -55,6 +57,22 @@ def existing_cluster(url: str, say: Callable[[str], None]) -> Iterator[SearchClu
         yield cluster
     finally:
         _remove(http, cluster, say)
+
+
+def _checked(url: str) -> str:
+    """Only a host and a port: the functions sign in nowhere and know no path."""
+    try:
+        parts = urlsplit(url.rstrip("/"))
+        only_host = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        only_host = False
+    if not only_host or parts.scheme not in ("http", "https") or parts.path or parts.query:
+        message = (
+            "SEARCH_URL must be a scheme, a host and a port, such as http://127.0.0.1:9200,"
+            " without a name, a password or a path."
+        )
+        raise EngineError(message)
+    return url.rstrip("/")
 
 
 def _get(http: urllib3.PoolManager, url: str) -> object:

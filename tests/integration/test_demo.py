@@ -19,7 +19,7 @@ import pytest
 import urllib3
 from rich.console import Console
 
-from local.demo import Options, run_demo
+from local.demo import Options, main, run_demo
 from local.screen import Screen
 from local.verify import compare
 from tests.integration.processes import eventually
@@ -127,11 +127,16 @@ class Sinks:
         )["Items"]
 
 
+def quiet_screen() -> tuple[Screen, io.StringIO]:
+    output = io.StringIO()
+    return Screen(Console(file=output, width=160, highlight=False)), output
+
+
 @pytest.fixture(scope="module")
 def demo() -> Witness:
     """Runs one demo: when it is quiet, each damage is tried alone, and then some are left."""
     witness, left = Witness(), list[AbstractContextManager[None]]()
-    screen = Screen(Console(file=io.StringIO(), width=160, highlight=False))
+    screen, output = quiet_screen()
 
     def try_damages(pipeline: Pipeline, written: Written) -> None:
         sinks = Sinks(pipeline)
@@ -163,8 +168,6 @@ def demo() -> Witness:
             left[-1].__enter__()
 
     witness.status = run_demo(Options(limit=60), screen, try_damages)
-    output = screen.console.file
-    assert isinstance(output, io.StringIO)
     witness.output = output.getvalue()
     return witness
 
@@ -242,6 +245,57 @@ def test_the_damaged_demo_says_which_items_differ_and_fails(demo: Witness) -> No
     assert last == "not equal to the table: aggregates, search index, audit log"
 
 
+def test_a_demo_in_an_existing_cluster_touches_only_its_own_index(opensearch_url: str) -> None:
+    http = urllib3.PoolManager()
+    earlier, theirs = "cdc-demo-0badcafe-v1", "orders-v1"
+    for index in (earlier, theirs):
+        http.request("PUT", f"{opensearch_url}/{index}/_doc/1?refresh=true", json={"mine": True})
+    try:
+        screen, output = quiet_screen()
+        status = run_demo(Options(limit=20, search_url=opensearch_url), screen)
+
+        answer = http.request("GET", f"{opensearch_url}/_cat/indices?format=json")
+        indices = {row["index"]: row["docs.count"] for row in json.loads(answer.data)}
+        assert status == 0, output.getvalue()
+        assert (indices[earlier], indices[theirs]) == ("1", "1")
+        assert [name for name in indices if name.startswith("cdc-demo-")] == [earlier]
+        assert f"curl -X DELETE {opensearch_url}/{earlier} removes it" in output.getvalue()
+    finally:
+        for index in (earlier, theirs):
+            http.request("DELETE", f"{opensearch_url}/{index}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:9200",
+        "nowhere",
+        "ftp://127.0.0.1:9200",
+        "http://127.0.0.1:9200/path",
+        "http://me:secret@127.0.0.1:9200",
+        "http://[::1",
+        "http://127.0.0.1:port",
+    ],
+)
+def test_a_malformed_cluster_url_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    assert main(["--search-url", url]) == 1
+    assert "SEARCH_URL must be a scheme, a host and a port" in capsys.readouterr().out
+
+
+def test_a_cluster_that_does_not_answer_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--search-url", "http://127.0.0.1:1/"]) == 1
+    assert "No OpenSearch answers at http://127.0.0.1:1 (SEARCH_URL)" in capsys.readouterr().out
+
+
+def test_something_else_than_opensearch_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], emulator_url: str
+) -> None:
+    assert main(["--search-url", emulator_url]) == 1
+    assert "is not OpenSearch" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "moment", ["Starting the engines", "Deploying the app", "Waiting until the sinks"]
 )
@@ -272,6 +326,8 @@ def test_an_interrupted_demo_leaves_nothing_behind(
 
     assert demo.returncode == 128 + sent, "".join(lines)
     assert "Traceback" not in "".join(lines)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(demo.pid, 0)
     assert list(tmp_path.iterdir()) == []
     left = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
     assert str(tmp_path) not in left.stdout
