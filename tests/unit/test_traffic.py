@@ -227,6 +227,48 @@ def test_an_idle_write_to_the_table_changes_nothing() -> None:
     assert written.writes > written.changes == sum(table.changes.values())
 
 
+def test_quick_changes_of_an_order_have_no_other_write_between_them() -> None:
+    written: list[str] = []
+
+    class Log(FakeTable):
+        def _keep(self, key: dict[str, Any], item: dict[str, Any] | None) -> None:
+            super()._keep(key, item)
+            written.append(key["order_id"]["S"])
+
+    write(Log(), read_purchases(SAMPLE, 300), workers=1)
+
+    hurried = 0
+    for purchase in read_purchases(SAMPLE, 300):
+        steps = life_cycle(purchase, 1)
+        order = f"{purchase.customer}-{purchase.number:04d}"
+        positions = [position for position, each in enumerate(written) if each == order]
+        assert len(positions) == len(steps)
+        for step, (before, after) in zip(steps[1:], pairwise(positions), strict=True):
+            hurried += step.quickly
+            assert after == before + 1 or not step.quickly
+    assert hurried > 10
+    assert sum(before != after for before, after in pairwise(written)) > 500
+
+
+def test_one_failing_write_stops_the_others() -> None:
+    class Once(FakeTable):
+        failed = False
+
+        def put_item(self, *, TableName: str, Item: dict[str, Any]) -> None:
+            if len(self.items) >= 50 and not self.failed:
+                self.failed = True
+                msg = "this one only"
+                raise ConnectionError(msg)
+            super().put_item(TableName=TableName, Item=Item)
+
+    table = Once()
+
+    with pytest.raises(ConnectionError, match="this one only"):
+        write(table, read_purchases(SAMPLE))
+
+    assert len(table.items) < 1000
+
+
 def test_a_failing_write_ends_the_traffic_with_its_error() -> None:
     table = FakeTable()
     table.fail_after = 50

@@ -185,6 +185,7 @@ def test_one_empty_sink_is_enough_to_differ(equal: Sinks) -> None:
     report = compare(equal, WRITES)
 
     assert [each.equal for each in report.sinks] == [True, False, True]
+    assert not report.equal
     assert report.sinks[1].count("missing") == 2
 
 
@@ -249,6 +250,8 @@ def add_document(sinks: Sinks) -> None:
         (lambda s: s.index[0][1].update(note="?"), ("different", SHIPPED, "note")),
         (lambda s: about(s).update(item="x"), ("different", SHIPPED, "cdc.item")),
         (lambda s: about(s).update(deleted=True), ("different", SHIPPED, "cdc.deleted")),
+        (lambda s: about(s).update(deleted=0), ("different", SHIPPED, "cdc.deleted")),
+        (lambda s: s.index.append(s.index[0]), ("extra", SHIPPED, "")),
         (drop_document, ("missing", REFUNDED, "")),
         (add_document, ("extra", "orders/S=9/S=9", "")),
         (lambda s: setattr(s, "count", 3), ("different", "_count", "documents")),
