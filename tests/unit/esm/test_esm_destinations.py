@@ -1,0 +1,230 @@
+"""What is left of records that were given up: the documents, field by field."""
+
+import json
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.esm import DestinationKind, Engine, Policies, object_key
+from tests.unit.esm.driver import (
+    BUCKET,
+    FUNCTION,
+    QUEUE,
+    SHARD,
+    START,
+    STREAM,
+    TOPIC,
+    Driver,
+    description,
+    drive,
+    failing,
+    on_failure,
+    raising,
+    record,
+    records,
+    reporting,
+    sequence,
+)
+
+REQUEST = "00000000-0000-4000-8000-000000000001"
+
+
+def exhausted(destination: str, *, error: str | None = "Unhandled") -> dict[str, Any]:
+    """Return the document of one record that was invoked twice."""
+    return {
+        "requestContext": {
+            "requestId": REQUEST,
+            "functionArn": FUNCTION,
+            "condition": "RetryAttemptsExhausted",
+            "approximateInvokeCount": 2,
+        },
+        "responseContext": {
+            "statusCode": 200,
+            "executedVersion": "$LATEST",
+            "functionError": error,
+        },
+        "version": "1.0",
+        "timestamp": "2024-11-25T15:47:40.250Z",
+        "DDBStreamBatchInfo": {
+            "shardId": SHARD,
+            "startSequenceNumber": sequence(1),
+            "endSequenceNumber": sequence(1),
+            "approximateArrivalOfFirstRecord": "2024-11-25T15:47:40Z",
+            "approximateArrivalOfLastRecord": "2024-11-25T15:47:40Z",
+            "batchSize": 1,
+            "streamArn": STREAM,
+        },
+    }
+
+
+@pytest.mark.parametrize("destination", [QUEUE, TOPIC])
+def test_rule_54_a_queue_or_topic_gets_positions_only(destination: str) -> None:
+    run = drive(
+        description(BatchSize=1, MaximumRetryAttempts=1, **on_failure(destination)),
+        raising(),
+        records(1),
+    )
+    (letter,) = run.letters
+
+    assert letter.document == exhausted(destination)
+    assert list(letter.document) == [
+        "requestContext",
+        "responseContext",
+        "version",
+        "timestamp",
+        "DDBStreamBatchInfo",
+    ]
+    assert letter.key is None
+    assert letter.destination.arn == destination
+    assert letter.records == (record(1),)
+
+
+def test_rule_54_function_error_is_null_after_a_partial_or_unusable_response() -> None:
+    settings = reporting(MaximumRetryAttempts=1, **on_failure(QUEUE))
+    partial = drive(settings, failing(1), records(1))
+    unusable = drive(settings, lambda event: {"batchItemFailures": [0]}, records(1))
+
+    assert partial.documents == [exhausted(QUEUE, error=None)]
+    assert unusable.documents == [exhausted(QUEUE, error=None)]
+
+
+def test_rule_54_the_document_names_the_range_of_its_records() -> None:
+    source = [record(1, time=START - 20), record(2, time=START - 10)]
+    run = drive(description(MaximumRetryAttempts=0, **on_failure(QUEUE)), raising(), source)
+
+    assert run.documents[0]["DDBStreamBatchInfo"] == {
+        "shardId": SHARD,
+        "startSequenceNumber": sequence(1),
+        "endSequenceNumber": sequence(2),
+        "approximateArrivalOfFirstRecord": "2024-11-25T15:47:20Z",
+        "approximateArrivalOfLastRecord": "2024-11-25T15:47:30Z",
+        "batchSize": 2,
+        "streamArn": STREAM,
+    }
+
+
+def test_rule_54_the_request_is_the_last_invocation() -> None:
+    engine = Engine(description(MaximumRetryAttempts=0, **on_failure(QUEUE)))
+    driver = Driver(engine, lambda event: None, {SHARD: records(1)})
+    driver.invoke = lambda command: engine.failed(  # type: ignore[method-assign,assignment]
+        command.token, START, request_id="req-7", executed_version="3", error="Handled"
+    )
+    driver.run()
+
+    assert driver.documents[0]["requestContext"]["requestId"] == "req-7"
+    assert driver.documents[0]["responseContext"] == {
+        "statusCode": 200,
+        "executedVersion": "3",
+        "functionError": "Handled",
+    }
+
+
+def test_rule_44_a_document_of_record_age_has_no_response_context() -> None:
+    run = drive(
+        description(MaximumRecordAgeInSeconds=60, **on_failure(QUEUE)),
+        lambda event: None,
+        [record(1, time=START - 61)],
+    )
+
+    assert run.documents == [
+        {
+            "requestContext": {
+                "requestId": REQUEST,
+                "functionArn": FUNCTION,
+                "condition": "RecordAgeExceeded",
+                "approximateInvokeCount": 1,
+            },
+            "version": "1.0",
+            "timestamp": "2024-11-25T15:47:40.000Z",
+            "DDBStreamBatchInfo": {
+                "shardId": SHARD,
+                "startSequenceNumber": sequence(1),
+                "endSequenceNumber": sequence(1),
+                "approximateArrivalOfFirstRecord": "2024-11-25T15:46:39Z",
+                "approximateArrivalOfLastRecord": "2024-11-25T15:46:39Z",
+                "batchSize": 1,
+                "streamArn": STREAM,
+            },
+        }
+    ]
+
+
+def test_rule_44_its_count_is_that_of_the_invocations_there_were() -> None:
+    run = drive(
+        description(MaximumRecordAgeInSeconds=60, **on_failure(QUEUE)), raising(), records(1)
+    )
+
+    assert run.documents[0]["requestContext"]["approximateInvokeCount"] == 8
+    assert "responseContext" not in run.documents[0]
+
+
+def test_rule_55_an_object_has_the_records_as_a_json_string() -> None:
+    run = drive(description(MaximumRetryAttempts=1, **on_failure(BUCKET)), raising(), records(1))
+    (letter,) = run.letters
+    document = dict(letter.document)
+    payload = document.pop("payload")
+
+    assert document == exhausted(BUCKET)
+    assert isinstance(payload, str)
+    assert json.loads(payload) == {"Records": records(1)}
+
+
+def test_rule_55_the_key_is_mapping_shard_and_time() -> None:
+    run = drive(description(MaximumRetryAttempts=0, **on_failure(BUCKET)), raising(), records(1))
+
+    assert run.letters[0].destination.kind is DestinationKind.S3
+    assert run.letters[0].key == (
+        "aws/lambda/14e0db71-5d35-4eb5-b481-8945cf9d10c2/shardId-00000001573689847184-864758bb/"
+        "2024/11/25/2024-11-25T15.47.40-00000000-0000-4000-8000-000000000002"
+    )
+    assert object_key("m", "s", START, "r") == "aws/lambda/m/s/2024/11/25/2024-11-25T15.47.40-r"
+
+
+def test_rule_57_what_a_destination_does_not_take_is_dropped_and_counted() -> None:
+    run = drive(
+        description(MaximumRetryAttempts=0, BatchSize=2, **on_failure(BUCKET)),
+        raising(1),
+        records(3),
+        destination_works=False,
+    )
+
+    assert run.engine.metrics.delivery_failures == 1
+    assert run.engine.metrics.dropped == 2
+    assert run.engine.metrics.on_failure_delivered == 0
+    assert run.batches == [[1, 2], [3]]
+    assert run.saved[-1][1] == sequence(3)
+
+
+def test_policy_the_payload_may_be_an_object() -> None:
+    run = drive(
+        description(MaximumRetryAttempts=0, **on_failure(BUCKET)),
+        raising(),
+        records(1),
+        policies=Policies(s3_payload="object"),
+    )
+
+    assert run.documents[0]["payload"] == {"Records": records(1)}
+
+
+def test_rule_48_adjacent_documents_may_be_merged_by_policy() -> None:
+    settings = description(
+        MaximumRetryAttempts=0, BisectBatchOnFunctionError=True, **on_failure(QUEUE)
+    )
+    merging = Policies(consolidation="adjacent")
+    apart = drive(settings, raising(1, 3), records(4), policies=merging)
+    together = drive(settings, raising(2, 3), records(4), policies=merging)
+
+    assert [d["DDBStreamBatchInfo"]["batchSize"] for d in apart.documents] == [1, 1]
+    (document,) = together.documents
+    assert document["DDBStreamBatchInfo"]["startSequenceNumber"] == sequence(2)
+    assert document["DDBStreamBatchInfo"]["endSequenceNumber"] == sequence(3)
+    assert document["DDBStreamBatchInfo"]["batchSize"] == 2
+    assert together.letters[0].records == (record(2), record(3))
+    assert together.saved[-1][1] == sequence(4)
+
+
+def test_a_mapping_that_was_described_without_a_stream_takes_its_name_from_the_records() -> None:
+    settings = {"StartingPosition": "TRIM_HORIZON", "MaximumRetryAttempts": 0}
+    run = drive(settings | on_failure(QUEUE), raising(), records(1))
+
+    assert run.documents[0]["DDBStreamBatchInfo"]["streamArn"] == STREAM

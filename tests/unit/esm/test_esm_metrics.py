@@ -1,0 +1,75 @@
+"""What a mapping counts."""
+
+from typing import Any
+
+from tests.unit.esm.driver import (
+    QUEUE,
+    START,
+    Throttled,
+    description,
+    drive,
+    failing,
+    filtered_by,
+    on_failure,
+    raising,
+    record,
+    records,
+    reporting,
+)
+
+
+def test_rule_58_every_record_is_counted_where_it_went() -> None:
+    source = [record(n, name="MODIFY" if n > 3 else "INSERT") for n in range(1, 6)]
+    settings = reporting(
+        MaximumRetryAttempts=1, **filtered_by('{"eventName": ["INSERT"]}'), **on_failure(QUEUE)
+    )
+    run = drive(settings, failing(2), source, now=START + 5)
+
+    assert run.engine.metrics.as_dict() == {
+        "PolledEventCount": 5,
+        "FilteredOutEventCount": 2,
+        "InvokedEventCount": 3 + 2 + 2,
+        "FailedInvokeEventCount": 3 + 2 + 2,
+        "DroppedEventCount": 0,
+        "OnFailureDestinationDeliveredEventCount": 2,
+        "DestinationDeliveryFailures": 0,
+        "IteratorAge": 5250.0,
+    }
+
+
+def test_rule_58_without_a_destination_what_is_given_up_is_dropped() -> None:
+    run = drive(description(MaximumRetryAttempts=1), raising(), records(3))
+
+    assert run.engine.metrics.dropped == 3
+    assert run.engine.metrics.invoked == 6
+    assert run.engine.metrics.on_failure_delivered == 0
+
+
+def test_rule_58_dropped_excludes_what_reached_a_destination() -> None:
+    run = drive(description(MaximumRetryAttempts=0, **on_failure(QUEUE)), raising(), records(3))
+
+    assert run.engine.metrics.dropped == 0
+    assert run.engine.metrics.on_failure_delivered == 3
+
+
+def test_rule_58_an_invocation_that_did_not_happen_is_counted_as_failed() -> None:
+    answers = iter([Throttled, None])
+
+    def handler(event: dict[str, Any]) -> None:
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    run = drive(description(), handler, records(2))
+
+    assert (run.engine.metrics.invoked, run.engine.metrics.failed_invoke) == (4, 2)
+
+
+def test_rule_58_the_iterator_age_is_that_of_the_last_record_when_it_is_sent() -> None:
+    source = [record(1, time=START - 90), record(2, time=START - 30)]
+
+    assert drive(description(), lambda event: None, source).engine.metrics.iterator_age == 30_000
+    assert drive(description(), lambda event: None, []).engine.metrics.iterator_age is None
+
+
+def test_rule_58_an_empty_poll_counts_nothing() -> None:
+    assert drive(description(), lambda event: None, []).engine.metrics.polled == 0

@@ -1,0 +1,375 @@
+"""Failures: retries and their budget, record age, bisecting."""
+
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.esm import Engine, Invoke, Policies, ReadShard, exponential_backoff
+from tests.unit.esm.driver import (
+    QUEUE,
+    SHARD,
+    START,
+    Driver,
+    Throttled,
+    description,
+    drive,
+    failing,
+    numbers,
+    on_failure,
+    raising,
+    record,
+    records,
+    reporting,
+    sequence,
+)
+
+LETTERS = on_failure(QUEUE)
+BISECT = {"BisectBatchOnFunctionError": True}
+DAY = 86_400
+
+
+def counts(run: Driver) -> list[int]:
+    return [d["requestContext"]["approximateInvokeCount"] for d in run.documents]
+
+
+@pytest.mark.parametrize(("retries", "invocations"), [(0, 1), (1, 2), (3, 4)])
+def test_rule_36_n_retries_are_n_plus_1_invocations(retries: int, invocations: int) -> None:
+    run = drive(description(MaximumRetryAttempts=retries, **LETTERS), raising(), records(1))
+
+    assert len(run.batches) == invocations
+    assert counts(run) == [invocations]
+
+
+def test_rule_36_the_attempts_are_numbered() -> None:
+    run = drive(description(MaximumRetryAttempts=3), raising(1), records(1))
+
+    assert [invoke.attempt for _, invoke in run.invocations] == [1, 2, 3, 4]
+
+
+def test_rule_37_partial_progress_resets_the_retry_budget() -> None:
+    run = drive(reporting(BatchSize=3, MaximumRetryAttempts=3, **LETTERS), failing(6), records(6))
+
+    assert run.batches == [[1, 2, 3], [4, 5, 6], [6], [6], [6], [6]]
+    assert run.deliveries(6) == 5
+    assert [run.deliveries(number) for number in range(1, 6)] == [1] * 5
+    (document,) = run.documents
+    assert document["requestContext"]["approximateInvokeCount"] == 4
+    assert document["DDBStreamBatchInfo"]["batchSize"] == 1
+    assert document["responseContext"]["functionError"] is None
+
+
+def test_rule_37_no_progress_uses_the_budget_up() -> None:
+    run = drive(reporting(MaximumRetryAttempts=2, **LETTERS), failing(1), records(2))
+
+    assert run.batches == [[1, 2]] * 3
+    assert counts(run) == [3]
+
+
+def test_rule_38_what_is_left_is_given_up_together_and_the_shard_goes_on() -> None:
+    run = drive(reporting(BatchSize=3, MaximumRetryAttempts=1, **LETTERS), failing(2), records(5))
+
+    assert run.batches == [[1, 2, 3], [2, 3], [2, 3], [4, 5]]
+    (document,) = run.documents
+    assert document["DDBStreamBatchInfo"]["startSequenceNumber"] == sequence(2)
+    assert document["DDBStreamBatchInfo"]["endSequenceNumber"] == sequence(3)
+    assert document["DDBStreamBatchInfo"]["batchSize"] == 2
+    assert run.saved[-1][1] == sequence(5)
+
+
+def test_rule_38_the_checkpoint_waits_for_the_destination() -> None:
+    engine = Engine(description(MaximumRetryAttempts=0, **LETTERS))
+    driver = Driver(engine, raising(), {SHARD: records(1)})
+    places = []
+    original = driver.act
+
+    def act(command: Any) -> None:
+        places.append((type(command).__name__, engine.checkpoints.get(SHARD)))
+        original(command)
+
+    driver.act = act  # type: ignore[method-assign]
+    driver.run()
+
+    assert ("Deliver", None) in places
+    assert engine.checkpoints[SHARD] == sequence(1)
+
+
+def test_rule_39_throttles_are_no_attempts() -> None:
+    answers = iter([Throttled, RuntimeError, Throttled, Throttled, RuntimeError])
+
+    def handler(event: dict[str, Any]) -> None:
+        raise next(answers)
+
+    run = drive(description(MaximumRetryAttempts=1, **LETTERS), handler, records(1))
+
+    assert len(run.batches) == 5
+    assert counts(run) == [2]
+    assert [invoke.attempt for _, invoke in run.invocations] == [1, 1, 2, 2, 2]
+
+
+def test_rule_39_throttles_end_with_the_record_age() -> None:
+    def throttled(event: dict[str, Any]) -> None:
+        raise Throttled
+
+    run = drive(
+        description(MaximumRetryAttempts=0, MaximumRecordAgeInSeconds=60, **LETTERS),
+        throttled,
+        records(1),
+    )
+
+    assert run.documents[0]["requestContext"]["condition"] == "RecordAgeExceeded"
+    assert counts(run) == [1]
+
+
+def test_rule_40_partial_failures_obey_the_retry_budget() -> None:
+    run = drive(reporting(MaximumRetryAttempts=0, **LETTERS), failing(2), records(3))
+
+    assert run.batches == [[1, 2, 3], [2, 3]]
+    assert run.documents[0]["requestContext"]["condition"] == "RetryAttemptsExhausted"
+
+
+def test_rule_41_a_record_age_of_60_seconds_leaves_room_for_8_invocations() -> None:
+    run = drive(description(MaximumRecordAgeInSeconds=60, **LETTERS), raising(), records(1))
+
+    assert len(run.batches) == 8
+    assert counts(run) == [8]
+    times = [time - START for time, _ in run.invocations]
+    assert times == [0, 0.25, 0.75, 1.75, 3.75, 7.75, 15.75, 31.75]
+
+
+def test_rule_41_the_delays_double_up_to_a_minute() -> None:
+    assert [exponential_backoff(n) for n in (1, 2, 3, 8, 9, 10, 10_000)] == [
+        0.25,
+        0.5,
+        1,
+        32,
+        60,
+        60,
+        60,
+    ]
+
+
+def test_rule_42_a_failing_batch_blocks_its_shard_and_no_other() -> None:
+    driver = Driver(
+        Engine(description(BatchSize=1), policies=Policies(poll_seconds=10)),
+        raising(1),
+        {"blocked": [record(1), record(3)], "free": [record(2), record(4)]},
+    ).run(3600)
+
+    assert driver.deliveries(3) == 0
+    assert driver.deliveries(1) > 10
+    assert (driver.deliveries(2), driver.deliveries(4)) == (1, 1)
+
+
+def test_rule_42_without_limits_a_shard_is_blocked_for_a_day() -> None:
+    engine = Engine(description(BatchSize=1), policies=Policies(poll_seconds=10))
+    driver = Driver(engine, raising(1), {SHARD: records(1)}).run(DAY - 60)
+    assert driver.now > START + DAY - 180
+    driver.shards[SHARD].append(record(2, time=driver.now))
+    driver.run(300)
+
+    assert driver.batches[-1] == [2]
+    assert driver.invocations[-2][0] <= START + DAY < driver.invocations[-1][0]
+    assert (engine.metrics.trimmed, engine.metrics.dropped) == (1, 0)
+
+
+def test_rule_43_only_the_expired_prefix_is_given_up() -> None:
+    source = [record(1, time=START - 61), *(record(n, time=START - 30) for n in range(2, 7))]
+
+    run = drive(description(MaximumRecordAgeInSeconds=60, **LETTERS), lambda event: None, source)
+
+    assert run.batches == [[2, 3, 4, 5, 6]]
+    assert [d["DDBStreamBatchInfo"]["batchSize"] for d in run.documents] == [1]
+    assert run.documents[0]["DDBStreamBatchInfo"]["endSequenceNumber"] == sequence(1)
+
+
+def test_rule_43_age_is_checked_between_retries() -> None:
+    source = [record(1, time=START), record(2, time=START + 40)]
+
+    run = drive(description(MaximumRecordAgeInSeconds=60), raising(1), source, now=START + 40)
+
+    assert run.batches[0] == [1, 2]
+    assert run.batches[-1] == [2]
+    assert run.invocations[-1][0] > START + 60
+
+
+def test_rule_45_the_age_is_that_of_the_creation_time() -> None:
+    exactly = record(1, time=START - 60)
+    older = record(1, time=START - 61)
+    settings = description(MaximumRecordAgeInSeconds=60)
+
+    assert drive(settings, lambda event: None, [exactly]).batches == [[1]]
+    assert drive(settings, lambda event: None, [older]).batches == []
+
+
+def test_rule_46_a_failing_batch_is_split_until_the_record_is_alone() -> None:
+    run = drive(description(MaximumRetryAttempts=1, **BISECT, **LETTERS), raising(3), records(5))
+
+    assert run.batches == [[1, 2, 3, 4, 5], [1, 2, 3], [1, 2], [3], [3], [4, 5]]
+    assert counts(run) == [2]
+    assert run.documents[0]["DDBStreamBatchInfo"]["batchSize"] == 1
+
+
+def test_rule_46_splitting_does_not_consume_the_retry_quota() -> None:
+    run = drive(description(MaximumRetryAttempts=0, **BISECT), raising(4), records(4))
+
+    assert run.batches == [[1, 2, 3, 4], [1, 2], [3, 4], [3], [4]]
+
+
+def test_rule_46_the_batch_size_setting_remains() -> None:
+    run = drive(description(BatchSize=2, MaximumRetryAttempts=0, **BISECT), raising(1), records(6))
+
+    assert run.batches == [[1, 2], [1], [2], [3, 4], [5, 6]]
+
+
+def test_rule_47_an_error_bisects_although_failures_are_reported() -> None:
+    run = drive(reporting(MaximumRetryAttempts=0, **BISECT), raising(2), records(2))
+
+    assert run.batches == [[1, 2], [1], [2]]
+
+
+def test_rule_47_a_partial_failure_splits_at_the_reported_record() -> None:
+    run = drive(reporting(MaximumRetryAttempts=0, **BISECT), failing(4), records(5))
+
+    assert run.batches == [[1, 2, 3, 4, 5], [4, 5]]
+
+
+def test_rule_47_a_rejected_response_does_not_bisect() -> None:
+    run = drive(
+        reporting(MaximumRetryAttempts=1, **BISECT),
+        lambda event: {"batchItemFailures": [0]},
+        records(2),
+    )
+
+    assert run.batches == [[1, 2], [1, 2]]
+
+
+def test_rule_48_each_document_stands_for_what_was_given_up_at_once() -> None:
+    run = drive(description(MaximumRetryAttempts=0, **BISECT, **LETTERS), raising(2, 3), records(4))
+
+    assert run.batches == [[1, 2, 3, 4], [1, 2], [1], [2], [3, 4], [3], [4]]
+    assert [d["DDBStreamBatchInfo"]["batchSize"] for d in run.documents] == [1, 1]
+
+
+def test_rule_49_the_halves_are_processed_in_order_the_larger_first() -> None:
+    run = drive(description(MaximumRetryAttempts=0, **BISECT), raising(5), records(5))
+
+    assert run.batches == [[1, 2, 3, 4, 5], [1, 2, 3], [4, 5], [4], [5]]
+
+
+def test_rule_49_the_second_half_waits_until_the_first_is_settled() -> None:
+    run = drive(description(MaximumRetryAttempts=2, **BISECT), raising(1), records(2))
+
+    assert run.batches == [[1, 2], [1], [1], [1], [2]]
+
+
+def test_policy_backoff() -> None:
+    run = drive(
+        description(MaximumRetryAttempts=2),
+        raising(1),
+        records(1),
+        policies=Policies(backoff=lambda failures: 10.0 * failures),
+    )
+
+    assert [time - START for time, _ in run.invocations] == [0, 10, 30]
+
+
+def test_policy_throttle_backoff() -> None:
+    answers = iter([Throttled, Throttled, None])
+
+    def handler(event: dict[str, Any]) -> None:
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    run = drive(
+        description(),
+        handler,
+        records(1),
+        policies=Policies(throttle_backoff=lambda refusals: 7.0),
+    )
+
+    assert [time - START for time, _ in run.invocations] == [0, 7, 14]
+
+
+@pytest.mark.parametrize(("point", "halves"), [(1, [[1], [2, 3]]), (99, [[1, 2], [3]])])
+def test_policy_split_point(point: int, halves: list[list[int]]) -> None:
+    answers = iter([RuntimeError, None, None])
+
+    def handler(event: dict[str, Any]) -> None:
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    run = drive(
+        description(**BISECT), handler, records(3), policies=Policies(split_point=lambda n: point)
+    )
+
+    assert run.batches == [[1, 2, 3], *halves]
+
+
+def test_policy_halves_may_keep_the_attempts_of_the_batch() -> None:
+    run = drive(
+        description(MaximumRetryAttempts=1, **BISECT, **LETTERS),
+        raising(1),
+        records(4),
+        policies=Policies(attempts_after_split="keep"),
+    )
+
+    assert run.batches == [[1, 2, 3, 4], [1, 2], [3, 4]]
+    assert counts(run) == [2]
+
+
+def test_policy_a_rejected_response_may_bisect() -> None:
+    def handler(event: dict[str, Any]) -> Any:
+        return {"batchItemFailures": [0]} if 2 in numbers(event) else None
+
+    run = drive(
+        reporting(MaximumRetryAttempts=0, **BISECT),
+        handler,
+        records(2),
+        policies=Policies(bisect_rejected=True),
+    )
+
+    assert run.batches == [[1, 2], [1], [2]]
+
+
+@pytest.mark.parametrize(("top_up", "second"), [(False, [3]), (True, [3, 4, 5])])
+def test_policy_the_remainder_may_be_topped_up(top_up: bool, second: list[int]) -> None:
+    answers = iter([failing(3), failing(), failing()])
+    run = drive(
+        reporting(BatchSize=3),
+        lambda event: next(answers)(event),
+        records(5),
+        policies=Policies(top_up=top_up),
+    )
+
+    assert run.batches[1] == second
+
+
+def test_policy_records_that_the_stream_forgot_may_be_reported() -> None:
+    old = [record(1, time=START - DAY - 1), record(2)]
+    settings = description(**LETTERS)
+    silent = drive(settings, lambda event: None, old)
+    reported = drive(settings, lambda event: None, old, policies=Policies(retention="destination"))
+
+    assert silent.documents == []
+    assert silent.engine.metrics.trimmed == 1
+    assert [d["requestContext"]["condition"] for d in reported.documents] == ["RecordAgeExceeded"]
+    assert silent.batches == reported.batches == [[2]]
+
+
+def test_a_record_age_over_a_day_is_inert() -> None:
+    old = [record(1, time=START - DAY - 1)]
+    run = drive(description(MaximumRecordAgeInSeconds=604_800, **LETTERS), lambda event: None, old)
+
+    assert (run.batches, run.documents, run.engine.metrics.trimmed) == ([], [], 1)
+
+
+def test_a_retry_does_not_wait_for_reads_nor_reads_for_a_retry() -> None:
+    engine = Engine(description())
+    engine.commands(START)
+    engine.shards([{"ShardId": SHARD}], START)
+    engine.commands(START)
+    engine.records(SHARD, records(1), "next", START)
+    (invoke,) = (c for c in engine.commands(START) if isinstance(c, Invoke))
+    engine.failed(invoke.token, START)
+
+    assert {type(c) for c in engine.commands(START + 0.25)} == {ReadShard, Invoke}
