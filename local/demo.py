@@ -84,7 +84,7 @@ def run_demo(
         traffic = _Traffic(screen, pipeline)
         fast = traffic.round("at full speed", purchases, expected.purchases - at_leisure)
         slow = traffic.round(
-            "one by one", purchases, at_leisure, workers=1, open_orders=1, pause=0.3
+            "one by one", purchases, at_leisure, workers=1, open_orders=1, pause=0.25
         )
         before_comparison(pipeline, traffic.written)
         equal = _compare(screen, pipeline, expected, fast, slow)
@@ -137,9 +137,8 @@ class _Traffic:
             target,
             patience=PATIENCE,
             report=lambda now: say(
-                f"aggregated {now.aggregated:,} of {target.aggregated:,} orders,"
-                f" {now.documents:,} of {target.documents:,} documents,"
-                f" {now.entries:,} of {target.entries:,} audit entries"
+                f"of {live:,} orders {now.aggregated:,} aggregated, {now.documents:,} indexed;"
+                f" of {target.entries:,} changes {now.entries:,} logged"
             ),
         )
         if not arrived:

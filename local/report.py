@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from local.verify.report import Kind
 
 VERDICT = "every sink equals the table"
+COMPARED = {"aggregates": "sums", "search index": "documents", "audit log": "histories"}
 KINDS: tuple[Kind, ...] = ("missing", "extra", "different")
 _SHOWN_DIFFERENCES = 20
 _BAR = 44  # columns of the longest bar
@@ -31,13 +32,13 @@ def comparison(screen: Screen, report: Report) -> None:
     screen.line()
     screen.line(f"{report.items:,} orders in the table, each compared with every sink, both ways")
     table = Table("sink")
-    for column in ("compared", "with", "missing", "extra", "different"):
+    for column in ("compared", "made of", "missing", "extra", "different"):
         table.add_column(column, justify="right")
     for sink in report.sinks:
         counts = [sink.count(kind) for kind in KINDS]
         table.add_row(
             sink.sink,
-            f"{sink.compared:,}",
+            f"{sink.compared:,} {COMPARED[sink.sink]}",
             sink.parts,
             *(f"[bold red]{count:,}[/]" if count else "0" for count in counts),
         )

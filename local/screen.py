@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 _PLAIN_EVERY = 5.0  # seconds between two lines of one stage in a log
+
+
+def _one_line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 class Stage:
@@ -55,8 +60,8 @@ class Screen:
     def stage(self, name: str) -> Iterator[Stage]:
         began = time.monotonic()
         if self.console.is_terminal:
-            with self.console.status(escape(name)) as status:
-                stage = Stage(lambda doing: status.update(f"{escape(name)}: {escape(doing)}"), name)
+            with self.console.status(_one_line(name)) as status:
+                stage = Stage(lambda doing: status.update(_one_line(f"{name}: {doing}")), name)
                 yield stage
         else:
             self.line(f"{name} ...")
