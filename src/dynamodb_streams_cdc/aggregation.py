@@ -12,7 +12,7 @@ difference from a contribution that is no longer stored.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
@@ -150,6 +150,43 @@ class Aggregation:
                 change for pack in _packs(steps) for change in self._commit(pack, budget, outcome)
             ]
         return outcome
+
+    def repair(self, item_id: str, read_item: Callable[[], Image | None], budget: Budget) -> bool:
+        """Make the row of an item, and the sums, what the table says; return whether they differed.
+
+        `read_item` reads the item with a *consistent* read, and is called after the row was read:
+        item first, and a change in between would be undone. The row keeps its version, so changes
+        in flight are greater and win; a row that moved meanwhile is read again. Rows that retain
+        the contribution of an expired item, and items without a row, are left alone: the first are
+        right as they are, the others' changes are still to come.
+
+        Raises:
+            OutageError: the ledger cannot be read or written at the moment.
+            OutOfTime: the budget is spent.
+        """
+        while True:
+            budget.check()
+            row = self.ledger.read([item_id]).get(item_id)
+            if row is None or row.retained:
+                return False
+            image = read_item()
+            contribution = {} if image is None else checked(self.contributions(image))
+            delta = _delta(row, contribution)
+            deleted = image is None
+            if not delta and deleted == row.deleted:
+                return False
+            after = replace(
+                row,
+                revision=row.revision + 1,
+                contribution=contribution,
+                written_at=budget.now(),
+                deleted=deleted,
+            )
+            try:
+                self.ledger.commit([Move(row, after)], delta)
+            except RowsMoved:
+                continue
+            return True
 
     def _steps(
         self,

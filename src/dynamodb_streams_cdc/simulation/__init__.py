@@ -1,0 +1,45 @@
+"""Change data capture in virtual time: a table, its stream, its mappings, and what goes wrong.
+
+    from dynamodb_streams_cdc.simulation import Simulation, generate
+
+    result = Simulation(generate(7), timeline=True).run()
+    print(result)
+
+A schedule is plain data. Time is virtual: an outage of 30 hours takes a fraction of a second.
+"""
+
+from dynamodb_streams_cdc.simulation.pipeline import Consumer, Copies
+from dynamodb_streams_cdc.simulation.ports import Killed, Weather, faulty
+from dynamodb_streams_cdc.simulation.schedule import (
+    Fault,
+    FaultKind,
+    Operation,
+    Schedule,
+    Write,
+    generate,
+)
+from dynamodb_streams_cdc.simulation.simulation import Result, Simulation
+from dynamodb_streams_cdc.simulation.stream import SimulatedStream
+from dynamodb_streams_cdc.simulation.table import SimulatedTable
+from dynamodb_streams_cdc.simulation.timeline import Timeline
+from dynamodb_streams_cdc.simulation.world import World
+
+__all__ = [
+    "Consumer",
+    "Copies",
+    "Fault",
+    "FaultKind",
+    "Killed",
+    "Operation",
+    "Result",
+    "Schedule",
+    "SimulatedStream",
+    "SimulatedTable",
+    "Simulation",
+    "Timeline",
+    "Weather",
+    "World",
+    "Write",
+    "faulty",
+    "generate",
+]

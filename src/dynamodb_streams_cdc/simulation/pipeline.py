@@ -1,0 +1,160 @@
+"""The three sinks as deployed, over ports in memory, and what must hold of them in the end."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dynamodb_streams_cdc.aggregation import Aggregation, Contribution, add
+from dynamodb_streams_cdc.budget import Budget
+from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
+from dynamodb_streams_cdc.change_log import ChangeLog, Entry, Inserted
+from dynamodb_streams_cdc.identity import item_id
+from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
+from dynamodb_streams_cdc.processor import Processor, Reader
+from dynamodb_streams_cdc.search import SearchSync, encoded
+from dynamodb_streams_cdc.simulation.poller import Handler
+from dynamodb_streams_cdc.simulation.ports import Weather, faulty
+from dynamodb_streams_cdc.simulation.stream import SimulatedStream
+from dynamodb_streams_cdc.simulation.table import SimulatedTable
+from dynamodb_streams_cdc.simulation.world import World
+from dynamodb_streams_cdc.sink import Sink
+
+SOURCE = Source("items")
+
+Repair = Callable[[str, Callable[[], Image | None], Weather], object]
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A function behind a mapping, and what must be true of its copy once all is quiet.
+
+    Attributes:
+        name: of the processor.
+        feed: the table's stream, or the change log's.
+        build: makes the function; its ports go through the weather.
+        problems: returns what is wrong with the copy, in words; nothing if it is right.
+        repair: makes the copy of an item what the table says, given the item's identity, a function
+            that reads the item, and the weather.
+    """
+
+    name: str
+    build: Callable[[World, Weather], Handler]
+    problems: Callable[[SimulatedTable], Iterable[str]]
+    feed: Literal["table", "log"] = "table"
+    repair: Repair | None = None
+
+
+@dataclass
+class StreamedLog(MemoryLog):
+    """A change log whose entries make a stream of their own."""
+
+    world: World = field(default_factory=World)
+    written: Callable[[], None] = lambda: None
+    stream: SimulatedStream | None = None
+
+    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+        """Write entries that are not there, each with its record."""
+        results = super().insert(entries, budget)
+        for entry, inserted in zip(entries, results, strict=True):
+            if inserted is True and self.stream is not None:
+                self.stream.append(entry["item"]["S"], self._record(entry))
+        self.written()
+        return results
+
+    def _record(self, entry: Attributes) -> dict[str, Any]:
+        return {
+            "eventID": f"log-{len(self.entries)}",
+            "eventName": "INSERT",
+            "eventSource": "aws:dynamodb",
+            "dynamodb": {
+                "ApproximateCreationDateTime": float(int(self.world.now())),
+                "Keys": {"item": entry["item"], "version": entry["version"]},
+                "NewImage": entry,
+                "StreamViewType": "NEW_IMAGE",
+            },
+        }
+
+
+def contributions(image: Image) -> Contribution:
+    """Return what an item adds to its group."""
+    return {f"group#{image['group']}": {"count": 1, "amount": image["amount"]}}
+
+
+def document(image: Image) -> dict[str, Any]:
+    """Return what a search finds of an item."""
+    return {"group": image["group"], "amount": image["amount"]}
+
+
+@dataclass
+class Copies:
+    """The three copies of a table: ledger and sums, log, index."""
+
+    world: World
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    index: MemoryIndex = field(default_factory=MemoryIndex)
+    letters: MemoryLetters = field(default_factory=MemoryLetters)
+
+    def __post_init__(self) -> None:
+        self.log = StreamedLog(world=self.world)
+
+    def consumers(self) -> list[Consumer]:
+        """Return the pipeline: aggregation and audit on the table, search behind the log."""
+        return [
+            Consumer("aggregation", self._aggregation, self.wrong_sums, repair=self._repair),
+            Consumer("audit", self._audit, self.wrong_histories),
+            Consumer("search", self._search, self.wrong_documents, feed="log"),
+        ]
+
+    def _aggregation(self, world: World, weather: Weather) -> Handler:
+        return self._processor(Aggregation(faulty(self.ledger, weather), contributions))
+
+    def _repair(
+        self, item_id: str, read_item: Callable[[], Image | None], weather: Weather
+    ) -> object:
+        sink = Aggregation(faulty(self.ledger, weather), contributions)
+        return sink.repair(item_id, read_item, Budget(self.world, self.world.now() + 10))
+
+    def _audit(self, world: World, weather: Weather) -> Handler:
+        return self._processor(ChangeLog(faulty(self.log, weather)))
+
+    def _search(self, world: World, weather: Weather) -> Handler:
+        sink = SearchSync(faulty(self.index, weather), document)
+        return self._processor(sink, Change.from_log_record)
+
+    def _processor(self, sink: Sink, read: Reader = Change.from_record) -> Handler:
+        return Processor("simulated", SOURCE, sink, self.letters, read=read, clock=self.world)
+
+    def wrong_sums(self, table: SimulatedTable) -> Iterable[str]:
+        """Say which sums are not what the items add up to."""
+        expected = add(contributions(item) for item in table.items.values())
+        held = add([self.ledger.totals])
+        for aggregate in sorted(expected.keys() | held.keys()):
+            want, got = expected.get(aggregate, {}), held.get(aggregate, {})
+            if want != got:
+                yield f"{aggregate}: the items add up to {dict(want)}, the sum is {dict(got)}"
+
+    def wrong_documents(self, table: SimulatedTable) -> Iterable[str]:
+        """Say which documents are not what the items say."""
+        expected = {identity(table, item): encoded(document(item)) for item in table.items.values()}
+        held = self.index.search()
+        for name in sorted(expected.keys() | held.keys()):
+            want, got = expected.get(name, "nothing"), held.get(name, "nothing")
+            if want != got:
+                yield f"{name}: the item says {want}, the index shows {got}"
+
+    def wrong_histories(self, table: SimulatedTable) -> Iterable[str]:
+        """Say which histories are not what was written, change by change."""
+        log = ChangeLog(self.log)
+        written = {
+            identity(table, next(filter(None, states))): states for states in table.history.values()
+        }
+        for name in sorted({name for name, _ in self.log.entries} | written.keys()):
+            want = written.get(name, [])
+            got = [change.new_image for change in log.history(name)]
+            if want != got:
+                yield f"{name}: {len(want)} changes were written, {want}; the log tells {got}"
+
+
+def identity(table: SimulatedTable, item: Image) -> str:
+    """Return the identity of an item of the simulated table."""
+    return item_id(SOURCE.table, {name: item[name] for name in table.keys})

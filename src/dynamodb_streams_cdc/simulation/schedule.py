@@ -1,0 +1,157 @@
+"""What happens in a simulation, as plain data: writes to a table, and what goes wrong meanwhile.
+
+`generate(seed)` makes the same schedule for the same seed, on every machine. A schedule that fails
+is printed by its seed, or, if it was drawn by hypothesis, as itself.
+"""
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dynamodb_streams_cdc.simulation.stream import FIRST_SEQUENCE_NUMBER
+
+START = 1_714_564_800.0
+"""2024-05-01T12:00:00Z: when every simulation begins."""
+
+HOUR = 3600.0
+
+
+class Write(StrEnum):
+    """A write to the table."""
+
+    PUT = "put"
+    SAME = "put the same again"
+    DELETE = "delete"
+    EXPIRE = "expire"
+
+
+class FaultKind(StrEnum):
+    """What goes wrong: on a processor at its next chance, or for some time from then on."""
+
+    DUPLICATE = "duplicate delivery"
+    CRASH_BEFORE = "crash before the effect"
+    CRASH_AFTER = "crash after the effect"
+    LOST_CHECKPOINT = "crash before the checkpoint"
+    LOST_ANSWER = "answer of the sink lost"
+    THROTTLE = "throttle"
+    TIMEOUT = "timeout"
+    SLOW = "slow sink"
+    FAILING = "failing sink"
+    STALE = "old batch delivered again"
+    DISABLED = "mapping disabled"
+    NEW_STREAM = "stream created anew"
+    SPLIT = "shards split"
+    ROTATE = "shards rotate"
+    REPAIR = "repair beside live changes"
+    OUTAGE = "outage of 30 hours"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A write of item number `item`, `at` seconds after the start."""
+
+    at: float
+    write: Write
+    item: int
+    group: int = 0
+    amount: int = 0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault, armed `at` seconds after the start; `seconds` is how long those last that do.
+
+    A repair is no fault, but it comes unasked as well.
+    """
+
+    at: float
+    kind: FaultKind
+    processor: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All that a simulation is told.
+
+    Attributes:
+        operations: writes, by time.
+        faults: by time.
+        partitions: of the table, each with its own shard.
+        lanes: `ParallelizationFactor` of every mapping.
+        batch_size, window, bisect: settings of every mapping.
+        first_sequence_number: of the table's stream; some schedules cross from one number of digits
+            to the next.
+        seed: that made it, if one did.
+    """
+
+    operations: tuple[Operation, ...]
+    faults: tuple[Fault, ...] = ()
+    partitions: int = 1
+    lanes: int = 1
+    batch_size: int = 10
+    window: int = 0
+    bisect: bool = True
+    first_sequence_number: int = FIRST_SEQUENCE_NUMBER
+    seed: int | None = None
+
+    def ends(self) -> float:
+        """Return when the last write is done and the last fault is over, after the start."""
+        writes = [operation.at for operation in self.operations]
+        faults = [fault.at + fault.seconds for fault in self.faults]
+        return max((*writes, *faults, 0.0))
+
+
+REPAIRED = "aggregation"
+PROCESSORS = (REPAIRED, "audit", "search")
+
+LASTING = {
+    FaultKind.SLOW: (1.0, 20.0),
+    FaultKind.FAILING: (1.0, 90.0),
+    FaultKind.DISABLED: (1.0, 60.0),
+    FaultKind.OUTAGE: (30 * HOUR, 30 * HOUR),
+}
+"""How long the faults last that do: at least, at most."""
+
+RATES = dict.fromkeys(FaultKind, 0.3) | {FaultKind.OUTAGE: 0.1}
+"""In what part of the schedules a fault is armed; an outage of 30 hours takes long to simulate."""
+
+
+def generate(seed: int, processors: tuple[str, ...] = PROCESSORS) -> Schedule:
+    """Return the schedule of a seed: some 10 to 40 writes of few items, and several faults."""
+    rng = random.Random(seed)
+    span = rng.choice([1.0, 5.0, 60.0])
+    operations = [
+        Operation(
+            at=round(rng.uniform(0, span), 3),
+            write=rng.choices(list(Write), weights=[10, 1, 3, 1])[0],
+            item=rng.randrange(items),
+            group=rng.randrange(3),
+            amount=rng.randrange(1, 100),
+        )
+        for items in [rng.randint(1, 6)]
+        for _ in range(rng.randint(10, 40))
+    ]
+    faults = [
+        Fault(
+            at=round(rng.uniform(0, span * 1.2), 3),
+            kind=kind,
+            processor=REPAIRED if kind is FaultKind.REPAIR else rng.choice(processors),
+            seconds=round(rng.uniform(*LASTING.get(kind, (0.0, 0.0))), 3),
+        )
+        for kind in FaultKind
+        if rng.random() < RATES[kind]
+    ]
+    return Schedule(
+        operations=tuple(sorted(operations, key=lambda operation: operation.at)),
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+        partitions=rng.choice([1, 1, 2, 3]),
+        lanes=rng.choice([1, 1, 2, 4]),
+        batch_size=rng.choice([1, 3, 10, 100]),
+        window=rng.choice([0, 0, 1]),
+        bisect=rng.random() < 0.7,
+        first_sequence_number=rng.choice(
+            [FIRST_SEQUENCE_NUMBER, 10**21 - 100_000, 10**39 - 90_000]
+        ),
+        seed=seed,
+    )
