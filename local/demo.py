@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -46,6 +48,7 @@ PATIENCE = 30.0  # seconds without any movement until waiting is given up
 UNCHANGED_FOR = 5.0  # seconds that a difference has to stay to be believed
 ONE_BY_ONE = 20  # the last purchases, written at leisure: how long does a lone change take?
 _LAG_SAMPLES = 200
+_LAST_BYTES = 10_000_000  # of disk; engines refuse to write before the very last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +145,21 @@ class _Traffic:
             ),
         )
         if not arrived:
+            _refuse_full_disk()
             self._screen.line(f"Nothing has moved for {PATIENCE:.0f} s. The emulator's log ends:")
             self._screen.line(self._pipeline.aws.tail(), style="dim")
         return arrived
+
+
+def _refuse_full_disk() -> None:
+    """Thousands of differences would say less than the one reason for all of them."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if free < _LAST_BYTES:
+        message = (
+            f"The disk that holds {folder} is full ({free:,} bytes left): the engines stopped."
+        )
+        raise EngineError(message)
 
 
 def _compare(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "EngineError", "Recipe", "dynamodb_local", "emulator", "opensearch"]
 
 _NEEDED_BYTES = 200_000_000
+_LAST_BYTES = 1_000_000
 _POLL_SECONDS = 0.1
 _PICKS = 3
 _TAIL_LINES = 12
@@ -216,7 +217,8 @@ class Engine:
 
     def _explain_end(self) -> None:
         tail = self.tail()
-        if "No space left on device" in tail:
+        # The log is on the same disk, so what it would say may be missing.
+        if "No space left on device" in tail or shutil.disk_usage(self.folder).free < _LAST_BYTES:
             raise EngineError(_sentence(self.recipe.name, OSError(errno.ENOSPC, "")))
         message = f"{self.recipe.name} ended before it was ready. Its log ends:\n{tail}"
         raise _PortLostError(message) if loopback.answers_on(self.port) else EngineError(message)

@@ -8,6 +8,7 @@ import os
 import signal
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,6 +151,13 @@ def test_a_malformed_file_stops_before_anything_is_started(
 
     assert demo.main(["--orders", str(file)]) == 1
     assert "line 1: expected the number of CDs" in capsys.readouterr().out
+
+
+def test_a_disk_that_filled_up_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo.shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
+
+    with pytest.raises(EngineError, match=r"is full \(4,096 bytes left\)"):
+        demo._refuse_full_disk()
 
 
 def sinks(*differences: Difference, compared: int = 3) -> tuple[SinkReport, ...]:
