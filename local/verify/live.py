@@ -124,7 +124,8 @@ class LiveCopies:
         try:
             response = self._http.request(method, url, json=body)
         except urllib3.exceptions.HTTPError as error:
-            msg = f"OpenSearch does not answer at {url}: {error}."
+            reason = getattr(error, "reason", None) or error
+            msg = f"OpenSearch does not answer at {url}: {reason}."
             raise ReadError(msg) from error
         if response.status == _NOT_FOUND:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 import signal
 from decimal import Decimal
 from pathlib import Path
@@ -154,7 +155,7 @@ def test_a_malformed_file_stops_before_anything_is_started(
 
 
 def test_a_disk_that_filled_up_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo.shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
 
     with pytest.raises(EngineError, match=r"is full \(4,096 bytes left\)"):
         demo._refuse_full_disk()
