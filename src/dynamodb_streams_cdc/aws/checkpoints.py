@@ -1,0 +1,62 @@
+"""Checkpoints that outlive the process, in one small file per mapping."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynamodb_streams_cdc.errors import CdcError
+
+
+class CheckpointError(CdcError):
+    """A checkpoint file that cannot be read as one; it names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """The places of one mapping, by shard.
+
+    A save replaces the file as a whole: a process killed at any moment leaves the places before it
+    or those after it, never half of them. One process at a time may use a file.
+    """
+
+    path: Path
+
+    def exists(self) -> bool:
+        """Return whether anything was saved, if only no places at all."""
+        return self.path.exists()
+
+    def load(self) -> dict[str, str]:
+        """Return what was saved last; nothing if nothing was.
+
+        Raises:
+            CheckpointError: the file is something else.
+        """
+        try:
+            found = json.loads(self.path.read_text("utf-8"))["checkpoints"]
+            return {_text(shard): _text(place) for shard, place in found.items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            message = (
+                f"{self.path} is no checkpoint file ({error!r}); remove it to let the mapping "
+                "begin at its starting position"
+            )
+            raise CheckpointError(message) from error
+
+    def save(self, checkpoints: Mapping[str, str]) -> None:
+        """Keep these places instead of all earlier ones."""
+        fresh = self.path.with_name(f".{self.path.name}.new")
+        with fresh.open("w", encoding="utf-8") as file:
+            json.dump({"checkpoints": dict(checkpoints)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        message = f"{value!r} instead of text"
+        raise TypeError(message)
+    return value
