@@ -1,4 +1,4 @@
-"""Launch the AWS emulator with the two things that it lacks for this project mended.
+"""Launch the AWS emulator with the three things that it lacks for this project mended.
 
 The emulator keeps an item that PartiQL's INSERT wrote but writes no stream record for it. The
 audit processor appends to the change log with exactly that statement, and search reads the log's
@@ -8,6 +8,10 @@ PutItem of a new item does; inside ExecuteTransaction, once the transaction went
 The stream of a table that CloudFormation made has a label that ends in "Z"; on AWS, and for a table
 that CreateTable made, it has none (`2015-05-11T21:21:33.291`). The processors refuse such a label,
 because versions are compared as strings. The repair cuts it off.
+
+An event source mapping that is disabled says "Disabled" at once, with a batch still under way. On
+AWS it says "Disabling" until that batch is over, which is what whoever takes a mapping over waits
+for. The repair says so while the emulator's poller is in the middle of a pass.
 
 `tests/integration/test_emulator_stream.py` says when they can go.
 
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextvars import ContextVar
 from typing import Any
 
@@ -82,9 +87,31 @@ def mend_labels(provisioners: Any, dynamodb: Any) -> None:
     provisioners._ddb_create = creating
 
 
+def mend_disabling(lambdas: Any) -> None:
+    """Let a mapping be "Disabling" while a batch of it may be under way."""
+    poll, describe = lambdas._poll_dynamodb_streams, lambdas._esm_response
+    polling = threading.Event()
+
+    def polling_once() -> Any:
+        polling.set()
+        try:
+            return poll()
+        finally:
+            polling.clear()
+
+    def describing(mapping: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = describe(mapping)
+        if found.get("State") == "Disabled" and polling.is_set():
+            found["State"] = "Disabling"
+        return found
+
+    lambdas._poll_dynamodb_streams = polling_once
+    lambdas._esm_response = describing
+
+
 def main() -> None:
     from ministack import app  # type: ignore[import-untyped]
-    from ministack.services import dynamodb  # type: ignore[import-untyped]
+    from ministack.services import dynamodb, lambda_svc  # type: ignore[import-untyped]
     from ministack.services.cloudformation import (  # type: ignore[import-untyped]
         provisioners,
     )
@@ -92,6 +119,7 @@ def main() -> None:
     if UNPATCHED not in os.environ:
         mend(dynamodb)
         mend_labels(provisioners, dynamodb)
+        mend_disabling(lambda_svc)
     sys.argv[1:] = []
     app.main()
 

@@ -1,4 +1,8 @@
-"""The deployed app on this machine: engines started side by side, then the real `cdk deploy`."""
+"""The deployed app on this machine: engines started side by side, then the real `cdk deploy`.
+
+The emulator's own poller does not do what Lambda does (`docs/event-source-mapping.md`): a runner of
+ours takes its mappings over before the first order is written.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from local.deployment import deploy, session
 from local.engines import emulator, opensearch
+from local.live import LiveRunner
 from local.search_cluster import SearchCluster, existing_cluster
 from local.verify import LiveCopies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -27,25 +32,34 @@ OWN_INDEX = "orders"
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The app as deployed, and what reads it."""
+    """The app as deployed, what runs it, and what reads it.
+
+    `node` is the OpenSearch that was started for it, None in somebody's own cluster.
+    """
 
     aws: Engine
     search: SearchCluster
+    node: Engine | None
+    live: LiveRunner
     outputs: Mapping[str, str]
     client: DynamoDBClient
     copies: LiveCopies
 
 
 @contextmanager
-def running_pipeline(screen: Screen, search_url: str | None = None) -> Iterator[Pipeline]:
+def running_pipeline(
+    screen: Screen, search_url: str | None = None, faults: Sequence[str] = ()
+) -> Iterator[Pipeline]:
     """Everything up and deployed on entry, everything gone on exit.
+
+    `faults` are options of `local.live`.
 
     Raises:
         EngineError: An engine did not start, or the deployment failed.
     """
     with ExitStack() as stack:
         with screen.stage("Starting the engines") as stage:
-            aws, search = _engines(stack, stage, search_url, screen.line)
+            aws, search, node = _engines(stack, stage, search_url, screen.line)
             stage.outcome = f"Engines up: AWS emulator at {aws.url}, OpenSearch at {search.url}"
         with screen.stage("Deploying the app") as stage:
             settings = {"search_index": search.index}
@@ -53,6 +67,12 @@ def running_pipeline(screen: Screen, search_url: str | None = None) -> Iterator[
             functions = sum(name.endswith("FunctionName") for name in outputs)
             tables = sum(name.endswith("TableName") for name in outputs)
             stage.outcome = f"App deployed: {tables} tables, {functions} functions on their streams"
+        with screen.stage("Taking over the event source mappings") as stage:
+            live = stack.enter_context(LiveRunner(aws.url, faults=faults))
+            stage.outcome = (
+                f"Event source mappings taken over: {live.mappings}, run by process {live.pid}"
+                " as Lambda would"
+            )
         client: DynamoDBClient = session(aws.url).client("dynamodb")
         stack.callback(client.close)
         copies = LiveCopies(
@@ -63,18 +83,18 @@ def running_pipeline(screen: Screen, search_url: str | None = None) -> Iterator[
             search_url=outputs["SearchEndpoint"],
             search_index=outputs["SearchIndex"],
         )
-        yield Pipeline(aws, search, outputs, client, copies)
+        yield Pipeline(aws, search, node, live, outputs, client, copies)
 
 
 def _engines(
     stack: ExitStack, stage: Stage, search_url: str | None, say: Callable[[str], None]
-) -> tuple[Engine, SearchCluster]:
+) -> tuple[Engine, SearchCluster, Engine | None]:
     if search_url is not None:
         cluster = stack.enter_context(existing_cluster(search_url, say))
         [aws] = _start(stack, stage, emulator)
-        return aws, cluster
+        return aws, cluster, None
     aws, node = _start(stack, stage, emulator, opensearch)
-    return aws, SearchCluster(node.url, OWN_INDEX)
+    return aws, SearchCluster(node.url, OWN_INDEX), node
 
 
 def _start(
