@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CLIENT = Config(
-    connect_timeout=2,
-    read_timeout=8,
-    retries={"mode": "standard", "total_max_attempts": 2},
+    connect_timeout=1,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 1},
     tcp_keepalive=True,
 )
-"""Short waits and one retry: the processor retries with the invocation's time in view. A request
-that hangs costs twice these seconds, well inside the function's timeout."""
+"""Short waits and no retries: the processor retries, with the invocation's time in view. A request
+that hangs ends within the `RESERVE_SECONDS` that the processor keeps back."""
 
 READERS = {"table": Change.from_record, "change-log": Change.from_log_record}
 

@@ -242,6 +242,7 @@ class _Batch:
             function_arn=self.context.invoked_function_arn,
         )
         try:
+            self.budget.check()
             self.processor.dead_letters.write(letter)
         except Exception as lost:
             logger.exception("a dead letter could not be written; the record is reported as failed")

@@ -26,8 +26,9 @@ BULK_BYTES = 5 * 1024 * 1024
 """The size at which a bulk request is sent; OpenSearch recommends 5 to 15 MB and accepts 10 MB on
 its smallest instances (https://docs.aws.amazon.com/opensearch-service/latest/developerguide/limits.html)."""
 
-REQUEST_SECONDS = 10.0
-"""How long one request may take, if the invocation lasts that long."""
+REQUEST_SECONDS = 8.0
+"""How long one request may take; less than `budget.RESERVE_SECONDS`, so that one which hangs ends
+before the invocation does."""
 
 RETRY_ON_CONFLICT = 3
 """How often OpenSearch retries an update that met another one of the same document."""
@@ -135,7 +136,7 @@ class OpenSearchIndex:
                 index=self.write_alias,
                 params={
                     "require_alias": "true",
-                    "request_timeout": min(REQUEST_SECONDS, max(budget.remaining(), 1.0)),
+                    "request_timeout": REQUEST_SECONDS,
                 },
             )
         except (TransportError, SerializationError) as error:
@@ -154,7 +155,9 @@ class OpenSearchIndex:
             },
         }
         try:
-            self.client.indices.create(index=f"{self.name}-v1", body=body)
+            self.client.indices.create(
+                index=f"{self.name}-v1", body=body, params={"request_timeout": REQUEST_SECONDS}
+            )
         except RequestError as error:
             if error.error != "resource_already_exists_exception":
                 raise _meaning(error) from error
