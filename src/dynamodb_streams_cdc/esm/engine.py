@@ -263,10 +263,9 @@ class Engine:
         """Send nothing new; what is under way is waited for. Then `state` is "Disabled"."""
         self._state = "Disabling"
 
-    def enable(self, now: float) -> None:
-        """Go on from the checkpoints."""
+    def enable(self) -> None:
+        """Go on from the checkpoints; or, if not all was settled, from where it was."""
         self._state = "Enabled"
-        self._describe_at = min(self._describe_at, now)
 
     def _begin(self, shard_id: str, shard: Mapping[str, Any]) -> Shard:
         saved = self._checkpoints.get(shard_id)

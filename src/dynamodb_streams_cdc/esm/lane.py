@@ -149,7 +149,7 @@ class Lane:
 
     def _gathers_discards(self) -> bool:
         """Whether the next record that is given up may still join the same document."""
-        return not self._sealed and bool(self.stack) and len(self._discards) == 1
+        return not self._sealed and bool(self.stack)
 
     # Forming batches
 
@@ -160,7 +160,10 @@ class Lane:
         return (
             len(self.buffer) >= self.context.mapping.batch_size
             or self.buffered_bytes >= LARGEST_PAYLOAD
-            or (self.window is not None and self._window_of(self.buffer[-1]) > self.window.start)
+            or (
+                self.context.mapping.tumbling_window > 0
+                and self._window_of(self.buffer[-1]) > self._window_of(self.buffer[0])
+            )
         )
 
     def _form(self, now: float) -> bool:

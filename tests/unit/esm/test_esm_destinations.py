@@ -18,6 +18,7 @@ from tests.unit.esm.driver import (
     description,
     drive,
     failing,
+    numbers,
     on_failure,
     raising,
     record,
@@ -208,7 +209,7 @@ def test_policy_the_payload_may_be_an_object() -> None:
 
 def test_rule_48_adjacent_documents_may_be_merged_by_policy() -> None:
     settings = description(
-        MaximumRetryAttempts=0, BisectBatchOnFunctionError=True, **on_failure(QUEUE)
+        MaximumRetryAttempts=1, BisectBatchOnFunctionError=True, **on_failure(QUEUE)
     )
     merging = Policies(consolidation="adjacent")
     apart = drive(settings, raising(1, 3), records(4), policies=merging)
@@ -219,8 +220,62 @@ def test_rule_48_adjacent_documents_may_be_merged_by_policy() -> None:
     assert document["DDBStreamBatchInfo"]["startSequenceNumber"] == sequence(2)
     assert document["DDBStreamBatchInfo"]["endSequenceNumber"] == sequence(3)
     assert document["DDBStreamBatchInfo"]["batchSize"] == 2
+    assert document["requestContext"]["approximateInvokeCount"] == 2
     assert together.letters[0].records == (record(2), record(3))
     assert together.saved[-1][1] == sequence(4)
+
+
+def test_rule_48_progress_between_them_keeps_documents_apart() -> None:
+    def handler(event: dict[str, Any]) -> Any:
+        if 1 in numbers(event) or 2 in numbers(event):
+            raise RuntimeError
+        return failing(4)(event)
+
+    run = drive(
+        reporting(MaximumRetryAttempts=0, BisectBatchOnFunctionError=True, **on_failure(QUEUE)),
+        handler,
+        records(4),
+        policies=Policies(consolidation="adjacent"),
+    )
+
+    assert run.batches == [[1, 2, 3, 4], [1, 2], [1], [2], [3, 4], [4]]
+    assert [d["DDBStreamBatchInfo"]["batchSize"] for d in run.documents] == [2, 1]
+
+
+def test_rule_48_disabling_does_not_wait_for_more_to_merge() -> None:
+    engine = Engine(
+        description(MaximumRetryAttempts=0, BisectBatchOnFunctionError=True, **on_failure(QUEUE)),
+        policies=Policies(consolidation="adjacent"),
+    )
+
+    def handler(event: dict[str, Any]) -> None:
+        if numbers(event) == [1]:
+            engine.disable()
+        raise RuntimeError
+
+    driver = Driver(engine, handler, {SHARD: records(2)}).run()
+
+    assert driver.batches == [[1, 2], [1]]
+    assert len(driver.documents) == 1
+    assert engine.state == "Disabled"
+
+
+def test_the_engine_wakes_its_runner_for_a_document() -> None:
+    engine = Engine(description(MaximumRetryAttempts=0, **on_failure(QUEUE)))
+    driver = Driver(engine, raising(), {SHARD: records(1)})
+    for _ in range(3):
+        for command in engine.commands(START):
+            driver.act(command)
+
+    assert (len(driver.batches), len(driver.letters)) == (1, 0)
+    assert engine.wake_at(START) == START
+
+
+def test_a_document_names_the_stream_of_the_mapping() -> None:
+    elsewhere = record(1) | {"eventSourceARN": "arn:other"}
+    run = drive(description(MaximumRetryAttempts=0, **on_failure(QUEUE)), raising(), [elsewhere])
+
+    assert run.documents[0]["DDBStreamBatchInfo"]["streamArn"] == STREAM
 
 
 def test_a_mapping_that_was_described_without_a_stream_takes_its_name_from_the_records() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dynamodb_streams_cdc.esm import Policies
 from tests.unit.esm.driver import (
     QUEUE,
     START,
@@ -62,6 +63,19 @@ def test_rule_58_an_invocation_that_did_not_happen_is_counted_as_failed() -> Non
     run = drive(description(), handler, records(2))
 
     assert (run.engine.metrics.invoked, run.engine.metrics.failed_invoke) == (4, 2)
+
+
+def test_rule_58_a_report_that_counts_for_nothing_is_counted_as_failed() -> None:
+    run = drive(
+        reporting(),
+        lambda event: {"batchItemFailures": [{"itemIdentifier": "7"}]},
+        records(2),
+        policies=Policies(unknown_identifier="ignore"),
+        seconds=0,
+    )
+
+    assert run.batches == [[1, 2]]
+    assert run.engine.metrics.failed_invoke == 2
 
 
 def test_rule_58_the_iterator_age_is_that_of_the_last_record_when_it_is_sent() -> None:

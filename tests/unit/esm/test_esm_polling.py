@@ -68,7 +68,7 @@ def test_rule_17_disabling_waits_for_what_is_under_way_and_enabling_resumes_afte
     assert engine.commands(START + 60) == []
     assert engine.wake_at(START + 60) is None
 
-    engine.enable(START + 60)
+    engine.enable()
     commands = engine.commands(START + 60)
     assert engine.state == "Enabled"
     assert ReadShard(SHARD, sequence(2), None, 1000) in commands
@@ -82,12 +82,44 @@ def test_rule_17_what_failed_while_disabling_is_delivered_again_with_a_fresh_bud
     engine.disable()
     engine.failed(first.token, START)
     engine.commands(START)
-    engine.enable(START + 1)
+    engine.enable()
     engine.commands(START + 1)
     engine.records(SHARD, records(2), "next", START + 1)
 
     again = invoked(engine, START + 1)
     assert (numbers(again.event), again.attempt) == ([1, 2], 1)
+
+
+def test_rule_17_disabling_without_anything_under_way_is_done_at_once() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.disable()
+
+    assert engine.wake_at(START + 1) == START + 1
+    assert engine.commands(START + 1) == []
+    assert engine.state == "Disabled"
+
+
+def test_rule_17_a_read_that_comes_back_after_disabling_counts_for_nothing() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.disable()
+    engine.commands(START)
+    engine.records(SHARD, records(2), "late", START)
+    engine.enable()
+
+    assert engine.commands(START + 1) == [ReadShard(SHARD, "TRIM_HORIZON", None, 1000)]
+
+
+def test_rule_17_disabling_before_the_first_record_keeps_the_latest_position() -> None:
+    engine = Engine(description(StartingPosition="LATEST"))
+    opened(engine)
+    engine.records(SHARD, [], "here", START)
+    engine.disable()
+    engine.commands(START)
+    engine.enable()
+
+    assert engine.commands(START + 1) == [ReadShard(SHARD, "LATEST", "here", 1000)]
 
 
 def test_rule_17_with_latest_what_came_before_the_first_read_is_missed() -> None:
@@ -109,6 +141,7 @@ def test_rule_17_with_latest_a_shard_that_appears_later_is_read_from_its_beginni
 
     assert driver.batches == [[7]]
     assert ("old", SHARD_END) in driver.saved
+    assert "old" not in {read.shard_id for _, read in driver.reads}
 
 
 def test_rule_17_with_latest_a_restart_loses_nothing_that_was_read() -> None:
@@ -119,6 +152,8 @@ def test_rule_17_with_latest_a_restart_loses_nothing_that_was_read() -> None:
 
     restarted = Engine(description(StartingPosition="LATEST"), checkpoints=engine.checkpoints)
     place = opened(restarted).iterator
+    restarted.records(SHARD, [record(4)], "next", START)
+    assert numbers(invoked(restarted).event) == [4]
     assert place == {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": sequence(4)}
 
 
@@ -263,15 +298,21 @@ def test_rule_21_a_child_whose_parent_is_gone_is_read_at_once() -> None:
 
 
 def test_rule_21_a_shard_that_ends_makes_the_engine_look_for_its_children() -> None:
-    driver = Driver(Engine(description()), ignore, {"parent": [record(1)]}, closed={"parent"})
-    driver.run(0)
-    driver.shards["child"] = [record(2)]
-    driver.parents["child"] = "parent"
-    driver.run(9.9)
+    engine = Engine(description())
+    opened(engine)
+    engine.records(SHARD, records(1), None, START)
+    engine.answered(invoked(engine).token, None, START)
 
-    assert driver.batches == [[1]]
-    driver.run(10)
-    assert driver.batches == [[1], [2]]
+    assert engine.commands(START) == [SaveCheckpoint(SHARD, SHARD_END)]
+    assert engine.wake_at(START) == START
+    assert engine.commands(START) == [DescribeStream()]
+
+
+def test_rule_21_new_shards_are_looked_for_every_ten_seconds() -> None:
+    driver = Driver(Engine(description()), ignore, {SHARD: []})
+    driver.run(60, until_done=False)
+
+    assert driver.commands.count(DescribeStream()) == 7
 
 
 def test_rule_21_a_finished_shard_that_is_no_longer_listed_is_forgotten() -> None:
@@ -320,7 +361,18 @@ def test_rule_22_the_answers_of_a_poller_that_was_replaced_no_longer_matter() ->
     engine.records(SHARD, [record(3)], "late", START + 0.25)
 
     assert engine.answered(zombie.token, None, START + 1) is None
+    with pytest.raises(ValueError, match="no command with token"):
+        engine.answered(zombie.token, None, START + 1)
     assert engine.commands(START + 1) == [ReadShard(SHARD, "TRIM_HORIZON", None, 1000)]
+
+
+def test_rule_22_a_finished_shard_that_was_rewound_is_not_forgotten() -> None:
+    driver = Driver(Engine(description()), ignore, {"a": records(1), "b": []}, closed={"a"}).run()
+    driver.engine.rewind("a", "TRIM_HORIZON")
+    driver.engine.shards([{"ShardId": "b"}], driver.now)
+    commands = driver.engine.commands(driver.now + 1)
+
+    assert ReadShard("a", "TRIM_HORIZON", None, 1000) in commands
 
 
 def test_rule_22_a_restart_from_the_checkpoint_delivers_again_what_was_not_done() -> None:
@@ -366,12 +418,15 @@ def test_a_failed_read_comes_again_with_the_same_cursor() -> None:
 def test_a_trimmed_stream_goes_on_with_the_oldest_record_left() -> None:
     engine = Engine(description(), checkpoints={SHARD: sequence(2)})
     opened(engine)
+    engine.records(SHARD, [], "next", START)
+    engine.commands(START + 0.25)
     engine.trimmed(SHARD)
-    (read,) = (c for c in engine.commands(START + 0.25) if isinstance(c, ReadShard))
+    (read,) = (c for c in engine.commands(START + 0.5) if isinstance(c, ReadShard))
     assert read.iterator == {"ShardIteratorType": "TRIM_HORIZON"}
-    engine.records(SHARD, [record(2), record(8)], "next", START + 0.25)
+    assert read.cursor is None
+    engine.records(SHARD, [record(2), record(8)], "next", START + 0.5)
 
-    assert numbers(invoked(engine, START + 0.25).event) == [8]
+    assert numbers(invoked(engine, START + 0.5).event) == [8]
 
 
 def test_shards_that_could_not_be_listed_are_asked_for_again() -> None:
@@ -393,6 +448,30 @@ def test_reading_pauses_while_too_much_is_unfinished() -> None:
     engine.answered(first.token, None, START + 1)
     assert any(isinstance(c, Invoke) for c in engine.commands(START + 1))
     assert [c for c in engine.commands(START + 1) if isinstance(c, ReadShard)]
+
+
+def test_reading_pauses_while_6_mb_are_unfinished() -> None:
+    large = {"text": {"S": "x" * 3_200_000}}
+    engine = Engine(description(BatchSize=1))
+    opened(engine)
+    engine.records(SHARD, [record(1, image=large), record(2, image=large)], "next", START)
+    first = invoked(engine)
+    assert engine.commands(START + 1) == []
+
+    engine.answered(first.token, None, START + 1)
+    engine.commands(START + 1)
+    assert [c for c in engine.commands(START + 1) if isinstance(c, ReadShard)]
+
+
+def test_the_engine_wakes_its_runner_for_a_checkpoint() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.records(SHARD, records(1), "next", START)
+    engine.answered(invoked(engine).token, None, START)
+
+    assert engine.wake_at(START) == START
+    assert engine.commands(START) == [SaveCheckpoint(SHARD, sequence(1))]
+    assert engine.wake_at(START) == START + 0.25
 
 
 @pytest.mark.parametrize(

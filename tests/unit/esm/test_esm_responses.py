@@ -100,6 +100,11 @@ def test_rule_33_the_lowest_reported_record_is_the_checkpoint() -> None:
     assert [place for _, place in run.saved] == [sequence(1), sequence(4)]
 
 
+def test_rule_33_the_order_of_the_report_does_not_matter() -> None:
+    assert judge(failures(BATCH[1], BATCH[2])).first_failed == 1
+    assert judge(failures(BATCH[2], BATCH[1])).first_failed == 1
+
+
 def test_rule_33_records_before_the_failed_one_are_never_sent_again() -> None:
     run = drive(reporting(BatchSize=6, MaximumRetryAttempts=3), failing(6), records(6))
 

@@ -273,6 +273,19 @@ def test_policy_backoff() -> None:
     assert [time - START for time, _ in run.invocations] == [0, 10, 30]
 
 
+def test_rule_39_waits_for_throttles_begin_anew_after_an_invocation() -> None:
+    answers = iter([Throttled, Throttled, RuntimeError, Throttled, None])
+
+    def handler(event: dict[str, Any]) -> None:
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    policies = Policies(backoff=lambda n: 100.0 * n, throttle_backoff=lambda n: float(n))
+    run = drive(description(), handler, records(1), policies=policies)
+
+    assert [time - START for time, _ in run.invocations] == [0, 1, 3, 103, 104]
+
+
 def test_policy_throttle_backoff() -> None:
     answers = iter([Throttled, Throttled, None])
 

@@ -6,12 +6,14 @@ import pytest
 
 from dynamodb_streams_cdc.esm import SHARD_END, ConfigurationError, Engine, Policies
 from tests.unit.esm.driver import (
+    QUEUE,
     SHARD,
     START,
     STREAM,
     Driver,
     description,
     numbers,
+    on_failure,
     record,
     reporting,
     sequence,
@@ -107,6 +109,16 @@ def test_rule_52_a_record_of_the_next_window_ends_the_one_before() -> None:
     assert [time - MINUTE for time, _ in run.invocations][:3] == [62, 62, 62]
 
 
+def test_rule_52_a_record_of_the_next_window_closes_the_batch_before_its_time() -> None:
+    settings = {"MaximumBatchingWindowInSeconds": 300, "TumblingWindowInSeconds": 60}
+    source = [record(1), record(2), record(3, time=MINUTE + 60)]
+    driver = Driver(Engine(description(**settings)), count, {SHARD: source}, MINUTE + 61).run(1)
+
+    assert told(driver) == [([1, 2], {}, False), ([], {"count": 2}, True)]
+    driver.run(300)
+    assert told(driver)[2:3] == [([3], {}, False)]
+
+
 def test_rule_52_the_clock_ends_a_window_once_it_was_read_through() -> None:
     run = windowed([record(1)])
 
@@ -144,6 +156,23 @@ def test_rule_52_a_state_over_1_mb_ends_the_window_early() -> None:
     assert told(run)[2][1] == {}
 
 
+def test_rule_52_the_remainder_of_a_batch_comes_before_the_early_end() -> None:
+    large = "x" * (1024 * 1024)
+    answers = iter(
+        [{"state": large, "batchItemFailures": [{"itemIdentifier": sequence(2)}]}, {"state": large}]
+    )
+    engine = Engine(reporting(TumblingWindowInSeconds=60))
+    driver = Driver(engine, lambda event: next(answers, {"state": 0}), {SHARD: [record(1)]})
+    driver.shards[SHARD].append(record(2))
+    driver.run(1)
+
+    assert [i.event["isWindowTerminatedEarly"] for _, i in driver.invocations] == [
+        False,
+        False,
+        True,
+    ]
+
+
 def test_rule_52_a_state_of_1_mb_does_not() -> None:
     run = windowed([record(1)], lambda event: {"state": "x" * (1024 * 1024 - 2)}, seconds=1)
 
@@ -157,10 +186,12 @@ def test_rule_52_a_failing_final_invocation_suspends_the_shard() -> None:
         return count(event)
 
     source = [record(1), record(2, time=MINUTE + 60)]
-    run = windowed(source, fails_at_the_end, now=MINUTE + 70, MaximumRetryAttempts=1)
+    settings = {"MaximumRetryAttempts": 1} | on_failure(QUEUE)
+    run = windowed(source, fails_at_the_end, now=MINUTE + 70, **settings)
 
     assert run.deliveries(2) == 0
-    assert len(run.invocations) > 10
+    assert run.documents == []
+    assert [invoke.attempt for _, invoke in run.invocations][1:] == list(range(1, 18))
     assert run.saved == []
 
 
