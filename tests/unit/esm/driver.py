@@ -255,3 +255,22 @@ def drive(
     )
     driver = Driver(engine, handler, {SHARD: source}, now, destination_works=destination_works)
     return driver.run(seconds)
+
+
+def ignore(event: dict[str, Any]) -> None:
+    """Do nothing, successfully."""
+
+
+def opened(engine: Engine, now: float = START) -> ReadShard:
+    """Return the first read of an engine that was told of one shard."""
+    assert engine.commands(now) == [DescribeStream()]
+    engine.shards([{"ShardId": SHARD}], now)
+    commands = [c for c in engine.commands(now) if not isinstance(c, SaveCheckpoint)]
+    (read,) = commands
+    assert isinstance(read, ReadShard)
+    return read
+
+
+def invoked(engine: Engine, now: float = START) -> Invoke:
+    (invoke,) = (c for c in engine.commands(now) if isinstance(c, Invoke))
+    return invoke

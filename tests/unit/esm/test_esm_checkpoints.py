@@ -1,0 +1,268 @@
+"""Where an engine goes on: checkpoints, restarts, lost answers, disabling, and reads that fail."""
+
+import pytest
+
+from dynamodb_streams_cdc.esm import (
+    SHARD_END,
+    DescribeStream,
+    Engine,
+    ReadShard,
+    SaveCheckpoint,
+)
+from tests.unit.esm.driver import (
+    SHARD,
+    START,
+    Driver,
+    description,
+    drive,
+    ignore,
+    invoked,
+    numbers,
+    opened,
+    raising,
+    record,
+    records,
+    sequence,
+)
+
+
+def test_rule_17_disabling_waits_for_what_is_under_way_and_enabling_resumes_after_it() -> None:
+    engine = Engine(description(BatchSize=2))
+    opened(engine)
+    engine.records(SHARD, records(4), "next", START)
+    invoke = invoked(engine)
+    engine.disable()
+
+    assert engine.commands(START) == []
+    assert engine.state == "Disabling"
+    engine.answered(invoke.token, None, START + 5)
+    assert engine.commands(START + 5) == [SaveCheckpoint(SHARD, sequence(2))]
+    assert engine.state == "Disabled"
+    assert engine.commands(START + 60) == []
+    assert engine.wake_at(START + 60) is None
+
+    engine.enable()
+    commands = engine.commands(START + 60)
+    assert engine.state == "Enabled"
+    assert ReadShard(SHARD, sequence(2), None, 1000) in commands
+
+
+def test_rule_17_what_failed_while_disabling_is_delivered_again_with_a_fresh_budget() -> None:
+    engine = Engine(description(MaximumRetryAttempts=1))
+    opened(engine)
+    engine.records(SHARD, records(2), "next", START)
+    first = invoked(engine)
+    engine.disable()
+    engine.failed(first.token, START)
+    engine.commands(START)
+    engine.enable()
+    engine.commands(START + 1)
+    engine.records(SHARD, records(2), "next", START + 1)
+
+    again = invoked(engine, START + 1)
+    assert (numbers(again.event), again.attempt) == ([1, 2], 1)
+
+
+def test_rule_17_disabling_without_anything_under_way_is_done_at_once() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.disable()
+
+    assert engine.wake_at(START + 1) == START + 1
+    assert engine.commands(START + 1) == []
+    assert engine.state == "Disabled"
+
+
+def test_rule_17_a_read_that_comes_back_after_disabling_counts_for_nothing() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.disable()
+    engine.commands(START)
+    engine.records(SHARD, records(2), "late", START)
+    engine.enable()
+
+    assert engine.commands(START + 1) == [ReadShard(SHARD, "TRIM_HORIZON", None, 1000)]
+
+
+def test_rule_17_disabling_before_the_first_record_keeps_the_latest_position() -> None:
+    engine = Engine(description(StartingPosition="LATEST"))
+    opened(engine)
+    engine.records(SHARD, [], "here", START)
+    engine.disable()
+    engine.commands(START)
+    engine.enable()
+
+    assert engine.commands(START + 1) == [ReadShard(SHARD, "LATEST", "here", 1000)]
+
+
+def test_rule_17_with_latest_what_came_before_the_first_read_is_missed() -> None:
+    engine = Engine(description(StartingPosition="LATEST"))
+    driver = Driver(engine, ignore, {SHARD: records(3)}).run(1)
+    driver.shards[SHARD].extend([record(4), record(5)])
+    driver.run()
+
+    assert driver.batches == [[4, 5]]
+    assert driver.reads[0][1].iterator == {"ShardIteratorType": "LATEST"}
+
+
+def test_rule_17_with_latest_a_shard_that_appears_later_is_read_from_its_beginning() -> None:
+    engine = Engine(description(StartingPosition="LATEST"))
+    driver = Driver(engine, ignore, {"old": records(2), SHARD: []}, closed={"old"}).run(1)
+    driver.shards["child"] = [record(7)]
+    driver.parents["child"] = "old"
+    driver.run(30)
+
+    assert driver.batches == [[7]]
+    assert ("old", SHARD_END) in driver.saved
+    assert "old" not in {read.shard_id for _, read in driver.reads}
+
+
+def test_rule_17_with_latest_a_restart_loses_nothing_that_was_read() -> None:
+    engine = Engine(description(StartingPosition="LATEST"))
+    opened(engine)
+    engine.records(SHARD, [record(4)], "next", START)
+    invoked(engine)
+
+    restarted = Engine(description(StartingPosition="LATEST"), checkpoints=engine.checkpoints)
+    place = opened(restarted).iterator
+    restarted.records(SHARD, [record(4)], "next", START)
+    assert numbers(invoked(restarted).event) == [4]
+    assert place == {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": sequence(4)}
+
+
+def test_rule_22_a_batch_whose_answer_was_lost_is_delivered_again() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.records(SHARD, records(2), "next", START)
+    first = invoked(engine)
+    engine.redeliver(first.token)
+    second = invoked(engine)
+
+    assert second.event == first.event
+    assert second.token != first.token
+    engine.answered(second.token, None, START)
+    assert SaveCheckpoint(SHARD, sequence(2)) in engine.commands(START)
+
+
+def test_rule_22_a_lost_checkpoint_delivers_batches_again_that_were_done() -> None:
+    driver = Driver(Engine(description(BatchSize=2)), ignore, {SHARD: records(6)}).run()
+    assert driver.batches == [[1, 2], [3, 4], [5, 6]]
+
+    driver.engine.rewind(SHARD)
+    driver.run()
+    assert driver.batches[3:] == [[5, 6]]
+    driver.engine.rewind(SHARD, sequence(1))
+    driver.run()
+    assert driver.batches[4:] == [[2, 3], [4, 5], [6]]
+
+
+def test_rule_22_the_answers_of_a_poller_that_was_replaced_no_longer_matter() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.records(SHARD, records(2), "next", START)
+    zombie = invoked(engine)
+    pending = [c for c in engine.commands(START + 0.25) if isinstance(c, ReadShard)]
+    assert pending
+    engine.rewind(SHARD)
+    engine.records(SHARD, [record(3)], "late", START + 0.25)
+
+    assert engine.answered(zombie.token, None, START + 1) is None
+    with pytest.raises(ValueError, match="no command with token"):
+        engine.answered(zombie.token, None, START + 1)
+    assert engine.commands(START + 1) == [ReadShard(SHARD, "TRIM_HORIZON", None, 1000)]
+
+
+def test_rule_22_a_finished_shard_that_was_rewound_is_not_forgotten() -> None:
+    driver = Driver(Engine(description()), ignore, {"a": records(1), "b": []}, closed={"a"}).run()
+    driver.engine.rewind("a", "TRIM_HORIZON")
+    driver.engine.shards([{"ShardId": "b"}], driver.now)
+    commands = driver.engine.commands(driver.now + 1)
+
+    assert ReadShard("a", "TRIM_HORIZON", None, 1000) in commands
+
+
+def test_rule_22_a_restart_from_the_checkpoint_delivers_again_what_was_not_done() -> None:
+    first = drive(description(BatchSize=2), raising(3), records(4), seconds=0)
+    assert first.batches == [[1, 2], [3, 4]]
+
+    second = drive(description(), ignore, records(4), checkpoints=first.engine.checkpoints)
+    assert second.batches == [[3, 4]]
+    assert second.reads[0][1].iterator == {
+        "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
+        "SequenceNumber": sequence(2),
+    }
+
+
+def test_a_restart_reads_shards_without_a_checkpoint_from_their_beginning() -> None:
+    engine = Engine(description(StartingPosition="LATEST"), checkpoints={"other": sequence(1)})
+
+    assert opened(engine).place == "TRIM_HORIZON"
+
+
+def test_an_expired_iterator_is_replaced_after_the_last_record_that_was_read() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.records(SHARD, records(2), "next", START)
+    engine.answered(invoked(engine).token, None, START)
+    assert ReadShard(SHARD, sequence(2), "next", 1000) in engine.commands(START + 0.25)
+    engine.iterator_expired(SHARD)
+
+    assert engine.commands(START + 0.5) == [ReadShard(SHARD, sequence(2), None, 1000)]
+
+
+def test_a_failed_read_comes_again_with_the_same_cursor() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.records(SHARD, [], "next", START)
+    engine.commands(START + 0.25)
+    engine.read_failed(SHARD)
+
+    assert engine.commands(START + 0.25) == []
+    assert engine.commands(START + 0.5) == [ReadShard(SHARD, "TRIM_HORIZON", "next", 1000)]
+
+
+def test_a_trimmed_stream_goes_on_with_the_oldest_record_left() -> None:
+    engine = Engine(description(), checkpoints={SHARD: sequence(2)})
+    opened(engine)
+    engine.records(SHARD, [], "next", START)
+    engine.commands(START + 0.25)
+    engine.trimmed(SHARD)
+    (read,) = (c for c in engine.commands(START + 0.5) if isinstance(c, ReadShard))
+    assert read.iterator == {"ShardIteratorType": "TRIM_HORIZON"}
+    assert read.cursor is None
+    engine.records(SHARD, [record(2), record(8)], "next", START + 0.5)
+
+    assert numbers(invoked(engine, START + 0.5).event) == [8]
+
+
+def test_shards_that_could_not_be_listed_are_asked_for_again() -> None:
+    engine = Engine(description())
+    assert engine.commands(START) == [DescribeStream()]
+    engine.describe_failed(START)
+
+    assert engine.wake_at(START) == START + 0.25
+    assert engine.commands(START + 0.25) == [DescribeStream()]
+
+
+def test_the_engine_wakes_its_runner_for_a_checkpoint() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.records(SHARD, records(1), "next", START)
+    engine.answered(invoked(engine).token, None, START)
+
+    assert engine.wake_at(START) == START
+    assert engine.commands(START) == [SaveCheckpoint(SHARD, sequence(1))]
+    assert engine.wake_at(START) == START + 0.25
+
+
+def test_an_answer_that_nobody_waits_for_is_an_error_of_the_runner() -> None:
+    engine = Engine(description())
+    opened(engine)
+    engine.records(SHARD, records(1), "next", START)
+    invoke = invoked(engine)
+    engine.answered(invoke.token, None, START)
+
+    with pytest.raises(ValueError, match="no command with token"):
+        engine.answered(invoke.token, None, START)
+    with pytest.raises(ValueError, match="no read of shard"):
+        engine.records(SHARD, [], "next", START)
