@@ -94,7 +94,9 @@ class Drawn(Driver):
         return {n for letter in self.letters for n in numbers({"Records": letter.records})}
 
     def play(self) -> None:
-        for _ in range(5_000):
+        """Go on to the end; what a crash could mend must not be mended by one at the end."""
+        disturbed = self.chance.choice([0, 30, 100])
+        for step in range(2_000):
             commands = self.engine.commands(self.now)
             for command in commands:
                 self.act(command)
@@ -102,7 +104,10 @@ class Drawn(Driver):
             assert len(busy) == len(set(busy)), "two batches with one item were under way at once"
             if self.settled() and not self.under_way:
                 return
-            self.disturb()
+            if step < disturbed:
+                self.disturb()
+            elif step == disturbed:
+                self.engine.enable()
             if self.under_way and self.chance.random() < 0.6:
                 self.end_one()
             self.now = self.engine.wake_at(self.now) or self.now + 1.0
