@@ -85,6 +85,7 @@ def mend_labels(provisioners: Any, dynamodb: Any) -> None:
         return name, attributes
 
     provisioners._ddb_create = creating
+    provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]["create"] = creating
 
 
 def mend_disabling(lambdas: Any) -> None:
