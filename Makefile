@@ -37,8 +37,9 @@ $(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-loc
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare every copy (ORDERS=file LIMIT=n SEARCH_URL=url)
-	@ORDERS="$(ORDERS)" LIMIT="$(LIMIT)" SEARCH_URL="$(SEARCH_URL)" exec python -m local.demo
+demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare every copy (ORDERS=file LIMIT=n SEARCH_URL=url CHAOS=1 SEED=n)
+	@ORDERS="$(ORDERS)" LIMIT="$(LIMIT)" SEARCH_URL="$(SEARCH_URL)" CHAOS="$(CHAOS)" SEED="$(SEED)" \
+	  exec python -m local.demo
 
 .PHONY: test
 test: $(READY) ## Unit, handler and infrastructure tests: no server, no network

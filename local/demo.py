@@ -1,6 +1,7 @@
 """The whole pipeline on a laptop: deploy, write real orders, wait, and prove every copy right.
 
     python -m local.demo [--orders FILE] [--limit N] [--search-url URL] [--keep]
+                         [--chaos] [--seed N]
 
 Exit status: 0 only if every sink equals the table, 1 if one does not or something failed, 130 after
 Ctrl-C. However it ends, no process and no temporary folder stays behind.
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import report as show
+from local.chaos import Calm, Chaos, forgetfulness
 from local.errors import EngineError
 from local.lag import LagSampler
 from local.looks import looks_at
@@ -59,6 +61,8 @@ class Options:
     limit: int | None = None
     search_url: str | None = None
     keep: bool = False
+    chaos: bool = False
+    seed: int = SEED
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,28 +87,43 @@ def run_demo(
     expected = survey(options.orders, options.limit)
     at_leisure = min(ONE_BY_ONE, expected.purchases // 10)
     purchases = read_purchases(options.orders, options.limit)
-    with running_pipeline(screen, options.search_url) as pipeline:
-        traffic = _Traffic(screen, pipeline)
+    faults = forgetfulness(options.seed) if options.chaos else ()
+    with (
+        running_pipeline(screen, options.search_url, faults) as pipeline,
+        _unrest(options, screen, pipeline) as unrest,
+    ):
+        traffic = _Traffic(screen, pipeline, options.seed, unrest)
+        unrest.storm()
         fast = traffic.round("at full speed", purchases, expected.purchases - at_leisure)
+        unrest.aftermath()
         slow = traffic.round(
             "one by one", purchases, at_leisure, workers=1, open_orders=1, pause=0.25
         )
         before_comparison(pipeline, traffic.written)
+        unseen = unrest.account()
         equal = _compare(screen, pipeline, expected, fast, slow)
+        for sentence in unseen:
+            screen.line(sentence, "bold red")
         if options.keep:
             _hold(screen, pipeline)
-    return 0 if equal else 1
+    return 0 if equal and not unseen else 1
+
+
+def _unrest(options: Options, screen: Screen, pipeline: Pipeline) -> Chaos | Calm:
+    return Chaos(pipeline, screen, options.seed) if options.chaos else Calm()
 
 
 class _Traffic:
     """Rounds of writing and waiting; `written` is the sum of them."""
 
-    def __init__(self, screen: Screen, pipeline: Pipeline) -> None:
+    def __init__(self, screen: Screen, pipeline: Pipeline, seed: int, unrest: Chaos | Calm) -> None:
         self.written = Written()
+        self._seed = seed
+        self._unrest = unrest
         self._screen = screen
         self._pipeline = pipeline
         ledger = pipeline.outputs["IdempotencyTableName"]
-        self._looks = looks_at(pipeline.client, ledger, pipeline.copies)
+        self._looks = unrest.patient(looks_at(pipeline.client, ledger, pipeline.copies))
 
     def round(self, how: str, purchases: Iterator[Purchase], count: int, **options: Any) -> Round:
         """Writes the next `count` and returns when they arrived, or when nothing moves any more."""
@@ -114,7 +133,7 @@ class _Traffic:
                 writer = Writer(
                     self._pipeline.client,
                     self._pipeline.outputs["OrdersTableName"],
-                    seed=SEED,
+                    seed=self._seed,
                     on_finished=sampler.offer,
                     **options,
                 )
@@ -125,6 +144,7 @@ class _Traffic:
                 self.written += written
                 stage.outcome = f"Orders written {how}: {written.purchases:,} purchases,"
                 stage.outcome += f" {written.writes:,} writes"
+            self._unrest.wait()
             with self._screen.stage("Waiting until the sinks are quiet") as stage:
                 arrived = self._wait(stage.say)
                 seconds = time.monotonic() - began
@@ -239,7 +259,9 @@ def _options(arguments: Sequence[str] | None) -> Options:
         prog="make demo",
         description="Deploy the pipeline to this machine, write orders, and compare every sink.",
     )
-    environment = {name: os.environ.get(name) or None for name in ("ORDERS", "LIMIT", "SEARCH_URL")}
+    environment = {
+        name: os.environ.get(name) or None for name in ("ORDERS", "LIMIT", "SEARCH_URL", "SEED")
+    }
     parser.add_argument(
         "--orders",
         type=Path,
@@ -263,8 +285,22 @@ def _options(arguments: Sequence[str] | None) -> Options:
         default=os.environ.get("KEEP", "") not in ("", "0"),
         help="leave everything up until Ctrl-C, to be queried (KEEP=1)",
     )
+    parser.add_argument(
+        "--chaos",
+        action="store_true",
+        default=os.environ.get("CHAOS", "") not in ("", "0"),
+        help="kill, throttle, repeat and stop things meanwhile (CHAOS=1)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_positive,
+        default=environment["SEED"] or SEED,
+        help="another course of orders and of chaos (SEED)",
+    )
     found = parser.parse_args(arguments)
-    return Options(found.orders, found.limit, found.search_url, found.keep)
+    if found.chaos and found.search_url:
+        parser.error("CHAOS stops OpenSearch, which it does to its own only: leave SEARCH_URL out")
+    return Options(**vars(found))
 
 
 def _positive(text: str) -> int:

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ class TraceWriter:
         """Note that a function is about to be invoked; return the call's id."""
         call = f"{os.getpid()}-{next(self._calls)}"
         numbers = [each["dynamodb"]["SequenceNumber"] for each in command.event["Records"]]
-        self._write(begin=call, function=function, attempt=command.attempt, records=numbers)
+        self._write(begin=call, function=function, records=numbers)
         return call
 
     def end(self, call: str, answer: Answer) -> None:
@@ -65,6 +66,7 @@ class TraceWriter:
         self._write(rewound=mapping)
 
     def _write(self, **fields: Any) -> None:
+        fields["at"] = round(time.time(), 3)
         line = json.dumps(fields, separators=(",", ":")) + "\n"
         with self._lock:
             self._file.write(line.encode())
@@ -76,7 +78,6 @@ class Call:
 
     process: str
     function: str
-    attempt: int
     records: list[str]
     outcome: str | None = None
 
@@ -104,9 +105,7 @@ class TraceReader:
     def _take(self, line: dict[str, Any]) -> None:
         if "begin" in line:
             process = line["begin"].partition("-")[0]
-            self.calls[line["begin"]] = Call(
-                process, line["function"], line["attempt"], line["records"]
-            )
+            self.calls[line["begin"]] = Call(process, line["function"], line["records"])
         elif "end" in line:
             self.calls[line["end"]].outcome = line["outcome"]
         else:
@@ -126,8 +125,17 @@ class TraceReader:
 
     @property
     def retries(self) -> int:
-        """Calls with records of a call that failed."""
-        return sum(call.attempt > 1 for call in self.calls.values())
+        """Calls with records of an earlier one that failed."""
+        failed: set[tuple[str, str]] = set()
+        count = 0
+        for call in self.calls.values():
+            keys = {(call.function, number) for number in call.records}
+            if keys & failed:
+                count += 1
+                failed -= keys
+            if call.outcome in ("died", "failed", "reported"):
+                failed |= keys
+        return count
 
     @property
     def redelivered(self) -> int:
