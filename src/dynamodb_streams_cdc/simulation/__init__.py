@@ -8,7 +8,9 @@
 A schedule is plain data. Time is virtual: an outage of 30 hours takes a fraction of a second.
 """
 
-from dynamodb_streams_cdc.simulation.pipeline import Consumer, Copies
+from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery
+from dynamodb_streams_cdc.simulation.pipeline import Consumer, Consumers, Copies, pipeline
+from dynamodb_streams_cdc.simulation.poller import Poller
 from dynamodb_streams_cdc.simulation.ports import Killed, Weather, faulty
 from dynamodb_streams_cdc.simulation.schedule import (
     Fault,
@@ -26,11 +28,15 @@ from dynamodb_streams_cdc.simulation.world import World
 
 __all__ = [
     "Consumer",
+    "Consumers",
     "Copies",
+    "DeadLetter",
+    "Delivery",
     "Fault",
     "FaultKind",
     "Killed",
     "Operation",
+    "Poller",
     "Result",
     "Schedule",
     "SimulatedStream",
@@ -42,4 +48,5 @@ __all__ = [
     "Write",
     "faulty",
     "generate",
+    "pipeline",
 ]

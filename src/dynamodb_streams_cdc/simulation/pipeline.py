@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from dynamodb_streams_cdc.aggregation import Aggregation, Contribution, add
 from dynamodb_streams_cdc.budget import Budget
@@ -29,10 +29,10 @@ class Consumer:
     """A function behind a mapping, and what must be true of its copy once all is quiet.
 
     Attributes:
-        name: of the processor.
-        feed: the table's stream, or the change log's.
+        name: of the function.
         build: makes the function; its ports go through the weather.
         problems: returns what is wrong with the copy, in words; nothing if it is right.
+        stream: what it reads, if not the table's stream.
         repair: makes the copy of an item what the table says, given the item's identity, a function
             that reads the item, and the weather.
     """
@@ -40,32 +40,39 @@ class Consumer:
     name: str
     build: Callable[[World, Weather], Handler]
     problems: Callable[[SimulatedTable], Iterable[str]]
-    feed: Literal["table", "log"] = "table"
+    stream: SimulatedStream | None = None
     repair: Repair | None = None
 
 
-@dataclass
+Consumers = Callable[[World], Sequence[Consumer]]
+"""Whoever follows a table, in the world that they live in."""
+
+
 class StreamedLog(MemoryLog):
     """A change log whose entries make a stream of their own."""
 
-    world: World = field(default_factory=World)
-    written: Callable[[], None] = lambda: None
-    stream: SimulatedStream | None = None
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self.stream = SimulatedStream(
+            "change-log-3C4D", now=world.now(), view_type="NEW_IMAGE", partitions=2
+        )
 
     def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
         """Write entries that are not there, each with its record."""
         results = super().insert(entries, budget)
         for entry, inserted in zip(entries, results, strict=True):
-            if inserted is True and self.stream is not None:
+            if inserted is True:
                 self.stream.append(entry["item"]["S"], self._record(entry))
-        self.written()
         return results
 
     def _record(self, entry: Attributes) -> dict[str, Any]:
         return {
             "eventID": f"log-{len(self.entries)}",
             "eventName": "INSERT",
+            "eventVersion": "1.1",
             "eventSource": "aws:dynamodb",
+            "awsRegion": "us-east-1",
             "dynamodb": {
                 "ApproximateCreationDateTime": float(int(self.world.now())),
                 "Keys": {"item": entry["item"], "version": entry["version"]},
@@ -85,6 +92,11 @@ def document(image: Image) -> dict[str, Any]:
     return {"group": image["group"], "amount": image["amount"]}
 
 
+def pipeline(world: World) -> Sequence[Consumer]:
+    """Return the three sinks as deployed."""
+    return Copies(world).consumers()
+
+
 @dataclass
 class Copies:
     """The three copies of a table: ledger and sums, log, index."""
@@ -95,14 +107,14 @@ class Copies:
     letters: MemoryLetters = field(default_factory=MemoryLetters)
 
     def __post_init__(self) -> None:
-        self.log = StreamedLog(world=self.world)
+        self.log = StreamedLog(self.world)
 
     def consumers(self) -> list[Consumer]:
         """Return the pipeline: aggregation and audit on the table, search behind the log."""
         return [
             Consumer("aggregation", self._aggregation, self.wrong_sums, repair=self._repair),
             Consumer("audit", self._audit, self.wrong_histories),
-            Consumer("search", self._search, self.wrong_documents, feed="log"),
+            Consumer("search", self._search, self.wrong_documents, self.log.stream),
         ]
 
     def _aggregation(self, world: World, weather: Weather) -> Handler:

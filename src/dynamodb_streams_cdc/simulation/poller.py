@@ -4,36 +4,37 @@ A read that finds nothing is answered when there is something: so a simulation c
 it, and not the hours that pass.
 """
 
-import json
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.budget import LambdaContext
 from dynamodb_streams_cdc.esm import (
-    TRIM_HORIZON,
     Deliver,
     DescribeStream,
     Engine,
     Invoke,
+    MappingConfiguration,
     Policies,
     ReadShard,
     SaveCheckpoint,
 )
+from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery
 from dynamodb_streams_cdc.simulation.ports import Invocation, Killed, Weather
 from dynamodb_streams_cdc.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
+from dynamodb_streams_cdc.simulation.timeline import listed
 from dynamodb_streams_cdc.simulation.world import World
 
 Event = Mapping[str, Any]
 Handler = Callable[[Event, LambdaContext], Any]
 
 TIMEOUT_SECONDS = 10.0
-"""The function's timeout."""
+"""The function's timeout, unless it is told another."""
 
-LONGEST_BACKOFF_SECONDS = 900.0
-"""Between two retries of a batch: so that an outage of a day costs some hundred invocations."""
+ITERATOR_SECONDS = 15 * 60
+"""How long an iterator is good for
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetShardIterator.html)."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,20 @@ class SimulatedContext:
 
     world: World
     deadline: float
-    aws_request_id: str = "00000000-0000-0000-0000-000000000000"
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:simulated"
+    aws_request_id: str
+    invoked_function_arn: str
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until the invocation is ended."""
         return int((self.deadline - self.world.now()) * 1000)
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    """An iterator: the place in a shard that it points to, and when it was made."""
+
+    position: int
+    made_at: float
 
 
 @dataclass
@@ -55,68 +64,61 @@ class Poller:
     """One mapping at work.
 
     Attributes:
-        settings: as `ListEventSourceMappings` returns them.
-        letters: documents for the failure destination.
-        invocations: events that the function was invoked with, the latest last.
-        redeliveries: invocations whose records, or some of them, it had got before.
+        settings: as `ListEventSourceMappings` returns them, or what was made of them.
+        policies: what AWS leaves open.
+        timeout: of the function, in seconds.
+        destination_works: whether letters arrive.
+        deliveries: every invocation, the latest last.
+        letters: what was given up.
     """
 
     world: World
     stream: SimulatedStream
     handler: Handler
     weather: Weather
-    settings: Mapping[str, Any]
+    settings: MappingConfiguration | Mapping[str, Any]
     note: Callable[[str], None]
-    letters: list[Mapping[str, Any]] = field(default_factory=list)
-    invocations: list[Event] = field(default_factory=list)
+    policies: Policies = field(default_factory=Policies)
+    timeout: float = TIMEOUT_SECONDS
+    destination_works: bool = True
+    deliveries: list[Delivery] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        policies = Policies(
-            backoff=_backoff, throttle_backoff=_backoff, poll_seconds=0.05, describe_seconds=0.05
-        )
-        ids = iter(range(10**9))
-        self.engine = Engine(self.settings, policies=policies, new_id=lambda: f"id-{next(ids)}")
+        self._ids = 0
+        self.engine = Engine(self.settings, policies=self.policies, new_id=self._new_id)
         self._wakes_at = float("inf")
+        self._planned = False
         self._listed: list[str] | None = None
         self._describing = False
-        self._reads: dict[str, ReadShard] = {}
-        self.pump()
+        self._reads: dict[str, tuple[ReadShard, int]] = {}
+        self.stream.readers.append(self.nudge)
+        self.nudge()
 
-    def pump(self) -> None:
-        """Do what the engine asks for, until it waits."""
-        now = self.world.now()
-        while commands := self.engine.commands(now):
-            for command in commands:
-                self._do(command)
-        self._answer_what_waited()
-        wake = self.engine.wake_at(now)
-        if wake is not None and wake < self._wakes_at:
-            self._wakes_at = wake
-            self.world.at(wake, self._woken)
+    def nudge(self) -> None:
+        """Go on, once whoever calls is done."""
+        if not self._planned:
+            self._planned = True
+            self.world.soon(self._pump)
 
     def disable(self) -> None:
         """Disable the mapping."""
         self.engine.disable()
         self._abort_reads()
+        self.nudge()
 
     def enable(self) -> None:
         """Enable the mapping again; it goes on from its checkpoints."""
-        self.engine.enable(self.world.now())
-        self.pump()
+        self.engine.enable()
+        self.nudge()
 
     def rewind(self) -> bool:
         """Replace the poller by one that begins at earlier checkpoints; return whether it did."""
         for shard_id in self.engine.checkpoints:
             self.engine.rewind(shard_id)
         self._abort_reads()
-        self.pump()
+        self.nudge()
         return bool(self.engine.checkpoints)
-
-    def _abort_reads(self) -> None:
-        """End the reads that wait for news: what they wait for is no longer what comes next."""
-        for shard_id in self._reads:
-            self.engine.read_failed(shard_id)
-        self._reads.clear()
 
     def run(self, event: Event) -> Any:
         """Invoke the function; return its answer.
@@ -124,103 +126,141 @@ class Poller:
         Raises:
             Killed: the function died, or ran into its timeout.
         """
-        deadline = self.world.now() + TIMEOUT_SECONDS
+        deadline = self.world.now() + self.timeout
+        arn = self.engine.configuration.function_arn
         self.weather.running.append(Invocation(deadline))
         try:
-            answer = self.handler(event, SimulatedContext(self.world, deadline))
+            context = SimulatedContext(self.world, deadline, self._new_id(), arn)
+            answer = self.handler(event, context)
         finally:
             self.weather.running.pop()
         if self.world.now() >= deadline:
-            raise Killed
+            message = "at its timeout"
+            raise Killed(message)
         return answer
+
+    def _pump(self) -> None:
+        """Do what the engine asks for, until it waits."""
+        self._planned = False
+        now = self.world.now()
+        self.stream.trim(now)
+        while commands := self.engine.commands(now):
+            for command in commands:
+                self._do(command, now)
+        self._answer_what_waited(now)
+        wake = self.engine.wake_at(now)
+        if wake is not None and wake < self._wakes_at and not self._planned:
+            self._wakes_at = wake
+            self.world.at(wake, self._woken)
 
     def _woken(self) -> None:
         self._wakes_at = float("inf")
-        self.pump()
+        self.nudge()
 
-    def _do(self, command: object) -> None:
+    def _do(self, command: object, now: float) -> None:
         match command:
             case DescribeStream():
                 self._describing = True
-            case ReadShard(shard_id=shard_id):
-                self._reads[shard_id] = command
+            case ReadShard():
+                self._begin_read(command, now)
             case Invoke():
-                self.world.at(self.world.now(), lambda: self._invoke(command))
-            case Deliver(token=token, document=document):
-                self.letters.append(document)
-                self.note(f"{document['DDBStreamBatchInfo']['batchSize']} records become a letter")
-                self.engine.delivered(token, ok=True)
+                self.world.soon(lambda: self._invoke(command))
+            case Deliver(token=token, document=document, key=key, records=records):
+                if self.destination_works:
+                    self.letters.append(DeadLetter(document, key, records))
+                    self.note(f"given up, a dead letter: {listed(records)}")
+                else:
+                    self.note(f"given up, and the destination is gone: {listed(records)}")
+                self.engine.delivered(token, ok=self.destination_works)
             case SaveCheckpoint():
                 pass
 
-    def _answer_what_waited(self) -> None:
-        now = self.world.now()
-        self.stream.trim(now)
-        listed = list(self.stream.shards)
-        if self._describing and listed != self._listed:
+    # Reading
+
+    def _begin_read(self, command: ReadShard, now: float) -> None:
+        shard = self.stream.shards.get(command.shard_id)
+        if isinstance(command.cursor, _Cursor):
+            if now - command.cursor.made_at > ITERATOR_SECONDS:
+                self.engine.iterator_expired(command.shard_id)
+                self.nudge()
+                return
+            position = command.cursor.position
+        else:
+            position = 0 if shard is None else shard.position(command.place)
+        self._reads[command.shard_id] = (command, position)
+
+    def _abort_reads(self) -> None:
+        """End the reads that wait for news: what they wait for is no longer what comes next."""
+        for shard_id in self._reads:
+            self.engine.read_failed(shard_id)
+        self._reads.clear()
+
+    def _answer_what_waited(self, now: float) -> None:
+        if self._describing and (listing := list(self.stream.shards)) != self._listed:
             self._describing = False
-            self._listed = listed
+            self._listed = listing
             shards = [shard.description() for shard in self.stream.shards.values()]
             self.engine.shards(shards, now)
-            self.world.at(now, self.pump)
-        for command in list(self._reads.values()):
-            if self._read(command, now):
-                del self._reads[command.shard_id]
-                self.world.at(now, self.pump)
+            self.nudge()
+        for shard_id, (command, position) in list(self._reads.items()):
+            if self._read(command, position, now):
+                del self._reads[shard_id]
+                self.nudge()
 
-    def _read(self, command: ReadShard, now: float) -> bool:
+    def _read(self, command: ReadShard, position: int, now: float) -> bool:
         """Answer a read if there is something to say."""
         shard = self.stream.shards.get(command.shard_id)
         if shard is None:
             self.engine.records(command.shard_id, [], None, now)
-            return True
-        start = command.cursor if isinstance(command.cursor, int) else None
-        if start is None:
-            start = shard.trimmed + _position(command.place, shard.numbers)
-        if start < shard.trimmed:
+        elif position < shard.trimmed:
             self.engine.trimmed(command.shard_id)
-            return True
-        records = shard.records[start - shard.trimmed :][: command.limit]
-        end = start + len(records)
-        closed = shard.ends is not None and end == shard.trimmed + len(shard.records)
-        if not records and not closed:
-            return False
-        self.engine.records(command.shard_id, records, None if closed else end, now)
+        else:
+            records, closed = shard.read(position, command.limit)
+            if not records and not closed:
+                return False
+            cursor = None if closed else _Cursor(position + len(records), now)
+            self.engine.records(command.shard_id, records, cursor, now)
         return True
 
+    # Invoking
+
     def _invoke(self, command: Invoke) -> None:
-        numbers = [r["dynamodb"]["SequenceNumber"][-8:] for r in command.event["Records"]]
-        records = f"{len(numbers)} records ..{numbers[0]} to ..{numbers[-1]}"
-        place = f"{command.shard_id[-8:]}/{command.lane}"
+        records = command.event["Records"]
         if self.weather.strikes(FaultKind.THROTTLE):
-            self.note(f"{place}: throttled, {records}")
+            self.note(f"throttled: {listed(records)}")
             self.engine.not_invoked(command.token, self.world.now())
-            self.pump()
+            self.nudge()
             return
-        self.note(f"{place}: invoked with {records}, attempt {command.attempt}")
-        self.invocations.append(command.event)
+        attempt = "" if command.attempt == 1 else f", attempt {command.attempt}"
+        self.note(f"invoked{attempt}: {listed(records) or 'no records, the window is over'}")
+        delivery = Delivery(
+            self.world.now(), command.event, command.shard_id, command.lane, command.attempt
+        )
+        self.deliveries.append(delivery)
         try:
-            answer = self.run(command.event)
+            delivery.answer = self.run(command.event)
         except (Exception, Killed) as error:
-            self.note(f"{place}: failed, {error!r}")
-            self.engine.failed(command.token, self.world.now())
+            delivery.error = error
+            self.note(f"failed, {error!r}")
+            verdict = self.engine.failed(command.token, self.world.now())
+            delivery.result = verdict.result if verdict else None
         else:
-            if self.weather.strikes(FaultKind.DUPLICATE):
-                self.note(f"{place}: done, and delivered again all the same")
-                self.engine.redeliver(command.token)
-            else:
-                self.note(f"{place}: answered {json.dumps(answer, default=str)}")
-                self.engine.answered(command.token, answer, self.world.now())
-        self.pump()
+            self._answered(command, delivery)
+        self.nudge()
 
+    def _answered(self, command: Invoke, delivery: Delivery) -> None:
+        if self.weather.strikes(FaultKind.DUPLICATE):
+            self.note("done, and delivered again all the same")
+            self.engine.redeliver(command.token)
+            return
+        verdict = self.engine.answered(command.token, delivery.answer, self.world.now())
+        if verdict is None:
+            self.note("answered, which counts no longer")
+            return
+        delivery.result = verdict.result
+        reason = f", {verdict.reason}" if verdict.reason else ""
+        self.note(f"answered: {verdict.result}{reason}")
 
-def _position(place: str, numbers: list[int]) -> int:
-    if place == TRIM_HORIZON:
-        return 0
-    kind, _, number = place.rpartition(":")
-    find = bisect_left if kind else bisect_right
-    return find(numbers, int(number))
-
-
-def _backoff(failures: int) -> float:
-    return float(min(LONGEST_BACKOFF_SECONDS, 0.25 * 2.0 ** min(failures - 1, 16)))
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"{self._ids:08x}-0000-4000-8000-000000000000"

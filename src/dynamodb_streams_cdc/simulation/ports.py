@@ -18,6 +18,9 @@ T = TypeVar("T")
 LATENCY_SECONDS = 0.004
 """How long a call takes when nothing is wrong; others go on meanwhile."""
 
+HANG_SECONDS = 3.0
+"""How long a call hangs before it fails, while the sink is out."""
+
 
 class Killed(BaseException):
     """The process of a function is gone, in the middle of what it did."""
@@ -44,6 +47,7 @@ class Weather:
         slow: how long a call takes while the sink is slow, in seconds.
         struck: how often each fault did strike.
         running: invocations under way, the innermost last.
+        tells: whether calls go to the timeline.
     """
 
     world: World
@@ -53,10 +57,11 @@ class Weather:
     slow: float = 0.7
     struck: dict[FaultKind, int] = field(default_factory=dict)
     running: list[Invocation] = field(default_factory=list)
+    tells: bool = False
 
     def strikes(self, kind: FaultKind) -> bool:
         """Whether a fault strikes now: one that is armed is used up."""
-        if self.lasting.get(kind, 0.0) > self.world.now():
+        if self.lasting and self.lasting.get(kind, 0.0) > self.world.now():
             return self._count(kind)
         if kind in self.armed:
             self.armed.remove(kind)
@@ -73,9 +78,11 @@ class Weather:
         self._wait()
         if self.strikes(FaultKind.CRASH_BEFORE):
             self._die("before the effect")
-        if self.strikes(FaultKind.FAILING) or self.strikes(FaultKind.OUTAGE):
+        if self.strikes(FaultKind.FAILING) or self._hangs():
             message = "the sink does not answer"
             raise OutageError(message)
+        if self.tells:
+            self.note(f"    {_told(method.__name__, args)}")
         result = method(*args, **options)
         if self.strikes(FaultKind.CRASH_AFTER):
             self._die("after the effect")
@@ -92,6 +99,13 @@ class Weather:
         self.world.sleep(self.slow if self.strikes(FaultKind.SLOW) else LATENCY_SECONDS)
         self._live()
 
+    def _hangs(self) -> bool:
+        if not self.strikes(FaultKind.OUTAGE):
+            return False
+        self.world.sleep(HANG_SECONDS)
+        self._live()
+        return True
+
     def _live(self) -> None:
         if self.world.now() >= self._deadline():
             self._die("at its timeout")
@@ -100,12 +114,16 @@ class Weather:
         return self.running[-1].deadline if self.running else float("inf")
 
     def _die(self, when: str) -> None:
-        self.note(f"the function is killed {when}")
-        raise Killed
+        raise Killed(when)
 
     def _count(self, kind: FaultKind) -> bool:
         self.struck[kind] = self.struck.get(kind, 0) + 1
         return True
+
+
+def _told(name: str, args: tuple[Any, ...]) -> str:
+    text = ", ".join(map(str, args))
+    return f"{name}({text})" if len(text) <= 70 else f"{name}({text[:68]}..)"
 
 
 class _Faulty:
@@ -114,8 +132,10 @@ class _Faulty:
         self._weather = weather
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._port, name)
-        return lambda *args, **options: self._weather.call(method, *args, **options)
+        attribute = getattr(self._port, name)
+        if not callable(attribute):
+            return attribute
+        return lambda *args, **options: self._weather.call(attribute, *args, **options)
 
 
 def faulty(port: T, weather: Weather) -> T:

@@ -10,9 +10,6 @@ from enum import StrEnum
 
 from dynamodb_streams_cdc.simulation.stream import FIRST_SEQUENCE_NUMBER
 
-START = 1_714_564_800.0
-"""2024-05-01T12:00:00Z: when every simulation begins."""
-
 HOUR = 3600.0
 
 
@@ -59,14 +56,19 @@ class Operation:
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault, armed `at` seconds after the start; `seconds` is how long those last that do.
+    """A fault, armed `at` seconds after the start.
 
     A repair is no fault, but it comes unasked as well.
+
+    Attributes:
+        processor: which one it is for, counted round those that there are; nothing to faults of the
+            table and to repairs.
+        seconds: how long those last that do.
     """
 
     at: float
     kind: FaultKind
-    processor: str
+    processor: int = 0
     seconds: float = 0.0
 
 
@@ -95,15 +97,6 @@ class Schedule:
     first_sequence_number: int = FIRST_SEQUENCE_NUMBER
     seed: int | None = None
 
-    def ends(self) -> float:
-        """Return when the last write is done and the last fault is over, after the start."""
-        writes = [operation.at for operation in self.operations]
-        faults = [fault.at + fault.seconds for fault in self.faults]
-        return max((*writes, *faults, 0.0))
-
-
-REPAIRED = "aggregation"
-PROCESSORS = (REPAIRED, "audit", "search")
 
 LASTING = {
     FaultKind.SLOW: (1.0, 20.0),
@@ -113,12 +106,15 @@ LASTING = {
 }
 """How long the faults last that do: at least, at most."""
 
+FIRST_SEQUENCE_NUMBERS = (FIRST_SEQUENCE_NUMBER, 10**21 - 100_000, 10**39 - 90_000)
+"""Two of them get one digit more within a few changes."""
+
 RATES = dict.fromkeys(FaultKind, 0.3) | {FaultKind.OUTAGE: 0.1}
 """In what part of the schedules a fault is armed; an outage of 30 hours takes long to simulate."""
 
 
-def generate(seed: int, processors: tuple[str, ...] = PROCESSORS) -> Schedule:
-    """Return the schedule of a seed: some 10 to 40 writes of few items, and several faults."""
+def generate(seed: int) -> Schedule:
+    """Return the schedule of a seed: 5 to 25 writes of few items, and several faults."""
     rng = random.Random(seed)
     span = rng.choice([1.0, 5.0, 60.0])
     operations = [
@@ -130,13 +126,13 @@ def generate(seed: int, processors: tuple[str, ...] = PROCESSORS) -> Schedule:
             amount=rng.randrange(1, 100),
         )
         for items in [rng.randint(1, 6)]
-        for _ in range(rng.randint(10, 40))
+        for _ in range(rng.randint(5, 25))
     ]
     faults = [
         Fault(
             at=round(rng.uniform(0, span * 1.2), 3),
             kind=kind,
-            processor=REPAIRED if kind is FaultKind.REPAIR else rng.choice(processors),
+            processor=rng.randrange(3),
             seconds=round(rng.uniform(*LASTING.get(kind, (0.0, 0.0))), 3),
         )
         for kind in FaultKind
@@ -150,8 +146,6 @@ def generate(seed: int, processors: tuple[str, ...] = PROCESSORS) -> Schedule:
         batch_size=rng.choice([1, 3, 10, 100]),
         window=rng.choice([0, 0, 1]),
         bisect=rng.random() < 0.7,
-        first_sequence_number=rng.choice(
-            [FIRST_SEQUENCE_NUMBER, 10**21 - 100_000, 10**39 - 90_000]
-        ),
+        first_sequence_number=rng.choice(FIRST_SEQUENCE_NUMBERS),
         seed=seed,
     )

@@ -7,21 +7,22 @@ Once nothing happens any more, the letters that the mappings wrote are redriven,
 every copy is compared with the table.
 """
 
-import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from dynamodb_streams_cdc.change import Image
-from dynamodb_streams_cdc.simulation.pipeline import Consumer, Copies, identity
-from dynamodb_streams_cdc.simulation.poller import Handler, Poller
-from dynamodb_streams_cdc.simulation.ports import Killed, Weather
+from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
+from dynamodb_streams_cdc.simulation.pipeline import Consumer, Consumers, identity, pipeline
+from dynamodb_streams_cdc.simulation.poller import TIMEOUT_SECONDS, Event, Handler, Poller
+from dynamodb_streams_cdc.simulation.ports import Invocation, Killed, Weather
+from dynamodb_streams_cdc.simulation.redrive import redrive
 from dynamodb_streams_cdc.simulation.schedule import (
     LASTING,
-    START,
     Fault,
     FaultKind,
     Operation,
@@ -31,9 +32,12 @@ from dynamodb_streams_cdc.simulation.schedule import (
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.simulation.timeline import Timeline
-from dynamodb_streams_cdc.simulation.world import World
+from dynamodb_streams_cdc.simulation.world import START, World
 
 RECORD_AGE_SECONDS = 20 * 3600
+
+LONGEST_BACKOFF_SECONDS = 900.0
+"""Between two retries of a batch: so that an outage of a day costs some hundred invocations."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class Result:
 
     def __str__(self) -> str:
         made = self.schedule if self.schedule.seed is None else f"seed {self.schedule.seed}"
-        return "\n".join((f"{made}", *self.problems, "", str(self.timeline)))
+        verdict = self.problems or ("every copy equals the table",)
+        return "\n".join((f"{made}", str(self.timeline), *verdict))
 
 
 @dataclass
@@ -73,80 +78,61 @@ class Actor:
 
 
 class Simulation:
-    """One run of a schedule.
-
-    `consumers` is a function from the world to the consumers; by default the three sinks.
-    """
+    """One run of a schedule; by default of the three sinks, as deployed."""
 
     def __init__(
-        self,
-        schedule: Schedule,
-        consumers: Callable[[World], Sequence[Consumer]] | None = None,
-        *,
-        timeline: bool = False,
+        self, schedule: Schedule, consumers: Consumers = pipeline, *, timeline: bool = False
     ) -> None:
         self.schedule = schedule
         self.world = World()
         self.timeline = Timeline(keep=timeline)
         self.table = SimulatedTable("items-1A2B", ("id",))
         self.struck: dict[FaultKind, int] = {}
-        self.copies = Copies(self.world)
-        self._log_stream = SimulatedStream(
-            "change-log-3C4D", now=START, view_type="NEW_IMAGE", partitions=schedule.partitions
-        )
-        self.copies.log.stream = self._log_stream
-        self.copies.log.written = self._poke
-        found = self.copies.consumers() if consumers is None else consumers(self.world)
-        self.actors = {consumer.name: self._employ(consumer) for consumer in found}
+        self.actors = [self._employ(consumer) for consumer in consumers(self.world)]
 
     def run(self) -> Result:
         """Run the schedule to its end, redrive the letters, and compare."""
-        self._enable_stream(first_sequence_number=self.schedule.first_sequence_number)
-        for actor in self.actors.values():
-            if actor.consumer.feed == "log":
-                self._follow(actor, self._log_stream)
-        for operation in self.schedule.operations:
-            self.world.at(START + operation.at, partial(self._write, operation))
-        for fault in self.schedule.faults:
-            if fault.processor in self.actors:
+        with _reproducible(self.schedule.seed or 0):
+            self._enable_stream(first_sequence_number=self.schedule.first_sequence_number)
+            for actor in self.actors:
+                if actor.consumer.stream is not None:
+                    self._follow(actor, actor.consumer.stream)
+            for operation in self.schedule.operations:
+                self.world.at(START + operation.at, partial(self._write, operation))
+            for fault in self.schedule.faults:
                 self.world.at(START + fault.at, partial(self._strike, fault))
-        self.world.run()
-        self._redrive()
-        return self._result()
+            self.world.run()
+            self._redrive()
+            return self._result()
 
     def _employ(self, consumer: Consumer) -> Actor:
         def note(event: str) -> None:
             self.timeline.note(self.world.now(), consumer.name, event)
 
-        weather = Weather(self.world, note, struck=self.struck)
+        weather = Weather(self.world, note, struck=self.struck, tells=self.timeline.keep)
         return Actor(consumer, consumer.build(self.world, weather), weather, note)
 
+    def _note(self, event: str) -> None:
+        self.timeline.note(self.world.now(), "table", event)
+
     def _enable_stream(self, **options: Any) -> None:
-        stream = self.table.enable_stream(
-            self.world.now(), partitions=self.schedule.partitions, **options
-        )
-        self.timeline.note(self.world.now(), "table", f"has the stream {stream.label}")
-        for actor in self.actors.values():
-            if actor.consumer.feed == "table":
+        now = self.world.now()
+        stream = self.table.enable_stream(now, partitions=self.schedule.partitions, **options)
+        self._note(f"has the stream {stream.label}")
+        for actor in self.actors:
+            if actor.consumer.stream is None:
                 self._follow(actor, stream)
 
     def _follow(self, actor: Actor, stream: SimulatedStream) -> None:
-        schedule = self.schedule
-        settings = {
-            "UUID": f"{actor.consumer.name}-{len(actor.pollers)}",
-            "EventSourceArn": stream.arn,
-            "FunctionArn": f"arn:aws:lambda:us-east-1:000000000000:function:{actor.consumer.name}",
-            "StartingPosition": "TRIM_HORIZON",
-            "BatchSize": schedule.batch_size,
-            "MaximumBatchingWindowInSeconds": schedule.window,
-            "ParallelizationFactor": schedule.lanes,
-            "BisectBatchOnFunctionError": schedule.bisect,
-            "MaximumRetryAttempts": -1,
-            "MaximumRecordAgeInSeconds": RECORD_AGE_SECONDS,
-            "FunctionResponseTypes": ["ReportBatchItemFailures"],
-            "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::letters"}},
-        }
-        poller = Poller(self.world, stream, actor.handler, actor.weather, settings, actor.note)
+        poller = Poller(
+            self.world,
+            stream,
+            actor.handler,
+            actor.weather,
+            _mapping(self.schedule, actor.consumer.name),
+            actor.note,
+            POLICIES,
+        )
         actor.pollers.append(poller)
 
     def _write(self, operation: Operation) -> None:
@@ -165,109 +151,159 @@ class Simulation:
             case Write.DELETE | Write.EXPIRE:
                 expired = operation.write is Write.EXPIRE
                 changed = self.table.delete(item, now, expired=expired)
-        if changed:
-            text = f"{operation.write} {item['id']}: {item['group']}, {item['amount']}"
-            self.timeline.note(now, "table", text)
-            self._poke()
-
-    def _poke(self) -> None:
-        """Let everybody who waits for records look again."""
-        for actor in self.actors.values():
-            for poller in actor.pollers:
-                self.world.at(self.world.now(), poller.pump)
+        if changed and self.timeline.keep:
+            values = f": group {item['group']}, amount {item['amount']}"
+            number = self.table.streams[-1].latest or ""
+            what = f"{operation.write} {item['id']}"
+            self._note(f"{what}{values if operation.write is Write.PUT else ''} (..{number[-6:]})")
 
     def _strike(self, fault: Fault) -> None:
-        actor = self.actors[fault.processor]
-        now = self.world.now()
-        self.timeline.note(now, fault.processor, f"FAULT: {fault.kind}")
-        match fault.kind:
-            case FaultKind.NEW_STREAM:
+        if fault.kind in TO_THE_TABLE:
+            self._note(f"FAULT: {fault.kind}")
+            self._change_stream(fault.kind)
+            self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
+            return
+        if fault.kind is FaultKind.REPAIR:
+            actors = [actor for actor in self.actors if actor.consumer.repair is not None]
+        else:
+            actors = [self.actors[fault.processor % len(self.actors)]]
+        for actor in actors:
+            actor.note(f"FAULT: {fault.kind}")
+            if self._afflict(actor, fault):
+                self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
+
+    def _change_stream(self, kind: FaultKind) -> None:
+        assert self.table.stream is not None
+        match kind:
+            case FaultKind.SPLIT:
+                self.table.stream.split()
+            case FaultKind.ROTATE:
+                self.table.stream.rotate()
+            case _:
                 self._enable_stream()
-            case FaultKind.SPLIT | FaultKind.ROTATE:
-                assert self.table.stream is not None
-                change = self.table.stream.split if fault.kind is FaultKind.SPLIT else None
-                (change or self.table.stream.rotate)()
+
+    def _afflict(self, actor: Actor, fault: Fault) -> bool:
+        """Let a fault strike a consumer; return whether it did already."""
+        ends = self.world.now() + fault.seconds
+        match fault.kind:
             case FaultKind.DISABLED:
                 for poller in actor.pollers:
                     poller.disable()
-                    self.world.at(now + fault.seconds, poller.enable)
+                    self.world.at(ends, poller.enable)
+                return True
             case FaultKind.LOST_CHECKPOINT:
-                if not any([poller.rewind() for poller in actor.pollers]):
-                    return
+                return any([poller.rewind() for poller in actor.pollers])
             case FaultKind.STALE:
-                if not self._deliver_again(actor):
-                    return
+                return self._deliver_again(actor)
             case FaultKind.REPAIR:
-                if not self._repair(actor):
-                    return
+                return self._repair(actor)
             case kind if kind in LASTING:
-                actor.weather.lasting[kind] = now + fault.seconds
-                return
+                actor.weather.lasting[kind] = ends
             case kind:
                 actor.weather.armed.append(kind)
-                return
-        self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
-        self._poke()
+        return False
 
     def _deliver_again(self, actor: Actor) -> bool:
         """Invoke the function with an old batch, as a poller does that was believed dead."""
         for poller in actor.pollers:
-            if poller.invocations:
-                self.world.at(
-                    self.world.now(), partial(self._zombie, poller, poller.invocations[0])
-                )
+            if poller.deliveries:
+                event = poller.deliveries[0].event
+                self.world.soon(partial(self._zombie, poller, event))
                 return True
         return False
 
+    def _zombie(self, poller: Poller, event: Event) -> None:
+        poller.note("invoked with the first batch again, by a poller believed dead")
+        try:
+            poller.run(event)
+        except (Exception, Killed) as error:
+            poller.note(f"failed, {error!r}; nobody tries it again")
+
     def _repair(self, actor: Actor) -> bool:
         """Repair every item, each while everything else goes on."""
-        if actor.consumer.repair is None:
-            return False
+        assert actor.consumer.repair is not None
         for states in list(self.table.history.values()):
             item = next(filter(None, states))
             name, read = identity(self.table, item), partial(self._item, item)
+            actor.weather.running.append(Invocation(self.world.now() + TIMEOUT_SECONDS))
             try:
                 actor.consumer.repair(name, read, actor.weather)
             except (Exception, Killed) as error:
                 actor.note(f"the repair failed, {error!r}")
+            finally:
+                actor.weather.running.pop()
         return bool(self.table.history)
 
     def _item(self, item: Image) -> Image | None:
         return self.table.items.get(self.table.key_of(item))
 
-    def _zombie(self, poller: Poller, event: Any) -> None:
-        try:
-            poller.run(event)
-        except (Exception, Killed) as error:
-            poller.note(f"the old batch failed, {error!r}; nobody tries it again")
-
     def _redrive(self) -> None:
         """Deliver the letters, in any order, once the weather is fair."""
-        rng = random.Random(self.schedule.seed)
-        for actor in self.actors.values():
+        rng = random.Random(self.schedule.seed or 0)
+        for actor in self.actors:
             actor.weather.armed.clear()
             actor.weather.lasting.clear()
-        for actor in self.actors.values():
+        for actor in self.actors:
             letters = [letter for poller in actor.pollers for letter in poller.letters]
             for letter in rng.sample(letters, len(letters)):
-                actor.note("a letter is redriven")
-                answer = actor.pollers[-1].run(json.loads(letter["payload"]))
-                assert not answer["batchItemFailures"], answer
+                redrive(actor.pollers[-1], letter)
                 self.world.run()
 
     def _result(self) -> Result:
         problems = [
             f"{actor.consumer.name}: {problem}"
-            for actor in self.actors.values()
+            for actor in self.actors
             for problem in actor.consumer.problems(self.table)
         ]
-        pollers = [poller for actor in self.actors.values() for poller in actor.pollers]
+        pollers = [poller for actor in self.actors for poller in actor.pollers]
         return Result(
             schedule=self.schedule,
             problems=tuple(problems),
             struck=self.struck,
             writes=sum(map(len, self.table.history.values())),
-            deliveries=sum(len(e["Records"]) for poller in pollers for e in poller.invocations),
+            deliveries=sum(len(d.records) for poller in pollers for d in poller.deliveries),
             letters=sum(len(poller.letters) for poller in pollers),
             timeline=self.timeline,
         )
+
+
+TO_THE_TABLE = frozenset({FaultKind.NEW_STREAM, FaultKind.SPLIT, FaultKind.ROTATE})
+"""Faults of the table's stream: they strike whoever reads it."""
+
+
+def _backoff(failures: int) -> float:
+    return float(min(LONGEST_BACKOFF_SECONDS, 0.25 * 2.0 ** min(failures - 1, 16)))
+
+
+POLICIES = Policies(
+    backoff=_backoff, throttle_backoff=_backoff, poll_seconds=0.05, describe_seconds=0.05
+)
+
+
+def _mapping(schedule: Schedule, name: str) -> MappingConfiguration:
+    return MappingConfiguration.from_description(
+        {
+            "UUID": name,
+            "FunctionArn": f"arn:aws:lambda:us-east-1:000000000000:function:{name}",
+            "StartingPosition": "TRIM_HORIZON",
+            "BatchSize": schedule.batch_size,
+            "MaximumBatchingWindowInSeconds": schedule.window,
+            "ParallelizationFactor": schedule.lanes,
+            "BisectBatchOnFunctionError": schedule.bisect,
+            "MaximumRetryAttempts": -1,
+            "MaximumRecordAgeInSeconds": RECORD_AGE_SECONDS,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::letters"}},
+        }
+    )
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """Let everything that draws random numbers, such as the jitter of a pause, draw the same."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)

@@ -9,7 +9,8 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dynamodb_streams_cdc.simulation.schedule import START
+START = 1_714_564_800.0
+"""2024-05-01T12:00:00Z: when every simulation begins."""
 
 Action = Callable[[], None]
 
@@ -29,6 +30,10 @@ class World:
     def at(self, moment: float, action: Action) -> None:
         """Do `action` at `moment`, or now if that is past, after what was put there before."""
         heapq.heappush(self._agenda, (max(moment, self.time), next(self._order), action))
+
+    def soon(self, action: Action) -> None:
+        """Do `action` now, after what was put there before."""
+        heapq.heappush(self._agenda, (self.time, next(self._order), action))
 
     def sleep(self, seconds: float) -> None:
         """Let time pass, and with it what is on the agenda until then.
