@@ -65,8 +65,6 @@ class Engine:
         self._describe_at = float("-inf")
         self._state: Literal["Enabled", "Disabling", "Disabled"] = "Enabled"
 
-    # What a runner asks
-
     def commands(self, now: float) -> list[Command]:
         """Return what is to be done now, each command once.
 
@@ -105,6 +103,11 @@ class Engine:
         return dict(self._checkpoints)
 
     @property
+    def unfinished(self) -> int:
+        """How many records were read and are neither done nor given up."""
+        return sum(shard.count_unfinished() for shard in self._shards.values())
+
+    @property
     def metrics(self) -> Metrics:
         """What the mapping counts."""
         return self._context.metrics
@@ -118,8 +121,6 @@ class Engine:
     def last_processing_result(self) -> str:
         """`LastProcessingResult`, as `ListEventSourceMappings` returns it."""
         return self._context.last_result
-
-    # What a runner tells: reading
 
     def shards(self, shards: Iterable[Mapping[str, Any]], now: float) -> None:
         """Take the list of all shards, in the form of `DescribeStream`, in any order."""
@@ -163,8 +164,6 @@ class Engine:
     def trimmed(self, shard_id: str) -> None:
         """Take note that the stream forgot the records at the place: the oldest left come next."""
         self._shards[shard_id].trimmed()
-
-    # What a runner tells: invocations and deliveries
 
     def answered(
         self,
@@ -234,8 +233,6 @@ class Engine:
         lane = self._context.take(token)
         if lane is not None:
             lane.delivered(ok=ok)
-
-    # Faults and switches
 
     def redeliver(self, token: int) -> None:
         """Lose the answer to an invocation: the batch is delivered again, whatever came of it.

@@ -151,8 +151,6 @@ class Lane:
         """Whether the next record that is given up may still join the same document."""
         return not self._sealed and bool(self.stack)
 
-    # Forming batches
-
     def _gathered_at(self) -> float:
         return self._gathering_since + self.context.mapping.maximum_batching_window
 
@@ -205,8 +203,6 @@ class Lane:
             return self._window_of(self.buffer[0]) > self.window.start
         return self.drained or self.read_through >= self.window.end
 
-    # Sending
-
     def _expire(self, batch: Batch, now: float) -> bool:
         """Give up the records at the front of a batch that are too old; whether there were any."""
         age = self.context.mapping.maximum_record_age
@@ -251,8 +247,6 @@ class Lane:
         self.token = self.context.await_answer(self)
         records = tuple(entry.record for entry in discard.entries)
         return Deliver(self.token, mapping.destination, document, key, records)
-
-    # What an answer leads to
 
     def _succeed(self, batch: Batch, verdict: Verdict) -> None:
         self.stack.pop()

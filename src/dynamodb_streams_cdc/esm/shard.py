@@ -147,6 +147,10 @@ class Shard:
             self._ignores_read = self._reading
             self._begin(self.checkpoint)
 
+    def count_unfinished(self) -> int:
+        """Return how many records were read and are neither done nor given up."""
+        return sum(not entry.done for entry in self.unfinished)
+
     def idle(self) -> bool:
         """Whether no lane waits for an answer."""
         return all(lane.idle() for lane in self.lanes)

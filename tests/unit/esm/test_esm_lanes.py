@@ -78,6 +78,7 @@ def test_rule_50_the_checkpoint_is_that_of_the_slowest_lane() -> None:
 
     engine.answered(even.token, None, START)
     assert saved(engine) == []
+    assert engine.unfinished == 4
     engine.answered(odd.token, None, START)
     assert saved(engine) == [sequence(4)]
 
