@@ -40,10 +40,12 @@ LOST_ANSWERS = 0.08
 REWIND_EVERY_SECONDS = 6.0
 _BEGINS_AFTER = (0.2, 1.2)  # seconds from the first write until OpenSearch stops
 _BETWEEN = (0.2, 1.4)  # seconds between two strikes
-_PATIENCE = 8.0  # seconds that a strike waits for an invocation to hit
+_PATIENCE = 4.0  # seconds that a strike waits for an invocation to hit
+_AIMS = 3
+_DEATH_SECONDS = 0.6  # until the emulator has noticed
 _LOOK_EVERY = 0.02
 
-STORM = ("worker",) * 8 + ("throttle",) * 4 + ("runner",) * 3
+STORM = ("worker",) * 6 + ("throttle",) * 4 + ("runner",) * 3
 AFTERMATH = ("worker", "throttle", "runner", "worker")
 
 
@@ -183,16 +185,27 @@ class Chaos:
             strikes[kind]()
 
     def _worker(self) -> None:
-        """Kill one worker process of a function that is at work."""
-        function = self._at_work()
-        workers = _workers(self._emulator, function) if function else []
-        if not workers:
-            return
+        """Kill worker processes of functions at work, until one was in the middle of it."""
+        died = self._trace.outcomes()["died"]
+
+        def hit() -> bool:
+            return self._trace.outcomes()["died"] > died
+
+        for _ in range(_AIMS):
+            function = self._at_work()
+            workers = _workers(self._emulator, function) if function else []
+            if not workers or not self._kill(self._random.choice(workers)):
+                continue
+            if self._until(hit, within=_DEATH_SECONDS):
+                return
+
+    def _kill(self, worker: int) -> bool:
         try:
-            os.kill(self._random.choice(workers), signal.SIGKILL)
+            os.kill(worker, signal.SIGKILL)
         except ProcessLookupError:
-            return
+            return False
         self._strikes.kills += 1
+        return True
 
     def _throttle(self) -> None:
         """Let a function take no invocation until one was refused."""
