@@ -45,7 +45,7 @@ _AIMS = 3
 _DEATH_SECONDS = 0.6  # until the emulator has noticed
 _LOOK_EVERY = 0.02
 
-STORM = ("worker",) * 6 + ("throttle",) * 4 + ("runner",) * 3
+STORM = ("worker",) * 7 + ("throttle",) * 4 + ("runner",) * 3
 AFTERMATH = ("worker", "throttle", "runner", "worker")
 
 

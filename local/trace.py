@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from dynamodb_streams_cdc.aws.runner import Answer
     from dynamodb_streams_cdc.esm import Invoke
 
-DIED = "Worker process died"
-"""What the emulator says of a function whose process was killed."""
+DEATHS = ("Worker process died", "Worker process exited", "Worker init failed")
+"""What the emulator says of an invocation whose worker was killed: at work, or as it came up. In
+the second case it ends the function's other workers as well."""
 THROTTLED = "TooManyRequestsException"
 
 
@@ -54,7 +55,8 @@ class TraceWriter:
             case Returned():
                 self._write(end=call, outcome="done")
             case Failed(reason):
-                self._write(end=call, outcome="died" if DIED in reason else "failed", why=reason)
+                died = any(death in reason for death in DEATHS)
+                self._write(end=call, outcome="died" if died else "failed", why=reason)
             case NotInvoked(reason):
                 throttled = THROTTLED in reason
                 outcome = "throttled" if throttled else "not invoked"
