@@ -15,7 +15,7 @@ from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.change_log import Entry, Inserted
 from dynamodb_streams_cdc.dead_letters import Letter
 from dynamodb_streams_cdc.errors import OutOfTime
-from dynamodb_streams_cdc.search import CDC, Stale, Upsert, Upserted, supersedes
+from dynamodb_streams_cdc.search import CDC, Held, Stale, Upsert, Upserted, supersedes
 
 
 @dataclass
@@ -86,6 +86,20 @@ class MemoryIndex:
     """An `Index`, with its documents to look at, tombstones included."""
 
     documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def read(self, item_id: str, budget: Budget) -> Held | None:
+        """Return the document or tombstone of an item; its revision is the document itself."""
+        budget.check()
+        source = self.documents.get(item_id)
+        return None if source is None else Held(source, source)
+
+    def replace(self, held: Held, upsert: Upsert, budget: Budget) -> bool:
+        """Write a document in the place of the one held; return False if that one has moved."""
+        budget.check()
+        if self.documents.get(upsert.item_id) is not held.revision:
+            return False
+        self.documents[upsert.item_id] = upsert.source
+        return True
 
     def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
         """Write each document whose version is greater than the one held."""

@@ -54,6 +54,19 @@ Upserted: TypeAlias = Stale | Exception | None
 """What became of one document: refused as stale, why it was not written, or (`None`) written."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A document, or a tombstone, as the index holds it.
+
+    Attributes:
+        source: with its version under `cdc`.
+        revision: raised by every write of the document, whoever writes it; the index's own word.
+    """
+
+    source: Mapping[str, Any]
+    revision: object
+
+
 class Index(Protocol):
     """Where documents are kept."""
 
@@ -62,6 +75,21 @@ class Index(Protocol):
 
         Raises:
             OutageError: none of them could be written.
+        """
+
+    def read(self, item_id: str, budget: Budget) -> Held | None:
+        """Return the document or tombstone of an item, as last written; `None` if there is none.
+
+        Raises:
+            OutageError: it cannot be read at the moment.
+        """
+
+    def replace(self, held: Held, upsert: Upsert, budget: Budget) -> bool:
+        """Write a document in the place of the one held; return False if that one has moved.
+
+        Raises:
+            OutageError: it cannot be written at the moment.
+            PermanentError: it can never be written.
         """
 
 
@@ -111,25 +139,61 @@ class SearchSync:
                     outcome.failures[change] = result
         return outcome
 
+    def repair(self, item_id: str, read_item: Callable[[], Image | None], budget: Budget) -> bool:
+        """Make the document of an item what the table says; return whether it differed.
+
+        `read_item` reads the item with a *consistent* read, and is called after the document was
+        read: item first, and a change in between would be undone. The document keeps its version,
+        so changes in flight are greater and win; one that moved meanwhile is read again. An item
+        without a document is left alone: its change is still to come, or in a letter.
+
+        Raises:
+            OutageError: the index cannot be read or written at the moment.
+            OutOfTime: the budget is spent.
+        """
+        while True:
+            held = self.index.read(item_id, budget)
+            if held is None:
+                return False
+            stamp = held.source[CDC]
+            upsert = self._document(
+                item_id, read_item(), stamp["version"], stamp["changed_at"], budget.now()
+            )
+            if _shown(upsert.source) == _shown(held.source):
+                return False
+            if self.index.replace(held, upsert, budget):
+                return True
+
     def _upsert(self, change: Change, written_at: float) -> Upsert:
-        image = change.new_image
+        return self._document(
+            change.item_id, change.new_image, change.version, change.timestamp, written_at
+        )
+
+    def _document(
+        self,
+        item_id: str,
+        image: Image | None,
+        version: str,
+        changed_at: float,
+        written_at: float,
+    ) -> Upsert:
         document = None if image is None else self.document(image)
         if document is not None and CDC in document:
             message = f"the field {CDC!r} belongs to the sink; name the document's field otherwise"
             raise TypeError(message)
-        return Upsert(
-            change.item_id,
-            {
-                **encoded(document or {}),
-                CDC: {
-                    "item": change.item_id,
-                    "version": change.version,
-                    "changed_at": change.timestamp,
-                    "written_at": written_at,
-                    "deleted": document is None,
-                },
-            },
-        )
+        stamp = {
+            "item": item_id,
+            "version": version,
+            "changed_at": changed_at,
+            "written_at": written_at,
+            "deleted": document is None,
+        }
+        return Upsert(item_id, {**encoded(document or {}), CDC: stamp})
+
+
+def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what readers see of a document, and whether they see it."""
+    return {**source, CDC: source[CDC]["deleted"]}
 
 
 def encoded(value: Any) -> Any:

@@ -79,6 +79,45 @@ class IndexContract:
         assert outcome.stale_but_newer == 0
         assert len(index.search()) == 300
 
+    def test_a_document_is_read_and_replaced_unless_it_moved(self, index: SearchableIndex) -> None:
+        assert index.read(ITEM, budget()) is None
+        index.upsert([upsert("1", status="placed")], budget())
+        held = index.read(ITEM, budget())
+        assert held is not None
+        assert held.source == upsert("1", status="placed").source
+        assert index.replace(held, upsert("1", status="repaired"), budget())
+        assert not index.replace(held, upsert("1", status="overwritten"), budget())
+        assert index.search() == {ITEM: {"status": "repaired"}}
+
+    def test_a_repair_shows_what_the_table_says_and_changes_in_flight_win(
+        self, index: SearchableIndex
+    ) -> None:
+        sink = SearchSync(index, document)
+        assert not sink.repair(ITEM, lambda: PLACED, budget())
+        sink.apply([change(1, None, PLACED)], budget())
+        assert not sink.repair(ITEM, lambda: PLACED, budget())
+        assert sink.repair(ITEM, lambda: SHIPPED, budget())
+        assert index.search()[ITEM]["status"] == "shipped"
+        assert sink.repair(ITEM, lambda: None, budget())
+        assert index.search() == {}
+        assert sink.apply([change(2, PLACED, SHIPPED)], budget()).applied == 1
+        assert index.search()[ITEM]["status"] == "shipped"
+
+    def test_a_repair_that_is_overtaken_reads_again(self, index: SearchableIndex) -> None:
+        sink = SearchSync(index, document)
+        sink.apply([change(1, None, PLACED)], budget())
+        reads: list[str] = []
+
+        def read_item() -> dict[str, Any]:
+            if not reads:
+                sink.apply([change(2, PLACED, SHIPPED)], budget())
+            reads.append("item")
+            return order(status="refunded") if len(reads) == 1 else SHIPPED
+
+        assert not sink.repair(ITEM, read_item, budget())
+        assert len(reads) == 2
+        assert index.search()[ITEM]["status"] == "shipped"
+
     def test_a_stale_change_that_is_younger_is_counted(self, index: SearchableIndex) -> None:
         sink = SearchSync(index, document)
         sink.apply([change(5, PLACED, SHIPPED, timestamp=100)], budget())

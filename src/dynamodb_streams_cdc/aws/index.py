@@ -8,16 +8,22 @@ aliases and the documents are sent again.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from opensearchpy.exceptions import (
+    ConflictError,
+    NotFoundError,
+    RequestError,
+    SerializationError,
+    TransportError,
+)
 from opensearchpy.exceptions import (
     ConnectionError as SearchConnectionError,
 )
-from opensearchpy.exceptions import RequestError, SerializationError, TransportError
 
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.errors import ContentionError, OutageError, OutOfTime, PermanentError
-from dynamodb_streams_cdc.search import CDC, Stale, Upsert, Upserted
+from dynamodb_streams_cdc.search import CDC, Held, Stale, Upsert, Upserted
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -120,6 +126,41 @@ class OpenSearchIndex:
             except (OutageError, OutOfTime) as error:
                 return [*results, *[error] * (len(upserts) - start)]
         return results
+
+    def read(self, item_id: str, budget: Budget) -> Held | None:
+        """Return the document or tombstone of an item, as last written."""
+        budget.check()
+        try:
+            found = self.client.get(
+                index=self.write_alias, id=item_id, params={"request_timeout": REQUEST_SECONDS}
+            )
+        except NotFoundError:
+            return None
+        except TransportError as error:
+            raise _meaning(error) from error
+        return Held(found["_source"], (found["_seq_no"], found["_primary_term"]))
+
+    def replace(self, held: Held, upsert: Upsert, budget: Budget) -> bool:
+        """Write a document in the place of the one held; return False if that one has moved."""
+        budget.check()
+        sequence_number, primary_term = cast("tuple[int, int]", held.revision)
+        try:
+            self.client.index(
+                index=self.write_alias,
+                id=upsert.item_id,
+                body=upsert.source,
+                params={
+                    "if_seq_no": sequence_number,
+                    "if_primary_term": primary_term,
+                    "require_alias": "true",
+                    "request_timeout": REQUEST_SECONDS,
+                },
+            )
+        except ConflictError:
+            return False
+        except TransportError as error:
+            raise _meaning(error) from error
+        return True
 
     def _bulk(self, body: Sequence[str], budget: Budget, attempt: int = 0) -> list[Upserted]:
         answers = self._send("".join(body), budget)
