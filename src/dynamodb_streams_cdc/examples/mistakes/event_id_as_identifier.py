@@ -1,0 +1,54 @@
+"""The event id as `itemIdentifier`.
+
+The function reports the first record that failed, but by its `eventID`. For a stream,
+`itemIdentifier` is the *sequence number*. Lambda finds no such record in the batch and takes the
+answer as the failure of all of it: it sends the batch again from the start, and with it everything
+that was done before the failure. One order that the warehouse never accepts, and every order before
+it in the batch is placed again at each retry, for as long as the record lives.
+
+Right: `record["dynamodb"]["SequenceNumber"]`. Lambda keeps what came before and begins there.
+"""
+
+from typing import Any
+
+from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.examples.mistakes.ports import (
+    Event,
+    Warehouse,
+    changes,
+    consumer,
+    pieces,
+)
+from dynamodb_streams_cdc.simulation import Consumer, World
+
+
+def report_event_id(warehouse: Warehouse, event: Event, _context: LambdaContext) -> Any:
+    """Place an order for each change, up to the first that fails."""
+    for change in changes(event):
+        try:
+            warehouse.order(change.item_id, change.version, pieces(change))
+        except Exception:
+            return {"batchItemFailures": [{"itemIdentifier": change.event_id}]}
+    return {"batchItemFailures": []}
+
+
+def report_sequence_number(warehouse: Warehouse, event: Event, _context: LambdaContext) -> Any:
+    """Place an order for each change, up to the first that fails."""
+    for change in changes(event):
+        try:
+            warehouse.order(change.item_id, change.version, pieces(change))
+        except Exception:
+            return {"batchItemFailures": [{"itemIdentifier": change.sequence_number}]}
+    return {"batchItemFailures": []}
+
+
+def wrong(_world: World) -> Consumer:
+    """Return the function that reports event ids."""
+    warehouse = Warehouse()
+    return consumer(warehouse, report_event_id, warehouse.repetitions)
+
+
+def right(_world: World) -> Consumer:
+    """Return the function that reports sequence numbers."""
+    warehouse = Warehouse()
+    return consumer(warehouse, report_sequence_number, warehouse.repetitions)

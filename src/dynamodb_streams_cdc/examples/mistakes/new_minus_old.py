@@ -1,0 +1,49 @@
+"""Adding new minus old.
+
+A record carries both images, so their difference looks like all that a sum needs. But a record may
+be delivered twice: after a crash, a lost answer, a lost checkpoint, or for no reason at all. Each
+time the difference is added again, and the sum is wrong for good.
+
+Right: a ledger that holds what each item contributes at present, and its version, written in the
+same transaction as the sums. Then a change adds the difference from what is *stored*, and a
+redelivery adds nothing. That is `aggregation.Aggregation`.
+"""
+
+from collections import Counter
+
+from dynamodb_streams_cdc.aggregation import Aggregation
+from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.examples.mistakes.ports import Event, Sums, changes, consumer
+from dynamodb_streams_cdc.memory import MemoryLedger, MemoryLetters
+from dynamodb_streams_cdc.processor import Processor
+from dynamodb_streams_cdc.simulation import Consumer, Copies, Weather, World, faulty
+from dynamodb_streams_cdc.simulation.pipeline import SOURCE, contributions
+from dynamodb_streams_cdc.simulation.poller import Handler
+
+
+def add_the_difference(sums: Sums, event: Event, _context: LambdaContext) -> None:
+    """Add to the totals what each change changes."""
+    for change in changes(event):
+        amounts: Counter[str] = Counter()
+        if change.new_image:
+            amounts[f"group {change.new_image['group']}"] += int(change.new_image["amount"])
+        if change.old_image:
+            amounts[f"group {change.old_image['group']}"] -= int(change.old_image["amount"])
+        sums.add(amounts)
+
+
+def wrong(_world: World) -> Consumer:
+    """Return the function that adds differences between images."""
+    sums = Sums()
+    return consumer(sums, add_the_difference, sums.differences)
+
+
+def right(world: World) -> Consumer:
+    """Return the function that adds differences from a ledger."""
+    ledger = MemoryLedger()
+
+    def build(world: World, weather: Weather) -> Handler:
+        sink = Aggregation(faulty(ledger, weather), contributions)
+        return Processor("sums", SOURCE, sink, MemoryLetters(), clock=world)
+
+    return Consumer("function", build, Copies(world, ledger).wrong_sums)

@@ -1,0 +1,36 @@
+"""A timestamp as version.
+
+`ApproximateCreationDateTime` of a DynamoDB stream is rounded down to the second. Two changes of an
+item within one second have the same, so "newer than what I hold" refuses the second of them, and
+"not older" lets a redelivery of the first overwrite it.
+
+Right: the sequence number orders the changes of an item; `Change.version` carries it.
+"""
+
+from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
+from dynamodb_streams_cdc.simulation import Consumer, World
+
+
+def compare_times(rows: Rows, event: Event, _context: LambdaContext) -> None:
+    """Write each change that is newer than the row, by its time."""
+    for change in changes(event):
+        rows.write(change.item_id, f"{change.time:%Y-%m-%dT%H:%M:%SZ}", change.new_image)
+
+
+def compare_versions(rows: Rows, event: Event, _context: LambdaContext) -> None:
+    """Write each change that is newer than the row, by its version."""
+    for change in changes(event):
+        rows.write(change.item_id, change.version, change.new_image)
+
+
+def wrong(_world: World) -> Consumer:
+    """Return the function that compares times."""
+    rows = Rows()
+    return consumer(rows, compare_times, rows.differences)
+
+
+def right(_world: World) -> Consumer:
+    """Return the function that compares versions."""
+    rows = Rows()
+    return consumer(rows, compare_versions, rows.differences)
