@@ -17,13 +17,14 @@ from dynamodb_streams_cdc.esm import (
     MappingConfiguration,
     Policies,
     ReadShard,
+    Result,
     SaveCheckpoint,
 )
 from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery
 from dynamodb_streams_cdc.simulation.ports import Invocation, Killed, Weather
 from dynamodb_streams_cdc.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
-from dynamodb_streams_cdc.simulation.timeline import listed
+from dynamodb_streams_cdc.simulation.timeline import in_words, listed
 from dynamodb_streams_cdc.simulation.world import World
 
 Event = Mapping[str, Any]
@@ -259,6 +260,8 @@ class Poller:
             return
         delivery.result = verdict.result
         reason = f", {verdict.reason}" if verdict.reason else ""
+        if verdict.result is Result.PARTIAL:
+            reason = f", done up to {in_words(delivery.records[verdict.first_failed])}"
         self.note(f"answered: {verdict.result}{reason}")
 
     def _new_id(self) -> str:

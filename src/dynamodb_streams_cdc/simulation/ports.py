@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from dynamodb_streams_cdc.errors import OutageError
 from dynamodb_streams_cdc.simulation.schedule import FaultKind
+from dynamodb_streams_cdc.simulation.timeline import shown
 from dynamodb_streams_cdc.simulation.world import World
 
 T = TypeVar("T")
@@ -81,9 +82,7 @@ class Weather:
         if self.strikes(FaultKind.FAILING) or self._hangs():
             message = "the sink does not answer"
             raise OutageError(message)
-        if self.tells:
-            self.note(f"    {_told(method.__name__, args)}")
-        result = method(*args, **options)
+        result = self._told(method, *args, **options) if self.tells else method(*args, **options)
         if self.strikes(FaultKind.CRASH_AFTER):
             self._die("after the effect")
         if self.strikes(FaultKind.TIMEOUT):
@@ -93,6 +92,17 @@ class Weather:
             self.note("the answer of the sink is lost, after the effect")
             message = "the answer was lost"
             raise OutageError(message)
+        return result
+
+    def _told(self, method: Callable[..., T], *args: Any, **options: Any) -> T:
+        """Call a method, with a line in the timeline that says what it was and whether it raised."""
+        call = f"    {method.__name__}({', '.join(map(shown, args))})"
+        try:
+            result = method(*args, **options)
+        except Exception as error:
+            self.note(f"{call} raises {error!r}")
+            raise
+        self.note(call)
         return result
 
     def _wait(self) -> None:
@@ -119,11 +129,6 @@ class Weather:
     def _count(self, kind: FaultKind) -> bool:
         self.struck[kind] = self.struck.get(kind, 0) + 1
         return True
-
-
-def _told(name: str, args: tuple[Any, ...]) -> str:
-    text = ", ".join(map(str, args))
-    return f"{name}({text})" if len(text) <= 70 else f"{name}({text[:68]}..)"
 
 
 class _Faulty:

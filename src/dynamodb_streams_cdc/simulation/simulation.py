@@ -29,7 +29,7 @@ from dynamodb_streams_cdc.simulation.schedule import (
     Schedule,
     Write,
 )
-from dynamodb_streams_cdc.simulation.stream import SimulatedStream
+from dynamodb_streams_cdc.simulation.stream import FIRST_SEQUENCE_NUMBER, SimulatedStream
 from dynamodb_streams_cdc.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.simulation.timeline import Timeline
 from dynamodb_streams_cdc.simulation.world import START, World
@@ -62,8 +62,8 @@ class Result:
 
     def __str__(self) -> str:
         made = self.schedule if self.schedule.seed is None else f"seed {self.schedule.seed}"
-        verdict = self.problems or ("every copy equals the table",)
-        return "\n".join((f"{made}", str(self.timeline), *verdict))
+        verdict = [f"WRONG: {problem}" for problem in self.problems]
+        return "\n".join((f"{made}", str(self.timeline), *(verdict or ["Every copy is right."])))
 
 
 @dataclass
@@ -168,7 +168,8 @@ class Simulation:
         else:
             actors = [self.actors[fault.processor % len(self.actors)]]
         for actor in actors:
-            actor.note(f"FAULT: {fault.kind}")
+            when = "" if fault.kind in AT_ONCE else ", at the next chance"
+            actor.note(f"FAULT: {fault.kind}{when}")
             if self._afflict(actor, fault):
                 self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
 
@@ -180,7 +181,8 @@ class Simulation:
             case FaultKind.ROTATE:
                 self.table.stream.rotate()
             case _:
-                self._enable_stream()
+                first = FIRST_SEQUENCE_NUMBER + len(self.table.streams) * 7_000_000
+                self._enable_stream(first_sequence_number=first)
 
     def _afflict(self, actor: Actor, fault: Fault) -> bool:
         """Let a fault strike a consumer; return whether it did already."""
@@ -266,6 +268,9 @@ class Simulation:
             timeline=self.timeline,
         )
 
+
+AT_ONCE = frozenset({*LASTING, FaultKind.LOST_CHECKPOINT, FaultKind.STALE, FaultKind.REPAIR})
+"""Faults that do not wait for a chance to strike."""
 
 TO_THE_TABLE = frozenset({FaultKind.NEW_STREAM, FaultKind.SPLIT, FaultKind.ROTATE})
 """Faults of the table's stream: they strike whoever reads it."""

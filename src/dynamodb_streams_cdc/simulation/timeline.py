@@ -10,6 +10,7 @@ LABELS = 3
 """How many records a line names before it counts the rest."""
 
 LONGEST_LABEL = 24
+LONGEST_ARGUMENT = 60
 
 
 @dataclass
@@ -53,3 +54,19 @@ def listed(records: Iterable[Mapping[str, Any]]) -> str:
     words = [in_words(record) for record in records]
     rest = len(words) - LABELS
     return ", ".join(words[:LABELS]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def shown(value: object) -> str:
+    """Return an argument of a call for a timeline: long text by its end, else by its beginning."""
+    match value:
+        case str():
+            return value if len(value) <= LONGEST_LABEL else f"..{value[-LONGEST_LABEL:]}"
+        case Mapping():
+            text = ", ".join(f"{name}: {member}" for name, member in value.items())
+            return f"{{{_begun(text)}}}"
+        case _:
+            return _begun(str(value))
+
+
+def _begun(text: str) -> str:
+    return text if len(text) <= LONGEST_ARGUMENT else f"{text[:LONGEST_ARGUMENT]}.."

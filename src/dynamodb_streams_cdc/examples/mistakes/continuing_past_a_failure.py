@@ -28,7 +28,7 @@ def try_them_all(warehouse: Warehouse, event: Event, _context: LambdaContext) ->
     failures = []
     for change in changes(event):
         try:
-            warehouse.order(change.item_id, change.version, pieces(change))
+            warehouse.order(change.item_id, pieces(change), change.version)
         except Exception:
             failures.append({"itemIdentifier": change.sequence_number})
     return {"batchItemFailures": failures}
@@ -38,7 +38,7 @@ def stop_at_the_first(warehouse: Warehouse, event: Event, _context: LambdaContex
     """Place an order for each change, up to the first that fails."""
     for change in changes(event):
         try:
-            warehouse.order(change.item_id, change.version, pieces(change))
+            warehouse.order(change.item_id, pieces(change), change.version)
         except Exception:
             return {"batchItemFailures": [{"itemIdentifier": change.sequence_number}]}
     return {"batchItemFailures": []}

@@ -26,7 +26,7 @@ def report_event_id(warehouse: Warehouse, event: Event, _context: LambdaContext)
     """Place an order for each change, up to the first that fails."""
     for change in changes(event):
         try:
-            warehouse.order(change.item_id, change.version, pieces(change))
+            warehouse.order(change.item_id, pieces(change), change.version)
         except Exception:
             return {"batchItemFailures": [{"itemIdentifier": change.event_id}]}
     return {"batchItemFailures": []}
@@ -36,7 +36,7 @@ def report_sequence_number(warehouse: Warehouse, event: Event, _context: LambdaC
     """Place an order for each change, up to the first that fails."""
     for change in changes(event):
         try:
-            warehouse.order(change.item_id, change.version, pieces(change))
+            warehouse.order(change.item_id, pieces(change), change.version)
         except Exception:
             return {"batchItemFailures": [{"itemIdentifier": change.sequence_number}]}
     return {"batchItemFailures": []}

@@ -123,7 +123,7 @@ class Warehouse:
 
     orders: Counter[str] = field(default_factory=Counter)
 
-    def order(self, item: str, version: str, amount: int) -> None:
+    def order(self, item: str, amount: int, version: str) -> None:
         """Order so many pieces.
 
         Raises:
