@@ -45,6 +45,7 @@ from dynamodb_streams_cdc.aws.on_failure import OnFailure, without_destination
 from dynamodb_streams_cdc.aws.streams import Page, StreamReader, Trouble, lambda_record
 from dynamodb_streams_cdc.esm import (
     Command,
+    ConfigurationError,
     Deliver,
     DescribeStream,
     Engine,
@@ -146,9 +147,18 @@ class MappingRunner:
             Exception: whatever ended the mapping's thread before its time.
         """
         self.ask_to_stop()
+        self.join()
+        self.check()
+
+    def join(self) -> None:
+        """Return when every thread of the mapping has ended."""
         if self._thread.ident is not None:
             self._thread.join()
-        self.check()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the mapping is run."""
+        return self._thread.is_alive()
 
     def check(self) -> None:
         """Return if all is well.
@@ -320,6 +330,9 @@ def runner_of(
         ClientError: the Lambda API does not know the function.
     """
     configuration = MappingConfiguration.from_description(mapping)
+    if configuration.stream_arn is None:
+        parameter, expected = "EventSourceArn", "a runner needs the stream that it is to read"
+        raise ConfigurationError(parameter, None, expected)
     arn = configuration.function_arn
     handler = (handlers or {}).get(function_name(arn))
     function: Function
@@ -329,7 +342,7 @@ def runner_of(
         deliver = OnFailure.of(session, configuration.destination)
     return MappingRunner(
         configuration,
-        reader=StreamReader(session.client("dynamodbstreams"), configuration.stream_arn or ""),
+        reader=StreamReader(session.client("dynamodbstreams"), configuration.stream_arn),
         function=around(function),
         checkpoints=checkpoint_file(folder, configuration.uuid),
         deliver=deliver,
@@ -342,7 +355,7 @@ def running(runners: Iterable[MappingRunner]) -> Iterator[list[MappingRunner]]:
     """Start runners on entry and stop them, side by side, on exit.
 
     Raises:
-        Exception: on exit, what ended a mapping's thread.
+        Exception: on exit, what ended a mapping's thread before its time.
     """
     started: list[MappingRunner] = []
     try:
@@ -354,4 +367,6 @@ def running(runners: Iterable[MappingRunner]) -> Iterator[list[MappingRunner]]:
         for runner in started:
             runner.ask_to_stop()
         for runner in started:
-            runner.stop()
+            runner.join()
+    for runner in started:
+        runner.check()

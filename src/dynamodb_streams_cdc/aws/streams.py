@@ -27,10 +27,17 @@ IMAGES = ("Keys", "NewImage", "OldImage")
 class Trouble(StrEnum):
     """Why a read brought nothing."""
 
-    EXPIRED = "the iterator is older than 15 minutes, or no iterator of this stream"
-    TRIMMED = "the stream has forgotten the records at this place"
-    NOT_FOUND = "the shard or the whole stream is gone"
-    FAILED = "throttled, not allowed, or the service does not answer"
+    EXPIRED = "expired"
+    """The iterator is older than 15 minutes, or none of this stream."""
+
+    TRIMMED = "trimmed"
+    """The stream has forgotten the records at this place."""
+
+    NOT_FOUND = "not found"
+    """The shard or the whole stream is gone."""
+
+    FAILED = "failed"
+    """Throttled, not allowed, or the service does not answer."""
 
 
 _TROUBLES = {
