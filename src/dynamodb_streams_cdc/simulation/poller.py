@@ -261,7 +261,7 @@ class Poller:
         delivery.result = verdict.result
         reason = f", {verdict.reason}" if verdict.reason else ""
         if verdict.result is Result.PARTIAL:
-            reason = f", done up to {in_words(delivery.records[verdict.first_failed])}"
+            reason = f", not done from {in_words(delivery.records[verdict.first_failed])} on"
         self.note(f"answered: {verdict.result}{reason}")
 
     def _new_id(self) -> str:

@@ -95,7 +95,7 @@ class Weather:
         return result
 
     def _told(self, method: Callable[..., T], *args: Any, **options: Any) -> T:
-        """Call a method, with a line in the timeline that says what it was and whether it raised."""
+        """Call a method, with a line in the timeline: what it was, and whether it raised."""
         call = f"    {method.__name__}({', '.join(map(shown, args))})"
         try:
             result = method(*args, **options)

@@ -8,8 +8,7 @@ every copy is compared with the table.
 """
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -32,7 +31,7 @@ from dynamodb_streams_cdc.simulation.schedule import (
 from dynamodb_streams_cdc.simulation.stream import FIRST_SEQUENCE_NUMBER, SimulatedStream
 from dynamodb_streams_cdc.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.simulation.timeline import Timeline
-from dynamodb_streams_cdc.simulation.world import START, World
+from dynamodb_streams_cdc.simulation.world import START, World, reproducible
 
 RECORD_AGE_SECONDS = 20 * 3600
 
@@ -92,7 +91,7 @@ class Simulation:
 
     def run(self) -> Result:
         """Run the schedule to its end, redrive the letters, and compare."""
-        with _reproducible(self.schedule.seed or 0):
+        with reproducible(self.schedule.seed or 0):
             self._enable_stream(first_sequence_number=self.schedule.first_sequence_number)
             for actor in self.actors:
                 if actor.consumer.stream is not None:
@@ -181,7 +180,7 @@ class Simulation:
             case FaultKind.ROTATE:
                 self.table.stream.rotate()
             case _:
-                first = FIRST_SEQUENCE_NUMBER + len(self.table.streams) * 7_000_000
+                first = FIRST_SEQUENCE_NUMBER + len(self.table.streams) * 7_654_321
                 self._enable_stream(first_sequence_number=first)
 
     def _afflict(self, actor: Actor, fault: Fault) -> bool:
@@ -301,14 +300,3 @@ def _mapping(schedule: Schedule, name: str) -> MappingConfiguration:
             "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::letters"}},
         }
     )
-
-
-@contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    """Let everything that draws random numbers, such as the jitter of a pause, draw the same."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)

@@ -6,7 +6,9 @@ on: a function that waits for its sink is overtaken by others, as on many machin
 
 import heapq
 import itertools
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 START = 1_714_564_800.0
@@ -57,3 +59,14 @@ class World:
         moment, _, action = heapq.heappop(self._agenda)
         self.time = max(self.time, moment)
         action()
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Let everything that draws random numbers, such as the jitter of a pause, draw the same."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)

@@ -1,0 +1,19 @@
+"""Tests of stream consumers against what Lambda really does, in virtual time.
+
+    from dynamodb_streams_cdc.testing import Lab
+
+    lab = Lab(handler, BatchSize=3, FunctionResponseTypes=["ReportBatchItemFailures"])
+    lab.put({"id": "1", "status": "placed"})
+    lab.delete({"id": "1"})
+    lab.run()
+    assert lab.delivered == [["INSERT 1", "REMOVE 1"]]
+    assert lab.dead_letters == []
+
+No server, no network, no waiting. `dynamodb_streams_cdc.testing.fixtures` has the pytest fixture;
+docs/testing.md shows both at work.
+"""
+
+from dynamodb_streams_cdc.simulation import DeadLetter, Delivery, Killed
+from dynamodb_streams_cdc.testing.lab import Lab, UnusedFault
+
+__all__ = ["DeadLetter", "Delivery", "Killed", "Lab", "UnusedFault"]

@@ -1,0 +1,325 @@
+"""A table, its stream, one event source mapping and your function, in virtual time."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from dynamodb_streams_cdc.budget import Clock, LambdaContext
+from dynamodb_streams_cdc.change import ViewType
+from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
+from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery
+from dynamodb_streams_cdc.simulation.poller import Event, Handler, Poller
+from dynamodb_streams_cdc.simulation.ports import Killed, Weather, faulty
+from dynamodb_streams_cdc.simulation.schedule import FaultKind
+from dynamodb_streams_cdc.simulation.stream import SimulatedStream
+from dynamodb_streams_cdc.simulation.table import SimulatedTable
+from dynamodb_streams_cdc.simulation.timeline import Timeline, listed
+from dynamodb_streams_cdc.simulation.world import World, reproducible
+
+T = TypeVar("T")
+H = TypeVar("H", bound=Handler)
+
+TABLE = "lab-table"
+
+SETTINGS = frozenset(
+    {
+        "BatchSize",
+        "BisectBatchOnFunctionError",
+        "DestinationConfig",
+        "FilterCriteria",
+        "FunctionArn",
+        "FunctionResponseTypes",
+        "MaximumBatchingWindowInSeconds",
+        "MaximumRecordAgeInSeconds",
+        "MaximumRetryAttempts",
+        "MetricsConfig",
+        "ParallelizationFactor",
+        "StartingPosition",
+        "TumblingWindowInSeconds",
+        "UUID",
+    }
+)
+"""Settings of a mapping that mean something here, by the names of `ListEventSourceMappings`."""
+
+PASSED_OVER = frozenset(
+    {
+        "EventSourceArn",
+        "EventSourceMappingArn",
+        "FilterCriteriaError",
+        "KMSKeyArn",
+        "LastModified",
+        "LastProcessingResult",
+        "State",
+        "StateTransitionReason",
+    }
+)
+"""What `ListEventSourceMappings` returns besides, so that a real mapping can be tried as it is."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "StartingPosition": "TRIM_HORIZON",
+    "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:lab",
+    "UUID": "00000000-0000-4000-8000-000000000000",
+    "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::dead-letters"}},
+}
+
+
+class UnusedFault(AssertionError):
+    """A fault was armed and had no chance to strike, so the test has not tested it."""
+
+
+class Lab:
+    """Everything between a write and what your function makes of it.
+
+    Args:
+        handler: the function, `handler(event, context)`; or give it later, with `lab.function`.
+        keys: names of the table's key attributes.
+        view_type: of the stream.
+        partitions: of the table; each has a shard of its own.
+        timeout: of the function, in seconds of the lab's clock.
+        policies: what AWS leaves open about mappings.
+        **settings: of the mapping, under the names and with the defaults of
+            `ListEventSourceMappings`; what that returned can be given as it is. The mapping starts
+            at TRIM_HORIZON and has a bucket for dead letters, unless you say otherwise.
+
+    Raises:
+        ConfigurationError: a setting that AWS refuses.
+        TypeError: a setting that there is not.
+
+    Attributes:
+        deliveries: every invocation of the function.
+        dead_letters: what the mapping gave up, as reported to its destination.
+        destination_works: set it to False to let dead letters get lost.
+    """
+
+    def __init__(
+        self,
+        handler: Handler | None = None,
+        *,
+        keys: Sequence[str] = ("id",),
+        view_type: str = ViewType.NEW_AND_OLD_IMAGES,
+        partitions: int = 1,
+        timeout: float = 60.0,
+        policies: Policies | None = None,
+        **settings: Any,
+    ) -> None:
+        if unknown := sorted(settings.keys() - SETTINGS - PASSED_OVER):
+            message = f"no setting {', '.join(unknown)}; there are {', '.join(sorted(SETTINGS))}"
+            raise TypeError(message)
+        self._world = World()
+        self._handler = handler
+        self._policies = policies or Policies()
+        self._timeout = timeout
+        self._settings = {**DEFAULTS, **settings}
+        self._stream_options = {"view_type": ViewType(view_type), "partitions": partitions}
+        self._weather = Weather(self._world, self._note, tells=True)
+        self._table = SimulatedTable(TABLE, tuple(keys))
+        self.timeline = Timeline()
+        self.deliveries: list[Delivery] = []
+        self.dead_letters: list[DeadLetter] = []
+        self._pollers: list[Poller] = []
+        self.replace_stream()
+
+    # The function
+
+    def function(self, handler: H) -> H:
+        """Take the function; usable as a decorator."""
+        self._handler = handler
+        return handler
+
+    @property
+    def clock(self) -> Clock:
+        """The lab's time, for functions that take a clock. Sleeping lets everything else go on."""
+        return self._world
+
+    def faulty(self, port: T) -> T:
+        """Return a port through which faults strike: give the function this one.
+
+        Each call of a method takes some milliseconds of the lab's time.
+        """
+        return faulty(port, self._weather)
+
+    # Writing
+
+    def put(self, *items: Mapping[str, Any]) -> None:
+        """Write items, in plain Python; one that changes nothing makes no record."""
+        for item in items:
+            if self._table.put(dict(item), self._world.now()):
+                self._say("put", item)
+
+    def delete(self, *keys: Mapping[str, Any]) -> None:
+        """Remove the items with these keys; one that is not there makes no record."""
+        for key in keys:
+            if self._table.delete(dict(key), self._world.now()):
+                self._say("delete", key)
+
+    def expire(self, *keys: Mapping[str, Any]) -> None:
+        """Let Time to Live remove the items with these keys."""
+        for key in keys:
+            if self._table.delete(dict(key), self._world.now(), expired=True):
+                self._say("expire", key)
+
+    # Time
+
+    def run(self) -> None:
+        """Go on until nothing happens any more, however long that takes on the lab's clock.
+
+        Raises:
+            UnusedFault: a fault is still armed.
+        """
+        with reproducible(0):
+            self._world.run()
+        if self._weather.armed:
+            kinds = ", ".join(self._weather.armed)
+            message = (
+                f"armed, and never struck: {kinds}. Crashes, timeouts and lost answers strike in "
+                "calls of a port that the function got from lab.faulty(port)"
+            )
+            raise UnusedFault(message)
+
+    def wait(self, seconds: float) -> None:
+        """Let that much time pass, and with it what happens until then."""
+        with reproducible(0):
+            self._world.sleep(seconds)
+
+    # What happened
+
+    @property
+    def delivered(self) -> list[list[str]]:
+        """The changes of each delivery, such as `[["INSERT 1", "REMOVE 1"], ["INSERT 2"]]`."""
+        return [delivery.changes for delivery in self.deliveries]
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """What the mapping counted, by the names of CloudWatch."""
+        return self._pollers[-1].engine.metrics.as_dict()
+
+    @property
+    def checkpoints(self) -> dict[str, str]:
+        """Where the mapping would begin after a restart, by shard."""
+        return self._pollers[-1].engine.checkpoints
+
+    # Faults that strike once, at the next chance
+
+    def throttle(self, times: int = 1) -> None:
+        """Refuse the next invocations: the function is not called, no attempt is counted."""
+        self._arm(FaultKind.THROTTLE, times)
+
+    def redeliver(self, times: int = 1) -> None:
+        """Deliver the next batches again although they were done."""
+        self._arm(FaultKind.DUPLICATE, times)
+
+    def crash_before_effect(self) -> None:
+        """Kill the function at its next call of a faulty port, before anything is done."""
+        self._arm(FaultKind.CRASH_BEFORE)
+
+    def crash_after_effect(self) -> None:
+        """Kill the function after its next call of a faulty port has done its work."""
+        self._arm(FaultKind.CRASH_AFTER)
+
+    def lose_answer(self) -> None:
+        """Let the next call of a faulty port do its work and raise an `OutageError`."""
+        self._arm(FaultKind.LOST_ANSWER)
+
+    def time_out(self) -> None:
+        """Let the next call of a faulty port do its work and take until the function's timeout."""
+        self._arm(FaultKind.TIMEOUT)
+
+    # Faults that last, and changes of scene
+
+    def fail_sink(self, seconds: float) -> None:
+        """Let every call of a faulty port raise an `OutageError`, from now on for some time."""
+        self._weather.lasting[FaultKind.FAILING] = self._world.now() + seconds
+
+    def slow_sink(self, seconds: float, *, per_call: float) -> None:
+        """Let every call of a faulty port take so many seconds, from now on for some time."""
+        self._weather.slow = per_call
+        self._weather.lasting[FaultKind.SLOW] = self._world.now() + seconds
+
+    def lose_checkpoint(self) -> None:
+        """Go back to the checkpoint before the latest, as after the crash of a poller."""
+        self._note("the latest checkpoint is lost")
+        for poller in self._pollers:
+            poller.rewind()
+
+    def deliver_again(self, delivery: Delivery) -> None:
+        """Invoke the function with an old batch now, as a poller does that was believed dead."""
+        again = Delivery(
+            self._world.now(), delivery.event, delivery.shard_id, delivery.lane, delivery.attempt
+        )
+        self.deliveries.append(again)
+        self._note(f"invoked by a poller believed dead: {listed(again.records)}")
+        try:
+            again.answer = self._pollers[-1].run(again.event)
+        except (Exception, Killed) as error:
+            again.error = error
+
+    def split_shards(self) -> None:
+        """Continue every shard in two, as a growing table does."""
+        self._stream.split()
+
+    def rotate_shards(self) -> None:
+        """Continue every shard in another, as DynamoDB does every few hours."""
+        self._stream.rotate()
+
+    def replace_stream(self) -> None:
+        """Turn the stream off and a new one on, with a mapping of its own; the old one drains."""
+        stream = self._table.enable_stream(self._world.now(), **self._stream_options)
+        mapping = MappingConfiguration.from_description(
+            {**self._settings, "EventSourceArn": stream.arn}
+        )
+        poller = Poller(
+            self._world,
+            stream,
+            self._call,
+            self._weather,
+            mapping,
+            self._note,
+            self._policies,
+            self._timeout,
+            deliveries=self.deliveries,
+            letters=self.dead_letters,
+        )
+        self._pollers.append(poller)
+
+    def disable(self) -> None:
+        """Disable the mapping."""
+        self._pollers[-1].disable()
+
+    def enable(self) -> None:
+        """Enable the mapping again; it goes on from its checkpoint."""
+        self._pollers[-1].enable()
+
+    @property
+    def destination_works(self) -> bool:
+        """Whether dead letters arrive."""
+        return self._pollers[-1].destination_works
+
+    @destination_works.setter
+    def destination_works(self, works: bool) -> None:
+        for poller in self._pollers:
+            poller.destination_works = works
+
+    @property
+    def _stream(self) -> SimulatedStream:
+        return self._table.streams[-1]
+
+    def _call(self, event: Event, context: LambdaContext) -> Any:
+        """Invoke the function with a copy of the event: it may do with it what it likes."""
+        if self._handler is None:
+            message = "the lab has no function: Lab(handler), or lab.function(handler)"
+            raise TypeError(message)
+        return self._handler(json.loads(json.dumps(event)), context)
+
+    def _arm(self, kind: FaultKind, times: int = 1) -> None:
+        self._weather.armed += [kind] * times
+
+    def _note(self, event: str) -> None:
+        self.timeline.note(self._world.now(), "function", event)
+
+    def _say(self, what: str, item: Mapping[str, Any]) -> None:
+        values = ", ".join(f"{name}: {value}" for name, value in item.items())
+        self.timeline.note(self._world.now(), "table", f"{what} {values}")
+
+
+LabFactory = Callable[..., Lab]
+"""What the fixture `stream_lab` is."""
