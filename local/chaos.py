@@ -24,6 +24,7 @@ from local.account import Observed, Strikes
 from local.deployment import session
 from local.live import TRACE
 from local.trace import TraceReader
+from local.traffic import WORKERS
 from local.verify import ReadError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from local.traffic import Finished, Key
 
 OUTAGE_SECONDS = 20.0
+STORM_SECONDS = 18.0
+_WRITES_PER_PURCHASE = 2.2
 LOST_ANSWERS = 0.08
 REWIND_EVERY_SECONDS = 6.0
 _BEGINS_AFTER = (0.2, 1.2)  # seconds from the first write until OpenSearch stops
@@ -61,6 +64,8 @@ def forgetfulness(seed: int) -> list[str]:
 class Calm:
     """Chaos where none was asked for."""
 
+    manner = "at full speed"
+
     def __enter__(self) -> Calm:
         return self
 
@@ -76,6 +81,10 @@ class Calm:
     def wait(self) -> None:
         """There is nothing to wait for."""
 
+    def pause(self, purchases: int) -> float:
+        """Nobody waits between two writes."""
+        return 0.0
+
     def patient(self, looks: Mapping[str, Look]) -> Mapping[str, Look]:
         """A sink that does not answer is an error."""
         return looks
@@ -87,6 +96,8 @@ class Calm:
 
 class Chaos:
     """Strikes at a pipeline from threads of its own; as a context manager they end with it."""
+
+    manner = "in the storm"
 
     def __init__(self, pipeline: Pipeline, screen: Screen, seed: int) -> None:
         self._live = pipeline.live
@@ -121,6 +132,10 @@ class Chaos:
         """Begin: the outage, and strikes at workers, functions and the runner."""
         self._begin(self._outage, self._random.uniform(*_BEGINS_AFTER))
         self._begin(self._strike_all, self._shuffled(STORM))
+
+    def pause(self, purchases: int) -> float:
+        """The seconds that a writer rests after each write, so that the writing lasts."""
+        return STORM_SECONDS * WORKERS / (_WRITES_PER_PURCHASE * max(1, purchases))
 
     def aftermath(self) -> None:
         """Begin a few strikes more."""

@@ -69,6 +69,7 @@ class Options:
 class Round:
     """One round of traffic: what was written, and how long until all of it was in every sink."""
 
+    how: str
     written: Written
     seconds: float
     lags: Mapping[str, Lag]
@@ -94,7 +95,9 @@ def run_demo(
     ):
         traffic = _Traffic(screen, pipeline, options.seed, unrest)
         unrest.storm()
-        fast = traffic.round("at full speed", purchases, expected.purchases - at_leisure)
+        at_once = expected.purchases - at_leisure
+        pause = unrest.pause(at_once)
+        fast = traffic.round(unrest.manner, purchases, at_once, pause=pause)
         unrest.aftermath()
         slow = traffic.round(
             "one by one", purchases, at_leisure, workers=1, open_orders=1, pause=0.25
@@ -150,7 +153,7 @@ class _Traffic:
                 seconds = time.monotonic() - began
                 stage.outcome = "The sinks are quiet" if arrived else "The sinks have stopped short"
                 sampler.finish(UNCHANGED_FOR)
-        return Round(written, seconds, sampler.lags())
+        return Round(how, written, seconds, sampler.lags())
 
     def _wait(self, say: Callable[[str], None]) -> bool:
         live = self.written.purchases - self.written.deletes
@@ -194,7 +197,7 @@ def _compare(
         compared = sum(sink.compared for sink in report.sinks)
         stage.outcome = f"Compared: {compared:,} aggregates, documents and histories"
     show.comparison(screen, report)
-    show.lags(screen, slow.lags, fast.lags)
+    show.lags(screen, slow.lags, fast.lags, fast.how)
     show.numbers(screen, fast.written, fast.seconds, report, expected)
     show.revenue(screen, pipeline.copies.aggregates())
     show.where_to_look(screen)

@@ -45,18 +45,18 @@ def comparison(screen: Screen, report: Report) -> None:
     screen.print(table)
 
 
-def lags(screen: Screen, alone: Mapping[str, Lag], loaded: Mapping[str, Lag]) -> None:
+def lags(screen: Screen, alone: Mapping[str, Lag], loaded: Mapping[str, Lag], how: str) -> None:
     screen.line()
     screen.line("Seconds from DynamoDB's acknowledgment until a reader of the sink sees the change")
     table = Table("sink")
-    for column in ("one by one: p50", "p99", "orders", "at full speed: p50", "p99", "orders"):
+    for column in ("one by one: p50", "p99", "orders", f"{how}: p50", "p99", "orders"):
         table.add_column(column, justify="right")
     for sink in sorted(alone.keys() | loaded.keys()):
         table.add_row(sink, *_cells(alone.get(sink)), *_cells(loaded.get(sink)))
     screen.print(table)
     screen.line(
-        f"Looked at every {LOOK_EVERY} s. At full speed the wait in the stream behind the writer is"
-        " part of it.",
+        f"Looked at every {LOOK_EVERY} s. {how.capitalize()} the wait in the stream behind the"
+        " writer is part of it.",
         "dim",
     )
 
