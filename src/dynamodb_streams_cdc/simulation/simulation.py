@@ -165,7 +165,7 @@ class Simulation:
         if fault.kind is FaultKind.REPAIR:
             actors = [actor for actor in self.actors if actor.consumer.repair is not None]
         else:
-            actors = [self.actors[fault.processor % len(self.actors)]]
+            actors = [self.actors[fault.processor % len(self.actors)]] if self.actors else []
         for actor in actors:
             when = "" if fault.kind in AT_ONCE else ", at the next chance"
             actor.note(f"FAULT: {fault.kind}{when}")

@@ -88,6 +88,7 @@ class SimulatedStream:
     Attributes:
         arn: ends in the stream's label, the time at which it was enabled.
         shards: by id, parents before children.
+        enabled_at: when it was turned on, in seconds since 1970.
         enabled: False once the stream was turned off; it can be read for 24 hours more.
         readers: called whenever there is something new to read.
         latest: the sequence number of the last record.
@@ -102,6 +103,7 @@ class SimulatedStream:
         partitions: int = 1,
         first_sequence_number: int = FIRST_SEQUENCE_NUMBER,
     ) -> None:
+        self.enabled_at = now
         moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         self.label = moment.replace("+00:00", "")
         self.arn = f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}/stream/{self.label}"

@@ -9,10 +9,12 @@ import math
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from dynamodb_streams_cdc.change import TTL_PRINCIPAL, Image
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
+from dynamodb_streams_cdc.identity import canonical_number
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
 
 
@@ -41,8 +43,14 @@ class SimulatedTable:
         return self.streams[-1] if self.streams and self.streams[-1].enabled else None
 
     def enable_stream(self, now: float, **options: Any) -> SimulatedStream:
-        """Turn a new stream on; the one before it, if any, is turned off."""
+        """Turn a new stream on; the one before it, if any, is turned off.
+
+        No two streams of a table have the same label: one that is turned on within a millisecond of
+        another gets the next.
+        """
         self.disable_stream()
+        if self.streams:
+            now = max(now, self.streams[-1].enabled_at + 0.001)
         self.streams.append(SimulatedStream(self.name, now=now, **options))
         return self.streams[-1]
 
@@ -55,7 +63,7 @@ class SimulatedTable:
         """Write an item; return whether that changed anything."""
         key = self.key_of(item)
         before = self.items.get(key)
-        if before == item:
+        if before == item and event_form(before) == event_form(item):  # 1 and True are equal
             return False
         self.items[key] = item
         self.history.setdefault(key, []).append(item)
@@ -94,14 +102,15 @@ class SimulatedTable:
         body: dict[str, Any] = {
             "ApproximateCreationDateTime": float(math.floor(now)),
             "Keys": event_form({name: state[name] for name in self.keys}),
-            "StreamViewType": view,
         }
         if after is not None and view in ("NEW_IMAGE", "NEW_AND_OLD_IMAGES"):
             body["NewImage"] = event_form(after)
         if before is not None and view in ("OLD_IMAGE", "NEW_AND_OLD_IMAGES"):
             body["OldImage"] = event_form(before)
+        body["SequenceNumber"] = ""  # the stream's to give; here for the order of the fields
         images = (body.get(name, {}) for name in ("Keys", "NewImage", "OldImage"))
         body["SizeBytes"] = sum(size_of(image) for image in images)
+        body["StreamViewType"] = view
         kind = "INSERT" if before is None else "REMOVE" if after is None else "MODIFY"
         self.stream.append(
             key,
@@ -118,9 +127,23 @@ class SimulatedTable:
 
 
 def event_form(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an item as the event of a Lambda function holds it: typed, binary as base64 text."""
-    delivered: dict[str, Any] = json.loads(json.dumps(serialize_item(item), default=base64_text))
+    """Return an item as the event of a Lambda function holds it.
+
+    Typed, binary as base64 text, numbers as DynamoDB writes them: 1.0 is stored as 1.
+    """
+    text = json.dumps(serialize_item(item), default=base64_text)
+    delivered: dict[str, Any] = json.loads(text, object_hook=_stored)
     return delivered
+
+
+def _stored(value: dict[str, Any]) -> dict[str, Any]:
+    match value:
+        case {"N": str(number)}:
+            return {"N": canonical_number(Decimal(number))}
+        case {"NS": list(numbers)}:
+            return {"NS": [canonical_number(Decimal(number)) for number in numbers]}
+        case _:
+            return value
 
 
 def size_of(image: Mapping[str, Any]) -> int:

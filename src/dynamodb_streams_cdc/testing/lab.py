@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, TypeVar
 
 from dynamodb_streams_cdc.budget import Clock, LambdaContext
@@ -143,7 +144,7 @@ class Lab:
     def put(self, *items: Mapping[str, Any]) -> None:
         """Write items, in plain Python; one that changes nothing makes no record."""
         for item in items:
-            if self._table.put(dict(item), self._world.now()):
+            if self._table.put(deepcopy(dict(item)), self._world.now()):
                 self._say("put", item)
 
     def delete(self, *keys: Mapping[str, Any]) -> None:

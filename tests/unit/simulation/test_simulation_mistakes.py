@@ -1,0 +1,55 @@
+"""The simulation catches eight mistakes within 200 schedules, and lets their correct twins pass."""
+
+from dataclasses import replace
+
+import pytest
+
+from dynamodb_streams_cdc.examples.mistakes import MISTAKES, Mistake, ports
+from dynamodb_streams_cdc.examples.mistakes.ports import MOST_OFTEN
+from dynamodb_streams_cdc.simulation import Simulation, generate
+
+SCHEDULES = 200
+
+EVERY_MISTAKE = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+
+HARMLESS_IN_FAIR_WEATHER = {
+    "delete_without_tombstone",
+    "marker_before_effect",
+    "new_minus_old",
+    "swallowed_exception",
+}
+
+
+@EVERY_MISTAKE
+def test_the_mistake_is_caught(mistake: Mistake) -> None:
+    seeds = range(SCHEDULES)
+    assert any(Simulation(generate(seed), mistake.wrong).run().problems for seed in seeds)
+
+
+@EVERY_MISTAKE
+def test_the_correct_twin_passes(mistake: Mistake) -> None:
+    failing = {
+        seed: problems
+        for seed in range(SCHEDULES)
+        if (problems := Simulation(generate(seed), mistake.right).run().problems)
+    }
+    assert failing == {}
+
+
+@EVERY_MISTAKE
+def test_four_of_them_show_only_when_something_goes_wrong(mistake: Mistake) -> None:
+    fair = [replace(generate(seed), faults=()) for seed in range(SCHEDULES // 4)]
+    fails = any(Simulation(schedule, mistake.wrong).run().problems for schedule in fair)
+    assert fails is (mistake.name not in HARMLESS_IN_FAIR_WEATHER)
+
+
+@pytest.mark.parametrize("name", ["event_id_as_identifier", "continuing_past_a_failure"])
+def test_no_fault_repeats_an_effect_nearly_as_often_as_a_wrong_answer_does(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistake = next(mistake for mistake in MISTAKES if mistake.name == name)
+    schedules = [generate(seed) for seed in range(SCHEDULES // 2)]
+    monkeypatch.setattr(ports, "MOST_OFTEN", MOST_OFTEN // 3)
+    assert not any(Simulation(schedule, mistake.right).run().problems for schedule in schedules)
+    monkeypatch.setattr(ports, "MOST_OFTEN", MOST_OFTEN * 3)
+    assert any(Simulation(schedule, mistake.wrong).run().problems for schedule in schedules)
