@@ -9,13 +9,14 @@ import math
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from dynamodb_streams_cdc.change import TTL_PRINCIPAL, Image
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
-from dynamodb_streams_cdc.identity import canonical_number
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
+
+_EXACT = Context(prec=38)
 
 
 @dataclass
@@ -139,11 +140,15 @@ def event_form(item: Mapping[str, Any]) -> dict[str, Any]:
 def _stored(value: dict[str, Any]) -> dict[str, Any]:
     match value:
         case {"N": str(number)}:
-            return {"N": canonical_number(Decimal(number))}
+            return {"N": _number(number)}
         case {"NS": list(numbers)}:
-            return {"NS": [canonical_number(Decimal(number)) for number in numbers]}
+            return {"NS": [_number(number) for number in numbers]}
         case _:
             return value
+
+
+def _number(text: str) -> str:
+    return format(Decimal(text).normalize(_EXACT), "f")
 
 
 def size_of(image: Mapping[str, Any]) -> int:
