@@ -1,0 +1,321 @@
+"""The live runner on real engines: killed again and again, and in the emulator poller's place."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+import uuid
+import zipfile
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamodb_streams_cdc.aws.runner import adopt, runner_of, running
+from local.demo import Options, run_demo
+from local.deployment import session
+from local.purchases import SAMPLE, read_purchases
+from local.trace import TraceReader
+from local.traffic import Writer
+from local.verify import LiveCopies, compare
+from tests.integration.live_process import TRACE
+from tests.integration.processes import eventually
+from tests.integration.test_demo import quiet_screen
+from tests.lambdas.conftest import create_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import boto3
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ROOT = Path(__file__).parents[2]
+KILLS = 10
+PURCHASES = 120
+
+
+# Killed at ten points of a run
+
+
+class Child:
+    """The process of `live_process`; `start` replaces one that is dead."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._command = [sys.executable, "-m", "tests.integration.live_process", *arguments]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, cwd=ROOT, start_new_session=True)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[Child]:
+    child = Child(*arguments)
+    child.start()
+    try:
+        yield child
+    finally:
+        child.kill()
+
+
+def make_tables(client: DynamoDBClient, prefix: str) -> None:
+    keys = {
+        "orders": [("customer_id", "S"), ("order_id", "S")],
+        "log": [("item", "S"), ("version", "S")],
+        "ledger": [("id", "S")],
+        "aggregates": [("aggregate", "S"), ("shard", "N")],
+    }
+    for table, names in keys.items():
+        create_table(client, f"{prefix}-{table}", names)
+    for table, view in (("orders", "NEW_AND_OLD_IMAGES"), ("log", "NEW_IMAGE")):
+        client.update_table(
+            TableName=f"{prefix}-{table}",
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": view},  # type: ignore[typeddict-item]
+        )
+
+
+def test_a_runner_killed_at_ten_points_loses_nothing(
+    tmp_path: Path, dynamodb_local_url: str, opensearch_url: str
+) -> None:
+    """SIGKILL while it works, ten times; every copy ends equal to the table all the same."""
+    random, prefix = Random(1), f"live-{uuid.uuid4().hex[:8]}"
+    client = session(dynamodb_local_url).client("dynamodb")
+    make_tables(client, prefix)
+    copies = LiveCopies(
+        client,
+        orders=f"{prefix}-orders",
+        change_log=f"{prefix}-log",
+        aggregates=f"{prefix}-aggregates",
+        search_url=opensearch_url,
+        search_index=prefix,
+    )
+    trace = TraceReader(tmp_path / TRACE)
+
+    def invokes(process: int) -> bool:
+        trace.read()
+        return any(call.process == str(process) for call in trace.calls.values())
+
+    writer = Writer(client, f"{prefix}-orders", seed=1, workers=2, pause=0.02)
+    with started(dynamodb_local_url, opensearch_url, str(tmp_path), prefix) as child:
+        written: list[Any] = []
+        purchases = read_purchases(SAMPLE, PURCHASES)
+        writing = threading.Thread(target=lambda: written.append(writer.run(purchases)))
+        writing.start()
+        for _ in range(KILLS):
+            eventually(lambda: invokes(child.process.pid), within=30)
+            time.sleep(random.uniform(0, 0.4))  # a random point is what is tested
+            child.kill()
+            child.start()
+        writing.join()
+        [acknowledged] = written
+        eventually(lambda: compare(copies, acknowledged.effective).equal, within=60)
+    trace.read()
+    outcomes = trace.outcomes()
+    deliveries = Counter(
+        (call.function, number) for call in trace.calls.values() for number in call.records
+    )
+    assert outcomes["cut off"] >= 1
+    assert max(deliveries.values()) > 1
+    report = compare(copies, acknowledged.effective)
+    assert report.equal
+    assert report.inserts.orders == PURCHASES
+    client.close()
+
+
+# In the place of the emulator's poller
+
+HANDLER = """
+import json, os, time
+import boto3
+
+seen = boto3.client("dynamodb")
+
+def count(name):
+    return seen.update_item(
+        TableName=os.environ["SEEN"],
+        Key={"id": {"S": name}},
+        UpdateExpression="ADD deliveries :one",
+        ExpressionAttributeValues={":one": {"N": "1"}},
+        ReturnValues="ALL_NEW",
+    )["Attributes"]["deliveries"]["N"]
+
+def handler(event, context):
+    print("batch", len(event["Records"]))
+    for record in event["Records"]:
+        number = record["dynamodb"]["SequenceNumber"]
+        name = record["dynamodb"]["Keys"]["id"]["S"]
+        if name == "slow":
+            count("begun")
+            time.sleep(2)
+        counted = count(name)
+        if name == "poison" or (name == "flaky" and counted == "1"):
+            return {"batchItemFailures": [{"itemIdentifier": number}]}
+"""
+
+
+class Deployed:
+    """A table, a function on its stream and a bucket for what is given up, in the emulator."""
+
+    def __init__(self, made: boto3.Session, name: str, **settings: Any) -> None:
+        self.name = name
+        self.dynamodb = made.client("dynamodb")
+        self.functions = made.client("lambda")
+        self.s3 = made.client("s3")
+        for table in (name, f"{name}-seen"):
+            create_table(self.dynamodb, table, [("id", "S")])
+        described = self.dynamodb.update_table(
+            TableName=name,
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+        )["TableDescription"]
+        self.stream = described["LatestStreamArn"]
+        self.s3.create_bucket(Bucket=name)
+        package = io.BytesIO()
+        with zipfile.ZipFile(package, "w") as archive:
+            archive.writestr("probe.py", HANDLER)
+        self.functions.create_function(
+            FunctionName=name,
+            Runtime="python3.13",
+            Handler="probe.handler",
+            Role="arn:aws:iam::000000000000:role/probe",
+            Code={"ZipFile": package.getvalue()},
+            Environment={"Variables": {"SEEN": f"{name}-seen"}},
+            Timeout=20,
+        )
+        self.mapping = self.functions.create_event_source_mapping(
+            EventSourceArn=self.stream,
+            FunctionName=name,
+            StartingPosition="TRIM_HORIZON",
+            FunctionResponseTypes=["ReportBatchItemFailures"],
+            DestinationConfig={"OnFailure": {"Destination": f"arn:aws:s3:::{name}"}},
+            **settings,
+        )
+
+    def put(self, *names: str) -> None:
+        for name in names:
+            self.dynamodb.put_item(TableName=self.name, Item={"id": {"S": name}})
+
+    def deliveries(self) -> dict[str, int]:
+        rows = self.dynamodb.scan(TableName=f"{self.name}-seen", ConsistentRead=True)["Items"]
+        return {row["id"]["S"]: int(row["deliveries"]["N"]) for row in rows}
+
+    def last_result(self) -> str:
+        uuid = self.mapping["UUID"]
+        return self.functions.get_event_source_mapping(UUID=uuid)["LastProcessingResult"]
+
+    def letters(self) -> list[str]:
+        found = self.s3.list_objects_v2(Bucket=self.name).get("Contents", [])
+        return [each["Key"] for each in found]
+
+    def close(self) -> None:
+        self.functions.delete_event_source_mapping(UUID=self.mapping["UUID"])
+        self.functions.delete_function(FunctionName=self.name)
+        for client in (self.dynamodb, self.functions, self.s3):
+            client.close()
+
+
+@contextmanager
+def deployed(made: boto3.Session, **settings: Any) -> Iterator[Deployed]:
+    found = Deployed(made, f"probe-{uuid.uuid4().hex[:8]}", **settings)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture
+def made(emulator_url: str) -> boto3.Session:
+    return session(emulator_url)
+
+
+@contextmanager
+def taken_over(made: boto3.Session, found: Deployed, folder: Path) -> Iterator[None]:
+    mappings = adopt(found.functions, folder)
+    assert [each["UUID"] for each in mappings] == [found.mapping["UUID"]]
+    with running([runner_of(each, made, folder) for each in mappings]):
+        yield
+
+
+def test_what_is_given_up_is_in_the_bucket(made: boto3.Session, tmp_path: Path) -> None:
+    """The poison record and, as nothing bisects, what came after it in its batch."""
+    settings = {"MaximumRetryAttempts": 1, "BatchSize": 3, "MaximumBatchingWindowInSeconds": 1}
+    with deployed(made, **settings) as found, taken_over(made, found, tmp_path):
+        found.put("first", "poison", "third")
+        eventually(found.letters, within=30)
+        found.put("later")
+        eventually(lambda: "later" in found.deliveries(), within=30)
+
+        [key] = found.letters()
+        with found.s3.get_object(Bucket=found.name, Key=key)["Body"] as body:
+            document = json.load(body)
+        deliveries = found.deliveries()
+    assert re.fullmatch(
+        rf"aws/lambda/{found.mapping['UUID']}/shardId-[0-9-]+/\d{{4}}/\d\d/\d\d/"
+        r"\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d-[0-9a-f-]{36}",
+        key,
+    )
+    assert document["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert document["requestContext"]["approximateInvokeCount"] == 2
+    assert document["requestContext"]["functionArn"].endswith(f":function:{found.name}")
+    assert document["responseContext"]["functionError"] is None
+    info = document["DDBStreamBatchInfo"]
+    assert (info["batchSize"], info["streamArn"]) == (2, found.stream)
+    records = json.loads(document["payload"])["Records"]
+    assert [each["dynamodb"]["NewImage"]["id"]["S"] for each in records] == ["poison", "third"]
+    assert {each["eventSourceARN"] for each in records} == {found.stream}
+    assert deliveries == {"first": 1, "poison": 3, "later": 1}
+
+
+def test_a_reported_record_comes_again_which_the_emulators_poller_forgets(
+    made: boto3.Session, tmp_path: Path
+) -> None:
+    with deployed(made) as found:
+        found.put("flaky")
+        eventually(lambda: found.deliveries().get("flaky") == 1, within=30)
+        eventually(lambda: found.last_result().startswith("OK"))
+        assert found.deliveries() == {"flaky": 1}
+    with deployed(made) as found, taken_over(made, found, tmp_path):
+        found.put("flaky", "after")
+        eventually(lambda: "after" in found.deliveries(), within=30)
+        assert found.deliveries()["flaky"] == 2
+
+
+def test_a_take_over_waits_for_the_batch_that_the_poller_has_under_way(
+    made: boto3.Session, tmp_path: Path
+) -> None:
+    with deployed(made) as found:
+        found.put("warm")
+        eventually(lambda: "warm" in found.deliveries(), within=30)
+        found.put("slow")
+        eventually(lambda: "begun" in found.deliveries(), within=30)
+        assert "slow" not in found.deliveries()
+        with taken_over(made, found, tmp_path):
+            assert found.deliveries()["slow"] == 1
+            eventually(lambda: found.deliveries().get("slow") == 2, within=30)
+            assert found.deliveries()["warm"] == 2
+
+
+def test_a_demo_under_chaos_ends_with_every_sink_equal_to_the_table() -> None:
+    screen, output = quiet_screen()
+    status = run_demo(Options(limit=60, chaos=True, seed=7), screen)
+    shown = output.getvalue()
+    assert status == 0, shown
+    assert "every sink equals the table" in shown
+    assert "OpenSearch is stopped" in shown
+    assert "runner killed (SIGKILL) and started again" in shown
