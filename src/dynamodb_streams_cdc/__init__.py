@@ -20,7 +20,7 @@ from dynamodb_streams_cdc.aggregation import (
 )
 from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image, Source, ViewType
-from dynamodb_streams_cdc.change_log import ChangeLog, Entry, Log, entry_of, replay
+from dynamodb_streams_cdc.change_log import ChangeLog, Entry, Inserted, Log, entry_of, replay
 from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
 from dynamodb_streams_cdc.deserializer import (
     deserialize,
@@ -43,8 +43,8 @@ from dynamodb_streams_cdc.errors import (
 from dynamodb_streams_cdc.handlers import ChangeHandlers
 from dynamodb_streams_cdc.idempotency import Markers, Once
 from dynamodb_streams_cdc.metrics import LogMetrics
-from dynamodb_streams_cdc.processor import BatchResponse, Counts, Metrics, Processor
-from dynamodb_streams_cdc.search import Index, SearchSync, Stale, Upsert
+from dynamodb_streams_cdc.processor import BatchResponse, Counts, Metrics, Processor, Reader
+from dynamodb_streams_cdc.search import Held, Index, SearchSync, Stale, Upsert, Upserted
 from dynamodb_streams_cdc.sink import Outcome, Sink
 
 __all__ = [
@@ -66,9 +66,11 @@ __all__ = [
     "Difference",
     "Entry",
     "Expiry",
+    "Held",
     "HeldBack",
     "Image",
     "Index",
+    "Inserted",
     "LambdaContext",
     "Ledger",
     "LedgerRow",
@@ -87,6 +89,7 @@ __all__ = [
     "Outcome",
     "PermanentError",
     "Processor",
+    "Reader",
     "RowsMoved",
     "SearchSync",
     "Sink",
@@ -94,6 +97,7 @@ __all__ = [
     "Stale",
     "SystemClock",
     "Upsert",
+    "Upserted",
     "ViewType",
     "deserialize",
     "deserialize_item",

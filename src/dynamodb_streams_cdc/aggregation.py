@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.budget import Budget
-from dynamodb_streams_cdc.change import Change, Image, newest
+from dynamodb_streams_cdc.change import Change, Image, by_item
 from dynamodb_streams_cdc.errors import (
     CdcError,
     ContentionError,
@@ -134,21 +134,25 @@ class Aggregation:
     expiry: Expiry = Expiry.DROP
 
     def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
-        """Apply the newest change of each item, as many items in a transaction as fit."""
+        """Apply the newest change of each item, as many items in a transaction as fit.
+
+        Where `contributions` fails on an item's newest change, the newest on which it does not is
+        applied: what a batch leaves behind does not depend on how the changes were batched.
+        """
         outcome = Outcome()
-        pending = newest(changes)
-        outcome.stale += len(changes) - len(pending)
+        pending = by_item(changes)
         while pending:
             try:
                 budget.check()
-                rows = self.ledger.read([change.item_id for change in pending])
+                rows = self.ledger.read([group[0].item_id for group in pending])
             except (OutageError, OutOfTime) as error:
-                outcome.failures |= dict.fromkeys(pending, error)
+                outcome.failures |= {group[0]: error for group in pending}
                 break
             steps = list(self._steps(pending, rows, budget.now(), outcome))
             pending = [
-                change for pack in _packs(steps) for change in self._commit(pack, budget, outcome)
+                group for pack in _packs(steps) for group in self._commit(pack, budget, outcome)
             ]
+        outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
     def repair(self, item_id: str, read_item: Callable[[], Image | None], budget: Budget) -> bool:
@@ -158,7 +162,7 @@ class Aggregation:
         item first, and a change in between would be undone. The row keeps its version, so changes
         in flight are greater and win; a row that moved meanwhile is read again. Rows that retain
         the contribution of an expired item, and items without a row, are left alone: the first are
-        right as they are, the others' changes are still to come.
+        right as they are, the others' changes are still to come, or in a letter.
 
         Raises:
             OutageError: the ledger cannot be read or written at the moment.
@@ -190,33 +194,40 @@ class Aggregation:
 
     def _steps(
         self,
-        changes: Iterable[Change],
+        groups: Iterable[list[Change]],
         rows: Mapping[str, LedgerRow],
         now: float,
         outcome: Outcome,
     ) -> Iterator["_Step"]:
-        for change in changes:
-            row = rows.get(change.item_id)
-            if row is not None and row.version >= change.version:
-                outcome.refused(change, row.timestamp)
-                continue
-            try:
-                contribution, retained = self._contribution(change)
-                delta = _delta(row, contribution)
-            except Exception as error:
-                outcome.failures[change] = error
-                continue
-            after = LedgerRow(
-                item_id=change.item_id,
-                version=change.version,
-                revision=1 if row is None else row.revision + 1,
-                contribution=contribution,
-                timestamp=change.timestamp,
-                written_at=now,
-                deleted=change.new_image is None,
-                retained=retained,
-            )
-            yield _Step(change, Move(row, after), delta)
+        for group in groups:
+            row = rows.get(group[0].item_id)
+            for change in group:
+                if row is not None and row.version >= change.version:
+                    outcome.refused(change, row.timestamp)
+                    break
+                try:
+                    step = self._step(group, change, row, now)
+                except Exception as error:
+                    outcome.failures[change] = error
+                else:
+                    yield step
+                    break
+
+    def _step(
+        self, group: list[Change], change: Change, row: LedgerRow | None, now: float
+    ) -> "_Step":
+        contribution, retained = self._contribution(change)
+        after = LedgerRow(
+            item_id=change.item_id,
+            version=change.version,
+            revision=1 if row is None else row.revision + 1,
+            contribution=contribution,
+            timestamp=change.timestamp,
+            written_at=now,
+            deleted=change.new_image is None,
+            retained=retained,
+        )
+        return _Step(group, change, Move(row, after), _delta(row, contribution))
 
     def _contribution(self, change: Change) -> tuple[Contribution, bool]:
         image = change.new_image
@@ -229,14 +240,14 @@ class Aggregation:
 
     def _commit(
         self, pack: Sequence["_Step"], budget: Budget, outcome: Outcome, attempt: int = 0
-    ) -> list[Change]:
-        """Write a pack; return the changes whose rows have to be read again."""
+    ) -> list[list[Change]]:
+        """Write a pack; return the changes, by item, whose rows have to be read again."""
         deltas = add(step.delta for step in pack)
         try:
             budget.check()
             self.ledger.commit([step.move for step in pack], deltas)
         except RowsMoved as moved:
-            again = [s.change for s in pack if s.change.item_id in moved.item_ids]
+            again = [s.group for s in pack if s.change.item_id in moved.item_ids]
             if not again:
                 raise
             rest = [s for s in pack if s.change.item_id not in moved.item_ids]
@@ -247,7 +258,7 @@ class Aggregation:
                 return []
             middle = (len(pack) + 1) // 2
             halves = [half for half in (pack[:middle], pack[middle:]) if half]
-            return [c for half in halves for c in self._commit(half, budget, outcome, attempt + 1)]
+            return [g for half in halves for g in self._commit(half, budget, outcome, attempt + 1)]
         except (OutageError, OutOfTime) as error:
             outcome.failures |= {step.change: error for step in pack}
             return []
@@ -257,6 +268,7 @@ class Aggregation:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
+    group: list[Change]
     change: Change
     move: Move
     delta: Contribution

@@ -15,7 +15,8 @@ from dynamodb_streams_cdc.errors import OutOfTime
 
 RESERVE_SECONDS = 12.0
 """What is kept back at the end of an invocation: for one request that hangs until its own timeout
-(keep that below 10 seconds), and for the report."""
+(keep that below 10 seconds), and for the report. Clients time out by the silence between two bytes:
+a sink that drips costs the invocation its end, and the batch is delivered again."""
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 5.0

@@ -6,7 +6,7 @@ for, and once.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -29,6 +29,7 @@ Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
 Image: TypeAlias = dict[str, Any]
 """An image as Python reads it: `{"total": Decimal("29.33")}`."""
 
+_TAGGED: dict[str, type] = {"S": str, "BOOL": bool, "M": dict}
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -103,8 +104,10 @@ class Change:
         sequence_number: of the record that was delivered; `itemIdentifier` of a failed record.
             For a change read from the change log's stream it is the number in *that* stream.
         event_id: the same at every delivery of the record.
-        timestamp: seconds since 1970, rounded down to the second by DynamoDB: it cannot order the
-            changes of an item.
+        timestamp: when the item changed, in seconds since 1970, rounded down to the second by
+            DynamoDB: it cannot order the changes of an item.
+        recorded_at: when the record that was delivered was written: later than `timestamp` for a
+            change that comes by way of the change log.
         view_type: what the stream carries.
         expired: whether Time to Live deleted the item.
         actor: who made the change, where that is known: the service for an expiry, otherwise the
@@ -117,6 +120,7 @@ class Change:
     sequence_number: str
     event_id: str
     timestamp: float
+    recorded_at: float
     view_type: ViewType
     expired: bool
     actor: str | None
@@ -144,6 +148,7 @@ class Change:
             _reject("OldImage", f"the image that a {kind} carries", old)
         label = stream_label(_field(record, "eventSourceARN", str))
         sequence_number = _field(body, "SequenceNumber", str)
+        timestamp = _timestamp(body.get("ApproximateCreationDateTime"))
         identity = record.get("userIdentity")
         expired = isinstance(identity, dict) and (
             identity.get("type") == "Service" and identity.get("principalId") == TTL_PRINCIPAL
@@ -154,7 +159,8 @@ class Change:
             version=version_of(source.epoch, label, sequence_number),
             sequence_number=sequence_number,
             event_id=_field(record, "eventID", str),
-            timestamp=_timestamp(body.get("ApproximateCreationDateTime")),
+            timestamp=timestamp,
+            recorded_at=timestamp,
             view_type=view_type,
             expired=expired,
             actor=TTL_PRINCIPAL if expired else _actor(source.actor_attribute, new),
@@ -174,19 +180,22 @@ class Change:
             MalformedRecord: the record is not an INSERT with an entry of the change log, or the
                 entry belongs to another table.
         """
+        body = _field(record, "dynamodb", dict)
         if record.get("eventName") != "INSERT":
             wanted = "INSERT (filter the mapping: entries of the log are only ever inserted)"
             _reject("eventName", wanted, record.get("eventName"))
-        body = _field(record, "dynamodb", dict)
-        change = cls.from_entry(
-            _field(body, "NewImage", dict), sequence_number=_field(body, "SequenceNumber", str)
+        entry = cls.from_entry(_field(body, "NewImage", dict))
+        change = replace(
+            entry,
+            sequence_number=_field(body, "SequenceNumber", str),
+            recorded_at=_timestamp(body.get("ApproximateCreationDateTime")),
         )
         if change.table != source.table:
             _reject("NewImage.table", repr(source.table), change.table)
         return change
 
     @classmethod
-    def from_entry(cls, entry: Attributes, *, sequence_number: str | None = None) -> "Change":
+    def from_entry(cls, entry: Attributes) -> "Change":
         """Return the change that an entry of the change log keeps, as DynamoDB JSON.
 
         Raises:
@@ -194,17 +203,18 @@ class Change:
         """
         version = check_version(_attribute(entry, "version", "S"))
         kind = _choice(ChangeKind, {"kind": _attribute(entry, "kind", "S")}, "kind")
-        actor = entry.get("actor")
+        timestamp = _moment(_attribute(entry, "changed_at", "S"))
         return cls(
             kind=kind,
             table=_attribute(entry, "table", "S"),
             version=version,
-            sequence_number=sequence_number or version.rpartition("/")[2].lstrip("0") or "0",
+            sequence_number=version.rpartition("/")[2].lstrip("0") or "0",
             event_id=_attribute(entry, "event_id", "S"),
-            timestamp=_moment(_attribute(entry, "changed_at", "S")),
+            timestamp=timestamp,
+            recorded_at=timestamp,
             view_type=ViewType.NEW_AND_OLD_IMAGES,
             expired=_attribute(entry, "expired", "BOOL"),
-            actor=_attribute(entry, "actor", "S") if actor else None,
+            actor=_attribute(entry, "actor", "S") if "actor" in entry else None,
             raw_keys=_attribute(entry, "keys", "M"),
             raw_old=_attribute(entry, "before", "M") if kind is not ChangeKind.INSERT else None,
             raw_new=_attribute(entry, "after", "M") if kind is not ChangeKind.REMOVE else None,
@@ -270,14 +280,14 @@ class Change:
         raise MissingImage(message)
 
 
-def newest(changes: Iterable[Change]) -> list[Change]:
-    """Return the change with the greatest version of each item, in order of first appearance."""
-    kept: dict[str, Change] = {}
+def by_item(changes: Iterable[Change]) -> list[list[Change]]:
+    """Return the changes of each item, the newest first; items in order of first appearance."""
+    items: dict[str, list[Change]] = {}
     for change in changes:
-        held = kept.get(change.item_id)
-        if held is None or change.version > held.version:
-            kept[change.item_id] = change
-    return list(kept.values())
+        items.setdefault(change.item_id, []).append(change)
+    for group in items.values():
+        group.sort(key=lambda change: change.version, reverse=True)
+    return list(items.values())
 
 
 def _reject(path: str, expected: str, got: object, cause: Exception | None = None) -> NoReturn:
@@ -307,9 +317,10 @@ def _choice(kinds: type[_E], holder: Mapping[str, Any], name: str) -> _E:
 
 def _attribute(entry: Attributes, name: str, tag: str) -> Any:
     value = entry.get(name)
-    if not isinstance(value, Mapping) or tag not in value:
+    found = value.get(tag) if isinstance(value, Mapping) else None
+    if not isinstance(found, _TAGGED[tag]):
         _reject(f"entry.{name}", f"an attribute of type {tag}", value)
-    return value[tag]
+    return found
 
 
 def _timestamp(value: object) -> float:

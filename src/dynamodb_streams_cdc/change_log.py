@@ -10,7 +10,7 @@ Attributes of an entry:
     table, kind    logical name of the table; INSERT, MODIFY or REMOVE (S)
     keys           the item's key attributes (M)
     before, after  the images (M); absent where there is none
-    changed        paths of what differs, of a MODIFY (L of S)
+    changed        names of the attributes that differ, of a MODIFY (L of S)
     changed_at     when DynamoDB recorded the change, ISO 8601, whole seconds, UTC (S)
     event_id       of the stream record (S)
     expired        whether Time to Live deleted the item (BOOL)
@@ -25,7 +25,6 @@ from typing import Any, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image
-from dynamodb_streams_cdc.difference import render
 from dynamodb_streams_cdc.errors import OutageError, OutOfTime
 from dynamodb_streams_cdc.sink import Outcome
 
@@ -68,9 +67,7 @@ class ChangeLog:
             except Exception as error:
                 outcome.failures[change] = error
                 continue
-            key = (change.item_id, change.version)
-            outcome.stale += key in entries
-            entries.setdefault(key, (change, entry))
+            entries.setdefault((change.item_id, change.version), (change, entry))
         pairs = list(entries.values())
         try:
             results = self.log.insert([entry for _, entry in pairs], budget)
@@ -81,7 +78,7 @@ class ChangeLog:
                 outcome.failures[change] = result
             else:
                 outcome.applied += result
-                outcome.stale += not result
+        outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
     def history(self, item_id: str) -> list[Change]:
@@ -130,7 +127,8 @@ def entry_of(change: Change) -> Entry:
     if change.raw_new is not None:
         entry["after"] = {"M": _with_bytes(change.raw_new)}
     if change.kind is ChangeKind.MODIFY:
-        entry["changed"] = {"L": [{"S": render(d.path)} for d in differences]}
+        names = sorted({str(difference.path[0]) for difference in differences})
+        entry["changed"] = {"L": [{"S": name} for name in names]}
     if change.actor is not None:
         entry["actor"] = {"S": change.actor}
     return entry

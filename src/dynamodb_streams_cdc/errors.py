@@ -3,7 +3,7 @@
     CdcError
     ├── MalformedRecord    the event or record is not what a DynamoDB stream delivers    permanent
     │   └── MalformedValue an attribute value is not DynamoDB JSON                       permanent
-    ├── MissingImage       the stream's view type does not carry the image asked for     permanent
+    ├── MissingImage       the stream's view type does not carry the image asked for     unexpected
     ├── PermanentError     this change can never succeed, however often it is retried    permanent
     ├── OutageError        the sink refuses everything for now                           outage
     │   └── ContentionError the sink refuses this for now: somebody else is writing      outage
@@ -35,7 +35,11 @@ class MalformedValue(MalformedRecord):
 
 
 class MissingImage(CdcError):
-    """An image was asked for that the stream's view type does not carry."""
+    """An image was asked for that the stream's view type does not carry.
+
+    The stream is at fault, not the record: the shard waits, rather than every record of it becoming
+    a letter.
+    """
 
 
 class PermanentError(CdcError):

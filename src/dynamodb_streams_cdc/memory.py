@@ -6,16 +6,29 @@ They keep the contracts of the real ones; one suite of tests runs against both.
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
-from dynamodb_streams_cdc.aggregation import Contribution, LedgerRow, Move, RowsMoved, add
+from dynamodb_streams_cdc.aggregation import (
+    MAX_ACTIONS,
+    Amount,
+    Contribution,
+    LedgerRow,
+    Move,
+    RowsMoved,
+    add,
+)
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.change_log import Entry, Inserted
 from dynamodb_streams_cdc.dead_letters import Letter
-from dynamodb_streams_cdc.errors import OutOfTime
+from dynamodb_streams_cdc.errors import OutOfTime, PermanentError
 from dynamodb_streams_cdc.search import CDC, Held, Stale, Upsert, Upserted, supersedes
+
+DIGITS = 38
+"""The most significant digits of a DynamoDB number."""
+
+_EXACT = Context(prec=300)
 
 
 @dataclass
@@ -34,6 +47,9 @@ class MemoryLedger:
     def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
         """Write the rows and add the deltas, all or nothing."""
         with self._lock:
+            if len(moves) + len(deltas) > MAX_ACTIONS:
+                message = f"{len(moves) + len(deltas)} actions; a transaction holds {MAX_ACTIONS}"
+                raise ValueError(message)
             moved = [
                 move.after.item_id
                 for move in moves
@@ -41,12 +57,18 @@ class MemoryLedger:
             ]
             if moved:
                 raise RowsMoved(moved)
+            totals = {name: self._added(name, measures) for name, measures in deltas.items()}
             self.rows |= {move.after.item_id: move.after for move in moves}
-            for aggregate, measures in deltas.items():
-                total = add(({aggregate: self.totals.get(aggregate, {})}, {aggregate: measures}))
-                self.totals[aggregate] = {
-                    m: Decimal(a) for m, a in total.get(aggregate, {}).items()
-                }
+            self.totals |= totals
+
+    def _added(self, aggregate: str, measures: Mapping[str, Amount]) -> dict[str, Decimal]:
+        total = add(({aggregate: self.totals.get(aggregate, {})}, {aggregate: measures}))
+        added = {name: Decimal(amount) for name, amount in total.get(aggregate, {}).items()}
+        for name, amount in added.items():
+            if len(amount.normalize(_EXACT).as_tuple().digits) > DIGITS:
+                message = f"{aggregate}.{name}: {amount} has more than {DIGITS} digits"
+                raise PermanentError(message, "NumberOverflow")
+        return added
 
     def total(self, aggregate: str) -> dict[str, Decimal]:
         """Return the measures of an aggregate; empty for an unknown one."""

@@ -28,7 +28,6 @@ from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
 from dynamodb_streams_cdc.errors import (
     HeldBack,
     MalformedRecord,
-    MissingImage,
     OutageError,
     OutOfTime,
     PermanentError,
@@ -37,7 +36,7 @@ from dynamodb_streams_cdc.sink import Outcome, Sink
 
 logger = logging.getLogger(__name__)
 
-PERMANENT: tuple[type[Exception], ...] = (MalformedRecord, MissingImage, PermanentError)
+PERMANENT: tuple[type[Exception], ...] = (MalformedRecord, PermanentError)
 """The allow-list of errors that no retry can mend."""
 
 YOUNG_SECONDS = 15 * 60
@@ -152,7 +151,8 @@ class _Batch:
             outcome = self._narrow(pending)
             retry = self._settle(outcome.failures)
             waiting = any(isinstance(e, OutageError) for e in outcome.failures.values())
-            if not retry or (waiting and not self.budget.pause(attempt)):
+            stuck = len(retry) == len(pending) and not waiting
+            if stuck or not retry or (waiting and not self.budget.pause(attempt)):
                 self.failed |= {self.position[c]: outcome.failures[c] for c in retry}
                 break
             attempt += waiting
@@ -224,7 +224,7 @@ class _Batch:
         return any(len(items) >= EVERYWHERE for items in self.culprits.values())
 
     def _hopeless(self, change: Change, error: Exception) -> bool:
-        overdue = self.budget.now() - change.timestamp > YOUNG_SECONDS
+        overdue = self.budget.now() - change.recorded_at > YOUNG_SECONDS
         return self._permanent(error) or (
             self._unexpected(error) and overdue and not self._everywhere()
         )
@@ -243,13 +243,13 @@ class _Batch:
         )
         try:
             self.budget.check()
-            self.processor.dead_letters.write(letter)
+            is_new = self.processor.dead_letters.write(letter)
         except Exception as lost:
             logger.exception("a dead letter could not be written; the record is reported as failed")
             self.failed[position] = lost
             return False
-        self.counts.dead_lettered += 1
-        logger.error("dead letter %s: %s: %s", letter.name, letter.reason, error)
+        self.counts.dead_lettered += is_new
+        logger.error("dead letter %s: %s", letter.name, letter.reason)
         return True
 
     def _respond(self) -> BatchResponse:

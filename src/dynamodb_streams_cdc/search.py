@@ -22,7 +22,7 @@ from decimal import Decimal
 from typing import Any, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.budget import Budget
-from dynamodb_streams_cdc.change import Change, Image, newest
+from dynamodb_streams_cdc.change import Change, Image, by_item
 from dynamodb_streams_cdc.errors import OutageError, OutOfTime
 from dynamodb_streams_cdc.sink import Outcome
 
@@ -114,17 +114,18 @@ class SearchSync:
     document: Callable[[Image], Document | None]
 
     def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
-        """Write the newest change of each item."""
+        """Write the newest change of each item, or the newest on which `document` does not fail."""
         outcome = Outcome()
-        latest = newest(changes)
-        outcome.stale += len(changes) - len(latest)
         written_at = budget.now()
         pairs: list[tuple[Change, Upsert]] = []
-        for change in latest:
-            try:
-                pairs.append((change, self._upsert(change, written_at)))
-            except Exception as error:
-                outcome.failures[change] = error
+        for group in by_item(changes):
+            for change in group:
+                try:
+                    pairs.append((change, self._upsert(change, written_at)))
+                except Exception as error:
+                    outcome.failures[change] = error
+                else:
+                    break
         try:
             results = self.index.upsert([upsert for _, upsert in pairs], budget)
         except (OutageError, OutOfTime) as error:
@@ -137,6 +138,7 @@ class SearchSync:
                     outcome.applied += 1
                 case _:
                     outcome.failures[change] = result
+        outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
     def repair(self, item_id: str, read_item: Callable[[], Image | None], budget: Budget) -> bool:

@@ -10,7 +10,7 @@ from dynamodb_streams_cdc.change import Change
 
 @dataclass
 class Outcome:
-    """What became of the changes of one call.
+    """What became of the changes of one call: each is applied, or stale, or a failure.
 
     Attributes:
         applied: changes that the sink took.
@@ -27,8 +27,7 @@ class Outcome:
     failures: dict[Change, Exception] = field(default_factory=dict)
 
     def refused(self, change: Change, held_timestamp: float) -> None:
-        """Count a change as stale against what the sink holds."""
-        self.stale += 1
+        """Compare a stale change with what the sink holds."""
         self.stale_but_newer += change.timestamp > held_timestamp + STALE_BUT_NEWER_SECONDS
 
 

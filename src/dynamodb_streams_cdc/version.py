@@ -18,7 +18,7 @@ SEQUENCE_DIGITS = 40
 """The most digits that a sequence number has (StreamRecord.SequenceNumber, length 21 to 40)."""
 
 _EPOCH = re.compile(r"\d{4}", re.ASCII)
-_LABEL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}", re.ASCII)
+_LABEL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?", re.ASCII)
 _SEQUENCE = re.compile(r"\d{1,40}", re.ASCII)
 _VERSION = re.compile(rf"{_EPOCH.pattern}/{_LABEL.pattern}/\d{{{SEQUENCE_DIGITS}}}", re.ASCII)
 

@@ -81,23 +81,22 @@ def test_a_stream_without_both_images_cannot_be_audited() -> None:
     assert outcome.applied == 1
 
 
-class DeadPort:
+class DeadLog(MemoryLog):
     def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
         raise OutageError(self.__class__.__name__)
 
-    def read(self, item_id: str) -> list[Any]:
-        return []
 
+class DeadIndex(MemoryIndex):
     def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
         raise OutageError(self.__class__.__name__)
 
 
 def test_an_outage_fails_every_change_and_drops_none() -> None:
-    for sink in (ChangeLog(DeadPort()), SearchSync(DeadPort(), document)):
-        outcome = sink.apply(LIFE[:2], budget())
-        assert LIFE[1] in outcome.failures
-        assert outcome.applied == 0
-        assert isinstance(outcome.failures[LIFE[1]], OutageError)
+    changes = [LIFE[0], change(9, None, order("00005-1"))]
+    for sink in (ChangeLog(DeadLog()), SearchSync(DeadIndex(), document)):
+        outcome = sink.apply(changes, budget())
+        assert list(outcome.failures) == changes
+        assert all(isinstance(error, OutageError) for error in outcome.failures.values())
 
 
 def test_only_the_newest_change_of_an_item_is_sent_to_the_index() -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
     CredentialRetrievalError,
     HTTPClientError,
@@ -29,22 +28,35 @@ OUTAGE = frozenset(
         "ConditionalRequestConflict",
         "ExpiredToken",
         "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
         "InternalError",
+        "InternalFailure",
         "InternalServerError",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
         "InvalidSignatureException",
         "KMSAccessDeniedException",
         "LimitExceededException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
         "NoSuchBucket",
         "ProvisionedThroughputExceeded",
         "ProvisionedThroughputExceededException",
+        "ReplicatedWriteConflictException",
+        "RequestExpired",
         "RequestLimitExceeded",
+        "RequestTimeTooSkewed",
         "RequestTimeout",
         "ResourceNotFound",
         "ResourceNotFoundException",
         "ServiceUnavailable",
+        "SignatureDoesNotMatch",
         "SlowDown",
+        "Throttling",
         "ThrottlingError",
         "ThrottlingException",
+        "TooManyRequestsException",
         "TransactionInProgressException",
         "UnrecognizedClientException",
     }
@@ -59,6 +71,9 @@ PERMANENT_VALIDATION = {
     "item size": "ItemTooLarge",
     "Number overflow": "NumberOverflow",
     "Number underflow": "NumberOverflow",
+    "precision up to 38 digits": "NumberOverflow",
+    "esting levels": "NestedTooDeep",
+    "ested levels": "NestedTooDeep",
 }
 """DynamoDB has one code, ValidationException, for a wrong request and for an item it cannot hold;
 only these parts of its messages speak of the item."""
@@ -98,8 +113,9 @@ def translated() -> Iterator[None]:
     except ClientError as error:
         details = error.response.get("Error", {})
         found = meaning(details.get("Code", ""), details.get("Message", ""))
-        if isinstance(found, UnexpectedResponse):
-            raise
-        raise found from error
-    except BotoCoreError:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if not isinstance(found, UnexpectedResponse):
+            raise found from error
+        if status == 429 or status >= 500:
+            raise OutageError(str(error)) from error
         raise

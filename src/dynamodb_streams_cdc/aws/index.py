@@ -63,6 +63,7 @@ OUTAGES = frozenset(
         "authorization_exception",
         "circuit_breaking_exception",
         "cluster_block_exception",
+        "cluster_manager_not_discovered_exception",
         "index_closed_exception",
         "index_not_found_exception",
         "master_not_discovered_exception",
@@ -234,7 +235,7 @@ def _lines(upsert: Upsert) -> str:
 
 def _upserted(answer: Mapping[str, Any]) -> Upserted:
     if "error" in answer:
-        return _refusal(answer["error"])
+        return _refusal(answer["error"], answer.get("status"))
     if answer.get("result") == "noop":
         held = answer.get("get", {}).get("_source", {}).get(CDC, {})
         return Stale(float(held.get("changed_at", "inf")))
@@ -252,8 +253,12 @@ def _types(answer: Mapping[str, Any]) -> set[str]:
     return types
 
 
-def _refusal(error: Mapping[str, Any]) -> Exception:
-    """Return what the error of a document, or of a request, means; causes count as well."""
+def _refusal(error: Mapping[str, Any], status: object) -> Exception:
+    """Return what the error of a document, or of a request, means; causes count as well.
+
+    Permanent is decided by type alone. The status decides only that an error of an unknown type is
+    an outage: OpenSearch answers 429 and 5xx when it, and not the document, is at fault.
+    """
     types = _types({"error": error})
     text = f"{error.get('type')}: {error.get('reason')}"
     if CONFLICT in types:
@@ -262,7 +267,13 @@ def _refusal(error: Mapping[str, Any]) -> Exception:
         return OutageError(text)
     if permanent := types & PERMANENT:
         return PermanentError(text, min(permanent))
+    if _unavailable(status):
+        return OutageError(f"HTTP {status}: {text}")
     return SearchRefused(text)
+
+
+def _unavailable(status: object) -> bool:
+    return isinstance(status, int) and (status in (408, 429) or status >= 500)
 
 
 def _meaning(error: TransportError | SerializationError) -> Exception:
@@ -272,9 +283,9 @@ def _meaning(error: TransportError | SerializationError) -> Exception:
     status, info = error.status_code, error.info
     details = info.get("error") if isinstance(info, Mapping) else None
     if isinstance(details, Mapping):
-        return _refusal(details)
+        return _refusal(details, status)
     if status == 413:
         return PermanentError(f"the request is too large: {info}", "request_too_large")
-    if status in (401, 403, 404, 408, 429) or (isinstance(status, int) and status >= 500):
+    if _unavailable(status) or status in (401, 403, 404):
         return OutageError(f"HTTP {status}: {info}")
     return SearchRefused(f"HTTP {status}: {info}")

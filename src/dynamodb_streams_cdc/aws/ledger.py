@@ -6,13 +6,19 @@ not one hot row. A transaction picks one shard for all that it adds.
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from dynamodb_streams_cdc.aggregation import Contribution, LedgerRow, Move, RowsMoved
+from dynamodb_streams_cdc.aggregation import (
+    RESERVED,
+    Contribution,
+    LedgerRow,
+    Move,
+    RowsMoved,
+    add,
+)
 from dynamodb_streams_cdc.aws.errors import meaning, translated
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
 from dynamodb_streams_cdc.errors import ContentionError, OutageError
@@ -122,7 +128,6 @@ class DynamoDbLedger:
 
     def total(self, aggregate: str) -> dict[str, Decimal]:
         """Return the measures of an aggregate, summed over its shards; empty for an unknown one."""
-        totals: defaultdict[str, Decimal] = defaultdict(Decimal)
         pages = self.client.get_paginator("query").paginate(
             TableName=self.aggregates,
             ConsistentRead=True,
@@ -130,13 +135,11 @@ class DynamoDbLedger:
             ExpressionAttributeNames={"#aggregate": "aggregate"},
             ExpressionAttributeValues={":aggregate": {"S": aggregate}},
         )
-        for page in pages:
-            for row in page["Items"]:
-                measures: dict[str, Any] = deserialize_item(row)
-                for measure, amount in measures.items():
-                    if measure not in ("aggregate", "shard", "revision"):
-                        totals[measure] += amount
-        return dict(totals)
+        rows: list[dict[str, Any]] = [deserialize_item(r) for page in pages for r in page["Items"]]
+        total = add(
+            {aggregate: {name: row[name] for name in row.keys() - RESERVED}} for row in rows
+        )
+        return {name: Decimal(amount) for name, amount in total.get(aggregate, {}).items()}
 
 
 def _row(attributes: Mapping[str, Any]) -> LedgerRow:
