@@ -45,6 +45,10 @@ demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare e
 test: $(READY) ## Unit, handler and infrastructure tests: no server, no network
 	pytest tests --ignore tests/integration
 
+.PHONY: simulate
+simulate: $(READY) ## Run the pipeline through thousands of schedules in virtual time (N=100000), or show one (SEED=n)
+	@exec python tools/simulate.py $(if $(SEED),--seed "$(SEED)",--schedules "$(or $(N),10000)")
+
 .PHONY: integration
 integration: $(READY) ## Tests on real engines on loopback: DynamoDB Local, OpenSearch, the emulator
 	pytest tests/integration
@@ -71,12 +75,12 @@ synth: $(READY) ## Write the CloudFormation templates to cdk.out (ENVIRONMENT=sa
 
 .PHONY: deploy
 deploy: $(READY) ## Deploy to the AWS account of your credentials, once you have confirmed it
-	@python tools/account.py deploy $(ENVIRONMENT)
+	@CDK_OPTIONS="$(CDK_OPTIONS)" python tools/account.py deploy $(ENVIRONMENT)
 	"$(CDK)" deploy --all --context environment=$(ENVIRONMENT) $(CDK_OPTIONS)
 
 .PHONY: destroy
 destroy: $(READY) ## Remove the stacks from the AWS account of your credentials, once you have confirmed it
-	@python tools/account.py destroy $(ENVIRONMENT)
+	@CDK_OPTIONS="$(CDK_OPTIONS)" python tools/account.py destroy $(ENVIRONMENT)
 	"$(CDK)" destroy --all --force --context environment=$(ENVIRONMENT) $(CDK_OPTIONS)
 
 .PHONY: clean

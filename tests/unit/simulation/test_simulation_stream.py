@@ -98,7 +98,8 @@ def test_rule_01_a_record_carries_the_images_of_its_view_type(
     ("item", "observed"),
     [
         ({"id": "id_value"}, 20),
-        ({"id": "id_value", "id2": "new_value"}, 32),
+        ({"id": "id_value_1"}, 24),
+        ({"id": "id_value", "id2": "new_value"}, 32),  # observed, but of which item is not known
         ({"id": "id_value_1", "numericFilter": 42}, 39),
         ({"id": "id_value_1", "presentKey": "presentValue"}, 46),
         ({"my_partition_key": "testId5", "should_fail": True}, 58),
@@ -109,6 +110,13 @@ def test_rule_01_the_size_is_that_of_keys_and_images(item: dict[str, Any], obser
     made = table(keys=(next(iter(item)),))
     made.put(item, NOON)
     assert records(stream_of(made))[0]["dynamodb"]["SizeBytes"] == observed
+
+
+def test_rule_01_the_size_counts_both_images() -> None:
+    made = table()
+    made.put({"id": "id_value"}, NOON)
+    made.put({"id": "id_value", "id2": "id2_new_value"}, NOON)
+    assert records(stream_of(made))[1]["dynamodb"]["SizeBytes"] == 46
 
 
 @pytest.mark.parametrize(

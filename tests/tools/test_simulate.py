@@ -1,0 +1,109 @@
+"""What `make simulate` prints, and how it ends."""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.memory import MemoryIndex
+from dynamodb_streams_cdc.simulation import FaultKind
+from tools import simulate
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def logging_comes_back() -> Iterator[None]:
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def without_a_version_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    def upsert(index: MemoryIndex, upserts: list[Any], budget: object) -> list[None]:
+        index.documents |= {upsert.item_id: upsert.source for upsert in upserts}
+        return [None] * len(upserts)
+
+    monkeypatch.setattr(MemoryIndex, "upsert", upsert)
+
+
+def test_a_seed_is_shown_with_its_timeline(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate.main(["--seed", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "seed 4"
+    assert re.fullmatch(r"00:00:00\.000  table +has the stream 2024-05-01T12:00:00\.000", lines[1])
+    assert lines[-1] == "Every copy is right."
+
+
+@pytest.mark.usefixtures("without_a_version_check")
+def test_a_seed_that_fails_is_shown_and_then_its_shortest_story(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert simulate.main(["--seed", "11"]) == 1
+    whole, _, shortest = capsys.readouterr().out.partition("Without what it takes no part of:")
+    assert "\nWRONG: search: items/S=item-" in whole
+    assert "\nWRONG: search: items/S=item-" in shortest
+    assert len(shortest) < len(whole)
+
+
+def test_many_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = simulate.run_some(range(40))
+    lines = list(summary.lines(1.0))
+    assert summary.schedules == 40
+    assert lines[0] == "40 schedules in 1 s"
+    assert len([line for line in lines if "%" in line]) == len(FaultKind)
+    assert lines[-1] == "In every one of them each copy equals the table."
+
+
+@pytest.mark.usefixtures("without_a_version_check")
+def test_the_summary_names_the_seeds_that_failed() -> None:
+    summary = simulate.run_some(range(10, 30))
+    lines = list(summary.lines(1.0))
+    assert summary.failing == [11, 12, 29]
+    assert lines[-2] == "WRONG in 3: seeds 11, 12, 29"
+    assert lines[-1] == "make simulate SEED=11 shows what happened."
+
+
+def test_processes_share_the_work(capfd: pytest.CaptureFixture[str]) -> None:
+    assert simulate.main(["--schedules", "150", "--jobs", "2", "--first", "1000"]) == 0
+    assert capfd.readouterr().out.startswith("150 schedules in ")
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="tells by /proc when the work has begun")
+def test_ctrl_c_stops_it_cleanly() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "tools/simulate.py", "--schedules", "100000"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while _children(process.pid) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=30)
+    assert (process.returncode, out, errors) == (130, "", "\nStopped.\n")
+
+
+def _children(pid: int) -> int:
+    return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+@pytest.mark.parametrize("arguments", [["--schedules", "0"], ["--schedules", "many"]])
+def test_a_number_that_is_none_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        simulate.main(arguments)
+    assert refused.value.code == 2
+    assert "--schedules" in capsys.readouterr().err

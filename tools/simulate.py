@@ -1,0 +1,161 @@
+"""Run the pipeline through schedules in virtual time: many of them, or one with its timeline.
+
+    python tools/simulate.py [--schedules N] [--first SEED] [--jobs N]
+    python tools/simulate.py --seed SEED
+
+Exits with 1 if a copy does not equal the table in the end.
+"""
+
+import argparse
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+
+from dynamodb_streams_cdc.simulation import FaultKind, Schedule, Simulation, generate
+from dynamodb_streams_cdc.simulation.shrink import shrink
+
+CHUNK = 100
+SHOWN = 20
+"""How many failing seeds a summary names."""
+
+
+@dataclass
+class Summary:
+    """What became of some schedules."""
+
+    schedules: int = 0
+    writes: int = 0
+    deliveries: int = 0
+    letters: int = 0
+    struck: Counter[FaultKind] = field(default_factory=Counter)
+    failing: list[int] = field(default_factory=list)
+
+    def add(self, other: "Summary") -> None:
+        self.schedules += other.schedules
+        self.writes += other.writes
+        self.deliveries += other.deliveries
+        self.letters += other.letters
+        self.struck.update(other.struck)
+        self.failing += other.failing
+
+    def lines(self, seconds: float) -> Iterator[str]:
+        """Yield the summary, for a person."""
+        yield f"{self.schedules:,} schedules in {seconds:.0f} s"
+        yield f"{self.writes:,} writes, {self.deliveries:,} deliveries, {self.letters:,} letters"
+        yield "How many schedules each fault did strike in:"
+        for kind in FaultKind:
+            share = self.struck[kind] / max(1, self.schedules)
+            yield f"  {kind:<28} {self.struck[kind]:>9,}  {share:6.1%}"
+        if not self.failing:
+            yield "In every one of them each copy equals the table."
+            return
+        seeds = sorted(self.failing)
+        rest = f" and {len(seeds) - SHOWN} more" if len(seeds) > SHOWN else ""
+        yield f"WRONG in {len(seeds)}: seeds {', '.join(map(str, seeds[:SHOWN]))}{rest}"
+        yield f"make simulate SEED={seeds[0]} shows what happened."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the arguments say; return 1 if anything ended wrong."""
+    parser = argparse.ArgumentParser(prog="python tools/simulate.py", description=__doc__)
+    parser.add_argument("--schedules", type=_count, default=10_000, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--seed", type=int, help="run this one, and show what happens")
+    options = parser.parse_args(arguments)
+    _silence()
+    if options.seed is not None:
+        return replay(options.seed)
+    try:
+        return run_many(range(options.first, options.first + options.schedules), options.jobs)
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+
+
+def replay(seed: int) -> int:
+    """Print the timeline of a seed and, if it fails, the shortest one that fails like it."""
+    result = Simulation(generate(seed), timeline=True).run()
+    print(result)
+    if not result.problems:
+        return 0
+    shortest = shrink(generate(seed), fails)
+    print("\nWithout what it takes no part of:\n")
+    print(shortest)
+    print(Simulation(shortest, timeline=True).run())
+    return 1
+
+
+def fails(schedule: Schedule) -> bool:
+    """Whether a copy does not equal the table in the end."""
+    return bool(Simulation(schedule).run().problems)
+
+
+def run_many(seeds: range, jobs: int) -> int:
+    """Run the schedules of the seeds in as many processes; print progress and a summary."""
+    started = time.monotonic()
+    total = Summary()
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
+    workers = ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_silence
+    )
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: ours to deal with
+    try:
+        tasks = [workers.submit(run_some, chunk) for chunk in chunks]
+        signal.signal(signal.SIGINT, on_interrupt)
+        for done in as_completed(tasks):
+            total.add(done.result())
+            _progress(total, len(seeds), time.monotonic() - started)
+    except BaseException:
+        workers.shutdown(wait=False, cancel_futures=True)
+        raise
+    workers.shutdown()
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    print("\n".join(total.lines(time.monotonic() - started)))
+    return 1 if total.failing else 0
+
+
+def run_some(seeds: range) -> Summary:
+    """Run the schedules of some seeds."""
+    summary = Summary()
+    for seed in seeds:
+        result = Simulation(generate(seed)).run()
+        summary.schedules += 1
+        summary.writes += result.writes
+        summary.deliveries += result.deliveries
+        summary.letters += result.letters
+        summary.struck.update(result.struck.keys())
+        if result.problems:
+            summary.failing.append(seed)
+    return summary
+
+
+def _silence() -> None:
+    logging.disable(logging.CRITICAL)
+
+
+def _progress(total: Summary, of: int, seconds: float) -> None:
+    if sys.stderr.isatty():
+        left = seconds / total.schedules * (of - total.schedules)
+        text = f"\r{total.schedules:,} of {of:,}, {len(total.failing)} wrong, {left:.0f} s left   "
+        print(text, end="", file=sys.stderr, flush=True)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        message = f"expected 1 or more, got {number}"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
