@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from dynamodb_streams_cdc import Change, LogMetrics, Processor, Sink, Source
 from dynamodb_streams_cdc.aws.letters import S3Letters
+from lambdas.domain.order import ACTOR_ATTRIBUTE
 from lambdas.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def build(settings: Settings, sink: Sink) -> Processor:
     """Return the processor of a function."""
     return Processor(
         name=settings.processor,
-        source=Source(settings.source_table, settings.epoch, actor_attribute="updated_by"),
+        source=Source(settings.source_table, settings.epoch, actor_attribute=ACTOR_ATTRIBUTE),
         sink=sink,
         dead_letters=S3Letters(s3, settings.dead_letter_bucket, settings.dead_letter_prefix),
         read=READERS[settings.feed],

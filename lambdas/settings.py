@@ -49,7 +49,8 @@ class Settings(BaseModel):
             return cls.model_validate(found)
         except ValidationError as error:
             problems = "; ".join(
-                f"{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors()
+                ": ".join([*(str(name).upper() for name in problem["loc"][:1]), problem["msg"]])
+                for problem in error.errors()
             )
             message = f"environment of the function: {problems}"
             raise SettingsError(message) from None

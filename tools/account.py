@@ -11,22 +11,19 @@ import sys
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-EFFECTS: dict[str, str | dict[str, str]] = {
+EFFECTS = {
     "deploy": (
         "create or change its tables, functions, queues, bucket, alarms and, without search_url, "
         "an OpenSearch domain; the domain and the tables cost money while they exist"
     ),
-    "destroy": {
-        "production": "delete its stacks; tables and bucket stay, as production retains them",
-        "sandbox": "delete its stacks with all their tables, letters and documents, for good",
-    },
+    "destroy": "delete its stacks with all their tables, letters and documents, for good",
 }
-
-
-def effect(action: str, environment: str) -> str:
-    """Return what the action does, in words."""
-    found = EFFECTS[action]
-    return found if isinstance(found, str) else found.get(environment, found["sandbox"])
+ENVIRONMENTS = ("sandbox", "production")
+PROTECTED = (
+    "Stacks of production are protected, and their tables, bucket and domain stay when they go. "
+    "Turn the termination protection of cdc-production-pipeline and cdc-production-search off in "
+    "the console, and run cdk destroy yourself."
+)
 
 
 def empty_letters(session: boto3.Session, region: str, environment: str) -> None:
@@ -48,10 +45,18 @@ def empty_letters(session: boto3.Session, region: str, environment: str) -> None
 
 def main(arguments: list[str]) -> int:
     """Ask; return the exit status."""
-    if len(arguments) != 2 or arguments[0] not in EFFECTS:
-        print("usage: python tools/account.py deploy|destroy ENVIRONMENT")
+    if len(arguments) != 2 or arguments[0] not in EFFECTS or arguments[1] not in ENVIRONMENTS:
+        print(f"usage: make deploy|destroy ENVIRONMENT={'|'.join(ENVIRONMENTS)}")
         return 2
     action, environment = arguments
+    if arguments == ["destroy", "production"]:
+        print(PROTECTED)
+        return 1
+    if "--profile" in os.environ.get("CDK_OPTIONS", ""):
+        print(
+            "Name the profile as AWS_PROFILE=..., so that the account asked about is the one used."
+        )
+        return 1
     session = boto3.Session()
     region: str | None = os.environ.get("AWS_REGION") or session.region_name
     if region is None:
@@ -64,7 +69,7 @@ def main(arguments: list[str]) -> int:
         return 1
     account = identity["Account"]
     print(f"AWS account {account}, Region {region}, as {identity['Arn']}.")
-    print(f"{action} of environment {environment} will {effect(action, environment)}.")
+    print(f"{action} of environment {environment} will {EFFECTS[action]}.")
     confirmed = os.environ.get("CONFIRM")
     if confirmed is None:
         if not sys.stdin.isatty():
@@ -74,7 +79,7 @@ def main(arguments: list[str]) -> int:
     if confirmed != account:
         print(f"Not done: the account is {account}, not {confirmed or 'nothing'}.")
         return 1
-    if action == "destroy" and environment != "production":
+    if action == "destroy":
         empty_letters(session, region, environment)
     return 0
 

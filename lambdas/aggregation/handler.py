@@ -8,7 +8,7 @@ from dynamodb_streams_cdc import Aggregation, BatchResponse, LambdaContext, Proc
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from lambdas import runtime
 from lambdas.aggregation.settings import AggregationSettings
-from lambdas.domain.contributions import contributions
+from lambdas.domain.contributions import EXPIRY, contributions
 
 
 @cache
@@ -21,7 +21,7 @@ def processor() -> Processor:
         settings.aggregates_table,
         settings.aggregate_shards,
     )
-    return runtime.build(settings, Aggregation(ledger, contributions))
+    return runtime.build(settings, Aggregation(ledger, contributions, EXPIRY))
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:

@@ -2,8 +2,12 @@
 
 from decimal import Decimal
 
-from dynamodb_streams_cdc import Contribution, Image
+from dynamodb_streams_cdc import Contribution, Expiry, Image
 from lambdas.domain.order import Order
+
+EXPIRY = Expiry.DROP
+"""Sums speak of the orders in the table: one that expires leaves them. Use `Expiry.KEEP` where Time
+to Live clears the table of what the sums should remember."""
 
 
 def contributions(image: Image) -> Contribution:

@@ -1,18 +1,32 @@
 """An order, as the table holds it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+ACTOR_ATTRIBUTE = "updated_by"
+"""Where the application says who wrote an order; the change log keeps it as the actor."""
+
+
+def _in_utc(value: object) -> datetime:
+    """Return the moment that an ISO 8601 text with an offset means; pydantic takes far more."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    if moment is None or moment.tzinfo is None:
+        message = "a moment is ISO 8601 text with an offset, such as 1997-01-01T00:00:00Z"
+        raise ValueError(message)
+    return moment.astimezone(UTC)
+
 
 Money = Annotated[Decimal, Field(max_digits=20, decimal_places=2, ge=0)]
+Moment = Annotated[datetime, BeforeValidator(_in_utc)]
 
 
 class Line(BaseModel):
     """One line of an order."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     title: str
     quantity: Annotated[int, Field(ge=1)]
@@ -20,14 +34,17 @@ class Line(BaseModel):
 
 
 class Order(BaseModel):
-    """An order; attributes of the item that it does not know are let be."""
+    """An order; attributes of the item that it does not know are let be.
 
-    model_config = ConfigDict(frozen=True)
+    Errors do not show values: they go into logs, and what people ordered does not.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     customer_id: str
     order_id: str
     status: Literal["placed", "shipped", "refunded"]
-    placed_at: datetime
+    placed_at: Moment
     total: Money
     currency: Literal["USD"]
     lines: tuple[Line, ...]

@@ -25,8 +25,8 @@ def processor() -> Processor:
 def _client(settings: SearchSettings) -> OpenSearch:
     signer = None
     if settings.search_auth == "iam":
-        session = boto3.Session()
-        signer = Urllib3AWSV4SignerAuth(session.get_credentials(), session.region_name, "es")
+        credentials = boto3.Session().get_credentials()
+        signer = Urllib3AWSV4SignerAuth(credentials, settings.region, "es")
     return OpenSearch(
         settings.search_endpoint,
         http_auth=signer,

@@ -1,10 +1,13 @@
 """Settings of the search function."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lambdas.settings import Settings
+
+_DOMAIN = re.compile(r"https://[^/]+\.(?P<region>[a-z0-9-]+)\.es\.amazonaws\.com(\.cn)?/?")
 
 
 class SearchSettings(Settings):
@@ -13,3 +16,20 @@ class SearchSettings(Settings):
     search_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+/?$")]
     search_index: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,200}$")]
     search_auth: Literal["iam", "none"]
+
+    @property
+    def region(self) -> str:
+        """The Region of the managed domain, which requests are signed for."""
+        match = _DOMAIN.fullmatch(self.search_endpoint)
+        assert match is not None
+        return match["region"]
+
+    @model_validator(mode="after")
+    def _can_be_signed_for(self) -> Self:
+        if self.search_auth == "iam" and not _DOMAIN.fullmatch(self.search_endpoint):
+            message = (
+                "SEARCH_ENDPOINT must be a managed domain's (https://NAME.REGION.es.amazonaws.com) "
+                "for requests to be signed"
+            )
+            raise ValueError(message)
+        return self

@@ -13,6 +13,8 @@ from urllib3 import HTTPResponse, HTTPSConnectionPool
 from dynamodb_streams_cdc import LambdaContext, deserialize_item, entry_of
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
+from lambdas.domain.contributions import contributions
+from lambdas.domain.search_document import document
 from lambdas.search_sync import handler as search_sync
 from lambdas.settings import SettingsError
 from tests.factories import FakeContext, ManualClock, change, order, record
@@ -239,7 +241,7 @@ def test_requests_to_a_managed_domain_are_signed(
     aws: Aws, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEARCH_AUTH", "iam")
-    monkeypatch.setenv("SEARCH_ENDPOINT", "https://search.example.com")
+    monkeypatch.setenv("SEARCH_ENDPOINT", "https://search-x-1.eu-west-1.es.amazonaws.com")
     sent: list[Mapping[str, str]] = []
 
     def urlopen(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> HTTPResponse:
@@ -252,4 +254,36 @@ def test_requests_to_a_managed_domain_are_signed(
     assert search_sync.handler(BATCH, context) == DONE
     authorization = sent[0]["Authorization"]
     assert authorization.startswith("AWS4-HMAC-SHA256 Credential=")
-    assert "/us-east-1/es/aws4_request" in authorization
+    assert "/eu-west-1/es/aws4_request" in authorization
+
+
+def test_only_a_managed_domain_can_be_signed_for(
+    aws: Aws, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCH_AUTH", "iam")
+    with pytest.raises(SettingsError, match="must be a managed domain's"):
+        search_sync.handler(BATCH, context)
+
+
+@pytest.mark.parametrize("moment", ["852076800", "1997-01-01T00:00:00", "yesterday", 852076800])
+def test_a_moment_that_could_be_read_in_two_ways_is_no_order(
+    aws: Aws, context: LambdaContext, moment: Any
+) -> None:
+    batch = {"Records": [record(1, None, {**PLACED, "placed_at": moment})]}
+    assert aggregation.handler(batch, context) == DONE
+    [letter] = letters(aws)
+    assert letter["letter"]["reason"] == "ValidationError"
+
+
+def test_sums_and_documents_read_a_moment_alike() -> None:
+    late = {**PLACED, "placed_at": "1997-01-31T23:30:00-01:00"}
+    assert "month#1997-02" in contributions(late)
+    assert document(late)["placed_at"] == "1997-02-01T00:30:00Z"
+
+
+def test_reasons_do_not_show_what_people_ordered(aws: Aws, context: LambdaContext) -> None:
+    secret = {**PLACED, "lines": [{"title": "CD", "quantity": 1, "amount": "4111-1111"}]}
+    aggregation.handler({"Records": [record(1, None, secret)]}, context)
+    [letter] = letters(aws)
+    assert "4111" not in letter["letter"]["error"]
+    assert "4111" in letter["payload"]

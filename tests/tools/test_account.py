@@ -58,19 +58,34 @@ def test_nothing_goes_on_unless_the_account_is_named(
 
 
 @mock_aws
-@pytest.mark.parametrize(("environment", "left"), [("sandbox", []), ("production", ["a letter"])])
-def test_only_a_sandbox_loses_its_letters(
-    region: str, monkeypatch: pytest.MonkeyPatch, environment: str, left: list[str]
-) -> None:
+def test_a_sandbox_loses_its_letters_first(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONFIRM", "123456789012")
-    bucket = f"letters-{environment}"
+    bucket = "letters-sandbox"
     s3: Any = boto3.client("s3", region_name="us-east-1")
     s3.create_bucket(Bucket=bucket)
-    with_stacks(monkeypatch, Stacks(f"cdc-{environment}-pipeline", bucket))
+    with_stacks(monkeypatch, Stacks("cdc-sandbox-pipeline", bucket))
     s3.put_object(Bucket=bucket, Key="a letter", Body=b"{}")
-    assert account.main(["destroy", environment]) == 0
-    listed = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
-    assert [entry["Key"] for entry in listed] == left
+    assert account.main(["destroy", "sandbox"]) == 0
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+@mock_aws
+def test_production_is_not_destroyed_by_a_make_target(
+    region: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONFIRM", "123456789012")
+    assert account.main(["destroy", "production"]) == 1
+    assert "termination protection" in capsys.readouterr().out
+
+
+@mock_aws
+def test_the_account_asked_about_is_the_one_that_cdk_uses(
+    region: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONFIRM", "123456789012")
+    monkeypatch.setenv("CDK_OPTIONS", "--profile other")
+    assert account.main(["deploy", "sandbox"]) == 1
+    assert "AWS_PROFILE" in capsys.readouterr().out
 
 
 @mock_aws
@@ -90,6 +105,7 @@ def test_a_missing_region_and_wrong_words_are_sentences(
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     assert account.main(["deploy", "sandbox"]) == 1
     assert account.main(["remove", "sandbox"]) == 2
+    assert account.main(["destroy", "local"]) == 2
     said = capsys.readouterr().out
     assert "No AWS Region: set AWS_REGION" in said
     assert "usage: " in said
