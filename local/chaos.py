@@ -12,6 +12,7 @@ nothing to do is no hit, and a throttle that no invocation met is none either.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -296,12 +297,10 @@ def _workers(emulator: int, function: str) -> list[int]:
         text=True,
         check=True,
     ).stdout
+    worker = re.compile(rf"/ministack-lambda-{re.escape(function)}-[^-/]+/_worker\.py")
     rows = (line.split(maxsplit=2) for line in listing.splitlines())
     return [
         int(row[0])
         for row in rows
-        if len(row) == 3
-        and row[1] == str(emulator)
-        and f"ministack-lambda-{function}-" in row[2]
-        and "_worker.py" in row[2]
+        if len(row) == 3 and row[1] == str(emulator) and worker.search(row[2])
     ]

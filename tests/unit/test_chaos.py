@@ -1,0 +1,238 @@
+"""Chaos counts what it saw, in the trace of the runner, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from rich.console import Console
+
+from dynamodb_streams_cdc.aws.runner import Failed, Lost, NotInvoked, Returned
+from dynamodb_streams_cdc.esm import Invoke
+from local import chaos, demo
+from local.account import Observed, Strikes, show
+from local.chaos import Calm, Chaos
+from local.demo import Options, run_demo
+from local.screen import Screen
+from local.trace import TraceReader, TraceWriter
+from local.verify import ReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dynamodb_streams_cdc.aws.runner import Answer
+
+SEEN = Observed(
+    hits=1,
+    throttled=1,
+    redelivered=1,
+    retries=1,
+    outage=20.0,
+    restarts=1,
+    cut_off=0,
+    lost=0,
+    rewinds=0,
+)
+
+
+class Traced:
+    """A trace that a test writes and reads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "trace.jsonl"
+        self.writer = TraceWriter(self.path)
+        self.reader = TraceReader(self.path)
+
+    def begin(self, *numbers: int, function: str = "audit") -> str:
+        records = [{"dynamodb": {"SequenceNumber": str(number)}} for number in numbers]
+        return self.writer.begin(function, Invoke(1, {"Records": records}, "shard", 0, 1))
+
+    def call(self, *numbers: int, answer: Answer, function: str = "audit") -> None:
+        self.writer.end(self.begin(*numbers, function=function), answer)
+
+    def read(self) -> TraceReader:
+        self.reader.read()
+        return self.reader
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Iterator[Traced]:
+    made = Traced(tmp_path)
+    yield made
+    made.writer.close()
+
+
+def test_each_answer_is_counted_as_what_it_was(trace: Traced) -> None:
+    answers: list[Answer] = [
+        Returned({"batchItemFailures": []}),
+        Returned(None),
+        Returned({"batchItemFailures": [{"itemIdentifier": "1"}]}),
+        Failed("Runtime.HandlerError: Worker process died"),
+        Failed("RuntimeError: Worker process exited immediately. stderr: "),
+        Failed("KeyError: total"),
+        NotInvoked("An error occurred (TooManyRequestsException) when calling Invoke"),
+        NotInvoked("connection refused"),
+        Lost(),
+    ]
+    for answer in answers:
+        trace.call(1, answer=answer)
+    trace.begin(1)
+    trace.writer.rewound("mapping")
+    found = trace.read()
+    assert dict(found.outcomes()) == {
+        "done": 2,
+        "reported": 1,
+        "died": 2,
+        "failed": 1,
+        "throttled": 1,
+        "not invoked": 1,
+        "lost": 1,
+        "cut off": 1,
+    }
+    assert found.rewinds == 1
+
+
+def test_only_what_was_done_is_delivered_again(trace: Traced) -> None:
+    trace.call(1, 2, answer=Failed("Worker process died"))
+    trace.call(1, 2, answer=NotInvoked("TooManyRequestsException"))
+    trace.call(1, 2, answer=Returned(None))
+    assert trace.read().redelivered == 0
+    trace.call(1, 2, answer=Returned(None), function="search")
+    trace.call(2, 3, answer=NotInvoked("TooManyRequestsException"))
+    assert trace.read().redelivered == 0
+    trace.call(2, 3, answer=Lost())
+    assert trace.read().redelivered == 1
+    trace.begin(1, 2, 3)
+    assert trace.read().redelivered == 4
+
+
+def test_a_retry_is_a_call_with_records_that_failed(trace: Traced) -> None:
+    trace.call(1, 2, 3, answer=Failed("KeyError"))
+    trace.call(1, 2, 3, answer=Returned(None), function="search")
+    trace.call(4, answer=NotInvoked("TooManyRequestsException"))
+    trace.call(4, answer=Returned(None))
+    assert trace.read().retries == 0
+    trace.call(1, 2, answer=Returned(None))
+    trace.call(3, answer=Returned(None))
+    trace.call(3, answer=Returned(None))
+    assert trace.read().retries == 2
+
+
+def test_what_is_under_way_is_that_of_the_living_process(trace: Traced) -> None:
+    ended, waiting = trace.begin(1), trace.begin(2, function="search")
+    trace.writer.end(ended, Returned(None))
+    assert waiting
+    assert [call.function for call in trace.read().under_way(os.getpid())] == ["search"]
+    assert trace.read().under_way(os.getpid() + 1) == []
+
+
+def test_a_line_that_is_still_being_written_is_read_later(trace: Traced) -> None:
+    call = trace.begin(1)
+    whole = trace.path.read_bytes()
+    trace.path.write_bytes(whole[:20])
+    assert trace.read().calls == {}
+    trace.path.write_bytes(whole)
+    assert list(trace.read().calls) == [call]
+    assert list(trace.read().calls) == [call]
+
+
+@pytest.mark.parametrize(
+    "name", ["hits", "throttled", "redelivered", "retries", "outage", "restarts"]
+)
+def test_whatever_was_not_seen_is_said(name: str) -> None:
+    assert SEEN.missing == []
+    zero: Any = {name: 0}
+    assert len(replace(SEEN, **zero).missing) == 1
+
+
+def test_what_chance_decides_may_be_zero() -> None:
+    required = {"hits", "throttled", "redelivered", "retries", "outage", "restarts"}
+    chance = {field.name for field in fields(Observed)} - required
+    assert replace(SEEN, **dict.fromkeys(chance, 0)).missing == []
+
+
+def test_the_account_shows_each_count() -> None:
+    output = io.StringIO()
+    screen = Screen(Console(file=output, width=160))
+    observed = replace(SEEN, hits=7, redelivered=1234, cut_off=5)
+    show(screen, Strikes(kills=9, restarts=1, back_after=29.4), observed)
+    shown = output.getvalue()
+    for part in ("7", "9 workers killed", "1,234", "answered again after 29", "5 invocations"):
+        assert part in shown
+
+
+def test_a_sink_that_is_down_shows_nothing_under_chaos_and_is_an_error_without() -> None:
+    def down(orders: Any) -> Any:
+        message = "OpenSearch does not answer."
+        raise ReadError(message)
+
+    [patient] = Chaos.patient(cast("Chaos", None), {"search index": down}).values()
+    assert patient([]) == set()
+    [strict] = Calm().patient({"search index": down}).values()
+    with pytest.raises(ReadError):
+        strict([])
+
+
+def test_workers_are_those_of_the_function_in_that_emulator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listing = "\n".join(
+        [
+            "  101     7 python -u /tmp/x/ministack-lambda-audit-abc1/_worker.py",
+            "  102     7 python -u /tmp/x/ministack-lambda-audit-two-abc1/_worker.py",
+            "  103     8 python -u /tmp/x/ministack-lambda-audit-abc1/_worker.py",
+            "  104     7 python -u /tmp/x/ministack-lambda-search-abc1/_worker.py",
+            "  105     7 tail -f /tmp/x/ministack-lambda-audit-abc1/log",
+            "  106     7",
+        ]
+    )
+    answer = SimpleNamespace(stdout=listing)
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: answer)
+    assert chaos._workers(7, "audit") == [101]
+    assert chaos._workers(7, "search") == [104]
+
+
+def test_chaos_needs_an_opensearch_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        demo.main(["--chaos", "--search-url", "http://127.0.0.1:9200"])
+    assert "leave SEARCH_URL out" in capsys.readouterr().err
+
+
+def test_chaos_and_seed_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAOS", "1")
+    monkeypatch.setenv("SEED", "42")
+    found = demo._options([])
+    assert (found.chaos, found.seed) == (True, 42)
+    monkeypatch.setenv("CHAOS", "0")
+    assert not demo._options([]).chaos
+
+
+class Unseen(Calm):
+    def account(self) -> list[str]:
+        return ["No invocation was retried."]
+
+
+@pytest.mark.parametrize(("unrest", "status"), [(Calm(), 0), (Unseen(), 1)])
+def test_a_count_of_zero_fails_a_demo_whose_sinks_are_equal(
+    monkeypatch: pytest.MonkeyPatch, unrest: Calm, status: int
+) -> None:
+    @contextmanager
+    def pipeline(*arguments: object) -> Iterator[None]:
+        yield
+
+    traffic = SimpleNamespace(round=lambda *arguments, **options: None, written=None)
+    monkeypatch.setattr(demo, "running_pipeline", pipeline)
+    monkeypatch.setattr(demo, "_Traffic", lambda *arguments: traffic)
+    monkeypatch.setattr(demo, "_unrest", lambda *arguments: unrest)
+    monkeypatch.setattr(demo, "_compare", lambda *arguments: True)
+    output = io.StringIO()
+    found = run_demo(Options(limit=20, chaos=True), Screen(Console(file=output)))
+    assert found == status
+    assert ("No invocation was retried." in output.getvalue()) == bool(status)
