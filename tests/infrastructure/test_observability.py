@@ -34,6 +34,7 @@ def test_each_processor_is_watched_in_every_way_that_it_can_fall_behind(sandbox:
             "DestinationDeliveryFailures",
             "ApproximateNumberOfMessagesVisible",
             "FailedInvocations",
+            "Reported",
             "StaleButNewer",
         }
 
