@@ -15,7 +15,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from dynamodb_streams_cdc.simulation import FaultKind, Schedule, Simulation, generate
@@ -103,20 +102,14 @@ def run_many(seeds: range, jobs: int) -> int:
     started = time.monotonic()
     total = Summary()
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
-    workers = ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_silence
-    )
-    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: ours to deal with
-    try:
-        tasks = [workers.submit(run_some, chunk) for chunk in chunks]
+    on_interrupt = signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # workers inherit it: Ctrl-C is ours
+    with multiprocessing.get_context("spawn").Pool(jobs, initializer=_silence) as workers:
         signal.signal(signal.SIGINT, on_interrupt)
-        for done in as_completed(tasks):
-            total.add(done.result())
+        for done in workers.imap_unordered(run_some, chunks):
+            total.add(done)
             _progress(total, len(seeds), time.monotonic() - started)
-    except BaseException:
-        workers.shutdown(wait=False, cancel_futures=True)
-        raise
-    workers.shutdown()
     if sys.stderr.isatty():
         print(file=sys.stderr)
     print("\n".join(total.lines(time.monotonic() - started)))
