@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -319,3 +321,29 @@ def test_a_demo_under_chaos_ends_with_every_sink_equal_to_the_table() -> None:
     assert "every sink equals the table" in shown
     assert "OpenSearch is stopped" in shown
     assert "runner killed (SIGKILL) and started again" in shown
+
+
+def test_a_demo_that_is_interrupted_in_the_storm_leaves_nothing_behind(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "LIMIT": "60", "CHAOS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "local.demo"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        lines = []
+        for line in demo.stdout:
+            lines.append(line)
+            if "OpenSearch is stopped" in line:
+                demo.send_signal(signal.SIGINT)
+                break
+        lines += demo.stdout
+        demo.wait(timeout=40)
+    assert demo.returncode == 130, "".join(lines)
+    assert "Traceback" not in "".join(lines)
+    assert list(tmp_path.iterdir()) == []
+    left = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    assert str(tmp_path) not in left.stdout
