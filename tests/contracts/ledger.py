@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pytest
 
-from dynamodb_streams_cdc import Ledger, LedgerRow, Move, RowsMoved
+from dynamodb_streams_cdc import Ledger, LedgerRow, Move, PermanentError, RowsMoved
 
 
 class LedgerWithTotals(Ledger, Protocol):
@@ -31,6 +31,7 @@ def adds(amount: str) -> dict[str, dict[str, Decimal]]:
 class LedgerContract:
     @pytest.fixture
     def ledger(self) -> LedgerWithTotals:
+        """Return a ledger that keeps each sum in one row."""
         raise NotImplementedError
 
     def test_a_row_comes_back_as_it_was_written(self, ledger: LedgerWithTotals) -> None:
@@ -86,3 +87,22 @@ class LedgerContract:
         deltas = {f"day#{number}": {"orders": Decimal(1)} for number in range(99)}
         ledger.commit([Move(None, row("orders/S=1"))], deltas)
         assert ledger.total("day#98") == {"orders": Decimal(1)}
+
+    def test_more_actions_than_a_transaction_holds_are_refused(
+        self, ledger: LedgerWithTotals
+    ) -> None:
+        deltas = {f"day#{number}": {"orders": Decimal(1)} for number in range(100)}
+        with pytest.raises(Exception, match="100"):
+            ledger.commit([Move(None, row("orders/S=1"))], deltas)
+        assert ledger.read(["orders/S=1"]) == {}
+
+    def test_a_sum_of_38_digits_is_read_exactly_and_one_of_more_is_refused(
+        self, ledger: LedgerWithTotals
+    ) -> None:
+        largest = "12345678901234567890123456789012345678"
+        ledger.commit([Move(None, row("orders/S=1"))], adds(largest))
+        assert ledger.total("month#1997-01") == {"revenue": Decimal(largest)}
+        with pytest.raises(PermanentError) as refused:
+            ledger.commit([Move(None, row("orders/S=2"))], adds("0.5"))
+        assert refused.value.reason == "NumberOverflow"
+        assert ledger.read(["orders/S=2"]) == {}

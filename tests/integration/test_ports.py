@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
+from dynamodb_streams_cdc import Move
 from dynamodb_streams_cdc.aws.index import OpenSearchIndex
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.log import DynamoDbLog
@@ -14,7 +15,7 @@ from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
 from dynamodb_streams_cdc.search import CDC
 from lambdas.domain.search_document import PROPERTIES, SETTINGS
 from tests.contracts.index import IndexContract, SearchableIndex
-from tests.contracts.ledger import LedgerContract
+from tests.contracts.ledger import LedgerContract, adds, row
 from tests.contracts.log import LogContract
 from tests.contracts.markers import MarkersContract
 from tests.lambdas.conftest import create_table
@@ -36,8 +37,21 @@ class TestDynamoDbLedger(LedgerContract):
             dynamodb_local,
             table(dynamodb_local, ("id", "S")),
             table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
-            shards=4,
+            shards=1,
         )
+
+
+def test_sums_are_spread_over_rows_and_added_up(dynamodb_local: "DynamoDBClient") -> None:
+    aggregates = table(dynamodb_local, ("aggregate", "S"), ("shard", "N"))
+    ledger = DynamoDbLedger(
+        dynamodb_local, table(dynamodb_local, ("id", "S")), aggregates, shards=4
+    )
+    for number in range(40):
+        ledger.commit([Move(None, row(f"orders/S={number}"))], adds("0.10"))
+    rows = dynamodb_local.scan(TableName=aggregates)["Items"]
+    assert {int(found["shard"]["N"]) for found in rows} == {0, 1, 2, 3}
+    assert sum(int(found["revision"]["N"]) for found in rows) == 40
+    assert ledger.total("month#1997-01") == {"revenue": 4}
 
 
 class TestDynamoDbLog(LogContract):

@@ -1,10 +1,13 @@
 """What a change says of the record it was made from."""
 
+import contextlib
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import (
     Change,
@@ -177,6 +180,33 @@ def test_a_malformed_record_says_what_is_wrong(bad: Any, message: str) -> None:
     with pytest.raises(MalformedRecord) as error:
         Change.from_record(bad, SOURCE)
     assert str(error.value).startswith(message)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner),
+)
+
+
+@given(st.data())
+def test_whatever_is_delivered_is_a_change_or_malformed(data: st.DataObject) -> None:
+    """No other exception: one strange record must not fail its batch."""
+    read, good = data.draw(
+        st.sampled_from(
+            [
+                (Change.from_record, record(2, PLACED, SHIPPED)),
+                (Change.from_log_record, log_record(entry_of(change(2, PLACED, SHIPPED)))),
+            ]
+        )
+    )
+    holder = data.draw(st.sampled_from([good, good["dynamodb"], good["dynamodb"]["NewImage"]]))
+    name = data.draw(st.sampled_from([*holder, None]))
+    if name is None:
+        good = data.draw(JSON)
+    else:
+        holder[name] = data.draw(JSON | st.dictionaries(st.sampled_from("SMBOL"), JSON))
+    with contextlib.suppress(MalformedRecord):
+        assert read(good, SOURCE).item_id
 
 
 def test_a_malformed_image_says_where() -> None:

@@ -12,19 +12,23 @@ from dynamodb_streams_cdc import (
     Change,
     ChangeHandlers,
     Counts,
+    HeldBack,
     Letter,
     MalformedRecord,
+    MissingImage,
     OutageError,
     Outcome,
     OutOfTime,
     PermanentError,
     Processor,
+    Reader,
     Sink,
+    entry_of,
 )
 from dynamodb_streams_cdc.budget import RESERVE_SECONDS
 from dynamodb_streams_cdc.memory import MemoryLetters
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
-from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
+from tests.factories import NOON, SOURCE, FakeContext, ManualClock, change, order, record
 
 YOUNG = NOON + 60.0
 OLD = NOON + YOUNG_SECONDS + 60.0
@@ -55,6 +59,7 @@ class Bench:
     letters: Any = field(default_factory=MemoryLetters)
     seconds: float = 60.0
     permanent: tuple[type[Exception], ...] = ()
+    read: Reader = Change.from_record
 
     def __post_init__(self) -> None:
         self.clock = ManualClock(self.now)
@@ -69,6 +74,7 @@ class Bench:
             SOURCE,
             self.sink,
             self.letters,
+            read=self.read,
             permanent=self.permanent,
             metrics=self,
             clock=self.clock,
@@ -310,6 +316,37 @@ def test_a_report_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.WARNING):
         Bench(PickySink(raising(KeyError("surprise"), 2))).run(insert(1), insert(2))
     assert f"1 of 2 records are not done, the first is {sequence(2)}: KeyError" in caplog.text
+
+
+def test_patience_is_measured_by_the_record_that_was_delivered() -> None:
+    """Behind the change log an old change arrives in a young record."""
+    entry = entry_of(change(7, None, order()))
+    young = insert(1)
+    young["dynamodb"] |= {"NewImage": entry, "ApproximateCreationDateTime": OLD - 1}
+    bench = Bench(PickySink(lambda change: KeyError("surprise")), now=OLD)
+    bench.read = Change.from_log_record
+    assert bench.run(young) == [sequence(1)]
+    assert bench.letters.letters == {}
+
+
+def test_a_sink_that_holds_changes_back_for_no_reason_is_not_asked_for_ever() -> None:
+    sink = PickySink(lambda change: HeldBack("no reason"))
+    assert Bench(sink).run(insert(1)) == [sequence(1)]
+    assert len(sink.calls) == 1
+
+
+def test_a_stream_without_the_image_waits_and_no_record_is_given_up() -> None:
+    sink = PickySink(lambda change: MissingImage("KEYS_ONLY"))
+    bench = Bench(sink, now=OLD)
+    assert bench.run(*(insert(number) for number in range(1, 11))) == [sequence(1)]
+    assert bench.letters.letters == {}
+
+
+def test_a_letter_that_was_there_is_not_counted_again() -> None:
+    bench = Bench(PickySink(raising(PermanentError("poison"), 1)))
+    bench.run(insert(1))
+    bench.run(insert(1))
+    assert [counts.dead_lettered for counts in bench.counts] == [1, 0]
 
 
 def test_out_of_time_is_never_a_letter() -> None:

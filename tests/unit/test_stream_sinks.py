@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import (
+    Aggregation,
     Budget,
     Change,
     ChangeLog,
@@ -22,8 +23,9 @@ from dynamodb_streams_cdc import (
     replay,
 )
 from dynamodb_streams_cdc.change_log import Entry, Inserted
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLog, MemoryMarkers
+from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLog, MemoryMarkers
 from dynamodb_streams_cdc.search import LONG, Upserted, encoded
+from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import document
 from tests.factories import NOON, budget, change, order
 
@@ -121,6 +123,20 @@ def test_an_invalid_order_fails_alone() -> None:
     index = MemoryIndex()
     outcome = SearchSync(index, document).apply([bad, LIFE[0]], budget())
     assert (list(outcome.failures), outcome.applied) == ([bad], 1)
+
+
+def test_what_a_batch_leaves_does_not_depend_on_how_changes_were_batched() -> None:
+    poison = change(2, PLACED, order(status="?"))
+    for batches in ([[LIFE[0], poison]], [[LIFE[0]], [poison]], [[poison], [LIFE[0]]]):
+        index, ledger = MemoryIndex(), MemoryLedger()
+        for batch in batches:
+            for sink in (SearchSync(index, document), Aggregation(ledger, contributions)):
+                outcome = sink.apply(batch, budget())
+                failed = list(outcome.failures)
+                assert failed == ([poison] if poison in batch else [])
+                assert outcome.applied + outcome.stale + len(failed) == len(batch)
+        assert index.search()[ITEM]["status"] == "placed"
+        assert ledger.total("status#placed") == {"orders": 1}
 
 
 def test_the_field_of_the_sink_is_its_own() -> None:

@@ -1,0 +1,230 @@
+"""What errors of DynamoDB, S3 and OpenSearch mean for a change: one row of the tables each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+    ReadTimeoutError,
+)
+from opensearchpy.exceptions import (
+    ConnectionError as SearchConnectionError,
+)
+from opensearchpy.exceptions import (
+    ConnectionTimeout,
+    NotFoundError,
+    RequestError,
+    SerializationError,
+    TransportError,
+)
+
+from dynamodb_streams_cdc import (
+    ContentionError,
+    LedgerRow,
+    Move,
+    OutageError,
+    PermanentError,
+    RowsMoved,
+    Stale,
+)
+from dynamodb_streams_cdc.aws.errors import UnexpectedResponse, meaning, translated
+from dynamodb_streams_cdc.aws.index import SearchRefused, _meaning, _upserted
+from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger, _cancelled
+
+TOO_LARGE = "Item size has exceeded the maximum allowed size"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        ("TransactionConflict", "", ContentionError),
+        ("TransactionConflictException", "", ContentionError),
+        ("ProvisionedThroughputExceededException", "", OutageError),
+        ("ThrottlingException", "", OutageError),
+        ("Throttling", "", OutageError),
+        ("RequestLimitExceeded", "", OutageError),
+        ("TooManyRequestsException", "", OutageError),
+        ("InternalServerError", "", OutageError),
+        ("InternalFailure", "", OutageError),
+        ("ServiceUnavailable", "", OutageError),
+        ("SlowDown", "", OutageError),
+        ("ExpiredTokenException", "", OutageError),
+        ("UnrecognizedClientException", "", OutageError),
+        ("RequestTimeTooSkewed", "", OutageError),
+        ("AccessDeniedException", "", OutageError),
+        ("ResourceNotFoundException", "", OutageError),
+        ("NoSuchBucket", "", OutageError),
+        ("TransactionInProgressException", "", OutageError),
+        ("ReplicatedWriteConflictException", "", OutageError),
+        ("ItemCollectionSizeLimitExceededException", "", PermanentError),
+        ("ValidationException", TOO_LARGE, PermanentError),
+        ("ValidationError", TOO_LARGE, PermanentError),
+        ("ValidationException", "Number overflow. Attempting to store", PermanentError),
+        ("ValidationException", "DynamoDB only supports precision up to 38 digits", PermanentError),
+        ("ValidationException", "Nesting levels have exceeded supported limits", PermanentError),
+        ("ValidationException", "Invalid UpdateExpression: Syntax error", UnexpectedResponse),
+        ("ConditionalCheckFailedException", "", UnexpectedResponse),
+        ("SomethingNewException", TOO_LARGE, UnexpectedResponse),
+    ],
+)
+def test_codes_of_dynamodb_and_s3(code: str, message: str, expected: type[Exception]) -> None:
+    assert type(meaning(code, message)) is expected
+
+
+def client_error(code: str, status: int) -> ClientError:
+    response: Any = {
+        "Error": {"Code": code, "Message": "no"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(response, "PutItem")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (EndpointConnectionError(endpoint_url="http://x"), OutageError),
+        (ConnectTimeoutError(endpoint_url="http://x"), OutageError),
+        (ReadTimeoutError(endpoint_url="http://x"), OutageError),
+        (ConnectionClosedError(endpoint_url="http://x"), OutageError),
+        (NoCredentialsError(), OutageError),
+        (client_error("ThrottlingException", 400), OutageError),
+        (client_error("503", 503), OutageError),
+        (client_error("NeverHeardOf", 500), OutageError),
+        (client_error("NeverHeardOf", 429), OutageError),
+        (client_error("NeverHeardOf", 400), ClientError),
+        (ParamValidationError(report="a wrong shape"), ParamValidationError),
+        (ZeroDivisionError(), ZeroDivisionError),
+    ],
+)
+def test_what_a_call_raises(error: Exception, expected: type[Exception]) -> None:
+    with pytest.raises(expected) as raised, translated():
+        raise error
+    assert type(raised.value) is expected
+
+
+def refused(kind: str, *, status: int = 400, cause: str | None = None) -> dict[str, Any]:
+    error: dict[str, Any] = {"type": kind, "reason": "no"}
+    if cause:
+        error["caused_by"] = {"type": "wrapper", "caused_by": {"type": cause, "reason": "why"}}
+    return {"status": status, "error": error}
+
+
+ANSWERS: list[tuple[Mapping[str, Any], Any]] = [
+    ({"status": 200, "result": "updated"}, None),
+    ({"status": 201, "result": "created"}, None),
+    (
+        {"result": "noop", "get": {"_source": {"cdc": {"changed_at": 7}}}},
+        Stale(7.0),
+    ),
+    (refused("mapper_parsing_exception"), PermanentError),
+    (refused("strict_dynamic_mapping_exception"), PermanentError),
+    (refused("illegal_argument_exception"), SearchRefused),
+    (
+        refused("illegal_argument_exception", cause="max_bytes_length_exceeded_exception"),
+        PermanentError,
+    ),
+    (refused("illegal_argument_exception", cause="circuit_breaking_exception"), OutageError),
+    (refused("version_conflict_engine_exception", status=409), ContentionError),
+    (refused("cluster_block_exception", status=403), OutageError),
+    (refused("index_closed_exception"), OutageError),
+    (refused("index_not_found_exception", status=404), OutageError),
+    (refused("rejected_execution_exception", status=429), OutageError),
+    (refused("cluster_manager_not_discovered_exception", status=503), OutageError),
+    (refused("never_heard_of", status=503), OutageError),
+    (refused("never_heard_of", status=429), OutageError),
+    (refused("script_exception"), SearchRefused),
+    (refused("mapper_parsing_exception", status=503), PermanentError),
+]
+
+
+@pytest.mark.parametrize(("answer", "expected"), ANSWERS)
+def test_answers_for_one_document(answer: Mapping[str, Any], expected: Any) -> None:
+    found = _upserted(answer)
+    assert found == expected or type(found) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (SearchConnectionError("N/A", "refused", OSError()), OutageError),
+        (ConnectionTimeout("TIMEOUT", "slow", OSError()), OutageError),
+        (SerializationError("half an answer"), OutageError),
+        (TransportError(413, "too large", "no json"), PermanentError),
+        (TransportError(503, "unavailable", "no json"), OutageError),
+        (TransportError(429, "busy", {}), OutageError),
+        (TransportError(401, "who", "no json"), OutageError),
+        (TransportError(403, "no", {"Message": "User: is not authorized"}), OutageError),
+        (NotFoundError(404, "gone", {"error": "a text"}), OutageError),
+        (TransportError(500, "x", {"error": {"type": "never_heard_of"}}), OutageError),
+        (
+            RequestError(400, "x", {"error": {"type": "action_request_validation_exception"}}),
+            PermanentError,
+        ),
+        (RequestError(400, "x", {"error": {"type": "parse_exception"}}), SearchRefused),
+        (RequestError(400, "x", "a text"), SearchRefused),
+    ],
+)
+def test_failures_of_a_whole_request(error: Any, expected: type[Exception]) -> None:
+    assert type(_meaning(error)) is expected
+
+
+def row(name: str) -> LedgerRow:
+    return LedgerRow(name, "v", 1, {}, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        (["ConditionalCheckFailed", "None", "TransactionConflict"], RowsMoved),
+        (["None", "None", "TransactionConflict"], ContentionError),
+        (["None", "None", "ThrottlingError"], ContentionError),
+        (["None", "ProvisionedThroughputExceeded", "None"], ContentionError),
+        (["None", "ItemCollectionSizeLimitExceeded", "None"], PermanentError),
+        (["None", "ValidationError", "None"], UnexpectedResponse),
+        ([], OutageError),
+    ],
+)
+def test_reasons_of_a_cancelled_transaction(codes: list[str], expected: type[Exception]) -> None:
+    moves = [Move(None, row("a")), Move(None, row("b"))]
+    assert type(_cancelled(moves, [{"Code": code} for code in codes])) is expected
+
+
+def test_a_cancelled_transaction_names_the_rows_that_moved() -> None:
+    moves = [Move(None, row("a")), Move(None, row("b"))]
+    moved = _cancelled(moves, [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}])
+    assert isinstance(moved, RowsMoved)
+    assert moved.item_ids == {"b"}
+
+
+class Recorder:
+    """A client of DynamoDB that keeps what it was asked, and leaves some keys unprocessed."""
+
+    def __init__(self, unprocessed: int) -> None:
+        self.asked: list[Any] = []
+        self.unprocessed = unprocessed
+
+    def batch_get_item(self, RequestItems: Any) -> Any:
+        [(table, request)] = RequestItems.items()
+        self.asked.append(request)
+        keys = request["Keys"]
+        left = keys[len(keys) - self.unprocessed :] if len(self.asked) == 1 else []
+        return {"Responses": {}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
+
+
+def test_the_ledger_is_read_consistently() -> None:
+    client: Any = Recorder(0)
+    DynamoDbLedger(client, "t", "a").read([f"item-{n}" for n in range(130)])
+    assert [len(request["Keys"]) for request in client.asked] == [100, 30]
+    assert all(request["ConsistentRead"] for request in client.asked)
+
+
+def test_keys_left_unread_without_progress_are_an_outage() -> None:
+    client: Any = Recorder(1)
+    with pytest.raises(OutageError, match="left 1 ledger rows unread"):
+        DynamoDbLedger(client, "t", "a").read(["item"])
