@@ -78,18 +78,19 @@ class Weather:
         """
         self._wait()
         if self.strikes(FaultKind.CRASH_BEFORE):
-            self._die("before the effect")
+            self._die(f"in {method.__name__}, before it took effect")
         if self.strikes(FaultKind.FAILING) or self._hangs():
+            self.note(f"    {method.__name__} is not answered: the sink is out")
             message = "the sink does not answer"
             raise OutageError(message)
         result = self._told(method, *args, **options) if self.tells else method(*args, **options)
         if self.strikes(FaultKind.CRASH_AFTER):
-            self._die("after the effect")
+            self._die(f"in {method.__name__}, after it took effect")
         if self.strikes(FaultKind.TIMEOUT):
             self.world.sleep(max(0.0, self._deadline() - self.world.now()))
         self._live()
         if self.strikes(FaultKind.LOST_ANSWER):
-            self.note("the answer of the sink is lost, after the effect")
+            self.note("    the answer is lost, after it took effect")
             message = "the answer was lost"
             raise OutageError(message)
         return result

@@ -110,7 +110,7 @@ class Mail(MemoryMarkers):
         for states in table.history.values():
             item = identity(table, next(filter(None, states)))
             if told[item] < len(states):
-                yield f"{item}: {len(states)} changes, and mails about {told[item]} of them"
+                yield f"{item}: changed {len(states)}x, and the customer was told {told[item]}x"
 
 
 class Refused(Exception):
@@ -130,7 +130,7 @@ class Warehouse:
             Refused: that are more than the warehouse has room for.
         """
         if amount > LARGEST_ORDER:
-            message = f"{amount} pieces are too many"
+            message = f"{amount} are too many"
             raise Refused(message)
         self.orders[f"{item} {version}"] += 1
 

@@ -1,0 +1,77 @@
+"""Write docs/mistakes: for each of the eight mistakes the shortest story in which it fails.
+
+    python tools/mistakes.py
+
+A story is a schedule among the 200 that the tests run, without what the failure does not need.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+from dynamodb_streams_cdc.examples.mistakes import MISTAKES, Mistake
+from dynamodb_streams_cdc.simulation import Schedule, Simulation, generate
+from dynamodb_streams_cdc.simulation.shrink import shrink
+
+DIRECTORY = Path(__file__).parent.parent / "docs" / "mistakes"
+SCHEDULES = 200
+CANDIDATES = 10
+"""How many of the failing schedules are shrunk; the shortest result is told."""
+
+HEAD, TAIL = 20, 6
+"""Lines of a long timeline that are shown."""
+
+
+def main() -> int:
+    """Write the stories."""
+    logging.disable(logging.CRITICAL)
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    for mistake in MISTAKES:
+        path = DIRECTORY / f"{mistake.name}.txt"
+        path.write_text(story(mistake, seed_of(mistake)))
+        print(path.relative_to(DIRECTORY.parent.parent))
+    return 0
+
+
+def seed_of(mistake: Mistake) -> int:
+    """Return the seed whose story is the shortest."""
+
+    def length(seed: int) -> int:
+        return len(timeline(mistake, generate(seed)))
+
+    def length_told(seed: int) -> int:
+        return len(timeline(mistake, shortened(mistake, seed)))
+
+    failing = [seed for seed in range(SCHEDULES) if fails(mistake, generate(seed))]
+    return min(sorted(failing, key=length)[:CANDIDATES], key=length_told)
+
+
+def story(mistake: Mistake, seed: int) -> str:
+    """Return the story of a seed."""
+    schedule = shortened(mistake, seed)
+    lines = timeline(mistake, schedule)
+    left_out = len(lines) - HEAD - TAIL
+    if left_out > 0:
+        lines[HEAD:-TAIL] = [f"   ... {left_out} lines like these ..."]
+    counted = f"{len(schedule.operations)} of its writes, {len(schedule.faults)} of its faults"
+    title = f"Schedule {seed}, cut down to {counted}:"
+    return "\n".join((mistake.story, "", title, "", *lines, ""))
+
+
+def shortened(mistake: Mistake, seed: int) -> Schedule:
+    """Return the schedule of a seed without what the failure does not need."""
+    return shrink(generate(seed), lambda schedule: fails(mistake, schedule))
+
+
+def timeline(mistake: Mistake, schedule: Schedule) -> list[str]:
+    """Return what happens, and what is wrong in the end."""
+    return str(Simulation(schedule, mistake.wrong, timeline=True).run()).splitlines()[1:]
+
+
+def fails(mistake: Mistake, schedule: Schedule) -> bool:
+    """Whether the function with the mistake ends wrong."""
+    return bool(Simulation(schedule, mistake.wrong).run().problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
