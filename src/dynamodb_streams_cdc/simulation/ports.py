@@ -44,6 +44,7 @@ class Weather:
 
     Attributes:
         armed: faults that strike once, at the next chance.
+        aims: the method whose call is that chance, for faults that do not strike just anywhere.
         lasting: until when those last that do.
         slow: how long a call takes while the sink is slow, in seconds.
         struck: how often each fault did strike.
@@ -54,17 +55,18 @@ class Weather:
     world: World
     note: Callable[[str], None]
     armed: list[FaultKind] = field(default_factory=list)
+    aims: dict[FaultKind, str] = field(default_factory=dict)
     lasting: dict[FaultKind, float] = field(default_factory=dict)
     slow: float = 0.7
     struck: dict[FaultKind, int] = field(default_factory=dict)
     running: list[Invocation] = field(default_factory=list)
     tells: bool = False
 
-    def strikes(self, kind: FaultKind) -> bool:
-        """Whether a fault strikes now: one that is armed is used up."""
+    def strikes(self, kind: FaultKind, method: str | None = None) -> bool:
+        """Whether a fault strikes now, in a call of `method`: one that is armed is used up."""
         if self.lasting and self.lasting.get(kind, 0.0) > self.world.now():
             return self._count(kind)
-        if kind in self.armed:
+        if kind in self.armed and self.aims.get(kind, method) == method:
             self.armed.remove(kind)
             return self._count(kind)
         return False
@@ -76,20 +78,21 @@ class Weather:
             Killed: the function is gone, before or after the effect.
             OutageError: the sink does not answer; after the effect, if the answer was lost.
         """
+        name = method.__name__
         self._wait()
-        if self.strikes(FaultKind.CRASH_BEFORE):
-            self._die(f"in {method.__name__}, before it took effect")
+        if self.strikes(FaultKind.CRASH_BEFORE, name):
+            self._die(f"in {name}, before it took effect")
         if self.strikes(FaultKind.FAILING) or self._hangs():
-            self.note(f"    {method.__name__} is not answered: the sink is out")
+            self.note(f"    {name} is not answered: the sink is out")
             message = "the sink does not answer"
             raise OutageError(message)
         result = self._told(method, *args, **options) if self.tells else method(*args, **options)
-        if self.strikes(FaultKind.CRASH_AFTER):
-            self._die(f"in {method.__name__}, after it took effect")
-        if self.strikes(FaultKind.TIMEOUT):
+        if self.strikes(FaultKind.CRASH_AFTER, name):
+            self._die(f"in {name}, after it took effect")
+        if self.strikes(FaultKind.TIMEOUT, name):
             self.world.sleep(max(0.0, self._deadline() - self.world.now()))
         self._live()
-        if self.strikes(FaultKind.LOST_ANSWER):
+        if self.strikes(FaultKind.LOST_ANSWER, name):
             self.note("    the answer is lost, after it took effect")
             message = "the answer was lost"
             raise OutageError(message)

@@ -14,6 +14,6 @@ docs/testing.md shows both at work.
 """
 
 from dynamodb_streams_cdc.simulation import DeadLetter, Delivery, Killed
-from dynamodb_streams_cdc.testing.lab import Lab, UnusedFault
+from dynamodb_streams_cdc.testing.lab import Lab, LabFactory, UnusedFault
 
-__all__ = ["DeadLetter", "Delivery", "Killed", "Lab", "UnusedFault"]
+__all__ = ["DeadLetter", "Delivery", "Killed", "Lab", "LabFactory", "UnusedFault"]

@@ -170,7 +170,10 @@ class Lab:
         with reproducible(0):
             self._world.run()
         if self._weather.armed:
-            kinds = ", ".join(self._weather.armed)
+            kinds = ", ".join(
+                f"{kind} in {self._weather.aims[kind]}" if kind in self._weather.aims else kind
+                for kind in self._weather.armed
+            )
             message = (
                 f"armed, and never struck: {kinds}. Crashes, timeouts and lost answers strike in "
                 "calls of a port that the function got from lab.faulty(port)"
@@ -209,21 +212,27 @@ class Lab:
         """Deliver the next batches again although they were done."""
         self._arm(FaultKind.DUPLICATE, times)
 
-    def crash_before_effect(self) -> None:
-        """Kill the function at its next call of a faulty port, before anything is done."""
-        self._arm(FaultKind.CRASH_BEFORE)
+    def crash_before(self, method: str | None = None) -> None:
+        """Kill the function in its next call of a faulty port, or of this method of one.
 
-    def crash_after_effect(self) -> None:
-        """Kill the function after its next call of a faulty port has done its work."""
-        self._arm(FaultKind.CRASH_AFTER)
+        Nothing is done by the call: the function dies before it takes effect.
+        """
+        self._arm(FaultKind.CRASH_BEFORE, method=method)
 
-    def lose_answer(self) -> None:
-        """Let the next call of a faulty port do its work and raise an `OutageError`."""
-        self._arm(FaultKind.LOST_ANSWER)
+    def crash_after(self, method: str | None = None) -> None:
+        """Kill the function in its next call of a faulty port, or of this method of one.
 
-    def time_out(self) -> None:
-        """Let the next call of a faulty port do its work and take until the function's timeout."""
-        self._arm(FaultKind.TIMEOUT)
+        The call has done its work: the function dies before it learns of that.
+        """
+        self._arm(FaultKind.CRASH_AFTER, method=method)
+
+    def lose_answer(self, method: str | None = None) -> None:
+        """Let the next call of a faulty port, or method, do its work and raise an `OutageError`."""
+        self._arm(FaultKind.LOST_ANSWER, method=method)
+
+    def time_out(self, method: str | None = None) -> None:
+        """Let the next call of a faulty port, or method, take until the function's timeout."""
+        self._arm(FaultKind.TIMEOUT, method=method)
 
     # Faults that last, and changes of scene
 
@@ -311,8 +320,11 @@ class Lab:
             raise TypeError(message)
         return self._handler(json.loads(json.dumps(event)), context)
 
-    def _arm(self, kind: FaultKind, times: int = 1) -> None:
+    def _arm(self, kind: FaultKind, times: int = 1, *, method: str | None = None) -> None:
         self._weather.armed += [kind] * times
+        self._weather.aims.pop(kind, None)
+        if method is not None:
+            self._weather.aims[kind] = method
 
     def _note(self, event: str) -> None:
         self.timeline.note(self._world.now(), "function", event)

@@ -1,0 +1,215 @@
+"""The examples of docs/testing.md, each in the one place where it is run."""
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import given, settings
+from moto import mock_aws
+
+from dynamodb_streams_cdc import Change, LambdaContext, SearchSync, Source, serialize_item
+from dynamodb_streams_cdc.idempotency import Once
+from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLetters, MemoryMarkers
+from dynamodb_streams_cdc.processor import Processor
+from dynamodb_streams_cdc.simulation import (
+    Consumer,
+    Schedule,
+    SimulatedTable,
+    Simulation,
+    Weather,
+    World,
+    faulty,
+)
+from dynamodb_streams_cdc.simulation.strategies import schedules
+from dynamodb_streams_cdc.testing import Lab, LabFactory
+
+pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
+
+
+# docs/testing.md shows this.
+def ship(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+    for record in event["Records"]:
+        status = record["dynamodb"].get("NewImage", {}).get("status")
+        if status == {"S": "lost"}:
+            failed = record["dynamodb"]["SequenceNumber"]
+            return {"batchItemFailures": [{"itemIdentifier": failed}]}
+    return {"batchItemFailures": []}
+
+
+# docs/testing.md shows this.
+def test_a_poison_record_does_not_stop_the_others(stream_lab: LabFactory) -> None:
+    lab = stream_lab(
+        ship,
+        BatchSize=3,
+        MaximumBatchingWindowInSeconds=1,
+        MaximumRetryAttempts=3,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+    )
+    lab.put({"id": "1", "status": "placed"}, {"id": "2", "status": "lost"})
+    lab.delete({"id": "1"})
+    lab.run()
+
+    assert lab.delivered == [
+        ["INSERT 1", "INSERT 2", "REMOVE 1"],
+        *[["INSERT 2", "REMOVE 1"]] * 4,
+    ]
+    [letter] = lab.dead_letters
+    assert letter.changes == ["INSERT 2", "REMOVE 1"]
+    assert letter.condition == "RetryAttemptsExhausted"
+
+
+# docs/testing.md shows this.
+def test_a_crash_between_the_effect_and_its_marker_repeats_the_effect(
+    stream_lab: LabFactory,
+) -> None:
+    lab = stream_lab()
+    sent: list[str] = []
+    once = Once(lab.faulty(MemoryMarkers()), "welcome")
+
+    @lab.function
+    def welcome(event: Mapping[str, Any], context: LambdaContext) -> None:
+        for record in event["Records"]:
+            change = Change.from_record(record, Source("customers"))
+            once.run(change, partial(sent.append, change.keys["id"]))
+
+    lab.put({"id": "7"})
+    lab.crash_before("mark")
+    lab.run()
+
+    assert sent == ["7", "7"]
+
+
+# docs/testing.md shows this.
+def test_an_outage_of_a_minute_is_waited_out(stream_lab: LabFactory) -> None:
+    lab = stream_lab(FunctionResponseTypes=["ReportBatchItemFailures"])
+    index = MemoryIndex()
+    sink = SearchSync(lab.faulty(index), lambda image: {"status": image["status"]})
+    lab.function(Processor("search", Source("orders"), sink, MemoryLetters(), clock=lab.clock))
+
+    lab.fail_sink(seconds=60)
+    lab.put({"id": "1", "status": "placed"})
+    lab.run()
+
+    assert list(index.search().values()) == [{"status": "placed"}]
+    assert lab.clock.now() - lab.deliveries[0].at > 60
+    assert lab.dead_letters == []
+
+
+# docs/testing.md shows this.
+def test_the_mapping_as_it_is_deployed_passes_on_what_it_should(stream_lab: LabFactory) -> None:
+    deployed = {
+        "UUID": "14e0db71-5d35-4eb5-b481-8945cf9d10c2",
+        "StartingPosition": "TRIM_HORIZON",
+        "BatchSize": 100,
+        "ParallelizationFactor": 2,
+        "FilterCriteria": {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}]},
+        "FunctionResponseTypes": [],
+        "State": "Enabled",
+    }  # boto3.client("lambda").list_event_source_mappings(...)["EventSourceMappings"][0]
+    lab = stream_lab(lambda event, context: None, **deployed)
+    lab.put({"id": "1", "status": "placed"})
+    lab.put({"id": "1", "status": "shipped"})
+    lab.run()
+
+    assert lab.delivered == [["INSERT 1"]]
+    assert lab.metrics["FilteredOutEventCount"] == 1
+
+
+# docs/testing.md shows this.
+@mock_aws
+def test_an_item_is_copied_to_another_table(
+    stream_lab: LabFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    dynamodb = boto3.client("dynamodb", region_name="us-east-1")
+    dynamodb.create_table(
+        TableName="copies",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+    def copy(event: Mapping[str, Any], context: LambdaContext) -> None:
+        for record in event["Records"]:
+            dynamodb.put_item(TableName="copies", Item=record["dynamodb"]["NewImage"])
+
+    lab = stream_lab(copy)
+    lab.redeliver()
+    lab.put({"id": "1", "total": Decimal("29.33")})
+    lab.run()
+
+    assert len(lab.deliveries) == 2
+    found = dynamodb.scan(TableName="copies")["Items"]
+    assert found == [serialize_item({"id": "1", "total": Decimal("29.33")})]
+
+
+# docs/testing.md shows this.
+class Names:
+    """A copy of the items' groups: the newest version of each wins."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[str, Any]] = {}
+
+    def write(self, name: str, version: str, group: Any) -> None:
+        self.rows[name] = max(self.rows.get(name, ("", None)), (version, group))
+
+    def wrong(self, table: SimulatedTable) -> Sequence[str]:
+        wanted = {item["id"]: item["group"] for item in table.items.values()}
+        held = {name: group for name, (_, group) in self.rows.items() if group is not None}
+        return [] if held == wanted else [f"the items say {wanted}, the copy says {held}"]
+
+
+def names(world: World) -> list[Consumer]:
+    copy = Names()
+
+    def build(world: World, weather: Weather) -> Any:
+        port = faulty(copy, weather)
+
+        def handler(event: Mapping[str, Any], context: LambdaContext) -> None:
+            for record in event["Records"]:
+                change = Change.from_record(record, Source("items"))
+                group = (change.new_image or {}).get("group")
+                port.write(change.keys["id"], change.version, group)
+
+        return handler
+
+    return [Consumer("names", build, copy.wrong)]
+
+
+@settings(max_examples=50)
+@given(schedules())
+def test_the_names_converge(schedule: Schedule) -> None:
+    assert not Simulation(schedule, names).run().problems
+
+
+# docs/testing.md shows what stands above.
+
+
+def test_the_documentation_shows_what_is_tested_here() -> None:
+    shown = documented()
+    assert shown == examples()
+
+
+def documented() -> list[str]:
+    """Return the blocks of Python in docs/testing.md that are examples."""
+    text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+    return [block.partition("```")[0].strip() for block in text.split("```python\n")[1:]]
+
+
+def examples() -> list[str]:
+    """Return the examples of this file, in order."""
+    parts = Path(__file__).read_text().split("\n# docs/testing.md shows ")[1:-1]
+    return [part.partition("\n")[2].strip() for part in parts]
+
+
+def test_a_lab_needs_no_fixture() -> None:
+    lab = Lab(lambda event, context: json.dumps(event))
+    lab.put({"id": "1"})
+    lab.run()
+    assert lab.delivered == [["INSERT 1"]]
