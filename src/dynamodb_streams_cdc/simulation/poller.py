@@ -6,6 +6,7 @@ it, and not the hours that pass.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from dynamodb_streams_cdc.budget import LambdaContext
@@ -93,6 +94,8 @@ class Poller:
         self._listed: list[str] | None = None
         self._describing = False
         self._reads: dict[str, tuple[ReadShard, int]] = {}
+        self._window_ends: set[str] = set()
+        self._answers_empty: set[str] = set()
         self.stream.readers.append(self.nudge)
         self.nudge()
 
@@ -217,11 +220,28 @@ class Poller:
             self.engine.trimmed(command.shard_id)
         else:
             records, closed = shard.read(position, command.limit)
-            if not records and not closed:
+            if not (records or closed or command.shard_id in self._answers_empty):
                 return False
+            self._answers_empty.discard(command.shard_id)
             cursor = None if closed else _Cursor(position + len(records), now)
             self.engine.records(command.shard_id, records, cursor, now)
         return True
+
+    def _await_window_end(self, event: Event) -> None:
+        """See to it that a read finds nothing once a tumbling window is over: that ends it."""
+        end = event.get("window", {}).get("end")
+        if end is not None and end not in self._window_ends:
+            self._window_ends.add(end)
+            self.world.at(datetime.fromisoformat(end).timestamp(), self._read_in_vain)
+
+    def _read_in_vain(self) -> None:
+        """Answer the reads that wait, and each shard's next one, with what there is: nothing."""
+        for shard_id, (command, position) in list(self._reads.items()):
+            self._answers_empty.add(shard_id)
+            if self._read(command, position, self.world.now()):
+                del self._reads[shard_id]
+        self._answers_empty |= self.stream.shards.keys()
+        self.nudge()
 
     # Invoking
 
@@ -238,6 +258,7 @@ class Poller:
             self.world.now(), command.event, command.shard_id, command.lane, command.attempt
         )
         self.deliveries.append(delivery)
+        self._await_window_end(command.event)
         try:
             delivery.answer = self.run(command.event)
         except (Exception, Killed) as error:

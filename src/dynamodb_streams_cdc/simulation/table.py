@@ -83,7 +83,14 @@ class SimulatedTable:
         return True
 
     def key_of(self, item: Image) -> str:
-        """Return one text for the item's keys."""
+        """Return one text for the item's keys.
+
+        Raises:
+            ValueError: it lacks one.
+        """
+        if missing := [name for name in self.keys if name not in item]:
+            message = f"the table's key is {', '.join(self.keys)}; {item} has no {missing[0]}"
+            raise ValueError(message)
         return json.dumps(event_form({name: item[name] for name in self.keys}), sort_keys=True)
 
     def _record(

@@ -166,7 +166,9 @@ class Lab:
 
         Raises:
             UnusedFault: a fault is still armed.
+            TypeError: the lab has no function.
         """
+        self._function()
         with reproducible(0):
             self._world.run()
         if self._weather.armed:
@@ -182,6 +184,7 @@ class Lab:
 
     def wait(self, seconds: float) -> None:
         """Let that much time pass, and with it what happens until then."""
+        self._function()
         with reproducible(0):
             self._world.sleep(seconds)
 
@@ -315,10 +318,13 @@ class Lab:
 
     def _call(self, event: Event, context: LambdaContext) -> Any:
         """Invoke the function with a copy of the event: it may do with it what it likes."""
+        return self._function()(json.loads(json.dumps(event)), context)
+
+    def _function(self) -> Handler:
         if self._handler is None:
             message = "the lab has no function: Lab(handler), or lab.function(handler)"
             raise TypeError(message)
-        return self._handler(json.loads(json.dumps(event)), context)
+        return self._handler
 
     def _arm(self, kind: FaultKind, times: int = 1, *, method: str | None = None) -> None:
         self._weather.armed += [kind] * times

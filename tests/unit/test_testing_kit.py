@@ -1,0 +1,558 @@
+"""The testing kit: what a user's test can do, see, and get wrong."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import OutageError
+from dynamodb_streams_cdc.esm import ConfigurationError, Policies, Result
+from dynamodb_streams_cdc.testing import Killed, Lab, LabFactory, UnusedFault
+
+pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures", "pytester"]
+
+REPORTING = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
+DAY = 24 * 3600
+
+
+class Rows:
+    """A port: what was written, in order."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    def write(self, key: str) -> None:
+        self.written.append(key)
+
+    def count(self) -> int:
+        return len(self.written)
+
+
+def succeed(event: Any, context: Any) -> None:
+    """Do nothing, successfully."""
+
+
+def fail(event: Any, context: Any) -> None:
+    message = "always"
+    raise ValueError(message)
+
+
+def returning(answer: object) -> Callable[[Any, Any], Any]:
+    return lambda event, context: answer
+
+
+def writing_to(rows: Rows) -> Callable[[Any, Any], None]:
+    def handler(event: Any, context: Any) -> None:
+        for record in event["Records"]:
+            rows.write(record["dynamodb"]["Keys"]["id"]["S"])
+
+    return handler
+
+
+def items(count: int) -> list[dict[str, Any]]:
+    return [{"id": str(number)} for number in range(1, count + 1)]
+
+
+# What is delivered
+
+
+def test_writes_become_records_and_records_become_deliveries(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed)
+    lab.put({"id": "1", "total": Decimal("1.50")})
+    lab.put({"id": "1", "total": Decimal("1.5")})
+    lab.put({"id": "1", "total": Decimal(2)})
+    lab.expire({"id": "1"})
+    lab.delete({"id": "1"})
+    lab.run()
+    [delivery] = lab.deliveries
+    assert delivery.changes == ["INSERT 1", "MODIFY 1", "REMOVE 1"]
+    assert delivery.records[1]["dynamodb"]["OldImage"]["total"] == {"N": "1.5"}
+    assert delivery.records[2]["userIdentity"]["type"] == "Service"
+    assert (delivery.attempt, delivery.result, delivery.error) == (1, Result.SUCCESS, None)
+
+
+def test_keys_and_the_view_type_are_the_tables(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed, keys=("customer_id", "order_id"), view_type="KEYS_ONLY")
+    lab.put({"customer_id": "4", "order_id": Decimal(7), "total": 1})
+    lab.run()
+    [[record]] = [delivery.records for delivery in lab.deliveries]
+    assert lab.delivered == [["INSERT 4/7"]]
+    assert record["dynamodb"]["Keys"] == {"customer_id": {"S": "4"}, "order_id": {"N": "7"}}
+    assert "NewImage" not in record["dynamodb"]
+
+
+def test_an_item_may_be_changed_after_it_was_put(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed)
+    item: dict[str, Any] = {"id": "1", "lines": []}
+    lab.put(item)
+    item["lines"].append("one")
+    lab.put(item)
+    lab.run()
+    assert lab.delivered == [["INSERT 1", "MODIFY 1"]]
+
+
+def test_a_function_may_do_with_its_event_what_it_likes(stream_lab: LabFactory) -> None:
+    def vandal(event: dict[str, Any], context: Any) -> None:
+        event["Records"][0]["dynamodb"].clear()
+        if lab.deliveries[-1].attempt == 1:
+            message = "once more"
+            raise ValueError(message)
+
+    lab = stream_lab(vandal)
+    lab.put({"id": "1"})
+    lab.run()
+    assert lab.delivered == [["INSERT 1"]] * 2
+
+
+def test_a_window_gathers_what_comes_within_it(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed, MaximumBatchingWindowInSeconds=10)
+    for item in items(3):
+        lab.put(item)
+        lab.wait(4)
+    lab.run()
+    assert lab.delivered == [["INSERT 1", "INSERT 2", "INSERT 3"]]
+
+
+def test_a_mapping_that_starts_at_latest_gets_what_is_written_from_then_on(
+    stream_lab: LabFactory,
+) -> None:
+    lab = stream_lab(succeed, StartingPosition="LATEST")
+    lab.put({"id": "0"})
+    lab.wait(1)
+    lab.put({"id": "1"})
+    lab.run()
+    assert lab.delivered == [["INSERT 1"]]
+
+
+def test_lanes_keep_the_order_of_each_item(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed, ParallelizationFactor=4, BatchSize=2)
+    for value in range(3):
+        lab.put(*({**item, "n": value} for item in items(6)))
+    lab.run()
+    assert {delivery.lane for delivery in lab.deliveries} > {0}
+    for item in items(6):
+        numbers = [
+            record["dynamodb"]["NewImage"]["n"]["N"]
+            for delivery in lab.deliveries
+            for record in delivery.records
+            if record["dynamodb"]["Keys"]["id"]["S"] == item["id"]
+        ]
+        assert numbers == ["0", "1", "2"]
+
+
+def test_a_tumbling_window_carries_its_state(stream_lab: LabFactory) -> None:
+    def count(event: Any, context: Any) -> Any:
+        so_far = event["state"].get("count", 0) + len(event["Records"])
+        if event["isFinalInvokeForWindow"]:
+            totals.append(so_far)
+        return {"state": {"count": so_far}}
+
+    totals: list[int] = []
+    lab = stream_lab(count, TumblingWindowInSeconds=60, BatchSize=1)
+    lab.put(*items(3))
+    lab.wait(70)
+    assert totals == [3]
+    lab.put({"id": "4"}, {"id": "5"})
+    lab.run()
+    assert totals == [3, 2]
+    assert lab.deliveries[-1].at >= lab.deliveries[0].at + 120
+    assert lab.metrics["InvokedEventCount"] == 5
+    assert "no records, the window is over" in str(lab.timeline)
+
+
+def test_the_context_tells_the_time_that_is_left(stream_lab: LabFactory) -> None:
+    left: list[int] = []
+
+    def handler(event: Any, context: Any) -> None:
+        left.append(context.get_remaining_time_in_millis())
+        lab.clock.sleep(2)
+        left.append(context.get_remaining_time_in_millis())
+
+    lab = stream_lab(handler, timeout=5.0)
+    lab.put({"id": "1"})
+    lab.run()
+    assert left == [5000, 3000]
+
+
+def test_a_function_that_takes_longer_than_its_timeout_has_failed(stream_lab: LabFactory) -> None:
+    lab = stream_lab(timeout=5.0, MaximumRetryAttempts=0)
+    lab.function(lambda event, context: lab.clock.sleep(6))
+    lab.put({"id": "1"})
+    lab.run()
+    assert isinstance(lab.deliveries[0].error, Killed)
+    assert lab.dead_letters[0].document["responseContext"]["functionError"] == "Unhandled"
+
+
+# Retries and dead letters
+
+
+def test_a_batch_that_fails_is_tried_as_often_as_the_mapping_says(stream_lab: LabFactory) -> None:
+    lab = stream_lab(fail, MaximumRetryAttempts=2)
+    lab.put(*items(2))
+    lab.run()
+    assert [delivery.attempt for delivery in lab.deliveries] == [1, 2, 3]
+    [letter] = lab.dead_letters
+    assert (letter.changes, letter.attempts) == (["INSERT 1", "INSERT 2"], 3)
+    assert letter.document["payload"].startswith('{"Records": [{"eventID"')
+    assert letter.key is not None
+    assert lab.metrics["OnFailureDestinationDeliveredEventCount"] == 2
+
+
+def test_a_poison_record_is_delivered_five_times_with_three_retries(
+    stream_lab: LabFactory,
+) -> None:
+    """As observed on AWS: batch size three, three retries, the last of the batch fails."""
+
+    def handler(event: Any, context: Any) -> Any:
+        for record in event["Records"]:
+            if record["dynamodb"]["Keys"]["id"]["S"] == "6":
+                number = record["dynamodb"]["SequenceNumber"]
+                return {"batchItemFailures": [{"itemIdentifier": number}]}
+        return None
+
+    lab = stream_lab(handler, BatchSize=3, MaximumRetryAttempts=3, **REPORTING)
+    lab.put(*items(6))
+    lab.run()
+    assert lab.delivered == [
+        ["INSERT 1", "INSERT 2", "INSERT 3"],
+        ["INSERT 4", "INSERT 5", "INSERT 6"],
+        *[["INSERT 6"]] * 4,
+    ]
+    assert (lab.dead_letters[0].changes, lab.dead_letters[0].attempts) == (["INSERT 6"], 4)
+
+
+def test_bisecting_finds_the_record(stream_lab: LabFactory) -> None:
+    def handler(event: Any, context: Any) -> None:
+        if "3" in [record["dynamodb"]["Keys"]["id"]["S"] for record in event["Records"]]:
+            raise ValueError
+
+    lab = stream_lab(handler, BisectBatchOnFunctionError=True, MaximumRetryAttempts=1)
+    lab.put(*items(4))
+    lab.run()
+    assert [letter.changes for letter in lab.dead_letters] == [["INSERT 3"]]
+    assert lab.delivered[-1] == ["INSERT 4"]
+
+
+def test_a_record_that_is_too_old_is_given_up(stream_lab: LabFactory) -> None:
+    lab = stream_lab(fail, MaximumRecordAgeInSeconds=60)
+    lab.put({"id": "1"})
+    lab.run()
+    [letter] = lab.dead_letters
+    assert letter.condition == "RecordAgeExceeded"
+    assert letter.attempts == len(lab.deliveries) == 8
+
+
+def test_with_unlimited_retries_it_ends_when_the_stream_forgets(stream_lab: LabFactory) -> None:
+    lab = stream_lab(fail)
+    began = lab.clock.now()
+    lab.put({"id": "1"})
+    lab.run()
+    assert lab.dead_letters == []
+    assert DAY - 60 <= lab.deliveries[-1].at - began <= DAY
+
+
+def test_without_a_destination_nobody_hears_of_what_was_dropped(stream_lab: LabFactory) -> None:
+    lab = stream_lab(fail, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {}})
+    lab.put({"id": "1"})
+    lab.run()
+    assert lab.dead_letters == []
+    assert lab.metrics["DroppedEventCount"] == 1
+
+
+def test_a_destination_that_is_gone_loses_dead_letters(stream_lab: LabFactory) -> None:
+    lab = stream_lab(fail, MaximumRetryAttempts=0)
+    lab.destination_works = False
+    lab.put({"id": "1"})
+    lab.run()
+    assert lab.dead_letters == []
+    assert lab.destination_works is False
+    assert lab.metrics["DestinationDeliveryFailures"] == 1
+
+
+# Faults
+
+
+def test_a_throttle_counts_no_attempt(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed, MaximumRetryAttempts=0)
+    lab.throttle(3)
+    lab.put({"id": "1"})
+    lab.run()
+    assert [delivery.attempt for delivery in lab.deliveries] == [1]
+    assert str(lab.timeline).count("throttled") == 3
+
+
+def test_a_batch_may_be_delivered_again_although_it_was_done(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed)
+    lab.redeliver(2)
+    lab.put({"id": "1"})
+    lab.run()
+    assert [delivery.result for delivery in lab.deliveries] == [None, None, Result.SUCCESS]
+
+
+@pytest.mark.parametrize(
+    ("arm", "written"),
+    [
+        (lambda lab: lab.crash_before("write"), ["1", "2"]),
+        (lambda lab: lab.crash_after("write"), ["1", "1", "2"]),
+        (lambda lab: lab.time_out("write"), ["1", "1", "2"]),
+        (lambda lab: lab.lose_answer("write"), ["1", "1", "2"]),
+    ],
+    ids=["crash before", "crash after", "timeout", "answer lost"],
+)
+def test_faults_of_a_call_strike_in_the_method_that_was_named(
+    stream_lab: LabFactory, arm: Callable[[Lab], None], written: list[str]
+) -> None:
+    lab = stream_lab()
+    rows = Rows()
+    port = lab.faulty(rows)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        port.count()
+        writing_to(port)(event, context)
+
+    arm(lab)
+    lab.put(*items(2))
+    lab.run()
+    assert rows.written == written
+    assert len(lab.deliveries) == 2
+    assert lab.deliveries[0].error is not None
+
+
+def test_a_fault_of_any_call_strikes_in_the_next(stream_lab: LabFactory) -> None:
+    lab = stream_lab()
+    rows = Rows()
+    lab.function(writing_to(lab.faulty(rows)))
+    lab.crash_after()
+    lab.put({"id": "1"})
+    lab.run()
+    assert rows.written == ["1", "1"]
+
+
+def test_nothing_in_a_function_survives_a_crash(stream_lab: LabFactory) -> None:
+    lab = stream_lab()
+    port = lab.faulty(Rows())
+    caught: list[Exception] = []
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        try:
+            port.write("1")
+        except Exception as error:
+            caught.append(error)
+
+    lab.crash_before()
+    lab.put({"id": "1"})
+    lab.run()
+    assert caught == []
+    assert isinstance(lab.deliveries[0].error, Killed)
+
+
+def test_a_sink_may_fail_and_be_slow_for_some_time(stream_lab: LabFactory) -> None:
+    lab = stream_lab(timeout=3.0)
+    rows = Rows()
+    lab.function(writing_to(lab.faulty(rows)))
+    began = lab.clock.now()
+    lab.fail_sink(seconds=30)
+    lab.put({"id": "1"})
+    lab.run()
+    assert all(isinstance(d.error, OutageError) for d in lab.deliveries[:-1])
+    assert lab.deliveries[-1].at >= began + 30
+    done = len(lab.deliveries)
+    lab.slow_sink(seconds=60, per_call=4)
+    lab.put({"id": "2"})
+    lab.run()
+    assert isinstance(lab.deliveries[done].error, Killed)
+    assert rows.written == ["1", "2"]
+
+
+def test_a_lost_checkpoint_brings_back_what_came_after_the_one_before(
+    stream_lab: LabFactory,
+) -> None:
+    lab = stream_lab(succeed)
+    for item in items(2):
+        lab.put(item)
+        lab.wait(1)
+    lab.lose_checkpoint()
+    lab.run()
+    assert lab.delivered == [["INSERT 1"], ["INSERT 2"], ["INSERT 2"]]
+
+
+def test_an_old_batch_may_come_back_out_of_turn(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed)
+    lab.put({"id": "1"})
+    lab.run()
+    lab.delete({"id": "1"})
+    lab.run()
+    lab.deliver_again(lab.deliveries[0])
+    assert lab.delivered == [["INSERT 1"], ["REMOVE 1"], ["INSERT 1"]]
+
+
+def test_shards_change_and_every_record_is_delivered(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed)
+    for number, change in enumerate([lab.split_shards, lab.rotate_shards, lab.replace_stream] * 2):
+        lab.put({"id": str(number)})
+        change()
+    lab.put({"id": "6"})
+    lab.run()
+    found = sorted(change for changes in lab.delivered for change in changes)
+    assert found == [f"INSERT {number}" for number in range(7)]
+
+
+def test_a_mapping_that_is_disabled_goes_on_where_it_was(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed)
+    lab.put({"id": "1"})
+    lab.run()
+    lab.disable()
+    lab.put({"id": "2"})
+    lab.run()
+    assert lab.delivered == [["INSERT 1"]]
+    lab.enable()
+    lab.run()
+    assert lab.delivered == [["INSERT 1"], ["INSERT 2"]]
+    assert len(lab.checkpoints) == 1
+
+
+# What can be got wrong
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "done",
+        ["1"],
+        {"batchItemFailures": "1"},
+        {"batchItemFailures": {"itemIdentifier": "1"}},
+        {"batchItemFailures": ["1"]},
+        {"batchItemFailures": [{"itemIdentifier": None}]},
+        {"batchItemFailures": [{"itemIdentifier": 123}]},
+        {"batchItemFailures": [{"id": "1"}]},
+    ],
+)
+def test_an_answer_that_lambda_cannot_use_fails_the_batch(
+    stream_lab: LabFactory, answer: object
+) -> None:
+    lab = stream_lab(returning(answer), MaximumRetryAttempts=1, **REPORTING)
+    lab.put(*items(2))
+    lab.run()
+    assert [delivery.result for delivery in lab.deliveries] == [Result.REJECTED] * 2
+    assert [letter.changes for letter in lab.dead_letters] == [["INSERT 1", "INSERT 2"]]
+    assert lab.dead_letters[0].document["responseContext"]["functionError"] is None
+
+
+@pytest.mark.parametrize("answer", ["x" * 7 * 1024 * 1024, {"when": object()}])
+def test_an_answer_that_lambda_cannot_take_is_an_error_of_the_function(
+    stream_lab: LabFactory, answer: object
+) -> None:
+    lab = stream_lab(returning(answer), MaximumRetryAttempts=0, **REPORTING)
+    lab.put({"id": "1"})
+    lab.run()
+    assert [delivery.result for delivery in lab.deliveries] == [Result.ERROR]
+    assert lab.dead_letters[0].document["responseContext"]["functionError"] == "Unhandled"
+
+
+@pytest.mark.parametrize("answer", [None, [], "", {}, {"failures": ["1"]}])
+def test_an_answer_without_failures_is_success(stream_lab: LabFactory, answer: object) -> None:
+    lab = stream_lab(returning(answer), **REPORTING)
+    lab.put({"id": "1"})
+    lab.run()
+    assert [delivery.result for delivery in lab.deliveries] == [Result.SUCCESS]
+
+
+def test_an_identifier_of_an_earlier_batch_fails_all_of_this_one(stream_lab: LabFactory) -> None:
+    def handler(event: Any, context: Any) -> Any:
+        first = lab.deliveries[0].records[0]["dynamodb"]["SequenceNumber"]
+        if len(lab.deliveries) > 1:
+            return {"batchItemFailures": [{"itemIdentifier": first}]}
+        return None
+
+    lab = stream_lab(handler, BatchSize=1, MaximumRetryAttempts=1, **REPORTING)
+    lab.put(*items(2))
+    lab.run()
+    assert lab.delivered == [["INSERT 1"], ["INSERT 2"], ["INSERT 2"]]
+    assert [letter.changes for letter in lab.dead_letters] == [["INSERT 2"]]
+
+
+def test_what_aws_leaves_open_is_a_policy(stream_lab: LabFactory) -> None:
+    lab = stream_lab(
+        returning("done"), policies=Policies(unreadable_response="success"), **REPORTING
+    )
+    lab.put({"id": "1"})
+    lab.run()
+    assert [delivery.result for delivery in lab.deliveries] == [Result.SUCCESS]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"BatchSize": 0},
+        {"BatchSize": 10_001},
+        {"MaximumBatchingWindowInSeconds": 301},
+        {"ParallelizationFactor": 11},
+        {"MaximumRetryAttempts": -2},
+        {"MaximumRecordAgeInSeconds": 59},
+        {"TumblingWindowInSeconds": 901},
+        {"StartingPosition": "AT_TIMESTAMP"},
+        {"FunctionResponseTypes": ["ReportEverything"]},
+        {"FilterCriteria": {"Filters": [{"Pattern": "{"}]}},
+        {"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:0:q.fifo"}}},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_a_setting_that_aws_refuses_is_refused(settings: Mapping[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        Lab(succeed, **settings)
+
+
+def test_a_setting_that_there_is_not_is_refused() -> None:
+    with pytest.raises(TypeError, match="no setting BatchSze; there are BatchSize, "):
+        Lab(succeed, BatchSze=3)
+
+
+def test_a_view_type_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="NEW_IMAGES"):
+        Lab(succeed, view_type="NEW_IMAGES")
+
+
+def test_a_lab_without_a_function_says_so(stream_lab: LabFactory) -> None:
+    lab = stream_lab(MaximumRetryAttempts=0)
+    lab.put({"id": "1"})
+    with pytest.raises(TypeError, match=r"lab\.function\(handler\)"):
+        lab.run()
+
+
+def test_a_fault_that_had_no_chance_fails_the_test(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed)
+    lab.crash_before("write")
+    lab.put({"id": "1"})
+    with pytest.raises(UnusedFault, match=r"crash before the effect in write.*lab\.faulty\(port\)"):
+        lab.run()
+
+
+def test_a_float_is_refused_as_dynamodb_refuses_it(stream_lab: LabFactory) -> None:
+    with pytest.raises(ValueError, match="use Decimal"):
+        stream_lab(succeed).put({"id": "1", "total": 1.5})
+
+
+def test_an_item_without_its_key_is_refused(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed, keys=("customer_id", "order_id"))
+    with pytest.raises(ValueError, match="order_id"):
+        lab.put({"customer_id": "4"})
+
+
+def test_a_test_that_fails_prints_what_happened(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
+
+        def test_it(stream_lab):
+            lab = stream_lab(lambda event, context: None)
+            lab.put({"id": "1"})
+            lab.run()
+            assert lab.dead_letters
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["00:00:00.000  function     invoked: INSERT 1 (*"])
