@@ -292,7 +292,7 @@ class _StoppedError(Exception):
 def _workers(emulator: int, function: str) -> list[int]:
     """The worker processes that the emulator holds for a function."""
     listing = subprocess.run(
-        ["ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "args="],
+        ["ps", "-A", "-ww", "-o", "pid=", "-o", "ppid=", "-o", "args="],  # -ww: whole lines
         capture_output=True,
         text=True,
         check=True,

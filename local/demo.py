@@ -171,6 +171,8 @@ class _Traffic:
             _refuse_full_disk()
             self._screen.line(f"Nothing has moved for {PATIENCE:.0f} s. The emulator's log ends:")
             self._screen.line(self._pipeline.aws.tail(), style="dim")
+            self._screen.line("The log of the runner of the mappings ends:")
+            self._screen.line(self._pipeline.live.tail(), style="dim")
         return arrived
 
 

@@ -56,7 +56,7 @@ class LiveRunner:
         self._guard = Guard(
             [sys.executable, "-m", "local.live", url, str(self.folder), *faults],
             folder=self.folder,
-            log=self.folder / _LOG,
+            log=self.log,
             environment=environment,
             directory=ROOT,
             grace=3.0,
@@ -104,13 +104,16 @@ class LiveRunner:
         self._guard.close()
 
     @property
+    def log(self) -> Path:
+        return self.folder / _LOG
+
+    @property
     def running(self) -> bool:
         return self._guard.status() is None
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
         """The last lines of the log."""
-        path = self.folder / _LOG
-        text = path.read_text("utf-8", "replace") if path.exists() else ""
+        text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
 

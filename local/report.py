@@ -139,6 +139,7 @@ def where_to_look(screen: Screen) -> None:
         ("lambdas/domain/", "what an order adds to the sums, and what a search finds of it"),
         ("stacks/pipeline.py", "the tables, the streams and their readers"),
         ("local/verify/", "the checker, which shares no code with what it checks"),
+        ("make demo CHAOS=1", "kills, throttles, repeats and stops things meanwhile"),
         ("make demo KEEP=1", "leaves everything up, with commands that look into each copy"),
         ("make demo ORDERS=FILE LIMIT=100", "takes other purchases, or a part of them"),
         ("make test", "holds the library to the same claims without a server"),
@@ -160,4 +161,4 @@ def how_to_query(screen: Screen, pipeline: Pipeline) -> None:
     screen.line(f"  aws dynamodb scan --table-name {tables['Aggregates']} --max-items 5")
     screen.line(f"  aws dynamodb scan --table-name {tables['ChangeLog']} --max-items 3")
     screen.line("  aws lambda list-event-source-mappings")
-    screen.line(f"  tail -f {pipeline.aws.log}")
+    screen.line(f"  tail -f {pipeline.aws.log} {pipeline.live.log}")
