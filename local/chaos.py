@@ -46,6 +46,7 @@ _BEGINS_AFTER = (0.2, 1.2)  # seconds from the first write until OpenSearch stop
 _BETWEEN = (0.2, 1.4)  # seconds between two strikes
 _PATIENCE = 4.0  # seconds that a strike waits for an invocation to hit
 _AIMS = 3
+_THROTTLE_SECONDS = 2.0
 _DEATH_SECONDS = 0.6  # until the emulator has noticed
 _LOOK_EVERY = 0.02
 
@@ -224,15 +225,23 @@ class Chaos:
         return True
 
     def _throttle(self) -> None:
-        """Let a function take no invocation until one was refused."""
-        function = self._at_work() or self._random.choice(self._functions)
+        """Let functions take no invocation for a moment, until one was refused."""
         met = self._trace.outcomes()["throttled"]
-        self._strikes.throttles += 1
-        self._client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
-        try:
-            self._until(lambda: self._trace.outcomes()["throttled"] > met, within=3.0)
-        finally:
-            self._client.delete_function_concurrency(FunctionName=function)
+
+        def refused() -> bool:
+            return self._trace.outcomes()["throttled"] > met
+
+        for _ in range(_AIMS):
+            function = self._at_work() or self._random.choice(self._functions)
+            self._strikes.throttles += 1
+            self._client.put_function_concurrency(
+                FunctionName=function, ReservedConcurrentExecutions=0
+            )
+            try:
+                if self._until(refused, within=_THROTTLE_SECONDS):
+                    return
+            finally:
+                self._client.delete_function_concurrency(FunctionName=function)
 
     def _runner(self) -> None:
         """Kill the runner of the mappings, at work if possible, and start it again."""
