@@ -13,7 +13,7 @@ An event source mapping that is disabled says "Disabled" at once, with a batch s
 AWS it says "Disabling" until that batch is over, which is what whoever takes a mapping over waits
 for. The repair says so while the emulator's poller is in the middle of a pass.
 
-`tests/integration/test_emulator_stream.py` says when they can go.
+`test_emulator_stream.py` and `test_runner.py` in `tests/integration` say when they can go.
 
 This file is run by its path, with nothing of the repository to import: the Lambda workers must find
 what their package holds, and nothing else of it.

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamodb_streams_cdc.aws.runner import adopt, runner_of, running
+from local import engines
 from local.demo import Options, run_demo
 from local.deployment import session
+from local.emulator import UNPATCHED
 from local.purchases import SAMPLE, read_purchases
 from local.trace import TraceReader
 from local.traffic import Writer
@@ -311,6 +313,23 @@ def test_a_take_over_waits_for_the_batch_that_the_poller_has_under_way(
             assert found.deliveries()["slow"] == 1
             eventually(lambda: found.deliveries().get("slow") == 2, within=30)
             assert found.deliveries()["warm"] == 2
+
+
+def test_the_repair_that_a_take_over_needs_is_still_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(UNPATCHED, "1")
+    with engines.emulator() as unpatched, deployed(session(unpatched.url)) as found:
+        found.put("slow")
+        eventually(lambda: "begun" in found.deliveries(), within=30)
+        updated = found.functions.update_event_source_mapping(
+            UUID=found.mapping["UUID"], Enabled=False
+        )
+        assert "slow" not in found.deliveries()
+    assert updated["State"] == "Disabled", (
+        "The emulator now says by itself that a batch is under way: delete `mend_disabling` from "
+        "local/emulator.py."
+    )
 
 
 def test_a_demo_under_chaos_ends_with_every_sink_equal_to_the_table() -> None:
