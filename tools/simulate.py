@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -105,7 +106,7 @@ def run_many(seeds: range, jobs: int) -> int:
     on_interrupt = signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # workers inherit it: Ctrl-C is ours
-    with multiprocessing.get_context("spawn").Pool(jobs, initializer=_silence) as workers:
+    with multiprocessing.get_context("spawn").Pool(jobs, initializer=_work) as workers:
         signal.signal(signal.SIGINT, on_interrupt)
         for done in workers.imap_unordered(run_some, chunks):
             total.add(done)
@@ -114,6 +115,19 @@ def run_many(seeds: range, jobs: int) -> int:
         print(file=sys.stderr)
     print("\n".join(total.lines(time.monotonic() - started)))
     return 1 if total.failing else 0
+
+
+def _work() -> None:
+    """Prepare a worker: it ends with the process that started it, however that one ended."""
+    _silence()
+    starter = multiprocessing.parent_process()
+    assert starter is not None
+
+    def follow() -> None:
+        starter.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def run_some(seeds: range) -> Summary:

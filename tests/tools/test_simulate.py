@@ -95,6 +95,33 @@ def test_ctrl_c_stops_it_cleanly() -> None:
     assert (process.returncode, out, errors) == (130, "", "\nStopped.\n")
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="tells by /proc who is left")
+def test_no_worker_outlives_a_run_that_is_killed() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "tools/simulate.py", "--schedules", "100000", "--jobs", "2"],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 30
+    while _processor_seconds(process.pid) < 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.wait()
+    while any(map(_runs, children)) and time.monotonic() < deadline + 30:
+        time.sleep(0.05)
+    assert len(children) >= 2
+    assert [child for child in children if _runs(child)] == []
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def _processor_seconds(pid: int) -> float:
     """Return what the workers of a process have worked so far."""
     workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
