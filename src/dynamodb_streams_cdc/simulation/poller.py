@@ -144,13 +144,12 @@ class Poller:
         return answer
 
     def _pump(self) -> None:
-        """Do what the engine asks for, until it waits."""
+        """Do what the engine asks for; each answer to it leads here again."""
         self._planned = False
         now = self.world.now()
         self.stream.trim(now)
-        while commands := self.engine.commands(now):
-            for command in commands:
-                self._do(command, now)
+        for command in self.engine.commands(now):
+            self._do(command, now)
         self._answer_what_waited(now)
         wake = self.engine.wake_at(now)
         if wake is not None and wake < self._wakes_at and not self._planned:
@@ -176,6 +175,7 @@ class Poller:
                 else:
                     self.note(f"given up, and the destination is gone: {listed(records)}")
                 self.engine.delivered(token, ok=self.destination_works)
+                self.nudge()
             case SaveCheckpoint():
                 pass
 
