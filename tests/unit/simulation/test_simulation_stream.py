@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import Change, ChangeKind, Source
+from dynamodb_streams_cdc.esm import Engine
 from dynamodb_streams_cdc.simulation import SimulatedStream, SimulatedTable, Simulation, generate
 from dynamodb_streams_cdc.simulation.schedule import FIRST_SEQUENCE_NUMBERS
 from dynamodb_streams_cdc.simulation.stream import FIRST_SEQUENCE_NUMBER
@@ -291,6 +292,31 @@ def test_rule_08_the_end_of_a_closed_shard_is_told_with_its_last_records() -> No
     [shard] = stream_of(made).shards.values()
     stream_of(made).rotate()
     assert [shard.read(0, 1)[1], shard.read(1, 1)[1], shard.read(2, 1)] == [False, True, ([], True)]
+
+
+def test_rule_08_an_iterator_is_good_for_a_quarter_of_an_hour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A mapping that has a thousand records in hand does not read on; then its iterator is old."""
+    expired: list[str] = []
+    forget = Engine.iterator_expired
+
+    def iterator_expired(engine: Engine, shard_id: str) -> None:
+        expired.append(shard_id)
+        forget(engine, shard_id)
+
+    def handler(event: Any, context: Any) -> None:
+        if lab.clock.now() < NOON + 16 * 60:
+            message = "not yet"
+            raise ValueError(message)
+
+    monkeypatch.setattr(Engine, "iterator_expired", iterator_expired)
+    lab = Lab(handler, BatchSize=1_000)
+    lab.put(*({"id": str(value)} for value in range(1_100)))
+    lab.run()
+    done = [change for d in lab.deliveries if d.error is None for change in d.changes]
+    assert done == [f"INSERT {value}" for value in range(1_100)]
+    assert len(expired) == 1
 
 
 def test_rule_09_a_stream_forgets_after_a_day() -> None:
