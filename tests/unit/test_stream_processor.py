@@ -96,8 +96,8 @@ class PickySink:
 
     def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
         self.calls.append(len(changes))
-        for change in changes:
-            error = self.verdict(change)
+        for one in changes:
+            error = self.verdict(one)
             if error is not None:
                 raise error
         self.applied += [change.sequence_number for change in changes]
