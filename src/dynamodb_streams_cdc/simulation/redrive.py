@@ -1,30 +1,45 @@
 """Dead letters, delivered again once what was wrong is mended."""
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 from dynamodb_streams_cdc.esm import Result, classify
-from dynamodb_streams_cdc.simulation.delivery import DeadLetter
+from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Record
 from dynamodb_streams_cdc.simulation.poller import Poller
 from dynamodb_streams_cdc.simulation.ports import Killed
+from dynamodb_streams_cdc.simulation.timeline import listed
 
 
 def redrive(poller: Poller, letter: DeadLetter) -> None:
-    """Invoke the function with a letter's records; one that fails stays a letter, the rest go on.
+    """Invoke the function with a letter's records; those that fail again stay letters.
 
-    A response that names no record leaves the whole letter where it is.
+    Records that fail together are tried one by one: none has to wait for another to be mended.
     """
-    records = json.loads(letter.document["payload"])["Records"]
-    while records:
-        poller.note(f"a letter of {len(records)} records is redriven")
-        try:
-            answer = poller.run({"Records": records})
-        except (Exception, Killed) as error:
-            poller.note(f"failed, {error!r}: it stays a letter")
-            return
-        numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
-        verdict = classify(answer, numbers, report_batch_item_failures=True)
-        if verdict.result is not Result.PARTIAL:
-            poller.note(f"answered: {verdict.result}")
-            return
-        poller.note("a record failed again: it stays a letter")
-        records = records[verdict.first_failed + 1 :]
+    _redrive(poller, json.loads(letter.document["payload"])["Records"])
+
+
+def _redrive(poller: Poller, records: Sequence[Record]) -> None:
+    poller.note(f"a letter is redriven: {listed(records)}")
+    done = _done(poller, records)
+    if done == len(records):
+        return
+    if done == 0 and len(records) > 1:
+        for record in records:
+            _redrive(poller, [record])
+        return
+    poller.note(f"still a letter: {listed(records[done : done + 1])}")
+    if rest := records[done + 1 :]:
+        _redrive(poller, rest)
+
+
+def _done(poller: Poller, records: Sequence[Record]) -> int:
+    """Return how many of the records the function has done, from the first on."""
+    try:
+        answer: Any = poller.run({"Records": records})
+    except (Exception, Killed) as error:
+        poller.note(f"failed, {error!r}")
+        return 0
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
+    verdict = classify(answer, numbers, report_batch_item_failures=True)
+    return len(records) if verdict.result is Result.SUCCESS else verdict.first_failed

@@ -345,6 +345,32 @@ def test_rule_09_a_mapping_goes_on_with_what_is_left() -> None:
     assert lab.delivered == [["INSERT 2"]]
 
 
+def test_rule_09_a_mapping_is_told_that_its_place_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand records in hand, the iterator behind them: and then the day is over."""
+    told: list[str] = []
+    go_on = Engine.trimmed
+
+    def trimmed(engine: Engine, shard_id: str) -> None:
+        told.append(shard_id)
+        go_on(engine, shard_id)
+
+    def handler(event: Any, context: Any) -> None:
+        if lab.clock.now() < NOON + DAY:
+            message = "not yet"
+            raise ValueError(message)
+
+    monkeypatch.setattr(Engine, "trimmed", trimmed)
+    lab = Lab(handler, BatchSize=1_000)
+    lab.disable()
+    lab.put(*({"id": str(value)} for value in range(1_100)))
+    lab.wait(DAY - 600)
+    lab.put({"id": "late"})
+    lab.enable()
+    lab.run()
+    assert len(told) == 1
+    assert [d.changes for d in lab.deliveries if d.error is None] == [["INSERT late"]]
+
+
 def test_rule_09_a_stream_that_was_turned_off_can_be_read_for_a_day() -> None:
     lab = Lab(lambda event, context: None)
     lab.throttle(4)

@@ -47,10 +47,10 @@ def stop_at_the_first(warehouse: Warehouse, event: Event, _context: LambdaContex
 def wrong(_world: World) -> Consumer:
     """Return the function that goes on."""
     warehouse = Warehouse()
-    return consumer(warehouse, try_them_all, warehouse.repetitions)
+    return consumer(warehouse, try_them_all, warehouse.complaints)
 
 
 def right(_world: World) -> Consumer:
     """Return the function that stops."""
     warehouse = Warehouse()
-    return consumer(warehouse, stop_at_the_first, warehouse.repetitions)
+    return consumer(warehouse, stop_at_the_first, warehouse.complaints)

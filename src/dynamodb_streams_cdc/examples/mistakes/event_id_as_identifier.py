@@ -45,10 +45,10 @@ def report_sequence_number(warehouse: Warehouse, event: Event, _context: LambdaC
 def wrong(_world: World) -> Consumer:
     """Return the function that reports event ids."""
     warehouse = Warehouse()
-    return consumer(warehouse, report_event_id, warehouse.repetitions)
+    return consumer(warehouse, report_event_id, warehouse.complaints)
 
 
 def right(_world: World) -> Consumer:
     """Return the function that reports sequence numbers."""
     warehouse = Warehouse()
-    return consumer(warehouse, report_sequence_number, warehouse.repetitions)
+    return consumer(warehouse, report_sequence_number, warehouse.complaints)

@@ -134,14 +134,24 @@ class Warehouse:
             raise Refused(message)
         self.orders[f"{item} {version}"] += 1
 
-    def repetitions(self, _table: SimulatedTable) -> Iterator[str]:
-        """Say which orders were placed again and again."""
+    def complaints(self, table: SimulatedTable) -> Iterator[str]:
+        """Say which orders were placed again and again, and of which items some never were."""
         for order, times in sorted(self.orders.items()):
             if times > MOST_OFTEN:
                 item, _, version = order.partition(" ")
                 yield f"{item} (..{version[-6:]}) was ordered {times} times"
+        placed = Counter(order.partition(" ")[0] for order in self.orders)
+        for states in table.history.values():
+            item = identity(table, next(filter(None, states)))
+            wanted = sum(1 for image in states if _pieces(image) <= LARGEST_ORDER)
+            if placed[item] < wanted:
+                yield f"{item}: of {wanted} orders that can be placed {placed[item]} were"
 
 
 def pieces(change: Change) -> int:
     """Return how many pieces a change asks for; none if it removes the item."""
-    return 0 if change.new_image is None else int(change.new_image["amount"])
+    return _pieces(change.new_image)
+
+
+def _pieces(image: Image | None) -> int:
+    return 0 if image is None else int(image["amount"])
