@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from local.errors import EngineError
 from local.guard import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["CONFIG", "EngineError", "cdk_environment", "deploy", "session"]
 
@@ -99,27 +99,20 @@ def deploy(
     account = f"aws://{loopback.ACCOUNT}/{loopback.REGION}"
     context = {"environment": "local", "search_url": search_url, **settings}
     flags = [word for name, value in context.items() for word in ("-c", f"{name}={value}")]
-    with ExitStack() as steps:
+    with _workplace() as folder, ExitStack() as steps:
 
-        def step(*arguments: str, folder: Path, directory: Path | None = None) -> _Step:
-            made = _Step(arguments, folder, directory, environment)
+        def step(*arguments: str, directory: Path | None = None) -> _Step:
+            made = _Step(arguments, folder / arguments[0], directory, environment)
             return steps.enter_context(closing(made))
 
         # Side by side: bootstrapping needs no app, and a synth keeps one core busy for seconds.
-        synth_folder = _folder()
-        synthesised = str(synth_folder / "cdk.out")
-        synth = step(
-            *("synth", "--quiet", "--output", synthesised, *flags),
-            folder=synth_folder,
-            directory=app,
-        )
-        _finish([step("bootstrap", account, folder=_folder()), synth], progress)
-        folder = _folder()
+        synthesised = str(folder / "cdk.out")
+        synth = step("synth", "--quiet", "--output", synthesised, *flags, directory=app)
+        _finish([step("bootstrap", account), synth], progress)
         outputs = folder / "outputs.json"
         deployment = step(
             *("deploy", "--all", "--require-approval", "never", "--progress", "events"),
             *("--app", synthesised, "--outputs-file", str(outputs)),
-            folder=folder,
         )
         _finish([deployment], progress)
         return _outputs(outputs)
@@ -152,6 +145,7 @@ class _Step:
         environment: Mapping[str, str],
     ) -> None:
         self.name = f"cdk {arguments[0]}"
+        folder.mkdir()
         self._log = folder / "cdk.log"
         self._told = 0
         self._guard = Guard(
@@ -163,7 +157,11 @@ class _Step:
             directory=directory,
             grace=5.0,
         )
-        self._guard.start()
+        try:
+            self._guard.start()
+        except BaseException:
+            self._guard.close()
+            raise
 
     def poll(self) -> int | None:
         return self._guard.status()
@@ -202,12 +200,16 @@ def _finish(steps: Sequence[_Step], progress: Callable[[str], None]) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _folder() -> Path:
+@contextmanager
+def _workplace() -> Iterator[Path]:
+    """One temporary folder for all steps, gone with them however they end."""
     try:
-        return Path(tempfile.mkdtemp(prefix="cdc-deploy-")).resolve()
+        folder = tempfile.TemporaryDirectory(prefix="cdc-deploy-", ignore_cleanup_errors=True)
     except OSError as error:
         message = f"Cannot deploy: {error}."
         raise EngineError(message) from error
+    with folder as path:
+        yield Path(path).resolve()
 
 
 def _cdk() -> list[str]:
