@@ -23,7 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from dynamodb_streams_cdc.aws.runner import Lost, Returned, adopt, runner_of, running
+from dynamodb_streams_cdc.live.runner import Lost, Returned, adopt, runner_of, running
 from local import loopback
 from local.deployment import ROOT, session
 from local.errors import EngineError
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from dynamodb_streams_cdc.aws.invocation import Answer, Function
     from dynamodb_streams_cdc.esm import Invoke
+    from dynamodb_streams_cdc.live.invocation import Answer, Function
 
 TRACE = "trace.jsonl"
 _READY = "ready"

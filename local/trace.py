@@ -15,13 +15,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dynamodb_streams_cdc.aws.runner import Failed, Lost, NotInvoked, Returned
+from dynamodb_streams_cdc.live.runner import Failed, Lost, NotInvoked, Returned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamodb_streams_cdc.aws.runner import Answer
     from dynamodb_streams_cdc.esm import Invoke
+    from dynamodb_streams_cdc.live.runner import Answer
 
 DEATHS = ("Worker process died", "Worker process exited", "Worker init failed")
 """What the emulator says of an invocation whose worker was killed: at work, or as it came up. In

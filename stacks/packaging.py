@@ -28,7 +28,11 @@ Platform = Literal["aws", "host"]
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 # The functions' runtime and architecture are set in stacks/constructs/stream_processor.py.
 AWS_TARGET = ("--python-platform", "aarch64-manylinux2014", "--python-version", "3.13")
-IGNORED = ("__pycache__", "*.pyc", ".DS_Store", "tests", "examples", "cli", "requirements.txt")
+IGNORED = (
+    *("__pycache__", "*.pyc", ".DS_Store", "requirements.txt"),
+    # Parts of the library that no function imports.
+    *("cli", "esm", "examples", "live", "simulation", "testing", "tests"),
+)
 
 Install = Callable[[Path, Path, Platform], None]
 

@@ -28,7 +28,7 @@ from dynamodb_streams_cdc import (
 from dynamodb_streams_cdc.aws.index import OpenSearchIndex
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.runner import runner_of, running
+from dynamodb_streams_cdc.live.runner import runner_of, running
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from local.deployment import session

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamodb_streams_cdc.aws.runner import adopt, runner_of, running
+from dynamodb_streams_cdc.live.runner import adopt, runner_of, running
 from local import engines
 from local.demo import Options, run_demo
 from local.deployment import session

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from rich.console import Console
 
-from dynamodb_streams_cdc.aws.runner import Failed, Lost, NotInvoked, Returned
 from dynamodb_streams_cdc.esm import Invoke
+from dynamodb_streams_cdc.live.runner import Failed, Lost, NotInvoked, Returned
 from local import chaos, demo
 from local.account import Observed, Strikes, show
 from local.chaos import Calm, Chaos
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dynamodb_streams_cdc.aws.runner import Answer
+    from dynamodb_streams_cdc.live.runner import Answer
 
 SEEN = Observed(
     hits=1,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamodb_streams_cdc.aws.runner import (
+from dynamodb_streams_cdc.esm import Invoke, Policies
+from dynamodb_streams_cdc.live.runner import (
     CheckpointFile,
     Failed,
     Lost,
@@ -16,7 +17,6 @@ from dynamodb_streams_cdc.aws.runner import (
     Returned,
     running,
 )
-from dynamodb_streams_cdc.esm import Invoke, Policies
 from tests.unit.runner_fakes import (
     AT_ONCE,
     BUCKET,
@@ -33,8 +33,8 @@ from tests.unit.runner_fakes import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamodb_streams_cdc.aws.runner import Answer
     from dynamodb_streams_cdc.esm import Deliver
+    from dynamodb_streams_cdc.live.runner import Answer
 
 TO_BUCKET: dict[str, Any] = {"DestinationConfig": {"OnFailure": {"Destination": BUCKET}}}
 

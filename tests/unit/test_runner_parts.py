@@ -19,8 +19,15 @@ from botocore.exceptions import (
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from dynamodb_streams_cdc.aws.adoption import checkpoint_file
-from dynamodb_streams_cdc.aws.runner import (
+from dynamodb_streams_cdc.esm import (
+    Deliver,
+    Destination,
+    DestinationKind,
+    Invoke,
+    ReadShard,
+)
+from dynamodb_streams_cdc.live.adoption import checkpoint_file
+from dynamodb_streams_cdc.live.runner import (
     Answer,
     CheckpointError,
     CheckpointFile,
@@ -35,14 +42,7 @@ from dynamodb_streams_cdc.aws.runner import (
     lambda_record,
     runner_of,
 )
-from dynamodb_streams_cdc.aws.streams import Page, Trouble
-from dynamodb_streams_cdc.esm import (
-    Deliver,
-    Destination,
-    DestinationKind,
-    Invoke,
-    ReadShard,
-)
+from dynamodb_streams_cdc.live.streams import Page, Trouble
 from tests.unit.runner_fakes import FUNCTION, STREAM, UUID, refusal
 
 if TYPE_CHECKING:

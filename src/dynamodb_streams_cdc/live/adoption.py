@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from dynamodb_streams_cdc.aws.checkpoints import CheckpointFile
+from dynamodb_streams_cdc.live.checkpoints import CheckpointFile
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

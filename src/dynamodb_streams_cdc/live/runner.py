@@ -26,23 +26,6 @@ from typing import Any, TypeAlias, assert_never
 
 import boto3
 
-from dynamodb_streams_cdc.aws.adoption import adopt, checkpoint_file
-from dynamodb_streams_cdc.aws.checkpoints import CheckpointError, CheckpointFile
-from dynamodb_streams_cdc.aws.invocation import (
-    CONCURRENT_INVOCATIONS,
-    Answer,
-    Failed,
-    Function,
-    Handler,
-    HandlerFunction,
-    LambdaFunction,
-    Lost,
-    NotInvoked,
-    Returned,
-    function_name,
-)
-from dynamodb_streams_cdc.aws.on_failure import OnFailure, without_destination
-from dynamodb_streams_cdc.aws.streams import Page, StreamReader, Trouble, lambda_record
 from dynamodb_streams_cdc.esm import (
     Command,
     ConfigurationError,
@@ -56,6 +39,23 @@ from dynamodb_streams_cdc.esm import (
     ReadShard,
     SaveCheckpoint,
 )
+from dynamodb_streams_cdc.live.adoption import adopt, checkpoint_file
+from dynamodb_streams_cdc.live.checkpoints import CheckpointError, CheckpointFile
+from dynamodb_streams_cdc.live.invocation import (
+    CONCURRENT_INVOCATIONS,
+    Answer,
+    Failed,
+    Function,
+    Handler,
+    HandlerFunction,
+    LambdaFunction,
+    Lost,
+    NotInvoked,
+    Returned,
+    function_name,
+)
+from dynamodb_streams_cdc.live.on_failure import OnFailure, without_destination
+from dynamodb_streams_cdc.live.streams import Page, StreamReader, Trouble, lambda_record
 
 __all__ = [
     "Answer",

@@ -1,0 +1,1 @@
+"""The event source mapping engine on real endpoints. Needs the extra `aws`."""
