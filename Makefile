@@ -22,6 +22,7 @@ setup: $(READY) ## Install everything: Python, Node, the CDK, the engines' jars,
 	@echo "Ready. Next: make demo"
 
 .venv/bin/uv:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON): name a Python, as in make setup PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "$(PYTHON) is older than 3.11: name a newer one, as in make setup PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
@@ -37,7 +38,7 @@ $(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-loc
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare every copy (ORDERS=file LIMIT=n SEARCH_URL=url CHAOS=1 SEED=n)
+demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare every copy (LIMIT=n ORDERS=file SEARCH_URL=url KEEP=1 CHAOS=1 SEED=n)
 	@ORDERS="$(ORDERS)" LIMIT="$(LIMIT)" SEARCH_URL="$(SEARCH_URL)" CHAOS="$(CHAOS)" SEED="$(SEED)" \
 	  exec python -m local.demo
 

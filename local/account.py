@@ -97,7 +97,7 @@ def show(screen: Screen, strikes: Strikes, observed: Observed) -> None:
         (
             "records delivered again, although done",
             observed.redelivered,
-            f"{observed.lost} answers and {observed.rewinds} checkpoints forgotten",
+            f"forgotten: answers {observed.lost}, checkpoints {observed.rewinds}",
         ),
         (
             "seconds without OpenSearch",

@@ -46,7 +46,7 @@ def empty_letters(session: boto3.Session, region: str, environment: str) -> None
 def main(arguments: list[str]) -> int:
     """Ask; return the exit status."""
     if len(arguments) != 2 or arguments[0] not in EFFECTS or arguments[1] not in ENVIRONMENTS:
-        print(f"usage: make deploy|destroy ENVIRONMENT={'|'.join(ENVIRONMENTS)}")
+        print(f"usage: make deploy|destroy ENVIRONMENT={'|'.join(ENVIRONMENTS)}, got {arguments}")
         return 2
     action, environment = arguments
     if arguments == ["destroy", "production"]:
@@ -57,7 +57,11 @@ def main(arguments: list[str]) -> int:
             "Name the profile as AWS_PROFILE=..., so that the account asked about is the one used."
         )
         return 1
-    session = boto3.Session()
+    try:
+        session = boto3.Session()
+    except BotoCoreError as error:
+        print(f"No AWS profile: {error}.")
+        return 1
     region: str | None = os.environ.get("AWS_REGION") or session.region_name
     if region is None:
         print("No AWS Region: set AWS_REGION, or one for your profile.")
@@ -65,7 +69,9 @@ def main(arguments: list[str]) -> int:
     try:
         identity = session.client("sts", region_name=region).get_caller_identity()
     except (BotoCoreError, ClientError) as error:
-        print(f"No AWS account: {error} Sign in first, or set AWS_PROFILE.")
+        print(
+            f"No AWS account: {str(error).rstrip('.')}. Sign in, set AWS_PROFILE, or mend the network."
+        )
         return 1
     account = identity["Account"]
     print(f"AWS account {account}, Region {region}, as {identity['Arn']}.")

@@ -65,7 +65,13 @@ class Summary:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments say; return 1 if anything ended wrong."""
     parser = argparse.ArgumentParser(prog="python tools/simulate.py", description=__doc__)
-    parser.add_argument("--schedules", type=_count, default=10_000, help="how many")
+    parser.add_argument(
+        "--schedules",
+        type=_count,
+        default=10_000,
+        metavar="N",
+        help="how many (make simulate N=...)",
+    )
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--seed", type=int, help="run this one, and show what happens")

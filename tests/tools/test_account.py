@@ -104,8 +104,12 @@ def test_a_missing_region_and_wrong_words_are_sentences(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     assert account.main(["deploy", "sandbox"]) == 1
+    with monkeypatch.context() as mistyped:
+        mistyped.setenv("AWS_PROFILE", "nope")
+        assert account.main(["deploy", "sandbox"]) == 1
     assert account.main(["remove", "sandbox"]) == 2
     assert account.main(["destroy", "local"]) == 2
     said = capsys.readouterr().out
     assert "No AWS Region: set AWS_REGION" in said
+    assert "No AWS profile: The config profile (nope) could not be found" in said
     assert "usage: " in said
