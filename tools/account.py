@@ -70,7 +70,8 @@ def main(arguments: list[str]) -> int:
         identity = session.client("sts", region_name=region).get_caller_identity()
     except (BotoCoreError, ClientError) as error:
         print(
-            f"No AWS account: {str(error).rstrip('.')}. Sign in, set AWS_PROFILE, or mend the network."
+        reason = str(error).rstrip(".")
+        print(f"No AWS account: {reason}. Sign in, set AWS_PROFILE, or mend the network.")
         )
         return 1
     account = identity["Account"]
