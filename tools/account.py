@@ -69,10 +69,8 @@ def main(arguments: list[str]) -> int:
     try:
         identity = session.client("sts", region_name=region).get_caller_identity()
     except (BotoCoreError, ClientError) as error:
-        print(
         reason = str(error).rstrip(".")
         print(f"No AWS account: {reason}. Sign in, set AWS_PROFILE, or mend the network.")
-        )
         return 1
     account = identity["Account"]
     print(f"AWS account {account}, Region {region}, as {identity['Arn']}.")
