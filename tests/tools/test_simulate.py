@@ -86,6 +86,8 @@ def test_ctrl_c_stops_it_cleanly() -> None:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A run that was started in the background ignores SIGINT, and its children would.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 30
     while _processor_seconds(process.pid) < 1 and time.monotonic() < deadline:
