@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 EVERYTHING = "requirements-dev.txt"
 LOCKS = {
-    EVERYTHING: ["--group", "dev", "--extra", "aws", "--extra", "search"],
+    EVERYTHING: ["--group", "dev", "--extra", "aws", "--extra", "search", "--extra", "cli"],
     "requirements.txt": ["--group", "infrastructure"],
     "lambdas/requirements.txt": ["--group", "lambdas"],
 }
