@@ -1,14 +1,25 @@
 """What the functions have in common: from settings and a sink to a processor."""
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 from pydantic import ValidationError
 
-from dynamodb_streams_cdc import Change, LogMetrics, Processor, Sink, Source
+from dynamodb_streams_cdc import (
+    Change,
+    Items,
+    LogMetrics,
+    Overflow,
+    Processor,
+    Reader,
+    Sink,
+    Source,
+)
+from dynamodb_streams_cdc.aws.items import DynamoDbItems
 from dynamodb_streams_cdc.aws.letters import S3Letters
+from dynamodb_streams_cdc.aws.overflow import S3Overflow
 from lambdas.domain.order import ACTOR_ATTRIBUTE
 from lambdas.settings import Settings
 
@@ -25,8 +36,6 @@ CLIENT = Config(
 """Short waits and no retries: the processor retries, with the invocation's time in view. A request
 that hangs ends within the `RESERVE_SECONDS` that the processor keeps back."""
 
-READERS = {"table": Change.from_record, "change-log": Change.from_log_record}
-
 
 @cache
 def dynamodb() -> "DynamoDBClient":
@@ -40,14 +49,38 @@ def s3() -> "S3Client":
     return boto3.client("s3", config=CLIENT)
 
 
-def build(settings: Settings, sink: Sink) -> Processor:
-    """Return the processor of a function."""
+def items_of(table: str) -> DynamoDbItems:
+    """Return the table that copies are repaired by."""
+    return DynamoDbItems(dynamodb(), table)
+
+
+def overflow_of_log(bucket: str) -> S3Overflow:
+    """Return where the change log keeps large images."""
+    return S3Overflow(s3, bucket)
+
+
+def build(
+    settings: Settings,
+    sink: Sink,
+    items: Items | None = None,
+    overflow: Overflow | None = None,
+) -> Processor:
+    """Return the processor of a function.
+
+    `items` is the table that its sink is repaired by; `overflow` is where a change log that it
+    reads keeps large images.
+    """
+    readers: dict[str, Reader] = {
+        "table": Change.from_record,
+        "change-log": partial(Change.from_log_record, overflow=overflow),
+    }
     return Processor(
         name=settings.processor,
         source=Source(settings.source_table, settings.epoch, actor_attribute=ACTOR_ATTRIBUTE),
         sink=sink,
         dead_letters=S3Letters(s3, settings.dead_letter_bucket, settings.dead_letter_prefix),
-        read=READERS[settings.feed],
+        read=readers[settings.feed],
         permanent=(ValidationError,),
         metrics=LogMetrics(settings.environment, settings.processor),
+        items=items,
     )

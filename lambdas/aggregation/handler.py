@@ -21,7 +21,11 @@ def processor() -> Processor:
         settings.aggregates_table,
         settings.aggregate_shards,
     )
-    return runtime.build(settings, Aggregation(ledger, contributions, EXPIRY))
+    return runtime.build(
+        settings,
+        Aggregation(ledger, contributions, EXPIRY),
+        items=runtime.items_of(settings.source_table_name),
+    )
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:

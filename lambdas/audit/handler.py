@@ -14,9 +14,9 @@ from lambdas.audit.settings import AuditSettings
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = AuditSettings.load()
-    return runtime.build(
-        settings, ChangeLog(DynamoDbLog(runtime.dynamodb(), settings.change_log_table))
-    )
+    log = DynamoDbLog(runtime.dynamodb(), settings.change_log_table)
+    overflow = runtime.overflow_of_log(settings.overflow_bucket)
+    return runtime.build(settings, ChangeLog(log, overflow))
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:

@@ -19,7 +19,12 @@ def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = SearchSettings.load()
     index = OpenSearchIndex(_client(settings), settings.search_index, PROPERTIES, SETTINGS)
-    return runtime.build(settings, SearchSync(index, document))
+    return runtime.build(
+        settings,
+        SearchSync(index, document),
+        items=runtime.items_of(settings.source_table_name),
+        overflow=runtime.overflow_of_log(settings.overflow_bucket),
+    )
 
 
 def _client(settings: SearchSettings) -> OpenSearch:

@@ -5,14 +5,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lambdas.settings import Settings
+from lambdas.settings import Name, Settings
 
 _DOMAIN = re.compile(r"https://[^/]+\.(?P<region>[a-z0-9-]+)\.es\.amazonaws\.com(\.cn)?/?")
 
 
 class SearchSettings(Settings):
-    """The cluster, how requests to it are authorised, and the name that readers search."""
+    """The cluster, how requests to it are authorised, and the name that readers search.
 
+    Items are read from the source table to repair their documents; images that the change log
+    could not hold, from the overflow bucket.
+    """
+
+    source_table_name: Name
+    overflow_bucket: Name
     search_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+/?$")]
     search_index: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,200}$")]
     search_auth: Literal["iam", "none"]

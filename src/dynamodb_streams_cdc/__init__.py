@@ -43,12 +43,15 @@ from dynamodb_streams_cdc.errors import (
 from dynamodb_streams_cdc.handlers import ChangeHandlers
 from dynamodb_streams_cdc.idempotency import Markers, Once
 from dynamodb_streams_cdc.metrics import LogMetrics
-from dynamodb_streams_cdc.processor import BatchResponse, Counts, Metrics, Processor, Reader
+from dynamodb_streams_cdc.overflow import Overflow
+from dynamodb_streams_cdc.processor import Counts, Metrics, Processor, Reader
+from dynamodb_streams_cdc.response import BatchResponse
 from dynamodb_streams_cdc.search import Held, Index, SearchSync, Stale, Upsert, Upserted
-from dynamodb_streams_cdc.sink import Outcome, Sink
+from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Repairable, Sink
 
 __all__ = [
     "MISSING",
+    "TOMBSTONE_SECONDS",
     "Aggregation",
     "Attributes",
     "BatchResponse",
@@ -71,6 +74,7 @@ __all__ = [
     "Image",
     "Index",
     "Inserted",
+    "Items",
     "LambdaContext",
     "Ledger",
     "LedgerRow",
@@ -87,9 +91,11 @@ __all__ = [
     "OutOfTime",
     "OutageError",
     "Outcome",
+    "Overflow",
     "PermanentError",
     "Processor",
     "Reader",
+    "Repairable",
     "RowsMoved",
     "SearchSync",
     "Sink",

@@ -12,9 +12,10 @@ difference from a contribution that is no longer stored.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from decimal import Context, Decimal
 from enum import Enum
+from itertools import count
 from typing import Any, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.budget import Budget
@@ -26,7 +27,7 @@ from dynamodb_streams_cdc.errors import (
     OutOfTime,
     PermanentError,
 )
-from dynamodb_streams_cdc.sink import Outcome
+from dynamodb_streams_cdc.sink import Outcome, ReadItem, purge_horizon
 
 Amount: TypeAlias = int | Decimal
 Contribution: TypeAlias = Mapping[str, Mapping[str, Amount]]
@@ -118,6 +119,16 @@ class Ledger(Protocol):
             PermanentError: the transaction can never be written.
         """
 
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the rows of deleted items written before then, unless they retain something.
+
+        Only rows that have not moved since they were found; returns how many there were. What is
+        left when the budget is spent is left for the next call.
+
+        Raises:
+            OutageError: they cannot be read or deleted at the moment.
+        """
+
 
 @dataclass(frozen=True)
 class Aggregation:
@@ -155,42 +166,78 @@ class Aggregation:
         outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
-    def repair(self, item_id: str, read_item: Callable[[], Image | None], budget: Budget) -> bool:
+    def repair(
+        self, item_id: str, read_item: ReadItem, budget: Budget, change: Change | None = None
+    ) -> bool:
         """Make the row of an item, and the sums, what the table says; return whether they differed.
 
-        `read_item` reads the item with a *consistent* read, and is called after the row was read:
-        item first, and a change in between would be undone. The row keeps its version, so changes
-        in flight are greater and win; a row that moved meanwhile is read again. Rows that retain
-        the contribution of an expired item, and items without a row, are left alone: the first are
-        right as they are, the others' changes are still to come, or in a letter.
+        See `Repairable`. Rows that retain the contribution of an expired item are left alone: they
+        are right as they are.
 
         Raises:
             OutageError: the ledger cannot be read or written at the moment.
             OutOfTime: the budget is spent.
         """
-        while True:
+        for attempt in count():
             budget.check()
             row = self.ledger.read([item_id]).get(item_id)
-            if row is None or row.retained:
+            if (row is None and change is None) or (row is not None and row.retained):
                 return False
             image = read_item()
-            contribution = {} if image is None else checked(self.contributions(image))
-            delta = _delta(row, contribution)
-            deleted = image is None
-            if not delta and deleted == row.deleted:
+            move = self._repairing(row, image, change, budget.now())
+            delta = _delta(row, move.after.contribution)
+            if row is not None and not delta and row.deleted == move.after.deleted:
                 return False
-            after = replace(
-                row,
-                revision=row.revision + 1,
-                contribution=contribution,
-                written_at=budget.now(),
-                deleted=deleted,
-            )
             try:
-                self.ledger.commit([Move(row, after)], delta)
+                self.ledger.commit([move], delta)
             except RowsMoved:
                 continue
+            except ContentionError:
+                if not budget.pause(attempt):
+                    raise
+                continue
             return True
+        raise AssertionError  # count() has no end
+
+    def _repairing(
+        self, row: LedgerRow | None, image: Image | None, change: Change | None, now: float
+    ) -> Move:
+        known = row or change
+        assert known is not None
+        after = LedgerRow(
+            item_id=known.item_id,
+            version=known.version,
+            revision=1 if row is None else row.revision + 1,
+            contribution={} if image is None else checked(self.contributions(image)),
+            timestamp=known.timestamp,
+            written_at=now,
+            deleted=image is None,
+        )
+        return Move(row, after)
+
+    def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
+        """Return the ledger row of an item, JSON-ready; `None` if there is none."""
+        budget.check()
+        row = self.ledger.read([item_id]).get(item_id)
+        if row is None:
+            return None
+        contribution = {
+            aggregate: {measure: str(amount) for measure, amount in measures.items()}
+            for aggregate, measures in row.contribution.items()
+        }
+        return {**asdict(row), "contribution": contribution}
+
+    def purge(self, older_than: float, budget: Budget) -> int:
+        """Forget the items that were deleted more than so many seconds ago; return how many.
+
+        A change that arrives later still is repaired after it is applied, so that nothing comes
+        back. Rows that retain a contribution stay.
+
+        Raises:
+            ValueError: `older_than` is less than `TOMBSTONE_SECONDS`.
+            OutageError: the ledger cannot be read or written at the moment.
+        """
+        return self.ledger.purge(purge_horizon(older_than, budget), budget)
 
     def _steps(
         self,

@@ -5,17 +5,18 @@ holds what the record held, and its version). It is immutable; images are decode
 for, and once.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.difference import Difference, diff
 from dynamodb_streams_cdc.errors import MalformedRecord, MissingImage
 from dynamodb_streams_cdc.identity import check_table, item_id
+from dynamodb_streams_cdc.overflow import Images, Overflow, unpacked
 from dynamodb_streams_cdc.version import (
     check_epoch,
     check_version,
@@ -38,12 +39,19 @@ TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-streams.html)."""
 
 
+LONGEST_ACTOR = 1024
+"""Characters; a longer text names nobody, and would not fit an entry of the change log."""
+
+
 class ChangeKind(StrEnum):
     """What happened to the item, in the words of `eventName`."""
 
     INSERT = "INSERT"
     MODIFY = "MODIFY"
     REMOVE = "REMOVE"
+
+
+INSERT, REMOVE = ChangeKind.INSERT, ChangeKind.REMOVE
 
 
 class ViewType(StrEnum):
@@ -111,7 +119,9 @@ class Change:
         view_type: what the stream carries.
         expired: whether Time to Live deleted the item.
         actor: who made the change, where that is known: the service for an expiry, otherwise the
-            application's actor attribute in the new image.
+            application's actor attribute in the new image, up to 1,024 characters.
+        raw_keys, raw_old, raw_new: as DynamoDB JSON. There are no raw images where `overflow` is.
+        overflow: reads the images of a change whose log entry could not hold them.
     """
 
     kind: ChangeKind
@@ -127,6 +137,7 @@ class Change:
     raw_keys: Attributes
     raw_old: Attributes | None
     raw_new: Attributes | None
+    overflow: Callable[[], Images] | None = field(default=None, repr=False)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], source: Source) -> "Change":
@@ -170,11 +181,13 @@ class Change:
         )
 
     @classmethod
-    def from_log_record(cls, record: Mapping[str, Any], source: Source) -> "Change":
+    def from_log_record(
+        cls, record: Mapping[str, Any], source: Source, overflow: Overflow | None = None
+    ) -> "Change":
         """Return the change that a record of the *change log's* stream carries as its new image.
 
         The sequence number is that of the log's record, by which a failure is reported; the version
-        is the one that the source table gave.
+        is the one that the source table gave. `overflow` is where the log keeps large images.
 
         Raises:
             MalformedRecord: the record is not an INSERT with an entry of the change log, or the
@@ -184,7 +197,7 @@ class Change:
         if record.get("eventName") != "INSERT":
             wanted = "INSERT (filter the mapping: entries of the log are only ever inserted)"
             _reject("eventName", wanted, record.get("eventName"))
-        entry = cls.from_entry(_field(body, "NewImage", dict))
+        entry = cls.from_entry(_field(body, "NewImage", dict), overflow)
         change = replace(
             entry,
             sequence_number=_field(body, "SequenceNumber", str),
@@ -195,8 +208,10 @@ class Change:
         return change
 
     @classmethod
-    def from_entry(cls, entry: Attributes) -> "Change":
+    def from_entry(cls, entry: Attributes, overflow: Overflow | None = None) -> "Change":
         """Return the change that an entry of the change log keeps, as DynamoDB JSON.
+
+        Images that the log keeps beside its entry are read when they are first asked for.
 
         Raises:
             MalformedRecord: a field of the entry is missing or has the wrong form.
@@ -204,6 +219,8 @@ class Change:
         version = check_version(_attribute(entry, "version", "S"))
         kind = _choice(ChangeKind, {"kind": _attribute(entry, "kind", "S")}, "kind")
         timestamp = _moment(_attribute(entry, "changed_at", "S"))
+        name = _attribute(entry, "overflow", "S") if "overflow" in entry else None
+        whole = name is None
         return cls(
             kind=kind,
             table=_attribute(entry, "table", "S"),
@@ -216,8 +233,9 @@ class Change:
             expired=_attribute(entry, "expired", "BOOL"),
             actor=_attribute(entry, "actor", "S") if "actor" in entry else None,
             raw_keys=_attribute(entry, "keys", "M"),
-            raw_old=_attribute(entry, "before", "M") if kind is not ChangeKind.INSERT else None,
-            raw_new=_attribute(entry, "after", "M") if kind is not ChangeKind.REMOVE else None,
+            raw_old=_attribute(entry, "before", "M") if whole and kind is not INSERT else None,
+            raw_new=_attribute(entry, "after", "M") if whole and kind is not REMOVE else None,
+            overflow=None if name is None else partial(_images, name, overflow),
         )
 
     @property
@@ -240,6 +258,18 @@ class Change:
         return item_id(self.table, self.keys)
 
     @cached_property
+    def images(self) -> Images:
+        """The raw images, from wherever they are kept.
+
+        Raises:
+            OutageError: they are kept elsewhere, and cannot be read at the moment.
+            PermanentError: they are not where they should be kept.
+        """
+        if self.overflow is None:
+            return Images(self.raw_old, self.raw_new)
+        return self.overflow()
+
+    @cached_property
     def old_image(self) -> Image | None:
         """The item before the change; `None` for an INSERT, before which there was none.
 
@@ -249,7 +279,8 @@ class Change:
         """
         if not self.view_type.carries_old:
             self._missing("old image", ViewType.OLD_IMAGE)
-        return None if self.raw_old is None else deserialize_item(self.raw_old, "OldImage")
+        old = self.images.before
+        return None if old is None else deserialize_item(old, "OldImage")
 
     @cached_property
     def new_image(self) -> Image | None:
@@ -261,7 +292,8 @@ class Change:
         """
         if not self.view_type.carries_new:
             self._missing("new image", ViewType.NEW_IMAGE)
-        return None if self.raw_new is None else deserialize_item(self.raw_new, "NewImage")
+        new = self.images.after
+        return None if new is None else deserialize_item(new, "NewImage")
 
     def diff(self) -> list[Difference]:
         """Return what differs between the images; an absent image counts as having no attributes.
@@ -343,4 +375,11 @@ def _actor(attribute: str | None, new: object) -> str | None:
         return None
     value = new.get(attribute)
     actor = value.get("S") if isinstance(value, Mapping) else None
-    return actor if isinstance(actor, str) else None
+    return actor if isinstance(actor, str) and len(actor) <= LONGEST_ACTOR else None
+
+
+def _images(name: str, overflow: Overflow | None) -> Images:
+    if overflow is None:
+        message = f"the images are in the overflow object {name}: say where to read it (overflow=)"
+        raise MissingImage(message)
+    return unpacked(name, overflow.read(name))

@@ -11,21 +11,23 @@ Attributes of an entry:
     keys           the item's key attributes (M)
     before, after  the images (M); absent where there is none
     changed        names of the attributes that differ, of a MODIFY (L of S)
+    overflow       in place of these three where they are too large: the object with the images (S)
     changed_at     when DynamoDB recorded the change, ISO 8601, whole seconds, UTC (S)
     event_id       of the stream record (S)
     expired        whether Time to Live deleted the item (BOOL)
     actor          who made the change, where that is known (S)
 """
 
-import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image
+from dynamodb_streams_cdc.deserializer import with_bytes
 from dynamodb_streams_cdc.errors import OutageError, OutOfTime
+from dynamodb_streams_cdc.overflow import Overflow, fits, name_of, packed
 from dynamodb_streams_cdc.sink import Outcome
 
 Entry: TypeAlias = dict[str, dict[str, Any]]
@@ -53,9 +55,16 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class ChangeLog:
-    """The sink, and its reading back."""
+    """The sink, and its reading back.
+
+    Attributes:
+        log: where entries are kept.
+        overflow: where images are kept that no entry can hold; without it, a change that carries
+            them can never be written.
+    """
 
     log: Log
+    overflow: Overflow | None = None
 
     def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
         """Write an entry for each change."""
@@ -63,7 +72,7 @@ class ChangeLog:
         entries: dict[tuple[str, str], tuple[Change, Entry]] = {}
         for change in changes:
             try:
-                entry = entry_of(change)
+                entry = self._entry(change, budget)
             except Exception as error:
                 outcome.failures[change] = error
                 continue
@@ -81,9 +90,23 @@ class ChangeLog:
         outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
+    def _entry(self, change: Change, budget: Budget) -> Entry:
+        entry = entry_of(change)
+        if self.overflow is None:
+            return entry
+        text = packed(change.images)
+        if fits(text, change.images):
+            return entry
+        name = name_of(change.item_id, change.version)
+        budget.check()
+        self.overflow.keep(name, text)
+        for attribute in ("before", "after", "changed"):
+            entry.pop(attribute, None)
+        return {**entry, "overflow": {"S": name}}
+
     def history(self, item_id: str) -> list[Change]:
         """Return the changes of an item, oldest first; empty if the log knows none."""
-        return [Change.from_entry(entry) for entry in self.log.read(item_id)]
+        return [Change.from_entry(entry, self.overflow) for entry in self.log.read(item_id)]
 
     def state_at(self, item_id: str, moment: datetime) -> Image | None:
         """Return the item as it was at the end of the second of `moment`; `None` if there was none.
@@ -116,44 +139,20 @@ def entry_of(change: Change) -> Entry:
         "version": {"S": change.version},
         "table": {"S": change.table},
         "kind": {"S": change.kind.value},
-        "keys": {"M": _with_bytes(change.raw_keys)},
+        "keys": {"M": with_bytes(change.raw_keys)},
         "changed_at": {"S": f"{change.time:%Y-%m-%dT%H:%M:%SZ}"},
         "event_id": {"S": change.event_id},
         "expired": {"BOOL": change.expired},
     }
     differences = change.diff()  # decodes both images: nothing unreadable gets into the log
-    if change.raw_old is not None:
-        entry["before"] = {"M": _with_bytes(change.raw_old)}
-    if change.raw_new is not None:
-        entry["after"] = {"M": _with_bytes(change.raw_new)}
+    images = change.images
+    if images.before is not None:
+        entry["before"] = {"M": with_bytes(images.before)}
+    if images.after is not None:
+        entry["after"] = {"M": with_bytes(images.after)}
     if change.kind is ChangeKind.MODIFY:
         names = sorted({str(difference.path[0]) for difference in differences})
         entry["changed"] = {"L": [{"S": name} for name in names]}
     if change.actor is not None:
         entry["actor"] = {"S": change.actor}
     return entry
-
-
-def _with_bytes(attributes: Attributes) -> dict[str, Any]:
-    """Return attributes with the base64 text of a Lambda event as the bytes that the API takes."""
-    return {name: _value_with_bytes(value) for name, value in attributes.items()}
-
-
-def _value_with_bytes(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    match value:
-        case {"B": str(text)}:
-            return {"B": base64.b64decode(text)}
-        case {"BS": list(texts)}:
-            return {"BS": [base64.b64decode(t) if isinstance(t, str) else t for t in texts]}
-        case {"M": attributes}:
-            return {"M": _with_bytes(attributes)}
-        case {"L": values}:
-            return {"L": [_value_with_bytes(v) for v in values]}
-        case _:
-            return value
-
-
-def chunked(entries: Sequence[Entry], size: int) -> Iterator[Sequence[Entry]]:
-    """Return the entries in runs of at most `size`."""
-    for start in range(0, len(entries), size):
-        yield entries[start : start + size]

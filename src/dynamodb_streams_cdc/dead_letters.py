@@ -54,8 +54,7 @@ class Letter:
     @property
     def reason(self) -> str:
         """The name by which letters of one cause are grouped."""
-        error = self.error
-        return error.reason if isinstance(error, PermanentError) else type(error).__name__
+        return reason_of(self.error)
 
     def envelope(self) -> dict[str, Any]:
         """Return the letter as JSON-ready data; `payload` is text, as in Lambda's own letters."""
@@ -100,6 +99,11 @@ class DeadLetters(Protocol):
         Raises:
             OutageError: it could not be kept. The processor then reports the record as failed.
         """
+
+
+def reason_of(error: Exception) -> str:
+    """Return the name by which failures of one cause are grouped."""
+    return error.reason if isinstance(error, PermanentError) else type(error).__name__
 
 
 def _digest(text: str) -> str:

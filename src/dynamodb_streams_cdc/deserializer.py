@@ -109,6 +109,28 @@ def base64_text(value: object) -> str:
     return b2a_base64(_raw_bytes(value), newline=False).decode("ascii")
 
 
+def with_bytes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes with the base64 text of a Lambda event as the bytes that API clients take.
+
+    Everything else is as it was; attributes from an API client come back unchanged.
+    """
+    return {name: _value_with_bytes(value) for name, value in attributes.items()}
+
+
+def _value_with_bytes(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    match value:
+        case {"B": str(text)}:
+            return {"B": a2b_base64(text)}
+        case {"BS": list(texts)}:
+            return {"BS": [a2b_base64(text) if isinstance(text, str) else text for text in texts]}
+        case {"M": attributes}:
+            return {"M": with_bytes(attributes)}
+        case {"L": values}:
+            return {"L": [_value_with_bytes(value) for value in values]}
+        case _:
+            return value
+
+
 class _Fault(ValueError):
     """A problem on its way out: each container that it leaves puts a step before the path."""
 

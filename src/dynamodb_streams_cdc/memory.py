@@ -70,6 +70,19 @@ class MemoryLedger:
                 raise PermanentError(message, "NumberOverflow")
         return added
 
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the rows of deleted items written before then; return how many."""
+        budget.check()
+        with self._lock:
+            old = [
+                item_id
+                for item_id, row in self.rows.items()
+                if row.deleted and not row.retained and row.written_at < before
+            ]
+            for item_id in old:
+                del self.rows[item_id]
+        return len(old)
+
     def total(self, aggregate: str) -> dict[str, Decimal]:
         """Return the measures of an aggregate; empty for an unknown one."""
         return dict(self.totals.get(aggregate, {}))
@@ -104,6 +117,24 @@ class MemoryLog:
 
 
 @dataclass
+class MemoryOverflow:
+    """An `Overflow`, with its objects to look at."""
+
+    objects: dict[str, str] = field(default_factory=dict)
+
+    def keep(self, name: str, text: str) -> None:
+        """Write an object; that it is there already is success."""
+        self.objects.setdefault(name, text)
+
+    def read(self, name: str) -> str:
+        """Return what an object holds."""
+        if name not in self.objects:
+            message = f"the object {name} is gone"
+            raise PermanentError(message, "OverflowGone")
+        return self.objects[name]
+
+
+@dataclass
 class MemoryIndex:
     """An `Index`, with its documents to look at, tombstones included."""
 
@@ -115,13 +146,26 @@ class MemoryIndex:
         source = self.documents.get(item_id)
         return None if source is None else Held(source, source)
 
-    def replace(self, held: Held, upsert: Upsert, budget: Budget) -> bool:
+    def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
         """Write a document in the place of the one held; return False if that one has moved."""
         budget.check()
-        if self.documents.get(upsert.item_id) is not held.revision:
+        if self.documents.get(upsert.item_id) is not (held.revision if held else None):
             return False
         self.documents[upsert.item_id] = upsert.source
         return True
+
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the tombstones written before then; return how many."""
+        budget.check()
+        stamps = {item_id: source[CDC] for item_id, source in self.documents.items()}
+        old = [
+            item_id
+            for item_id, stamp in stamps.items()
+            if stamp["deleted"] and stamp["written_at"] < before
+        ]
+        for item_id in old:
+            del self.documents[item_id]
+        return len(old)
 
     def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
         """Write each document whose version is greater than the one held."""

@@ -15,13 +15,19 @@ delivers that record and all after it again, and none before it
 (https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html); the event id
 in that place would make it retry the whole batch. The processor drops nothing: a letter that could
 not be written leaves its record reported.
+
+A change that is older than a tombstone's life is applied, and then its item is repaired: it comes
+from a redrive, and what would have refused it may be forgotten. What an operator may ask of the
+function instead of a batch is in `operations`.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol
 
+from dynamodb_streams_cdc import operations
+from dynamodb_streams_cdc.application import Application
 from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
 from dynamodb_streams_cdc.change import Change, Source
 from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
@@ -32,7 +38,8 @@ from dynamodb_streams_cdc.errors import (
     OutOfTime,
     PermanentError,
 )
-from dynamodb_streams_cdc.sink import Outcome, Sink
+from dynamodb_streams_cdc.response import BatchResponse, ItemFailure, sequence_number
+from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Sink
 
 logger = logging.getLogger(__name__)
 
@@ -45,19 +52,10 @@ YOUNG_SECONDS = 15 * 60
 EVERYWHERE = 5
 """As many distinct items with one unexpected error are the fault of the sink or the code."""
 
+LATE_SECONDS = TOMBSTONE_SECONDS - 3600
+"""From which age on the item of a change is repaired; an hour is left for clocks that differ."""
+
 Reader = Callable[[Mapping[str, Any], Source], Change]
-
-
-class ItemFailure(TypedDict):
-    """One entry of `batchItemFailures`."""
-
-    itemIdentifier: str
-
-
-class BatchResponse(TypedDict):
-    """What a function with ReportBatchItemFailures returns."""
-
-    batchItemFailures: list[ItemFailure]
 
 
 @dataclass
@@ -70,6 +68,7 @@ class Counts:
     stale_but_newer: int = 0
     dead_lettered: int = 0
     reported: int = 0
+    repaired: int = 0
 
 
 class Metrics(Protocol):
@@ -97,6 +96,7 @@ class Processor:
         dead_letters: where changes go that can never succeed.
         read: `Change.from_record`, or `Change.from_log_record` behind a change log.
         permanent: further error types that no retry can mend, such as those of a validator.
+        items: the table itself, which copies are repaired by; without it, none is repaired.
     """
 
     name: str
@@ -107,6 +107,7 @@ class Processor:
     permanent: tuple[type[Exception], ...] = ()
     metrics: Metrics = field(default_factory=NoMetrics)
     clock: Clock = field(default_factory=SystemClock)
+    items: Items | None = None
 
     def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
         """Process one batch; return the earliest record that is not done, or none.
@@ -115,7 +116,42 @@ class Processor:
             MalformedRecord: the event is not a batch of stream records. The mapping then retries
                 the batch as a whole, which is right: nothing of it was done.
         """
-        return _Batch(self, context, _records(event)).run()
+        records = _records(event)
+        operation = event.get("operation")
+        if operation is None:
+            return _Batch(self, context, records).run()
+        application = self.application(Budget.of(context, self.clock), everywhere=float("inf"))
+        reading = [self.reading(record) for record in records]
+        match operation:
+            case "replay":
+                return operations.replay(application, records, reading)
+            case "look":
+                return operations.look(application, reading)
+        message = f"operation: expected one of replay, look, got {operation!r}"
+        raise MalformedRecord(message)
+
+    def application(self, budget: Budget, everywhere: float = EVERYWHERE) -> Application:
+        """Return this invocation's dealings with the sink."""
+        return Application(self.sink, budget, self.is_unexpected, everywhere, self.items)
+
+    def reading(self, record: Any) -> Change | MalformedRecord:
+        """Return the change of a record, or why it could not be read."""
+        try:
+            change = self.read(record, self.source)
+            change.item_id  # noqa: B018 - decodes the keys: a record without an identity ends here
+        except MalformedRecord as error:
+            return error
+        return change
+
+    def is_permanent(self, error: Exception) -> bool:
+        """Return whether no retry can mend the error."""
+        return isinstance(error, (*PERMANENT, *self.permanent))
+
+    def is_unexpected(self, error: Exception) -> bool:
+        """Return whether the error is in no table."""
+        return not self.is_permanent(error) and not isinstance(
+            error, OutageError | OutOfTime | HeldBack
+        )
 
 
 def _records(event: object) -> Sequence[Any]:
@@ -139,16 +175,16 @@ class _Batch:
         self.context = context
         self.records = records
         self.budget = Budget.of(context, processor.clock)
+        self.application = processor.application(self.budget)
         self.counts = Counts(received=len(records))
         self.position: dict[Change, int] = {}
         self.failed: dict[int, Exception] = {}
-        self.culprits: dict[type[Exception], set[str]] = {}
 
     def run(self) -> BatchResponse:
         pending = self._read()
         attempt = 0
         while pending:
-            outcome = self._narrow(pending)
+            outcome = self._apply(pending)
             retry = self._settle(outcome.failures)
             waiting = any(isinstance(e, OutageError) for e in outcome.failures.values())
             stuck = len(retry) == len(pending) and not waiting
@@ -162,36 +198,28 @@ class _Batch:
     def _read(self) -> list[Change]:
         changes: list[Change] = []
         for position, record in enumerate(self.records):
-            try:
-                change = self.processor.read(record, self.processor.source)
-                change.item_id  # noqa: B018 - decodes the keys: a record without an identity ends here
-            except MalformedRecord as error:
-                self._give_up(position, None, error)
-            else:
-                self.position[change] = position
-                changes.append(change)
+            match self.processor.reading(record):
+                case Change() as change:
+                    self.position[change] = position
+                    changes.append(change)
+                case MalformedRecord() as error:
+                    self._give_up(position, None, error)
         return changes
 
-    def _narrow(self, changes: list[Change]) -> Outcome:
-        """Apply changes; if the sink raises on several, apply the halves, down to the culprits."""
-        if self._everywhere():
-            return Outcome(
-                failures=dict.fromkeys(changes, OutOfTime("stopped: see the error above"))
-            )
-        try:
-            outcome = self.processor.sink.apply(changes, self.budget)
-        except Exception as error:
-            outcome = Outcome(failures=dict.fromkeys(changes, error))
-            if len(changes) > 1 and not isinstance(error, OutageError | OutOfTime):
-                middle = (len(changes) + 1) // 2
-                first, second = self._narrow(changes[:middle]), self._narrow(changes[middle:])
-                return Outcome(failures=first.failures | second.failures)
+    def _apply(self, changes: list[Change]) -> Outcome:
+        outcome = self.application.apply(changes)
         self.counts.applied += outcome.applied
         self.counts.stale += outcome.stale
         self.counts.stale_but_newer += outcome.stale_but_newer
-        for change, failure in outcome.failures.items():
-            if self._unexpected(failure):
-                self.culprits.setdefault(type(failure), set()).add(change.item_id)
+        latest = self.budget.now() - LATE_SECONDS
+        late = [c for c in changes if c.timestamp < latest and c not in outcome.failures]
+        repairs = self.application.repair(late)
+        for change in late:
+            result = repairs.get(change.item_id)
+            if isinstance(result, Exception):
+                outcome.failures[change] = result
+            else:
+                self.counts.repaired += result is True
         return outcome
 
     def _settle(self, failures: Mapping[Change, Exception]) -> list[Change]:
@@ -212,21 +240,10 @@ class _Batch:
                 self.failed.setdefault(self.position[change], error)
         return sorted(retry, key=self.position.__getitem__)
 
-    def _permanent(self, error: Exception) -> bool:
-        return isinstance(error, (*PERMANENT, *self.processor.permanent))
-
-    def _unexpected(self, error: Exception) -> bool:
-        return not self._permanent(error) and not isinstance(
-            error, OutageError | OutOfTime | HeldBack
-        )
-
-    def _everywhere(self) -> bool:
-        return any(len(items) >= EVERYWHERE for items in self.culprits.values())
-
     def _hopeless(self, change: Change, error: Exception) -> bool:
         overdue = self.budget.now() - change.recorded_at > YOUNG_SECONDS
-        return self._permanent(error) or (
-            self._unexpected(error) and overdue and not self._everywhere()
+        return self.processor.is_permanent(error) or (
+            self.processor.is_unexpected(error) and overdue and not self.application.stopped
         )
 
     def _give_up(self, position: int, change: Change | None, error: Exception) -> bool:
@@ -256,7 +273,7 @@ class _Batch:
         failures: list[ItemFailure] = []
         if self.failed:
             first = min(self.failed)
-            identifier = _sequence_number(self.records[first])
+            identifier = sequence_number(self.records[first])
             logger.warning(
                 "%d of %d records are not done, the first is %s: %r",
                 len(self.failed),
@@ -268,10 +285,3 @@ class _Batch:
             self.counts.reported = len(self.records) - first
         self.processor.metrics.emit(self.counts)
         return BatchResponse(batchItemFailures=failures)
-
-
-def _sequence_number(record: Any) -> str:
-    """Return the record's sequence number; empty, which fails the whole batch, if it has none."""
-    body = record.get("dynamodb") if isinstance(record, Mapping) else None
-    number = body.get("SequenceNumber") if isinstance(body, Mapping) else None
-    return number if isinstance(number, str) else ""

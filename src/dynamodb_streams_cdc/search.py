@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeAlias
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import Change, Image, by_item
 from dynamodb_streams_cdc.errors import OutageError, OutOfTime
-from dynamodb_streams_cdc.sink import Outcome
+from dynamodb_streams_cdc.sink import Outcome, ReadItem, purge_horizon
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -84,12 +84,19 @@ class Index(Protocol):
             OutageError: it cannot be read at the moment.
         """
 
-    def replace(self, held: Held, upsert: Upsert, budget: Budget) -> bool:
-        """Write a document in the place of the one held; return False if that one has moved.
+    def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
+        """Write a document in the place of the one held, or of none; return False if that moved.
 
         Raises:
             OutageError: it cannot be written at the moment.
             PermanentError: it can never be written.
+        """
+
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the tombstones written before then that have not moved; return how many.
+
+        Raises:
+            OutageError: they cannot be deleted at the moment.
         """
 
 
@@ -141,13 +148,12 @@ class SearchSync:
         outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
-    def repair(self, item_id: str, read_item: Callable[[], Image | None], budget: Budget) -> bool:
+    def repair(
+        self, item_id: str, read_item: ReadItem, budget: Budget, change: Change | None = None
+    ) -> bool:
         """Make the document of an item what the table says; return whether it differed.
 
-        `read_item` reads the item with a *consistent* read, and is called after the document was
-        read: item first, and a change in between would be undone. The document keeps its version,
-        so changes in flight are greater and win; one that moved meanwhile is read again. An item
-        without a document is left alone: its change is still to come, or in a letter.
+        See `Repairable`.
 
         Raises:
             OutageError: the index cannot be read or written at the moment.
@@ -155,16 +161,35 @@ class SearchSync:
         """
         while True:
             held = self.index.read(item_id, budget)
-            if held is None:
+            if held is not None:
+                stamp = held.source[CDC]
+                version, changed_at = stamp["version"], stamp["changed_at"]
+            elif change is not None:
+                version, changed_at = change.version, change.timestamp
+            else:
                 return False
-            stamp = held.source[CDC]
-            upsert = self._document(
-                item_id, read_item(), stamp["version"], stamp["changed_at"], budget.now()
-            )
-            if _shown(upsert.source) == _shown(held.source):
+            upsert = self._document(item_id, read_item(), version, changed_at, budget.now())
+            if held is not None and _shown(upsert.source) == _shown(held.source):
                 return False
             if self.index.replace(held, upsert, budget):
                 return True
+
+    def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
+        """Return the document or tombstone of an item, its `cdc.version` as `version` as well."""
+        held = self.index.read(item_id, budget)
+        return None if held is None else {**held.source, "version": held.source[CDC]["version"]}
+
+    def purge(self, older_than: float, budget: Budget) -> int:
+        """Forget the items that were deleted more than so many seconds ago; return how many.
+
+        A change that arrives later still is repaired after it is applied, so that nothing comes
+        back.
+
+        Raises:
+            ValueError: `older_than` is less than `TOMBSTONE_SECONDS`.
+            OutageError: the index cannot be written at the moment.
+        """
+        return self.index.purge(purge_horizon(older_than, budget), budget)
 
     def _upsert(self, change: Change, written_at: float) -> Upsert:
         return self._document(

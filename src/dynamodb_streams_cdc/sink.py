@@ -1,11 +1,22 @@
 """What the processor asks of a sink, and what a sink answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from dynamodb_streams_cdc.budget import Budget
-from dynamodb_streams_cdc.change import Change
+from dynamodb_streams_cdc.change import Attributes, Change, Image
+
+TOMBSTONE_SECONDS = 7 * 24 * 3600
+"""How long a sink remembers at least that an item was deleted, from the tombstone's writing.
+
+A change that is older when it arrives may have outlived the tombstone that would refuse it: the
+processor repairs its item after applying it. Streams forget after 24 hours, so such changes come
+only by a redrive, or by way of a change log that was refilled by one.
+"""
+
+ReadItem: TypeAlias = Callable[[], Image | None]
+"""Reads an item with a consistent read; `None` if it is not there."""
 
 
 @dataclass
@@ -30,6 +41,15 @@ class Outcome:
         """Compare a stale change with what the sink holds."""
         self.stale_but_newer += change.timestamp > held_timestamp + STALE_BUT_NEWER_SECONDS
 
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """Return what became of the changes of both."""
+        return Outcome(
+            self.applied + other.applied,
+            self.stale + other.stale,
+            self.stale_but_newer + other.stale_but_newer,
+            self.failures | other.failures,
+        )
+
 
 STALE_BUT_NEWER_SECONDS = 1.0
 """How much younger a refused change must be to be counted as `stale_but_newer`.
@@ -48,4 +68,58 @@ class Sink(Protocol):
 
         Called again with changes that it has already seen, in any composition and order: a sink
         must be idempotent and refuse what is stale. Raising fails all the changes of the call.
+        """
+
+
+@runtime_checkable
+class Repairable(Protocol):
+    """A sink whose copy of an item can be made what the table says, whatever it was told before."""
+
+    def repair(
+        self, item_id: str, read_item: ReadItem, budget: Budget, change: Change | None = None
+    ) -> bool:
+        """Make the copy of an item what the table says; return whether it differed.
+
+        `read_item` is called after the sink's own row was read: item first, and a change in between
+        would be undone. The row keeps its version, so changes in flight are greater and win; a row
+        that moved meanwhile is read again. An item without a row is left alone, its change being
+        still to come, unless `change` is given: one that had its turn and failed, or was applied.
+        The row is then made under its version.
+
+        Raises:
+            OutageError: the sink cannot be read or written at the moment.
+            OutOfTime: the budget is spent.
+        """
+
+    def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
+        """Return what the sink holds for an item, with its `version`; `None` if nothing.
+
+        Raises:
+            OutageError: the sink cannot be read at the moment.
+        """
+
+
+def purge_horizon(older_than: float, budget: Budget) -> float:
+    """Return the time, in seconds since 1970, before which tombstones may be forgotten.
+
+    Raises:
+        ValueError: `older_than`, in seconds, is less than `TOMBSTONE_SECONDS`.
+    """
+    if older_than < TOMBSTONE_SECONDS:
+        message = (
+            f"tombstones are kept for {TOMBSTONE_SECONDS:,} seconds at least (a change that is "
+            f"younger when it arrives relies on them), got {older_than:,}"
+        )
+        raise ValueError(message)
+    return budget.now() - older_than
+
+
+class Items(Protocol):
+    """The table whose changes are followed."""
+
+    def read(self, keys: Attributes) -> Image | None:
+        """Return the item with these keys by a consistent read; `None` if it is not there.
+
+        Raises:
+            OutageError: the table cannot be read at the moment.
         """

@@ -27,6 +27,8 @@ ENVIRONMENT = {
     "PROCESSOR": "orders",
     "DEAD_LETTER_BUCKET": "letters",
     "DEAD_LETTER_PREFIX": "letters/orders/",
+    "SOURCE_TABLE_NAME": "orders-1A2B",
+    "OVERFLOW_BUCKET": "overflow",
     "IDEMPOTENCY_TABLE": "idempotency",
     "AGGREGATES_TABLE": "aggregates",
     "AGGREGATE_SHARDS": "4",
@@ -37,6 +39,7 @@ ENVIRONMENT = {
 }
 
 TABLES = {
+    "orders-1A2B": [("customer_id", "S"), ("order_id", "S")],
     "idempotency": [("id", "S")],
     "aggregates": [("aggregate", "S"), ("shard", "N")],
     "change-log": [("item", "S"), ("version", "S")],
@@ -66,7 +69,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
         dynamodb = client("dynamodb")
         for table, keys in TABLES.items():
             create_table(dynamodb, table, keys)
-        client("s3").create_bucket(Bucket="letters")
+        for bucket in ("letters", "overflow"):
+            client("s3").create_bucket(Bucket=bucket)
         yield client
         for cached in caches:
             cached.cache_clear()

@@ -141,18 +141,20 @@ class OpenSearchIndex:
             raise _meaning(error) from error
         return Held(found["_source"], (found["_seq_no"], found["_primary_term"]))
 
-    def replace(self, held: Held, upsert: Upsert, budget: Budget) -> bool:
-        """Write a document in the place of the one held; return False if that one has moved."""
+    def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
+        """Write a document in the place of the one held, or of none; return False if that moved."""
         budget.check()
-        sequence_number, primary_term = cast("tuple[int, int]", held.revision)
+        condition: dict[str, Any] = {"op_type": "create"}
+        if held is not None:
+            sequence_number, primary_term = cast("tuple[int, int]", held.revision)
+            condition = {"if_seq_no": sequence_number, "if_primary_term": primary_term}
         try:
             self.client.index(
                 index=self.write_alias,
                 id=upsert.item_id,
                 body=upsert.source,
                 params={
-                    "if_seq_no": sequence_number,
-                    "if_primary_term": primary_term,
+                    **condition,
                     "require_alias": "true",
                     "request_timeout": REQUEST_SECONDS,
                 },
@@ -162,6 +164,31 @@ class OpenSearchIndex:
         except TransportError as error:
             raise _meaning(error) from error
         return True
+
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the tombstones written before then that have not moved; return how many.
+
+        OpenSearch deletes by query what a search found, each on condition that it has not changed.
+        What it has not reached when the request times out, the next call finds.
+        """
+        budget.check()
+        deleted = {"term": {f"{CDC}.deleted": True}}
+        old = {"range": {f"{CDC}.written_at": {"lt": before}}}
+        try:
+            answer = self.client.delete_by_query(
+                index=self.write_alias,
+                body={"query": {"bool": {"filter": [deleted, old]}}},
+                params={
+                    "conflicts": "proceed",
+                    "refresh": "true",
+                    "request_timeout": max(REQUEST_SECONDS, min(budget.remaining(), 3600.0)),
+                },
+            )
+        except NotFoundError:
+            return 0
+        except TransportError as error:
+            raise _meaning(error) from error
+        return int(answer["deleted"])
 
     def _bulk(self, body: Sequence[str], budget: Budget, attempt: int = 0) -> list[Upserted]:
         answers = self._send("".join(body), budget)

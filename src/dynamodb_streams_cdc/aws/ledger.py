@@ -20,6 +20,7 @@ from dynamodb_streams_cdc.aggregation import (
     add,
 )
 from dynamodb_streams_cdc.aws.errors import meaning, translated
+from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
 from dynamodb_streams_cdc.errors import ContentionError, OutageError
 
@@ -84,6 +85,48 @@ class DynamoDbLedger:
                 self.client.transact_write_items(TransactItems=actions)
         except self.client.exceptions.TransactionCanceledException as error:
             raise _cancelled(moves, error.response.get("CancellationReasons", [])) from error
+
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the rows of deleted items written before then; return how many.
+
+        Reads the whole table: maintenance for a quiet hour, not a part of processing.
+        """
+        purged = 0
+        with translated():
+            for page in self.client.get_paginator("scan").paginate(
+                TableName=self.table,
+                ConsistentRead=True,
+                FilterExpression=(
+                    "begins_with(id, :ledger) AND deleted = :true AND retained = :false"
+                    " AND written_at < :before"
+                ),
+                ExpressionAttributeValues=serialize_item(
+                    {
+                        ":ledger": PREFIX,
+                        ":true": True,
+                        ":false": False,
+                        ":before": Decimal(str(round(before, 3))),
+                    }
+                ),
+            ):
+                for row in page["Items"]:
+                    if budget.remaining() <= 0:
+                        return purged
+                    purged += self._delete(row)
+        return purged
+
+    def _delete(self, row: Mapping[str, Any]) -> bool:
+        """Delete a row as it was read; return False if it moved meanwhile."""
+        try:
+            self.client.delete_item(
+                TableName=self.table,
+                Key={"id": row["id"]},
+                ConditionExpression="revision = :revision",
+                ExpressionAttributeValues={":revision": row["revision"]},
+            )
+        except self.client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
 
     def _put(self, move: Move) -> dict[str, Any]:
         row = move.after

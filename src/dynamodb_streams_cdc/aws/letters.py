@@ -5,9 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from dynamodb_streams_cdc.aws.errors import translated
+from dynamodb_streams_cdc.aws.overflow import put_once
 from dynamodb_streams_cdc.dead_letters import Letter
 
 if TYPE_CHECKING:
@@ -30,17 +28,5 @@ class S3Letters:
 
     def write(self, letter: Letter) -> bool:
         """Keep the letter; return False if it was there already."""
-        try:
-            with translated():
-                self.client().put_object(
-                    Bucket=self.bucket,
-                    Key=self.prefix + letter.name,
-                    Body=json.dumps(letter.envelope()).encode(),
-                    ContentType="application/json",
-                    IfNoneMatch="*",
-                )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "PreconditionFailed":
-                return False
-            raise
-        return True
+        text = json.dumps(letter.envelope())
+        return put_once(self.client(), self.bucket, self.prefix + letter.name, text)

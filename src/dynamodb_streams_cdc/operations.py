@@ -1,0 +1,155 @@
+"""What an operator asks of a deployed function: to replay letters, and to look into its sink.
+
+    {"operation": "replay", "Records": [...]}    apply the records and repair their items
+    {"operation": "look",   "Records": [...]}    change nothing, say what the sink holds of them
+
+They run in the function because there the deployed code is, and the permission and the network path
+to the sink. A replay writes no letters and reports every record that is not done, with the reason:
+whoever asked has the letters and keeps them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, TypedDict
+
+from dynamodb_streams_cdc.application import Application
+from dynamodb_streams_cdc.change import Change
+from dynamodb_streams_cdc.dead_letters import reason_of
+from dynamodb_streams_cdc.errors import MalformedRecord, OutageError, OutOfTime
+from dynamodb_streams_cdc.response import BatchResponse, ItemFailure, sequence_number
+from dynamodb_streams_cdc.sink import Outcome, Repairable
+
+Reading: TypeAlias = Sequence[Change | MalformedRecord]
+"""The change of each record, or why it could not be read."""
+
+RETRIES = 3
+"""Of what the sink refuses for now: whoever asked waits for the answer, and can ask again."""
+
+
+class Failure(TypedDict):
+    """A record that is not done.
+
+    `position` is its place in the event; `retryable` says that the sink, and not the record, was
+    the reason, and the same replay may succeed later.
+    """
+
+    position: int
+    item: str | None
+    reason: str
+    error: str
+    retryable: bool
+
+
+class Replayed(BatchResponse):
+    """The answer to a replay.
+
+    `applied`, `stale` and `repaired` count records that the sink took, records that it had no use
+    for, and items whose copy was not what the table says.
+    """
+
+    applied: int
+    stale: int
+    repaired: int
+    failures: list[Failure]
+
+
+class Holding(TypedDict):
+    """What the sink holds of one record's item; `offered` is the record's own version."""
+
+    position: int
+    item: str | None
+    offered: str | None
+    version: str | None
+    state: Mapping[str, Any] | None
+
+
+class Looked(BatchResponse):
+    """The answer to a look."""
+
+    held: list[Holding]
+
+
+def replay(application: Application, records: Sequence[Any], reading: Reading) -> Replayed:
+    """Apply the records and repair their items; report all that are not done.
+
+    A record is done once its item is repaired, even if it could never be applied: mending the item
+    in the table is enough. Only the expiry of an item has to be applied, because what it may retain
+    is nowhere but in its record.
+    """
+    changes = [change for change in reading if isinstance(change, Change)]
+    outcome = _applied(application, changes)
+    untouched = {
+        change.item_id
+        for change, error in outcome.failures.items()
+        if _retryable(error) or change.expired
+    }
+    repairs = application.repair(c for c in changes if c.item_id not in untouched)
+    failures: list[Failure] = []
+    for position, change in enumerate(reading):
+        error: object = change
+        if isinstance(change, Change):
+            error = repairs.get(change.item_id, outcome.failures.get(change))
+        if isinstance(error, Exception):
+            failures.append(_failure(position, change, error))
+    return Replayed(
+        batchItemFailures=[
+            ItemFailure(itemIdentifier=sequence_number(records[failure["position"]]))
+            for failure in failures
+        ],
+        applied=outcome.applied,
+        stale=outcome.stale,
+        repaired=sum(result is True for result in repairs.values()),
+        failures=failures,
+    )
+
+
+def look(application: Application, reading: Reading) -> Looked:
+    """Say what the sink holds of the records' items.
+
+    Raises:
+        OutageError: the sink cannot be read at the moment.
+    """
+    return Looked(
+        batchItemFailures=[],
+        held=[_holding(application, place, change) for place, change in enumerate(reading)],
+    )
+
+
+def _applied(application: Application, changes: Sequence[Change]) -> Outcome:
+    outcome = application.apply(changes)
+    for attempt in range(RETRIES):
+        waiting = [c for c in changes if isinstance(outcome.failures.get(c), OutageError)]
+        if not waiting or not application.budget.pause(attempt):
+            break
+        for change in waiting:
+            del outcome.failures[change]
+        outcome += application.apply(waiting)
+    return outcome
+
+
+def _retryable(error: Exception) -> bool:
+    return isinstance(error, OutageError | OutOfTime)
+
+
+def _failure(position: int, change: Change | MalformedRecord, error: Exception) -> Failure:
+    return Failure(
+        position=position,
+        item=change.item_id if isinstance(change, Change) else None,
+        reason=reason_of(error),
+        error=str(error),
+        retryable=_retryable(error),
+    )
+
+
+def _holding(application: Application, position: int, change: Change | MalformedRecord) -> Holding:
+    if not isinstance(change, Change):
+        return Holding(position=position, item=None, offered=None, version=None, state=None)
+    held = None
+    if isinstance(application.sink, Repairable):
+        held = application.sink.held(change.item_id, application.budget)
+    return Holding(
+        position=position,
+        item=change.item_id,
+        offered=change.version,
+        version=held["version"] if held else None,
+        state=held,
+    )
