@@ -44,7 +44,7 @@ demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare e
 
 .PHONY: test
 test: $(READY) ## Unit, handler and infrastructure tests: no server, no network
-	pytest tests --ignore tests/integration
+	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile
 
 .PHONY: simulate
 simulate: $(READY) ## Run the pipeline through thousands of schedules in virtual time (N=100000), or show one (SEED=n)
