@@ -41,15 +41,13 @@ class Letter:
 
     @property
     def name(self) -> str:
-        """The end of the letter's key: `<SHA-256 of the item>/<version>.json`.
+        """The end of the letter's key; see `letter_name`."""
+        item, version = self._identity
+        return letter_name(item, version, self.record)
 
-        A record that could not be read is named by its own SHA-256, under `unreadable/`.
-        """
-        if self.change is None:
-            return (
-                f"unreadable/{_digest(json.dumps(self.record, sort_keys=True, default=str))}.json"
-            )
-        return f"{_digest(self.change.item_id)}/{self.change.version.replace('/', '_')}.json"
+    @property
+    def _identity(self) -> tuple[str, str] | tuple[None, None]:
+        return (self.change.item_id, self.change.version) if self.change else (None, None)
 
     @property
     def reason(self) -> str:
@@ -57,37 +55,79 @@ class Letter:
         return reason_of(self.error)
 
     def envelope(self) -> dict[str, Any]:
-        """Return the letter as JSON-ready data; `payload` is text, as in Lambda's own letters."""
-        body = self.record.get("dynamodb")
-        body = body if isinstance(body, Mapping) else {}
-        sequence_number = body.get("SequenceNumber")
-        arrival = _iso(self.change.timestamp) if self.change else None
-        return {
-            "requestContext": {
-                "requestId": self.request_id,
-                "functionArn": self.function_arn,
-                "condition": "PermanentFailure",
-                "approximateInvokeCount": 1,
-            },
-            "version": "1.0",
-            "timestamp": _iso(self.written_at, "milliseconds"),
-            "DDBStreamBatchInfo": {
-                "startSequenceNumber": sequence_number,
-                "endSequenceNumber": sequence_number,
-                "approximateArrivalOfFirstRecord": arrival,
-                "approximateArrivalOfLastRecord": arrival,
-                "batchSize": 1,
-                "streamArn": self.record.get("eventSourceARN"),
-            },
-            "letter": {
-                "processor": self.processor,
-                "item": self.change.item_id if self.change else None,
-                "version": self.change.version if self.change else None,
-                "reason": self.reason,
-                "error": str(self.error),
-            },
-            "payload": json.dumps({"Records": [self.record]}, default=str),
-        }
+        """Return the letter as JSON-ready data; see `envelope_of`."""
+        item, version = self._identity
+        return envelope_of(
+            self.record,
+            processor=self.processor,
+            item=item,
+            version=version,
+            reason=self.reason,
+            error=str(self.error),
+            arrived_at=self.change.timestamp if self.change else None,
+            written_at=self.written_at,
+            request_id=self.request_id,
+            function_arn=self.function_arn,
+        )
+
+
+def letter_name(item: str | None, version: str | None, record: Mapping[str, Any]) -> str:
+    """Return the end of a letter's key: `<SHA-256 of the item>/<version>.json`.
+
+    A record that could not be read is named by its own SHA-256, under `unreadable/`.
+    """
+    if item is None or version is None:
+        return f"unreadable/{_digest(json.dumps(record, sort_keys=True, default=str))}.json"
+    return f"{_digest(item)}/{version.replace('/', '_')}.json"
+
+
+def envelope_of(
+    record: Mapping[str, Any],
+    *,
+    processor: str,
+    item: str | None,
+    version: str | None,
+    reason: str,
+    error: str,
+    arrived_at: float | None,
+    written_at: float,
+    request_id: str | None,
+    function_arn: str,
+) -> dict[str, Any]:
+    """Return a letter of one record; `payload` is text, as in Lambda's own letters.
+
+    Times are seconds since 1970; `item` and `version` are None for a record that cannot be read.
+    """
+    body = record.get("dynamodb")
+    body = body if isinstance(body, Mapping) else {}
+    sequence_number = body.get("SequenceNumber")
+    arrival = None if arrived_at is None else _iso(arrived_at)
+    return {
+        "requestContext": {
+            "requestId": request_id,
+            "functionArn": function_arn,
+            "condition": "PermanentFailure",
+            "approximateInvokeCount": 1,
+        },
+        "version": "1.0",
+        "timestamp": _iso(written_at, "milliseconds"),
+        "DDBStreamBatchInfo": {
+            "startSequenceNumber": sequence_number,
+            "endSequenceNumber": sequence_number,
+            "approximateArrivalOfFirstRecord": arrival,
+            "approximateArrivalOfLastRecord": arrival,
+            "batchSize": 1,
+            "streamArn": record.get("eventSourceARN"),
+        },
+        "letter": {
+            "processor": processor,
+            "item": item,
+            "version": version,
+            "reason": reason,
+            "error": error,
+        },
+        "payload": json.dumps({"Records": [record]}, default=str),
+    }
 
 
 class DeadLetters(Protocol):
