@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -43,6 +44,7 @@ CONFIG = Config(
 
 _TAIL_LINES = 25
 _POLL_SECONDS = 0.05
+_REMOVAL_SECONDS = 5.0
 
 
 def session(url: str) -> boto3.Session:
@@ -208,8 +210,19 @@ def _workplace() -> Iterator[Path]:
     except OSError as error:
         message = f"Cannot deploy: {error}."
         raise EngineError(message) from error
-    with folder as path:
-        yield Path(path).resolve()
+    try:
+        with folder as path:
+            yield Path(path).resolve()
+    finally:
+        _remove(Path(folder.name))
+
+
+def _remove(folder: Path) -> None:
+    """Remove what a process, killed in the middle of a write, put there while it was removed."""
+    deadline = time.monotonic() + _REMOVAL_SECONDS
+    while folder.exists() and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(_POLL_SECONDS)
 
 
 def _cdk() -> list[str]:

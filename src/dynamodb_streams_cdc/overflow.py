@@ -22,8 +22,9 @@ JSON is never shorter than what DynamoDB counts, so an entry stays far below 400
 below what one request takes. Beyond 100 KB an object also costs a fraction of the 100 write units.
 """
 
-ENTRY_LEVELS = 31
-"""How deep images may be nested to stay in their entry, which is one level itself."""
+ENTRY_LEVELS = 30
+"""How many maps and lists images may nest to stay in their entry: an item holds 31 of them with a
+value inside, the 32nd level, and the entry's own map is one."""
 
 
 class Images(NamedTuple):

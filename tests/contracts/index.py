@@ -4,9 +4,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from dynamodb_streams_cdc import Index, SearchSync, Stale, Upsert
+from dynamodb_streams_cdc import Budget, Index, SearchSync, Stale, Upsert
 from lambdas.domain.search_document import document
-from tests.factories import budget, change, order
+from tests.factories import ManualClock, budget, change, order
 
 PLACED, SHIPPED = order(), order(status="shipped")
 ITEM = "orders/S=00004/S=00004-0001"
@@ -102,6 +102,38 @@ class IndexContract:
         assert index.search() == {}
         assert sink.apply([change(2, PLACED, SHIPPED)], budget()).applied == 1
         assert index.search()[ITEM]["status"] == "shipped"
+
+    def test_a_document_is_made_where_there_is_none(self, index: SearchableIndex) -> None:
+        index.upsert([], budget())
+        assert index.replace(None, upsert("2", status="repaired"), budget())
+        assert not index.replace(None, upsert("3", status="overwritten"), budget())
+        assert index.search() == {ITEM: {"status": "repaired"}}
+
+    @pytest.mark.parametrize("image", [SHIPPED, None])
+    def test_a_repair_by_a_change_makes_what_is_missing_under_its_version(
+        self, index: SearchableIndex, image: dict[str, Any] | None
+    ) -> None:
+        sink = SearchSync(index, document)
+        poison = change(5, None, order(status="lost"))
+        assert sink.repair(ITEM, lambda: image, budget(), poison)
+        held = sink.held(ITEM, budget())
+        assert held is not None
+        assert held["version"] == poison.version
+        assert held["cdc"]["deleted"] is (image is None)
+        assert sink.apply([change(4, None, PLACED)], budget()).stale == 1
+        assert (ITEM in index.search()) is (image is not None)
+        assert sink.apply([change(6, None, PLACED)], budget()).applied == 1
+
+    def test_tombstones_that_are_old_enough_are_purged(self, index: SearchableIndex) -> None:
+        sink = SearchSync(index, document)
+        gone, lately, there = order("00001-1"), order("00002-1"), order("00003-1")
+        sink.apply([change(1, gone, None), change(2, None, there)], budget())
+        later = Budget(ManualClock(budget().now() + 10))
+        sink.apply([change(3, lately, None)], later)
+        assert index.purge(budget().now() + 1, budget()) == 1
+        assert sink.held("orders/S=00001/S=00001-1", budget()) is None
+        assert sink.held("orders/S=00002/S=00002-1", budget()) is not None
+        assert len(index.search()) == 1
 
     def test_a_repair_that_is_overtaken_reads_again(self, index: SearchableIndex) -> None:
         sink = SearchSync(index, document)

@@ -7,6 +7,7 @@ from typing import Protocol
 import pytest
 
 from dynamodb_streams_cdc import Ledger, LedgerRow, Move, PermanentError, RowsMoved
+from tests.factories import budget
 
 
 class LedgerWithTotals(Ledger, Protocol):
@@ -106,3 +107,20 @@ class LedgerContract:
             ledger.commit([Move(None, row("orders/S=2"))], adds("0.5"))
         assert refused.value.reason == "NumberOverflow"
         assert ledger.read(["orders/S=2"]) == {}
+
+    def test_rows_of_deleted_items_that_are_old_enough_are_purged(
+        self, ledger: LedgerWithTotals
+    ) -> None:
+        written = row("-").written_at
+        gone = replace(row("orders/S=1"), contribution={}, deleted=True)
+        kept = [
+            replace(row("orders/S=2"), contribution={}, deleted=True, written_at=written + 10),
+            replace(row("orders/S=3"), deleted=True, retained=True),
+            row("orders/S=4"),
+        ]
+        ledger.commit([Move(None, each) for each in [gone, *kept]], adds("3"))
+        assert ledger.purge(written + 1, budget()) == 1
+        names = [f"orders/S={number}" for number in range(1, 5)]
+        assert ledger.read(names) == {each.item_id: each for each in kept}
+        assert ledger.total("month#1997-01") == {"revenue": Decimal(3)}
+        assert ledger.purge(written + 1, budget()) == 0

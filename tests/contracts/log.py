@@ -7,6 +7,8 @@ import pytest
 
 from dynamodb_streams_cdc import Budget, ChangeLog, Log, OutOfTime
 from dynamodb_streams_cdc.change_log import entry_of
+from dynamodb_streams_cdc.memory import MemoryOverflow
+from dynamodb_streams_cdc.overflow import ENTRY_LEVELS
 from tests.factories import NOON, budget, change, order
 
 PLACED, SHIPPED = order(), order(status="shipped")
@@ -64,3 +66,36 @@ class LogContract:
         before, after = order(note="x" * 150_000), order(note="y" * 150_000)
         assert log.insert([entry_of(change(2, before, after))], Budget()) == [True]
         assert ChangeLog(log).history(ITEM)[0].new_image == after
+
+    def test_large_images_are_kept_beside_their_entry(self, log: Log) -> None:
+        """An item has 400 KB at most, and a change has two images."""
+        audit = ChangeLog(log, MemoryOverflow())
+        before = order(notes="é" * 100_000, blob=b"\xff" * 90_000)
+        after = order(notes="x" * 390_000, tags={"a", "b"})
+        changes = [change(1, None, before), change(2, before, after), change(3, after, None)]
+        assert audit.apply(changes, budget()).applied == 3
+        assert audit.apply(changes, budget()).stale == 3
+        history = audit.history(ITEM)
+        assert [(each.old_image, each.new_image) for each in history] == [
+            (None, before),
+            (before, after),
+            (after, None),
+        ]
+        assert history[1].diff() == changes[1].diff()
+        assert all(len(str(entry)) < 1_000 for entry in log.read(ITEM))
+
+    @pytest.mark.parametrize("levels", [29, 30, 31])
+    def test_images_that_are_nested_as_deep_as_may_be(self, log: Log, levels: int) -> None:
+        overflow = MemoryOverflow()
+        deep = order(deep=nested(levels), text='{"M": ' * 40)
+        outcome = ChangeLog(log, overflow).apply([change(1, None, deep)], budget())
+        assert (outcome.applied, outcome.failures) == (1, {})
+        assert ChangeLog(log, overflow).history(ITEM)[0].new_image == deep
+        assert bool(overflow.objects) is (levels > ENTRY_LEVELS)
+
+
+def nested(levels: int) -> object:
+    value: object = "bottom"
+    for level in range(levels):
+        value = [value] if level % 2 else {"inner": value}
+    return value

@@ -1,14 +1,16 @@
 """The ports on DynamoDB and OpenSearch keep the contracts that those in memory keep."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
-from dynamodb_streams_cdc import Move
+from dynamodb_streams_cdc import Move, OutageError, serialize_item
 from dynamodb_streams_cdc.aws.index import OpenSearchIndex
+from dynamodb_streams_cdc.aws.items import DynamoDbItems
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
@@ -89,3 +91,14 @@ class TestOpenSearchIndex(IndexContract):
         yield ReadableIndex(client, name, PROPERTIES, SETTINGS)
         client.indices.delete(index=f"{name}-v1")
         client.close()
+
+
+def test_items_are_read_by_the_keys_of_a_record(dynamodb_local: "DynamoDBClient") -> None:
+    name = table(dynamodb_local, ("id", "B"), ("number", "N"))
+    item = {"id": b"\x00\xff", "number": Decimal(7), "status": "placed"}
+    dynamodb_local.put_item(TableName=name, Item=serialize_item(item))
+    items = DynamoDbItems(dynamodb_local, name)
+    assert items.read({"id": {"B": "AP8="}, "number": {"N": "7"}}) == item
+    assert items.read({"id": {"B": b"\x00\xff"}, "number": {"N": "8"}}) is None
+    with pytest.raises(OutageError, match="ResourceNotFound"):
+        DynamoDbItems(dynamodb_local, "gone").read({"id": {"B": "AP8="}, "number": {"N": "7"}})

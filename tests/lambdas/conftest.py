@@ -8,12 +8,12 @@ import pytest
 from moto import mock_aws
 from pytest_socket import disable_socket, enable_socket
 
-from dynamodb_streams_cdc import LambdaContext
+from dynamodb_streams_cdc import LambdaContext, SystemClock
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
 from lambdas.search_sync import handler as search_sync
-from tests.factories import FakeContext, ManualClock
+from tests.factories import NOON, FakeContext, ManualClock
 from tests.lambdas.partiql import conditional_inserts
 
 ENVIRONMENT = {
@@ -56,6 +56,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """Return clients of an account that has what the stacks would have made."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    # The records of these tests are of that day; days later their items would be repaired.
+    monkeypatch.setattr(SystemClock, "now", lambda self: NOON + 1000.0)
     disable_socket(allow_unix_socket=True)
     caches = (
         runtime.dynamodb,

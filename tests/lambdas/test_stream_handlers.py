@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from opensearchpy import Urllib3HttpConnection
 from opensearchpy.exceptions import ConnectionError as SearchConnectionError
 from urllib3 import HTTPResponse, HTTPSConnectionPool
 
-from dynamodb_streams_cdc import LambdaContext, deserialize_item, entry_of
+from dynamodb_streams_cdc import LambdaContext, deserialize_item, entry_of, serialize_item
+from dynamodb_streams_cdc.aws.overflow import S3Overflow
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
 from lambdas.domain.contributions import contributions
@@ -130,6 +132,7 @@ def test_one_line_of_metrics_per_invocation(
         "StaleButNewer",
         "DeadLettered",
         "Reported",
+        "Repaired",
     }
 
 
@@ -287,3 +290,32 @@ def test_reasons_do_not_show_what_people_ordered(aws: Aws, context: LambdaContex
     [letter] = letters(aws)
     assert "4111" not in letter["letter"]["error"]
     assert "4111" in letter["payload"]
+
+
+def test_a_large_image_goes_round_the_log(aws: Aws, context: LambdaContext) -> None:
+    """Audit keeps it in the bucket, and search, behind the log, finds it there."""
+    large = order(notes="x" * 399_000)
+    event = {"Records": [record(1, None, large), record(2, large, order(status="shipped"))]}
+    for _ in range(2):
+        assert audit.handler(event, context) == DONE
+    first, second = sorted(rows(aws, "change-log"), key=lambda row: row["version"])
+    assert "after" not in first
+    assert "before" not in second
+    stored = aws("s3").get_object(Bucket="overflow", Key=second["overflow"])["Body"].read()
+    assert json.loads(stored)["before"]["notes"] == {"S": large["notes"]}
+    assert S3Overflow(lambda: aws("s3"), "overflow").read(first["overflow"])
+
+
+def test_a_letter_is_replayed_and_its_item_repaired(aws: Aws, context: LambdaContext) -> None:
+    replay = {"operation": "replay", "Records": INVALID["Records"][:1]}
+    item = {**order(status="lost"), "total": Decimal("29.33")}
+    aws("dynamodb").put_item(TableName="orders-1A2B", Item=serialize_item(item))
+    [failure] = aggregation.handler(replay, context)["failures"]  # type: ignore[typeddict-item]
+    assert failure["reason"] == "ValidationError"
+    assert letters(aws) == []
+    aws("dynamodb").put_item(TableName="orders-1A2B", Item=serialize_item(SHIPPED))
+    answer: Any = aggregation.handler(replay, context)
+    assert (answer["failures"], answer["repaired"]) == ([], 1)
+    assert total(aws, "status#shipped", "orders") == 1
+    look: Any = aggregation.handler({**replay, "operation": "look"}, context)
+    assert look["held"][0]["state"]["contribution"]["status#shipped"] == {"orders": "1"}

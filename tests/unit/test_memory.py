@@ -2,11 +2,18 @@
 
 import pytest
 
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLog, MemoryMarkers
+from dynamodb_streams_cdc.memory import (
+    MemoryIndex,
+    MemoryLedger,
+    MemoryLog,
+    MemoryMarkers,
+    MemoryOverflow,
+)
 from tests.contracts.index import IndexContract
 from tests.contracts.ledger import LedgerContract
 from tests.contracts.log import LogContract
 from tests.contracts.markers import MarkersContract
+from tests.contracts.overflow import OverflowContract
 
 
 class TestMemoryLedger(LedgerContract):
@@ -31,3 +38,9 @@ class TestMemoryMarkers(MarkersContract):
     @pytest.fixture
     def markers(self) -> MemoryMarkers:
         return MemoryMarkers()
+
+
+class TestMemoryOverflow(OverflowContract):
+    @pytest.fixture
+    def overflow(self) -> MemoryOverflow:
+        return MemoryOverflow()

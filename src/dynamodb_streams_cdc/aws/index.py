@@ -149,21 +149,23 @@ class OpenSearchIndex:
             sequence_number, primary_term = cast("tuple[int, int]", held.revision)
             condition = {"if_seq_no": sequence_number, "if_primary_term": primary_term}
         try:
-            self.client.index(
-                index=self.write_alias,
-                id=upsert.item_id,
-                body=upsert.source,
-                params={
-                    **condition,
-                    "require_alias": "true",
-                    "request_timeout": REQUEST_SECONDS,
-                },
-            )
+            self._index(upsert, condition)
         except ConflictError:
             return False
+        except NotFoundError:
+            self.create(budget)
+            return held is None and self.replace(None, upsert, budget)
         except TransportError as error:
             raise _meaning(error) from error
         return True
+
+    def _index(self, upsert: Upsert, condition: Mapping[str, Any]) -> None:
+        self.client.index(
+            index=self.write_alias,
+            id=upsert.item_id,
+            body=upsert.source,
+            params={**condition, "require_alias": "true", "request_timeout": REQUEST_SECONDS},
+        )
 
     def purge(self, before: float, budget: Budget) -> int:
         """Delete the tombstones written before then that have not moved; return how many.
@@ -175,6 +177,7 @@ class OpenSearchIndex:
         deleted = {"term": {f"{CDC}.deleted": True}}
         old = {"range": {f"{CDC}.written_at": {"lt": before}}}
         try:
+            self.client.indices.refresh(index=self.write_alias)
             answer = self.client.delete_by_query(
                 index=self.write_alias,
                 body={"query": {"bool": {"filter": [deleted, old]}}},

@@ -1,0 +1,313 @@
+"""Replaying letters, looking into a sink, and repairing what arrives late."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import (
+    TOMBSTONE_SECONDS,
+    Aggregation,
+    Attributes,
+    Budget,
+    Change,
+    ChangeHandlers,
+    ChangeLog,
+    Contribution,
+    Expiry,
+    Image,
+    MalformedRecord,
+    OutageError,
+    Processor,
+    SearchSync,
+    Sink,
+    deserialize_item,
+)
+from dynamodb_streams_cdc.identity import item_id
+from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
+from dynamodb_streams_cdc.processor import EVERYWHERE, LATE_SECONDS
+from tests.factories import (
+    NOON,
+    SOURCE,
+    TTL_IDENTITY,
+    FakeContext,
+    ManualClock,
+    change,
+    order,
+    record,
+)
+
+ITEM = "orders/S=00004/S=00004-0001"
+PLACED, SHIPPED, REFUNDED = order(), order(status="shipped"), order(status="refunded")
+POISON = order(status="lost")
+STATUSES = ("placed", "shipped", "refunded")
+
+
+def contributions(image: Image) -> Contribution:
+    if image["status"] not in STATUSES:
+        message = f"status {image['status']}"
+        raise ValueError(message)
+    return {f"status#{image['status']}": {"orders": 1}}
+
+
+def document(image: Image) -> dict[str, Any]:
+    contributions(image)
+    return {"status": image["status"]}
+
+
+@dataclass
+class Table:
+    """The table, by identity of the item."""
+
+    items: dict[str, Image] = field(default_factory=dict)
+    reads: int = 0
+
+    def read(self, keys: Attributes) -> Image | None:
+        self.reads += 1
+        decoded: dict[str, Any] = deserialize_item(keys)
+        return self.items.get(item_id("orders", decoded))
+
+
+@dataclass
+class Bench:
+    """A processor with everything to look at."""
+
+    sink: Sink
+    table: Table | None = field(default_factory=Table)
+    now: float = NOON + 100.0
+    letters: MemoryLetters = field(default_factory=MemoryLetters)
+
+    def invoke(self, event: Mapping[str, Any], seconds: float = 60.0) -> Any:
+        clock = ManualClock(self.now)
+        processor = Processor(
+            "orders",
+            SOURCE,
+            self.sink,
+            self.letters,
+            permanent=(ValueError,),
+            clock=clock,
+            items=self.table,
+        )
+        return processor(event, FakeContext(clock, seconds))
+
+    def run(self, *records: Any) -> Any:
+        return self.invoke({"Records": list(records)})
+
+    def replay(self, *records: Any, seconds: float = 60.0) -> Any:
+        answer = self.invoke({"operation": "replay", "Records": list(records)}, seconds)
+        assert json.loads(json.dumps(answer)) == answer
+        assert not self.letters.letters
+        return answer
+
+    def look(self, *records: Any) -> Any:
+        answer = self.invoke({"operation": "look", "Records": list(records)})
+        assert json.loads(json.dumps(answer)) == answer
+        return answer["held"]
+
+
+def sums(table: Table | None = None, expiry: Expiry = Expiry.DROP) -> tuple[Bench, MemoryLedger]:
+    ledger = MemoryLedger()
+    return Bench(Aggregation(ledger, contributions, expiry), table or Table()), ledger
+
+
+def documents(table: Table | None = None) -> tuple[Bench, MemoryIndex]:
+    index = MemoryIndex()
+    return Bench(SearchSync(index, document), table or Table()), index
+
+
+def test_a_replay_applies_and_repairs_to_what_the_table_says() -> None:
+    bench, ledger = sums(Table({ITEM: REFUNDED}))
+    answer = bench.replay(record(1, None, PLACED), record(2, PLACED, SHIPPED))
+    assert (answer["applied"], answer["stale"], answer["repaired"]) == (1, 1, 1)
+    assert (answer["batchItemFailures"], answer["failures"]) == ([], [])
+    assert ledger.total("status#refunded") == {"orders": Decimal(1)}
+    assert ledger.total("status#shipped") == {}
+    again = bench.replay(record(1, None, PLACED), record(2, PLACED, SHIPPED))
+    assert (again["applied"], again["stale"], again["repaired"]) == (0, 2, 0)
+
+
+@pytest.mark.parametrize("make", [sums, documents])
+def test_a_letter_is_done_once_its_item_is_mended(make: Any) -> None:
+    """Its payload can never be applied; what the table says now can."""
+    table = Table({ITEM: POISON})
+    bench, _ = make(table)
+    [failure] = bench.replay(record(1, None, POISON))["failures"]
+    assert failure == {
+        "position": 0,
+        "item": ITEM,
+        "reason": "ValueError",
+        "error": "status lost",
+        "retryable": False,
+    }
+    table.items[ITEM] = SHIPPED
+    assert bench.replay(record(1, None, POISON))["failures"] == []
+    [holding] = bench.look(record(1, None, POISON))
+    assert holding["version"] == holding["offered"] == change(1, None, POISON).version
+
+
+@pytest.mark.parametrize("make", [sums, documents])
+def test_a_letter_of_an_item_that_is_gone_leaves_a_tombstone(make: Any) -> None:
+    """Without one, an older change that is still under way would bring the item back."""
+    bench, copy = make()
+    assert bench.replay(record(5, PLACED, POISON))["failures"] == []
+    bench.run(record(4, None, PLACED))
+    assert (copy.total("status#placed") if isinstance(copy, MemoryLedger) else copy.search()) == {}
+
+
+def test_every_record_that_is_not_done_is_reported_with_its_reason() -> None:
+    bench, _ = documents(Table({ITEM: PLACED}))
+    unreadable = {"dynamodb": {"SequenceNumber": "77"}}
+    answer = bench.replay(
+        record(1, None, PLACED), unreadable, record(3, None, order("00005-1", status="lost")), 17
+    )
+    # The third one's order is not in the table: its letter leaves a tombstone and is done.
+    assert [f["itemIdentifier"] for f in answer["batchItemFailures"]] == ["77", ""]
+    assert [(f["position"], f["item"], f["reason"]) for f in answer["failures"]] == [
+        (1, None, "MalformedRecord"),
+        (3, None, "MalformedRecord"),
+    ]
+
+
+def test_many_items_with_one_error_are_what_letters_are_made_of() -> None:
+    numbers = range(1, EVERYWHERE + 4)
+    poison = {n: order(f"{n:05}-1", status="lost") for n in numbers}
+    table = Table({f"orders/S={n:05}/S={n:05}-1": item for n, item in poison.items()})
+    bench, _ = sums(table)
+    sound = record(99, None, PLACED)
+    table.items[ITEM] = PLACED
+    answer = bench.replay(*[record(n, None, poison[n]) for n in numbers], sound)
+    assert answer["applied"] == 1
+    assert len(answer["failures"]) == len(poison)
+
+
+def test_an_outage_is_waited_for_a_little_and_reported_as_retryable() -> None:
+    class Down(MemoryIndex):
+        calls = 0
+
+        def upsert(self, *_: Any) -> Any:
+            self.calls += 1
+            message = "the cluster is down"
+            raise OutageError(message)
+
+    index, table = Down(), Table({ITEM: PLACED})
+    bench = Bench(SearchSync(index, document), table)
+    [failure] = bench.replay(record(1, None, PLACED))["failures"]
+    assert (failure["reason"], failure["retryable"]) == ("OutageError", True)
+    assert index.calls == 4
+    assert table.reads == 0
+
+
+def test_an_expiry_that_cannot_be_applied_is_not_repaired_away() -> None:
+    """What a retained contribution is made of is nowhere but in the letter."""
+    bench, ledger = sums(expiry=Expiry.KEEP)
+    expiry = record(2, POISON, None, userIdentity=TTL_IDENTITY)
+    [failure] = bench.replay(expiry)["failures"]
+    assert failure["reason"] == "ValueError"
+    assert ledger.rows == {}
+    sound = record(2, SHIPPED, None, userIdentity=TTL_IDENTITY)
+    for letter in (sound, record(1, None, PLACED)):
+        assert bench.replay(letter)["failures"] == []
+    assert ledger.total("status#shipped") == {"orders": Decimal(1)}
+    assert ledger.total("status#placed") == {}
+
+
+def test_a_sink_that_cannot_be_repaired_is_replayed() -> None:
+    log = MemoryLog()
+    bench = Bench(ChangeLog(log))
+    answer = bench.replay(record(1, None, PLACED), record(1, None, PLACED), {})
+    assert (answer["applied"], answer["stale"], answer["repaired"]) == (1, 1, 0)
+    assert [failure["position"] for failure in answer["failures"]] == [2]
+    assert bench.look(record(1, None, PLACED))[0]["state"] is None
+
+
+def test_handlers_hold_later_changes_back_in_a_replay_too() -> None:
+    handlers, seen = ChangeHandlers(), []
+
+    @handlers.on_insert
+    def fail(change: Change) -> None:
+        raise ValueError
+
+    @handlers.on_modify
+    def note(change: Change) -> None:
+        seen.append(change)
+
+    answer = Bench(handlers).replay(record(1, None, PLACED), record(2, PLACED, SHIPPED))
+    assert [failure["reason"] for failure in answer["failures"]] == ["ValueError", "HeldBack"]
+    assert not seen
+
+
+def test_a_look_changes_nothing() -> None:
+    bench, ledger = sums(Table({ITEM: REFUNDED}))
+    assert bench.look(record(1, None, PLACED)) == [
+        {
+            "position": 0,
+            "item": ITEM,
+            "offered": change(1, None, PLACED).version,
+            "version": None,
+            "state": None,
+        }
+    ]
+    bench.run(record(2, PLACED, SHIPPED))
+    held = dict(ledger.rows)
+    holding, unreadable = bench.look(record(1, None, PLACED), {})
+    assert holding["version"] == change(2, PLACED, SHIPPED).version
+    assert holding["state"]["contribution"] == {"status#shipped": {"orders": "1"}}
+    assert unreadable["item"] is None
+    assert ledger.rows == held
+
+
+def test_an_unknown_operation_is_refused() -> None:
+    bench, ledger = sums()
+    with pytest.raises(MalformedRecord, match="one of replay, look, got 'erase'"):
+        bench.invoke({"operation": "erase", "Records": [record(1, None, PLACED)]})
+    assert ledger.rows == {}
+
+
+@pytest.mark.parametrize("make", [sums, documents])
+def test_what_is_older_than_a_tombstone_cannot_bring_an_item_back(make: Any) -> None:
+    bench, copy = make()
+    old, new = record(1, None, PLACED), record(2, PLACED, None)
+    bench.run(new)
+    bench.now = NOON + LATE_SECONDS + 3800
+    assert bench.sink.purge(TOMBSTONE_SECONDS, budget_at(bench.now)) == 1
+    assert bench.run(old) == {"batchItemFailures": []}
+    assert (copy.total("status#placed") if isinstance(copy, MemoryLedger) else copy.search()) == {}
+
+
+def test_what_is_young_is_not_looked_up() -> None:
+    bench, _ = documents()
+    assert bench.table is not None
+    bench.now = NOON + LATE_SECONDS
+    bench.run(record(1, None, PLACED))
+    assert bench.table.reads == 0
+    bench.now += 5
+    bench.run(record(1, None, PLACED))
+    assert bench.table.reads == 1
+
+
+def test_a_late_change_whose_item_cannot_be_read_is_reported() -> None:
+    class Gone(Table):
+        def read(self, keys: Attributes) -> Image | None:
+            message = "the table cannot be read"
+            raise OutageError(message)
+
+    bench, _ = documents(Gone())
+    bench.now = NOON + 2 * LATE_SECONDS
+    late = record(1, None, PLACED)
+    assert bench.run(late)["batchItemFailures"] == [
+        {"itemIdentifier": late["dynamodb"]["SequenceNumber"]}
+    ]
+
+
+@pytest.mark.parametrize("make", [sums, documents])
+def test_tombstones_are_not_purged_before_their_time(make: Any) -> None:
+    bench, _ = make()
+    with pytest.raises(ValueError, match="604,800 seconds at least"):
+        bench.sink.purge(TOMBSTONE_SECONDS - 1, budget_at(bench.now))
+
+
+def budget_at(now: float) -> Budget:
+    return Budget(ManualClock(now))
