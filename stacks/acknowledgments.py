@@ -31,5 +31,9 @@ def _as_nag_writes_it(value: Any) -> str:
             return str(delimiter).join(_as_nag_writes_it(part) for part in parts)
         case {"Fn::GetAtt": [resource, attribute]}:
             return f"<{resource}.{attribute}>"
+        case {"Fn::ImportValue": export}:
+            return str(export)
+        case {"Ref": name}:
+            return f"<{name}>"
         case _:
             return str(value)

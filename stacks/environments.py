@@ -84,6 +84,11 @@ class Environment(BaseModel):
         return self.name == "production"
 
     @property
+    def has_log_queries(self) -> bool:
+        """Whether there is a CloudWatch Logs Insights; the emulator has none."""
+        return self.name != "local"
+
+    @property
     def managed_domain(self) -> re.Match[str] | None:
         """The existing managed domain that `search_url` names."""
         return MANAGED_DOMAIN.fullmatch(self.search_url or "")

@@ -4,12 +4,14 @@ Every alarm here means that a copy of the data has stopped following the table, 
 needs a human. Nothing here is imported by another stack: it can be destroyed and deployed again.
 """
 
+import re
 from collections.abc import Sequence
 
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_opensearchservice as opensearch
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -18,10 +20,14 @@ from constructs import Construct
 from stacks.acknowledgments import acknowledge
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.environments import Environment
+from stacks.queries import QUERIES
+from stacks.runbook import described
 
 FIVE_MINUTES = Duration.minutes(5)
 # A stream forgets after 24 hours and a mapping gives up after 20: an hour leaves time to act.
 LATE_AFTER = Duration.hours(1)
+# Between the words of an id: UndeliveredLetters has the section #undelivered-letters.
+WITHIN_NAME = re.compile(r"(?<!^)(?=[A-Z])")
 # What the processors count themselves, under their own name.
 OWN_METRICS = "DynamoDbStreamsCdc"
 
@@ -45,12 +51,14 @@ class ObservabilityStack(Stack):
         for processor in processors:
             alarms += self._watch_processor(Construct(self, processor.node.id), processor)
         if domain is not None:
-            alarms += self._watch_domain(Construct(self, "Domain"), domain)
+            alarms += self._watch_domain(domain)
         self.dashboard.add_widgets(
             cloudwatch.AlarmStatusWidget(title="Alarms", alarms=alarms, width=24)
         )
         for processor in processors:
             self.dashboard.add_widgets(*_graphs(processor))
+        if environment.has_log_queries:
+            self._save_queries(environment.name, processors)
 
     def _topic(self, email: str | None) -> sns.Topic | None:
         if email is None:
@@ -69,6 +77,17 @@ class ObservabilityStack(Stack):
             topic, "SNS2", "CloudWatch cannot publish under the AWS managed key; no data is sent."
         )
         return topic
+
+    def _save_queries(self, environment: str, processors: Sequence[StreamProcessor]) -> None:
+        """The runbook's questions, among the saved queries of CloudWatch Logs Insights."""
+        for name, text in QUERIES.items():
+            logs.CfnQueryDefinition(
+                self,
+                name.title().replace(" ", ""),
+                name=f"cdc-{environment}/{name}",
+                query_string=text,
+                log_group_names=[processor.log_group.log_group_name for processor in processors],
+            )
 
     def _watch_processor(
         self, scope: Construct, processor: StreamProcessor
@@ -149,24 +168,22 @@ class ObservabilityStack(Stack):
             alarm_rule=cloudwatch.AlarmRule.from_alarm(
                 processor.dropped, cloudwatch.AlarmState.ALARM
             ),
-            alarm_description=f"{processor.name} dropped changes: no sink and no letter has them.",
+            alarm_description=processor.when_dropped,
         )
         forwarded.add_alarm_action(actions.SnsAction(self.topic))
         return forwarded
 
-    def _watch_domain(
-        self, scope: Construct, domain: opensearch.IDomain
-    ) -> list[cloudwatch.IAlarm]:
+    def _watch_domain(self, domain: opensearch.IDomain) -> list[cloudwatch.IAlarm]:
         return [
             self._alarm(
-                scope,
-                "Red",
+                self,
+                "DomainRed",
                 domain.metric_cluster_status_red(period=Duration.minutes(1)),
                 "A primary shard of the search domain is lost.",
             ),
             self._alarm(
-                scope,
-                "WritesBlocked",
+                self,
+                "DomainWritesBlocked",
                 domain.metric_cluster_index_writes_blocked(period=FIVE_MINUTES),
                 "The search domain refuses writes, mostly because its disks are full.",
             ),
@@ -182,10 +199,12 @@ class ObservabilityStack(Stack):
         threshold: float = 1,
         periods: int = 1,
     ) -> cloudwatch.Alarm:
+        """Return an alarm; the runbook has a section of the same name."""
+        section = WITHIN_NAME.sub("-", id).lower()
         alarm = metric.create_alarm(
             scope,
             id,
-            alarm_description=description,
+            alarm_description=described(description, section),
             threshold=threshold,
             evaluation_periods=periods,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,

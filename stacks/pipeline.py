@@ -12,6 +12,8 @@ from constructs import Construct
 from stacks.constructs.change_feed import ChangeFeed, inserts_only
 from stacks.constructs.change_table import NUMBER, ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.operator_policy import OperatorPolicy
+from stacks.constructs.overflow import Overflow
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.environments import Environment
 from stacks.search import SearchTarget, existing_cluster
@@ -37,6 +39,7 @@ class PipelineStack(Stack):
         self._code = code
 
         self._add_tables(keep=environment.keeps_data)
+        self.overflow = Overflow(self, "Overflow", keep=environment.keeps_data)
         self.dead_letters = DeadLetters(self, "DeadLetters", keep=environment.keeps_data)
         orders = ChangeFeed(self.orders, kind="table")
         change_log = ChangeFeed(self.change_log, kind="change-log", filters=[inserts_only()])
@@ -46,6 +49,7 @@ class PipelineStack(Stack):
             handler="lambdas.aggregation.handler.handler",
             feed=orders,
             settings={
+                "SOURCE_TABLE_NAME": self.orders.name,
                 "IDEMPOTENCY_TABLE": self.idempotency.name,
                 "AGGREGATES_TABLE": self.aggregates.name,
                 "AGGREGATE_SHARDS": str(environment.aggregate_shards),
@@ -55,13 +59,18 @@ class PipelineStack(Stack):
             "Audit",
             handler="lambdas.audit.handler.handler",
             feed=orders,
-            settings={"CHANGE_LOG_TABLE": self.change_log.name},
+            settings={
+                "CHANGE_LOG_TABLE": self.change_log.name,
+                "OVERFLOW_BUCKET": self.overflow.bucket.bucket_name,
+            },
         )
         self.search_sync = self._add_processor(
             "Search",
             handler="lambdas.search_sync.handler.handler",
             feed=change_log,
             settings={
+                "SOURCE_TABLE_NAME": self.orders.name,
+                "OVERFLOW_BUCKET": self.overflow.bucket.bucket_name,
                 "SEARCH_ENDPOINT": self.search.url,
                 "SEARCH_INDEX": environment.search_index,
                 "SEARCH_AUTH": self.search.auth,
@@ -69,6 +78,14 @@ class PipelineStack(Stack):
         )
         self.processors = (self.aggregation, self.audit, self.search_sync)
         self._grant()
+        self.operator = OperatorPolicy(
+            self,
+            "Operator",
+            processors=self.processors,
+            dead_letters=self.dead_letters,
+            change_log=self.change_log,
+            overflow=self.overflow,
+        )
         self._add_outputs()
 
     def _add_tables(self, *, keep: bool) -> None:
@@ -126,12 +143,19 @@ class PipelineStack(Stack):
         )
 
     def _grant(self) -> None:
-        """What each processor may call, and nothing else; the audit log is append-only by this."""
+        """What each processor may call, and nothing else; the audit log is append-only by this.
+
+        A repair reads an item of the source table. The log has none: it can only be added to.
+        """
         ledger, aggregates = self.idempotency.table, self.aggregates.table
         ledger.grant(self.aggregation.role, "dynamodb:BatchGetItem", "dynamodb:PutItem")
         aggregates.grant(self.aggregation.role, "dynamodb:UpdateItem")
+        self.orders.table.grant(self.aggregation.role, "dynamodb:GetItem")
         self.change_log.table.grant(self.audit.role, "dynamodb:PartiQLInsert")
+        self.overflow.grant_write(self.audit.role)
         self.search.grant_write(self.search_sync.role, self._environment.search_index)
+        self.orders.table.grant(self.search_sync.role, "dynamodb:GetItem")
+        self.overflow.grant_read(self.search_sync.role)
 
     def _add_outputs(self) -> None:
         outputs = {
@@ -140,6 +164,8 @@ class PipelineStack(Stack):
             "AggregatesTableName": self.aggregates.name,
             "IdempotencyTableName": self.idempotency.name,
             "DeadLetterBucketName": self.dead_letters.bucket.bucket_name,
+            "OverflowBucketName": self.overflow.bucket.bucket_name,
+            "OperatorPolicyArn": self.operator.managed_policy_arn,
             "SearchEndpoint": self.search.url,
             "SearchIndex": self._environment.search_index,
         }

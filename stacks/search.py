@@ -9,29 +9,34 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_opensearchservice as opensearch
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge
+from stacks.acknowledgments import acknowledge, acknowledge_wildcard
 from stacks.constructs.retention import RETENTION
 from stacks.environments import Environment, SearchAuth, SearchCluster
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchTarget:
-    """Where the search processor writes; `domain` is absent where requests are not signed."""
+    """Where the search processor writes; `domain_arn` is absent where requests are not signed."""
 
     url: str
     auth: SearchAuth
-    domain: opensearch.IDomain | None
+    domain_arn: str | None
 
     def grant_write(self, role: iam.Role, index: str) -> None:
-        """Let the role make the index with its aliases, and write through the write alias."""
-        if self.domain is None:
+        """Let the role make the index with its aliases, write through the write alias, and repair.
+
+        A repair reads and replaces one document by its id, which is any item's.
+        """
+        if (arn := self.domain_arn) is None:
             return
-        arn = self.domain.domain_arn
-        iam.Grant.add_to_principal(
-            grantee=role,
-            actions=["es:ESHttpPost", "es:ESHttpPut"],
-            resource_arns=[f"{arn}/{index}-v1", f"{arn}/{index}-write/_bulk"],
-        )
+        documents = f"{arn}/{index}-write/_doc/*"
+        for actions, resource in (
+            (["es:ESHttpPut"], f"{arn}/{index}-v1"),
+            (["es:ESHttpPost"], f"{arn}/{index}-write/_bulk"),
+            (["es:ESHttpGet", "es:ESHttpPut"], documents),
+        ):
+            iam.Grant.add_to_principal(grantee=role, actions=actions, resource_arns=[resource])
+        acknowledge_wildcard(role, documents, "Reads and replaces the document of any item.")
 
 
 class SearchStack(Stack):
@@ -66,7 +71,10 @@ class SearchStack(Stack):
         self._refuse_the_unsigned()
         self._acknowledge(cluster)
         self.target = SearchTarget(
-            url=f"https://{self.domain.domain_endpoint}", auth="iam", domain=self.domain
+            url=f"https://{self.domain.domain_endpoint}",
+            auth="iam",
+            # The import that the pipeline would get anyhow, under a name that it can acknowledge.
+            domain_arn=self.export_value(self.domain.domain_arn),
         )
 
     def _logging(self) -> opensearch.LoggingOptions:
@@ -134,21 +142,12 @@ def existing_cluster(scope: Construct, environment: Environment) -> SearchTarget
     """The cluster that `search_url` names."""
     url = environment.search_url
     assert url is not None
-    domain = None
+    domain_arn = None
     if environment.search_auth == "iam" and (named := environment.managed_domain):
-        # `from_domain_endpoint` takes the endpoint's prefix `search-` for a part of the name.
-        domain = opensearch.Domain.from_domain_attributes(
-            scope,
-            "ExistingDomain",
-            domain_endpoint=url,
-            domain_arn=Stack.of(scope).format_arn(
-                service="es",
-                region=named["region"],
-                resource="domain",
-                resource_name=named["name"],
-            ),
+        domain_arn = Stack.of(scope).format_arn(
+            service="es", region=named["region"], resource="domain", resource_name=named["name"]
         )
-    return SearchTarget(url=url, auth=environment.search_auth, domain=domain)
+    return SearchTarget(url=url, auth=environment.search_auth, domain_arn=domain_arn)
 
 
 def _capacity(cluster: SearchCluster) -> opensearch.CapacityConfig:

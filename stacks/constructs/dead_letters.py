@@ -3,11 +3,11 @@
 The bucket is the truth and the queues are bells. Lambda writes the batches that it gives up under
 `aws/lambda/<mapping UUID>/`, the processors write single changes under `letters/<processor>/`, and
 each new object puts a pointer on the queue of its processor. A pointer lives 14 days at most, so
-redrive works from the bucket.
+redrive works from the bucket. What has been redriven moves to `archive/`, which rings nothing.
 """
 
 import jsii
-from aws_cdk import Duration, Fn, RemovalPolicy
+from aws_cdk import Duration, Fn
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -17,8 +17,11 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from stacks.acknowledgments import acknowledge, acknowledge_wildcard
+from stacks.constructs.buckets import private_bucket, refuse_overwriting
 
 GIVEN_UP_BY_LAMBDA = "aws/lambda/"
+OWN = "letters/"
+ARCHIVE = "archive/"
 KEPT_FOR = Duration.days(90)
 BELL_RINGS_FOR = Duration.days(14)
 
@@ -28,28 +31,9 @@ class DeadLetters(Construct):
 
     def __init__(self, scope: Construct, id: str, *, keep: bool) -> None:
         super().__init__(scope, id)
-        self.bucket = s3.Bucket(
-            self,
-            "Bucket",
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            lifecycle_rules=[
-                s3.LifecycleRule(
-                    expiration=KEPT_FOR, abort_incomplete_multipart_upload_after=Duration.days(1)
-                )
-            ],
-            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
-        )
+        self.bucket = private_bucket(self, "Bucket", keep=keep, expires_after=KEPT_FOR)
         self._ring_through_event_bridge()
-        self._refuse_overwriting()
-        acknowledge(
-            self.bucket,
-            "S1",
-            "An access log would need a bucket of its own; CloudTrail data events tell the same.",
-        )
+        refuse_overwriting(self.bucket, sid="LettersAreWrittenOnce", below=OWN)
 
     def _ring_through_event_bridge(self) -> None:
         # The bucket's own `event_bridge_enabled` adds a custom resource for this one property.
@@ -58,21 +42,6 @@ class DeadLetters(Construct):
         resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
             event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(
                 event_bridge_enabled=True
-            )
-        )
-
-    def _refuse_overwriting(self) -> None:
-        self.bucket.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="LettersAreWrittenOnce",
-                effect=iam.Effect.DENY,
-                principals=[iam.AnyPrincipal()],
-                actions=["s3:PutObject"],
-                resources=[self.bucket.arn_for_objects("letters/*")],
-                conditions={
-                    "Null": {"s3:if-none-match": "true"},
-                    "Bool": {"s3:ObjectCreationOperation": "true"},
-                },
             )
         )
 
@@ -85,7 +54,7 @@ class Letters(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.bucket = dead_letters.bucket
-        self.prefix = f"letters/{processor}/"
+        self.prefix = f"{OWN}{processor}/"
         self.queue = sqs.Queue(
             self,
             "Queue",

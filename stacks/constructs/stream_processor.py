@@ -14,6 +14,7 @@ from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, Letters
 from stacks.constructs.retention import RETENTION
 from stacks.environments import Environment
+from stacks.runbook import described
 
 # The packaged dependencies are built for these two: see AWS_TARGET in stacks/packaging.py.
 RUNTIME = lambda_.Runtime.PYTHON_3_13
@@ -81,6 +82,9 @@ class StreamProcessor(Construct):
         feed.add_reader(name, self.role)
         self.mapping = self._map(feed, environment)
         self.bell = self.letters.ring_for(self.mapping)
+        self.when_dropped = described(
+            f"{name} dropped changes: no sink and no letter has them.", "dropped"
+        )
         self.dropped = self._alarm_for_dropped_changes()
         acknowledge(
             self.function,
@@ -128,7 +132,7 @@ class StreamProcessor(Construct):
         ).create_alarm(
             self,
             "Dropped",
-            alarm_description=f"{self.name} dropped changes: no sink and no letter has them.",
+            alarm_description=self.when_dropped,
             threshold=1,
             evaluation_periods=1,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,

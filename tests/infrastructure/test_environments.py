@@ -12,6 +12,7 @@ from stacks.constructs.retention import RETENTION
 from stacks.environments import DEFAULTS, NAMES, RETENTION_DAYS, SettingsError, load
 from tests.infrastructure.conftest import CONTEXT, ROOT, Synthesise
 from tests.infrastructure.templates import Assembly, flat, of_type, only, statements
+from tools import account
 
 HOLDS_DATA = (
     "AWS::DynamoDB::GlobalTable",
@@ -22,6 +23,7 @@ HOLDS_DATA = (
 # Whatever of these an account has two of, a second deployment would collide with the first.
 PHYSICAL_NAMES = {
     "AWS::DynamoDB::GlobalTable": "TableName",
+    "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
     "AWS::IAM::Role": "RoleName",
     "AWS::Lambda::Function": "FunctionName",
     "AWS::Logs::LogGroup": "LogGroupName",
@@ -97,13 +99,22 @@ class TestDeployed:
         endpoint = "https://search-my-domain-abcdefghij0123456789klmnop.eu-west-1.es.amazonaws.com"
         assembly = synthesise(environment="sandbox", search_url=endpoint)
         assert set(assembly.templates) == {"pipeline", "observability"}
-        granted = {r for _, a, r in statements(assembly.pipeline) if a == "es:ESHttpPost"}
+        granted = {r for _, a, r in statements(assembly.pipeline) if a.startswith("es:")}
         prefix = "arn:AWS::Partition:es:eu-west-1:AWS::AccountId:domain/my-domain"
-        assert granted == {f"{prefix}/orders-v1", f"{prefix}/orders-write/_bulk"}
+        assert granted == {
+            f"{prefix}/orders-v1",
+            f"{prefix}/orders-write/_bulk",
+            f"{prefix}/orders-write/_doc/*",
+        }
 
     def test_local_makes_no_domain_and_signs_nothing(self, local: Assembly) -> None:
         assert set(local.templates) == {"pipeline", "observability"}
         assert not [action for _, action, _ in statements(local.pipeline) if action[:3] == "es:"]
+
+    def test_whoever_destroys_a_sandbox_is_told_of_all_its_buckets(self, sandbox: Assembly) -> None:
+        outputs = sandbox.pipeline["Outputs"]
+        named = {flat(outputs[name]["Value"]) for name in account.BUCKETS}
+        assert named == set(of_type(sandbox.pipeline, "AWS::S3::Bucket"))
 
     def test_two_deployments_fit_into_one_account(self, everywhere: list[Assembly]) -> None:
         for assembly in everywhere:

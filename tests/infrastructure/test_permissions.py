@@ -1,57 +1,167 @@
-"""What a function calls, its role allows; what its role allows on tables, it calls."""
+"""What a function calls, its role allows; what its role allows, it calls."""
 
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
+from opensearchpy import NotFoundError, Urllib3HttpConnection
 
-from dynamodb_streams_cdc import LambdaContext
+from dynamodb_streams_cdc import Change, LambdaContext, entry_of
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
-from tests.factories import order, record
-from tests.infrastructure.templates import Assembly, allowed
-from tests.lambdas.conftest import aws, context  # noqa: F401 - fixtures
+from lambdas.search_sync import handler as search_sync
+from tests.factories import change, order, record
+from tests.infrastructure.templates import Assembly, allowed, environment_of, processors
+from tests.lambdas.conftest import ENVIRONMENT, aws, context  # noqa: F401 - fixtures
 
-ACTIONS = {
-    "BatchGetItem": {"dynamodb:BatchGetItem"},
-    "TransactWriteItems": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
-    "BatchExecuteStatement": {"dynamodb:PartiQLInsert"},
-    "PutObject": {"s3:PutObject"},
+Handler = Callable[[Any, LambdaContext], Any]
+Permission = tuple[str, str]
+"""An action and the resource that IAM is asked about."""
+
+PARTS = {"Put": "dynamodb:PutItem", "Update": "dynamodb:UpdateItem"}
+"""A transaction needs the permissions of its parts
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html)."""
+
+OTHERS_CALL = {
+    "dynamodb:DescribeStream",
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+    "dynamodb:ListStreams",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    # The mapping asks for it; and whoever has it is told that an object is not there.
+    "s3:ListBucket",
 }
-"""The permissions that each call needs: a transaction those of its parts; ours puts rows and
-updates sums (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html).
-"""
+"""What the mapping and the runtime call with the function's role."""
 
-STREAM = {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"}
+PLACED = order()
+POISON = order("00005-1", lines=[])
+LARGE = order("00006-1", note="x" * 390_000)
 
-POISON = record(2, None, order("00005-1", keys_of_no_type=None, lines=[]))
-BATCHES: dict[str, list[Any]] = {
-    "aggregation": [record(1, None, order()), POISON],
-    "audit": [record(1, None, order()), {"no": "record"}],
+
+def in_log(sequence: int, entry: Any) -> dict[str, Any]:
+    """The record of an entry that was added to the change log."""
+    added = record(sequence, None, PLACED)
+    return {**added, "dynamodb": {**added["dynamodb"], "NewImage": entry}}
+
+
+def entry(made: Change, **others: Any) -> dict[str, Any]:
+    return {**entry_of(made), **others}
+
+
+FUNCTIONS: Mapping[str, tuple[Handler, list[Any]]] = {
+    "aggregation": (
+        aggregation.handler,
+        [record(1, None, PLACED), record(2, None, {**POISON, "keys_of_no_type": None})],
+    ),
+    "audit": (
+        audit.handler,
+        [record(1, None, PLACED), record(2, PLACED, LARGE), {"no": "record"}],
+    ),
+    "search": (
+        search_sync.handler,
+        [
+            in_log(1, entry(change(1, None, PLACED))),
+            in_log(2, entry(change(2, None, POISON))),
+            in_log(3, {**entry(change(3, None, LARGE)), "overflow": {"S": "an item/a version"}}),
+        ],
+    ),
 }
 
 
-@pytest.mark.parametrize(
-    ("processor", "handler"), [("aggregation", aggregation.handler), ("audit", audit.handler)]
-)
-def test_a_function_calls_what_its_role_allows(
+class Calls:
+    """The permissions that calls need, as they are made."""
+
+    def __init__(self) -> None:
+        self.needed: set[Permission] = set()
+        self.has_index = False
+
+    def aws(self, params: Mapping[str, Any], model: Any, **_: Any) -> None:
+        self.needed.update(needs(model.name, params))
+
+    def search(self, method: str, url: str, *args: Any, **_: Any) -> Any:
+        """Answer as OpenSearch does that has no index at first, and then no document."""
+        self.needed.add((f"es:ESHttp{method.capitalize()}", f"domain{url}"))
+        created, self.has_index = self.has_index, self.has_index or url == "/orders-v1"
+        if "_bulk" in url:
+            sent = args[1].count(b'{"update"')
+            items = [{"update": {"status": 200, "result": "created"}}] * sent
+            return 200, {}, json.dumps({"errors": False, "items": items})
+        if method == "GET" or ("_doc" in url and not created):
+            raise NotFoundError(404, "index_not_found_exception", {})
+        return 200, {}, "{}"
+
+
+def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
+    match operation:
+        case "BatchGetItem":
+            yield from (("dynamodb:BatchGetItem", table) for table in params["RequestItems"])
+        case "TransactWriteItems":
+            for action in params["TransactItems"]:
+                for part, request in action.items():
+                    yield PARTS[part], request["TableName"]
+        case "BatchExecuteStatement":
+            for statement in params["Statements"]:
+                insert = re.match(r'INSERT INTO "([^"]+)" VALUE', statement["Statement"])
+                assert insert is not None
+                yield "dynamodb:PartiQLInsert", insert[1]
+        case "GetItem":
+            yield "dynamodb:GetItem", params["TableName"]
+        case "PutObject" | "GetObject":
+            yield f"s3:{operation}", f"{params['Bucket']}/{params['Key']}"
+        case _:
+            pytest.fail(f"{operation}: which permissions does it need?")
+
+
+@pytest.mark.parametrize("processor", FUNCTIONS)
+def test_a_function_calls_what_its_role_allows_and_all_of_it(
     processor: str,
-    handler: Callable[[Any, LambdaContext], Any],
     aws: Any,  # noqa: F811
     context: LambdaContext,  # noqa: F811
     sandbox: Assembly,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    called: set[str] = set()
-    for client in (runtime.dynamodb(), runtime.s3()):
-        client.meta.events.register(
-            "before-call", lambda model, **_: called.add(str(model.name)), unique_id="permissions"
-        )
-    assert handler({"Records": BATCHES[processor]}, context) == {"batchItemFailures": []}
+    function = processors(sandbox.pipeline)[processor]
+    variables = environment_of(function)
+    for name in ("FEED", "PROCESSOR", "DEAD_LETTER_PREFIX"):
+        monkeypatch.setenv(name, variables[name])
+    images = json.dumps({"before": None, "after": record(3, None, LARGE)["dynamodb"]["NewImage"]})
+    aws("s3").put_object(Bucket="overflow", Key="an item/a version", Body=images)
 
-    needed = set().union(*(ACTIONS[operation] for operation in called))
-    granted = {action for action, _ in allowed(sandbox.pipeline, processor)}
-    tables = {action for action in granted if action.startswith("dynamodb:")}
-    assert "PutObject" in called
-    assert needed <= granted
-    assert tables - {f"dynamodb:{name}" for name in STREAM} <= needed
+    calls = Calls()
+    monkeypatch.setattr(Urllib3HttpConnection, "perform_request", calls.search)
+    for client in (runtime.dynamodb(), runtime.s3()):
+        client.meta.events.register("before-parameter-build", calls.aws)
+    handler, records = FUNCTIONS[processor]
+    assert handler({"Records": records}, context) == {"batchItemFailures": []}
+    assert len([key for action, key in calls.needed if "/letters/" in key]) == 1, "the poison"
+    for operation in ("replay", "look"):
+        handler({"operation": operation, "Records": records}, context)
+
+    granted = {
+        (action, re.sub(r"^Exports\w+", "domain", resource))
+        for action, resource in allowed(sandbox.pipeline, processor)
+    }
+    deployed = {
+        ENVIRONMENT[name]: f"{resource}.Arn"
+        for name, resource in variables.items()
+        if resource in sandbox.pipeline["Resources"]
+    }
+    needed = {(action, _deployed(resource, deployed)) for action, resource in calls.needed}
+    assert [each for each in needed if not _is_among(each, granted)] == []
+    own = {each for each in granted if each[0] not in OTHERS_CALL and "aws/lambda" not in each[1]}
+    assert [each for each in own if not any(_is_among(used, {each}) for used in needed)] == []
+
+
+def _deployed(resource: str, deployed: Mapping[str, str]) -> str:
+    """The ARN of a resource that has another name here."""
+    name, slash, rest = resource.partition("/")
+    return f"{deployed.get(name, name)}{slash}{rest}"
+
+
+def _is_among(needed: Permission, granted: set[Permission]) -> bool:
+    return any(needed[0] == each[0] and fnmatchcase(needed[1], each[1]) for each in granted)

@@ -1,6 +1,8 @@
 """The properties of the pipeline that the data's safety rests on."""
 
+import re
 from collections import Counter
+from typing import Any
 
 import pytest
 from aws_cdk import App, Stack
@@ -10,7 +12,15 @@ from aws_cdk import aws_iam as iam
 from stacks.constructs.change_feed import ChangeFeed, TooManyReadersError
 from stacks.constructs.change_table import ChangeTable
 from stacks.errors import SynthError
-from tests.infrastructure.templates import Assembly, allowed, flat, of_type, only, processors
+from tests.infrastructure.templates import (
+    Assembly,
+    allowed,
+    as_list,
+    flat,
+    of_type,
+    only,
+    processors,
+)
 
 MAPPING = "AWS::Lambda::EventSourceMapping"
 TABLE = "AWS::DynamoDB::GlobalTable"
@@ -90,6 +100,7 @@ class TestLeastPrivilege:
 
     def test_aggregation_reads_and_writes_its_two_tables_only(self, assembly: Assembly) -> None:
         ledger, aggregates = _table(assembly, "Idempotency"), _table(assembly, "Aggregates")
+        orders = _table(assembly, "Orders")
         on_tables = {
             (action, resource)
             for action, resource in allowed(assembly.pipeline, "aggregation")
@@ -99,12 +110,13 @@ class TestLeastPrivilege:
             ("dynamodb:BatchGetItem", f"{ledger}.Arn"),
             ("dynamodb:PutItem", f"{ledger}.Arn"),
             ("dynamodb:UpdateItem", f"{aggregates}.Arn"),
+            ("dynamodb:GetItem", f"{orders}.Arn"),
         }
 
     def test_only_search_reaches_the_domain_and_only_its_index(self, sandbox: Assembly) -> None:
         reached = {
             processor: {
-                resource.partition("/")[2]
+                (action, resource.partition("/")[2])
                 for action, resource in allowed(sandbox.pipeline, processor)
                 if action.startswith("es:")
             }
@@ -113,7 +125,12 @@ class TestLeastPrivilege:
         assert reached == {
             "aggregation": set(),
             "audit": set(),
-            "search": {"orders-v1", "orders-write/_bulk"},
+            "search": {
+                ("es:ESHttpPut", "orders-v1"),
+                ("es:ESHttpPost", "orders-write/_bulk"),
+                ("es:ESHttpGet", "orders-write/_doc/*"),
+                ("es:ESHttpPut", "orders-write/_doc/*"),
+            },
         }
 
     def test_no_function_reads_a_letter_or_writes_another_s(self, assembly: Assembly) -> None:
@@ -121,7 +138,7 @@ class TestLeastPrivilege:
             on_letters = {
                 (action, resource.partition("/")[2])
                 for action, resource in allowed(assembly.pipeline, processor)
-                if action.startswith("s3:")
+                if action.startswith("s3:") and resource.startswith("DeadLetters")
             }
             assert on_letters == {
                 ("s3:ListBucket", ""),
@@ -129,11 +146,65 @@ class TestLeastPrivilege:
                 ("s3:PutObject", f"letters/{processor}/*"),
             }
 
-    def test_no_function_touches_the_source_table(self, assembly: Assembly) -> None:
+    def test_no_function_writes_the_source_table_and_those_that_repair_read_an_item(
+        self, assembly: Assembly
+    ) -> None:
         table = _table(assembly, "Orders")
         for processor in processors(assembly.pipeline):
-            resources = {resource for _, resource in allowed(assembly.pipeline, processor)}
-            assert f"{table}.Arn" not in resources
+            actions = {a for a, r in allowed(assembly.pipeline, processor) if r == f"{table}.Arn"}
+            assert actions == (set() if processor == "audit" else {"dynamodb:GetItem"}), processor
+
+    def test_large_images_are_added_by_audit_and_read_by_search(self, assembly: Assembly) -> None:
+        on_images = {
+            processor: {
+                (action, resource.partition("/")[2])
+                for action, resource in allowed(assembly.pipeline, processor)
+                if action.startswith("s3:") and resource.startswith("Overflow")
+            }
+            for processor in processors(assembly.pipeline)
+        }
+        assert on_images == {
+            "aggregation": set(),
+            "audit": {("s3:PutObject", "*")},
+            # Whoever may list a bucket is told that an object is gone; others, that it is denied.
+            "search": {("s3:GetObject", "*"), ("s3:ListBucket", "")},
+        }
+
+    def test_an_operator_handles_letters_and_asks_functions_and_reaches_no_sink(
+        self, assembly: Assembly
+    ) -> None:
+        policy = only(assembly.pipeline, "AWS::IAM::ManagedPolicy")["Properties"]
+        may: dict[str, set[str]] = {}
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            for action in as_list(statement["Action"]):
+                found = {flat(resource) for resource in as_list(statement["Resource"])}
+                may.setdefault(action, set()).update(found)
+
+        letters, images = _bucket(assembly, "DeadLetters"), _bucket(assembly, "Overflow")
+        functions = {f"{name}.Arn" for name in of_type(assembly.pipeline, "AWS::Lambda::Function")}
+        queues = {f"{name}.Arn" for name in of_type(assembly.pipeline, "AWS::SQS::Queue")}
+        log = {f"{_table(assembly, 'ChangeLog')}.Arn"}
+        (stack,) = may.pop("cloudformation:DescribeStacks")
+        assert re.search(r":stack/cdc-\w+-pipeline/\*$", stack)
+        assert may == {
+            "s3:ListBucket": {f"{letters}.Arn"},
+            "s3:GetObject": {
+                f"{letters}.Arn/letters/*",
+                f"{letters}.Arn/aws/lambda/*",
+                f"{letters}.Arn/archive/*",
+                f"{images}.Arn/*",
+            },
+            "s3:PutObject": {f"{letters}.Arn/letters/*", f"{letters}.Arn/archive/*"},
+            "s3:DeleteObject": {f"{letters}.Arn/letters/*", f"{letters}.Arn/aws/lambda/*"},
+            "sqs:ReceiveMessage": queues,
+            "sqs:DeleteMessage": queues,
+            "sqs:ChangeMessageVisibility": queues,
+            "lambda:InvokeFunction": functions,
+            "dynamodb:GetItem": log,
+            "dynamodb:Query": log,
+        }
+        assert not {"Roles", "Users", "Groups"} & policy.keys(), "attached to nobody by itself"
 
 
 class TestDeadLetters:
@@ -146,27 +217,67 @@ class TestDeadLetters:
             assert own == f"letters/{processor}/"
             assert given_up.startswith(f"aws/lambda/{id}Mapping")
             assert given_up.endswith("/")
+            assert not _rings(rule, f"archive/{own}an item/a version.json")
+            assert not _rings(rule, f"archive/{given_up}shard/a batch")
+            assert _rings(rule, f"{own}an item/a version.json")
             (target,) = rule["Targets"]
             assert flat(target["Arn"]).startswith(f"{id}LettersQueue")
 
     def test_letters_outlive_the_queue_s_pointers(self, assembly: Assembly) -> None:
-        bucket = only(assembly.pipeline, "AWS::S3::Bucket")["Properties"]
-        (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+        (rule,) = _lifecycle(assembly, "DeadLetters")
+        assert "Prefix" not in rule, "the archive expires as well"
         for queue in of_type(assembly.pipeline, "AWS::SQS::Queue").values():
             pointer_days = queue["Properties"]["MessageRetentionPeriod"] / 86_400
             assert rule["ExpirationInDays"] > pointer_days
 
-    def test_a_letter_cannot_be_overwritten(self, assembly: Assembly) -> None:
-        policy = only(assembly.pipeline, "AWS::S3::BucketPolicy")["Properties"]["PolicyDocument"]
-        (refusal,) = [s for s in policy["Statement"] if s.get("Sid") == "LettersAreWrittenOnce"]
-        assert refusal["Effect"] == "Deny"
-        assert refusal["Condition"]["Null"] == {"s3:if-none-match": "true"}
+    def test_large_images_live_as_long_as_the_log(self, assembly: Assembly) -> None:
+        (rule,) = _lifecycle(assembly, "Overflow")
+        assert rule["Status"] == "Enabled"
+        assert "ExpirationInDays" not in rule
+        log, bucket = _table(assembly, "ChangeLog"), _bucket(assembly, "Overflow")
+        resources = assembly.pipeline["Resources"]
+        assert resources[log]["DeletionPolicy"] == resources[bucket]["DeletionPolicy"]
+
+    @pytest.mark.parametrize(
+        ("bucket", "sid", "objects"),
+        [
+            ("DeadLetters", "LettersAreWrittenOnce", "letters/*"),
+            ("Overflow", "ImagesAreWrittenOnce", "*"),
+        ],
+    )
+    def test_what_is_written_once_cannot_be_overwritten(
+        self, assembly: Assembly, bucket: str, sid: str, objects: str
+    ) -> None:
+        policy = only(assembly.pipeline, "AWS::S3::BucketPolicy", bucket)["Properties"]
+        (refusal,) = [s for s in policy["PolicyDocument"]["Statement"] if s.get("Sid") == sid]
+        assert {**refusal, "Resource": flat(refusal["Resource"])} == {
+            "Sid": sid,
+            "Effect": "Deny",
+            "Principal": {"AWS": "*"},
+            "Action": "s3:PutObject",
+            "Resource": f"{_bucket(assembly, bucket)}.Arn/{objects}",
+            "Condition": {
+                "Null": {"s3:if-none-match": "true"},
+                "Bool": {"s3:ObjectCreationOperation": "true"},
+            },
+        }
+
+    def test_no_bucket_is_open_or_in_clear(self, assembly: Assembly) -> None:
+        for bucket in of_type(assembly.pipeline, "AWS::S3::Bucket").values():
+            properties = bucket["Properties"]
+            assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+            assert len(properties["PublicAccessBlockConfiguration"]) == 4
+            assert properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+            (rule,) = properties["LifecycleConfiguration"]["Rules"]
+            assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
 
     @pytest.mark.parametrize(
         "kind", ["AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"]
     )
     def test_nothing_is_said_in_clear(self, production: Assembly, kind: str) -> None:
         stack = production.observability if "SNS" in kind else production.pipeline
+        holders = of_type(stack, kind.removesuffix("Policy"))
+        assert len(of_type(stack, kind)) == len(holders)
         for policy in of_type(stack, kind).values():
             assert any(
                 statement["Effect"] == "Deny"
@@ -178,6 +289,23 @@ class TestDeadLetters:
 def _table(assembly: Assembly, prefix: str) -> str:
     (name,) = [n for n in of_type(assembly.pipeline, TABLE) if n.startswith(prefix)]
     return name
+
+
+def _bucket(assembly: Assembly, prefix: str) -> str:
+    (name,) = [n for n in of_type(assembly.pipeline, "AWS::S3::Bucket") if n.startswith(prefix)]
+    return name
+
+
+def _lifecycle(assembly: Assembly, prefix: str) -> list[dict[str, Any]]:
+    bucket = only(assembly.pipeline, "AWS::S3::Bucket", prefix)
+    rules: list[dict[str, Any]] = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+    return rules
+
+
+def _rings(rule: dict[str, Any], key: str) -> bool:
+    """Whether a rule of EventBridge matches an object with that key."""
+    wanted = rule["EventPattern"]["detail"]["object"]["key"]
+    return any(key.startswith(flat(each["prefix"])) for each in wanted)
 
 
 def _feed(

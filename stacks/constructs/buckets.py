@@ -1,0 +1,59 @@
+"""What the buckets have in common: closed to the public, encrypted, and reached over TLS only."""
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from stacks.acknowledgments import acknowledge
+
+
+def private_bucket(
+    scope: Construct, id: str, *, keep: bool, expires_after: Duration | None = None
+) -> s3.Bucket:
+    """Return a bucket that outlives its stack if `keep`; its objects expire only if said so.
+
+    It keeps no old versions: what is in it is written once.
+    """
+    bucket = s3.Bucket(
+        scope,
+        id,
+        encryption=s3.BucketEncryption.S3_MANAGED,
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        enforce_ssl=True,
+        minimum_tls_version=1.2,
+        lifecycle_rules=[
+            s3.LifecycleRule(
+                expiration=expires_after, abort_incomplete_multipart_upload_after=Duration.days(1)
+            )
+        ],
+        removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+    )
+    acknowledge(
+        bucket,
+        "S1",
+        "An access log would need a bucket of its own; CloudTrail data events tell the same.",
+    )
+    return bucket
+
+
+def refuse_overwriting(bucket: s3.Bucket, *, sid: str, below: str = "") -> None:
+    """Refuse whoever puts an object below a prefix without If-None-Match, which asks for a new one.
+
+    The parts of a multipart upload cannot say it; the request that completes the upload must.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+    """
+    bucket.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid=sid,
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            actions=["s3:PutObject"],
+            resources=[bucket.arn_for_objects(f"{below}*")],
+            conditions={
+                "Null": {"s3:if-none-match": "true"},
+                "Bool": {"s3:ObjectCreationOperation": "true"},
+            },
+        )
+    )

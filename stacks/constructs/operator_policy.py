@@ -1,0 +1,59 @@
+"""What whoever redrives letters may do."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from stacks.acknowledgments import acknowledge_wildcard
+from stacks.constructs.change_table import ChangeTable
+from stacks.constructs.dead_letters import ARCHIVE, GIVEN_UP_BY_LAMBDA, OWN, DeadLetters
+from stacks.constructs.overflow import Overflow
+from stacks.constructs.stream_processor import StreamProcessor
+
+
+class OperatorPolicy(iam.ManagedPolicy):
+    """All that `cdc redrive` calls, and nothing else: attach it to the role of your operators.
+
+    It reaches no sink: the functions write there, with their own permissions.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        processors: Sequence[StreamProcessor],
+        dead_letters: DeadLetters,
+        change_log: ChangeTable,
+        overflow: Overflow,
+    ) -> None:
+        super().__init__(scope, id, description="Looks at dead letters and redrives them")
+        bucket = dead_letters.bucket
+        own, given_up, archive = (
+            bucket.arn_for_objects(f"{prefix}*") for prefix in (OWN, GIVEN_UP_BY_LAMBDA, ARCHIVE)
+        )
+        stack = Stack.of(self)
+        this_stack = stack.format_arn(
+            service="cloudformation", resource="stack", resource_name=f"{stack.stack_name}/*"
+        )
+        queues = [processor.letters.queue.queue_arn for processor in processors]
+        functions = [processor.function.function_arn for processor in processors]
+
+        self._allow(["cloudformation:DescribeStacks"], this_stack)
+        self._allow(["s3:ListBucket"], bucket.bucket_arn)
+        self._allow(["s3:GetObject"], own, given_up, archive, overflow.bucket.arn_for_objects("*"))
+        self._allow(["s3:PutObject"], own, archive)
+        self._allow(["s3:DeleteObject"], own, given_up)
+        self._allow(["lambda:InvokeFunction"], *functions)
+        self._allow(["dynamodb:GetItem", "dynamodb:Query"], change_log.table.table_arn)
+        self._allow(
+            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"], *queues
+        )
+
+    def _allow(self, actions: Sequence[str], *resources: str) -> None:
+        self.add_statements(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+        for resource in resources:
+            if resource.endswith("*"):
+                acknowledge_wildcard(self, resource, "All letters, and all versions of this stack.")

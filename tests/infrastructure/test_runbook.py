@@ -1,0 +1,156 @@
+"""Who is woken by an alarm finds what to do, and the queries find what the functions write."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import OutageError, Outcome, PermanentError, Processor
+from dynamodb_streams_cdc.metrics import LogMetrics
+from dynamodb_streams_cdc.processor import Counts
+from tests.factories import SOURCE, FakeContext, ManualClock, order, record
+from tests.infrastructure.templates import Assembly, flat, of_type, only
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = re.compile(r" Runbook: (?P<file>\S+)#(?P<section>\S+)$")
+ALARMS = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
+QUERY = "AWS::Logs::QueryDefinition"
+
+
+def test_every_alarm_names_a_section_of_the_runbook(production: Assembly) -> None:
+    found = dict(_alarms(production))
+    assert {resource["Type"] for resource in found.values()} == set(ALARMS)
+    for logical_id, alarm in found.items():
+        reference = REFERENCE.search(alarm["Properties"]["AlarmDescription"])
+        assert reference is not None, logical_id
+        assert reference["section"] in _sections(ROOT / reference["file"]), logical_id
+
+
+def test_the_runbook_has_no_section_of_an_alarm_that_is_gone(production: Assembly) -> None:
+    named: set[str] = set()
+    for _, alarm in _alarms(production):
+        reference = REFERENCE.search(alarm["Properties"]["AlarmDescription"])
+        assert reference is not None
+        named.add(reference["section"])
+    assert named == set(_sections(ROOT / "docs/operations/runbook.md"))
+
+
+def test_a_section_is_told_from_the_text_before_it(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n## Stale, but newer\n\n    ## no heading\n\n### Below\n")
+    assert _sections(page) == ["stale-but-newer"]
+
+
+def test_queries_are_saved_for_all_processors_and_the_runbook_names_them(
+    production: Assembly,
+) -> None:
+    runbook = (ROOT / "docs/operations/runbook.md").read_text()
+    for query in of_type(production.observability, QUERY).values():
+        folder, _, name = query["Properties"]["Name"].partition("/")
+        groups = {flat(group) for group in query["Properties"]["LogGroupNames"]}
+        assert folder == "cdc-production"
+        assert f"`{name}`" in runbook
+        assert {re.sub("Logs.*", "", g.rpartition("Ref")[2]) for g in groups} == {
+            "Aggregation",
+            "Audit",
+            "Search",
+        }
+
+
+def test_the_emulator_is_not_asked_for_queries_that_it_does_not_know(local: Assembly) -> None:
+    types = {resource["Type"] for resource in local.observability["Resources"].values()}
+    assert QUERY not in types
+
+
+class TestQueriesFindWhatIsWritten:
+    def test_a_letter_with_its_reason(
+        self, production: Assembly, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        line = _logged_for(PermanentError("no", "mapper_parsing_exception"), caplog)
+        found = _parsed(production, "LettersByReason", line)
+        assert found["reason"] == "mapper_parsing_exception"
+        assert re.fullmatch(r"[0-9a-f]{64}/\S+\.json", found["letter"])
+
+    def test_an_outage_with_its_error(
+        self, production: Assembly, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        line = _logged_for(OutageError("HTTP 503: nobody (yet)"), caplog)
+        assert _parsed(production, "NotDone", line) == {
+            "left": "1",
+            "received": "1",
+            "error": "OutageError",
+        }
+
+    def test_a_batch_that_no_record_can_be_named_of(self, production: Assembly) -> None:
+        line = (
+            "1 of 2 records are not done, the first is not identifiable: the whole batch is "
+            "retried: EndpointConnectionError('Could not connect: (no)')"
+        )
+        assert _parsed(production, "NotDone", line)["error"] == "EndpointConnectionError"
+
+    def test_the_counts(self, production: Assembly, capsys: pytest.CaptureFixture[str]) -> None:
+        LogMetrics("production", "audit").emit(Counts())
+        written = json.loads(capsys.readouterr().out)
+        query = _query(production, "Counts")
+        asked = set(re.findall(r"(?:sum|ispresent)\((\w+)\)", query)) | {"Processor"}
+        assert "Received" in asked
+        assert asked <= set(written)
+
+
+class Refusing:
+    """A sink that fails every change in one way."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def apply(self, changes: Any, budget: Any) -> Outcome:
+        return Outcome(failures=dict.fromkeys(changes, self.error))
+
+
+class Kept:
+    """A bucket that takes every letter."""
+
+    def write(self, letter: Any) -> bool:
+        return True
+
+
+def _logged_for(error: Exception, caplog: pytest.LogCaptureFixture) -> str:
+    """What a processor logs of a change that fails."""
+    clock = ManualClock()
+    processor = Processor("search", SOURCE, Refusing(error), Kept(), clock=clock)
+    processor({"Records": [record(1, None, order())]}, FakeContext(clock, seconds=10))
+    (line,) = caplog.messages
+    return line
+
+
+def _query(assembly: Assembly, id: str) -> str:
+    return str(only(assembly.observability, QUERY, id)["Properties"]["QueryString"])
+
+
+def _parsed(assembly: Assembly, id: str, line: str) -> dict[str, str]:
+    """What a query's filter lets through, and its expression takes out of it."""
+    text = _query(assembly, id)
+    wanted = re.search(r'filter message like "(.*)"', text)
+    parse = re.search(r"parse message /(.*)/", text)
+    assert wanted is not None
+    assert parse is not None
+    assert wanted[1] in line
+    found = re.search(parse[1].replace("(?<", "(?P<"), line)
+    assert found is not None, line
+    return found.groupdict()
+
+
+def _alarms(assembly: Assembly) -> Iterator[tuple[str, dict[str, Any]]]:
+    for template in assembly.templates.values():
+        for logical_id, resource in template["Resources"].items():
+            if resource["Type"] in ALARMS:
+                yield logical_id, resource
+
+
+def _sections(page: Path) -> list[str]:
+    """The anchors of a page's second-level headings, as GitHub makes them."""
+    headings = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
