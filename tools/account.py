@@ -2,7 +2,7 @@
 
 `python tools/account.py deploy|destroy ENVIRONMENT`. Exits with 0 only once the account's number
 was typed, or given as CONFIRM=<number> where nobody can type. Before a sandbox is destroyed its
-letters are deleted: CloudFormation removes no bucket that holds something.
+buckets are emptied: CloudFormation removes none that holds something.
 """
 
 import os
@@ -13,21 +13,22 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 EFFECTS = {
     "deploy": (
-        "create or change its tables, functions, queues, bucket, alarms and, without search_url, "
+        "create or change its tables, functions, queues, buckets, alarms and, without search_url, "
         "an OpenSearch domain; the domain and the tables cost money while they exist"
     ),
     "destroy": "delete its stacks with all their tables, letters and documents, for good",
 }
 ENVIRONMENTS = ("sandbox", "production")
+BUCKETS = ("DeadLetterBucketName", "OverflowBucketName")
 PROTECTED = (
-    "Stacks of production are protected, and their tables, bucket and domain stay when they go. "
+    "Stacks of production are protected, and their tables, buckets and domain stay when they go. "
     "Turn the termination protection of cdc-production-pipeline and cdc-production-search off in "
     "the console, and run cdk destroy yourself."
 )
 
 
-def empty_letters(session: boto3.Session, region: str, environment: str) -> None:
-    """Delete the dead letters of an environment, if it is deployed."""
+def empty_buckets(session: boto3.Session, region: str, environment: str) -> None:
+    """Delete the dead letters and the log's large images of an environment, if it is deployed."""
     stacks = session.client("cloudformation", region_name=region)
     name = f"cdc-{environment}-pipeline"
     try:
@@ -37,7 +38,7 @@ def empty_letters(session: boto3.Session, region: str, environment: str) -> None
             return
         raise
     for output in outputs:
-        if output.get("OutputKey") == "DeadLetterBucketName":
+        if output.get("OutputKey") in BUCKETS:
             bucket = output["OutputValue"]
             print(f"Deleting what is in {bucket}.")
             session.resource("s3", region_name=region).Bucket(bucket).objects.all().delete()
@@ -85,7 +86,7 @@ def main(arguments: list[str]) -> int:
         print(f"Not done: the account is {account}, not {confirmed or 'nothing'}.")
         return 1
     if action == "destroy":
-        empty_letters(session, region, environment)
+        empty_buckets(session, region, environment)
     return 0
 
 

@@ -1,5 +1,6 @@
 """What `make deploy` and `make destroy` ask before anything is done."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
@@ -13,15 +14,15 @@ from tools import account
 class Stacks:
     """CloudFormation with one stack, or none; moto's own needs far more to be installed."""
 
-    def __init__(self, name: str | None, bucket: str) -> None:
+    def __init__(self, name: str | None, outputs: Mapping[str, str]) -> None:
         self.name = name
-        self.bucket = bucket
+        self.outputs = outputs
 
     def describe_stacks(self, StackName: str) -> Any:
         if StackName != self.name:
             raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")
-        output = {"OutputKey": "DeadLetterBucketName", "OutputValue": self.bucket}
-        return {"Stacks": [{"Outputs": [output]}]}
+        outputs = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
+        return {"Stacks": [{"Outputs": outputs}]}
 
 
 def with_stacks(monkeypatch: pytest.MonkeyPatch, stacks: Stacks) -> None:
@@ -58,15 +59,21 @@ def test_nothing_goes_on_unless_the_account_is_named(
 
 
 @mock_aws
-def test_a_sandbox_loses_its_letters_first(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sandbox_s_buckets_are_emptied_first(
+    region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CONFIRM", "123456789012")
-    bucket = "letters-sandbox"
+    buckets = {"DeadLetterBucketName": "letters", "OverflowBucketName": "images"}
     s3: Any = boto3.client("s3", region_name="us-east-1")
-    s3.create_bucket(Bucket=bucket)
-    with_stacks(monkeypatch, Stacks("cdc-sandbox-pipeline", bucket))
-    s3.put_object(Bucket=bucket, Key="a letter", Body=b"{}")
+    for bucket in buckets.values():
+        s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key="an object", Body=b"{}")
+    with_stacks(
+        monkeypatch, Stacks("cdc-sandbox-pipeline", {"OrdersTableName": "orders", **buckets})
+    )
     assert account.main(["destroy", "sandbox"]) == 0
-    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    for bucket in buckets.values():
+        assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
 @mock_aws
@@ -93,7 +100,7 @@ def test_destroying_what_was_never_deployed_is_fine(
     region: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONFIRM", "123456789012")
-    with_stacks(monkeypatch, Stacks(None, ""))
+    with_stacks(monkeypatch, Stacks(None, {}))
     assert account.main(["destroy", "sandbox"]) == 0
 
 
