@@ -42,7 +42,7 @@ class OperatorPolicy(iam.ManagedPolicy):
         functions = [processor.function.function_arn for processor in processors]
 
         self._allow(["cloudformation:DescribeStacks"], this_stack)
-        self._allow(["s3:ListBucket"], bucket.bucket_arn)
+        self._allow(["s3:ListBucket"], bucket.bucket_arn, overflow.bucket.bucket_arn)
         self._allow(["s3:GetObject"], own, given_up, archive, overflow.bucket.arn_for_objects("*"))
         self._allow(["s3:PutObject"], own, archive)
         self._allow(["s3:DeleteObject"], own, given_up)

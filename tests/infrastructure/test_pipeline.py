@@ -188,7 +188,7 @@ class TestLeastPrivilege:
         (stack,) = may.pop("cloudformation:DescribeStacks")
         assert re.search(r":stack/cdc-\w+-pipeline/\*$", stack)
         assert may == {
-            "s3:ListBucket": {f"{letters}.Arn"},
+            "s3:ListBucket": {f"{letters}.Arn", f"{images}.Arn"},
             "s3:GetObject": {
                 f"{letters}.Arn/letters/*",
                 f"{letters}.Arn/aws/lambda/*",
