@@ -3,9 +3,11 @@
 They keep the contracts of the real ones; one suite of tests runs against both.
 """
 
+import json
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Context, Decimal
 from typing import Any
 
@@ -23,6 +25,7 @@ from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.change_log import Entry, Inserted
 from dynamodb_streams_cdc.dead_letters import Letter
 from dynamodb_streams_cdc.errors import OutOfTime, PermanentError
+from dynamodb_streams_cdc.letter_box import ARCHIVE, OWN, Stored
 from dynamodb_streams_cdc.search import CDC, Held, Stale, Upsert, Upserted, supersedes
 
 DIGITS = 38
@@ -225,3 +228,75 @@ class MemoryMarkers:
         self.keys.add(key)
         self.actions += actions
         return True
+
+
+@dataclass
+class MemoryLetterBox:
+    """A `LetterBox` that is `DeadLetters` too: one bucket, with its objects to look at.
+
+    Attributes:
+        objects: letters as they are stored, by key, the archive included.
+        written: when each was written, in seconds since 1970.
+    """
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    written: dict[str, float] = field(default_factory=dict)
+
+    def write(self, letter: Letter) -> bool:
+        """Keep a processor's letter; return False if it was there already."""
+        return self._add(
+            f"{OWN}{letter.processor}/{letter.name}", letter.envelope(), letter.written_at
+        )
+
+    def deliver(self, key: str, document: Mapping[str, Any]) -> None:
+        """Take what Lambda gave up, as its mapping writes it; the key begins with `aws/lambda/`."""
+        self._add(key, document)
+
+    @property
+    def archived(self) -> Sequence[str]:
+        """The keys that letters had before they were archived."""
+        return [key.removeprefix(ARCHIVE) for key in sorted(self.objects) if _archived(key)]
+
+    def letters(self) -> Iterable[Stored]:
+        """Return the letters that are not archived, in the order of their keys."""
+        return [
+            Stored(key, len(self.objects[key]), self.written[key])
+            for key in sorted(self.objects)
+            if not _archived(key)
+        ]
+
+    def read(self, key: str) -> bytes | None:
+        """Return a letter as it is stored; None if it is gone."""
+        return self.objects.get(key)
+
+    def holds(self, key: str) -> bool:
+        """Return whether a letter is there."""
+        return key in self.objects
+
+    def keep(self, key: str, document: Mapping[str, Any]) -> bool:
+        """Write a letter; return False, leaving what is there, if the key is taken."""
+        return self._add(key, document)
+
+    def archive(self, key: str) -> bool:
+        """Move a letter to the archive; return False if it is gone."""
+        if key not in self.objects:
+            return False
+        self.objects[ARCHIVE + key] = self.objects.pop(key)
+        self.written[ARCHIVE + key] = self.written.pop(key)
+        return True
+
+    def _add(self, key: str, document: Mapping[str, Any], now: float | None = None) -> bool:
+        if key in self.objects:
+            return False
+        self.objects[key] = json.dumps(document).encode()
+        written = now if now is not None else _seconds(document.get("timestamp"))
+        self.written[key] = written
+        return True
+
+
+def _archived(key: str) -> bool:
+    return key.startswith(ARCHIVE)
+
+
+def _seconds(timestamp: object) -> float:
+    return datetime.fromisoformat(timestamp).timestamp() if isinstance(timestamp, str) else 0.0

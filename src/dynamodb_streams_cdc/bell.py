@@ -1,0 +1,92 @@
+"""The bell: a queue of pointers to letters, which an alarm watches.
+
+The bucket is the truth. A pointer whose letter is no longer there has done its work; one whose
+letter is there goes on ringing. A pointer lives 14 days at most, so a silent bell proves nothing.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class Message(NamedTuple):
+    """A message of the queue; `receipt` is for whoever received it."""
+
+    id: str
+    receipt: str
+    body: str
+
+
+class Queue(Protocol):
+    """A queue with pointers."""
+
+    def receive(self) -> Sequence[Message]:
+        """Return some messages and hide them for a while; none if none is visible."""
+
+    def delete(self, messages: Sequence[Message]) -> None:
+        """Delete messages that were received; that one is gone already is success."""
+
+    def put_back(self, messages: Sequence[Message]) -> None:
+        """Make messages that were received visible at once."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What was on the queue.
+
+    Attributes:
+        silenced: pointers that were deleted, their letters being gone.
+        ringing: pointers whose letters are there.
+        unknown: the beginnings of messages that point at no letter of this bucket; they stay.
+    """
+
+    silenced: int = 0
+    ringing: int = 0
+    unknown: tuple[str, ...] = ()
+
+
+def ring_down(queue: Queue, bucket: str, holds: Callable[[str], bool]) -> Rung:
+    """Delete the pointers to letters that are gone; leave the others visible.
+
+    `holds` says whether the letter of a key is there. One who is killed in between leaves messages
+    hidden until the queue shows them again.
+    """
+    there: dict[str, bool] = {}
+    silenced = 0
+    kept: dict[str, Message] = {}
+    unknown: list[str] = []
+    while messages := queue.receive():
+        if any(message.id in kept for message in messages):
+            # What was put aside is visible again: the queue has been seen to its end.
+            queue.put_back(messages)
+            break
+        gone: list[Message] = []
+        for message in messages:
+            key = letter_of(message.body, bucket)
+            if key is not None and key not in there:
+                there[key] = holds(key)
+            if key is None:
+                unknown.append(message.body[:80])
+            if key is None or there[key]:
+                kept[message.id] = message
+            else:
+                gone.append(message)
+        queue.delete(gone)
+        silenced += len(gone)
+    queue.put_back(list(kept.values()))
+    return Rung(silenced, len(kept) - len(unknown), tuple(unknown))
+
+
+def letter_of(body: str, bucket: str) -> str | None:
+    """Return the key that a message points at; None for a message of another form or bucket.
+
+    Pointers are the `Object Created` events of S3, as EventBridge delivers them
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html); keys in them are plain.
+    """
+    try:
+        detail = json.loads(body)["detail"]
+        found, key = detail["bucket"]["name"], detail["object"]["key"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return key if found == bucket and isinstance(key, str) else None

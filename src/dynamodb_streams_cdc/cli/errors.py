@@ -1,0 +1,87 @@
+"""What the command line says when it cannot go on: one sentence, and what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Never
+
+import typer
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from dynamodb_streams_cdc.aws.access import CREDENTIALS, code_of
+from dynamodb_streams_cdc.errors import CdcError
+
+FAILED = 1
+MISUSED = 2
+INTERRUPTED = 130
+
+_NO_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    TokenRetrievalError,
+    SSOError,
+)
+_UNREACHABLE = (BotoConnectionError, HTTPClientError, EndpointConnectionError, ConnectTimeoutError)
+
+
+class CommandError(Exception):
+    """A command cannot go on; the message is a sentence for whoever typed it."""
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """End the process with a sentence and status 1 where something fails; 130 after Ctrl-C."""
+    try:
+        yield
+    except (CommandError, CdcError, BotoCoreError, ClientError) as error:
+        typer.echo(sentence(error), err=True)
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def misused(message: str) -> Never:
+    """End the process with a sentence and status 2."""
+    typer.echo(message, err=True)
+    raise typer.Exit(MISUSED)
+
+
+def sentence(error: Exception) -> str:
+    """Return what went wrong, and what to do where that can be told."""
+    code = code_of(error)
+    if isinstance(error, _NO_CREDENTIALS):
+        return (
+            f"No AWS credentials to work with ({_plain(error)}): sign in, or set AWS_PROFILE or "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    if isinstance(error, ProfileNotFound):
+        return f"{_plain(error)}: see AWS_PROFILE."
+    if isinstance(error, NoRegionError):
+        return "No AWS region is chosen: set AWS_REGION, or a region in your profile."
+    if "Expired" in code:
+        return "The AWS credentials have expired: sign in again."
+    if code in CREDENTIALS:
+        return f"The AWS credentials are not accepted ({code}): check AWS_PROFILE and the keys."
+    if isinstance(error, _UNREACHABLE):
+        return f"{_plain(error)}: see --endpoint-url and AWS_ENDPOINT_URL, or the network."
+    if isinstance(error, ClientError):
+        return f"AWS refused {error.operation_name}: {code}: {error.response['Error']['Message']}"
+    return str(error)
+
+
+def _plain(error: Exception) -> str:
+    return str(error).rstrip(".")

@@ -1,0 +1,81 @@
+"""How the command line writes: tables for people, whole lines for pipes, JSON for programs."""
+
+import base64
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_UNLIMITED = 10_000
+
+
+def terminal() -> Console:
+    """Return where results go; a pipe gets lines that are never cut or folded."""
+    return Console(
+        highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED, soft_wrap=False
+    )
+
+
+def beside() -> Console:
+    """Return where questions, progress and complaints go: standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(document: object) -> None:
+    """Write a document for other programs."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=plain) + "\n")
+
+
+def plain(value: object) -> Any:
+    """Return what JSON can say of a value of an item: sets sorted, bytes as base64.
+
+    Whole numbers are numbers, others are text: JSON's would not be exact for every reader.
+    """
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, set):
+        return sorted((plain(each) for each in value), key=str)
+    message = f"no JSON for a {type(value).__name__}"
+    raise TypeError(message)
+
+
+def table(columns: Sequence[str], numbers: Sequence[str] = ()) -> Table:
+    """Return an empty table; the columns named in `numbers` stand to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        if column in numbers:
+            made.add_column(column, justify="right", no_wrap=True)
+        else:
+            made.add_column(column, overflow="fold")
+    return made
+
+
+def cells(*values: object) -> list[Text]:
+    """Return cells that show text as it is, whatever brackets it holds."""
+    return [value if isinstance(value, Text) else Text(str(value)) for value in values]
+
+
+def age(seconds: float) -> str:
+    """Return a time span in its largest unit: `45s`, `12m`, `3h`, `9d`."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 letter`, `2 letters`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def pretty(document: Mapping[str, Any] | None) -> Text:
+    """Return JSON over several lines, indented."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=plain)
+    return Text("\n".join(f"    {line}" for line in text.splitlines()))

@@ -1,0 +1,165 @@
+"""`cdc show`: one letter, and what its sink holds of the same items now."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from dynamodb_streams_cdc.aws.access import permitted
+from dynamodb_streams_cdc.cli.deployment import Deployment
+from dynamodb_streams_cdc.cli.errors import CommandError
+from dynamodb_streams_cdc.cli.output import cells, counted, pretty, print_json, table, terminal
+from dynamodb_streams_cdc.cli.selection import id_of, only
+from dynamodb_streams_cdc.deserializer import deserialize_item
+from dynamodb_streams_cdc.errors import MalformedRecord
+from dynamodb_streams_cdc.letter_box import Opened, Record, Unopened
+from dynamodb_streams_cdc.redrive import InvocationFailed, Redrive
+
+MOST_SHOWN = 20
+"""Records of one letter; `--json` has them all."""
+
+_IMAGES = {"Keys": "keys", "OldImage": "before", "NewImage": "after"}
+
+Holding = Mapping[str, Any]
+
+
+def print_letter(deployment: Deployment, name: str, *, as_json: bool) -> None:
+    """Show the letter of this key or short name.
+
+    Raises:
+        CommandError: there is none, or it cannot be read.
+    """
+    redrive = Redrive(deployment.box, deployment.functions, deployment.names)
+    letter = _find(deployment, redrive, name)
+    if isinstance(letter, Unopened):
+        body = deployment.box.read(letter.key) or b""
+        start = body[:400].decode("utf-8", "replace")
+        message = f"{letter.problem}\nIt has {len(body):,} bytes and begins: {start}"
+        raise CommandError(message)
+    held, silence = _held(deployment, redrive, letter)
+    if as_json:
+        print_json(
+            {
+                "id": id_of(letter.key),
+                "key": letter.key,
+                "processor": letter.processor,
+                "reason": letter.reason,
+                "error": letter.error or None,
+                "letter": {k: v for k, v in letter.document.items() if k != "payload"},
+                "records": list(letter.records),
+                "held": held,
+                "held_unknown": silence or None,
+            }
+        )
+        return
+    _print_head(letter)
+    _print_records(letter, held, silence)
+
+
+def _find(deployment: Deployment, redrive: Redrive, name: str) -> Opened | Unopened:
+    letter = redrive.open(name) if "/" in name else None
+    if letter is None:
+        key = only(name, [stored.key for stored in deployment.box.letters()])
+        letter = redrive.open(key)
+    if letter is None:
+        message = f"Letter {name} has just been archived by somebody else."
+        raise CommandError(message)
+    return letter
+
+
+def _held(deployment: Deployment, redrive: Redrive, letter: Opened) -> tuple[list[Holding], str]:
+    """Return what the sink holds, or a sentence on why that is not known."""
+    try:
+        held = redrive.look(letter)
+    except InvocationFailed as error:
+        return [], f"What the sink holds cannot be told: {error}"
+    return [_from_log(deployment, h) if h.get("state_unknown") else h for h in held], ""
+
+
+def _from_log(deployment: Deployment, holding: Holding) -> Holding:
+    """Return what the change log holds: the function that writes it cannot read it."""
+    item, version = holding.get("item"), holding.get("offered")
+    if not (item and version):
+        return holding
+    log = deployment.output("ChangeLogTableName")
+    with permitted("dynamodb:GetItem", f"table {log}"):
+        found = deployment.client("dynamodb").get_item(
+            TableName=log,
+            Key={"item": {"S": item}, "version": {"S": version}},
+            ConsistentRead=True,
+        )
+    entry = deserialize_item(found["Item"]) if "Item" in found else None
+    known = {name: value for name, value in holding.items() if name != "state_unknown"}
+    return {**known, "version": version if entry else None, "state": entry}
+
+
+def _print_head(letter: Opened) -> None:
+    context = letter.document.get("requestContext", {})
+    lines = table(("", ""))
+    lines.show_header = False
+    for name, value in (
+        ("letter", id_of(letter.key)),
+        ("key", letter.key),
+        ("processor", letter.processor),
+        ("reason", letter.reason),
+        ("error", letter.error or "Lambda does not say"),
+        ("written", letter.document.get("timestamp", "")),
+        ("function", context.get("functionArn", "") if isinstance(context, Mapping) else ""),
+        ("records", len(letter.records)),
+    ):
+        lines.add_row(Text(name, "bold"), *cells(value))
+    terminal().print(lines)
+
+
+def _print_records(letter: Opened, held: Sequence[Holding], silence: str) -> None:
+    console = terminal()
+    for position, record in enumerate(letter.records[:MOST_SHOWN]):
+        console.print()
+        console.print(Text(_title(letter, position), "bold"))
+        console.print(pretty(_contents(record)))
+        if held:
+            console.print(Text(f"  {_comparison(held[position])}"))
+            if held[position].get("state"):
+                console.print(pretty(held[position]["state"]))
+    rest = len(letter.records) - MOST_SHOWN
+    if rest > 0:
+        console.print(f"\n{counted(rest, 'more record')}: --json shows them all.")
+    if silence:
+        console.print()
+        console.print(*cells(silence))
+
+
+def _title(letter: Opened, position: int) -> str:
+    identity, record = letter.identities[position], letter.records[position]
+    what = f"{record.get('eventName', 'no event name')} of "
+    what += f"{identity.item}, version {identity.version}" if identity else "an unreadable item"
+    return f"record {position + 1} of {len(letter.records)}: {what}"
+
+
+def _contents(record: Record) -> Mapping[str, Any]:
+    """Return keys and images in plain values; all of a record that cannot be decoded."""
+    body = record.get("dynamodb")
+    try:
+        if isinstance(body, Mapping):
+            return {
+                name: deserialize_item(body[image], image)
+                for image, name in _IMAGES.items()
+                if image in body
+            }
+    except MalformedRecord:
+        pass
+    return json.loads(json.dumps(record))  # type: ignore[no-any-return]
+
+
+def _comparison(holding: Holding) -> str:
+    held, offered = holding.get("version"), holding.get("offered")
+    if offered is None:
+        return "The function cannot read the record, so nothing is known of its item."
+    if held is None:
+        return "The sink holds nothing of it."
+    if held > offered:
+        return f"The sink holds a newer version, {held}; replaying the record changes nothing:"
+    if held == offered:
+        return "The sink holds this very version:"
+    return f"The sink holds an older version, {held}:"
