@@ -4,18 +4,27 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
 from opensearchpy import NotFoundError, Urllib3HttpConnection
 
+import dynamodb_streams_cdc
 from dynamodb_streams_cdc import Change, LambdaContext, entry_of
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
 from lambdas.search_sync import handler as search_sync
 from tests.factories import change, order, record
-from tests.infrastructure.templates import Assembly, allowed, environment_of, processors
+from tests.infrastructure.templates import (
+    Assembly,
+    allowed,
+    as_list,
+    environment_of,
+    only,
+    processors,
+)
 from tests.lambdas.conftest import ENVIRONMENT, aws, context  # noqa: F401 - fixtures
 
 Handler = Callable[[Any, LambdaContext], Any]
@@ -155,6 +164,17 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
     assert [each for each in needed if not _is_among(each, granted)] == []
     own = {each for each in granted if each[0] not in OTHERS_CALL and "aws/lambda" not in each[1]}
     assert [each for each in own if not any(_is_among(used, {each}) for used in needed)] == []
+
+
+def test_an_operator_may_do_what_the_command_line_says_that_it_does(sandbox: Assembly) -> None:
+    policy = only(sandbox.pipeline, "AWS::IAM::ManagedPolicy")["Properties"]["PolicyDocument"]
+    granted = {
+        action for statement in policy["Statement"] for action in as_list(statement["Action"])
+    }
+    sources = Path(dynamodb_streams_cdc.__file__).parent.rglob("*.py")
+    texts = [path.read_text() for path in sources]
+    named = {name for text in texts for name in re.findall(r'permitted\("(\w+:\w+)"', text)}
+    assert named == granted
 
 
 def _deployed(resource: str, deployed: Mapping[str, str]) -> str:
