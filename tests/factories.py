@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from dynamodb_streams_cdc import Budget, Change, Source, serialize_item
+from dynamodb_streams_cdc import Budget, Change, Clock, Source, serialize_item
 from dynamodb_streams_cdc.deserializer import base64_text
 
 LABEL = "2024-05-01T12:00:00.000"
@@ -109,7 +109,7 @@ class ManualClock:
 class FakeContext:
     """The context of an invocation that began with `seconds` on `clock`."""
 
-    clock: ManualClock
+    clock: Clock
     seconds: float = 60.0
     aws_request_id: str = "5f6b-request"
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:orders"

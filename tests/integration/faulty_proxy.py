@@ -1,8 +1,12 @@
 """An HTTP proxy before a real engine that spoils what a test asks it to spoil."""
 
 import json
+import os
+import socket
+import struct
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,19 +16,25 @@ import urllib3
 
 Spoil = Callable[["Exchange"], None]
 
+NOT_FORWARDED = frozenset(
+    {"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "expect"}
+)
+"""Headers that speak of the connection to the proxy."""
+
 
 @dataclass
 class Exchange:
     """One request on its way, for a spoiler to act on.
 
-    Calling `forward` sends it to the engine; `reply`, `drop` and `cut` answer the client. Without a
-    spoiler a request is forwarded and its answer returned.
+    Calling `forward` sends it to the engine; the others answer the client, or leave it without an
+    answer. Without a spoiler a request is forwarded and its answer returned.
     """
 
     handler: BaseHTTPRequestHandler
     body: bytes
     target: str
     pool: urllib3.PoolManager
+    closing: threading.Event
 
     @property
     def operation(self) -> str:
@@ -33,12 +43,14 @@ class Exchange:
         path = self.handler.path.partition("?")[0]
         return named.rpartition(".")[2] or f"{self.handler.command} {path}"
 
-    def forward(self) -> urllib3.BaseHTTPResponse:
-        """Let the engine do what was asked; return its answer without sending it on."""
-        dropped = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
-        headers = {k: v for k, v in self.handler.headers.items() if k.lower() not in dropped}
+    def forward(self, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
+        """Let the engine do what was asked, or `body` instead; return its answer, not sent on."""
+        headers = {k: v for k, v in self.handler.headers.items() if k.lower() not in NOT_FORWARDED}
         return self.pool.request(
-            self.handler.command, self.target + self.handler.path, body=self.body, headers=headers
+            self.handler.command,
+            self.target + self.handler.path,
+            body=self.body if body is None else body,
+            headers=headers,
         )
 
     def reply(self, status: int, body: bytes, content_type: str = "application/json") -> None:
@@ -54,19 +66,72 @@ class Exchange:
         body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **details}
         self.reply(status, json.dumps(body).encode(), "application/x-amz-json-1.0")
 
+    def cancel(self, codes: Mapping[int, str]) -> None:
+        """Answer as DynamoDB does when it cancels a transaction: codes by action."""
+        actions = json.loads(self.body)["TransactItems"]
+        reasons: list[dict[str, str]] = [{"Code": "None"} for _ in actions]
+        for position, code in codes.items():
+            reasons[position] = {"Code": code, "Message": "injected"}
+        listed = ", ".join(reason["Code"] for reason in reasons)
+        self.refuse(
+            400,
+            "TransactionCanceledException",
+            "Transaction cancelled, please refer cancellation reasons for specific reasons "
+            f"[{listed}]",
+            CancellationReasons=reasons,
+        )
+
     def drop(self) -> None:
         """Close the connection without a word."""
         self.handler.close_connection = True
 
+    def hang(self) -> None:
+        """Say nothing, and keep the connection open until the proxy ends."""
+        self.closing.wait()
+        self.drop()
+
     def cut(self, answer: urllib3.BaseHTTPResponse) -> None:
         """Send the first half of an answer, and close the connection."""
+        self._begin(answer)
+        self.drop()
+
+    def reset(self, answer: urllib3.BaseHTTPResponse) -> None:
+        """Send the first half of an answer, and break the connection off."""
+        self._begin(answer)
+        broken = self.handler.connection
+        broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(broken.detach())
+        self.drop()
+
+    def _begin(self, answer: urllib3.BaseHTTPResponse) -> None:
         half = answer.data[: len(answer.data) // 2]
         self.handler.send_response(answer.status)
         self.handler.send_header("Content-Type", answer.headers.get("Content-Type", ""))
         self.handler.send_header("Content-Length", str(len(answer.data)))
         self.handler.end_headers()
         self.handler.wfile.write(half)
-        self.drop()
+
+
+@dataclass
+class Answer:
+    """A spoiler that gives this answer in the place of the engine's."""
+
+    status: int
+    body: object
+    content_type: str = "application/json"
+
+    def __call__(self, exchange: Exchange) -> None:
+        body = self.body if isinstance(self.body, str) else json.dumps(self.body)
+        exchange.reply(self.status, body.encode(), self.content_type)
+
+
+def reset(exchange: Exchange) -> None:
+    """Let the engine do it, and break the connection off in the middle of its answer."""
+    exchange.reset(exchange.forward())
+
+
+PAGE = Answer(503, "<html><body><h1>503 Service Unavailable</h1></body></html>", "text/html")
+"""What load balancers say."""
 
 
 @dataclass
@@ -87,26 +152,32 @@ class FaultyProxy:
         """Let `act` deal with the next request of that operation, and with no other."""
         self.times(1, operation, act)
 
-    def times(self, count: int, operation: str, act: Spoil) -> None:
-        """Let `act` deal with the next `count` requests of that operation."""
-        left = [count]
+    def times(self, count: float, operation: str, act: Spoil, *, after: int = 0) -> None:
+        """Let `act` deal with `count` requests of that operation, once `after` have passed."""
+        numbers = iter(range(sys.maxsize))
         lock = threading.Lock()
 
         def spoil(exchange: Exchange) -> bool:
+            if exchange.operation != operation:
+                return False
             with lock:
-                if exchange.operation != operation or not left[0]:
-                    return False
-                left[0] -= 1
-            act(exchange)
-            return True
+                struck = after <= next(numbers) < after + count
+            if struck:
+                act(exchange)
+            return struck
 
         self.spoil = spoil
+
+    def heal(self) -> None:
+        """Spoil nothing from now on."""
+        self.spoil = lambda exchange: False
 
 
 @contextmanager
 def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
     """Run a proxy before the engine at `target`."""
     pool = urllib3.PoolManager(maxsize=16, retries=False)
+    closing = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -114,7 +185,7 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            exchange = Exchange(self, body, target, pool)
+            exchange = Exchange(self, body, target, pool, closing)
             proxy.operations.append(exchange.operation)
             if not proxy.spoil(exchange):
                 answer = exchange.forward()
@@ -128,11 +199,12 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     proxy = FaultyProxy(f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield proxy
     finally:
+        closing.set()
         server.shutdown()
         server.server_close()
         thread.join()

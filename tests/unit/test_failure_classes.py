@@ -9,10 +9,12 @@ from botocore.exceptions import (
     ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    IncompleteReadError,
     NoCredentialsError,
     ParamValidationError,
     ReadTimeoutError,
 )
+from botocore.parsers import ResponseParserError
 from opensearchpy.exceptions import (
     ConnectionError as SearchConnectionError,
 )
@@ -67,7 +69,13 @@ TOO_LARGE = "Item size has exceeded the maximum allowed size"
         ("ValidationError", TOO_LARGE, PermanentError),
         ("ValidationException", "Number overflow. Attempting to store", PermanentError),
         ("ValidationException", "DynamoDB only supports precision up to 38 digits", PermanentError),
-        ("ValidationException", "Nesting levels have exceeded supported limits", PermanentError),
+        ("ValidationException", "more than 38 significant digits in a Number", PermanentError),
+        ("ValidationException", "Number underflow. Attempting to store", PermanentError),
+        ("ValidationException", "Nesting Levels have exceeded supported limits", PermanentError),
+        ("ValidationError", "Item size to update has exceeded the maximum", PermanentError),
+        ("ValidationException", "Size of hashkey has exceeded the maximum", PermanentError),
+        ("ValidationException", "Aggregated size of all range keys has exceeded", PermanentError),
+        ("ValidationError", "Hash primary key values must be under 2048 bytes", PermanentError),
         ("ValidationException", "Invalid UpdateExpression: Syntax error", UnexpectedResponse),
         ("ConditionalCheckFailedException", "", UnexpectedResponse),
         ("SomethingNewException", TOO_LARGE, UnexpectedResponse),
@@ -97,6 +105,9 @@ def client_error(code: str, status: int) -> ClientError:
         (client_error("503", 503), OutageError),
         (client_error("NeverHeardOf", 500), OutageError),
         (client_error("NeverHeardOf", 429), OutageError),
+        (client_error("403", 403), OutageError),
+        (ResponseParserError("half an answer"), OutageError),
+        (IncompleteReadError(actual_bytes=1, expected_bytes=2), OutageError),
         (client_error("NeverHeardOf", 400), ClientError),
         (ParamValidationError(report="a wrong shape"), ParamValidationError),
         (ZeroDivisionError(), ZeroDivisionError),

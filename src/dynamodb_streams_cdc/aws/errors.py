@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
+    FlexibleChecksumError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 
 from dynamodb_streams_cdc.errors import ContentionError, OutageError, PermanentError
 
@@ -67,16 +70,23 @@ PERMANENT = frozenset(
 )
 
 PERMANENT_VALIDATION = {
-    "Item size": "ItemTooLarge",
-    "item size": "ItemTooLarge",
+    "Item size has exceeded": "ItemTooLarge",
+    "Item size to update has exceeded": "ItemTooLarge",
+    "Nesting Levels have exceeded": "NestedTooDeep",
     "Number overflow": "NumberOverflow",
     "Number underflow": "NumberOverflow",
+    "more than 38 significant digits": "NumberOverflow",
     "precision up to 38 digits": "NumberOverflow",
-    "esting levels": "NestedTooDeep",
-    "ested levels": "NestedTooDeep",
+    "hashkey has exceeded": "KeyTooLong",
+    "range keys has exceeded": "KeyTooLong",
+    "primary key values must be under": "KeyTooLong",
 }
 """DynamoDB has one code, ValidationException, for a wrong request and for an item it cannot hold;
-only these parts of its messages speak of the item."""
+only these parts of its messages speak of the item. Where two have one meaning, one of them is
+DynamoDB Local's (https://repost.aws/knowledge-center/dynamodb-transactwriteitems lists some)."""
+
+UNAVAILABLE = frozenset({401, 403, 407, 408, 429})
+"""What a status says whose code is in no table, such as that of a proxy's page."""
 
 
 class UnexpectedResponse(Exception):
@@ -106,6 +116,9 @@ def translated() -> Iterator[None]:
     except (
         BotoConnectionError,
         HTTPClientError,
+        IncompleteReadError,
+        FlexibleChecksumError,
+        ResponseParserError,
         NoCredentialsError,
         CredentialRetrievalError,
     ) as error:
@@ -116,6 +129,6 @@ def translated() -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if not isinstance(found, UnexpectedResponse):
             raise found from error
-        if status == 429 or status >= 500:
+        if status in UNAVAILABLE or status >= 500:
             raise OutageError(str(error)) from error
         raise

@@ -83,12 +83,14 @@ PERMANENT = frozenset(
         "action_request_validation_exception",
         "mapper_parsing_exception",
         "max_bytes_length_exceeded_exception",
+        "stream_constraints_exception",
         "strict_dynamic_mapping_exception",
     }
 )
 
 CONFLICT = "version_conflict_engine_exception"
 MISSING = "index_not_found_exception"
+EXISTS = "resource_already_exists_exception"
 
 
 class SearchRefused(Exception):
@@ -230,11 +232,12 @@ class OpenSearchIndex:
             self.client.indices.create(
                 index=f"{self.name}-v1", body=body, params={"request_timeout": REQUEST_SECONDS}
             )
-        except RequestError as error:
-            if error.error != "resource_already_exists_exception":
-                raise _meaning(error) from error
         except TransportError as error:
-            raise _meaning(error) from error
+            if isinstance(error, RequestError) and error.error == EXISTS:
+                return
+            # Whatever is wrong with an index, such as its mapping, no document is at fault for it.
+            message = f"the index {self.name}-v1 cannot be created: {_meaning(error)}"
+            raise OutageError(message) from error
 
 
 def _bodies(upserts: Sequence[Upsert]) -> Iterator[list[str]]:
@@ -272,14 +275,19 @@ def _upserted(answer: Mapping[str, Any]) -> Upserted:
     return None
 
 
+def _causes(error: Any) -> Iterator[Mapping[str, Any]]:
+    """Return an error and what it was caused by, down to the first cause."""
+    while isinstance(error, Mapping):
+        yield error
+        error = error.get("caused_by")
+
+
 def _types(answer: Mapping[str, Any]) -> set[str]:
     """Return the types of an answer's error and of its causes."""
-    error: Any = answer.get("error")
     types: set[str] = set()
-    while isinstance(error, Mapping):
+    for error in _causes(answer.get("error")):
         types |= {str(error.get("type"))}
         types |= {str(root.get("type")) for root in error.get("root_cause", [])}
-        error = error.get("caused_by")
     return types
 
 
@@ -290,7 +298,11 @@ def _refusal(error: Mapping[str, Any], status: object) -> Exception:
     an outage: OpenSearch answers 429 and 5xx when it, and not the document, is at fault.
     """
     types = _types({"error": error})
-    text = f"{error.get('type')}: {error.get('reason')}"
+    # The first cause says what was wrong; the error itself is often just "failed to parse".
+    reasons = dict.fromkeys(
+        f"{cause.get('type')}: {cause.get('reason')}" for cause in _causes(error)
+    )
+    text = ", caused by ".join(reasons)
     if CONFLICT in types:
         return ContentionError(text)
     if types & OUTAGES:

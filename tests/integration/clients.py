@@ -1,0 +1,78 @@
+"""What the tests of failures have in common: impatient clients, and one invocation of a processor.
+
+The clients do not retry, like those of the functions; how long they wait is the test's choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.config import Config
+from opensearchpy import OpenSearch, Urllib3HttpConnection
+
+from dynamodb_streams_cdc import Clock, Processor, Sink
+from dynamodb_streams_cdc.memory import MemoryLetters
+from local.deployment import session
+from tests.factories import SOURCE, FakeContext, ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+
+def _config(seconds: float) -> Config:
+    return Config(connect_timeout=1, read_timeout=seconds, retries={"total_max_attempts": 1})
+
+
+def dynamodb(url: str, seconds: float = 10.0) -> DynamoDBClient:
+    return session(url).client("dynamodb", config=_config(seconds))
+
+
+def s3(url: str, seconds: float = 10.0) -> S3Client:
+    return session(url).client("s3", config=_config(seconds))
+
+
+def opensearch(url: str, seconds: float = 10.0) -> OpenSearch:
+    return OpenSearch(url, connection_class=Urllib3HttpConnection, max_retries=0, timeout=seconds)
+
+
+@dataclass
+class Invoked:
+    """What came of an invocation: the sequence numbers reported, and the reasons of letters."""
+
+    reported: list[str]
+    reasons: list[str]
+
+
+def invoke(
+    sink: Sink,
+    records: list[dict[str, Any]],
+    *,
+    clock: Clock | None = None,
+    seconds: float = 60.0,
+) -> Invoked:
+    """Process a batch; pauses take no time unless the clock is the machine's."""
+    clock = clock or ManualClock()
+    letters = MemoryLetters()
+    processor = Processor("orders", SOURCE, sink, letters, clock=clock)
+    answer = processor({"Records": records}, FakeContext(clock, seconds))
+    return Invoked(
+        [failure["itemIdentifier"] for failure in answer["batchItemFailures"]],
+        [letter.reason for letter in letters.letters.values()],
+    )
+
+
+def sequence_number(record: dict[str, Any]) -> str:
+    """Return what a record is reported by."""
+    return str(record["dynamodb"]["SequenceNumber"])
+
+
+def result_of(call: Callable[[], object]) -> object:
+    """Return what a call returns, or what it raises."""
+    try:
+        return call()
+    except Exception as error:
+        return error

@@ -1,0 +1,281 @@
+"""What OpenSearch answers when it refuses, and what the port makes of it.
+
+Provoked on a real node; what stands before a managed domain is a proxy that uses its words.
+`test_failure_table_aws` is the same for DynamoDB and S3, and `test_failure_outcomes` shows what
+becomes of the records.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from threading import Thread
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from dynamodb_streams_cdc import (
+    Budget,
+    ContentionError,
+    OutageError,
+    PermanentError,
+    Stale,
+    Upsert,
+)
+from dynamodb_streams_cdc.aws import index as index_module
+from dynamodb_streams_cdc.aws.index import SCRIPT, SearchRefused
+from lambdas.domain.search_document import PROPERTIES, SETTINGS
+from tests.integration import clients
+from tests.integration.clients import result_of
+from tests.integration.faulty_proxy import PAGE, Answer, Exchange, faulty_proxy, reset
+from tests.integration.test_ports import ReadableIndex
+
+
+def name_of() -> str:
+    return f"failures-{uuid4()}"
+
+
+def upsert(item_id: str = "item", version: str = "1", **fields: Any) -> Upsert:
+    stamp = {"item": item_id, "version": version, "changed_at": 7.0, "written_at": 8.0}
+    return Upsert(item_id, {**fields, "cdc": {**stamp, "deleted": False}})
+
+
+@pytest.fixture
+def index(opensearch_url: str) -> Iterator[ReadableIndex]:
+    client = clients.opensearch(opensearch_url)
+    made = ReadableIndex(client, name_of(), PROPERTIES, SETTINGS)
+    made.create(Budget())
+    yield made
+    client.indices.delete(index=f"{made.name}*")
+    client.close()
+
+
+def nested(levels: int) -> Any:
+    return "deep" if levels == 0 else [nested(levels - 1)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "cause"),
+    [
+        ({"placed_at": "yesterday"}, "mapper_parsing_exception", "failed to parse date field"),
+        ({"total": "a lot"}, "mapper_parsing_exception", 'For input string: "a lot"'),
+        ({"units": "9" * 20}, "mapper_parsing_exception", "out of range for a long"),
+        ({"status": {"a": 1}}, "mapper_parsing_exception", "Can't get text on a START_OBJECT"),
+        ({"updated_by": nested(21)}, "mapper_parsing_exception", "exceeded the allowed limit"),
+        ({"": "x"}, "mapper_parsing_exception", "field name cannot be an empty string"),
+        ({"status": "x" * 32767}, "max_bytes_length_exceeded_exception", "immense term"),
+    ],
+)
+def test_a_document_that_the_mapping_cannot_take(
+    index: ReadableIndex, fields: dict[str, Any], reason: str, cause: str
+) -> None:
+    before, refused, after = index.upsert(
+        [upsert("first"), upsert("bad", **fields), upsert("last")], Budget()
+    )
+    assert before is after is None
+    assert isinstance(refused, PermanentError)
+    assert refused.reason == reason
+    assert cause in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (upsert("x" * 513), "action_request_validation_exception"),
+        (upsert("bad", **{"x" * 50_001: "text"}), "stream_constraints_exception"),
+        (upsert("bad", titles="x" * 101 * 2**20), "request_too_large"),
+    ],
+    ids=["id of 513 bytes", "name of 50,001 characters", "request of 101 MB"],
+)
+def test_a_document_that_fails_its_whole_request(
+    index: ReadableIndex, bad: Upsert, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "BULK_BYTES", 2**30)
+    with pytest.raises(PermanentError) as refused:
+        index.upsert([upsert("first"), bad, upsert("last")], Budget())
+    assert refused.value.reason == reason
+    assert index.search() == {}
+
+
+def test_a_script_that_fails_is_unexpected(index: ReadableIndex) -> None:
+    """Somebody wrote a document that has no version; nobody can say which of the two is newer."""
+    index.client.index(index=index.write_alias, id="foreign", body={"cdc": {}})
+    written, refused = index.upsert([upsert(), upsert("foreign")], Budget())
+    assert written is None
+    assert type(refused) is SearchRefused
+    assert "null_pointer_exception" in str(refused)
+
+
+Outage = Callable[[ReadableIndex], AbstractContextManager[None]]
+
+
+@contextmanager
+def _setting(index: ReadableIndex, name: str) -> Iterator[None]:
+    put = index.client.indices.put_settings
+    put(index=f"{index.name}-v1", body={name: True})
+    yield
+    put(index=f"{index.name}-v1", body={name: None})
+
+
+@contextmanager
+def _cluster_setting(index: ReadableIndex, name: str, value: object) -> Iterator[None]:
+    put = index.client.cluster.put_settings
+    put(body={"transient": {name: value}})
+    try:
+        yield
+    finally:
+        put(body={"transient": {name: None}})
+
+
+def write_block(index: ReadableIndex) -> AbstractContextManager[None]:
+    return _setting(index, "index.blocks.write")
+
+
+def flood_stage(index: ReadableIndex) -> AbstractContextManager[None]:
+    return _setting(index, "index.blocks.read_only_allow_delete")
+
+
+def cluster_block(index: ReadableIndex) -> AbstractContextManager[None]:
+    return _cluster_setting(index, "cluster.blocks.read_only", value=True)
+
+
+def memory_short(index: ReadableIndex) -> AbstractContextManager[None]:
+    return _cluster_setting(index, "network.breaker.inflight_requests.limit", "1b")
+
+
+@contextmanager
+def closed(index: ReadableIndex) -> Iterator[None]:
+    index.client.indices.close(index=f"{index.name}-v1")
+    yield
+    index.client.indices.open(index=f"{index.name}-v1", params={"wait_for_active_shards": "1"})
+
+
+@contextmanager
+def compilations_used_up(index: ReadableIndex) -> Iterator[None]:
+    """Other scripts have used up what may be compiled in a while; ours has dropped out."""
+    with (
+        _cluster_setting(index, "script.context.update.max_compilations_rate", "1/10m"),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(index_module, "SCRIPT", f"{SCRIPT} // {uuid4()}")
+        assert index.upsert([upsert("other", "0")], Budget()) == [None]
+        patch.setattr(index_module, "SCRIPT", f"{SCRIPT} // {uuid4()}")
+        yield
+
+
+OUTAGES = [
+    pytest.param(write_block, "cluster_block_exception", id="write block"),
+    pytest.param(flood_stage, "TOO_MANY_REQUESTS/12/disk usage exceeded", id="flood stage"),
+    pytest.param(cluster_block, "cluster read-only", id="cluster read-only"),
+    pytest.param(memory_short, "circuit_breaking_exception", id="memory"),
+    pytest.param(closed, "index_closed_exception", id="closed index"),
+    pytest.param(compilations_used_up, "Too many dynamic script compilations", id="compilations"),
+]
+"""Each ends with its context: nothing about the documents was wrong."""
+
+
+@pytest.mark.parametrize(("outage", "text"), OUTAGES)
+def test_an_index_that_takes_nothing_for_now(
+    index: ReadableIndex, outage: Outage, text: str
+) -> None:
+    with outage(index):
+        [refused] = index.upsert([upsert()], Budget())
+        assert type(refused) is OutageError
+        assert text in str(refused)
+    assert index.upsert([upsert()], Budget()) == [None]
+
+
+def test_conflicts_that_are_used_up(index: ReadableIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "RETRY_ON_CONFLICT", 0)
+    met: list[object] = []
+
+    def write(lane: int) -> None:
+        for number in range(50):
+            met.extend(index.upsert([upsert("hot", f"{number:02}/{lane}")], Budget()))
+            if any(isinstance(result, Exception) for result in met):
+                return
+
+    lanes = [Thread(target=write, args=(lane,)) for lane in range(8)]
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join()
+    refused = [result for result in met if not (result is None or isinstance(result, Stale))]
+    assert {type(result) for result in refused} == {ContentionError}
+    assert "version_conflict_engine_exception" in str(refused[0])
+
+
+def test_an_index_that_is_missing_is_made_as_it_should_be(index: ReadableIndex) -> None:
+    """Without `require_alias` an index of the alias's name would be there, its mapping guessed."""
+    indices = index.client.indices
+    indices.delete(index=f"{index.name}-v1")
+    assert index.upsert([upsert(status="placed")], Budget()) == [None]
+    assert index.search() == {"item": {"status": "placed"}}
+    made = indices.get(index=f"{index.name}*")
+    assert made.keys() == {f"{index.name}-v1"}
+    assert made[f"{index.name}-v1"]["mappings"]["dynamic"] == "false"
+    assert made[f"{index.name}-v1"]["aliases"][index.write_alias] == {"is_write_index": True}
+
+
+def a_wrong_mapping(index: ReadableIndex) -> ReadableIndex:
+    return replace(index, properties={"status": {"type": "nonsense"}})
+
+
+def a_wrong_setting(index: ReadableIndex) -> ReadableIndex:
+    return replace(index, settings={"index": {"nonsense": 1}})
+
+
+def an_index_of_the_alias_name(index: ReadableIndex) -> ReadableIndex:
+    index.client.indices.create(index=index.write_alias)
+    return index
+
+
+@pytest.mark.parametrize("wrong", [a_wrong_mapping, a_wrong_setting, an_index_of_the_alias_name])
+def test_an_index_that_cannot_be_made_is_no_documents_fault(
+    index: ReadableIndex, wrong: Callable[[ReadableIndex], ReadableIndex]
+) -> None:
+    """OpenSearch has one error for a wrong mapping and for a document that the mapping refuses."""
+    index.client.indices.delete(index=f"{index.name}-v1")
+    [refused] = wrong(index).upsert([upsert()], Budget())
+    assert type(refused) is OutageError
+    assert "cannot be created" in str(refused)
+
+
+def test_a_node_that_is_not_there() -> None:
+    client = clients.opensearch("http://127.0.0.1:1")
+    index = ReadableIndex(client, name_of(), PROPERTIES, SETTINGS)
+    [refused] = index.upsert([upsert()], Budget())
+    assert type(refused) is OutageError
+    assert "Connection refused" in str(refused)
+
+
+DENIED = "User: arn:aws:sts::000000000000:assumed-role/search is not authorized to perform: es:"
+EXPIRED = "The security token included in the request is expired"
+
+
+@pytest.mark.parametrize(
+    ("act", "expected", "text"),
+    [
+        (reset, OutageError, "Connection"),
+        (Answer(403, {"message": EXPIRED}), OutageError, "HTTP 403"),
+        (Answer(403, {"Message": f"{DENIED}ESHttpPost"}), OutageError, "HTTP 403"),
+        (Answer(429, "429 Too Many Requests /_bulk", "text/plain"), OutageError, "HTTP 429"),
+        (PAGE, OutageError, "HTTP 503"),
+        (replace(PAGE, status=504), OutageError, "HTTP 504"),
+        (Answer(413, {"Message": "Request size exceeded 10485760 bytes"}), PermanentError, "large"),
+        (Answer(400, {"Message": "never heard of"}), SearchRefused, "HTTP 400"),
+    ],
+)
+def test_answers_before_opensearch(
+    index: ReadableIndex,
+    opensearch_url: str,
+    act: Callable[[Exchange], None],
+    expected: type[Exception],
+    text: str,
+) -> None:
+    with faulty_proxy(opensearch_url) as proxy:
+        spoiled = replace(index, client=clients.opensearch(proxy.url))
+        proxy.once(f"POST /{index.write_alias}/_bulk", act)
+        refused = result_of(lambda: spoiled.upsert([upsert()], Budget())[0])
+        assert type(refused) is expected
+        assert text in str(refused)
