@@ -38,8 +38,9 @@ $(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-loc
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare every copy (LIMIT=n ORDERS=file SEARCH_URL=url KEEP=1 CHAOS=1 SEED=n)
-	@ORDERS="$(ORDERS)" LIMIT="$(LIMIT)" SEARCH_URL="$(SEARCH_URL)" CHAOS="$(CHAOS)" SEED="$(SEED)" \
+demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare every copy (LIMIT=n ORDERS=file SEARCH_URL=url KEEP=1 SEED=n, CHAOS=1 or POISON=n)
+	@ORDERS="$(ORDERS)" LIMIT="$(LIMIT)" SEARCH_URL="$(SEARCH_URL)" KEEP="$(KEEP)" CHAOS="$(CHAOS)" \
+	  POISON="$(POISON)" SEED="$(SEED)" \
 	  exec python -m local.demo
 
 .PHONY: test
@@ -47,8 +48,8 @@ test: $(READY) ## Unit, handler and infrastructure tests: no server, no network
 	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile
 
 .PHONY: simulate
-simulate: $(READY) ## Run the pipeline through thousands of schedules in virtual time (N=100000), or show one (SEED=n)
-	@exec python tools/simulate.py $(if $(SEED),--seed "$(SEED)",--schedules "$(or $(N),10000)")
+simulate: $(READY) ## Run the pipeline through thousands of schedules in virtual time (N=100000 LETTERS=1), or show one (SEED=n)
+	@exec python tools/simulate.py $(if $(LETTERS),--letters) $(if $(SEED),--seed "$(SEED)",--schedules "$(or $(N),10000)")
 
 .PHONY: integration
 integration: $(READY) ## Tests on real engines on loopback: DynamoDB Local, OpenSearch, the emulator

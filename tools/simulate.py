@@ -1,7 +1,7 @@
 """Run the pipeline through schedules in virtual time: many of them, or one with its timeline.
 
-    python tools/simulate.py [--schedules N] [--first SEED] [--jobs N]
-    python tools/simulate.py --seed SEED
+    python tools/simulate.py [--schedules N] [--first SEED] [--jobs N] [--letters]
+    python tools/simulate.py --seed SEED [--letters]
 
 Exits with 1 if a copy does not equal the table in the end.
 """
@@ -15,10 +15,17 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from dynamodb_streams_cdc.simulation import FaultKind, Schedule, Simulation, generate
+from dynamodb_streams_cdc.simulation import (
+    FaultKind,
+    Schedule,
+    Simulation,
+    generate,
+    generate_letters,
+)
 from dynamodb_streams_cdc.simulation.shrink import shrink
 
 CHUNK = 100
@@ -50,7 +57,7 @@ class Summary:
         yield f"{self.schedules:,} schedules in {seconds:.0f} s"
         yield f"{self.writes:,} writes, {self.deliveries:,} deliveries, {self.letters:,} letters"
         yield "How many schedules each fault did strike in:"
-        for kind in FaultKind:
+        for kind in filter(self.struck.get, FaultKind):
             share = self.struck[kind] / max(1, self.schedules)
             yield f"  {kind:<28} {self.struck[kind]:>9,}  {share:6.1%}"
         if not self.failing:
@@ -59,7 +66,7 @@ class Summary:
         seeds = sorted(self.failing)
         rest = f" and {len(seeds) - SHOWN} more" if len(seeds) > SHOWN else ""
         yield f"WRONG in {len(seeds)}: seeds {', '.join(map(str, seeds[:SHOWN]))}{rest}"
-        yield f"make simulate SEED={seeds[0]} shows what happened."
+        yield f"make simulate SEED={seeds[0]} (and LETTERS=1, if it was given) shows what happened."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,24 +82,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--seed", type=int, help="run this one, and show what happens")
+    parser.add_argument(
+        "--letters",
+        action="store_true",
+        help="with poison, redrives and purges (make simulate LETTERS=1)",
+    )
     options = parser.parse_args(arguments)
     _silence()
+    make = generate_letters if options.letters else generate
     if options.seed is not None:
-        return replay(options.seed)
+        return replay(make(options.seed))
+    seeds = range(options.first, options.first + options.schedules)
     try:
-        return run_many(range(options.first, options.first + options.schedules), options.jobs)
+        return run_many(seeds, make, options.jobs)
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
 
 
-def replay(seed: int) -> int:
-    """Print the timeline of a seed and, if it fails, the shortest one that fails like it."""
-    result = Simulation(generate(seed), timeline=True).run()
+def replay(schedule: Schedule) -> int:
+    """Print the timeline of a schedule and, if it fails, the shortest one that fails like it."""
+    result = Simulation(schedule, timeline=True).run()
     print(result)
     if not result.problems:
         return 0
-    shortest = shrink(generate(seed), fails)
+    shortest = shrink(schedule, fails)
     print("\nWithout what it takes no part of:\n")
     print(shortest)
     print(Simulation(shortest, timeline=True).run())
@@ -104,8 +118,8 @@ def fails(schedule: Schedule) -> bool:
     return bool(Simulation(schedule).run().problems)
 
 
-def run_many(seeds: range, jobs: int) -> int:
-    """Run the schedules of the seeds in as many processes; print progress and a summary."""
+def run_many(seeds: range, make: Callable[[int], Schedule], jobs: int) -> int:
+    """Run the schedules that `make` makes of the seeds in as many processes; sum them up."""
     started = time.monotonic()
     total = Summary()
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
@@ -114,7 +128,7 @@ def run_many(seeds: range, jobs: int) -> int:
     )  # workers inherit it: Ctrl-C is ours
     with multiprocessing.get_context("spawn").Pool(jobs, initializer=_work) as workers:
         signal.signal(signal.SIGINT, on_interrupt)
-        for done in workers.imap_unordered(run_some, chunks):
+        for done in workers.imap_unordered(partial(run_some, make=make), chunks):
             total.add(done)
             _progress(total, len(seeds), time.monotonic() - started)
     if sys.stderr.isatty():
@@ -136,11 +150,11 @@ def _work() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def run_some(seeds: range) -> Summary:
+def run_some(seeds: range, make: Callable[[int], Schedule]) -> Summary:
     """Run the schedules of some seeds."""
     summary = Summary()
     for seed in seeds:
-        result = Simulation(generate(seed)).run()
+        result = Simulation(make(seed)).run()
         summary.schedules += 1
         summary.writes += result.writes
         summary.deliveries += result.deliveries

@@ -34,6 +34,7 @@ class Failure(TypedDict):
 
     position: int
     item: str | None
+    version: str | None
     reason: str
     error: str
     retryable: bool
@@ -134,6 +135,7 @@ def _failure(position: int, change: Change | MalformedRecord, error: Exception) 
     return Failure(
         position=position,
         item=change.item_id if isinstance(change, Change) else None,
+        version=change.version if isinstance(change, Change) else None,
         reason=reason_of(error),
         error=str(error),
         retryable=_retryable(error),

@@ -138,6 +138,7 @@ def test_a_letter_is_done_once_its_item_is_mended(make: Any) -> None:
     assert failure == {
         "position": 0,
         "item": ITEM,
+        "version": change(1, None, POISON).version,
         "reason": "ValueError",
         "error": "status lost",
         "retryable": False,

@@ -15,10 +15,13 @@ from dynamodb_streams_cdc.simulation.ports import Killed, Weather, faulty
 from dynamodb_streams_cdc.simulation.schedule import (
     Fault,
     FaultKind,
+    Later,
     Operation,
     Schedule,
+    Step,
     Write,
     generate,
+    generate_letters,
 )
 from dynamodb_streams_cdc.simulation.simulation import Result, Simulation
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
@@ -35,6 +38,7 @@ __all__ = [
     "Fault",
     "FaultKind",
     "Killed",
+    "Later",
     "Operation",
     "Poller",
     "Result",
@@ -42,11 +46,13 @@ __all__ = [
     "SimulatedStream",
     "SimulatedTable",
     "Simulation",
+    "Step",
     "Timeline",
     "Weather",
     "World",
     "Write",
     "faulty",
     "generate",
+    "generate_letters",
     "pipeline",
 ]

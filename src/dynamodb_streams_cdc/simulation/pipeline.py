@@ -9,7 +9,7 @@ from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
 from dynamodb_streams_cdc.change_log import ChangeLog, Entry, Inserted
 from dynamodb_streams_cdc.identity import item_id
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
+from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetterBox, MemoryLog
 from dynamodb_streams_cdc.processor import Processor, Reader
 from dynamodb_streams_cdc.search import SearchSync, encoded
 from dynamodb_streams_cdc.simulation.poller import Handler
@@ -17,7 +17,7 @@ from dynamodb_streams_cdc.simulation.ports import Weather, faulty
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.simulation.world import World
-from dynamodb_streams_cdc.sink import Sink
+from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Repairable, Sink
 
 SOURCE = Source("items")
 
@@ -35,6 +35,9 @@ class Consumer:
         stream: what it reads, if not the table's stream.
         repair: makes the copy of an item what the table says, given the item's identity, a function
             that reads the item, and the weather.
+        letters: where the function and its mapping leave what they give up, for a redrive; without,
+            letters are delivered once more by hand.
+        purge: forgets what was deleted long enough ago.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Consumer:
     problems: Callable[[SimulatedTable], Iterable[str]]
     stream: SimulatedStream | None = None
     repair: Repair | None = None
+    letters: MemoryLetterBox | None = None
+    purge: Callable[[Weather], int] | None = None
 
 
 Consumers = Callable[[World], Sequence[Consumer]]
@@ -82,13 +87,36 @@ class StreamedLog(MemoryLog):
         }
 
 
+POISON = "poison"
+"""An item with this attribute can neither be counted nor found. Its value says how it fails."""
+
+
+class Poisoned(Exception):
+    """Something no retry can mend."""
+
+
+class Strange(Exception):
+    """Something that nobody has foreseen."""
+
+
+def _taste(image: Image) -> None:
+    match image.get(POISON):
+        case None:
+            return
+        case "strange":
+            raise Strange
+    raise Poisoned
+
+
 def contributions(image: Image) -> Contribution:
     """Return what an item adds to its group."""
+    _taste(image)
     return {f"group#{image['group']}": {"count": 1, "amount": image["amount"]}}
 
 
 def document(image: Image) -> dict[str, Any]:
     """Return what a search finds of an item."""
+    _taste(image)
     return {"group": image["group"], "amount": image["amount"]}
 
 
@@ -104,37 +132,77 @@ class Copies:
     world: World
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     index: MemoryIndex = field(default_factory=MemoryIndex)
-    letters: MemoryLetters = field(default_factory=MemoryLetters)
+    letters: MemoryLetterBox = field(default_factory=MemoryLetterBox)
 
     def __post_init__(self) -> None:
         self.log = StreamedLog(self.world)
 
     def consumers(self) -> list[Consumer]:
         """Return the pipeline: aggregation and audit on the table, search behind the log."""
+        log = self.log.stream
         return [
-            Consumer("aggregation", self._aggregation, self.wrong_sums, repair=self._repair),
-            Consumer("audit", self._audit, self.wrong_histories),
-            Consumer("search", self._search, self.wrong_documents, self.log.stream),
+            self._consumer("aggregation", self.wrong_sums, self._sums, repair=True),
+            self._consumer("audit", self.wrong_histories, self._histories),
+            self._consumer("search", self.wrong_documents, self._documents, stream=log),
         ]
 
-    def _aggregation(self, world: World, weather: Weather) -> Handler:
-        return self._processor(Aggregation(faulty(self.ledger, weather), contributions))
+    def _consumer(
+        self,
+        name: str,
+        problems: Callable[[SimulatedTable], Iterable[str]],
+        make: Callable[[Weather], Sink],
+        *,
+        stream: SimulatedStream | None = None,
+        repair: bool = False,
+    ) -> Consumer:
+        read: Reader = Change.from_record if stream is None else Change.from_log_record
 
-    def _repair(
-        self, item_id: str, read_item: Callable[[], Image | None], weather: Weather
-    ) -> object:
-        sink = Aggregation(faulty(self.ledger, weather), contributions)
-        return sink.repair(item_id, read_item, Budget(self.world, self.world.now() + 10))
+        def build(world: World, weather: Weather) -> Handler:
+            return Processor(
+                name,
+                SOURCE,
+                make(weather),
+                self.letters,
+                read=read,
+                permanent=(Poisoned,),
+                clock=world,
+                items=weather.items,
+            )
 
-    def _audit(self, world: World, weather: Weather) -> Handler:
-        return self._processor(ChangeLog(faulty(self.log, weather)))
+        def repaired(
+            item_id: str, read_item: Callable[[], Image | None], weather: Weather
+        ) -> object:
+            sink = make(weather)
+            assert isinstance(sink, Repairable)
+            return sink.repair(item_id, read_item, self._budget())
 
-    def _search(self, world: World, weather: Weather) -> Handler:
-        sink = SearchSync(faulty(self.index, weather), document)
-        return self._processor(sink, Change.from_log_record)
+        def purged(weather: Weather) -> int:
+            sink = make(weather)
+            if isinstance(sink, Aggregation | SearchSync):
+                return sink.purge(TOMBSTONE_SECONDS, self._budget())
+            return 0
 
-    def _processor(self, sink: Sink, read: Reader = Change.from_record) -> Handler:
-        return Processor("simulated", SOURCE, sink, self.letters, read=read, clock=self.world)
+        return Consumer(
+            name,
+            build,
+            problems,
+            stream,
+            repair=repaired if repair else None,
+            letters=self.letters,
+            purge=purged,
+        )
+
+    def _budget(self) -> Budget:
+        return Budget(self.world, self.world.now() + 10)
+
+    def _sums(self, weather: Weather) -> Sink:
+        return Aggregation(faulty(self.ledger, weather), contributions)
+
+    def _histories(self, weather: Weather) -> Sink:
+        return ChangeLog(faulty(self.log, weather))
+
+    def _documents(self, weather: Weather) -> Sink:
+        return SearchSync(faulty(self.index, weather), document)
 
     def wrong_sums(self, table: SimulatedTable) -> Iterable[str]:
         """Say which sums are not what the items add up to."""

@@ -13,6 +13,7 @@ from dynamodb_streams_cdc.errors import OutageError
 from dynamodb_streams_cdc.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.simulation.timeline import shown
 from dynamodb_streams_cdc.simulation.world import World
+from dynamodb_streams_cdc.sink import Items
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class Weather:
         struck: how often each fault did strike.
         running: invocations under way, the innermost last.
         tells: whether calls go to the timeline.
+        items: the table that the processor follows, for its sink to be repaired by.
     """
 
     world: World
@@ -61,6 +63,7 @@ class Weather:
     struck: dict[FaultKind, int] = field(default_factory=dict)
     running: list[Invocation] = field(default_factory=list)
     tells: bool = False
+    items: Items | None = None
 
     def strikes(self, kind: FaultKind, method: str | None = None) -> bool:
         """Whether a fault strikes now, in a call of `method`: one that is armed is used up."""

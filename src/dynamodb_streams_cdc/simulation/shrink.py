@@ -30,6 +30,8 @@ def _simpler(schedule: Schedule) -> Iterator[Schedule]:
                 yield replace(schedule, operations=writes[:start] + writes[start + size :])
     for index in range(len(faults)):
         yield replace(schedule, faults=faults[:index] + faults[index + 1 :])
+    for index in range(len(schedule.later)):
+        yield replace(schedule, later=schedule.later[:index] + schedule.later[index + 1 :])
     plain = replace(schedule, partitions=1, lanes=1, window=0, bisect=False)
     if plain != schedule:
         yield plain

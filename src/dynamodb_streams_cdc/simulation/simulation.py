@@ -3,8 +3,9 @@
     result = Simulation(generate(7)).run()
     assert not result.problems, result
 
-Once nothing happens any more, the letters that the mappings wrote are redriven, in any order, and
-every copy is compared with the table.
+Once nothing happens any more, comes what the schedule has for later. In the end whatever is
+poisoned is mended, the letters are redriven in any order until none is left, and every copy is
+compared with the table.
 """
 
 import random
@@ -16,16 +17,28 @@ from typing import Any
 
 from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
-from dynamodb_streams_cdc.simulation.pipeline import Consumer, Consumers, identity, pipeline
+from dynamodb_streams_cdc.memory import MemoryLetterBox
+from dynamodb_streams_cdc.redrive import Result as Redriven
+from dynamodb_streams_cdc.simulation.operator import Operator, SimulatedItems
+from dynamodb_streams_cdc.simulation.pipeline import (
+    POISON,
+    Consumer,
+    Consumers,
+    identity,
+    pipeline,
+)
 from dynamodb_streams_cdc.simulation.poller import TIMEOUT_SECONDS, Event, Handler, Poller
 from dynamodb_streams_cdc.simulation.ports import Invocation, Killed, Weather
 from dynamodb_streams_cdc.simulation.redrive import redrive
 from dynamodb_streams_cdc.simulation.schedule import (
+    HOUR,
     LASTING,
     Fault,
     FaultKind,
+    Later,
     Operation,
     Schedule,
+    Step,
     Write,
 )
 from dynamodb_streams_cdc.simulation.stream import FIRST_SEQUENCE_NUMBER, SimulatedStream
@@ -49,6 +62,8 @@ class Result:
         writes: how many writes changed something.
         deliveries: how many records were delivered, redeliveries included.
         letters: how many letters the mappings wrote.
+        redriven: what became of each letter at each redrive, in order.
+        purged: how many tombstones were forgotten.
     """
 
     schedule: Schedule
@@ -58,6 +73,8 @@ class Result:
     deliveries: int
     letters: int
     timeline: Timeline
+    redriven: tuple[Redriven, ...] = ()
+    purged: int = 0
 
     def __str__(self) -> str:
         made = self.schedule if self.schedule.seed is None else f"seed {self.schedule.seed}"
@@ -67,13 +84,43 @@ class Result:
 
 @dataclass
 class Actor:
-    """A consumer at work: its function, its weather, and a poller for each stream that it had."""
+    """A consumer at work: its function, its weather, and a poller for each stream that it had.
+
+    Attributes:
+        operator: redrives its letters, if it has a box for them.
+        delivered: how many letters of its pollers are in the box.
+    """
 
     consumer: Consumer
     handler: Handler
     weather: Weather
     note: Callable[[str], None]
     pollers: list[Poller] = field(default_factory=list)
+    operator: Operator | None = None
+    delivered: int = 0
+
+    def redrive(self, rng: random.Random) -> bool:
+        """Redrive the letters that have come so far; return whether there were any."""
+        poller = self.pollers[-1]
+        if self.consumer.letters is None:
+            letters = [letter for poller in self.pollers for letter in poller.letters]
+            for letter in rng.sample(letters, len(letters)):
+                redrive(poller, letter)
+            return bool(letters)
+        if self.operator is None:
+            self.operator = Operator(self.consumer.name, poller, self.consumer.letters)
+        self.operator.poller = poller
+        self._collect(self.consumer.letters)
+        there = bool(self.operator.letters())
+        self.operator.redrive(rng)
+        return there
+
+    def _collect(self, box: MemoryLetterBox) -> None:
+        letters = [letter for poller in self.pollers for letter in poller.letters]
+        for letter in letters[self.delivered :]:
+            assert letter.key is not None
+            box.deliver(letter.key, letter.document)
+        self.delivered = len(letters)
 
 
 class Simulation:
@@ -87,6 +134,8 @@ class Simulation:
         self.timeline = Timeline(keep=timeline)
         self.table = SimulatedTable("items-1A2B", ("id",))
         self.struck: dict[FaultKind, int] = {}
+        self.rng = random.Random(schedule.seed or 0)
+        self.purged = 0
         self.actors = [self._employ(consumer) for consumer in consumers(self.world)]
 
     def run(self) -> Result:
@@ -101,14 +150,25 @@ class Simulation:
             for fault in self.schedule.faults:
                 self.world.at(START + fault.at, partial(self._strike, fault))
             self.world.run()
-            self._redrive()
+            self._clear_up()
+            for later in self.schedule.later:
+                self._go_on(later)
+                self.world.run()
+            self._mend()
+            self._redrive_all()
             return self._result()
 
     def _employ(self, consumer: Consumer) -> Actor:
         def note(event: str) -> None:
             self.timeline.note(self.world.now(), consumer.name, event)
 
-        weather = Weather(self.world, note, struck=self.struck, tells=self.timeline.keep)
+        weather = Weather(
+            self.world,
+            note,
+            struck=self.struck,
+            tells=self.timeline.keep,
+            items=SimulatedItems(self.world, self.table, self.rng),
+        )
         return Actor(consumer, consumer.build(self.world, weather), weather, note)
 
     def _note(self, event: str) -> None:
@@ -144,6 +204,9 @@ class Simulation:
         match operation.write:
             case Write.PUT:
                 changed = self.table.put(item, now)
+            case Write.POISON:
+                kind = "strange" if operation.group == 0 else "hopeless"
+                changed = self.table.put({**item, POISON: kind}, now)
             case Write.SAME:
                 held = self.table.items.get(self.table.key_of(item))
                 changed = held is not None and self.table.put(dict(held), now)
@@ -154,7 +217,8 @@ class Simulation:
             values = f": group {item['group']}, amount {item['amount']}"
             number = self.table.streams[-1].latest or ""
             what = f"{operation.write} {item['id']}"
-            self._note(f"{what}{values if operation.write is Write.PUT else ''} (..{number[-6:]})")
+            has_values = operation.write in (Write.PUT, Write.POISON)
+            self._note(f"{what}{values if has_values else ''} (..{number[-6:]})")
 
     def _strike(self, fault: Fault) -> None:
         if fault.kind in TO_THE_TABLE:
@@ -162,7 +226,9 @@ class Simulation:
             self._change_stream(fault.kind)
             self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
             return
-        if fault.kind is FaultKind.REPAIR:
+        if fault.kind is FaultKind.REDRIVE:
+            actors = [actor for actor in self.actors if actor.consumer.letters is not None]
+        elif fault.kind is FaultKind.REPAIR:
             actors = [actor for actor in self.actors if actor.consumer.repair is not None]
         else:
             actors = [self.actors[fault.processor % len(self.actors)]] if self.actors else []
@@ -198,6 +264,8 @@ class Simulation:
                 return self._deliver_again(actor)
             case FaultKind.REPAIR:
                 return self._repair(actor)
+            case FaultKind.REDRIVE:
+                return actor.redrive(self.rng)
             case kind if kind in LASTING:
                 actor.weather.lasting[kind] = ends
             case kind:
@@ -238,23 +306,49 @@ class Simulation:
     def _item(self, item: Image) -> Image | None:
         return self.table.items.get(self.table.key_of(item))
 
-    def _redrive(self) -> None:
-        """Deliver the letters, in any order, once the weather is fair."""
-        rng = random.Random(self.schedule.seed or 0)
+    def _clear_up(self) -> None:
+        """Let the weather be fair from now on."""
         for actor in self.actors:
             actor.weather.armed.clear()
             actor.weather.lasting.clear()
-        for actor in self.actors:
-            letters = [letter for poller in actor.pollers for letter in poller.letters]
-            for letter in rng.sample(letters, len(letters)):
-                redrive(actor.pollers[-1], letter)
+
+    def _go_on(self, later: Later) -> None:
+        match later.step:
+            case Step.WAIT:
+                self._note(f"{later.seconds / HOUR:.1f} hours pass")
+                self.world.sleep(later.seconds)
+            case Step.WRITE:
+                assert later.operation is not None
+                self._write(later.operation)
+            case Step.REDRIVE:
+                for actor in self.actors:
+                    actor.redrive(self.rng)
+            case Step.PURGE:
+                for actor in self.actors:
+                    if actor.consumer.purge is not None:
+                        self.purged += actor.consumer.purge(actor.weather)
+
+    def _mend(self) -> None:
+        """Write every item that is poisoned as it should be."""
+        for item in list(self.table.items.values()):
+            if POISON in item:
+                sound = {name: value for name, value in item.items() if name != POISON}
+                self.table.put(sound, self.world.now())
+                self._note(f"mended: {item['id']}")
+        self.world.run()
+
+    def _redrive_all(self) -> None:
+        """Redrive until no letter is left; one of the audit may bring search others."""
+        for _ in self.actors:
+            for actor in self.actors:
+                actor.redrive(self.rng)
                 self.world.run()
 
     def _result(self) -> Result:
         problems = [
             f"{actor.consumer.name}: {problem}"
             for actor in self.actors
-            for problem in actor.consumer.problems(self.table)
+            for problem in [*actor.consumer.problems(self.table), *_left(actor)]
         ]
         pollers = [poller for actor in self.actors for poller in actor.pollers]
         return Result(
@@ -265,10 +359,23 @@ class Simulation:
             deliveries=sum(len(d.records) for poller in pollers for d in poller.deliveries),
             letters=sum(len(poller.letters) for poller in pollers),
             timeline=self.timeline,
+            redriven=tuple(
+                result for a in self.actors if a.operator for result in a.operator.results
+            ),
+            purged=self.purged,
         )
 
 
-AT_ONCE = frozenset({*LASTING, FaultKind.LOST_CHECKPOINT, FaultKind.STALE, FaultKind.REPAIR})
+def _left(actor: Actor) -> list[str]:
+    """Say which letters could not be redriven."""
+    return [
+        f"{key} is still a letter" for key in (actor.operator.letters() if actor.operator else ())
+    ]
+
+
+AT_ONCE = frozenset(
+    {*LASTING, FaultKind.LOST_CHECKPOINT, FaultKind.STALE, FaultKind.REPAIR, FaultKind.REDRIVE}
+)
 """Faults that do not wait for a chance to strike."""
 
 TO_THE_TABLE = frozenset({FaultKind.NEW_STREAM, FaultKind.SPLIT, FaultKind.ROTATE})

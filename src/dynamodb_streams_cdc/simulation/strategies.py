@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from dynamodb_streams_cdc.simulation.schedule import (
     FIRST_SEQUENCE_NUMBERS,
     LASTING,
+    SOUND,
+    UNASKED,
     Fault,
-    FaultKind,
     Operation,
     Schedule,
-    Write,
 )
 
 T = TypeVar("T", Operation, Fault)
@@ -50,7 +50,7 @@ def _operations() -> st.SearchStrategy[Operation]:
     return st.builds(
         Operation,
         at=_moments(),
-        write=st.sampled_from(Write),
+        write=st.sampled_from(SOUND),
         item=st.integers(0, 5),
         group=st.integers(0, 2),
         amount=st.integers(1, 99),
@@ -58,7 +58,7 @@ def _operations() -> st.SearchStrategy[Operation]:
 
 
 def _faults() -> st.SearchStrategy[Fault]:
-    return st.sampled_from(FaultKind).flatmap(
+    return st.sampled_from(UNASKED).flatmap(
         lambda kind: st.builds(
             Fault,
             at=_moments(),
