@@ -43,6 +43,7 @@ class Summary:
     letters: int = 0
     struck: Counter[FaultKind] = field(default_factory=Counter)
     failing: list[int] = field(default_factory=list)
+    options: str = ""
 
     def add(self, other: "Summary") -> None:
         self.schedules += other.schedules
@@ -66,7 +67,7 @@ class Summary:
         seeds = sorted(self.failing)
         rest = f" and {len(seeds) - SHOWN} more" if len(seeds) > SHOWN else ""
         yield f"WRONG in {len(seeds)}: seeds {', '.join(map(str, seeds[:SHOWN]))}{rest}"
-        yield f"make simulate SEED={seeds[0]} (and LETTERS=1, if it was given) shows what happened."
+        yield f"make simulate {self.options}SEED={seeds[0]} shows what happened."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,7 +122,7 @@ def fails(schedule: Schedule) -> bool:
 def run_many(seeds: range, make: Callable[[int], Schedule], jobs: int) -> int:
     """Run the schedules that `make` makes of the seeds in as many processes; sum them up."""
     started = time.monotonic()
-    total = Summary()
+    total = Summary(options="LETTERS=1 " if make is generate_letters else "")
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     on_interrupt = signal.signal(
         signal.SIGINT, signal.SIG_IGN
