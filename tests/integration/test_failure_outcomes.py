@@ -1,0 +1,260 @@
+"""What becomes of a batch when a real sink refuses: through a whole processor.
+
+One record that can never succeed is one letter, wherever the refusal says it; an outage makes none,
+however long it lasts; and what nobody foresaw has 15 minutes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from dynamodb_streams_cdc import Aggregation, Budget, ChangeLog, SearchSync, Upsert, Upserted
+from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.log import DynamoDbLog
+from dynamodb_streams_cdc.change_log import Entry, Inserted
+from lambdas.domain.search_document import PROPERTIES, SETTINGS
+from tests.factories import NOON, ManualClock, order, record
+from tests.integration import clients
+from tests.integration.clients import Invoked, invoke, sequence_number
+from tests.integration.faulty_proxy import Answer, Exchange, FaultyProxy, faulty_proxy
+from tests.integration.test_failure_table import (
+    OUTAGES,
+    Outage,
+    a_wrong_mapping,
+    an_index_of_the_alias_name,
+)
+from tests.integration.test_failure_table_aws import Cancelled, Refusal, maps
+from tests.integration.test_ports import ReadableIndex, table
+from tests.lambdas.conftest import create_table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+BAD = "00042-1"
+HOURS_LATER = NOON + 10 * 3600.0
+PATIENCE = 8.0
+"""Seconds of an invocation that is going to meet an outage: enough for some retries."""
+
+FOR_EVER = float("inf")
+
+
+def batch(count: int = 100, **bad: Any) -> list[dict[str, Any]]:
+    """Return records of new orders, one of which has the attributes `bad`."""
+    numbers = [f"{number:05}-1" for number in range(1, count + 1)]
+    return [
+        record(sequence, None, order(number, **(bad if number == BAD else {})))
+        for sequence, number in enumerate(numbers, 1)
+    ]
+
+
+def document(image: dict[str, Any]) -> dict[str, Any]:
+    return {"placed_at": image["placed_at"], "note": image.get("note", "")}
+
+
+def contributions(image: dict[str, Any]) -> dict[str, Any]:
+    return {image.get("month", "month#1997-01"): {"revenue": image["total"]}}
+
+
+@pytest.fixture
+def index(opensearch_url: str) -> Iterator[ReadableIndex]:
+    client = clients.opensearch(opensearch_url)
+    made = ReadableIndex(client, f"outcomes-{uuid4()}", PROPERTIES, SETTINGS)
+    made.create(Budget())
+    yield made
+    client.indices.delete(index=f"{made.name}*")
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def dynamodb_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
+    with faulty_proxy(dynamodb_local_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def proxied(dynamodb_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
+    client = clients.dynamodb(dynamodb_proxy.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def log(proxied: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLog:
+    return DynamoDbLog(proxied, table(dynamodb_local, ("item", "S"), ("version", "S")))
+
+
+@pytest.fixture
+def ledger(proxied: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
+    return DynamoDbLedger(
+        proxied,
+        table(dynamodb_local, ("id", "S")),
+        table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
+        shards=4,
+    )
+
+
+def late() -> ManualClock:
+    return ManualClock(HOURS_LATER)
+
+
+def entries_of(log: DynamoDbLog) -> int:
+    return len(log.client.scan(TableName=log.table, ConsistentRead=True)["Items"])
+
+
+class IdsTooLong(ReadableIndex):
+    """Gives one document an id of 513 bytes, which ours never have."""
+
+    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+        bad = f"orders/S=00042/S={BAD}"
+        long = [replace(u, item_id="x" * 513) if u.item_id == bad else u for u in upserts]
+        return super().upsert(long, budget)
+
+
+class NestedTooDeep(DynamoDbLog):
+    """Gives one entry an image of more levels than DynamoDB takes, which no item has."""
+
+    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+        deep = [{**e, "after": maps(33)} if BAD in e["item"]["S"] else e for e in entries]
+        return super().insert(deep, budget)
+
+
+def test_a_document_that_cannot_be_mapped_is_one_letter(index: ReadableIndex) -> None:
+    invoked = invoke(SearchSync(index, document), batch(placed_at="yesterday"))
+    assert invoked == Invoked([], ["mapper_parsing_exception"])
+    assert len(index.search()) == 99
+
+
+def test_an_id_that_fails_its_request_is_one_letter(index: ReadableIndex) -> None:
+    long = IdsTooLong(index.client, index.name, PROPERTIES, SETTINGS)
+    invoked = invoke(SearchSync(long, document), batch())
+    assert invoked == Invoked([], ["action_request_validation_exception"])
+    assert len(index.search()) == 99
+
+
+def test_a_document_too_large_for_the_domain_is_one_letter(
+    index: ReadableIndex, opensearch_url: str
+) -> None:
+    too_large = Answer(413, {"Message": "Request size exceeded 81920 bytes"})
+
+    def spoil(exchange: Exchange) -> bool:
+        refused = len(exchange.body) > 81_920
+        if refused:
+            too_large(exchange)
+        return refused
+
+    with faulty_proxy(opensearch_url) as proxy:
+        proxy.spoil = spoil
+        behind = replace(index, client=clients.opensearch(proxy.url))
+        invoked = invoke(SearchSync(behind, document), batch(note="x" * 90_000))
+    assert invoked == Invoked([], ["request_too_large"])
+    assert len(index.search()) == 99
+
+
+def test_an_entry_that_cannot_be_kept_is_one_letter(log: DynamoDbLog) -> None:
+    """There is no overflow for it here; with one, no such entry is written."""
+    assert invoke(ChangeLog(log), batch(note="x" * 409_200)) == Invoked([], ["ItemTooLarge"])
+    assert entries_of(log) == 99
+
+
+def test_an_entry_that_fails_its_request_is_one_letter(log: DynamoDbLog) -> None:
+    invoked = invoke(ChangeLog(NestedTooDeep(log.client, log.table)), batch())
+    assert invoked == Invoked([], ["NestedTooDeep"])
+    assert entries_of(log) == 99
+
+
+def test_a_contribution_that_cannot_be_kept_is_one_letter(ledger: DynamoDbLedger) -> None:
+    invoked = invoke(Aggregation(ledger, contributions), batch(month="x" * 2049))
+    assert invoked == Invoked([], ["KeyTooLong"])
+    assert ledger.total("month#1997-01") == {"revenue": 99 * order()["total"]}
+
+
+@pytest.mark.parametrize(("outage", "text"), OUTAGES)
+def test_an_outage_of_the_index_makes_no_letter(
+    index: ReadableIndex, outage: Outage, text: str
+) -> None:
+    sink, records = SearchSync(index, document), batch(3)
+    with outage(index):
+        invoked = invoke(sink, records, clock=late(), seconds=PATIENCE)
+        assert invoked == Invoked([sequence_number(records[0])], [])
+    assert invoke(sink, records, clock=late()) == Invoked([], [])
+    assert sum(item.startswith("orders/") for item in index.search()) == 3
+
+
+@pytest.mark.parametrize("wrong", [a_wrong_mapping, an_index_of_the_alias_name])
+def test_an_index_that_cannot_be_made_makes_no_letter(
+    index: ReadableIndex, wrong: Callable[[ReadableIndex], ReadableIndex]
+) -> None:
+    index.client.indices.delete(index=f"{index.name}-v1")
+    records = batch(1)
+    sink = SearchSync(wrong(index), document)
+    invoked = invoke(sink, records, clock=late(), seconds=PATIENCE)
+    assert invoked == Invoked([sequence_number(records[0])], [])
+
+
+REFUSALS = [
+    Refusal("ThrottlingException"),
+    Refusal("ExpiredTokenException"),
+    Refusal("AccessDeniedException"),
+    Exchange.drop,
+]
+
+
+@pytest.mark.parametrize("act", REFUSALS)
+def test_an_outage_of_the_log_makes_no_letter(
+    log: DynamoDbLog, dynamodb_proxy: FaultyProxy, act: Callable[[Exchange], None]
+) -> None:
+    records = batch(50)
+    dynamodb_proxy.times(FOR_EVER, "BatchExecuteStatement", act, after=1)
+    invoked = invoke(ChangeLog(log), records, clock=late(), seconds=PATIENCE)
+    assert invoked == Invoked([sequence_number(records[25])], [])
+    assert entries_of(log) == 25
+    dynamodb_proxy.heal()
+    assert invoke(ChangeLog(log), records[25:], clock=late()) == Invoked([], [])
+    assert entries_of(log) == 50
+
+
+@pytest.mark.parametrize("act", [*REFUSALS, Cancelled("TransactionConflict")])
+def test_an_outage_of_the_ledger_makes_no_letter(
+    ledger: DynamoDbLedger, dynamodb_proxy: FaultyProxy, act: Callable[[Exchange], None]
+) -> None:
+    sink, records = Aggregation(ledger, contributions), batch(5)
+    dynamodb_proxy.times(FOR_EVER, "TransactWriteItems", act)
+    invoked = invoke(sink, records, clock=late(), seconds=PATIENCE)
+    assert invoked == Invoked([sequence_number(records[0])], [])
+    assert ledger.total("month#1997-01") == {}
+    dynamodb_proxy.heal()
+    assert invoke(sink, records, clock=late()) == Invoked([], [])
+    assert ledger.total("month#1997-01") == {"revenue": 5 * order()["total"]}
+
+
+def test_a_table_that_is_missing_makes_no_letter(
+    log: DynamoDbLog, dynamodb_local: "DynamoDBClient"
+) -> None:
+    later = replace(log, table=f"later-{uuid4()}")
+    records = batch(3)
+    invoked = invoke(ChangeLog(later), records, clock=late(), seconds=PATIENCE)
+    assert invoked == Invoked([sequence_number(records[0])], [])
+    create_table(dynamodb_local, later.table, [("item", "S"), ("version", "S")])
+    assert invoke(ChangeLog(later), records) == Invoked([], [])
+    assert entries_of(later) == 3
+
+
+@pytest.mark.parametrize(
+    ("foreign", "now", "letters"),
+    [(1, NOON + 200.0, 0), (1, HOURS_LATER, 1), (4, HOURS_LATER, 4), (5, HOURS_LATER, 0)],
+    ids=["young", "one", "four", "everywhere"],
+)
+def test_what_nobody_foresaw_has_15_minutes_unless_it_is_everywhere(
+    index: ReadableIndex, foreign: int, now: float, letters: int
+) -> None:
+    """Documents without a version, whoever wrote them, make the script fail."""
+    records = batch(20)
+    for number in range(5, 5 + foreign):
+        item = f"orders/S={number:05}/S={number:05}-1"
+        index.client.index(index=index.write_alias, id=item, body={"cdc": {}})
+    invoked = invoke(SearchSync(index, document), records, clock=ManualClock(now))
+    reported = [] if letters else [sequence_number(records[4])]
+    assert invoked == Invoked(reported, ["SearchRefused"] * letters)
