@@ -1,7 +1,7 @@
 """The whole pipeline on a laptop: deploy, write real orders, wait, and prove every copy right.
 
     python -m local.demo [--orders FILE] [--limit N] [--search-url URL] [--keep]
-                         [--chaos] [--seed N]
+                         [--chaos | --poison N] [--seed N]
 
 Exit status: 0 only if every sink equals the table, 1 if one does not or something failed, 130 after
 Ctrl-C. However it ends, no process and no temporary folder stays behind.
@@ -12,15 +12,11 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,28 +25,26 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local import report as show
 from local.chaos import Calm, Chaos, forgetfulness
 from local.errors import EngineError
-from local.lag import LagSampler
-from local.looks import looks_at
 from local.pipeline import running_pipeline
+from local.poison import Poison
 from local.purchases import SAMPLE, PurchasesError, read_purchases, survey
+from local.remedy import Remedy
+from local.rounds import UNCHANGED_FOR, Traffic
 from local.screen import Screen
-from local.traffic import Writer, Written
-from local.verify import Progress, ReadError, compare, settle, wait_for_progress
+from local.turns import Plan, take_turns
+from local.verify import ReadError, compare, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-    from local.lag import Lag
     from local.pipeline import Pipeline
-    from local.purchases import Purchase, Survey
+    from local.purchases import Survey
+    from local.rounds import Round
+    from local.traffic import Written
 
 SEED = 1
-PATIENCE = 30.0  # seconds without any movement until waiting is given up
-UNCHANGED_FOR = 5.0  # seconds that a difference has to stay to be believed
 ONE_BY_ONE = 20  # the last purchases, written at leisure: how long does a lone change take?
-_LAG_SAMPLES = 200
-_LAST_BYTES = 10_000_000  # of disk; engines refuse to write before the very last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +57,7 @@ class Options:
     keep: bool = False
     chaos: bool = False
     seed: int = SEED
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One round of traffic: what was written, and how long until all of it was in every sink."""
-
-    how: str
-    written: Written
-    seconds: float
-    lags: Mapping[str, Lag]
+    poison: int = 0
 
 
 def run_demo(
@@ -87,111 +72,56 @@ def run_demo(
     screen = screen or Screen()
     expected = survey(options.orders, options.limit)
     at_leisure = min(ONE_BY_ONE, expected.purchases // 10)
+    plan = Plan.of(expected.purchases, options.poison, at_leisure) if options.poison else None
+    poison = Poison(options.seed)
     purchases = read_purchases(options.orders, options.limit)
     faults = forgetfulness(options.seed) if options.chaos else ()
     with (
         running_pipeline(screen, options.search_url, faults) as pipeline,
         _unrest(options, screen, pipeline) as unrest,
     ):
-        traffic = _Traffic(screen, pipeline, options.seed, unrest)
+        traffic = Traffic(screen, pipeline, options.seed, unrest, poison)
         unrest.storm()
-        at_once = expected.purchases - at_leisure
+        at_once = expected.purchases - at_leisure - (plan.purchases if plan else 0)
         pause = unrest.pause(at_once)
         fast = traffic.round(unrest.manner, purchases, at_once, pause=pause)
         unrest.aftermath()
+        turns = plan and take_turns(traffic, pipeline, poison, plan, purchases)
         slow = traffic.round(
             "one by one", purchases, at_leisure, workers=1, open_orders=1, pause=0.25
         )
         before_comparison(pipeline, traffic.written)
-        unseen = unrest.account()
-        equal = _compare(screen, pipeline, expected, fast, slow)
-        for sentence in unseen:
+        problems = unrest.account()
+        if turns:
+            show.turns(screen, turns)
+            problems += _heal(screen, pipeline, poison, traffic.written)
+        equal = _compare(screen, pipeline, expected, traffic.written, fast, slow)
+        for sentence in problems:
             screen.line(sentence, "bold red")
         if options.keep:
             _hold(screen, pipeline)
-    return 0 if equal and not unseen else 1
+    return 0 if equal and not problems else 1
 
 
 def _unrest(options: Options, screen: Screen, pipeline: Pipeline) -> Chaos | Calm:
     return Chaos(pipeline, screen, options.seed) if options.chaos else Calm()
 
 
-class _Traffic:
-    """Rounds of writing and waiting; `written` is the sum of them."""
-
-    def __init__(self, screen: Screen, pipeline: Pipeline, seed: int, unrest: Chaos | Calm) -> None:
-        self.written = Written()
-        self._seed = seed
-        self._unrest = unrest
-        self._screen = screen
-        self._pipeline = pipeline
-        ledger = pipeline.outputs["IdempotencyTableName"]
-        self._looks = unrest.patient(looks_at(pipeline.client, ledger, pipeline.copies))
-
-    def round(self, how: str, purchases: Iterator[Purchase], count: int, **options: Any) -> Round:
-        """Writes the next `count` and returns when they arrived, or when nothing moves any more."""
-        began = time.monotonic()
-        with LagSampler(self._looks, every=max(1, count // _LAG_SAMPLES)) as sampler:
-            with self._screen.stage(f"Writing orders {how}") as stage:
-                writer = Writer(
-                    self._pipeline.client,
-                    self._pipeline.outputs["OrdersTableName"],
-                    seed=self._seed,
-                    on_finished=sampler.offer,
-                    **options,
-                )
-                written = writer.run(
-                    islice(purchases, count),
-                    lambda begun: stage.say(f"{begun:,} of {count:,} purchases"),
-                )
-                self.written += written
-                stage.outcome = f"Orders written {how}: {written.purchases:,} purchases,"
-                stage.outcome += f" {written.writes:,} writes"
-            self._unrest.wait()
-            with self._screen.stage("Waiting until the sinks are quiet") as stage:
-                arrived = self._wait(stage.say)
-                seconds = time.monotonic() - began
-                stage.outcome = "The sinks are quiet" if arrived else "The sinks have stopped short"
-                sampler.finish(UNCHANGED_FOR)
-        return Round(how, written, seconds, sampler.lags())
-
-    def _wait(self, say: Callable[[str], None]) -> bool:
-        live = self.written.purchases - self.written.deletes
-        target = Progress(aggregated=live, documents=live, entries=self.written.changes)
-        arrived = wait_for_progress(
-            self._pipeline.copies.progress,
-            target,
-            patience=PATIENCE,
-            report=lambda now: say(
-                f"of {live:,} orders {now.aggregated:,} aggregated, {now.documents:,} indexed;"
-                f" of {target.entries:,} changes {now.entries:,} logged"
-            ),
-        )
-        if not arrived:
-            _refuse_full_disk()
-            self._screen.line(f"Nothing has moved for {PATIENCE:.0f} s. The emulator's log ends:")
-            self._screen.line(self._pipeline.aws.tail(), style="dim")
-            self._screen.line("The log of the runner of the mappings ends:")
-            self._screen.line(self._pipeline.live.tail(), style="dim")
-        return arrived
-
-
-def _refuse_full_disk() -> None:
-    """Thousands of differences would say less than the one reason for all of them."""
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if free < _LAST_BYTES:
-        message = (
-            f"The disk that holds {folder} is full ({free:,} bytes left): the engines stopped."
-        )
-        raise EngineError(message)
+def _heal(screen: Screen, pipeline: Pipeline, poison: Poison, written: Written) -> list[str]:
+    remedy = Remedy(screen, pipeline, poison, written)
+    remedy.run()
+    return remedy.problems
 
 
 def _compare(
-    screen: Screen, pipeline: Pipeline, expected: Survey, fast: Round, slow: Round
+    screen: Screen,
+    pipeline: Pipeline,
+    expected: Survey,
+    written: Written,
+    fast: Round,
+    slow: Round,
 ) -> bool:
     """Compares, prints all that there is to see, the verdict last, and returns the verdict."""
-    written = fast.written + slow.written
     with screen.stage("Comparing every item with every sink") as stage:
         report = settle(
             lambda: compare(pipeline.copies, written.effective), unchanged_for=UNCHANGED_FOR
@@ -259,52 +189,76 @@ def _signals_unwind() -> Iterator[None]:
             signal.signal(each, handler)
 
 
+_USAGE = """make demo [LIMIT=n] [ORDERS=file] [SEARCH_URL=url] [KEEP=1] [SEED=n]
+                 [CHAOS=1 | POISON=n]"""
+
+
 def _options(arguments: Sequence[str] | None) -> Options:
+    """From flags, or from variables as `make` hands them on; each is called by its own name."""
     parser = argparse.ArgumentParser(
         prog="make demo",
+        usage=_USAGE,
         description="Deploy the pipeline to this machine, write orders, and compare every sink.",
     )
-    environment = {
-        name: os.environ.get(name) or None for name in ("ORDERS", "LIMIT", "SEARCH_URL", "SEED")
-    }
+
+    def given(name: str, kind: Callable[[str], Any], otherwise: Any) -> Any:
+        text = os.environ.get(name)
+        if not text:
+            return otherwise
+        try:
+            return kind(text)
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"{name}={text}: {error}")
+
+    def switch(text: str) -> bool:
+        return text != "0"
+
     parser.add_argument(
         "--orders",
         type=Path,
-        default=environment["ORDERS"] or SAMPLE,
+        default=given("ORDERS", Path, SAMPLE),
         help="a file of purchases in the CDNOW format, plain or gzipped (ORDERS)",
     )
     parser.add_argument(
         "--limit",
         type=_positive,
-        default=environment["LIMIT"],
+        default=given("LIMIT", _positive, None),
         help="write only so many purchases (LIMIT)",
     )
     parser.add_argument(
         "--search-url",
-        default=environment["SEARCH_URL"],
+        default=given("SEARCH_URL", str, None),
         help="an OpenSearch that needs no sign-in, instead of starting one (SEARCH_URL)",
     )
     parser.add_argument(
         "--keep",
         action="store_true",
-        default=os.environ.get("KEEP", "") not in ("", "0"),
+        default=given("KEEP", switch, False),
         help="leave everything up until Ctrl-C, to be queried (KEEP=1)",
     )
     parser.add_argument(
         "--chaos",
         action="store_true",
-        default=os.environ.get("CHAOS", "") not in ("", "0"),
+        default=given("CHAOS", switch, False),
         help="kill, throttle, repeat and stop things meanwhile (CHAOS=1)",
+    )
+    parser.add_argument(
+        "--poison",
+        type=_positive,
+        default=given("POISON", _positive, 0),
+        help="hide so many orders that cannot be counted, mend and redrive them (POISON)",
     )
     parser.add_argument(
         "--seed",
         type=_positive,
-        default=environment["SEED"] or SEED,
-        help="another course of orders and of chaos (SEED)",
+        default=given("SEED", _positive, SEED),
+        help="another course of orders, of chaos and of poison (SEED)",
     )
     found = parser.parse_args(arguments)
     if found.chaos and found.search_url:
         parser.error("CHAOS stops OpenSearch, which it does to its own only: leave SEARCH_URL out")
+    if found.chaos and found.poison:
+        parser.error("POISON measures what poison delays, which CHAOS would drown: choose one")
     return Options(**vars(found))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from local.traffic import Finished, Key
 
@@ -45,7 +45,7 @@ class LagSampler:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._waiting: dict[str, list[Finished]] = {sink: [] for sink in looks}
-        self._lags: dict[str, list[float]] = {sink: [] for sink in looks}
+        self._lags: dict[str, dict[Key, float]] = {sink: {} for sink in looks}
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._follow, name="lag", daemon=True)
 
@@ -74,11 +74,15 @@ class LagSampler:
         while any(self._waiting.values()) and time.monotonic() < deadline and not self._error:
             self._stop.wait(LOOK_EVERY)
 
-    def lags(self) -> dict[str, Lag]:
-        """Per sink, once the sampler has been left; raises what a look raised."""
+    def samples(self) -> Mapping[str, Mapping[Key, float]]:
+        """Per sink the lag of each order, once the sampler was left; raises what a look raised."""
         if self._error is not None:
             raise self._error
-        return {sink: _summary(sorted(lags)) for sink, lags in self._lags.items() if lags}
+        return self._lags
+
+    def lags(self) -> dict[str, Lag]:
+        """The samples of each sink in three numbers."""
+        return {sink: summary(lags.values()) for sink, lags in self.samples().items() if lags}
 
     def _follow(self) -> None:
         try:
@@ -95,13 +99,17 @@ class LagSampler:
             return
         visible = look(oldest)
         now = time.monotonic()
-        self._lags[sink] += [now - each.acknowledged for each in oldest if each.key in visible]
+        self._lags[sink] |= {
+            each.key: now - each.acknowledged for each in oldest if each.key in visible
+        }
         with self._lock:
             self._waiting[sink] = [each for each in self._waiting[sink] if each.key not in visible]
 
 
-def _summary(lags: Sequence[float]) -> Lag:
-    return Lag(len(lags), _percentile(lags, 50), _percentile(lags, 99))
+def summary(lags: Iterable[float]) -> Lag:
+    """At least one lag in three numbers."""
+    ordered = sorted(lags)
+    return Lag(len(ordered), _percentile(ordered, 50), _percentile(ordered, 99))
 
 
 def _percentile(ordered: Sequence[float], percent: int) -> float:

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from local.deployment import deploy, session
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
 
     from local.engines import Engine
     from local.screen import Screen, Stage
@@ -73,17 +75,26 @@ def running_pipeline(
                 f"Event source mappings taken over: {live.mappings}, run by process {live.pid}"
                 " as Lambda would"
             )
-        client: DynamoDBClient = session(aws.url).client("dynamodb")
+        made = session(aws.url)
+        client: DynamoDBClient = made.client("dynamodb")
         stack.callback(client.close)
+        s3: S3Client = made.client("s3")
+        stack.callback(s3.close)
         copies = LiveCopies(
             client,
             orders=outputs["OrdersTableName"],
             change_log=outputs["ChangeLogTableName"],
             aggregates=outputs["AggregatesTableName"],
+            ledger=outputs["IdempotencyTableName"],
             search_url=outputs["SearchEndpoint"],
             search_index=outputs["SearchIndex"],
+            overflow=partial(_object, s3, outputs["OverflowBucketName"]),
         )
         yield Pipeline(aws, search, node, live, outputs, client, copies)
+
+
+def _object(client: S3Client, bucket: str, key: str) -> bytes:
+    return client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
 def _engines(

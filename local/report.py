@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from local.lag import LOOK_EVERY
+from local.turns import GOAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from local.lag import Lag
     from local.pipeline import Pipeline
+    from local.poison import Kind as Mistake
     from local.purchases import Survey
     from local.screen import Screen
-    from local.traffic import Written
+    from local.traffic import Key, Written
+    from local.turns import Turns
     from local.verify import Report
     from local.verify.report import Kind
 
@@ -25,6 +28,7 @@ VERDICT = "every sink equals the table"
 COMPARED = {"aggregates": "sums", "search index": "documents", "audit log": "histories"}
 KINDS: tuple[Kind, ...] = ("missing", "extra", "different")
 _SHOWN_DIFFERENCES = 20
+_SHOWN_ORDERS = 5
 _BAR = 44  # columns of the longest bar
 
 
@@ -100,6 +104,47 @@ def revenue(screen: Screen, rows: Iterable[Mapping[str, Any]]) -> None:
         screen.print(f"  {month}  {amount:>12,.2f}  [cyan]{bar}[/]")
 
 
+def poison(screen: Screen, orders: Mapping[Key, Mistake]) -> None:
+    """What was hidden among the orders."""
+    screen.line()
+    screen.line(f"Hidden: {len(orders):,} orders that cannot be counted or indexed", "bold")
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for (_, order), kind in orders.items():
+        kinds[kind.name].append(order)
+    for name, named in kinds.items():
+        more = " ..." if len(named) > _SHOWN_ORDERS else ""
+        screen.line(f"  {len(named):>4,}  {name:<27}{' '.join(named[:_SHOWN_ORDERS])}{more}")
+
+
+def turns(screen: Screen, found: Turns) -> None:
+    """Whether poison delayed the orders beside it."""
+    screen.line()
+    screen.line("Seconds until a reader of the sink sees a healthy order; rounds took turns")
+    table = Table("sink")
+    for column in ("no poison: p50", "p99", "orders", "batch shared: p50", "p99", "orders"):
+        table.add_column(column, justify="right")
+    table.add_column("p99, times", justify="right")
+    for each in found.influences:
+        ratio = each.ratio
+        colour = "green" if ratio is not None and ratio <= GOAL else "bold red"
+        shown = "" if ratio is None else f"[{colour}]{ratio:.2f}[/]"
+        table.add_row(each.sink, *_cells(each.without), *_cells(each.sharing), shown)
+    screen.print(table)
+    screen.line(
+        f"Batches of both functions: {found.batches:,}, of which {found.poisonous:,} with poison;"
+        f" {found.retried:,} delivered again."
+    )
+    for each in found.influences:
+        if each.ratio is None:
+            screen.line(f"{each.sink}: too few orders to tell a delay", "red")
+        elif each.ratio > GOAL:
+            screen.line(
+                f"{each.sink}: the goal is at most {GOAL} times as long; {each.ratio:.2f} were"
+                " measured",
+                "bold red",
+            )
+
+
 def verdict(screen: Screen, report: Report, survey: Survey) -> bool:
     """Lists what differs, says the verdict in the last line, and returns it."""
     _differences(screen, report)
@@ -140,6 +185,7 @@ def where_to_look(screen: Screen) -> None:
         ("stacks/pipeline.py", "the tables, the streams and their readers"),
         ("local/verify/", "the checker, which shares no code with what it checks"),
         ("make demo CHAOS=1", "kills, throttles, repeats and stops things meanwhile"),
+        ("make demo POISON=25", "hides orders that cannot be counted, and mends and redrives them"),
         ("make demo KEEP=1", "leaves everything up, with commands that look into each copy"),
         ("make demo ORDERS=FILE LIMIT=100", "takes other purchases, or a part of them"),
         ("make test", "holds the library to the same claims without a server"),

@@ -43,8 +43,13 @@ class TraceWriter:
     def begin(self, function: str, command: Invoke) -> str:
         """Note that a function is about to be invoked; return the call's id."""
         call = f"{os.getpid()}-{next(self._calls)}"
-        numbers = [each["dynamodb"]["SequenceNumber"] for each in command.event["Records"]]
-        self._write(begin=call, function=function, records=numbers)
+        changes = [each["dynamodb"] for each in command.event["Records"]]
+        self._write(
+            begin=call,
+            function=function,
+            records=[change["SequenceNumber"] for change in changes],
+            keys=[change.get("Keys", {}) for change in changes],
+        )
         return call
 
     def end(self, call: str, answer: Answer) -> None:
@@ -76,11 +81,15 @@ class TraceWriter:
 
 @dataclass(slots=True)
 class Call:
-    """One invocation, of which `outcome` is None while it is under way."""
+    """One invocation, of which `outcome` is None while it is under way.
+
+    `records` and `keys` are the sequence number and the typed keys of each record.
+    """
 
     process: str
     function: str
     records: list[str]
+    keys: list[dict[str, Any]]
     outcome: str | None = None
 
 
@@ -107,7 +116,9 @@ class TraceReader:
     def _take(self, line: dict[str, Any]) -> None:
         if "begin" in line:
             process = line["begin"].partition("-")[0]
-            self.calls[line["begin"]] = Call(process, line["function"], line["records"])
+            self.calls[line["begin"]] = Call(
+                process, line["function"], line["records"], line["keys"]
+            )
         elif "end" in line:
             self.calls[line["end"]].outcome = line["outcome"]
         else:

@@ -74,7 +74,7 @@ class Writer:
     """Leads purchases through their life cycles; one instance writes once.
 
     Each of the workers has `open_orders` life cycles under way at once, and rests for `pause`
-    seconds after each write.
+    seconds after each write. `story` tells the life cycle of a purchase.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Writer:
         workers: int = WORKERS,
         open_orders: int = OPEN_ORDERS,
         pause: float = 0.0,
+        story: Callable[[Purchase, int], list[Step]] = life_cycle,
         stop: threading.Event | None = None,
         on_finished: Callable[[Finished], None] = lambda finished: None,
     ) -> None:
@@ -95,6 +96,7 @@ class Writer:
         self._workers = workers
         self._open_orders = open_orders
         self._pause = pause
+        self._story = story
         self._stop = stop or threading.Event()
         self._on_finished = on_finished
         self._serialize = TypeSerializer().serialize
@@ -138,7 +140,7 @@ class Writer:
                 purchase = self._take(purchases)
                 exhausted = purchase is None
                 if purchase is not None:
-                    steps = life_cycle(purchase, self._seed)
+                    steps = self._story(purchase, self._seed)
                     opened.append((steps, deque(steps)))
                     written.purchases += 1
             if not opened:

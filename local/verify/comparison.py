@@ -6,8 +6,16 @@ from decimal import Decimal, InvalidOperation
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
-from local.verify.expected import Order, aggregates_of, document_of, item_of, sum_of
-from local.verify.history import Entry, check_history
+from local.verify.expected import (
+    Aggregates,
+    Contribution,
+    Order,
+    aggregates_of,
+    document_of,
+    item_of,
+    sum_of,
+)
+from local.verify.history import Entry, check_history, totals_of
 from local.verify.report import Difference, Inserts, Report, SinkReport
 
 if TYPE_CHECKING:
@@ -23,6 +31,9 @@ class Copies(Protocol):
 
     def aggregates(self) -> Iterable[dict[str, Any]]:
         """The rows of the aggregates table, shard by shard."""
+
+    def ledger(self) -> Iterable[tuple[str, Contribution]]:
+        """What each item adds to the sums by the ledger; without the items that are deleted."""
 
     def entries(self) -> Iterable[Entry]:
         """The change log; entries of one item follow each other, as in a scan of a table."""
@@ -45,8 +56,31 @@ def compare(copies: Copies, writes: Mapping[tuple[str, str], int] | None = None)
 
 
 def _aggregates(copies: Copies, orders: dict[str, Order]) -> SinkReport:
-    expected = aggregates_of(orders.values())
+    """Each order with its ledger row, and the sums with all the orders that have one."""
+    ledger = dict(copies.ledger())
+    counted = orders.keys() & ledger.keys()
+    differences = [
+        Difference("aggregates", "missing", each, "", "counted", None)
+        for each in sorted(orders.keys() - counted)
+    ] + [
+        Difference("aggregates", "extra", each, "", None, ledger[each])
+        for each in sorted(ledger.keys() - counted)
+    ]
+    for item in sorted(counted):
+        wanted, held = aggregates_of([orders[item]]), sum_of(ledger[item].items())
+        if wanted != held:
+            differences.append(
+                Difference("aggregates", "different", item, "contribution", wanted, held)
+            )
     rows = list(copies.aggregates())
+    expected = aggregates_of(orders[each] for each in counted)
+    sums = _sums(rows, expected)
+    parts = f"{len(counted):,} orders, {len(rows):,} rows"
+    compared = len(expected) - sum(each.kind == "missing" for each in sums)
+    return SinkReport("aggregates", compared, parts, tuple(differences + sums))
+
+
+def _sums(rows: list[dict[str, Any]], expected: Aggregates) -> list[Difference]:
     measures = ({name: row[name] for name in row if name not in _NO_MEASURES} for row in rows)
     found = sum_of(zip((str(row["aggregate"]) for row in rows), measures, strict=True))
     both = expected.keys() & found.keys()
@@ -64,7 +98,7 @@ def _aggregates(copies: Copies, orders: dict[str, Order]) -> SinkReport:
             for name in sorted(wanted.keys() | held.keys())
             if wanted.get(name) != held.get(name)
         ]
-    return SinkReport("aggregates", len(both), f"{len(rows):,} shard rows", tuple(differences))
+    return differences
 
 
 def _search(copies: Copies, orders: dict[str, Order]) -> SinkReport:
@@ -128,10 +162,9 @@ def _audit(
             msg = f"The change log gave the entries of {item} in two places."
             raise ValueError(msg)
         seen.add(item)
-        for entry in history:
-            if entry.get("kind") == "INSERT":
-                inserted += 1
-                total += entry.get("after", {}).get("total", 0)
+        for amount in totals_of(history):
+            inserted += 1
+            total += amount
         if writes is not None and item not in writes:
             differences.append(
                 Difference("audit log", "extra", item, "", None, f"{len(history)} entries")

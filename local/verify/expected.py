@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from decimal import Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 Order = dict[str, Any]
 Aggregates = dict[str, dict[str, Decimal]]
+Contribution = Mapping[str, Mapping[str, Decimal]]
 
 TABLE = "orders"
 _LONGEST_ID = 512  # bytes of an OpenSearch document id
@@ -29,10 +31,15 @@ def item_of(customer_id: str, order_id: str) -> str:
 
 
 def aggregates_of(orders: Iterable[Order]) -> Aggregates:
-    """Every aggregate over all orders; measures that come to zero are left out."""
+    """Every aggregate over all orders; measures that come to zero are left out.
+
+    An order whose total is no number adds nothing.
+    """
     rows: list[tuple[str, Mapping[str, Decimal]]] = []
     for order in orders:
         total, zero = order["total"], Decimal(0)
+        if not isinstance(total, Decimal):
+            continue
         refunded = order["status"] == "refunded"
         month = {
             "orders": Decimal(1),

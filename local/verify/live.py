@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ from boto3.dynamodb.types import TypeDeserializer
 from local.verify.quiet import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from local.verify.expected import Contribution
 
 _PAGE = 1000
 _NOT_FOUND = 404
@@ -36,7 +39,10 @@ class ReadError(Exception):
 
 
 class LiveCopies:
-    """The copies as deployed: tables by name, OpenSearch by URL and read alias."""
+    """The copies as deployed: tables by name, OpenSearch by URL and read alias.
+
+    `overflow` returns an object with the images of an entry that were too large for it.
+    """
 
     def __init__(
         self,
@@ -45,13 +51,17 @@ class LiveCopies:
         orders: str,
         change_log: str,
         aggregates: str,
+        ledger: str,
         search_url: str,
         search_index: str,
+        overflow: Callable[[str], bytes] | None = None,
     ) -> None:
         self._client = client
         self._orders = orders
         self._change_log = change_log
         self._aggregates = aggregates
+        self._ledger = ledger
+        self._overflow = overflow
         self._search = f"{search_url.rstrip('/')}/{search_index}"
         self._scroll = f"{search_url.rstrip('/')}/_search/scroll"
         self._http = urllib3.PoolManager(retries=_RETRIES, timeout=30.0)
@@ -63,8 +73,27 @@ class LiveCopies:
     def aggregates(self) -> Iterator[dict[str, Any]]:
         return self._scan(self._aggregates)
 
+    def ledger(self) -> Iterator[tuple[str, Contribution]]:
+        for row in self._scan(self._ledger):
+            kind, _, item = str(row["id"]).partition("/")
+            if kind == "ledger" and not row.get("deleted"):
+                yield item, row["contribution"]
+
     def entries(self) -> Iterator[dict[str, Any]]:
-        return self._scan(self._change_log)
+        """The entries; images that lie beside one are read with it, and `overflow` stays."""
+        for entry in self._scan(self._change_log):
+            if "overflow" in entry and self._overflow is not None:
+                yield {**entry, **self._images(self._overflow(str(entry["overflow"])))}
+            else:
+                yield entry
+
+    def _images(self, stored: bytes) -> dict[str, Any]:
+        images = json.loads(stored, object_hook=_with_bytes)
+        return {
+            name: {attribute: self._decode(value) for attribute, value in image.items()}
+            for name, image in images.items()
+            if image is not None
+        }
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Scrolls over the read alias, after a refresh: what was indexed by now is found."""
@@ -135,3 +164,13 @@ class LiveCopies:
             )
             raise ReadError(msg)
         return json.loads(response.data, parse_float=Decimal)
+
+
+def _with_bytes(value: dict[str, Any]) -> dict[str, Any]:
+    """DynamoDB JSON travels with its binary values as base64 text; boto3 has bytes."""
+    match value:
+        case {"B": str(text), **rest} if not rest:
+            return {"B": base64.b64decode(text)}
+        case {"BS": list(texts), **rest} if not rest:
+            return {"BS": [base64.b64decode(text) for text in texts]}
+    return value

@@ -52,12 +52,13 @@ def settle(
     compare: Callable[[], Report],
     *,
     unchanged_for: float,
+    enough: Callable[[Report], bool] = lambda report: report.equal,
     pause: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Report:
-    """Compares until all is equal, or what differs stayed the same for so many seconds."""
+    """Compares until it is `enough`, or what differs stayed the same for so many seconds."""
     last, since = compare(), clock()
-    while not last.equal and clock() - since < unchanged_for:
+    while not enough(last) and clock() - since < unchanged_for:
         pause(0.5)
         now = compare()
         if now != last:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,6 +21,7 @@ import urllib3
 from rich.console import Console
 
 from local.demo import Options, main, run_demo
+from local.letters import read_letters, ringing
 from local.screen import Screen
 from local.verify import compare
 from tests.integration.processes import eventually
@@ -243,6 +245,38 @@ def test_the_damaged_demo_says_which_items_differ_and_fails(demo: Witness) -> No
     assert "every sink equals the table" not in demo.output
     last = demo.output.strip().splitlines()[-1]
     assert last == "not equal to the table: aggregates, search index, audit log"
+
+
+def test_poison_is_kept_as_letters_mended_and_redriven() -> None:
+    """The commands are the real ones, in processes of their own."""
+    screen, output = quiet_screen()
+    during: dict[str, object] = {}
+
+    def look(pipeline: Pipeline, written: Written) -> None:
+        eventually(lambda: len(read_letters(pipeline)) == 8, within=30)
+        during["processors"] = Counter(letter.processor for letter in read_letters(pipeline))
+        during["bells"] = ringing(pipeline)
+
+    status = run_demo(Options(limit=40, poison=4), screen, look)
+
+    said = output.getvalue()
+    assert status == 0, said
+    assert during["processors"] == {"aggregation": 4, "search": 4}
+    assert during["bells"] == {"aggregation": 4, "audit": 0, "search": 4}
+    for sentence in (
+        "aggregation: 4 letters, one for each of the 4 orders",
+        "search: 4 letters, one for each of the 4 orders",
+        "1 validation error for Order",
+        '"after": {',
+        "The sink holds nothing of it.",
+        "Missing in aggregates and search index: exactly the 4 orders that were hidden",
+        "8 letters lie where they lay",
+        " orders looked at, 4 mistakes corrected",
+        "Letters: 8 archived.",
+        "No letter is left, and no bell rings",
+    ):
+        assert sentence in said
+    assert said.strip().splitlines()[-1] == "every sink equals the table"
 
 
 def test_a_demo_in_an_existing_cluster_touches_only_its_own_index(opensearch_url: str) -> None:

@@ -107,6 +107,7 @@ def test_a_runner_killed_at_ten_points_loses_nothing(
         orders=f"{prefix}-orders",
         change_log=f"{prefix}-log",
         aggregates=f"{prefix}-aggregates",
+        ledger=f"{prefix}-ledger",
         search_url=opensearch_url,
         search_index=prefix,
     )

@@ -229,7 +229,7 @@ def test_a_count_of_zero_fails_a_demo_whose_sinks_are_equal(
 
     traffic = SimpleNamespace(round=lambda *arguments, **options: None, written=None)
     monkeypatch.setattr(demo, "running_pipeline", pipeline)
-    monkeypatch.setattr(demo, "_Traffic", lambda *arguments: traffic)
+    monkeypatch.setattr(demo, "Traffic", lambda *arguments: traffic)
     monkeypatch.setattr(demo, "_unrest", lambda *arguments: unrest)
     monkeypatch.setattr(demo, "_compare", lambda *arguments: True)
     output = io.StringIO()

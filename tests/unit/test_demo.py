@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import signal
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,11 +19,14 @@ from rich.console import Console
 
 from local import demo, report
 from local.errors import EngineError
-from local.lag import LagSampler
+from local.lag import Lag, LagSampler
 from local.life_cycle import life_cycle
+from local.poison import KINDS
 from local.purchases import SAMPLE, PurchasesError, Survey, read_purchases, survey
+from local.rounds import refuse_full_disk
 from local.screen import Screen
 from local.traffic import Finished
+from local.turns import Influence, Turns
 from local.verify import Difference, Inserts, ReadError, Report, SinkReport
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ EXPECTED = Survey(1, 1, Decimal("9.50"), *(survey(SAMPLE, 1).first,) * 2)
 
 @pytest.fixture(autouse=True)
 def no_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ORDERS", "LIMIT", "SEARCH_URL", "KEEP"):
+    for name in ("ORDERS", "LIMIT", "SEARCH_URL", "KEEP", "CHAOS", "POISON", "SEED"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -124,23 +128,63 @@ def test_options_come_from_the_environment_or_from_flags(monkeypatch: pytest.Mon
 
     demo.main([])
     demo.main(["--orders", "b.txt", "--limit", "8", "--search-url", "http://127.0.0.1:1"])
+    monkeypatch.setenv("POISON", "5")
+    demo.main([])
+    demo.main(["--poison", "6"])
 
+    asked_of_make = demo.Options(Path("a.txt"), 7, None, keep=True)
     assert asked == [
-        demo.Options(Path("a.txt"), 7, None, keep=True),
+        asked_of_make,
         demo.Options(Path("b.txt"), 8, "http://127.0.0.1:1", keep=True),
+        replace(asked_of_make, poison=5),
+        replace(asked_of_make, poison=6),
     ]
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "ten", "1.5", "²"])
-def test_a_limit_is_a_whole_number(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], limit: str
+@pytest.mark.parametrize("name", ["LIMIT", "POISON", "SEED"])
+@pytest.mark.parametrize("text", ["0", "-1", "ten", "1.5", "²"])
+def test_a_number_that_is_none_is_called_as_make_calls_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, text: str
 ) -> None:
-    monkeypatch.setenv("LIMIT", limit)
+    monkeypatch.setenv(name, text)
+
+    with pytest.raises(SystemExit) as ended:
+        demo.main([])
+
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert f"{name}={text}: expected a whole number of at least 1, found {text!r}" in said
+    assert "--" not in said
+
+
+def test_a_flag_is_called_as_it_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        demo.main(["--poison", "none"])
+
+    assert "argument --poison: expected a whole number" in capsys.readouterr().err
+
+
+def test_chaos_and_poison_are_two_demos(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHAOS", "1")
+    monkeypatch.setenv("POISON", "5")
 
     with pytest.raises(SystemExit):
         demo.main([])
 
-    assert "expected a whole number of at least 1" in capsys.readouterr().err
+    [*_, said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("make demo: error: POISON measures what poison delays")
+
+
+@pytest.mark.parametrize("poison", [6, 11, 10_000])
+def test_more_poison_than_health_stops_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], poison: int
+) -> None:
+    monkeypatch.setattr(demo, "running_pipeline", None)
+
+    assert demo.main(["--limit", "10", "--poison", str(poison)]) == 1
+    assert f"POISON={poison:,}: there are 10 purchases" in capsys.readouterr().out
 
 
 def test_a_malformed_file_stops_before_anything_is_started(
@@ -158,7 +202,7 @@ def test_a_disk_that_filled_up_is_the_reason(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
 
     with pytest.raises(EngineError, match=r"is full \(4,096 bytes left\)"):
-        demo._refuse_full_disk()
+        refuse_full_disk()
 
 
 def sinks(*differences: Difference, compared: int = 3) -> tuple[SinkReport, ...]:
@@ -191,6 +235,39 @@ def test_a_difference_anywhere_is_no_verdict(screen: Screen, found: Report, sent
     assert not report.verdict(screen, found, EXPECTED)
     assert sentence in printed(screen)
     assert report.VERDICT not in printed(screen)
+
+
+def turned(ratio: float) -> Turns:
+    alone, beside = Lag(100, 1.0, 2.0), Lag(90, 1.0, 2.0 * ratio)
+    unknown = Influence("search index", alone, None)
+    return Turns((Influence("aggregates", alone, beside), unknown), 50, 20, 0)
+
+
+def test_a_delay_beyond_the_goal_is_said(screen: Screen) -> None:
+    report.turns(screen, turned(1.75))
+
+    said = printed(screen)
+    assert "aggregates: the goal is at most 1.5 times as long; 1.75 were measured" in said
+    assert "search index: too few orders to tell a delay" in said
+    assert "Batches of both functions: 50, of which 20 with poison; 0 delivered again." in said
+
+
+def test_a_delay_within_the_goal_is_a_number(screen: Screen) -> None:
+    report.turns(screen, turned(1.49))
+
+    assert "1.49" in printed(screen)
+    assert "the goal" not in printed(screen)
+
+
+def test_poison_is_listed_by_kind_with_some_of_its_orders(screen: Screen) -> None:
+    orders = {("1", f"1-000{n}"): KINDS[n // 6] for n in range(8)}
+
+    report.poison(screen, orders)
+
+    heading, first, second = printed(screen).splitlines()[1:]
+    assert heading.startswith("Hidden: 8 orders")
+    assert first.split() == ["6", *KINDS[0].name.split(), *(f"1-000{n}" for n in range(5)), "..."]
+    assert second.split() == ["2", *KINDS[1].name.split(), "1-0006", "1-0007"]
 
 
 def test_many_differences_are_counted_and_the_first_ones_shown(screen: Screen) -> None:

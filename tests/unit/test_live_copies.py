@@ -1,0 +1,86 @@
+"""The checker's reading of tables: what lies in S3, and what of the ledger counts."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+from boto3.dynamodb.types import Binary
+
+from local.verify import LiveCopies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class Tables:
+    """Scans one page after the other."""
+
+    def __init__(self, **pages: list[list[dict[str, Any]]]) -> None:
+        self._pages = pages
+
+    def get_paginator(self, operation: str) -> Tables:
+        assert operation == "scan"
+        return self
+
+    def paginate(self, *, TableName: str, ConsistentRead: bool) -> Iterator[dict[str, Any]]:
+        assert ConsistentRead
+        return ({"Items": items} for items in self._pages[TableName])
+
+
+def copies(tables: Tables, objects: dict[str, bytes] | None = None) -> LiveCopies:
+    return LiveCopies(
+        cast("DynamoDBClient", tables),
+        orders="orders",
+        change_log="log",
+        aggregates="aggregates",
+        ledger="ledger",
+        search_url="http://127.0.0.1:1",
+        search_index="orders",
+        overflow=(objects or {}).__getitem__,
+    )
+
+
+def test_images_beside_an_entry_are_read_with_it() -> None:
+    key = {"item": {"S": "orders/S=1/S=2"}, "version": {"S": "1"}}
+    beside = {**key, "overflow": {"S": "digest/1.json"}}
+    after = {
+        "B": {"S": "an attribute of that name"},
+        "raw": {"B": "AAEC"},
+        "set": {"BS": ["AAEC", "Aw=="]},
+        "deep": {"L": [{"M": {"B": {"B": "AAEC"}, "total": {"N": "29.33"}}}]},
+    }
+    stored = json.dumps({"before": None, "after": after}).encode()
+    within = {**key, "after": {"M": {"total": {"N": "1"}}}}
+
+    first, second = copies(Tables(log=[[beside], [within]]), {"digest/1.json": stored}).entries()
+
+    assert "before" not in first
+    assert first["overflow"] == "digest/1.json"
+    assert first["after"] == {
+        "B": "an attribute of that name",
+        "raw": Binary(b"\x00\x01\x02"),
+        "set": {Binary(b"\x00\x01\x02"), Binary(b"\x03")},
+        "deep": [{"B": Binary(b"\x00\x01\x02"), "total": Decimal("29.33")}],
+    }
+    assert second["after"] == {"total": Decimal(1)}
+
+
+def test_the_ledger_is_the_rows_of_items_that_live() -> None:
+    month = {"month#1997-01": {"M": {"orders": {"N": "1"}}}}
+    rows: list[dict[str, Any]] = [
+        {"id": {"S": "ledger/orders/S=1/S=2"}, "contribution": {"M": month}},
+        {
+            "id": {"S": "ledger/orders/S=1/S=3"},
+            "contribution": {"M": {}},
+            "deleted": {"BOOL": True},
+        },
+        {"id": {"S": "ship/orders/S=1/S=2"}},
+    ]
+
+    found = dict(copies(Tables(ledger=[rows])).ledger())
+
+    assert found == {"orders/S=1/S=2": {"month#1997-01": {"orders": Decimal(1)}}}
