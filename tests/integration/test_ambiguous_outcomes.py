@@ -1,26 +1,40 @@
 """Answers that never arrive: whatever the engine did, delivering again ends right.
 
-The effects happen on real engines; a proxy before them loses, cuts or replaces the answers.
+The effects happen on real engines; a proxy before them loses, cuts or replaces the answers. Each
+case is retried by the invocation that met it and, where that one has no time left, by the next; and
+everything is delivered once more when it is done.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import uuid4
 
-import boto3
 import pytest
-from botocore.config import Config
-from opensearchpy import OpenSearch, Urllib3HttpConnection
 
-from dynamodb_streams_cdc import Aggregation, ChangeLog, Expiry, SearchSync, Sink, SystemClock
+from dynamodb_streams_cdc import (
+    Aggregation,
+    Budget,
+    Change,
+    ChangeLog,
+    Outcome,
+    PermanentError,
+    Processor,
+    SearchSync,
+    Sink,
+)
+from dynamodb_streams_cdc.aws import index as index_module
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.letters import S3Letters
 from dynamodb_streams_cdc.aws.log import DynamoDbLog
-from dynamodb_streams_cdc.memory import MemoryLetters
-from dynamodb_streams_cdc.processor import Processor
+from dynamodb_streams_cdc.dead_letters import letter_name
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
+from tests.integration import clients
+from tests.integration.clients import Invoked, invoke, sequence_number
 from tests.integration.faulty_proxy import Exchange, FaultyProxy, faulty_proxy
 from tests.integration.test_ports import ReadableIndex, table
 
@@ -28,7 +42,11 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ORDERS = [order(f"{number:05}-1", total=f"{number}.10") for number in range(1, 61)]
-BATCH = {"Records": [record(number, None, item) for number, item in enumerate(ORDERS, 1)]}
+RECORDS = [record(number, None, item) for number, item in enumerate(ORDERS, 1)]
+PATIENCE = 1.5
+"""Seconds that clients wait for an answer."""
+
+Spoiler = Callable[[Exchange], None]
 
 
 def lost(exchange: Exchange) -> None:
@@ -37,8 +55,14 @@ def lost(exchange: Exchange) -> None:
     exchange.drop()
 
 
+def timed_out(exchange: Exchange) -> None:
+    """The engine did it; the client gives up waiting to hear of it."""
+    exchange.forward()
+    exchange.hang()
+
+
 def cut(exchange: Exchange) -> None:
-    """The engine did it; the connection breaks in the middle of its answer."""
+    """The engine did it; the connection ends in the middle of its answer."""
     exchange.cut(exchange.forward())
 
 
@@ -47,125 +71,188 @@ def never_sent(exchange: Exchange) -> None:
     exchange.drop()
 
 
-SPOILERS = [pytest.param(act, id=act.__name__) for act in (lost, cut, never_sent)]
+@pytest.fixture(params=[lost, timed_out, cut, never_sent])
+def spoiler(request: pytest.FixtureRequest) -> Spoiler:
+    act: Spoiler = request.param
+    return act
 
 
-def run(sink: Sink) -> tuple[list[Any], MemoryLetters]:
-    letters = MemoryLetters()
-    processor = Processor("orders", SOURCE, sink, letters, clock=SystemClock())
-    answer = processor(BATCH, FakeContext(ManualClock()))
-    return answer["batchItemFailures"], letters
+@dataclass
+class Deliveries:
+    """Of `RECORDS`, until they are done and once more, with so many seconds for the first."""
+
+    seconds: float
+
+    def to(self, sink: Sink) -> None:
+        reported = [] if self.seconds > 1 else [sequence_number(RECORDS[0])]
+        assert invoke(sink, RECORDS, seconds=self.seconds) == Invoked(reported, [])
+        assert invoke(sink, RECORDS) == Invoked([], [])
+        assert invoke(sink, RECORDS) == Invoked([], [])
 
 
-@pytest.fixture
+@pytest.fixture(params=[60.0, 0.05], ids=["retried", "delivered again"])
+def deliveries(request: pytest.FixtureRequest) -> Deliveries:
+    return Deliveries(request.param)
+
+
+@pytest.fixture(scope="module")
 def dynamodb_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
     with faulty_proxy(dynamodb_local_url) as proxy:
         yield proxy
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def spoiled(dynamodb_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
-    client = boto3.client(
-        "dynamodb",
-        endpoint_url=dynamodb_proxy.url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(read_timeout=10, retries={"total_max_attempts": 1}),
-    )
+    client = clients.dynamodb(dynamodb_proxy.url, PATIENCE)
     yield client
     client.close()
 
 
-def ledger_of(client: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
+@pytest.fixture
+def ledger(spoiled: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
     return DynamoDbLedger(
-        client,
+        spoiled,
         table(dynamodb_local, ("id", "S")),
         table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
         shards=2,
     )
 
 
-@pytest.mark.parametrize("spoiler", SPOILERS)
-def test_a_transaction_whose_answer_is_lost_counts_once(
-    spoiler: Any,
-    dynamodb_proxy: FaultyProxy,
-    spoiled: "DynamoDBClient",
-    dynamodb_local: "DynamoDBClient",
-) -> None:
-    ledger = ledger_of(spoiled, dynamodb_local)
-    dynamodb_proxy.once("TransactWriteItems", spoiler)
-    assert run(Aggregation(ledger, contributions, Expiry.DROP)) == ([], MemoryLetters())
-    sent = dynamodb_proxy.operations.count("TransactWriteItems")
-    assert sent == (2 if spoiler is never_sent else 1)
+@pytest.fixture
+def log(spoiled: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLog:
+    return DynamoDbLog(spoiled, table(dynamodb_local, ("item", "S"), ("version", "S")))
+
+
+def assert_counted_once(ledger: DynamoDbLedger) -> None:
     assert ledger.total("month#1997-01") == {
         "orders": 60,
         "units": 120,
         "revenue": sum(item["total"] for item in ORDERS),
     }
+    changes = [Change.from_record(delivered, SOURCE) for delivered in RECORDS]
+    rows = ledger.read([change.item_id for change in changes])
+    assert [rows[c.item_id].version for c in changes] == [c.version for c in changes]
+    assert {row.revision for row in rows.values()} == {1}
 
 
-def test_transactions_that_conflict_are_made_smaller_and_count_once(
-    dynamodb_proxy: FaultyProxy, spoiled: "DynamoDBClient", dynamodb_local: "DynamoDBClient"
-) -> None:
-    def conflict(exchange: Exchange) -> None:
-        exchange.refuse(
-            400,
-            "TransactionCanceledException",
-            "Transaction cancelled, please refer cancellation reasons for specific reasons",
-            CancellationReasons=[
-                {"Code": "None"},
-                {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"},
-            ],
-        )
-
-    ledger = ledger_of(spoiled, dynamodb_local)
-    dynamodb_proxy.times(3, "TransactWriteItems", conflict)
-    assert run(Aggregation(ledger, contributions)) == ([], MemoryLetters())
-    assert dynamodb_proxy.operations.count("TransactWriteItems") >= 5
-    assert ledger.total("status#placed") == {"orders": 60}
-
-
-@pytest.mark.parametrize("spoiler", SPOILERS)
-def test_entries_whose_answer_is_lost_are_there_once(
-    spoiler: Any,
-    dynamodb_proxy: FaultyProxy,
-    spoiled: "DynamoDBClient",
-    dynamodb_local: "DynamoDBClient",
-) -> None:
-    log = DynamoDbLog(spoiled, table(dynamodb_local, ("item", "S"), ("version", "S")))
-    dynamodb_proxy.once("BatchExecuteStatement", spoiler)
-    assert run(ChangeLog(log)) == ([], MemoryLetters())
-    kept = dynamodb_local.scan(TableName=log.table, ConsistentRead=True)["Items"]
+def assert_kept_once(log: DynamoDbLog) -> None:
+    kept = log.client.scan(TableName=log.table, ConsistentRead=True)["Items"]
     assert len(kept) == 60
+    assert {entry["after"]["M"]["order_id"]["S"] for entry in kept} == {
+        item["order_id"] for item in ORDERS
+    }
 
 
-def test_a_batch_of_entries_that_failed_by_halves_is_completed(
-    dynamodb_proxy: FaultyProxy, spoiled: "DynamoDBClient", dynamodb_local: "DynamoDBClient"
+def test_a_transaction_whose_answer_is_lost_counts_once(
+    spoiler: Spoiler, deliveries: Deliveries, dynamodb_proxy: FaultyProxy, ledger: DynamoDbLedger
 ) -> None:
-    def half(exchange: Exchange) -> None:
-        answer = exchange.forward().json()
-        for response in answer["Responses"][::2]:
-            response.clear()
-            response["Error"] = {"Code": "ThrottlingError", "Message": "injected"}
-        exchange.reply(200, json.dumps(answer).encode())
+    dynamodb_proxy.once("TransactWriteItems", spoiler)
+    before = dynamodb_proxy.operations.count("TransactWriteItems")
+    deliveries.to(Aggregation(ledger, contributions))
+    sent = dynamodb_proxy.operations.count("TransactWriteItems") - before
+    assert sent == (2 if spoiler is never_sent else 1)
+    assert_counted_once(ledger)
 
-    log = DynamoDbLog(spoiled, table(dynamodb_local, ("item", "S"), ("version", "S")))
+
+def test_transactions_that_conflict_count_once(
+    dynamodb_proxy: FaultyProxy, ledger: DynamoDbLedger
+) -> None:
+    dynamodb_proxy.times(
+        3, "TransactWriteItems", lambda exchange: exchange.cancel({-1: "TransactionConflict"})
+    )
+    before = dynamodb_proxy.operations.count("TransactWriteItems")
+    Deliveries(60.0).to(Aggregation(ledger, contributions))
+    assert dynamodb_proxy.operations.count("TransactWriteItems") >= before + 4
+    assert_counted_once(ledger)
+
+
+def test_entries_whose_answer_is_lost_are_there_once(
+    spoiler: Spoiler, deliveries: Deliveries, dynamodb_proxy: FaultyProxy, log: DynamoDbLog
+) -> None:
+    dynamodb_proxy.once("BatchExecuteStatement", spoiler)
+    deliveries.to(ChangeLog(log))
+    assert_kept_once(log)
+
+
+def throttled(exchange: Exchange) -> None:
+    """Half of the statements are not executed, and the answer says so."""
+    statements = json.loads(exchange.body)["Statements"]
+    answer = exchange.forward(json.dumps({"Statements": statements[1::2]}).encode())
+    executed = iter(answer.json()["Responses"])
+    error = {"Code": "ThrottlingError", "Message": "injected"}
+    responses = [
+        next(executed) if place % 2 else {"Error": error} for place in range(len(statements))
+    ]
+    exchange.reply(200, json.dumps({"Responses": responses}).encode())
+
+
+def written_but_throttled(exchange: Exchange) -> None:
+    """All are executed, and the answer takes half of that back."""
+    answer = exchange.forward().json()
+    for response in answer["Responses"][::2]:
+        response.clear()
+        response["Error"] = {"Code": "InternalServerError", "Message": "injected"}
+    exchange.reply(200, json.dumps(answer).encode())
+
+
+@pytest.mark.parametrize("half", [throttled, written_but_throttled])
+def test_a_batch_of_entries_that_failed_by_halves_is_completed(
+    half: Spoiler, deliveries: Deliveries, dynamodb_proxy: FaultyProxy, log: DynamoDbLog
+) -> None:
     dynamodb_proxy.once("BatchExecuteStatement", half)
-    assert run(ChangeLog(log)) == ([], MemoryLetters())
-    assert len(dynamodb_local.scan(TableName=log.table, ConsistentRead=True)["Items"]) == 60
+    deliveries.to(ChangeLog(log))
+    assert_kept_once(log)
 
 
-@pytest.mark.parametrize("spoiler", SPOILERS)
-def test_documents_whose_answer_is_lost_are_there_once(spoiler: Any, opensearch_url: str) -> None:
+def test_documents_whose_answer_is_lost_are_there_once(
+    spoiler: Spoiler,
+    deliveries: Deliveries,
+    opensearch_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(index_module, "REQUEST_SECONDS", PATIENCE)
     name = f"ambiguous-{uuid4()}"
     with faulty_proxy(opensearch_url) as proxy:
-        client = OpenSearch(
-            proxy.url, connection_class=Urllib3HttpConnection, max_retries=0, timeout=10
-        )
+        client = clients.opensearch(proxy.url)
         index = ReadableIndex(client, name, PROPERTIES, SETTINGS)
         proxy.once(f"POST /{name}-write/_bulk", spoiler)
-        assert run(SearchSync(index, document)) == ([], MemoryLetters())
+        deliveries.to(SearchSync(index, document))
         assert len(index.search()) == 60
+        found = client.search(index=name, body={"size": 100, "version": True})["hits"]["hits"]
+        assert {hit["_version"] for hit in found} == {1}
         client.indices.delete(index=f"{name}-v1")
+        client.close()
+
+
+class RefusesOne:
+    """A sink to which one item can never be applied."""
+
+    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+        failures: dict[Change, Exception] = {
+            change: PermanentError("never") for change in changes if "00042" in change.item_id
+        }
+        return Outcome(applied=len(changes) - len(failures), failures=failures)
+
+
+@pytest.mark.parametrize("act", [lost, timed_out, never_sent])
+def test_a_letter_whose_answer_is_lost_is_there_once(act: Spoiler, emulator_url: str) -> None:
+    bucket = f"ambiguous-{uuid4()}"
+    with faulty_proxy(emulator_url) as proxy:
+        client = clients.s3(proxy.url, PATIENCE)
+        client.create_bucket(Bucket=bucket)
+        letters = S3Letters(lambda: client, bucket, "letters/orders/")
+        processor = Processor("orders", SOURCE, RefusesOne(), letters, clock=ManualClock())
+
+        def deliver(records: list[dict[str, Any]]) -> list[Any]:
+            return processor({"Records": records}, FakeContext(ManualClock()))["batchItemFailures"]
+
+        refused = Change.from_record(RECORDS[41], SOURCE)
+        name = letter_name(refused.item_id, refused.version, RECORDS[41])
+        proxy.once(f"PUT /{bucket}/letters/orders/{quote(name)}", act)
+        assert deliver(RECORDS) == [{"itemIdentifier": sequence_number(RECORDS[41])}]
+        assert deliver(RECORDS[41:]) == []
+        assert deliver(RECORDS) == []
+        [kept] = client.list_objects_v2(Bucket=bucket)["Contents"]
+        body = client.get_object(Bucket=bucket, Key=kept["Key"])["Body"].read()
+        assert json.loads(json.loads(body)["payload"]) == {"Records": [RECORDS[41]]}
         client.close()
