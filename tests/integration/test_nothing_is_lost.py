@@ -1,0 +1,213 @@
+"""The deployed pipeline where changes usually get lost: large items, an outage, expired batches.
+
+All on real engines: the real templates, the real functions, a real OpenSearch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+import urllib3
+from rich.console import Console
+
+from dynamodb_streams_cdc import serialize_item
+from dynamodb_streams_cdc.live.streams import lambda_record
+from local.deployment import session
+from local.pipeline import running_pipeline
+from local.screen import Screen
+from local.verify import compare, settle
+from local.verify.expected import aggregates_of, sum_of
+from tests.factories import order
+from tests.integration.processes import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local.pipeline import Pipeline
+    from local.verify import Report
+
+OUTAGE_SECONDS = 60.0
+LARGEST_ITEM = 400 * 1024
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[Pipeline]:
+    with running_pipeline(Screen(Console(file=io.StringIO()))) as pipeline:
+        yield pipeline
+
+
+@pytest.fixture
+def s3(pipeline: Pipeline) -> Any:
+    return session(pipeline.aws.url).client("s3")
+
+
+def put(pipeline: Pipeline, item: dict[str, Any]) -> None:
+    pipeline.client.put_item(
+        TableName=pipeline.outputs["OrdersTableName"], Item=serialize_item(item)
+    )
+
+
+def keys(s3: Any, bucket: str) -> list[str]:
+    return [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+def settled(pipeline: Pipeline) -> Report:
+    report = settle(lambda: compare(pipeline.copies), unchanged_for=20.0)
+    assert report.items
+    return report
+
+
+def test_an_item_of_400_kb_changed_ten_times_is_in_every_copy(pipeline: Pipeline, s3: Any) -> None:
+    statuses = ["placed", "shipped", "refunded"]
+    for number in range(11):
+        item = order("90000-0001", status=statuses[number % 3], notes="")
+        room = LARGEST_ITEM - size(item)
+        put(pipeline, {**item, "notes": chr(ord("a") + number) * room})
+    with pytest.raises(pipeline.client.exceptions.ClientError, match="size"):
+        put(pipeline, {**item, "notes": "z" * (room + 1)})
+    report = settled(pipeline)
+    assert report.equal, [str(each) for sink in report.sinks for each in sink.differences]
+    name = "orders/S=90000/S=90000-0001"
+    assert pipeline.copies.history_length(name) == 11
+    assert pipeline.copies.find([name])[name]["status"] == statuses[10 % 3]
+    assert len(keys(s3, pipeline.outputs["OverflowBucketName"])) == 11
+    assert keys(s3, pipeline.outputs["DeadLetterBucketName"]) == []
+
+
+def size(item: dict[str, Any]) -> int:
+    """Return the size of an item as DynamoDB counts it, for what orders are made of here
+    (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
+    """
+
+    def of(value: Any) -> int:
+        match value:
+            case str():
+                return len(value.encode())
+            case int() | Decimal():
+                digits = str(value).replace(".", "").strip("0")
+                return (len(digits) + 1) // 2 + 1
+            case list():
+                return 3 + sum(1 + of(member) for member in value)
+            case dict():
+                return 3 + sum(1 + len(name) + of(member) for name, member in value.items())
+        raise TypeError
+
+    return sum(len(name) + of(value) for name, value in item.items())
+
+
+def test_a_minute_without_search_costs_search_a_minute(pipeline: Pipeline, s3: Any) -> None:
+    assert pipeline.node is not None
+    settled(pipeline)
+    pipeline.node.stop()
+    began = time.monotonic()
+    number = 0
+    while time.monotonic() - began < OUTAGE_SECONDS:
+        number += 1
+        put(pipeline, order(f"91000-{number:04}", total=f"{number}.00"))
+        time.sleep(0.2)
+    eventually(lambda: sums(pipeline) == aggregates_of(pipeline.copies.orders()))
+    entries = [each for each in pipeline.copies.entries() if "91000" in each["item"]]
+    assert len(entries) == number
+    pipeline.node.start()
+    report = settled(pipeline)
+    assert report.equal, [str(each) for sink in report.sinks for each in sink.differences]
+    assert keys(s3, pipeline.outputs["DeadLetterBucketName"]) == []
+
+
+def sums(pipeline: Pipeline) -> dict[str, dict[str, Decimal]]:
+    rows = list(pipeline.copies.aggregates())
+    apart = ("aggregate", "shard", "revision")
+    return sum_of(
+        (row["aggregate"], {name: row[name] for name in row if name not in apart}) for row in rows
+    )
+
+
+def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) -> None:
+    """The documents of its orders were never written, and newer changes have come since."""
+    for number in range(5):
+        put(pipeline, order(f"92000-{number}"))
+    settled(pipeline)
+    letter = given_up(pipeline, "92000")
+    put(pipeline, order("92000-0", status="shipped"))
+    settled(pipeline)
+    forget(pipeline, [f"orders/S=92000/S=92000-{number}" for number in range(1, 5)])
+    missing = compare(pipeline.copies)
+    assert missing.sinks[1].count("missing") == 4
+    bucket = pipeline.outputs["DeadLetterBucketName"]
+    key = "aws/lambda/00000000-0000-4000-8000-000000000000/shardId-1/letter"
+    s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(letter))
+
+    done = cdc(pipeline, "redrive", "--yes", "--json")
+
+    assert done.returncode == 0, done.stderr
+    report = settled(pipeline)
+    assert report.equal, [str(each) for sink in report.sinks for each in sink.differences]
+    assert keys(s3, bucket) == [f"archive/{key}"]
+    again = cdc(pipeline, "redrive", "--yes", "--json")
+    assert again.returncode == 0, again.stderr
+
+
+def given_up(pipeline: Pipeline, customer: str) -> dict[str, Any]:
+    """Return what Lambda writes when a batch of the search mapping has become too old."""
+    streams = session(pipeline.aws.url).client("dynamodbstreams")
+    log = pipeline.client.describe_table(TableName=pipeline.outputs["ChangeLogTableName"])
+    arn = log["Table"]["LatestStreamArn"]
+    records: list[Any] = []
+    for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+        iterator = streams.get_shard_iterator(
+            StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        while iterator:
+            page = streams.get_records(ShardIterator=iterator)
+            records += [lambda_record(each, arn) for each in page["Records"]]
+            iterator = page.get("NextShardIterator") if page["Records"] else None
+    mine = [each for each in records if customer in each["dynamodb"]["Keys"]["item"]["S"]]
+    assert len(mine) == 5
+    function = pipeline.outputs["SearchFunctionName"]
+    return {
+        "requestContext": {
+            "requestId": "00000000-0000-4000-8000-000000000001",
+            "functionArn": f"arn:aws:lambda:us-east-1:000000000000:function:{function}",
+            "condition": "RecordAgeExceeded",
+            "approximateInvokeCount": 9,
+        },
+        "version": "1.0",
+        "timestamp": "2024-05-01T12:00:00.000Z",
+        "DDBStreamBatchInfo": {"streamArn": arn, "batchSize": len(mine)},
+        "payload": json.dumps({"Records": mine}),
+    }
+
+
+def forget(pipeline: Pipeline, items: list[str]) -> None:
+    """Delete documents as though they had never been written."""
+    index = f"{pipeline.outputs['SearchEndpoint']}/{pipeline.outputs['SearchIndex']}-write"
+    for item in items:
+        url = f"{index}/_doc/{quote(item, safe='')}?refresh=true"
+        assert urllib3.request("DELETE", url).status == 200
+
+
+def cdc(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("cdc")), *arguments, "--environment", "local"],
+        env={
+            **os.environ,
+            "AWS_ENDPOINT_URL": pipeline.aws.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
