@@ -1,0 +1,180 @@
+"""A sink that accepts a request and never answers costs one invocation its time, never its work.
+
+On real engines and in real time: what was done before stays done, the invocation ends by itself and
+reports the first change that is not, and the next one finishes.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from dynamodb_streams_cdc import (
+    Aggregation,
+    Budget,
+    ChangeLog,
+    Processor,
+    SearchSync,
+    Sink,
+    SystemClock,
+)
+from dynamodb_streams_cdc.aws import index as index_module
+from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.letters import S3Letters
+from dynamodb_streams_cdc.aws.log import DynamoDbLog
+from dynamodb_streams_cdc.memory import MemoryLedger, MemoryLetters
+from lambdas.domain.contributions import contributions
+from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from tests.factories import SOURCE, FakeContext, order, record
+from tests.integration import clients
+from tests.integration.clients import sequence_number
+from tests.integration.faulty_proxy import Exchange, FaultyProxy, faulty_proxy
+from tests.integration.test_ports import ReadableIndex, table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SECONDS = 5.0
+"""Of an invocation. The processor takes up work in the first half of it."""
+
+PATIENCE = 1.2
+"""Seconds that clients wait for an answer; less than what the processor keeps back."""
+
+FOR_EVER = float("inf")
+
+ORDERS = [order(f"{number:05}-1") for number in range(1, 251)]
+RECORDS = [record(number, None, item) for number, item in enumerate(ORDERS, 1)]
+
+
+class Hung:
+    """An invocation that met a sink which never answers."""
+
+    def __init__(self, sink: Sink, records: list[dict[str, Any]]) -> None:
+        letters = MemoryLetters()
+        context = FakeContext(SystemClock(), SECONDS)
+        answer = Processor("orders", SOURCE, sink, letters)({"Records": records}, context)
+        assert context.get_remaining_time_in_millis() > 0, "Lambda would have killed it"
+        assert letters.letters == {}
+        [failure] = answer["batchItemFailures"]
+        self.first = failure["itemIdentifier"]
+
+
+def finish(sink: Sink, records: list[dict[str, Any]]) -> None:
+    answer = Processor("orders", SOURCE, sink, MemoryLetters())(
+        {"Records": records}, FakeContext(SystemClock(), 60.0)
+    )
+    assert answer == {"batchItemFailures": []}
+
+
+@pytest.fixture(scope="module")
+def dynamodb_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
+    with faulty_proxy(dynamodb_local_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def impatient(dynamodb_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
+    client = clients.dynamodb(dynamodb_proxy.url, PATIENCE)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def ledger(impatient: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
+    return DynamoDbLedger(
+        impatient,
+        table(dynamodb_local, ("id", "S")),
+        table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
+    )
+
+
+def test_a_ledger_that_hangs(dynamodb_proxy: FaultyProxy, ledger: DynamoDbLedger) -> None:
+    sink = Aggregation(ledger, contributions)
+    dynamodb_proxy.times(FOR_EVER, "TransactWriteItems", Exchange.hang, after=1)
+    hung = Hung(sink, RECORDS)
+    done = 98  # what one transaction holds beside the two sums
+    assert hung.first == sequence_number(RECORDS[done])
+    assert ledger.total("status#placed") == {"orders": done}
+    dynamodb_proxy.heal()
+    finish(sink, RECORDS[done:])
+    assert ledger.total("status#placed") == {"orders": 250}
+
+
+def test_a_ledger_that_hangs_from_the_first_read(
+    dynamodb_proxy: FaultyProxy, ledger: DynamoDbLedger
+) -> None:
+    sink = Aggregation(ledger, contributions)
+    dynamodb_proxy.times(FOR_EVER, "BatchGetItem", Exchange.hang)
+    assert Hung(sink, RECORDS[:50]).first == sequence_number(RECORDS[0])
+    dynamodb_proxy.heal()
+    finish(sink, RECORDS[:50])
+    assert ledger.total("status#placed") == {"orders": 50}
+
+
+def test_a_log_that_hangs(
+    dynamodb_proxy: FaultyProxy, impatient: "DynamoDBClient", dynamodb_local: "DynamoDBClient"
+) -> None:
+    log = DynamoDbLog(impatient, table(dynamodb_local, ("item", "S"), ("version", "S")))
+    sink = ChangeLog(log)
+
+    def entries() -> int:
+        return len(dynamodb_local.scan(TableName=log.table, ConsistentRead=True)["Items"])
+
+    dynamodb_proxy.times(FOR_EVER, "BatchExecuteStatement", Exchange.hang, after=2)
+    assert Hung(sink, RECORDS[:100]).first == sequence_number(RECORDS[50])
+    assert entries() == 50
+    dynamodb_proxy.heal()
+    finish(sink, RECORDS[50:100])
+    assert entries() == 100
+
+
+def test_an_index_that_hangs(opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "REQUEST_SECONDS", PATIENCE)
+    monkeypatch.setattr(index_module, "BULK_BYTES", 25_000)
+    client = clients.opensearch(opensearch_url)
+    direct = ReadableIndex(client, f"hangs-{uuid4()}", PROPERTIES, SETTINGS)
+    direct.create(Budget())
+    with faulty_proxy(opensearch_url) as proxy:
+        behind = clients.opensearch(proxy.url)
+        sink = SearchSync(ReadableIndex(behind, direct.name, PROPERTIES, SETTINGS), document)
+        proxy.times(FOR_EVER, f"POST /{direct.write_alias}/_bulk", Exchange.hang, after=1)
+        hung = Hung(sink, RECORDS[:100])
+        done = len(direct.search())
+        assert 0 < done < 100
+        assert hung.first == sequence_number(RECORDS[done])
+        proxy.heal()
+        finish(sink, RECORDS[done:100])
+        behind.close()
+    assert len(direct.search()) == 100
+    client.indices.delete(index=f"{direct.name}-v1")
+    client.close()
+
+
+def test_a_bucket_that_hangs(emulator_url: str) -> None:
+    """The letter is not written, so its record is not done; what came after it is."""
+    bucket = f"hangs-{uuid4()}"
+    unreadable = {**RECORDS[1], "dynamodb": {"SequenceNumber": "2"}}
+    records = [RECORDS[0], unreadable, RECORDS[2]]
+    ledger = MemoryLedger()
+    with faulty_proxy(emulator_url) as proxy:
+        client = clients.s3(proxy.url, PATIENCE)
+        client.create_bucket(Bucket=bucket)
+        letters = S3Letters(lambda: client, bucket, "letters/")
+        processor = Processor("orders", SOURCE, Aggregation(ledger, contributions), letters)
+
+        def hang(exchange: Exchange) -> bool:
+            exchange.hang()
+            return True
+
+        proxy.spoil = hang
+        context = FakeContext(SystemClock(), SECONDS)
+        answer = processor({"Records": records}, context)
+        assert context.get_remaining_time_in_millis() > 0
+        assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+        assert ledger.totals["status#placed"] == {"orders": 2}
+        proxy.heal()
+        again = processor({"Records": records[1:]}, FakeContext(SystemClock(), SECONDS))
+        assert again == {"batchItemFailures": []}
+        assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
+        client.close()
