@@ -131,7 +131,7 @@ def turns(screen: Screen, found: Turns) -> None:
         table.add_row(each.sink, *_cells(each.without), *_cells(each.sharing), shown)
     screen.print(table)
     screen.line(
-        f"Batches of both functions: {found.batches:,}, of which {found.poisonous:,} with poison;"
+        f"Batches in these rounds: {found.batches:,}, of which {found.poisonous:,} with poison;"
         f" {found.retried:,} delivered again."
     )
     for each in found.influences:

@@ -9,7 +9,6 @@ in the stream would hide what a batch costs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from local.lag import summary
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 READERS = {"aggregates": "AggregationFunctionName", "search index": "SearchFunctionName"}
 """The sinks that cannot take poison, and the outputs that name their functions."""
 GOAL = 1.5  # times as long as without poison, at most
-TURNS = 4  # without, with, without, with
+TURNS = 4  # without, with, with, without: a machine that speeds up or slows down favours neither
 _MOST = 150  # healthy orders in a round
 _PAUSE = 0.07  # seconds that each writer rests after a write: some 50 writes a second
 _OPEN_ORDERS = 3  # begun and finished close together, so that poison is among all of them
@@ -55,7 +54,7 @@ class Plan:
             )
             raise PurchasesError(msg)
         healthy = min(_MOST, (purchases - poison - at_leisure) // (TURNS + 1))
-        return cls(healthy, (0, (poison + 1) // 2, 0, poison // 2))
+        return cls(healthy, (0, (poison + 1) // 2, poison // 2, 0))
 
     @property
     def purchases(self) -> int:
@@ -91,6 +90,9 @@ class Turns:
 def take_turns(
     traffic: Traffic, pipeline: Pipeline, poison: Poison, plan: Plan, purchases: Iterator[Purchase]
 ) -> Turns:
+    trace = TraceReader(pipeline.live.folder / TRACE)
+    trace.read()
+    earlier = len(trace.calls)
     without: list[Round] = []
     with_poison: list[Round] = []
     for poisonous in plan.poisonous:
@@ -104,17 +106,17 @@ def take_turns(
             open_orders=_OPEN_ORDERS,
         )
         (with_poison if poisonous else without).append(done)
-    trace = TraceReader(pipeline.live.folder / TRACE)
     trace.read()
+    made = list(trace.calls.values())[earlier:]
     calls = {
-        sink: [c for c in trace.calls.values() if c.function == pipeline.outputs[name]]
+        sink: [call for call in made if call.function == pipeline.outputs[name]]
         for sink, name in READERS.items()
     }
     bad = {item_of(*key) for key in poison.orders}
     return Turns(
         tuple(influence(sink, without, with_poison, sharing(calls[sink], bad)) for sink in READERS),
         batches=sum(map(len, calls.values())),
-        poisonous=sum(bool(_items(c) & bad) for c in chain.from_iterable(calls.values())),
+        poisonous=sum(bool(_items(call) & bad) for each in calls.values() for call in each),
         retried=trace.retries,
     )
 

@@ -249,7 +249,7 @@ def test_a_delay_beyond_the_goal_is_said(screen: Screen) -> None:
     said = printed(screen)
     assert "aggregates: the goal is at most 1.5 times as long; 1.75 were measured" in said
     assert "search index: too few orders to tell a delay" in said
-    assert "Batches of both functions: 50, of which 20 with poison; 0 delivered again." in said
+    assert "Batches in these rounds: 50, of which 20 with poison; 0 delivered again." in said
 
 
 def test_a_delay_within_the_goal_is_a_number(screen: Screen) -> None:

@@ -94,12 +94,12 @@ def test_a_plan_leaves_something_to_write_at_full_speed(purchases: int) -> None:
         plan = Plan.of(purchases, poison, at_leisure)
 
         assert sum(plan.poisonous) == poison
-        assert plan.poisonous[0] == plan.poisonous[2] == 0
+        assert plan.poisonous[0] == plan.poisonous[3] == 0
         assert purchases - at_leisure - plan.purchases >= plan.healthy >= 0
 
 
 def test_rounds_are_large_where_there_are_many_purchases() -> None:
-    assert Plan.of(400, 25, 20) == Plan(71, (0, 13, 0, 12))
+    assert Plan.of(400, 25, 20) == Plan(71, (0, 13, 12, 0))
     assert Plan.of(6919, 25, 20).healthy == 150
 
 
