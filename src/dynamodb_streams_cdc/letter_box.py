@@ -182,6 +182,7 @@ class _Shut(Exception):
     """What is wrong with a letter: the end of a sentence that begins with its key."""
 
 
+_NOT_JSON = (ValueError, RecursionError)
 _ASIDE = "Look at it with `cdc show`; if nobody needs it, move it to archive/ or delete it"
 
 
@@ -206,7 +207,7 @@ def _opened(key: str, body: bytes, names: Names) -> Opened:
 def _document(body: bytes) -> Mapping[str, Any]:
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except _NOT_JSON as error:
         message = f"is no letter, or a truncated one: it is not JSON ({error}). {_ASIDE}."
         raise _Shut(message) from None
     if not isinstance(document, Mapping):
@@ -225,7 +226,7 @@ def _records(document: Mapping[str, Any]) -> Sequence[Record]:
         raise _Shut(message)
     try:
         event = json.loads(payload) if isinstance(payload, str) else payload
-    except ValueError as error:
+    except _NOT_JSON as error:
         message = f"is truncated: its payload is not JSON ({error}). {_ASIDE}."
         raise _Shut(message) from None
     records = event.get("Records") if isinstance(event, Mapping) else None

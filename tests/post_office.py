@@ -1,0 +1,201 @@
+"""Two processors with poison in their table, their letters, and the functions behind them.
+
+Orders with status `poison` cannot be indexed until the table says otherwise.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dynamodb_streams_cdc import (
+    Attributes,
+    Budget,
+    Change,
+    Image,
+    OutageError,
+    Processor,
+    SearchSync,
+    Sink,
+    deserialize_item,
+)
+from dynamodb_streams_cdc.change_log import ChangeLog
+from dynamodb_streams_cdc.identity import item_id
+from dynamodb_streams_cdc.letter_box import Names
+from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLetterBox, MemoryLog
+from dynamodb_streams_cdc.redrive import InvocationFailed
+from dynamodb_streams_cdc.search import Upsert, Upserted
+from tests.factories import SOURCE, FakeContext, ManualClock, order, record
+
+UUID = "11111111-2222-3333-4444-555555555555"
+SHARD = "shardId-00000001573689847184-864758bb"
+POISON = "poison"
+
+ARNS = {
+    name: f"arn:aws:lambda:us-east-1:000000000000:function:cdc-sandbox-{name}"
+    for name in ("search", "audit")
+}
+NAMES = Names(
+    processors={f"cdc-sandbox-{name}": name for name in ARNS}, tables={"orders-1A2B": "orders"}
+)
+
+
+def number(customer: int) -> str:
+    return f"{customer:05}-0001"
+
+
+def item(customer: int) -> str:
+    return f"orders/S={customer:05}/S={number(customer)}"
+
+
+def placed(sequence: int, customer: int, status: str = "placed", **others: Any) -> dict[str, Any]:
+    """Return the record of an order that a customer has placed."""
+    return record(sequence, None, order(number(customer), status=status), **others)
+
+
+def given_up(
+    records: Sequence[Mapping[str, Any]], processor: str = "search", **others: Any
+) -> dict[str, Any]:
+    """Return what Lambda writes to a bucket, as its documentation shows it."""
+    return {
+        "requestContext": {
+            "requestId": "316aa6d0-8154-xmpl-9af7-85d5f4a6bc81",
+            "functionArn": f"{ARNS.get(processor, processor)}",
+            "condition": "RecordAgeExceeded",
+            "approximateInvokeCount": 1,
+        },
+        "responseContext": {
+            "statusCode": 200,
+            "executedVersion": "$LATEST",
+            "functionError": "Unhandled",
+        },
+        "version": "1.0",
+        "timestamp": "2019-11-14T18:16:05.568Z",
+        "DDBStreamBatchInfo": {
+            "shardId": SHARD,
+            "startSequenceNumber": "800000000003126276362",
+            "endSequenceNumber": "800000000003126276362",
+            "approximateArrivalOfFirstRecord": "2019-11-14T00:13:19Z",
+            "approximateArrivalOfLastRecord": "2019-11-14T00:13:19Z",
+            "batchSize": len(records),
+            "streamArn": "arn:aws:dynamodb:us-east-1:000000000000:table/orders-1A2B/stream/x",
+        },
+        "payload": json.dumps({"Records": list(records)}),
+        **others,
+    }
+
+
+def lambdas_key(name: str) -> str:
+    return f"aws/lambda/{UUID}/{SHARD}/2019/11/14/2019-11-14T18.16.05-{name}"
+
+
+class MoodyIndex(MemoryIndex):
+    """An index that is out for a while."""
+
+    out = False
+
+    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+        if self.out:
+            message = "the index is out"
+            raise OutageError(message)
+        return super().upsert(upserts, budget)
+
+
+def document(image: Image) -> dict[str, Any]:
+    """Return what a search finds of an order; it finds no poison."""
+    if image["status"] == POISON:
+        message = "nobody can index poison"
+        raise ValueError(message)
+    return {"status": image["status"]}
+
+
+@dataclass
+class Table:
+    """The orders as they are now; those that nobody has set are as they were placed."""
+
+    items: dict[str, Image | None] = field(default_factory=dict)
+
+    def read(self, keys: Attributes) -> Image | None:
+        decoded: dict[str, Any] = deserialize_item(keys)
+        return self.items.get(item_id("orders", decoded))
+
+
+@dataclass
+class PostOffice:
+    """Box, functions and table; `Functions` itself.
+
+    Attributes:
+        invocations: the events of each invocation, with the processor.
+        answers: what processors answer instead of their own answers; an exception is raised.
+    """
+
+    box: MemoryLetterBox = field(default_factory=MemoryLetterBox)
+    index: MoodyIndex = field(default_factory=MoodyIndex)
+    log: MemoryLog = field(default_factory=MemoryLog)
+    table: Table = field(default_factory=Table)
+    clock: ManualClock = field(default_factory=ManualClock)
+    invocations: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+        """Invoke a function, with JSON in between as there is."""
+        self.invocations.append((processor, event))
+        if processor in self.answers:
+            answer = self.answers[processor]
+            answer = answer(event) if callable(answer) else answer
+            if isinstance(answer, InvocationFailed):
+                raise answer
+            return answer
+        answer = self.processor(processor)(json.loads(json.dumps(event)), self.context(processor))
+        return json.loads(json.dumps(answer))
+
+    def processor(self, name: str) -> Processor:
+        sinks: dict[str, Sink] = {
+            "search": SearchSync(self.index, document),
+            "audit": ChangeLog(self.log),
+        }
+        return Processor(
+            name,
+            SOURCE,
+            sinks[name],
+            self.box,
+            permanent=(ValueError,),
+            clock=self.clock,
+            items=self.table if name == "search" else None,
+        )
+
+    def context(self, processor: str) -> FakeContext:
+        return FakeContext(self.clock, invoked_function_arn=ARNS[processor])
+
+    def deliver(self, *records: Mapping[str, Any], processor: str = "search") -> None:
+        """Let the mapping invoke a function: what it cannot apply becomes letters."""
+        event = {"Records": json.loads(json.dumps(records))}
+        self.processor(processor)(event, self.context(processor))
+
+    def write(self, customer: int, status: str | None) -> None:
+        """Write an order to the table, or delete it."""
+        state = None if status is None else order(number(customer), status=status)
+        self.table.items[item(customer)] = state
+
+    @property
+    def waiting(self) -> list[str]:
+        """The keys of the letters that are not archived."""
+        return [stored.key for stored in self.box.letters()]
+
+    @property
+    def sequences_waiting(self) -> set[str]:
+        """The sequence numbers of the records that letters hold."""
+        return {
+            each["dynamodb"]["SequenceNumber"]
+            for key in self.waiting
+            if (payload := json.loads(self.box.objects[key])["payload"])
+            for each in json.loads(payload)["Records"]
+        }
+
+    def indexed(self) -> dict[str, Any]:
+        """Return the statuses that readers find, by item."""
+        return {found: source["status"] for found, source in self.index.search().items()}
+
+
+def change_of(each: Mapping[str, Any]) -> Change:
+    return Change.from_record(each, SOURCE)

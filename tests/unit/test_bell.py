@@ -1,0 +1,169 @@
+"""Ringing the bell down: only for letters that are gone, whatever else is on the queue."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from dynamodb_streams_cdc.bell import Message, Rung, letter_of, ring_down
+
+BUCKET = "letters-1A2B"
+HIDDEN_CALLS = 50
+"""How many receives a message stays hidden for."""
+
+
+def pointer(key: str, bucket: str = BUCKET) -> str:
+    """Return the event that EventBridge puts on a queue, as AWS shows it."""
+    return json.dumps(
+        {
+            "version": "0",
+            "id": "17793124-05d4-b198-2fde-7ededc63b103",
+            "detail-type": "Object Created",
+            "source": "aws.s3",
+            "account": "111122223333",
+            "time": "2021-11-12T00:00:00Z",
+            "region": "ca-central-1",
+            "resources": [f"arn:aws:s3:::{bucket}"],
+            "detail": {
+                "version": "0",
+                "bucket": {"name": bucket},
+                "object": {"key": key, "size": 5, "etag": "b57f9512698f4b09e608f4f2a65852e5"},
+                "request-id": "N4N7GDK58NMKJ12R",
+                "requester": "123456789012",
+                "reason": "PutObject",
+            },
+        }
+    )
+
+
+@dataclass
+class Pointers:
+    """A queue in memory, two messages a time."""
+
+    bodies: dict[str, str] = field(default_factory=dict)
+    hidden: dict[str, int] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+    hides_for: int = HIDDEN_CALLS
+
+    def put(self, *bodies: str) -> None:
+        for body in bodies:
+            self.bodies[f"m{len(self.bodies)}"] = body
+
+    def receive(self) -> Sequence[Message]:
+        self.hidden = {each: left - 1 for each, left in self.hidden.items() if left > 1}
+        found = [each for each in self.bodies if each not in self.hidden][:2]
+        self.hidden |= dict.fromkeys(found, self.hides_for)
+        return [Message(each, f"receipt-{each}", self.bodies[each]) for each in found]
+
+    def delete(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            assert message.receipt == f"receipt-{message.id}"
+            self.bodies.pop(message.id, None)
+            self.deleted.append(message.id)
+
+    def put_back(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.hidden.pop(message.id, None)
+
+    @property
+    def visible(self) -> list[str]:
+        return [body for each, body in self.bodies.items() if each not in self.hidden]
+
+
+def down(queue: Pointers, *there: str) -> Rung:
+    return ring_down(queue, BUCKET, lambda key: key in there)
+
+
+def test_pointers_whose_letters_are_gone_are_deleted() -> None:
+    queue = Pointers()
+    queue.put(pointer("a"), pointer("b"), pointer("c"), pointer("d"), pointer("e"))
+    assert down(queue, "b", "e") == Rung(silenced=3, ringing=2)
+    assert queue.visible == [pointer("b"), pointer("e")]
+
+
+def test_an_empty_queue_is_silent() -> None:
+    assert down(Pointers()) == Rung()
+
+
+def test_the_same_pointer_twice_is_deleted_twice_or_not_at_all() -> None:
+    queue = Pointers()
+    queue.put(pointer("a"), pointer("b"), pointer("a"), pointer("b"))
+    assert down(queue, "b") == Rung(silenced=2, ringing=2)
+    assert queue.visible == [pointer("b"), pointer("b")]
+
+
+def test_each_letter_is_asked_for_once() -> None:
+    queue = Pointers()
+    queue.put(*[pointer("a")] * 5, pointer("b"))
+    asked: list[str] = []
+
+    def holds(key: str) -> bool:
+        asked.append(key)
+        return False
+
+    ring_down(queue, BUCKET, holds)
+    assert asked == ["a", "b"]
+
+
+UNKNOWN = [
+    "",
+    "hello",
+    "{",
+    "[]",
+    "null",
+    '"text"',
+    "{}",
+    '{"detail": 7}',
+    '{"detail": {"bucket": {"name": "letters-1A2B"}, "object": {"key": 7}}}',
+    '{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "letters-1A2B"}',
+    pointer("a", "another-bucket"),
+]
+
+
+@pytest.mark.parametrize("body", UNKNOWN)
+def test_a_message_of_another_form_is_left_and_reported(body: str) -> None:
+    queue = Pointers()
+    queue.put(body, pointer("a"))
+    rung = down(queue)
+    assert rung == Rung(silenced=1, ringing=0, unknown=(body[:80],))
+    assert queue.visible == [body]
+
+
+def test_messages_that_become_visible_again_end_the_round() -> None:
+    """A round can take longer than the queue hides messages; it must not go on for ever."""
+    queue = Pointers(hides_for=2)
+    queue.put(*map(pointer, "abcdefgh"))
+    down(queue, *"abcdefgh")
+    assert sorted(queue.visible) == sorted(map(pointer, "abcdefgh"))
+    assert queue.deleted == []
+
+
+def test_killed_at_any_moment_and_run_again() -> None:
+    for point in itertools.count():
+        queue = Pointers()
+        queue.put(*map(pointer, "abcdef"), "hello")
+        calls = itertools.count()
+
+        def holds(key: str, calls: "itertools.count[int]" = calls, point: int = point) -> bool:
+            if next(calls) == point:
+                raise KeyboardInterrupt
+            return key in "bd"
+
+        try:
+            ring_down(queue, BUCKET, holds)
+        except KeyboardInterrupt:
+            left = set(queue.bodies.values())
+            assert {pointer("b"), pointer("d"), "hello"} <= left
+        else:
+            break
+        queue.hidden.clear()
+        down(queue, "b", "d")
+        assert queue.visible == [pointer("b"), pointer("d"), "hello"]
+    assert point == 6
+
+
+def test_keys_are_taken_as_they_are() -> None:
+    key = "letters/search/a%2Fb+c d/0001_2024-05-01T12:00:00.000_7.json"
+    assert letter_of(pointer(key), BUCKET) == key

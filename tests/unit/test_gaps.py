@@ -1,0 +1,97 @@
+"""Gaps in histories."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamodb_streams_cdc import Change, OutageError
+from dynamodb_streams_cdc.change_log import ChangeLog
+from dynamodb_streams_cdc.gaps import gaps
+from dynamodb_streams_cdc.memory import MemoryLog, MemoryOverflow
+from dynamodb_streams_cdc.overflow import ENTRY_CHARACTERS
+from tests.factories import budget, change, order
+
+PLACED, SHIPPED, REFUNDED = order(), order(status="shipped"), order(status="refunded", total="0")
+WHOLE = [
+    change(1, None, PLACED),
+    change(2, PLACED, SHIPPED),
+    change(3, SHIPPED, REFUNDED),
+    change(4, REFUNDED, None),
+    change(5, None, PLACED),
+]
+
+
+def without(*places: int) -> list[Change]:
+    return [each for place, each in enumerate(WHOLE) if place not in places]
+
+
+def test_a_whole_history_has_none() -> None:
+    assert gaps(WHOLE) == []
+    assert gaps([]) == []
+
+
+def test_a_missing_beginning() -> None:
+    [gap] = gaps(without(0))
+    assert gap.after is None
+    assert gap.before is WHOLE[1]
+    assert {str(each.path[0]) for each in gap.differences} == set(PLACED)
+
+
+def test_a_missing_change_in_the_middle() -> None:
+    [gap] = gaps(without(2))
+    assert (gap.after, gap.before) == (WHOLE[1], WHOLE[3])
+    assert {each.path[0] for each in gap.differences} == {"lines", "status", "total"}
+
+
+def test_a_missing_deletion() -> None:
+    [gap] = gaps(without(3))
+    assert (gap.after, gap.before) == (WHOLE[2], WHOLE[4])
+    assert {str(each.path[0]) for each in gap.differences} == set(REFUNDED)
+
+
+def test_a_missing_insertion() -> None:
+    [gap] = gaps([WHOLE[0], change(9, PLACED, None), change(11, SHIPPED, None)])
+    assert (gap.after is not None, gap.before.sequence_number[:2]) == (True, "11")
+
+
+def test_neighbouring_changes_that_are_missing_are_one_gap() -> None:
+    assert len(gaps(without(1, 2))) == 1
+    assert len(gaps(without(1, 3))) == 2
+
+
+@given(st.sets(st.integers(0, 4)))
+def test_whatever_is_missing_between_different_states_is_found(missing: set[int]) -> None:
+    left = without(*missing)
+    states: list[Any] = [None, PLACED, SHIPPED, REFUNDED, None, PLACED]
+    kept = [place for place in range(5) if place not in missing]
+    ends = [0, *[place + 1 for place in kept]]
+    expected = [
+        WHOLE[place] for end, place in zip(ends, kept, strict=False) if states[end] != states[place]
+    ]
+    assert [gap.before for gap in gaps(left)] == expected
+
+
+def test_images_beside_the_log_are_compared_too() -> None:
+    large, larger = (order(note=mark * ENTRY_CHARACTERS) for mark in "ab")
+    log, overflow = MemoryLog(), MemoryOverflow()
+    changes = [change(1, None, large), change(2, large, larger), change(3, larger, None)]
+    audit = ChangeLog(log, overflow)
+    assert audit.apply(changes, budget()).applied == 3
+    assert gaps(audit.history(changes[0].item_id)) == []
+    del log.entries[changes[1].item_id, changes[1].version]
+    [gap] = gaps(audit.history(changes[0].item_id))
+    assert [each.path[0] for each in gap.differences] == ["note"]
+
+
+def test_images_that_cannot_be_read_are_no_gap() -> None:
+    class Out(MemoryOverflow):
+        def read(self, name: str) -> str:
+            raise OutageError(name)
+
+    log = MemoryLog()
+    large = change(1, None, order(note="x" * ENTRY_CHARACTERS))
+    ChangeLog(log, MemoryOverflow()).apply([large], budget())
+    with pytest.raises(OutageError):
+        gaps(ChangeLog(log, Out()).history(large.item_id))

@@ -1,0 +1,258 @@
+"""Opening letters: Lambda's, our own, and what only looks like one."""
+
+import json
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import Change, Letter
+from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
+from dynamodb_streams_cdc.letter_box import (
+    Identity,
+    Names,
+    Opened,
+    Unopened,
+    function_name,
+    identify,
+    letter_again,
+    open_letter,
+)
+from dynamodb_streams_cdc.memory import MemoryLetterBox
+from tests.contracts.letter_box import LetterBoxContract
+from tests.factories import LABEL, NOON, SOURCE, order, record
+from tests.post_office import ARNS, NAMES, given_up, item, lambdas_key, placed
+
+KEY = lambdas_key("a")
+OWN = "letters/search/0a/0001.json"
+LOG_VERSION = f"0001/{LABEL}/{7:040}"
+
+
+class TestMemoryLetterBox(LetterBoxContract):
+    @pytest.fixture
+    def box(self) -> MemoryLetterBox:
+        return MemoryLetterBox()
+
+    def test_takes_the_letters_of_processors_too(self) -> None:
+        box = MemoryLetterBox()
+        letter = of_processor(placed(1, 1))
+        assert box.write(letter)
+        assert not box.write(letter)
+        [stored] = box.letters()
+        assert stored.key == f"letters/search/{letter.name}"
+        assert stored.written_at == NOON
+        opened = open_letter(stored.key, box.objects[stored.key], NAMES)
+        assert isinstance(opened, Opened)
+
+    def test_takes_what_lambda_delivers(self) -> None:
+        box = MemoryLetterBox()
+        box.deliver(KEY, given_up([placed(1, 1)]))
+        [stored] = box.letters()
+        assert stored.written_at == pytest.approx(1573755365.568)
+        assert stored.size == len(box.objects[KEY])
+
+
+def of_processor(
+    body: dict[str, Any], error: Exception | None = None, *, unreadable: bool = False
+) -> Letter:
+    return Letter(
+        processor="search",
+        record=body,
+        change=None if unreadable else Change.from_record(body, SOURCE),
+        error=error or PermanentError("no such field", "mapper_parsing_exception"),
+        written_at=NOON,
+        request_id="5f6b",
+        function_arn=ARNS["search"],
+    )
+
+
+def opened(key: str, document: object, names: Names = NAMES) -> Opened:
+    letter = open_letter(key, json.dumps(document).encode(), names)
+    assert isinstance(letter, Opened)
+    return letter
+
+
+def shut(key: str, body: bytes) -> str:
+    letter = open_letter(key, body, NAMES)
+    assert isinstance(letter, Unopened)
+    assert letter.problem.startswith(key)
+    assert letter.problem.endswith(".")
+    return letter.problem
+
+
+class TestOpening:
+    def test_a_batch_that_lambda_gave_up(self) -> None:
+        records = [placed(1, 1), placed(2, 2)]
+        letter = opened(KEY, given_up(records))
+        assert letter.processor == "search"
+        assert letter.reason == "RecordAgeExceeded"
+        assert letter.error == "Unhandled"
+        assert letter.records == records
+        assert letter.identities == [
+            Identity(item(1), f"{LABEL}/{'100000000003126276362':0>40}"),
+            Identity(item(2), f"{LABEL}/{'200000000003126276362':0>40}"),
+        ]
+
+    def test_is_for_the_processor_of_the_function_that_failed(self) -> None:
+        assert opened(KEY, given_up([placed(1, 1)], "audit")).processor == "audit"
+
+    def test_a_payload_that_is_an_object_and_no_text(self) -> None:
+        letter = opened(KEY, given_up([], payload={"Records": [placed(1, 1)]}))
+        assert letter.records == [placed(1, 1)]
+
+    def test_without_an_invocation_there_is_no_error(self) -> None:
+        document = given_up([placed(1, 1)])
+        del document["responseContext"]
+        assert opened(KEY, document).error == ""
+
+    def test_a_function_with_version_or_alias(self) -> None:
+        document = given_up([placed(1, 1)])
+        document["requestContext"]["functionArn"] += ":live"
+        assert opened(KEY, document).processor == "search"
+
+    def test_a_letter_of_our_own(self) -> None:
+        letter = opened(OWN, of_processor(placed(3, 1)).envelope())
+        assert (letter.processor, letter.reason) == ("search", "mapper_parsing_exception")
+        assert letter.error == "no such field"
+        assert letter.records == [placed(3, 1)]
+        version = f"0001/{LABEL}/{'300000000003126276362':0>40}"
+        assert letter.identities == [Identity(item(1), version)]
+
+    def test_a_record_that_nobody_could_read(self) -> None:
+        error = MalformedRecord("Keys: expected an object")
+        document = of_processor({"eventID": "x"}, error, unreadable=True).envelope()
+        letter = opened("letters/search/unreadable/0a.json", document)
+        assert letter.records == [{"eventID": "x"}]
+        assert letter.identities == [None]
+        assert letter.reason == "MalformedRecord"
+
+
+WHOLE = json.dumps(given_up([placed(1, 1)])).encode()
+
+
+def without(name: str) -> bytes:
+    document = given_up([placed(1, 1)])
+    del document[name]
+    return json.dumps(document).encode()
+
+
+def carrying(payload: object) -> bytes:
+    return json.dumps(given_up([], payload=payload)).encode()
+
+
+class TestShut:
+    @pytest.mark.parametrize(
+        ("body", "why"),
+        [
+            (b"", "it is not JSON"),
+            (b"\xff\xfe\x00", "it is not JSON"),
+            (WHOLE[:-200], "truncated"),
+            (b"[" * 100_000, "it is not JSON"),
+            (b"[1, 2]", "a JSON list, no object"),
+            (b"{}", "has no payload"),
+            (without("payload"), "forgets after 24 hours"),
+            (carrying(None), "forgets after 24 hours"),
+            (carrying('{"Records": ['), "its payload is not JSON"),
+            (carrying("7"), "no list of records"),
+            (carrying('{"Records": []}'), "no list of records"),
+            (carrying({"Records": "all"}), "no list of records"),
+            (carrying({"Records": [placed(1, 1), "x"]}), "Records[1] is 'x'"),
+            (carrying({"Records": [None]}), "Records[0] is 'None'"),
+            (without("requestContext"), "names no function"),
+        ],
+    )
+    def test_says_what_is_wrong_and_what_to_do(self, body: bytes, why: str) -> None:
+        problem = shut(KEY, body)
+        assert why in problem
+        assert any(way in problem for way in ("cdc show", "delete it"))
+
+    @pytest.mark.parametrize("cut", range(1, len(WHOLE), 37))
+    def test_wherever_it_is_cut_off(self, cut: int) -> None:
+        shut(KEY, WHOLE[:cut])
+
+    def test_of_a_deleted_function(self) -> None:
+        arn = "arn:aws:lambda:us-east-1:000000000000:function:cdc-old-search"
+        problem = shut(KEY, json.dumps(given_up([placed(1, 1)], arn)).encode())
+        assert "function cdc-old-search, which is not deployed" in problem
+        assert "cdc-sandbox-audit, cdc-sandbox-search" in problem
+        assert "--as" in problem
+
+    @pytest.mark.parametrize("name", ["billing", None, 7, ["search"]])
+    def test_of_a_processor_that_is_not_deployed(self, name: object) -> None:
+        document = of_processor(placed(1, 1)).envelope()
+        document["letter"]["processor"] = name
+        problem = shut("letters/billing/0a/1.json", json.dumps(document).encode())
+        assert f"is for processor {name!r}" in problem
+        assert "audit, search" in problem
+
+    def test_tells_whose_it_is_by_its_key(self) -> None:
+        for key, processor in (("letters/audit/0a/1.json", "audit"), (KEY, "")):
+            letter = open_letter(key, b"", NAMES)
+            assert isinstance(letter, Unopened)
+            assert letter.processor == processor
+
+    def test_a_successor_takes_over_what_nobody_else_can(self) -> None:
+        names = Names(NAMES.processors, NAMES.tables, successor="audit")
+        orphan = given_up([placed(1, 1)], "arn:aws:lambda:us-east-1:0:function:gone")
+        assert opened(KEY, orphan, names).processor == "audit"
+        assert opened(KEY, given_up([placed(1, 1)]), names).processor == "search"
+        document = of_processor(placed(1, 1)).envelope()
+        document["letter"]["processor"] = "billing"
+        assert opened("letters/billing/1", document, names).processor == "audit"
+
+
+class TestIdentity:
+    def test_of_a_record_of_the_change_log(self) -> None:
+        keys = {"item": item(1), "version": LOG_VERSION}
+        found = identify(record(1, None, keys, keys=("item", "version")), {})
+        assert found == Identity(item(1), LOG_VERSION)
+
+    def test_a_table_without_a_logical_name_stands_for_itself(self) -> None:
+        found = identify(placed(1, 1), {})
+        assert found is not None
+        assert found.item == "orders-1A2B/S=00001/S=00001-0001"
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            {},
+            {"dynamodb": None},
+            {"dynamodb": {"Keys": "x"}},
+            {**placed(1, 1), "eventSourceARN": None},
+            {**placed(1, 1), "eventSourceARN": "arn:aws:dynamodb:x:table/a b/stream/" + LABEL},
+            record(1, None, order(), SequenceNumber=None) | {"dynamodb": {"Keys": {}}},
+            {**placed(1, 1), "dynamodb": {**placed(1, 1)["dynamodb"], "SequenceNumber": "7/8"}},
+            {**placed(1, 1), "dynamodb": {**placed(1, 1)["dynamodb"], "Keys": {"id": {"N": "x"}}}},
+            record(1, None, {"item": "a", "version": "b"}, keys=("item", "version")),
+        ],
+    )
+    def test_of_what_cannot_be_read(self, broken: dict[str, Any]) -> None:
+        assert identify(broken, {}) is None
+
+    def test_the_name_of_a_function(self) -> None:
+        assert function_name(ARNS["audit"]) == "cdc-sandbox-audit"
+        assert function_name(f"{ARNS['audit']}:7") == "cdc-sandbox-audit"
+        assert function_name("cdc-sandbox-audit") == "cdc-sandbox-audit"
+
+
+class TestLetterAgain:
+    def test_has_key_and_form_of_the_processors_own(self) -> None:
+        batch = opened(KEY, given_up([placed(1, 1), placed(2, 2)]))
+        change = Change.from_record(batch.records[1], SOURCE)
+        identity = Identity(change.item_id, change.version)
+        key, document = letter_again(batch, 1, identity, "ValueError", "no poison", NOON)
+        own = of_processor(placed(2, 2), ValueError("no poison"))
+        assert key == f"letters/search/{own.name}"
+        written = own.envelope()
+        written["requestContext"]["requestId"] = "316aa6d0-8154-xmpl-9af7-85d5f4a6bc81"
+        assert document == written
+        again = opened(key, document)
+        assert again.records == [placed(2, 2)]
+        assert again.identities == [identity]
+
+    def test_of_a_record_that_cannot_be_read(self) -> None:
+        body = {"eventID": "x"}
+        batch = opened(KEY, given_up([placed(1, 1), body]))
+        key, document = letter_again(batch, 1, None, "MalformedRecord", "Keys", NOON)
+        own = of_processor(body, unreadable=True)
+        assert key == f"letters/search/{own.name}"
+        assert opened(key, document).records == [body]

@@ -1,0 +1,683 @@
+"""Redriving letters: what becomes of each, wherever it is stopped and whoever else is at it."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import pytest
+
+from dynamodb_streams_cdc import redrive as redrive_module
+from dynamodb_streams_cdc.errors import OutOfTime
+from dynamodb_streams_cdc.letter_box import Opened, Stored
+from dynamodb_streams_cdc.memory import MemoryLetterBox
+from dynamodb_streams_cdc.redrive import (
+    MOST_BYTES,
+    MOST_RECORDS,
+    PATIENCE,
+    RESPONSE_TOO_LARGE,
+    Fate,
+    InvocationFailed,
+    Redrive,
+    Result,
+)
+from tests.factories import TTL_IDENTITY, order, record
+from tests.post_office import (
+    ARNS,
+    NAMES,
+    POISON,
+    PostOffice,
+    change_of,
+    given_up,
+    item,
+    lambdas_key,
+    number,
+    placed,
+)
+
+BATCH = lambdas_key("batch")
+
+
+@pytest.fixture
+def office() -> PostOffice:
+    return PostOffice()
+
+
+def work(office: PostOffice) -> Redrive:
+    return Redrive(office.box, office, NAMES, office.clock)
+
+
+def run(office: PostOffice) -> list[Result]:
+    return list(work(office).run(office.waiting))
+
+
+def one(office: PostOffice) -> Result:
+    [result] = run(office)
+    return result
+
+
+def own_key(body: Mapping[str, Any]) -> str:
+    change = change_of(body)
+    office = PostOffice()
+    office.deliver(placed(int(body["eventID"], 16), int(change.keys["customer_id"]), POISON))
+    [key] = office.waiting
+    return key
+
+
+def replays(office: PostOffice) -> list[list[str]]:
+    """The sequence numbers' beginnings of each replay."""
+    return [
+        [each["dynamodb"]["SequenceNumber"][:-20] for each in event["Records"]]
+        for _, event in office.invocations
+    ]
+
+
+class TestALetterOfOneRecord:
+    def test_fails_again_and_stays_as_it_is(self, office: PostOffice) -> None:
+        office.write(1, POISON)
+        office.deliver(placed(1, 1, POISON))
+        before = dict(office.box.objects)
+        result = one(office)
+        assert result.fate is Fate.KEPT
+        assert office.box.objects == before
+        [failure] = result.failures
+        assert (failure.item, failure.reason) == (item(1), "ValueError")
+        assert failure.error == "nobody can index poison"
+        assert result.letters == tuple(office.waiting)
+
+    def test_is_archived_once_its_item_has_been_mended(self, office: PostOffice) -> None:
+        """Its payload can never be applied; the repair is what counts."""
+        office.deliver(placed(1, 1, POISON))
+        [key] = office.waiting
+        office.write(1, "shipped")
+        result = one(office)
+        assert (result.fate, result.repaired, result.applied) == (Fate.ARCHIVED, 1, 0)
+        assert (result.letters, result.failures) == ((), ())
+        assert office.waiting == []
+        assert office.box.archived == [key]
+        assert office.indexed() == {item(1): "shipped"}
+
+    def test_is_a_no_op_where_the_sink_is_newer(self, office: PostOffice) -> None:
+        office.box.deliver(BATCH, given_up([placed(1, 1)]))
+        office.write(1, "refunded")
+        office.deliver(record(2, order(number(1)), order(number(1), status="refunded")))
+        result = one(office)
+        assert (result.fate, result.stale, result.applied, result.repaired) == (
+            Fate.ARCHIVED,
+            1,
+            0,
+            0,
+        )
+        assert office.indexed() == {item(1): "refunded"}
+
+    def test_from_lambda_stays_too(self, office: PostOffice) -> None:
+        office.write(1, POISON)
+        office.box.deliver(BATCH, given_up([placed(1, 1, POISON)]))
+        assert one(office).fate is Fate.KEPT
+        assert office.waiting == [BATCH]
+
+    def test_that_cannot_be_read_stays(self, office: PostOffice) -> None:
+        office.deliver({"eventName": "INSERT", "dynamodb": {"SequenceNumber": "7"}})
+        result = one(office)
+        assert result.fate is Fate.KEPT
+        assert [failure.reason for failure in result.failures] == ["MalformedRecord"]
+        assert result.failures[0].item is None
+
+    def test_of_an_expiry_has_to_be_applied(self, office: PostOffice) -> None:
+        expiry = record(2, order(number(1)), None, userIdentity=TTL_IDENTITY)
+        office.box.deliver(BATCH, given_up([expiry]))
+        assert one(office).fate is Fate.ARCHIVED
+        assert office.index.documents[item(1)]["cdc"]["deleted"] is True
+
+
+class TestABatch:
+    def test_is_applied_and_archived(self, office: PostOffice) -> None:
+        office.write(1, "placed")
+        office.write(2, "placed")
+        office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
+        result = one(office)
+        assert (result.fate, result.records, result.applied) == (Fate.ARCHIVED, 2, 2)
+        assert office.box.archived == [BATCH]
+        assert office.indexed() == {item(1): "placed", item(2): "placed"}
+
+    def test_what_fails_again_gets_letters_of_its_own(self, office: PostOffice) -> None:
+        records = [placed(1, 1), placed(2, 2, POISON), placed(3, 3, POISON), placed(4, 4)]
+        for customer, status in enumerate(("placed", POISON, POISON, "placed"), 1):
+            office.write(customer, status)
+        office.box.deliver(BATCH, given_up(records))
+        result = one(office)
+        assert (result.fate, result.applied) == (Fate.SPLIT, 2)
+        assert office.box.archived == [BATCH]
+        assert sorted(result.letters) == office.waiting
+        assert office.waiting == sorted(own_key(each) for each in records[1:3])
+        for key in office.waiting:
+            letter = json.loads(office.box.objects[key])
+            assert letter["letter"]["reason"] == "ValueError"
+            assert letter["timestamp"] == "2024-05-01T12:16:40.000Z"
+        assert {each.fate for each in run(office)} == {Fate.KEPT}
+
+    def test_the_processors_own_letter_of_the_record_is_left_as_it_is(
+        self, office: PostOffice
+    ) -> None:
+        office.write(2, POISON)
+        office.deliver(placed(2, 2, POISON))
+        [key] = office.waiting
+        before = office.box.objects[key]
+        office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
+        first, _ = run(office)
+        assert (first.key, first.fate, first.letters) == (BATCH, Fate.SPLIT, (key,))
+        assert office.box.objects[key] == before
+
+    def test_an_unreadable_record_gets_a_letter_of_its_own(self, office: PostOffice) -> None:
+        broken = {"eventID": "x"}
+        office.box.deliver(BATCH, given_up([placed(1, 1), broken, broken]))
+        result = one(office)
+        [key] = office.waiting
+        assert (result.fate, result.letters) == (Fate.SPLIT, (key,))
+        assert key.startswith("letters/search/unreadable/")
+        assert json.loads(json.loads(office.box.objects[key])["payload"]) == {"Records": [broken]}
+
+    def test_a_function_that_tells_no_version_still_gives_each_a_name(
+        self, office: PostOffice
+    ) -> None:
+        failures = [
+            {"position": 1, "item": item(2), "reason": "x", "error": "y", "retryable": False}
+        ]
+        office.answers["search"] = answer(failures)
+        office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
+        assert one(office).fate is Fate.SPLIT
+        [key] = office.waiting
+        assert key.endswith(f"/2024-05-01T12:00:00.000_{'200000000003126276362':0>40}.json")
+
+    def test_is_not_archived_where_its_own_key_is_that_of_what_is_left(
+        self, office: PostOffice
+    ) -> None:
+        """Whoever makes letters by hand may give them any name."""
+        office.write(2, POISON)
+        key = own_key(placed(2, 2, POISON))
+        office.box.deliver(key, given_up([placed(1, 1), placed(2, 2, POISON)]))
+        assert one(office).fate is Fate.KEPT
+        assert office.waiting == [key]
+
+
+def answer(failures: Sequence[Mapping[str, Any]] = (), **others: Any) -> dict[str, Any]:
+    return {
+        "batchItemFailures": [{"itemIdentifier": "1"} for _ in failures],
+        "applied": 0,
+        "stale": 0,
+        "repaired": 0,
+        "failures": list(failures),
+        **others,
+    }
+
+
+class TestWaiting:
+    """Where the sink or the function is not well, nothing is judged."""
+
+    def test_an_outage_leaves_the_letter_untouched(self, office: PostOffice) -> None:
+        office.write(2, POISON)
+        office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
+        before = dict(office.box.objects)
+        office.index.out = True
+        result = one(office)
+        assert result.fate is Fate.WAITING
+        assert BATCH in result.problem
+        assert "OutageError: the index is out" in result.problem
+        assert office.box.objects == before
+        office.index.out = False
+        assert one(office).fate is Fate.SPLIT
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            None,
+            "task timed out",
+            [],
+            {"batchItemFailures": []},
+            {"batchItemFailures": [{"itemIdentifier": "1"}]},
+            answer(applied="1"),
+            {**answer(), "failures": None},
+            answer(batchItemFailures=[{"itemIdentifier": "1"}]),
+            answer([{"position": 0, "item": None, "reason": "x", "error": "y"}]),
+            answer(
+                [{"position": 5, "item": None, "reason": "x", "error": "y", "retryable": False}]
+            ),
+            answer(
+                [{"position": -1, "item": None, "reason": "x", "error": "y", "retryable": False}]
+            ),
+            answer([{"position": 0, "item": None, "reason": "x", "error": "y", "retryable": 0}]),
+            answer(
+                [{"position": 0, "item": None, "reason": "x", "error": "y", "retryable": False}],
+                batchItemFailures=[],
+            ),
+        ],
+    )
+    def test_an_answer_that_is_no_clear_statement(self, office: PostOffice, said: Any) -> None:
+        """Such as that of an older version, which takes a replay for a delivery."""
+        office.answers["search"] = said
+        office.box.deliver(BATCH, given_up([placed(1, 1)]))
+        result = one(office)
+        assert result.fate is Fate.WAITING
+        assert "does not know the operation replay" in result.problem
+        assert office.waiting == [BATCH]
+
+    def test_a_function_that_fails(self, office: PostOffice) -> None:
+        office.answers["search"] = InvocationFailed("function x failed: KeyError: 'SINK'")
+        office.box.deliver(BATCH, given_up([placed(1, 1)]))
+        result = one(office)
+        assert result.fate is Fate.WAITING
+        assert result.problem == f"{BATCH} waits: function x failed: KeyError: 'SINK'"
+        assert office.waiting == [BATCH]
+
+    def test_several_in_a_row_and_the_rest_is_not_tried(self, office: PostOffice) -> None:
+        office.index.out = True
+        for name in "abcdef":
+            office.box.deliver(lambdas_key(name), given_up([placed(1, 1)]))
+        office.box.deliver(lambdas_key("z"), given_up([placed(1, 1)], "audit"))
+        results = run(office)
+        assert [result.fate for result in results] == [Fate.WAITING] * 6 + [Fate.ARCHIVED]
+        assert [name for name, _ in office.invocations] == ["search"] * PATIENCE + ["audit"]
+        assert all("was not tried" in result.problem for result in results[PATIENCE:6])
+        assert len(office.waiting) == 6
+
+    def test_not_in_a_row_and_all_are_tried(self, office: PostOffice) -> None:
+        for name in "abcdefgh":
+            office.box.deliver(lambdas_key(name), given_up([placed(1, 1)]))
+        calls = itertools.count()
+
+        def every_third_succeeds(event: Any) -> Any:
+            if next(calls) % 3 == 2:
+                return answer()
+            return InvocationFailed("throttled")
+
+        office.answers["search"] = every_third_succeeds
+        assert [result.fate for result in run(office)].count(Fate.ARCHIVED) == 2
+        assert len(office.invocations) == 8
+
+
+class TestPieces:
+    """A letter holds what a mapping delivers at once, which may be more than a replay takes."""
+
+    def test_as_many_records_as_one_invocation_takes(self, office: PostOffice) -> None:
+        records = [placed(n, n) for n in range(1, 2 * MOST_RECORDS + 2)]
+        office.box.deliver(BATCH, given_up(records))
+        result = one(office)
+        assert (result.fate, result.applied) == (Fate.ARCHIVED, len(records))
+        assert [len(replay) for replay in replays(office)] == [MOST_RECORDS, MOST_RECORDS, 1]
+
+    def test_as_many_bytes_as_one_invocation_takes(
+        self, office: PostOffice, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        size = len(json.dumps(placed(1, 1)))
+        monkeypatch.setattr(redrive_module, "MOST_BYTES", 4 * size)
+        records = [placed(n, n) for n in range(1, 5)]
+        records.insert(1, placed(9, 9, note="é" * (size * 6 // 5)))
+        office.box.deliver(BATCH, given_up(records))
+        assert one(office).fate is Fate.ARCHIVED
+        assert replays(office) == [["1"], ["9"], ["2", "3", "4"]]
+        assert MOST_BYTES < 6 * 1024 * 1024
+
+    def test_text_that_is_no_unicode_has_a_size_too(self, office: PostOffice) -> None:
+        office.box.deliver(BATCH, given_up([{"eventID": "\ud800"}, placed(1, 1)]))
+        office.answers["search"] = answer()
+        assert one(office).fate is Fate.ARCHIVED
+
+    def test_positions_are_those_of_the_letter(
+        self, office: PostOffice, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(redrive_module, "MOST_RECORDS", 2)
+        for customer in (3, 4):
+            office.write(customer, POISON)
+        records = [placed(n, n, POISON if n in (3, 4) else "placed") for n in range(1, 6)]
+        office.box.deliver(BATCH, given_up(records))
+        result = one(office)
+        assert [failure.position for failure in result.failures] == [2, 3]
+        assert office.sequences_waiting == {
+            each["dynamodb"]["SequenceNumber"] for each in records[2:4]
+        }
+
+    def test_what_there_was_no_time_for_is_sent_again(self, office: PostOffice) -> None:
+        statuses = [POISON, "placed", "placed", "placed", POISON]
+        for customer, status in enumerate(statuses, 1):
+            office.write(customer, status)
+        records = [placed(n, n, status) for n, status in enumerate(statuses, 1)]
+        office.box.deliver(BATCH, given_up(records))
+
+        def two_at_a_time(event: Mapping[str, Any]) -> Any:
+            first, later = event["Records"][:2], event["Records"][2:]
+            del office.answers["search"]
+            found = office.invoke("search", {"operation": "replay", "Records": first})
+            office.answers["search"] = two_at_a_time
+            for position in range(2, 2 + len(later)):
+                failure: dict[str, Any] = {
+                    "position": position,
+                    "item": None,
+                    "version": None,
+                    "error": "",
+                }
+                failure |= {"reason": OutOfTime.__name__, "retryable": True}
+                found["failures"].append(failure)
+                found["batchItemFailures"].append({"itemIdentifier": "1"})
+            return found
+
+        office.answers["search"] = two_at_a_time
+        result = one(office)
+        assert (result.fate, result.applied) == (Fate.SPLIT, 3)
+        assert [failure.position for failure in result.failures] == [0, 4]
+        assert office.indexed() == dict.fromkeys(map(item, (2, 3, 4)), "placed")
+
+    def test_after_a_piece_that_waits_the_others_are_not_sent(
+        self, office: PostOffice, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(redrive_module, "MOST_RECORDS", 1)
+        office.index.out = True
+        office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
+        assert one(office).fate is Fate.WAITING
+        assert replays(office) == [["1"]]
+
+
+class TestWhatCannotBeRedriven:
+    def test_stays_and_the_others_are_redriven(self, office: PostOffice) -> None:
+        gone = "arn:aws:lambda:us-east-1:000000000000:function:cdc-old"
+        office.box.deliver(lambdas_key("a"), given_up([placed(1, 1)], gone))
+        office.box.deliver(lambdas_key("b"), given_up([placed(1, 1)]))
+        office.box.objects[lambdas_key("b")] = office.box.objects[lambdas_key("b")][:-90]
+        office.box.deliver(lambdas_key("c"), given_up([], payload=None))
+        office.box.deliver(lambdas_key("d"), given_up([], payload={"Records": [1]}))
+        office.box.deliver(lambdas_key("e"), given_up([placed(1, 1)]))
+        results = run(office)
+        assert [result.fate for result in results] == [Fate.UNREADABLE] * 4 + [Fate.ARCHIVED]
+        assert [result.key for result in results[:4]] == office.waiting
+        for result in results[:4]:
+            assert result.problem.startswith(result.key)
+            assert result.letters == (result.key,)
+            assert result.fate.leaves_letters
+
+    def test_what_somebody_else_has_archived_is_no_error(self, office: PostOffice) -> None:
+        office.box.deliver(BATCH, given_up([placed(1, 1)]))
+        runner = work(office).run([BATCH, lambdas_key("never")])
+        office.box.archive(BATCH)
+        assert [result.fate for result in runner] == [Fate.GONE, Fate.GONE]
+        assert not Fate.GONE.leaves_letters
+        assert office.invocations == []
+
+    def test_what_somebody_archives_meanwhile_is_no_error(self, office: PostOffice) -> None:
+        def archived_meanwhile(event: Any) -> Any:
+            office.box.archive(BATCH)
+            return answer()
+
+        office.answers["search"] = archived_meanwhile
+        office.box.deliver(BATCH, given_up([placed(1, 1)]))
+        assert one(office).fate is Fate.GONE
+
+    def test_what_is_left_of_it_is_told_all_the_same(self, office: PostOffice) -> None:
+        office.write(2, POISON)
+        office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
+        office.answers["search"] = lambda event: office.box.archive(BATCH) and later(event)
+
+        def later(event: Any) -> Any:
+            del office.answers["search"]
+            return office.invoke("search", event)
+
+        result = one(office)
+        assert result.fate is Fate.SPLIT
+        assert list(result.letters) == office.waiting
+
+    def test_an_error_of_the_box_ends_the_run_after_what_is_done(self, office: PostOffice) -> None:
+        class Refusing(MemoryLetterBox):
+            def archive(self, key: str) -> bool:
+                if key.endswith("b"):
+                    raise PermissionError(key)
+                return super().archive(key)
+
+        office.box = Refusing()
+        for name in "abc":
+            office.box.deliver(lambdas_key(name), given_up([placed(1, 1)]))
+        results = work(office).run(office.waiting)
+        assert next(results).fate is Fate.ARCHIVED
+        with pytest.raises(PermissionError):
+            next(results)
+        assert office.waiting == [lambdas_key("b"), lambdas_key("c")]
+
+
+class TestLooking:
+    def test_says_what_the_sink_holds_and_changes_nothing(self, office: PostOffice) -> None:
+        office.write(1, "shipped")
+        office.deliver(placed(1, 1))
+        office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2), {"eventID": "x"}]))
+        documents = dict(office.index.documents)
+        held = look(office)
+        assert [each["position"] for each in held] == [0, 1, 2]
+        assert held[0]["version"] == held[0]["offered"]
+        assert held[0]["state"]["status"] == "placed"
+        assert held[1]["item"] == item(2)
+        assert held[1]["version"] is None
+        assert held[2]["item"] is None
+        assert office.index.documents == documents
+        assert office.waiting == [BATCH]
+
+    def test_an_answer_that_is_too_large_is_asked_for_in_halves(self, office: PostOffice) -> None:
+        def small(event: Mapping[str, Any]) -> Any:
+            if len(event["Records"]) > 1:
+                return InvocationFailed("too large", RESPONSE_TOO_LARGE)
+            number_ = event["Records"][0]["eventID"]
+            return {"batchItemFailures": [], "held": [{"position": 0, "item": number_}]}
+
+        office.answers["search"] = small
+        office.box.deliver(BATCH, given_up([placed(n, n) for n in range(1, 6)]))
+        held = look(office)
+        assert [(each["position"], int(each["item"], 16)) for each in held] == [
+            (n, n + 1) for n in range(5)
+        ]
+
+    @pytest.mark.parametrize(
+        ("said", "why"),
+        [
+            (InvocationFailed("no"), "no"),
+            (InvocationFailed("too large", RESPONSE_TOO_LARGE), "too large"),
+            ({"batchItemFailures": []}, "does not know the operation look"),
+            ({"held": []}, "does not know the operation look"),
+        ],
+    )
+    def test_a_function_that_cannot_say(self, office: PostOffice, said: Any, why: str) -> None:
+        office.answers["search"] = said
+        office.box.deliver(BATCH, given_up([placed(1, 1)]))
+        with pytest.raises(InvocationFailed, match=why):
+            look(office)
+
+
+def look(office: PostOffice) -> list[Mapping[str, Any]]:
+    letter = work(office).open(BATCH)
+    assert isinstance(letter, Opened)
+    return work(office).look(letter)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Ports:
+    """Box and functions of an office, with something done before and after each call."""
+
+    def __init__(self, office: PostOffice, at: Callable[[str], None]) -> None:
+        self.office = office
+        self.at = at
+
+    def _call(self, name: str, method: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
+        self.at(f"before {name}")
+        result = method(*arguments, **_)
+        self.at(f"after {name}")
+        return result
+
+    def letters(self) -> Iterator[Stored]:
+        return iter(self.office.box.letters())
+
+    def read(self, key: str) -> bytes | None:
+        return self._call("read", self.office.box.read, key)
+
+    def holds(self, key: str) -> bool:
+        return self._call("holds", self.office.box.holds, key)
+
+    def keep(self, key: str, document: Mapping[str, Any]) -> bool:
+        return self._call("keep", self.office.box.keep, key, document)
+
+    def archive(self, key: str) -> bool:
+        return self._call("archive", self.office.box.archive, key)
+
+    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+        return self._call("invoke", self.office.invoke, processor, event)
+
+    def redrive(self) -> list[Result]:
+        return list(Redrive(self, self, NAMES, self.office.clock).run(self.office.waiting))
+
+
+def troubled() -> PostOffice:
+    """Letters of every kind: batches with and without poison, singles, mended and not."""
+    office = PostOffice()
+    statuses = {1: "placed", 2: POISON, 3: "shipped", 4: POISON, 5: "placed", 6: "refunded"}
+    for customer, status in statuses.items():
+        office.write(customer, status)
+    office.deliver(placed(1, 3, POISON))
+    office.deliver(placed(2, 4, POISON))
+    records = [placed(3, 1), placed(4, 2, POISON), placed(2, 4, POISON), placed(5, 5)]
+    office.box.deliver(lambdas_key("mixed"), given_up(records))
+    office.box.deliver(lambdas_key("good"), given_up([placed(6, 5), placed(7, 6, "refunded")]))
+    office.box.deliver(lambdas_key("broken"), given_up([], payload=None))
+    return office
+
+
+def outcome(office: PostOffice) -> tuple[Any, ...]:
+    versions = {found: doc["cdc"]["version"] for found, doc in office.index.documents.items()}
+    return office.waiting, office.box.archived, office.indexed(), versions
+
+
+def undisturbed() -> tuple[PostOffice, int]:
+    """Return what a run leads to, and how often it calls a port, twice each."""
+    office = troubled()
+    calls: list[str] = []
+    Ports(office, calls.append).redrive()
+    return office, len(calls)
+
+
+EXPECTED, CALLS = undisturbed()
+
+
+def poison_is_kept(office: PostOffice) -> bool:
+    """Whether the records that nobody can apply are in letters."""
+    poison = {
+        placed(4, 2)["dynamodb"]["SequenceNumber"],
+        placed(2, 4)["dynamodb"]["SequenceNumber"],
+    }
+    return poison <= office.sequences_waiting
+
+
+def test_an_undisturbed_run_leads_to_what_it_should() -> None:
+    fates = {result.key: result.fate for result in Ports(troubled(), lambda call: None).redrive()}
+    assert sorted(fates.values()) == sorted(
+        [Fate.UNREADABLE, Fate.SPLIT, Fate.ARCHIVED, Fate.ARCHIVED, Fate.KEPT]
+    )
+    assert EXPECTED.indexed() == {
+        item(1): "placed",
+        item(3): "shipped",
+        item(5): "placed",
+        item(6): "refunded",
+    }
+    assert poison_is_kept(EXPECTED)
+    assert CALLS > 20
+
+
+@pytest.mark.parametrize("point", range(CALLS))
+def test_killed_at_any_moment_and_run_again(point: int) -> None:
+    office = troubled()
+    calls = itertools.count()
+
+    def kill(call: str) -> None:
+        if next(calls) == point:
+            raise Killed(call)
+
+    with pytest.raises(Killed):
+        Ports(office, kill).redrive()
+    assert poison_is_kept(office)
+    run(office)
+    assert outcome(office) == outcome(EXPECTED)
+
+
+@pytest.mark.parametrize("point", range(CALLS))
+def test_killed_at_any_moment_again_and_again(point: int) -> None:
+    """Whoever dies after so many calls each time, gets one letter further at least."""
+    office = troubled()
+    for _ in range(40):
+        calls = itertools.count()
+
+        def kill(call: str, calls: Iterator[int] = calls) -> None:
+            if next(calls) == point + 8:
+                raise Killed(call)
+
+        try:
+            Ports(office, kill).redrive()
+        except Killed:
+            assert poison_is_kept(office)
+    run(office)
+    assert outcome(office) == outcome(EXPECTED)
+
+
+@pytest.mark.parametrize("first", range(CALLS))
+def test_two_at_once(first: int) -> None:
+    """One stops at any call while another does all of its work; then the first goes on."""
+    office = troubled()
+    calls = itertools.count()
+    others: list[Result] = []
+
+    def meanwhile(call: str) -> None:
+        if next(calls) == first:
+            others.extend(run(office))
+            assert poison_is_kept(office)
+
+    own = Ports(office, meanwhile).redrive()
+    assert outcome(office) == outcome(EXPECTED)
+    assert not any(result.fate is Fate.WAITING for result in own + others)
+
+
+@pytest.mark.parametrize("first", range(0, CALLS, 3))
+def test_two_at_once_of_whom_one_is_killed(first: int) -> None:
+    """The other one dies after any number of calls, in the middle of the first one's work."""
+    for second in range(CALLS):
+        office = troubled()
+        calls = itertools.count()
+
+        def kill(call: str, calls: Iterator[int], point: int) -> None:
+            if next(calls) == point:
+                raise Killed(call)
+
+        def meanwhile(call: str, calls: Iterator[int] = calls, second: int = second) -> None:
+            if next(calls) == first:
+                inner = itertools.count()
+                other = Ports(office, lambda call: kill(call, inner, second))  # noqa: B023
+                try:
+                    other.redrive()
+                except Killed:
+                    assert poison_is_kept(office)  # noqa: B023
+
+        Ports(office, meanwhile).redrive()
+        run(office)
+        assert outcome(office) == outcome(EXPECTED)
+
+
+def test_letters_in_any_order_lead_to_one_state() -> None:
+    for keys in itertools.permutations(troubled().waiting):
+        office = troubled()
+        list(work(office).run(keys))
+        run(office)
+        assert outcome(office) == outcome(EXPECTED)
+
+
+def test_functions_are_invoked_by_processor(office: PostOffice) -> None:
+    office.box.deliver(BATCH, given_up([placed(1, 1)], "audit"))
+    assert one(office).processor == "audit"
+    assert [name for name, _ in office.invocations] == ["audit"]
+    assert len(office.log.entries) == 1
+    assert set(ARNS) == {"audit", "search"}
