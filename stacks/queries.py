@@ -16,10 +16,15 @@ filter message like "dead letter "
 | sort letters desc
 """,
     "one item": """\
-# Replace ITEM with the item's part of a letter's key, or with a sequence number.
+# Replace ITEM with the item's identity, such as orders/S=00004/S=00004-0001, or a sequence number.
 fields @timestamp, @log, level, message, errorType, errorMessage
 | filter @message like "ITEM"
 | sort @timestamp asc
+""",
+    "stale but newer": """\
+filter message like "stale but newer: "
+| stats count(*) as times, max(@timestamp) as last_seen by @log, item
+| sort last_seen desc
 """,
     "not done": """\
 filter message like "records are not done"
@@ -44,7 +49,8 @@ filter type = "platform.report"
     "counts": """\
 filter ispresent(Received)
 | stats sum(Received) as received, sum(Applied) as applied, sum(Stale) as stale,
-    sum(StaleButNewer) as stale_but_newer, sum(DeadLettered) as letters, sum(Reported) as reported
+    sum(StaleButNewer) as stale_but_newer, sum(DeadLettered) as letters, sum(Reported) as reported,
+    sum(Repaired) as repaired
     by bin(5m) as period, Processor
 | sort period desc
 """,

@@ -47,7 +47,7 @@ from dynamodb_streams_cdc.overflow import Overflow
 from dynamodb_streams_cdc.processor import Counts, Metrics, Processor, Reader
 from dynamodb_streams_cdc.response import BatchResponse
 from dynamodb_streams_cdc.search import Held, Index, SearchSync, Stale, Upsert, Upserted
-from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Repairable, Sink
+from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Repairable, Sink, Stamp
 
 __all__ = [
     "MISSING",
@@ -101,6 +101,7 @@ __all__ = [
     "Sink",
     "Source",
     "Stale",
+    "Stamp",
     "SystemClock",
     "Upsert",
     "Upserted",

@@ -27,7 +27,7 @@ from dynamodb_streams_cdc.errors import (
     OutOfTime,
     PermanentError,
 )
-from dynamodb_streams_cdc.sink import Outcome, ReadItem, purge_horizon
+from dynamodb_streams_cdc.sink import Outcome, ReadItem, Stamp, purge_horizon
 
 Amount: TypeAlias = int | Decimal
 Contribution: TypeAlias = Mapping[str, Mapping[str, Amount]]
@@ -167,7 +167,7 @@ class Aggregation:
         return outcome
 
     def repair(
-        self, item_id: str, read_item: ReadItem, budget: Budget, change: Change | None = None
+        self, item_id: str, read_item: ReadItem, budget: Budget, missing: Stamp | None = None
     ) -> bool:
         """Make the row of an item, and the sums, what the table says; return whether they differed.
 
@@ -181,10 +181,10 @@ class Aggregation:
         for attempt in count():
             budget.check()
             row = self.ledger.read([item_id]).get(item_id)
-            if (row is None and change is None) or (row is not None and row.retained):
+            if (row is None and missing is None) or (row is not None and row.retained):
                 return False
             image = read_item()
-            move = self._repairing(row, image, change, budget.now())
+            move = self._repairing(row, image, missing, budget.now())
             delta = _delta(row, move.after.contribution)
             if row is not None and not delta and row.deleted == move.after.deleted:
                 return False
@@ -200,9 +200,9 @@ class Aggregation:
         raise AssertionError  # count() has no end
 
     def _repairing(
-        self, row: LedgerRow | None, image: Image | None, change: Change | None, now: float
+        self, row: LedgerRow | None, image: Image | None, missing: Stamp | None, now: float
     ) -> Move:
-        known = row or change
+        known = row or missing
         assert known is not None
         after = LedgerRow(
             item_id=known.item_id,

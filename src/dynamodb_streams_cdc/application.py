@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dynamodb_streams_cdc.budget import Budget
-from dynamodb_streams_cdc.change import Change, by_item
+from dynamodb_streams_cdc.change import Attributes, Change, by_item
 from dynamodb_streams_cdc.errors import OutageError, OutOfTime
-from dynamodb_streams_cdc.sink import Items, Outcome, Repairable, Sink
+from dynamodb_streams_cdc.sink import Items, Outcome, Repairable, Sink, Stamp
 
 
 @dataclass
@@ -53,22 +53,29 @@ class Application:
                 self._culprits.setdefault(type(failure), set()).add(change.item_id)
         return outcome
 
+    @property
+    def repairs(self) -> bool:
+        """Whether copies can be repaired: the sink knows how, and there is a table to read."""
+        return self.items is not None and isinstance(self.sink, Repairable)
+
     def repair(self, changes: Iterable[Change]) -> dict[str, bool | Exception]:
         """Make the copies of the changes' items what the table says.
 
         Returns:
-            By item: whether its copy differed, or why it could not be repaired. Nothing where the
-            sink, or the lack of a table to read, rules repair out.
+            By item: whether its copy differed, or why it could not be repaired. Nothing where
+            copies cannot be repaired.
         """
-        results: dict[str, bool | Exception] = {}
-        if self.items is None or not isinstance(self.sink, Repairable):
-            return results
-        for newest, *_ in by_item(changes):
-            read_item = partial(self.items.read, newest.raw_keys)
-            try:
-                results[newest.item_id] = self.sink.repair(
-                    newest.item_id, read_item, self.budget, newest
-                )
-            except Exception as error:
-                results[newest.item_id] = error
-        return results
+        if not self.repairs:
+            return {}
+        newest = [group[0] for group in by_item(changes)]
+        return {each.item_id: self.repair_item(Stamp.of(each), each.raw_keys) for each in newest}
+
+    def repair_item(self, missing: Stamp, keys: Attributes) -> bool | Exception:
+        """Make the copy of the item with these keys what the table says; see `Repairable`."""
+        assert self.items is not None
+        assert isinstance(self.sink, Repairable)
+        read_item = partial(self.items.read, keys)
+        try:
+            return self.sink.repair(missing.item_id, read_item, self.budget, missing)
+        except Exception as error:
+            return error

@@ -1,7 +1,9 @@
-"""What an operator asks of a deployed function: to replay letters, and to look into its sink.
+"""What an operator asks of a deployed function: to replay letters, look into its sink, repair it.
 
     {"operation": "replay", "Records": [...]}    apply the records and repair their items
     {"operation": "look",   "Records": [...]}    change nothing, say what the sink holds of them
+    {"operation": "repair", "Records": [{"Keys": ...}], "streamArn": ...}
+                                                 make the copies of items what the table says
 
 They run in the function because there the deployed code is, and the permission and the network path
 to the sink. A replay writes no letters and reports every record that is not done, with the reason:
@@ -12,11 +14,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
 
 from dynamodb_streams_cdc.application import Application
-from dynamodb_streams_cdc.change import Change
+from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
 from dynamodb_streams_cdc.dead_letters import reason_of
+from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, OutageError, OutOfTime
+from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.response import BatchResponse, ItemFailure, sequence_number
-from dynamodb_streams_cdc.sink import Outcome, Repairable
+from dynamodb_streams_cdc.sink import Outcome, Repairable, Stamp
+from dynamodb_streams_cdc.version import floor_of, stream_label
 
 Reading: TypeAlias = Sequence[Change | MalformedRecord]
 """The change of each record, or why it could not be read."""
@@ -69,6 +74,13 @@ class Looked(BatchResponse):
     held: list[Holding]
 
 
+class Repaired(BatchResponse):
+    """The answer to a repair: how many copies differed, and which items could not be repaired."""
+
+    repaired: int
+    failures: list[Failure]
+
+
 def replay(application: Application, records: Sequence[Any], reading: Reading) -> Replayed:
     """Apply the records and repair their items; report all that are not done.
 
@@ -86,11 +98,12 @@ def replay(application: Application, records: Sequence[Any], reading: Reading) -
     repairs = application.repair(c for c in changes if c.item_id not in untouched)
     failures: list[Failure] = []
     for position, change in enumerate(reading):
-        error: object = change
-        if isinstance(change, Change):
-            error = repairs.get(change.item_id, outcome.failures.get(change))
+        if not isinstance(change, Change):
+            failures.append(_failure(position, None, change))
+            continue
+        error = repairs.get(change.item_id, outcome.failures.get(change))
         if isinstance(error, Exception):
-            failures.append(_failure(position, change, error))
+            failures.append(_failure(position, Stamp.of(change), error))
     return Replayed(
         batchItemFailures=[
             ItemFailure(itemIdentifier=sequence_number(records[failure["position"]]))
@@ -101,6 +114,45 @@ def replay(application: Application, records: Sequence[Any], reading: Reading) -
         repaired=sum(result is True for result in repairs.values()),
         failures=failures,
     )
+
+
+def repair(
+    application: Application, source: Source, records: Sequence[Any], stream_arn: object
+) -> Repaired:
+    """Make the copies of items what the table says, by their keys as DynamoDB JSON.
+
+    A copy that is missing is made with the floor of the table's current stream, which `stream_arn`
+    names: every change of that stream beats it, and it beats what an earlier stream left behind.
+
+    Raises:
+        MalformedRecord: `stream_arn` or a key is not of its form, or the sink cannot be repaired.
+            Nothing was done.
+    """
+    if not application.repairs:
+        message = "this function's sink cannot be repaired from the table"
+        raise MalformedRecord(message)
+    version = floor_of(source.epoch, stream_label(str(stream_arn)))
+    now = application.budget.now()
+    wanted = [(keys, _identity(source, keys)) for keys in map(_keys, records)]
+    repaired, failures = 0, []
+    for position, (keys, item) in enumerate(wanted):
+        missing = Stamp(item, version, now)
+        result = application.repair_item(missing, keys)
+        if isinstance(result, Exception):
+            failures.append(_failure(position, missing, result))
+        else:
+            repaired += result
+    return Repaired(batchItemFailures=[], repaired=repaired, failures=failures)
+
+
+def _keys(record: Any) -> Attributes:
+    keys = record.get("Keys") if isinstance(record, Mapping) else None
+    if not isinstance(keys, Mapping):
+        message = (
+            f"Records: expected objects with an item's key under Keys, got {str(record)[:80]!r}"
+        )
+        raise MalformedRecord(message)
+    return keys
 
 
 def look(application: Application, reading: Reading) -> Looked:
@@ -131,11 +183,11 @@ def _retryable(error: Exception) -> bool:
     return isinstance(error, OutageError | OutOfTime)
 
 
-def _failure(position: int, change: Change | MalformedRecord, error: Exception) -> Failure:
+def _failure(position: int, known: Stamp | None, error: Exception) -> Failure:
     return Failure(
         position=position,
-        item=change.item_id if isinstance(change, Change) else None,
-        version=change.version if isinstance(change, Change) else None,
+        item=known.item_id if known else None,
+        version=known.version if known else None,
         reason=reason_of(error),
         error=str(error),
         retryable=_retryable(error),

@@ -121,18 +121,23 @@ class Processor:
         if operation is None:
             return _Batch(self, context, records).run()
         application = self.application(Budget.of(context, self.clock), everywhere=float("inf"))
-        reading = [self.reading(record) for record in records]
         match operation:
             case "replay":
-                return operations.replay(application, records, reading)
+                return operations.replay(application, records, self._read_all(records))
             case "look":
-                return operations.look(application, reading)
-        message = f"operation: expected one of replay, look, got {operation!r}"
+                return operations.look(application, self._read_all(records))
+            case "repair":
+                stream = event.get("streamArn")
+                return operations.repair(application, self.source, records, stream)
+        message = f"operation: expected one of replay, look, repair, got {operation!r}"
         raise MalformedRecord(message)
 
     def application(self, budget: Budget, everywhere: float = EVERYWHERE) -> Application:
         """Return this invocation's dealings with the sink."""
         return Application(self.sink, budget, self.is_unexpected, everywhere, self.items)
+
+    def _read_all(self, records: Sequence[Any]) -> operations.Reading:
+        return [self.reading(record) for record in records]
 
     def reading(self, record: Any) -> Change | MalformedRecord:
         """Return the change of a record, or why it could not be read."""
@@ -266,7 +271,8 @@ class _Batch:
             self.failed[position] = lost
             return False
         self.counts.dead_lettered += is_new
-        logger.error("dead letter %s: %s", letter.name, letter.reason)
+        item = {} if change is None else {"item": change.item_id}
+        logger.error("dead letter %s: %s", letter.name, letter.reason, extra=item)
         return True
 
     def _respond(self) -> BatchResponse:

@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeAlias
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import Change, Image, by_item
 from dynamodb_streams_cdc.errors import OutageError, OutOfTime
-from dynamodb_streams_cdc.sink import Outcome, ReadItem, purge_horizon
+from dynamodb_streams_cdc.sink import Outcome, ReadItem, Stamp, purge_horizon
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -149,7 +149,7 @@ class SearchSync:
         return outcome
 
     def repair(
-        self, item_id: str, read_item: ReadItem, budget: Budget, change: Change | None = None
+        self, item_id: str, read_item: ReadItem, budget: Budget, missing: Stamp | None = None
     ) -> bool:
         """Make the document of an item what the table says; return whether it differed.
 
@@ -164,8 +164,8 @@ class SearchSync:
             if held is not None:
                 stamp = held.source[CDC]
                 version, changed_at = stamp["version"], stamp["changed_at"]
-            elif change is not None:
-                version, changed_at = change.version, change.timestamp
+            elif missing is not None:
+                version, changed_at = missing.version, missing.timestamp
             else:
                 return False
             upsert = self._document(item_id, read_item(), version, changed_at, budget.now())

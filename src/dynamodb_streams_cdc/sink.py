@@ -1,11 +1,14 @@
 """What the processor asks of a sink, and what a sink answers."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import Attributes, Change, Image
+
+logger = logging.getLogger(__name__)
 
 TOMBSTONE_SECONDS = 7 * 24 * 3600
 """How long a sink remembers at least that an item was deleted, from the tombstone's writing.
@@ -38,8 +41,16 @@ class Outcome:
     failures: dict[Change, Exception] = field(default_factory=dict)
 
     def refused(self, change: Change, held_timestamp: float) -> None:
-        """Compare a stale change with what the sink holds."""
-        self.stale_but_newer += change.timestamp > held_timestamp + STALE_BUT_NEWER_SECONDS
+        """Compare a stale change with what the sink holds; log one that is younger."""
+        if change.timestamp > held_timestamp + STALE_BUT_NEWER_SECONDS:
+            self.stale_but_newer += 1
+            logger.warning(
+                "stale but newer: %s of %s is %.0f s younger than what the sink holds",
+                change.version,
+                change.item_id,
+                change.timestamp - held_timestamp,
+                extra={"item": change.item_id},
+            )
 
     def __add__(self, other: "Outcome") -> "Outcome":
         """Return what became of the changes of both."""
@@ -71,20 +82,33 @@ class Sink(Protocol):
         """
 
 
+class Stamp(NamedTuple):
+    """Under what a row is made that is missing: `timestamp` in seconds since 1970."""
+
+    item_id: str
+    version: str
+    timestamp: float
+
+    @classmethod
+    def of(cls, change: Change) -> "Stamp":
+        """Return the stamp of a change that had its turn."""
+        return cls(change.item_id, change.version, change.timestamp)
+
+
 @runtime_checkable
 class Repairable(Protocol):
     """A sink whose copy of an item can be made what the table says, whatever it was told before."""
 
     def repair(
-        self, item_id: str, read_item: ReadItem, budget: Budget, change: Change | None = None
+        self, item_id: str, read_item: ReadItem, budget: Budget, missing: Stamp | None = None
     ) -> bool:
         """Make the copy of an item what the table says; return whether it differed.
 
         `read_item` is called after the sink's own row was read: item first, and a change in between
         would be undone. The row keeps its version, so changes in flight are greater and win; a row
         that moved meanwhile is read again. An item without a row is left alone, its change being
-        still to come, unless `change` is given: one that had its turn and failed, or was applied.
-        The row is then made under its version.
+        still to come, unless `missing` is given: the row is then made under that stamp. It is one
+        of a change that had its turn, or the floor of the current stream.
 
         Raises:
             OutageError: the sink cannot be read or written at the moment.

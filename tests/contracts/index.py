@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from dynamodb_streams_cdc import Budget, Index, SearchSync, Stale, Upsert
+from dynamodb_streams_cdc import Budget, Index, SearchSync, Stale, Stamp, Upsert
 from lambdas.domain.search_document import document
 from tests.factories import ManualClock, budget, change, order
 
@@ -115,7 +115,7 @@ class IndexContract:
     ) -> None:
         sink = SearchSync(index, document)
         poison = change(5, None, order(status="lost"))
-        assert sink.repair(ITEM, lambda: image, budget(), poison)
+        assert sink.repair(ITEM, lambda: image, budget(), Stamp.of(poison))
         held = sink.held(ITEM, budget())
         assert held is not None
         assert held["version"] == poison.version

@@ -164,7 +164,7 @@ def given_up(pipeline: Pipeline, customer: str) -> dict[str, Any]:
     arn = log["Table"]["LatestStreamArn"]
     records: list[Any] = []
     for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
-        iterator = streams.get_shard_iterator(
+        iterator: str | None = streams.get_shard_iterator(
             StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
         )["ShardIterator"]
         while iterator:

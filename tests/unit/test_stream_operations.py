@@ -30,11 +30,14 @@ from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
 from dynamodb_streams_cdc.processor import EVERYWHERE, LATE_SECONDS
 from tests.factories import (
+    LABEL,
     NOON,
     SOURCE,
+    STREAM,
     TTL_IDENTITY,
     FakeContext,
     ManualClock,
+    as_delivered,
     change,
     order,
     record,
@@ -262,7 +265,7 @@ def test_a_look_changes_nothing() -> None:
 
 def test_an_unknown_operation_is_refused() -> None:
     bench, ledger = sums()
-    with pytest.raises(MalformedRecord, match="one of replay, look, got 'erase'"):
+    with pytest.raises(MalformedRecord, match="one of replay, look, repair, got 'erase'"):
         bench.invoke({"operation": "erase", "Records": [record(1, None, PLACED)]})
     assert ledger.rows == {}
 
@@ -312,3 +315,60 @@ def test_tombstones_are_not_purged_before_their_time(make: Any) -> None:
 
 def budget_at(now: float) -> Budget:
     return Budget(ManualClock(now))
+
+
+def floor_repair(bench: Bench, *keys: Any, stream: Any = STREAM) -> Any:
+    records = [{"Keys": as_delivered(each)} for each in keys]
+    answer = bench.invoke({"operation": "repair", "Records": records, "streamArn": stream})
+    assert json.loads(json.dumps(answer)) == answer
+    return answer
+
+
+KEYS = {"customer_id": "00004", "order_id": "00004-0001"}
+
+
+@pytest.mark.parametrize("make", [sums, documents])
+def test_a_copy_that_is_missing_is_filled_below_every_change_of_the_stream(make: Any) -> None:
+    bench, _ = make(Table({ITEM: PLACED}))
+    assert floor_repair(bench, KEYS)["repaired"] == 1
+    assert floor_repair(bench, KEYS) == {"batchItemFailures": [], "repaired": 0, "failures": []}
+    [holding] = bench.look(record(1, PLACED, SHIPPED))
+    assert holding["version"] == f"0001/{LABEL}/{0:040}"
+    bench.run(record(1, PLACED, SHIPPED))
+    [holding] = bench.look(record(1, PLACED, SHIPPED))
+    assert holding["version"] == holding["offered"]
+
+
+@pytest.mark.parametrize("make", [sums, documents])
+def test_a_copy_that_is_wrong_keeps_its_version(make: Any) -> None:
+    bench, _ = make(Table({ITEM: REFUNDED}))
+    bench.run(record(1, None, PLACED))
+    assert floor_repair(bench, KEYS)["repaired"] == 1
+    [holding] = bench.look(record(1, None, PLACED))
+    assert holding["version"] == change(1, None, PLACED).version
+    assert "refunded" in json.dumps(holding["state"])
+
+
+def test_an_item_that_cannot_be_repaired_is_named() -> None:
+    bench, _ = sums(Table({ITEM: POISON, "orders/S=1/S=1": PLACED}))
+    answer = floor_repair(bench, KEYS, {"customer_id": "1", "order_id": "1"})
+    assert answer["repaired"] == 1
+    [failure] = answer["failures"]
+    assert (failure["position"], failure["item"], failure["reason"]) == (0, ITEM, "ValueError")
+
+
+@pytest.mark.parametrize(
+    ("bench", "event", "problem"),
+    [
+        (sums()[0], {"Records": [{}]}, "under Keys"),
+        (sums()[0], {"Records": [{"Keys": {"id": {"S": 1}}}]}, "id"),
+        (sums()[0], {"Records": [], "streamArn": "table/orders"}, "/stream/"),
+        (Bench(ChangeLog(MemoryLog())), {"Records": []}, "cannot be repaired"),
+        (Bench(SearchSync(MemoryIndex(), document), None), {"Records": []}, "cannot be repaired"),
+    ],
+)
+def test_a_repair_of_what_cannot_be_repaired_does_nothing(
+    bench: Bench, event: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(MalformedRecord, match=problem):
+        bench.invoke({"operation": "repair", "streamArn": STREAM, **event})
