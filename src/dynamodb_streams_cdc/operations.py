@@ -148,11 +148,14 @@ def repair(
 def _keys(record: Any) -> Attributes:
     keys = record.get("Keys") if isinstance(record, Mapping) else None
     if not isinstance(keys, Mapping):
-        message = (
-            f"Records: expected objects with an item's key under Keys, got {str(record)[:80]!r}"
-        )
+        message = f"Records: expected an item's key under Keys, got {str(record)[:80]!r}"
         raise MalformedRecord(message)
     return keys
+
+
+def _identity(source: Source, keys: Attributes) -> str:
+    decoded: Image = deserialize_item(keys, "Keys")
+    return item_id(source.table, decoded)
 
 
 def look(application: Application, reading: Reading) -> Looked:
