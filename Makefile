@@ -43,6 +43,20 @@ demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare e
 	  POISON="$(POISON)" SEED="$(SEED)" \
 	  exec python -m local.demo
 
+# Examples and exercises need Python 3.11 and nothing else: not even what `make setup` installs.
+.PHONY: examples example-1 example-2 example-3
+examples: example-1 example-2 example-3 ## Run the three examples, a second each: needs Python alone
+example-1: ## What a stream tells, and what it leaves out
+example-2: ## Counting wrong, and counting right
+example-3: ## One order's life, failures, dead letters, lanes
+example-1 example-2 example-3: .any-python
+	@PYTHONPATH=src $(PYTHON) -m dynamodb_streams_cdc.examples.$(subst -,_,$@)
+
+.PHONY: .any-python
+.any-python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "This takes Python 3.11 or later: name one, as in make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
+
 .PHONY: test
 test: $(READY) ## Unit, handler and infrastructure tests: no server, no network
 	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile

@@ -1,0 +1,62 @@
+"""How the examples tell what happened: paragraphs, tables, and the code that ran."""
+
+import inspect
+import json
+import logging
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+
+WIDTH = 96
+MARGIN = "    "
+
+
+def begin(text: str) -> None:
+    """Print the title; what the library logs is left out, since the story says it."""
+    logging.getLogger("dynamodb_streams_cdc").addHandler(logging.NullHandler())
+    print(f"{text}\n{'=' * len(text)}")
+
+
+def section(text: str) -> None:
+    """Print a heading."""
+    print(f"\n{text}\n{'-' * len(text)}")
+
+
+def say(text: str) -> None:
+    """Print a paragraph."""
+    print(f"\n{textwrap.fill(' '.join(text.split()), WIDTH)}")
+
+
+def quote(text: str) -> None:
+    """Print a paragraph, indented."""
+    show(textwrap.fill(text, WIDTH - len(MARGIN)))
+
+
+def show(text: str) -> None:
+    """Print lines as they are, indented."""
+    print(f"\n{textwrap.indent(text.strip(chr(10)), MARGIN)}")
+
+
+def data(value: object) -> None:
+    """Print data as JSON, with each DynamoDB value in one line."""
+    show(re.sub(r"\{\s+(\"[A-Z]+\": [^{}\[\]]+?)\s+\}", r"{\1}", json.dumps(value, indent=2)))
+
+
+def code(function: Callable[..., object]) -> None:
+    """Print the source of a function that takes part in the story."""
+    show(textwrap.dedent(inspect.getsource(function)))
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> None:
+    """Print names and what is to be said of each."""
+    lines = dict(pairs)
+    width = max(map(len, lines))
+    show("\n".join(f"{name:{width}}  {fact}" for name, fact in lines.items()))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table."""
+    lines = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    show("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines))

@@ -1,0 +1,66 @@
+"""What is around the functions of example 3: a mail server, and Lambda for who redrives."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from dynamodb_streams_cdc import Processor
+from dynamodb_streams_cdc.memory import MemoryMarkers
+
+Event: TypeAlias = Mapping[str, Any]
+
+
+@dataclass
+class Mail:
+    """A mail server, and what it has sent.
+
+    Attributes:
+        refuses: of how many more mails to an order it says that it cannot send them.
+    """
+
+    sent: list[str] = field(default_factory=list)
+    refuses: dict[str, int] = field(default_factory=dict)
+
+    def send(self, order_id: str, text: str) -> None:
+        """Send a mail.
+
+        Raises:
+            ConnectionError: not now.
+        """
+        if self.refuses.get(order_id, 0):
+            self.refuses[order_id] -= 1
+            message = f"no mail to the customer of {order_id} at the moment"
+            raise ConnectionError(message)
+        self.sent.append(f"{order_id} {text}")
+
+
+class Forgetful(MemoryMarkers):
+    """Markers of somebody who does not look at them."""
+
+    def seen(self, key: str) -> bool:
+        """Return False."""
+        return False
+
+
+@dataclass
+class Context:
+    """The context of an invocation that has a minute."""
+
+    aws_request_id: str = "redrive"
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:orders-sums"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return what is left, in milliseconds."""
+        return 60_000
+
+
+@dataclass
+class Deployed:
+    """`Functions`: those that are deployed. On AWS, `aws.functions.LambdaFunctions`."""
+
+    processors: Mapping[str, Processor]
+
+    def invoke(self, processor: str, event: Event) -> Any:
+        """Invoke a processor's function, as JSON carries event and answer."""
+        return json.loads(json.dumps(self.processors[processor](event, Context())))
