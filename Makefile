@@ -76,6 +76,10 @@ lint: $(READY) ## Style, types, and whether the lock files match pyproject.toml
 	mypy
 	python tools/locks.py --check
 
+.PHONY: docs
+docs: $(READY) ## Check what the pages show against a run of it, and build the site into build/site
+	python -m tools.docs --build
+
 .PHONY: format
 format: $(READY) ## Mend the style
 	ruff check --fix .

@@ -56,6 +56,7 @@ LATE_SECONDS = TOMBSTONE_SECONDS - 3600
 """From which age on the item of a change is repaired; an hour is left for clocks that differ."""
 
 Reader = Callable[[Mapping[str, Any], Source], Change]
+"""Makes a change of a record: `Change.from_record`, or `Change.from_log_record`."""
 
 
 @dataclass

@@ -17,9 +17,16 @@ from typing import Any, TypeAlias
 from dynamodb_streams_cdc.esm.configuration import Destination
 
 TRIM_HORIZON = "TRIM_HORIZON"
+"""The oldest record that the shard still has."""
+
 LATEST = "LATEST"
+"""What comes after the first read."""
+
 SHARD_END = "SHARD_END"
+"""Everything of the shard is done, and it is closed."""
+
 AT_SEQUENCE_NUMBER = "AT_SEQUENCE_NUMBER"
+"""Before a sequence number and a colon: that record is the first that is not done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +105,4 @@ class SaveCheckpoint:
 
 
 Command: TypeAlias = DescribeStream | ReadShard | Invoke | Deliver | SaveCheckpoint
+"""Whatever an engine may ask for."""

@@ -62,6 +62,8 @@ class Lost:
 
 
 Answer: TypeAlias = Returned | Failed | NotInvoked | Lost
+"""What came of an invocation."""
+
 Function: TypeAlias = Callable[[Invoke], Answer]
 """What a runner invokes. It is called by several threads at once and raises nothing."""
 

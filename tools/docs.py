@@ -1,0 +1,220 @@
+"""Keep the pages in `docs` true: fill in what they show, check it, build the site.
+
+    python -m tools.docs            write what the pages show anew, and the reference
+    python -m tools.docs --check    only say which pages are out of date
+    python -m tools.docs --build    check, then build the site into build/site
+
+A comment above a fence says what the fence shows:
+
+    <!-- code: FILE NAME... -->          functions, classes and constants of a Python file
+    <!-- story: FILE TEST -->            what happened in the labs of a test, line by line
+    <!-- diagram: FILE TEST [SINK] -->   the same as a sequence diagram
+    <!-- output: FILE FUNCTION -->       what a function prints
+    <!-- text: FILE WORD -->             a text file, from the line on that begins with the word
+
+So the pages can be read as they are, in the repository and on the site, and what they show is
+checked, run and compared like any other code.
+"""
+
+import ast
+import contextlib
+import importlib
+import inspect
+import io
+import logging
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dynamodb_streams_cdc.testing import Lab
+from tools import reference
+from tools.diagrams import drawn
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+SITE = ROOT / "build" / "site"
+
+HEAD, TAIL = 20, 6
+"""Lines of a long story that are shown."""
+
+BLOCK = re.compile(
+    r"^<!-- (?P<kind>code|story|diagram|output|text): (?P<what>[^>]+) -->\n"
+    r"```\w*\n(?P<shown>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+class NotShown(Exception):
+    """A page asks for something that there is not."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write, check or build; return the exit status."""
+    logging.disable(logging.CRITICAL)
+    if list(arguments) not in ([], ["--check"], ["--build"]):
+        print(__doc__)
+        return 2
+    wanted = wanted_pages()
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    if not arguments:
+        for path in stale:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted[path])
+            print(path.relative_to(ROOT))
+        return 0
+    if stale:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        print(f"Out of date: {names}. Run `python -m tools.docs` and read the difference.")
+        return 1
+    return build() if arguments == ["--build"] else 0
+
+
+def wanted_pages() -> dict[Path, str]:
+    """Return the pages as they should be."""
+    written = {DOCS / "reference" / name: text for name, text in reference.pages().items()}
+    filled = {path: fill(path.read_text()) for path in hand_written()}
+    return filled | written
+
+
+def hand_written() -> list[Path]:
+    """Return the pages that people write."""
+    return [path for path in sorted(DOCS.rglob("*.md")) if path.parent.name != "reference"]
+
+
+# What a page shows
+
+
+def fill(page: str) -> str:
+    """Return a page with what it shows as it is today.
+
+    Raises:
+        NotShown: it asks for something that there is not.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        path, *names = match["what"].split(" ")
+        language, text = SHOWN[match["kind"]](path, names)
+        head = f"<!-- {match['kind']}: {match['what']} -->"
+        return f"{head}\n```{language}\n{text.rstrip()}\n```"
+
+    return BLOCK.sub(filled, page)
+
+
+def code(path: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return the source of what a Python file defines under these names."""
+    lines = (ROOT / path).read_text().splitlines()
+    places = {name: place for node in _nodes(path) for name, place in _named(node)}
+    if missing := [name for name in names if name not in places]:
+        message = f"{path} does not define {', '.join(missing)}"
+        raise NotShown(message)
+    parts = ["\n".join(lines[first - 1 : last]) for first, last in map(places.__getitem__, names)]
+    return "python", "\n\n\n".join(textwrap.dedent(part) for part in parts)
+
+
+def _nodes(path: str) -> Iterator[ast.stmt]:
+    for node in ast.parse((ROOT / path).read_text()).body:
+        yield node
+        if isinstance(node, ast.ClassDef):
+            yield from node.body
+
+
+def _named(node: ast.stmt) -> Iterator[tuple[str, tuple[int, int]]]:
+    last = node.end_lineno or node.lineno
+    match node:
+        case ast.FunctionDef() | ast.ClassDef():
+            yield node.name, (min([node.lineno, *(d.lineno for d in node.decorator_list)]), last)
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            yield name, (node.lineno, last)
+
+
+def story(path: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return the timelines of a test's labs."""
+    lines = [line for lab in labs(path, names[0]) for line in lab.timeline.lines]
+    left_out = len(lines) - HEAD - TAIL
+    if left_out > 0:
+        lines[HEAD:-TAIL] = [f"   ... {left_out} lines like these ..."]
+    return "text", "\n".join(lines)
+
+
+def diagram(path: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return a sequence diagram of what happened in a test's lab."""
+    [lab] = labs(path, names[0])
+    return "mermaid", drawn(lab.timeline.lines, *[" ".join(names[1:])] * (len(names) > 1))
+
+
+def output(path: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return what a function prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        _function(path, names[0])()
+    text = printed.getvalue()
+    return "json" if text.startswith("{") else "text", text
+
+
+def text(path: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return the rest of a text file from the line on that begins with a word."""
+    whole = (ROOT / path).read_text()
+    found = re.search(rf"^{re.escape(names[0])}\b.*", whole, re.MULTILINE | re.DOTALL)
+    if found is None:
+        message = f"{path} has no line that begins with {names[0]}"
+        raise NotShown(message)
+    return "text", found[0]
+
+
+SHOWN: Mapping[str, Callable[[str, Sequence[str]], tuple[str, str]]] = {
+    "code": code,
+    "story": story,
+    "diagram": diagram,
+    "output": output,
+    "text": text,
+}
+
+
+def labs(path: str, test: str) -> list[Lab]:
+    """Run a test that takes the fixture `stream_lab`; return the labs that it made."""
+    made: list[Lab] = []
+
+    def stream_lab(*arguments: Any, **options: Any) -> Lab:
+        made.append(Lab(*arguments, **options))
+        return made[-1]
+
+    _function(path, test)(stream_lab)
+    return made
+
+
+def _function(path: str, name: str) -> Callable[..., object]:
+    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+    found = getattr(module, name, None)
+    if not inspect.isfunction(found):
+        message = f"{path} has no function {name}"
+        raise NotShown(message)
+    return found
+
+
+# The site
+
+
+def build() -> int:
+    """Build the site; return the exit status."""
+    found = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--clean", "--strict"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    print(found.stdout, end="")
+    # The generator counts its own findings only, not those of the reference.
+    if found.returncode or "mkdocstrings:" in found.stdout:
+        return 1
+    print(f"{SITE.relative_to(ROOT)}/index.html")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
