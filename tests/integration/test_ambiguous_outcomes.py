@@ -243,16 +243,19 @@ def test_a_letter_whose_answer_is_lost_is_there_once(act: Spoiler, emulator_url:
         letters = S3Letters(lambda: client, bucket, "letters/orders/")
         processor = Processor("orders", SOURCE, RefusesOne(), letters, clock=ManualClock())
 
-        def deliver(records: list[dict[str, Any]]) -> list[Any]:
-            return processor({"Records": records}, FakeContext(ManualClock()))["batchItemFailures"]
+        def deliver(records: list[dict[str, Any]], request: str) -> list[Any]:
+            context = FakeContext(ManualClock(), aws_request_id=request)
+            return processor({"Records": records}, context)["batchItemFailures"]
 
         refused = Change.from_record(RECORDS[41], SOURCE)
         name = letter_name(refused.item_id, refused.version, RECORDS[41])
         proxy.once(f"PUT /{bucket}/letters/orders/{quote(name)}", act)
-        assert deliver(RECORDS) == [{"itemIdentifier": sequence_number(RECORDS[41])}]
-        assert deliver(RECORDS[41:]) == []
-        assert deliver(RECORDS) == []
+        assert deliver(RECORDS, "first") == [{"itemIdentifier": sequence_number(RECORDS[41])}]
+        assert deliver(RECORDS[41:], "second") == []
+        assert deliver(RECORDS, "third") == []
         [kept] = client.list_objects_v2(Bucket=bucket)["Contents"]
-        body = client.get_object(Bucket=bucket, Key=kept["Key"])["Body"].read()
-        assert json.loads(json.loads(body)["payload"]) == {"Records": [RECORDS[41]]}
+        letter = json.loads(client.get_object(Bucket=bucket, Key=kept["Key"])["Body"].read())
+        assert json.loads(letter["payload"]) == {"Records": [RECORDS[41]]}
+        written = "second" if act is never_sent else "first"
+        assert letter["requestContext"]["requestId"] == written
         client.close()
