@@ -96,8 +96,10 @@ def run_demo(
             show.turns(screen, turns)
             problems += _heal(screen, pipeline, poison, traffic.written)
         equal = _compare(screen, pipeline, expected, traffic.written, fast, slow)
+        if problems:
+            screen.line("\nWhat did not go as it should:", "bold red")
         for sentence in problems:
-            screen.line(sentence, "bold red")
+            screen.line(sentence, "red")
         if options.keep:
             _hold(screen, pipeline)
     return 0 if equal and not problems else 1

@@ -155,11 +155,9 @@ class Remedy:
             )
             left, bells = self._read(), ringing(self._pipeline)
             stage.outcome = "No letter is left, and no bell rings" if silent else "Not all is done"
-        self._check(not left, "", f"{len(left):,} letters are left after the redrive")
+        self._check(not left, "", f"letters left after the redrive: {len(left):,}")
         for processor, pointers in bells.items():
-            self._check(
-                not pointers, "", f"{processor}: {pointers:,} pointers are left on its queue"
-            )
+            self._check(not pointers, "", f"{processor}: pointers left on its queue: {pointers:,}")
 
     # Manners
 
