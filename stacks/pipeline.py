@@ -83,6 +83,7 @@ class PipelineStack(Stack):
             "Operator",
             processors=self.processors,
             dead_letters=self.dead_letters,
+            source=self.orders,
             change_log=self.change_log,
             overflow=self.overflow,
         )

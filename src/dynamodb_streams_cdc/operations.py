@@ -75,8 +75,12 @@ class Looked(BatchResponse):
 
 
 class Repaired(BatchResponse):
-    """The answer to a repair: how many copies differed, and which items could not be repaired."""
+    """The answer to a repair: how many copies differed, and which items could not be repaired.
 
+    `repairable` is false, and nothing was done, for a sink that keeps no copies, such as a log.
+    """
+
+    repairable: bool
     repaired: int
     failures: list[Failure]
 
@@ -125,24 +129,22 @@ def repair(
     names: every change of that stream beats it, and it beats what an earlier stream left behind.
 
     Raises:
-        MalformedRecord: `stream_arn` or a key is not of its form, or the sink cannot be repaired.
-            Nothing was done.
+        MalformedRecord: `stream_arn` or a key is not of its form. Nothing was done.
     """
-    if not application.repairs:
-        message = "this function's sink cannot be repaired from the table"
-        raise MalformedRecord(message)
     version = floor_of(source.epoch, stream_label(str(stream_arn)))
     now = application.budget.now()
     wanted = [(keys, _identity(source, keys)) for keys in map(_keys, records)]
     repaired, failures = 0, []
-    for position, (keys, item) in enumerate(wanted):
+    for position, (keys, item) in enumerate(wanted if application.repairs else ()):
         missing = Stamp(item, version, now)
         result = application.repair_item(missing, keys)
         if isinstance(result, Exception):
             failures.append(_failure(position, missing, result))
         else:
             repaired += result
-    return Repaired(batchItemFailures=[], repaired=repaired, failures=failures)
+    return Repaired(
+        batchItemFailures=[], repairable=application.repairs, repaired=repaired, failures=failures
+    )
 
 
 def _keys(record: Any) -> Attributes:

@@ -14,7 +14,7 @@ from stacks.constructs.stream_processor import StreamProcessor
 
 
 class OperatorPolicy(iam.ManagedPolicy):
-    """All that `cdc redrive` calls, and nothing else: attach it to the role of your operators.
+    """All that the command `cdc` calls, and nothing else: attach it to the role of your operators.
 
     It reaches no sink: the functions write there, with their own permissions.
     """
@@ -26,6 +26,7 @@ class OperatorPolicy(iam.ManagedPolicy):
         *,
         processors: Sequence[StreamProcessor],
         dead_letters: DeadLetters,
+        source: ChangeTable,
         change_log: ChangeTable,
         overflow: Overflow,
     ) -> None:
@@ -48,6 +49,7 @@ class OperatorPolicy(iam.ManagedPolicy):
         self._allow(["s3:DeleteObject"], own, given_up)
         self._allow(["lambda:InvokeFunction"], *functions)
         self._allow(["dynamodb:GetItem", "dynamodb:Query"], change_log.table.table_arn)
+        self._allow(["dynamodb:DescribeTable", "dynamodb:Scan"], source.table.table_arn)
         self._allow(
             ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"], *queues
         )

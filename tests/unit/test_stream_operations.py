@@ -331,7 +331,7 @@ KEYS = {"customer_id": "00004", "order_id": "00004-0001"}
 def test_a_copy_that_is_missing_is_filled_below_every_change_of_the_stream(make: Any) -> None:
     bench, _ = make(Table({ITEM: PLACED}))
     assert floor_repair(bench, KEYS)["repaired"] == 1
-    assert floor_repair(bench, KEYS) == {"batchItemFailures": [], "repaired": 0, "failures": []}
+    assert floor_repair(bench, KEYS)["repaired"] == 0
     [holding] = bench.look(record(1, PLACED, SHIPPED))
     assert holding["version"] == f"0001/{LABEL}/{0:040}"
     bench.run(record(1, PLACED, SHIPPED))
@@ -358,17 +358,25 @@ def test_an_item_that_cannot_be_repaired_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bench", "event", "problem"),
+    ("event", "problem"),
     [
-        (sums()[0], {"Records": [{}]}, "under Keys"),
-        (sums()[0], {"Records": [{"Keys": {"id": {"S": 1}}}]}, "id"),
-        (sums()[0], {"Records": [], "streamArn": "table/orders"}, "/stream/"),
-        (Bench(ChangeLog(MemoryLog())), {"Records": []}, "cannot be repaired"),
-        (Bench(SearchSync(MemoryIndex(), document), None), {"Records": []}, "cannot be repaired"),
+        ({"Records": [{}]}, "under Keys"),
+        ({"Records": [{"Keys": as_delivered(KEYS)}, {"Keys": {"id": {"S": 1}}}]}, "id"),
+        ({"Records": [{"Keys": as_delivered(KEYS)}], "streamArn": "table/orders"}, "/stream/"),
     ],
 )
-def test_a_repair_of_what_cannot_be_repaired_does_nothing(
-    bench: Bench, event: dict[str, Any], problem: str
+def test_a_repair_that_is_asked_for_wrongly_does_nothing(
+    event: dict[str, Any], problem: str
 ) -> None:
+    bench, ledger = sums(Table({ITEM: PLACED}))
     with pytest.raises(MalformedRecord, match=problem):
         bench.invoke({"operation": "repair", "streamArn": STREAM, **event})
+    assert ledger.rows == {}
+
+
+@pytest.mark.parametrize(
+    "bench", [Bench(ChangeLog(MemoryLog())), Bench(SearchSync(MemoryIndex(), document), None)]
+)
+def test_what_cannot_be_repaired_says_so(bench: Bench) -> None:
+    answer = floor_repair(bench, KEYS)
+    assert (answer["repairable"], answer["repaired"], answer["failures"]) == (False, 0, [])

@@ -10,6 +10,7 @@ from dynamodb_streams_cdc.cli.errors import FAILED, misused, sentences
 from dynamodb_streams_cdc.cli.history import print_history
 from dynamodb_streams_cdc.cli.letters import print_letters
 from dynamodb_streams_cdc.cli.redriving import run_redrive
+from dynamodb_streams_cdc.cli.repairing import run_repair
 from dynamodb_streams_cdc.cli.selection import Selection, rows, seconds_of
 from dynamodb_streams_cdc.cli.show import print_letter
 
@@ -29,8 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
-        "Look at dead letters, replay them through the deployed functions, and read the history of "
-        "an item. Speaks to AWS with your credentials, or to the emulator at AWS_ENDPOINT_URL."
+        "Look at dead letters, replay them through the deployed functions, repair copies, and read "
+        "the history of an item. Speaks to AWS with your credentials, or to the emulator at "
+        "AWS_ENDPOINT_URL."
     ),
 )
 
@@ -128,6 +130,43 @@ def redrive(
         _check_processor(deployment, "--as", successor)
     status = run_redrive(
         deployment, selection, successor=successor, dry_run=dry_run, yes=yes, as_json=as_json
+    )
+    raise typer.Exit(status)
+
+
+@app.command()
+def repair(
+    key: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="The item's keys, text unless NAME:N=VALUE or NAME:B=BASE64.",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every item that is in the table.")
+    ] = False,
+    processor: Processors = None,
+    as_json: AsJson = False,
+    environment: Environment = "sandbox",
+    stack: Stack = None,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Make the copies of an item, or of all items, what the table says.
+
+    Copies that are missing are made, below every change of the current stream. Harmless at any
+    time, beside live changes, and however often. With --all it reads the whole table; an item that
+    was deleted while no stream recorded it is not in there: repair it by its keys.
+
+    Status 0: the copies are right. 1: some could not be repaired. 2: wrong use. 130: Ctrl-C.
+    """
+    if bool(key) == everything:
+        misused("Name an item by its keys, as in customer_id=00004 order_id=7, or say --all.")
+    deployment = Deployment.find(environment, stack, endpoint_url)
+    for name in processor or ():
+        _check_processor(deployment, "--processor", name)
+    status = run_repair(
+        deployment, key or (), processor or (), everything=everything, as_json=as_json
     )
     raise typer.Exit(status)
 

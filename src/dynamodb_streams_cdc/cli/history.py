@@ -17,6 +17,7 @@ from dynamodb_streams_cdc.change_log import ChangeLog
 from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import CommandError, misused
 from dynamodb_streams_cdc.cli.output import cells, counted, print_json, table, terminal
+from dynamodb_streams_cdc.errors import MalformedRecord
 from dynamodb_streams_cdc.gaps import Gap, gaps
 from dynamodb_streams_cdc.identity import Key, item_id
 
@@ -52,6 +53,22 @@ def item_of(words: Sequence[str], deployment: Deployment) -> str:
     """
     if len(words) == 1 and (words[0].startswith("#") or "/" in words[0].partition("=")[0]):
         return words[0]
+    try:
+        return item_id(source_table(deployment), keys_of(words))
+    except MalformedRecord as error:
+        misused(f"{' '.join(words)}: {error}")
+
+
+def source_table(deployment: Deployment) -> str:
+    """Return the logical name of the table whose changes are followed."""
+    tables = deployment.source_tables
+    if len(tables) != 1:
+        misused(f"say whose item it is, as in TABLE/S=VALUE/...: tables are {', '.join(tables)}")
+    return tables[0]
+
+
+def keys_of(words: Sequence[str]) -> dict[str, Key]:
+    """Return an item's keys; see `item_of`."""
     keys: dict[str, Key] = {}
     for word in words:
         match = _KEY.fullmatch(word)
@@ -60,10 +77,7 @@ def item_of(words: Sequence[str], deployment: Deployment) -> str:
         keys[match["name"]] = _value(word, match["type"] or "S", match["value"])
     if not 1 <= len(keys) == len(words) <= 2:
         misused(f"an item has one key or two, each given once, got {' '.join(words)!r}")
-    tables = deployment.source_tables
-    if len(tables) != 1:
-        misused(f"say whose item it is, as in TABLE/S=VALUE/...: tables are {', '.join(tables)}")
-    return item_id(tables[0], keys)
+    return keys
 
 
 def _value(word: str, kind: str, text: str) -> Key:
