@@ -15,7 +15,7 @@ LOG = {**DONE, "repairable": False, "repaired": 0}
 
 @pytest.fixture
 def asked(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    """Note what the functions are asked: search repairs, audit cannot. There is a table of orders."""
+    """Note what the functions are asked (search repairs, audit cannot); make the orders table."""
     client = cloud.client("dynamodb")
     keys = ["customer_id", "order_id"]
     client.create_table(

@@ -185,6 +185,7 @@ class TestLeastPrivilege:
         functions = {f"{name}.Arn" for name in of_type(assembly.pipeline, "AWS::Lambda::Function")}
         queues = {f"{name}.Arn" for name in of_type(assembly.pipeline, "AWS::SQS::Queue")}
         log = {f"{_table(assembly, 'ChangeLog')}.Arn"}
+        orders = {f"{_table(assembly, 'Orders')}.Arn"}
         (stack,) = may.pop("cloudformation:DescribeStacks")
         assert re.search(r":stack/cdc-\w+-pipeline/\*$", stack)
         assert may == {
@@ -203,6 +204,8 @@ class TestLeastPrivilege:
             "lambda:InvokeFunction": functions,
             "dynamodb:GetItem": log,
             "dynamodb:Query": log,
+            "dynamodb:DescribeTable": orders,
+            "dynamodb:Scan": orders,
         }
         assert not {"Roles", "Users", "Groups"} & policy.keys(), "attached to nobody by itself"
 
