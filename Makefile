@@ -52,6 +52,13 @@ example-3: ## One order's life, failures, dead letters, lanes
 example-1 example-2 example-3: .any-python
 	@PYTHONPATH=src $(PYTHON) -m dynamodb_streams_cdc.examples.$(subst -,_,$@)
 
+.PHONY: exercise-1 exercise-2 exercise-3
+exercise-1: ## Check your audit log (HINT=1 gives a hint)
+exercise-2: ## Check your search sync (HINT=1 gives a hint)
+exercise-3: ## Check your projections of a log (HINT=1 gives a hint)
+exercise-1 exercise-2 exercise-3: exercise-%: .any-python
+	@PYTHONPATH=src $(PYTHON) -m exercises.checks $* $(if $(HINT),--hint "$(HINT)") $(if $(SOLUTION),--solution)
+
 .PHONY: .any-python
 .any-python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

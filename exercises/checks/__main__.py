@@ -1,0 +1,143 @@
+"""Check an exercise: `make exercise-1`, or `python -m exercises.checks 1 [--hint N]`."""
+
+import argparse
+import importlib
+import logging
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from exercises.checks import audit_log, event_sourcing, search_sync
+from exercises.checks.bench import Wrong, raised
+
+WIDTH = 96
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise, the name of what is to be written, and what checks it."""
+
+    number: int
+    title: str
+    seam: str
+    check: ModuleType
+    then: str
+
+    @property
+    def name(self) -> str:
+        """Such as `exercise_1`: of the starter, and of its solution."""
+        return f"exercise_{self.number}"
+
+
+EXERCISES = (
+    Exercise(1, "an audit log", "audit", audit_log, "make exercise-2"),
+    Exercise(2, "search sync", "sync", search_sync, "make exercise-3"),
+    Exercise(
+        3,
+        "event sourcing",
+        "History",
+        event_sourcing,
+        "a function of your own. docs/testing.md says how to test it as these were tested",
+    ),
+)
+
+
+def steps(exercise: Exercise, subject: Any) -> Iterator[tuple[str, Wrong | None]]:
+    """Try one step after the other, and yield its name and what is wrong; stop at the first."""
+    for step in exercise.check.STEPS:
+        wrong = _found_by(step, subject)
+        yield step.__name__, wrong
+        if wrong is not None:
+            return
+
+
+def _found_by(step: Callable[[Any], None], subject: Any) -> Wrong | None:
+    try:
+        step(subject)
+    except Wrong as wrong:
+        return wrong
+    except Exception as error:  # the learner's code may raise anything, and is told so
+        return raised(error, subject)
+    return None
+
+
+def check(exercise: Exercise, package: str = "exercises") -> bool:
+    """Check what was written, and print what is wrong with it; return whether nothing is."""
+    file = f"{package.replace('.', '/')}/{exercise.name}.py"
+    print(f"Exercise {exercise.number}: {exercise.title}, {file}\n")
+    subject = _written(exercise, package, file)
+    if subject is None:
+        return False
+    for name, wrong in steps(exercise, subject):
+        print(f"  {'WRONG' if wrong else 'right'}  {name.replace('_', ' ')}", flush=True)
+        if wrong is not None:
+            _tell(wrong)
+            hints = len(exercise.check.HINTS)
+            print(f"\nA hint, of {hints}: make exercise-{exercise.number} HINT=1")
+            return False
+    _say(f"Solved. {exercise.check.LEARNT}")
+    _say(f"How it was meant: exercises/solutions/{exercise.name}.py. Next: {exercise.then}")
+    return True
+
+
+def _written(exercise: Exercise, package: str, file: str) -> Any:
+    """Return what the learner wrote; None, having said why, if it cannot be had."""
+    try:
+        module = importlib.import_module(f"{package}.{exercise.name}")
+    except SyntaxError as error:
+        _say(f"Python cannot read line {error.lineno} of {file}: {error.msg}.")
+        return None
+    except Exception as error:  # anything may happen in the learner's file
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if file in f.filename]
+        where = f", line {lines[-1]}" if lines else ""
+        _say(f"{file} cannot be imported: {type(error).__name__}: {error}{where}.")
+        return None
+    subject = getattr(module, exercise.seam, None)
+    if subject is None:
+        _say(f"There is no {exercise.seam} in {file}: that is what is checked.")
+    return subject
+
+
+def _tell(wrong: Wrong) -> None:
+    _say(f"What happened: {wrong.happened}")
+    if wrong.why:
+        _say(f"Why: {wrong.why}")
+    if wrong.story:
+        print(f"\n{textwrap.indent(wrong.story.rstrip(), '    ')}")
+    _say(f"Read on: {wrong.read}")
+
+
+def _say(text: str) -> None:
+    print(f"\n{textwrap.fill(text, WIDTH)}")
+
+
+def hint(exercise: Exercise, wanted: int) -> None:
+    """Print the hints up to the one that is wanted."""
+    hints: Sequence[str] = exercise.check.HINTS
+    for number, text in enumerate(hints[:wanted], 1):
+        _say(f"Hint {number} of {len(hints)}: {text}")
+    if wanted > len(hints):
+        _say(f"There are no more. A solution: exercises/solutions/{exercise.name}.py")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check an exercise, or give a hint; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m exercises.checks", description="Check it.")
+    parser.add_argument("number", type=int, choices=[each.number for each in EXERCISES])
+    parser.add_argument("--hint", type=int, help="give the first so many hints, check nothing")
+    parser.add_argument("--solution", action="store_true", help="check the solution instead")
+    chosen = parser.parse_args(arguments)
+    exercise = EXERCISES[chosen.number - 1]
+    if chosen.hint is not None:
+        hint(exercise, max(1, chosen.hint))
+        return 0
+    logging.disable(logging.CRITICAL)
+    return 0 if check(exercise, "exercises.solutions" if chosen.solution else "exercises") else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,375 @@
+"""The check of exercise 3."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn, Protocol, TypeAlias
+
+from dynamodb_streams_cdc import Change, Image, entry_of
+from dynamodb_streams_cdc.simulation import SimulatedTable
+from exercises.checks import reading
+from exercises.checks.bench import ORDERS, a_digit_more, item, order, wrong
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+HISTORIES = 100
+ORDER_IDS = ("1001", "1002", "1003")
+STATUSES = ("placed", "shipped", "refunded")
+
+
+class History(Protocol):
+    """What is checked."""
+
+    def add(self, change: Change) -> None: ...
+    def state(self, item: str) -> Image | None: ...
+    def state_at(self, item: str, moment: datetime) -> Image | None: ...
+    def shipped_per_day(self) -> dict[str, int]: ...
+
+
+Make: TypeAlias = Callable[[], History]
+Written: TypeAlias = tuple[timedelta, str, str | None]
+"""When after noon, which order, and its status; None if it was deleted."""
+
+SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
+LIFE: Sequence[Written] = (
+    (0 * HOUR, "1001", "placed"),
+    (1 * HOUR, "1001", "shipped"),
+    (2 * HOUR, "1001", "refunded"),
+)
+
+
+def log_of(*written: Written, new_stream_before: int | None = None) -> list[Change]:
+    """Return the log of what was written, as it is read back."""
+    table = SimulatedTable("orders-1A2B", ("order_id",))
+    table.enable_stream(NOON.timestamp())
+    for number, (after, order_id, status) in enumerate(written):
+        now = (NOON + after).timestamp()
+        if number == new_stream_before:
+            table.enable_stream(now)
+        if status is None:
+            table.delete({"order_id": order_id}, now)
+        else:
+            table.put(order(order_id, status, by=f"clerk {number}"), now)
+    shards = [shard for stream in table.streams for shard in stream.shards.values()]
+    records = [record for shard in shards for record in shard.records]
+    return [_read_back(Change.from_record(record, ORDERS)) for record in records]
+
+
+def _read_back(change: Change) -> Change:
+    return Change.from_entry(entry_of(change))
+
+
+def told(make: Make, changes: Sequence[Change]) -> History:
+    """Return a history that was told of these changes."""
+    history = make()
+    for change in changes:
+        history.add(change)
+    return history
+
+
+def the_state_is_what_the_table_says(make: Make) -> None:
+    """The log of an order, from its first change to the last."""
+    history = told(make, log_of(*LIFE))
+    if _status(history.state(item())) != "refunded":
+        wrong(
+            "Order 1001 was placed, shipped and refunded, and the history says that it is "
+            f"{_status(history.state(item()))}.",
+            "The state of an item is the new image of its last change.",
+            reading.LOG,
+        )
+    if history.state(item("1002")) is not None:
+        wrong(
+            "The log knows nothing of order 1002, and the history says that it is "
+            f"{_status(history.state(item('1002')))}.",
+            "A change belongs to the item that it names: change.item_id.",
+            reading.LOG,
+        )
+
+
+def the_log_is_read_in_any_order(make: Make) -> None:
+    """The same log, its last part first."""
+    history = told(make, log_of(*LIFE)[::-1])
+    if _status(history.state(item())) != "refunded":
+        wrong(
+            "The log was read from its end: refunded, shipped, placed. The history says that order "
+            f"1001 is {_status(history.state(item()))}.",
+            "What was read last is not what happened last: entries of a log come from a scan, from "
+            "its stream, from a redrive. Each change says itself where it belongs.",
+            reading.VERSIONS,
+        )
+
+
+def a_deleted_order_has_no_state(make: Make) -> None:
+    """An order is placed and deleted; the log is read in both orders."""
+    changes = log_of(*LIFE[:2], (2 * HOUR, "1001", None))
+    for way in (changes, changes[::-1]):
+        state = told(make, way).state(item())
+        if state is not None:
+            wrong(
+                f"Order 1001 was deleted, and the history says that it is {_status(state)}.",
+                "A REMOVE is the last change like any other: after it there is no image, so there "
+                "is no state.",
+                reading.LOG,
+            )
+
+
+def changes_of_one_second(make: Make) -> None:
+    """An order is placed and shipped at once; the log is read in both orders."""
+    changes = log_of((0 * HOUR, "1001", "placed"), (0 * HOUR, "1001", "shipped"))
+    for way in (changes, changes[::-1]):
+        if (status := _status(told(make, way).state(item()))) != "shipped":
+            wrong(
+                "Order 1001 was placed and shipped within one second, and the history says that it "
+                f"is {status}.",
+                "Both have the same time, which is rounded down to the second. Versions tell them "
+                "apart.",
+                reading.TIMES,
+            )
+
+
+def sequence_numbers_that_grow_a_digit(make: Make) -> None:
+    """The sequence numbers of a stream get longer: 999... is followed by 1000..."""
+    changes = list(map(_read_back, a_digit_more()))
+    state = told(make, changes[::-1]).state(item())
+    wanted, found = ((each or {}).get("updated_by") for each in (changes[-1].new_image, state))
+    if found != wanted:
+        wrong(
+            f"The last of four changes was by {wanted!r}, and the history says by {found!r}.",
+            "Their sequence numbers get one digit more on the way, and compared as text 1000 is "
+            "less than 999. change.version pads them.",
+            reading.NUMBERS,
+        )
+
+
+def a_new_stream(make: Make) -> None:
+    """The stream is turned off and on again between two changes: its numbers begin anew."""
+    changes = log_of(*LIFE, new_stream_before=2)
+    for way in (changes, changes[::-1]):
+        if (status := _status(told(make, way).state(item()))) != "refunded":
+            numbers = ", ".join(f"..{change.sequence_number[-6:]}" for change in changes)
+            wrong(
+                "Order 1001 was placed and shipped; then the table got a new stream, and the order "
+                f"was refunded. Sequence numbers: {numbers}. The history says that it is "
+                f"{status}.",
+                "Numbers of two streams say nothing about each other. change.version begins with "
+                "the label of the stream, which is the time at which it was turned on.",
+                reading.VERSIONS,
+            )
+
+
+def the_state_at_a_moment(make: Make) -> None:
+    """An order is placed, shipped, refunded, deleted, an hour between each."""
+    changes = log_of(*LIFE, (3 * HOUR, "1001", None))
+    history = told(make, changes[2:] + changes[:2])
+    for after, want, when in (
+        (-SECOND, None, "a second before it was placed"),
+        (0 * HOUR, "placed", "in the second in which it was placed"),
+        (HOUR - SECOND, "placed", "a second before it was shipped"),
+        (HOUR, "shipped", "in the second in which it was shipped"),
+        (2.5 * HOUR, "refunded", "half an hour after it was refunded"),
+        (3 * HOUR, None, "in the second in which it was deleted"),
+        (9 * HOUR, None, "hours after it was deleted"),
+    ):
+        state = history.state_at(item(), NOON + after)
+        if _status(state) != (want or "not there"):
+            wrong(
+                f"Order 1001 as it was {when}: it was {want or 'not there'}, and the history says "
+                f"{_status(state)}.",
+                "What counts is the last change up to that moment, its own second included. "
+                "Whatever came later had not happened yet.",
+                reading.LOG,
+            )
+
+
+def several_changes_up_to_a_moment(make: Make) -> None:
+    """An order is placed, shipped and refunded in one second; the log is read in both orders."""
+    changes = log_of(*((0 * HOUR, "1001", status) for status in STATUSES), (HOUR, "1001", "placed"))
+    for way in (changes, changes[::-1]):
+        if (status := _status(told(make, way).state_at(item(), NOON))) != "refunded":
+            wrong(
+                "Order 1001 was placed, shipped and refunded in one second. At the end of it the "
+                f"history says {status}.",
+                "The time says which changes had happened by then; among them, the version says "
+                "which was the last.",
+                reading.TIMES,
+            )
+
+
+def orders_shipped_per_day(make: Make) -> None:
+    """Two orders are shipped on the first day, one on the second."""
+    changes = log_of(
+        *LIFE[:2],
+        (2 * HOUR, "1002", "placed"),
+        (3 * HOUR, "1002", "shipped"),
+        (DAY, "1003", "placed"),
+        (DAY + HOUR, "1003", "shipped"),
+    )
+    _count(
+        told(make, changes),
+        {"2024-05-01": 2, "2024-05-02": 1},
+        "Two orders were shipped on 1 May, one on 2 May",
+        'Count the changes that made an order "shipped", by day: f"{change.time:%Y-%m-%d}".',
+        reading.LOG,
+    )
+
+
+def what_is_shipped_already(make: Make) -> None:
+    """A shipped order is corrected, the next day."""
+    table = log_of(*LIFE[:2], (DAY, "1001", "shipped"))
+    _count(
+        told(make, table),
+        {"2024-05-01": 1},
+        "Order 1001 was shipped on 1 May; on 2 May somebody corrected it, and it was still shipped",
+        "To be shipped is a state; to become it is what counts here. The old image says whether it "
+        "was shipped before.",
+        reading.EXAMPLE_1,
+    )
+
+
+def what_became_of_it_later(make: Make) -> None:
+    """One shipped order is refunded, another deleted."""
+    changes = log_of(
+        *LIFE,
+        (0 * HOUR, "1002", "placed"),
+        (HOUR, "1002", "shipped"),
+        (DAY, "1002", None),
+        (DAY, "1003", "shipped"),
+    )
+    _count(
+        told(make, changes),
+        {"2024-05-01": 2, "2024-05-02": 1},
+        "Orders 1001 and 1002 were shipped on 1 May; one was refunded later, the other deleted. "
+        "Order 1003 was shipped on 2 May, as soon as it was made",
+        "The table has forgotten what was. The log has not: ask the changes, not the states that "
+        "are left.",
+        reading.LOG,
+    )
+
+
+def changes_that_come_twice(make: Make) -> None:
+    """The log is read by a scan and from its stream, and the two overlap."""
+    changes = log_of(*LIFE)
+    again = list(map(_read_back, changes[1:]))
+    history = told(make, [*changes[1:], *changes, *again])
+    _count(
+        history,
+        {"2024-05-01": 1},
+        "Order 1001 was shipped once; its log was read twice, in parts that overlap",
+        "A change that comes twice is one change: it has the same item and the same version.",
+        reading.EXAMPLE_2,
+    )
+
+
+def any_history_at_all(make: Make) -> None:
+    """Histories drawn at random, read in any order, some of it twice."""
+    for seed in range(HISTORIES):
+        rng = random.Random(seed)
+        written = _drawn(rng)
+        changes = log_of(*written)
+        read = [*changes, *rng.choices(changes, k=3)]
+        rng.shuffle(read)
+        history = told(make, read)
+        for after in {timedelta(0), *(after for after, _, _ in written)}:
+            for order_id in ORDER_IDS:
+                want = _status_then(written, order_id, after)
+                found = _status(history.state_at(item(order_id), NOON + after))
+                if want != found:
+                    _random(
+                        written,
+                        f"order {order_id} was {want} {after} after noon, and the history says "
+                        f"{found}",
+                    )
+        for order_id in ORDER_IDS:
+            want = _status_then(written, order_id, written[-1][0])
+            found = _status(history.state(item(order_id)))
+            if want != found:
+                _random(written, f"order {order_id} is {want}, and the history says {found}")
+        if (counted := history.shipped_per_day()) != (shipped := _shipped(written)):
+            _random(written, f"orders were shipped so: {shipped}, and the history says {counted}")
+
+
+STEPS = (
+    the_state_is_what_the_table_says,
+    the_log_is_read_in_any_order,
+    a_deleted_order_has_no_state,
+    changes_of_one_second,
+    sequence_numbers_that_grow_a_digit,
+    a_new_stream,
+    the_state_at_a_moment,
+    several_changes_up_to_a_moment,
+    orders_shipped_per_day,
+    what_is_shipped_already,
+    what_became_of_it_later,
+    changes_that_come_twice,
+    any_history_at_all,
+)
+
+HINTS = (
+    "The order in which changes come means nothing. Each has a version, and versions of an item "
+    "compare as its changes happened: the state is the new image of the change with the greatest.",
+    "For the state at a moment leave out what had not happened by then (change.time > moment). "
+    "Which of the rest is the last? Not the one with the latest time: several may share it.",
+    "An order became shipped with a change whose new image is shipped and whose old image is not, "
+    "or is not there at all. Such a change can be told by itself, whatever comes before or after.",
+    "Keep the changes in a dictionary, by (change.item_id, change.version): then one that comes "
+    "twice is there once. All three answers are a few lines over its values.",
+)
+
+LEARNT = (
+    "State is what is left of history. From the log you can have the state of today, that of any "
+    "moment, and answers to questions that nobody asked in time; and since changes carry versions, "
+    "a new projection can read the past and follow the present at once, in whatever order. "
+    "ChangeLog.history and ChangeLog.state_at read the log that this project keeps."
+)
+
+
+def _count(history: History, wanted: dict[str, int], happened: str, why: str, read: str) -> None:
+    counted = history.shipped_per_day()
+    if counted != wanted:
+        wrong(f"{happened}. The history counts {counted}, not {wanted}.", why, read)
+
+
+def _status(state: Image | None) -> object:
+    return "not there" if state is None else state.get("status")
+
+
+def _drawn(rng: random.Random) -> list[Written]:
+    """Draw writes that change something: an order is deleted only if it is there."""
+    written: list[Written] = []
+    there: set[str] = set()
+    after = timedelta(0)
+    for _ in range(rng.randint(3, 20)):
+        after += rng.choice([0 * SECOND, SECOND, HOUR, DAY])
+        order_id = rng.choice(ORDER_IDS)
+        status = rng.choice([*STATUSES, None] if order_id in there else STATUSES)
+        there = there | {order_id} if status else there - {order_id}
+        written.append((after, order_id, status))
+    return written
+
+
+def _status_then(written: Sequence[Written], order_id: str, after: timedelta) -> object:
+    statuses = [status for at, owner, status in written if owner == order_id and at <= after]
+    return (statuses[-1] if statuses else None) or "not there"
+
+
+def _shipped(written: Sequence[Written]) -> dict[str, int]:
+    days: Counter[str] = Counter()
+    latest: dict[str, str | None] = {}
+    for after, order_id, status in written:
+        if status == "shipped" and latest.get(order_id) != "shipped":
+            days[f"{NOON + after:%Y-%m-%d}"] += 1
+        latest[order_id] = status
+    return dict(days)
+
+
+def _random(written: Sequence[Written], problem: str) -> NoReturn:
+    lines = [
+        f"{NOON + at:%m-%d %H:%M:%S}  {owner} {status or 'deleted'}"
+        for at, owner, status in written
+    ]
+    wrong(
+        f"In one of {HISTORIES} histories drawn at random, {problem}.",
+        "It was read in no order, some of it twice. What was written:",
+        reading.VERSIONS,
+        "\n".join(lines),
+    )

@@ -1,0 +1,13 @@
+"""Where to read on."""
+
+TIMES = "docs/mistakes/timestamp_as_version.txt"
+NUMBERS = "docs/mistakes/unpadded_sequence_numbers.txt"
+TOMBSTONES = "docs/mistakes/delete_without_tombstone.txt"
+MARKERS = "docs/mistakes/marker_before_effect.txt"
+SWALLOWED = "docs/mistakes/swallowed_exception.txt"
+VERSIONS = "docs/decisions/0002-versions-from-label-and-sequence-number.md"
+APPEND_ONLY = "docs/decisions/0005-append-only-by-partiql.md"
+LOG = "src/dynamodb_streams_cdc/change_log.py"
+SEARCH = "src/dynamodb_streams_cdc/search.py"
+EXAMPLE_1 = "src/dynamodb_streams_cdc/examples/example_1.py (make example-1)"
+EXAMPLE_2 = "src/dynamodb_streams_cdc/examples/example_2.py (make example-2)"

@@ -1,0 +1,231 @@
+"""The check of exercise 2."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from dynamodb_streams_cdc import Change, Image
+from dynamodb_streams_cdc.simulation import SimulatedTable
+from exercises.checks import reading
+from exercises.checks.bench import Bench, a_digit_more, item, order, weather, wrong
+from exercises.stores import SearchIndex
+
+Sync: TypeAlias = Callable[[Change, SearchIndex], None]
+
+PLACED, SHIPPED, REFUNDED = order(), order(status="shipped"), order(status="refunded")
+MINUTE = 60.0
+
+
+def what_is_written_is_found(sync: Sync) -> None:
+    """An order is placed, shipped, deleted."""
+    for states in ([PLACED], [PLACED, SHIPPED]):
+        bench = _written(sync, *states)
+        if _status(bench.store) != states[-1]["status"]:
+            wrong(
+                f"Order 1001 is {states[-1]['status']}, and readers find {_found(bench.store)}.",
+                "The document of an order has what document(change.new_image) says.",
+                reading.SEARCH,
+            )
+    bench = _written(sync, PLACED, None)
+    if bench.store.search():
+        wrong(
+            f"Order 1001 was deleted, and readers still find {_found(bench.store)}.",
+            "change.new_image is None after a delete. Either there is no document then, or one "
+            'that readers do not see because it has "deleted": True.',
+            reading.TOMBSTONES,
+        )
+
+
+def an_old_batch_comes_back(sync: Sync) -> None:
+    """An order is placed and, a minute later, shipped. Then the first batch comes again."""
+    bench = _written(sync, PLACED, SHIPPED)
+    bench.again()
+    if _status(bench.store) != "shipped":
+        wrong(
+            "Order 1001 was placed, and shipped a minute later. Then the first batch was delivered "
+            f"again, as it may be after a crash, and readers find {_found(bench.store)}.",
+            "The function wrote what came last, which is not what happened last. The index has to "
+            "know how new the document is that it holds.",
+            reading.VERSIONS,
+        )
+
+
+def two_changes_within_a_second(sync: Sync) -> None:
+    """An order is placed and shipped at once; then the batch comes again, and breaks off."""
+    bench = Bench(sync, SearchIndex())
+    bench.write(PLACED, SHIPPED)
+    bench.run()
+    if _status(bench.store) != "shipped":
+        wrong(
+            "Order 1001 was placed and shipped within one second, and readers find "
+            f"{_found(bench.store)}.",
+            "DynamoDB rounds the time of a record down to the second. By their time neither of the "
+            "two is newer, so the second was refused.",
+            reading.TIMES,
+        )
+    placed = bench.change(0)
+    sync(placed, bench.store)
+    if _status(bench.store) != "shipped":
+        wrong(
+            "Order 1001 was placed and shipped within one second. Then the first of the two came "
+            f"again, and readers find {_found(bench.store)}.",
+            "DynamoDB rounds the time of a record down to the second. By their time neither of the "
+            "two is older, so the first overwrote the second.",
+            reading.TIMES,
+        )
+
+
+def what_is_deleted_stays_deleted(sync: Sync) -> None:
+    """An order is placed and deleted. Then the first batch comes again."""
+    bench = _written(sync, PLACED, None)
+    bench.again()
+    if bench.store.search():
+        wrong(
+            "Order 1001 was placed, and deleted a minute later. Then the first batch was delivered "
+            f"again, and readers find {_found(bench.store)}: an order that is gone.",
+            "With the document its version was forgotten, so nothing was newer than what came. "
+            'A delete has to leave something behind: a tombstone, with its version and "deleted": '
+            "True.",
+            reading.TOMBSTONES,
+        )
+
+
+def what_is_deleted_can_be_made_again(sync: Sync) -> None:
+    """An order is placed, deleted, and placed again under the same number."""
+    bench = _written(sync, PLACED, None, SHIPPED)
+    if _status(bench.store) != "shipped":
+        wrong(
+            f"Order 1001 was deleted, and then written again. Readers find {_found(bench.store)}.",
+            "A tombstone refuses what is older than the delete, and nothing else.",
+            reading.TOMBSTONES,
+        )
+
+
+def sequence_numbers_that_grow_a_digit(sync: Sync) -> None:
+    """The sequence numbers of a stream get longer: 999... is followed by 1000..."""
+    index, changes = SearchIndex(), a_digit_more()
+    for change in changes:
+        sync(change, index)
+    wanted = (changes[-1].new_image or {})["updated_by"]
+    found = index.search().get(item(), {}).get("updated_by")
+    if found != wanted:
+        numbers = [change.sequence_number for change in changes]
+        wrong(
+            f"Four changes, the last by {wanted!r}, and readers find that by {found!r}. Their "
+            f"sequence numbers begin with {', '.join(number[:3] for number in numbers)}, and have "
+            f"{', '.join(str(len(number)) for number in numbers)} digits.",
+            "Compared as text, 1000 is less than 999. change.version pads them; it also knows "
+            "which stream came first.",
+            reading.NUMBERS,
+        )
+
+
+def two_functions_at_once(sync: Sync) -> None:
+    """While one function works on a change, another brings a newer one."""
+    bench = Bench(sync, SearchIndex())
+    bench.write(PLACED, SHIPPED, REFUNDED, pause=MINUTE)
+    bench.run()
+    placed, shipped, refunded = (bench.change(n) for n in range(3))
+    index = SearchIndex()
+    sync(placed, index)
+    index.meanwhile = lambda: sync(refunded, index)
+    sync(shipped, index)
+    if index.meanwhile is not None:
+        index.meanwhile()
+    if _status(index) != "refunded":
+        wrong(
+            "One function read the document of order 1001 to compare it with `shipped`. Before it "
+            "wrote, another function wrote `refunded`, which is newer. Then the first wrote, and "
+            f"readers find {_found(index)}.",
+            "Comparing and writing are two steps, and anybody can come between them: a poller that "
+            "was believed dead, a redrive, a backfill. index.update does both in one.",
+            reading.SEARCH,
+        )
+
+
+def an_index_out_of_reach(sync: Sync) -> None:
+    """For a while, the index does not answer."""
+    bench = Bench(sync, SearchIndex())
+    bench.lab.fail_sink(seconds=1)
+    bench.write(PLACED, SHIPPED)
+    bench.run()
+    if _status(bench.store) != "shipped":
+        wrong(
+            f"The index could not be reached for a second, and readers find {_found(bench.store)}.",
+            "Your function caught the error and returned, which tells Lambda that all is done. Let "
+            "it out: then the batch is delivered again.",
+            reading.SWALLOWED,
+        )
+
+
+def whatever_the_weather(sync: Sync) -> None:
+    """Crashes, outages, redeliveries, replays, splits of shards, new streams."""
+    weather(sync, SearchIndex, _differences, reading.VERSIONS)
+
+
+STEPS = (
+    what_is_written_is_found,
+    an_old_batch_comes_back,
+    two_changes_within_a_second,
+    what_is_deleted_stays_deleted,
+    what_is_deleted_can_be_made_again,
+    sequence_numbers_that_grow_a_digit,
+    two_functions_at_once,
+    an_index_out_of_reach,
+    whatever_the_weather,
+)
+
+HINTS = (
+    "A document may have fields of your own. What would the function have to find in it to know "
+    "that the change at hand is older? (change.time is rounded to the second, sequence numbers "
+    "are text of varying length; change.version compares as it is.)",
+    "If a document is removed, its version is gone too. Write a delete as you write anything else: "
+    'a document with the version of the change, and "deleted": True, which readers do not see.',
+    "Between index.get and index.put somebody else may write. index.update(id, script) calls your "
+    "script with the document that is there, and nobody writes it meanwhile.",
+    "Inside of sync, define newest(held): return None if held is not None and held['version'] is "
+    "greater than change.version or equal to it; otherwise return the document with its version, "
+    "or the tombstone. Then index.update(change.item_id, newest).",
+)
+
+LEARNT = (
+    "The newest change wins, by its version, wherever and whenever it is delivered; a delete is a "
+    "change like any other; and whoever compares must write in the same step. SearchSync does this "
+    "on OpenSearch: the script is a scripted upsert, and an alias hides the tombstones."
+)
+
+
+def _written(sync: Sync, *states: Image | None) -> Bench[SearchIndex]:
+    """Return a bench on which an order had these states, a minute apart."""
+    bench = Bench(sync, SearchIndex())
+    bench.write(*states, pause=MINUTE)
+    bench.run()
+    return bench
+
+
+def _status(index: SearchIndex) -> object:
+    return index.search().get(item(), {}).get("status")
+
+
+def _found(index: SearchIndex) -> str:
+    found = index.search().get(item())
+    if found is None:
+        return "nothing"
+    status = found.get("status")
+    return f"it {status}" if isinstance(status, str) else f"{dict(found)}"
+
+
+def _differences(index: SearchIndex, table: SimulatedTable) -> Iterator[str]:
+    wanted = {f"items/S={state['id']}": _as_text(state) for state in table.items.values()}
+    held = index.search()
+    for item_id in sorted(wanted.keys() | held.keys()):
+        want, found = wanted.get(item_id), held.get(item_id)
+        if want is None:
+            yield f"{item_id} is gone, and readers find it"
+        elif found is None:
+            yield f"{item_id} is in the table, and readers do not find it"
+        elif any(found.get(name) != value for name, value in want.items()):
+            yield f"{item_id} is {want}, and readers find {dict(found)}"
+
+
+def _as_text(state: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in state.items()}
