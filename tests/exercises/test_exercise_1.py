@@ -1,0 +1,140 @@
+"""What people write on the way to an audit log, and the sentence that is meant for it."""
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import Change
+from exercises.stores import AlreadyThere, AuditTable
+from tests.exercises.verdicts import ONE, verdict
+
+
+def entry(change: Change) -> dict[str, Any]:
+    return {
+        "kind": change.kind,
+        "who": change.actor,
+        "before": change.old_image,
+        "after": change.new_image,
+    }
+
+
+def inserting(key: Callable[[Change], str]) -> Callable[[Change, AuditTable], None]:
+    """Return an audit that is right but for its key."""
+
+    def audit(change: Change, log: AuditTable) -> None:
+        with contextlib.suppress(AlreadyThere):
+            log.insert(change.item_id, key(change), entry(change))
+
+    return audit
+
+
+def deaf_to_deletes(change: Change, log: AuditTable) -> None:
+    if change.new_image:
+        inserting(lambda change: change.version)(change, log)
+
+
+def without_the_actor(change: Change, log: AuditTable) -> None:
+    log.put(change.item_id, change.version, {"kind": change.kind, "after": change.new_image})
+
+
+def actor_from_the_image(change: Change, log: AuditTable) -> None:
+    who = (change.new_image or {}).get("updated_by")
+    log.put(change.item_id, change.version, {**entry(change), "who": who})
+
+
+def overwriting(change: Change, log: AuditTable) -> None:
+    log.put(change.item_id, change.version, entry(change))
+
+
+def letting_it_out(change: Change, log: AuditTable) -> None:
+    log.insert(change.item_id, change.version, entry(change))
+
+
+def letting_a_collision_out(change: Change, log: AuditTable) -> None:
+    log.insert(change.item_id, change.time.isoformat(), entry(change))
+
+
+def swallowing(change: Change, log: AuditTable) -> None:
+    with contextlib.suppress(Exception):
+        log.insert(change.item_id, change.version, entry(change))
+
+
+def numbering(change: Change, log: AuditTable) -> None:
+    number = len(log.history(change.item_id))
+    log.insert(change.item_id, f"{number:06}", entry(change))
+
+
+def remembering_first(change: Change, log: AuditTable) -> None:
+    done = MEMORY.setdefault(log, set())
+    if change.version not in done:
+        done.add(change.version)
+        log.insert(change.item_id, change.version, entry(change))
+
+
+MEMORY: dict[AuditTable, set[str]] = {}
+
+
+def stumbling(change: Change, log: AuditTable) -> None:
+    log.insert(change.item_id, change.version, {**entry(change), "n": change.new_image["total"]})  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("audit", "step", "sentence"),
+    [
+        (deaf_to_deletes, "every_change_leaves_an_entry", "no entry of it says REMOVE"),
+        (letting_a_collision_out, "changes_within_a_second", "a key made of it"),
+        (
+            inserting(lambda change: f"{change.time} {change.kind}"),
+            "changes_within_a_second",
+            "changes share it",
+        ),
+        (without_the_actor, "who_did_it_and_what_it_was", "and it has no 'who'"),
+        (actor_from_the_image, "an_expiry_is_told_from_a_delete", "and it says None"),
+        (numbering, "a_batch_delivered_twice", "the log has 6 entries for 3 changes"),
+        (
+            inserting(lambda change: str(uuid.uuid4())),
+            "a_batch_delivered_twice",
+            "no counter, no clock, no random number",
+        ),
+        (overwriting, "a_batch_delivered_twice", "3 entries were written over those"),
+        (letting_it_out, "a_batch_delivered_twice", "The entry is there, which is what you wanted"),
+        (remembering_first, "a_function_that_dies", "only the log knows"),
+        (swallowing, "a_table_out_of_reach", "the log lacks 3 of 3 changes now"),
+        (
+            inserting(lambda change: change.event_id),
+            "an_old_batch_comes_back",
+            "the key has to sort as the changes happened",
+        ),
+        (
+            inserting(lambda change: f"{change.time} {change.event_id}"),
+            "an_old_batch_comes_back",
+            "the key has to sort as the changes happened",
+        ),
+        (
+            inserting(lambda change: change.sequence_number),
+            "sequence_numbers_that_grow_a_digit",
+            "Compared as text, 1000 comes before 999",
+        ),
+        (
+            inserting(lambda change: change.sequence_number.zfill(40)),
+            "whatever_the_weather",
+            "This is the shortest story of it",
+        ),
+        (stumbling, "every_change_leaves_an_entry", "Your code raised TypeError: 'NoneType'"),
+    ],
+)
+def test_half_an_audit_log_meets_its_sentence(
+    audit: Callable[[Change, AuditTable], None], step: str, sentence: str
+) -> None:
+    failed_at, said = verdict(ONE, audit)
+    assert failed_at == step
+    assert sentence in said
+
+
+def test_an_error_is_told_with_its_line_and_its_change() -> None:
+    _, said = verdict(ONE, stumbling)
+    line = stumbling.__code__.co_firstlineno + 1
+    assert f"(line {line} of your file), with the change REMOVE 1001" in said

@@ -1,0 +1,120 @@
+"""What people write on the way to a search sync, and the sentence that is meant for it."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import Change
+from exercises import exercise_2
+from exercises.solutions import exercise_2 as solved_2
+from exercises.stores import Document, SearchIndex
+from tests.exercises.verdicts import TWO, verdict
+
+
+def text_of(change: Change) -> dict[str, Any]:
+    return exercise_2.document(change.new_image) if change.new_image else {"deleted": True}
+
+
+def comparing(
+    is_newer: Callable[[Change, Document], bool],
+) -> Callable[[Change, SearchIndex], None]:
+    """Return a sync that is right but for what it takes for newer."""
+
+    def sync(change: Change, index: SearchIndex) -> None:
+        def script(held: Document | None) -> Document | None:
+            if held is not None and not is_newer(change, held):
+                return None
+            return {
+                **text_of(change),
+                "version": change.version,
+                "time": change.timestamp,
+                "number": change.sequence_number,
+                "events": [*(held["events"] if held else []), change.event_id],
+            }
+
+        index.update(change.item_id, script)
+
+    return sync
+
+
+def showing_tombstones(change: Change, index: SearchIndex) -> None:
+    index.put(change.item_id, {**(change.new_image or {}), "version": change.version})
+
+
+def forgetting_deletes(change: Change, index: SearchIndex) -> None:
+    if change.new_image is None:
+        index.delete(change.item_id)
+    else:
+        solved_2.sync(change, index)
+
+
+def burying_for_ever(change: Change, index: SearchIndex) -> None:
+    if not (index.documents.get(change.item_id) or {}).get("deleted"):
+        solved_2.sync(change, index)
+
+
+def read_then_write(change: Change, index: SearchIndex) -> None:
+    held = index.get(change.item_id)
+    if held is None or held["version"] < change.version:
+        index.put(change.item_id, {**text_of(change), "version": change.version})
+
+
+def failing_in_silence(change: Change, index: SearchIndex) -> None:
+    with contextlib.suppress(Exception):
+        solved_2.sync(change, index)
+
+
+def deaf_to_deletions(change: Change, index: SearchIndex) -> None:
+    if change.new_image:
+        solved_2.sync(change, index)
+
+
+def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
+    index.put(change.item_id, exercise_2.document(change.new_image))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("sync", "step", "sentence"),
+    [
+        (deaf_to_deletions, "what_is_written_is_found", "readers still find it placed"),
+        (showing_tombstones, "what_is_written_is_found", "Order 1001 was deleted, and readers"),
+        (stumbling_over_deletes, "what_is_written_is_found", "Your code raised AttributeError"),
+        (
+            comparing(lambda change, held: change.event_id not in held["events"]),
+            "whatever_the_weather",
+            "This is the shortest story of it",
+        ),
+        (
+            comparing(lambda change, held: held["time"] < change.timestamp),
+            "two_changes_within_a_second",
+            "neither of the two is newer, so the second was refused",
+        ),
+        (
+            comparing(lambda change, held: held["time"] <= change.timestamp),
+            "two_changes_within_a_second",
+            "neither of the two is older, so the first overwrote the second",
+        ),
+        (forgetting_deletes, "what_is_deleted_stays_deleted", "an order that is gone"),
+        (burying_for_ever, "what_is_deleted_can_be_made_again", "Readers find nothing"),
+        (
+            comparing(lambda change, held: held["number"] < change.sequence_number),
+            "sequence_numbers_that_grow_a_digit",
+            "Compared as text, 1000 is less than 999",
+        ),
+        (read_then_write, "two_functions_at_once", "Comparing and writing are two steps"),
+        (failing_in_silence, "an_index_out_of_reach", "The index could not be reached"),
+        (
+            comparing(lambda change, held: int(held["number"]) < int(change.sequence_number)),
+            "whatever_the_weather",
+            "This is the shortest story of it",
+        ),
+    ],
+)
+def test_half_a_search_sync_meets_its_sentence(
+    sync: Callable[[Change, SearchIndex], None], step: str, sentence: str
+) -> None:
+    failed_at, said = verdict(TWO, sync)
+    assert failed_at == step
+    assert sentence in said

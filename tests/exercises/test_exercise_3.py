@@ -1,0 +1,177 @@
+"""What people write on the way to a history, and the sentence that is meant for it."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import Change, Image, replay
+from exercises.solutions import exercise_3 as solved_3
+from tests.exercises.verdicts import THREE, verdict
+
+
+class Sorted(solved_3.History):
+    """Sorted by something else than versions."""
+
+    def __init__(self, key: Callable[[Change], Any]) -> None:
+        super().__init__()
+        self.key = key
+
+    def state(self, item: str) -> Image | None:
+        return self._last(iter(self.items.get(item, {}).values()))
+
+    def state_at(self, item: str, moment: datetime) -> Image | None:
+        return self._last(c for c in self.items.get(item, {}).values() if c.time <= moment)
+
+    def _last(self, changes: Iterator[Change]) -> Image | None:
+        last = max(changes, key=self.key, default=None)
+        return last.new_image if last else None
+
+
+class LastImage(solved_3.History):
+    """Takes the last image that there was for the state."""
+
+    def state(self, item: str) -> Image | None:
+        return replay(c for c in self.items.get(item, {}).values() if c.new_image)
+
+
+class OneOrder(solved_3.History):
+    """Does not look at whose change it is."""
+
+    def state(self, item: str) -> Image | None:
+        return replay(c for changes in self.items.values() for c in changes.values())
+
+
+class OnlyNow(solved_3.History):
+    """Has no past, as the starter."""
+
+    def state_at(self, item: str, moment: datetime) -> Image | None:
+        return self.state(item)
+
+
+class BeforeTheMoment(solved_3.History):
+    """Leaves out the second that was asked for."""
+
+    def state_at(self, item: str, moment: datetime) -> Image | None:
+        return replay(c for c in self.items.get(item, {}).values() if c.time < moment)
+
+
+class LatestTime(solved_3.History):
+    """Takes the change with the latest time for the last."""
+
+    def state_at(self, item: str, moment: datetime) -> Image | None:
+        changes = [c for c in self.items.get(item, {}).values() if c.time <= moment]
+        last = max(changes, key=lambda change: change.time, default=None)
+        return last.new_image if last else None
+
+
+class NoCount(solved_3.History):
+    """Counts nothing, as the starter."""
+
+    def shipped_per_day(self) -> dict[str, int]:
+        return {}
+
+
+class Counting(solved_3.History):
+    """Counts each change that a test lets through."""
+
+    def __init__(self, counts: Callable[[Change], bool], *, twice: bool = False) -> None:
+        super().__init__()
+        self.counts = counts
+        self.twice = twice
+        self.all: list[Change] = []
+
+    def add(self, change: Change) -> None:
+        super().add(change)
+        self.all.append(change)
+
+    def shipped_per_day(self) -> dict[str, int]:
+        once = [change for changes in self.items.values() for change in changes.values()]
+        days = [
+            f"{change.time:%Y-%m-%d}"
+            for change in (self.all if self.twice else once)
+            if self.counts(change)
+        ]
+        return {day: days.count(day) for day in days}
+
+
+def is_shipped(image: Image | None) -> bool:
+    return image is not None and image["status"] == "shipped"
+
+
+class FirstTimes(solved_3.History):
+    """Counts each order once in its life."""
+
+    def shipped_per_day(self) -> dict[str, int]:
+        days = []
+        for changes in self.items.values():
+            ordered = sorted(changes.values(), key=lambda change: change.version)
+            days += [f"{c.time:%Y-%m-%d}" for c in ordered if is_shipped(c.new_image)][:1]
+        return {day: days.count(day) for day in days}
+
+
+class CountingStates(solved_3.History):
+    """Counts the orders that are shipped now, by the day of their last change."""
+
+    def shipped_per_day(self) -> dict[str, int]:
+        last = [max(each.values(), key=lambda c: c.version) for each in self.items.values()]
+        days = [f"{change.time:%Y-%m-%d}" for change in last if is_shipped(change.new_image)]
+        return {day: days.count(day) for day in days}
+
+
+@pytest.mark.parametrize(
+    ("make", "step", "sentence"),
+    [
+        (OneOrder, "the_state_is_what_the_table_says", "The log knows nothing of order 1002"),
+        (LastImage, "a_deleted_order_has_no_state", "Order 1001 was deleted"),
+        (
+            lambda: Sorted(lambda change: change.time),
+            "changes_of_one_second",
+            "Both have the same time",
+        ),
+        (
+            lambda: Sorted(lambda change: change.sequence_number),
+            "sequence_numbers_that_grow_a_digit",
+            "compared as text 1000 is less than 999",
+        ),
+        (
+            lambda: Sorted(lambda change: int(change.sequence_number)),
+            "a_new_stream",
+            "Numbers of two streams say nothing about each other",
+        ),
+        (OnlyNow, "the_state_at_a_moment", "in the second in which it was placed: it was placed"),
+        (BeforeTheMoment, "the_state_at_a_moment", "in the second in which it was placed"),
+        (LatestTime, "several_changes_up_to_a_moment", "the version says which was the last"),
+        (NoCount, "orders_shipped_per_day", "The history counts {}, not {'2024-05-01': 2"),
+        (
+            lambda: Counting(lambda change: is_shipped(change.new_image)),
+            "what_is_shipped_already",
+            "To be shipped is a state; to become it is what counts here",
+        ),
+        (CountingStates, "what_is_shipped_already", "counts {'2024-05-02': 1}"),
+        (
+            lambda: Counting(
+                lambda c: (
+                    c.kind == "MODIFY" and is_shipped(c.new_image) and not is_shipped(c.old_image)
+                )
+            ),
+            "what_became_of_it_later",
+            "Order 1003 was shipped on 2 May, as soon as it was made",
+        ),
+        (
+            lambda: Counting(
+                lambda c: is_shipped(c.new_image) and not is_shipped(c.old_image), twice=True
+            ),
+            "changes_that_come_twice",
+            "The history counts {'2024-05-01': 3}, not {'2024-05-01': 1}",
+        ),
+        (FirstTimes, "any_history_at_all", "orders were shipped so: {"),
+    ],
+)
+def test_half_a_history_meets_its_sentence(
+    make: Callable[[], object], step: str, sentence: str
+) -> None:
+    failed_at, said = verdict(THREE, make)
+    assert failed_at == step
+    assert sentence in said

@@ -1,0 +1,137 @@
+"""Starters fail with their sentence, solutions pass, and both are told as `make` tells them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exercises import exercise_1, exercise_2, exercise_3
+from exercises.checks import __main__ as checks
+from exercises.checks import reading
+from exercises.checks.bench import Wrong
+from tests.exercises.test_exercise_1 import inserting
+from tests.exercises.verdicts import ONE, THREE, TWO, verdict
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("exercise", "starter", "step", "sentence"),
+    [
+        (
+            ONE,
+            exercise_1.audit,
+            "changes_within_a_second",
+            "Order 1001 was placed, shipped and refunded within one second, and not each of the "
+            "three has an entry. DynamoDB rounds the time of a record down to the second",
+        ),
+        (
+            TWO,
+            exercise_2.sync,
+            "an_old_batch_comes_back",
+            "Then the first batch was delivered again, as it may be after a crash, and readers "
+            "find it placed. The function wrote what came last, which is not what happened last.",
+        ),
+        (
+            THREE,
+            exercise_3.History,
+            "the_log_is_read_in_any_order",
+            "The log was read from its end: refunded, shipped, placed. The history says that order "
+            "1001 is placed. What was read last is not what happened last",
+        ),
+    ],
+    ids=["audit log", "search sync", "event sourcing"],
+)
+def test_a_starter_fails_at_its_step_with_its_sentence(
+    exercise: checks.Exercise, starter: object, step: str, sentence: str
+) -> None:
+    failed_at, said = verdict(exercise, starter)
+    assert failed_at == step
+    assert sentence in said
+
+
+@pytest.mark.parametrize("exercise", checks.EXERCISES, ids=lambda exercise: exercise.title)
+def test_a_solution_passes_every_step_and_hears_what_was_learnt(
+    exercise: checks.Exercise, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checks.main([str(exercise.number), "--solution"]) == 0
+    told = capsys.readouterr().out
+    steps = [step.__name__.replace("_", " ") for step in exercise.check.STEPS]
+    assert [line[9:] for line in told.splitlines() if line.startswith("  right  ")] == steps
+    assert "\nSolved. " in told
+    assert exercise.then in " ".join(told.split())
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the check as `make` does, without any installed package."""
+    return subprocess.run(
+        [sys.executable, "-S", "-m", "exercises.checks", *arguments],
+        cwd=ROOT,
+        env={"PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_a_check_that_fails_names_the_step_says_why_and_offers_a_hint() -> None:
+    done = run("1")
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert (
+        "  right  every change leaves an entry\n  WRONG  changes within a second\n" in done.stdout
+    )
+    for part in ("\nWhat happened: ", "\nWhy: ", "\nRead on: docs/", "make exercise-1 HINT=1"):
+        assert part in done.stdout
+
+
+def test_hints_unfold_and_end_with_the_solution(capsys: pytest.CaptureFixture[str]) -> None:
+    for wanted in (1, 2):
+        assert checks.main(["2", "--hint", str(wanted)]) == 0
+        assert capsys.readouterr().out.count("Hint ") == wanted
+    assert checks.main(["2", "--hint", "9"]) == 0
+    assert "A solution: exercises/solutions/exercise_2.py" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def audit(change, log)\n    pass\n", "Python cannot read line 1 of"),
+        ("import nothing_of_that_name\n", "cannot be imported: ModuleNotFoundError"),
+        ("def write(change, log): ...\n", "There is no audit in"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_in_a_sentence(
+    text: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    package = tmp_path / f"learner_{abs(hash(text))}"
+    package.mkdir()
+    (package / "exercise_1.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not checks.check(ONE, package.name)
+    assert said in capsys.readouterr().out
+
+
+def test_there_is_something_to_read_on() -> None:
+    places = [value.split()[0] for name, value in vars(reading).items() if name.isupper()]
+    assert len(places) > 5
+    assert [place for place in places if not (ROOT / place).exists()] == []
+
+
+def test_every_step_is_met_by_somebody() -> None:
+    source = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    steps = [step.__name__ for exercise in checks.EXERCISES for step in exercise.check.STEPS]
+    assert [name for name in steps if f'"{name}"' not in source] == []
+
+
+def test_the_story_of_a_run_with_faults_is_short_enough_to_follow() -> None:
+    audit = inserting(lambda change: change.sequence_number.zfill(40))
+    *_, (_, wrong) = checks.steps(ONE, audit)
+    assert isinstance(wrong, Wrong)
+    assert 3 < len(wrong.story.splitlines()) <= 30
