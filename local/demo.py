@@ -140,8 +140,8 @@ def _compare(
 
 def _hold(screen: Screen, pipeline: Pipeline) -> None:
     """Keeps everything up until Ctrl-C, which is then no interruption."""
-    show.how_to_query(screen, pipeline)
     try:
+        show.how_to_query(screen, pipeline)
         threading.Event().wait()
     except KeyboardInterrupt:
         screen.line()

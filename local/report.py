@@ -207,4 +207,5 @@ def how_to_query(screen: Screen, pipeline: Pipeline) -> None:
     screen.line(f"  aws dynamodb scan --table-name {tables['Aggregates']} --max-items 5")
     screen.line(f"  aws dynamodb scan --table-name {tables['ChangeLog']} --max-items 3")
     screen.line("  aws lambda list-event-source-mappings")
+    screen.line("  .venv/bin/cdc letters --environment local")
     screen.line(f"  tail -f {pipeline.aws.log} {pipeline.live.log}")
