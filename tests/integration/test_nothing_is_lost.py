@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from local.pipeline import Pipeline
     from local.verify import Report
 
+RUNBOOK = Path(__file__).parents[2] / "docs/operations/runbook.md"
 OUTAGE_SECONDS = 60.0
 LARGEST_ITEM = 400 * 1024
 
@@ -198,9 +200,10 @@ def forget(pipeline: Pipeline, items: list[str]) -> None:
 
 def cdc(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(Path(sys.executable).with_name("cdc")), *arguments, "--environment", "local"],
+        [str(Path(sys.executable).with_name("cdc")), *arguments],
         env={
             **os.environ,
+            "CDC_ENVIRONMENT": "local",
             "AWS_ENDPOINT_URL": pipeline.aws.url,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -211,3 +214,22 @@ def cdc(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]
         timeout=120,
         check=False,
     )
+
+
+def test_every_command_of_the_runbook_does_what_it_says(pipeline: Pipeline, s3: Any) -> None:
+    """The commands of `cdc`, in the runbook's order, on a pipeline that has one letter."""
+    put(pipeline, order("00004-0001"))
+    put(pipeline, order("93000-1", status="lost"))
+    bucket = pipeline.outputs["DeadLetterBucketName"]
+    eventually(lambda: len([k for k in keys(s3, bucket) if k.startswith("letters/")]) == 2)
+    listed = json.loads(cdc(pipeline, "letters", "--json", "-p", "search").stdout)
+    [letter] = [each["id"] for each in listed["letters"]]
+    put(pipeline, order("93000-1"))
+    commands = re.findall(r"^cdc (.*)$", RUNBOOK.read_text(), re.MULTILINE)
+    assert len(commands) > 10
+    for command in commands:
+        words = command.replace("-e production", "-e local").replace("LETTER", letter).split()
+        done = cdc(pipeline, *words)
+        assert done.returncode == 0, f"cdc {command}: {done.stdout}{done.stderr}"
+    assert settled(pipeline).equal
+    assert not [key for key in keys(s3, bucket) if key.startswith("letters/")]
