@@ -30,6 +30,7 @@ from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 UUID = "11111111-2222-3333-4444-555555555555"
 SHARD = "shardId-00000001573689847184-864758bb"
 POISON = "poison"
+BUCKET = "letters-1a2b"
 
 ARNS = {
     name: f"arn:aws:lambda:us-east-1:000000000000:function:cdc-sandbox-{name}"
@@ -87,6 +88,30 @@ def given_up(
 
 def lambdas_key(name: str) -> str:
     return f"aws/lambda/{UUID}/{SHARD}/2019/11/14/2019-11-14T18.16.05-{name}"
+
+
+def pointer(key: str, bucket: str = BUCKET) -> str:
+    """Return the event that EventBridge puts on a queue, as AWS shows it."""
+    return json.dumps(
+        {
+            "version": "0",
+            "id": "17793124-05d4-b198-2fde-7ededc63b103",
+            "detail-type": "Object Created",
+            "source": "aws.s3",
+            "account": "111122223333",
+            "time": "2021-11-12T00:00:00Z",
+            "region": "ca-central-1",
+            "resources": [f"arn:aws:s3:::{bucket}"],
+            "detail": {
+                "version": "0",
+                "bucket": {"name": bucket},
+                "object": {"key": key, "size": 5, "etag": "b57f9512698f4b09e608f4f2a65852e5"},
+                "request-id": "N4N7GDK58NMKJ12R",
+                "requester": "123456789012",
+                "reason": "PutObject",
+            },
+        }
+    )
 
 
 class MoodyIndex(MemoryIndex):

@@ -1,50 +1,26 @@
 """Ringing the bell down: only for letters that are gone, whatever else is on the queue."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from dynamodb_streams_cdc.bell import Message, Rung, letter_of, ring_down
+from tests.post_office import BUCKET, pointer
 
-BUCKET = "letters-1A2B"
 HIDDEN_CALLS = 50
 """How many receives a message stays hidden for."""
 
 
-def pointer(key: str, bucket: str = BUCKET) -> str:
-    """Return the event that EventBridge puts on a queue, as AWS shows it."""
-    return json.dumps(
-        {
-            "version": "0",
-            "id": "17793124-05d4-b198-2fde-7ededc63b103",
-            "detail-type": "Object Created",
-            "source": "aws.s3",
-            "account": "111122223333",
-            "time": "2021-11-12T00:00:00Z",
-            "region": "ca-central-1",
-            "resources": [f"arn:aws:s3:::{bucket}"],
-            "detail": {
-                "version": "0",
-                "bucket": {"name": bucket},
-                "object": {"key": key, "size": 5, "etag": "b57f9512698f4b09e608f4f2a65852e5"},
-                "request-id": "N4N7GDK58NMKJ12R",
-                "requester": "123456789012",
-                "reason": "PutObject",
-            },
-        }
-    )
-
-
 @dataclass
 class Pointers:
-    """A queue in memory, two messages a time."""
+    """A queue in memory, two messages a time; only the last receipt of a message counts."""
 
     bodies: dict[str, str] = field(default_factory=dict)
     hidden: dict[str, int] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
+    receipts: dict[str, str] = field(default_factory=dict)
     hides_for: int = HIDDEN_CALLS
 
     def put(self, *bodies: str) -> None:
@@ -55,17 +31,20 @@ class Pointers:
         self.hidden = {each: left - 1 for each, left in self.hidden.items() if left > 1}
         found = [each for each in self.bodies if each not in self.hidden][:2]
         self.hidden |= dict.fromkeys(found, self.hides_for)
-        return [Message(each, f"receipt-{each}", self.bodies[each]) for each in found]
+        for each in found:
+            self.receipts[each] = f"{self.receipts.get(each, each)}+"
+        return [Message(each, self.receipts[each], self.bodies[each]) for each in found]
 
     def delete(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            assert message.receipt == f"receipt-{message.id}"
+            assert message.receipt == self.receipts[message.id]
             self.bodies.pop(message.id, None)
             self.deleted.append(message.id)
 
     def put_back(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            self.hidden.pop(message.id, None)
+            if message.receipt == self.receipts[message.id]:
+                self.hidden.pop(message.id, None)
 
     @property
     def visible(self) -> list[str]:
@@ -116,8 +95,8 @@ UNKNOWN = [
     '"text"',
     "{}",
     '{"detail": 7}',
-    '{"detail": {"bucket": {"name": "letters-1A2B"}, "object": {"key": 7}}}',
-    '{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "letters-1A2B"}',
+    '{"detail": {"bucket": {"name": "letters-1a2b"}, "object": {"key": 7}}}',
+    '{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "letters-1a2b"}',
     pointer("a", "another-bucket"),
 ]
 

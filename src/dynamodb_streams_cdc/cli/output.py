@@ -21,6 +21,11 @@ def terminal() -> Console:
     )
 
 
+def somebody_is_there() -> bool:
+    """Return whether a person can answer a question."""
+    return sys.stdin.isatty()
+
+
 def beside() -> Console:
     """Return where questions, progress and complaints go: standard error."""
     return Console(stderr=True, highlight=False)
@@ -41,7 +46,7 @@ def plain(value: object) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, set):
-        return sorted((plain(each) for each in value), key=str)
+        return sorted((each if isinstance(each, str) else plain(each) for each in value), key=str)
     message = f"no JSON for a {type(value).__name__}"
     raise TypeError(message)
 

@@ -1,6 +1,5 @@
 """`cdc redrive`: letters back through their functions, with a summary of what became of them."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,15 @@ from dynamodb_streams_cdc.bell import Rung, ring_down
 from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED, misused
 from dynamodb_streams_cdc.cli.letters import list_of, summary
-from dynamodb_streams_cdc.cli.output import beside, cells, counted, print_json, table, terminal
+from dynamodb_streams_cdc.cli.output import (
+    beside,
+    cells,
+    counted,
+    print_json,
+    somebody_is_there,
+    table,
+    terminal,
+)
 from dynamodb_streams_cdc.cli.selection import Row, Selection, id_of, rows
 from dynamodb_streams_cdc.redrive import Fate, Redrive, Result
 
@@ -87,7 +94,7 @@ def run_redrive(
     as_json: bool = False,
 ) -> int:
     """Redrive the letters that are meant; return the exit status."""
-    if not (yes or dry_run or sys.stdin.isatty()):
+    if not (yes or dry_run or somebody_is_there()):
         misused("Nobody is there to confirm: pass --yes, or --dry-run to see what would be done.")
     names = replace(deployment.names, successor=successor)
     found = rows(deployment, selection, names)

@@ -1,0 +1,214 @@
+"""`cdc` in this process: S3, SQS and DynamoDB by moto, the stack and the functions played here."""
+
+import io
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+from botocore.loaders import create_loader
+from botocore.response import StreamingBody
+from moto import mock_aws
+from pytest_socket import disable_socket, enable_socket
+from typer.testing import CliRunner, Result
+
+from dynamodb_streams_cdc.cli.app import app
+from dynamodb_streams_cdc.redrive import InvocationFailed
+from tests.lambdas.conftest import create_table
+from tests.post_office import BUCKET, PostOffice, pointer
+
+STACK = "cdc-sandbox-pipeline"
+PROCESSORS = ("Audit", "Search")
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+}
+ABSENT = ("AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL", "CDC_ENVIRONMENT", "AWS_SESSION_TOKEN")
+
+Refusal = Callable[[str, dict[str, Any]], BaseException | None]
+
+
+def refusal(code: str, operation: str, message: str = "no") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+def missing(stack: str) -> ClientError:
+    return refusal("ValidationError", "DescribeStacks", f"Stack with id {stack} does not exist")
+
+
+@dataclass
+class Cloud:
+    """What is deployed, and what goes wrong with it.
+
+    Attributes:
+        outputs: of the stack.
+        office: answers for the functions.
+        fails: asked before each call of AWS, with the operation and its arguments; what it returns
+            is raised.
+        calls: the operations, in order.
+    """
+
+    outputs: dict[str, str]
+    office: PostOffice = field(default_factory=PostOffice)
+    fails: Refusal = lambda operation, arguments: None
+    calls: list[str] = field(default_factory=list)
+    posted: set[str] = field(default_factory=set)
+    clients: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:
+        if service not in self.clients:
+            make: Any = boto3.client
+            self.clients[service] = make(service)
+        return self.clients[service]
+
+    def run(self, *arguments: str, **options: Any) -> Result:
+        """Run `cdc` with these arguments."""
+        return CliRunner().invoke(app, arguments, **options)
+
+    def post(self) -> None:
+        """Put the letters of the office into the bucket, and pointers to them on the queues."""
+        for key, body in self.office.box.objects.items():
+            if key not in self.posted:
+                self.posted.add(key)
+                self.put(key, body)
+
+    def put(self, key: str, body: bytes = b"", processor: str = "") -> None:
+        """Put an object into the bucket, and a pointer to it on the queue of its processor."""
+        self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+        named = processor or (key.split("/")[1] if key.startswith("letters/") else "search")
+        if f"{named.title()}DeadLetterQueueUrl" in self.outputs:
+            self.ring(pointer(key), named)
+
+    def ring(self, body: str, processor: str = "search") -> None:
+        url = self.outputs[f"{processor.title()}DeadLetterQueueUrl"]
+        self.client("sqs").send_message(QueueUrl=url, MessageBody=body)
+
+    def ringing(self, processor: str = "search") -> list[str]:
+        """Return the keys that visible pointers of a queue point at; other messages as they are."""
+        url = self.outputs[f"{processor.title()}DeadLetterQueueUrl"]
+        found = []
+        client = self.client("sqs")
+        while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            found += [message["Body"] for message in messages]
+        return sorted(_key(body) for body in found)
+
+    def objects(self, prefix: str = "") -> list[str]:
+        """Return the keys in the bucket, the archive left out unless it is asked for."""
+        listed = self.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        keys = [found["Key"] for found in listed.get("Contents", [])]
+        return [key for key in keys if prefix or not key.startswith("archive/")]
+
+    def answer(self, service: str, operation: str, arguments: dict[str, Any]) -> Any:
+        """Return the answer of what moto does not play; None for the rest."""
+        self.calls.append(operation)
+        failure = self.fails(operation, arguments)
+        if failure is not None:
+            raise failure
+        if service == "cloudformation":
+            return self._described(arguments["StackName"])
+        if service == "lambda":
+            return self._invoked(arguments)
+        return None
+
+    def _described(self, name: str) -> Any:
+        if name != STACK:
+            raise missing(name)
+        outputs = [{"OutputKey": k, "OutputValue": v} for k, v in self.outputs.items()]
+        return {"Stacks": [{"StackName": name, "Outputs": outputs}]}
+
+    def _invoked(self, arguments: dict[str, Any]) -> Any:
+        names = {v: k.removesuffix("FunctionName").lower() for k, v in self.outputs.items()}
+        processor = names[arguments["FunctionName"]]
+        answer: dict[str, Any] = {"StatusCode": 200}
+        try:
+            found = self.office.invoke(processor, json.loads(arguments["Payload"]))
+        except InvocationFailed as failed:
+            answer["FunctionError"] = "Unhandled"
+            found = {"errorType": failed.reason, "errorMessage": str(failed)}
+        body = json.dumps(found).encode()
+        return {**answer, "Payload": StreamingBody(io.BytesIO(body), len(body))}
+
+
+def _key(body: str) -> str:
+    try:
+        return str(json.loads(body)["detail"]["object"]["key"])
+    except (ValueError, LookupError, TypeError):
+        return body
+
+
+def refuse(operation: str, code: str = "AccessDenied", *, part: str = "") -> Refusal:
+    """Let calls of an operation fail whose arguments contain a text."""
+    return lambda called, arguments: (
+        refusal(code, called) if called == operation and part in str(arguments) else None
+    )
+
+
+def interrupt_at(point: int) -> Refusal:
+    """Let Ctrl-C come at the call of this number."""
+    calls = itertools.count()
+    return lambda called, arguments: KeyboardInterrupt() if next(calls) == point else None
+
+
+@pytest.fixture(scope="session")
+def models() -> Iterator[None]:
+    """Let all sessions share the models of the services: reading them takes longer than a test."""
+    loader = create_loader()
+    with patch("botocore.session.create_loader", lambda search_path_string=None: loader):
+        yield
+
+
+@pytest.fixture
+def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An account in this process."""
+    for name in ABSENT:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    # Nobody puts messages on these queues while somebody waits for them.
+    monkeypatch.setattr("dynamodb_streams_cdc.aws.bell.WAIT_SECONDS", 0)
+    disable_socket(allow_unix_socket=True)
+    with mock_aws():
+        yield
+    enable_socket()
+
+
+@pytest.fixture
+def cloud(aws: None) -> Iterator[Cloud]:
+    """A deployed pipeline of two processors, with nothing in its bucket."""
+    make: Any = boto3.client
+    s3, sqs = make("s3"), make("sqs")
+    for bucket in (BUCKET, "overflow-1a2b"):
+        s3.create_bucket(Bucket=bucket)
+    create_table(make("dynamodb"), "change-log-3c4d", [("item", "S"), ("version", "S")])
+    outputs = {
+        "OrdersTableName": "orders-1A2B",
+        "ChangeLogTableName": "change-log-3c4d",
+        "DeadLetterBucketName": BUCKET,
+        "OverflowBucketName": "overflow-1a2b",
+        "SearchEndpoint": "http://127.0.0.1:9200",
+    }
+    for name in PROCESSORS:
+        outputs[f"{name}FunctionName"] = f"cdc-sandbox-{name.lower()}"
+        outputs[f"{name}DeadLetterQueueUrl"] = sqs.create_queue(QueueName=name)["QueueUrl"]
+    made = Cloud(outputs)
+    original = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def call(self: BaseClient, operation: str, arguments: dict[str, Any]) -> Any:
+        service = self.meta.service_model.service_name
+        found = made.answer(service, operation, arguments)
+        return original(self, operation, arguments) if found is None else found
+
+    with patch.object(BaseClient, "_make_api_call", call):
+        yield made

@@ -1,0 +1,294 @@
+"""Letter box, bell and functions on boto3: what they promise, and how they fail."""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+from botocore.config import Config
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+from botocore.response import StreamingBody
+
+from dynamodb_streams_cdc.aws import functions as functions_module
+from dynamodb_streams_cdc.aws.access import AccessDenied, code_of, permitted
+from dynamodb_streams_cdc.aws.bell import SqsBell
+from dynamodb_streams_cdc.aws.functions import ATTEMPTS, FUNCTION_SECONDS, LambdaFunctions
+from dynamodb_streams_cdc.aws.letter_box import S3LetterBox
+from dynamodb_streams_cdc.cli.deployment import Deployment
+from dynamodb_streams_cdc.errors import OutageError
+from dynamodb_streams_cdc.redrive import RESPONSE_TOO_LARGE, InvocationFailed
+from tests.cli.conftest import Cloud, refusal
+from tests.contracts.letter_box import LAMBDAS, LETTER, OWN, LetterBoxContract
+from tests.factories import ManualClock
+from tests.post_office import BUCKET
+
+
+class TestS3LetterBox(LetterBoxContract):
+    @pytest.fixture
+    def box(self, cloud: Cloud) -> S3LetterBox:
+        return S3LetterBox(cloud.client("s3"), BUCKET)
+
+    def test_more_letters_than_one_page_lists(self, box: S3LetterBox) -> None:
+        for count in range(1001):
+            box.client.put_object(Bucket=BUCKET, Key=f"letters/search/{count:04}", Body=b"")
+        box.keep(LAMBDAS, LETTER)
+        assert len(list(box.letters())) == 1002
+
+    def test_other_objects_are_no_letters(self, box: S3LetterBox) -> None:
+        for key in ("readme.txt", "archive/letters/x", "lettersx", "aws/other"):
+            box.client.put_object(Bucket=BUCKET, Key=key, Body=b"")
+        assert list(box.letters()) == []
+
+    @pytest.mark.parametrize(
+        "work",
+        [
+            lambda box: list(box.letters()),
+            lambda box: box.read(OWN),
+            lambda box: box.holds(OWN),
+            lambda box: box.keep(OWN, LETTER),
+            lambda box: box.archive(OWN),
+        ],
+    )
+    @pytest.mark.parametrize("code", ["AccessDenied", "403", "AllAccessDisabled"])
+    def test_a_refusal_is_none_of_its_answers(
+        self, cloud: Cloud, box: S3LetterBox, work: Callable[[S3LetterBox], object], code: str
+    ) -> None:
+        cloud.fails = lambda operation, arguments: refusal(code, operation)
+        with pytest.raises(AccessDenied, match=r"These credentials may not do s3:\w+ on s3://"):
+            work(box)
+
+    @pytest.mark.parametrize("method", ["read", "holds", "archive"])
+    def test_other_errors_are_none_of_its_answers(
+        self, cloud: Cloud, box: S3LetterBox, method: str
+    ) -> None:
+        cloud.fails = lambda operation, arguments: refusal("SlowDown", operation)
+        with pytest.raises(ClientError, match="SlowDown"):
+            getattr(box, method)(OWN)
+
+
+class TestSqsBell:
+    @pytest.fixture
+    def bell(self, cloud: Cloud) -> SqsBell:
+        return SqsBell(cloud.client("sqs"), cloud.outputs["SearchDeadLetterQueueUrl"])
+
+    def test_messages_are_hidden_until_they_are_put_back(self, cloud: Cloud, bell: SqsBell) -> None:
+        for count in range(25):
+            cloud.ring(f"{count}")
+        received = [message for _ in range(3) for message in bell.receive()]
+        assert sorted(int(message.body) for message in received) == list(range(25))
+        assert bell.receive() == []
+        bell.put_back(received[:21])
+        again = [message for _ in range(3) for message in bell.receive()]
+        assert sorted(m.id for m in again) == sorted(m.id for m in received[:21])
+
+    def test_what_is_deleted_does_not_come_back(self, cloud: Cloud, bell: SqsBell) -> None:
+        for count in range(12):
+            cloud.ring(f"{count}")
+        received = [*bell.receive(), *bell.receive()]
+        bell.delete(received[1:])
+        bell.put_back(received)
+        assert [message.id for message in bell.receive()] == [received[0].id]
+
+    def test_of_nothing_nothing_is_asked(self, cloud: Cloud, bell: SqsBell) -> None:
+        cloud.calls.clear()
+        bell.delete([])
+        bell.put_back([])
+        assert cloud.calls == []
+
+
+class Played:
+    """A Lambda service that does one thing after the other."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.payloads: list[bytes] = []
+
+    def invoke(self, **arguments: Any) -> Any:
+        assert arguments["FunctionName"] == "cdc-search"
+        assert arguments["InvocationType"] == "RequestResponse"
+        self.payloads.append(arguments["Payload"])
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        body = answer.pop("Body")
+        return {**answer, "Payload": StreamingBody(io.BytesIO(body), len(body))}
+
+
+def said(body: object = None, **others: Any) -> dict[str, Any]:
+    return {"StatusCode": 200, "Body": json.dumps(body).encode(), **others}
+
+
+def played(*answers: Any) -> tuple[LambdaFunctions, Played, ManualClock]:
+    service, clock = Played(*answers), ManualClock()
+    client: Any = service
+    return LambdaFunctions(client, {"search": "cdc-search"}, clock), service, clock
+
+
+THROTTLED = refusal("TooManyRequestsException", "Invoke", "Rate exceeded")
+UNREACHED = EndpointConnectionError(endpoint_url="https://lambda")
+
+
+class TestLambdaFunctions:
+    def test_event_and_answer_are_json(self) -> None:
+        functions, service, _ = played(said({"failures": []}))
+        event = {"operation": "replay", "Records": [{"name": "é\ud800"}]}
+        assert functions.invoke("search", event) == {"failures": []}
+        [payload] = service.payloads
+        assert json.loads(payload.decode("utf-8", "surrogatepass")) == event
+        assert "é".encode() in payload
+        assert b" " not in payload
+
+    def test_an_answer_that_is_no_json_is_handed_on(self) -> None:
+        functions, *_ = played({"Body": b"<html>"})
+        assert functions.invoke("search", {}) == "<html>"
+
+    @pytest.mark.parametrize(
+        "refused", [THROTTLED, UNREACHED, ConnectTimeoutError(endpoint_url="https://lambda")]
+    )
+    def test_what_never_began_is_tried_again(self, refused: Exception) -> None:
+        functions, service, clock = played(refused, refused, said(1))
+        assert functions.invoke("search", {}) == 1
+        assert len(service.payloads) == 3
+        assert clock.slept == [0.25, 0.5]
+
+    def test_not_for_ever(self) -> None:
+        functions, service, clock = played(*[THROTTLED] * ATTEMPTS)
+        with pytest.raises(InvocationFailed, match="Rate exceeded") as caught:
+            functions.invoke("search", {})
+        assert caught.value.reason == "TooManyRequestsException"
+        assert len(service.payloads) == ATTEMPTS
+        assert len(clock.slept) == ATTEMPTS - 1
+
+    @pytest.mark.parametrize(
+        ("failure", "why"),
+        [
+            (ReadTimeoutError(endpoint_url="https://lambda"), "no answer from function cdc-search"),
+            (ConnectionClosedError(endpoint_url="https://lambda"), "no answer from function"),
+            (refusal("ServiceException", "Invoke", "internal"), "ServiceException: internal"),
+            (refusal("RequestEntityTooLargeException", "Invoke", "large"), "was not invoked"),
+            (refusal("ResourceNotFoundException", "Invoke"), "cdc-search is gone: deploy"),
+        ],
+    )
+    def test_what_may_have_begun_is_not(self, failure: Exception, why: str) -> None:
+        functions, service, clock = played(failure)
+        with pytest.raises(InvocationFailed, match=why):
+            functions.invoke("search", {})
+        assert (len(service.payloads), clock.slept) == (1, [])
+
+    def test_a_function_that_fails(self) -> None:
+        body = {"errorType": "KeyError", "errorMessage": "'SINK'", "stackTrace": []}
+        functions, *_ = played(said(body, FunctionError="Unhandled"))
+        with pytest.raises(InvocationFailed, match="cdc-search failed: KeyError: 'SINK'") as caught:
+            functions.invoke("search", {})
+        assert caught.value.reason == "KeyError"
+
+    def test_an_answer_that_is_too_large(self) -> None:
+        body = {"errorType": "Function.ResponseSizeTooLarge", "errorMessage": "Response payload"}
+        functions, *_ = played(said(body, FunctionError="Unhandled"))
+        with pytest.raises(InvocationFailed) as caught:
+            functions.invoke("search", {})
+        assert caught.value.reason == RESPONSE_TOO_LARGE
+
+    def test_a_function_that_dies_without_a_word(self) -> None:
+        functions, *_ = played({"Body": b"", "FunctionError": "Unhandled"})
+        with pytest.raises(InvocationFailed, match="cdc-search failed: Unhandled"):
+            functions.invoke("search", {})
+
+    @pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
+    def test_credentials_that_are_no_good_are_no_fault_of_the_function(self, code: str) -> None:
+        functions, *_ = played(refusal(code, "Invoke"))
+        with pytest.raises(ClientError, match=code):
+            functions.invoke("search", {})
+
+    def test_no_credentials_are_no_fault_of_the_function(self) -> None:
+        functions, *_ = played(NoCredentialsError())
+        with pytest.raises(NoCredentialsError):
+            functions.invoke("search", {})
+
+    def test_a_permission_that_is_missing_is_named(self) -> None:
+        functions, *_ = played(refusal("AccessDeniedException", "Invoke"))
+        with pytest.raises(AccessDenied, match="lambda:InvokeFunction on cdc-search"):
+            functions.invoke("search", {})
+
+    def test_its_client_waits_longer_than_the_function_and_never_repeats(
+        self, cloud: Cloud
+    ) -> None:
+        client = Deployment(boto3.Session(), "stack", cloud.outputs).functions.client
+        config: Any = client.meta.config
+        assert config.read_timeout >= FUNCTION_SECONDS + 20
+        assert config.retries["total_max_attempts"] == 1
+        assert functions_module.CLIENT is not None
+
+
+class TestEndpoints:
+    @pytest.fixture
+    def made(self, aws: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BaseClient]:
+        monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+
+        def make(url: str | None, service: str = "s3") -> BaseClient:
+            client: BaseClient = Deployment(boto3.Session(), "stack", {}, url).client(service)
+            return client
+
+        return make
+
+    def test_on_this_machine_there_is_no_proxy(self, made: Callable[..., BaseClient]) -> None:
+        for host in ("127.0.0.1", "localhost", "[::1]"):
+            config: Any = made(f"http://{host}:4566").meta.config
+            assert config.proxies == {}
+            assert config.s3["addressing_style"] == "path"
+
+    def test_elsewhere_boto3_decides(self, made: Callable[..., BaseClient]) -> None:
+        config: Any = made(None).meta.config
+        assert config.proxies is None
+        assert "addressing_style" not in (config.s3 or {})
+
+    def test_by_the_variable_too(
+        self, made: Callable[..., BaseClient], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+        client: Any = made(None)
+        assert client.meta.endpoint_url == "http://127.0.0.1:4566"
+        assert client.meta.config.proxies == {}
+        client = made("http://127.0.0.1:9999")
+        assert client.meta.endpoint_url == "http://127.0.0.1:9999"
+
+    def test_configs_can_be_merged(self) -> None:
+        """What the command line relies on: botocore keeps the options of both."""
+        merged: Any = functions_module.CLIENT.merge(Config(proxies={}))
+        assert (merged.proxies, merged.read_timeout) == ({}, FUNCTION_SECONDS + 30)
+
+
+class TestPermitted:
+    def test_what_an_adapter_made_of_a_refusal_is_seen_through(self) -> None:
+        def translated() -> None:
+            try:
+                raise refusal("AccessDenied", "PutObject", "not you")  # noqa: EM101
+            except ClientError as error:
+                message = "the bucket does not take it"
+                raise OutageError(message) from error
+
+        with (
+            pytest.raises(AccessDenied, match="s3:PutObject on there: not you"),
+            permitted("s3:PutObject", "there"),
+        ):
+            translated()
+
+    def test_other_errors_pass(self) -> None:
+        for error in (OutageError("x"), refusal("Throttling", "Get"), ValueError("x")):
+            with pytest.raises(type(error)) as caught, permitted("s3:GetObject", "there"):
+                raise error
+            assert caught.value is error
+
+    def test_codes(self) -> None:
+        assert code_of(refusal("Throttling", "Get")) == "Throttling"
+        assert code_of(ValueError("x")) == ""

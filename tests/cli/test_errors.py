@@ -1,0 +1,195 @@
+"""What cannot work ends with one sentence, never with a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProfileNotFound,
+    SSOTokenLoadError,
+)
+
+from dynamodb_streams_cdc.cli.errors import sentence
+from tests.cli.conftest import STACK, Cloud, refusal, refuse
+from tests.post_office import BUCKET
+
+COMMANDS = [
+    ["letters"],
+    ["show", "deadbeef"],
+    ["redrive", "--yes"],
+    ["history", "customer_id=1", "order_id=1"],
+]
+every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+
+
+def fails(cloud: Cloud, command: list[str], status: int = 1) -> str:
+    result = cloud.run(*command)
+    assert result.exit_code == status, result.output
+    assert result.stdout == ""
+    assert isinstance(result.exception, SystemExit)
+    [line] = result.stderr.splitlines()
+    return line
+
+
+@every_command
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["-e", "prod"], "cdc-prod-pipeline"),
+        (["--environment", "local"], "cdc-local-pipeline"),
+        (["--stack", "mine"], "mine"),
+    ],
+)
+def test_no_such_stack(cloud: Cloud, command: list[str], options: list[str], name: str) -> None:
+    line = fails(cloud, command + options)
+    assert line.startswith(f"There is no stack {name} in region us-east-1")
+
+
+def test_the_environment_by_a_variable(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_ENVIRONMENT", "production")
+    assert "cdc-production-pipeline" in fails(cloud, ["letters"])
+    assert cloud.run("letters", "-e", "sandbox").exit_code == 0
+
+
+def test_the_region_by_the_variable_of_the_aws_cli(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    assert "region eu-west-3" in fails(cloud, ["letters", "-e", "none"])
+
+
+@every_command
+def test_no_region(cloud: Cloud, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert fails(cloud, command).startswith("No AWS region is chosen")
+
+
+@every_command
+def test_no_credentials(cloud: Cloud, command: list[str]) -> None:
+    cloud.fails = lambda operation, arguments: NoCredentialsError()
+    assert fails(cloud, command).startswith("No AWS credentials to work with")
+
+
+@every_command
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("ExpiredToken", "The AWS credentials have expired: sign in again."),
+        ("ExpiredTokenException", "The AWS credentials have expired: sign in again."),
+        ("InvalidClientTokenId", "The AWS credentials are not accepted (InvalidClientTokenId)"),
+        ("SignatureDoesNotMatch", "The AWS credentials are not accepted (SignatureDoesNotMatch)"),
+        ("AccessDenied", f"may not do cloudformation:DescribeStacks on stack {STACK}"),
+        ("Throttling", "AWS refused DescribeStacks: Throttling: no"),
+    ],
+)
+def test_refusals(cloud: Cloud, command: list[str], code: str, said: str) -> None:
+    cloud.fails = refuse("DescribeStacks", code)
+    assert said in fails(cloud, command)
+
+
+@pytest.mark.parametrize("command", COMMANDS[:3], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [
+        ("ListObjectsV2", f"s3:ListBucket on s3://{BUCKET}"),
+        ("GetObject", f"s3:GetObject on s3://{BUCKET}/letters/search/x.json"),
+    ],
+)
+def test_no_permission_on_the_bucket(
+    cloud: Cloud, command: list[str], operation: str, action: str
+) -> None:
+    cloud.put("letters/search/x.json", b"{}")
+    cloud.fails = refuse(operation)
+    if command[0] == "show":
+        command = ["show", "letters/search/x.json" if operation == "GetObject" else "deadbeef"]
+    assert action in fails(cloud, command)
+
+
+def test_a_bucket_that_is_gone(cloud: Cloud) -> None:
+    cloud.outputs["DeadLetterBucketName"] = "gone-with-the-wind"
+    assert "NoSuchBucket" in fails(cloud, ["letters"])
+
+
+@every_command
+def test_a_stack_of_another_kind(cloud: Cloud, command: list[str]) -> None:
+    cloud.outputs.clear()
+    line = fails(cloud, command, status=2 if command[0] == "history" else 1)
+    assert "has no output" in line or "say whose item it is" in line
+
+
+@every_command
+def test_an_endpoint_that_nobody_listens_at(cloud: Cloud, command: list[str]) -> None:
+    url = "http://127.0.0.1:9"
+    cloud.fails = lambda operation, arguments: EndpointConnectionError(endpoint_url=url)
+    line = fails(cloud, [*command, "--endpoint-url", url])
+    assert line.startswith(f'Could not connect to the endpoint URL: "{url}"')
+    assert "--endpoint-url" in line
+
+
+@every_command
+@pytest.mark.parametrize("url", ["127.0.0.1:4566", "ftp://x", "http://", "nonsense"])
+def test_what_is_no_endpoint(cloud: Cloud, command: list[str], url: str) -> None:
+    assert url in fails(cloud, [*command, "--endpoint-url", url], status=2)
+
+
+def test_a_variable_that_is_no_endpoint(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
+    assert fails(cloud, ["letters"]).startswith("Invalid endpoint: nonsense")
+
+
+@pytest.mark.parametrize("command", ["letters", "redrive"])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--processor", "serach"], "cdc-sandbox-pipeline has audit, search, and no processor"),
+        (["--older-than", "soon"], "--older-than: expected a duration such as 90s"),
+    ],
+)
+def test_wrong_use(cloud: Cloud, command: str, options: list[str], said: str) -> None:
+    assert said in fails(cloud, [command, *options, *(["--yes"] * (command == "redrive"))], 2)
+
+
+@every_command
+def test_ctrl_c(cloud: Cloud, command: list[str]) -> None:
+    cloud.fails = lambda operation, arguments: KeyboardInterrupt()
+    result = cloud.run(*command)
+    assert result.exit_code == 130
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ProfileNotFound(profile="nobody"), "nobody) could not be found: see AWS_PROFILE."),
+        (SSOTokenLoadError(error_msg="no token"), "No AWS credentials to work with"),
+        (ConnectTimeoutError(endpoint_url="https://x"), "or the network."),
+        (refusal("RequestExpired", "GetObject"), "have expired"),
+    ],
+)
+def test_other_sentences(error: Exception, said: str) -> None:
+    assert said in sentence(error)
+
+
+def in_a_process(code: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_without_the_extra() -> None:
+    found = in_a_process(
+        "import sys; sys.modules['typer'] = None; import dynamodb_streams_cdc.cli as c; c.main()"
+    )
+    assert found.returncode == 1
+    assert "pip install 'dynamodb-streams-cdc[cli]'" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_the_installed_command() -> None:
+    cdc = Path(sys.executable).with_name("cdc")
+    found = subprocess.run([cdc, "-h"], capture_output=True, text=True, timeout=60, check=True)
+    for name in ("letters", "show", "redrive", "history"):
+        assert name in found.stdout

@@ -1,0 +1,169 @@
+"""`cdc history`: what the change log knows of an item."""
+
+import json
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.aws.overflow import S3Overflow
+from dynamodb_streams_cdc.change_log import ChangeLog
+from dynamodb_streams_cdc.memory import MemoryLog
+from dynamodb_streams_cdc.overflow import ENTRY_CHARACTERS
+from tests.cli.conftest import Cloud, refuse
+from tests.factories import budget, change, order
+
+ITEM = "orders/S=00004/S=00004-0001"
+KEYS = ("customer_id=00004", "order_id=00004-0001")
+STATES: list[Any] = [
+    None,
+    order(note="x" * ENTRY_CHARACTERS, tags={"b", "a"}, blob=b"\x01"),
+    order(status="shipped"),
+    order(status="refunded", updated_by="[red]clerk[/x]"),
+    None,
+]
+
+
+@pytest.fixture
+def logged(cloud: Cloud) -> Cloud:
+    """The life of an order, its first state too large for the log."""
+    log = MemoryLog()
+    overflow = S3Overflow(lambda: cloud.client("s3"), "overflow-1a2b")
+    changes = [change(n, STATES[n - 1], STATES[n]) for n in range(1, 5)]
+    assert ChangeLog(log, overflow).apply(changes, budget()).applied == 4
+    for entry in log.entries.values():
+        cloud.client("dynamodb").put_item(TableName="change-log-3c4d", Item=entry)
+    return cloud
+
+
+def forget(cloud: Cloud, sequence: int) -> None:
+    lost = change(sequence, STATES[sequence - 1], STATES[sequence])
+    cloud.client("dynamodb").delete_item(
+        TableName="change-log-3c4d",
+        Key={"item": {"S": lost.item_id}, "version": {"S": lost.version}},
+    )
+
+
+def history(cloud: Cloud, *keys: str, status: int = 0) -> dict[str, Any]:
+    result = cloud.run("history", *(keys or KEYS), "--json")
+    assert result.exit_code == status, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_a_whole_history(logged: Cloud) -> None:
+    found = history(logged)
+    assert (found["item"], found["gaps"]) == (ITEM, [])
+    assert [entry["kind"] for entry in found["entries"]] == ["INSERT", "MODIFY", "MODIFY", "REMOVE"]
+    first, second, third, last = found["entries"]
+    assert first["before"] is None
+    assert len(first["after"]["note"]) == ENTRY_CHARACTERS
+    assert (first["after"]["tags"], first["after"]["blob"]) == (["a", "b"], "AQ==")
+    assert first["after"]["total"] == "29.33"
+    assert first["after"]["lines"][0]["quantity"] == 2
+    assert second["changed"] == ["blob", "note", "status", "tags"]
+    assert (third["actor"], third["changed_at"]) == ("[red]clerk[/x]", "2024-05-01T12:00:03Z")
+    assert (last["after"], last["changed"], last["expired"]) == (None, [], False)
+
+
+def test_for_people(logged: Cloud) -> None:
+    result = logged.run("history", *KEYS)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["when", "kind", "actor", "changed", "version"]
+    assert "[red]clerk[/x]" in lines[3]
+    assert "blob, note, status, tags" in lines[2]
+    assert lines[-1] == f"{ITEM}: 4 entries"
+
+
+def test_a_gap_is_marked_and_what_fills_it_is_said(logged: Cloud) -> None:
+    forget(logged, 2)
+    [gap] = history(logged, status=1)["gaps"]
+    assert gap["after"].endswith(f"{'100000000003126276362':0>40}")
+    assert gap["before"].endswith(f"{'300000000003126276362':0>40}")
+    assert gap["attributes"] == ["blob", "note", "status", "tags"]
+    result = logged.run("history", *KEYS)
+    assert result.exit_code == 1
+    [marked] = [line for line in result.stdout.splitlines() if line.startswith("missing")]
+    assert "status" in marked
+    assert "1 gap: changes are missing before the entries marked so. " in result.stdout
+    assert f"cdc redrive --item {ITEM}" in result.stdout
+
+
+def test_a_missing_beginning(logged: Cloud) -> None:
+    forget(logged, 1)
+    [gap] = history(logged, status=1)["gaps"]
+    assert (gap["after"], gap["attributes"]) == (None, ["the beginning"])
+
+
+def test_by_its_identity(logged: Cloud) -> None:
+    assert history(logged, ITEM)["item"] == ITEM
+
+
+@pytest.mark.parametrize(
+    ("words", "identity"),
+    [
+        (["order_id=00004-0001", "customer_id=00004"], ITEM),
+        (["a:N=5.0", "b=x/y=z"], "orders/N=5/S=x%2Fy=z"),
+        (["a:B=AQ=="], "orders/B=AQ=="),
+        (["a:S=N=5"], "orders/S=N=5"),
+        (["a="], "orders/S="),
+        (["#abc"], "#abc"),
+        (["others/S=1"], "others/S=1"),
+    ],
+)
+def test_what_the_log_does_not_know(logged: Cloud, words: list[str], identity: str) -> None:
+    if identity == ITEM:
+        assert history(logged, *words)["item"] == ITEM
+        return
+    result = logged.run("history", *words)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"knows no item {identity}:" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["00004"], "expected the item's keys"),
+        (["=00004"], "expected the item's keys"),
+        (["a=1", "a=2"], "each given once"),
+        (["a=1", "b=2", "c=3"], "one key or two"),
+        (["a:N=five"], "'five' is no number"),
+        (["a:N=NaN"], "finite"),
+        (["a:B=?"], "is no base64"),
+        ([], "Missing argument"),
+    ],
+)
+def test_wrong_keys(logged: Cloud, words: list[str], why: str) -> None:
+    result = logged.run("history", *words)
+    assert result.exit_code == 2
+    assert why in result.stderr
+
+
+def test_several_tables_want_to_be_told_apart(cloud: Cloud) -> None:
+    cloud.outputs["InvoicesTableName"] = "invoices-1"
+    result = cloud.run("history", "a=1")
+    assert result.exit_code == 2
+    assert "tables are orders, invoices" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [
+        ("Query", "dynamodb:Query on table change-log-3c4d"),
+        ("GetObject", "s3:GetObject on s3://overflow-1a2b"),
+    ],
+)
+def test_without_permission(logged: Cloud, operation: str, action: str) -> None:
+    logged.fails = refuse(operation)
+    result = logged.run("history", *KEYS)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert action in result.stderr
+
+
+def test_images_that_are_gone(logged: Cloud) -> None:
+    s3 = logged.client("s3")
+    for found in s3.list_objects_v2(Bucket="overflow-1a2b")["Contents"]:
+        s3.delete_object(Bucket="overflow-1a2b", Key=found["Key"])
+    result = logged.run("history", *KEYS)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "are gone" in result.stderr

@@ -1,0 +1,167 @@
+"""`cdc letters`: what waits, filtered, for people, pipes and programs."""
+
+import json
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.cli.output import age
+from dynamodb_streams_cdc.cli.selection import id_of, seconds_of
+from tests.cli.conftest import Cloud
+from tests.post_office import POISON, given_up, item, lambdas_key, placed
+
+BATCH = lambdas_key("batch")
+
+
+@pytest.fixture
+def filled(cloud: Cloud) -> Cloud:
+    """Two poisonous orders, a batch of Lambda's for each processor, and something broken."""
+    cloud.office.deliver(placed(1, 1, POISON), placed(2, 2, POISON))
+    cloud.office.box.deliver(BATCH, given_up([placed(3, 3), placed(4, 4)]))
+    cloud.office.box.deliver(lambdas_key("log"), given_up([placed(5, 1)], "audit"))
+    cloud.post()
+    cloud.put("letters/search/broken.json", b"{")
+    return cloud
+
+
+def listed(cloud: Cloud, *arguments: str) -> list[dict[str, Any]]:
+    result = cloud.run("letters", "--json", *arguments)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["stack"] == "cdc-sandbox-pipeline"
+    letters: list[dict[str, Any]] = document["letters"]
+    return letters
+
+
+def test_each_letter_with_what_is_known_of_it(filled: Cloud) -> None:
+    found = {letter["key"]: letter for letter in listed(filled)}
+    assert sorted(found) == filled.objects()
+    batch = found[BATCH]
+    assert batch["id"] == id_of(BATCH)
+    assert (batch["processor"], batch["reason"]) == ("search", "RecordAgeExceeded")
+    assert batch["error"] == "Unhandled"
+    assert batch["items"] == [item(3), item(4)]
+    assert batch["records"] == 2
+    assert batch["age_seconds"] < 60
+    assert batch["written_at"].startswith("20")
+    assert batch["bytes"] == len(filled.office.box.objects[BATCH])
+    [first] = [letter for letter in found.values() if letter["items"] == [item(1)]][:1]
+    assert first["key"].startswith(("letters/search/", "aws/lambda/"))
+    broken = found["letters/search/broken.json"]
+    assert "it is not JSON" in broken["problem"]
+    assert (broken["processor"], broken["reason"]) == ("search", None)
+
+
+def test_for_people_a_line_each(filled: Cloud) -> None:
+    lines = filled.run("letters").stdout.splitlines()
+    header, *rest = lines
+    assert header.split() == ["letter", "processor", "reason", "item", "age", "records", "key"]
+    [batch] = [line for line in rest if id_of(BATCH) in line]
+    assert batch.split()[:3] == [id_of(BATCH), "search", "RecordAgeExceeded"]
+    assert "2 items" in batch
+    [poison] = [line for line in rest if item(2) in line]
+    assert "ValueError" in poison
+    assert any("letters/search/broken.json is no letter" in line for line in rest)
+    assert lines[-1] == "5 letters, 5 records; 1 cannot be redriven as they are"
+
+
+def test_lines_for_pipes_are_never_cut(filled: Cloud) -> None:
+    output = filled.run("letters", env={"COLUMNS": "60"}).stdout
+    for key in filled.objects():
+        assert sum(key in line for line in output.splitlines()) == 1
+
+
+def test_brackets_are_only_brackets(cloud: Cloud) -> None:
+    cloud.office.deliver(placed(1, 1, POISON))
+    [key] = cloud.office.waiting
+    body = cloud.office.box.objects[key].replace(b"ValueError", b"[bold]x[/nothing]")
+    cloud.put(key, body)
+    result = cloud.run("letters")
+    assert result.exit_code == 0
+    assert "[bold]x[/nothing]" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["--processor", "audit"], 1),
+        (["-p", "audit", "-p", "search"], 5),
+        (["--reason", "valueerror"], 2),
+        (["-r", "RecordAgeExceeded"], 2),
+        (["--item", item(1)], 2),
+        (["-i", "orders/S=00004"], 1),
+        (["-i", "orders/S=0000"], 0),
+        (["-i", "orders/"], 4),
+        (["-r", "ValueError", "-i", item(1)], 1),
+        (["--older-than", "0s"], 5),
+        (["--older-than", "1h"], 0),
+    ],
+)
+def test_filters(filled: Cloud, arguments: list[str], count: int) -> None:
+    assert len(listed(filled, *arguments)) == count
+
+
+def test_the_oldest_come_first_and_age_is_since_they_were_written(
+    filled: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, later = filled.client("s3"), time.time() + 7200
+    key = filled.objects()[0]
+    clock = SimpleNamespace(time=lambda: later)
+    monkeypatch.setattr("dynamodb_streams_cdc.cli.selection.time", clock)
+    assert all(7190 < letter["age_seconds"] < 7260 for letter in listed(filled))
+    assert len(listed(filled, "--older-than", "1h59m")) == 5
+    time.sleep(1.1 - time.time() % 1)
+    client.copy_object(
+        Bucket=filled.outputs["DeadLetterBucketName"],
+        Key=key,
+        CopySource={"Bucket": filled.outputs["DeadLetterBucketName"], "Key": key},
+        MetadataDirective="REPLACE",
+    )
+    assert listed(filled)[-1]["key"] == key
+
+
+def test_what_is_archived_is_no_letter(cloud: Cloud) -> None:
+    cloud.put(f"archive/{BATCH}", b"{}")
+    result = cloud.run("letters")
+    assert (result.exit_code, result.stdout) == (0, "No letters.\n")
+
+
+def test_a_letter_that_is_archived_while_they_are_listed_is_left_out(filled: Cloud) -> None:
+    def archived_meanwhile(operation: str, arguments: dict[str, Any]) -> None:
+        if operation == "GetObject" and arguments["Key"] == BATCH:
+            filled.client("s3").delete_object(Bucket=arguments["Bucket"], Key=BATCH)
+
+    filled.fails = archived_meanwhile
+    assert BATCH not in {letter["key"] for letter in listed(filled)}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("15m", 900), ("2h", 7200), ("3d", 259_200), ("1w", 604_800), ("1d12h", 129_600)],
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2 h", "-2h", "2h!", "2x", "٢h", "1.5h"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a duration"):
+        seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (59.9, "59s"),
+        (60, "1m"),
+        (3599, "59m"),
+        (3600, "1h"),
+        (200_000, "2d"),
+        (-5, "0s"),
+    ],
+)
+def test_ages(seconds: float, text: str) -> None:
+    assert age(seconds) == text

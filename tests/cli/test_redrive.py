@@ -1,0 +1,394 @@
+"""`cdc redrive`: on real calls of S3 and SQS, with everything that can come in between."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from dynamodb_streams_cdc.cli.selection import id_of
+from dynamodb_streams_cdc.redrive import PATIENCE, InvocationFailed
+from tests.cli.conftest import Cloud, interrupt_at, refusal, refuse
+from tests.post_office import BUCKET, POISON, given_up, item, lambdas_key, placed, pointer
+
+BATCH = lambdas_key("batch")
+
+
+@pytest.fixture
+def poisoned(cloud: Cloud) -> Cloud:
+    """Twelve poisonous orders: more than one request takes from a queue."""
+    for customer in range(1, 13):
+        cloud.office.write(customer, POISON)
+    cloud.office.deliver(*[placed(n, n, POISON) for n in range(1, 13)])
+    cloud.post()
+    return cloud
+
+
+def mend(cloud: Cloud, *customers: int) -> None:
+    for customer in customers or range(1, 13):
+        cloud.office.write(customer, "placed")
+
+
+def run(cloud: Cloud, *arguments: str, status: int) -> dict[str, Any]:
+    result = cloud.run("redrive", "--yes", "--json", *arguments)
+    assert result.exit_code == status, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_what_fails_again_stays_and_keeps_ringing(poisoned: Cloud) -> None:
+    before = poisoned.objects()
+    summary = run(poisoned, status=1)
+    assert (summary["letters"], summary["kept"], summary["archived"]) == (12, 12, 0)
+    assert {failure["reason"] for left in summary["left"] for failure in left["failures"]} == {
+        "ValueError"
+    }
+    assert sorted(left["key"] for left in summary["left"]) == before
+    assert summary["bells"]["search"] == {"silenced": 0, "ringing": 12, "unknown": []}
+    assert poisoned.objects() == before
+    assert poisoned.ringing() == before
+    assert poisoned.objects("archive/") == []
+
+
+def test_once_the_cause_is_mended_nothing_is_left(poisoned: Cloud) -> None:
+    before = poisoned.objects()
+    mend(poisoned)
+    summary = run(poisoned, status=0)
+    assert (summary["archived"], summary["repaired"], summary["left"]) == (12, 12, [])
+    assert summary["bells"]["search"]["silenced"] == 12
+    assert poisoned.objects() == []
+    assert poisoned.objects("archive/") == [f"archive/{key}" for key in before]
+    assert poisoned.ringing() == []
+    assert poisoned.office.indexed() == {item(n): "placed" for n in range(1, 13)}
+    assert run(poisoned, status=0)["letters"] == 0
+
+
+def test_for_people(poisoned: Cloud) -> None:
+    mend(poisoned, *range(1, 12))
+    poisoned.office.write(13, "placed")
+    poisoned.office.box.deliver(BATCH, given_up([placed(13, 13)]))
+    poisoned.post()
+    poisoned.put("letters/search/broken.json", b"{")
+    result = poisoned.run("redrive", "-y")
+    assert result.exit_code == 1
+    text = result.stdout
+    assert "14 letters with 13 records: 1 applied, 0 stale, 11 repaired." in text
+    assert "Letters: 12 archived, 1 kept, 1 unreadable." in text
+    assert "Bell of search: 12 silenced, 2 ringing." in text
+    [line] = [line for line in text.splitlines() if item(12) in line]
+    assert "ValueError" in line
+    assert "nobody can index poison" in line
+    assert "letters/search/broken.json is no letter" in text
+
+
+def test_a_batch_is_split(cloud: Cloud) -> None:
+    cloud.office.write(1, "placed")
+    cloud.office.write(2, POISON)
+    cloud.office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
+    cloud.post()
+    summary = run(cloud, status=1)
+    assert (summary["split"], summary["applied"]) == (1, 1)
+    [key] = cloud.objects()
+    assert summary["left"][0]["letters"] == [key]
+    letter = json.loads(cloud.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    assert letter["letter"]["item"] == item(2)
+    cloud.office.write(2, "shipped")
+    assert run(cloud, status=0)["archived"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["--processor", "search"], 13),
+        (["--processor", "audit"], 1),
+        (["--reason", "ValueError"], 12),
+        (["--item", item(3)], 1),
+        (["--item", item(3), "--item", item(4)], 2),
+        (["--older-than", "1h"], 0),
+        ([BATCH], 1),
+        ([id_of(BATCH), lambdas_key("log")], 2),
+    ],
+)
+def test_only_what_is_meant(poisoned: Cloud, arguments: list[str], count: int) -> None:
+    poisoned.office.box.deliver(BATCH, given_up([placed(13, 13)]))
+    poisoned.office.box.deliver(lambdas_key("log"), given_up([placed(14, 14)], "audit"))
+    poisoned.post()
+    mend(poisoned)
+    assert run(poisoned, *arguments, status=0)["letters"] == count
+    assert len(poisoned.objects()) == 14 - count
+
+
+def test_a_letter_that_is_named_and_not_there(poisoned: Cloud) -> None:
+    result = poisoned.run("redrive", "--yes", "deadbeef")
+    assert result.exit_code == 1
+    assert result.stderr == "There is no letter deadbeef: `cdc letters` lists them.\n"
+    assert "Invoke" not in poisoned.calls
+
+
+def test_a_dry_run_changes_nothing(poisoned: Cloud) -> None:
+    mend(poisoned)
+    before = poisoned.objects()
+    result = poisoned.run("redrive", "--dry-run")
+    assert result.exit_code == 0
+    assert "Would redrive 12 letters, 12 records. Nothing was changed." in result.stdout
+    assert all(id_of(key) in result.stdout for key in before)
+    document = json.loads(poisoned.run("redrive", "--dry-run", "--json").stdout)
+    assert sorted(letter["key"] for letter in document["letters"]) == before
+    assert poisoned.objects() == before
+    assert len(poisoned.ringing()) == 12
+    assert not {"Invoke", "PutObject", "CopyObject", "DeleteObject"} & set(poisoned.calls[-20:])
+
+
+class TestConfirmation:
+    def test_without_a_person_it_takes_yes(self, poisoned: Cloud) -> None:
+        result = poisoned.run("redrive")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "pass --yes" in result.stderr
+        assert "Invoke" not in poisoned.calls
+
+    @pytest.fixture
+    def asked(self, poisoned: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+        name = "dynamodb_streams_cdc.cli.redriving.somebody_is_there"
+        monkeypatch.setattr(name, lambda: True)
+        mend(poisoned)
+        return poisoned
+
+    @pytest.mark.parametrize("answer", ["y\n", "YES\n"])
+    def test_a_person_is_asked(self, asked: Cloud, answer: str) -> None:
+        result = asked.run("redrive", "--json", input=answer)
+        assert result.exit_code == 0
+        assert "12 letters of search: ValueError" in result.stderr
+        assert "Redrive 12 letters, 12 records, through the functions of" in result.stderr
+        assert json.loads(result.stdout)["archived"] == 12
+
+    @pytest.mark.parametrize("answer", ["n\n", "\n", "", "yo\n"])
+    def test_and_can_say_no(self, asked: Cloud, answer: str) -> None:
+        result = asked.run("redrive", input=answer)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "Nothing was changed." in result.stderr
+        assert len(asked.objects()) == 12
+
+    def test_nobody_is_asked_about_nothing(self, asked: Cloud) -> None:
+        result = asked.run("redrive", "--processor", "audit")
+        assert result.exit_code == 0
+        assert "[y/N]" not in result.stderr
+
+
+class TestStopping:
+    def test_ctrl_c_says_what_was_done(self, poisoned: Cloud) -> None:
+        mend(poisoned)
+        invocations = iter(range(100))
+        poisoned.fails = lambda operation, arguments: (
+            KeyboardInterrupt() if operation == "Invoke" and next(invocations) == 5 else None
+        )
+        result = poisoned.run("redrive", "--yes")
+        assert result.exit_code == 130
+        assert "5 letters with 5 records: 0 applied, 0 stale, 5 repaired." in result.stdout
+        assert "Interrupted: 7 letters not tried and as before; run it again." in result.stdout
+        assert len(poisoned.objects()) == 7
+        poisoned.fails = lambda operation, arguments: None
+        summary = run(poisoned, status=0)
+        assert summary["archived"] == 7
+        assert summary["bells"]["search"]["silenced"] == 12
+
+    def test_ctrl_c_for_programs(self, poisoned: Cloud) -> None:
+        poisoned.fails = lambda operation, arguments: (
+            KeyboardInterrupt() if operation == "Invoke" else None
+        )
+        summary = run(poisoned, status=130)
+        assert (summary["interrupted"], summary["letters"], summary["tried"]) == (True, 12, 0)
+
+    @pytest.mark.parametrize("point", range(30))
+    def test_ctrl_c_at_any_call(self, cloud: Cloud, point: int) -> None:
+        cloud.office.write(1, "placed")
+        cloud.office.write(2, POISON)
+        cloud.office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
+        cloud.office.deliver(placed(2, 2, POISON))
+        cloud.post()
+        cloud.fails = interrupt_at(point)
+        interrupted = cloud.run("redrive", "--yes").exit_code
+        cloud.fails = lambda operation, arguments: None
+        assert interrupted in (130, 1)
+        [key] = [key for key in cloud.objects() if key.startswith("letters/")]
+        summary = run(cloud, status=1)
+        assert cloud.objects() == [key]
+        assert cloud.objects("archive/") == [f"archive/{BATCH}"]
+        assert summary["left"][0]["letters"] == [key]
+        if interrupted == 1:
+            assert point > 15
+
+    def test_killed_between_copy_and_deletion(self, poisoned: Cloud) -> None:
+        mend(poisoned)
+        poisoned.fails = lambda operation, arguments: (
+            KeyboardInterrupt() if operation == "DeleteObject" else None
+        )
+        poisoned.run("redrive", "--yes")
+        assert len(poisoned.objects()) == 12
+        assert len(poisoned.objects("archive/")) == 1
+        poisoned.fails = lambda operation, arguments: None
+        assert run(poisoned, status=0)["archived"] == 12
+        assert len(poisoned.objects("archive/")) == 12
+
+
+class TestTwoAtOnce:
+    def test_what_somebody_else_has_archived_is_counted(self, poisoned: Cloud) -> None:
+        """Somebody else does all of the work after the letters were listed and read."""
+        mend(poisoned)
+        done: list[int] = []
+
+        def meanwhile(operation: str, arguments: dict[str, Any]) -> None:
+            if operation == "Invoke" and not done:
+                done.append(1)
+                assert run(poisoned, status=0)["archived"] == 12
+
+        poisoned.fails = meanwhile
+        summary = run(poisoned, status=0)
+        assert (summary["gone"], summary["archived"], summary["left"]) == (12, 0, [])
+        assert len(poisoned.objects("archive/")) == 12
+        assert poisoned.ringing() == []
+
+
+class TestTheBell:
+    def test_pointers_without_objects_are_silenced_others_ring_on(self, cloud: Cloud) -> None:
+        cloud.office.write(1, POISON)
+        cloud.office.deliver(placed(1, 1, POISON))
+        cloud.post()
+        [key] = cloud.objects()
+        for body in (
+            pointer("letters/search/gone"),
+            pointer("letters/search/gone"),
+            "s3:TestEvent",
+        ):
+            cloud.ring(body)
+        cloud.ring(pointer(key))
+        cloud.ring(pointer(key, "another-bucket"))
+        result = cloud.run("redrive", "--yes")
+        assert "Bell of search: 2 silenced, 2 ringing." in result.stdout
+        assert "left a message that is no pointer: s3:TestEvent" in result.stdout
+        assert cloud.ringing() == sorted([key, key, key, "s3:TestEvent"])
+
+    def test_only_those_of_the_processors_that_are_meant(self, cloud: Cloud) -> None:
+        cloud.ring(pointer("gone"), "search")
+        cloud.ring(pointer("gone"), "audit")
+        assert list(run(cloud, "--processor", "audit", status=0)["bells"]) == ["audit"]
+        assert cloud.ringing("search") == ["gone"]
+        assert cloud.ringing("audit") == []
+
+    @pytest.mark.parametrize(
+        ("operation", "action"),
+        [
+            ("ReceiveMessage", "sqs:ReceiveMessage"),
+            ("DeleteMessageBatch", "sqs:DeleteMessage"),
+        ],
+    )
+    def test_without_permission_the_letters_are_redriven(
+        self, poisoned: Cloud, operation: str, action: str
+    ) -> None:
+        mend(poisoned)
+        poisoned.fails = refuse(operation)
+        summary = run(poisoned, status=1)
+        assert summary["archived"] == 12
+        complaint = summary["complaints"][-1]
+        assert "The bell of search still rings" in complaint
+        assert action in complaint
+        assert poisoned.outputs["SearchDeadLetterQueueUrl"] in complaint
+        assert complaint in poisoned.run("redrive", "--yes").stdout or operation != "ReceiveMessage"
+
+
+class TestFunctions:
+    def test_that_is_gone(self, poisoned: Cloud) -> None:
+        poisoned.fails = refuse("Invoke", "ResourceNotFoundException")
+        summary = run(poisoned, status=1)
+        assert summary["waiting"] == 12
+        assert poisoned.calls.count("Invoke") == PATIENCE
+        assert "function cdc-sandbox-search is gone" in summary["left"][0]["problem"]
+        assert len(poisoned.objects()) == 12
+
+    def test_whose_code_knows_no_replay(self, poisoned: Cloud) -> None:
+        poisoned.office.answers["search"] = {"batchItemFailures": []}
+        result = poisoned.run("redrive", "--yes")
+        assert result.exit_code == 1
+        assert "does not know the operation replay" in result.stdout
+        assert f"was not tried: {PATIENCE} letters of search had to wait" in result.stdout
+        assert "Letters: 12 waiting." in result.stdout
+
+    def test_that_raises(self, poisoned: Cloud) -> None:
+        poisoned.office.answers["search"] = InvocationFailed("'SINK'", "KeyError")
+        problem = run(poisoned, status=1)["left"][0]["problem"]
+        assert "function cdc-sandbox-search failed: KeyError: 'SINK'" in problem
+
+    def test_that_does_not_answer_in_time_is_not_invoked_again(self, poisoned: Cloud) -> None:
+        poisoned.fails = lambda operation, arguments: (
+            ReadTimeoutError(endpoint_url="https://lambda") if operation == "Invoke" else None
+        )
+        problem = run(poisoned, status=1)["left"][0]["problem"]
+        assert "no answer from function cdc-sandbox-search" in problem
+        assert poisoned.calls.count("Invoke") == PATIENCE
+
+    def test_of_a_letter_that_is_not_deployed_any_more(self, cloud: Cloud) -> None:
+        cloud.office.box.deliver(
+            BATCH, given_up([placed(1, 1)], "arn:aws:lambda:us-east-1:0:function:old")
+        )
+        cloud.post()
+        cloud.office.write(1, "placed")
+        [left] = run(cloud, status=1)["left"]
+        assert left["fate"] == "unreadable"
+        assert "cdc redrive --as PROCESSOR" in left["problem"]
+        assert run(cloud, "--as", "search", status=0)["archived"] == 1
+        assert cloud.office.indexed() == {item(1): "placed"}
+
+    def test_the_successor_has_to_be_deployed(self, cloud: Cloud) -> None:
+        result = cloud.run("redrive", "--as", "billing", "--yes")
+        assert result.exit_code == 2
+        assert "--as: cdc-sandbox-pipeline has audit, search" in result.stderr
+
+
+class TestPermissions:
+    @pytest.mark.parametrize(
+        ("operation", "action"),
+        [
+            ("Invoke", "lambda:InvokeFunction on cdc-sandbox-search"),
+            ("CopyObject", f"s3:PutObject on s3://{BUCKET}/archive/letters/search/"),
+            ("DeleteObject", f"s3:DeleteObject on s3://{BUCKET}/letters/search/"),
+        ],
+    )
+    def test_say_what_is_missing_after_what_was_done(
+        self, poisoned: Cloud, operation: str, action: str
+    ) -> None:
+        mend(poisoned)
+        calls = iter(range(100))
+        poisoned.fails = lambda called, arguments: (
+            refusal("AccessDeniedException", called)
+            if called == operation and next(calls) == 2
+            else None
+        )
+        result = poisoned.run("redrive", "--yes")
+        assert result.exit_code == 1
+        assert "2 letters with 2 records" in result.stdout
+        assert "Stopped: 10 letters not tried and as before" in result.stdout
+        [sentence] = result.stderr.splitlines()
+        assert action in sentence
+        assert len(poisoned.objects()) == 10
+
+    def test_to_keep_a_letter(self, cloud: Cloud) -> None:
+        cloud.office.write(2, POISON)
+        cloud.office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
+        cloud.post()
+        cloud.fails = refuse("PutObject")
+        result = cloud.run("redrive", "--yes")
+        assert result.exit_code == 1
+        assert f"s3:PutObject on s3://{BUCKET}/letters/search/" in result.stderr
+        assert cloud.objects() == [BATCH]
+
+    def test_credentials_that_expire_in_the_middle(self, poisoned: Cloud) -> None:
+        mend(poisoned)
+        invocations = iter(range(100))
+        poisoned.fails = lambda operation, arguments: (
+            refusal("ExpiredTokenException", operation)
+            if operation == "Invoke" and next(invocations) == 4
+            else None
+        )
+        result = poisoned.run("redrive", "--yes")
+        assert result.exit_code == 1
+        assert "4 letters with 4 records" in result.stdout
+        assert result.stderr == "The AWS credentials have expired: sign in again.\n"

@@ -1,0 +1,209 @@
+"""`cdc show`: one letter, and what its sink holds of the same items."""
+
+import json
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.cli.selection import id_of
+from dynamodb_streams_cdc.redrive import InvocationFailed
+from tests.cli.conftest import Cloud, refuse
+from tests.factories import LABEL, order, record
+from tests.post_office import ARNS, POISON, given_up, item, lambdas_key, number, placed
+
+BATCH = lambdas_key("batch")
+
+
+def version(sequence: int) -> str:
+    return f"0001/{LABEL}/{f'{sequence}00000000003126276362':0>40}"
+
+
+@pytest.fixture
+def poisoned(cloud: Cloud) -> str:
+    """The key of a letter whose item the sink has in an older version."""
+    cloud.office.deliver(placed(1, 1))
+    changed = order(number(1), status=POISON, blob=b"\x00\x01", tags={"b", "a"})
+    cloud.office.deliver(record(2, order(number(1)), changed))
+    cloud.post()
+    [key] = cloud.objects()
+    return key
+
+
+def shown(cloud: Cloud, name: str) -> dict[str, Any]:
+    result = cloud.run("show", name, "--json")
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_payload_reason_and_what_the_sink_holds(cloud: Cloud, poisoned: str) -> None:
+    result = cloud.run("show", poisoned)
+    assert result.exit_code == 0
+    text = result.stdout
+    for part in (
+        poisoned,
+        id_of(poisoned),
+        "ValueError",
+        "nobody can index poison",
+        ARNS["search"],
+        f"record 1 of 1: MODIFY of {item(1)}, version {version(2)}",
+        '"status": "poison"',
+        '"blob": "AAE="',
+        '"total": "29.33"',
+        f"The sink holds an older version, {version(1)}:",
+        '"status": "placed"',
+    ):
+        assert part in text
+    assert cloud.objects() == [poisoned]
+
+
+def test_for_programs(cloud: Cloud, poisoned: str) -> None:
+    document = shown(cloud, poisoned)
+    assert document["key"] == poisoned
+    assert document["letter"]["letter"]["version"] == version(2)
+    assert "payload" not in document["letter"]
+    [each] = document["records"]
+    assert each["dynamodb"]["NewImage"]["tags"] == {"SS": ["a", "b"]}
+    [held] = document["held"]
+    assert (held["version"], held["offered"]) == (version(1), version(2))
+    assert held["state"]["status"] == "placed"
+    assert document["held_unknown"] is None
+
+
+def test_by_its_short_name(cloud: Cloud, poisoned: str) -> None:
+    for length in (4, 10):
+        assert shown(cloud, id_of(poisoned)[:length])["key"] == poisoned
+
+
+def test_a_short_name_of_several_letters_is_refused(cloud: Cloud) -> None:
+    ids: dict[str, str] = {}
+    for count in range(10_000):
+        key = f"letters/search/{count}"
+        if other := ids.get(id_of(key)[:4]):
+            break
+        ids[id_of(key)[:4]] = key
+    for each in (key, other):
+        cloud.put(each or "", json.dumps(given_up([placed(1, 1)])).encode())
+    result = cloud.run("show", id_of(key)[:4])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("2 letters are called ")
+    assert shown(cloud, id_of(key))["key"] == key
+
+
+@pytest.mark.parametrize("name", ["deadbeef", "abc", "letters/search/none", "no such thing"])
+def test_what_is_not_there(cloud: Cloud, poisoned: str, name: str) -> None:
+    result = cloud.run("show", name)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"There is no letter {name}: `cdc letters` lists them.\n"
+
+
+def test_what_is_archived_can_be_shown_by_its_key(cloud: Cloud, poisoned: str) -> None:
+    cloud.put(f"archive/{poisoned}", cloud.office.box.objects[poisoned])
+    assert shown(cloud, f"archive/{poisoned}")["key"] == f"archive/{poisoned}"
+
+
+@pytest.mark.parametrize(
+    ("customer", "sequence", "said"),
+    [
+        (1, 1, "The sink holds this very version:"),
+        (2, 5, "The sink holds nothing of it."),
+    ],
+)
+def test_how_the_sink_compares(
+    cloud: Cloud, poisoned: str, customer: int, sequence: int, said: str
+) -> None:
+    cloud.office.box.deliver(BATCH, given_up([placed(sequence, customer)]))
+    cloud.post()
+    assert said in cloud.run("show", BATCH).stdout
+
+
+def test_a_stale_letter_says_that_it_is(cloud: Cloud) -> None:
+    cloud.office.deliver(record(7, order(number(1)), order(number(1), status="shipped")))
+    cloud.office.box.deliver(BATCH, given_up([placed(1, 1)]))
+    cloud.post()
+    said = f"The sink holds a newer version, {version(7)}; replaying the record changes nothing:"
+    assert said in cloud.run("show", BATCH).stdout
+
+
+def test_a_record_that_nobody_can_read(cloud: Cloud) -> None:
+    cloud.office.deliver({"eventName": "INSERT", "dynamodb": {"Keys": {"x": {"Q": 1}}}})
+    cloud.post()
+    text = cloud.run("show", cloud.objects()[0]).stdout
+    assert "record 1 of 1: INSERT of an unreadable item" in text
+    assert '"Q": 1' in text
+    assert "The function cannot read the record" in text
+
+
+class TestTheLog:
+    """The function that writes the change log cannot read it: `cdc` reads it itself."""
+
+    @pytest.fixture
+    def lost(self, cloud: Cloud) -> Cloud:
+        cloud.office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)], "audit"))
+        cloud.post()
+        held = [
+            {
+                "position": place,
+                "item": item(place + 1),
+                "offered": version(place + 1),
+                "version": None,
+                "state": None,
+                "state_unknown": True,
+            }
+            for place in range(2)
+        ]
+        cloud.office.answers["audit"] = {"batchItemFailures": [], "held": held}
+        entry = {"item": {"S": item(1)}, "version": {"S": version(1)}, "kind": {"S": "INSERT"}}
+        cloud.client("dynamodb").put_item(TableName="change-log-3c4d", Item=entry)
+        return cloud
+
+    def test_is_read_for_each_record(self, lost: Cloud) -> None:
+        first, second = shown(lost, BATCH)["held"]
+        assert (first["version"], first["state"]["kind"]) == (version(1), "INSERT")
+        assert (second["version"], second["state"]) == (None, None)
+        assert "state_unknown" not in first
+
+    def test_without_the_permission(self, lost: Cloud) -> None:
+        lost.fails = refuse("GetItem", "AccessDeniedException")
+        result = lost.run("show", BATCH)
+        assert result.exit_code == 1
+        assert "may not do dynamodb:GetItem on table change-log-3c4d" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (InvocationFailed("KeyError: 'SINK'", "KeyError"), "KeyError: 'SINK'"),
+        ({"batchItemFailures": []}, "does not know the operation look"),
+    ],
+)
+def test_a_function_that_cannot_say_what_the_sink_holds(
+    cloud: Cloud, poisoned: str, said: Any, why: str
+) -> None:
+    cloud.office.answers["search"] = said
+    result = cloud.run("show", poisoned)
+    assert result.exit_code == 0
+    assert '"status": "poison"' in result.stdout
+    [line] = [line for line in result.stdout.splitlines() if "cannot be told" in line]
+    assert why in line
+    assert shown(cloud, poisoned)["held"] == []
+    assert why in shown(cloud, poisoned)["held_unknown"]
+
+
+def test_a_large_batch_is_cut_for_people_only(cloud: Cloud) -> None:
+    cloud.office.box.deliver(BATCH, given_up([placed(n, n) for n in range(1, 24)]))
+    cloud.post()
+    text = cloud.run("show", BATCH).stdout
+    assert "record 20 of 23" in text
+    assert "record 21 of 23" not in text
+    assert "3 more records: --json shows them all." in text
+    assert len(shown(cloud, BATCH)["records"]) == 23
+
+
+def test_what_is_no_letter_shows_how_it_begins(cloud: Cloud) -> None:
+    cloud.put("letters/search/x.json", b"<html>\xff" + b"x" * 1000)
+    result = cloud.run("show", "letters/search/x.json")
+    assert result.exit_code == 1
+    assert "letters/search/x.json is no letter" in result.stderr
+    assert "It has 1,007 bytes and begins: <html>" in result.stderr
+    assert len(result.stderr) < 1000
