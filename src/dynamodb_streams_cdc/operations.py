@@ -11,7 +11,7 @@ whoever asked has the letters and keeps them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, NotRequired, TypeAlias, TypedDict
 
 from dynamodb_streams_cdc.application import Application
 from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
@@ -59,13 +59,18 @@ class Replayed(BatchResponse):
 
 
 class Holding(TypedDict):
-    """What the sink holds of one record's item; `offered` is the record's own version."""
+    """What the sink holds of one record's item; `offered` is the record's own version.
+
+    `state_unknown` is there, and true, for a sink that its function cannot read, such as a log that
+    it can only add to.
+    """
 
     position: int
     item: str | None
     offered: str | None
     version: str | None
     state: Mapping[str, Any] | None
+    state_unknown: NotRequired[bool]
 
 
 class Looked(BatchResponse):
@@ -202,13 +207,10 @@ def _failure(position: int, known: Stamp | None, error: Exception) -> Failure:
 def _holding(application: Application, position: int, change: Change | MalformedRecord) -> Holding:
     if not isinstance(change, Change):
         return Holding(position=position, item=None, offered=None, version=None, state=None)
-    held = None
-    if isinstance(application.sink, Repairable):
-        held = application.sink.held(change.item_id, application.budget)
-    return Holding(
-        position=position,
-        item=change.item_id,
-        offered=change.version,
-        version=held["version"] if held else None,
-        state=held,
+    holding = Holding(
+        position=position, item=change.item_id, offered=change.version, version=None, state=None
     )
+    if not isinstance(application.sink, Repairable):
+        return {**holding, "state_unknown": True}
+    held = application.sink.held(change.item_id, application.budget)
+    return {**holding, "version": held["version"] if held else None, "state": held}

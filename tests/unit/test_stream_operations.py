@@ -224,7 +224,8 @@ def test_a_sink_that_cannot_be_repaired_is_replayed() -> None:
     answer = bench.replay(record(1, None, PLACED), record(1, None, PLACED), {})
     assert (answer["applied"], answer["stale"], answer["repaired"]) == (1, 1, 0)
     assert [failure["position"] for failure in answer["failures"]] == [2]
-    assert bench.look(record(1, None, PLACED))[0]["state"] is None
+    [holding] = bench.look(record(1, None, PLACED))
+    assert (holding["state"], holding["state_unknown"]) == (None, True)
 
 
 def test_handlers_hold_later_changes_back_in_a_replay_too() -> None:

@@ -78,7 +78,7 @@ def _held(deployment: Deployment, redrive: Redrive, letter: Opened) -> tuple[lis
 
 
 def _from_log(deployment: Deployment, holding: Holding) -> Holding:
-    """Return what the change log holds: the function that writes it cannot read it."""
+    """Return what the change log holds, in place of a sink that its function cannot read."""
     item, version = holding.get("item"), holding.get("offered")
     if not (item and version):
         return holding
@@ -90,8 +90,7 @@ def _from_log(deployment: Deployment, holding: Holding) -> Holding:
             ConsistentRead=True,
         )
     entry = deserialize_item(found["Item"]) if "Item" in found else None
-    known = {name: value for name, value in holding.items() if name != "state_unknown"}
-    return {**known, "version": version if entry else None, "state": entry}
+    return {**holding, "version": version if entry else None, "state": entry}
 
 
 def _print_head(letter: Opened) -> None:
@@ -154,12 +153,13 @@ def _contents(record: Record) -> Mapping[str, Any]:
 
 def _comparison(holding: Holding) -> str:
     held, offered = holding.get("version"), holding.get("offered")
+    keeper = "change log" if holding.get("state_unknown") else "sink"
     if offered is None:
         return "The function cannot read the record, so nothing is known of its item."
     if held is None:
-        return "The sink holds nothing of it."
+        return f"The {keeper} holds nothing of it."
     if held > offered:
-        return f"The sink holds a newer version, {held}; replaying the record changes nothing:"
+        return f"The {keeper} holds a newer version, {held}; replaying the record changes nothing:"
     if held == offered:
-        return "The sink holds this very version:"
-    return f"The sink holds an older version, {held}:"
+        return f"The {keeper} holds this very version:"
+    return f"The {keeper} holds an older version, {held}:"
