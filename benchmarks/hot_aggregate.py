@@ -26,7 +26,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from dynamodb_streams_cdc import Aggregation, Change, Image, Processor, SystemClock
+from dynamodb_streams_cdc import Aggregation, Budget, Change, Image, Processor, SystemClock
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.memory import MemoryLetters
 from local import engines
@@ -156,7 +156,7 @@ class Run:
         found = self.ledger.total(HOT)
         assert found == expected, f"the sum is {found}, not {expected}"
         for lane in self.lanes:
-            rows = self.ledger.read([change.item_id for change in lane.last()])
+            rows = self.ledger.read([change.item_id for change in lane.last()], Budget())
             for change in lane.last():
                 row, image = rows[change.item_id], change.new_image
                 assert row.version == change.version

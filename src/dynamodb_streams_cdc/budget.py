@@ -97,10 +97,10 @@ class Budget:
     def pause(self, attempt: int) -> bool:
         """Wait before retry number `attempt` (from 0); return False, at once, if no time is left.
 
-        Exponential with full jitter, between 50 ms and 5 s at most
+        Exponential with jitter, from the first one on: 50 to 100 ms, and at most 5 s
         (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/).
         """
-        longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempt, 16))
+        longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempt + 1, 16))
         seconds = FIRST_PAUSE_SECONDS + (longest - FIRST_PAUSE_SECONDS) * self.jitter()
         if seconds >= self.remaining():
             return False

@@ -42,8 +42,9 @@ class MemoryLedger:
     totals: dict[str, dict[str, Decimal]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def read(self, item_ids: Collection[str]) -> Mapping[str, LedgerRow]:
+    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
         """Return the rows that exist, by item."""
+        budget.check()
         with self._lock:
             return {item_id: self.rows[item_id] for item_id in item_ids if item_id in self.rows}
 

@@ -38,13 +38,13 @@ class LedgerContract:
     def test_a_row_comes_back_as_it_was_written(self, ledger: LedgerWithTotals) -> None:
         whole = replace(row("orders/S=1|#é😀"), deleted=True, retained=True)
         ledger.commit([Move(None, whole)], adds("1.5"))
-        assert ledger.read([whole.item_id, "orders/S=unknown"]) == {whole.item_id: whole}
+        assert ledger.read([whole.item_id, "orders/S=unknown"], budget()) == {whole.item_id: whole}
 
     def test_more_rows_than_one_request_reads(self, ledger: LedgerWithTotals) -> None:
         names = [f"orders/S={number}" for number in range(130)]
         for start in range(0, 130, 65):
             ledger.commit([Move(None, row(name)) for name in names[start : start + 65]], {})
-        assert ledger.read(names).keys() == set(names)
+        assert ledger.read(names, budget()).keys() == set(names)
 
     def test_sums_add_up_and_may_go_down(self, ledger: LedgerWithTotals) -> None:
         first, second = row("orders/S=1"), row("orders/S=2")
@@ -61,7 +61,7 @@ class LedgerContract:
         with pytest.raises(RowsMoved) as moved:
             ledger.commit([Move(None, row("orders/S=1", "v2"))], adds("100"))
         assert moved.value.item_ids == {"orders/S=1"}
-        assert ledger.read(["orders/S=1"]) == {"orders/S=1": held}
+        assert ledger.read(["orders/S=1"], budget()) == {"orders/S=1": held}
         assert ledger.total("month#1997-01") == {"revenue": Decimal(1)}
 
     @pytest.mark.parametrize("stale", [row("orders/S=1", "v0"), row("orders/S=1", "v1", 0)])
@@ -74,14 +74,14 @@ class LedgerContract:
         with pytest.raises(RowsMoved) as moved:
             ledger.commit([Move(None, row("orders/S=2")), Move(stale, after)], adds("100"))
         assert moved.value.item_ids == {"orders/S=1"}
-        assert ledger.read(["orders/S=1", "orders/S=2"]) == {"orders/S=1": held}
+        assert ledger.read(["orders/S=1", "orders/S=2"], budget()) == {"orders/S=1": held}
         assert ledger.total("month#1997-01") == {"revenue": Decimal(1)}
 
     def test_a_row_that_did_not_move_is_written(self, ledger: LedgerWithTotals) -> None:
         before, after = row("orders/S=1", "v1", 1), row("orders/S=1", "v1", 2, "2.5")
         ledger.commit([Move(None, before)], adds("1.5"))
         ledger.commit([Move(before, after)], adds("1"))
-        assert ledger.read(["orders/S=1"]) == {"orders/S=1": after}
+        assert ledger.read(["orders/S=1"], budget()) == {"orders/S=1": after}
         assert ledger.total("month#1997-01") == {"revenue": Decimal("2.5")}
 
     def test_as_many_actions_as_a_transaction_holds(self, ledger: LedgerWithTotals) -> None:
@@ -95,7 +95,7 @@ class LedgerContract:
         deltas = {f"day#{number}": {"orders": Decimal(1)} for number in range(100)}
         with pytest.raises(Exception, match="100"):
             ledger.commit([Move(None, row("orders/S=1"))], deltas)
-        assert ledger.read(["orders/S=1"]) == {}
+        assert ledger.read(["orders/S=1"], budget()) == {}
 
     def test_a_sum_of_38_digits_is_read_exactly_and_one_of_more_is_refused(
         self, ledger: LedgerWithTotals
@@ -106,7 +106,7 @@ class LedgerContract:
         with pytest.raises(PermanentError) as refused:
             ledger.commit([Move(None, row("orders/S=2"))], adds("0.5"))
         assert refused.value.reason == "NumberOverflow"
-        assert ledger.read(["orders/S=2"]) == {}
+        assert ledger.read(["orders/S=2"], budget()) == {}
 
     def test_rows_of_deleted_items_that_are_old_enough_are_purged(
         self, ledger: LedgerWithTotals
@@ -121,6 +121,6 @@ class LedgerContract:
         ledger.commit([Move(None, each) for each in [gone, *kept]], adds("3"))
         assert ledger.purge(written + 1, budget()) == 1
         names = [f"orders/S={number}" for number in range(1, 5)]
-        assert ledger.read(names) == {each.item_id: each for each in kept}
+        assert ledger.read(names, budget()) == {each.item_id: each for each in kept}
         assert ledger.total("month#1997-01") == {"revenue": Decimal(3)}
         assert ledger.purge(written + 1, budget()) == 0

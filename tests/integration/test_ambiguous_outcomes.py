@@ -130,7 +130,7 @@ def assert_counted_once(ledger: DynamoDbLedger) -> None:
         "revenue": sum(item["total"] for item in ORDERS),
     }
     changes = [Change.from_record(delivered, SOURCE) for delivered in RECORDS]
-    rows = ledger.read([change.item_id for change in changes])
+    rows = ledger.read([change.item_id for change in changes], Budget())
     assert [rows[c.item_id].version for c in changes] == [c.version for c in changes]
     assert {row.revision for row in rows.values()} == {1}
 

@@ -140,7 +140,7 @@ def test_a_row_that_the_ledger_cannot_hold(ledger: DynamoDbLedger) -> None:
     with pytest.raises(PermanentError) as refused:
         ledger.commit(moves, adds("month"))
     assert refused.value.reason == "ItemTooLarge"
-    assert ledger.read(["first", "bad"]) == {}
+    assert ledger.read(["first", "bad"], Budget()) == {}
 
 
 def test_an_aggregate_that_cannot_be_kept(ledger: DynamoDbLedger) -> None:
@@ -151,7 +151,7 @@ def test_an_aggregate_that_cannot_be_kept(ledger: DynamoDbLedger) -> None:
     with pytest.raises(PermanentError) as refused:
         ledger.commit([Move(None, row("item"))], adds("month", "9.9E+125"))
     assert refused.value.reason == "NumberOverflow"
-    assert ledger.read(["item"]) == {}
+    assert ledger.read(["item"], Budget()) == {}
 
 
 def test_a_sum_that_is_no_number_is_unexpected(
@@ -170,7 +170,7 @@ def test_tables_that_are_missing(log: DynamoDbLog, ledger: DynamoDbLedger) -> No
     assert type(refused) is OutageError
     missing = replace(ledger, table="missing")
     with pytest.raises(OutageError, match="ResourceNotFound"):
-        missing.read(["item"])
+        missing.read(["item"], Budget())
     with pytest.raises(OutageError, match="ResourceNotFound"):
         missing.commit([Move(None, row("item"))], adds("month"))
 

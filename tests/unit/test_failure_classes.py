@@ -27,6 +27,7 @@ from opensearchpy.exceptions import (
 )
 
 from dynamodb_streams_cdc import (
+    Budget,
     ContentionError,
     LedgerRow,
     Move,
@@ -230,7 +231,7 @@ class Recorder:
 
 def test_the_ledger_is_read_consistently() -> None:
     client: Any = Recorder(0)
-    DynamoDbLedger(client, "t", "a").read([f"item-{n}" for n in range(130)])
+    DynamoDbLedger(client, "t", "a").read([f"item-{n}" for n in range(130)], Budget())
     assert [len(request["Keys"]) for request in client.asked] == [100, 30]
     assert all(request["ConsistentRead"] for request in client.asked)
 
@@ -238,4 +239,4 @@ def test_the_ledger_is_read_consistently() -> None:
 def test_keys_left_unread_without_progress_are_an_outage() -> None:
     client: Any = Recorder(1)
     with pytest.raises(OutageError, match="left 1 ledger rows unread"):
-        DynamoDbLedger(client, "t", "a").read(["item"])
+        DynamoDbLedger(client, "t", "a").read(["item"], Budget())

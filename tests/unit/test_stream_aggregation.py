@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import (
     Aggregation,
+    Budget,
     Change,
     ContentionError,
     Contribution,
@@ -21,7 +22,7 @@ from dynamodb_streams_cdc import (
     OutageError,
     PermanentError,
 )
-from dynamodb_streams_cdc.aggregation import MAX_ACTIONS, add, checked
+from dynamodb_streams_cdc.aggregation import CONFLICTS_UNTIL_HALVED, MAX_ACTIONS, add, checked
 from dynamodb_streams_cdc.memory import MemoryLedger
 from lambdas.domain.contributions import contributions
 from tests.factories import TTL_IDENTITY, budget, change, order
@@ -68,9 +69,9 @@ class CountingLedger(MemoryLedger):
         self.reads = 0
         self.commits: list[int] = []
 
-    def read(self, item_ids: Collection[str]) -> Mapping[str, LedgerRow]:
+    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
         self.reads += 1
-        return super().read(item_ids)
+        return super().read(item_ids, budget)
 
     def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
         self.commits.append(len(moves) + len(deltas))
@@ -104,8 +105,8 @@ class InterferedLedger(MemoryLedger):
         super().__init__()
         self.interfere = False
 
-    def read(self, item_ids: Collection[str]) -> Mapping[str, LedgerRow]:
-        rows = super().read(item_ids)
+    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
+        rows = super().read(item_ids, budget)
         if self.interfere:
             self.interfere = False
             for row in rows.values():
@@ -146,11 +147,11 @@ class ContendedLedger(MemoryLedger):
         super().commit(moves, deltas)
 
 
-def test_contention_is_met_with_smaller_packs() -> None:
-    ledger = ContendedLedger(2)
+def test_contention_is_met_with_another_try_and_then_with_smaller_packs() -> None:
+    ledger = ContendedLedger(CONFLICTS_UNTIL_HALVED + 1)
     changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 9)]
     assert Aggregation(ledger, contributions).apply(changes, budget()).applied == 8
-    assert ledger.sizes == [8, 4, 2, 2, 4]
+    assert ledger.sizes == [8] * CONFLICTS_UNTIL_HALVED + [4, 4, 4]
 
 
 def test_contention_without_end_is_a_failure_of_the_outage_kind() -> None:

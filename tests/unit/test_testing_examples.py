@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -31,7 +30,6 @@ from dynamodb_streams_cdc.testing import Lab, LabFactory
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
 
-# docs/testing.md shows this.
 def ship(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     for record in event["Records"]:
         status = record["dynamodb"].get("NewImage", {}).get("status")
@@ -41,7 +39,6 @@ def ship(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"batchItemFailures": []}
 
 
-# docs/testing.md shows this.
 def test_a_poison_record_does_not_stop_the_others(stream_lab: LabFactory) -> None:
     lab = stream_lab(
         ship,
@@ -63,7 +60,6 @@ def test_a_poison_record_does_not_stop_the_others(stream_lab: LabFactory) -> Non
     assert letter.condition == "RetryAttemptsExhausted"
 
 
-# docs/testing.md shows this.
 def test_a_crash_between_the_effect_and_its_marker_repeats_the_effect(
     stream_lab: LabFactory,
 ) -> None:
@@ -84,7 +80,6 @@ def test_a_crash_between_the_effect_and_its_marker_repeats_the_effect(
     assert sent == ["7", "7"]
 
 
-# docs/testing.md shows this.
 def test_an_outage_of_a_minute_is_waited_out(stream_lab: LabFactory) -> None:
     lab = stream_lab(FunctionResponseTypes=["ReportBatchItemFailures"])
     index = MemoryIndex()
@@ -100,7 +95,6 @@ def test_an_outage_of_a_minute_is_waited_out(stream_lab: LabFactory) -> None:
     assert lab.dead_letters == []
 
 
-# docs/testing.md shows this.
 def test_the_mapping_as_it_is_deployed_passes_on_what_it_should(stream_lab: LabFactory) -> None:
     deployed = {
         "UUID": "14e0db71-5d35-4eb5-b481-8945cf9d10c2",
@@ -120,7 +114,6 @@ def test_the_mapping_as_it_is_deployed_passes_on_what_it_should(stream_lab: LabF
     assert lab.metrics["FilteredOutEventCount"] == 1
 
 
-# docs/testing.md shows this.
 @mock_aws
 def test_an_item_is_copied_to_another_table(
     stream_lab: LabFactory, monkeypatch: pytest.MonkeyPatch
@@ -149,7 +142,6 @@ def test_an_item_is_copied_to_another_table(
     assert found == [serialize_item({"id": "1", "total": Decimal("29.33")})]
 
 
-# docs/testing.md shows this.
 class Names:
     """A copy of the items' groups: the newest version of each wins."""
 
@@ -186,26 +178,6 @@ def names(world: World) -> list[Consumer]:
 @given(schedules())
 def test_the_names_converge(schedule: Schedule) -> None:
     assert not Simulation(schedule, names).run().problems
-
-
-# docs/testing.md shows what stands above.
-
-
-def test_the_documentation_shows_what_is_tested_here() -> None:
-    shown = documented()
-    assert shown == examples()
-
-
-def documented() -> list[str]:
-    """Return the blocks of Python in docs/testing.md that are examples."""
-    text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
-    return [block.partition("```")[0].strip() for block in text.split("```python\n")[1:]]
-
-
-def examples() -> list[str]:
-    """Return the examples of this file, in order."""
-    parts = Path(__file__).read_text().split("\n# docs/testing.md shows ")[1:-1]
-    return [part.partition("\n")[2].strip() for part in parts]
 
 
 def test_a_lab_needs_no_fixture() -> None:

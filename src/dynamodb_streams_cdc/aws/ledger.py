@@ -52,13 +52,14 @@ class DynamoDbLedger:
     aggregates: str
     shards: int = 1
 
-    def read(self, item_ids: Collection[str]) -> Mapping[str, LedgerRow]:
+    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
         """Return the rows that exist, by item, read consistently."""
         keys = [{"id": {"S": PREFIX + item_id}} for item_id in item_ids]
         rows: dict[str, LedgerRow] = {}
         for start in range(0, len(keys), BATCH_GET_KEYS):
             wanted: list[Any] = keys[start : start + BATCH_GET_KEYS]
             while wanted:
+                budget.check()
                 with translated():
                     response = self.client.batch_get_item(
                         RequestItems={self.table: {"Keys": wanted, "ConsistentRead": True}}
