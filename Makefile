@@ -11,7 +11,7 @@ ENVIRONMENT ?= sandbox
 CDK := $(CURDIR)/node_modules/.bin/cdk
 # The venv's Node comes first: the CDK's own Python bridge warns of older ones.
 export PATH := $(BIN):$(PATH)
-export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CURDIR)/.cache/jsii
+export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CURDIR)/build/jsii
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 export CDK_DISABLE_VERSION_CHECK := 1
 
