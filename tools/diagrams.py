@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-LONGEST_CALL = 48
+LONGEST_CALL = 72
 """Characters; of a longer call only the method is shown."""
 
 NAMES = {"A": "application", "M": "mapping", "F": "function", "S": "sink", "D": "dead letters"}
 """Whoever takes part, in the order in which they stand side by side."""
+
+WRITES = "Note over A: "
 
 _LINE = re.compile(r"\S{12}  (?P<actor>.{12}) (?P<indent> {4})?(?P<event>\S.*)")
 _SEQUENCE = re.compile(r" \(\.\.\d+\)")
@@ -25,7 +27,7 @@ _ATTEMPT = re.compile(r"invoked, attempt \d+: ")
 
 @dataclass(frozen=True)
 class Step:
-    """One line of a diagram, and whether an invocation begins with it."""
+    """One line of a diagram, and whether something new begins with it."""
 
     text: str
     begins: bool = False
@@ -33,7 +35,7 @@ class Step:
 
 def drawn(lines: Sequence[str], sink: str = "sink") -> str:
     """Return the diagram of a timeline; `sink` is what the function's port stands for."""
-    steps = [step for line in lines for step in _steps(line)]
+    steps = _joined([step for line in lines for step in _steps(line)])
     body = [line for turn in _turns(steps) for line in turn]
     used = "".join(body)
     head = [
@@ -44,8 +46,20 @@ def drawn(lines: Sequence[str], sink: str = "sink") -> str:
     return "\n".join(["sequenceDiagram", *head, *body])
 
 
+def _joined(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps with what is written at one time in one note."""
+    joined: list[Step] = []
+    for step in steps:
+        if step.text.startswith(WRITES) and joined and joined[-1].text.startswith(WRITES):
+            more = step.text.removeprefix(WRITES)
+            joined[-1] = Step(f"{joined[-1].text}<br/>{more}", begins=True)
+        else:
+            joined.append(step)
+    return joined
+
+
 def _turns(steps: Sequence[Step]) -> Iterator[list[str]]:
-    """Yield the lines of each invocation; a loop for those that follow one like them."""
+    """Yield the lines of each invocation, in a loop if it is repeated."""
     turns: list[list[str]] = [[]]
     for step in steps:
         if step.begins:
@@ -73,7 +87,7 @@ def _steps(line: str) -> Iterator[Step]:
         raise ValueError(message)
     event = _plain(match["event"])
     if match["actor"].strip() == "table":
-        yield Step(f"Note over A: {event}")
+        yield Step(f"{WRITES}{event}", begins=True)
     elif match["indent"]:
         yield from _call(event)
     else:
@@ -86,6 +100,8 @@ def _call(event: str) -> Iterator[Step]:
         yield Step(f"F-xS: {call.partition(' ')[0]}, not answered")
     elif call.startswith("the answer is lost"):
         yield Step("S--xF: the answer is lost")
+    elif call.startswith("write(Letter("):
+        yield Step("F->>D: the change and the reason")
     else:
         short = call if len(call) <= LONGEST_CALL else call.partition("(")[0]
         yield Step(f"F->>S: {short}")
@@ -111,7 +127,7 @@ def _happened(event: str) -> Iterator[Step]:
         yield Step(f"F--xM: {'no answer' if died else event.removeprefix('failed, ')}")
     elif event.startswith("given up"):
         arrow = "M->>D" if "a dead letter" in what else "M-xD"
-        yield Step(f"{arrow}: {rest}")
+        yield Step(f"{arrow}: {rest}", begins=True)
     elif what == "throttled":
         yield Step(f"M-xF: {rest}, throttled", begins=True)
     elif event == "done, and delivered again all the same":

@@ -27,6 +27,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ from tools.diagrams import drawn
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 SITE = ROOT / "build" / "site"
+
+EVENT = 27
+"""Where in a line of a timeline its event begins."""
+
+MANY = 4
+"""More lines than that, alike and in a row, are shortened."""
 
 HEAD, TAIL = 20, 6
 """Lines of a long story that are shown."""
@@ -133,15 +140,25 @@ def _named(node: ast.stmt) -> Iterator[tuple[str, tuple[int, int]]]:
 
 def story(path: str, names: Sequence[str]) -> tuple[str, str]:
     """Return the timelines of a test's labs."""
-    lines = [line for lab in labs(path, names[0]) for line in lab.timeline.lines]
+    lines = [line for lab in labs(path, names[0]) for line in shortened(lab.timeline.lines)]
     left_out = len(lines) - HEAD - TAIL
     if left_out > 0:
         lines[HEAD:-TAIL] = [f"   ... {left_out} lines like these ..."]
     return "text", "\n".join(lines)
 
 
+def shortened(lines: Sequence[str]) -> Iterator[str]:
+    """Yield lines of a timeline, of many alike in a row the first two and the last."""
+    for _, alike in groupby(lines, lambda line: re.split(r"[ (]", line[EVENT:].strip())[0]):
+        same = list(alike)
+        if len(same) <= MANY:
+            yield from same
+        else:
+            yield from (*same[:2], f"   ... {len(same) - 3} lines like these ...", same[-1])
+
+
 def diagram(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return a sequence diagram of what happened in a test's lab."""
+    """Return a sequence diagram of what happened in a test's lab, the only one that it makes."""
     [lab] = labs(path, names[0])
     return "mermaid", drawn(lab.timeline.lines, *[" ".join(names[1:])] * (len(names) > 1))
 

@@ -4,7 +4,8 @@
     docs/reference/<part>.md    the modules of a part of the library, for mkdocstrings to render
 
 A name is public if no part of it begins with an underscore and it is a class, a function, or
-something that a module documents or lists in `__all__`. Examples are not part of the reference.
+something that a module documents or lists in `__all__`. Examples are not part of the reference, and
+neither is what the command line is made of: that is `cdc --help`.
 """
 
 import ast
@@ -14,7 +15,7 @@ from pathlib import Path
 
 PACKAGE = "dynamodb_streams_cdc"
 SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
-EXAMPLES = "examples"
+LEFT_OUT = {"examples", "cli"}
 
 PARTS: Mapping[str, str] = {
     "library": "The library",
@@ -23,7 +24,6 @@ PARTS: Mapping[str, str] = {
     "simulation": "The simulation",
     "testing": "The testing kit",
     "live": "The mapping on real endpoints",
-    "cli": "The command line",
 }
 """The pages, and their titles; all but the first are packages of the same name."""
 
@@ -58,7 +58,7 @@ def modules() -> list[Module]:
         inner = [part for part in path.relative_to(SOURCE).with_suffix("").parts]
         if inner[-1] == "__init__":
             inner.pop()
-        if not any(part.startswith("_") for part in inner) and EXAMPLES not in inner:
+        if not any(part.startswith("_") for part in inner) and not LEFT_OUT & set(inner):
             found.append(_module(".".join((PACKAGE, *inner)), ast.parse(path.read_text())))
     return _resolved(sorted(found, key=lambda module: module.name))
 

@@ -1,0 +1,242 @@
+"""The pages are true: they show what is there, and what they name exists."""
+
+import importlib
+import inspect
+import io
+import re
+import tomllib
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from pkgutil import walk_packages
+from typing import Any
+
+import pytest
+
+import dynamodb_streams_cdc
+from dynamodb_streams_cdc.cli.app import app
+from dynamodb_streams_cdc.examples import example_1, example_2
+from dynamodb_streams_cdc.examples.mistakes import MISTAKES
+from tests.docs import twins
+from tools import docs
+
+ROOT = Path(__file__).parents[2]
+PAGES = docs.hand_written()
+EVERY_PAGE = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: str(page.relative_to(docs.DOCS))
+)
+
+TEXT = {page: page.read_text() for page in PAGES}
+PROSE = {page: re.sub(r"^```.*?^```", "", text, flags=re.M | re.S) for page, text in TEXT.items()}
+
+
+def sections(page: str) -> dict[str, str]:
+    """Return the text of each section of a page, by its heading."""
+    parts = re.split(r"^## (.+)\n", (docs.DOCS / page).read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+# What is shown
+
+
+def test_the_pages_show_what_is_there() -> None:
+    wanted = docs.wanted_pages()
+    stale = [str(path.relative_to(ROOT)) for path, text in wanted.items() if _read(path) != text]
+    assert not stale, "run `python -m tools.docs` and read the difference"
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.exists() else None
+
+
+@EVERY_PAGE
+def test_code_says_where_it_comes_from(page: Path) -> None:
+    blocks = re.findall(r"(.*)\n```(?:python|text|json)\n", TEXT[page])
+    if page.parent == docs.DOCS:
+        assert [line for line in blocks if not line.startswith("<!-- ")] == []
+
+
+def test_every_shown_test_is_collected() -> None:
+    for page, text in TEXT.items():
+        for path in re.findall(r"<!-- (?:code|story|diagram): (tests/\S+)", text):
+            name = Path(path).name
+            assert name.startswith("test_") or path == "tests/docs/costs.py", (page, path)
+
+
+# What is named
+
+
+@EVERY_PAGE
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", PROSE[page]):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert target.is_relative_to(docs.DOCS), f"{link} is outside the site"
+        if anchor and "reference" not in path:
+            assert anchor in _anchors(target), link
+
+
+def _anchors(page: Path) -> set[str]:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    slugs = {
+        re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
+    return slugs | set(re.findall(r'<a id="([^"]+)"', text))
+
+
+@EVERY_PAGE
+def test_commands_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z0-9-]+)", PROSE[page])) - targets == set()
+    commands = {
+        command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    assert set(re.findall(r"`cdc ([a-z]+)", PROSE[page])) - commands == set()
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    project = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
+    listed = set(_leaves(project["nav"]))
+    there = {str(path.relative_to(docs.DOCS)) for path in docs.DOCS.rglob("*.md")}
+    assert there - listed == set(), "name it in the nav of zensical.toml"
+    assert listed - there == set()
+
+
+def _leaves(nav: Any) -> Iterator[str]:
+    match nav:
+        case str():
+            yield nav
+        case list():
+            for each in nav:
+                yield from _leaves(each)
+        case dict():
+            for each in nav.values():
+                yield from _leaves(each)
+
+
+# What is said of AWS
+
+
+@pytest.mark.parametrize("page", ["concepts.md", "patterns.md"])
+def test_sections_that_speak_of_aws_name_their_source(page: str) -> None:
+    without = [
+        heading
+        for heading, text in sections(page).items()
+        if re.search(r"\b(AWS|Lambda|DynamoDB|Streams?)\b", text) and "aws.amazon.com/" not in text
+    ]
+    assert without == []
+
+
+def test_each_pattern_says_when_how_it_fails_and_how_to_test_it() -> None:
+    for heading, text in sections("patterns.md").items():
+        for part in ("**When.**", "**How it fails.**", "**The code.**", "**Testing it.**"):
+            assert text.count(part) == 1, (heading, part)
+        assert "sequenceDiagram" in text, heading
+
+
+def test_each_mistake_is_told_and_its_twin_shown() -> None:
+    page = (docs.DOCS / "mistakes.md").read_text()
+    for mistake in MISTAKES:
+        assert page.count(f"mistakes/{mistake.name}.py ") == 2, mistake.name
+        assert f"docs/mistakes/{mistake.name}.txt" in page
+    assert page.count("**Mended.**") == len(MISTAKES) + 4
+
+
+def test_each_mistake_fails_where_its_twin_does_not() -> None:
+    found = list(twins.results())
+    assert len(found) == len(MISTAKES)
+    assert all(wrong and not right for _, _, wrong, right in found)
+
+
+# The reference
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    index = (docs.DOCS / "reference" / "index.md").read_text()
+    listed = set(re.findall(r"\.md#([\w.]+)\)", index))
+    assert _public() - listed == set(), "run `python -m tools.docs`"
+
+
+def _public() -> set[str]:
+    names = set()
+    for found in walk_packages(dynamodb_streams_cdc.__path__, "dynamodb_streams_cdc."):
+        inner = found.name.split(".")[1:]
+        if inner[0] in ("cli", "examples") or any(part.startswith("_") for part in inner):
+            continue
+        module = importlib.import_module(found.name)
+        names.add(found.name)
+        names |= {
+            f"{found.name}.{name}"
+            for name, value in vars(module).items()
+            if not name.startswith("_")
+            and (inspect.isclass(value) or inspect.isfunction(value))
+            and value.__module__ == found.name
+        }
+    for name in dynamodb_streams_cdc.__all__:
+        value = getattr(dynamodb_streams_cdc, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            names.add(f"{value.__module__}.{value.__qualname__}")
+    return names
+
+
+# The words
+
+
+def terms() -> list[str]:
+    return re.findall(r"^(?:<a [^>]*></a>)?\*\*([^*]+)\*\*: ", _glossary(), re.MULTILINE)
+
+
+def _glossary() -> str:
+    return (docs.DOCS / "glossary.md").read_text()
+
+
+def test_the_glossary_is_in_order() -> None:
+    assert terms() == sorted(terms())
+
+
+def test_the_words_of_the_glossary_are_used() -> None:
+    sources = [path.read_text() for path in (ROOT / "src").rglob("*.py")]
+    pages = [text for page, text in TEXT.items() if page.name != "glossary.md"]
+    everything = " ".join((*sources, *pages)).lower().replace("\n", " ").replace("_", " ")
+    unused = [term for term in terms() if not re.search(rf"\b{term}", everything)]
+    assert unused == []
+
+
+# The thirty minutes
+
+WORDS_PER_MINUTE = 160
+
+
+def test_the_thirty_minutes_are_thirty() -> None:
+    table = sections("index.md")["Thirty minutes"]
+    minutes = [int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
+    assert sum(minutes) == 30
+    read = [_readme(), _told(example_1), _concepts(), _told(example_2)]
+    for allowed, text in zip(minutes, read, strict=False):
+        words = len(re.findall(r"[A-Za-z]{2,}", text))
+        assert words / WORDS_PER_MINUTE <= allowed, (allowed, words)
+
+
+def _readme() -> str:
+    return (ROOT / "README.md").read_text().partition("\n## What the demo")[0]
+
+
+def _told(example: Any) -> str:
+    told = io.StringIO()
+    with redirect_stdout(told):
+        example.main()
+    return told.getvalue()
+
+
+def _concepts() -> str:
+    table = sections("index.md")["Thirty minutes"]
+    anchors = re.findall(r"concepts\.md#([\w-]+)", table)
+    parts = {
+        heading.lower().replace(" ", "-"): text for heading, text in sections("concepts.md").items()
+    }
+    text = " ".join(parts[anchor] for anchor in anchors)
+    return re.sub(r"^```.*?^```|\(https?://[^)]*\)", "", text, flags=re.M | re.S)
