@@ -1,12 +1,15 @@
 """`cdc letters`: what waits, filtered, for people, pipes and programs."""
 
+import io
 import json
 import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from dynamodb_streams_cdc.cli.letters import in_short
 from dynamodb_streams_cdc.cli.output import age
 from dynamodb_streams_cdc.cli.selection import id_of, seconds_of
 from tests.cli.conftest import Cloud
@@ -165,3 +168,10 @@ def test_what_is_no_duration(text: str) -> None:
 )
 def test_ages(seconds: float, text: str) -> None:
     assert age(seconds) == text
+
+
+def test_on_a_terminal_short_names_stand_for_keys() -> None:
+    key = "letters/search/x.json"
+    screen, pipe = (Console(force_terminal=forced, file=io.StringIO()) for forced in (True, False))
+    assert in_short(screen, key, f"{key} is no letter.") == f"{id_of(key)} is no letter."
+    assert in_short(pipe, key, f"{key} is no letter.") == f"{key} is no letter."

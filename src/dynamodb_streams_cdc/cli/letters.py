@@ -36,7 +36,12 @@ def list_of(console: Console, rows: Sequence[Row], *, keys: bool) -> None:
         console.print(lines)
     for row in rows:
         if row.problem:
-            console.print(*cells(f"{id_of(row.key)}  {row.problem}"))
+            console.print(*cells(in_short(console, row.key, row.problem)))
+
+
+def in_short(console: Console, key: str, sentence: str) -> str:
+    """Return a sentence about a letter; on a terminal its short name stands for its key."""
+    return sentence.replace(key, id_of(key)) if console.is_terminal else sentence
 
 
 def summary(rows: Sequence[Row]) -> str:

@@ -13,7 +13,7 @@ from dynamodb_streams_cdc.aws.access import AccessDenied
 from dynamodb_streams_cdc.bell import Rung, ring_down
 from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED, misused
-from dynamodb_streams_cdc.cli.letters import list_of, summary
+from dynamodb_streams_cdc.cli.letters import in_short, list_of, summary
 from dynamodb_streams_cdc.cli.output import (
     beside,
     cells,
@@ -248,7 +248,7 @@ def _print_left(console: Console, tally: Tally) -> None:
         console.print(again)
     for result in tally.left:
         if result.problem:
-            console.print(*cells(f"{id_of(result.key)}  {result.problem}"))
+            console.print(*cells(in_short(console, result.key, result.problem)))
 
 
 def _short(text: str) -> str:

@@ -137,8 +137,8 @@ def only(name: str, keys: Iterable[str]) -> str:
         CommandError: there is none, or several begin like that.
     """
     called = [key for key in keys if _is_called(key, name)]
-    if len(called) == 1 or name in called:
-        return name if name in called else called[0]
+    if len(called) == 1:
+        return called[0]
     if called:
         message = f"{len(called)} letters are called {name}: give more of the name, or the key."
         raise CommandError(message)
