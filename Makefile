@@ -83,6 +83,12 @@ lint: $(READY) ## Style, types, and whether the lock files match pyproject.toml
 	mypy
 	python tools/locks.py --check
 
+.PHONY: bench
+bench: $(READY) ## Measure against what people would use instead (BENCH="parse audit" RECORDS=file CHANGES=n REPEATS=n)
+	@mkdir -p build
+	@exec python -m benchmarks $(BENCH) --json build/bench.json $(if $(RECORDS),--records "$(RECORDS)") \
+	  $(if $(CHANGES),--changes "$(CHANGES)") $(if $(REPEATS),--repeats "$(REPEATS)")
+
 .PHONY: docs
 docs: $(READY) ## Check what the pages show against a run of it, and build the site into build/site
 	python -m tools.docs --build
