@@ -135,7 +135,8 @@ def test_each_pattern_says_when_how_it_fails_and_how_to_test_it() -> None:
     for heading, text in sections("patterns.md").items():
         for part in ("**When.**", "**How it fails.**", "**The code.**", "**Testing it.**"):
             assert text.count(part) == 1, (heading, part)
-        assert "sequenceDiagram" in text, heading
+        drawn = text.count("<!-- diagram: ")
+        assert drawn == text.count("\nsequenceDiagram\n") > 0, f"{heading}: drawn by hand"
 
 
 def test_each_mistake_is_told_and_its_twin_shown() -> None:
