@@ -87,7 +87,10 @@ class TestSqsBell:
         received = [message for _ in range(3) for message in bell.receive()]
         assert sorted(int(message.body) for message in received) == list(range(25))
         assert bell.receive() == []
+        sizes: list[int] = []
+        cloud.fails = lambda operation, arguments: sizes.append(len(arguments.get("Entries", ())))
         bell.put_back(received[:21])
+        assert sizes == [10, 10, 1]
         again = [message for _ in range(3) for message in bell.receive()]
         assert sorted(m.id for m in again) == sorted(m.id for m in received[:21])
 

@@ -55,8 +55,7 @@ class Tally:
         """The exit status: 0 if nothing is left of what was meant."""
         if self.interrupted:
             return INTERRUPTED
-        done = len(self.results) == self.letters and not self.left and not self.complaints
-        return 0 if done else FAILED
+        return FAILED if self.left or self.complaints else 0
 
     def sum(self, name: str) -> int:
         """Return the sum of a count over all results."""
