@@ -171,7 +171,7 @@ def _processor() -> str:
 
 def print_rows(rows: Iterable[Row], console: Console | None = None) -> None:
     """Print the table: medians, and the ratio with its least and greatest turn."""
-    console = console or Console(width=None if sys.stdout.isatty() else 130)
+    console = console or Console(width=None if sys.stdout.isatty() else 150)
     table = Table(box=None, header_style="bold")
     for header in ("", "", "ours", "peer", "", "unit", "ratio", "spread", "goal", ""):
         right = header in ("ours", "ratio", "spread") or len(table.columns) == 4

@@ -1,27 +1,34 @@
 """Changes of orders, made from real purchases: what every variant of a benchmark is given.
 
 Each purchase becomes an order with its life (`local.life_cycle`): placed, mostly shipped, some
-amended, refunded or cancelled. The changes stand in the order of their time, as in a stream, so an
-order and its shipment, a day later, lie hundreds of changes apart. Where more are wanted than the
-file's purchases make, they are made again, by other customers.
+amended, refunded or cancelled. Purchases come in the order of their days. What becomes of an order
+follows after `IN_FLIGHT` other orders, as in a busy shop, so a batch seldom holds two changes of
+one order: only those that a customer makes in quick succession. The repository's file holds a
+tenth of the data set's customers, so ten customers make each purchase; where more changes are
+wanted than that makes, others make them again.
 """
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import count, islice
+from itertools import count, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 from local.life_cycle import Order, Step, life_cycle
-from local.purchases import Purchase, read_purchases
+from local.purchases import Purchase, read_purchases, survey
 from tests.factories import record
 
 SEED = 1997
 BATCH = 100
 """Records of an invocation: the mapping's default, and what most consumers run with."""
+
+IN_FLIGHT = 250
+"""Orders that are placed before the first of them is shipped."""
+
+CUSTOMERS = 10
+"""How many customers make each purchase of the file."""
 
 Record = dict[str, Any]
 
@@ -30,7 +37,7 @@ def orders(path: Path, number: int) -> list[Order]:
     """Return so many orders as they are when they are placed.
 
     Raises:
-        PurchasesError: the file holds no purchases.
+        PurchasesError: the file cannot be read as purchases.
     """
     lives = (life_cycle(purchase, SEED) for purchase in _purchases(path))
     return [placed for life in islice(lives, number) if (placed := life[0].after) is not None]
@@ -41,17 +48,17 @@ def changes(path: Path, number: int) -> list[Record]:
     return list(islice(stream(path), number))
 
 
-def stream(path: Path) -> Iterator[Record]:
-    """Yield stream records without end, in the order of time, as Lambda delivers them.
+def stream(path: Path, in_flight: int = IN_FLIGHT) -> Iterator[Record]:
+    """Yield stream records without end, as Lambda delivers them.
 
     They are parsed from JSON: no two share an object. All were recorded a moment ago, as far as a
     processor can tell: one that is old it would also repair.
 
     Raises:
-        PurchasesError: the file holds no purchases.
+        PurchasesError: the file cannot be read as purchases.
     """
     now = float(int(time.time()))
-    for number, step in enumerate(_steps(path), start=1):
+    for number, step in enumerate(_steps(path, in_flight), start=1):
         yield json.loads(json.dumps(record(number, step.before, step.after, timestamp=now)))
 
 
@@ -61,28 +68,30 @@ def batches(records: list[Record], size: int = BATCH) -> list[dict[str, Any]]:
 
 
 def _purchases(path: Path) -> Iterator[Purchase]:
-    """Yield the purchases of the file, then the same by other customers, without end."""
-    for copy in count():
-        for purchase in read_purchases(path):
-            yield replace(purchase, customer=f"{copy or ''}{purchase.customer}")
+    """Yield the purchases of the file by their days, then the same by other customers, endless."""
+    survey(path)  # a file without purchases would be read for ever
+    purchases = sorted(read_purchases(path), key=lambda purchase: purchase.day)
+    for start in count(step=CUSTOMERS):
+        for purchase in purchases:
+            for copy in range(start, start + CUSTOMERS):
+                yield replace(purchase, customer=f"{copy:02}{purchase.customer}")
 
 
-def _steps(path: Path) -> Iterator[Step]:
-    of_the_file = sum(1 for _ in read_purchases(path))
+def _steps(path: Path, in_flight: int) -> Iterator[Step]:
     purchases = _purchases(path)
     while True:
-        lives = [life_cycle(purchase, SEED) for purchase in islice(purchases, of_the_file)]
-        timed = [of_life for life in lives for of_life in _timed(life)]
-        yield from (step for _, step in sorted(timed, key=lambda pair: pair[0]))
+        lives = [_visits(life_cycle(each, SEED)) for each in islice(purchases, in_flight)]
+        for at_one_time in zip_longest(*lives, fillvalue=()):
+            for visit in at_one_time:
+                yield from visit
 
 
-def _timed(life: list[Step]) -> Iterator[tuple[datetime, Step]]:
-    """Yield the effective steps with their time; a cancellation comes an hour after the rest."""
-    moment = datetime.min.replace(tzinfo=UTC)
+def _visits(life: Sequence[Step]) -> list[list[Step]]:
+    """Return the steps that have an effect; those in quick succession come together."""
+    visits: list[list[Step]] = []
     for step in life:
-        if step.after is not None:
-            moment = datetime.fromisoformat(step.after["updated_at"])
-        elif step.before is not None:
-            moment += timedelta(hours=1)
+        if not (step.quickly and visits):
+            visits.append([])
         if step.effective:
-            yield moment, step
+            visits[-1].append(step)
+    return visits

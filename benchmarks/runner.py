@@ -1,0 +1,141 @@
+"""What a batch runner costs per record, over a bare loop that calls the same function.
+
+The function does nothing, so nothing else is measured. Ours holds back later changes of an item
+once one failed, identifies every item and orders its changes, and checks the form of every record;
+Powertools' BatchProcessor hands on its record class, and does none of this. A second pair of rows
+has a function that reads what most do: the keys and both images.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
+from boto3.dynamodb.types import TypeDeserializer
+
+from benchmarks.common import OURS, Options, Row, compare, turns
+from benchmarks.records import BATCH, batches, changes
+from dynamodb_streams_cdc import Change, ChangeHandlers, Processor, SystemClock
+from dynamodb_streams_cdc.memory import MemoryLetters
+from tests.factories import SOURCE, FakeContext
+
+CHANGES = 1_000
+REPEATS = 40
+FASTEST_OF = 3
+
+Events = list[dict[str, Any]]
+
+
+def run(options: Options) -> list[Row]:
+    """Measure the runners, in microseconds of processor time a record."""
+    records = changes(options.records, options.changes or CHANGES)
+    events = batches(records, BATCH)
+    rows: list[Row] = []
+    for name, variants in (
+        ("overhead", empty_handlers(events)),
+        ("images read", reading_handlers(events)),
+    ):
+        timed = {variant: _timed(run, len(records)) for variant, run in variants.items()}
+        values = turns(timed, options.repeats or REPEATS)
+        if name == "overhead":
+            bare = values.pop("bare loop")
+            values = {
+                variant: [took - least for took, least in zip(of_variant, bare, strict=True)]
+                for variant, of_variant in values.items()
+            }
+        goals = {"Powertools": 1.0} if name == "overhead" else {}
+        rows += compare("runner", name, "us/record", values, goals=goals)
+    return rows
+
+
+def empty_handlers(events: Events) -> dict[str, Callable[[], None]]:
+    """Return the runners with a function that does nothing."""
+
+    def nothing(record: object) -> None:
+        pass
+
+    def bare_loop() -> None:
+        for event in events:
+            for record in event["Records"]:
+                nothing(record)
+
+    return {
+        OURS: _ours(events, nothing),
+        "Powertools": _powertools(events, nothing),
+        "bare loop": bare_loop,
+    }
+
+
+def reading_handlers(events: Events) -> dict[str, Callable[[], None]]:
+    """Return the runners with a function that reads the keys and both images."""
+    deserializer = TypeDeserializer()
+
+    def of_change(change: Change) -> None:
+        _ = change.keys, change.new_image, change.old_image
+
+    def of_data_class(record: DynamoDBRecord) -> None:
+        body = record.dynamodb
+        assert body is not None
+        _ = body.keys, body.new_image, body.old_image
+
+    def bare_loop() -> None:
+        for event in events:
+            for record in event["Records"]:
+                body = record["dynamodb"]
+                for image in ("Keys", "NewImage", "OldImage"):
+                    attributes = body.get(image, {})
+                    {name: deserializer.deserialize(v) for name, v in attributes.items()}
+
+    return {
+        OURS: _ours(events, of_change),
+        "Powertools": _powertools(events, of_data_class),
+        "bare loop, boto3": bare_loop,
+    }
+
+
+def _ours(events: Events, function: Callable[[Change], object]) -> Callable[[], None]:
+    handlers = ChangeHandlers()
+    for register in (handlers.on_insert, handlers.on_modify, handlers.on_remove):
+        register(function)
+    processor = Processor("bench", SOURCE, handlers, MemoryLetters())
+    context = FakeContext(SystemClock(), 3600.0)
+
+    def ours() -> None:
+        for event in events:
+            assert processor(event, context) == {"batchItemFailures": []}
+
+    return ours
+
+
+def _powertools(events: Events, function: Callable[[Any], object]) -> Callable[[], None]:
+    processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
+    context: Any = FakeContext(SystemClock(), 3600.0)
+
+    def record_handler(record: DynamoDBRecord) -> None:
+        function(record)
+
+    def powertools() -> None:
+        for event in events:
+            answer = process_partial_response(event, record_handler, processor, context)
+            assert answer == {"batchItemFailures": []}
+
+    return powertools
+
+
+def _timed(run: Callable[[], None], records: int) -> Callable[[], float]:
+    """Return a function that gives the fastest of a few calls, in microseconds a record."""
+
+    def measured() -> float:
+        times = []
+        for _ in range(FASTEST_OF):
+            start = time.thread_time()
+            run()
+            times.append(time.thread_time() - start)
+        return min(times) / records * 1e6
+
+    return measured
