@@ -1,0 +1,187 @@
+"""From a fresh interpreter to the answer of the first invocation, with a batch of one record.
+
+Ours are the functions as they are packaged for this machine, in the folder that is deployed, with
+nothing written there: Lambda's copy of it is read-only too. They are compared with the least that a
+function can be, which imports boto3, makes one client and sends one request, and with functions on
+Powertools that do the same job (`benchmarks/starts`). The peers, and boto3 for all, run from the
+virtual environment with their byte code, as boto3 does in Lambda.
+
+The time is the processor's, from the first line of the interpreter's program: a start waits for
+nothing else but a server in this process, which knows every answer beforehand.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+from benchmarks.common import OURS, Options, Row, compare, turns
+from benchmarks.records import changes
+from local import loopback
+from local.deployment import ROOT
+from stacks.packaging import Project, fetch, package
+
+REPEATS = 15
+
+BARE, POWERTOOLS = "boto3, one client", "Powertools"
+GOALS = {"aggregation": 1 / 1.25, "audit": 1 / 1.25, "search": 1 / 1.5}
+"""By function: how many times as fast as bare boto3 it must be at least."""
+
+MODULES = {
+    "aggregation": "lambdas.aggregation.handler",
+    "audit": "lambdas.audit.handler",
+    "search": "lambdas.search_sync.handler",
+}
+
+CHILD = """
+import json, sys, time
+from importlib import import_module
+
+class Context:
+    function_name = "orders"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:orders"
+    aws_request_id = "5f6b-request"
+    def get_remaining_time_in_millis(self):
+        return 60_000
+
+event = json.loads(sys.argv[2])
+began = time.process_time()
+handler = import_module(sys.argv[1]).handler
+imported = time.process_time()
+answer = handler(event, Context())
+answered = time.process_time()
+assert not (answer or {}).get("batchItemFailures"), answer
+sys.stderr.write(json.dumps([imported - began, answered - began]))
+"""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Milliseconds of the processor: until the function was imported, until it had answered."""
+
+    imported: float
+    answered: float
+
+
+def run(options: Options) -> list[Row]:
+    """Start every function, and its peers, in turns."""
+    fetch("host")
+    package("host")
+    event = json.dumps({"Records": changes(options.records, 1)})
+    rows: list[Row] = []
+    with _answers() as url:
+        for name, module in MODULES.items():
+            contestants = {
+                OURS: partial(_start, module, event, url, packaged=True),
+                BARE: partial(_start, "benchmarks.starts.bare", event, url),
+                POWERTOOLS: partial(_start, f"benchmarks.starts.powertools_{name}", event, url),
+            }
+            turns(contestants, 1)  # writes the peers' byte code, and brings the files into memory
+            starts = turns(contestants, options.repeats or REPEATS)
+            rows += _rows(name, starts)
+    return rows
+
+
+def _rows(name: str, starts: Mapping[str, list[Start]]) -> Iterator[Row]:
+    imports = {variant: [start.imported for start in found] for variant, found in starts.items()}
+    answers = {variant: [start.answered for start in found] for variant, found in starts.items()}
+    yield from compare("cold_start", f"{name}: import", "ms", imports)
+    goals = {BARE: GOALS[name]}
+    yield from compare("cold_start", f"{name}: first answer", "ms", answers, goals=goals)
+
+
+def _start(module: str, event: str, url: str, *, packaged: bool = False) -> Start:
+    path = Project().target("host") if packaged else ROOT
+    environment = {
+        **loopback.clean(),
+        **loopback.credentials(),
+        **_settings(url),
+        "PYTHONPATH": str(path),
+        **({"PYTHONDONTWRITEBYTECODE": "1"} if packaged else {}),
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CHILD, module, event],
+        env=environment,
+        cwd=path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    imported, answered = json.loads(done.stderr.splitlines()[-1])
+    return Start(1000 * imported, 1000 * answered)
+
+
+def _settings(url: str) -> dict[str, str]:
+    """Return what the templates tell the functions, and what the peers want to know."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "ENVIRONMENT": "local",
+        "SOURCE_TABLE": "orders",
+        "SOURCE_TABLE_NAME": "orders",
+        "EPOCH": "0001",
+        "FEED": "table",
+        "PROCESSOR": "orders",
+        "DEAD_LETTER_BUCKET": "letters",
+        "DEAD_LETTER_PREFIX": "letters/orders/",
+        "OVERFLOW_BUCKET": "overflow",
+        "IDEMPOTENCY_TABLE": "idempotency",
+        "AGGREGATES_TABLE": "aggregates",
+        "AGGREGATE_SHARDS": "8",
+        "CHANGE_LOG_TABLE": "change-log",
+        "SEARCH_ENDPOINT": url,
+        "SEARCH_INDEX": "orders",
+        "SEARCH_AUTH": "none",
+        "TABLE": "orders",
+    }
+
+
+ANSWERS: Mapping[str, Any] = {
+    "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
+    "BatchExecuteStatement": {"Responses": [{}]},
+}
+"""Of DynamoDB, by operation; the others answer nothing when all went well."""
+
+BULK = {"errors": False, "items": [{"update": {"result": "created", "status": 201}}]}
+
+
+class _Server(BaseHTTPRequestHandler):
+    """DynamoDB and OpenSearch to a function that starts."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        _, _, operation = self.headers.get("X-Amz-Target", "").partition(".")
+        answer = ANSWERS.get(operation, {}) if operation else BULK
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_PUT = do_POST
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@contextmanager
+def _answers() -> Iterator[str]:
+    """The URL of a server that has every answer ready."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
