@@ -1,25 +1,19 @@
 """Record deliveries per second through the event-source-mapping engine, and its memory.
 
-    python -m benchmarks.engine [--json] [--records N] [--rounds N]
-
 One core, an empty handler, time that is only a number: what is measured is the engine with the
 dictionaries of its records and a runner of twenty lines. A delivery is one record in one
-invocation; seconds are the processor's, which a busy machine does not stretch. Each kind of mapping
-has its turn in each round, and the table gives the median round. Memory is the peak of the process
-after a tenth of the records and after all of them: the engine holds what is unfinished, so the two
-are alike.
+invocation; seconds are the processor's, which a busy machine does not stretch. There is no peer:
+nothing else runs a mapping's rules. Memory is what Python holds after a tenth of the records and
+near the end: the engine holds what is unfinished, so the two are alike.
 """
 
-import argparse
-import json
-import resource
-import statistics
-import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
+from benchmarks.common import Options, Row, turns
 from dynamodb_streams_cdc.esm import (
     SHARD_END,
     Deliver,
@@ -29,8 +23,12 @@ from dynamodb_streams_cdc.esm import (
     ReadShard,
 )
 
-GOAL_PER_SECOND = 20_000
-GOAL_GROWTH_MB = 16.0
+DELIVERIES = 50_000
+REPEATS = 5
+MICROSECONDS = 50.0
+"""A delivery takes at most: 20,000 of them in a second."""
+
+GROWTH_MB = 16.0
 START = 1_700_000_000.0
 SHARD = "shardId-00000001573689847184-864758bb"
 
@@ -49,80 +47,47 @@ Record = dict[str, Any]
 Handler = Callable[[Mapping[str, Any]], Any]
 
 
-@dataclass(frozen=True)
-class Row:
-    """One kind of mapping: how many records it delivers per second."""
-
-    mapping: str
-    deliveries: int
-    per_second: float
-    slowest_round: float
-    goal: int
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The peak of the process, in megabytes."""
-
-    mapping: str
-    records: int
-    after_a_tenth_mb: float
-    at_the_end_mb: float
-    growth_mb: float
-    goal_mb: float
-
-
-def main() -> None:
-    """Print both tables, or JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--records", type=int, default=1_000_000, help="for the memory")
-    parser.add_argument("--rounds", type=int, default=5, help="of 50,000 records, for the speed")
-    arguments = parser.parse_args()
-    memory = [measure_memory(mapping, arguments.records) for mapping in ("one lane", "ten lanes")]
-    rows = measure_speed(arguments.rounds, 50_000)
-    if arguments.json:
-        tables = {"speed": [asdict(r) for r in rows], "memory": [asdict(m) for m in memory]}
-        print(json.dumps(tables, indent=2))
-    else:
-        print_tables(rows, memory)
-
-
-def measure_speed(rounds: int, count: int) -> list[Row]:
-    """Let every mapping deliver `count` records in every round."""
-    speeds: dict[str, list[float]] = {mapping: [] for mapping in MAPPINGS}
-    deliveries: dict[str, int] = {}
-    for _ in range(rounds):
-        for mapping, found in speeds.items():
-            start = time.process_time()
-            deliveries[mapping] = run(mapping, count)
-            found.append(deliveries[mapping] / (time.process_time() - start))
+def run(options: Options) -> list[Row]:
+    """Deliver to each kind of mapping in turns; then look at the memory of one."""
+    count = options.changes or DELIVERIES
+    times = turns(
+        {name: partial(_microseconds, name, count) for name in MAPPINGS},
+        options.repeats or REPEATS,
+    )
+    rows = [
+        Row("engine", name, "us/delivery", found, at_most=MICROSECONDS)
+        for name, found in times.items()
+    ]
+    growth = _growth("ten lanes", 4 * count)
     return [
-        Row(mapping, deliveries[mapping], statistics.median(found), min(found), GOAL_PER_SECOND)
-        for mapping, found in speeds.items()
+        *rows,
+        Row("engine", "memory at the end", "MB more", [growth], at_most=GROWTH_MB),
     ]
 
 
-def measure_memory(mapping: str, count: int) -> Memory:
-    """Deliver `count` records; look at the memory on the way and at the end."""
-    peaks: list[float] = []
+def _microseconds(mapping: str, count: int) -> float:
+    began = time.process_time()
+    delivered = deliver(mapping, count)
+    return 1e6 * (time.process_time() - began) / delivered
+
+
+def _growth(mapping: str, count: int) -> float:
+    """Return how many megabytes more are held near the end than after a tenth of the records."""
+    held: list[int] = []
 
     def look(delivered: int) -> None:
-        if not peaks and delivered >= count // 10:
-            peaks.append(peak_megabytes())
+        if delivered >= count // 10 and delivered < count:
+            held.append(tracemalloc.get_traced_memory()[0])
 
-    run(mapping, count, look)
-    peaks.append(peak_megabytes())
-    return Memory(mapping, count, peaks[0], peaks[-1], peaks[-1] - peaks[0], GOAL_GROWTH_MB)
-
-
-def peak_megabytes() -> float:
-    """Return the largest resident size that the process has had."""
-    unit = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    tracemalloc.start()
+    try:
+        deliver(mapping, count, look)
+    finally:
+        tracemalloc.stop()
+    return (held[-1] - held[0]) / 1e6
 
 
-def run(mapping: str, count: int, look: Callable[[int], None] = lambda delivered: None) -> int:
+def deliver(mapping: str, count: int, look: Callable[[int], None] = lambda delivered: None) -> int:
     """Run a mapping over one shard that ends after `count` records; return the deliveries."""
     engine = Engine({"StartingPosition": "TRIM_HORIZON", "BatchSize": 100} | MAPPINGS[mapping])
     handler: Handler = fail_once_in_the_middle if mapping == "partial failures" else do_nothing
@@ -184,24 +149,3 @@ def make_records(count: int) -> Iterator[Record]:
                 "StreamViewType": "NEW_AND_OLD_IMAGES",
             },
         }
-
-
-def print_tables(rows: list[Row], memory: list[Memory]) -> None:
-    """Print the speed and the memory of each mapping."""
-    print(f"{'mapping':20}{'deliveries':>12}{'per second':>14}{'slowest':>12}{'goal':>10}")
-    for row in rows:
-        print(
-            f"{row.mapping:20}{row.deliveries:12,}{row.per_second:14,.0f}"
-            f"{row.slowest_round:12,.0f}{row.goal:10,}"
-        )
-    print()
-    print(f"{'mapping':20}{'records':>12}{'a tenth, MB':>14}{'all, MB':>12}{'growth':>10}")
-    for entry in memory:
-        print(
-            f"{entry.mapping:20}{entry.records:12,}{entry.after_a_tenth_mb:14.1f}"
-            f"{entry.at_the_end_mb:12.1f}{entry.growth_mb:10.1f}"
-        )
-
-
-if __name__ == "__main__":
-    main()
