@@ -28,7 +28,7 @@ REPEATS = 5
 MICROSECONDS = 50.0
 """A delivery takes at most: 20,000 of them in a second."""
 
-GROWTH_MB = 16.0
+GROWTH_MB = 1.0
 START = 1_700_000_000.0
 SHARD = "shardId-00000001573689847184-864758bb"
 
