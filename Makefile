@@ -89,6 +89,10 @@ bench: $(READY) ## Measure against what people would use instead (BENCH="parse a
 	@exec python -m benchmarks $(BENCH) --json build/bench.json $(if $(RECORDS),--records "$(RECORDS)") \
 	  $(if $(CHANGES),--changes "$(CHANGES)") $(if $(REPEATS),--repeats "$(REPEATS)")
 
+.PHONY: bench-check
+bench-check: $(READY) ## Compare what a change costs in requests, units and bytes with what is written down
+	python -m benchmarks.check
+
 .PHONY: docs
 docs: $(READY) ## Check what the pages show against a run of it, and build the site into build/site
 	python -m tools.docs --build

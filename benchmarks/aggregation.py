@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
+
 from benchmarks.common import Options, Row, compare, turns
 from benchmarks.meter import Meter, Traffic
 from benchmarks.records import BATCH, Record, batches, changes
@@ -206,14 +208,15 @@ def deliver(
         while records:
             try:
                 answer = function({"Records": records}, FakeContext(clock, seconds))
-            except (Killed, Exception):
+            except (Killed, BatchProcessingError):
                 failures = [number(records[0])]
             else:
                 failures = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
             numbers = [number(each) for each in records]
             records = records[min(map(numbers.index, failures)) :] if failures else []
             if records and clock.now() > deadline:
-                raise TimeoutError
+                message = f"{len(records)} records are not done after {PATIENCE_SECONDS:.0f} s"
+                raise TimeoutError(message)
 
 
 def number(record: Record) -> str:

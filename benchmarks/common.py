@@ -184,7 +184,7 @@ def print_rows(rows: Iterable[Row], console: Console | None = None) -> None:
 
 
 def _cells(row: Row, before: Row | None) -> list[str]:
-    theirs = _figure(statistics.median(row.theirs)) if row.theirs else ""
+    theirs = figure(statistics.median(row.theirs)) if row.theirs else ""
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
     spread = f"{min(row.ratios):.2f}-{max(row.ratios):.2f}" if row.ratios else _spread(row.ours)
     met = {None: "", True: "met", False: "[bold red]missed[/]"}[row.met]
@@ -192,7 +192,7 @@ def _cells(row: Row, before: Row | None) -> list[str]:
     return [
         "" if same else row.benchmark,
         "" if same and before is not None and before.name == row.name else row.name,
-        _figure(statistics.median(row.ours)),
+        figure(statistics.median(row.ours)),
         row.peer,
         theirs,
         row.unit,
@@ -204,10 +204,10 @@ def _cells(row: Row, before: Row | None) -> list[str]:
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{_figure(min(values))}-{_figure(max(values))}" if len(set(values)) > 1 else ""
+    return f"{figure(min(values))}-{figure(max(values))}" if len(set(values)) > 1 else ""
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
     """Return a number with about three digits."""
     if value == 0 or abs(value) >= 1000:
         return f"{value:,.0f}"

@@ -54,7 +54,7 @@ class Meter:
     reader: Any = None
     traffic: Traffic = field(default_factory=Traffic)
     _keys: dict[str, list[str]] = field(default_factory=dict)
-    _sizes: dict[str, int] = field(default_factory=dict)
+    _large: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         events = self.client.meta.events
@@ -118,7 +118,9 @@ class Meter:
     def _larger(self, table: str, key: Item, after: Item) -> int:
         name = json.dumps([table, key], sort_keys=True)
         size = item_size(after)
-        before, self._sizes[name] = self._sizes.get(name, 0), size
+        before = self._large.pop(name, 0)
+        if write_units(size) > 1:
+            self._large[name] = size
         return max(before, size)
 
     def _key(self, table: str) -> list[str]:

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import count, islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,15 @@ def orders(path: Path, number: int) -> list[Order]:
     return [placed for life in islice(lives, number) if (placed := life[0].after) is not None]
 
 
-def changes(path: Path, number: int) -> list[Record]:
+def changes(path: Path, number: int, *, shop: str = "") -> list[Record]:
     """Return the first so many of `stream`."""
-    return list(islice(stream(path), number))
+    return list(islice(stream(path, shop=shop), number))
 
 
-def stream(path: Path, in_flight: int = IN_FLIGHT) -> Iterator[Record]:
+def stream(path: Path, *, in_flight: int = IN_FLIGHT, shop: str = "") -> Iterator[Record]:
     """Yield stream records without end, as Lambda delivers them.
+
+    Another `shop` has the same orders of customers of its own: their names begin with it.
 
     They are parsed from JSON: no two share an object. All were recorded a moment ago, as far as a
     processor can tell: one that is old it would also repair.
@@ -59,7 +62,8 @@ def stream(path: Path, in_flight: int = IN_FLIGHT) -> Iterator[Record]:
     """
     now = float(int(time.time()))
     for number, step in enumerate(_steps(path, in_flight), start=1):
-        yield json.loads(json.dumps(record(number, step.before, step.after, timestamp=now)))
+        before, after = _in_shop(shop, step.before), _in_shop(shop, step.after)
+        yield json.loads(json.dumps(record(number, before, after, timestamp=now)))
 
 
 def batches(records: list[Record], size: int = BATCH) -> list[dict[str, Any]]:
@@ -67,14 +71,25 @@ def batches(records: list[Record], size: int = BATCH) -> list[dict[str, Any]]:
     return [{"Records": records[start : start + size]} for start in range(0, len(records), size)]
 
 
+def _in_shop(shop: str, order: Order | None) -> Order | None:
+    if order is None:
+        return None
+    return order | {name: shop + order[name] for name in ("customer_id", "order_id")}
+
+
 def _purchases(path: Path) -> Iterator[Purchase]:
     """Yield the purchases of the file by their days, then the same by other customers, endless."""
-    survey(path)  # a file without purchases would be read for ever
-    purchases = sorted(read_purchases(path), key=lambda purchase: purchase.day)
+    purchases = _by_day(path)
     for start in count(step=CUSTOMERS):
         for purchase in purchases:
             for copy in range(start, start + CUSTOMERS):
                 yield replace(purchase, customer=f"{copy:02}{purchase.customer}")
+
+
+@cache
+def _by_day(path: Path) -> list[Purchase]:
+    survey(path)  # raises for a file without purchases, which would be read for ever
+    return sorted(read_purchases(path), key=lambda purchase: purchase.day)
 
 
 def _steps(path: Path, in_flight: int) -> Iterator[Step]:

@@ -1,0 +1,143 @@
+"""What each change costs, in operations: compared with what is written down, red if it is more.
+
+    python -m benchmarks.check [--update]
+
+Requests, bytes, capacity units, calls of functions and memory, never times: a busy machine changes
+none of them. Each sink is as it is deployed and gets the same thousand changes twice: the second
+time everything is stale. More than `expected.json` says is a regression; less is written down with
+`--update`. Calls and memory differ between versions of Python, and are compared under the one that
+they were written down with.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import tracemalloc
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.aggregation import deliver
+from benchmarks.common import figure
+from benchmarks.records import BATCH, batches, changes
+from benchmarks.sinks import NAMES, Counted, counted
+from local import engines
+from local.errors import EngineError
+from local.purchases import SAMPLE
+
+EXPECTED = Path(__file__).with_name("expected.json")
+CHANGES = 1_000
+PYTHON = ".".join(platform.python_version_tuple()[:2])
+
+SENT = ("requests", "bytes", "write_units", "read_units")
+INSIDE = ("calls", "peak_bytes")
+TOLERANCE = {**dict.fromkeys(SENT, 1.02), **dict.fromkeys(INSIDE, 1.1)}
+"""How many times what is expected something may be."""
+
+Figures = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure for each change, beside what is expected."""
+
+    sink: str
+    what: str
+    found: float
+    expected: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is more than it may be."""
+        return self.found > self.expected * TOLERANCE[self.what]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what is compared; return 1 if something is more than it should be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.check", description=__doc__)
+    parser.add_argument("--update", action="store_true", help="write down what is found")
+    update = parser.parse_args(arguments).update
+    try:
+        found = measure()
+    except EngineError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if update:
+        EXPECTED.write_text(json.dumps({"python": PYTHON, **found}, indent=2) + "\n", "utf-8")
+        return 0
+    compared = list(compare(found, json.loads(EXPECTED.read_text("utf-8"))))
+    print_compared(compared)
+    return 1 if any(each.worse for each in compared) else 0
+
+
+def measure() -> dict[str, dict[str, float]]:
+    """Return what a change costs each sink when it is new, and when it is delivered again."""
+    figures: dict[str, dict[str, float]] = {}
+    events = batches(changes(SAMPLE, CHANGES))
+    with engines.dynamodb_local() as engine:
+        for name in NAMES:
+            with counted(name, engine.url) as sink:
+                deliver(sink.function, batches(changes(SAMPLE, BATCH, shop="warm-up/")))
+                figures[name] = figures_of(sink, events)
+                figures[f"{name}, again"] = figures_of(sink, events)
+    return figures
+
+
+def figures_of(sink: Counted, events: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return what each change of these batches costs."""
+    before = replace(sink.traffic)
+    calls, peaks = 0, 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    tracemalloc.start()
+    sys.setprofile(count)
+    try:
+        for event in events:
+            held, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            deliver(sink.function, [event])
+            peaks += tracemalloc.get_traced_memory()[1] - held
+    finally:
+        sys.setprofile(None)
+        tracemalloc.stop()
+    found = {name: getattr(sink.traffic, name) - getattr(before, name) for name in SENT}
+    found |= {"calls": calls, "peak_bytes": peaks}
+    number = sum(len(event["Records"]) for event in events)
+    return {name: round(total / number, 4) for name, total in found.items()}
+
+
+def compare(found: Figures, expected: Mapping[str, Any]) -> Iterator[Compared]:
+    """Yield every figure that can be compared."""
+    kinds = (*SENT, *INSIDE) if expected["python"] == PYTHON else SENT
+    for sink, figures in found.items():
+        for what in kinds:
+            yield Compared(sink, what, figures[what], expected[sink][what])
+
+
+def print_compared(compared: list[Compared]) -> None:
+    """Print the table, and what to do about it."""
+    table = Table("", "for each change", "found", "expected", "", box=None)
+    for each in compared:
+        figures = (figure(each.found), figure(each.expected))
+        table.add_row(each.sink, each.what, *figures, "[bold red]more[/]" if each.worse else "")
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print(table)
+    if any(each.worse for each in compared):
+        console.print(
+            "A change costs more than it did. If that is meant: python -m benchmarks.check --update"
+        )
+    if len(compared) == len(SENT) * len(NAMES) * 2:
+        console.print(f"Calls and memory were written down under another Python than {PYTHON}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
