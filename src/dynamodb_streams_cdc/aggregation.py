@@ -12,7 +12,7 @@ difference from a contribution that is no longer stored.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Context, Decimal
 from enum import Enum
 from itertools import count
@@ -171,29 +171,44 @@ class Aggregation:
         outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
+    @property
+    def retains(self) -> bool:
+        """Whether the expiry of an item leaves its contribution behind."""
+        return self.expiry is Expiry.KEEP
+
     def repair(
-        self, item_id: str, read_item: ReadItem, budget: Budget, missing: Stamp | None = None
+        self, item_id: str, read_item: ReadItem, budget: Budget, known: Stamp | None = None
     ) -> bool:
         """Make the row of an item, and the sums, what the table says; return whether they differed.
 
-        See `Repairable`. Rows that retain the contribution of an expired item are left alone: they
-        are right as they are.
+        See `Repairable`. A row that retains the contribution of an item which expired, and is not
+        in the table again, is left alone: it is right as it is. A row that moves more aggregates
+        than a transaction holds is emptied first.
 
         Raises:
             OutageError: the ledger cannot be read or written at the moment.
             OutOfTime: the budget is spent.
         """
+        differed = False
         for attempt in count():
             row = self.ledger.read([item_id], budget).get(item_id)
-            if (row is None and missing is None) or (row is not None and row.retained):
-                return False
+            if row is None and known is None:
+                return differed
             budget.check()
             image = read_item()
             budget.check()
-            move = self._repairing(row, image, missing, budget.now())
-            delta = _delta(row, move.after.contribution)
-            if row is not None and not delta and row.deleted == move.after.deleted:
-                return False
+            if row is not None and row.retained and image is None:
+                return differed
+            move = self._repairing(row, image, known, budget.now())
+            delta = _difference(row, move.after.contribution)
+            empties = len(delta) > MAX_AGGREGATES
+            if empties and row is not None:
+                after = replace(row, revision=row.revision + 1, contribution={}, retained=False)
+                move = Move(row, after)
+                delta = _difference(row, {})
+            differs = row is None or bool(delta) or row.deleted != move.after.deleted
+            if not differs and row is not None and row.version == move.after.version:
+                return differed
             try:
                 self.ledger.commit([move], delta)
             except RowsMoved:
@@ -202,20 +217,23 @@ class Aggregation:
                 if not budget.pause(attempt):
                     raise
                 continue
-            return True
+            differed = differed or differs
+            if not empties:
+                return differed
         raise AssertionError  # count() has no end
 
     def _repairing(
-        self, row: LedgerRow | None, image: Image | None, missing: Stamp | None, now: float
+        self, row: LedgerRow | None, image: Image | None, known: Stamp | None, now: float
     ) -> Move:
-        known = row or missing
-        assert known is not None
+        is_newer = known is not None and (row is None or known.version > row.version)
+        stamp = known if is_newer else row
+        assert stamp is not None
         after = LedgerRow(
-            item_id=known.item_id,
-            version=known.version,
+            item_id=stamp.item_id,
+            version=stamp.version,
             revision=1 if row is None else row.revision + 1,
             contribution={} if image is None else checked(self.contributions(image)),
-            timestamp=known.timestamp,
+            timestamp=stamp.timestamp,
             written_at=now,
             deleted=image is None,
         )
@@ -236,12 +254,16 @@ class Aggregation:
         """Forget the items that were deleted more than so many seconds ago; return how many.
 
         A change that arrives later still is repaired after it is applied, so that nothing comes
-        back. Rows that retain a contribution stay.
+        back.
 
         Raises:
-            ValueError: `older_than` is less than `TOMBSTONE_SECONDS`.
+            ValueError: `older_than` is less than `TOMBSTONE_SECONDS`; or expiries are kept, and a
+                late one would retain for ever what a purged row says was taken back.
             OutageError: the ledger cannot be read or written at the moment.
         """
+        if self.retains:
+            message = "the ledger cannot be purged while it keeps what expired (Expiry.KEEP)"
+            raise ValueError(message)
         return self.ledger.purge(purge_horizon(older_than, budget), budget)
 
     def _steps(
@@ -352,11 +374,15 @@ def _packs(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
         yield pack.steps
 
 
+def _difference(row: LedgerRow | None, contribution: Contribution) -> Contribution:
+    return add((contribution, _negated(row.contribution if row else {})))
+
+
 def _delta(row: LedgerRow | None, contribution: Contribution) -> Contribution:
-    held = row.contribution if row else {}
-    delta = add((contribution, _negated(held)))
+    delta = _difference(row, contribution)
     if len(delta) > MAX_AGGREGATES:
-        # Old and new together may exceed what one transaction holds, though neither does alone.
+        # Old and new together may exceed what one transaction holds, though neither does alone:
+        # a letter, and its redrive repairs the item, which may take two.
         message = f"the change moves {len(delta)} aggregates; a transaction holds {MAX_AGGREGATES}"
         raise PermanentError(message, "TooManyAggregates")
     return delta

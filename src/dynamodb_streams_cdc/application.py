@@ -49,9 +49,12 @@ class Application:
                 return self.apply(changes[:middle]) + self.apply(changes[middle:])
             outcome = Outcome(failures=dict.fromkeys(changes, error))
         for change, failure in outcome.failures.items():
-            if self.unexpected(failure):
-                self._culprits.setdefault(type(failure), set()).add(change.item_id)
+            self._note(change.item_id, failure)
         return outcome
+
+    def _note(self, item_id: str, failure: Exception) -> None:
+        if self.unexpected(failure):
+            self._culprits.setdefault(type(failure), set()).add(item_id)
 
     @property
     def repairs(self) -> bool:
@@ -70,12 +73,20 @@ class Application:
         newest = [group[0] for group in by_item(changes)]
         return {each.item_id: self.repair_item(Stamp.of(each), each.raw_keys) for each in newest}
 
-    def repair_item(self, missing: Stamp, keys: Attributes) -> bool | Exception:
+    def repair_item(self, known: Stamp, keys: Attributes) -> bool | Exception:
         """Make the copy of the item with these keys what the table says; see `Repairable`."""
         assert self.items is not None
         assert isinstance(self.sink, Repairable)
+        if self.stopped:
+            return OutOfTime("stopped: see the error above")
         read_item = partial(self.items.read, keys)
         try:
-            return self.sink.repair(missing.item_id, read_item, self.budget, missing)
+            return self.sink.repair(known.item_id, read_item, self.budget, known)
         except Exception as error:
+            self._note(known.item_id, error)
             return error
+
+    @property
+    def retains(self) -> bool:
+        """Whether the expiry of an item has to be applied: a repair would not do."""
+        return isinstance(self.sink, Repairable) and self.sink.retains

@@ -279,6 +279,8 @@ class Change:
         """
         if not self.view_type.carries_old:
             self._missing("old image", ViewType.OLD_IMAGE)
+        if self.kind is INSERT:
+            return None
         old = self.images.before
         return None if old is None else deserialize_item(old, "OldImage")
 
@@ -292,6 +294,8 @@ class Change:
         """
         if not self.view_type.carries_new:
             self._missing("new image", ViewType.NEW_IMAGE)
+        if self.kind is REMOVE:
+            return None
         new = self.images.after
         return None if new is None else deserialize_item(new, "NewImage")
 

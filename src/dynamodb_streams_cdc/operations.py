@@ -94,15 +94,15 @@ def replay(application: Application, records: Sequence[Any], reading: Reading) -
     """Apply the records and repair their items; report all that are not done.
 
     A record is done once its item is repaired, even if it could never be applied: mending the item
-    in the table is enough. Only the expiry of an item has to be applied, because what it may retain
-    is nowhere but in its record.
+    in the table is enough. Only an expiry that retains something has to be applied, because what it
+    retains is nowhere but in its record.
     """
     changes = [change for change in reading if isinstance(change, Change)]
     outcome = _applied(application, changes)
     untouched = {
         change.item_id
         for change, error in outcome.failures.items()
-        if _retryable(error) or change.expired
+        if _retryable(error) or (change.expired and application.retains)
     }
     repairs = application.repair(c for c in changes if c.item_id not in untouched)
     failures: list[Failure] = []
@@ -130,8 +130,8 @@ def repair(
 ) -> Repaired:
     """Make the copies of items what the table says, by their keys as DynamoDB JSON.
 
-    A copy that is missing is made with the floor of the table's current stream, which `stream_arn`
-    names: every change of that stream beats it, and it beats what an earlier stream left behind.
+    A copy gets at least the floor of the table's current stream, which `stream_arn` names: every
+    change of that stream beats it, and it beats what an earlier stream left behind or still brings.
 
     Raises:
         MalformedRecord: `stream_arn` or a key is not of its form. Nothing was done.
@@ -141,10 +141,10 @@ def repair(
     wanted = [(keys, _identity(source, keys)) for keys in map(_keys, records)]
     repaired, failures = 0, []
     for position, (keys, item) in enumerate(wanted if application.repairs else ()):
-        missing = Stamp(item, version, now)
-        result = application.repair_item(missing, keys)
+        known = Stamp(item, version, now)
+        result = application.repair_item(known, keys)
         if isinstance(result, Exception):
-            failures.append(_failure(position, missing, result))
+            failures.append(_failure(position, known, result))
         else:
             repaired += result
     return Repaired(

@@ -125,10 +125,17 @@ class SearchSync:
         outcome = Outcome()
         written_at = budget.now()
         pairs: list[tuple[Change, Upsert]] = []
+        unread: OutageError | OutOfTime | None = None
         for group in by_item(changes):
-            for change in group:
+            for position, change in enumerate(group):
                 try:
+                    if unread is not None and change.overflow is not None:
+                        raise unread  # it would be told the same again, one time-out after another
                     pairs.append((change, self._upsert(change, written_at)))
+                except (OutageError, OutOfTime) as error:
+                    unread = error
+                    outcome.failures |= dict.fromkeys(group[position:], error)
+                    break
                 except Exception as error:
                     outcome.failures[change] = error
                 else:
@@ -148,12 +155,16 @@ class SearchSync:
         outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
+    retains = False
+    """A document that expired is gone; nothing of it is kept."""
+
     def repair(
-        self, item_id: str, read_item: ReadItem, budget: Budget, missing: Stamp | None = None
+        self, item_id: str, read_item: ReadItem, budget: Budget, known: Stamp | None = None
     ) -> bool:
         """Make the document of an item what the table says; return whether it differed.
 
-        See `Repairable`.
+        See `Repairable`. A document that somebody else has put there, without a version, is
+        replaced.
 
         Raises:
             OutageError: the index cannot be read or written at the moment.
@@ -161,23 +172,28 @@ class SearchSync:
         """
         while True:
             held = self.index.read(item_id, budget)
-            if held is not None:
-                stamp = held.source[CDC]
-                version, changed_at = stamp["version"], stamp["changed_at"]
-            elif missing is not None:
-                version, changed_at = missing.version, missing.timestamp
-            else:
+            stamp = _stamp(item_id, held)
+            if known is not None and (stamp is None or known.version > stamp.version):
+                stamp = known
+            if stamp is None:
                 return False
-            upsert = self._document(item_id, read_item(), version, changed_at, budget.now())
-            if held is not None and _shown(upsert.source) == _shown(held.source):
+            budget.check()
+            upsert = self._document(
+                item_id, read_item(), stamp.version, stamp.timestamp, budget.now()
+            )
+            differs = held is None or _shown(upsert.source) != _shown(held.source)
+            if not differs and stamp == _stamp(item_id, held):
                 return False
             if self.index.replace(held, upsert, budget):
-                return True
+                return differs
 
     def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
         """Return the document or tombstone of an item, its `cdc.version` as `version` as well."""
         held = self.index.read(item_id, budget)
-        return None if held is None else {**held.source, "version": held.source[CDC]["version"]}
+        stamp = _stamp(item_id, held)
+        if held is None:
+            return None
+        return {**held.source, "version": stamp.version if stamp else None}
 
     def purge(self, older_than: float, budget: Budget) -> int:
         """Forget the items that were deleted more than so many seconds ago; return how many.
@@ -220,7 +236,14 @@ class SearchSync:
 
 def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what readers see of a document, and whether they see it."""
-    return {**source, CDC: source[CDC]["deleted"]}
+    return {**source, CDC: source.get(CDC, {}).get("deleted")}
+
+
+def _stamp(item_id: str, held: Held | None) -> Stamp | None:
+    about = held.source.get(CDC, {}) if held else {}
+    if "version" not in about:
+        return None
+    return Stamp(item_id, about["version"], about.get("changed_at", 0.0))
 
 
 def encoded(value: Any) -> Any:

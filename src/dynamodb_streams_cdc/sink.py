@@ -83,7 +83,7 @@ class Sink(Protocol):
 
 
 class Stamp(NamedTuple):
-    """Under what a row is made that is missing: `timestamp` in seconds since 1970."""
+    """How new an item is known to be: `timestamp` in seconds since 1970."""
 
     item_id: str
     version: str
@@ -100,20 +100,27 @@ class Repairable(Protocol):
     """A sink whose copy of an item can be made what the table says, whatever it was told before."""
 
     def repair(
-        self, item_id: str, read_item: ReadItem, budget: Budget, missing: Stamp | None = None
+        self, item_id: str, read_item: ReadItem, budget: Budget, known: Stamp | None = None
     ) -> bool:
         """Make the copy of an item what the table says; return whether it differed.
 
         `read_item` is called after the sink's own row was read: item first, and a change in between
-        would be undone. The row keeps its version, so changes in flight are greater and win; a row
-        that moved meanwhile is read again. An item without a row is left alone, its change being
-        still to come, unless `missing` is given: the row is then made under that stamp. It is one
-        of a change that had its turn, or the floor of the current stream.
+        would be undone. A row that moved meanwhile is read again.
+
+        `known` is the stamp of a change that happened before this call, or the floor of the current
+        stream: the item is at least so new. The row gets the greater of this and its own version,
+        whether or not anything else differs: an older change that is still under way is stale from
+        now on, and those in flight that are greater win. Without `known` the row keeps its version,
+        and an item without a row is left alone, its change being still to come.
 
         Raises:
             OutageError: the sink cannot be read or written at the moment.
             OutOfTime: the budget is spent.
         """
+
+    @property
+    def retains(self) -> bool:
+        """Whether the expiry of an item leaves something behind that only its record can tell."""
 
     def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
         """Return what the sink holds for an item, with its `version`; `None` if nothing.

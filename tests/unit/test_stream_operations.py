@@ -27,7 +27,13 @@ from dynamodb_streams_cdc import (
     deserialize_item,
 )
 from dynamodb_streams_cdc.identity import item_id
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
+from dynamodb_streams_cdc.memory import (
+    MemoryIndex,
+    MemoryLedger,
+    MemoryLetters,
+    MemoryLog,
+    MemoryOverflow,
+)
 from dynamodb_streams_cdc.processor import EVERYWHERE, LATE_SECONDS
 from tests.factories import (
     LABEL,
@@ -341,13 +347,128 @@ def test_a_copy_that_is_missing_is_filled_below_every_change_of_the_stream(make:
 
 
 @pytest.mark.parametrize("make", [sums, documents])
-def test_a_copy_that_is_wrong_keeps_its_version(make: Any) -> None:
+def test_a_copy_that_is_wrong_keeps_a_version_above_the_floor(make: Any) -> None:
     bench, _ = make(Table({ITEM: REFUNDED}))
     bench.run(record(1, None, PLACED))
     assert floor_repair(bench, KEYS)["repaired"] == 1
     [holding] = bench.look(record(1, None, PLACED))
     assert holding["version"] == change(1, None, PLACED).version
     assert "refunded" in json.dumps(holding["state"])
+
+
+@pytest.mark.parametrize("make", [sums, documents])
+@pytest.mark.parametrize("now", [None, REFUNDED, PLACED])
+def test_the_backlog_of_an_earlier_stream_does_not_undo_a_repair(make: Any, now: Any) -> None:
+    """The item changed while no stream was on, or there and back; the next stream is on by now."""
+    bench, _ = make(Table({ITEM: now} if now else {}))
+    bench.run(record(1, None, PLACED))
+    floor_repair(bench, KEYS, stream=STREAM.replace("2024-05-01", "2024-05-02"))
+    [before] = bench.look(record(2, PLACED, SHIPPED))
+    bench.run(record(2, PLACED, SHIPPED))
+    assert bench.look(record(2, PLACED, SHIPPED)) == [before]
+
+
+@pytest.mark.parametrize("make", [sums, documents])
+def test_an_older_change_does_not_undo_a_letter_that_was_redriven(make: Any) -> None:
+    bench, _ = make(Table({ITEM: REFUNDED}))
+    bench.run(record(1, None, PLACED))
+    assert bench.replay(record(3, SHIPPED, POISON))["failures"] == []
+    bench.run(record(2, PLACED, SHIPPED))
+    [holding] = bench.look(record(2, PLACED, SHIPPED))
+    assert "refunded" in json.dumps(holding["state"])
+
+
+def test_a_retained_row_of_an_item_that_is_there_again_is_repaired() -> None:
+    table = Table()
+    bench, ledger = sums(table, Expiry.KEEP)
+    bench.run(record(1, None, PLACED), record(2, PLACED, None, userIdentity=TTL_IDENTITY))
+    table.items[ITEM] = POISON
+    assert bench.replay(record(3, None, POISON))["failures"][0]["reason"] == "ValueError"
+    table.items[ITEM] = SHIPPED
+    assert bench.replay(record(3, None, POISON))["failures"] == []
+    assert ledger.total("status#shipped") == {"orders": Decimal(1)}
+    assert ledger.total("status#placed") == {}
+
+
+def test_a_ledger_that_keeps_what_expired_is_not_purged() -> None:
+    bench, _ = sums(expiry=Expiry.KEEP)
+    sink: Any = bench.sink
+    with pytest.raises(ValueError, match="KEEP"):
+        sink.purge(TOMBSTONE_SECONDS, budget_at(bench.now))
+
+
+def test_an_item_that_moves_more_sums_than_a_transaction_holds_is_repaired_in_two() -> None:
+    def many(image: Image) -> Contribution:
+        return {f"{image['status']}#{number}": {"orders": 1} for number in range(60)}
+
+    ledger = MemoryLedger()
+    bench = Bench(Aggregation(ledger, many), Table({ITEM: SHIPPED}))
+    bench.run(record(1, None, PLACED))
+    answer = bench.replay(record(2, PLACED, SHIPPED))
+    assert (answer["failures"], answer["repaired"]) == ([], 1)
+    assert ledger.total("placed#0") == {}
+    assert ledger.total("shipped#59") == {"orders": Decimal(1)}
+
+
+def test_a_document_that_somebody_else_put_there_is_replaced() -> None:
+    bench, index = documents(Table({ITEM: PLACED}))
+    index.documents[ITEM] = {"title": "by hand"}
+    assert bench.look(record(1, None, PLACED))[0]["version"] is None
+    assert floor_repair(bench, KEYS)["repaired"] == 1
+    assert index.search() == {ITEM: {"status": "placed"}}
+
+
+def test_one_mistake_in_all_late_repairs_makes_no_letters() -> None:
+    class Wrong(Table):
+        def read(self, keys: Attributes) -> Image | None:
+            message = "the key does not match the schema"
+            raise RuntimeError(message)
+
+    bench, _ = documents(Wrong())
+    bench.now = NOON + 2 * LATE_SECONDS
+    numbers = range(1, EVERYWHERE + 15)
+    answer = bench.run(*[record(n, None, order(f"{n:05}-1")) for n in numbers])
+    assert answer["batchItemFailures"]
+    assert not bench.letters.letters
+
+
+def from_log(changed: Change, overflow: MemoryOverflow) -> Change:
+    log = MemoryLog()
+    ChangeLog(log, overflow).apply([changed], budget_at(NOON))
+    [entry] = log.entries.values()
+    return Change.from_entry(entry, overflow)
+
+
+def test_a_delete_needs_no_image() -> None:
+    overflow, index = MemoryOverflow(), MemoryIndex()
+    large = order(notes="x" * 200_000)
+    placed = from_log(change(1, None, large), overflow)
+    removed = from_log(change(2, large, None), overflow)
+    sink = SearchSync(index, document)
+    assert sink.apply([placed], budget_at(NOON)).applied == 1
+    overflow.objects.clear()
+    assert sink.apply([removed], budget_at(NOON)).applied == 1
+    assert index.search() == {}
+    assert placed.old_image is None
+
+
+def test_a_bucket_that_hangs_is_asked_once_and_the_others_go_on() -> None:
+    class Hanging(MemoryOverflow):
+        asked = 0
+
+        def read(self, name: str) -> str:
+            self.asked += 1
+            message = "no answer"
+            raise OutageError(message)
+
+    overflow, index = Hanging(), MemoryIndex()
+    large = [
+        from_log(change(n, None, order(f"{n:05}-1", notes="x" * 200_000)), overflow)
+        for n in range(1, 20)
+    ]
+    outcome = SearchSync(index, document).apply([*large, change(99, None, PLACED)], budget_at(NOON))
+    assert (outcome.applied, len(outcome.failures), overflow.asked) == (1, 19, 1)
+    assert index.search() == {ITEM: {"status": "placed"}}
 
 
 def test_an_item_that_cannot_be_repaired_is_named() -> None:

@@ -47,6 +47,18 @@ SCRIPT = (
 """`search.supersedes` in Painless. Always the same text, so it is compiled once: values are
 parameters, and 75 compilations in five minutes are the limit for changing ones."""
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+_UPDATE = (
+    f'{{"scripted_upsert":true,"upsert":{{}},"script":{{"source":{_encode(SCRIPT)},'
+    '"params":{"source":'
+)
+_APPLY = "}}}\n"
+_APPLY_OR_TELL = f'}}}},"_source":["{CDC}.changed_at"]}}\n'
+"""Both end the line of an update. The second one has the document's time come back, for which
+OpenSearch builds the document's source once more, in half the time of an update: only those that
+were refused are asked."""
+
 CDC_MAPPING: Mapping[str, Any] = {
     "dynamic": False,
     "properties": {
@@ -145,6 +157,9 @@ class OpenSearchIndex:
 
     def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
         """Write a document in the place of the one held, or of none; return False if that moved."""
+        return self._replace(held, upsert, budget)
+
+    def _replace(self, held: Held | None, upsert: Upsert, budget: Budget, attempt: int = 0) -> bool:
         budget.check()
         condition: dict[str, Any] = {"op_type": "create"}
         if held is not None:
@@ -154,9 +169,11 @@ class OpenSearchIndex:
             self._index(upsert, condition)
         except ConflictError:
             return False
-        except NotFoundError:
+        except NotFoundError as error:
+            if attempt:
+                raise _meaning(error) from error
             self.create(budget)
-            return held is None and self.replace(None, upsert, budget)
+            return held is None and self._replace(None, upsert, budget, attempt=1)
         except TransportError as error:
             raise _meaning(error) from error
         return True
@@ -195,18 +212,24 @@ class OpenSearchIndex:
             raise _meaning(error) from error
         return int(answer["deleted"])
 
-    def _bulk(self, body: Sequence[str], budget: Budget, attempt: int = 0) -> list[Upserted]:
-        answers = self._send("".join(body), budget)
-        if attempt == 0 and any(_types(answer) & {MISSING} for answer in answers):
+    def _bulk(self, lines: Sequence[str], budget: Budget) -> list[Upserted]:
+        answers = self._send(lines, _APPLY, budget)
+        if any(_types(answer) & {MISSING} for answer in answers):
             self.create(budget)
-            return self._bulk(body, budget, attempt=1)
-        return [_upserted(answer) for answer in answers]
+            answers = self._send(lines, _APPLY, budget)
+        results = [_upserted(answer) for answer in answers]
+        refused = [place for place, result in enumerate(results) if isinstance(result, Stale)]
+        if refused:
+            again = self._send([lines[place] for place in refused], _APPLY_OR_TELL, budget)
+            for place, answer in zip(refused, again, strict=True):
+                results[place] = _upserted(answer)
+        return results
 
-    def _send(self, body: str, budget: Budget) -> list[Mapping[str, Any]]:
+    def _send(self, lines: Sequence[str], end: str, budget: Budget) -> list[Mapping[str, Any]]:
         budget.check()
         try:
             response = self.client.bulk(
-                body=body,
+                body=end.join((*lines, "")),
                 index=self.write_alias,
                 params={
                     "require_alias": "true",
@@ -256,14 +279,11 @@ def _bodies(upserts: Sequence[Upsert]) -> Iterator[list[str]]:
 
 
 def _lines(upsert: Upsert) -> str:
-    action = {"update": {"_id": upsert.item_id, "retry_on_conflict": RETRY_ON_CONFLICT}}
-    update = {
-        "scripted_upsert": True,
-        "script": {"source": SCRIPT, "params": {"source": upsert.source}},
-        "upsert": {},
-        "_source": [f"{CDC}.changed_at"],
-    }
-    return f"{json.dumps(action)}\n{json.dumps(update)}\n"
+    """Return what asks for an upsert, but for the end of its second line."""
+    action = (
+        f'{{"update":{{"_id":{_encode(upsert.item_id)},"retry_on_conflict":{RETRY_ON_CONFLICT}}}}}'
+    )
+    return f"{action}\n{_UPDATE}{_encode(upsert.source)}"
 
 
 def _upserted(answer: Mapping[str, Any]) -> Upserted:
