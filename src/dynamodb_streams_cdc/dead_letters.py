@@ -101,7 +101,7 @@ def envelope_of(
     body = record.get("dynamodb")
     body = body if isinstance(body, Mapping) else {}
     sequence_number = body.get("SequenceNumber")
-    arrival = None if arrived_at is None else _iso(arrived_at)
+    arrival = _arrival(arrived_at)
     return {
         "requestContext": {
             "requestId": request_id,
@@ -148,6 +148,14 @@ def reason_of(error: Exception) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _arrival(seconds: float | None) -> str | None:
+    """Return a time that a record tells; None if it tells none, or one that is in no calendar."""
+    try:
+        return None if seconds is None else _iso(seconds)
+    except (ArithmeticError, OSError, ValueError):
+        return None
 
 
 def _iso(seconds: float, precision: str = "seconds") -> str:

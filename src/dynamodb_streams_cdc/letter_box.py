@@ -120,8 +120,11 @@ def open_letter(key: str, body: bytes, names: Names) -> Opened | Unopened:
     try:
         return _opened(key, body, names)
     except _Shut as shut:
-        processor = key.removeprefix(OWN).partition("/")[0] if key.startswith(OWN) else ""
-        return Unopened(key, f"{key} {shut}", processor)
+        problem = str(shut)
+    except RecursionError:
+        problem = f"is no letter: it is nested too deep. {_ASIDE}."
+    processor = key.removeprefix(OWN).partition("/")[0] if key.startswith(OWN) else ""
+    return Unopened(key, f"{key} {problem}", processor)
 
 
 def letter_again(
@@ -278,4 +281,7 @@ def _part(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _recorded_at(record: Record) -> float | None:
     value = _part(record, "dynamodb").get("ApproximateCreationDateTime")
-    return float(value) if isinstance(value, int | float) else None
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None

@@ -5,7 +5,9 @@
 
 A letter is archived once every record of it is done. Records of a batch that fail again get letters
 of their own first; a letter of one record that fails again stays as it is. Where the sink or the
-function is not well, nothing is judged: the letter waits.
+function is not well, nothing is judged: the letter waits. A function that raises or runs out of
+time, and is well without the records, is asked again with one half of them and then with the other,
+down to the record that is at fault.
 
 It can be stopped at any moment and run again, by several people at once: a replay can only help
 (versions), a letter of its own is written once (its key), and a letter is deleted only after its
@@ -17,10 +19,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
+from dynamodb_streams_cdc.answers import RESPONSE_TOO_LARGE as RESPONSE_TOO_LARGE
+from dynamodb_streams_cdc.answers import Answer, answer_to_replay, is_well, not_understood
+from dynamodb_streams_cdc.answers import Failure as Failure
+from dynamodb_streams_cdc.answers import Functions as Functions
+from dynamodb_streams_cdc.answers import InvocationFailed as InvocationFailed
 from dynamodb_streams_cdc.budget import Clock, SystemClock
-from dynamodb_streams_cdc.errors import CdcError
 from dynamodb_streams_cdc.letter_box import (
     Identity,
     LetterBox,
@@ -45,31 +51,6 @@ PATIENCE = 3
 others are not tried."""
 
 
-class InvocationFailed(CdcError):
-    """A function did not answer: it was not reached, was throttled, raised, or ran out of time.
-
-    Nothing is known of the records: some may be applied.
-
-    Attributes:
-        reason: the name of what happened, such as `TooManyRequestsException`.
-    """
-
-    def __init__(self, message: str, reason: str = "InvocationFailed") -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class Functions(Protocol):
-    """The deployed functions."""
-
-    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        """Invoke a processor's function and return its answer, as JSON says it.
-
-        Raises:
-            InvocationFailed: there was no answer.
-        """
-
-
 class Fate(StrEnum):
     """What became of a letter."""
 
@@ -84,25 +65,6 @@ class Fate(StrEnum):
     def leaves_letters(self) -> bool:
         """Whether something of it is still to be redriven."""
         return self not in (Fate.ARCHIVED, Fate.GONE)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A record that is not done.
-
-    Attributes:
-        position: its place in the letter.
-        item, version: as the function has read them; None if it could not.
-        reason: the name by which failures of one cause are grouped.
-        retryable: whether the sink was at fault, and not the record.
-    """
-
-    position: int
-    item: str | None
-    version: str | None
-    reason: str
-    error: str
-    retryable: bool
 
 
 @dataclass(frozen=True)
@@ -151,7 +113,7 @@ class Redrive:
     clock: Clock = field(default_factory=SystemClock)
 
     def run(self, keys: Iterable[str]) -> Iterator[Result]:
-        """Redrive letters one by one.
+        """Redrive letters one by one; what is in one of them ends no run.
 
         Raises:
             Exception: what the box raises, and what the functions raise beside `InvocationFailed`.
@@ -168,7 +130,10 @@ class Redrive:
                 problem = f"{key} was not tried: {PATIENCE} letters of {processor} had to wait."
                 yield _untouched(letter, problem)
                 continue
-            result = self.one(letter)
+            try:
+                result = self.one(letter)
+            except OF_CONTENT as error:
+                result = _odd(letter, error)
             waiting[processor] = waiting[processor] + 1 if result.fate is Fate.WAITING else 0
             yield result
 
@@ -211,7 +176,13 @@ class Redrive:
         Raises:
             InvocationFailed: the function did not answer, or not to the question.
         """
-        return self._look(letter.processor, letter.records, 0)
+        return [
+            each
+            for chunk in _chunks(letter.records)
+            for each in self._look(
+                letter.processor, [letter.records[position] for position in chunk], chunk[0]
+            )
+        ]
 
     def _look(
         self, processor: str, records: Sequence[Record], start: int
@@ -225,8 +196,12 @@ class Redrive:
             first = self._look(processor, records[:middle], start)
             return first + self._look(processor, records[middle:], start + middle)
         held = answer.get("held") if isinstance(answer, Mapping) else None
-        if not isinstance(held, list) or len(held) != len(records):
-            raise _not_understood(processor, "look", answer)
+        if (
+            not isinstance(held, list)
+            or len(held) != len(records)
+            or not all(isinstance(each, Mapping) for each in held)
+        ):
+            raise not_understood(processor, "look", answer)
         return [{**each, "position": start + place} for place, each in enumerate(held)]
 
     def _archived(self, result: Result, fate: Fate) -> Result:
@@ -246,8 +221,8 @@ class Redrive:
         self.box.keep(key, document)
         return key
 
-    def _replay(self, letter: Opened) -> "_Answer":
-        total = _Answer()
+    def _replay(self, letter: Opened) -> Answer:
+        total = Answer()
         for positions in _chunks(letter.records):
             try:
                 total += self._until_nothing_moves(letter, positions)
@@ -260,80 +235,46 @@ class Redrive:
                 return replace(total, problem=problem)
         return total
 
-    def _until_nothing_moves(self, letter: Opened, positions: Sequence[int]) -> "_Answer":
+    def _until_nothing_moves(self, letter: Opened, positions: Sequence[int]) -> Answer:
         """Replay records, and those again for which there was no time, while they become fewer."""
-        total, pending = _Answer(), positions
+        total, pending = Answer(), positions
         while True:
-            records = [letter.records[position] for position in pending]
-            event = {"operation": "replay", "Records": records}
-            answer = self.functions.invoke(letter.processor, event)
-            found = _read(letter.processor, answer, pending)
+            found = self._in_halves(letter, pending)
             again = [failure.position for failure in found.failures if failure.retryable]
             if not again or len(again) == len(pending):
                 return total + found
             final = tuple(failure for failure in found.failures if not failure.retryable)
             total, pending = total + replace(found, failures=final), again
 
+    def _in_halves(self, letter: Opened, positions: Sequence[int]) -> Answer:
+        """Replay records; where they are too much for the function, one half after the other.
 
-RESPONSE_TOO_LARGE = "Function.ResponseSizeTooLarge"
-"""The error type of an answer of more than 6 MB."""
-
-
-@dataclass(frozen=True)
-class _Answer:
-    applied: int = 0
-    stale: int = 0
-    repaired: int = 0
-    failures: tuple[Failure, ...] = ()
-    problem: str = ""
-
-    def __add__(self, other: "_Answer") -> "_Answer":
-        return _Answer(
-            self.applied + other.applied,
-            self.stale + other.stale,
-            self.repaired + other.repaired,
-            self.failures + other.failures,
-        )
+        A record that is too much for it alone has failed.
+        """
+        records = [letter.records[position] for position in positions]
+        event = {"operation": "replay", "Records": records}
+        try:
+            answer = self.functions.invoke(letter.processor, event)
+        except InvocationFailed as error:
+            if error.outage or not is_well(self.functions, letter.processor):
+                raise
+            if len(positions) == 1:
+                return Answer(failures=(_too_much(letter, positions[0], error),))
+            middle = len(positions) // 2
+            first = self._in_halves(letter, positions[:middle])
+            return first + self._in_halves(letter, positions[middle:])
+        return answer_to_replay(letter.processor, answer, positions)
 
 
-def _read(processor: str, answer: Any, positions: Sequence[int]) -> _Answer:
-    """Return the answer to a replay of the records at `positions`.
-
-    An answer of any other form counts as none: a letter is archived for nothing less than a clear
-    statement that all of it is done.
-    """
-    try:
-        failures = tuple(_failure(failure, positions) for failure in answer["failures"])
-        reported = len(answer["batchItemFailures"])
-        counts = [answer[name] for name in ("applied", "stale", "repaired")]
-    except (LookupError, TypeError, ValueError):
-        raise _not_understood(processor, "replay", answer) from None
-    if bool(reported) != bool(failures) or not all(isinstance(count, int) for count in counts):
-        raise _not_understood(processor, "replay", answer)
-    applied, stale, repaired = counts
-    return _Answer(applied, stale, repaired, failures)
-
-
-def _failure(failure: Mapping[str, Any], positions: Sequence[int]) -> Failure:
-    place, item, version = failure["position"], failure["item"], failure.get("version")
-    if not isinstance(place, int) or place < 0 or not isinstance(failure["retryable"], bool):
-        raise TypeError
-    return Failure(
-        position=positions[place],
-        item=None if item is None else str(item),
-        version=None if version is None else str(version),
-        reason=str(failure["reason"]),
-        error=str(failure["error"]),
-        retryable=failure["retryable"],
-    )
-
-
-def _not_understood(processor: str, operation: str, answer: Any) -> InvocationFailed:
-    message = (
-        f"the function of {processor} does not know the operation {operation}: it answered "
-        f"{str(answer)[:80]!r}. Deploy the version that this command belongs to."
-    )
-    return InvocationFailed(message, "NotUnderstood")
+OF_CONTENT = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What odd data can raise; neither the box nor the functions raise any of it."""
 
 
 def _chunks(records: Sequence[Record]) -> Iterator[Sequence[int]]:
@@ -350,6 +291,12 @@ def _chunks(records: Sequence[Record]) -> Iterator[Sequence[int]]:
     yield chunk
 
 
+def _too_much(letter: Opened, position: int, error: InvocationFailed) -> Failure:
+    identity = letter.identities[position]
+    item = identity.item if identity else None
+    return Failure(position, item, None, error.reason, str(error), retryable=False)
+
+
 def _version(identity: Identity | None) -> str | None:
     return identity.version if identity else None
 
@@ -362,10 +309,18 @@ def _shut(key: str, letter: Unopened | None) -> Result:
     )
 
 
-def _untouched(letter: Opened, problem: str) -> Result:
+def _odd(letter: Opened, error: Exception) -> Result:
+    problem = (
+        f"{letter.key} holds what this command cannot deal with ({type(error).__name__}: "
+        f"{str(error)[:80]}): some of its records may be applied, and it stays as it is."
+    )
+    return _untouched(letter, problem, Fate.UNREADABLE)
+
+
+def _untouched(letter: Opened, problem: str, fate: Fate = Fate.WAITING) -> Result:
     return Result(
         letter.key,
-        Fate.WAITING,
+        fate,
         processor=letter.processor,
         records=len(letter.records),
         letters=(letter.key,),

@@ -193,6 +193,22 @@ class TestLambdaFunctions:
             functions.invoke("search", {})
         assert (len(service.payloads), clock.slept) == (1, [])
 
+    @pytest.mark.parametrize(
+        ("answer", "outage"),
+        [
+            (ReadTimeoutError(endpoint_url="https://lambda"), True),
+            (refusal("ServiceException", "Invoke"), True),
+            (refusal("RequestEntityTooLargeException", "Invoke"), False),
+            (refusal("InvalidRequestContentException", "Invoke"), False),
+            (said({"errorType": "Sandbox.Timedout"}, FunctionError="Unhandled"), False),
+        ],
+    )
+    def test_tells_what_is_the_fault_of_the_event(self, answer: Any, outage: bool) -> None:
+        functions, *_ = played(answer)
+        with pytest.raises(InvocationFailed) as caught:
+            functions.invoke("search", {})
+        assert caught.value.outage is outage
+
     def test_a_function_that_fails(self) -> None:
         body = {"errorType": "KeyError", "errorMessage": "'SINK'", "stackTrace": []}
         functions, *_ = played(said(body, FunctionError="Unhandled"))

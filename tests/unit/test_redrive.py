@@ -237,6 +237,9 @@ class TestWaiting:
             {"batchItemFailures": [{"itemIdentifier": "1"}]},
             answer(applied="1"),
             {**answer(), "failures": None},
+            {**answer(), "failures": ""},
+            {**answer(), "failures": {}},
+            {**answer(), "batchItemFailures": {}},
             answer(batchItemFailures=[{"itemIdentifier": "1"}]),
             answer([{"position": 0, "item": None, "reason": "x", "error": "y"}]),
             answer(
@@ -288,11 +291,72 @@ class TestWaiting:
         def every_third_succeeds(event: Any) -> Any:
             if next(calls) % 3 == 2:
                 return answer()
-            return InvocationFailed("throttled")
+            return InvocationFailed("throttled", outage=True)
 
         office.answers["search"] = every_third_succeeds
         assert [result.fate for result in run(office)].count(Fate.ARCHIVED) == 2
         assert len(office.invocations) == 8
+
+
+def but_for(office: PostOffice, *deadly: int) -> Callable[[Mapping[str, Any]], Any]:
+    """Let a function run out of memory on the records of some customers, and answer otherwise."""
+    numbers = {number(customer) for customer in deadly}
+
+    def answer_or_die(event: Mapping[str, Any]) -> Any:
+        for each in event["Records"]:
+            if each["dynamodb"]["Keys"]["order_id"]["S"] in numbers:
+                return InvocationFailed("the function ran out of memory", "Runtime.ExitError")
+        processor = office.processor("search")
+        return processor(json.loads(json.dumps(event)), office.context("search"))
+
+    return answer_or_die
+
+
+class TestRecordsThatKillTheFunction:
+    @pytest.mark.parametrize("deadly", [[1], [3], [5], [2, 3], [1, 2, 3, 4, 5]])
+    def test_are_found_and_the_others_are_applied(
+        self, office: PostOffice, deadly: list[int]
+    ) -> None:
+        records = [placed(n, n) for n in range(1, 6)]
+        office.box.deliver(BATCH, given_up(records))
+        office.answers["search"] = but_for(office, *deadly)
+        for customer in range(1, 6):
+            office.write(customer, "placed")
+        result = one(office)
+        assert (result.fate, result.applied) == (Fate.SPLIT, 5 - len(deadly))
+        assert [failure.position + 1 for failure in result.failures] == deadly
+        for failure in result.failures:
+            assert failure.item == item(failure.position + 1)
+            assert (failure.reason, failure.retryable) == ("Runtime.ExitError", False)
+        assert office.sequences_waiting == {
+            records[n - 1]["dynamodb"]["SequenceNumber"] for n in deadly
+        }
+        assert {each.fate for each in run(office)} == {Fate.KEPT}
+
+    def test_keep_nobody_from_the_letters_behind_them(self, office: PostOffice) -> None:
+        for n in range(1, 11):
+            office.box.deliver(lambdas_key(f"{n:02}"), given_up([placed(n, n)]))
+        office.answers["search"] = but_for(office, *range(1, PATIENCE + 2))
+        fates = [result.fate for result in run(office)]
+        assert fates == [Fate.KEPT] * (PATIENCE + 1) + [Fate.ARCHIVED] * (9 - PATIENCE)
+
+    def test_are_none_where_the_function_fails_without_records_too(
+        self, office: PostOffice
+    ) -> None:
+        """It lacks a variable, say: no letters are made of what it never looked at."""
+        office.answers["search"] = InvocationFailed("'SINK'", "KeyError")
+        for n in range(PATIENCE + 1):
+            office.box.deliver(lambdas_key(f"{n}"), given_up([placed(1, 1), placed(2, 2)]))
+        waiting = office.waiting
+        assert {result.fate for result in run(office)} == {Fate.WAITING}
+        assert office.waiting == waiting
+        assert [len(replay) for replay in replays(office)] == [2, 0] * PATIENCE
+
+    def test_are_none_where_it_is_not_reached(self, office: PostOffice) -> None:
+        office.answers["search"] = InvocationFailed("throttled", outage=True)
+        office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
+        assert one(office).fate is Fate.WAITING
+        assert [len(replay) for replay in replays(office)] == [2]
 
 
 class TestPieces:
@@ -393,6 +457,31 @@ class TestWhatCannotBeRedriven:
             assert result.letters == (result.key,)
             assert result.fate.leaves_letters
 
+    @pytest.mark.parametrize("time", [1e300, -1e13, float("nan"), float("inf"), 10**400])
+    def test_a_time_that_is_in_no_calendar_is_left_out(self, office: PostOffice, time: Any) -> None:
+        broken = {"dynamodb": {"ApproximateCreationDateTime": time}}
+        office.box.deliver(BATCH, given_up([broken, placed(2, 2)]))
+        assert one(office).fate is Fate.SPLIT
+        [key] = office.waiting
+        info = json.loads(office.box.objects[key])["DDBStreamBatchInfo"]
+        assert info["approximateArrivalOfFirstRecord"] is None
+
+    def test_what_nobody_thought_of_ends_no_run(self, office: PostOffice) -> None:
+        class Odd(MemoryLetterBox):
+            def keep(self, key: str, document: Mapping[str, Any]) -> bool:
+                return "\ud800".encode() == b""
+
+        office.box = Odd()
+        office.box.deliver(lambdas_key("a"), given_up([{"eventID": "x"}, placed(2, 2)]))
+        office.box.deliver(lambdas_key("b"), given_up([placed(3, 3)]))
+        odd, sound = run(office)
+        assert (odd.fate, sound.fate) == (Fate.UNREADABLE, Fate.ARCHIVED)
+        assert odd.problem.startswith(
+            f"{lambdas_key('a')} holds what this command cannot deal with"
+        )
+        assert "UnicodeEncodeError" in odd.problem
+        assert (odd.letters, office.waiting) == ((odd.key,), [odd.key])
+
     def test_what_somebody_else_has_archived_is_no_error(self, office: PostOffice) -> None:
         office.box.deliver(BATCH, given_up([placed(1, 1)]))
         runner = work(office).run([BATCH, lambdas_key("never")])
@@ -470,6 +559,17 @@ class TestLooking:
             (n, n + 1) for n in range(5)
         ]
 
+    def test_as_much_is_asked_at_once_as_is_replayed(
+        self, office: PostOffice, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(redrive_module, "MOST_RECORDS", 2)
+        office.box.deliver(BATCH, given_up([placed(n, n) for n in range(1, 6)]))
+        held = look(office)
+        assert [(each["position"], each["item"]) for each in held] == [
+            (n, item(n + 1)) for n in range(5)
+        ]
+        assert replays(office) == [["1", "2"], ["3", "4"], ["5"]]
+
     @pytest.mark.parametrize(
         ("said", "why"),
         [
@@ -477,6 +577,8 @@ class TestLooking:
             (InvocationFailed("too large", RESPONSE_TOO_LARGE), "too large"),
             ({"batchItemFailures": []}, "does not know the operation look"),
             ({"held": []}, "does not know the operation look"),
+            ({"held": [1]}, "does not know the operation look"),
+            ({"held": [None]}, "does not know the operation look"),
         ],
     )
     def test_a_function_that_cannot_say(self, office: PostOffice, said: Any, why: str) -> None:

@@ -39,6 +39,16 @@ ATTEMPTS = 4
 
 THROTTLED = "TooManyRequestsException"
 
+OF_THE_EVENT = frozenset(
+    {
+        "InvalidRequestContentException",
+        "RequestEntityTooLargeException",
+        "RequestTooLargeException",
+    }
+)
+"""The codes by which Lambda refuses an event, and would take another
+(https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors)."""
+
 
 @dataclass(frozen=True)
 class LambdaFunctions:
@@ -87,7 +97,7 @@ class LambdaFunctions:
             raise _refused(name, error) from error
         except (HTTPClientError, BotoConnectionError) as error:
             message = f"no answer from function {name}: {error}"
-            raise InvocationFailed(message, type(error).__name__) from error
+            raise InvocationFailed(message, type(error).__name__, outage=True) from error
         if answer.get("FunctionError"):
             kind, text = _error_of(found)
             message = f"function {name} failed: {kind}: {text}"
@@ -108,7 +118,7 @@ def _refused(name: str, error: ClientError) -> InvocationFailed:
         message = f"function {name} is gone: deploy the stack again"
     else:
         message = f"function {name} was not invoked: {code}: {error.response['Error']['Message']}"
-    return InvocationFailed(message, code)
+    return InvocationFailed(message, code, outage=code not in OF_THE_EVENT)
 
 
 def _parsed(body: bytes) -> Any:
