@@ -190,8 +190,8 @@ def test_conflicts_that_are_used_up(index: ReadableIndex, monkeypatch: pytest.Mo
     met: list[object] = []
 
     def write(lane: int) -> None:
-        for number in range(50):
-            met.extend(index.upsert([upsert("hot", f"{number:02}/{lane}")], Budget()))
+        for number in range(500):
+            met.extend(index.upsert([upsert("hot", f"{number:03}/{lane}")], Budget()))
             if any(isinstance(result, Exception) for result in met):
                 return
 
