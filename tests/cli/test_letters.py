@@ -16,6 +16,7 @@ from tests.cli.conftest import Cloud
 from tests.post_office import POISON, given_up, item, lambdas_key, placed
 
 BATCH = lambdas_key("batch")
+ODD = "letters/search/odd.json"
 
 
 @pytest.fixture
@@ -74,6 +75,34 @@ def test_lines_for_pipes_are_never_cut(filled: Cloud) -> None:
     output = filled.run("letters", env={"COLUMNS": "60"}).stdout
     for key in filled.objects():
         assert sum(key in line for line in output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["letters"], ["redrive", "--dry-run"], ["show", ODD]])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_customers_wrote_commands_no_terminal(
+    cloud: Cloud, arguments: list[str], as_json: bool
+) -> None:
+    """And half a character is no character: no stream takes it."""
+    odd = "\x1b[2J\x9b2J\r\x00\ud800"
+    letter = given_up([placed(1, 1, customer_name=odd)])
+    letter["letter"] = {"processor": "search", "item": f"i/S={odd}", "version": "v"}
+    letter["letter"] |= {"reason": f"é {odd}", "error": odd}
+    cloud.put(ODD, json.dumps(letter).encode())
+    cloud.put("letters/search/other.json", f"{{ {odd[:-1]}".encode())
+    result = cloud.run(*arguments, *(["--json"] if as_json else []))
+    assert result.exit_code == 0, result.output
+    assert not {"\x1b", "\x9b", "\r", "\x00"} & set(result.output)
+    assert "é \\u001b[2J\\u009b2J" in result.output
+    if as_json:
+        document = json.loads(result.stdout)
+        assert f"é {odd}" in [each.get("reason") for each in document.get("letters", [document])]
+
+
+def test_sentences_command_no_terminal_either(cloud: Cloud) -> None:
+    cloud.put(ODD, b"\x1b[2J")
+    result = cloud.run("show", ODD)
+    assert result.exit_code == 1
+    assert "and begins: \\u001b[2J" in result.stderr
 
 
 def test_brackets_are_only_brackets(cloud: Cloud) -> None:

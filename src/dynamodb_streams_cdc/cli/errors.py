@@ -22,6 +22,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from dynamodb_streams_cdc.aws.access import CREDENTIALS, code_of
+from dynamodb_streams_cdc.cli.output import visible
 from dynamodb_streams_cdc.errors import CdcError
 
 FAILED = 1
@@ -48,7 +49,7 @@ def sentences() -> Iterator[None]:
     try:
         yield
     except (CommandError, CdcError, BotoCoreError, ClientError) as error:
-        typer.echo(sentence(error), err=True)
+        typer.echo(visible(sentence(error)), err=True)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
@@ -56,7 +57,7 @@ def sentences() -> Iterator[None]:
 
 def misused(message: str) -> Never:
     """End the process with a sentence and status 2."""
-    typer.echo(message, err=True)
+    typer.echo(visible(message), err=True)
     raise typer.Exit(MISUSED)
 
 

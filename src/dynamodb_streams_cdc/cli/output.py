@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 _UNLIMITED = 10_000
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def terminal() -> Console:
@@ -31,9 +33,22 @@ def beside() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def visible(text: str) -> str:
+    """Return a text with its control characters and lone surrogates escaped as JSON does it.
+
+    Letters hold what customers wrote: it commands no terminal, and every stream can encode it.
+    """
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def json_of(document: object) -> str:
+    """Return JSON over several lines that every stream can encode."""
+    return visible(json.dumps(document, indent=2, ensure_ascii=False, default=plain))
+
+
 def print_json(document: object) -> None:
     """Write a document for other programs."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=plain) + "\n")
+    sys.stdout.write(json_of(document) + "\n")
 
 
 def plain(value: object) -> Any:
@@ -63,8 +78,8 @@ def table(columns: Sequence[str], numbers: Sequence[str] = ()) -> Table:
 
 
 def cells(*values: object) -> list[Text]:
-    """Return cells that show text as it is, whatever brackets it holds."""
-    return [value if isinstance(value, Text) else Text(str(value)) for value in values]
+    """Return cells that show text as it is, whatever brackets it holds; see `visible`."""
+    return [value if isinstance(value, Text) else Text(visible(str(value))) for value in values]
 
 
 def age(seconds: float) -> str:
@@ -82,5 +97,4 @@ def counted(count: int, noun: str) -> str:
 
 def pretty(document: Mapping[str, Any] | None) -> Text:
     """Return JSON over several lines, indented."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=plain)
-    return Text("\n".join(f"    {line}" for line in text.splitlines()))
+    return Text("\n".join(f"    {line}" for line in json_of(document).split("\n")))

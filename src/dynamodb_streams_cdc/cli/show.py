@@ -9,7 +9,15 @@ from rich.text import Text
 from dynamodb_streams_cdc.aws.access import permitted
 from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import CommandError
-from dynamodb_streams_cdc.cli.output import cells, counted, pretty, print_json, table, terminal
+from dynamodb_streams_cdc.cli.output import (
+    cells,
+    counted,
+    pretty,
+    print_json,
+    table,
+    terminal,
+    visible,
+)
 from dynamodb_streams_cdc.cli.selection import id_of, only
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord
@@ -115,10 +123,10 @@ def _print_records(letter: Opened, held: Sequence[Holding], silence: str) -> Non
     console = terminal()
     for position, record in enumerate(letter.records[:MOST_SHOWN]):
         console.print()
-        console.print(Text(_title(letter, position), "bold"))
+        console.print(Text(visible(_title(letter, position)), "bold"))
         console.print(pretty(_contents(record)))
         if held:
-            console.print(Text(f"  {_comparison(held[position])}"))
+            console.print(*cells(f"  {_comparison(held[position])}"))
             if held[position].get("state"):
                 console.print(pretty(held[position]["state"]))
     rest = len(letter.records) - MOST_SHOWN
