@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Cloud
+from dynamodb_streams_cdc.redrive import PATIENCE, InvocationFailed
+from tests.cli.conftest import Cloud, refusal
 
 TABLE = "orders-1A2B"
 DONE = {"batchItemFailures": [], "repairable": True, "repaired": 1, "failures": []}
@@ -60,6 +61,7 @@ def test_every_item_a_hundred_at_a_time(cloud: Cloud, asked: list[tuple[str, Any
         "items": 230,
         "repaired": {"search": 3},
         "failures": [],
+        "complaints": [],
         "interrupted": False,
     }
     sizes = [len(event["Records"]) for processor, event in asked if processor == "search"]
@@ -103,6 +105,118 @@ def test_an_older_function_is_told_from_a_healthy_one(
     done = cloud.run("repair", "--all")
     assert done.exit_code == 1
     assert "does not know the operation repair" in done.output
+
+
+def down(count: int, *, retryable: bool = True) -> dict[str, Any]:
+    failure = {"item": "i", "version": "v", "reason": "OutageError", "error": "down"}
+    failures = [{**failure, "position": n, "retryable": retryable} for n in range(count)]
+    return {**DONE, "repaired": 0, "failures": failures}
+
+
+def search(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[int]:
+    """Let search answer by the number of the question; return how many items each is about."""
+    sizes: list[int] = []
+
+    def invoke(processor: str, event: Mapping[str, Any]) -> Any:
+        if processor != "search":
+            return LOG
+        sizes.append(len(event["Records"]))
+        answered = answer(len(sizes), event["Records"])
+        if isinstance(answered, InvocationFailed):
+            raise answered
+        return answered
+
+    monkeypatch.setattr(cloud.office, "invoke", invoke)
+    return sizes
+
+
+def test_a_sink_that_is_down_ends_the_run(
+    cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynamodb_streams_cdc.cli.repairing.AT_ONCE", 50)
+    sizes = search(cloud, monkeypatch, lambda call, records: down(len(records)))
+    done = cloud.run("repair", "--all", "--json")
+    assert done.exit_code == 1
+    document = json.loads(done.stdout)
+    assert sizes == [50, 50] * PATIENCE
+    assert document["items"] == 50 * PATIENCE
+    assert [failure["others"] for failure in document["failures"]] == [49] * PATIENCE
+    [complaint] = document["complaints"]
+    assert "OutageError: down" in complaint
+    assert "run it again with --processor search" in complaint
+    told = cloud.run("repair", "--all")
+    assert complaint in told.stdout
+    assert "i and 49 more" in told.stdout
+
+
+def test_what_the_sink_refuses_for_now_is_asked_once_more(
+    cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_first(call: int, records: Any) -> Any:
+        if call != 2:
+            return DONE
+        answer = down(3)
+        answer["failures"][1]["retryable"] = False
+        return answer
+
+    sizes = search(cloud, monkeypatch, at_first)
+    done = cloud.run("repair", "--all", "--json")
+    assert done.exit_code == 1
+    assert sizes == [100, 100, 2, 30]
+    document = json.loads(done.stdout)
+    assert (document["repaired"], document["complaints"]) == ({"search": 3}, [])
+    assert [failure["retryable"] for failure in document["failures"]] == [False]
+
+
+def test_an_item_that_kills_the_function_is_found(
+    cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def but_for_one(call: int, records: Any) -> Any:
+        if any(each["Keys"]["order_id"]["S"] == "7" for each in records):
+            return InvocationFailed("out of memory", "Runtime.ExitError")
+        return {**DONE, "repaired": len(records)}
+
+    search(cloud, monkeypatch, but_for_one)
+    document = json.loads(cloud.run("repair", "--all", "--json").stdout)
+    assert (document["items"], document["repaired"]) == (230, {"search": 229})
+    [failure] = document["failures"]
+    assert json.loads(failure["item"])["order_id"] == {"S": "7"}
+    assert (failure["reason"], failure["retryable"]) == ("Runtime.ExitError", False)
+
+
+def test_the_tally_is_told_however_the_run_ends(cloud: Cloud, asked: Any) -> None:
+    invocations = iter(range(9))
+    cloud.fails = lambda operation, arguments: (
+        refusal("ExpiredTokenException", operation)
+        if operation == "Invoke" and next(invocations) == 3
+        else None
+    )
+    done = cloud.run("repair", "--all", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["items"] == 200
+    assert done.stderr == "The AWS credentials have expired: sign in again.\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"repairable": True, "failures": []},
+        {"repairable": True, "failures": [], "repaired": "1"},
+        {"repairable": 1, "failures": [], "repaired": 1},
+        {"repairable": True, "failures": None, "repaired": 1},
+        {"repairable": True, "failures": {}, "repaired": 1},
+        {"repairable": True, "failures": [{}], "repaired": 1},
+        "task timed out",
+        None,
+    ],
+)
+def test_an_answer_that_is_no_clear_statement(
+    cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    monkeypatch.setattr(cloud.office, "invoke", lambda processor, event: answer)
+    done = cloud.run("repair", "customer_id=00004", "order_id=7")
+    assert done.exit_code == 1
+    assert "does not know the operation repair" in done.stdout
 
 
 def test_a_table_without_a_stream_has_no_copies(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:

@@ -1,18 +1,26 @@
 """`cdc repair`: copies of items made what the table says, through the deployed functions."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from dynamodb_streams_cdc.answers import (
+    Failure,
+    InvocationFailed,
+    failures_of,
+    is_well,
+    not_understood,
+)
 from dynamodb_streams_cdc.aws.access import permitted
 from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED, CommandError
 from dynamodb_streams_cdc.cli.history import keys_of, source_table
 from dynamodb_streams_cdc.cli.output import beside, cells, counted, print_json, table, terminal
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
-from dynamodb_streams_cdc.redrive import InvocationFailed
+from dynamodb_streams_cdc.redrive import PATIENCE
 
 AT_ONCE = 100
 """Items of one invocation: as many as a function repairs well within its minute."""
@@ -22,11 +30,16 @@ TableKeys = Mapping[str, Mapping[str, Any]]
 
 @dataclass
 class Tally:
-    """What a run has done so far, by processor."""
+    """What a run has done so far, by processor.
+
+    Attributes:
+        complaints: sentences on what ended the work for a processor.
+    """
 
     items: int = 0
     repaired: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     @property
@@ -34,7 +47,7 @@ class Tally:
         """The exit status: 0 if every copy that can be repaired is right."""
         if self.interrupted:
             return INTERRUPTED
-        return FAILED if self.failures else 0
+        return FAILED if self.failures or self.complaints else 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the run for other programs."""
@@ -42,6 +55,7 @@ class Tally:
             "items": self.items,
             "repaired": self.repaired,
             "failures": self.failures,
+            "complaints": self.complaints,
             "interrupted": self.interrupted,
         }
 
@@ -68,10 +82,11 @@ def run_repair(
         work.run(items, tally)
     except KeyboardInterrupt:
         tally.interrupted = True
-    if as_json:
-        print_json(tally.as_json())
-    else:
-        _print(tally)
+    finally:
+        if as_json:
+            print_json(tally.as_json())
+        else:
+            _print(tally)
     return tally.status
 
 
@@ -105,6 +120,24 @@ class _Source:
 
 
 @dataclass(frozen=True)
+class _Answer:
+    repaired: int = 0
+    failures: tuple[Failure, ...] = ()
+    repairable: bool = True
+
+    def __add__(self, other: "_Answer") -> "_Answer":
+        return _Answer(
+            self.repaired + other.repaired,
+            self.failures + other.failures,
+            self.repairable and other.repairable,
+        )
+
+    def is_outage(self, chunk: Sequence[TableKeys]) -> bool:
+        """Return whether nothing of a chunk was done, and all of it may be later."""
+        return len(self.failures) == len(chunk) and all(each.retryable for each in self.failures)
+
+
+@dataclass(frozen=True)
 class _Repair:
     deployment: Deployment
     stream_arn: str
@@ -112,34 +145,67 @@ class _Repair:
     named: bool
 
     def run(self, items: Iterable[TableKeys], tally: Tally) -> None:
+        """Repair items, for each processor until its sink has failed too often in a row."""
         able, left = list(self.processors), iter(items)
-        while chunk := list(islice(left, AT_ONCE)):
+        waiting: Counter[str] = Counter()
+        while able and (chunk := list(islice(left, AT_ONCE))):
             for processor in list(able):
-                answer = self._repair(processor, chunk)
-                if not answer["repairable"]:
+                answer = self._repair_patiently(processor, chunk)
+                if not answer.repairable:
                     self._refuse(processor)
                     able.remove(processor)
                     continue
-                counted_so_far = tally.repaired.get(processor, 0)
-                tally.repaired[processor] = counted_so_far + answer["repaired"]
-                tally.failures += [{**each, "processor": processor} for each in answer["failures"]]
+                tally.repaired[processor] = tally.repaired.get(processor, 0) + answer.repaired
+                tally.failures += _told(processor, answer.failures)
+                waiting[processor] = waiting[processor] + 1 if answer.is_outage(chunk) else 0
+                if waiting[processor] == PATIENCE:
+                    able.remove(processor)
+                    tally.complaints.append(_given_up(processor, answer.failures[0]))
             tally.items += len(chunk)
 
-    def _repair(self, processor: str, keys: Sequence[TableKeys]) -> Any:
+    def _repair_patiently(self, processor: str, chunk: Sequence[TableKeys]) -> "_Answer":
+        """Repair items, and those once again that may succeed now."""
+        answer = self._repair(processor, chunk, range(len(chunk)))
+        again = [failure.position for failure in answer.failures if failure.retryable]
+        if not again:
+            return answer
+        final = tuple(failure for failure in answer.failures if not failure.retryable)
+        second = self._repair(processor, chunk, again)
+        return _Answer(answer.repaired, final) + second
+
+    def _repair(
+        self, processor: str, chunk: Sequence[TableKeys], positions: Sequence[int]
+    ) -> "_Answer":
+        """Repair the items at `positions`; where they are too much for the function, by halves."""
+        try:
+            return self._ask(processor, chunk, positions)
+        except InvocationFailed as error:
+            functions = self.deployment.functions
+            outage = error.outage or not is_well(functions, processor)
+            if outage or len(positions) == 1:
+                return _Answer(failures=tuple(_missed(chunk, p, error, outage) for p in positions))
+            middle = len(positions) // 2
+            first = self._repair(processor, chunk, positions[:middle])
+            return first + self._repair(processor, chunk, positions[middle:])
+
+    def _ask(
+        self, processor: str, chunk: Sequence[TableKeys], positions: Sequence[int]
+    ) -> "_Answer":
         event = {
             "operation": "repair",
             "streamArn": self.stream_arn,
-            "Records": [{"Keys": each} for each in keys],
+            "Records": [{"Keys": chunk[position]} for position in positions],
         }
         plain = json.loads(json.dumps(event, default=base64_text))
         answer = self.deployment.functions.invoke(processor, plain)
-        if not isinstance(answer, Mapping) or not {"repairable", "failures"} <= answer.keys():
-            message = (
-                f"the function of {processor} does not know the operation repair: deploy the "
-                "version that this command belongs to."
-            )
-            raise InvocationFailed(message)
-        return answer
+        try:
+            repaired, repairable = answer["repaired"], answer["repairable"]
+            failures = failures_of(answer, positions)
+        except (LookupError, TypeError):
+            raise not_understood(processor, "repair", answer) from None
+        if not isinstance(repaired, int) or not isinstance(repairable, bool):
+            raise not_understood(processor, "repair", answer)
+        return _Answer(repaired, failures, repairable)
 
     def _refuse(self, processor: str) -> None:
         if self.named:
@@ -150,16 +216,51 @@ class _Repair:
             raise CommandError(message)
 
 
+def _missed(
+    chunk: Sequence[TableKeys], position: int, error: InvocationFailed, outage: bool
+) -> Failure:
+    keys = json.dumps(chunk[position], ensure_ascii=False, default=base64_text)
+    return Failure(position, keys, None, error.reason, str(error), retryable=outage)
+
+
+def _told(processor: str, failures: Sequence[Failure]) -> Iterator[dict[str, Any]]:
+    """Return failures for the tally: those of one outage as one, with the first of its items."""
+    causes: dict[object, list[Failure]] = {}
+    for failure in failures:
+        outage = (failure.reason, failure.error)
+        causes.setdefault(outage if failure.retryable else failure, []).append(failure)
+    for first, *others in causes.values():
+        yield {
+            "processor": processor,
+            "item": first.item,
+            "others": len(others),
+            "reason": first.reason,
+            "error": first.error,
+            "retryable": first.retryable,
+        }
+
+
+def _given_up(processor: str, failure: Failure) -> str:
+    return (
+        f"{processor} was given up: nothing of {PATIENCE} requests in a row could be repaired "
+        f"({failure.reason}: {failure.error}). What was repaired stays so; once its sink is well, "
+        f"run it again with --processor {processor}."
+    )
+
+
 def _print(tally: Tally) -> None:
     console = terminal()
     again = table(("not repaired", "processor", "reason", "error"))
     for failure in tally.failures:
-        item, processor = failure["item"], failure["processor"]
+        others = f" and {failure['others']:,} more" if failure["others"] else ""
+        item, processor = f"{failure['item']}{others}", failure["processor"]
         again.add_row(*cells(item, processor, failure["reason"], failure["error"]))
     if tally.failures:
         console.print(again)
     told = [f"{count:,} of {processor}" for processor, count in sorted(tally.repaired.items())]
     what = ", ".join(told) or "none"
     console.print(f"{counted(tally.items, 'item')} compared; copies repaired: {what}.")
+    for complaint in tally.complaints:
+        console.print(*cells(complaint))
     if tally.interrupted:
         beside().print("Interrupted: the other items are as before; run it again.")
