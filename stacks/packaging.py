@@ -2,8 +2,8 @@
 
 `fetch` downloads the locked dependencies once per platform; it alone needs a network. `package`
 puts them together with the sources in `build/lambda/<platform>/`, byte-identical for the same
-inputs and skipped when nothing changed. Both build beside their target and rename: a build that is
-killed leaves the old folder or none, never half of one.
+inputs and skipped when nothing changed. Both add byte code to what they add, build beside their
+target and rename: a build that is killed leaves the old folder or none, never half of one.
 
     python -m stacks.packaging [aws] [host]
 """
@@ -22,12 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from stacks.byte_code import IDENTITY, PYTHON, compile_folder
 from stacks.errors import SynthError
 
 Platform = Literal["aws", "host"]
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 # The functions' runtime and architecture are set in stacks/constructs/stream_processor.py.
-AWS_TARGET = ("--python-platform", "aarch64-manylinux2014", "--python-version", "3.13")
+AWS_TARGET = ("--python-platform", "aarch64-manylinux2014", "--python-version", PYTHON)
 IGNORED = (
     *("__pycache__", "*.pyc", ".DS_Store", "requirements.txt"),
     # Parts of the library that no function imports.
@@ -35,6 +36,7 @@ IGNORED = (
 )
 
 Install = Callable[[Path, Path, Platform], None]
+Compile = Callable[[Path, Platform], None]
 
 
 class PackagingError(SynthError):
@@ -48,6 +50,7 @@ class Project:
     root: Path = field(default_factory=lambda: Path(__file__).resolve().parent.parent)
     sources: tuple[str, ...] = ("lambdas", "src/dynamodb_streams_cdc")
     requirements: str = "lambdas/requirements.txt"
+    compile: Compile = compile_folder
 
     @property
     def lock_file(self) -> Path:
@@ -98,6 +101,7 @@ def fetch(
             with _beside(dependencies) as draft:
                 install(project.lock_file, draft, platform)
                 _drop_what_differs_between_machines(draft)
+                project.compile(draft, platform)
                 draft.replace(dependencies)
     return dependencies
 
@@ -123,12 +127,13 @@ def package(platform: Platform, project: Project | None = None) -> Path:
         inputs = _fingerprint(dependencies.name, project)
         if not (target.is_dir() and stamp.is_file() and stamp.read_text() == inputs):
             with _beside(target) as draft:
-                shutil.copytree(dependencies, draft, dirs_exist_ok=True)
                 for folder in project.source_folders:
                     for file in _files(folder):
                         copy = draft / file.relative_to(folder.parent)
                         copy.parent.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(file, copy)
+                project.compile(draft, platform)
+                shutil.copytree(dependencies, draft, dirs_exist_ok=True)
                 stamp.unlink(missing_ok=True)
                 shutil.rmtree(target, ignore_errors=True)
                 draft.replace(target)
@@ -138,8 +143,9 @@ def package(platform: Platform, project: Project | None = None) -> Path:
 
 def _identity(platform: Platform) -> str:
     if platform == "aws":
-        return " ".join(AWS_TARGET)
-    return f"{sys.implementation.cache_tag} {machine.system()} {machine.machine()}"
+        return " ".join((*AWS_TARGET, IDENTITY))
+    host = (sys.implementation.cache_tag, machine.system(), machine.machine(), IDENTITY)
+    return " ".join(map(str, host))
 
 
 def _drop_what_differs_between_machines(folder: Path) -> None:

@@ -1,11 +1,17 @@
 """The folder that the functions are deployed from, built from a project of three files."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from stacks import byte_code
+from stacks.byte_code import compile_folder
 from stacks.packaging import PackagingError, Platform, Project, fetch, main, package
+from tests.infrastructure.templates import Assembly, processors
 
 
 @pytest.fixture
@@ -29,6 +35,12 @@ class Installer:
         _write(target / "library-1.dist-info" / "RECORD", record)
 
 
+def compile_by_name(folder: Path, platform: Platform) -> None:
+    """Stands in for the compilers: what was compiled for which platform can be told."""
+    for module in sorted(folder.rglob("*.py")):
+        _write(module.with_name("__pycache__") / f"{module.stem}.{platform}.pyc", "")
+
+
 class TestPackage:
     def test_it_holds_the_dependencies_and_the_sources_that_functions_need(
         self, project: Project
@@ -36,10 +48,13 @@ class TestPackage:
         fetch("aws", project, Installer())
         assert sorted(_content(package("aws", project))) == [
             "dynamodb_streams_cdc/__init__.py",
+            "dynamodb_streams_cdc/__pycache__/__init__.aws.pyc",
             "dynamodb_streams_cdc/py.typed",
+            "lambdas/audit/__pycache__/handler.aws.pyc",
             "lambdas/audit/handler.py",
             "library-1.dist-info/RECORD",
             "library/__init__.py",
+            "library/__pycache__/__init__.aws.pyc",
         ]
 
     def test_the_same_inputs_give_the_same_bytes_wherever_it_is_built(self, tmp_path: Path) -> None:
@@ -140,6 +155,54 @@ class TestFetch:
             main(["arm"])
 
 
+class TestByteCode:
+    SOURCE = "def number():\n    return 7\n"
+
+    def test_it_runs_without_its_source_being_looked_at(self, tmp_path: Path) -> None:
+        """The archive that is uploaded forgets dates: byte code with a date would be dropped."""
+        _write(tmp_path / "one" / "module.py", self.SOURCE)
+        compile_folder(tmp_path, "host")
+        os.utime(tmp_path / "one" / "module.py", (0, 0))
+        program = "import one.module; print(one.module.number(), one.module.__cached__)"
+        done = _python("-v", "-c", program, cwd=tmp_path)
+        compiled = "module." + str(sys.implementation.cache_tag)
+        assert done.stdout.startswith("7 ")
+        assert f"code object from '{tmp_path}/one/__pycache__/{compiled}.pyc'" in done.stderr
+
+    def test_aws_gets_that_of_its_own_python_the_same_wherever_it_is_built(
+        self, tmp_path: Path
+    ) -> None:
+        made = []
+        for place in ("here", "a-longer-name"):
+            folder = tmp_path / place
+            _write(folder / "one" / "module.py", self.SOURCE)
+            compile_folder(folder, "aws")
+            made.append(folder / "one" / "__pycache__" / "module.cpython-313.pyc")
+        first, second = (path.read_bytes() for path in made)
+        assert first == second
+        assert b"/var/task/one/module.py" in first
+        unchecked = int.from_bytes(first[4:8], "little")
+        assert unchecked == 0b01
+
+    def test_another_python_than_the_functions_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program = byte_code._PROGRAM.replace(byte_code.PYTHON, "3.12")
+        monkeypatch.setattr(byte_code, "_PROGRAM", program)
+        with pytest.raises(byte_code.ByteCodeError, match=r"Pyodide has Python 3\.13"):
+            compile_folder(tmp_path, "aws")
+
+    def test_the_functions_run_on_the_python_that_is_compiled_for(self, sandbox: Assembly) -> None:
+        for function in processors(sandbox.pipeline).values():
+            assert function["Properties"]["Runtime"] == f"python{byte_code.PYTHON}"
+
+
+def _python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=True
+    )
+
+
 def _project(root: Path) -> Project:
     _write(root / "lambdas" / "requirements.txt", "library==1\n")
     _write(root / "lambdas" / "audit" / "handler.py", "def handler(): ...\n")
@@ -147,7 +210,7 @@ def _project(root: Path) -> Project:
     library = root / "src" / "dynamodb_streams_cdc"
     for name in ("__init__.py", "py.typed", "cli/main.py", "examples/basic.py", "tests/test_it.py"):
         _write(library / name, "")
-    return Project(root=root)
+    return Project(root=root, compile=compile_by_name)
 
 
 def _write(path: Path, text: str) -> None:
