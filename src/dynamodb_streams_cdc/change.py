@@ -31,6 +31,7 @@ Image: TypeAlias = dict[str, Any]
 """An image as Python reads it: `{"total": Decimal("29.33")}`."""
 
 _TAGGED: dict[str, type] = {"S": str, "BOOL": bool, "M": dict}
+_HOLDERS = (dict, Mapping)  # `dict` alone is found ten times as fast as by way of `Mapping`
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -68,12 +69,16 @@ class ViewType(StrEnum):
     @property
     def carries_new(self) -> bool:
         """Whether records say what the item is after the change."""
-        return self in (ViewType.NEW_IMAGE, ViewType.NEW_AND_OLD_IMAGES)
+        return "NEW" in self
 
     @property
     def carries_old(self) -> bool:
         """Whether records say what the item was before the change."""
-        return self in (ViewType.OLD_IMAGE, ViewType.NEW_AND_OLD_IMAGES)
+        return "OLD" in self
+
+
+_KINDS = {kind.value: kind for kind in ChangeKind}
+_VIEW_TYPES = {view_type.value: view_type for view_type in ViewType}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +155,13 @@ class Change:
                 are decoded.
         """
         body = _field(record, "dynamodb", dict)
-        kind = _choice(ChangeKind, record, "eventName")
-        view_type = _choice(ViewType, body, "StreamViewType")
+        kind = _choice(_KINDS, record, "eventName")
+        view_type = _choice(_VIEW_TYPES, body, "StreamViewType")
+        carries_new, carries_old = view_type.carries_new, view_type.carries_old
         new, old = body.get("NewImage"), body.get("OldImage")
-        if kind is not ChangeKind.REMOVE and view_type.carries_new and not isinstance(new, dict):
+        if kind is not REMOVE and carries_new and not isinstance(new, dict):
             _reject("NewImage", f"the image that a {kind} carries", new)
-        if kind is not ChangeKind.INSERT and view_type.carries_old and not isinstance(old, dict):
+        if kind is not INSERT and carries_old and not isinstance(old, dict):
             _reject("OldImage", f"the image that a {kind} carries", old)
         label = stream_label(_field(record, "eventSourceARN", str))
         sequence_number = _field(body, "SequenceNumber", str)
@@ -176,8 +182,8 @@ class Change:
             expired=expired,
             actor=TTL_PRINCIPAL if expired else _actor(source.actor_attribute, new),
             raw_keys=_field(body, "Keys", dict),
-            raw_old=old if view_type.carries_old else None,
-            raw_new=new if view_type.carries_new else None,
+            raw_old=old if carries_old else None,
+            raw_new=new if carries_new else None,
         )
 
     @classmethod
@@ -217,7 +223,7 @@ class Change:
             MalformedRecord: a field of the entry is missing or has the wrong form.
         """
         version = check_version(_attribute(entry, "version", "S"))
-        kind = _choice(ChangeKind, {"kind": _attribute(entry, "kind", "S")}, "kind")
+        kind = _choice(_KINDS, {"kind": _attribute(entry, "kind", "S")}, "kind")
         timestamp = _moment(_attribute(entry, "changed_at", "S"))
         name = _attribute(entry, "overflow", "S") if "overflow" in entry else None
         whole = name is None
@@ -337,33 +343,34 @@ def _shown(value: object) -> str:
 
 
 def _field(holder: object, name: str, kind: type[_T]) -> _T:
-    value = holder.get(name) if isinstance(holder, Mapping) else None
+    value = holder.get(name) if isinstance(holder, _HOLDERS) else None
     if not isinstance(value, kind):
         expected = {"str": "text", "dict": "an object"}[kind.__name__]
         _reject(name, expected, value)
     return value
 
 
-def _choice(kinds: type[_E], holder: Mapping[str, Any], name: str) -> _E:
+def _choice(kinds: Mapping[str, _E], holder: Mapping[str, Any], name: str) -> _E:
     value = holder.get(name)
-    if value not in list(kinds):
+    kind = kinds.get(value) if isinstance(value, str) else None
+    if kind is None:
         _reject(name, f"one of {', '.join(kinds)}", value)
-    return kinds(value)
+    return kind
 
 
 def _attribute(entry: Attributes, name: str, tag: str) -> Any:
     value = entry.get(name)
-    found = value.get(tag) if isinstance(value, Mapping) else None
+    found = value.get(tag) if isinstance(value, _HOLDERS) else None
     if not isinstance(found, _TAGGED[tag]):
         _reject(f"entry.{name}", f"an attribute of type {tag}", value)
     return found
 
 
 def _timestamp(value: object) -> float:
+    if isinstance(value, (float, int)) and not isinstance(value, bool):
+        return float(value)
     if isinstance(value, datetime):
         return value.timestamp()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
     _reject("ApproximateCreationDateTime", "seconds since 1970 as a number", value)
 
 
@@ -375,10 +382,10 @@ def _moment(text: str) -> float:
 
 
 def _actor(attribute: str | None, new: object) -> str | None:
-    if attribute is None or not isinstance(new, Mapping):
+    if attribute is None or not isinstance(new, _HOLDERS):
         return None
     value = new.get(attribute)
-    actor = value.get("S") if isinstance(value, Mapping) else None
+    actor = value.get("S") if isinstance(value, _HOLDERS) else None
     return actor if isinstance(actor, str) and len(actor) <= LONGEST_ACTOR else None
 
 

@@ -11,6 +11,7 @@ epoch when the sinks move to another lineage: a restored table, another Region.
 """
 
 import re
+from functools import lru_cache
 
 from dynamodb_streams_cdc.errors import MalformedRecord
 
@@ -35,6 +36,7 @@ def check_epoch(epoch: str) -> str:
     return epoch
 
 
+@lru_cache(maxsize=64)
 def stream_label(stream_arn: str) -> str:
     """Return the label at the end of a stream's ARN, such as `2024-05-01T12:00:00.000`.
 
