@@ -106,6 +106,9 @@ def test_no_permission_on_the_bucket(
     cloud.fails = refuse(operation)
     if command[0] == "show":
         command = ["show", "letters/search/x.json" if operation == "GetObject" else "deadbeef"]
+    if command[0] == "redrive":
+        # A redrive without a filter reads its letters as it goes, and tells how far it came.
+        command = [*command, "--processor", "search"]
     assert action in fails(cloud, command)
 
 

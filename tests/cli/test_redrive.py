@@ -118,6 +118,11 @@ def test_only_what_is_meant(poisoned: Cloud, arguments: list[str], count: int) -
     assert len(poisoned.objects()) == 14 - count
 
 
+def test_each_letter_is_read_once_where_nothing_in_it_is_asked_for(poisoned: Cloud) -> None:
+    run(poisoned, "--older-than", "0s", status=1)
+    assert poisoned.calls.count("GetObject") == 12
+
+
 def test_a_letter_that_is_named_and_not_there(poisoned: Cloud) -> None:
     result = poisoned.run("redrive", "--yes", "deadbeef")
     assert result.exit_code == 1
@@ -347,6 +352,7 @@ class TestPermissions:
     @pytest.mark.parametrize(
         ("operation", "action"),
         [
+            ("GetObject", f"s3:GetObject on s3://{BUCKET}/letters/search/"),
             ("Invoke", "lambda:InvokeFunction on cdc-sandbox-search"),
             ("CopyObject", f"s3:PutObject on s3://{BUCKET}/archive/letters/search/"),
             ("DeleteObject", f"s3:DeleteObject on s3://{BUCKET}/letters/search/"),

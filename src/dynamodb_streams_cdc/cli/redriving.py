@@ -1,5 +1,6 @@
 """`cdc redrive`: letters back through their functions, with a summary of what became of them."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from dynamodb_streams_cdc.cli.output import (
     table,
     terminal,
 )
-from dynamodb_streams_cdc.cli.selection import Row, Selection, id_of, rows
+from dynamodb_streams_cdc.cli.selection import Row, Selection, id_of, listed, rows
 from dynamodb_streams_cdc.redrive import Fate, Redrive, Result
 
 _SHOWN_ERROR = 160
@@ -96,18 +97,23 @@ def run_redrive(
     if not (yes or dry_run or somebody_is_there()):
         misused("Nobody is there to confirm: pass --yes, or --dry-run to see what would be done.")
     names = replace(deployment.names, successor=successor)
-    found = rows(deployment, selection, names)
-    if dry_run:
-        _say_what_would_be_done(found, as_json=as_json)
-        return 0
-    if found and not (yes or _confirmed(deployment, found)):
-        beside().print("Nothing was changed.")
-        return FAILED
-    tally = Tally(len(found))
+    if yes and not dry_run and not selection.looks_inside:
+        # Nobody wants to know before what is in them: each is read when its turn comes.
+        keys = [stored.key for stored in listed(deployment, selection, time.time())]
+    else:
+        found = rows(deployment, selection, names)
+        if dry_run:
+            _say_what_would_be_done(found, as_json=as_json)
+            return 0
+        if found and not (yes or _confirmed(deployment, found)):
+            beside().print("Nothing was changed.")
+            return FAILED
+        keys = [row.key for row in found]
+    tally = Tally(len(keys))
     redrive = Redrive(deployment.box, deployment.functions, names)
     with _reported(tally, as_json=as_json):
-        with _progress(len(found), shown=not as_json) as progress:
-            for result in redrive.run(row.key for row in found):
+        with _progress(len(keys), shown=not as_json) as progress:
+            for result in redrive.run(keys):
                 tally.results.append(result)
                 progress.advance()
         _ring_down(deployment, selection, tally)

@@ -93,6 +93,11 @@ class Selection:
     older_than: float = 0.0
     letters: Sequence[str] = ()
 
+    @property
+    def looks_inside(self) -> bool:
+        """Whether letters have to be read to be chosen."""
+        return bool(self.processors or self.reasons or self.items)
+
     def may_take(self, stored: Stored, age: float) -> bool:
         """Return whether a letter that nobody has read may be meant."""
         if age < self.older_than:
@@ -108,13 +113,12 @@ class Selection:
         )
 
 
-def rows(deployment: Deployment, selection: Selection, names: Names | None = None) -> list[Row]:
-    """Return the letters that are meant, the oldest first.
+def listed(deployment: Deployment, selection: Selection, now: float) -> list[Stored]:
+    """Return the letters that may be meant, unread, the oldest first.
 
     Raises:
         CommandError: a letter that was named is not there.
     """
-    now = time.time()
     found = [
         stored
         for stored in deployment.box.letters()
@@ -122,12 +126,19 @@ def rows(deployment: Deployment, selection: Selection, names: Names | None = Non
     ]
     for name in selection.letters:
         only(name, [stored.key for stored in found])
-    taken = [
-        row
-        for row in _read(deployment, found, names or deployment.names, now)
-        if selection.takes(row)
-    ]
-    return sorted(taken, key=lambda row: (row.stored.written_at, row.key))
+    return sorted(found, key=lambda stored: (stored.written_at, stored.key))
+
+
+def rows(deployment: Deployment, selection: Selection, names: Names | None = None) -> list[Row]:
+    """Return the letters that are meant, the oldest first.
+
+    Raises:
+        CommandError: a letter that was named is not there.
+    """
+    now = time.time()
+    found = listed(deployment, selection, now)
+    read = _read(deployment, found, names or deployment.names, now)
+    return [row for row in read if selection.takes(row)]
 
 
 def only(name: str, keys: Iterable[str]) -> str:
