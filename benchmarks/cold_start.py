@@ -162,11 +162,8 @@ class _Server(BaseHTTPRequestHandler):
         _, _, operation = self.headers.get("X-Amz-Target", "").partition(".")
         answer = ANSWERS.get(operation, {}) if operation else BULK
         body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        self.wfile.write(f"{head}\r\n\r\n".encode() + body)
 
     do_PUT = do_POST
 

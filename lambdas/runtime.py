@@ -1,10 +1,11 @@
 """What the functions have in common: from settings and a sink to a processor."""
 
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import boto3
 from botocore.config import Config
+from botocore.loaders import Loader
+from botocore.session import Session, get_session
 from pydantic import ValidationError
 
 from dynamodb_streams_cdc import (
@@ -37,21 +38,37 @@ CLIENT = Config(
 that hangs ends within the `RESERVE_SECONDS` that the processor keeps back."""
 
 
+class KnownServices(Loader):
+    """Descriptions of services; botocore would look through four hundred folders for these two."""
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        """Return the services that there are clients of here."""
+        return ["dynamodb", "s3"]
+
+
+@cache
+def session() -> Session:
+    """Return the function's session: of botocore, as boto3 would be imported for nothing else."""
+    made = get_session()
+    made.register_component("data_loader", KnownServices())
+    return made
+
+
 @cache
 def dynamodb() -> "DynamoDBClient":
     """Return the function's client of DynamoDB."""
-    return boto3.client("dynamodb", config=CLIENT)
+    return cast("DynamoDBClient", session().create_client("dynamodb", config=CLIENT))
 
 
 @cache
 def s3() -> "S3Client":
     """Return the function's client of S3."""
-    return boto3.client("s3", config=CLIENT)
+    return cast("S3Client", session().create_client("s3", config=CLIENT))
 
 
 def items_of(table: str) -> DynamoDbItems:
     """Return the table that copies are repaired by."""
-    return DynamoDbItems(dynamodb(), table)
+    return DynamoDbItems(dynamodb, table)
 
 
 def overflow_of_log(bucket: str) -> S3Overflow:

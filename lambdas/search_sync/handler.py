@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import boto3
 from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
 
 from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, SearchSync
@@ -30,7 +29,7 @@ def processor() -> Processor:
 def _client(settings: SearchSettings) -> OpenSearch:
     signer = None
     if settings.search_auth == "iam":
-        credentials = boto3.Session().get_credentials()
+        credentials = runtime.session().get_credentials()
         signer = Urllib3AWSV4SignerAuth(credentials, settings.region, "es")
     return OpenSearch(
         settings.search_endpoint,

@@ -97,8 +97,8 @@ def test_items_are_read_by_the_keys_of_a_record(dynamodb_local: "DynamoDBClient"
     name = table(dynamodb_local, ("id", "B"), ("number", "N"))
     item = {"id": b"\x00\xff", "number": Decimal(7), "status": "placed"}
     dynamodb_local.put_item(TableName=name, Item=serialize_item(item))
-    items = DynamoDbItems(dynamodb_local, name)
+    items = DynamoDbItems(lambda: dynamodb_local, name)
     assert items.read({"id": {"B": "AP8="}, "number": {"N": "7"}}) == item
     assert items.read({"id": {"B": b"\x00\xff"}, "number": {"N": "8"}}) is None
     with pytest.raises(OutageError, match="ResourceNotFound"):
-        DynamoDbItems(dynamodb_local, "gone").read({"id": {"B": "AP8="}, "number": {"N": "7"}})
+        DynamoDbItems(lambda: dynamodb_local, "gone").read({"id": {"B": "AP8="}, "number": {"N": "7"}})

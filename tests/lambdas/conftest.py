@@ -60,6 +60,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     monkeypatch.setattr(SystemClock, "now", lambda self: NOON + 1000.0)
     disable_socket(allow_unix_socket=True)
     caches = (
+        runtime.session,
         runtime.dynamodb,
         runtime.s3,
         aggregation.processor,

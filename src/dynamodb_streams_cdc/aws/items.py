@@ -1,5 +1,6 @@
 """The table whose changes are followed, read item by item to repair its copies."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,17 @@ class DynamoDbItems:
     """`Items`.
 
     Attributes:
-        client: of DynamoDB.
+        client: returns the client of DynamoDB; called for the first repair, and most do none.
         table: its physical name.
     """
 
-    client: "DynamoDBClient"
+    client: Callable[[], "DynamoDBClient"]
     table: str
 
     def read(self, keys: Attributes) -> Image | None:
         """Return the item with these keys by a consistent read; `None` if it is not there."""
         key: Any = with_bytes(keys)
         with translated():
-            response = self.client.get_item(TableName=self.table, Key=key, ConsistentRead=True)
+            response = self.client().get_item(TableName=self.table, Key=key, ConsistentRead=True)
         item = response.get("Item")
         return None if item is None else deserialize_item(item)
