@@ -202,6 +202,7 @@ def how_to_query(screen: Screen, pipeline: Pipeline) -> None:
     screen.line(f"  curl -s '{index}/_search?q=status:refunded&size=2&pretty'")
     screen.line(
         "  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1"
+        " AWS_DEFAULT_REGION=us-east-1"
         f" AWS_ENDPOINT_URL={pipeline.aws.url}"
     )
     screen.line(f"  aws dynamodb scan --table-name {tables['Aggregates']} --max-items 5")

@@ -11,6 +11,7 @@ whoever asked has the letters and keeps them.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NotRequired, TypeAlias, TypedDict
 
 from dynamodb_streams_cdc.application import Application
@@ -20,7 +21,7 @@ from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, OutageError, OutOfTime
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.response import BatchResponse, ItemFailure, sequence_number
-from dynamodb_streams_cdc.sink import Outcome, Repairable, Stamp
+from dynamodb_streams_cdc.sink import Items, Outcome, Repairable, Stamp
 from dynamodb_streams_cdc.version import floor_of, stream_label
 
 Reading: TypeAlias = Sequence[Change | MalformedRecord]
@@ -83,10 +84,12 @@ class Repaired(BatchResponse):
     """The answer to a repair: how many copies differed, and which items could not be repaired.
 
     `repairable` is false, and nothing was done, for a sink that keeps no copies, such as a log.
+    `gone` counts items that are not in the table: their copies are gone now as well.
     """
 
     repairable: bool
     repaired: int
+    gone: int
     failures: list[Failure]
 
 
@@ -140,6 +143,9 @@ def repair(
     now = application.budget.now()
     wanted = [(keys, _identity(source, keys)) for keys in map(_keys, records)]
     repaired, failures = 0, []
+    gone: set[str] = set()
+    if application.items is not None:
+        application.items = _Noting(application.items, gone)
     for position, (keys, item) in enumerate(wanted if application.repairs else ()):
         known = Stamp(item, version, now)
         result = application.repair_item(known, keys)
@@ -148,8 +154,26 @@ def repair(
         else:
             repaired += result
     return Repaired(
-        batchItemFailures=[], repairable=application.repairs, repaired=repaired, failures=failures
+        batchItemFailures=[],
+        repairable=application.repairs,
+        repaired=repaired,
+        gone=len(gone),
+        failures=failures,
     )
+
+
+@dataclass(frozen=True)
+class _Noting:
+    """A table, and a note of what was not in it."""
+
+    items: Items
+    gone: set[str]
+
+    def read(self, keys: Attributes) -> Image | None:
+        image = self.items.read(keys)
+        if image is None:
+            self.gone.add(repr(keys))
+        return image
 
 
 def _keys(record: Any) -> Attributes:

@@ -10,7 +10,7 @@ from dynamodb_streams_cdc.redrive import PATIENCE, InvocationFailed
 from tests.cli.conftest import Cloud, refusal
 
 TABLE = "orders-1A2B"
-DONE = {"batchItemFailures": [], "repairable": True, "repaired": 1, "failures": []}
+DONE = {"batchItemFailures": [], "repairable": True, "repaired": 1, "gone": 0, "failures": []}
 LOG = {**DONE, "repairable": False, "repaired": 0}
 
 
@@ -60,6 +60,7 @@ def test_every_item_a_hundred_at_a_time(cloud: Cloud, asked: list[tuple[str, Any
     assert json.loads(done.stdout) == {
         "items": 230,
         "repaired": {"search": 3},
+        "gone": {"search": 0},
         "failures": [],
         "complaints": [],
         "interrupted": False,
@@ -252,3 +253,19 @@ def test_ctrl_c_says_what_was_done(
     assert done.exit_code == 130
     assert "Interrupted" in done.output
     assert "100 items compared" in done.output
+
+
+def test_keys_of_nothing_are_told(
+    cloud: Cloud, asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud.office, "invoke", lambda *_: {**DONE, "gone": 1})
+    done = cloud.run("repair", "customer_id=00004", "order_id=nosuch")
+    assert done.exit_code == 0
+    assert "Not in the table: 1 item; no copy shows them." in done.output
+
+
+def test_keys_of_other_names_are_refused(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+    done = cloud.run("repair", "customer=00004", "order_id=7")
+    assert done.exit_code == 2
+    assert "are customer_id, order_id, got customer, order_id" in done.output
+    assert asked == []

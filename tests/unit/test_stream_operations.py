@@ -332,6 +332,7 @@ def floor_repair(bench: Bench, *keys: Any, stream: Any = STREAM) -> Any:
 
 
 KEYS = {"customer_id": "00004", "order_id": "00004-0001"}
+NOWHERE = {"customer_id": "2", "order_id": "2"}
 
 
 @pytest.mark.parametrize("make", [sums, documents])
@@ -473,8 +474,8 @@ def test_a_bucket_that_hangs_is_asked_once_and_the_others_go_on() -> None:
 
 def test_an_item_that_cannot_be_repaired_is_named() -> None:
     bench, _ = sums(Table({ITEM: POISON, "orders/S=1/S=1": PLACED}))
-    answer = floor_repair(bench, KEYS, {"customer_id": "1", "order_id": "1"})
-    assert answer["repaired"] == 1
+    answer = floor_repair(bench, KEYS, {"customer_id": "1", "order_id": "1"}, NOWHERE)
+    assert (answer["repaired"], answer["gone"]) == (2, 1)
     [failure] = answer["failures"]
     assert (failure["position"], failure["item"], failure["reason"]) == (0, ITEM, "ValueError")
 

@@ -146,7 +146,9 @@ def repair(
     everything: Annotated[
         bool, typer.Option("--all", help="Every item that is in the table.")
     ] = False,
-    processor: Processors = None,
+    processor: Annotated[
+        list[str] | None, typer.Option("--processor", "-p", help="The copies of this processor.")
+    ] = None,
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
@@ -161,7 +163,9 @@ def repair(
     Status 0: the copies are right. 1: some could not be repaired. 2: wrong use. 130: Ctrl-C.
     """
     if bool(key) == everything:
-        misused("Name an item by its keys, as in customer_id=00004 order_id=7, or say --all.")
+        misused(
+            "Name an item by its keys, as in customer_id=00004 order_id=7, or say --all; not both."
+        )
     deployment = Deployment.find(environment, stack, endpoint_url)
     for name in processor or ():
         _check_processor(deployment, "--processor", name)

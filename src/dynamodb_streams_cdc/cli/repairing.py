@@ -16,7 +16,7 @@ from dynamodb_streams_cdc.answers import (
 )
 from dynamodb_streams_cdc.aws.access import permitted
 from dynamodb_streams_cdc.cli.deployment import Deployment
-from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED, CommandError
+from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED, CommandError, misused
 from dynamodb_streams_cdc.cli.history import keys_of, source_table
 from dynamodb_streams_cdc.cli.output import beside, cells, counted, print_json, table, terminal
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
@@ -33,11 +33,13 @@ class Tally:
     """What a run has done so far, by processor.
 
     Attributes:
+        gone: items that are not in the table, nor are their copies any more.
         complaints: sentences on what ended the work for a processor.
     """
 
     items: int = 0
     repaired: dict[str, int] = field(default_factory=dict)
+    gone: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     interrupted: bool = False
@@ -54,6 +56,7 @@ class Tally:
         return {
             "items": self.items,
             "repaired": self.repaired,
+            "gone": self.gone,
             "failures": self.failures,
             "complaints": self.complaints,
             "interrupted": self.interrupted,
@@ -74,7 +77,7 @@ def run_repair(
         CommandError: the table has no stream, or a processor that was named cannot be repaired.
     """
     source = _Source(deployment)
-    items = source.scan() if everything else [serialize_item(keys_of(words))]
+    items = source.scan() if everything else [source.check(keys_of(words))]
     known = sorted(deployment.names.processors.values())
     work = _Repair(deployment, source.stream_arn, processors or known, bool(processors))
     tally = Tally()
@@ -106,6 +109,13 @@ class _Source:
             raise CommandError(message)
         self.stream_arn: str = described["LatestStreamArn"]
 
+    def check(self, keys: Mapping[str, Any]) -> TableKeys:
+        """Return an item's keys, if they have the names of the table's."""
+        if keys.keys() != set(self._keys):
+            wanted, got = ", ".join(sorted(self._keys)), ", ".join(sorted(keys))
+            misused(f"the keys of table {self._table} are {wanted}, got {got}")
+        return serialize_item(keys)
+
     def scan(self) -> Iterator[TableKeys]:
         """Return the keys of all items."""
         names = {f"#{number}": key for number, key in enumerate(self._keys)}
@@ -124,12 +134,14 @@ class _Answer:
     repaired: int = 0
     failures: tuple[Failure, ...] = ()
     repairable: bool = True
+    gone: int = 0
 
     def __add__(self, other: "_Answer") -> "_Answer":
         return _Answer(
             self.repaired + other.repaired,
             self.failures + other.failures,
             self.repairable and other.repairable,
+            self.gone + other.gone,
         )
 
     def is_outage(self, chunk: Sequence[TableKeys]) -> bool:
@@ -156,6 +168,7 @@ class _Repair:
                     able.remove(processor)
                     continue
                 tally.repaired[processor] = tally.repaired.get(processor, 0) + answer.repaired
+                tally.gone[processor] = tally.gone.get(processor, 0) + answer.gone
                 tally.failures += _told(processor, answer.failures)
                 waiting[processor] = waiting[processor] + 1 if answer.is_outage(chunk) else 0
                 if waiting[processor] == PATIENCE:
@@ -200,12 +213,13 @@ class _Repair:
         answer = self.deployment.functions.invoke(processor, plain)
         try:
             repaired, repairable = answer["repaired"], answer["repairable"]
+            gone = answer["gone"]
             failures = failures_of(answer, positions)
         except (LookupError, TypeError):
             raise not_understood(processor, "repair", answer) from None
         if not isinstance(repaired, int) or not isinstance(repairable, bool):
             raise not_understood(processor, "repair", answer)
-        return _Answer(repaired, failures, repairable)
+        return _Answer(repaired, failures, repairable, int(gone))
 
     def _refuse(self, processor: str) -> None:
         if self.named:
@@ -260,6 +274,10 @@ def _print(tally: Tally) -> None:
     told = [f"{count:,} of {processor}" for processor, count in sorted(tally.repaired.items())]
     what = ", ".join(told) or "none"
     console.print(f"{counted(tally.items, 'item')} compared; copies repaired: {what}.")
+    if gone := max(tally.gone.values(), default=0):
+        console.print(
+            f"Not in the table: {counted(gone, 'item')}; no copy shows them. Were these their keys?"
+        )
     for complaint in tally.complaints:
         console.print(*cells(complaint))
     if tally.interrupted:
