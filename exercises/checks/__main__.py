@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from exercises.checks import audit_log, event_sourcing, search_sync
-from exercises.checks.bench import Wrong, raised
+from exercises.checks.bench import Wrong, left, raised, took_too_long
+from exercises.checks.clock import LIMIT, TooLong, limited
 
 WIDTH = 96
 
@@ -46,20 +47,27 @@ EXERCISES = (
 )
 
 
-def steps(exercise: Exercise, subject: Any) -> Iterator[tuple[str, Wrong | None]]:
+def steps(
+    exercise: Exercise, subject: Any, limit: float = LIMIT
+) -> Iterator[tuple[str, Wrong | None]]:
     """Try one step after the other, and yield its name and what is wrong; stop at the first."""
     for step in exercise.check.STEPS:
-        wrong = _found_by(step, subject)
+        wrong = _found_by(step, subject, limit)
         yield step.__name__, wrong
         if wrong is not None:
             return
 
 
-def _found_by(step: Callable[[Any], None], subject: Any) -> Wrong | None:
+def _found_by(step: Callable[[Any], None], subject: Any, limit: float) -> Wrong | None:
     try:
-        step(subject)
+        with limited(limit):
+            step(subject)
     except Wrong as wrong:
         return wrong
+    except TooLong as late:
+        return took_too_long(late, subject, limit)
+    except SystemExit as exit_:
+        return left(exit_, subject)
     except Exception as error:  # the learner's code may raise anything, and is told so
         return raised(error, subject)
     return None
@@ -87,11 +95,15 @@ def check(exercise: Exercise, package: str = "exercises") -> bool:
 def _written(exercise: Exercise, package: str, file: str) -> Any:
     """Return what the learner wrote; None, having said why, if it cannot be had."""
     try:
-        module = importlib.import_module(f"{package}.{exercise.name}")
+        with limited(LIMIT):
+            module = importlib.import_module(f"{package}.{exercise.name}")
     except SyntaxError as error:
         _say(f"Python cannot read line {error.lineno} of {file}: {error.msg}.")
         return None
-    except Exception as error:  # anything may happen in the learner's file
+    except TooLong:
+        _say(f"{file} cannot be imported: that was not done within {LIMIT:g} s.")
+        return None
+    except (Exception, SystemExit) as error:  # anything may happen in the learner's file
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if file in f.filename]
         where = f", line {lines[-1]}" if lines else ""
         _say(f"{file} cannot be imported: {type(error).__name__}: {error}{where}.")
@@ -136,7 +148,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint(exercise, max(1, chosen.hint))
         return 0
     logging.disable(logging.CRITICAL)
-    return 0 if check(exercise, "exercises.solutions" if chosen.solution else "exercises") else 1
+    try:
+        solved = check(exercise, "exercises.solutions" if chosen.solution else "exercises")
+    except KeyboardInterrupt:
+        _say("Stopped.")
+        return 130
+    return 0 if solved else 1
 
 
 if __name__ == "__main__":

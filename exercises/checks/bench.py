@@ -21,6 +21,8 @@ from dynamodb_streams_cdc.simulation import (
 )
 from dynamodb_streams_cdc.simulation.shrink import shrink
 from dynamodb_streams_cdc.testing import Lab
+from exercises.checks import reading
+from exercises.checks.clock import TooLong
 
 P = TypeVar("P")
 
@@ -169,12 +171,32 @@ def raised(error: Exception, subject: Callable[..., object], change: Change | No
         "comes after it waits."
         if change
         else "",
-        "the traceback below",
+        "the traceback above",
         "".join(traceback.format_exception(error)[-3:]),
     )
 
 
-def _place(error: Exception, subject: Callable[..., object]) -> str:
+def took_too_long(late: TooLong, subject: Callable[..., object], limit: float) -> Wrong:
+    """Return what to say of code that was stopped because its time was up."""
+    return Wrong(
+        f"Your code did not return within {limit:g} s{_place(late, subject)}.",
+        "It may wait for something that never happens. Lambda would stop it at its time limit, "
+        "and deliver the batch again, with the same result.",
+        reading.LIFE,
+    )
+
+
+def left(exit_: SystemExit, subject: Callable[..., object]) -> Wrong:
+    """Return what to say of code that ends the process."""
+    return Wrong(
+        f"Your code ended the process, by sys.exit({exit_.code!r}){_place(exit_, subject)}.",
+        "Lambda takes that for a failure of the batch. A function returns when all is done, and "
+        "lets an error out when it is not.",
+        reading.LIFE,
+    )
+
+
+def _place(error: BaseException, subject: Callable[..., object]) -> str:
     """Return where in the learner's file an error came from."""
     file = inspect.getsourcefile(subject)
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]

@@ -1,15 +1,18 @@
 """Starters fail with their sentence, solutions pass, and both are told as `make` tells them."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from dynamodb_streams_cdc import Change
 from exercises import exercise_1, exercise_2, exercise_3
 from exercises.checks import __main__ as checks
 from exercises.checks import reading
 from exercises.checks.bench import Wrong
+from exercises.stores import AuditTable
 from tests.exercises.test_exercise_1 import inserting
 from tests.exercises.verdicts import ONE, THREE, TWO, verdict
 
@@ -119,7 +122,9 @@ def test_a_file_that_cannot_be_used_is_told_in_a_sentence(
 
 
 def test_there_is_something_to_read_on() -> None:
-    places = [value.split()[0] for name, value in vars(reading).items() if name.isupper()]
+    places = [
+        value.split()[0].split("#")[0] for name, value in vars(reading).items() if name.isupper()
+    ]
     assert len(places) > 5
     assert [place for place in places if not (ROOT / place).exists()] == []
 
@@ -135,3 +140,37 @@ def test_the_story_of_a_run_with_faults_is_short_enough_to_follow() -> None:
     *_, (_, wrong) = checks.steps(ONE, audit)
     assert isinstance(wrong, Wrong)
     assert 3 < len(wrong.story.splitlines()) <= 30
+
+
+def loops(change: Change, log: AuditTable) -> None:
+    while True:
+        with contextlib.suppress(Exception):
+            log.history(change.item_id)
+
+
+def leaves(change: Change, log: AuditTable) -> None:
+    sys.exit(3)
+
+
+def test_code_that_never_returns_is_stopped_and_told_its_line() -> None:
+    [(step, wrong)] = checks.steps(ONE, loops, limit=0.2)
+    assert step == "every_change_leaves_an_entry"
+    assert "Your code did not return within 0.2 s (line " in str(wrong)
+
+
+def test_code_that_ends_the_process_is_told_so() -> None:
+    step, said = verdict(ONE, leaves)
+    assert step == "every_change_leaves_an_entry"
+    line = leaves.__code__.co_firstlineno + 1
+    assert f"by sys.exit(3) (line {line} of your file)" in said
+
+
+def test_an_interrupt_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checks, "check", interrupted)
+    assert checks.main(["1"]) == 130
+    assert capsys.readouterr().out == "\nStopped.\n"
