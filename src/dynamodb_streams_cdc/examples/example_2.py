@@ -261,15 +261,16 @@ def main() -> None:
     story.table(("", *MISHAPS), ((way.name, *(shown(way, m) for m in MISHAPS)) for way in WAYS))
     story.say(
         "The first misses what happens to an order after it was placed. The second adds whatever "
-        "comes, as often as it comes. The markers of the third and the fourth stop that, but "
-        "marker and sum are two writes: whoever dies between them has lost an order, or counts it "
-        "twice. (In one transaction, Once.transact, they would do. What follows does more: it can "
-        "be compared with the table, and repaired.)"
+        "comes, as often as it comes. The third and the fourth keep a marker, a row that says that "
+        "a change is counted, which stops that. But marker and sum are two writes: whoever dies "
+        "between them has lost an order, or counts it twice. (In one transaction, as the library's "
+        "Once.transact writes them, they would do. What follows does more: it can be compared with "
+        "the table, and repaired.)"
     )
     _tell_the_ledger()
     story.say(
-        "Next: what else an order sets in motion, and what becomes of a change that fails: "
-        "make example-3"
+        "Next: write such a function yourself, one that keeps a log. Open exercises/exercise_1.py: "
+        "make exercise-1"
     )
 
 

@@ -88,8 +88,8 @@ def mails(mail: Mail, markers: Markers) -> ChangeHandlers:
 class Shop:
     """The orders table, its change log, and what follows them.
 
-    No more than two functions can read a stream. So sums and audit read the table's, and mail and
-    search that of the log, to which every change comes as an INSERT.
+    No more than two functions should read a stream. So sums and audit read the table's, and mail
+    and search that of the log, to which every change comes as an INSERT.
     """
 
     mail: Mail = field(default_factory=Mail)
@@ -230,7 +230,7 @@ def main() -> None:
     _tell_a_passing_failure()
     _tell_a_lasting_failure()
     _tell_lanes()
-    story.say("Next: write such functions yourself. make exercise-1")
+    story.say("Next: a search index and a replay of the log, written by you: make exercise-2")
 
 
 def _tell_a_life() -> None:
@@ -242,8 +242,9 @@ def _tell_a_life() -> None:
     shop.delete("1001")
     story.section("1. Four functions follow one order")
     story.say(
-        "The table's stream has two readers, and cannot have more: one keeps sums, one the audit "
-        "log. Mail and search read the stream of the log, to which every change comes as an INSERT."
+        "The table's stream has two readers, and should have no more, since beyond two AWS may "
+        "throttle: one keeps sums, one the audit log. Mail and search read the stream of the log, "
+        "to which every change comes as an INSERT."
     )
     story.table(
         ("order 1001 is", "mails sent", "sums", "log entries", "search finds"),
@@ -297,10 +298,11 @@ def _tell_a_passing_failure() -> None:
         ),
     )
     story.say(
-        "An event id is no sequence number of the batch: Lambda takes that for the failure of all "
-        "of it, and sends all of it again. (Once means at least once: a crash between a mail and "
-        "its marker repeats the mail. What must not happen twice takes the event id along, as an "
-        "idempotency key for the system that does it.)"
+        "An event id is no sequence number of the batch. AWS documents that an empty or null "
+        "identifier fails the whole batch, and says nothing of other strings; the engine takes "
+        "this one as a failure too, and sends everything again. (Once means at least once: a crash "
+        "between a mail and its marker repeats the mail. What must not happen twice takes the "
+        "event id along, as an idempotency key for the system that does it.)"
     )
 
 
