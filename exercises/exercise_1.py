@@ -13,7 +13,8 @@ What you have
     change.kind             INSERT, MODIFY or REMOVE
     change.old_image        the order before; None if there was none
     change.new_image        the order after; None if there is none
-    change.actor            who made the change; None if nobody knows
+    change.actor            who made the change; None if nobody knows. The application writes it
+                            into `updated_by`; Source(actor_attribute="updated_by") reads it
     change.time             when, in UTC
     change.event_id, change.sequence_number, change.version
 
