@@ -80,12 +80,13 @@ def check(exercise: Exercise, package: str = "exercises") -> bool:
     subject = _written(exercise, package, file)
     if subject is None:
         return False
+    helpful = {step.__name__: number for step, number in exercise.check.STEPS.items()}
     for name, wrong in steps(exercise, subject):
         print(f"  {'WRONG' if wrong else 'right'}  {name.replace('_', ' ')}", flush=True)
         if wrong is not None:
             _tell(wrong)
-            hints = len(exercise.check.HINTS)
-            print(f"\nA hint, of {hints}: make exercise-{exercise.number} HINT=1")
+            number, hints = helpful[name], len(exercise.check.HINTS)
+            _say(f"Hint {number} of {hints} helps: make exercise-{exercise.number} HINT={number}")
             return False
     _say(f"Solved. {exercise.check.LEARNT}")
     _say(f"How it was meant: exercises/solutions/{exercise.name}.py. Next: {exercise.then}")

@@ -162,18 +162,19 @@ def whatever_the_weather(audit: Audit) -> None:
     weather(audit, AuditTable, _wrong_histories, reading.VERSIONS)
 
 
-STEPS = (
-    every_change_leaves_an_entry,
-    changes_within_a_second,
-    who_did_it_and_what_it_was,
-    an_expiry_is_told_from_a_delete,
-    a_batch_delivered_twice,
-    a_function_that_dies,
-    a_table_out_of_reach,
-    an_old_batch_comes_back,
-    sequence_numbers_that_grow_a_digit,
-    whatever_the_weather,
-)
+STEPS = {
+    every_change_leaves_an_entry: 4,
+    changes_within_a_second: 1,
+    who_did_it_and_what_it_was: 4,
+    an_expiry_is_told_from_a_delete: 4,
+    a_batch_delivered_twice: 3,
+    a_function_that_dies: 3,
+    a_table_out_of_reach: 4,
+    an_old_batch_comes_back: 2,
+    sequence_numbers_that_grow_a_digit: 2,
+    whatever_the_weather: 2,
+}
+"""The steps, and the number of the hint that helps with each."""
 
 HINTS = (
     "An item of a table is found by its key. Which of the things that a change has is different "

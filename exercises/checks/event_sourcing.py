@@ -288,21 +288,22 @@ def any_history_at_all(make: Make) -> None:
             _random(written, f"orders were shipped so: {shipped}, and the history says {counted}")
 
 
-STEPS = (
-    the_state_is_what_the_table_says,
-    the_log_is_read_in_any_order,
-    a_deleted_order_has_no_state,
-    changes_of_one_second,
-    sequence_numbers_that_grow_a_digit,
-    a_new_stream,
-    the_state_at_a_moment,
-    several_changes_up_to_a_moment,
-    orders_shipped_per_day,
-    what_is_shipped_already,
-    what_became_of_it_later,
-    changes_that_come_twice,
-    any_history_at_all,
-)
+STEPS = {
+    the_state_is_what_the_table_says: 1,
+    the_log_is_read_in_any_order: 1,
+    a_deleted_order_has_no_state: 1,
+    changes_of_one_second: 1,
+    sequence_numbers_that_grow_a_digit: 1,
+    a_new_stream: 1,
+    the_state_at_a_moment: 2,
+    several_changes_up_to_a_moment: 2,
+    orders_shipped_per_day: 3,
+    what_is_shipped_already: 3,
+    what_became_of_it_later: 3,
+    changes_that_come_twice: 4,
+    any_history_at_all: 4,
+}
+"""The steps, and the number of the hint that helps with each."""
 
 HINTS = (
     "The order in which changes come means nothing. Each has a version, and versions of an item "

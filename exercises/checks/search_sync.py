@@ -162,17 +162,18 @@ def whatever_the_weather(sync: Sync) -> None:
     weather(sync, SearchIndex, _differences, reading.VERSIONS)
 
 
-STEPS = (
-    what_is_written_is_found,
-    an_old_batch_comes_back,
-    two_changes_within_a_second,
-    what_is_deleted_stays_deleted,
-    what_is_deleted_can_be_made_again,
-    sequence_numbers_that_grow_a_digit,
-    two_functions_at_once,
-    an_index_out_of_reach,
-    whatever_the_weather,
-)
+STEPS = {
+    what_is_written_is_found: 2,
+    an_old_batch_comes_back: 1,
+    two_changes_within_a_second: 1,
+    what_is_deleted_stays_deleted: 2,
+    what_is_deleted_can_be_made_again: 4,
+    sequence_numbers_that_grow_a_digit: 1,
+    two_functions_at_once: 3,
+    an_index_out_of_reach: 4,
+    whatever_the_weather: 4,
+}
+"""The steps, and the number of the hint that helps with each."""
 
 HINTS = (
     "A document may have fields of your own. What would the function have to find in it to know "

@@ -1,6 +1,7 @@
 """Starters fail with their sentence, solutions pass, and both are told as `make` tells them."""
 
 import contextlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from exercises.checks import __main__ as checks
 from exercises.checks import reading
 from exercises.checks.bench import Wrong
 from exercises.stores import AuditTable
-from tests.exercises.test_exercise_1 import inserting
+from tests.exercises.test_exercise_1 import inserting, letting_it_out
 from tests.exercises.verdicts import ONE, THREE, TWO, verdict
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +91,22 @@ def test_a_check_that_fails_names_the_step_says_why_and_offers_a_hint() -> None:
         assert part in done.stdout
 
 
+def test_the_hint_that_is_offered_is_that_of_the_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(exercise_1, "audit", letting_it_out)
+    assert not checks.check(ONE)
+    told = capsys.readouterr().out
+    assert "  WRONG  a batch delivered twice\n" in told
+    assert told.endswith("\nHint 3 of 4 helps: make exercise-1 HINT=3\n")
+
+
+@pytest.mark.parametrize("exercise", checks.EXERCISES, ids=lambda exercise: exercise.title)
+def test_every_step_has_a_hint_and_every_hint_a_step(exercise: checks.Exercise) -> None:
+    wanted = set(range(1, len(exercise.check.HINTS) + 1))
+    assert set(exercise.check.STEPS.values()) == wanted
+
+
 def test_hints_unfold_and_end_with_the_solution(capsys: pytest.CaptureFixture[str]) -> None:
     for wanted in (1, 2):
         assert checks.main(["2", "--hint", str(wanted)]) == 0
@@ -121,12 +138,20 @@ def test_a_file_that_cannot_be_used_is_told_in_a_sentence(
     assert said in capsys.readouterr().out
 
 
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page of the documentation."""
+    lines = [line.lstrip("#").strip() for line in page.read_text().splitlines() if line[:1] == "#"]
+    return {re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
 def test_there_is_something_to_read_on() -> None:
-    places = [
-        value.split()[0].split("#")[0] for name, value in vars(reading).items() if name.isupper()
-    ]
+    places = [value.split()[0] for name, value in vars(reading).items() if name.isupper()]
     assert len(places) > 5
-    assert [place for place in places if not (ROOT / place).exists()] == []
+    for place in places:
+        path, _, anchor = place.partition("#")
+        assert (ROOT / path).exists()
+        assert not anchor or anchor in headings(ROOT / path)
+    assert any("#" in place for place in places)
 
 
 def test_every_step_is_met_by_somebody() -> None:
