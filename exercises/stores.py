@@ -24,7 +24,7 @@ class AuditTable:
         key = _key(item, sort)
         if key in self.rows:
             self.overwritten.append(key)
-        self.rows[key] = deepcopy(entry)
+        self.rows[key] = _copy("an entry", entry)
 
     def insert(self, item: str, sort: str, entry: Entry) -> None:
         """Write an entry that is not there yet.
@@ -36,7 +36,7 @@ class AuditTable:
         if key in self.rows:
             message = f"there is an entry of {item} under {sort!r}"
             raise AlreadyThere(message)
-        self.rows[key] = deepcopy(entry)
+        self.rows[key] = _copy("an entry", entry)
 
     def history(self, item: str) -> list[Entry]:
         """Return the entries of an item in the order of their sort keys, as a query does."""
@@ -57,6 +57,13 @@ def _key(item: object, sort: object) -> tuple[str, str]:
     return str(item), str(sort)
 
 
+def _copy(what: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        message = f"{what} is a dictionary, got {type(value).__name__}"
+        raise TypeError(message)
+    return deepcopy(dict(value))
+
+
 class SearchIndex:
     """An index: one document for each id. Readers do not see those with `"deleted": True`."""
 
@@ -74,7 +81,7 @@ class SearchIndex:
 
     def put(self, doc_id: str, document: Document) -> None:
         """Write a document, over what is there."""
-        self.documents[doc_id] = deepcopy(document)
+        self.documents[doc_id] = _copy("a document", document)
 
     def delete(self, doc_id: str) -> None:
         """Remove a document; that there is none is fine."""
@@ -88,7 +95,7 @@ class SearchIndex:
         """
         kept = script(deepcopy(self.documents.get(doc_id)))
         if kept is not None:
-            self.documents[doc_id] = deepcopy(kept)
+            self.documents[doc_id] = _copy("what a script returns", kept)
 
     def search(self) -> dict[str, Document]:
         """Return what readers find, by id."""

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import inspect
 import logging
 import sys
 import textwrap
@@ -12,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from exercises.checks import audit_log, event_sourcing, search_sync
-from exercises.checks.bench import Wrong, left, raised, took_too_long
+from exercises.checks.bench import Stopped, Wrong, afresh, left, raised, remembers, took_too_long
 from exercises.checks.clock import LIMIT, TooLong, limited
 
 WIDTH = 96
@@ -84,6 +85,9 @@ def check(exercise: Exercise, package: str = "exercises") -> bool:
     for name, wrong in steps(exercise, subject):
         print(f"  {'WRONG' if wrong else 'right'}  {name.replace('_', ' ')}", flush=True)
         if wrong is not None:
+            if _is_memory(exercise, package, name, wrong):
+                _tell(remembers())
+                return False
             _tell(wrong)
             number, hints = helpful[name], len(exercise.check.HINTS)
             _say(f"Hint {number} of {hints} helps: make exercise-{exercise.number} HINT={number}")
@@ -91,6 +95,15 @@ def check(exercise: Exercise, package: str = "exercises") -> bool:
     _say(f"Solved. {exercise.check.LEARNT}")
     _say(f"How it was meant: exercises/solutions/{exercise.name}.py. Next: {exercise.then}")
     return True
+
+
+def _is_memory(exercise: Exercise, package: str, name: str, wrong: Wrong) -> bool:
+    """Say whether nothing is wrong as soon as each run begins with a new module."""
+    if isinstance(wrong, Stopped):
+        return False
+    [step] = [step for step in exercise.check.STEPS if step.__name__ == name]
+    subject = afresh(importlib.import_module(f"{package}.{exercise.name}"), exercise.seam)
+    return _found_by(step, subject, LIMIT) is None
 
 
 def _written(exercise: Exercise, package: str, file: str) -> Any:
@@ -112,6 +125,9 @@ def _written(exercise: Exercise, package: str, file: str) -> Any:
     subject = getattr(module, exercise.seam, None)
     if subject is None:
         _say(f"There is no {exercise.seam} in {file}: that is what is checked.")
+    elif inspect.iscoroutinefunction(subject):
+        _say(f"{exercise.seam} in {file} is `async def`: it is called, and nobody awaits it.")
+        return None
     return subject
 
 

@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from importlib.util import module_from_spec
+from types import ModuleType
 from typing import Any, Generic, NoReturn, TypeVar
 
 from dynamodb_streams_cdc import Change, Image, LambdaContext, OutageError, Source
@@ -48,6 +50,10 @@ class Wrong(AssertionError):
         self.why = why
         self.read = read
         self.story = story
+
+
+class Stopped(Wrong):
+    """The learner's code did not come back by itself."""
 
 
 def wrong(happened: str, why: str, read: str, story: str = "") -> NoReturn:
@@ -176,9 +182,9 @@ def raised(error: Exception, subject: Callable[..., object], change: Change | No
     )
 
 
-def took_too_long(late: TooLong, subject: Callable[..., object], limit: float) -> Wrong:
+def took_too_long(late: TooLong, subject: Callable[..., object], limit: float) -> Stopped:
     """Return what to say of code that was stopped because its time was up."""
-    return Wrong(
+    return Stopped(
         f"Your code did not return within {limit:g} s{_place(late, subject)}.",
         "It may wait for something that never happens. Lambda would stop it at its time limit, "
         "and deliver the batch again, with the same result.",
@@ -186,14 +192,50 @@ def took_too_long(late: TooLong, subject: Callable[..., object], limit: float) -
     )
 
 
-def left(exit_: SystemExit, subject: Callable[..., object]) -> Wrong:
+def left(exit_: SystemExit, subject: Callable[..., object]) -> Stopped:
     """Return what to say of code that ends the process."""
-    return Wrong(
+    return Stopped(
         f"Your code ended the process, by sys.exit({exit_.code!r}){_place(exit_, subject)}.",
         "Lambda takes that for a failure of the batch. A function returns when all is done, and "
         "lets an error out when it is not.",
         reading.LIFE,
     )
+
+
+def remembers() -> Wrong:
+    """Return what to say of code that is right as long as it has no memory of other runs."""
+    return Wrong(
+        "Your code is right here if its file is loaded anew for each run, and wrong if not: it "
+        "remembers something between runs.",
+        "What is kept in the module or in a class, outside of what your code is given, is there in "
+        "the next run, which has other orders; and on AWS each instance of a function has its own, "
+        "which is gone when the instance is.",
+        reading.MARKERS,
+    )
+
+
+def afresh(module: ModuleType, name: str) -> Callable[..., object]:
+    """Return what a module has under a name, from a new copy of it for each run.
+
+    A run begins with a store that was not that of the call before, or with a call without one.
+    """
+    spec = module.__spec__
+    assert spec is not None
+    assert spec.loader is not None
+    loader = spec.loader
+    store: Any = None
+    subject: Any = None
+
+    def call(*arguments: Any) -> object:
+        nonlocal store, subject
+        if subject is None or not arguments or arguments[-1] is not store:
+            copy = module_from_spec(spec)
+            loader.exec_module(copy)
+            subject = getattr(copy, name)
+            store = arguments[-1] if arguments else None
+        return subject(*arguments)
+
+    return call
 
 
 def _place(error: BaseException, subject: Callable[..., object]) -> str:

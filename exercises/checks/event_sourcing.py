@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn, Protocol, TypeAlias
 
@@ -330,7 +330,13 @@ def _count(history: History, wanted: dict[str, int], happened: str, why: str, re
         wrong(f"{happened}. The history counts {counted}, not {wanted}.", why, read)
 
 
-def _status(state: Image | None) -> object:
+def _status(state: object) -> object:
+    if state is not None and not isinstance(state, Mapping):
+        wrong(
+            f"The history returned a {type(state).__name__}, which is not an order.",
+            "A state is an image, such as change.new_image; None if there is none.",
+            reading.LOG,
+        )
     return "not there" if state is None else state.get("status")
 
 

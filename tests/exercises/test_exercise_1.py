@@ -138,3 +138,28 @@ def test_an_error_is_told_with_its_line_and_its_change() -> None:
     _, said = verdict(ONE, stumbling)
     line = stumbling.__code__.co_firstlineno + 1
     assert f"(line {line} of your file), with the change REMOVE 1001" in said
+
+
+def catching_all(change: Change, log: AuditTable) -> None:
+    with contextlib.suppress(BaseException):
+        log.insert(change.item_id, change.version, entry(change))
+
+
+def test_who_catches_everything_is_told_that_it_outlives_its_end() -> None:
+    failed_at, said = verdict(ONE, catching_all)
+    assert failed_at == "a_function_that_dies"
+    assert "it outlives its own end" in said
+
+
+@pytest.mark.parametrize("what", [None, True, "change"])
+@pytest.mark.parametrize("write", [AuditTable.put, AuditTable.insert])
+def test_an_entry_that_is_none_is_told_its_type_and_line(
+    write: Callable[[AuditTable, str, str, Any], None], what: object
+) -> None:
+    def audit(change: Change, log: AuditTable) -> None:
+        write(log, change.item_id, change.version, change if what == "change" else what)
+
+    _, said = verdict(ONE, audit)
+    named = "Change" if what == "change" else type(what).__name__
+    line = audit.__code__.co_firstlineno + 1
+    assert f"TypeError: an entry is a dictionary, got {named} (line {line} of your file)" in said

@@ -175,3 +175,16 @@ def test_half_a_history_meets_its_sentence(
     failed_at, said = verdict(THREE, make)
     assert failed_at == step
     assert sentence in said
+
+
+class OfChanges(solved_3.History):
+    """Returns a change where an order is wanted."""
+
+    def state(self, item: str) -> Any:
+        return next(iter(self.items[item].values()))
+
+
+def test_a_state_that_is_a_change_is_told_so() -> None:
+    failed_at, said = verdict(THREE, OfChanges)
+    assert failed_at == "the_state_is_what_the_table_says"
+    assert "The history returned a Change, which is not an order" in said

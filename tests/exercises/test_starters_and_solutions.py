@@ -121,6 +121,7 @@ def test_hints_unfold_and_end_with_the_solution(capsys: pytest.CaptureFixture[st
         ("def audit(change, log)\n    pass\n", "Python cannot read line 1 of"),
         ("import nothing_of_that_name\n", "cannot be imported: ModuleNotFoundError"),
         ("def write(change, log): ...\n", "There is no audit in"),
+        ("async def audit(change, log): ...\n", "and nobody awaits it"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_in_a_sentence(
@@ -135,7 +136,7 @@ def test_a_file_that_cannot_be_used_is_told_in_a_sentence(
     (package / "exercise_1.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     assert not checks.check(ONE, package.name)
-    assert said in capsys.readouterr().out
+    assert said in " ".join(capsys.readouterr().out.split())
 
 
 def headings(page: Path) -> set[str]:
@@ -188,6 +189,57 @@ def test_code_that_ends_the_process_is_told_so() -> None:
     assert step == "every_change_leaves_an_entry"
     line = leaves.__code__.co_firstlineno + 1
     assert f"by sys.exit(3) (line {line} of your file)" in said
+
+
+SEEN = """
+seen = set()
+
+def audit(change, log):
+    if change.version not in seen:
+        entry = {"kind": change.kind, "after": change.new_image}
+        log.insert(change.item_id, change.version, entry)
+        seen.add(change.version)
+"""
+VERSIONS = """
+versions = {}
+
+def sync(change, index):
+    if versions.get(change.item_id, "") < change.version:
+        versions[change.item_id] = change.version
+        if change.new_image is None:
+            index.delete(change.item_id)
+        else:
+            index.put(change.item_id, {k: str(v) for k, v in change.new_image.items()})
+"""
+SHARED = """
+class History:
+    changes = []
+
+    def add(self, change):
+        self.changes.append(change)
+
+    def state(self, item):
+        mine = [change for change in self.changes if change.item_id == item]
+        return max(mine, key=lambda change: change.version).new_image if mine else None
+"""
+
+
+@pytest.mark.parametrize(
+    ("exercise", "text"), [(ONE, SEEN), (TWO, VERSIONS), (THREE, SHARED)], ids=["1", "2", "3"]
+)
+def test_what_remembers_something_between_runs_is_told_so(
+    exercise: checks.Exercise,
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    package = tmp_path / f"remembering_{exercise.number}"
+    package.mkdir()
+    (package / f"{exercise.name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not checks.check(exercise, package.name)
+    assert "remembers something between runs" in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_interrupt_is_no_traceback(
