@@ -100,5 +100,6 @@ def test_items_are_read_by_the_keys_of_a_record(dynamodb_local: "DynamoDBClient"
     items = DynamoDbItems(lambda: dynamodb_local, name)
     assert items.read({"id": {"B": "AP8="}, "number": {"N": "7"}}) == item
     assert items.read({"id": {"B": b"\x00\xff"}, "number": {"N": "8"}}) is None
+    gone = DynamoDbItems(lambda: dynamodb_local, "gone")
     with pytest.raises(OutageError, match="ResourceNotFound"):
-        DynamoDbItems(lambda: dynamodb_local, "gone").read({"id": {"B": "AP8="}, "number": {"N": "7"}})
+        gone.read({"id": {"B": "AP8="}, "number": {"N": "7"}})
