@@ -91,7 +91,7 @@ def test_images_that_cannot_be_read_are_no_gap() -> None:
             raise OutageError(name)
 
     log = MemoryLog()
-    large = change(1, None, order(note="x" * ENTRY_CHARACTERS))
+    large = change(1, order(), order(note="x" * ENTRY_CHARACTERS))
     ChangeLog(log, MemoryOverflow()).apply([large], budget())
     with pytest.raises(OutageError):
         gaps(ChangeLog(log, Out()).history(large.item_id))
