@@ -3,21 +3,27 @@
 Ours are the functions as they are packaged for this machine, in the folder that is deployed, with
 nothing written there: Lambda's copy of it is read-only too. They are compared with the least that a
 function can be, which imports boto3, makes one client and sends one request, and with functions on
-Powertools that do the same job (`benchmarks/starts`). The peers, and boto3 for all, run from the
-virtual environment with their byte code, as boto3 does in Lambda.
+Powertools that do the same job (`benchmarks/starts`). boto3 comes from a folder that has it alone,
+with its byte code, as Lambda's does; what the peers need beside it lies in another one.
 
 The time is the processor's, from the first line of the interpreter's program: a start waits for
 nothing else but a server in this process, which knows every answer beforehand.
 """
 
+import compileall
 import json
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import distribution
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
@@ -25,7 +31,7 @@ from benchmarks.common import OURS, Options, Row, compare, turns
 from benchmarks.records import changes
 from local import loopback
 from local.deployment import ROOT
-from stacks.packaging import Project, fetch, package
+from stacks.packaging import fetch, package
 
 REPEATS = 15
 
@@ -38,6 +44,15 @@ MODULES = {
     "audit": "lambdas.audit.handler",
     "search": "lambdas.search_sync.handler",
 }
+
+RUNTIME = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
+"""Distributions that Lambda's Python brings along."""
+
+LAYER = (
+    *("aws-lambda-powertools", "typing-extensions", "opensearch-py"),
+    *("certifi", "charset-normalizer", "events", "idna", "requests"),
+)
+"""What the peers need beside it."""
 
 CHILD = """
 import json, sys, time
@@ -73,17 +88,20 @@ class Start:
 def run(options: Options) -> list[Row]:
     """Start every function, and its peers, in turns."""
     fetch("host")
-    package("host")
+    packaged = package("host")
     event = json.dumps({"Records": changes(options.records, 1)})
     rows: list[Row] = []
-    with _answers() as url:
+    with _answers() as url, TemporaryDirectory(prefix="cdc-starts-") as folder:
+        runtime = _installed(Path(folder, "runtime"), RUNTIME)
+        layer = _installed(Path(folder, "layer"), LAYER)
         for name, module in MODULES.items():
+            theirs = partial(_start, event, url, [ROOT, layer, runtime])
             contestants = {
-                OURS: partial(_start, module, event, url, packaged=True),
-                BARE: partial(_start, "benchmarks.starts.bare", event, url),
-                POWERTOOLS: partial(_start, f"benchmarks.starts.powertools_{name}", event, url),
+                OURS: partial(_start, event, url, [packaged, runtime], module),
+                BARE: partial(theirs, "benchmarks.starts.bare"),
+                POWERTOOLS: partial(theirs, f"benchmarks.starts.powertools_{name}"),
             }
-            turns(contestants, 1)  # writes the peers' byte code, and brings the files into memory
+            turns(contestants, 1)  # brings the files into memory
             starts = turns(contestants, options.repeats or REPEATS)
             rows += _rows(name, starts)
     return rows
@@ -97,19 +115,33 @@ def _rows(name: str, starts: Mapping[str, list[Start]]) -> Iterator[Row]:
     yield from compare("cold_start", f"{name}: first answer", "ms", answers, goals=goals)
 
 
-def _start(module: str, event: str, url: str, *, packaged: bool = False) -> Start:
-    path = Project().target("host") if packaged else ROOT
+def _installed(folder: Path, names: Sequence[str]) -> Path:
+    """Return a folder with these distributions of the virtual environment, byte code and all."""
+    folder.mkdir()
+    for name in names:
+        found = distribution(name)
+        for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+            place = Path(str(found.locate_file(top)))
+            if place.is_dir():
+                (folder / top).symlink_to(place)
+            else:
+                shutil.copy(place, folder)
+    compileall.compile_dir(folder, quiet=2)
+    return folder
+
+
+def _start(event: str, url: str, path: Sequence[Path], module: str) -> Start:
     environment = {
         **loopback.clean(),
         **loopback.credentials(),
         **_settings(url),
-        "PYTHONPATH": str(path),
-        **({"PYTHONDONTWRITEBYTECODE": "1"} if packaged else {}),
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "PYTHONDONTWRITEBYTECODE": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-P", "-c", CHILD, module, event],
+        [sys.executable, "-S", "-P", "-c", CHILD, module, event],
         env=environment,
-        cwd=path,
+        cwd=path[0],
         capture_output=True,
         text=True,
         check=False,

@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from dynamodb_streams_cdc import Aggregation, BatchResponse, LambdaContext, Processor
-from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
-from lambdas import runtime
-from lambdas.aggregation.settings import AggregationSettings
-from lambdas.domain.contributions import EXPIRY, contributions
+from lambdas.start import undisturbed
+
+with undisturbed():
+    from dynamodb_streams_cdc import Aggregation, BatchResponse, LambdaContext, Processor
+    from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
+    from lambdas import runtime
+    from lambdas.aggregation.settings import AggregationSettings
+    from lambdas.domain.contributions import EXPIRY, contributions
 
 
 @cache
+@undisturbed()
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = AggregationSettings.load()

@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from dynamodb_streams_cdc import BatchResponse, ChangeLog, LambdaContext, Processor
-from dynamodb_streams_cdc.aws.log import DynamoDbLog
-from lambdas import runtime
-from lambdas.audit.settings import AuditSettings
+from lambdas.start import undisturbed
+
+with undisturbed():
+    from dynamodb_streams_cdc import BatchResponse, ChangeLog, LambdaContext, Processor
+    from dynamodb_streams_cdc.aws.log import DynamoDbLog
+    from lambdas import runtime
+    from lambdas.audit.settings import AuditSettings
 
 
 @cache
+@undisturbed()
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = AuditSettings.load()

@@ -4,16 +4,20 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+from lambdas.start import undisturbed
 
-from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, SearchSync
-from dynamodb_streams_cdc.aws.index import OpenSearchIndex
-from lambdas import runtime
-from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
-from lambdas.search_sync.settings import SearchSettings
+with undisturbed():
+    from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+
+    from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, SearchSync
+    from dynamodb_streams_cdc.aws.index import OpenSearchIndex
+    from lambdas import runtime
+    from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+    from lambdas.search_sync.settings import SearchSettings
 
 
 @cache
+@undisturbed()
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = SearchSettings.load()
