@@ -148,17 +148,23 @@ class FaultyProxy:
     spoil: Callable[[Exchange], bool] = lambda exchange: False
     operations: list[str] = field(default_factory=list)
 
-    def once(self, operation: str, act: Spoil) -> None:
+    def once(self, operation: str, act: Spoil, *, carrying: str = "") -> None:
         """Let `act` deal with the next request of that operation, and with no other."""
-        self.times(1, operation, act)
+        self.times(1, operation, act, carrying=carrying)
 
-    def times(self, count: float, operation: str, act: Spoil, *, after: int = 0) -> None:
-        """Let `act` deal with `count` requests of that operation, once `after` have passed."""
+    def times(
+        self, count: float, operation: str, act: Spoil, *, after: int = 0, carrying: str = ""
+    ) -> None:
+        """Let `act` deal with `count` requests of that operation, once `after` have passed.
+
+        Only those whose body carries a text, if one is given: requests that are under way together
+        arrive in any order.
+        """
         numbers = iter(range(sys.maxsize))
         lock = threading.Lock()
 
         def spoil(exchange: Exchange) -> bool:
-            if exchange.operation != operation:
+            if exchange.operation != operation or carrying.encode() not in exchange.body:
                 return False
             with lock:
                 struck = after <= next(numbers) < after + count

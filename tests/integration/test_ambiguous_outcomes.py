@@ -169,7 +169,8 @@ def test_transactions_that_conflict_count_once(
 def test_entries_whose_answer_is_lost_are_there_once(
     spoiler: Spoiler, deliveries: Deliveries, dynamodb_proxy: FaultyProxy, log: DynamoDbLog
 ) -> None:
-    dynamodb_proxy.once("BatchExecuteStatement", spoiler)
+    first = RECORDS[0]["eventID"]
+    dynamodb_proxy.once("BatchExecuteStatement", spoiler, carrying=first)
     deliveries.to(ChangeLog(log))
     assert_kept_once(log)
 
@@ -199,7 +200,8 @@ def written_but_throttled(exchange: Exchange) -> None:
 def test_a_batch_of_entries_that_failed_by_halves_is_completed(
     half: Spoiler, deliveries: Deliveries, dynamodb_proxy: FaultyProxy, log: DynamoDbLog
 ) -> None:
-    dynamodb_proxy.once("BatchExecuteStatement", half)
+    first = RECORDS[0]["eventID"]
+    dynamodb_proxy.once("BatchExecuteStatement", half, carrying=first)
     deliveries.to(ChangeLog(log))
     assert_kept_once(log)
 

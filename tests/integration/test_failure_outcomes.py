@@ -207,7 +207,8 @@ def test_an_outage_of_the_log_makes_no_letter(
     log: DynamoDbLog, dynamodb_proxy: FaultyProxy, act: Callable[[Exchange], None]
 ) -> None:
     records = batch(50)
-    dynamodb_proxy.times(FOR_EVER, "BatchExecuteStatement", act, after=1)
+    second = records[25]["eventID"]
+    dynamodb_proxy.times(FOR_EVER, "BatchExecuteStatement", act, carrying=second)
     invoked = invoke(ChangeLog(log), records, clock=late(), seconds=PATIENCE)
     assert invoked == Invoked([sequence_number(records[25])], [])
     assert entries_of(log) == 25

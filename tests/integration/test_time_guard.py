@@ -121,9 +121,10 @@ def test_a_log_that_hangs(
     def entries() -> int:
         return len(dynamodb_local.scan(TableName=log.table, ConsistentRead=True)["Items"])
 
-    dynamodb_proxy.times(FOR_EVER, "BatchExecuteStatement", Exchange.hang, after=2)
+    third = RECORDS[50]["eventID"]
+    dynamodb_proxy.times(FOR_EVER, "BatchExecuteStatement", Exchange.hang, carrying=third)
     assert Hung(sink, RECORDS[:100]).first == sequence_number(RECORDS[50])
-    assert entries() == 50
+    assert entries() == 75
     dynamodb_proxy.heal()
     finish(sink, RECORDS[50:100])
     assert entries() == 100

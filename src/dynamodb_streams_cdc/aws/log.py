@@ -6,7 +6,9 @@ Entries are written with PartiQL `INSERT`, which refuses an entry that is there:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.aws.errors import meaning, translated
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 BATCH_STATEMENTS = 25
 """The most statements of one request
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html)."""
+
+PARALLEL = 4
+"""Requests under way at one time: those of a batch of 100, which wait for DynamoDB together."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +42,20 @@ class DynamoDbLog:
 
     def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
         """Write entries that are not there, 25 a request; return what became of each, in order."""
-        results: list[Inserted] = []
-        for start in range(0, len(entries), BATCH_STATEMENTS):
-            try:
-                budget.check()
-                results += self._insert(entries[start : start + BATCH_STATEMENTS])
-            except (OutageError, OutOfTime) as error:
-                return [*results, *[error] * (len(entries) - start)]
-        return results
+        starts = range(0, len(entries), BATCH_STATEMENTS)
+        requests = [entries[start : start + BATCH_STATEMENTS] for start in starts]
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            answers = pool.map(partial(self._insert, budget), requests)
+            return [inserted for of_request in answers for inserted in of_request]
 
-    def _insert(self, entries: Sequence[Entry]) -> list[Inserted]:
-        with translated():
-            response = self.client.batch_execute_statement(
-                Statements=[self._statement(entry) for entry in entries]
-            )
+    def _insert(self, budget: Budget, entries: Sequence[Entry]) -> Sequence[Inserted]:
+        statements = [self._statement(entry) for entry in entries]
+        try:
+            budget.check()
+            with translated():
+                response = self.client.batch_execute_statement(Statements=statements)
+        except (OutageError, OutOfTime) as error:
+            return [error] * len(entries)
         return [_inserted(answer) for answer in response["Responses"]]
 
     def _statement(self, entry: Entry) -> Any:
