@@ -26,8 +26,9 @@ from typing import Any, Protocol, TypeAlias
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image
 from dynamodb_streams_cdc.deserializer import with_bytes
+from dynamodb_streams_cdc.difference import diff
 from dynamodb_streams_cdc.errors import OutageError, OutOfTime
-from dynamodb_streams_cdc.overflow import Overflow, fits, name_of, packed
+from dynamodb_streams_cdc.overflow import Images, Overflow, fits, name_of, packed
 from dynamodb_streams_cdc.sink import Outcome
 
 Entry: TypeAlias = dict[str, dict[str, Any]]
@@ -144,15 +145,26 @@ def entry_of(change: Change) -> Entry:
         "event_id": {"S": change.event_id},
         "expired": {"BOOL": change.expired},
     }
-    differences = change.diff()  # decodes both images: nothing unreadable gets into the log
+    old, new = change.old_image or {}, change.new_image or {}  # nothing unreadable gets in
     images = change.images
     if images.before is not None:
         entry["before"] = {"M": with_bytes(images.before)}
     if images.after is not None:
         entry["after"] = {"M": with_bytes(images.after)}
     if change.kind is ChangeKind.MODIFY:
-        names = sorted({str(difference.path[0]) for difference in differences})
-        entry["changed"] = {"L": [{"S": name} for name in names]}
+        entry["changed"] = {"L": [{"S": name} for name in _changed(images, old, new)]}
     if change.actor is not None:
         entry["actor"] = {"S": change.actor}
     return entry
+
+
+def _changed(images: Images, old: Image, new: Image) -> list[str]:
+    """Return the names of the attributes that differ; what is equal as it came is not compared."""
+    before, after = images.before or {}, images.after or {}
+    suspects = [name for name in old.keys() | new.keys() if before.get(name) != after.get(name)]
+    return sorted(name for name in suspects if _differs(name, old, new))
+
+
+def _differs(name: str, old: Image, new: Image) -> bool:
+    both = [{name: image[name]} if name in image else {} for image in (old, new)]
+    return bool(diff(*both))
