@@ -20,7 +20,8 @@ from typing import Any, TypeAlias
 
 from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 
-from benchmarks.common import Options, Row, compare, turns
+from benchmarks.clients import as_deployed, by_default
+from benchmarks.common import OURS, Options, Row, compare, turns
 from benchmarks.meter import Meter, Traffic
 from benchmarks.records import BATCH, Record, batches, changes
 from benchmarks.sums import (
@@ -35,7 +36,6 @@ from benchmarks.sums import (
 from dynamodb_streams_cdc import Change, SystemClock
 from local import engines
 from tests.factories import SOURCE, FakeContext
-from tests.integration import clients
 
 CHANGES = 1_000
 REPEATS = 3
@@ -118,14 +118,14 @@ class Scenario:
             name = f"{self.name}: {words}"
             yield from compare("aggregation", name, f"{words}/event", values)
             if self.name in goal:
-                mine = [getattr(traffic["ours"], what) / items]
+                mine = [getattr(traffic[OURS], what) / items]
                 unit = f"{words}/changed item"
                 yield Row("aggregation", name, unit, mine, at_most=goal[self.name])
 
     def count(self, make: Make) -> Traffic:
         """Return what is sent for all the records."""
         with self._function(make) as (function, client, tables):
-            meter = Meter(client, clients.dynamodb(self.url, 30.0))
+            meter = Meter(client, by_default(self.url))
             deliver(function, batches(self.records, BATCH))
             error = tables.error(client, expected(self.records, self.contributions))
             assert error == 0, f"without any fault the sums are {error} % off"
@@ -157,7 +157,7 @@ class Scenario:
 
     @contextmanager
     def _function(self, make: Make) -> Iterator[tuple[Function, Any, Tables]]:
-        client = clients.dynamodb(self.url, 30.0)
+        client = (as_deployed if make is VARIANTS[OURS] else by_default)(self.url)
         tables = Tables.create(client)
         yield make(client, tables, self.contributions), client, tables
         tables.delete(client)

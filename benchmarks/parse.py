@@ -14,8 +14,8 @@ records, and the goals are met without.
 """
 
 import json
-import time
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from benchmarks.common import OURS, Options, Row, compare, turns
 from benchmarks.records import Record, stream
+from benchmarks.runner import fastest
 from dynamodb_streams_cdc import Change
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from local.purchases import read_purchases
@@ -33,7 +34,6 @@ from tests.factories import SOURCE, record
 IMAGES = ("Keys", "NewImage", "OldImage")
 RECORDS = 100
 REPEATS = 60
-FASTEST_OF = 3
 
 # Peer's time divided by ours, at least.
 GOALS = {
@@ -97,21 +97,7 @@ def variants(records: list[Record]) -> dict[str, Callable[[], float]]:
         "json.loads": json_loads,
         "as a Change": as_change,
     }
-    return {name: _timed(run, len(records)) for name, run in contestants.items()}
-
-
-def _timed(run: Callable[[], None], records: int) -> Callable[[], float]:
-    """Return a function that gives the fastest of a few calls, in microseconds a record."""
-
-    def measured() -> float:
-        times = []
-        for _ in range(FASTEST_OF):
-            start = time.thread_time()
-            run()
-            times.append(time.thread_time() - start)
-        return min(times) / records * 1e6
-
-    return measured
+    return {name: partial(fastest, run, len(records)) for name, run in contestants.items()}
 
 
 def nested_orders(path: Path, number: int) -> list[Record]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from benchmarks.clients import as_deployed, by_default
 from benchmarks.meter import Meter, Traffic
 from benchmarks.sums import Tables
 from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, SearchSync, Sink
@@ -21,7 +22,6 @@ from dynamodb_streams_cdc.memory import MemoryLetters, MemoryOverflow
 from lambdas.domain.contributions import EXPIRY, contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.factories import SOURCE
-from tests.integration import clients
 from tests.lambdas.conftest import create_table
 
 NAMES = ("aggregation", "audit", "search")
@@ -43,9 +43,9 @@ def counted(name: str, url: str) -> Iterator[Counted]:
         index: Any = OpenSearchIndex(search, "orders", PROPERTIES, SETTINGS)  # type: ignore[arg-type]
         yield Counted(_processor(SearchSync(index, document)), search.traffic)
         return
-    client = clients.dynamodb(url, 30.0)
+    client = as_deployed(url)
     with client_tables(client) as (tables, log):
-        meter = Meter(client, clients.dynamodb(url, 30.0))
+        meter = Meter(client, by_default(url))
         sinks: dict[str, Sink] = {
             "aggregation": Aggregation(
                 DynamoDbLedger(client, tables.markers, tables.sums), contributions, EXPIRY
