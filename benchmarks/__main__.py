@@ -23,6 +23,7 @@ NAMES = (
     "runner",
     "aggregation",
     "audit",
+    "batch_sizes",
     "search",
     "cold_start",
     "end_to_end",

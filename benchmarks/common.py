@@ -22,6 +22,7 @@ from local.purchases import SAMPLE
 
 OURS = "ours"
 _T = TypeVar("_T")
+_Name = TypeVar("_Name")
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,9 @@ class Row:
         }
 
 
-def turns(variants: Mapping[str, Callable[[], _T]], repeats: int) -> dict[str, list[_T]]:
+def turns(variants: Mapping[_Name, Callable[[], _T]], repeats: int) -> dict[_Name, list[_T]]:
     """Return what each variant returned in each turn; another one begins every turn."""
-    results: dict[str, list[_T]] = {name: [] for name in variants}
+    results: dict[_Name, list[_T]] = {name: [] for name in variants}
     names = list(variants)
     for turn in range(repeats):
         first = turn % len(names)

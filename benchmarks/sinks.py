@@ -29,30 +29,34 @@ NAMES = ("aggregation", "audit", "search")
 
 @dataclass(frozen=True)
 class Counted:
-    """A function, and what its client has sent so far."""
+    """A function, its client, and what that has sent so far."""
 
     function: Processor
     traffic: Traffic
+    client: Any
 
 
 @contextmanager
-def counted(name: str, url: str) -> Iterator[Counted]:
-    """Make the sink of that name on the DynamoDB at `url`, with tables of its own."""
+def counted(name: str, url: str, *, units: bool = True) -> Iterator[Counted]:
+    """Make the sink of that name on the DynamoDB at `url`, with tables of its own.
+
+    Counting units takes reading back what is written: do without where time matters.
+    """
     if name == "search":
         search = BulkClient(Traffic())
         index: Any = OpenSearchIndex(search, "orders", PROPERTIES, SETTINGS)  # type: ignore[arg-type]
-        yield Counted(_processor(SearchSync(index, document)), search.traffic)
+        yield Counted(_processor(SearchSync(index, document)), search.traffic, search)
         return
     client = as_deployed(url)
     with client_tables(client) as (tables, log):
-        meter = Meter(client, by_default(url))
+        meter = Meter(client, by_default(url) if units else None)
         sinks: dict[str, Sink] = {
             "aggregation": Aggregation(
                 DynamoDbLedger(client, tables.markers, tables.sums), contributions, EXPIRY
             ),
             "audit": ChangeLog(DynamoDbLog(client, log), MemoryOverflow()),
         }
-        yield Counted(_processor(sinks[name]), meter.traffic)
+        yield Counted(_processor(sinks[name]), meter.traffic, client)
     client.close()
 
 
