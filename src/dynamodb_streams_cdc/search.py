@@ -255,8 +255,10 @@ def encoded(value: Any) -> Any:
     Raises:
         TypeError: a value of a type that no item has.
     """
+    if isinstance(value, str):  # most are, and a match would look for others first
+        return value
     match value:
-        case None | bool() | str():
+        case None | bool():
             return value
         case int():
             return value if -LONG <= value < LONG else str(value)

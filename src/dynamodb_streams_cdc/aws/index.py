@@ -209,7 +209,7 @@ class OpenSearchIndex:
 
     def _bulk(self, lines: Sequence[str], budget: Budget) -> list[Upserted]:
         answers = self._send(lines, _APPLY, budget)
-        if any(_types(answer) & {MISSING} for answer in answers):
+        if any("error" in answer and MISSING in _types(answer) for answer in answers):
             self.create(budget)
             answers = self._send(lines, _APPLY, budget)
         results = [_upserted(answer) for answer in answers]
@@ -267,10 +267,10 @@ def _bodies(upserts: Sequence[Upsert]) -> Iterator[list[str]]:
     body: list[str] = []
     size = 0
     for upsert in upserts:
-        action = {"update": {"_id": upsert.item_id, "retry_on_conflict": RETRY_ON_CONFLICT}}
         lines = (
-            f'{_encode(action)}\n{{"scripted_upsert":true,"upsert":{{}},"script":{{'
-            f'"source":{script},"params":{{"source":{_encode(upsert.source)}'
+            f'{{"update":{{"_id":{_encode(upsert.item_id)},"retry_on_conflict":{RETRY_ON_CONFLICT}}}}}'
+            f'\n{{"scripted_upsert":true,"upsert":{{}},"script":{{"source":{script},"params":{{'
+            f'"source":{_encode(upsert.source)}'
         )
         if body and size + len(lines) > BULK_BYTES:
             yield body

@@ -1,0 +1,159 @@
+"""Five ways to write the orders of a stream into an index of OpenSearch.
+
+The peers are written as the client's guide has them
+(https://docs.opensearch.org/latest/clients/python-low-level/), with boto3's `TypeDeserializer` for
+the images. The raw node gets bodies that were encoded before the clock started.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+from boto3.dynamodb.types import TypeDeserializer
+from opensearchpy import OpenSearch, Urllib3HttpConnection, helpers
+
+from benchmarks.common import OURS
+from dynamodb_streams_cdc import Budget, Change, Processor, SearchSync, SystemClock
+from dynamodb_streams_cdc.aws.index import CDC_MAPPING, SCRIPT, OpenSearchIndex
+from dynamodb_streams_cdc.memory import MemoryLetters
+from dynamodb_streams_cdc.search import CDC, encoded
+from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from tests.factories import SOURCE, FakeContext
+
+HELPER, ONE_EACH = "bulk helper", "one request each"
+RAW_PLAIN, RAW_SCRIPTED = "raw node, plain", "raw node, scripted"
+
+Event = Mapping[str, Any]
+Write = Callable[[Any], object]
+
+
+class CountingConnection(Urllib3HttpConnection):
+    """A connection that counts what goes over all of its kind."""
+
+    requests = 0
+
+    def perform_request(self, *arguments: Any, **options: Any) -> Any:
+        CountingConnection.requests += 1
+        return super().perform_request(*arguments, **options)
+
+
+@dataclass(frozen=True)
+class Indexer:
+    """One way to write.
+
+    Attributes:
+        open: makes an index of that name and returns what writes one input.
+        inputs: makes inputs of events, outside of what is measured.
+        batches: so many events are enough for a variant that would take minutes; `None`: all.
+    """
+
+    open: Callable[[str], Write]
+    inputs: Callable[[Sequence[Event]], Sequence[Any]] = list
+    batches: int | None = None
+
+
+def indexers(url: str) -> dict[str, Indexer]:
+    """Return all ways to write to the node at `url`."""
+    client = OpenSearch(url, connection_class=CountingConnection)
+    http = urllib3.PoolManager()
+
+    def bulk_helper(index: str) -> Write:
+        _create(client, index, PROPERTIES)
+        return lambda event: helpers.bulk(client, _actions(event, index))
+
+    def one_each(index: str) -> Write:
+        _create(client, index, PROPERTIES)
+
+        def write(event: Event) -> None:
+            for id, image in _images(event):
+                if image is None:
+                    client.delete(index=index, id=id, params={"ignore": 404})
+                else:
+                    client.index(index=index, id=id, body=document(image))
+
+        return write
+
+    def raw(index: str) -> Write:
+        _create(client, index, {**PROPERTIES, CDC: CDC_MAPPING})
+        headers = {"Content-Type": "application/x-ndjson"}
+
+        def write(body: bytes) -> None:
+            answer = http.request("POST", f"{url}/{index}/_bulk", body=body, headers=headers)
+            assert answer.status == 200
+
+        return write
+
+    return {
+        OURS: Indexer(lambda index: ours(url, index)),
+        HELPER: Indexer(bulk_helper),
+        ONE_EACH: Indexer(one_each, batches=2),
+        RAW_PLAIN: Indexer(raw, lambda events: [_encoded(event, _plain) for event in events]),
+        RAW_SCRIPTED: Indexer(raw, lambda events: [_encoded(event, _scripted) for event in events]),
+    }
+
+
+def ours(url: str, index: str) -> Write:
+    """Return the search function without its environment."""
+    client = OpenSearch(url, connection_class=CountingConnection, max_retries=0, pool_maxsize=2)
+    target = OpenSearchIndex(client, index, PROPERTIES, SETTINGS)
+    target.create(Budget())
+    processor = Processor("search", SOURCE, SearchSync(target, document), MemoryLetters())
+
+    def write(event: Event) -> None:
+        answer = processor(event, FakeContext(SystemClock()))
+        assert answer["batchItemFailures"] == []
+
+    return write
+
+
+def _create(client: OpenSearch, index: str, properties: Mapping[str, Any]) -> None:
+    mappings = {"dynamic": False, "properties": properties}
+    client.indices.create(index=index, body={"settings": SETTINGS, "mappings": mappings})
+
+
+def _images(event: Event) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yield the id and the new image of each record, as consumers without a library read them."""
+    decode = TypeDeserializer().deserialize
+    for each in event["Records"]:
+        change = each["dynamodb"]
+        new = change.get("NewImage")
+        id = "/".join(value["S"] for value in change["Keys"].values())
+        yield id, None if new is None else {name: decode(value) for name, value in new.items()}
+
+
+def _actions(event: Event, index: str) -> Iterator[dict[str, Any]]:
+    for id, image in _images(event):
+        if image is None:
+            yield {"_op_type": "delete", "_index": index, "_id": id}
+        else:
+            yield {"_index": index, "_id": id, "_source": document(image)}
+
+
+def _encoded(event: Event, lines: Callable[[str, Mapping[str, Any]], str]) -> bytes:
+    """Return the body of a request with our documents, tombstones included."""
+    bodies = []
+    for each in event["Records"]:
+        change = Change.from_record(each, SOURCE)
+        image = change.new_image
+        stamp = {
+            "item": change.item_id,
+            "version": change.version,
+            "changed_at": change.timestamp,
+            "written_at": change.timestamp,
+            "deleted": image is None,
+        }
+        source = {**encoded(document(image) if image else {}), CDC: stamp}
+        bodies.append(lines(change.item_id, source))
+    return "".join(bodies).encode()
+
+
+def _plain(id: str, source: Mapping[str, Any]) -> str:
+    return f"{json.dumps({'index': {'_id': id}})}\n{json.dumps(source)}\n"
+
+
+def _scripted(id: str, source: Mapping[str, Any]) -> str:
+    script = {"source": SCRIPT, "params": {"source": source}}
+    update = {"scripted_upsert": True, "script": script, "upsert": {}}
+    return f"{json.dumps({'update': {'_id': id}})}\n{json.dumps(update)}\n"
