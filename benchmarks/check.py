@@ -13,9 +13,11 @@ import argparse
 import json
 import platform
 import sys
+import threading
 import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,8 +39,9 @@ PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 SENT = ("requests", "bytes", "write_units", "read_units")
 INSIDE = ("calls", "peak_bytes")
-TOLERANCE = {**dict.fromkeys(SENT, 1.02), **dict.fromkeys(INSIDE, 1.1)}
-"""How many times what is expected something may be."""
+TOLERANCE = {**dict.fromkeys(SENT, 1.02), "calls": 1.1, "peak_bytes": 1.25}
+"""How many times what is expected something may be. The peak depends on which requests, of those
+that are under way together, are in memory at one time."""
 
 Figures = Mapping[str, Mapping[str, float]]
 
@@ -92,14 +95,15 @@ def measure() -> dict[str, dict[str, float]]:
 def figures_of(sink: Counted, events: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Return what each change of these batches costs."""
     before = replace(sink.traffic)
-    calls, peaks = 0, 0
+    calls, peaks = count(), 0
 
-    def count(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        if event in ("call", "c_call"):
+            next(calls)
 
     tracemalloc.start()
-    sys.setprofile(count)
+    threading.setprofile(profile)
+    sys.setprofile(profile)
     try:
         for event in events:
             held, _ = tracemalloc.get_traced_memory()
@@ -108,9 +112,10 @@ def figures_of(sink: Counted, events: Sequence[dict[str, Any]]) -> dict[str, flo
             peaks += tracemalloc.get_traced_memory()[1] - held
     finally:
         sys.setprofile(None)
+        threading.setprofile(None)
         tracemalloc.stop()
     found = {name: getattr(sink.traffic, name) - getattr(before, name) for name in SENT}
-    found |= {"calls": calls, "peak_bytes": peaks}
+    found |= {"calls": next(calls), "peak_bytes": peaks}
     number = sum(len(event["Records"]) for event in events)
     return {name: round(total / number, 4) for name, total in found.items()}
 
