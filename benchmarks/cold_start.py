@@ -91,9 +91,9 @@ def run(options: Options) -> list[Row]:
     packaged = package("host")
     event = json.dumps({"Records": changes(options.records, 1)})
     rows: list[Row] = []
-    with _answers() as url, TemporaryDirectory(prefix="cdc-starts-") as folder:
-        runtime = _installed(Path(folder, "runtime"), RUNTIME)
-        layer = _installed(Path(folder, "layer"), LAYER)
+    with answers() as url, TemporaryDirectory(prefix="cdc-starts-") as folder:
+        runtime = installed(Path(folder, "runtime"), RUNTIME)
+        layer = installed(Path(folder, "layer"), LAYER)
         for name, module in MODULES.items():
             theirs = partial(_start, event, url, [ROOT, layer, runtime])
             contestants = {
@@ -115,7 +115,7 @@ def _rows(name: str, starts: Mapping[str, list[Start]]) -> Iterator[Row]:
     yield from compare("cold_start", f"{name}: first answer", "ms", answers, goals=goals)
 
 
-def _installed(folder: Path, names: Sequence[str]) -> Path:
+def installed(folder: Path, names: Sequence[str]) -> Path:
     """Return a folder with these distributions of the virtual environment, byte code and all."""
     folder.mkdir()
     for name in names:
@@ -130,17 +130,26 @@ def _installed(folder: Path, names: Sequence[str]) -> Path:
     return folder
 
 
-def _start(event: str, url: str, path: Sequence[Path], module: str) -> Start:
-    environment = {
+def command(module: str, event: str) -> list[str]:
+    """Return what starts a function and invokes it once."""
+    return [sys.executable, "-S", "-P", "-c", CHILD, module, event]
+
+
+def environment(url: str, path: Sequence[Path]) -> dict[str, str]:
+    """Return what a function finds around it; it may import from `path` alone."""
+    return {
         **loopback.clean(),
         **loopback.credentials(),
         **_settings(url),
         "PYTHONPATH": os.pathsep.join(map(str, path)),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+def _start(event: str, url: str, path: Sequence[Path], module: str) -> Start:
     done = subprocess.run(
-        [sys.executable, "-S", "-P", "-c", CHILD, module, event],
-        env=environment,
+        command(module, event),
+        env=environment(url, path),
         cwd=path[0],
         capture_output=True,
         text=True,
@@ -204,7 +213,7 @@ class _Server(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _answers() -> Iterator[str]:
+def answers() -> Iterator[str]:
     """The URL of a server that has every answer ready."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
         thread = Thread(target=server.serve_forever, daemon=True)

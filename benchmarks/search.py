@@ -6,7 +6,8 @@ are cancelled. Ours is the whole function, from the event to the answer, and so 
 Events are what takes turns: a node is busy now and then with what it wrote a second ago.
 
 Afterwards what was inserted is delivered once more, late: what a retried batch or a redrive does.
-What then stands in the index is compared with the last state of each order.
+What then stands in the index is compared with the last state of each order. Last come batches of
+other sizes, ours alone.
 """
 
 import gc
@@ -14,12 +15,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from opensearchpy import OpenSearch, helpers
 
-from benchmarks.common import Options, Row, compare
+from benchmarks.common import Options, Row, compare, turns
 from benchmarks.indexers import (
     HELPER,
     ONE_EACH,
@@ -29,6 +31,7 @@ from benchmarks.indexers import (
     Event,
     Indexer,
     indexers,
+    ours,
 )
 from benchmarks.records import BATCH, Record, batches, orders
 from local.engines import opensearch
@@ -37,6 +40,7 @@ from tests.factories import record
 CHANGES = 4_000
 REPEATS = 5
 CANCELLED_ONE_IN = 10
+SIZES = (25, 50, BATCH, 250, 500, 1_000)
 
 GOALS = {HELPER: 1.0, ONE_EACH: 20.0, RAW_SCRIPTED: 0.85}
 INSERTS, UPDATES = PHASES = ("inserts", "updates")
@@ -114,14 +118,16 @@ class Contestant:
 
 def run(options: Options) -> list[Row]:
     """Measure inserts and updates apart, requests, and what a late redelivery breaks."""
-    work = _work(options)
+    work = prepared(options)
+    repeats = options.repeats or REPEATS
     results: dict[str, list[Result]] = defaultdict(list)
     with opensearch() as node:
         _round(node.url, work)  # the node's first thousands are three times slower
-        for _ in range(options.repeats or REPEATS):
+        for _ in range(repeats):
             for name, result in _round(node.url, work).items():
                 results[name].append(result)
-    return list(_rows(results))
+        sizes = turns({size: partial(_speeds, node.url, work, size) for size in SIZES}, repeats)
+    return [*_rows(results), *_size_rows(sizes)]
 
 
 def _round(url: str, work: Work) -> dict[str, Result]:
@@ -155,7 +161,33 @@ def _rows(results: Mapping[str, Sequence[Result]]) -> Iterator[Row]:
         yield from compare("search", name, "documents", values(kind), at_most=0.0)
 
 
-def _work(options: Options) -> Work:
+def _speeds(url: str, work: Work, size: int) -> dict[str, float]:
+    """Return ours, in batches of that size, by phase."""
+    index = uuid4().hex
+    write = ours(url, index)
+    speeds: dict[str, float] = {}
+    for phase in PHASES:
+        records = [each for event in work.events[phase] for each in event["Records"]]
+        events = batches(records, size)
+        began = time.perf_counter()
+        for event in events:
+            write(event)
+        speeds[phase] = len(records) / (time.perf_counter() - began)
+    OpenSearch(url).indices.delete(index=f"{index}*")
+    return speeds
+
+
+def _size_rows(found: Mapping[int, Sequence[Mapping[str, float]]]) -> Iterator[Row]:
+    for phase in PHASES:
+        by_size = {size: [speeds[phase] for speeds in done] for size, done in found.items()}
+        for size in SIZES:
+            if size != BATCH:
+                row = partial(Row, "search", f"{phase}, {size} in a batch", "documents/s")
+                peer = f"{BATCH} in a batch"
+                yield row(by_size[size], peer, by_size[BATCH], better="more")
+
+
+def prepared(options: Options) -> Work:
     """Return orders that are placed, then each shipped or cancelled."""
     now = float(int(time.time()))
     inserts: list[Record] = []

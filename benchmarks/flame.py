@@ -1,0 +1,103 @@
+"""Draws where the time goes: docs/images/flame-*.svg, with py-spy.
+
+    python -m benchmarks.flame [search] [cold_start]
+
+py-spy looks at a process that it starts itself hundreds of times a second: that needs no privileges
+and costs the process nothing. In the drawing of search, waiting for an answer is time as well.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+from benchmarks.cold_start import MODULES, RUNTIME, answers, command, environment, installed
+from benchmarks.common import Options
+from benchmarks.indexers import ours
+from benchmarks.records import changes
+from benchmarks.search import PHASES, prepared
+from local.deployment import ROOT
+from local.engines import opensearch
+from stacks.packaging import fetch, package
+
+IMAGES = ROOT / "docs" / "images"
+SECONDS = 20.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw what is named, or everything."""
+    drawings: dict[str, Callable[[], None]] = {"search": search, "cold_start": cold_start}
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.flame", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(drawings)}")
+    parser.add_argument("--write", metavar="URL", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.write:
+        write_for_a_while(options.write)
+        return 0
+    for name in options.names or drawings:
+        drawings[name]()
+    return 0
+
+
+def search() -> None:
+    """Draw the search function beside a node that has warmed up."""
+    with opensearch() as node:
+        write_for_a_while(node.url)
+        program = [sys.executable, "-m", "benchmarks.flame", "--write", node.url]
+        draw(
+            "search",
+            "The search function: placed and shipped orders",
+            ["--rate", "200", "--idle"],
+            program,
+        )
+
+
+def write_for_a_while(url: str) -> None:
+    """Write placed and shipped orders to one index after another."""
+    work = prepared(Options())
+    ends = time.monotonic() + SECONDS
+    while time.monotonic() < ends:
+        write = ours(url, uuid4().hex)
+        for phase in PHASES:
+            for event in work.events[phase]:
+                write(event)
+
+
+def cold_start() -> None:
+    """Draw the first answer of the aggregation function."""
+    fetch("host")
+    with answers() as url, TemporaryDirectory(prefix="cdc-flame-") as folder:
+        runtime = installed(Path(folder, "runtime"), RUNTIME)
+        event = json.dumps({"Records": changes(Options().records, 1)})
+        program = command(MODULES["aggregation"], event)
+        environ = environment(url, [package("host"), runtime])
+        subprocess.run(program, cwd=folder, env=environ, capture_output=True, check=True)
+        title = "The aggregation function, from a fresh interpreter to its first answer"
+        draw("cold-start", title, ["--rate", "2000"], program, environ)
+
+
+def draw(
+    name: str,
+    title: str,
+    options: Sequence[str],
+    program: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+) -> None:
+    """Run a program under py-spy and keep the drawing, under a title of its own."""
+    IMAGES.mkdir(exist_ok=True)
+    image = IMAGES / f"flame-{name}.svg"
+    spy = Path(sys.executable).with_name("py-spy")
+    recording = [str(spy), "record", "--function", "--output", str(image), *options]
+    subprocess.run([*recording, "--", *program], cwd=ROOT, env=environ, check=True)
+    drawn = image.read_text("utf-8")
+    image.write_text(re.sub(r">[^<]*py-spy record[^<]*<", f">{title}<", drawn), "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
