@@ -81,7 +81,7 @@ class BulkClient:
     traffic: Traffic
 
     def bulk(self, body: str, index: str, params: Any) -> Any:
-        """Take a bulk request: an action and an update on two lines for each document."""
+        """Take a bulk request: an action and what it writes, on two lines for each document."""
         self.traffic.requests += 1
         self.traffic.bytes += len(body.encode())
         actions = [json.loads(line) for line in body.splitlines()[::2]]

@@ -22,7 +22,7 @@ from decimal import Decimal
 from typing import Any, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.budget import Budget
-from dynamodb_streams_cdc.change import Change, Image, by_item
+from dynamodb_streams_cdc.change import INSERT, Change, Image, by_item
 from dynamodb_streams_cdc.errors import OutageError, OutOfTime
 from dynamodb_streams_cdc.sink import Outcome, ReadItem, Stamp, purge_horizon
 
@@ -37,10 +37,18 @@ LONG = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """One document for the index: `source` is JSON-ready and carries its version under `cdc`."""
+    """One document for the index.
+
+    Attributes:
+        item_id: of the item that it shows.
+        source: JSON-ready; carries its version under `cdc`.
+        is_first: whether the item came into being with this change. The index holds nothing of it
+            then, unless the change was delivered before or there had been such an item.
+    """
 
     item_id: str
     source: Mapping[str, Any]
+    is_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +217,12 @@ class SearchSync:
 
     def _upsert(self, change: Change, written_at: float) -> Upsert:
         return self._document(
-            change.item_id, change.new_image, change.version, change.timestamp, written_at
+            change.item_id,
+            change.new_image,
+            change.version,
+            change.timestamp,
+            written_at,
+            is_first=change.kind is INSERT,
         )
 
     def _document(
@@ -219,6 +232,8 @@ class SearchSync:
         version: str,
         changed_at: float,
         written_at: float,
+        *,
+        is_first: bool = False,
     ) -> Upsert:
         document = None if image is None else self.document(image)
         if document is not None and CDC in document:
@@ -231,7 +246,7 @@ class SearchSync:
             "written_at": written_at,
             "deleted": document is None,
         }
-        return Upsert(item_id, {**encoded(document or {}), CDC: stamp})
+        return Upsert(item_id, {**encoded(document or {}), CDC: stamp}, is_first)
 
 
 def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:

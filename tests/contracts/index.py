@@ -64,6 +64,22 @@ class IndexContract:
         assert sink.apply([placed], budget()).stale == 1
         assert index.search() == {}
 
+    def test_an_item_that_comes_back_is_shown_once_its_tombstone_is_older(
+        self, index: SearchableIndex
+    ) -> None:
+        sink = SearchSync(index, document)
+        placed, removed = change(1, None, PLACED), change(3, PLACED, None)
+        again, between = change(4, None, SHIPPED), change(2, None, PLACED)
+        assert sink.apply([placed], budget()).applied == 1
+        assert sink.apply([removed], budget()).applied == 1
+        assert sink.apply([between], budget()).stale == 1
+        assert index.search() == {}
+        assert sink.apply([again], budget()).applied == 1
+        assert index.search()[ITEM]["status"] == "shipped"
+        outcome = sink.apply([placed], budget())
+        assert (outcome.applied, outcome.stale, outcome.stale_but_newer) == (0, 1, 0)
+        assert index.search()[ITEM]["status"] == "shipped"
+
     def test_numbers_survive(self, index: SearchableIndex) -> None:
         big = order(total="12345678901234567.89")
         assert SearchSync(index, document).apply([change(1, None, big)], budget()).applied == 1
@@ -154,4 +170,6 @@ class IndexContract:
         sink = SearchSync(index, document)
         sink.apply([change(5, PLACED, SHIPPED, timestamp=100)], budget())
         outcome = sink.apply([change(4, None, PLACED, timestamp=102)], budget())
+        assert (outcome.stale, outcome.stale_but_newer) == (1, 1)
+        outcome = sink.apply([change(3, PLACED, PLACED, timestamp=102)], budget())
         assert (outcome.stale, outcome.stale_but_newer) == (1, 1)

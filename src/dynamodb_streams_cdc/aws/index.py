@@ -8,7 +8,7 @@ aliases and the documents are sent again.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from opensearchpy.exceptions import (
     ConflictError,
@@ -47,12 +47,9 @@ SCRIPT = (
 """`search.supersedes` in Painless. Always the same text, so it is compiled once: values are
 parameters, and 75 compilations in five minutes are the limit for changing ones."""
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-
-_APPLY = "}}}\n"
-_APPLY_OR_TELL = f'}}}},"_source":["{CDC}.changed_at"]}}\n'
-"""Both end the line of an update. The second has the time of the document come back, which costs
-OpenSearch as much again as the update: it is asked for what was refused alone."""
+TELLING = f'"_source":["{CDC}.changed_at"],'
+"""Has an update tell of what time the document is that it met. That costs OpenSearch as much again
+as the update: it is asked for what was refused alone."""
 
 CDC_MAPPING: Mapping[str, Any] = {
     "dynamic": False,
@@ -98,6 +95,16 @@ PERMANENT = frozenset(
 CONFLICT = "version_conflict_engine_exception"
 MISSING = "index_not_found_exception"
 EXISTS = "resource_already_exists_exception"
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class _Encoded(NamedTuple):
+    """A document in JSON."""
+
+    id: str
+    source: str
+    is_first: bool
 
 
 class SearchRefused(Exception):
@@ -207,24 +214,35 @@ class OpenSearchIndex:
             raise _meaning(error) from error
         return int(answer["deleted"])
 
-    def _bulk(self, lines: Sequence[str], budget: Budget) -> list[Upserted]:
-        answers = self._send(lines, _APPLY, budget)
+    def _bulk(self, documents: Sequence[_Encoded], budget: Budget) -> list[Upserted]:
+        """Write documents in one request; what it refused, in a second one that tells why.
+
+        The document of a new item is created: OpenSearch looks into no document for that, and runs
+        no script. One that is there already is met by the second request.
+        """
+        actions = [_create(each) if each.is_first else _update(each) for each in documents]
+        answers = self._send(actions, budget)
         if any("error" in answer and MISSING in _types(answer) for answer in answers):
             self.create(budget)
-            answers = self._send(lines, _APPLY, budget)
+            answers = self._send(actions, budget)
         results = [_upserted(answer) for answer in answers]
-        refused = [place for place, result in enumerate(results) if isinstance(result, Stale)]
+        refused = [
+            place
+            for place, (document, result) in enumerate(zip(documents, results, strict=True))
+            if isinstance(result, Stale)
+            or (document.is_first and isinstance(result, ContentionError))
+        ]
         if refused:
-            again = self._send([lines[place] for place in refused], _APPLY_OR_TELL, budget)
-            for place, answer in zip(refused, again, strict=True):
+            again = [_update(documents[place], TELLING) for place in refused]
+            for place, answer in zip(refused, self._send(again, budget), strict=True):
                 results[place] = _upserted(answer)
         return results
 
-    def _send(self, lines: Sequence[str], end: str, budget: Budget) -> list[Mapping[str, Any]]:
+    def _send(self, actions: Sequence[str], budget: Budget) -> list[Mapping[str, Any]]:
         budget.check()
         try:
             response = self.client.bulk(
-                body=end.join((*lines, "")),
+                body="".join(actions),
                 index=self.write_alias,
                 params={
                     "require_alias": "true",
@@ -233,7 +251,7 @@ class OpenSearchIndex:
             )
         except (TransportError, SerializationError) as error:
             raise _meaning(error) from error
-        return [item["update"] for item in response["items"]]
+        return [answer for item in response["items"] for answer in item.values()]
 
     def create(self, budget: Budget) -> None:
         """Create the index with its aliases; that somebody else did so meanwhile is success."""
@@ -258,27 +276,32 @@ class OpenSearchIndex:
             raise OutageError(message) from error
 
 
-def _bodies(upserts: Sequence[Upsert]) -> Iterator[list[str]]:
-    """Return the lines of each bulk request, of about `BULK_BYTES` at most.
-
-    An update lacks its end.
-    """
-    script = _encode(SCRIPT)
-    body: list[str] = []
+def _bodies(upserts: Sequence[Upsert]) -> Iterator[list[_Encoded]]:
+    """Return the documents of each bulk request, of about `BULK_BYTES` at most."""
+    body: list[_Encoded] = []
     size = 0
     for upsert in upserts:
-        lines = (
-            f'{{"update":{{"_id":{_encode(upsert.item_id)},"retry_on_conflict":{RETRY_ON_CONFLICT}}}}}'
-            f'\n{{"scripted_upsert":true,"upsert":{{}},"script":{{"source":{script},"params":{{'
-            f'"source":{_encode(upsert.source)}'
-        )
-        if body and size + len(lines) > BULK_BYTES:
+        document = _Encoded(_encode(upsert.item_id), _encode(upsert.source), upsert.is_first)
+        length = len(document.id) + len(document.source) + len(SCRIPT)
+        if body and size + length > BULK_BYTES:
             yield body
             body, size = [], 0
-        body.append(lines)
-        size += len(lines)
+        body.append(document)
+        size += length
     if body:
         yield body
+
+
+def _create(document: _Encoded) -> str:
+    return f'{{"create":{{"_id":{document.id}}}}}\n{document.source}\n'
+
+
+def _update(document: _Encoded, telling: str = "") -> str:
+    return (
+        f'{{"update":{{"_id":{document.id},"retry_on_conflict":{RETRY_ON_CONFLICT}}}}}\n'
+        f'{{"scripted_upsert":true,"upsert":{{}},{telling}"script":{{"source":{_encode(SCRIPT)},'
+        f'"params":{{"source":{document.source}}}}}}}\n'
+    )
 
 
 def _upserted(answer: Mapping[str, Any]) -> Upserted:
