@@ -48,7 +48,13 @@ def item_id(table: str, keys: Mapping[str, Key]) -> str:
     if not keys:
         message = "an item has at least one key attribute, got none"
         raise MalformedRecord(message)
-    identity = "/".join((table, *(_component(name, keys[name]) for name in sorted(keys))))
+    identity = table
+    for name in sorted(keys):
+        value = keys[name]
+        if value.__class__ is str and "%" not in value and "/" not in value:  # most are
+            identity += f"/S={value}"
+        else:
+            identity += f"/{_component(name, value)}"
     if len(identity) * 4 <= MAX_ITEM_ID_BYTES or len(identity.encode()) <= MAX_ITEM_ID_BYTES:
         return identity
     return "#" + hashlib.sha256(identity.encode()).hexdigest()

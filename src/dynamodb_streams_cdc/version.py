@@ -20,7 +20,6 @@ SEQUENCE_DIGITS = 40
 
 _EPOCH = re.compile(r"\d{4}", re.ASCII)
 _LABEL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?", re.ASCII)
-_SEQUENCE = re.compile(r"\d{1,40}", re.ASCII)
 _VERSION = re.compile(rf"{_EPOCH.pattern}/{_LABEL.pattern}/\d{{{SEQUENCE_DIGITS}}}", re.ASCII)
 
 
@@ -59,10 +58,11 @@ def version_of(epoch: str, label: str, sequence_number: str) -> str:
     Raises:
         MalformedRecord: the sequence number is not 1 to 40 decimal digits.
     """
-    if not _SEQUENCE.fullmatch(sequence_number):
+    number = sequence_number
+    if not (number.isascii() and number.isdecimal() and len(number) <= SEQUENCE_DIGITS):
         message = f"SequenceNumber must be 1 to 40 decimal digits, got {sequence_number!r}"
         raise MalformedRecord(message)
-    return f"{epoch}/{label}/{sequence_number:0>{SEQUENCE_DIGITS}}"
+    return f"{epoch}/{label}/{number.zfill(SEQUENCE_DIGITS)}"
 
 
 def floor_of(epoch: str, label: str) -> str:

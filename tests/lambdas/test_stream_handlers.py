@@ -12,6 +12,7 @@ from opensearchpy.exceptions import ConnectionError as SearchConnectionError
 from urllib3 import HTTPResponse, HTTPSConnectionPool
 
 from dynamodb_streams_cdc import LambdaContext, deserialize_item, entry_of, serialize_item
+from dynamodb_streams_cdc.aws.index import SCRIPT
 from dynamodb_streams_cdc.aws.overflow import S3Overflow
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
@@ -153,8 +154,8 @@ class Cluster:
         text = body.decode() if isinstance(body, bytes) else str(body)
         self.requests.append((method, url, params or {}, text))
         items = [
-            {"update": {"status": 200, "result": "updated"}}
-            for _ in re.findall(r"^\{\"update\"", text, re.MULTILINE)
+            {action: {"status": 200, "result": "updated"}}
+            for action in re.findall(r"^\{\"(create|update)\"", text, re.MULTILINE)
         ]
         return 200, {}, json.dumps({"errors": False, "items": items})
 
@@ -177,13 +178,12 @@ def test_search_sends_one_bulk_request_with_an_alias_required(
     [(method, url, params, body)] = cluster.requests
     assert (method, url) == ("POST", "/orders-write/_bulk")
     assert params["require_alias"] in ("true", b"true")
-    lines = [json.loads(line) for line in body.splitlines()]
-    assert [line["update"]["_id"] for line in lines[::2]] == [
-        "orders/S=00004/S=00004-0001",
-        "orders/S=00005/S=00005-0001",
-    ]
-    assert lines[1]["script"]["params"]["source"]["status"] == "shipped"
-    assert len({line["script"]["source"] for line in lines[1::2]}) == 1
+    update, shipped, create, placed = [json.loads(line) for line in body.splitlines()]
+    assert update["update"]["_id"] == "orders/S=00004/S=00004-0001"
+    assert shipped["script"]["params"]["source"]["status"] == "shipped"
+    assert shipped["script"]["source"] == SCRIPT  # always the same text
+    assert create["create"]["_id"] == "orders/S=00005/S=00005-0001"
+    assert placed["status"] == "placed"
 
 
 def test_search_reads_behind_the_change_log(
