@@ -43,7 +43,8 @@ class Upsert:
         item_id: of the item that it shows.
         source: JSON-ready; carries its version under `cdc`.
         is_first: whether the item came into being with this change. The index holds nothing of it
-            then, unless the change was delivered before or there had been such an item.
+            then, and something otherwise, but for redeliveries, items that come back, and those
+            that are older than the stream: a hint that saves work, and decides nothing.
     """
 
     item_id: str
@@ -270,24 +271,27 @@ def encoded(value: Any) -> Any:
     Raises:
         TypeError: a value of a type that no item has.
     """
-    if isinstance(value, str):  # most are, and a match would look for others first
-        return value
     match value:
+        case str():
+            return value
+        case Decimal():
+            whole = value == value.to_integral_value() and -LONG <= value < LONG
+            return int(value) if whole else format(value, "f")
         case None | bool():
             return value
         case int():
             return value if -LONG <= value < LONG else str(value)
-        case Decimal():
-            whole = value == value.to_integral_value() and -LONG <= value < LONG
-            return int(value) if whole else format(value, "f")
-        case bytes():
-            return base64.b64encode(value).decode("ascii")
-        case Mapping():
-            return {str(name): encoded(member) for name, member in value.items()}
-        case set() | frozenset():
-            return [encoded(member) for member in sorted(value)]
         case list() | tuple():
             return [encoded(member) for member in value]
+        case bytes():
+            return base64.b64encode(value).decode("ascii")
+        case dict() | Mapping():
+            return {
+                str(name): member if member.__class__ is str else encoded(member)  # most are
+                for name, member in value.items()
+            }
+        case set() | frozenset():
+            return [encoded(member) for member in sorted(value)]
         case _:
             message = f"a document cannot hold a {type(value).__name__}: {value!r}"
             raise TypeError(message)

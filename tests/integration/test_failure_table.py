@@ -188,14 +188,15 @@ def test_an_index_that_takes_nothing_for_now(
 def test_conflicts_that_are_used_up(index: ReadableIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "RETRY_ON_CONFLICT", 0)
     met: list[object] = []
+    numbers = iter(range(4_000))
 
-    def write(lane: int) -> None:
-        for number in range(500):
-            met.extend(index.upsert([upsert("hot", f"{number:03}/{lane}")], Budget()))
+    def write() -> None:
+        for number in numbers:
+            met.extend(index.upsert([upsert("hot", f"{number:04}")], Budget()))
             if any(isinstance(result, Exception) for result in met):
                 return
 
-    lanes = [Thread(target=write, args=(lane,)) for lane in range(8)]
+    lanes = [Thread(target=write) for _ in range(8)]
     for lane in lanes:
         lane.start()
     for lane in lanes:

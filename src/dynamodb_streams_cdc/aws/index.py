@@ -47,20 +47,11 @@ SCRIPT = (
 """`search.supersedes` in Painless. Always the same text, so it is compiled once: values are
 parameters, and 75 compilations in five minutes are the limit for changing ones."""
 
-TELLING = f'"_source":["{CDC}.changed_at"],'
-"""Has an update tell of what time the document is that it met. That costs OpenSearch as much again
-as the update: it is asked for what was refused alone."""
-
 CDC_MAPPING: Mapping[str, Any] = {
     "dynamic": False,
-    "properties": {
-        "item": {"type": "keyword"},
-        "version": {"type": "keyword"},
-        "changed_at": {"type": "double"},
-        "written_at": {"type": "double"},
-        "deleted": {"type": "boolean"},
-    },
+    "properties": {"deleted": {"type": "boolean"}, "written_at": {"type": "double"}},
 }
+"""What is searched for: tombstones, by age. The rest of `cdc` is read and never searched for."""
 
 OUTAGES = frozenset(
     {
@@ -93,6 +84,7 @@ PERMANENT = frozenset(
 )
 
 CONFLICT = "version_conflict_engine_exception"
+DOCUMENT_MISSING = "document_missing_exception"
 MISSING = "index_not_found_exception"
 EXISTS = "resource_already_exists_exception"
 
@@ -215,26 +207,23 @@ class OpenSearchIndex:
         return int(answer["deleted"])
 
     def _bulk(self, documents: Sequence[_Encoded], budget: Budget) -> list[Upserted]:
-        """Write documents in one request; what it refused, in a second one that tells why.
+        """Write documents in one request; what it leaves open, in a second one that settles it.
 
-        The document of a new item is created: OpenSearch looks into no document for that, and runs
-        no script. One that is there already is met by the second request.
+        The first takes it that a new item has no document, which is then created, and that any
+        other has one, which a script compares and replaces. Either is cheaper than what is right in
+        both cases, and either says so where it was mistaken.
         """
         actions = [_create(each) if each.is_first else _update(each) for each in documents]
         answers = self._send(actions, budget)
-        if any("error" in answer and MISSING in _types(answer) for answer in answers):
+        if any(MISSING in _types(answer) for answer in answers if "error" in answer):
             self.create(budget)
             answers = self._send(actions, budget)
         results = [_upserted(answer) for answer in answers]
-        refused = [
-            place
-            for place, (document, result) in enumerate(zip(documents, results, strict=True))
-            if isinstance(result, Stale)
-            or (document.is_first and isinstance(result, ContentionError))
-        ]
-        if refused:
-            again = [_update(documents[place], TELLING) for place in refused]
-            for place, answer in zip(refused, self._send(again, budget), strict=True):
+        pairs = enumerate(zip(documents, answers, strict=True))
+        left = [place for place, (document, answer) in pairs if _is_open(document, answer)]
+        if left:
+            again = [_upsert(documents[place]) for place in left]
+            for place, answer in zip(left, self._send(again, budget), strict=True):
                 results[place] = _upserted(answer)
         return results
 
@@ -296,12 +285,28 @@ def _create(document: _Encoded) -> str:
     return f'{{"create":{{"_id":{document.id}}}}}\n{document.source}\n'
 
 
-def _update(document: _Encoded, telling: str = "") -> str:
+def _update(document: _Encoded, options: str = "") -> str:
     return (
         f'{{"update":{{"_id":{document.id},"retry_on_conflict":{RETRY_ON_CONFLICT}}}}}\n'
-        f'{{"scripted_upsert":true,"upsert":{{}},{telling}"script":{{"source":{_encode(SCRIPT)},'
-        f'"params":{{"source":{document.source}}}}}}}\n'
+        f'{{{options}"script":{{"source":{_encode(SCRIPT)},"params":{{"source":{document.source}}}}}}}\n'
     )
+
+
+def _upsert(document: _Encoded) -> str:
+    """Return an update that is right whether there is a document or not.
+
+    It also tells of what time the document is that it met, which costs as much again as the update.
+    """
+    return _update(
+        document, f'"scripted_upsert":true,"upsert":{{}},"_source":["{CDC}.changed_at"],'
+    )
+
+
+def _is_open(document: _Encoded, answer: Mapping[str, Any]) -> bool:
+    """Return whether a document was refused as stale, or was not expected there, or missed."""
+    if "error" not in answer:
+        return bool(answer.get("result") == "noop")
+    return (CONFLICT if document.is_first else DOCUMENT_MISSING) in _types(answer)
 
 
 def _upserted(answer: Mapping[str, Any]) -> Upserted:
