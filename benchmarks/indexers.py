@@ -20,6 +20,7 @@ from dynamodb_streams_cdc.aws.index import CDC_MAPPING, SCRIPT, OpenSearchIndex
 from dynamodb_streams_cdc.memory import MemoryLetters
 from dynamodb_streams_cdc.search import CDC, encoded
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.search_sync.handler import encoded as encoded_as_deployed
 from tests.factories import SOURCE, FakeContext
 
 HELPER, ONE_EACH = "bulk helper", "one request each"
@@ -97,7 +98,7 @@ def indexers(url: str) -> dict[str, Indexer]:
 def ours(url: str, index: str) -> Write:
     """Return the search function without its environment."""
     client = OpenSearch(url, connection_class=CountingConnection, max_retries=0, pool_maxsize=2)
-    target = OpenSearchIndex(client, index, PROPERTIES, SETTINGS)
+    target = OpenSearchIndex(client, index, PROPERTIES, SETTINGS, encoded_as_deployed)
     target.create(Budget())
     processor = Processor("search", SOURCE, SearchSync(target, document), MemoryLetters())
 

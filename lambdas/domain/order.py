@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 ACTOR_ATTRIBUTE = "updated_by"
 """Where the application says who wrote an order; the change log keeps it as the actor."""
@@ -20,7 +20,7 @@ def _in_utc(value: object) -> datetime:
 
 
 Money = Annotated[Decimal, Field(max_digits=20, decimal_places=2, ge=0)]
-Moment = Annotated[datetime, BeforeValidator(_in_utc)]
+Moment = Annotated[datetime, PlainValidator(_in_utc)]
 
 
 class Line(BaseModel):

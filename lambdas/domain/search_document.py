@@ -29,7 +29,7 @@ def document(image: Image) -> dict[str, Any]:
         "customer_id": order.customer_id,
         "order_id": order.order_id,
         "status": order.status,
-        "placed_at": f"{order.placed_at:%Y-%m-%dT%H:%M:%SZ}",
+        "placed_at": order.placed_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "total": order.total,
         "currency": order.currency,
         "units": order.units,

@@ -8,6 +8,7 @@ from lambdas.start import undisturbed
 
 with undisturbed():
     from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+    from pydantic_core import to_json
 
     from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, SearchSync
     from dynamodb_streams_cdc.aws.index import OpenSearchIndex
@@ -21,13 +22,18 @@ with undisturbed():
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = SearchSettings.load()
-    index = OpenSearchIndex(_client(settings), settings.search_index, PROPERTIES, SETTINGS)
+    index = OpenSearchIndex(_client(settings), settings.search_index, PROPERTIES, SETTINGS, encoded)
     return runtime.build(
         settings,
         SearchSync(index, document),
         items=runtime.items_of(settings.source_table_name),
         overflow=runtime.overflow_of_log(settings.overflow_bucket),
     )
+
+
+def encoded(value: object) -> str:
+    """Return JSON; pydantic's encoder is there, and compiled."""
+    return to_json(value).decode()
 
 
 def _client(settings: SearchSettings) -> OpenSearch:

@@ -6,7 +6,7 @@ aliases and the documents are sent again.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -88,7 +88,12 @@ DOCUMENT_MISSING = "document_missing_exception"
 MISSING = "index_not_found_exception"
 EXISTS = "resource_already_exists_exception"
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+ANSWERS = "items.*.result,items.*.get,items.*.error,items.*.status"
+"""What is asked for of the answer to a bulk request: a fifth of it."""
+
+
+as_json: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
+"""Makes JSON of a document, by the standard library."""
 
 
 class _Encoded(NamedTuple):
@@ -113,12 +118,14 @@ class OpenSearchIndex:
         properties: the mapping of the document's fields; fields that it does not name are kept and
             not searchable.
         settings: of the index, when it is created.
+        encode: makes JSON of a document; a compiled encoder takes a quarter of the time.
     """
 
     client: "OpenSearch"
     name: str
     properties: Mapping[str, Any]
     settings: Mapping[str, Any]
+    encode: Callable[[object], str] = as_json
 
     @property
     def write_alias(self) -> str:
@@ -128,7 +135,7 @@ class OpenSearchIndex:
     def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
         """Write each document whose version is greater than the one held."""
         results: list[Upserted] = []
-        for body in _bodies(upserts):
+        for body in self._bodies(upserts):
             start = len(results)
             try:
                 results += self._bulk(body, budget)
@@ -206,6 +213,21 @@ class OpenSearchIndex:
             raise _meaning(error) from error
         return int(answer["deleted"])
 
+    def _bodies(self, upserts: Sequence[Upsert]) -> Iterator[list[_Encoded]]:
+        """Return the documents of each bulk request, of about `BULK_BYTES` at most."""
+        body: list[_Encoded] = []
+        size = 0
+        for upsert in upserts:
+            id, source = self.encode(upsert.item_id), self.encode(upsert.source)
+            length = len(id) + len(source) + len(SCRIPT)
+            if body and size + length > BULK_BYTES:
+                yield body
+                body, size = [], 0
+            body.append(_Encoded(id, source, upsert.is_first))
+            size += length
+        if body:
+            yield body
+
     def _bulk(self, documents: Sequence[_Encoded], budget: Budget) -> list[Upserted]:
         """Write documents in one request; what it leaves open, in a second one that settles it.
 
@@ -235,6 +257,7 @@ class OpenSearchIndex:
                 index=self.write_alias,
                 params={
                     "require_alias": "true",
+                    "filter_path": ANSWERS,
                     "request_timeout": REQUEST_SECONDS,
                 },
             )
@@ -265,22 +288,6 @@ class OpenSearchIndex:
             raise OutageError(message) from error
 
 
-def _bodies(upserts: Sequence[Upsert]) -> Iterator[list[_Encoded]]:
-    """Return the documents of each bulk request, of about `BULK_BYTES` at most."""
-    body: list[_Encoded] = []
-    size = 0
-    for upsert in upserts:
-        document = _Encoded(_encode(upsert.item_id), _encode(upsert.source), upsert.is_first)
-        length = len(document.id) + len(document.source) + len(SCRIPT)
-        if body and size + length > BULK_BYTES:
-            yield body
-            body, size = [], 0
-        body.append(document)
-        size += length
-    if body:
-        yield body
-
-
 def _create(document: _Encoded) -> str:
     return f'{{"create":{{"_id":{document.id}}}}}\n{document.source}\n'
 
@@ -288,7 +295,7 @@ def _create(document: _Encoded) -> str:
 def _update(document: _Encoded, options: str = "") -> str:
     return (
         f'{{"update":{{"_id":{document.id},"retry_on_conflict":{RETRY_ON_CONFLICT}}}}}\n'
-        f'{{{options}"script":{{"source":{_encode(SCRIPT)},"params":{{"source":{document.source}}}}}}}\n'
+        f'{{{options}"script":{{"source":{as_json(SCRIPT)},"params":{{"source":{document.source}}}}}}}\n'
     )
 
 
