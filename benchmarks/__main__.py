@@ -24,6 +24,7 @@ NAMES = (
     "aggregation",
     "audit",
     "batch_sizes",
+    "windows",
     "search",
     "cold_start",
     "end_to_end",

@@ -8,6 +8,7 @@ from typing import Any
 
 from botocore.config import Config
 
+from dynamodb_streams_cdc.aws.encoding import encode_once
 from lambdas import runtime
 from local.deployment import session
 
@@ -16,7 +17,7 @@ _PATIENT = Config(read_timeout=30.0, proxies={})
 
 def as_deployed(url: str) -> Any:
     """Return a client as `lambdas.runtime` makes it."""
-    return session(url).client("dynamodb", config=runtime.CLIENT.merge(_PATIENT))
+    return encode_once(session(url).client("dynamodb", config=runtime.CLIENT.merge(_PATIENT)))
 
 
 def by_default(url: str) -> Any:

@@ -123,6 +123,7 @@ def installed(folder: Path, names: Sequence[str]) -> Path:
         for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
             place = Path(str(found.locate_file(top)))
             if place.is_dir():
+                compileall.compile_dir(place, quiet=2)  # it would not follow the link
                 (folder / top).symlink_to(place)
             else:
                 shutil.copy(place, folder)

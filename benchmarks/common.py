@@ -11,7 +11,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -101,6 +101,11 @@ class Row:
             return f"at least {self.at_least:.3g} x"
         return "" if self.at_most is None else f"at most {self.at_most:.3g}"
 
+    @classmethod
+    def from_json(cls, described: Mapping[str, Any]) -> "Row":
+        """Return the row that `as_json` described."""
+        return cls(**{each.name: described[each.name] for each in fields(cls)})
+
     def as_json(self) -> dict[str, Any]:
         """Return everything that is known of the row."""
         return {
@@ -159,7 +164,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "load": list(os.getloadavg()),
+        "load": [round(load, 2) for load in os.getloadavg()],
     }
 
 

@@ -1,9 +1,9 @@
 """Draws where the time goes: docs/images/flame-*.svg, with py-spy.
 
-    python -m benchmarks.flame [search] [cold_start]
+    python -m benchmarks.flame [aggregation] [audit] [search] [cold_start]
 
 py-spy looks at a process that it starts itself hundreds of times a second: that needs no privileges
-and costs the process nothing. In the drawing of search, waiting for an answer is time as well.
+and costs the process nothing. In the drawings of the sinks, waiting for an answer is time as well.
 """
 
 import argparse
@@ -13,17 +13,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
+from benchmarks.aggregation import deliver
 from benchmarks.cold_start import MODULES, RUNTIME, answers, command, environment, installed
 from benchmarks.common import Options
 from benchmarks.indexers import ours
-from benchmarks.records import changes
+from benchmarks.records import batches, changes, stream
 from benchmarks.search import PHASES, prepared
+from benchmarks.sinks import counted
 from local.deployment import ROOT
-from local.engines import opensearch
+from local.engines import dynamodb_local, opensearch
+from local.purchases import SAMPLE
 from stacks.packaging import fetch, package
 
 IMAGES = ROOT / "docs" / "images"
@@ -32,41 +37,58 @@ SECONDS = 20.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw what is named, or everything."""
-    drawings: dict[str, Callable[[], None]] = {"search": search, "cold_start": cold_start}
+    drawings: dict[str, Callable[[], None]] = {
+        "aggregation": partial(on_dynamodb, "aggregation"),
+        "audit": partial(on_dynamodb, "audit"),
+        "search": search,
+        "cold_start": cold_start,
+    }
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flame", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(drawings)}")
-    parser.add_argument("--write", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--work", nargs=2, metavar=("NAME", "URL"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.write:
-        write_for_a_while(options.write)
+    if options.work:
+        work(*options.work)
         return 0
     for name in options.names or drawings:
         drawings[name]()
     return 0
 
 
+def on_dynamodb(name: str) -> None:
+    """Draw a sink beside a DynamoDB Local that has warmed up."""
+    with dynamodb_local() as engine:
+        draw_at_work(name, engine.url, f"The {name} function: the lives of orders")
+
+
 def search() -> None:
     """Draw the search function beside a node that has warmed up."""
     with opensearch() as node:
-        write_for_a_while(node.url)
-        program = [sys.executable, "-m", "benchmarks.flame", "--write", node.url]
-        draw(
-            "search",
-            "The search function: placed and shipped orders",
-            ["--rate", "200", "--idle"],
-            program,
-        )
+        draw_at_work("search", node.url, "The search function: placed and shipped orders")
 
 
-def write_for_a_while(url: str) -> None:
-    """Write placed and shipped orders to one index after another."""
-    work = prepared(Options())
+def draw_at_work(name: str, url: str, title: str) -> None:
+    """Warm an engine up, then draw a process that does the same."""
+    work(name, url)
+    program = [sys.executable, "-m", "benchmarks.flame", "--work", name, url]
+    draw(name, title, ["--rate", "200", "--idle"], program)
+
+
+def work(name: str, url: str) -> None:
+    """Process orders for a while."""
     ends = time.monotonic() + SECONDS
-    while time.monotonic() < ends:
-        write = ours(url, uuid4().hex)
-        for phase in PHASES:
-            for event in work.events[phase]:
-                write(event)
+    if name == "search":
+        placed_and_shipped = prepared(Options())
+        while time.monotonic() < ends:
+            write = ours(url, uuid4().hex)
+            for phase in PHASES:
+                for event in placed_and_shipped.events[phase]:
+                    write(event)
+        return
+    records = stream(SAMPLE)
+    with counted(name, url, units=False) as sink:
+        while time.monotonic() < ends:
+            deliver(sink.function, batches(list(islice(records, 1_000))))
 
 
 def cold_start() -> None:

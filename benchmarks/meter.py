@@ -69,7 +69,7 @@ class Meter:
         self.traffic.operations[event_name.rpartition(".")[2]] += 1
 
     def _asked(self, params: dict[str, Any], context: dict[str, Any], **others: Any) -> None:
-        context["asked"] = params
+        context["asked"] = dict(params)  # our clients replace what they have encoded
 
     def _answered(self, parsed: Item, context: Mapping[str, Any], model: Any, **_: Any) -> None:
         asked = context["asked"]

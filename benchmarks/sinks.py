@@ -1,13 +1,13 @@
 """The three sinks as they are deployed, over clients whose requests are counted.
 
 Ledger, sums and log are on DynamoDB Local. What OpenSearch would do is not counted, so its client
-is a stand-in that takes bulk requests.
+is a stand-in that answers bulk requests.
 """
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -15,16 +15,19 @@ from benchmarks.clients import as_deployed, by_default
 from benchmarks.meter import Meter, Traffic
 from benchmarks.sums import Tables
 from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, SearchSync, Sink
-from dynamodb_streams_cdc.aws.index import OpenSearchIndex
+from dynamodb_streams_cdc.aws.index import CONFLICT, DOCUMENT_MISSING, OpenSearchIndex
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.log import DynamoDbLog
 from dynamodb_streams_cdc.memory import MemoryLetters, MemoryOverflow
+from dynamodb_streams_cdc.search import CDC, supersedes
 from lambdas.domain.contributions import EXPIRY, contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.search_sync.handler import encoded
 from tests.factories import SOURCE
 from tests.lambdas.conftest import create_table
 
 NAMES = ("aggregation", "audit", "search")
+REMEMBERED = 1_500
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def counted(name: str, url: str, *, units: bool = True) -> Iterator[Counted]:
     """
     if name == "search":
         search = BulkClient(Traffic())
-        index: Any = OpenSearchIndex(search, "orders", PROPERTIES, SETTINGS)  # type: ignore[arg-type]
+        client: Any = search
+        index = OpenSearchIndex(client, "orders", PROPERTIES, SETTINGS, encoded)
         yield Counted(_processor(SearchSync(index, document)), search.traffic, search)
         return
     client = as_deployed(url)
@@ -76,13 +80,34 @@ def _processor(sink: Sink) -> Processor:
 
 @dataclass
 class BulkClient:
-    """A client of OpenSearch that takes every document, and counts."""
+    """A client of OpenSearch that answers bulk requests as a node would, and counts.
+
+    It remembers the versions of the last `REMEMBERED` documents, and holds nothing else.
+    """
 
     traffic: Traffic
+    _versions: dict[str, str] = field(default_factory=dict)
 
     def bulk(self, body: str, index: str, params: Any) -> Any:
         """Take a bulk request: an action and what it writes, on two lines for each document."""
         self.traffic.requests += 1
         self.traffic.bytes += len(body.encode())
-        actions = [json.loads(line) for line in body.splitlines()[::2]]
-        return {"items": [{"update": {**action, "result": "created"}} for action in actions]}
+        lines = [json.loads(line) for line in body.splitlines()]
+        return {
+            "items": [self._answer(*pair) for pair in zip(lines[::2], lines[1::2], strict=True)]
+        }
+
+    def _answer(self, action: Any, written: Any) -> Any:
+        ((kind, about),) = action.items()
+        source = written if kind == "create" else written["script"]["params"]["source"]
+        held, version = self._versions.get(about["_id"]), source[CDC]["version"]
+        if kind == "create" and held is not None:
+            return {kind: {"status": 409, "error": {"type": CONFLICT}}}
+        if kind == "update" and held is None and "upsert" not in written:
+            return {kind: {"status": 404, "error": {"type": DOCUMENT_MISSING}}}
+        if held is not None and not supersedes(held, version):
+            return {kind: {"status": 200, "result": "noop"}}
+        self._versions[about["_id"]] = version
+        if len(self._versions) > REMEMBERED:
+            del self._versions[next(iter(self._versions))]
+        return {kind: {"status": 200, "result": "updated"}}

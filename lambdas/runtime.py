@@ -18,6 +18,7 @@ from dynamodb_streams_cdc import (
     Sink,
     Source,
 )
+from dynamodb_streams_cdc.aws.encoding import encode_once
 from dynamodb_streams_cdc.aws.items import DynamoDbItems
 from dynamodb_streams_cdc.aws.letters import S3Letters
 from dynamodb_streams_cdc.aws.overflow import S3Overflow
@@ -59,7 +60,7 @@ def session() -> Session:
 @cache
 def dynamodb() -> "DynamoDBClient":
     """Return the function's client of DynamoDB."""
-    return cast("DynamoDBClient", session().create_client("dynamodb", config=CLIENT))
+    return encode_once(cast("DynamoDBClient", session().create_client("dynamodb", config=CLIENT)))
 
 
 @cache

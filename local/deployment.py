@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+import uuid
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -204,17 +205,20 @@ def _finish(steps: Sequence[_Step], progress: Callable[[str], None]) -> None:
 
 @contextmanager
 def _workplace() -> Iterator[Path]:
-    """One temporary folder for all steps, gone with them however they end."""
+    """One temporary folder for all steps, gone with them however they end.
+
+    It has a name before it is there: an interrupt at any moment from then on removes it.
+    """
+    folder = Path(tempfile.gettempdir(), f"cdc-deploy-{uuid.uuid4().hex}").resolve()
     try:
-        folder = tempfile.TemporaryDirectory(prefix="cdc-deploy-", ignore_cleanup_errors=True)
-    except OSError as error:
-        message = f"Cannot deploy: {error}."
-        raise EngineError(message) from error
-    try:
-        with folder as path:
-            yield Path(path).resolve()
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            message = f"Cannot deploy: {error}."
+            raise EngineError(message) from error
+        yield folder
     finally:
-        _remove(Path(folder.name))
+        _remove(folder)
 
 
 def _remove(folder: Path) -> None:

@@ -11,6 +11,8 @@ A comment above a fence says what the fence shows:
     <!-- diagram: FILE TEST [SINK] -->   the same as a sequence diagram
     <!-- output: FILE FUNCTION -->       what a function prints
     <!-- text: FILE WORD -->             a text file, from the line on that begins with the word
+    <!-- bench: FILE NAME... -->         these benchmarks of a run that `make bench` wrote down, or
+                                         `machine`, or `goals`: whatever has one
 
 So the pages can be read as they are, in the repository and on the site, and what they show is
 checked, run and compared like any other code.
@@ -21,6 +23,7 @@ import contextlib
 import importlib
 import inspect
 import io
+import json
 import logging
 import re
 import subprocess
@@ -31,6 +34,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from benchmarks.common import Row, print_rows
 from dynamodb_streams_cdc.testing import Lab
 from tools import reference
 from tools.diagrams import drawn
@@ -49,7 +55,7 @@ HEAD, TAIL = 20, 6
 """Lines of a long story that are shown."""
 
 BLOCK = re.compile(
-    r"^<!-- (?P<kind>code|story|diagram|output|text): (?P<what>[^>]+) -->\n"
+    r"^<!-- (?P<kind>code|story|diagram|output|text|bench): (?P<what>[^>]+) -->\n"
     r"```\w*\n(?P<shown>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -182,12 +188,29 @@ def text(path: str, names: Sequence[str]) -> tuple[str, str]:
     return "text", found[0]
 
 
+def bench(path: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return rows of a run of the benchmarks, or when and where it was."""
+    run = json.loads((ROOT / path).read_text())
+    if names == ["machine"]:
+        about = {"date": run["date"], **run["machine"]}
+        return "text", "\n".join(f"{name:10} {value}" for name, value in about.items())
+    rows = [Row.from_json(row) for row in run["rows"]]
+    found = [row for row in rows if row.benchmark in names or (names == ["goals"] and row.goal)]
+    if not found:
+        message = f"{path} has no rows of {', '.join(names)}"
+        raise NotShown(message)
+    table = io.StringIO()
+    print_rows(found, Console(file=table, width=180))
+    return "text", "\n".join(map(str.rstrip, table.getvalue().splitlines()))
+
+
 SHOWN: Mapping[str, Callable[[str, Sequence[str]], tuple[str, str]]] = {
     "code": code,
     "story": story,
     "diagram": diagram,
     "output": output,
     "text": text,
+    "bench": bench,
 }
 
 

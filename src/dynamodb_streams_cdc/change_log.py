@@ -20,7 +20,8 @@ Attributes of an entry:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.budget import Budget
@@ -141,7 +142,7 @@ def entry_of(change: Change) -> Entry:
         "table": {"S": change.table},
         "kind": {"S": change.kind.value},
         "keys": {"M": with_bytes(change.raw_keys)},
-        "changed_at": {"S": f"{change.time:%Y-%m-%dT%H:%M:%SZ}"},
+        "changed_at": {"S": _moment(change.timestamp)},
         "event_id": {"S": change.event_id},
         "expired": {"BOOL": change.expired},
     }
@@ -156,6 +157,11 @@ def entry_of(change: Change) -> Entry:
     if change.actor is not None:
         entry["actor"] = {"S": change.actor}
     return entry
+
+
+@lru_cache(maxsize=64)  # the changes of a batch are of few seconds
+def _moment(timestamp: float) -> str:
+    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _changed(images: Images, old: Image, new: Image) -> list[str]:

@@ -59,9 +59,12 @@ def name_of(item_id: str, version: str) -> str:
     return f"{digest}/{version.replace('/', '_')}.json"
 
 
+_encode = json.JSONEncoder(default=base64_text).encode
+
+
 def packed(images: Images) -> str:
     """Return images as the text of an object: `{"before": ..., "after": ...}`."""
-    return json.dumps(images._asdict(), default=base64_text)
+    return _encode({"before": images.before, "after": images.after})
 
 
 def unpacked(name: str, text: str) -> Images:

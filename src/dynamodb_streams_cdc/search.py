@@ -42,9 +42,10 @@ class Upsert:
     Attributes:
         item_id: of the item that it shows.
         source: JSON-ready; carries its version under `cdc`.
-        is_first: whether the item came into being with this change. The index holds nothing of it
-            then, and something otherwise, but for redeliveries, items that come back, and those
-            that are older than the stream: a hint that saves work, and decides nothing.
+        is_first: whether the item came into being with this change, or with one in the same call
+            that this one made unnecessary. The index holds nothing of it then, and something
+            otherwise, but for redeliveries, items that come back, and those that are older than
+            the stream: a hint that saves work, and decides nothing.
     """
 
     item_id: str
@@ -140,7 +141,8 @@ class SearchSync:
                 try:
                     if unread is not None and change.overflow is not None:
                         raise unread  # it would be told the same again, one time-out after another
-                    pairs.append((change, self._upsert(change, written_at)))
+                    is_first = group[-1].kind is INSERT
+                    pairs.append((change, self._upsert(change, written_at, is_first)))
                 except (OutageError, OutOfTime) as error:
                     unread = error
                     outcome.failures |= dict.fromkeys(group[position:], error)
@@ -216,14 +218,14 @@ class SearchSync:
         """
         return self.index.purge(purge_horizon(older_than, budget), budget)
 
-    def _upsert(self, change: Change, written_at: float) -> Upsert:
+    def _upsert(self, change: Change, written_at: float, is_first: bool) -> Upsert:
         return self._document(
             change.item_id,
             change.new_image,
             change.version,
             change.timestamp,
             written_at,
-            is_first=change.kind is INSERT,
+            is_first,
         )
 
     def _document(
@@ -233,7 +235,6 @@ class SearchSync:
         version: str,
         changed_at: float,
         written_at: float,
-        *,
         is_first: bool = False,
     ) -> Upsert:
         document = None if image is None else self.document(image)

@@ -97,8 +97,8 @@ class Calls:
         self.needed.add((f"es:ESHttp{method.capitalize()}", f"domain{url}"))
         created, self.has_index = self.has_index, self.has_index or url == "/orders-v1"
         if "_bulk" in url:
-            sent = args[1].count(b'{"update"')
-            items = [{"update": {"status": 200, "result": "created"}}] * sent
+            sent = re.findall(rb'^{"(create|update)"', args[1], re.MULTILINE)
+            items = [{action.decode(): {"status": 200, "result": "created"}} for action in sent]
             return 200, {}, json.dumps({"errors": False, "items": items})
         if method == "GET" or ("_doc" in url and not created):
             raise NotFoundError(404, "index_not_found_exception", {})

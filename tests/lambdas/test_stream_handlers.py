@@ -178,12 +178,24 @@ def test_search_sends_one_bulk_request_with_an_alias_required(
     [(method, url, params, body)] = cluster.requests
     assert (method, url) == ("POST", "/orders-write/_bulk")
     assert params["require_alias"] in ("true", b"true")
-    update, shipped, create, placed = [json.loads(line) for line in body.splitlines()]
+    create, shipped, other, placed = [json.loads(line) for line in body.splitlines()]
+    assert create["create"]["_id"] == "orders/S=00004/S=00004-0001"
+    assert other["create"]["_id"] == "orders/S=00005/S=00005-0001"
+    assert (shipped["status"], placed["status"]) == ("shipped", "placed")
+
+
+def test_search_compares_the_versions_of_what_is_there_by_one_script(
+    cluster: Cluster, context: LambdaContext
+) -> None:
+    changes = [record(2, PLACED, SHIPPED), record(4, order("00005-0001"), None)]
+    assert search_sync.handler({"Records": changes}, context) == DONE
+    [(*_, body)] = cluster.requests
+    update, shipped, removal, tombstone = [json.loads(line) for line in body.splitlines()]
     assert update["update"]["_id"] == "orders/S=00004/S=00004-0001"
+    assert removal["update"]["_id"] == "orders/S=00005/S=00005-0001"
+    assert {each["script"]["source"] for each in (shipped, tombstone)} == {SCRIPT}
     assert shipped["script"]["params"]["source"]["status"] == "shipped"
-    assert shipped["script"]["source"] == SCRIPT  # always the same text
-    assert create["create"]["_id"] == "orders/S=00005/S=00005-0001"
-    assert placed["status"] == "placed"
+    assert tombstone["script"]["params"]["source"]["cdc"]["deleted"] is True
 
 
 def test_search_reads_behind_the_change_log(

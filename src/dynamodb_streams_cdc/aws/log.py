@@ -49,7 +49,7 @@ class DynamoDbLog:
             return [inserted for of_request in answers for inserted in of_request]
 
     def _insert(self, budget: Budget, entries: Sequence[Entry]) -> Sequence[Inserted]:
-        statements = [self._statement(entry) for entry in entries]
+        statements = [self.statement(entry) for entry in entries]
         try:
             budget.check()
             with translated():
@@ -58,7 +58,8 @@ class DynamoDbLog:
             return [error] * len(entries)
         return [_inserted(answer) for answer in response["Responses"]]
 
-    def _statement(self, entry: Entry) -> Any:
+    def statement(self, entry: Entry) -> Any:
+        """Return the statement that inserts an entry, as BatchExecuteStatement takes it."""
         members = ", ".join(f"'{name}': ?" for name in entry)
         return {
             "Statement": f'INSERT INTO "{self.table}" VALUE {{{members}}}',

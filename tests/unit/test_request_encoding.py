@@ -1,0 +1,85 @@
+"""What our clients send is what botocore would have sent, to the same place."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.config import Config
+from botocore.session import get_session
+
+from dynamodb_streams_cdc.aws.encoding import encode_once
+
+ITEM = {
+    "id": {"S": 'é "quoted" \u2028'},
+    "total": {"N": "29.33"},
+    "seal": {"B": b"\x00\xff"},
+    "seals": {"BS": [b"1", b"2"]},
+    "lines": {
+        "L": [{"M": {"title": {"S": "CD"}, "gift": {"BOOL": False}, "note": {"NULL": True}}}]
+    },
+}
+KEY = {"id": {"S": "1"}}
+PUT = {"Put": {"TableName": "sums", "Item": ITEM, "ConditionExpression": "a = :b"}}
+
+CALLS = [
+    ("get_item", {"TableName": "orders", "Key": KEY, "ConsistentRead": True}),
+    ("put_item", {"TableName": "orders", "Item": ITEM}),
+    ("delete_item", {"TableName": "orders", "Key": KEY}),
+    ("batch_get_item", {"RequestItems": {"ledger": {"Keys": [KEY], "ConsistentRead": True}}}),
+    ("transact_write_items", {"TransactItems": [PUT, PUT], "ClientRequestToken": "a token"}),
+    ("batch_execute_statement", {"Statements": [{"Statement": "?", "Parameters": [KEY["id"]]}]}),
+    ("scan", {"TableName": "orders", "Limit": 3}),
+]
+
+
+class Socket:
+    """Keeps the requests of a client, and answers each with nothing."""
+
+    def __init__(self, client: Any) -> None:
+        self.sent: list[Any] = []
+        client.meta.events.register("before-send", self._send)
+
+    def _send(self, request: Any, **_: Any) -> AWSResponse:
+        self.sent.append(request)
+        return AWSResponse(request.url, 200, HTTPHeaders(), self)
+
+    def stream(self, **_: Any) -> Any:
+        yield b"{}"
+
+
+def client(**options: Any) -> Any:
+    session = get_session()
+    session.set_credentials("test", "test")
+    config = Config(region_name="eu-central-1", **options)
+    return session.create_client("dynamodb", config=config)
+
+
+def encoding() -> Any:
+    return encode_once(client(parameter_validation=False))
+
+
+@pytest.mark.parametrize(("operation", "params"), CALLS, ids=[name for name, _ in CALLS])
+def test_the_request_is_the_same(operation: str, params: dict[str, Any]) -> None:
+    theirs, ours = client(), encoding()
+    sockets = Socket(theirs), Socket(ours)
+    for each in (theirs, ours):
+        getattr(each, operation)(**params)
+    ([expected], [found]) = (socket.sent for socket in sockets)
+    assert found.url == expected.url
+    assert json.loads(found.body) == json.loads(expected.body)
+    assert found.headers["X-Amz-Target"] == expected.headers["X-Amz-Target"]
+
+
+def test_what_was_given_is_left_as_it_was() -> None:
+    actions: list[Any] = [PUT]
+    Socket(made := encoding())
+    made.transact_write_items(TransactItems=actions)
+    assert actions == [PUT]
+
+
+def test_a_transaction_has_the_token_that_botocore_gives_it() -> None:
+    socket = Socket(made := encoding())
+    made.transact_write_items(TransactItems=[PUT])
+    assert len(json.loads(socket.sent[0].body)["ClientRequestToken"]) == 36
