@@ -90,7 +90,7 @@ bench: $(READY) ## Measure against what people would use instead (BENCH="parse a
 	  $(if $(CHANGES),--changes "$(CHANGES)") $(if $(REPEATS),--repeats "$(REPEATS)")
 
 .PHONY: bench-check
-bench-check: $(READY) ## Compare what a change costs in requests, units and bytes with what is written down
+bench-check: $(READY) ## Compare what a change costs in requests, units, bytes, calls and memory with what is written down
 	python -m benchmarks.check
 
 .PHONY: docs

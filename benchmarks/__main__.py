@@ -8,6 +8,7 @@ Each row: ours, the peer, the ratio (above 1, ours is ahead) and its least and g
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -34,35 +35,55 @@ NAMES = (
 )
 
 
+USAGE = 'make bench [BENCH="NAME ..."] [RECORDS=FILE] [CHANGES=N] [REPEATS=N]'
+
+
 def main() -> int:
     """Print the table of each benchmark as soon as it is done; write JSON if asked to."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
+        usage=f"{USAGE}\n       python -m benchmarks [NAME ...] [--json FILE] ...",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
     parser.add_argument("--records", type=Path, default=SAMPLE, metavar="FILE", help="of purchases")
-    parser.add_argument("--changes", type=int, metavar="N", help="for each variant in each turn")
-    parser.add_argument("--repeats", type=int, metavar="N", help="turns of each variant")
+    parser.add_argument("--changes", type=_count, metavar="N", help="per variant and turn")
+    parser.add_argument("--repeats", type=_count, metavar="N", help="turns of each variant")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]!r}: choose from {', '.join(NAMES)}")
     options = Options(arguments.records, arguments.changes, arguments.repeats)
-    rows: list[Row] = []
+    console = Console(stderr=True)
     try:
-        for name in arguments.names or NAMES:
-            found = import_module(f"benchmarks.{name}").run(options)
-            print_rows(found)
-            rows += found
+        measure(arguments.names or NAMES, options, arguments.json, console)
     except (EngineError, PurchasesError) as error:
-        Console(stderr=True).print(str(error), markup=False)
+        console.print(str(error), markup=False)
         return 1
-    if arguments.json:
-        arguments.json.write_text(json.dumps(_document(rows), indent=2) + "\n", "utf-8")
+    except KeyboardInterrupt:
+        console.print("Interrupted. What was measured before stands above.")
+        return 130
     return 0
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        message = f"expected a number from 1 on, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def measure(names: Sequence[str], options: Options, path: Path | None, console: Console) -> None:
+    """Run benchmarks, one after the other; what is done is printed and written down."""
+    rows: list[Row] = []
+    for number, name in enumerate(names, start=1):
+        console.print(f"{number} of {len(names)}: {name}")
+        found = import_module(f"benchmarks.{name}").run(options)
+        print_rows(found)
+        rows += found
+        if path:
+            path.write_text(json.dumps(_document(rows), indent=2) + "\n", "utf-8")
 
 
 def _document(rows: list[Row]) -> dict[str, object]:

@@ -57,8 +57,8 @@ class Compared:
 
     @property
     def worse(self) -> bool:
-        """Whether it is more than it may be."""
-        return self.found > self.expected * TOLERANCE[self.what]
+        """Whether it is more than it may be, or was not counted at all."""
+        return self.found > self.expected * TOLERANCE[self.what] or self.found < self.expected / 10
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,18 +128,27 @@ def compare(found: Figures, expected: Mapping[str, Any]) -> Iterator[Compared]:
             yield Compared(sink, what, figures[what], expected[sink][what])
 
 
+def _verdict(each: Compared) -> str:
+    if not each.worse:
+        return ""
+    return "[bold red]more[/]" if each.found > each.expected else "[bold red]not counted[/]"
+
+
 def print_compared(compared: list[Compared]) -> None:
     """Print the table, and what to do about it."""
     table = Table("", "for each change", "found", "expected", "", box=None)
     for each in compared:
         figures = (figure(each.found), figure(each.expected))
-        table.add_row(each.sink, each.what, *figures, "[bold red]more[/]" if each.worse else "")
+        table.add_row(each.sink, each.what, *figures, _verdict(each))
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(table)
     if any(each.worse for each in compared):
         console.print(
             "A change costs more than it did. If that is meant: python -m benchmarks.check --update"
         )
+    else:
+        allowed = ", ".join(f"{what} {factor - 1:.0%}" for what, factor in TOLERANCE.items())
+        console.print(f"No change costs more than it did. More by so much would pass: {allowed}.")
     if len(compared) == len(SENT) * len(NAMES) * 2:
         console.print(f"Calls and memory were written down under another Python than {PYTHON}.")
 

@@ -7,7 +7,6 @@ Python holds, after each of these.
 """
 
 import gc
-import resource
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -35,13 +34,11 @@ class Look:
         number: of the thousand.
         counts: by name, for each change.
         blocks: memory blocks that Python holds.
-        peak_mb: the largest that the process has been.
     """
 
     number: int
     counts: dict[str, float]
     blocks: float
-    peak_mb: float
 
 
 def run(options: Options) -> list[Row]:
@@ -69,7 +66,7 @@ def grow(sink: Counted, path: Path, thousands: int) -> Iterator[Look]:
                 for name in COUNTS
             }
             gc.collect()
-            yield Look(number, counts, float(sys.getallocatedblocks()), _peak_megabytes())
+            yield Look(number, counts, float(sys.getallocatedblocks()))
 
 
 def _rows(name: str, looks: list[Look]) -> Iterator[Row]:
@@ -84,9 +81,3 @@ def _rows(name: str, looks: list[Look]) -> Iterator[Row]:
                 yield Row("growth", what, unit, ours, peer, theirs, at_least=1 / LEVEL)
         held = f"{name}: memory held"
         yield Row("growth", held, "blocks", [last.blocks], peer, [look.blocks], at_least=1 / LEVEL)
-        yield Row("growth", f"{name}: peak", "MB", [last.peak_mb], peer, [look.peak_mb])
-
-
-def _peak_megabytes() -> float:
-    unit = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

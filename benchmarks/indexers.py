@@ -1,8 +1,9 @@
-"""Five ways to write the orders of a stream into an index of OpenSearch.
+"""Ways to write the orders of a stream into an index of OpenSearch.
 
 The peers are written as the client's guide has them
 (https://docs.opensearch.org/latest/clients/python-low-level/), with boto3's `TypeDeserializer` for
-the images. The raw node gets bodies that were encoded before the clock started.
+the images. The raw node gets bodies that were encoded before the clock started: our documents by
+plain index actions, by scripted upserts, and in the very requests that ours sends.
 """
 
 import json
@@ -16,7 +17,7 @@ from opensearchpy import OpenSearch, Urllib3HttpConnection, helpers
 
 from benchmarks.common import OURS
 from dynamodb_streams_cdc import Budget, Change, Processor, SearchSync, SystemClock
-from dynamodb_streams_cdc.aws.index import CDC_MAPPING, SCRIPT, OpenSearchIndex
+from dynamodb_streams_cdc.aws.index import ANSWERS, CDC_MAPPING, SCRIPT, OpenSearchIndex
 from dynamodb_streams_cdc.memory import MemoryLetters
 from dynamodb_streams_cdc.search import CDC, encoded
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
@@ -24,7 +25,11 @@ from lambdas.search_sync.handler import encoded as encoded_as_deployed
 from tests.factories import SOURCE, FakeContext
 
 HELPER, ONE_EACH = "bulk helper", "one request each"
-RAW_PLAIN, RAW_SCRIPTED = "raw node, plain", "raw node, scripted"
+RAW_PLAIN, RAW_SCRIPTED, RAW_OURS = RAW = (
+    "raw node, plain",
+    "raw node, scripted",
+    "raw node, as ours",
+)
 
 Event = Mapping[str, Any]
 Write = Callable[[Any], object]
@@ -81,7 +86,8 @@ def indexers(url: str) -> dict[str, Indexer]:
         headers = {"Content-Type": "application/x-ndjson"}
 
         def write(body: bytes) -> None:
-            answer = http.request("POST", f"{url}/{index}/_bulk", body=body, headers=headers)
+            path = f"/{index}/_bulk?filter_path={ANSWERS}"
+            answer = http.request("POST", url + path, body=body, headers=headers)
             assert answer.status == 200
 
         return write
@@ -92,6 +98,7 @@ def indexers(url: str) -> dict[str, Indexer]:
         ONE_EACH: Indexer(one_each, batches=2),
         RAW_PLAIN: Indexer(raw, lambda events: [_encoded(event, _plain) for event in events]),
         RAW_SCRIPTED: Indexer(raw, lambda events: [_encoded(event, _scripted) for event in events]),
+        RAW_OURS: Indexer(raw, lambda events: list(map(_as_ours, events))),
     }
 
 
@@ -151,10 +158,30 @@ def _encoded(event: Event, lines: Callable[[str, Mapping[str, Any]], str]) -> by
 
 
 def _plain(id: str, source: Mapping[str, Any]) -> str:
-    return f"{json.dumps({'index': {'_id': id}})}\n{json.dumps(source)}\n"
+    return f"{_json({'index': {'_id': id}})}\n{_json(source)}\n"
 
 
 def _scripted(id: str, source: Mapping[str, Any]) -> str:
     script = {"source": SCRIPT, "params": {"source": source}}
     update = {"scripted_upsert": True, "script": script, "upsert": {}}
-    return f"{json.dumps({'update': {'_id': id}})}\n{json.dumps(update)}\n"
+    return f"{_json({'update': {'_id': id}})}\n{_json(update)}\n"
+
+
+_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _as_ours(event: Event) -> bytes:
+    """Return the body of the first request that ours sends for an event."""
+    bodies: list[bytes] = []
+
+    class Client:
+        def bulk(self, body: bytes, index: str, params: Any) -> Any:
+            bodies.append(body)
+            return {"items": [{"update": {"result": "updated"}} for _ in event["Records"]]}
+
+    client: Any = Client()
+    target = OpenSearchIndex(client, "orders", PROPERTIES, SETTINGS, encoded_as_deployed)
+    changes = [Change.from_record(each, SOURCE) for each in event["Records"]]
+    assert SearchSync(target, document).apply(changes, Budget()).applied == len(changes)
+    (body,) = bodies
+    return body

@@ -11,7 +11,7 @@ with undisturbed():
     from pydantic_core import to_json
 
     from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, SearchSync
-    from dynamodb_streams_cdc.aws.index import OpenSearchIndex
+    from dynamodb_streams_cdc.aws.index import OpenSearchIndex, as_json
     from lambdas import runtime
     from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
     from lambdas.search_sync.settings import SearchSettings
@@ -31,9 +31,12 @@ def processor() -> Processor:
     )
 
 
-def encoded(value: object) -> str:
-    """Return JSON; pydantic's encoder is there, and compiled."""
-    return to_json(value).decode()
+def encoded(value: object) -> bytes:
+    """Return JSON by pydantic's encoder, which is compiled, and there."""
+    try:
+        return to_json(value)
+    except ValueError:  # half a character, which the standard library escapes
+        return as_json(value)
 
 
 def _client(settings: SearchSettings) -> OpenSearch:

@@ -172,7 +172,7 @@ class Change:
         expired = isinstance(identity, dict) and (
             identity.get("type") == "Service" and identity.get("principalId") == TTL_PRINCIPAL
         )
-        return _made(
+        return cls._made(
             kind=kind,
             table=source.table,
             version=version_of(source.epoch, label, sequence_number),
@@ -188,6 +188,16 @@ class Change:
             raw_new=new if carries_new else None,
             overflow=None,
         )
+
+    @classmethod
+    def _made(cls, **fields: Any) -> "Change":
+        """Return a change with all of these fields.
+
+        A frozen dataclass sets one after the other, by a call each: a third of `from_record`.
+        """
+        change = object.__new__(cls)
+        object.__setattr__(change, "__dict__", fields)
+        return change
 
     @classmethod
     def from_log_record(
@@ -328,16 +338,6 @@ class Change:
             "can be changed only by making a new stream"
         )
         raise MissingImage(message)
-
-
-def _made(**fields: Any) -> Change:
-    """Return a change with all of these fields.
-
-    What a frozen dataclass does instead, a call for each field, takes a third of `from_record`.
-    """
-    change = object.__new__(Change)
-    object.__setattr__(change, "__dict__", fields)
-    return change
 
 
 def by_item(changes: Iterable[Change]) -> list[list[Change]]:

@@ -41,8 +41,8 @@ def test_one_request_per_record_is_red(name: str, dynamodb_local_url: str) -> No
     assert "requests" in worse
 
 
-@pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.01, 0), (1.2, 1)])
-def test_more_than_is_written_down_is_an_exit_code(
+@pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.01, 0), (0.9, 0), (1.2, 1), (0.0, 1)])
+def test_more_than_is_written_down_or_nothing_is_an_exit_code(
     factor: float, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = {

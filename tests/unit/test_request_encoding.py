@@ -23,6 +23,9 @@ ITEM = {
 KEY = {"id": {"S": "1"}}
 PUT = {"Put": {"TableName": "sums", "Item": ITEM, "ConditionExpression": "a = :b"}}
 
+OTHERS = "arn:aws:dynamodb:eu-central-1:222222222222:table/orders"
+"""A table of another account than that of the credentials, with an endpoint of its own."""
+
 CALLS = [
     ("get_item", {"TableName": "orders", "Key": KEY, "ConsistentRead": True}),
     ("put_item", {"TableName": "orders", "Item": ITEM}),
@@ -31,6 +34,15 @@ CALLS = [
     ("transact_write_items", {"TransactItems": [PUT, PUT], "ClientRequestToken": "a token"}),
     ("batch_execute_statement", {"Statements": [{"Statement": "?", "Parameters": [KEY["id"]]}]}),
     ("scan", {"TableName": "orders", "Limit": 3}),
+    ("put_item", {"TableName": OTHERS, "Item": ITEM}),
+    ("batch_get_item", {"RequestItems": {OTHERS: {"Keys": [KEY]}}}),
+    (
+        "transact_write_items",
+        {
+            "TransactItems": [{"Put": {"TableName": OTHERS, "Item": ITEM}}],
+            "ClientRequestToken": "t",
+        },
+    ),
 ]
 
 
@@ -51,7 +63,7 @@ class Socket:
 
 def client(**options: Any) -> Any:
     session = get_session()
-    session.set_credentials("test", "test")
+    session.set_credentials("test", "test", account_id="111111111111")
     config = Config(region_name="eu-central-1", **options)
     return session.create_client("dynamodb", config=config)
 
@@ -70,6 +82,13 @@ def test_the_request_is_the_same(operation: str, params: dict[str, Any]) -> None
     assert found.url == expected.url
     assert json.loads(found.body) == json.loads(expected.body)
     assert found.headers["X-Amz-Target"] == expected.headers["X-Amz-Target"]
+
+
+def test_a_client_may_be_told_twice() -> None:
+    made: Any = encode_once(encoding())
+    socket = Socket(made)
+    made.put_item(TableName="orders", Item=ITEM)
+    assert json.loads(socket.sent[0].body)["TableName"] == "orders"
 
 
 def test_what_was_given_is_left_as_it_was() -> None:

@@ -1,6 +1,7 @@
 """What a change says of the record it was made from."""
 
 import contextlib
+from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -73,6 +74,10 @@ def test_an_image_that_the_view_type_does_not_carry_is_not_the_same_as_none(
 def test_images_are_decoded_once() -> None:
     placed = change(1, None, PLACED)
     assert placed.new_image is placed.new_image
+
+
+def test_a_change_of_a_record_has_every_field() -> None:
+    assert vars(change(1, None, PLACED)).keys() == {each.name for each in fields(Change)}
 
 
 def test_a_change_cannot_be_changed() -> None:

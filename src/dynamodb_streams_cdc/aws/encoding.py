@@ -22,12 +22,21 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=base64_text).encode
 def encode_once(client: "DynamoDBClient") -> "DynamoDBClient":
     """Return the client, which from now on sends the parameters of a call as they are, as JSON.
 
-    Binary values are given as `bytes`. Make the client with
-    `Config(parameter_validation=False)`: nothing checks the parameters but DynamoDB.
+    For operations on items: all that they take is DynamoDB's JSON, binary values as `bytes`. Make
+    the client with `Config(parameter_validation=False)`: nothing checks the parameters but
+    DynamoDB.
+
+    Raises:
+        ValueError: the client speaks something else than JSON.
     """
+    protocol = client.meta.service_model.resolved_protocol
+    if protocol != "json":
+        message = f"this version of botocore speaks {protocol} to DynamoDB: do without encode_once"
+        raise ValueError(message)
     events = client.meta.events
-    events.register_last("before-parameter-build", _take)  # after botocore's own, which add to them
-    events.register("before-call.dynamodb", _put)
+    # After botocore's own, which add to the parameters.
+    events.register_last("before-parameter-build", _take, unique_id=f"{_BODY}-take")
+    events.register("before-call.dynamodb", _put, unique_id=f"{_BODY}-put")
     return client
 
 
@@ -37,10 +46,21 @@ def _take(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
 
 
 def _hollow(value: Any) -> Any:
-    """Return what botocore may walk through: the endpoint depends on the names of tables."""
+    """Return what botocore may walk through.
+
+    The endpoint depends on which tables of other accounts are named: those are kept, by ARN.
+    """
     if isinstance(value, dict):
         return {name: {} for name in value}
-    return [] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [tables for action in value if (tables := _tables_by_arn(action))]
+    return value
+
+
+def _tables_by_arn(action: Any) -> dict[str, Any]:
+    requests = action.items() if isinstance(action, dict) else ()
+    named = ((kind, r["TableName"]) for kind, r in requests if "TableName" in r)
+    return {kind: {"TableName": name} for kind, name in named if name.startswith("arn:")}
 
 
 def _put(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:

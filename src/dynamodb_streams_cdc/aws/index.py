@@ -6,8 +6,9 @@ aliases and the documents are sent again.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from opensearchpy.exceptions import (
@@ -92,15 +93,19 @@ ANSWERS = "items.*.result,items.*.get,items.*.error,items.*.status"
 """What is asked for of the answer to a bulk request: a fifth of it."""
 
 
-as_json: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
-"""Makes JSON of a document, by the standard library."""
+_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def as_json(value: object) -> bytes:
+    """Return a document, or a part of it, as JSON, by the standard library."""
+    return _json(value).encode()
 
 
 class _Encoded(NamedTuple):
     """A document in JSON."""
 
-    id: str
-    source: str
+    id: bytes
+    source: bytes
     is_first: bool
 
 
@@ -125,7 +130,7 @@ class OpenSearchIndex:
     name: str
     properties: Mapping[str, Any]
     settings: Mapping[str, Any]
-    encode: Callable[[object], str] = as_json
+    encode: Callable[[object], bytes] = as_json
 
     @property
     def write_alias(self) -> str:
@@ -235,25 +240,31 @@ class OpenSearchIndex:
         other has one, which a script compares and replaces. Either is cheaper than what is right in
         both cases, and either says so where it was mistaken.
         """
-        actions = [_create(each) if each.is_first else _update(each) for each in documents]
-        answers = self._send(actions, budget)
+        answers = self._send(map(_first, documents), budget)
         if any(MISSING in _types(answer) for answer in answers if "error" in answer):
             self.create(budget)
-            answers = self._send(actions, budget)
+            answers = self._send(map(_first, documents), budget)
         results = [_upserted(answer) for answer in answers]
         pairs = enumerate(zip(documents, answers, strict=True))
         left = [place for place, (document, answer) in pairs if _is_open(document, answer)]
         if left:
-            again = [_upsert(documents[place]) for place in left]
-            for place, answer in zip(left, self._send(again, budget), strict=True):
-                results[place] = _upserted(answer)
+            settled = self._settle([documents[place] for place in left], budget)
+            for place, result in zip(left, settled, strict=True):
+                results[place] = result
         return results
 
-    def _send(self, actions: Sequence[str], budget: Budget) -> list[Mapping[str, Any]]:
+    def _settle(self, documents: Sequence[_Encoded], budget: Budget) -> Sequence[Upserted]:
+        """Write documents in a request that is right in any case; an outage is theirs alone."""
+        try:
+            return [_upserted(answer) for answer in self._send(map(_upsert, documents), budget)]
+        except (OutageError, OutOfTime) as error:
+            return [error] * len(documents)
+
+    def _send(self, actions: Iterable[bytes], budget: Budget) -> list[Mapping[str, Any]]:
         budget.check()
         try:
             response = self.client.bulk(
-                body="".join(actions),
+                body=b"".join(actions),
                 index=self.write_alias,
                 params={
                     "require_alias": "true",
@@ -288,25 +299,30 @@ class OpenSearchIndex:
             raise OutageError(message) from error
 
 
-def _create(document: _Encoded) -> str:
-    return f'{{"create":{{"_id":{document.id}}}}}\n{document.source}\n'
+def _first(document: _Encoded) -> bytes:
+    return _create(document) if document.is_first else _update(document)
 
 
-def _update(document: _Encoded, options: str = "") -> str:
-    return (
-        f'{{"update":{{"_id":{document.id},"retry_on_conflict":{RETRY_ON_CONFLICT}}}}}\n'
-        f'{{{options}"script":{{"source":{as_json(SCRIPT)},"params":{{"source":{document.source}}}}}}}\n'
-    )
+def _create(document: _Encoded) -> bytes:
+    return b"".join((b'{"create":{"_id":', document.id, b"}}\n", document.source, b"\n"))
 
 
-def _upsert(document: _Encoded) -> str:
+def _update(document: _Encoded, options: bytes = b"") -> bytes:
+    head = b'{"update":{"_id":%b,"retry_on_conflict":%d}}\n' % (document.id, RETRY_ON_CONFLICT)
+    script = b'{%b"script":{"source":%b,"params":{"source":' % (options, _quoted(SCRIPT))
+    return b"".join((head, script, document.source, b"}}}\n"))
+
+
+_quoted = cache(as_json)
+
+
+def _upsert(document: _Encoded) -> bytes:
     """Return an update that is right whether there is a document or not.
 
     It also tells of what time the document is that it met, which costs as much again as the update.
     """
-    return _update(
-        document, f'"scripted_upsert":true,"upsert":{{}},"_source":["{CDC}.changed_at"],'
-    )
+    told = b'"scripted_upsert":true,"upsert":{},"_source":["%b.changed_at"],' % CDC.encode()
+    return _update(document, told)
 
 
 def _is_open(document: _Encoded, answer: Mapping[str, Any]) -> bool:
