@@ -83,15 +83,14 @@ def measure(names: Sequence[str], options: Options, path: Path | None, console: 
         print_rows(found)
         rows += found
         if path:
-            path.write_text(json.dumps(_document(rows), indent=2) + "\n", "utf-8")
+            path.write_text(_document(rows), "utf-8")
 
 
-def _document(rows: list[Row]) -> dict[str, object]:
-    return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine(),
-        "rows": [row.as_json() for row in rows],
-    }
+def _document(rows: list[Row]) -> str:
+    """Return JSON with a line for each row."""
+    about = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
+    lines = ",\n".join(json.dumps(row.as_json()) for row in rows)
+    return f'{json.dumps(about)[:-1]}, "rows": [\n{lines}\n]}}\n'
 
 
 if __name__ == "__main__":
