@@ -1,7 +1,7 @@
 """Requests to DynamoDB without botocore's walk through every value of them.
 
 What the adapters send is DynamoDB's JSON already. botocore still looks up the description of each
-value, of each value within it, and copies it: two thirds of the processor time of a request. Here
+value, of each value within it, and copies it: half of the processor time of a request. Here
 the parameters of a call become the body of its request at once. All of this goes through events
 that botocore documents for the purpose
 (https://docs.aws.amazon.com/boto3/latest/guide/events.html).
