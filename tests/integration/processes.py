@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def eventually(happened: Callable[[], object], within: float = 15.0) -> None:
+def eventually(happened: Callable[[], object], within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"
