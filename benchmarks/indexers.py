@@ -3,7 +3,8 @@
 The peers are written as the client's guide has them
 (https://docs.opensearch.org/latest/clients/python-low-level/), with boto3's `TypeDeserializer` for
 the images. The raw node gets bodies that were encoded before the clock started: our documents by
-plain index actions, by scripted upserts, and in the very requests that ours sends.
+plain index actions, by scripted upserts, and in the very requests that ours sends. Between these
+and ours is the sink alone: from changes whose documents were made before the clock started.
 """
 
 import json
@@ -30,9 +31,12 @@ RAW_PLAIN, RAW_SCRIPTED, RAW_OURS = RAW = (
     "raw node, scripted",
     "raw node, as ours",
 )
+SINK = "ours, sink alone"
 
 Event = Mapping[str, Any]
 Write = Callable[[Any], object]
+Ready = tuple[Sequence[Change], Mapping[int, Mapping[str, Any]]]
+"""Changes whose images were decoded, and by `id` of the new image the document made of it."""
 
 
 class CountingConnection(Urllib3HttpConnection):
@@ -94,6 +98,7 @@ def indexers(url: str) -> dict[str, Indexer]:
 
     return {
         OURS: Indexer(lambda index: ours(url, index)),
+        SINK: Indexer(lambda index: _sink(url, index), lambda events: list(map(_ready, events))),
         HELPER: Indexer(bulk_helper),
         ONE_EACH: Indexer(one_each, batches=2),
         RAW_PLAIN: Indexer(raw, lambda events: [_encoded(event, _plain) for event in events]),
@@ -104,16 +109,40 @@ def indexers(url: str) -> dict[str, Indexer]:
 
 def ours(url: str, index: str) -> Write:
     """Return the search function without its environment."""
-    client = OpenSearch(url, connection_class=CountingConnection, max_retries=0, pool_maxsize=2)
-    target = OpenSearchIndex(client, index, PROPERTIES, SETTINGS, encoded_as_deployed)
-    target.create(Budget())
-    processor = Processor("search", SOURCE, SearchSync(target, document), MemoryLetters())
+    processor = Processor(
+        "search", SOURCE, SearchSync(_target(url, index), document), MemoryLetters()
+    )
 
     def write(event: Event) -> None:
         answer = processor(event, FakeContext(SystemClock()))
         assert answer["batchItemFailures"] == []
 
     return write
+
+
+def _sink(url: str, index: str) -> Write:
+    """Return the sink, as the search function calls it, for what `_ready` makes."""
+    target = _target(url, index)
+
+    def write(ready: Ready) -> None:
+        changes, documents = ready
+        sink = SearchSync(target, lambda image: documents[id(image)])
+        assert not sink.apply(changes, Budget()).failures
+
+    return write
+
+
+def _target(url: str, index: str) -> OpenSearchIndex:
+    client = OpenSearch(url, connection_class=CountingConnection, max_retries=0, pool_maxsize=2)
+    target = OpenSearchIndex(client, index, PROPERTIES, SETTINGS, encoded_as_deployed)
+    target.create(Budget())
+    return target
+
+
+def _ready(event: Event) -> Ready:
+    changes = [Change.from_record(each, SOURCE) for each in event["Records"]]
+    images = [change.new_image for change in changes]
+    return changes, {id(image): document(image) for image in images if image is not None}
 
 
 def _create(client: OpenSearch, index: str, properties: Mapping[str, Any]) -> None:

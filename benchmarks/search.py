@@ -20,12 +20,13 @@ from uuid import uuid4
 
 from opensearchpy import OpenSearch, helpers
 
-from benchmarks.common import Options, Row, compare, turns
+from benchmarks.common import OURS, Options, Row, compare, turns
 from benchmarks.indexers import (
     HELPER,
     ONE_EACH,
     RAW,
     RAW_SCRIPTED,
+    SINK,
     CountingConnection,
     Event,
     Indexer,
@@ -141,12 +142,17 @@ def _round(url: str, work: Work) -> dict[str, Result]:
 
 
 def _rows(results: Mapping[str, Sequence[Result]]) -> Iterator[Row]:
-    functions = {name: done for name, done in results.items() if name not in RAW}
+    functions = {name: done for name, done in results.items() if name not in (SINK, *RAW)}
+    compared = partial(compare, "search", unit="documents/s", better="more")
     for phase in PHASES:
-        compared = functions if phase == REDELIVERED else results
-        speeds = {name: [each.speeds[phase] for each in done] for name, done in compared.items()}
-        goals = {} if phase == REDELIVERED else GOALS
-        yield from compare("search", phase, "documents/s", speeds, better="more", goals=goals)
+        speeds = {name: [each.speeds[phase] for each in done] for name, done in results.items()}
+        if phase == REDELIVERED:
+            yield from compared(phase, values={name: speeds[name] for name in functions})
+            continue
+        sink = speeds.pop(SINK)
+        yield from compared(phase, values=speeds, goals=GOALS)
+        raw = {OURS: sink, **{name: speeds[name] for name in RAW}}
+        yield from compared(f"{phase}, sink alone", values=raw, goals=GOALS)
     for phase in PHASES:
         sent = {name: [each.requests[phase] for each in done] for name, done in functions.items()}
         yield from compare("search", f"{phase}: requests", "requests/document", sent)

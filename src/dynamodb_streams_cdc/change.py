@@ -6,7 +6,7 @@ for, and once.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property, partial
@@ -108,7 +108,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """One change of one item, decoded once and lazily.
+    """One change of one item; each image is decoded when it is first asked for, and once.
 
     Two deliveries of one record are two changes; they are equal in nothing but what they say.
 
@@ -127,6 +127,8 @@ class Change:
         expired: whether Time to Live deleted the item.
         actor: who made the change, where that is known: the service for an expiry, otherwise the
             application's actor attribute in the new image, up to 1,024 characters.
+        keys: the primary key: one or two attributes.
+        item_id: the identity of the item in every sink; see `identity`.
         raw_keys, raw_old, raw_new: as DynamoDB JSON. There are no raw images where `overflow` is.
         overflow: reads the images of a change whose log entry could not hold them.
     """
@@ -141,6 +143,8 @@ class Change:
     view_type: ViewType
     expired: bool
     actor: str | None
+    keys: Image
+    item_id: str
     raw_keys: Attributes
     raw_old: Attributes | None
     raw_new: Attributes | None
@@ -168,6 +172,8 @@ class Change:
         label = stream_label(_field(record, "eventSourceARN", str))
         sequence_number = _field(body, "SequenceNumber", str)
         timestamp = _timestamp(body.get("ApproximateCreationDateTime"))
+        raw_keys = _field(body, "Keys", dict)
+        keys: Image = deserialize_item(raw_keys, "Keys")
         identity = record.get("userIdentity")
         expired = isinstance(identity, dict) and (
             identity.get("type") == "Service" and identity.get("principalId") == TTL_PRINCIPAL
@@ -183,7 +189,9 @@ class Change:
             view_type=view_type,
             expired=expired,
             actor=TTL_PRINCIPAL if expired else _actor(source.actor_attribute, new),
-            raw_keys=_field(body, "Keys", dict),
+            keys=keys,
+            item_id=item_id(source.table, keys),
+            raw_keys=raw_keys,
             raw_old=old if carries_old else None,
             raw_new=new if carries_new else None,
             overflow=None,
@@ -217,14 +225,13 @@ class Change:
             wanted = "INSERT (filter the mapping: entries of the log are only ever inserted)"
             _reject("eventName", wanted, record.get("eventName"))
         entry = cls.from_entry(_field(body, "NewImage", dict), overflow)
-        change = replace(
-            entry,
-            sequence_number=_field(body, "SequenceNumber", str),
-            recorded_at=_timestamp(body.get("ApproximateCreationDateTime")),
-        )
-        if change.table != source.table:
-            _reject("NewImage.table", repr(source.table), change.table)
-        return change
+        if entry.table != source.table:
+            _reject("NewImage.table", repr(source.table), entry.table)
+        delivered = {
+            "sequence_number": _field(body, "SequenceNumber", str),
+            "recorded_at": _timestamp(body.get("ApproximateCreationDateTime")),
+        }
+        return cls._made(**vars(entry) | delivered)
 
     @classmethod
     def from_entry(cls, entry: Attributes, overflow: Overflow | None = None) -> "Change":
@@ -240,9 +247,12 @@ class Change:
         timestamp = _moment(_attribute(entry, "changed_at", "S"))
         name = _attribute(entry, "overflow", "S") if "overflow" in entry else None
         whole = name is None
-        return cls(
+        table = _attribute(entry, "table", "S")
+        raw_keys = _attribute(entry, "keys", "M")
+        keys: Image = deserialize_item(raw_keys, "Keys")
+        return cls._made(
             kind=kind,
-            table=_attribute(entry, "table", "S"),
+            table=table,
             version=version,
             sequence_number=version.rpartition("/")[2].lstrip("0") or "0",
             event_id=_attribute(entry, "event_id", "S"),
@@ -251,7 +261,9 @@ class Change:
             view_type=ViewType.NEW_AND_OLD_IMAGES,
             expired=_attribute(entry, "expired", "BOOL"),
             actor=_attribute(entry, "actor", "S") if "actor" in entry else None,
-            raw_keys=_attribute(entry, "keys", "M"),
+            keys=keys,
+            item_id=item_id(table, keys),
+            raw_keys=raw_keys,
             raw_old=_attribute(entry, "before", "M") if whole and kind is not INSERT else None,
             raw_new=_attribute(entry, "after", "M") if whole and kind is not REMOVE else None,
             overflow=None if name is None else partial(_images, name, overflow),
@@ -261,20 +273,6 @@ class Change:
     def time(self) -> datetime:
         """When DynamoDB recorded the change, in UTC, rounded down to the second."""
         return datetime.fromtimestamp(self.timestamp, UTC)
-
-    @cached_property
-    def keys(self) -> Image:
-        """The primary key: one or two attributes.
-
-        Raises:
-            MalformedValue: the record holds something that is not DynamoDB JSON.
-        """
-        return deserialize_item(self.raw_keys, "Keys")
-
-    @cached_property
-    def item_id(self) -> str:
-        """The identity of the item in every sink; see `identity`."""
-        return item_id(self.table, self.keys)
 
     @property
     def images(self) -> Images:
@@ -305,7 +303,7 @@ class Change:
             self._missing("old image", ViewType.OLD_IMAGE)
         if self.kind is INSERT:
             return None
-        old = self.images.before
+        old = self.raw_old if self.overflow is None else self.images.before
         return None if old is None else deserialize_item(old, "OldImage")
 
     @cached_property
@@ -320,7 +318,7 @@ class Change:
             self._missing("new image", ViewType.NEW_IMAGE)
         if self.kind is REMOVE:
             return None
-        new = self.images.after
+        new = self.raw_new if self.overflow is None else self.images.after
         return None if new is None else deserialize_item(new, "NewImage")
 
     def diff(self) -> list[Difference]:

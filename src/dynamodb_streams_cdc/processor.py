@@ -143,11 +143,9 @@ class Processor:
     def reading(self, record: Any) -> Change | MalformedRecord:
         """Return the change of a record, or why it could not be read."""
         try:
-            change = self.read(record, self.source)
-            change.item_id  # noqa: B018 - decodes the keys: a record without an identity ends here
+            return self.read(record, self.source)
         except MalformedRecord as error:
             return error
-        return change
 
     def is_permanent(self, error: Exception) -> bool:
         """Return whether no retry can mend the error."""
