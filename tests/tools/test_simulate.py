@@ -1,13 +1,11 @@
 """What `make simulate` prints, and how it ends."""
 
-import logging
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,6 @@ from dynamodb_streams_cdc.simulation import generate
 from tools import simulate
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def logging_comes_back() -> Iterator[None]:
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture
