@@ -44,6 +44,10 @@ LONGEST_ACTOR = 1024
 """Characters; a longer text names nobody, and would not fit an entry of the change log."""
 
 
+_YEAR_10000 = 253_402_300_800
+"""Seconds since 1970 that no calendar holds; milliseconds of this century are beyond it as well."""
+
+
 class ChangeKind(StrEnum):
     """What happened to the item, in the words of `eventName`."""
 
@@ -127,10 +131,10 @@ class Change:
         expired: whether Time to Live deleted the item.
         actor: who made the change, where that is known: the service for an expiry, otherwise the
             application's actor attribute in the new image, up to 1,024 characters.
-        keys: the primary key: one or two attributes.
-        item_id: the identity of the item in every sink; see `identity`.
         raw_keys, raw_old, raw_new: as DynamoDB JSON. There are no raw images where `overflow` is.
         overflow: reads the images of a change whose log entry could not hold them.
+        keys: the primary key: one or two attributes.
+        item_id: the identity of the item in every sink; see `identity`.
     """
 
     kind: ChangeKind
@@ -143,12 +147,17 @@ class Change:
     view_type: ViewType
     expired: bool
     actor: str | None
-    keys: Image
-    item_id: str
     raw_keys: Attributes
     raw_old: Attributes | None
     raw_new: Attributes | None
     overflow: Callable[[], Images] | None = field(default=None, repr=False)
+    keys: Image = field(init=False)
+    item_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        keys: Image = deserialize_item(self.raw_keys, "Keys")
+        object.__setattr__(self, "keys", keys)
+        object.__setattr__(self, "item_id", item_id(self.table, keys))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], source: Source) -> "Change":
@@ -189,12 +198,12 @@ class Change:
             view_type=view_type,
             expired=expired,
             actor=TTL_PRINCIPAL if expired else _actor(source.actor_attribute, new),
-            keys=keys,
-            item_id=item_id(source.table, keys),
             raw_keys=raw_keys,
             raw_old=old if carries_old else None,
             raw_new=new if carries_new else None,
             overflow=None,
+            keys=keys,
+            item_id=item_id(source.table, keys),
         )
 
     @classmethod
@@ -261,12 +270,12 @@ class Change:
             view_type=ViewType.NEW_AND_OLD_IMAGES,
             expired=_attribute(entry, "expired", "BOOL"),
             actor=_attribute(entry, "actor", "S") if "actor" in entry else None,
-            keys=keys,
-            item_id=item_id(table, keys),
             raw_keys=raw_keys,
             raw_old=_attribute(entry, "before", "M") if whole and kind is not INSERT else None,
             raw_new=_attribute(entry, "after", "M") if whole and kind is not REMOVE else None,
-            overflow=None if name is None else partial(_images, name, overflow),
+            overflow=None if name is None else partial(_images, kind, name, overflow),
+            keys=keys,
+            item_id=item_id(table, keys),
         )
 
     @property
@@ -303,7 +312,7 @@ class Change:
             self._missing("old image", ViewType.OLD_IMAGE)
         if self.kind is INSERT:
             return None
-        old = self.raw_old if self.overflow is None else self.images.before
+        old = self.images.before
         return None if old is None else deserialize_item(old, "OldImage")
 
     @cached_property
@@ -318,7 +327,7 @@ class Change:
             self._missing("new image", ViewType.NEW_IMAGE)
         if self.kind is REMOVE:
             return None
-        new = self.raw_new if self.overflow is None else self.images.after
+        new = self.images.after
         return None if new is None else deserialize_item(new, "NewImage")
 
     def diff(self) -> list[Difference]:
@@ -383,10 +392,10 @@ def _attribute(entry: Attributes, name: str, tag: str) -> Any:
 
 
 def _timestamp(value: object) -> float:
-    if isinstance(value, (float, int)) and not isinstance(value, bool):
-        return float(value)
     if isinstance(value, datetime):
-        return value.timestamp()
+        value = value.timestamp()
+    if isinstance(value, (float, int)) and not isinstance(value, bool) and 0 <= value < _YEAR_10000:
+        return float(value)
     _reject("ApproximateCreationDateTime", "seconds since 1970 as a number", value)
 
 
@@ -405,8 +414,16 @@ def _actor(attribute: str | None, new: object) -> str | None:
     return actor if isinstance(actor, str) and len(actor) <= LONGEST_ACTOR else None
 
 
-def _images(name: str, overflow: Overflow | None) -> Images:
+def _images(kind: ChangeKind, name: str, overflow: Overflow | None) -> Images:
     if overflow is None:
         message = f"the images are in the overflow object {name}: say where to read it (overflow=)"
         raise MissingImage(message)
-    return unpacked(name, overflow.read(name))
+    images = unpacked(name, overflow.read(name))
+    for part, image, wanted in (
+        ("before", images.before, kind is not INSERT),
+        ("after", images.after, kind is not REMOVE),
+    ):
+        if isinstance(image, dict) is not wanted:
+            expected = f"{'an' if wanted else 'no'} image, as a {kind} has"
+            _reject(f"overflow object {name}: {part}", expected, image)
+    return images

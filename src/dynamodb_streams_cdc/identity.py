@@ -43,7 +43,7 @@ def item_id(table: str, keys: Mapping[str, Key]) -> str:
     `keys` maps one or two attribute names to `str`, `Decimal` or `bytes`.
 
     Raises:
-        MalformedRecord: there is no key, or a key is of another type.
+        MalformedRecord: there is no key, or a key is of another type or holds half a character.
     """
     if not keys:
         message = "an item has at least one key attribute, got none"
@@ -55,9 +55,14 @@ def item_id(table: str, keys: Mapping[str, Key]) -> str:
             identity += f"/S={value}"
         else:
             identity += f"/{_component(name, value)}"
-    if len(identity) * 4 <= MAX_ITEM_ID_BYTES or len(identity.encode()) <= MAX_ITEM_ID_BYTES:
+    try:
+        encoded = identity.encode()
+    except UnicodeEncodeError as error:
+        message = f"Keys must be text that UTF-8 can hold, got half a character in {identity!a:.80}"
+        raise MalformedRecord(message) from error
+    if len(encoded) <= MAX_ITEM_ID_BYTES:
         return identity
-    return "#" + hashlib.sha256(identity.encode()).hexdigest()
+    return "#" + hashlib.sha256(encoded).hexdigest()
 
 
 def _component(name: str, value: object) -> str:

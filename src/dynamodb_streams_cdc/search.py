@@ -248,9 +248,7 @@ class SearchSync:
             "written_at": written_at,
             "deleted": document is None,
         }
-        source = encoded(document or {})
-        source[CDC] = stamp
-        return Upsert(item_id, source, is_first)
+        return Upsert(item_id, {**encoded(document or {}), CDC: stamp}, is_first)
 
 
 def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -274,33 +272,27 @@ def encoded(value: Any) -> Any:
     Raises:
         TypeError: a value of a type that no item has.
     """
-    if value.__class__ in _AS_IT_IS:
-        return value
     match value:
+        case str():
+            return value
         case Decimal():
             whole = value == value.to_integral_value() and -LONG <= value < LONG
             return int(value) if whole else format(value, "f")
+        case None | bool():
+            return value
         case int():
             return value if -LONG <= value < LONG else str(value)
         case list() | tuple():
-            return [
-                member if member.__class__ in _AS_IT_IS else encoded(member) for member in value
-            ]
-        case dict() | Mapping():
-            return {
-                str(name): member if member.__class__ in _AS_IT_IS else encoded(member)
-                for name, member in value.items()
-            }
-        case str():
-            return value
+            return [encoded(member) for member in value]
         case bytes():
             return base64.b64encode(value).decode("ascii")
+        case dict() | Mapping():
+            return {
+                str(name): member if member.__class__ is str else encoded(member)  # most are
+                for name, member in value.items()
+            }
         case set() | frozenset():
             return [encoded(member) for member in sorted(value)]
         case _:
             message = f"a document cannot hold a {type(value).__name__}: {value!r}"
             raise TypeError(message)
-
-
-_AS_IT_IS = frozenset({str, bool, type(None)})
-"""What most of a document is made of: looked up before more is asked, which takes far longer."""

@@ -5,10 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from opensearchpy.exceptions import ConnectionTimeout
+from opensearchpy.exceptions import ConnectionTimeout, RequestError
 
 from dynamodb_streams_cdc import OutageError, Stale, Upsert
-from dynamodb_streams_cdc.aws.index import BULK_BYTES, CONFLICT, DOCUMENT_MISSING, OpenSearchIndex
+from dynamodb_streams_cdc.aws.index import (
+    BULK_BYTES,
+    CONFLICT,
+    DOCUMENT_MISSING,
+    OpenSearchIndex,
+    SearchRefused,
+)
 from lambdas.search_sync.handler import encoded
 from tests.factories import budget
 
@@ -62,6 +68,22 @@ def test_a_second_request_that_fails_is_not_the_failure_of_what_was_written() ->
     first, second, third = index(client).upsert([upsert(each) for each in "abc"], budget())
     assert first is third is None
     assert type(second) is OutageError
+
+
+def test_a_second_request_that_is_refused_is_the_failure_of_the_document_at_fault() -> None:
+    refused = RequestError(400, "odd", {"error": {"type": "odd", "reason": "this one"}})
+    first = [THERE, DONE, THERE, THERE, THERE]
+    client = Bulk([first, refused, [DONE, OLDER], refused, refused, [DONE]])
+    results = index(client).upsert([upsert(each) for each in "abcde"], budget())
+    assert [client.ids(number) for number in range(1, 6)] == [
+        ["a", "c", "d", "e"],
+        ["a", "c"],
+        ["d", "e"],
+        ["d"],
+        ["e"],
+    ]
+    assert [*results[:3], results[4]] == [None, None, Stale(7.0), None]
+    assert type(results[3]) is SearchRefused
 
 
 @pytest.mark.parametrize("character", ["x", "é", "漢", "😀"])

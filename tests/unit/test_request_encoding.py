@@ -33,6 +33,7 @@ CALLS = [
     ("batch_get_item", {"RequestItems": {"ledger": {"Keys": [KEY], "ConsistentRead": True}}}),
     ("transact_write_items", {"TransactItems": [PUT, PUT], "ClientRequestToken": "a token"}),
     ("batch_execute_statement", {"Statements": [{"Statement": "?", "Parameters": [KEY["id"]]}]}),
+    ("batch_execute_statement", {"Statements": [{"Statement": 'INSERT INTO "TableName"'}]}),
     ("scan", {"TableName": "orders", "Limit": 3}),
     ("put_item", {"TableName": OTHERS, "Item": ITEM}),
     ("batch_get_item", {"RequestItems": {OTHERS: {"Keys": [KEY]}}}),

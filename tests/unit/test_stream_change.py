@@ -1,7 +1,7 @@
 """What a change says of the record it was made from."""
 
 import contextlib
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -76,8 +76,17 @@ def test_images_are_decoded_once() -> None:
     assert placed.new_image is placed.new_image
 
 
-def test_a_change_of_a_record_has_every_field() -> None:
-    assert vars(change(1, None, PLACED)).keys() == {each.name for each in fields(Change)}
+def test_a_change_has_every_field_whatever_it_was_read_from() -> None:
+    placed = change(1, None, PLACED)
+    entry = entry_of(placed)
+    behind_the_log = Change.from_log_record(log_record(entry), SOURCE)
+    for read in (placed, Change.from_entry(entry), behind_the_log):
+        assert vars(read).keys() >= {each.name for each in fields(Change)}
+
+
+def test_a_change_with_other_keys_is_of_another_item() -> None:
+    other = replace(change(1, None, PLACED), table="carts", raw_keys={"id": {"N": "7.0"}})
+    assert (other.keys, other.item_id) == ({"id": Decimal("7.0")}, "carts/N=7")
 
 
 def test_a_change_cannot_be_changed() -> None:
@@ -179,6 +188,15 @@ def having(**fields: Any) -> dict[str, Any]:
         (having(eventName="REMOVE"), "OldImage: expected the image that a REMOVE"),
         (without("Keys"), "Keys: expected an object, got nothing"),
         (without("ApproximateCreationDateTime"), "ApproximateCreationDateTime: expected seconds"),
+        (having(Keys={"id": {"S": "\ud83d" * 130}}), "Keys must be text that UTF-8 can hold, got"),
+        (having(Keys={"id": {"S": "\ud83d"}}), "Keys must be text that UTF-8 can hold, got"),
+        *(
+            (
+                having(ApproximateCreationDateTime=value),
+                "ApproximateCreationDateTime: expected seconds since 1970 as a number, got",
+            )
+            for value in (float("nan"), float("inf"), -1, 1e300, 10**400, 1_714_564_802_000)
+        ),
     ],
 )
 def test_a_malformed_record_says_what_is_wrong(bad: Any, message: str) -> None:
@@ -188,7 +206,7 @@ def test_a_malformed_record_says_what_is_wrong(bad: Any, message: str) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner),
 )
 

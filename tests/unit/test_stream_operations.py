@@ -453,6 +453,28 @@ def test_a_delete_needs_no_image() -> None:
     assert placed.old_image is None
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "text", "message"),
+    [
+        (PLACED, SHIPPED, '{"before": {}, "after": null}', "after: expected an image, as a MODIFY"),
+        (PLACED, SHIPPED, '{"before": null, "after": {}}', "before: expected an image, as a MODIF"),
+        (PLACED, None, '{"before": {}, "after": {}}', "after: expected no image, as a REMOVE has"),
+        (None, PLACED, '{"before": {}, "after": {}}', "before: expected no image, as a INSERT has"),
+        (None, PLACED, '{"before": null, "after": "x"}', "after: expected an image, as a INSERT"),
+    ],
+)
+def test_images_kept_beside_an_entry_are_those_that_its_kind_has(
+    before: Any, after: Any, text: str, message: str
+) -> None:
+    """A document would be deleted for want of the image after the change."""
+    overflow = MemoryOverflow()
+    large = [image and {**image, "notes": "x" * 200_000} for image in (before, after)]
+    changed = from_log(change(1, *large), overflow)
+    overflow.objects = dict.fromkeys(overflow.objects, text)
+    with pytest.raises(MalformedRecord, match=message):
+        _ = changed.images
+
+
 def test_a_bucket_that_hangs_is_asked_once_and_the_others_go_on() -> None:
     class Hanging(MemoryOverflow):
         asked = 0

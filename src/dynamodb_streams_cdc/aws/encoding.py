@@ -59,7 +59,7 @@ def _hollow(value: Any) -> Any:
 
 def _tables_by_arn(action: Any) -> dict[str, Any]:
     requests = action.items() if isinstance(action, dict) else ()
-    named = ((kind, r["TableName"]) for kind, r in requests if "TableName" in r)
+    named = ((kind, r.get("TableName", "")) for kind, r in requests if isinstance(r, dict))
     return {kind: {"TableName": name} for kind, name in named if name.startswith("arn:")}
 
 

@@ -254,11 +254,19 @@ class OpenSearchIndex:
         return results
 
     def _settle(self, documents: Sequence[_Encoded], budget: Budget) -> Sequence[Upserted]:
-        """Write documents in a request that is right in any case; an outage is theirs alone."""
+        """Write documents in a request that is right in any case.
+
+        Nothing is raised: others are written already. What is refused as a whole is sent again in
+        halves, down to the document at fault.
+        """
         try:
             return [_upserted(answer) for answer in self._send(map(_upsert, documents), budget)]
-        except (OutageError, OutOfTime) as error:
-            return [error] * len(documents)
+        except Exception as error:
+            if len(documents) == 1 or isinstance(error, OutageError | OutOfTime):
+                return [error] * len(documents)
+            middle = len(documents) // 2
+            halves = documents[:middle], documents[middle:]
+            return [result for half in halves for result in self._settle(half, budget)]
 
     def _send(self, actions: Iterable[bytes], budget: Budget) -> list[Mapping[str, Any]]:
         budget.check()
