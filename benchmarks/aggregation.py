@@ -128,17 +128,17 @@ class Scenario:
             meter = Meter(client, by_default(self.url))
             deliver(function, batches(self.records, BATCH))
             sent = replace(meter.traffic)
-            error = tables.error(client, expected(self.records, self.contributions))
-            assert error == 0, f"without any fault the sums are {error} % off"
+            self._check(client, tables)
         return sent
 
     def measure(self, make: Make) -> Speed:
         """Return how fast all the records are done."""
-        with self._function(make) as (function, _, _):
+        with self._function(make) as (function, client, tables):
             events = batches(self.records, BATCH)
             began, cpu = time.perf_counter(), time.process_time()
             deliver(function, events)
             seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+            self._check(client, tables)
         return Speed(len(self.records) / seconds, cpu / len(self.records) * 1e6)
 
     def error(self, make: Make, clean: Traffic) -> float:
@@ -155,6 +155,10 @@ class Scenario:
                     deliver(function, [event], INVOCATION_SECONDS)
             killer.disarm()
             return tables.error(client, expected(self.records, self.contributions))
+
+    def _check(self, client: Any, tables: Tables) -> None:
+        error = tables.error(client, expected(self.records, self.contributions))
+        assert error == 0, f"without any fault the sums are {error} % off"
 
     @contextmanager
     def _function(self, make: Make) -> Iterator[tuple[Function, Any, Tables]]:

@@ -108,6 +108,7 @@ def deliver(mapping: str, count: int, look: Callable[[int], None] = lambda deliv
                     engine.delivered(token, ok=True)
         look(delivered)
         now = engine.wake_at(now) or now
+    assert delivered >= count
     return delivered
 
 

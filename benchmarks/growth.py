@@ -75,7 +75,7 @@ def _rows(name: str, looks: list[Look]) -> Iterator[Row]:
     for look in earlier:
         peer = f"at {look.number * THOUSAND:,}"
         for count in COUNTS:
-            if last.counts[count]:
+            if last.counts[count] or look.counts[count]:
                 what, unit = f"{name}: {count.replace('_', ' ')}", "/change"
                 ours, theirs = [last.counts[count]], [look.counts[count]]
                 yield Row("growth", what, unit, ours, peer, theirs, at_least=1 / LEVEL)

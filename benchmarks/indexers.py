@@ -56,7 +56,8 @@ class Indexer:
     Attributes:
         open: makes an index of that name and returns what writes one input.
         inputs: makes inputs of events, outside of what is measured.
-        batches: so many events are enough for a variant that would take minutes; `None`: all.
+        batches: so many events, spread over all, are enough for a variant that would take minutes;
+            `None`: all.
     """
 
     open: Callable[[str], Write]
@@ -89,10 +90,11 @@ def indexers(url: str) -> dict[str, Indexer]:
         _create(client, index, {**PROPERTIES, CDC: CDC_MAPPING})
         headers = {"Content-Type": "application/x-ndjson"}
 
-        def write(body: bytes) -> None:
+        def write(body: bytes) -> bytes:
             path = f"/{index}/_bulk?filter_path={ANSWERS}"
             answer = http.request("POST", url + path, body=body, headers=headers)
             assert answer.status == 200
+            return answer.data
 
         return write
 
@@ -107,15 +109,21 @@ def indexers(url: str) -> dict[str, Indexer]:
     }
 
 
+def results(answer: bytes) -> list[str]:
+    """Return what the raw node says of each item: its result, or the type of its error."""
+    found = [about for item in json.loads(answer)["items"] for about in item.values()]
+    return [each["error"]["type"] if "error" in each else each["result"] for each in found]
+
+
 def ours(url: str, index: str) -> Write:
     """Return the search function without its environment."""
-    processor = Processor(
-        "search", SOURCE, SearchSync(_target(url, index), document), MemoryLetters()
-    )
+    letters = MemoryLetters()
+    processor = Processor("search", SOURCE, SearchSync(_target(url, index), document), letters)
 
     def write(event: Event) -> None:
         answer = processor(event, FakeContext(SystemClock()))
         assert answer["batchItemFailures"] == []
+        assert not letters.letters
 
     return write
 

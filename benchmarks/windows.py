@@ -97,6 +97,7 @@ def deliver(window: int, rate: int) -> Cost:
                     engine.delivered(token, ok=True)
         due = [at for at in (engine.wake_at(now), ends[0][0] if ends else None) if at is not None]
         now = min(due, default=now)
+    assert len(lags) == len(times)
     return Cost(lags, invocations)
 
 

@@ -7,7 +7,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,6 +15,9 @@ from typing import Any
 import urllib3
 
 Spoil = Callable[["Exchange"], None]
+
+TOLD_EVERY_SECONDS = 0.3
+"""How often a client hears that the engine is still at work."""
 
 NOT_FORWARDED = frozenset(
     {"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "expect"}
@@ -35,6 +38,7 @@ class Exchange:
     target: str
     pool: urllib3.PoolManager
     closing: threading.Event
+    waiting: "Waiting"
 
     @property
     def operation(self) -> str:
@@ -44,14 +48,18 @@ class Exchange:
         return named.rpartition(".")[2] or f"{self.handler.command} {path}"
 
     def forward(self, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
-        """Let the engine do what was asked, or `body` instead; return its answer, not sent on."""
+        """Let the engine do what was asked, or `body` instead; return its answer, not sent on.
+
+        However long the engine takes, the client's patience does not end before it.
+        """
         headers = {k: v for k, v in self.handler.headers.items() if k.lower() not in NOT_FORWARDED}
-        return self.pool.request(
-            self.handler.command,
-            self.target + self.handler.path,
-            body=self.body if body is None else body,
-            headers=headers,
-        )
+        with self.waiting.client_of(self.handler):
+            return self.pool.request(
+                self.handler.command,
+                self.target + self.handler.path,
+                body=self.body if body is None else body,
+                headers=headers,
+            )
 
     def reply(self, status: int, body: bytes, content_type: str = "application/json") -> None:
         """Answer the client."""
@@ -110,6 +118,35 @@ class Exchange:
         self.handler.send_header("Content-Length", str(len(answer.data)))
         self.handler.end_headers()
         self.handler.wfile.write(half)
+
+
+@dataclass
+class Waiting:
+    """The clients for which the engine is at work.
+
+    A client gives up on silence, so it is told every now and then to go on waiting: an interim
+    answer, which it skips. What a test wants it to give up on is `Exchange.hang` alone.
+    """
+
+    _handlers: set[BaseHTTPRequestHandler] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def client_of(self, handler: BaseHTTPRequestHandler) -> Iterator[None]:
+        with self._lock:
+            self._handlers.add(handler)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._handlers.remove(handler)
+
+    def tell(self, closing: threading.Event) -> None:
+        while not closing.wait(TOLD_EVERY_SECONDS):
+            with self._lock:
+                for handler in self._handlers:
+                    with suppress(OSError):  # a client may have gone
+                        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 @dataclass
@@ -183,7 +220,7 @@ class FaultyProxy:
 def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
     """Run a proxy before the engine at `target`."""
     pool = urllib3.PoolManager(maxsize=16, retries=False)
-    closing = threading.Event()
+    closing, waiting = threading.Event(), Waiting()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -191,7 +228,7 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            exchange = Exchange(self, body, target, pool, closing)
+            exchange = Exchange(self, body, target, pool, closing, waiting)
             proxy.operations.append(exchange.operation)
             if not proxy.spoil(exchange):
                 answer = exchange.forward()
@@ -205,13 +242,18 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     proxy = FaultyProxy(f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
+    threads = [
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True),
+        threading.Thread(target=waiting.tell, args=(closing,), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield proxy
     finally:
         closing.set()
         server.shutdown()
         server.server_close()
-        thread.join()
+        for thread in threads:
+            thread.join()
         pool.clear()

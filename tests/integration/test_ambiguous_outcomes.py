@@ -43,8 +43,15 @@ if TYPE_CHECKING:
 
 ORDERS = [order(f"{number:05}-1", total=f"{number}.10") for number in range(1, 61)]
 RECORDS = [record(number, None, item) for number, item in enumerate(ORDERS, 1)]
+SHIPPED = [{**item, "status": "shipped"} for item in ORDERS]
+CHANGED = [
+    record(100 + number, before, after)
+    for number, (before, after) in enumerate(zip(ORDERS, SHIPPED, strict=True))
+]
+COME_BACK = [record(100 + number, None, item) for number, item in enumerate(SHIPPED)]
+"""As `CHANGED`, of items that were deleted in between."""
 PATIENCE = 1.5
-"""Seconds that clients wait for an answer."""
+"""Seconds of silence that clients bear."""
 
 Spoiler = Callable[[Exchange], None]
 
@@ -79,15 +86,15 @@ def spoiler(request: pytest.FixtureRequest) -> Spoiler:
 
 @dataclass
 class Deliveries:
-    """Of `RECORDS`, until they are done and once more, with so many seconds for the first."""
+    """Of records, until they are done and once more, with so many seconds for the first."""
 
     seconds: float
 
-    def to(self, sink: Sink) -> None:
-        reported = [] if self.seconds > 1 else [sequence_number(RECORDS[0])]
-        assert invoke(sink, RECORDS, seconds=self.seconds) == Invoked(reported, [])
-        assert invoke(sink, RECORDS) == Invoked([], [])
-        assert invoke(sink, RECORDS) == Invoked([], [])
+    def to(self, sink: Sink, records: list[dict[str, Any]] = RECORDS) -> None:
+        reported = [] if self.seconds > 1 else [sequence_number(records[0])]
+        assert invoke(sink, records, seconds=self.seconds) == Invoked(reported, [])
+        assert invoke(sink, records) == Invoked([], [])
+        assert invoke(sink, records) == Invoked([], [])
 
 
 @pytest.fixture(params=[60.0, 0.05], ids=["retried", "delivered again"])
@@ -206,22 +213,52 @@ def test_a_batch_of_entries_that_failed_by_halves_is_completed(
     assert_kept_once(log)
 
 
+@dataclass
+class Documents:
+    """What the index holds before, what is delivered, and after how many requests one is lost."""
+
+    held: list[dict[str, Any]]
+    records: list[dict[str, Any]]
+    after: int
+
+    @property
+    def written(self) -> int:
+        """How often each document is written in all."""
+        return 2 if self.held else 1
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        pytest.param(Documents([], RECORDS, 0), id="created"),
+        pytest.param(Documents(RECORDS, CHANGED, 0), id="updated"),
+        pytest.param(Documents([], CHANGED, 1), id="settled, none is there"),
+        pytest.param(Documents(RECORDS, COME_BACK, 1), id="settled, one is there"),
+    ],
+)
 def test_documents_whose_answer_is_lost_are_there_once(
     spoiler: Spoiler,
     deliveries: Deliveries,
+    documents: Documents,
     opensearch_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(index_module, "REQUEST_SECONDS", PATIENCE)
     name = f"ambiguous-{uuid4()}"
+    bulk = f"POST /{name}-write/_bulk"
     with faulty_proxy(opensearch_url) as proxy:
         client = clients.opensearch(proxy.url)
         index = ReadableIndex(client, name, PROPERTIES, SETTINGS)
-        proxy.once(f"POST /{name}-write/_bulk", spoiler)
-        deliveries.to(SearchSync(index, document))
-        assert len(index.search()) == 60
+        index.create(Budget())
+        sink = SearchSync(index, document)
+        if documents.held:
+            assert invoke(sink, documents.held) == Invoked([], [])
+        proxy.times(1, bulk, spoiler, after=documents.after)
+        deliveries.to(sink, documents.records)
+        status = documents.records[0]["dynamodb"]["NewImage"]["status"]["S"]
+        assert [each["status"] for each in index.search().values()] == [status] * 60
         found = client.search(index=name, body={"size": 100, "version": True})["hits"]["hits"]
-        assert {hit["_version"] for hit in found} == {1}
+        assert {hit["_version"] for hit in found} == {documents.written}
         client.indices.delete(index=f"{name}-v1")
         client.close()
 

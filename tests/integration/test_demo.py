@@ -158,7 +158,7 @@ def demo() -> Witness:
             "entry dropped": lambda: sinks.without_a_middle_entry(witness.amended),
         }
         # A change that alters no count may still be under way at this moment.
-        eventually(lambda: report().equal, within=30)
+        eventually(lambda: report().equal)
         witness.reports["untouched"] = report()
         for name, damage in damages.items():
             with damage():
@@ -253,7 +253,8 @@ def test_poison_is_kept_as_letters_mended_and_redriven() -> None:
     during: dict[str, object] = {}
 
     def look(pipeline: Pipeline, written: Written) -> None:
-        eventually(lambda: len(read_letters(pipeline)) == 8, within=30)
+        eventually(lambda: len(read_letters(pipeline)) == 8)
+        eventually(lambda: sum(ringing(pipeline).values()) == 8)
         during["processors"] = Counter(letter.processor for letter in read_letters(pipeline))
         during["bells"] = ringing(pipeline)
 

@@ -21,7 +21,7 @@ from local.engines import Engine, EngineError, Recipe
 from tests.integration.processes import alive, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,12 +55,14 @@ def taken_port() -> Iterator[int]:
         yield port
 
 
-def scripted(script: str, **options: Any) -> Engine:
+def scripted(
+    script: str, answers: Callable[[str, Path], bool] | None = None, **options: Any
+) -> Engine:
     """An engine that is a few lines of Python."""
     recipe = Recipe(
         "The scripted engine",
         lambda folder, port: [sys.executable, "-c", script],
-        lambda url, folder: loopback.status(url) is not None,
+        answers or (lambda url, folder: loopback.status(url) is not None),
         **options,
     )
     return Engine(recipe)
@@ -163,7 +165,13 @@ def test_an_engine_that_fills_the_disk_says_so() -> None:
 
 
 def test_an_engine_that_never_answers_is_given_up() -> None:
-    engine = scripted("import time; print('busy', flush=True); time.sleep(600)", patience=0.5)
+    def answers(url: str, folder: Path) -> bool:
+        # Python may take longer than the engine's patience before it prints anything.
+        eventually(lambda: "busy" in engine.tail())
+        return loopback.status(url) is not None
+
+    script = "import time; print('busy', flush=True); time.sleep(600)"
+    engine = scripted(script, answers, patience=0.5)
     with pytest.raises(EngineError, match=r"did not answer within .* s\.") as raised, engine:
         pytest.fail("it started")
     assert "busy" in str(raised.value)

@@ -76,14 +76,20 @@ def index(opensearch_url: str) -> Iterator[ReadableIndex]:
 
 
 @pytest.fixture(scope="module")
-def dynamodb_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
+def shared_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
     with faulty_proxy(dynamodb_local_url) as proxy:
         yield proxy
 
 
+@pytest.fixture
+def dynamodb_proxy(shared_proxy: FaultyProxy) -> Iterator[FaultyProxy]:
+    yield shared_proxy
+    shared_proxy.heal()
+
+
 @pytest.fixture(scope="module")
-def proxied(dynamodb_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
-    client = clients.dynamodb(dynamodb_proxy.url)
+def proxied(shared_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
+    client = clients.dynamodb(shared_proxy.url)
     yield client
     client.close()
 

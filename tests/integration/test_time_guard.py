@@ -35,11 +35,11 @@ from tests.integration.test_ports import ReadableIndex, table
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-SECONDS = 5.0
+SECONDS = 8.0
 """Of an invocation. The processor takes up work in the first half of it."""
 
 PATIENCE = 1.2
-"""Seconds that clients wait for an answer; less than what the processor keeps back."""
+"""Seconds of silence that clients bear; less than what the processor keeps back."""
 
 FOR_EVER = float("inf")
 
@@ -68,9 +68,15 @@ def finish(sink: Sink, records: list[dict[str, Any]]) -> None:
 
 
 @pytest.fixture(scope="module")
-def dynamodb_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
+def shared_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
     with faulty_proxy(dynamodb_local_url) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def dynamodb_proxy(shared_proxy: FaultyProxy) -> Iterator[FaultyProxy]:
+    yield shared_proxy
+    shared_proxy.heal()
 
 
 @pytest.fixture
