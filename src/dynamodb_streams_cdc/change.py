@@ -156,8 +156,7 @@ class Change:
 
     def __post_init__(self) -> None:
         keys: Image = deserialize_item(self.raw_keys, "Keys")
-        object.__setattr__(self, "keys", keys)
-        object.__setattr__(self, "item_id", item_id(self.table, keys))
+        vars(self).update(keys=keys, item_id=item_id(self.table, keys))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], source: Source) -> "Change":
@@ -181,8 +180,6 @@ class Change:
         label = stream_label(_field(record, "eventSourceARN", str))
         sequence_number = _field(body, "SequenceNumber", str)
         timestamp = _timestamp(body.get("ApproximateCreationDateTime"))
-        raw_keys = _field(body, "Keys", dict)
-        keys: Image = deserialize_item(raw_keys, "Keys")
         identity = record.get("userIdentity")
         expired = isinstance(identity, dict) and (
             identity.get("type") == "Service" and identity.get("principalId") == TTL_PRINCIPAL
@@ -198,12 +195,10 @@ class Change:
             view_type=view_type,
             expired=expired,
             actor=TTL_PRINCIPAL if expired else _actor(source.actor_attribute, new),
-            raw_keys=raw_keys,
+            raw_keys=_field(body, "Keys", dict),
             raw_old=old if carries_old else None,
             raw_new=new if carries_new else None,
             overflow=None,
-            keys=keys,
-            item_id=item_id(source.table, keys),
         )
 
     @classmethod
@@ -214,6 +209,7 @@ class Change:
         """
         change = object.__new__(cls)
         object.__setattr__(change, "__dict__", fields)
+        change.__post_init__()
         return change
 
     @classmethod
@@ -236,11 +232,11 @@ class Change:
         entry = cls.from_entry(_field(body, "NewImage", dict), overflow)
         if entry.table != source.table:
             _reject("NewImage.table", repr(source.table), entry.table)
-        delivered = {
-            "sequence_number": _field(body, "SequenceNumber", str),
-            "recorded_at": _timestamp(body.get("ApproximateCreationDateTime")),
-        }
-        return cls._made(**vars(entry) | delivered)
+        vars(entry).update(  # nobody else has it yet
+            sequence_number=_field(body, "SequenceNumber", str),
+            recorded_at=_timestamp(body.get("ApproximateCreationDateTime")),
+        )
+        return entry
 
     @classmethod
     def from_entry(cls, entry: Attributes, overflow: Overflow | None = None) -> "Change":
@@ -256,12 +252,9 @@ class Change:
         timestamp = _moment(_attribute(entry, "changed_at", "S"))
         name = _attribute(entry, "overflow", "S") if "overflow" in entry else None
         whole = name is None
-        table = _attribute(entry, "table", "S")
-        raw_keys = _attribute(entry, "keys", "M")
-        keys: Image = deserialize_item(raw_keys, "Keys")
         return cls._made(
             kind=kind,
-            table=table,
+            table=_attribute(entry, "table", "S"),
             version=version,
             sequence_number=version.rpartition("/")[2].lstrip("0") or "0",
             event_id=_attribute(entry, "event_id", "S"),
@@ -270,12 +263,10 @@ class Change:
             view_type=ViewType.NEW_AND_OLD_IMAGES,
             expired=_attribute(entry, "expired", "BOOL"),
             actor=_attribute(entry, "actor", "S") if "actor" in entry else None,
-            raw_keys=raw_keys,
+            raw_keys=_attribute(entry, "keys", "M"),
             raw_old=_attribute(entry, "before", "M") if whole and kind is not INSERT else None,
             raw_new=_attribute(entry, "after", "M") if whole and kind is not REMOVE else None,
             overflow=None if name is None else partial(_images, kind, name, overflow),
-            keys=keys,
-            item_id=item_id(table, keys),
         )
 
     @property

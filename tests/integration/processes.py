@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def eventually(happened: Callable[[], object], within: float = 60.0) -> None:
-    deadline = time.monotonic() + within
+def eventually(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60.0
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
