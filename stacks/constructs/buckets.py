@@ -1,19 +1,27 @@
 """What the buckets have in common: closed to the public, encrypted, and reached over TLS only."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from stacks.acknowledgments import acknowledge
+from stacks.constructs.retention import removal
+
+DELETED_FOR = Duration.days(30)
 
 
 def private_bucket(
-    scope: Construct, id: str, *, keep: bool, expires_after: Duration | None = None
+    scope: Construct,
+    id: str,
+    *,
+    keep: bool,
+    expires_after: Duration | None = None,
+    versioned: bool = False,
 ) -> s3.Bucket:
     """Return a bucket that outlives its stack if `keep`; its objects expire only if said so.
 
-    It keeps no old versions: what is in it is written once.
+    If `versioned`, what was deleted can be brought back for 30 days.
     """
     bucket = s3.Bucket(
         scope,
@@ -23,12 +31,15 @@ def private_bucket(
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
         enforce_ssl=True,
         minimum_tls_version=1.2,
+        versioned=versioned,
         lifecycle_rules=[
             s3.LifecycleRule(
-                expiration=expires_after, abort_incomplete_multipart_upload_after=Duration.days(1)
+                expiration=expires_after,
+                noncurrent_version_expiration=DELETED_FOR if versioned else None,
+                abort_incomplete_multipart_upload_after=Duration.days(1),
             )
         ],
-        removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+        removal_policy=removal(keep=keep),
     )
     acknowledge(
         bucket,

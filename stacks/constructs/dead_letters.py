@@ -70,6 +70,11 @@ class Letters(Construct):
         iam.Grant.add_to_principal(grantee=role, actions=["s3:PutObject"], resource_arns=[own])
         acknowledge_wildcard(role, own, "Adds letters below the processor's own prefix.")
 
+    def places(self, mapping: lambda_.EventSourceMapping) -> list[tuple[s3.IBucket, str]]:
+        """Return the buckets and prefixes below which the processor's dead letters wait."""
+        given_up = Fn.join("", [GIVEN_UP_BY_LAMBDA, mapping.event_source_mapping_id, "/"])
+        return [(self.bucket, self.prefix), (self.bucket, given_up)]
+
     def ring_for(self, mapping: lambda_.EventSourceMapping) -> events.Rule:
         """Put a pointer on the queue for each letter of the processor and of its mapping."""
         given_up = Fn.join("", [GIVEN_UP_BY_LAMBDA, mapping.event_source_mapping_id, "/"])

@@ -16,7 +16,7 @@ from tests.infrastructure.templates import Assembly, flat, of_type, only
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = re.compile(r" Runbook: (?P<file>\S+)#(?P<section>\S+)$")
-ALARMS = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
+ALARMS = ("AWS::CloudWatch::Alarm",)
 QUERY = "AWS::Logs::QueryDefinition"
 
 
@@ -48,7 +48,7 @@ def test_queries_are_saved_for_all_processors_and_the_runbook_names_them(
     production: Assembly,
 ) -> None:
     runbook = (ROOT / "docs/operations/runbook.md").read_text()
-    for query in of_type(production.observability, QUERY).values():
+    for query in of_type(production.pipeline, QUERY).values():
         folder, _, name = query["Properties"]["Name"].partition("/")
         groups = {flat(group) for group in query["Properties"]["LogGroupNames"]}
         assert folder == "cdc-production"
@@ -61,7 +61,7 @@ def test_queries_are_saved_for_all_processors_and_the_runbook_names_them(
 
 
 def test_the_emulator_is_not_asked_for_queries_that_it_does_not_know(local: Assembly) -> None:
-    types = {resource["Type"] for resource in local.observability["Resources"].values()}
+    types = {resource["Type"] for resource in local.pipeline["Resources"].values()}
     assert QUERY not in types
 
 
@@ -127,7 +127,7 @@ def _logged_for(error: Exception, caplog: pytest.LogCaptureFixture) -> str:
 
 
 def _query(assembly: Assembly, id: str) -> str:
-    return str(only(assembly.observability, QUERY, id)["Properties"]["QueryString"])
+    return str(only(assembly.pipeline, QUERY, f"Observability{id}")["Properties"]["QueryString"])
 
 
 def _parsed(assembly: Assembly, id: str, line: str) -> dict[str, str]:
