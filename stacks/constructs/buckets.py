@@ -9,12 +9,26 @@ from stacks.acknowledgments import acknowledge
 
 
 def private_bucket(
-    scope: Construct, id: str, *, keep: bool, expires_after: Duration | None = None
+    scope: Construct,
+    id: str,
+    *,
+    keep: bool,
+    expires_after: Duration | None = None,
+    expires_below: str | None = None,
 ) -> s3.Bucket:
     """Return a bucket that outlives its stack if `keep`; its objects expire only if said so.
 
-    It keeps no old versions: what is in it is written once.
+    With `expires_below`, only objects under that prefix expire. The bucket keeps no old versions:
+    what is in it is written once.
     """
+    rules = [
+        s3.LifecycleRule(
+            expiration=None if expires_below else expires_after,
+            abort_incomplete_multipart_upload_after=Duration.days(1),
+        )
+    ]
+    if expires_below:
+        rules.append(s3.LifecycleRule(expiration=expires_after, prefix=expires_below))
     bucket = s3.Bucket(
         scope,
         id,
@@ -23,11 +37,7 @@ def private_bucket(
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
         enforce_ssl=True,
         minimum_tls_version=1.2,
-        lifecycle_rules=[
-            s3.LifecycleRule(
-                expiration=expires_after, abort_incomplete_multipart_upload_after=Duration.days(1)
-            )
-        ],
+        lifecycle_rules=rules,
         removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
     )
     acknowledge(
