@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from local.pipeline import Pipeline
 
-PREFIXES = ("letters/", "aws/lambda/")
+BUCKETS = {"DeadLetterBucketName": "letters/", "OnFailureBucketName": ""}
+"""Where dead letters are: outputs of the stack, and the prefix in each bucket."""
 _QUEUES = "DeadLetterQueueUrl"
 _COUNTS: list[QueueAttributeFilterType] = [
     "ApproximateNumberOfMessages",
@@ -48,10 +49,10 @@ def read_letters(pipeline: Pipeline) -> list[Letter]:
     """Every letter that is not archived."""
     client: S3Client
     with closing(session(pipeline.aws.url).client("s3")) as client:
-        bucket = pipeline.outputs["DeadLetterBucketName"]
+        places = [(pipeline.outputs[output], prefix) for output, prefix in BUCKETS.items()]
         return [
             letter_of(key, client.get_object(Bucket=bucket, Key=key)["Body"].read())
-            for prefix in PREFIXES
+            for bucket, prefix in places
             for key in _keys(client, bucket, prefix)
         ]
 

@@ -194,6 +194,7 @@ class PipelineStack(Stack):
             "AggregatesTableName": self.aggregates.name,
             "IdempotencyTableName": self.idempotency.name,
             "DeadLetterBucketName": self.dead_letters.bucket.bucket_name,
+            "OnFailureBucketName": self.dead_letters.on_failure.bucket_name,
             "OverflowBucketName": self.overflow.bucket.bucket_name,
             "OperatorPolicyArn": self.operator.managed_policy_arn,
             "SearchEndpoint": self.search.url,

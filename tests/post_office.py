@@ -30,7 +30,7 @@ from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 UUID = "11111111-2222-3333-4444-555555555555"
 SHARD = "shardId-00000001573689847184-864758bb"
 POISON = "poison"
-BUCKET = "letters-1a2b"
+BUCKET, ON_FAILURE = "letters-1a2b", "given-up-5e6f"
 
 ARNS = {
     name: f"arn:aws:lambda:us-east-1:000000000000:function:cdc-sandbox-{name}"
@@ -90,8 +90,14 @@ def lambdas_key(name: str) -> str:
     return f"aws/lambda/{UUID}/{SHARD}/2019/11/14/2019-11-14T18.16.05-{name}"
 
 
-def pointer(key: str, bucket: str = BUCKET) -> str:
+def bucket_of(key: str) -> str:
+    """Return the bucket that a dead letter is in, by its key."""
+    return ON_FAILURE if key.startswith("aws/") else BUCKET
+
+
+def pointer(key: str, bucket: str | None = None) -> str:
     """Return the event that EventBridge puts on a queue, as AWS shows it."""
+    bucket = bucket or bucket_of(key)
     return json.dumps(
         {
             "version": "0",

@@ -19,7 +19,7 @@ EFFECTS = {
     "destroy": "delete its stacks with all their tables, letters and documents, for good",
 }
 ENVIRONMENTS = ("sandbox", "production")
-BUCKETS = ("DeadLetterBucketName", "OverflowBucketName")
+BUCKETS = ("DeadLetterBucketName", "OnFailureBucketName", "OverflowBucketName")
 PROTECTED = (
     "Stacks of production are protected, and their tables, buckets and domain stay when they go. "
     "Turn the termination protection of cdc-production-pipeline and cdc-production-search off in "

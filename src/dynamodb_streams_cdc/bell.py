@@ -1,13 +1,13 @@
 """The bell: a queue of pointers to letters, which an alarm watches.
 
-The bucket is the truth. A pointer whose letter is no longer there has done its work; one whose
+The buckets are the truth. A pointer whose letter is no longer there has done its work; one whose
 letter is there goes on ringing. A pointer lives 14 days at most, so a silent bell proves nothing.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 
 class Message(NamedTuple):
@@ -38,7 +38,7 @@ class Rung:
     Attributes:
         silenced: pointers that were deleted, their letters being gone.
         ringing: pointers whose letters are there.
-        unknown: the beginnings of messages that point at no letter of this bucket; they stay.
+        unknown: the beginnings of messages that point at no letter of these buckets; they stay.
     """
 
     silenced: int = 0
@@ -46,11 +46,15 @@ class Rung:
     unknown: tuple[str, ...] = ()
 
 
-def ring_down(queue: Queue, bucket: str, holds: Callable[[str], bool]) -> Rung:
+Keeps: TypeAlias = Callable[[str, str], bool]
+"""Says of a bucket and a key whether that is where the letter of this key is, if there is one."""
+
+
+def ring_down(queue: Queue, keeps: Keeps, holds: Callable[[str], bool]) -> Rung:
     """Delete the pointers to letters that are gone; leave the others visible.
 
-    `holds` says whether the letter of a key is there. One who is killed in between leaves messages
-    hidden until the queue shows them again.
+    `keeps` tells the buckets of letters from others, `holds` whether the letter of a key is there.
+    One who is killed in between leaves messages hidden until the queue shows them again.
     """
     there: dict[str, bool] = {}
     silenced = 0
@@ -63,7 +67,7 @@ def ring_down(queue: Queue, bucket: str, holds: Callable[[str], bool]) -> Rung:
             break
         gone: list[Message] = []
         for message in messages:
-            key = letter_of(message.body, bucket)
+            key = letter_of(message.body, keeps)
             if key is not None and key not in there:
                 there[key] = holds(key)
             if key is None:
@@ -78,7 +82,7 @@ def ring_down(queue: Queue, bucket: str, holds: Callable[[str], bool]) -> Rung:
     return Rung(silenced, len(kept) - len(unknown), tuple(unknown))
 
 
-def letter_of(body: str, bucket: str) -> str | None:
+def letter_of(body: str, keeps: Keeps) -> str | None:
     """Return the key that a message points at; None for a message of another form or bucket.
 
     Pointers are the `Object Created` events of S3, as EventBridge delivers them
@@ -89,4 +93,6 @@ def letter_of(body: str, bucket: str) -> str | None:
         found, key = detail["bucket"]["name"], detail["object"]["key"]
     except (ValueError, LookupError, TypeError):
         return None
-    return key if found == bucket and isinstance(key, str) else None
+    if not (isinstance(found, str) and isinstance(key, str)):
+        return None
+    return key if keeps(found, key) else None

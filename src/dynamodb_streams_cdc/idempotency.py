@@ -15,8 +15,9 @@ from typing import Any, Protocol
 from dynamodb_streams_cdc.change import Change
 
 MARKER_SECONDS = 90 * 24 * 3600
-"""How long a marker is kept: past the longest replay. A dead letter may be redriven weeks later, so
-the 24 hours of a stream are not enough; the letters' bucket keeps them for 90 days."""
+"""How long a marker is kept, in seconds. A dead letter may be redriven weeks later, so the 24 hours
+of a stream are not enough. One that is redriven after the marker is gone has its effect again: dead
+letters do not expire."""
 
 
 class Markers(Protocol):

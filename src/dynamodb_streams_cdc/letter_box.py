@@ -1,8 +1,10 @@
 """Letters as an operator finds them: opened, or with a sentence on what keeps them shut.
 
-Two kinds lie in the bucket. Lambda writes the batches that a mapping gave up under
-`aws/lambda/<mapping UUID>/`, with all their records as payload; processors write single records
-under `letters/<processor>/`. What has been redriven moves to `archive/`, under its old key.
+There are two kinds, each in a bucket of its own. Lambda writes the batches that a mapping gave up
+into the on-failure bucket, under `aws/lambda/<mapping UUID>/`, with all their records as payload.
+Processors write single records into the dead-letter bucket, under `letters/<processor>/`. What has
+been redriven moves to `archive/` of the dead-letter bucket, under its old key. So a key says by its
+beginning which bucket it belongs to, and names a dead letter on its own.
 """
 
 import json
@@ -17,7 +19,6 @@ from dynamodb_streams_cdc.identity import check_table, item_id
 from dynamodb_streams_cdc.version import check_version, stream_label, version_of
 
 OWN = "letters/"
-GIVEN_UP_BY_LAMBDA = "aws/lambda/"
 ARCHIVE = "archive/"
 
 Record: TypeAlias = Mapping[str, Any]

@@ -233,10 +233,10 @@ class MemoryMarkers:
 
 @dataclass
 class MemoryLetterBox:
-    """A `LetterBox` that is `DeadLetters` too: one bucket, with its objects to look at.
+    """A `LetterBox` that is `DeadLetters` too, with its objects to look at.
 
     Attributes:
-        objects: letters as they are stored, by key, the archive included.
+        objects: letters of both buckets as they are stored, by key, the archive included.
         written: when each was written, in seconds since 1970.
     """
 

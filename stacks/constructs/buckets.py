@@ -17,12 +17,23 @@ def private_bucket(
     *,
     keep: bool,
     expires_after: Duration | None = None,
+    expires_below: str | None = None,
     versioned: bool = False,
 ) -> s3.Bucket:
     """Return a bucket that outlives its stack if `keep`; its objects expire only if said so.
 
-    If `versioned`, what was deleted can be brought back for 30 days.
+    With `expires_below`, only objects under that prefix expire. If `versioned`, what was deleted
+    can be brought back for 30 days.
     """
+    rules = [
+        s3.LifecycleRule(
+            expiration=None if expires_below else expires_after,
+            noncurrent_version_expiration=DELETED_FOR if versioned else None,
+            abort_incomplete_multipart_upload_after=Duration.days(1),
+        )
+    ]
+    if expires_below:
+        rules.append(s3.LifecycleRule(expiration=expires_after, prefix=expires_below))
     bucket = s3.Bucket(
         scope,
         id,
@@ -32,13 +43,7 @@ def private_bucket(
         enforce_ssl=True,
         minimum_tls_version=1.2,
         versioned=versioned,
-        lifecycle_rules=[
-            s3.LifecycleRule(
-                expiration=expires_after,
-                noncurrent_version_expiration=DELETED_FOR if versioned else None,
-                abort_incomplete_multipart_upload_after=Duration.days(1),
-            )
-        ],
+        lifecycle_rules=rules,
         removal_policy=removal(keep=keep),
     )
     acknowledge(

@@ -1,13 +1,19 @@
 """Where changes go that no processor could apply, with their payload.
 
-The bucket is the truth and the queues are bells. Lambda writes the batches that it gives up under
-`aws/lambda/<mapping UUID>/`, the processors write single changes under `letters/<processor>/`, and
-each new object puts a pointer on the queue of its processor. A pointer lives 14 days at most, so
-redrive works from the bucket. What has been redriven moves to `archive/`, which rings nothing.
+The buckets are the truth and the queues are notifications. There are two buckets:
+
+- The dead-letter bucket. Processors write single changes under `letters/<processor>/`, each object
+  once. Whatever has been redriven moves to `archive/`, which notifies nobody.
+- The on-failure bucket. Lambda writes the batches that it gives up under
+  `aws/lambda/<mapping UUID>/`. It has nothing else in it, because Lambda makes no mapping whose
+  function may not put *any* object into the destination: see decision 16.
+
+Each new dead letter puts a pointer on the queue of its processor. A pointer lives 14 days at most,
+so redrive works from the buckets.
 """
 
 import jsii
-from aws_cdk import Duration, Fn
+from aws_cdk import Duration, Fn, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -22,38 +28,58 @@ from stacks.constructs.buckets import private_bucket, refuse_overwriting
 GIVEN_UP_BY_LAMBDA = "aws/lambda/"
 OWN = "letters/"
 ARCHIVE = "archive/"
-KEPT_FOR = Duration.days(90)
+ARCHIVED_FOR = Duration.days(90)
 BELL_RINGS_FOR = Duration.days(14)
 
 
 class DeadLetters(Construct):
-    """The bucket of all processors' letters."""
+    """The two buckets of all processors' dead letters.
+
+    Attributes:
+        bucket: what processors write, and the archive.
+        on_failure: the destination of every mapping.
+
+    Where data is kept (`keep`), a dead letter stays until it is redriven; only the archive expires.
+    Elsewhere both buckets forget after 90 days.
+    """
 
     def __init__(self, scope: Construct, id: str, *, keep: bool) -> None:
         super().__init__(scope, id)
-        self.bucket = private_bucket(self, "Bucket", keep=keep, expires_after=KEPT_FOR)
-        self._ring_through_event_bridge()
-        refuse_overwriting(self.bucket, sid="LettersAreWrittenOnce", below=OWN)
-
-    def _ring_through_event_bridge(self) -> None:
-        # The bucket's own `event_bridge_enabled` adds a custom resource for this one property.
-        resource = self.bucket.node.default_child
-        assert isinstance(resource, s3.CfnBucket)
-        resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
-            event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(
-                event_bridge_enabled=True
-            )
+        self.bucket = private_bucket(
+            self,
+            "Bucket",
+            keep=keep,
+            expires_after=ARCHIVED_FOR,
+            expires_below=ARCHIVE if keep else None,
         )
+        refuse_overwriting(self.bucket, sid="LettersAreWrittenOnce", below=OWN)
+        self.on_failure = private_bucket(
+            self, "OnFailure", keep=keep, expires_after=None if keep else ARCHIVED_FOR
+        )
+        for bucket in (self.bucket, self.on_failure):
+            _notify_event_bridge(bucket)
+
+
+def _notify_event_bridge(bucket: s3.Bucket) -> None:
+    # The bucket's own `event_bridge_enabled` adds a custom resource for this one property.
+    resource = bucket.node.default_child
+    assert isinstance(resource, s3.CfnBucket)
+    resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+        event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(
+            event_bridge_enabled=True
+        )
+    )
 
 
 class Letters(Construct):
-    """One processor's letters: its prefix in the bucket, and the queue that rings for them."""
+    """One processor's dead letters: its prefix, the destination of its mapping, and its queue."""
 
     def __init__(
         self, scope: Construct, id: str, *, dead_letters: DeadLetters, processor: str
     ) -> None:
         super().__init__(scope, id)
         self.bucket = dead_letters.bucket
+        self.on_failure = dead_letters.on_failure
         self.prefix = f"{OWN}{processor}/"
         self.queue = sqs.Queue(
             self,
@@ -73,10 +99,10 @@ class Letters(Construct):
     def places(self, mapping: lambda_.EventSourceMapping) -> list[tuple[s3.IBucket, str]]:
         """Return the buckets and prefixes below which the processor's dead letters wait."""
         given_up = Fn.join("", [GIVEN_UP_BY_LAMBDA, mapping.event_source_mapping_id, "/"])
-        return [(self.bucket, self.prefix), (self.bucket, given_up)]
+        return [(self.bucket, self.prefix), (self.on_failure, given_up)]
 
     def ring_for(self, mapping: lambda_.EventSourceMapping) -> events.Rule:
-        """Put a pointer on the queue for each letter of the processor and of its mapping."""
+        """Put a pointer on the queue for each dead letter of the processor and of its mapping."""
         given_up = Fn.join("", [GIVEN_UP_BY_LAMBDA, mapping.event_source_mapping_id, "/"])
         return events.Rule(
             self,
@@ -85,7 +111,7 @@ class Letters(Construct):
                 source=["aws.s3"],
                 detail_type=["Object Created"],
                 detail={
-                    "bucket": {"name": [self.bucket.bucket_name]},
+                    "bucket": {"name": [self.bucket.bucket_name, self.on_failure.bucket_name]},
                     "object": {"key": [{"prefix": self.prefix}, {"prefix": given_up}]},
                 },
             ),
@@ -95,10 +121,15 @@ class Letters(Construct):
 
 @jsii.implements(lambda_.IEventSourceDlq)
 class GivenUpBatches:
-    """The bucket as a mapping's on-failure destination.
+    """The on-failure bucket as a mapping's destination.
 
-    The CDK's own `S3OnFailureDestination` lets the function read and delete every letter; Lambda
-    needs to write below its own prefix and to list the bucket, with the function's role.
+    Lambda asks at CreateEventSourceMapping whether the function's role may put any object into the
+    bucket, and list it: a grant below `aws/lambda/` is refused ("The function execution role does
+    not have permissions to call PutObject on S3"). The grants are those of AWS's example,
+    S3BucketResourceAccountWrite of
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html, for this
+    bucket alone. The CDK's own `S3OnFailureDestination` would also let the function read and delete
+    every dead letter.
     """
 
     def __init__(self, bucket: s3.IBucket) -> None:
@@ -107,17 +138,23 @@ class GivenUpBatches:
     def bind(
         self, target: lambda_.IEventSourceMapping, target_handler: lambda_.IFunction
     ) -> lambda_.DlqDestinationConfig:
-        below = self._bucket.arn_for_objects(f"{GIVEN_UP_BY_LAMBDA}*")
-        iam.Grant.add_to_principal(
-            grantee=target_handler, actions=["s3:PutObject"], resource_arns=[below]
-        )
-        assert isinstance(target_handler.role, iam.Role)
+        role = target_handler.role
+        assert isinstance(role, iam.Role)
+        any_object = self._bucket.arn_for_objects("*")
+        for action, resource in (
+            ("s3:PutObject", any_object),
+            ("s3:ListBucket", self._bucket.bucket_arn),
+        ):
+            grant = iam.Grant.add_to_principal(
+                grantee=role,
+                actions=[action],
+                resource_arns=[resource],
+                # A bucket that was deleted can be made again by anybody, under the same name.
+                conditions={"StringEquals": {"s3:ResourceAccount": Stack.of(role).account}},
+            )
+            # Lambda checks the grant when the mapping is made.
+            grant.apply_before(target)
         acknowledge_wildcard(
-            target_handler.role, below, "Lambda names the objects that it writes for a mapping."
-        )
-        iam.Grant.add_to_principal(
-            grantee=target_handler,
-            actions=["s3:ListBucket"],
-            resource_arns=[self._bucket.bucket_arn],
+            role, any_object, "Lambda makes no mapping whose role may not put any object."
         )
         return lambda_.DlqDestinationConfig(destination=self._bucket.bucket_arn)

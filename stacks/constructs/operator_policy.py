@@ -8,7 +8,7 @@ from constructs import Construct
 
 from stacks.acknowledgments import acknowledge_wildcard
 from stacks.constructs.change_table import ChangeTable
-from stacks.constructs.dead_letters import ARCHIVE, GIVEN_UP_BY_LAMBDA, OWN, DeadLetters
+from stacks.constructs.dead_letters import ARCHIVE, OWN, DeadLetters
 from stacks.constructs.overflow import Overflow
 from stacks.constructs.stream_processor import StreamProcessor
 
@@ -31,10 +31,9 @@ class OperatorPolicy(iam.ManagedPolicy):
         overflow: Overflow,
     ) -> None:
         super().__init__(scope, id, description="Looks at dead letters and redrives them")
-        bucket = dead_letters.bucket
-        own, given_up, archive = (
-            bucket.arn_for_objects(f"{prefix}*") for prefix in (OWN, GIVEN_UP_BY_LAMBDA, ARCHIVE)
-        )
+        bucket, on_failure = dead_letters.bucket, dead_letters.on_failure
+        own, archive = (bucket.arn_for_objects(f"{prefix}*") for prefix in (OWN, ARCHIVE))
+        given_up = on_failure.arn_for_objects("*")
         stack = Stack.of(self)
         this_stack = stack.format_arn(
             service="cloudformation", resource="stack", resource_name=f"{stack.stack_name}/*"
@@ -43,7 +42,12 @@ class OperatorPolicy(iam.ManagedPolicy):
         functions = [processor.function.function_arn for processor in processors]
 
         self._allow(["cloudformation:DescribeStacks"], this_stack)
-        self._allow(["s3:ListBucket"], bucket.bucket_arn, overflow.bucket.bucket_arn)
+        self._allow(
+            ["s3:ListBucket"],
+            bucket.bucket_arn,
+            on_failure.bucket_arn,
+            overflow.bucket.bucket_arn,
+        )
         self._allow(["s3:GetObject"], own, given_up, archive, overflow.bucket.arn_for_objects("*"))
         self._allow(["s3:PutObject"], own, archive)
         self._allow(["s3:DeleteObject"], own, given_up)

@@ -108,6 +108,6 @@ class StreamProcessor(Construct):
             bisect_batch_on_error=True,
             retry_attempts=-1,
             max_record_age=Duration.hours(20),
-            on_failure=GivenUpBatches(self.letters.bucket),
+            on_failure=GivenUpBatches(self.letters.on_failure),
             metrics_config=lambda_.MetricsConfig(metrics=[lambda_.MetricType.EVENT_COUNT]),
         )

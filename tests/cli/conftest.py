@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from dynamodb_streams_cdc.cli.app import app
 from dynamodb_streams_cdc.redrive import InvocationFailed
 from tests.lambdas.conftest import create_table
-from tests.post_office import BUCKET, PostOffice, pointer
+from tests.post_office import BUCKET, ON_FAILURE, PostOffice, bucket_of, pointer
 
 STACK = "cdc-sandbox-pipeline"
 PROCESSORS = ("Audit", "Search")
@@ -76,15 +76,15 @@ class Cloud:
         return CliRunner().invoke(app, arguments, **options)
 
     def post(self) -> None:
-        """Put the letters of the office into the bucket, and pointers to them on the queues."""
+        """Put the letters of the office into their buckets, and pointers to them on the queues."""
         for key, body in self.office.box.objects.items():
             if key not in self.posted:
                 self.posted.add(key)
                 self.put(key, body)
 
     def put(self, key: str, body: bytes = b"", processor: str = "") -> None:
-        """Put an object into the bucket, and a pointer to it on the queue of its processor."""
-        self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+        """Put an object into its bucket, and a pointer to it on the queue of its processor."""
+        self.client("s3").put_object(Bucket=bucket_of(key), Key=key, Body=body)
         named = processor or (key.split("/")[1] if key.startswith("letters/") else "search")
         if f"{named.title()}DeadLetterQueueUrl" in self.outputs:
             self.ring(pointer(key), named)
@@ -105,9 +105,14 @@ class Cloud:
         return sorted(_key(body) for body in found)
 
     def objects(self, prefix: str = "") -> list[str]:
-        """Return the keys in the bucket, the archive left out unless it is asked for."""
-        listed = self.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
-        keys = [found["Key"] for found in listed.get("Contents", [])]
+        """Return the keys in both buckets, the archive left out unless it is asked for."""
+        keys = [
+            found["Key"]
+            for bucket in (ON_FAILURE, BUCKET)
+            for found in self.client("s3")
+            .list_objects_v2(Bucket=bucket, Prefix=prefix)
+            .get("Contents", [])
+        ]
         return [key for key in keys if prefix or not key.startswith("archive/")]
 
     def answer(self, service: str, operation: str, arguments: dict[str, Any]) -> Any:
@@ -189,13 +194,14 @@ def cloud(aws: None) -> Iterator[Cloud]:
     """A deployed pipeline of two processors, with nothing in its bucket."""
     make: Any = boto3.client
     s3, sqs = make("s3"), make("sqs")
-    for bucket in (BUCKET, "overflow-1a2b"):
+    for bucket in (BUCKET, ON_FAILURE, "overflow-1a2b"):
         s3.create_bucket(Bucket=bucket)
     create_table(make("dynamodb"), "change-log-3c4d", [("item", "S"), ("version", "S")])
     outputs = {
         "OrdersTableName": "orders-1A2B",
         "ChangeLogTableName": "change-log-3c4d",
         "DeadLetterBucketName": BUCKET,
+        "OnFailureBucketName": ON_FAILURE,
         "OverflowBucketName": "overflow-1a2b",
         "SearchEndpoint": "http://127.0.0.1:9200",
     }

@@ -30,13 +30,13 @@ from dynamodb_streams_cdc.redrive import RESPONSE_TOO_LARGE, InvocationFailed
 from tests.cli.conftest import Cloud, refusal
 from tests.contracts.letter_box import LAMBDAS, LETTER, OWN, LetterBoxContract
 from tests.factories import ManualClock
-from tests.post_office import BUCKET
+from tests.post_office import BUCKET, ON_FAILURE
 
 
 class TestS3LetterBox(LetterBoxContract):
     @pytest.fixture
     def box(self, cloud: Cloud) -> S3LetterBox:
-        return S3LetterBox(cloud.client("s3"), BUCKET)
+        return S3LetterBox(cloud.client("s3"), BUCKET, ON_FAILURE)
 
     def test_more_letters_than_one_page_lists(
         self, cloud: Cloud, box: S3LetterBox, monkeypatch: pytest.MonkeyPatch
@@ -50,9 +50,42 @@ class TestS3LetterBox(LetterBoxContract):
         assert cloud.calls == ["ListObjectsV2"] * 5
 
     def test_other_objects_are_no_letters(self, box: S3LetterBox) -> None:
-        for key in ("readme.txt", "archive/letters/x", "lettersx", "aws/other"):
+        for key in ("readme.txt", "archive/letters/x", "lettersx", "aws/lambda/x"):
             box.client.put_object(Bucket=BUCKET, Key=key, Body=b"")
         assert list(box.letters()) == []
+
+    def test_whatever_lambda_wrote_is_a_letter(self, box: S3LetterBox) -> None:
+        """Its keys are documented, and yet nothing may hide behind an odd one."""
+        for key in (LAMBDAS, "another/form", "zzz"):
+            box.client.put_object(Bucket=ON_FAILURE, Key=key, Body=b"")
+        box.keep(OWN, LETTER)
+        assert [each.key for each in box.letters()] == ["another/form", LAMBDAS, OWN, "zzz"]
+
+    @pytest.mark.parametrize("key", [OWN, LAMBDAS])
+    def test_each_kind_is_in_its_bucket_and_the_archive_is_in_one(
+        self, box: S3LetterBox, key: str
+    ) -> None:
+        def objects(bucket: str) -> list[str]:
+            found = box.client.list_objects_v2(Bucket=bucket).get("Contents", [])
+            return [each["Key"] for each in found]
+
+        mine, other = (BUCKET, ON_FAILURE) if key == OWN else (ON_FAILURE, BUCKET)
+        box.keep(key, LETTER)
+        assert (objects(mine), objects(other)) == ([key], [])
+        assert box.keeps(mine, key)
+        assert not box.keeps(other, key)
+        assert not box.keeps("another", key)
+        box.archive(key)
+        assert (objects(BUCKET), objects(ON_FAILURE)) == ([f"archive/{key}"], [])
+
+    def test_a_key_names_one_letter_whatever_lies_in_the_other_bucket(
+        self, box: S3LetterBox
+    ) -> None:
+        """Keys of processors and of the archive are read from the dead-letter bucket alone."""
+        for key in (OWN, f"archive/{OWN}"):
+            box.client.put_object(Bucket=ON_FAILURE, Key=key, Body=b"")
+        assert list(box.letters()) == []
+        assert box.read(OWN) is None
 
     @pytest.mark.parametrize(
         "work",

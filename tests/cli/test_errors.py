@@ -15,7 +15,7 @@ from botocore.exceptions import (
 
 from dynamodb_streams_cdc.cli.errors import sentence
 from tests.cli.conftest import STACK, Cloud, refusal, refuse
-from tests.post_office import BUCKET
+from tests.post_office import BUCKET, ON_FAILURE
 
 COMMANDS = [
     ["letters"],
@@ -95,15 +95,17 @@ def test_refusals(cloud: Cloud, command: list[str], code: str, said: str) -> Non
 @pytest.mark.parametrize(
     ("operation", "action"),
     [
-        ("ListObjectsV2", f"s3:ListBucket on s3://{BUCKET}"),
-        ("GetObject", f"s3:GetObject on s3://{BUCKET}/letters/search/x.json"),
+        (f"ListObjectsV2 {BUCKET}", f"s3:ListBucket on s3://{BUCKET}"),
+        (f"ListObjectsV2 {ON_FAILURE}", f"s3:ListBucket on s3://{ON_FAILURE}"),
+        (f"GetObject {BUCKET}", f"s3:GetObject on s3://{BUCKET}/letters/search/x.json"),
     ],
 )
 def test_no_permission_on_the_bucket(
     cloud: Cloud, command: list[str], operation: str, action: str
 ) -> None:
     cloud.put("letters/search/x.json", b"{}")
-    cloud.fails = refuse(operation)
+    operation, bucket = operation.split()
+    cloud.fails = refuse(operation, part=bucket)
     if command[0] == "show":
         command = ["show", "letters/search/x.json" if operation == "GetObject" else "deadbeef"]
     if command[0] == "redrive":
@@ -112,8 +114,9 @@ def test_no_permission_on_the_bucket(
     assert action in fails(cloud, command)
 
 
-def test_a_bucket_that_is_gone(cloud: Cloud) -> None:
-    cloud.outputs["DeadLetterBucketName"] = "gone-with-the-wind"
+@pytest.mark.parametrize("output", ["DeadLetterBucketName", "OnFailureBucketName"])
+def test_a_bucket_that_is_gone(cloud: Cloud, output: str) -> None:
+    cloud.outputs[output] = "gone-with-the-wind"
     assert "NoSuchBucket" in fails(cloud, ["letters"])
 
 

@@ -13,7 +13,7 @@ from dynamodb_streams_cdc.cli.letters import in_short
 from dynamodb_streams_cdc.cli.output import age
 from dynamodb_streams_cdc.cli.selection import id_of, seconds_of
 from tests.cli.conftest import Cloud
-from tests.post_office import POISON, given_up, item, lambdas_key, placed
+from tests.post_office import POISON, bucket_of, given_up, item, lambdas_key, placed
 
 BATCH = lambdas_key("batch")
 ODD = "letters/search/odd.json"
@@ -145,12 +145,8 @@ def test_the_oldest_come_first_and_age_is_since_they_were_written(
     assert all(7190 < letter["age_seconds"] < 7260 for letter in listed(filled))
     assert len(listed(filled, "--older-than", "1h59m")) == 5
     time.sleep(1.1 - time.time() % 1)
-    client.copy_object(
-        Bucket=filled.outputs["DeadLetterBucketName"],
-        Key=key,
-        CopySource={"Bucket": filled.outputs["DeadLetterBucketName"], "Key": key},
-        MetadataDirective="REPLACE",
-    )
+    place = {"Bucket": bucket_of(key), "Key": key}
+    client.copy_object(**place, CopySource=place, MetadataDirective="REPLACE")
     assert listed(filled)[-1]["key"] == key
 
 

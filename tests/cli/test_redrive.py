@@ -11,7 +11,7 @@ from dynamodb_streams_cdc.redrive import PATIENCE, InvocationFailed
 from tests.cli.conftest import Cloud, interrupt_at, refusal, refuse
 from tests.post_office import BUCKET, POISON, given_up, item, lambdas_key, placed, pointer
 
-BATCH = lambdas_key("batch")
+BATCH, GONE = lambdas_key("batch"), lambdas_key("gone")
 
 
 @pytest.fixture
@@ -273,10 +273,10 @@ class TestTheBell:
         assert cloud.ringing() == sorted([key, key, key, "s3:TestEvent"])
 
     def test_only_those_of_the_processors_that_are_meant(self, cloud: Cloud) -> None:
-        cloud.ring(pointer("gone"), "search")
-        cloud.ring(pointer("gone"), "audit")
+        cloud.ring(pointer(GONE), "search")
+        cloud.ring(pointer(GONE), "audit")
         assert list(run(cloud, "--processor", "audit", status=0)["bells"]) == ["audit"]
-        assert cloud.ringing("search") == ["gone"]
+        assert cloud.ringing("search") == [GONE]
         assert cloud.ringing("audit") == []
 
     @pytest.mark.parametrize(

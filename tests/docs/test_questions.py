@@ -194,6 +194,23 @@ def test_a_replay_of_everything_changes_nothing(stream_lab: LabFactory) -> None:
     assert index.search() == right == {"orders/S=1001": {"status": "shipped"}}
 
 
+@pytest.mark.parametrize(("age", "replayed"), [(72_000, ["1002"]), (-1, ["1001", "1002"])])
+def test_what_a_mapping_made_today_reads_of_yesterday(
+    stream_lab: LabFactory, age: int, replayed: list[str]
+) -> None:
+    lab = stream_lab(lambda event, context: None, MaximumRecordAgeInSeconds=age)
+    lab.disable()
+    lab.put({"id": "1001"})
+    lab.wait(21 * 3600)
+    lab.put({"id": "1002"})
+    lab.enable()
+    lab.run()
+
+    assert lab.delivered == [[f"INSERT {id}" for id in replayed]]
+    given_up = [(letter.changes, letter.condition) for letter in lab.dead_letters]
+    assert given_up == ([(["INSERT 1001"], "RecordAgeExceeded")] if age > 0 else [])
+
+
 # Cost
 
 

@@ -63,7 +63,11 @@ def test_a_sandbox_s_buckets_are_emptied_first(
     region: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONFIRM", "123456789012")
-    buckets = {"DeadLetterBucketName": "letters", "OverflowBucketName": "images"}
+    buckets = {
+        "DeadLetterBucketName": "letters",
+        "OnFailureBucketName": "given-up",
+        "OverflowBucketName": "images",
+    }
     s3: Any = boto3.client("s3", region_name="us-east-1")
     for bucket in buckets.values():
         s3.create_bucket(Bucket=bucket)

@@ -51,8 +51,12 @@ class Pointers:
         return [body for each, body in self.bodies.items() if each not in self.hidden]
 
 
+def keeps(bucket: str, key: str) -> bool:
+    return bucket == BUCKET
+
+
 def down(queue: Pointers, *there: str) -> Rung:
-    return ring_down(queue, BUCKET, lambda key: key in there)
+    return ring_down(queue, keeps, lambda key: key in there)
 
 
 def test_pointers_whose_letters_are_gone_are_deleted() -> None:
@@ -82,7 +86,7 @@ def test_each_letter_is_asked_for_once() -> None:
         asked.append(key)
         return False
 
-    ring_down(queue, BUCKET, holds)
+    ring_down(queue, keeps, holds)
     assert asked == ["a", "b"]
 
 
@@ -131,7 +135,7 @@ def test_killed_at_any_moment_and_run_again() -> None:
             return key in "bd"
 
         try:
-            ring_down(queue, BUCKET, holds)
+            ring_down(queue, keeps, holds)
         except KeyboardInterrupt:
             left = set(queue.bodies.values())
             assert {pointer("b"), pointer("d"), "hello"} <= left
@@ -145,4 +149,4 @@ def test_killed_at_any_moment_and_run_again() -> None:
 
 def test_keys_are_taken_as_they_are() -> None:
     key = "letters/search/a%2Fb+c d/0001_2024-05-01T12:00:00.000_7.json"
-    assert letter_of(pointer(key), BUCKET) == key
+    assert letter_of(pointer(key), keeps) == key

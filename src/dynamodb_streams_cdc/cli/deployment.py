@@ -124,7 +124,11 @@ class Deployment:
     @cached_property
     def box(self) -> S3LetterBox:
         """The letters."""
-        return S3LetterBox(self.client("s3"), self.output("DeadLetterBucketName"))
+        return S3LetterBox(
+            self.client("s3"),
+            bucket=self.output("DeadLetterBucketName"),
+            on_failure_bucket=self.output("OnFailureBucketName"),
+        )
 
     @cached_property
     def functions(self) -> LambdaFunctions:

@@ -192,7 +192,7 @@ def _ring_down(deployment: Deployment, selection: Selection, tally: Tally) -> No
         if selection.processors and name not in selection.processors:
             continue
         try:
-            tally.rung[name] = ring_down(bell, box.bucket, box.holds)
+            tally.rung[name] = ring_down(bell, box.keeps, box.holds)
         except AccessDenied as error:
             tally.complaints.append(f"The bell of {name} still rings: {error}")
 
