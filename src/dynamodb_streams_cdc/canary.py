@@ -2,7 +2,7 @@
 
 It has a reserved key and a reserved attribute. Processors take it like any change and count it in
 `Counts.canaries` once their sink has it. The functions of the domain never see it: wrap them in
-`unless_canary`.
+`unless_canary`. `ChangeHandlers` does not call a handler with it.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ CANARY = "cdc-canary"
 
 Result = TypeVar("Result")
 _KEYS: Mapping[str, Any] = {"S": CANARY, "N": "0", "B": CANARY.encode()}
+_VALUES = (CANARY, 0, CANARY.encode())
 
 
 def canary_item(keys: Mapping[str, str], at: float) -> dict[str, Any]:
@@ -29,8 +30,9 @@ def canary_item(keys: Mapping[str, str], at: float) -> dict[str, Any]:
 
 
 def is_canary(change: Change) -> bool:
-    """Return whether a change is of the canary."""
-    return CANARY in change.keys.values()
+    """Return whether a change is of the canary: every key attribute has its reserved value."""
+    values = change.keys.values()
+    return CANARY in values and all(value in _VALUES for value in values)
 
 
 def unless_canary(

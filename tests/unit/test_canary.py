@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import deserialize_item
+from dynamodb_streams_cdc import Change, ChangeHandlers, deserialize_item
 from dynamodb_streams_cdc.canary import canary_item, is_canary, unless_canary
-from tests.factories import change, order
+from tests.factories import budget, change, order
 
 
 def test_its_keys_have_the_types_of_the_table() -> None:
@@ -26,6 +26,19 @@ def test_it_is_told_from_an_item_that_mentions_it() -> None:
     assert is_canary(change(1, None, canary))
     assert is_canary(change(2, canary, None))
     assert not is_canary(change(1, None, order(title="cdc-canary")))
+    assert not is_canary(change(1, None, order(customer_id="cdc-canary")))
+
+
+def test_no_handler_is_called_with_it() -> None:
+    handlers = ChangeHandlers()
+    seen: list[Change] = []
+    handlers.on_insert(seen.append)
+    canary = change(
+        1, None, deserialize_item(canary_item({"customer_id": "S", "order_id": "S"}, 1.0))
+    )
+    placed = change(2, None, order())
+    assert handlers.apply([canary, placed], budget()).applied == 2
+    assert seen == [placed]
 
 
 @pytest.mark.parametrize("instead", [None, {}])
