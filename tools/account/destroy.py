@@ -40,7 +40,7 @@ class Removal:
     account: Account
     environment: str
     say: Say = print
-    pause: Callable[[float], object] = time.sleep
+    pause: Callable[[float], object] = lambda seconds: time.sleep(seconds)
     clock: Callable[[], float] = time.monotonic
     problems: list[str] = field(default_factory=list)
 
