@@ -13,39 +13,43 @@ import argparse
 import os
 import sys
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.demo import signals_unwind
 from local.errors import EngineError
-from local.poison import Poison, corrections
+from local.poison import Poison
 from local.purchases import SAMPLE, read_purchases
 from local.remedy import PROCESSORS, unexpected
 from local.screen import Screen
 from local.traffic import Writer, Written
-from local.verify import ReadError, compare, settle
+from local.verify import ReadError
 from local.verify.expected import item_of
 from tools.account import deploy, destroy, inventory
 from tools.account.findings import stops
 from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
+from tools.account.steps import (
+    correct,
+    expect_dead_letters,
+    expect_equal,
+    redrive,
+    refuse,
+    settled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from local.purchases import Purchase
-    from local.verify import Report
     from tools.account.findings import Finding
 
 ORDERS = 200
 NEIGHBOURS = 20
 """Healthy orders that are written around the poison order."""
 SEED = 1
-_SHOWN = 5  # differences
 _DEPLOYED = (
     *("stack", "event source mapping", "function", "table", "bucket", "queue", "log group"),
     *("alarm", "rule"),
@@ -128,22 +132,24 @@ class Rehearsal:
             raise AccountError(message)
 
     def _verify(self) -> None:
-        outputs = self.place.outputs()
+        place, screen, outputs = self.place, self.screen, self.place.outputs()
         purchases = read_purchases(SAMPLE)
         poison = Poison(SEED)
         self._write(outputs, islice(purchases, ORDERS), poison, f"{ORDERS} orders")
-        self._expect_equal(outputs, "after the orders")
+        expect_equal(place, screen, outputs, self.written, "after the orders")
         hidden = poison.hidden(purchases, NEIGHBOURS + 1, 1)
         self._write(outputs, hidden, poison, f"{NEIGHBOURS} orders and a poison one")
         [key] = poison.orders
         items = {item_of(*key)}
-        report = self._settled(outputs, lambda found: not unexpected(found, items))
-        self._refuse(unexpected(report, items), "with a poison order")
-        self._expect_dead_letters(len(PROCESSORS))
-        self._correct(outputs["OrdersTableName"], key)
-        self._redrive()
-        self._expect_equal(outputs, "after the redrive")
-        self._expect_dead_letters(0)
+        report = settled(
+            place, screen, outputs, self.written, lambda found: not unexpected(found, items)
+        )
+        refuse(unexpected(report, items), "with a poison order")
+        expect_dead_letters(place, screen, len(PROCESSORS))
+        correct(place, screen, outputs["OrdersTableName"], key, self.written)
+        redrive(place, screen)
+        expect_equal(place, screen, outputs, self.written, "after the redrive")
+        expect_dead_letters(place, screen, 0)
 
     def _write(
         self,
@@ -156,65 +162,6 @@ class Rehearsal:
             client, table = self.place.account.client("dynamodb"), outputs["OrdersTableName"]
             self.written += Writer(client, table, seed=SEED, story=poison.story).run(purchases)
             stage.outcome = f"Written: {what}, {self.written.writes:,} writes so far"
-
-    def _settled(self, outputs: Mapping[str, str], enough: Callable[[Report], bool]) -> Report:
-        copies = self.place.copies(outputs)
-        with self.screen.stage("Comparing every item with every copy") as stage:
-            report = settle(
-                lambda: compare(copies, self.written.effective),
-                unchanged_for=self.place.unchanged_for,
-                enough=enough,
-            )
-            parts = ", ".join(f"{sink.sink} {sink.compared:,}" for sink in report.sinks)
-            stage.outcome = f"Compared {report.items:,} orders: {parts}"
-        return report
-
-    def _expect_equal(self, outputs: Mapping[str, str], when: str) -> None:
-        report = self._settled(outputs, lambda found: found.equal)
-        differences = [f"{each.sink}: {each}" for each in report.differences]
-        if not report.equal:
-            differences = differences or ["nothing could be compared"]
-        self._refuse(differences, when)
-        self.screen.line(f"Every copy equals the table {when}.", "green")
-
-    @staticmethod
-    def _refuse(problems: Sequence[str], when: str) -> None:
-        if problems:
-            shown = "\n  ".join(problems[:_SHOWN])
-            message = f"{len(problems)} differences {when}:\n  {shown}"
-            raise AccountError(message)
-
-    def _expect_dead_letters(self, count: int) -> None:
-        _, found = self.place.cdc("letters")
-        waiting = found["letters"]
-        if len(waiting) != count:
-            message = f"`cdc letters` lists {len(waiting)} dead letters instead of {count}."
-            raise AccountError(message)
-        reasons = ", ".join(sorted(str(each.get("reason")) for each in waiting))
-        self.screen.line(f"Dead letters: {count}{f' ({reasons})' if reasons else ''}.")
-
-    def _correct(self, table: str, key: tuple[str, str]) -> None:
-        """Put the poison order right in the table, as whoever owns the data would."""
-        client = self.place.account.client("dynamodb")
-        typed = {"customer_id": {"S": key[0]}, "order_id": {"S": key[1]}}
-        item = client.get_item(TableName=table, Key=typed, ConsistentRead=True)["Item"]
-        decode, encode = TypeDeserializer().deserialize, TypeSerializer().serialize
-        order = {name: decode(value) for name, value in item.items()}
-        wrong = corrections(order)
-        fields: dict[str, Any] = {k: v for each in wrong.values() for k, v in each.items()}
-        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        right = {**order, **fields, "updated_by": "support/e2e", "updated_at": now}
-        client.put_item(TableName=table, Item={k: encode(v) for k, v in right.items()})
-        self.written.effective[key] += 1
-        self.screen.line(f"Corrected in the table: {', '.join(wrong)}.")
-
-    def _redrive(self) -> None:
-        with self.screen.stage("Redriving") as stage:
-            status, said = self.place.cdc("redrive", "--yes")
-            if status:
-                message = f"`cdc redrive` ended with status {status}: {said}"
-                raise AccountError(message)
-            stage.outcome = "Redriven"
 
     def _destroy(self) -> bool:
         self.screen.line(f"Destroying environment {self.place.environment}")

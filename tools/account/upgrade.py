@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -33,18 +33,30 @@ from local.demo import signals_unwind
 from local.deployment import deploy as deploy_to_emulator
 from local.errors import EngineError
 from local.pipeline import OWN_INDEX
+from local.poison import Poison
 from local.purchases import SAMPLE, read_purchases
+from local.remedy import PROCESSORS, unexpected
 from local.screen import Screen
 from local.traffic import Writer, Written
-from local.verify import ReadError, compare, settle
+from local.verify import ReadError
+from local.verify.expected import item_of
 from tools.account.identity import AccountError
 from tools.account.places import on_emulator
+from tools.account.steps import (
+    correct,
+    expect_dead_letters,
+    expect_equal,
+    redrive,
+    refuse,
+    settled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from local.live import LiveRunner
     from local.purchases import Purchase
+    from local.verify import Report
     from tools.account.places import Place
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +70,6 @@ BEFORE, MEANWHILE = 100, 10_000
 PAUSE = 0.2
 """Seconds that each writer rests after a write, so that there is traffic and no flood."""
 _LOCKS = ("requirements-dev.txt", "pyproject.toml")
-_SHOWN = 5
 _SHORT = 10  # digits of a commit
 
 
@@ -154,6 +165,7 @@ class Upgrade:
             AccountError: A copy differs from the table afterwards, or data of before are gone.
         """
         purchases = read_purchases(SAMPLE)
+        poison = Poison(SEED)
         with self.screen.stage(f"Deploying {commit}") as stage:
             url = self.place.words[-1]
             settings = {"search_index": OWN_INDEX}
@@ -161,34 +173,40 @@ class Upgrade:
             stage.outcome = f"Deployed: {commit}"
         outputs = self.place.outputs()
         with self.runner:
-            before = self._write(outputs, islice(purchases, BEFORE), "before the upgrade")
+            before = self._write_before(outputs, purchases, poison)
             during = self._under_traffic(outputs, purchases)
             # The mappings are other ones now, or have other settings: they are taken over again.
             self.runner.kill()
             self.runner.start()
             self._refuse_replaced(outputs)
-            self._verify(before + during)
+            self._verify(before + during, poison)
 
-    def _write(
-        self, outputs: Mapping[str, str], purchases: Iterator[Purchase], when: str
+    def _write_before(
+        self, outputs: Mapping[str, str], purchases: Iterator[Purchase], poison: Poison
     ) -> Written:
-        with self.screen.stage(f"Writing orders {when}") as stage:
-            written = self._writer(outputs).run(purchases)
-            stage.outcome = (
-                f"Written {when}: {written.purchases:,} orders, {written.writes:,} writes"
-            )
+        """Write orders, one of them poison, and wait until the earlier tree is done with them."""
+        with self.screen.stage("Writing orders before the upgrade") as stage:
+            hidden = poison.hidden(purchases, BEFORE, 1)
+            written = self._writer(outputs, story=poison.story).run(hidden)
+            stage.outcome = f"Written: {written.purchases:,} orders, {written.writes:,} writes"
+        [key] = poison.orders
+        items = {item_of(*key)}
+
+        def done(report: Report) -> bool:
+            return not unexpected(report, items)
+
+        report = settled(self.place, self.screen, outputs, written, done)
+        refuse(unexpected(report, items), "before the upgrade")
         return written
 
-    def _writer(
-        self, outputs: Mapping[str, str], stop: threading.Event | None = None, pause: float = 0.0
-    ) -> Writer:
+    def _writer(self, outputs: Mapping[str, str], **options: Any) -> Writer:
         client = self.place.account.client("dynamodb")
-        return Writer(client, outputs["OrdersTableName"], seed=SEED, stop=stop, pause=pause)
+        return Writer(client, outputs["OrdersTableName"], seed=SEED, **options)
 
     def _under_traffic(self, outputs: Mapping[str, str], purchases: Iterator[Purchase]) -> Written:
         """Deploy this tree while orders are written; the writers stop when it is deployed."""
         stop = threading.Event()
-        writer = self._writer(outputs, stop, PAUSE)
+        writer = self._writer(outputs, stop=stop, pause=PAUSE)
         results: list[Written | BaseException] = []
 
         def write() -> None:
@@ -227,19 +245,20 @@ class Upgrade:
             message = "The upgrade replaced what holds data:\n  " + "\n  ".join(moved)
             raise AccountError(message)
 
-    def _verify(self, written: Written) -> None:
-        copies = self.place.copies(self.place.outputs())
-        with self.screen.stage("Comparing every item with every copy") as stage:
-            report = settle(
-                lambda: compare(copies, written.effective),
-                unchanged_for=self.place.unchanged_for,
-            )
-            parts = ", ".join(f"{sink.sink} {sink.compared:,}" for sink in report.sinks)
-            stage.outcome = f"Compared {report.items:,} orders: {parts}"
-        if not report.equal:
-            shown = "\n  ".join(f"{each.sink}: {each}" for each in report.differences[:_SHOWN])
-            message = f"{len(report.differences)} differences after the upgrade:\n  {shown}"
-            raise AccountError(message)
+    def _verify(self, written: Written, poison: Poison) -> None:
+        """Compare every copy; then redrive with this tree the dead letters of the earlier one."""
+        place, screen, outputs = self.place, self.screen, self.place.outputs()
+        [key] = poison.orders
+        items = {item_of(*key)}
+        report = settled(
+            place, screen, outputs, written, lambda found: not unexpected(found, items)
+        )
+        refuse(unexpected(report, items), "after the upgrade")
+        expect_dead_letters(place, screen, len(PROCESSORS))
+        correct(place, screen, outputs["OrdersTableName"], key, written)
+        redrive(place, screen)
+        expect_equal(place, screen, outputs, written, "after the upgrade")
+        expect_dead_letters(place, screen, 0)
 
 
 def rehearse(commit: str, screen: Screen) -> None:
