@@ -110,7 +110,8 @@ def _listed(service: str, operation: str, field: str, name: str, **request: Any)
 
 def _log_groups(account: Account, environment: str) -> Iterator[str]:
     client, prefix = account.client("logs"), prefix_of(environment)
-    for start in (prefix, f"/aws/lambda/{prefix}"):
+    # CloudFormation's name, Lambda's own for a function without one, the emulator's.
+    for start in (prefix, f"/aws/lambda/{prefix}", f"/aws/cloudformation/{prefix}"):
         groups = pages(client, "describe_log_groups", "logGroups", logGroupNamePrefix=start)
         yield from (group["logGroupName"] for group in groups)
 
