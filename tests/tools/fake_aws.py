@@ -22,6 +22,7 @@ ACCOUNT = "123456789012"  # moto's
 REGION = "eu-west-1"
 CREATED = "2026-11-28T11:00:00Z"
 MOTOS = ("s3",)
+MESSAGES = {"ExpiredToken": "The security token included in the request is expired"}
 KINDS = {"table": "AWS::DynamoDB::GlobalTable", "bucket": "AWS::S3::Bucket"}
 
 
@@ -277,7 +278,8 @@ def uuid(name: str) -> str:
 def fail(client: Any, operation: str, code: str) -> NoReturn:
     """Raise the exception that boto3 raises for an error of this code."""
     kind = client.exceptions.from_code(code)
-    raise kind({"Error": {"Code": code, "Message": f"{code} of a test"}}, operation)
+    message = MESSAGES.get(code, f"{code} of a test")
+    raise kind({"Error": {"Code": code, "Message": message}}, operation)
 
 
 def _described(stack: Stack) -> dict[str, Any]:
