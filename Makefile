@@ -106,19 +106,40 @@ format: $(READY) ## Mend the style
 lock: $(READY) ## Resolve the dependencies anew within pyproject.toml's bounds
 	python tools/locks.py
 
+# What is given to make reaches these programs as it is, through the environment and no shell.
+preflight bootstrap synth deploy destroy: export ENVIRONMENT := $(value ENVIRONMENT)
+preflight bootstrap synth deploy destroy e2e: export CDK_OPTIONS := $(value CDK_OPTIONS)
+bootstrap deploy destroy e2e: export CONFIRM := $(value CONFIRM)
+
 .PHONY: synth
 synth: $(READY) ## Write the CloudFormation templates to cdk.out (ENVIRONMENT=sandbox or production)
-	"$(CDK)" synth --quiet --context environment=$(ENVIRONMENT) $(CDK_OPTIONS)
+	@exec python -m tools.account synth
+
+.PHONY: preflight
+preflight: $(READY) ## Look whether the AWS account of your credentials can take a deploy; changes nothing (JSON=1)
+	@exec python -m tools.account preflight $(if $(JSON),--json)
+
+.PHONY: bootstrap
+bootstrap: $(READY) ## Prepare an account's Region for the CDK, once, after you have confirmed it
+	@exec python -m tools.account bootstrap
 
 .PHONY: deploy
 deploy: $(READY) ## Deploy to the AWS account of your credentials, once you have confirmed it
-	@CDK_OPTIONS="$(CDK_OPTIONS)" python tools/account.py deploy $(ENVIRONMENT)
-	"$(CDK)" deploy --all --context environment=$(ENVIRONMENT) $(CDK_OPTIONS)
+	@exec python -m tools.account deploy
 
 .PHONY: destroy
-destroy: $(READY) ## Remove the stacks from the AWS account of your credentials, once you have confirmed it
-	@CDK_OPTIONS="$(CDK_OPTIONS)" python tools/account.py destroy $(ENVIRONMENT)
-	"$(CDK)" destroy --all --force --context environment=$(ENVIRONMENT) $(CDK_OPTIONS)
+destroy: $(READY) ## Remove an environment from the account, once you have confirmed it; says what stays
+	@exec python -m tools.account destroy
+
+# ENVIRONMENT has a default, which must not reach an account here: only one that somebody named does.
+.PHONY: e2e
+e2e: export E2E_ENVIRONMENT := $(if $(filter file undefined,$(origin ENVIRONMENT)),local,$(value ENVIRONMENT))
+e2e: $(READY) ## Deploy, verify, poison, redrive, destroy: on this machine, or in an account (ENVIRONMENT=sandbox)
+	@exec python -m tools.account.e2e
+
+.PHONY: upgrade-rehearsal
+upgrade-rehearsal: $(READY) ## Deploy an earlier commit on this machine, then this tree over it under traffic, and verify
+	@exec python -m tools.account.upgrade
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here

@@ -150,7 +150,7 @@ def _hold(screen: Screen, pipeline: Pipeline) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     screen = Screen()
-    with _signals_unwind():
+    with signals_unwind():
         try:
             return run_demo(options, screen)
         except KeyboardInterrupt:
@@ -172,7 +172,7 @@ def _sentence(error: OSError) -> str:
 
 
 @contextmanager
-def _signals_unwind() -> Iterator[None]:
+def signals_unwind() -> Iterator[None]:
     """The first Ctrl-C, SIGTERM or SIGHUP leaves every `with`; later ones cannot disturb that."""
 
     def unwind(number: int, frame: FrameType | None) -> NoReturn:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from json import dumps
+from typing import TYPE_CHECKING, Any, Protocol
 
 import urllib3
 from boto3.dynamodb.types import TypeDeserializer
@@ -15,6 +16,7 @@ from local.verify.quiet import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from botocore.credentials import Credentials
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from local.verify.expected import Contribution
@@ -36,6 +38,36 @@ _RETRIES = urllib3.Retry(
 )
 
 
+class Http(Protocol):
+    """What sends requests to OpenSearch: urllib3's pool, or one that signs them."""
+
+    def request(
+        self, method: str, url: str, *, json: Any | None = None
+    ) -> urllib3.BaseHTTPResponse: ...
+
+
+def plain_http() -> Http:
+    """Connections that sign nothing and wait for an index that is coming up."""
+    return urllib3.PoolManager(retries=_RETRIES, timeout=30.0)
+
+
+class SignedHttp:
+    """Requests to a managed domain, signed with AWS credentials for one Region."""
+
+    def __init__(self, credentials: Credentials, region: str) -> None:
+        from opensearchpy import Urllib3AWSV4SignerAuth
+
+        self._http = urllib3.PoolManager(retries=_RETRIES, timeout=30.0)
+        self._sign = Urllib3AWSV4SignerAuth(credentials, region, "es")
+
+    def request(
+        self, method: str, url: str, *, json: Any | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        body = None if json is None else dumps(json).encode()
+        headers = {**self._sign(method, url, body), "Content-Type": "application/json"}
+        return self._http.request(method, url, body=body, headers=headers)
+
+
 class ReadError(Exception):
     """OpenSearch did not answer as it should; the message is a sentence."""
 
@@ -43,7 +75,8 @@ class ReadError(Exception):
 class LiveCopies:
     """The copies as deployed: tables by name, OpenSearch by URL and read alias.
 
-    `overflow` returns an object with the images of an entry that were too large for it.
+    `overflow` returns an object with the images of an entry that were too large for it. `http`
+    reaches OpenSearch; without one, requests are not signed.
     """
 
     def __init__(
@@ -57,6 +90,7 @@ class LiveCopies:
         search_url: str,
         search_index: str,
         overflow: Callable[[str], bytes] | None = None,
+        http: Http | None = None,
     ) -> None:
         self._client = client
         self._orders = orders
@@ -66,7 +100,7 @@ class LiveCopies:
         self._overflow = overflow
         self._search = f"{search_url.rstrip('/')}/{search_index}"
         self._scroll = f"{search_url.rstrip('/')}/_search/scroll"
-        self._http = urllib3.PoolManager(retries=_RETRIES, timeout=30.0)
+        self._http = http or plain_http()
         self._decode = TypeDeserializer().deserialize
 
     def orders(self) -> Iterator[dict[str, Any]]:

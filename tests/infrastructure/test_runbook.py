@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = re.compile(r" Runbook: (?P<file>\S+)#(?P<section>\S+)$")
 ALARMS = ("AWS::CloudWatch::Alarm",)
 QUERY = "AWS::Logs::QueryDefinition"
+# Sections for what happens before there are alarms; `make deploy` names them.
+NO_ALARM = {"the-first-deploy-failed"}
 
 
 def test_every_alarm_names_a_section_of_the_runbook(production: Assembly) -> None:
@@ -35,7 +37,7 @@ def test_the_runbook_has_no_section_of_an_alarm_that_is_gone(production: Assembl
         reference = REFERENCE.search(alarm["Properties"]["AlarmDescription"])
         assert reference is not None
         named.add(reference["section"])
-    assert named == set(_sections(ROOT / "docs/operations/runbook.md"))
+    assert named | NO_ALARM == set(_sections(ROOT / "docs/operations/runbook.md"))
 
 
 def test_a_section_is_told_from_the_text_before_it(tmp_path: Path) -> None:
