@@ -296,6 +296,24 @@ def test_revenue_is_summed_over_shards(screen: Screen) -> None:
     assert february.count("█") * 2 == january.count("█") > 0
 
 
+@pytest.mark.parametrize("odd", ["root:x:0:0", "[bold]x[/]", "[/]", "[red", "a\\[b]"])
+def test_what_is_echoed_is_no_markup(screen: Screen, odd: str) -> None:
+    screen.line(f"ORDERS={odd}: no file", "red")
+    with screen.stage("Waiting") as stage:
+        stage.outcome = f"Found {odd}"
+    report.revenue(screen, [{"aggregate": f"month#{odd}", "revenue": Decimal(1)}])
+    assert [line.count(odd) for line in printed(screen).splitlines() if odd in line] == [1, 1, 1]
+
+
+def test_what_is_echoed_commands_no_terminal(screen: Screen) -> None:
+    screen.line("\x1b[2J\u202e")
+    with screen.stage("Waiting") as stage:
+        stage.outcome = "\x1b[2J\u202e"
+    report.revenue(screen, [{"aggregate": "month#\x1b[2J\u202e", "revenue": Decimal(1)}])
+    assert printed(screen).count("\\u001b[2J\\u202e") == 3
+    assert not {"\x1b", "\u202e"} & {*printed(screen)}
+
+
 def test_a_stage_in_a_log_is_a_line_at_its_begin_and_one_at_its_end(screen: Screen) -> None:
     with screen.stage("Working") as stage:
         stage.say("[still] at it")

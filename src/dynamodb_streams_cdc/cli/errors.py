@@ -22,8 +22,8 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from dynamodb_streams_cdc.aws.access import CREDENTIALS, code_of
-from dynamodb_streams_cdc.cli.output import visible
 from dynamodb_streams_cdc.errors import CdcError
+from dynamodb_streams_cdc.visible import visible
 
 FAILED = 1
 MISUSED = 2

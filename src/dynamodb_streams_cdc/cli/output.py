@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -12,14 +11,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dynamodb_streams_cdc.visible import visible
+
 _UNLIMITED = 10_000
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def terminal() -> Console:
     """Return where results go; a pipe gets lines that are never cut or folded."""
     return Console(
-        highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED, soft_wrap=False
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if sys.stdout.isatty() else _UNLIMITED,
+        soft_wrap=False,
     )
 
 
@@ -30,15 +34,7 @@ def somebody_is_there() -> bool:
 
 def beside() -> Console:
     """Return where questions, progress and complaints go: standard error."""
-    return Console(stderr=True, highlight=False)
-
-
-def visible(text: str) -> str:
-    """Return a text with its control characters and lone surrogates escaped as JSON does it.
-
-    Letters hold what customers wrote: it commands no terminal, and every stream can encode it.
-    """
-    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def json_of(document: object) -> str:
