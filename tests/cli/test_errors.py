@@ -13,6 +13,7 @@ from botocore.exceptions import (
     SSOTokenLoadError,
 )
 
+from dynamodb_streams_cdc.cli.endpoint import problem_of
 from dynamodb_streams_cdc.cli.errors import sentence
 from tests.cli.conftest import STACK, Cloud, refusal, refuse
 from tests.post_office import BUCKET, ON_FAILURE
@@ -142,9 +143,89 @@ def test_what_is_no_endpoint(cloud: Cloud, command: list[str], url: str) -> None
     assert url in fails(cloud, [*command, "--endpoint-url", url], status=2)
 
 
-def test_a_variable_that_is_no_endpoint(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
-    assert fails(cloud, ["letters"]).startswith("Invalid endpoint: nonsense")
+NO_ENDPOINTS = [
+    "http://127.0.0.1:99999",
+    "http://127.0.0.1:0",
+    "http://127.0.0.1:-1",
+    "http://127.0.0.1:x",
+    "http://127.0.0.1:\u0661",
+    "http://[::1",
+    "http://::1]:4566",
+    "http://[nonsense]:4566",
+    "http://a b:4566",
+    "http://a..b",
+    "http://-a",
+    "http://127.0.0.1:4566?x=y",
+    "http://127.0.0.1:4566#x",
+    "http://127.0.0.1:4566\\x",
+    "http://127.0.0.1:4566 ",
+    "http://ex\u202eample",
+    "http://\x1b[2J",
+    "//127.0.0.1:4566",
+    "http:127.0.0.1:4566",
+]
+
+
+@pytest.mark.parametrize("url", NO_ENDPOINTS, ids=ascii)
+@pytest.mark.parametrize("name", ["--endpoint-url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_malformed_endpoints(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    if not name.startswith("--"):
+        monkeypatch.setenv(name, url)
+    line = fails(cloud, ["letters", *([name, url] if name.startswith("--") else [])], status=2)
+    assert line.startswith(f"{name}: expected a URL such as http://127.0.0.1:4566, got ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:secret@127.0.0.1:1",
+        "http://secret@127.0.0.1:1",
+        "http://user:secret@127.0.0.1:99999",
+        "http://user:secret@[::1",
+        "http://user:s/ecret@127.0.0.1:1",
+        "http://user:secret/x@127.0.0.1:1",
+        "http://user:secret@",
+        "ftp://user:secret@x",
+        "user:secret@127.0.0.1:1",
+        "http:/user:secret@127.0.0.1:1",
+        "http://us er:secret@127.0.0.1:1",
+        "http://a@secret@127.0.0.1:1",
+    ],
+)
+@pytest.mark.parametrize("name", ["--endpoint-url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"])
+def test_an_endpoint_with_credentials_is_refused_and_not_repeated(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    if not name.startswith("--"):
+        monkeypatch.setenv(name, url)
+    line = fails(cloud, ["letters", *([name, url] if name.startswith("--") else [])], status=2)
+    assert line.startswith(f"{name}: ")
+    assert "ecret" not in line
+
+
+def test_what_botocore_repeats_is_masked(cloud: Cloud) -> None:
+    """From a profile, for one; boto3 reads more places than are checked here."""
+    url = "http://user:secret@127.0.0.1:1/"
+    cloud.fails = lambda operation, arguments: EndpointConnectionError(endpoint_url=url)
+    line = fails(cloud, ["letters"])
+    assert 'the endpoint URL: "http://***@127.0.0.1:1/"' in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:4566",
+        "https://localhost",
+        "http://[::1]:4566",
+        "http://my_host.internal:80/a/path",
+        "HTTP://HOST:65535/",
+    ],
+)
+def test_endpoints(url: str) -> None:
+    assert problem_of(url) is None
 
 
 @pytest.mark.parametrize("command", ["letters", "redrive"])
