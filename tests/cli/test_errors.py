@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import (
@@ -12,7 +14,9 @@ from botocore.exceptions import (
     ProfileNotFound,
     SSOTokenLoadError,
 )
+from typer.main import get_command
 
+from dynamodb_streams_cdc.cli.app import app
 from dynamodb_streams_cdc.cli.endpoint import problem_of
 from dynamodb_streams_cdc.cli.errors import sentence
 from tests.cli.conftest import STACK, Cloud, refusal, refuse
@@ -238,6 +242,43 @@ def test_endpoints(url: str) -> None:
 )
 def test_wrong_use(cloud: Cloud, command: str, options: list[str], said: str) -> None:
     assert said in fails(cloud, [command, *options, *(["--yes"] * (command == "redrive"))], 2)
+
+
+def parameters() -> Iterator[tuple[str, Any]]:
+    """Every option and argument of every command that takes text."""
+    commands: Any = get_command(app)
+    for name, command in commands.commands.items():
+        for parameter in command.params:
+            if not getattr(parameter, "is_flag", False):
+                yield name, parameter
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize(
+    ("name", "parameter"), list(parameters()), ids=lambda each: getattr(each, "name", each)
+)
+def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any, empty: str) -> None:
+    """It is a variable that is not set, and would mean: everything."""
+    cloud.put("letters/search/x.json", b"{}")
+    required = {"show": ["x"], "repair": ["--all"], "history": ["x"]}.get(name, [])
+    if parameter.param_type_name == "argument":
+        command = [name, empty]
+    else:
+        command = [name, *required, parameter.opts[0], empty]
+    line = fails(cloud, command, status=2)
+    assert line.endswith("is empty: leave it out, or say what is meant.")
+    assert line.startswith(f"{parameter.metavar or parameter.opts[0]} ")
+    assert cloud.calls == ["PutObject", "SendMessage"]
+
+
+def test_every_parameter_is_tried() -> None:
+    assert len(list(parameters())) > 25
+
+
+@pytest.mark.parametrize("key", ["order_id=", "order_id:N=", "order_id:B="])
+@pytest.mark.parametrize("command", ["repair", "history"])
+def test_a_key_without_a_value_is_refused(cloud: Cloud, command: str, key: str) -> None:
+    assert f"{key!r} has no value" in fails(cloud, [command, "customer_id=1", key], status=2)
 
 
 @every_command

@@ -58,7 +58,7 @@ class Deployment:
             CommandError: there is no such stack.
             AccessDenied: nobody may ask for it.
         """
-        name = stack or f"cdc-{environment}-pipeline"
+        name = f"cdc-{environment}-pipeline" if stack is None else stack
         _check_endpoints(endpoint_url)
         # boto3 knows AWS_DEFAULT_REGION only; the AWS CLI knows both.
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))

@@ -15,6 +15,9 @@ from dynamodb_streams_cdc.visible import visible
 
 _UNLIMITED = 10_000
 
+MOST_LINES = 100
+"""Lines that a summary says of single records, items or letters; `--json` has the rest."""
+
 
 def terminal() -> Console:
     """Return where results go; a pipe gets lines that are never cut or folded."""
@@ -89,6 +92,21 @@ def age(seconds: float) -> str:
 def counted(count: int, noun: str) -> str:
     """Return `1 letter`, `2 letters`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def print_some(console: Console, sentences: Sequence[str], noun: str) -> None:
+    """Write sentences, one a line, and how many more there are."""
+    for sentence in sentences[:MOST_LINES]:
+        console.print(*cells(sentence))
+    print_rest(console, {"": len(sentences) - MOST_LINES}, noun)
+
+
+def print_rest(console: Console, causes: Mapping[str, int], noun: str) -> None:
+    """Write how many more there are of each cause that counts any, the most frequent first."""
+    for cause, count in sorted(causes.items(), key=lambda each: (-each[1], each[0])):
+        if count > 0:
+            of = f" of {cause}" if cause else ""
+            console.print(*cells(f"... and {counted(count, f'more {noun}')}{of}: see --json."))
 
 
 def pretty(document: Mapping[str, Any] | None) -> Text:
