@@ -38,7 +38,7 @@ $(if $(UNKNOWN),$(error make $(GOALS) takes no $(UNKNOWN): $(if $(TAKEN),it take
 $(foreach name,$(GIVEN),$(if $(value $(name)),,$(error make $(GOALS): $(name) is empty: leave it out, or say what is meant)))
 endif
 
-# Values reach the programs through the environment, as they were typed: no `$$`, quote or backquote
+# Values reach the programs through the environment, as they were typed: no `$`, quote or backquote
 # of theirs means anything to make or to the shell.
 define as_typed
 override $(1) := $$(value $(1))

@@ -91,7 +91,10 @@ def test_a_failure_is_a_sentence(
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_polite_end_unwinds(
-    monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, status: int
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sent: signal.Signals,
+    status: int,
 ) -> None:
     unwound = []
 
@@ -107,12 +110,27 @@ def test_a_polite_end_unwinds(
     monkeypatch.setattr(demo, "run_demo", run)
     before = signal.getsignal(sent)
 
-    with pytest.raises(SystemExit) as ended:
-        demo.main([])
+    assert demo.main([]) == status
 
-    assert ended.value.code == status
+    said = capsys.readouterr().out
+    assert said == f"{sent.name}: every engine is stopped and its folder removed.\n"
     assert unwound == [True]
     assert signal.getsignal(sent) is before
+
+
+def test_a_hangup_that_takes_the_terminal_away_still_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(options: demo.Options, screen: Screen) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return 0
+
+    def gone(*_: object, **options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(demo, "run_demo", run)
+    monkeypatch.setattr(Screen, "line", gone)
+    assert demo.main([]) == 129
 
 
 def test_options_come_from_the_environment_or_from_flags(monkeypatch: pytest.MonkeyPatch) -> None:
