@@ -41,6 +41,7 @@ from dynamodb_streams_cdc.errors import (
 )
 from dynamodb_streams_cdc.response import BatchResponse, ItemFailure, sequence_number
 from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Sink
+from dynamodb_streams_cdc.visible import visible
 
 logger = logging.getLogger(__name__)
 
@@ -277,7 +278,7 @@ class _Batch:
             return False
         self.given_up.add(position)
         self.counts.dead_lettered += is_new
-        item = {} if change is None else {"item": change.item_id}
+        item = {} if change is None else {"item": visible(change.item_id)}
         logger.error("dead letter %s: %s", letter.name, letter.reason, extra=item)
         return True
 
@@ -287,11 +288,11 @@ class _Batch:
             first = min(self.failed)
             identifier = sequence_number(self.records[first])
             logger.warning(
-                "%d of %d records are not done, the first is %s: %r",
+                "%d of %d records are not done, the first is %s: %s",
                 len(self.failed),
                 len(self.records),
-                identifier or "not identifiable: the whole batch is retried",
-                self.failed[first],
+                visible(identifier or "not identifiable: the whole batch is retried"),
+                visible(repr(self.failed[first])),
             )
             failures.append(ItemFailure(itemIdentifier=identifier))
             self.counts.reported = len(self.records) - first

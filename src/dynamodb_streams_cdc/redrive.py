@@ -80,7 +80,11 @@ class Result:
 
     Attributes:
         records: of the letter; 0 if it was not opened.
-        applied, stale: records that the sink took, and that it had no use for.
+        applied, stale, unapplied: records that the sink took, that it had no use for, and that were
+            replayed and not taken. One that is not taken is done all the same once its item is
+            right.
+        untried: records that were not replayed, or of which the function said nothing. The four
+            add up to `records`.
         repaired: items whose copy was not what the table says.
         failures: records that are not done.
         letters: keys of letters that hold what is left.
@@ -93,10 +97,16 @@ class Result:
     records: int = 0
     applied: int = 0
     stale: int = 0
+    unapplied: int = 0
     repaired: int = 0
     failures: tuple[Failure, ...] = ()
     letters: tuple[str, ...] = ()
     problem: str = ""
+
+    @property
+    def untried(self) -> int:
+        """Records that were not replayed."""
+        return self.records - self.applied - self.stale - self.unapplied
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,7 @@ class Redrive:
             records=len(letter.records),
             applied=answer.applied,
             stale=answer.stale,
+            unapplied=answer.replayed - answer.applied - answer.stale,
             repaired=answer.repaired,
             failures=answer.failures,
             letters=(letter.key,),
@@ -225,7 +236,9 @@ class Redrive:
         total = Answer()
         for positions in _chunks(letter.records):
             try:
-                total += self._until_nothing_moves(letter, positions)
+                total += replace(
+                    self._until_nothing_moves(letter, positions), replayed=len(positions)
+                )
             except InvocationFailed as error:
                 return replace(total, problem=f"{letter.key} waits: {error}")
             waiting = [failure for failure in total.failures if failure.retryable]

@@ -300,12 +300,12 @@ def test_a_permission_that_is_missing_is_a_finding_and_stops_nothing(
 
 def test_the_settings_are_those_of_the_deploy(account: Account) -> None:
     url = "https://search-orders-abc123.eu-central-1.es.amazonaws.com"
-    seen = wanted_of(account, settings_of("production", f"-c search_url={url}"))
+    seen = wanted_of(account, settings_of("production", f"-c alarms=none -c search_url={url}"))
     assert seen.domain == ("orders", "eu-central-1")
     assert seen.instance_types == ()
     assert seen.keeps_data
     cluster = SearchCluster(nodes=3, instance_type="a", volume_gib=1, master_instance_type="b")
-    made = Environment(name="production", search_cluster=cluster)
+    made = Environment(name="production", search_cluster=cluster, alarms="none")
     assert wanted_of(account, made).instance_types == ("a", "b")
 
 

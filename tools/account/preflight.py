@@ -55,7 +55,7 @@ def wanted_of(account: Account, environment: Environment) -> Wanted:
         engine=ENGINE,
         instance_types=tuple(dict.fromkeys(each for each in types if each)),
         zones=cluster.zones if own and cluster else 1,
-        domain=(domain["name"], domain["region"]) if domain else None,
+        domain=(domain.name, domain.region) if domain else None,
         alarm_topic=environment.model_dump().get("alarm_topic_arn"),
     )
 

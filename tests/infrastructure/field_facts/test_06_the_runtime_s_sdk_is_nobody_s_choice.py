@@ -58,6 +58,7 @@ SETTINGS = {
     "CHANGE_LOG_TABLE": "change-log",
     "SEARCH_INDEX": "orders",
     "SEARCH_AUTH": "iam",
+    "SEARCH_REGION": "us-east-1",
 }
 
 PACKAGE_ALONE = """
