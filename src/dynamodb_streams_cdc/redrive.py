@@ -28,6 +28,7 @@ from dynamodb_streams_cdc.answers import Functions as Functions
 from dynamodb_streams_cdc.answers import InvocationFailed as InvocationFailed
 from dynamodb_streams_cdc.budget import Clock, SystemClock
 from dynamodb_streams_cdc.letter_box import (
+    ARCHIVE,
     Identity,
     LetterBox,
     Names,
@@ -173,10 +174,13 @@ class Redrive:
             return self._archived(replace(result, letters=()), Fate.ARCHIVED)
         if len(letter.records) == 1:
             return replace(result, fate=Fate.KEPT)
-        kept = tuple(dict.fromkeys(self._keep(letter, failure) for failure in answer.failures))
-        if letter.key in kept:
+        keys = [self._keep(letter, failure) for failure in answer.failures]
+        if letter.key in keys:
             return replace(result, fate=Fate.KEPT)
-        return self._archived(replace(result, letters=kept), Fate.SPLIT)
+        left = tuple(f for f, key in zip(answer.failures, keys, strict=True) if key is not None)
+        kept = tuple(dict.fromkeys(key for key in keys if key is not None))
+        result = replace(result, failures=left, letters=kept)
+        return self._archived(result, Fate.SPLIT if kept else Fate.ARCHIVED)
 
     def look(self, letter: Opened) -> list[Mapping[str, Any]]:
         """Return what the sink holds of the items of a letter's records; it changes nothing.
@@ -221,7 +225,12 @@ class Redrive:
             return replace(result, fate=fate)
         return replace(result, fate=Fate.GONE)
 
-    def _keep(self, letter: Opened, failure: Failure) -> str:
+    def _keep(self, letter: Opened, failure: Failure) -> str | None:
+        """Give a record a letter of its own; return its key, or None if it is done after all.
+
+        Somebody else may have redriven and archived that letter since this replay failed. A letter
+        is copied before it is deleted: so whoever could write it anew finds the copy.
+        """
         identity = None
         if failure.item is not None:
             version = failure.version or _version(letter.identities[failure.position])
@@ -229,7 +238,9 @@ class Redrive:
         key, document = letter_again(
             letter, failure.position, identity, failure.reason, failure.error, self.clock.now()
         )
-        self.box.keep(key, document)
+        if self.box.keep(key, document) and self.box.holds(ARCHIVE + key):
+            self.box.archive(key)
+            return None
         return key
 
     def _replay(self, letter: Opened) -> Answer:
