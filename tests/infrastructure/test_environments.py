@@ -12,7 +12,6 @@ from stacks.constructs.retention import RETENTION
 from stacks.environments import DEFAULTS, NAMES, RETENTION_DAYS, SettingsError, load
 from tests.infrastructure.conftest import CONTEXT, ROOT, Synthesise
 from tests.infrastructure.templates import Assembly, flat, of_type, only, statements
-from tools import account
 
 HOLDS_DATA = (
     "AWS::DynamoDB::GlobalTable",
@@ -110,11 +109,6 @@ class TestDeployed:
     def test_local_makes_no_domain_and_signs_nothing(self, local: Assembly) -> None:
         assert set(local.templates) == {"pipeline", "observability"}
         assert not [action for _, action, _ in statements(local.pipeline) if action[:3] == "es:"]
-
-    def test_whoever_destroys_a_sandbox_is_told_of_all_its_buckets(self, sandbox: Assembly) -> None:
-        outputs = sandbox.pipeline["Outputs"]
-        named = {flat(outputs[name]["Value"]) for name in account.BUCKETS}
-        assert named == set(of_type(sandbox.pipeline, "AWS::S3::Bucket"))
 
     def test_two_deployments_fit_into_one_account(self, everywhere: list[Assembly]) -> None:
         for assembly in everywhere:
