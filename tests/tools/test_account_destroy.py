@@ -123,6 +123,20 @@ def test_versions_and_delete_markers_are_objects_too(sandbox: FakeAws, account: 
     assert made.run(), said
 
 
+def test_every_bucket_of_every_stack_is_emptied(sandbox: FakeAws, account: Account) -> None:
+    """Found among the stacks' resources: a new bucket needs no output to be found."""
+    more = {"cdc-sandbox-pipeline": "cdc-sandbox-given-up", "cdc-sandbox-search": "cdc-sandbox-s"}
+    for stack, bucket in more.items():
+        sandbox.stacks[stack].resources.append((KINDS["bucket"], bucket))
+        s3().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3().put_object(Bucket=bucket, Key="key", Body=b"{}")
+    made, _ = removal(account)
+    made.run()
+    assert sandbox.stacks == {}
+    for bucket in more.values():
+        assert "Versions" not in s3().list_object_versions(Bucket=bucket)
+
+
 def test_a_bucket_that_fills_up_again_is_emptied_again(sandbox: FakeAws, account: Account) -> None:
     late = iter([b"written while the stack was deleted"])
 

