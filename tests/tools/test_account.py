@@ -73,6 +73,39 @@ def test_a_deploy_without_a_terminal_approves_in_advance_and_says_so(
     assert "--require-approval never" in capsys.readouterr().out
 
 
+def test_a_first_deploy_is_protected_only_once_it_is_there(
+    started: Cdk, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CloudFormation cannot remove what is protected when the first deploy fails."""
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
+    aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
+    unprotected = ["-c", "alarms=none", "--context", "protection=false"]
+    aws.add(Stack("cdc-production-pipeline", "ROLLBACK_COMPLETE"))
+    assert command.main(["deploy", "production"]) == 0
+    first, second = (arguments for arguments, _ in started.runs)
+    assert first[-4:] == unprotected
+    assert second[-2:] == ["-c", "alarms=none"]
+
+    started.runs.clear()
+    aws.stacks.clear()
+    aws.add(Stack("cdc-production-pipeline", "UPDATE_ROLLBACK_COMPLETE"))
+    assert command.main(["deploy", "production"]) == 0
+    [(only, _)] = started.runs
+    assert "protection=false" not in only
+
+
+def test_a_first_pass_that_fails_is_not_followed_by_a_second(
+    aws: FakeAws, started: Cdk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
+    aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
+    started.status = 1
+    assert command.main(["deploy", "production"]) == 1
+    assert len(started.runs) == 1
+
+
 def test_a_person_at_a_terminal_is_asked_by_the_cdk(
     started: Cdk, account: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tools.account import cdk, preflight
+from tools.account import cdk, inventory, preflight
 from tools.account.findings import stops
 from tools.account.identity import AccountError, confirm
 from tools.account.settings import settings_of, words
@@ -23,6 +23,11 @@ _APPROVAL = (
     "There is no terminal: changes of permissions are approved in advance (--require-approval "
     "never)."
 )
+_PROTECTED_LATER = (
+    "This is the first deploy: it is made in two passes, and the second turns the protection of "
+    "stacks and tables on."
+)
+NEVER_CREATED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
 _FAILED = (
     "The deploy failed with status {status}. What CloudFormation says is above, and stays in the "
     "stack's events. `make preflight ENVIRONMENT={environment}` says what state the stacks are in; "
@@ -57,13 +62,40 @@ def deploy(account: Account, environment: str, options: str) -> int:
     if not attended:
         print(_APPROVAL, flush=True)
     try:
-        status = cdk.deploy(account, environment, words(options), attended=attended)
+        status = _in_turn(account, environment, options, attended=attended)
     except KeyboardInterrupt:
         print(_INTERRUPTED.format(environment=environment))
         return 130
     if status:
         print(_FAILED.format(status=status, environment=environment))
     return status
+
+
+def _in_turn(account: Account, environment: str, options: str, *, attended: bool) -> int:
+    """Deploy; what is to be protected is protected only once it is there.
+
+    CloudFormation cannot remove a protected stack or table, so that a first deploy that fails could
+    not be repeated.
+    """
+    passes = [words(options)]
+    if settings_of(environment, options).protection and not _is_there(account, environment):
+        print(_PROTECTED_LATER, flush=True)
+        passes.insert(0, [*words(options), "--context", "protection=false"])
+    for arguments in passes:
+        status = cdk.deploy(account, environment, arguments, attended=attended)
+        if status:
+            return status
+    return 0
+
+
+def _is_there(account: Account, environment: str) -> bool:
+    """Whether the pipeline was deployed before, whatever has become of it since."""
+    deployed = {
+        stack["StackName"]
+        for stack in inventory.stacks(account, environment)
+        if stack["StackStatus"] not in NEVER_CREATED
+    }
+    return f"cdc-{environment}-pipeline" in deployed
 
 
 def bootstrap(account: Account, options: str) -> int:
