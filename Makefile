@@ -83,6 +83,22 @@ lint: $(READY) ## Style, types, and whether the lock files match pyproject.toml
 	mypy
 	python tools/locks.py --check
 
+CHECKOV := build/checkov/.ready
+TEMPLATES := sandbox production
+
+.PHONY: lint-templates
+lint-templates: $(READY) $(CHECKOV) ## Check the templates of sandbox and production with checkov, against stacks/findings.py
+	@for name in $(TEMPLATES); do \
+	  "$(CDK)" synth --quiet --context environment=$$name --context alarm_email=on-call@example.com \
+	    --output build/templates/$$name > /dev/null; done
+	@python -m tools.lint_templates build/checkov/bin/checkov $(TEMPLATES:%=build/templates/%)
+
+# Its 96 packages contradict this project's: they get an environment of their own.
+$(CHECKOV): $(READY) requirements-checkov.txt
+	@uv venv --quiet --clear --python .venv/bin/python build/checkov
+	@uv pip sync --quiet --require-hashes --python build/checkov/bin/python requirements-checkov.txt
+	@touch $@
+
 .PHONY: bench
 bench: $(READY) ## Measure against what people would use instead (BENCH="parse audit" RECORDS=file CHANGES=n REPEATS=n)
 	@mkdir -p build

@@ -17,7 +17,6 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.environments import Environment
 from stacks.queries import QUERIES
@@ -72,9 +71,6 @@ class ObservabilityStack(Stack):
                 resources=[topic.topic_arn],
                 conditions={"StringEquals": {"aws:SourceAccount": self.account}},
             )
-        )
-        acknowledge(
-            topic, "SNS2", "CloudWatch cannot publish under the AWS managed key; no data is sent."
         )
         return topic
 
