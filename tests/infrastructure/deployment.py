@@ -4,6 +4,7 @@ A name is made up from the logical id. An ARN has the form that the service refe
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from tests.infrastructure.policies import ACCOUNT, Context, Decision, Document, 
 from tests.infrastructure.templates import Assembly, Resource, Template, as_list
 
 REGION = "us-east-1"
+UUID = "12345678-1234-1234-1234-123456789012"
+"""Of every event source mapping."""
 PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
@@ -26,6 +29,8 @@ ARNS = {
     "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:{{name}}",
     "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}:*",
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{name}}",
+    "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{name}}",
+    "AWS::CloudWatch::CompositeAlarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{name}}",
     "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{{name}}",
     "AWS::OpenSearchService::Domain": f"arn:aws:es:{REGION}:{ACCOUNT}:domain/{{name}}",
 }
@@ -78,13 +83,17 @@ class Deployment:
                 return self._import(export)
             case {"Fn::Join": [delimiter, parts]}:
                 return delimiter.join(self.value(stack, part) for part in parts)
+            case {"Fn::Select": [index, parts]}:
+                return self.value(stack, parts)[int(index)]
+            case {"Fn::Split": [delimiter, text]}:
+                return self.value(stack, text).split(delimiter)
+            case {"Fn::Sub": str(text)}:
+                return re.sub(r"\$\{([\w:]+)\}", lambda m: self.value(stack, {"Ref": m[1]}), text)
             case dict():
                 assert not any(key.startswith("Fn::") for key in value), value
                 return {key: self.value(stack, one) for key, one in value.items()}
             case list():
                 return [self.value(stack, one) for one in value]
-            case bool():
-                return str(value).lower()
         return value
 
     def arn(self, action: str, name: str) -> str:
@@ -179,6 +188,8 @@ class Deployment:
         kind = self._template(stack)["Resources"][name]["Type"]
         if kind == "AWS::SQS::Queue":
             return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
+        if kind == "AWS::Lambda::EventSourceMapping":
+            return UUID
         if kind == "AWS::SNS::Topic":
             return str(self._attribute(stack, name, "Arn"))
         return name.lower() if kind == "AWS::S3::Bucket" else name
@@ -188,6 +199,9 @@ class Deployment:
         called = (
             name.lower() if kind in ("AWS::S3::Bucket", "AWS::OpenSearchService::Domain") else name
         )
+        if kind == "AWS::Lambda::EventSourceMapping":
+            return UUID
+        assert kind in ARNS, f"add the form of the ARN of {kind} to ARNS"
         arn = ARNS[kind].format(name=called)
         match attribute:
             case "Arn" | "TopicArn" | "DomainArn":
