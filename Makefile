@@ -36,7 +36,7 @@ TAKE_NONE := setup examples example-1 example-2 example-3 test integration lint 
 GOALS := $(or $(MAKECMDGOALS),help)
 TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
-OURS := PYTHON BIN CDK SHELL UV_VERSION JSII_RUNTIME_PACKAGE_CACHE_ROOT
+OURS := PYTHON READY BIN CDK SHELL UV_VERSION JSII_RUNTIME_PACKAGE_CACHE_ROOT
 TAKERS := $(patsubst TAKES_%,%,$(filter TAKES_%,$(.VARIABLES)))
 # Of goals in neither list nothing is known.
 ifeq (,$(filter-out $(TAKERS) $(TAKE_NONE),$(GOALS)))
@@ -118,6 +118,22 @@ lint: $(READY) ## Style, types, and whether the lock files match pyproject.toml
 	ruff format --check .
 	mypy
 	python tools/locks.py --check
+
+CHECKOV := build/checkov/.ready
+TEMPLATES := sandbox production
+
+.PHONY: lint-templates
+lint-templates: $(READY) $(CHECKOV) ## Check the templates of sandbox and production with checkov, against stacks/findings.py
+	@for name in $(TEMPLATES); do \
+	  "$(CDK)" synth --quiet --context environment=$$name --context alarm_email=on-call@example.com \
+	    --output build/templates/$$name > /dev/null; done
+	@python -m tools.lint_templates build/checkov/bin/checkov $(TEMPLATES:%=build/templates/%)
+
+# Its 96 packages contradict this project's: they get an environment of their own.
+$(CHECKOV): $(READY) requirements-checkov.txt
+	@uv venv --quiet --clear --python .venv/bin/python build/checkov
+	@uv pip sync --quiet --require-hashes --python build/checkov/bin/python requirements-checkov.txt
+	@touch $@
 
 .PHONY: bench
 bench: $(READY) ## Measure against what people would use instead (BENCH="parse audit" RECORDS=file CHANGES=n REPEATS=n)

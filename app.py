@@ -23,7 +23,7 @@ def main() -> None:
     except SynthError as error:
         raise SystemExit(str(error)) from None
     if app.node.try_get_context("nag") != "false":
-        check_best_practices(app)
+        check_best_practices(app, environment)
     app.synth()
 
 

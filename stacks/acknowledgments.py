@@ -1,39 +1,43 @@
-"""Best practices: where they are checked, and how a finding is accepted."""
+"""Best practices: where cdk-nag checks them. Accepted findings are in stacks/findings.py."""
 
-from typing import Any
+from collections.abc import Iterator
 
-from aws_cdk import Acknowledgment, App, Stack, Validations
-from cdk_nag import AwsSolutionsChecks
-from constructs import Construct
+from aws_cdk import Acknowledgment, App, Validations
+from cdk_nag import AwsSolutionsChecks, NagPack, NIST80053R5Checks
+from constructs import IConstruct
 
-
-def check_best_practices(app: App) -> None:
-    """Let synth fail on a finding of cdk-nag's AwsSolutions pack that nobody accepted."""
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+from stacks.environments import Environment
+from stacks.findings import rows_for
 
 
-def acknowledge(construct: Construct, rule: str, reason: str) -> None:
-    """Accept one finding on a construct and what is below it."""
-    Validations.of(construct).acknowledge(
-        Acknowledgment(id=f"AwsSolutions::AwsSolutions-{rule}", reason=reason)
-    )
+def check_best_practices(app: App, environment: Environment) -> None:
+    """Let synth fail on a finding that no row of the table accepts.
+
+    Every environment is held to the pack AwsSolutions, and production to NIST 800-53 r5 as well.
+    Call it when the app has all its stacks.
+    """
+    packs: list[NagPack] = [AwsSolutionsChecks(app)]
+    if environment.name == "production":
+        packs.append(NIST80053R5Checks(app))
+    for pack in packs:
+        for rule, path in findings(pack, app):
+            for row in rows_for(rule, path, environment.name):
+                Validations.of(_at(app, path)).acknowledge(
+                    Acknowledgment(id=f"{pack.name}::{rule}", reason=row.reason)
+                )
+    Validations.of(app).add_plugins(*packs)
 
 
-def acknowledge_wildcard(construct: Construct, arn: str, reason: str) -> None:
-    """Accept one wildcard among the resources of a role; any other is still a finding."""
-    resource = _as_nag_writes_it(Stack.of(construct).resolve(arn))
-    acknowledge(construct, f"IAM5[Resource::{resource}]", reason)
+def findings(pack: NagPack, app: App) -> Iterator[tuple[str, str]]:
+    """Yield each (rule, path of the construct) that a pack finds in the app and nobody accepted."""
+    for violation in pack.validate_scope(app).violations:
+        for resource in violation.violating_resources:
+            assert resource.construct_path is not None
+            yield violation.rule_name, resource.construct_path
 
 
-def _as_nag_writes_it(value: Any) -> str:
-    match value:
-        case {"Fn::Join": [delimiter, parts]}:
-            return str(delimiter).join(_as_nag_writes_it(part) for part in parts)
-        case {"Fn::GetAtt": [resource, attribute]}:
-            return f"<{resource}.{attribute}>"
-        case {"Fn::ImportValue": export}:
-            return str(export)
-        case {"Ref": name}:
-            return f"<{name}>"
-        case _:
-            return str(value)
+def _at(app: App, path: str) -> IConstruct:
+    found: IConstruct = app
+    for name in path.split("/"):
+        found = found.node.find_child(name)
+    return found

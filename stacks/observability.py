@@ -15,7 +15,7 @@ from constructs import Construct
 from stacks.constructs.alarms import FIVE_MINUTES, LESS_THAN, Alarms
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.stream_processor import StreamProcessor
-from stacks.constructs.watcher import Watcher
+from stacks.constructs.watcher import RETIRED, Watcher
 from stacks.domain_alarms import watch_domain
 from stacks.environments import Environment
 from stacks.queries import QUERIES
@@ -48,7 +48,7 @@ class Observability(Construct):
             self._watch_processor(Construct(self, processor.node.id), processor)
         for table in tables:
             self._watch_table(Construct(self, f"{table.node.id}Table"), table)
-        self._watch_watcher()
+        self._watch_watcher(environment)
         if search.domain_name is not None and environment.search_cluster is not None:
             watch_domain(
                 Construct(self, "Domain"),
@@ -183,7 +183,13 @@ class Observability(Construct):
             periods=3,
         )
 
-    def _watch_watcher(self) -> None:
+    def _watch_watcher(self, environment: Environment) -> None:
+        self.alarms.add(
+            self,
+            "DeadLettersPresent",
+            _counted(environment.name, RETIRED, "DeadLettersWaiting", cloudwatch.Stats.MAXIMUM),
+            "There are dead letters of a mapping or a processor that is gone: redrive them.",
+        )
         self.alarms.add(
             self,
             "WatcherSilent",
@@ -211,10 +217,14 @@ def _iterator_age(processor: StreamProcessor) -> cloudwatch.Metric:
 def _own(
     processor: StreamProcessor, name: str, statistic: str = cloudwatch.Stats.SUM
 ) -> cloudwatch.Metric:
+    return _counted(processor.environment, processor.name, name, statistic)
+
+
+def _counted(environment: str, processor: str, name: str, statistic: str) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=OWN_METRICS,
         metric_name=name,
-        dimensions_map={"Environment": processor.environment, "Processor": processor.name},
+        dimensions_map={"Environment": environment, "Processor": processor},
         statistic=statistic,
         period=FIVE_MINUTES,
     )

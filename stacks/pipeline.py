@@ -96,6 +96,7 @@ class PipelineStack(Stack):
             code=code,
             source=self.orders,
             processors=self.processors,
+            dead_letters=self.dead_letters,
             environment=environment,
         )
         Observability(

@@ -13,7 +13,6 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_opensearchservice as opensearch
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge, acknowledge_wildcard
 from stacks.constructs.retention import removal
 from stacks.environments import Environment, SearchAuth, SearchCluster
 from stacks.search_logs import SearchLogs
@@ -51,7 +50,6 @@ class SearchTarget:
             (["es:ESHttpGet", "es:ESHttpPut"], documents),
         ):
             iam.Grant.add_to_principal(grantee=role, actions=actions, resource_arns=[resource])
-        acknowledge_wildcard(role, documents, "Reads and replaces the document of any item.")
 
 
 class SearchStack(Stack):
@@ -93,7 +91,6 @@ class SearchStack(Stack):
             removal_policy=removal(keep=environment.keeps_data),
         )
         self._refuse_the_unsigned()
-        self._acknowledge(cluster, has_logs=logs is not None)
         self.target = SearchTarget(
             url=f"https://{self._exported('DomainEndpoint', self.domain.domain_endpoint)}",
             auth="iam",
@@ -123,25 +120,6 @@ class SearchStack(Stack):
                 )
             ]
         )
-
-    def _acknowledge(self, cluster: SearchCluster, *, has_logs: bool) -> None:
-        sandbox = "A sandbox of one node; the index can be rebuilt from the change log."
-        reasons = {
-            "OS1": "Signed requests need no VPC, and one would put every function into it.",
-            "OS3": "Functions have no fixed addresses; every request is signed instead.",
-        }
-        if not cluster.masters:
-            reasons["OS4"] = sandbox
-        if cluster.zones == 1:
-            reasons["OS7"] = sandbox
-        if not has_logs:
-            for log in ("SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS"):
-                reasons[f"OS9[LogExport::{log}]"] = (
-                    "A sandbox publishes no logs: their policy is not visible at once to a domain "
-                    "that is made after it, and the deployment would fail."
-                )
-        for rule, reason in reasons.items():
-            acknowledge(self.domain, rule, reason)
 
 
 def existing_cluster(scope: Construct, environment: Environment) -> SearchTarget:

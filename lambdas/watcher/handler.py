@@ -1,7 +1,7 @@
 """Writes the canary and publishes how many dead letters wait; runs every few minutes."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -24,20 +24,24 @@ def settings() -> WatcherSettings:
 def handler(event: Mapping[str, Any], context: LambdaContext) -> None:
     """Count first: the count has to be right even where the table cannot be written."""
     known = settings()
-    for processor, places in known.dead_letters.items():
-        waiting = sum(_count(bucket, prefix) for bucket, prefix in places)
-        publish(known.environment, processor, {"DeadLettersWaiting": waiting})
+    waiting = {processor: _count(places) for processor, places in known.dead_letters.items()}
+    # What a mapping or a processor left that is gone: in the buckets, and in nobody's place.
+    waiting["retired"] = max(0, _count(known.all_dead_letters) - sum(waiting.values()))
+    for processor, number in waiting.items():
+        publish(known.environment, processor, {"DeadLettersWaiting": number})
     runtime.dynamodb().put_item(
         TableName=known.source_table_name,
         Item=canary_item(known.source_table_keys, time.time()),
     )
 
 
-def _count(bucket: str, prefix: str) -> int:
-    """Return how many objects a place holds, at most `COUNTED_UP_TO`."""
-    pages = (
-        runtime.s3()
-        .get_paginator("list_objects_v2")
-        .paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": COUNTED_UP_TO})
+def _count(places: Iterable[tuple[str, str]]) -> int:
+    """Return how many objects the places hold, at most `COUNTED_UP_TO` of each."""
+    listing = runtime.s3().get_paginator("list_objects_v2")
+    return sum(
+        len(page.get("Contents", ()))
+        for bucket, prefix in places
+        for page in listing.paginate(
+            Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": COUNTED_UP_TO}
+        )
     )
-    return sum(len(page.get("Contents", ())) for page in pages)

@@ -14,8 +14,10 @@ class WatcherSettings(FunctionSettings):
         source_table_name: of the table that the canary is written to.
         source_table_keys: JSON of the table's key attributes with their types.
         dead_letters: JSON of each processor's places, a bucket and a prefix each.
+        all_dead_letters: JSON of the places that hold any processor's.
     """
 
     source_table_name: Name
     source_table_keys: Annotated[Json[dict[Name, Literal["S", "N", "B"]]], Field(min_length=1)]
     dead_letters: Json[dict[Name, list[tuple[Name, Name]]]]
+    all_dead_letters: Json[list[tuple[Name, Name]]]

@@ -10,7 +10,6 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge
 from stacks.environments import Environment
 from stacks.runbook import described
 
@@ -91,8 +90,5 @@ class Alarms(Construct):
                 resources=[topic.topic_arn],
                 conditions={"StringEquals": {"aws:SourceAccount": topic.stack.account}},
             )
-        )
-        acknowledge(
-            topic, "SNS2", "CloudWatch cannot publish under the AWS managed key; no data is sent."
         )
         return topic

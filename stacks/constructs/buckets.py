@@ -5,7 +5,6 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge
 from stacks.constructs.retention import removal
 
 DELETED_FOR = Duration.days(30)
@@ -34,7 +33,7 @@ def private_bucket(
     ]
     if expires_below:
         rules.append(s3.LifecycleRule(expiration=expires_after, prefix=expires_below))
-    bucket = s3.Bucket(
+    return s3.Bucket(
         scope,
         id,
         encryption=s3.BucketEncryption.S3_MANAGED,
@@ -46,12 +45,6 @@ def private_bucket(
         lifecycle_rules=rules,
         removal_policy=removal(keep=keep),
     )
-    acknowledge(
-        bucket,
-        "S1",
-        "An access log would need a bucket of its own; CloudTrail data events tell the same.",
-    )
-    return bucket
 
 
 def refuse_overwriting(bucket: s3.Bucket, *, sid: str, below: str = "") -> None:

@@ -22,7 +22,6 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge, acknowledge_wildcard
 from stacks.constructs.buckets import private_bucket, refuse_overwriting
 
 GIVEN_UP_BY_LAMBDA = "aws/lambda/"
@@ -88,13 +87,11 @@ class Letters(Construct):
             enforce_ssl=True,
             retention_period=BELL_RINGS_FOR,
         )
-        acknowledge(self.queue, "SQS3", "This queue is the end of the line: it points at letters.")
 
     def grant_write(self, role: iam.Role) -> None:
         """Let a processor add letters of its own; it can read none."""
         own = self.bucket.arn_for_objects(f"{self.prefix}*")
         iam.Grant.add_to_principal(grantee=role, actions=["s3:PutObject"], resource_arns=[own])
-        acknowledge_wildcard(role, own, "Adds letters below the processor's own prefix.")
 
     def places(self, mapping: lambda_.EventSourceMapping) -> list[tuple[s3.IBucket, str]]:
         """Return the buckets and prefixes below which the processor's dead letters wait."""
@@ -154,7 +151,4 @@ class GivenUpBatches:
             )
             # Lambda checks the grant when the mapping is made.
             grant.apply_before(target)
-        acknowledge_wildcard(
-            role, any_object, "Lambda makes no mapping whose role may not put any object."
-        )
         return lambda_.DlqDestinationConfig(destination=self._bucket.bucket_arn)

@@ -6,7 +6,6 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge_wildcard
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import ARCHIVE, OWN, DeadLetters
 from stacks.constructs.overflow import Overflow
@@ -60,6 +59,3 @@ class OperatorPolicy(iam.ManagedPolicy):
 
     def _allow(self, actions: Sequence[str], *resources: str) -> None:
         self.add_statements(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
-        for resource in resources:
-            if resource.endswith("*"):
-                acknowledge_wildcard(self, resource, "All letters, and all versions of this stack.")

@@ -7,7 +7,6 @@ then holds the key of an object here in their place.
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge_wildcard
 from stacks.constructs.buckets import private_bucket, refuse_overwriting
 
 
@@ -27,17 +26,16 @@ class Overflow(Construct):
 
     def grant_write(self, role: iam.Role) -> None:
         """Let a processor add images; it can read and delete none."""
-        self._grant(role, "s3:PutObject", "Adds images, each under its item and version.")
+        self._grant(role, "s3:PutObject")
 
     def grant_read(self, role: iam.Role) -> None:
         """Let a processor read the images that entries point at, and tell that one is gone."""
-        self._grant(role, "s3:GetObject", "Reads the images that entries of the log point at.")
+        self._grant(role, "s3:GetObject")
         # Without it S3 denies access to an object that is not there, as in an outage.
         iam.Grant.add_to_principal(
             grantee=role, actions=["s3:ListBucket"], resource_arns=[self.bucket.bucket_arn]
         )
 
-    def _grant(self, role: iam.Role, action: str, reason: str) -> None:
+    def _grant(self, role: iam.Role, action: str) -> None:
         images = self.bucket.arn_for_objects("*")
         iam.Grant.add_to_principal(grantee=role, actions=[action], resource_arns=[images])
-        acknowledge_wildcard(role, images, reason)

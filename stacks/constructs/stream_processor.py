@@ -8,7 +8,6 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, Letters
 from stacks.constructs.retention import RETENTION, removal
@@ -82,11 +81,6 @@ class StreamProcessor(Construct):
         self.mapping = self._map(feed, environment)
         self.bell = self.letters.ring_for(self.mapping)
         self.dead_letter_places = self.letters.places(self.mapping)
-        acknowledge(
-            self.function,
-            "L1",
-            "The runtime is raised together with the locked wheels, not when a newer one appears.",
-        )
 
     def _map(self, feed: ChangeFeed, environment: Environment) -> lambda_.EventSourceMapping:
         """Read the feed as design requires: nothing skipped, nothing dropped, nothing blocked.

@@ -10,13 +10,15 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from stacks.acknowledgments import acknowledge
 from stacks.constructs.change_table import ChangeTable
+from stacks.constructs.dead_letters import GIVEN_UP_BY_LAMBDA, OWN, DeadLetters
 from stacks.constructs.retention import RETENTION, removal
 from stacks.constructs.stream_processor import ARCHITECTURE, RUNTIME, StreamProcessor
 from stacks.environments import Environment
 
 SCHEDULE_MINUTES = 5
+RETIRED = "retired"
+"""Processor under which dead letters are counted whose mapping or processor is gone."""
 CANARY = "cdc-canary"
 """Value of the canary's partition key: see dynamodb_streams_cdc.canary."""
 
@@ -36,6 +38,7 @@ class Watcher(Construct):
         code: lambda_.Code,
         source: ChangeTable,
         processors: Sequence[StreamProcessor],
+        dead_letters: DeadLetters,
         environment: Environment,
     ) -> None:
         super().__init__(scope, id)
@@ -64,21 +67,17 @@ class Watcher(Construct):
                 "SOURCE_TABLE_NAME": source.name,
                 "SOURCE_TABLE_KEYS": Stack.of(self).to_json_string(source.keys),
                 "DEAD_LETTERS": self._places(processors),
+                "ALL_DEAD_LETTERS": self._all_places(dead_letters),
             },
         )
         self.log_group.grant_write(self.role)
         self._let_write_the_canary(source)
-        self._let_count(processors)
+        self._let_count(dead_letters)
         events.Rule(
             self,
             "Schedule",
             schedule=events.Schedule.rate(Duration.minutes(SCHEDULE_MINUTES)),
             targets=[targets.LambdaFunction(self.function)],
-        )
-        acknowledge(
-            self.function,
-            "L1",
-            "The runtime is raised together with the locked wheels, not when a newer one appears.",
         )
 
     def _places(self, processors: Sequence[StreamProcessor]) -> str:
@@ -91,6 +90,15 @@ class Watcher(Construct):
         }
         return Stack.of(self).to_json_string(places)
 
+    def _all_places(self, dead_letters: DeadLetters) -> str:
+        """Where any dead letter is, also one of a mapping or a processor that is gone."""
+        return Stack.of(self).to_json_string(
+            [
+                [dead_letters.bucket.bucket_name, OWN],
+                [dead_letters.on_failure.bucket_name, GIVEN_UP_BY_LAMBDA],
+            ]
+        )
+
     def _let_write_the_canary(self, source: ChangeTable) -> None:
         self.role.add_to_policy(
             iam.PolicyStatement(
@@ -100,12 +108,10 @@ class Watcher(Construct):
             )
         )
 
-    def _let_count(self, processors: Sequence[StreamProcessor]) -> None:
-        buckets = {
-            bucket.bucket_arn: None
-            for processor in processors
-            for bucket, _ in processor.dead_letter_places
-        }
+    def _let_count(self, dead_letters: DeadLetters) -> None:
+        buckets = (dead_letters.bucket, dead_letters.on_failure)
         iam.Grant.add_to_principal(
-            grantee=self.role, actions=["s3:ListBucket"], resource_arns=list(buckets)
+            grantee=self.role,
+            actions=["s3:ListBucket"],
+            resource_arns=[bucket.bucket_arn for bucket in buckets],
         )

@@ -1,20 +1,21 @@
 """What a million changes cost: the arithmetic of docs/questions.md, in US dollars.
 
-Prices of us-east-1: DynamoDB https://aws.amazon.com/dynamodb/pricing/on-demand/, Lambda on Arm
-https://aws.amazon.com/lambda/pricing/, CloudWatch https://aws.amazon.com/cloudwatch/pricing/.
+The prices are those of docs/prices.json; docs/cost.md has the whole bill.
 """
 
 from collections.abc import Mapping
 from math import ceil
 
+from tools.costs import price
+
 MILLION = 1_000_000
 
-WRITE_UNIT = 0.625 / MILLION
-READ_UNIT = 0.125 / MILLION
-INVOCATION = 0.20 / MILLION
-GB_SECOND = 0.0000133334
-LOG_GB = 0.50
-STREAM_READ = 0.02 / 100_000
+WRITE_UNIT = price("write request unit")
+READ_UNIT = price("read request unit")
+INVOCATION = price("Lambda request")
+GB_SECOND = price("Lambda GB-second, Arm")
+LOG_GB = price("logs ingested, GB")
+STREAM_READ = price("stream read by others than Lambda")
 FREE_STREAM_READS = 2_500_000
 
 ITEM_KB = 0.9
@@ -99,8 +100,8 @@ def _dollars(price: float) -> str:
 
 
 def guards() -> None:
-    for name, price in markers().items():
-        print(f"{name:<38}{_dollars(price)}")
+    for name, amount in markers().items():
+        print(f"{name:<38}{_dollars(amount)}")
 
 
 def polling() -> None:

@@ -37,7 +37,7 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
         environment = environments.load(app.node.get_all_context())
         add_stacks(app, environment=environment, code=lambda_.Code.from_asset(str(code)))
         if nag:
-            check_best_practices(app)
+            check_best_practices(app, environment)
         app.synth()
         templates = {
             path.name.split(".")[0].removeprefix(f"cdc-{environment.name}-"): json.loads(

@@ -1,55 +1,175 @@
-"""What cdk-nag and cfn-lint have to say."""
+"""What cdk-nag and cfn-lint have to say; checkov is run by `make lint-templates`."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from aws_cdk import App, Stack
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 
+from stacks import environments
 from stacks.acknowledgments import check_best_practices
+from stacks.findings import ACCEPTED, Accepted, readable, rows_for
 from tests.infrastructure.conftest import Synthesise
 from tests.infrastructure.templates import Assembly
 
+# Commercial Regions near and far, and the other two partitions that the templates support.
+REGIONS = (
+    *("us-east-1", "eu-west-1", "eu-central-1", "ap-southeast-2", "sa-east-1"),
+    *("us-gov-west-1", "cn-north-1"),
+)
+DEPLOYED = {
+    "sandbox": {"environment": "sandbox"},
+    "production": {"environment": "production", "alarm_email": "on-call@example.com"},
+    "production, notifying nobody": {"environment": "production", "alarms": "none"},
+    "existing domain": {
+        "environment": "sandbox",
+        "search_url": "https://search-mine-1a2b3c.eu-west-1.es.amazonaws.com",
+    },
+    "local": {"environment": "local", "search_url": "http://127.0.0.1:9250"},
+}
+
+
+@pytest.fixture(scope="session")
+def nagged(synthesise: Synthesise) -> Mapping[str, Assembly]:
+    """The assemblies of all environments. Synth raises on the first finding without a row."""
+    return {name: synthesise(nag=True, **settings) for name, settings in DEPLOYED.items()}
+
+
+def accepted(assembly: Assembly) -> Iterator[tuple[str, str, str]]:
+    """Yield each (rule, path, reason) that was accepted, from the report that synth writes."""
+    report = json.loads((assembly.folder / "validation-report.json").read_text())
+    for pack in report["pluginReports"]:
+        assert pack["violations"] == []
+        for finding in pack.get("suppressedViolations", []):
+            (construct,) = finding["violatingConstructs"]
+            yield finding["ruleName"], construct["constructPath"], finding["reason"]
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_nag_finds_nothing_but_what_the_table_accepts(
+    nagged: Mapping[str, Assembly], name: str
+) -> None:
+    """Each finding has one row, so that the reason which the page shows is the one that counts."""
+    found = list(accepted(nagged[name]))
+    assert found
+    for rule, path, reason in found:
+        (row,) = rows_for(rule, path, DEPLOYED[name]["environment"])
+        assert row.reason == reason
+
+
+def test_every_row_accepts_something(nagged: Mapping[str, Assembly]) -> None:
+    used = {
+        row
+        for name, assembly in nagged.items()
+        for rule, path, _ in accepted(assembly)
+        for row in rows_for(rule, path, DEPLOYED[name]["environment"])
+    }
+    rows = {row for row in ACCEPTED if not row.rule.startswith("CKV")}
+    assert [f"{row.rule} at {row.at}" for row in rows - used] == []
+    assert len(set(ACCEPTED)) == len(ACCEPTED)
+
+
+def test_production_is_held_to_nist(nagged: Mapping[str, Assembly]) -> None:
+    packs = {
+        name: [
+            pack["pluginName"]
+            for pack in json.loads((assembly.folder / "validation-report.json").read_text())[
+                "pluginReports"
+            ]
+        ]
+        for name, assembly in nagged.items()
+    }
+    assert packs["sandbox"] == ["AwsSolutions"]
+    assert packs["production"] == ["AwsSolutions", "NIST.800.53.R5"]
+
 
 @pytest.mark.parametrize(
-    "settings",
+    ("environment", "rule"),
     [
-        {"environment": "sandbox"},
-        {"environment": "production", "alarm_email": "on-call@example.com"},
-        {"environment": "local", "search_url": "http://127.0.0.1:9250"},
+        ("sandbox", "AwsSolutions-SQS4"),
+        ("production", "NIST.800.53.R5-CloudWatchLogGroupEncrypted"),
     ],
-    ids=lambda settings: settings["environment"],
 )
-def test_nag_finds_nothing(synthesise: Synthesise, settings: dict[str, str]) -> None:
-    """Synth raises on the first finding that nobody accepted."""
-    synthesise(nag=True, **settings)
-
-
-def test_nag_would_find_something(tmp_path: Path) -> None:
+def test_nag_would_find_something(tmp_path: Path, environment: str, rule: str) -> None:
+    """Neither stack nor construct has a row, although the rule has one elsewhere."""
     app = App(outdir=str(tmp_path))
-    sqs.Queue(Stack(app, "Stack"), "Queue")
-    check_best_practices(app)
-    with pytest.raises(RuntimeError, match="AwsSolutions-SQS4"):
+    stack = Stack(app, "cdc-production-other")
+    sqs.Queue(stack, "Queue")
+    logs.LogGroup(stack, "Elsewhere")
+    check_best_practices(app, environments.load({"environment": environment}))
+    with pytest.raises(RuntimeError, match=rule):
         app.synth()
 
 
-def test_cloudformation_will_take_the_templates(
-    sandbox: Assembly, production: Assembly, local: Assembly
-) -> None:
-    templates = [
-        str(path)
-        for assembly in (sandbox, production, local)
-        for path in sorted(assembly.folder.glob("*.template.json"))
-    ]
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [
+        # Another bucket, another prefix, all prefixes, and all objects.
+        ("<OverflowBucket1234ABCD.Arn>/letters/audit/*", "Audit/Role/DefaultPolicy"),
+        ("<DeadLettersBucket1234ABCD.Arn>/archive/*", "Audit/Role/DefaultPolicy"),
+        ("<DeadLettersBucket1234ABCD.Arn>/letters/*", "Audit/Role/DefaultPolicy"),
+        ("<DeadLettersBucket1234ABCD.Arn>/*", "Audit/Role/DefaultPolicy"),
+        # Another role.
+        ("<OverflowBucket1234ABCD.Arn>/*", "Aggregation/Role/DefaultPolicy"),
+        ("*", "Operator"),
+    ],
+)
+def test_a_wider_wildcard_has_no_row(rule: str, path: str) -> None:
+    finding = f"AwsSolutions-IAM5[Resource::{rule}]"
+    assert rows_for(finding, f"cdc-sandbox-pipeline/{path}/Resource", "sandbox") == []
+
+
+def test_a_row_for_one_environment_accepts_nothing_elsewhere() -> None:
+    row = Accepted("R1", "search/Domain", "Small.", "sandbox")
+    assert row.accepts("R1", "search/Domain", "sandbox")
+    assert not row.accepts("R1", "search/Domain", "production")
+
+
+def test_findings_are_named_without_hashes() -> None:
+    rule = "AwsSolutions-IAM5[Resource::<DeadLettersBucket3DB126B9.Arn>/letters/audit/*]"
+    path = "cdc-sandbox-pipeline/Audit/Role/DefaultPolicy/Resource"
+    assert readable(rule, path) == (
+        "AwsSolutions-IAM5[DeadLettersBucket/letters/audit/*]",
+        "pipeline/Audit/Role/DefaultPolicy",
+    )
+
+
+def cfn_lint(*templates: Path) -> "subprocess.CompletedProcess[str]":
     # The script beside this interpreter: the package cannot be run with -m.
-    cfn_lint = str(Path(sys.executable).with_name("cfn-lint"))
-    command = [cfn_lint, "--non-zero-exit-code", "error", "--ignore-checks", "W"]
-    lint = subprocess.run(
-        [*command, "--", *templates],
+    script = str(Path(sys.executable).with_name("cfn-lint"))
+    options = ["--non-zero-exit-code", "error", "--ignore-checks", "W", "--regions", *REGIONS]
+    return subprocess.run(
+        [script, *options, "--", *map(str, templates)],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_cloudformation_takes_the_templates_in_every_region(
+    sandbox: Assembly, production: Assembly, local: Assembly
+) -> None:
+    templates = [
+        path
+        for assembly in (sandbox, production, local)
+        for path in sorted(assembly.folder.glob("*.template.json"))
+    ]
+    lint = cfn_lint(*templates)
     assert lint.returncode == 0, lint.stdout + lint.stderr
+
+
+def test_cfn_lint_looks_at_every_region(tmp_path: Path) -> None:
+    """A type that no Region has is refused once per Region."""
+    domain = {
+        "Type": "AWS::OpenSearchService::Domain",
+        "Properties": {"ClusterConfig": {"InstanceType": "r7g.huge.search"}},
+    }
+    template = tmp_path / "template.json"
+    template.write_text(json.dumps({"Resources": {"Domain": domain}}))
+    found = cfn_lint(template).stdout
+    assert [region for region in REGIONS if f"in '{region}'" not in found] == []

@@ -7,6 +7,8 @@ from typing import Any
 from tests.cli.conftest import Cloud, aws, cloud, models  # noqa: F401 - fixtures
 from tests.cli.test_history import KEYS, logged  # noqa: F401 - a fixture
 from tests.cli.test_repair import DONE
+from tests.infrastructure.deployment import Deployment, context_of
+from tests.infrastructure.policies import ACCOUNT, Context, Request
 from tests.infrastructure.templates import Assembly, Template, as_list, flat, only
 from tests.lambdas.conftest import create_table
 from tests.post_office import POISON, given_up, lambdas_key, placed, pointer
@@ -90,9 +92,14 @@ def test_a_policy_allows_what_the_commands_call_and_nothing_else(
 ) -> None:
     furnish(logged)
     needed: set[Permission] = set()
+    contexts: dict[Permission, Context] = {}
 
     def note(operation: str, params: Mapping[str, Any]) -> None:
-        needed.update(needs(operation, params))
+        for permission in needs(operation, params):
+            needed.add(permission)
+            # The parameter is the header: botocore writes it as it is.
+            once = {"If-None-Match": params["IfNoneMatch"]} if "IfNoneMatch" in params else {}
+            contexts[permission] = context_of(permission[0], headers=once)
 
     logged.fails = note
     for command in (
@@ -109,10 +116,32 @@ def test_a_policy_allows_what_the_commands_call_and_nothing_else(
         logged.office.write(1, "placed")
     assert logged.run("redrive", "--yes").exit_code == 1
 
+    assert refusals(Deployment(sandbox), logged.outputs, contexts) == []
     allowed = granted(sandbox.pipeline, logged.outputs)
     assert [each for each in needed if not any(_is_that(each, one) for one in allowed)] == []
     allowed.remove(TOLD_THAT_NOTHING_IS_THERE)
     assert [one for one in allowed if not any(_is_that(each, one) for each in needed)] == []
+
+
+def refusals(
+    deployment: Deployment, outputs: Mapping[str, str], contexts: Mapping[Permission, Context]
+) -> list[str]:
+    """What IAM refuses an operator, by the managed policy and those of buckets and queues."""
+    stack = deployment.assembly.pipeline["Outputs"]
+    names = {
+        here: deployment.value("pipeline", stack[name]["Value"]) for name, here in outputs.items()
+    }
+    operator = f"arn:aws:iam::{ACCOUNT}:role/operator"
+    found = []
+    for (action, resource), context in contexts.items():
+        queue = action.startswith("sqs:")
+        name, slash, rest = (resource, "", "") if queue else resource.partition("/")
+        arn = deployment.arn(action, f"{names.get(name, name)}{slash}{rest}")
+        request = Request(operator, action, arn, context)
+        decision = deployment.decide(request, [deployment.managed_policy()])
+        if not decision.allowed:
+            found.append(f"{action} on {arn}: {decision.because}")
+    return found
 
 
 def _is_that(needed: Permission, allowed: Permission) -> bool:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
 from lambdas.search_sync import handler as search_sync
 from tests.factories import change, order, record
+from tests.infrastructure.deployment import Deployment, context_of
+from tests.infrastructure.policies import Context, Request
 from tests.infrastructure.templates import (
     Assembly,
     allowed,
@@ -84,18 +87,29 @@ FUNCTIONS: Mapping[str, tuple[Handler, list[Any]]] = {
 
 
 class Calls:
-    """The permissions that calls need, as they are made."""
+    """The permissions that calls need, as they are made, and what the requests carry."""
 
     def __init__(self) -> None:
         self.needed: set[Permission] = set()
+        self.contexts: dict[Permission, Context] = {}
         self.has_index = False
 
-    def aws(self, params: Mapping[str, Any], model: Any, **_: Any) -> None:
-        self.needed.update(needs(model.name, params))
+    def aws(self, params: Mapping[str, Any], model: Any, **others: Any) -> None:
+        needed = others["context"]["needed"] = list(needs(model.name, params))
+        self.needed.update(needed)
+
+    def sent(self, params: Mapping[str, Any], **others: Any) -> None:
+        """Note what is about to be sent: the client's own headers and address."""
+        for permission in others["context"]["needed"]:
+            self.contexts[permission] = context_of(
+                permission[0], url=params["url"], headers=params["headers"]
+            )
 
     def search(self, method: str, url: str, *args: Any, **_: Any) -> Any:
         """Answer as OpenSearch does that has no index at first, and then no document."""
-        self.needed.add((f"es:ESHttp{method.capitalize()}", f"domain{url}"))
+        permission = f"es:ESHttp{method.capitalize()}", f"domain{url}"
+        self.needed.add(permission)
+        self.contexts[permission] = context_of(permission[0])
         created, self.has_index = self.has_index, self.has_index or url == "/orders-v1"
         if "_bulk" in url:
             sent = re.findall(rb'^{"(create|update)"', args[1], re.MULTILINE)
@@ -146,6 +160,7 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
     monkeypatch.setattr(Urllib3HttpConnection, "perform_request", calls.search)
     for client in (runtime.dynamodb(), runtime.s3()):
         client.meta.events.register("before-parameter-build", calls.aws)
+        client.meta.events.register("before-call", calls.sent)
     handler, records = FUNCTIONS[processor]
     assert handler({"Records": records}, context) == {"batchItemFailures": []}
     assert len([key for action, key in calls.needed if "/letters/" in key]) == 1, "the poison"
@@ -163,6 +178,9 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
     }
     needed = {(action, _deployed(resource, deployed)) for action, resource in calls.needed}
     assert [each for each in needed if not _is_among(each, granted)] == []
+    assert set(calls.contexts) == calls.needed
+    refused = refusals(Deployment(sandbox), processor, calls)
+    assert refused == []
     destination = flat(sandbox.pipeline["Outputs"]["OnFailureBucketName"]["Value"])
     own = {
         each
@@ -170,6 +188,27 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
         if each[0] not in OTHERS_CALL and not each[1].startswith(destination)
     }
     assert [each for each in own if not any(_is_among(used, {each}) for used in needed)] == []
+
+
+def refusals(deployment: Deployment, processor: str, calls: Calls) -> list[str]:
+    """What IAM refuses of the calls, by the policies of the role and of buckets and domain."""
+    function = processors(deployment.assembly.pipeline)[processor]["Properties"]
+    role = deployment.value("pipeline", function["Role"])
+    variables = deployment.value("pipeline", function["Environment"]["Variables"])
+    names = {ENVIRONMENT[name]: value for name, value in variables.items() if name in ENVIRONMENT}
+    found = []
+    for (action, resource), keys in calls.contexts.items():
+        name, slash, rest = resource.partition("/")
+        deployed = "" if name == "domain" else names.get(name, name)
+        arn = deployment.arn(action, f"{deployed}{slash}{rest.partition('?')[0]}")
+        request = Request(role, action, arn, keys)
+        decision = deployment.decide(request)
+        if not decision.allowed:
+            found.append(f"{action} on {arn}: {decision.because}")
+        if action.startswith("s3:"):
+            plain = {**keys, "aws:securetransport": "false"}
+            assert not deployment.decide(replace(request, context=plain)).allowed
+    return found
 
 
 def test_an_operator_may_do_what_the_command_line_says_that_it_does(sandbox: Assembly) -> None:

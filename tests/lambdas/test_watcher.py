@@ -23,6 +23,8 @@ PLACES = {
 def deployed(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_TABLE_KEYS", '{"customer_id": "S", "order_id": "S"}')
     monkeypatch.setenv("DEAD_LETTERS", json.dumps(PLACES))
+    everywhere = [["letters", "letters/"], ["given-up", "aws/lambda/"]]
+    monkeypatch.setenv("ALL_DEAD_LETTERS", json.dumps(everywhere))
     watcher.settings.cache_clear()
     aws("s3").create_bucket(Bucket="given-up")
 
@@ -62,7 +64,17 @@ def test_it_counts_what_waits_in_both_buckets_and_nothing_else(
     s3.put_object(Bucket="given-up", Key="aws/lambda/u-u-i-d/shard/batch")
     s3.put_object(Bucket="given-up", Key="aws/lambda/another/shard/batch")
     watcher.handler({}, context)
-    assert counted(capsys) == {"search": 3, "audit": 0}
+    assert counted(capsys) == {"search": 3, "audit": 0, "retired": 1}
+
+
+def test_what_a_mapping_left_that_is_gone_is_counted_too(
+    aws: Aws, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mapping that is replaced has another UUID; its batches wait under the old one."""
+    aws("s3").put_object(Bucket="given-up", Key="aws/lambda/before/shard/batch")
+    aws("s3").put_object(Bucket="letters", Key="letters/renamed/1.json")
+    watcher.handler({}, context)
+    assert counted(capsys) == {"search": 0, "audit": 0, "retired": 2}
 
 
 def test_more_than_a_page_is_counted_and_more_than_enough_is_not(
@@ -86,7 +98,7 @@ def test_what_waits_is_counted_even_where_the_canary_cannot_be_written(
     aws("dynamodb").delete_table(TableName="orders-1A2B")
     with pytest.raises(ClientError, match="PutItem"):
         watcher.handler({}, context)
-    assert counted(capsys) == {"search": 0, "audit": 0}
+    assert counted(capsys) == {"search": 0, "audit": 0, "retired": 0}
 
 
 @pytest.mark.parametrize(

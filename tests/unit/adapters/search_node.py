@@ -76,7 +76,7 @@ class Node:
 
     indices: dict[str, Made] = field(default_factory=dict)
     conflicts: dict[str, int] = field(default_factory=dict)
-    meanwhile: Callable[[], None] | None = None
+    meanwhile: Callable[[], object] | None = None
     requests: list[Request] = field(default_factory=list)
 
     def client(self) -> OpenSearch:
@@ -139,7 +139,8 @@ class Node:
         condition = (params.get("if_seq_no"), params.get("if_primary_term"))
         is_taken = params.get("op_type") == "create" and held is not None
         has_moved = condition != (None, None) and (
-            held is None or tuple(map(int, condition)) != (held.seq_no, 1)
+            held is None
+            or [int(each) for each in condition if each is not None] != [held.seq_no, 1]
         )
         if is_taken or has_moved:
             raise Refused(409, "version_conflict_engine_exception")

@@ -85,7 +85,7 @@ def test_purge_leaves_what_moved_while_it_ran(node: Node, index: ReadableIndex) 
     """Two tombstones are found; the item of one comes back before it is deleted."""
     sink, other = SearchSync(index, document), order("00009-0001")
     sink.apply([change(1, PLACED, None), change(1, other, None)], budget())
-    node.meanwhile = lambda: sink.apply([change(2, None, PLACED)], budget()) and None
+    node.meanwhile = lambda: sink.apply([change(2, None, PLACED)], budget())
     assert index.purge(budget().now() + 1, budget()) == 1
     assert list(index.search()) == [ITEM]
 

@@ -1,0 +1,258 @@
+"""Accepted findings of cdk-nag and checkov: each rule, the place it is accepted at, and why.
+
+This table is the only place where a finding is accepted. To accept one, add a row; to remove a row
+that no template needs any more, delete it: a test names rows that accept nothing. The page
+docs/reference/findings.md shows the table.
+
+`at` is the construct's path without `cdc-ENVIRONMENT-` and without a final `/Resource`, as in
+`pipeline/Audit/Logs`. `%` stands for any one name in it, or in a rule. A finding about a wildcard
+carries the wildcard: `AwsSolutions-IAM5[DeadLettersBucket/letters/%/*]` accepts all objects below
+a processor's prefix, and no wildcard else.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A rule that is accepted at some constructs; of all environments, or of one alone."""
+
+    rule: str
+    at: str
+    reason: str
+    environment: str | None = None
+
+    def accepts(self, rule: str, path: str, environment: str) -> bool:
+        """Return whether this row accepts a finding; rule and path as `readable` gives them."""
+        return (
+            self.environment in (None, environment)
+            and _pattern(self.rule).fullmatch(rule) is not None
+            and _pattern(self.at).fullmatch(path) is not None
+        )
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(re.escape(text).replace("%", "[^/]+"))
+
+
+def rows_for(rule: str, path: str, environment: str) -> list[Accepted]:
+    """Return the rows that accept a finding, given as the tool names it."""
+    short = readable(rule, path)
+    return [row for row in ACCEPTED if row.accepts(*short, environment)]
+
+
+def readable(rule: str, path: str) -> tuple[str, str]:
+    """Return rule and path without hashes, environment, account and Region."""
+    for pattern, replacement in _SHORTER:
+        rule = pattern.sub(replacement, rule)
+    return rule, re.sub(r"^cdc-\w+?-", "", path).removesuffix("/Resource")
+
+
+_SHORTER = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\[(?:Resource|Action)::", "["),
+        # An attribute or reference: <DeadLettersBucket3DB126B9.Arn>
+        (r"<(\w+?)[0-9A-F]{8}(?:\.\w+)?>", r"\1"),
+        # What another stack exports: cdc-sandbox-search-DomainArn
+        (r"cdc-\w+-search-DomainArn", r"Domain"),
+        (r"arn:<AWS::Partition>:(\w+):(?:<AWS::Region>|[^:<]*):<AWS::AccountId>:", r"\1:"),
+    )
+]
+
+
+def _each(rules: str, at: str, reason: str, environment: str | None = None) -> Iterator[Accepted]:
+    """Yield a row for each rule: the same fact under the names of several tools."""
+    for rule in rules.split():
+        yield Accepted(rule, at, reason, environment)
+
+
+IAM5 = "AwsSolutions-IAM5"
+NIST = "NIST.800.53.R5"
+
+ONE_NODE = "A sandbox of one node; the index can be rebuilt from the change log."
+OWN_KEYS = (
+    "Encrypted at rest with keys that AWS owns or manages. Keys of your own cost money per key and "
+    "per request, and every role and service here needs a grant on them: a fork that must have "
+    "them adds them with their policies."
+)
+NO_VPC = "Every request is signed and encrypted; a VPC would put every function into it."
+
+ACCEPTED: tuple[Accepted, ...] = (
+    # Wildcards in policies
+    Accepted(
+        f"{IAM5}[DeadLettersBucket/letters/%/*]",
+        "pipeline/%/Role/DefaultPolicy",
+        "A processor adds dead letters below its own prefix; it can read none.",
+    ),
+    Accepted(
+        f"{IAM5}[DeadLettersOnFailure/*]",
+        "pipeline/%/Role/DefaultPolicy",
+        "Lambda refuses a mapping whose role may not put any object into its destination.",
+    ),
+    Accepted(
+        f"{IAM5}[OverflowBucket/*]",
+        "pipeline/Audit/Role/DefaultPolicy",
+        "Adds large images, each under its item and version.",
+    ),
+    Accepted(
+        f"{IAM5}[OverflowBucket/*]",
+        "pipeline/Search/Role/DefaultPolicy",
+        "Reads the large images that entries of the log point at.",
+    ),
+    Accepted(
+        f"{IAM5}[Domain/%-write/_doc/*]",
+        "pipeline/Search/Role/DefaultPolicy",
+        "A repair reads and replaces the document of any item.",
+    ),
+    Accepted(
+        f"{IAM5}[es:domain/%/%-write/_doc/*]",
+        "pipeline/Search/Role/DefaultPolicy",
+        "A repair reads and replaces the document of any item, in an existing domain.",
+    ),
+    *(
+        Accepted(
+            f"{IAM5}[{objects}]",
+            "pipeline/Operator",
+            "Operators list, read, redrive and archive all dead letters.",
+        )
+        for objects in (
+            "DeadLettersBucket/letters/*",
+            "DeadLettersBucket/archive/*",
+            "DeadLettersOnFailure/*",
+        )
+    ),
+    Accepted(
+        f"{IAM5}[OverflowBucket/*]",
+        "pipeline/Operator",
+        "Operators read the images that an item's history points at.",
+    ),
+    Accepted(
+        f"{IAM5}[cloudformation:stack/cdc-%-pipeline/*]",
+        "pipeline/Operator",
+        "The last part is the stack's unique id, which changes with the stack.",
+    ),
+    # Buckets
+    *_each(
+        f"AwsSolutions-S1 {NIST}-S3BucketLoggingEnabled CKV_AWS_18",
+        "pipeline/%/%",
+        "An access log would need a bucket of its own; CloudTrail data events tell the same.",
+    ),
+    *_each(
+        f"{NIST}-S3BucketVersioningEnabled CKV_AWS_21",
+        "pipeline/%/%",
+        "The bucket policy or the writer's unique keys refuse overwriting, so there is one version "
+        "of each object.",
+    ),
+    Accepted(
+        f"{NIST}-S3BucketReplicationEnabled",
+        "pipeline/%/%",
+        "One Region: a second one needs a destination, which is the fork's decision.",
+    ),
+    Accepted(f"{NIST}-S3DefaultEncryptionKMS", "pipeline/%/%", OWN_KEYS),
+    # Queues and topics
+    Accepted(
+        "AwsSolutions-SQS3",
+        "pipeline/%/Letters/Queue",
+        "The queue is the last stop: its messages point at dead letters, and are not work.",
+    ),
+    Accepted(
+        "CKV_AWS_27",
+        "pipeline/%/Letters/Queue",
+        "Encrypted with SSE-SQS (SqsManagedSseEnabled), which this rule does not know. " + OWN_KEYS,
+    ),
+    *_each(
+        f"{NIST}-SNSEncryptedKMS CKV_AWS_26",
+        "pipeline/Observability/Alarms/Topic",
+        "CloudWatch cannot publish under the AWS managed key, and a notification holds no data of "
+        "the table.",
+    ),
+    # Functions
+    Accepted(
+        "AwsSolutions-L1",
+        "pipeline/%/Function",
+        "The runtime is raised together with the locked wheels, not when a newer one appears.",
+    ),
+    *_each(
+        f"{NIST}-LambdaConcurrency CKV_AWS_115",
+        "pipeline/%/Function",
+        "Shards times the parallelization factor bound the concurrency, and a reservation takes "
+        "from the account what a new account does not have.",
+    ),
+    *_each(
+        f"{NIST}-LambdaDLQ CKV_AWS_116",
+        "pipeline/%/Function",
+        "A function's own queue is for asynchronous invocations. Processors are invoked by "
+        "mappings, which have an on-failure destination; the watcher runs again in five minutes.",
+    ),
+    *_each(f"{NIST}-LambdaInsideVPC CKV_AWS_117", "pipeline/%/Function", NO_VPC),
+    Accepted(
+        "CKV_AWS_173",
+        "pipeline/%/Function",
+        "The variables name resources and hold no secret; Lambda encrypts them with its own key.",
+    ),
+    Accepted(
+        f"{NIST}-IAMNoInlinePolicy",
+        "pipeline/%/Role/DefaultPolicy",
+        "The policy belongs to this one role, changes with it and is deleted with it.",
+    ),
+    *(
+        Accepted(
+            f"{NIST}-CloudWatchAlarmAction",
+            at,
+            "Only where the settings ask that nobody be told; a test holds that every alarm has an "
+            "action where they name somebody.",
+        )
+        for at in ("pipeline/Observability/%", "pipeline/Observability/%/%")
+    ),
+    # Logs
+    *_each(
+        f"{NIST}-CloudWatchLogGroupEncrypted CKV_AWS_158",
+        "%/%/Logs",
+        OWN_KEYS,
+    ),
+    *_each(
+        f"{NIST}-CloudWatchLogGroupEncrypted CKV_AWS_158",
+        "search-logs/%",
+        OWN_KEYS,
+    ),
+    # Tables
+    *(
+        Accepted(
+            "CKV_AWS_165",
+            f"pipeline/{table}/Table",
+            "Rebuilt from the source table, which has point-in-time recovery.",
+            "sandbox",
+        )
+        for table in ("Aggregates", "Idempotency")
+    ),
+    # The domain
+    *_each(f"AwsSolutions-OS1 {NIST}-OpenSearchInVPCOnly", "search/Domain", NO_VPC),
+    Accepted(
+        "AwsSolutions-OS3",
+        "search/Domain",
+        "Functions have no fixed addresses; every request is signed instead.",
+    ),
+    Accepted("AwsSolutions-OS4", "search/Domain", ONE_NODE, "sandbox"),
+    Accepted("AwsSolutions-OS7", "search/Domain", ONE_NODE, "sandbox"),
+    *(
+        Accepted(
+            f"AwsSolutions-OS9[LogExport::{log}]",
+            "search/Domain",
+            "A sandbox publishes no logs: their policy is not visible at once to a domain that is "
+            "made after it, and the deployment would fail.",
+            "sandbox",
+        )
+        for log in ("SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
+    ),
+    Accepted(
+        "CKV_AWS_317",
+        "search/Domain",
+        "Audit logs need fine-grained access control; IAM decides here, and CloudTrail records "
+        "changes to the domain.",
+    ),
+)

@@ -1,0 +1,138 @@
+"""The cost page: each price and each quantity counts, and sums are worked out by hand once."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import fields
+from datetime import date
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.processor import Counts
+from tests.docs import costs as questions
+from tools import costs
+
+STORED: dict[str, Any] = json.loads(costs.PRICES.read_text())
+README = (costs.ROOT / "README.md").read_text()
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Read the files again, before and after a test that changes them."""
+    for cached in (costs.price, costs.counted):
+        cached.cache_clear()
+    yield
+    for cached in (costs.price, costs.counted):
+        cached.cache_clear()
+
+
+def amounts() -> list[float]:
+    """Every amount on the page, as computed."""
+    tables = [
+        *map(costs.a_month, costs.ENVIRONMENTS),
+        costs.a_million(costs.FULL),
+        costs.a_million(costs.SINGLE),
+        costs.a_million_afterwards(),
+        costs.dead_letters(100_000),
+    ]
+    return [amount for table in tables for amount in table.values()]
+
+
+@pytest.mark.parametrize("name", STORED["prices"])
+def test_every_price_has_a_source_and_counts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = STORED["prices"][name]
+    assert found["usd"] > 0
+    assert found["per"] >= 1
+    assert found["confirmed"] in STORED["confirmed"]
+    assert found["source"].startswith("https://aws.amazon.com/")
+
+    before = amounts()
+    doubled = {**STORED, "prices": {**STORED["prices"], name: {**found, "usd": 2 * found["usd"]}}}
+    changed = tmp_path / "prices.json"
+    changed.write_text(json.dumps(doubled))
+    monkeypatch.setattr(costs, "PRICES", changed)
+    costs.price.cache_clear()
+    if name == "stream read by others than Lambda":
+        assert costs.price(name) == 2 * questions.STREAM_READ, "on the page of questions"
+    else:
+        assert amounts() != before
+
+
+def test_the_prices_have_a_date() -> None:
+    assert date.fromisoformat(STORED["date"]) >= date(2026, 11, 28)
+
+
+def test_an_unknown_instance_type_is_named() -> None:
+    with pytest.raises(KeyError, match=r"x1\.large\.search, hour"):
+        costs.price("x1.large.search, hour")
+
+
+def test_domains_are_worked_out() -> None:
+    sandbox, production = (sum(costs.domain(name).values()) for name in costs.ENVIRONMENTS)
+    assert sandbox == pytest.approx(730 * 0.036 + 10 * 0.122)
+    assert production == pytest.approx(3 * 730 * 0.178 + 3 * 730 * 0.068 + 300 * 0.122)
+
+
+def test_a_million_changes_are_worked_out() -> None:
+    """2.86 write units and 0.899 read units; 30,000 invocations of 0.5 s at 512 MB."""
+    assert sum(costs.a_million(costs.FULL).values()) == pytest.approx(
+        2.86 * 0.625 + 0.899 * 0.125 + 0.03 * 0.2 + 30_000 * 0.25 * 0.0000133334 + 0.03 * 0.5,
+        rel=0.02,
+    )
+
+
+def test_one_by_one_costs_what_the_questions_work_out() -> None:
+    """Two computations of the same, but for the log, whose entries are larger there."""
+    here, there = costs.a_million(costs.SINGLE), questions.million(1)
+    assert here["ledger and sums"] == pytest.approx(there["ledger and sums"])
+    duration = here["Lambda requests"] + here["Lambda duration"]
+    assert duration == pytest.approx(there["Lambda"], rel=0.01)
+    assert here["logs"] == pytest.approx(there["logs"])
+
+
+def test_alarms_on_expressions_count_by_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    stat: dict[str, Any] = {"MetricStat": {}}
+    expression = {"Metrics": [{"Expression": "a + b"}, stat, stat]}
+    found = {"AWS::CloudWatch::Alarm": [{"MetricName": "Errors"}, expression]}
+    monkeypatch.setattr(costs, "of_type", lambda environment, kind: found[kind])
+    assert costs.alarms("sandbox") == 3
+
+
+def test_there_is_something_to_count() -> None:
+    assert costs.alarms("production") >= 54
+    assert len(costs.processors()) == 3
+    assert costs.own_metrics() == 3 * (len(fields(Counts)) + 1) + 1
+    assert 0 < costs.watching() < 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "amount"),
+    [
+        (r"of a sandbox \(\$(\d+) a month\)", sum(costs.a_month("sandbox").values())),
+        (r"of production \(\$(\d+)\)", sum(costs.a_month("production").values())),
+        (r"OpenSearch, sandbox \| \$(\d+)", sum(costs.domain("sandbox").values())),
+        (r"OpenSearch, production \| \$(\d+)", sum(costs.domain("production").values())),
+        (r"each of (\d+) metrics of our own", costs.own_metrics()),
+    ],
+)
+def test_the_readme_rounds_these(pattern: str, amount: float) -> None:
+    found = re.search(pattern, README)
+    assert found, pattern
+    assert float(found[1]) == pytest.approx(amount, rel=0.03)
+
+
+def test_what_is_printed_is_what_is_computed() -> None:
+    printed = StringIO()
+    with redirect_stdout(printed):
+        costs.changes()
+    shown = [float(found) for found in re.findall(r"\$([\d.]+)", printed.getvalue())]
+    full, single = costs.a_million(costs.FULL), costs.a_million(costs.SINGLE)
+    pairs = [*zip(full.values(), single.values(), strict=True)]
+    pairs.append((sum(full.values()), sum(single.values())))
+    assert shown == [round(amount, 2) for pair in pairs for amount in pair]

@@ -1,0 +1,83 @@
+"""Checkov's findings against the table: on reports as it writes them, without checkov."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.findings import ACCEPTED
+from tools import lint_templates
+from tools.lint_templates import Finding, NotCheckedError, findings, judge, run
+
+ACCEPTED_BY_CHECKOV = [
+    Finding(row.environment or "sandbox", row.rule, f"cdc-sandbox-{row.at.replace('%', 'x')}", "")
+    for row in ACCEPTED
+    if row.rule.startswith("CKV")
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What synth writes about one resource."""
+    entry = {"type": "aws:cdk:logicalId", "data": "AuditLogs1234ABCD"}
+    made = tmp_path / "sandbox"
+    made.mkdir()
+    metadata = {"/cdc-sandbox-pipeline/Audit/Logs/Resource": [entry]}
+    (made / "cdc-sandbox-pipeline.metadata.json").write_text(json.dumps(metadata))
+    return made
+
+
+def report(rule: str = "CKV_AWS_158") -> dict[str, Any]:
+    failed = {
+        "check_id": rule,
+        "check_name": "Ensure it",
+        "file_path": "/cdc-sandbox-pipeline.template.json",
+        "resource": "AWS::Logs::LogGroup.AuditLogs1234ABCD",
+    }
+    return {"failed_checks": [failed]}
+
+
+def test_a_finding_is_named_by_its_construct(folder: Path) -> None:
+    (found,) = findings(report(), folder)
+    path = "cdc-sandbox-pipeline/Audit/Logs/Resource"
+    assert found == Finding("sandbox", "CKV_AWS_158", path, "Ensure it")
+    assert [row.rule for row in found.rows] == ["CKV_AWS_158"]
+
+
+def test_a_finding_without_a_row_is_told(folder: Path) -> None:
+    (found,) = findings(report("CKV_AWS_999"), folder)
+    (problem,) = judge([*ACCEPTED_BY_CHECKOV, found])
+    assert "CKV_AWS_999 at cdc-sandbox-pipeline/Audit/Logs/Resource" in problem
+
+
+def test_a_row_that_accepts_nothing_is_told() -> None:
+    assert judge(ACCEPTED_BY_CHECKOV) == []
+    without = [finding for finding in ACCEPTED_BY_CHECKOV if finding.rule != "CKV_AWS_173"]
+    (problem,) = judge(without)
+    assert "CKV_AWS_173 at pipeline/%/Function accepts nothing" in problem
+
+
+@pytest.mark.parametrize(
+    "prints",
+    [
+        "",
+        "no report",
+        "[]",
+        json.dumps({"passed": 0, "failed": 0}),
+        json.dumps({"summary": {"passed": 0, "parsing_errors": 0}, "results": {}}),
+        json.dumps({"summary": {"passed": 9, "parsing_errors": 1}, "results": {}}),
+    ],
+)
+def test_a_report_about_nothing_is_an_error(tmp_path: Path, prints: str) -> None:
+    """Checkov itself ends well where it finds no template."""
+    checkov = tmp_path / "checkov"
+    checkov.write_text(f"#!/bin/sh\nprintf '%s' '{prints}'\n")
+    checkov.chmod(0o755)
+    with pytest.raises(NotCheckedError, match=str(tmp_path)):
+        run(str(checkov), tmp_path)
+
+
+def test_arguments_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert lint_templates.main([]) == 2
+    assert "CHECKOV FOLDER" in capsys.readouterr().out

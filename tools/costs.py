@@ -1,0 +1,250 @@
+"""The tables of docs/cost.md: prices of docs/prices.json times counted quantities.
+
+Quantities come from three places: the templates (their snapshots in tests/infrastructure, which a
+test holds to the stacks), the settings of the environments, and the units and bytes of each change
+that `make bench-check` counts (benchmarks/expected.json). How long a function takes on Lambda is
+assumed, because only a deployed function can tell.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dynamodb_streams_cdc.processor import Counts
+from stacks.constructs.watcher import SCHEDULE_MINUTES
+from stacks.environments import DEFAULTS, SearchCluster
+
+ROOT = Path(__file__).parent.parent
+PRICES = ROOT / "docs" / "prices.json"
+COUNTED = ROOT / "benchmarks" / "expected.json"
+TEMPLATES = ROOT / "tests" / "infrastructure" / "__snapshots__" / "test_snapshots"
+
+MILLION = 1_000_000
+GIGABYTE = 1e9
+ENVIRONMENTS = ("sandbox", "production")
+DASHBOARDS_FREE = 3
+"""Of an account: the app has one, so it is free unless others are there."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Changes as they arrive, with what is assumed of a function.
+
+    Attributes:
+        records: records of one invocation.
+        seconds: billed time of an invocation.
+        log_bytes: bytes that an invocation writes to its log.
+    """
+
+    records: int
+    seconds: float
+    log_bytes: int = 1_000
+
+
+FULL = Load(records=100, seconds=0.5)
+SINGLE = Load(records=1, seconds=0.05)
+
+
+@cache
+def price(name: str) -> float:
+    """Return the price of one unit in US dollars.
+
+    Raises:
+        KeyError: docs/prices.json does not have it.
+    """
+    found = json.loads(PRICES.read_text())["prices"][name]
+    return float(found["usd"]) / float(found["per"])
+
+
+@cache
+def counted() -> Mapping[str, Mapping[str, float]]:
+    """Return what each sink takes of each change in full batches, as `make bench-check` has it."""
+    found: Mapping[str, Mapping[str, float]] = json.loads(COUNTED.read_text())
+    return found
+
+
+def resources(environment: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the resources of an environment's templates."""
+    for path in sorted(TEMPLATES.iterdir()):
+        if path.name.startswith(f"test_template[{environment}-"):
+            yield from json.loads(path.read_text())["Resources"].values()
+
+
+def of_type(environment: str, kind: str) -> list[Mapping[str, Any]]:
+    """Return the properties of an environment's resources of a type."""
+    return [each["Properties"] for each in resources(environment) if each["Type"] == kind]
+
+
+def domain(environment: str) -> Mapping[str, float]:
+    """Return what an environment's own OpenSearch domain costs a month, by part."""
+    cluster = DEFAULTS[environment]["search_cluster"]
+    assert isinstance(cluster, SearchCluster)
+    hours = json.loads(PRICES.read_text())["hours_a_month"]
+    found = {
+        f"data nodes: {cluster.nodes} x {cluster.instance_type}": cluster.nodes
+        * hours
+        * price(f"{cluster.instance_type}, hour"),
+    }
+    if cluster.masters:
+        found[f"masters: {cluster.masters} x {cluster.master_instance_type}"] = (
+            cluster.masters * hours * price(f"{cluster.master_instance_type}, hour")
+        )
+    volumes = cluster.nodes * cluster.volume_gib
+    found[f"{volumes} GB of gp3"] = volumes * price("gp3 of a domain, GB-month")
+    return found
+
+
+def alarms(environment: str) -> int:
+    """Return the metrics that an environment's alarms evaluate.
+
+    An alarm on an expression is billed for each metric that the expression reads.
+    """
+    return sum(
+        sum("MetricStat" in metric for metric in alarm["Metrics"]) if "Metrics" in alarm else 1
+        for alarm in of_type(environment, "AWS::CloudWatch::Alarm")
+    )
+
+
+def processors() -> list[Mapping[str, Any]]:
+    """Return the functions that read a stream; the environments have the same."""
+    return [
+        function
+        for function in of_type("production", "AWS::Lambda::Function")
+        if "PROCESSOR" in function.get("Environment", {}).get("Variables", {})
+    ]
+
+
+def own_metrics() -> int:
+    """Return how many metrics the functions publish: for each processor its counts, and one more.
+
+    The watcher publishes how many dead letters of each wait, and of those that are gone.
+    """
+    return len(processors()) * (len(fields(Counts)) + 1) + 1
+
+
+def watching() -> float:
+    """Return what the watcher costs in a month, with what its canary makes others do.
+
+    It runs, lists two places of each processor and of all, and writes an item: one write of the
+    table, one of the log, two of the ledger's transaction, and an invocation of each processor.
+    """
+    hours = json.loads(PRICES.read_text())["hours_a_month"]
+    runs = float(hours) * 60 / SCHEDULE_MINUTES
+    followers = len(processors())
+    return runs * (
+        4 * price("write request unit")
+        + (2 * followers + 2) * price("S3 put")
+        + (1 + followers) * price("Lambda request")
+        + (1 + followers) * SINGLE.seconds * 0.5 * price("Lambda GB-second, Arm")
+    )
+
+
+def a_month(environment: str) -> Mapping[str, float]:
+    """Return what an environment costs in a month without a change of yours, by part."""
+    return {
+        **domain(environment),
+        f"{alarms(environment)} alarm metrics": alarms(environment) * price("alarm, metric-month"),
+        f"{own_metrics()} metrics of our own": own_metrics() * price("own metric, month"),
+        f"dashboard, beyond {DASHBOARDS_FREE} of the account": price("dashboard, month"),
+        "the canary and the count of dead letters": watching(),
+        "tables, streams, functions, buckets, queues, rules": 0.0,
+    }
+
+
+def a_million(load: Load) -> Mapping[str, float]:
+    """Return what a million changes of the benchmarks cost, by part.
+
+    Units are counted in full batches. Alone, a change shares no write: a new item and three sums
+    are four writes in a transaction, two units each, and one entry of the log.
+    """
+    sums, log = counted()["aggregation"], counted()["audit"]
+    alone = load.records == 1
+    sum_units = 2 * 4 if alone else sums["write_units"]
+    reads = 1.0 if alone else sums["read_units"]
+    invocations = MILLION / load.records
+    memory = sum(function["MemorySize"] / 1024 for function in processors())
+    gigabyte_seconds = invocations * load.seconds * memory
+    invocations *= len(processors())
+    return {
+        "change log": MILLION * log["write_units"] * price("write request unit"),
+        "ledger and sums": MILLION * sum_units * price("write request unit")
+        + MILLION * reads * price("read request unit"),
+        "Lambda requests": invocations * price("Lambda request"),
+        "Lambda duration": gigabyte_seconds * price("Lambda GB-second, Arm"),
+        "logs": invocations * load.log_bytes / GIGABYTE * price("logs ingested, GB"),
+        "search index, reading the streams": 0.0,
+    }
+
+
+def a_million_afterwards() -> Mapping[str, float]:
+    """Return what a million changes cost in each month that they are kept, by part."""
+    log_gigabytes = MILLION * counted()["audit"]["bytes"] / GIGABYTE
+    log_lines = len(processors()) * MILLION / FULL.records * FULL.log_bytes / GIGABYTE
+    return {
+        f"change log, {log_gigabytes:.1f} GB": log_gigabytes * price("table storage, GB-month"),
+        "its point-in-time recovery": log_gigabytes * price("point-in-time recovery, GB-month"),
+        "logs": log_lines * price("logs kept, GB-month"),
+    }
+
+
+def dead_letters(number: int, kilobytes: float = 2.0) -> Mapping[str, float]:
+    """Return what dead letters cost that are redriven once, by part."""
+    return {
+        "puts, and as many copies into the archive": 2 * number * price("S3 put"),
+        "events": number * price("S3 event to EventBridge"),
+        "queue: send, receive, delete": 3 * number * price("SQS request"),
+        "a month in the bucket": number * kilobytes / 1e6 * price("S3 storage, GB-month"),
+    }
+
+
+# What the page shows
+
+
+def idle() -> None:
+    """Print what a month without a change costs."""
+    for environment in ENVIRONMENTS:
+        _print_table(f"{environment}, a month", [a_month(environment)], [""])
+        print()
+
+
+def changes() -> None:
+    """Print what a million changes cost."""
+    titles = [f"batches of {FULL.records}", "one by one"]
+    _print_table("a million changes", [a_million(FULL), a_million(SINGLE)], titles)
+
+
+def afterwards() -> None:
+    """Print what a million changes cost each month after."""
+    _print_table("each month after", [a_million_afterwards()], [""])
+
+
+def failures() -> None:
+    """Print what a hundred thousand dead letters cost."""
+    _print_table("100,000 dead letters", [dead_letters(100_000)], [""])
+
+
+def prices() -> None:
+    """Print the prices, with where they are from."""
+    stored = json.loads(PRICES.read_text())
+    print(f"{stored['region']}, {stored['currency']}, {stored['date']}\n")
+    for name, found in stored["prices"].items():
+        amount = f"{found['usd']:.10f}".rstrip("0").rstrip(".")
+        per = f" per {found['per']:,}" if found["per"] > 1 else ""
+        print(f"{name:<36}{amount + per:<24}{found['confirmed']:<8}{found['source']}")
+    print()
+    for word, meaning in stored["confirmed"].items():
+        print(f"{word}: {meaning}")
+
+
+def _print_table(title: str, columns: Sequence[Mapping[str, float]], titles: Sequence[str]) -> None:
+    print((f"{title:<56}" + "".join(f"{each:>16}" for each in titles)).rstrip())
+    for name in columns[0]:
+        print(_line(name, [column[name] for column in columns]))
+    print(_line("together", [sum(column.values()) for column in columns]))
+
+
+def _line(name: str, amounts: Sequence[float]) -> str:
+    return f"{name:<56}" + "".join(f"{f'${amount:,.2f}':>16}" for amount in amounts)

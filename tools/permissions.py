@@ -1,0 +1,165 @@
+"""The page of permissions: every grant of the deployed stacks, read from their templates.
+
+    python -m tools.permissions        write docs/reference/permissions.md
+
+A test compares the page with the templates, so that a wider or narrower grant is a changed line.
+"""
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "reference" / "permissions.md"
+
+HEAD = """\
+<!-- Written by `python -m tools.permissions` from the templates. -->
+
+# Permissions
+
+The grants of every role and of the operator policy, and the policies of buckets, queues, topics and
+the domain. A name is the logical id of a resource without its hash. The page shows production; a
+sandbox has the same, less the topic where nobody is notified.
+
+Tests record every call that the functions and the `cdc` command make, and evaluate it against these
+policies: each call is allowed, and each grant is used.
+"""
+
+HOLDERS = {
+    "AWS::S3::BucketPolicy": "Bucket",
+    "AWS::SQS::QueuePolicy": "Queues",
+    "AWS::SNS::TopicPolicy": "Topics",
+}
+
+
+def page(templates: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page, for templates by what the stack is for."""
+    roles: dict[str, set[str]] = {}
+    resources: dict[str, set[str]] = {}
+    for template in templates.values():
+        for name, resource in template["Resources"].items():
+            properties = resource.get("Properties", {})
+            match resource["Type"]:
+                case "AWS::IAM::Policy":
+                    for role in properties["Roles"]:
+                        lines = roles.setdefault(_short(role), set())
+                        lines |= set(_granted(properties["PolicyDocument"]))
+                case "AWS::IAM::ManagedPolicy":
+                    roles[_bare(name)] = set(_granted(properties["PolicyDocument"]))
+                case "AWS::OpenSearchService::Domain":
+                    lines = set(_ruled(properties["AccessPolicies"]))
+                    resources.setdefault(_bare(name), set()).update(lines)
+                case kind if kind in HOLDERS:
+                    for holder in _each(properties[HOLDERS[kind]]):
+                        lines = set(_ruled(properties["PolicyDocument"]))
+                        resources.setdefault(_short(holder), set()).update(lines)
+    parts = [HEAD]
+    for name, lines in sorted(roles.items()):
+        parts += [f"## {name}\n", "| action | resource | condition |\n| --- | --- | --- |"]
+        parts += ["\n".join(sorted(lines)) + "\n"]
+    parts += [
+        "## Policies of resources\n",
+        "| resource | effect | principal | action | on | condition |",
+    ]
+    parts += ["| --- | --- | --- | --- | --- | --- |"]
+    parts += [
+        f"| `{name}` {line}" for name, lines in sorted(resources.items()) for line in sorted(lines)
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _granted(document: Mapping[str, Any]) -> Iterator[str]:
+    for statement in document["Statement"]:
+        effect = "" if statement["Effect"] == "Allow" else f"{statement['Effect']} "
+        for action in _each(statement["Action"]):
+            for resource in _each(statement["Resource"]):
+                condition = _condition(statement)
+                yield f"| {effect}`{action}` | `{_short(resource)}` | {condition} |"
+
+
+def _ruled(document: Mapping[str, Any]) -> Iterator[str]:
+    for statement in document["Statement"]:
+        actions = ", ".join(f"`{action}`" for action in _each(statement["Action"]))
+        on = ", ".join(f"`{_short(resource)}`" for resource in _each(statement["Resource"]))
+        principal = statement["Principal"]
+        who = (
+            principal if isinstance(principal, str) else ", ".join(map(_short, principal.values()))
+        )
+        condition = _condition(statement)
+        yield f"| {statement['Effect']} | `{who}` | {actions} | {on} | {condition} |"
+
+
+def _condition(statement: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"`{operator} {key} {_short(value)}`"
+        for operator, keys in sorted(statement.get("Condition", {}).items())
+        for key, value in keys.items()
+    )
+
+
+def _short(value: Any) -> str:
+    """A value with the names of resources, without hashes, account and Region."""
+    match value:
+        case {"Ref": str(name)}:
+            return _bare(name)
+        case {"Fn::GetAtt": [str(name), str(attribute)]}:
+            return _bare(name) + ("" if attribute == "Arn" else f".{attribute}")
+        case {"Fn::ImportValue": str(export)}:
+            found = re.search(r"(?:FnGetAtt|Ref)(\w+?)[0-9A-F]{8}", export)
+            return found[1] if found else export
+        case {"Fn::Join": [str(delimiter), parts]}:
+            text = delimiter.join(map(_short, parts))
+            text = re.sub(r"^arn:AWS::Partition:", "", text)
+            text = re.sub(r":(?:AWS::Region|[a-z0-9-]*):AWS::AccountId:", ":", text)
+            bare = re.sub(r"cdc-\w+-search-Domain\w+", "Domain", text)
+            return re.sub(r"cdc-\w+?-", "cdc-ENVIRONMENT-", bare)
+        case _:
+            return str(value)
+
+
+def _bare(name: str) -> str:
+    """A logical id without the hash that the CDK ends it with."""
+    return re.sub(r"[0-9A-F]{8}$", "", name)
+
+
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def synthesised(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+    """Return the templates of production, by what the stack is for."""
+    from aws_cdk import App
+    from aws_cdk import aws_lambda as lambda_
+
+    from stacks import environments
+    from stacks.application import add_stacks
+
+    code = folder / "code"
+    code.mkdir()
+    (code / "stand_in.py").touch()
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    context |= {"environment": "production", "alarm_email": "on-call@example.com"}
+    app = App(context=context, outdir=str(folder / "out"))
+    environment = environments.load(app.node.get_all_context())
+    add_stacks(app, environment=environment, code=lambda_.Code.from_asset(str(code)))
+    app.synth()
+    return {
+        path.name.split(".")[0].removeprefix("cdc-production-"): json.loads(path.read_text())
+        for path in (folder / "out").glob("*.template.json")
+    }
+
+
+def main() -> int:
+    """Write the page; return the exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        PAGE.write_text(page(synthesised(Path(folder))))
+    print(PAGE.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
