@@ -70,12 +70,14 @@ class Node:
 
     Attributes:
         conflicts: how many other updates of a document are under way, by id.
+        refusals: status and type by which a document is refused, by id.
         meanwhile: called once between the search of a delete by query, and its deletes.
         requests: all of them, in order.
     """
 
     indices: dict[str, Made] = field(default_factory=dict)
     conflicts: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     meanwhile: Callable[[], None] | None = None
     requests: list[Request] = field(default_factory=list)
 
@@ -153,6 +155,8 @@ class Node:
             [(kind, about)] = action.items()
             try:
                 made = self._target(name, request)
+                if about["_id"] in self.refusals:
+                    raise Refused(*self.refusals[about["_id"]])
                 answer = getattr(self, f"_bulk_{kind}")(made, about, body)
             except Refused as refused:
                 answer = refused.answer()
