@@ -16,6 +16,7 @@ from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.log import DynamoDbLog
 from dynamodb_streams_cdc.change_log import Entry, Inserted
 from lambdas.domain.search_document import PROPERTIES, SETTINGS
+from tests.contracts.index import ReadableIndex
 from tests.factories import NOON, ManualClock, order, record
 from tests.integration import clients
 from tests.integration.clients import Invoked, invoke, sequence_number
@@ -27,7 +28,7 @@ from tests.integration.test_failure_table import (
     an_index_of_the_alias_name,
 )
 from tests.integration.test_failure_table_aws import Cancelled, Refusal, maps
-from tests.integration.test_ports import ReadableIndex, table
+from tests.integration.test_ports import table
 from tests.lambdas.conftest import create_table
 
 if TYPE_CHECKING:

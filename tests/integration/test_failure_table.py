@@ -25,10 +25,10 @@ from dynamodb_streams_cdc import (
 from dynamodb_streams_cdc.aws import index as index_module
 from dynamodb_streams_cdc.aws.index import SCRIPT, SearchRefused
 from lambdas.domain.search_document import PROPERTIES, SETTINGS
+from tests.contracts.index import ReadableIndex
 from tests.integration import clients
 from tests.integration.clients import result_of
 from tests.integration.faulty_proxy import PAGE, Answer, Exchange, faulty_proxy, reset
-from tests.integration.test_ports import ReadableIndex
 
 
 def name_of() -> str:

@@ -26,11 +26,12 @@ from dynamodb_streams_cdc.aws.log import DynamoDbLog
 from dynamodb_streams_cdc.memory import MemoryLedger, MemoryLetters
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from tests.contracts.index import ReadableIndex
 from tests.factories import SOURCE, FakeContext, order, record
 from tests.integration import clients
 from tests.integration.clients import sequence_number
 from tests.integration.faulty_proxy import Exchange, FaultyProxy, faulty_proxy
-from tests.integration.test_ports import ReadableIndex, table
+from tests.integration.test_ports import table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -140,9 +140,7 @@ class Node:
         held, params = made.documents.get(id), request.params
         condition = (params.get("if_seq_no"), params.get("if_primary_term"))
         is_taken = params.get("op_type") == "create" and held is not None
-        has_moved = condition != (None, None) and (
-            held is None or tuple(map(int, condition)) != (held.seq_no, 1)
-        )
+        has_moved = condition != (None, None) and (held is None or condition != (held.seq_no, 1))
         if is_taken or has_moved:
             raise Refused(409, "version_conflict_engine_exception")
         made.put(id, request.body)
