@@ -52,14 +52,18 @@ def deliver(sink: Any, items: NoItems, now: float, *records: Any) -> None:
 
 
 @pytest.mark.parametrize("behind", [0, CLOCKS_DIFFER_BY])
-@pytest.mark.parametrize("made", [SearchSync(MemoryIndex(), document), None])
-def test_change_that_outlives_the_tombstone_is_repaired(made: Any, behind: float) -> None:
+@pytest.mark.parametrize("copy", ["documents", "sums"])
+def test_change_that_outlives_the_tombstone_is_repaired(copy: str, behind: float) -> None:
     """The worst case: an item is deleted in the second in which it was changed, and at once in the
     copy. The tombstone is purged as soon as it may be. The change is delivered then, by a function
     whose clock is behind.
     """
     index, ledger = MemoryIndex(), MemoryLedger()
-    sink: Any = SearchSync(index, document) if made else Aggregation(ledger, contributions)
+    sinks = {
+        "documents": SearchSync(index, document),
+        "sums": Aggregation(ledger, contributions),
+    }
+    sink: Any = sinks[copy]
     placed = record(1, None, order(), timestamp=NOON)
     removed = record(2, order(), None, timestamp=NOON)
     deliver(sink, NoItems(), NOON, removed)
