@@ -8,6 +8,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
+from dynamodb_streams_cdc.aggregation import Aggregation
 from dynamodb_streams_cdc.aws.bell import SqsBell
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.letter_box import S3LetterBox
@@ -15,9 +16,10 @@ from dynamodb_streams_cdc.aws.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
 from dynamodb_streams_cdc.bell import Message
 from dynamodb_streams_cdc.budget import RESERVE_SECONDS
-from dynamodb_streams_cdc.change_log import entry_of
+from dynamodb_streams_cdc.change_log import ChangeLog, entry_of
 from dynamodb_streams_cdc.errors import OutageError
 from lambdas import runtime
+from lambdas.domain.contributions import contributions
 from lambdas.search_sync import handler as search
 from lambdas.search_sync.settings import SearchSettings
 from tests.factories import budget, change, order
@@ -92,6 +94,27 @@ def test_log_sends_25_statements_at_most(entries: int, requests: list[int]) -> N
     changes = [change(number, None, order()) for number in range(1, entries + 1)]
     DynamoDbLog(wire.client, "log").insert([entry_of(each) for each in changes], budget())
     assert sorted(len(body["Statements"]) for _, body in wire.sent) == requests
+
+
+def test_record_that_is_twice_in_a_batch_is_one_statement() -> None:
+    """`Log.insert` takes no key twice: DynamoDB has no order for the statements of a batch."""
+    wire = Wire("dynamodb", {"Responses": [{}, {}]})
+    first, second = change(1, None, order()), change(2, order(), order(status="shipped"))
+    outcome = ChangeLog(DynamoDbLog(wire.client, "log")).apply([first, first, second], budget())
+    assert (outcome.applied, outcome.stale, outcome.failures) == (2, 1, {})
+    [(_, body)] = wire.sent
+    assert len(body["Statements"]) == 2
+
+
+def test_item_that_is_twice_in_a_batch_is_one_row() -> None:
+    """DynamoDB refuses a BatchGetItem or a transaction that names an item twice."""
+    wire = Wire("dynamodb", {"Responses": {}, "UnprocessedKeys": {}})
+    sink = Aggregation(DynamoDbLedger(wire.client, "idempotency", "aggregates"), contributions)
+    changes = [change(1, None, order()), change(2, order(), order(status="shipped"))]
+    assert sink.apply(changes, budget()).failures == {}
+    [(_, read), (_, write)] = wire.sent
+    assert len(read["RequestItems"]["idempotency"]["Keys"]) == 1
+    assert sum("Put" in action for action in write["TransactItems"]) == 1
 
 
 def test_markers_expire() -> None:
