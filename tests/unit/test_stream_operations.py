@@ -282,7 +282,7 @@ def test_what_is_older_than_a_tombstone_cannot_bring_an_item_back(make: Any) -> 
     bench, copy = make()
     old, new = record(1, None, PLACED), record(2, PLACED, None)
     bench.run(new)
-    bench.now = NOON + LATE_SECONDS + 3800
+    bench.now = NOON + TOMBSTONE_SECONDS + 200
     assert bench.sink.purge(TOMBSTONE_SECONDS, budget_at(bench.now)) == 1
     assert bench.run(old) == {"batchItemFailures": []}
     assert (copy.total("status#placed") if isinstance(copy, MemoryLedger) else copy.search()) == {}

@@ -70,13 +70,15 @@ class Node:
 
     Attributes:
         conflicts: how many other updates of a document are under way, by id.
+        refusals: status and type by which a document is refused, by id.
         meanwhile: called once between the search of a delete by query, and its deletes.
         requests: all of them, in order.
     """
 
     indices: dict[str, Made] = field(default_factory=dict)
     conflicts: dict[str, int] = field(default_factory=dict)
-    meanwhile: Callable[[], object] | None = None
+    refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
+    meanwhile: Callable[[], None] | None = None
     requests: list[Request] = field(default_factory=list)
 
     def client(self) -> OpenSearch:
@@ -138,10 +140,7 @@ class Node:
         held, params = made.documents.get(id), request.params
         condition = (params.get("if_seq_no"), params.get("if_primary_term"))
         is_taken = params.get("op_type") == "create" and held is not None
-        has_moved = condition != (None, None) and (
-            held is None
-            or [int(each) for each in condition if each is not None] != [held.seq_no, 1]
-        )
+        has_moved = condition != (None, None) and (held is None or condition != (held.seq_no, 1))
         if is_taken or has_moved:
             raise Refused(409, "version_conflict_engine_exception")
         made.put(id, request.body)
@@ -154,6 +153,8 @@ class Node:
             [(kind, about)] = action.items()
             try:
                 made = self._target(name, request)
+                if about["_id"] in self.refusals:
+                    raise Refused(*self.refusals[about["_id"]])
                 answer = getattr(self, f"_bulk_{kind}")(made, about, body)
             except Refused as refused:
                 answer = refused.answer()

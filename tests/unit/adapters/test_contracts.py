@@ -68,6 +68,14 @@ def test_purge_leaves_a_row_that_moved_after_it_was_found(dynamodb: Any) -> None
     assert ledger.read(["orders/S=1"], budget()) == {"orders/S=1": back}
 
 
+def test_purge_leaves_what_others_keep_in_the_table(dynamodb: Any) -> None:
+    create_table(dynamodb, "idempotency", [("id", "S")])
+    marker = {"id": "once/mail/1", "deleted": True, "retained": False, "written_at": 0}
+    dynamodb.put_item(TableName="idempotency", Item=serialize_item(marker))
+    assert DynamoDbLedger(dynamodb, "idempotency", "aggregates").purge(1.0, budget()) == 0
+    assert DynamoDbMarkers(dynamodb, "idempotency").seen("once/mail/1")
+
+
 class TestDynamoDbLog(LogContract):
     @pytest.fixture
     def log(self, dynamodb: Any) -> DynamoDbLog:

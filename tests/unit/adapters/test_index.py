@@ -4,8 +4,14 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import ContentionError, SearchSync, Stale
-from dynamodb_streams_cdc.aws.index import REQUEST_SECONDS, RETRY_ON_CONFLICT
+from dynamodb_streams_cdc import ContentionError, OutageError, SearchSync, Stale
+from dynamodb_streams_cdc.aws.index import (
+    CDC_MAPPING,
+    REQUEST_SECONDS,
+    RETRY_ON_CONFLICT,
+    SearchRefused,
+)
+from dynamodb_streams_cdc.search import CDC
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.contracts.index import ITEM, IndexContract, ReadableIndex, SearchableIndex, upsert
 from tests.factories import budget, change, order
@@ -85,7 +91,11 @@ def test_purge_leaves_what_moved_while_it_ran(node: Node, index: ReadableIndex) 
     """Two tombstones are found; the item of one comes back before it is deleted."""
     sink, other = SearchSync(index, document), order("00009-0001")
     sink.apply([change(1, PLACED, None), change(1, other, None)], budget())
-    node.meanwhile = lambda: sink.apply([change(2, None, PLACED)], budget())
+
+    def come_back() -> None:
+        sink.apply([change(2, None, PLACED)], budget())
+
+    node.meanwhile = come_back
     assert index.purge(budget().now() + 1, budget()) == 1
     assert list(index.search()) == [ITEM]
 
@@ -123,3 +133,21 @@ def test_writes_go_through_the_write_alias(node: Node, index: ReadableIndex) -> 
     aliases: Any = {request.path.split("/")[1] for request in node.requests}
     assert aliases == {"orders-write", "orders-v1"}
     assert node.indices["orders-v1"].aliases["orders-write"] == {"is_write_index": True}
+
+
+@pytest.mark.parametrize(("status", "meaning"), [(429, OutageError), (400, SearchRefused)])
+def test_status_tells_an_outage_from_a_refusal(
+    node: Node, index: ReadableIndex, status: int, meaning: type[Exception]
+) -> None:
+    node.refusals[ITEM] = status, "of_no_table"
+    [result] = index.upsert([upsert("1")], budget())
+    assert isinstance(result, meaning)
+
+
+def test_index_guesses_no_field(node: Node, index: ReadableIndex) -> None:
+    """A field that an item brings along must not fix the type of that field for all others."""
+    index.create(budget())
+    mappings = node.requests[0].body["mappings"]
+    assert mappings["dynamic"] is False
+    assert mappings["properties"] == {**PROPERTIES, CDC: CDC_MAPPING}
+    assert CDC_MAPPING["properties"].keys() == {"deleted", "written_at"}

@@ -1,0 +1,195 @@
+"""What goes over the wire, where an answer cannot tell: limits of services, the order of steps."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+
+from dynamodb_streams_cdc.aggregation import Aggregation
+from dynamodb_streams_cdc.aws.bell import SqsBell
+from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.letter_box import S3LetterBox
+from dynamodb_streams_cdc.aws.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
+from dynamodb_streams_cdc.bell import Message
+from dynamodb_streams_cdc.budget import RESERVE_SECONDS
+from dynamodb_streams_cdc.change_log import ChangeLog, entry_of
+from dynamodb_streams_cdc.errors import OutageError
+from lambdas import runtime
+from lambdas.domain.contributions import contributions
+from lambdas.search_sync import handler as search
+from lambdas.search_sync.settings import SearchSettings
+from tests.factories import budget, change, order
+from tests.unit.adapters.cloud import Body, client
+
+LETTER = "letters/search/0a/1.json"
+
+
+class Wire:
+    """Keeps what a client sends, and answers with what was prepared, or with nothing."""
+
+    def __init__(self, service: str, *answers: Mapping[str, Any], status: int = 200) -> None:
+        self.client = client(service)
+        self.answers, self.status = list(answers), status
+        self.sent: list[tuple[str, Any]] = []
+        self.client.meta.events.register("before-send", self._send)
+
+    def _send(self, request: Any, **_: Any) -> AWSResponse:
+        target = request.headers.get("X-Amz-Target", b"").decode().partition(".")[2]
+        name = target or f"{request.method} {request.url.partition('.com')[2]}"
+        self.sent.append((name, json.loads(request.body) if target else None))
+        answer: Any = self.answers.pop(0) if self.answers else {}
+        body = Body(answer if target else b"")
+        return AWSResponse(request.url, self.status, HTTPHeaders(), body)
+
+
+def key(item: str) -> dict[str, Any]:
+    return {"id": {"S": f"ledger/{item}"}}
+
+
+def test_rows_that_were_left_unread_are_read_again_and_consistently() -> None:
+    row = {
+        **key("a"),
+        "version": {"S": "v1"},
+        "revision": {"N": "1"},
+        "contribution": {"M": {}},
+        "changed_at": {"N": "1"},
+        "written_at": {"N": "1"},
+        "deleted": {"BOOL": False},
+        "retained": {"BOOL": False},
+    }
+    left = {"idempotency": {"Keys": [key("b")], "ConsistentRead": True}}
+    wire = Wire(
+        "dynamodb",
+        {"Responses": {"idempotency": [row]}, "UnprocessedKeys": left},
+        {"Responses": {"idempotency": [{**row, **key("b")}]}, "UnprocessedKeys": {}},
+    )
+    ledger = DynamoDbLedger(wire.client, "idempotency", "aggregates")
+    assert ledger.read(["a", "b"], budget()).keys() == {"a", "b"}
+    assert [body["RequestItems"]["idempotency"] for _, body in wire.sent] == [
+        {"Keys": [key("a"), key("b")], "ConsistentRead": True},
+        {"Keys": [key("b")], "ConsistentRead": True},
+    ]
+
+
+def test_rows_that_nobody_reads_are_an_outage() -> None:
+    """Taken for missing, their items would be counted a second time."""
+    left = {"idempotency": {"Keys": [key("a")]}}
+    wire = Wire("dynamodb", *[{"Responses": {}, "UnprocessedKeys": left}] * 3)
+    ledger = DynamoDbLedger(wire.client, "idempotency", "aggregates")
+    with pytest.raises(OutageError, match="1 ledger rows unread"):
+        ledger.read(["a"], budget())
+
+
+@pytest.mark.parametrize(("entries", "requests"), [(25, [25]), (26, [1, 25])])
+def test_log_sends_25_statements_at_most(entries: int, requests: list[int]) -> None:
+    """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html
+
+    It says 25 for a batch; DynamoDB Local takes more.
+    """
+    wire = Wire("dynamodb", *[{"Responses": [{}] * 25}] * 2)
+    changes = [change(number, None, order()) for number in range(1, entries + 1)]
+    DynamoDbLog(wire.client, "log").insert([entry_of(each) for each in changes], budget())
+    assert sorted(len(body["Statements"]) for _, body in wire.sent) == requests
+
+
+def test_record_that_is_twice_in_a_batch_is_one_statement() -> None:
+    """`Log.insert` takes no key twice: DynamoDB has no order for the statements of a batch."""
+    wire = Wire("dynamodb", {"Responses": [{}, {}]})
+    first, second = change(1, None, order()), change(2, order(), order(status="shipped"))
+    outcome = ChangeLog(DynamoDbLog(wire.client, "log")).apply([first, first, second], budget())
+    assert (outcome.applied, outcome.stale, outcome.failures) == (2, 1, {})
+    [(_, body)] = wire.sent
+    assert len(body["Statements"]) == 2
+
+
+def test_item_that_is_twice_in_a_batch_is_one_row() -> None:
+    """DynamoDB refuses a BatchGetItem or a transaction that names an item twice."""
+    wire = Wire("dynamodb", {"Responses": {}, "UnprocessedKeys": {}})
+    sink = Aggregation(DynamoDbLedger(wire.client, "idempotency", "aggregates"), contributions)
+    changes = [change(1, None, order()), change(2, order(), order(status="shipped"))]
+    assert sink.apply(changes, budget()).failures == {}
+    [(_, read), (_, write)] = wire.sent
+    assert len(read["RequestItems"]["idempotency"]["Keys"]) == 1
+    assert sum("Put" in action for action in write["TransactItems"]) == 1
+
+
+def test_markers_expire() -> None:
+    wire = Wire("dynamodb")
+    markers = DynamoDbMarkers(wire.client, "idempotency")
+    markers.mark("once/mail/1", 3600)
+    markers.mark_with("once/mail/1", 3600, [])
+    [(_, put), (_, transaction)] = wire.sent
+    for item in (put["Item"], transaction["TransactItems"][0]["Put"]["Item"]):
+        assert item.keys() == {"id", "expires_at"}
+        assert int(item["expires_at"]["N"]) > 1_700_000_000
+
+
+def test_letter_is_copied_before_it_is_deleted() -> None:
+    wire = Wire("s3")
+    assert S3LetterBox(wire.client, "box").archive(LETTER)
+    assert [name for name, _ in wire.sent] == [f"PUT /archive/{LETTER}", f"DELETE /{LETTER}"]
+
+
+def test_letter_whose_copy_fails_is_not_deleted() -> None:
+    wire = Wire("s3", status=503)
+    with pytest.raises(Exception, match="503"):
+        S3LetterBox(wire.client, "box").archive(LETTER)
+    assert [name for name, _ in wire.sent] == [f"PUT /archive/{LETTER}"]
+
+
+class TestBell:
+    @pytest.fixture
+    def wire(self) -> Wire:
+        return Wire("sqs", {"Messages": []})
+
+    @pytest.fixture
+    def bell(self, wire: Wire) -> SqsBell:
+        return SqsBell(wire.client, "https://sqs.us-east-1.amazonaws.com/000000000000/bell")
+
+    def test_asks_all_servers_of_the_queue_and_hides_what_it_got(
+        self, wire: Wire, bell: SqsBell
+    ) -> None:
+        """A short poll asks some servers: an empty answer would not mean an empty queue.
+
+        Hidden for less than a page of letters takes, a message would be received twice.
+        """
+        bell.receive()
+        [(name, body)] = wire.sent
+        assert name == "ReceiveMessage"
+        assert body["WaitTimeSeconds"] >= 1
+        assert body["MaxNumberOfMessages"] == 10
+        assert 60 <= body["VisibilityTimeout"] <= 300
+
+    def test_puts_back_at_once(self, wire: Wire, bell: SqsBell) -> None:
+        bell.put_back([Message("1", "receipt", "body")])
+        [(_, body)] = wire.sent
+        assert body["Entries"] == [{"Id": "0", "ReceiptHandle": "receipt", "VisibilityTimeout": 0}]
+
+
+class TestClientsOfTheFunctions:
+    """A request that hangs must end in the time that is kept back, and is not repeated unseen."""
+
+    @pytest.fixture(autouse=True)
+    def environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+    @pytest.mark.parametrize("make", [runtime.dynamodb, runtime.s3])
+    def test_of_aws(self, make: Any) -> None:
+        config = make().meta.config
+        make.cache_clear()
+        runtime.session.cache_clear()
+        assert config.connect_timeout + config.read_timeout < RESERVE_SECONDS
+        assert config.retries == {"mode": "standard", "total_max_attempts": 1}
+
+    def test_of_opensearch(self) -> None:
+        settings: Any = SearchSettings.model_construct(
+            search_endpoint="http://127.0.0.1:9", search_auth="none"
+        )
+        transport = search._client(settings).transport
+        assert transport.max_retries == 0
