@@ -12,6 +12,7 @@ from moto import mock_aws
 
 from tests.tools.fake_aws import KINDS, REGION, FakeAws, Stack, uuid
 from tools.account import __main__ as command
+from tools.account import cdk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,19 @@ def not_ready() -> None:
         aws.instance_types = ["m7g.large.search"]
         aws.add(Stack("cdc-sandbox-pipeline", "ROLLBACK_COMPLETE"))
         command.main(["preflight", "sandbox"])
+
+
+def deployed() -> None:
+    """`make deploy` without a terminal."""
+
+    def run(*_: object) -> int:
+        print("... (what the CDK prints)")
+        return 0
+
+    with account() as aws, pytest.MonkeyPatch.context() as patched:
+        aws.parameters = dict(BOOTSTRAPPED)
+        patched.setattr(cdk, "run", run)
+        command.main(["deploy", "sandbox"])
 
 
 def destroyed() -> None:

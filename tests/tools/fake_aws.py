@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
 
 import botocore.client
 from botocore.validate import validate_parameters
@@ -272,7 +273,7 @@ class FakeAws:
 
 def uuid(name: str) -> str:
     """A mapping's id that says in a test whose it is."""
-    return f"{name.encode().hex():0<32.32}0000"
+    return str(UUID(bytes=name.encode()[:16].ljust(16, b"-")))
 
 
 def fail(client: Any, operation: str, code: str) -> NoReturn:

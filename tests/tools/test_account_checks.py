@@ -276,6 +276,15 @@ def test_what_an_earlier_deployment_left_is_named(fresh: FakeAws, account: Accou
     assert found(account, "leftovers") == []
 
 
+def test_leftovers_that_may_not_be_listed_are_not_called_absent(
+    fresh: FakeAws, account: Account
+) -> None:
+    fresh.denied.add("opensearch:ListDomainNames")
+    [finding] = found(account, "leftovers")
+    assert finding.level == "unknown"
+    assert "search domain" in finding.sentence
+
+
 @pytest.mark.parametrize(
     ("operation", "check", "action"),
     [

@@ -16,10 +16,10 @@ from botocore.credentials import Credentials
 from local.screen import Screen
 from local.verify import SignedHttp
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
-from tools.account import e2e, upgrade
+from tools.account import cdk, e2e, upgrade
 from tools.account.findings import Finding
 from tools.account.identity import AccountError
-from tools.account.places import Place
+from tools.account.places import Place, in_account
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +96,21 @@ class TestE2e:
         said = capsys.readouterr().out
         assert "production is protected from that" in said
         assert f"repeat with CONFIRM={ACCOUNT}" in said
+
+    def test_a_region_that_is_bootstrapped_is_left_as_it_is(
+        self, aws: FakeAws, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ran: list[str] = []
+
+        def run(arguments: Sequence[str], directory: Path, environment: object) -> int:
+            ran.append(arguments[0])
+            return 0
+
+        monkeypatch.setattr(cdk, "run", run)
+        in_account(account, "sandbox", "").deploy(lambda sentence: None)
+        aws.parameters["/cdk-bootstrap/hnb659fds/version"] = "30"
+        in_account(account, "sandbox", "").deploy(lambda sentence: None)
+        assert ran == ["bootstrap", "deploy", "deploy"]
 
     def test_without_an_environment_it_stays_on_this_machine(
         self, aws: FakeAws, monkeypatch: pytest.MonkeyPatch

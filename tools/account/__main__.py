@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _DOOM = (
-    "destroy of environment {} will delete its stacks with all their tables, letters and "
+    "destroy of environment {} will delete its stacks with all their tables, dead letters and "
     "documents, for good."
 )
 

@@ -132,6 +132,17 @@ def mappings(account: Account, environment: str) -> Iterator[dict[str, Any]]:
             yield mapping
 
 
+def _queues(account: Account, environment: str) -> Iterator[str]:
+    """URLs of queues; without a page size SQS lists a thousand and says nothing of the rest."""
+    yield from pages(
+        account.client("sqs"),
+        "list_queues",
+        "QueueUrls",
+        QueueNamePrefix=prefix_of(environment),
+        PaginationConfig={"PageSize": 1000},
+    )
+
+
 def _alarms(account: Account, environment: str) -> Iterator[str]:
     client = account.client("cloudwatch")
     types = ["MetricAlarm", "CompositeAlarm"]
@@ -203,9 +214,7 @@ _KINDS: Mapping[str, _Kind] = {
             "aws s3api delete-bucket --bucket {0}",
         ),
     ),
-    "queue": _Kind(
-        _listed("sqs", "list_queues", "QueueUrls", ""), ("aws sqs delete-queue --queue-url {}",)
-    ),
+    "queue": _Kind(_queues, ("aws sqs delete-queue --queue-url {}",)),
     "topic": _Kind(
         _listed("sns", "list_topics", "Topics", "TopicArn"),
         ("aws sns delete-topic --topic-arn {}",),

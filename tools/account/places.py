@@ -24,6 +24,7 @@ from local.pipeline import OWN_INDEX, copies_of
 from local.verify import SignedHttp
 from tools.account import cdk
 from tools.account.identity import Account, AccountError, prefix_of
+from tools.account.preflight import bootstrap_version
 from tools.account.settings import words
 
 if TYPE_CHECKING:
@@ -144,8 +145,10 @@ def in_account(account: Account, environment: str, options: str) -> Place:
     """An account that somebody named and confirmed; Lambda polls the streams itself."""
 
     def deploy(say: Say) -> None:
-        say("cdk bootstrap")
-        _succeed("cdk bootstrap", cdk.bootstrap(account, []))
+        # Not where it is done: somebody may have chosen other policies for it than the defaults.
+        if bootstrap_version(account) is None:
+            say("cdk bootstrap")
+            _succeed("cdk bootstrap", cdk.bootstrap(account, []))
         say("cdk deploy")
         status = cdk.deploy(account, environment, words(options), attended=False)
         _succeed("cdk deploy", status)

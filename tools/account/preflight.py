@@ -78,13 +78,18 @@ def _run(check: Check, account: Account, wanted: Wanted) -> list[Finding]:
     return [Finding(check.name, "unknown", f"The {check.name} could not be checked: {remedy}.")]
 
 
-def _bootstrap(account: Account, wanted: Wanted) -> list[Finding]:
+def bootstrap_version(account: Account) -> str | None:
+    """Version of the CDK's bootstrap stack, None where there is none."""
     client = account.client("ssm")
     try:
-        version = client.get_parameter(Name=_VERSION_PARAMETER)["Parameter"]["Value"]
+        version: str = client.get_parameter(Name=_VERSION_PARAMETER)["Parameter"]["Value"]
     except client.exceptions.ParameterNotFound:
-        version = None
-    return checks.bootstrap(version, wanted)
+        return None
+    return version
+
+
+def _bootstrap(account: Account, wanted: Wanted) -> list[Finding]:
+    return checks.bootstrap(bootstrap_version(account), wanted)
 
 
 def _concurrency(account: Account, wanted: Wanted) -> list[Finding]:
@@ -207,7 +212,11 @@ def _leftovers(account: Account, wanted: Wanted) -> list[Finding]:
         return []
     kinds = ("table", "bucket", "search domain")
     found = inventory.look(account, wanted.environment, kinds)
-    return checks.leftovers([str(each) for each in found.resources], wanted)
+    unseen = [
+        Finding("leftovers", "unknown", f"Whether a {kind} is left could not be checked: {reason}.")
+        for kind, reason in found.unseen.items()
+    ]
+    return checks.leftovers([str(each) for each in found.resources], wanted) + unseen
 
 
 CHECKS = (

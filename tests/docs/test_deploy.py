@@ -1,0 +1,48 @@
+"""docs/how-to/deploy.md quotes the messages of known failures as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stacks.environments import SettingsError, load
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "how-to" / "deploy.md").read_text("utf-8")
+
+# Reported by people who met them: github.com/DavidCs9/personal-finance-system/pull/148,
+# github.com/hashicorp/terraform-provider-aws/issues/43033 and
+# github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1769.
+OF_AWS = (
+    "The function execution role does not have permissions to call PutObject on S3",
+    "The Resource Access Policy specified for the CloudWatch Logs log group",
+    "does not grant sufficient permissions",
+    "cannot be deleted while TerminationProtection is enabled",
+    "ROLLBACK_COMPLETE",
+)
+OF_THE_CDK = (
+    "but terminal (TTY) is not attached so we are unable to get a confirmation from the user",
+    "Has the environment been bootstrapped?",
+)
+
+
+@pytest.mark.parametrize("message", [*OF_AWS, *OF_THE_CDK])
+def test_a_known_failure_is_found_by_its_message(message: str) -> None:
+    assert message in PAGE
+
+
+def test_the_cdk_that_is_pinned_says_what_is_quoted() -> None:
+    program = ROOT / "node_modules" / "aws-cdk" / "lib" / "index.js"
+    text = program.read_text("utf-8")
+    for message in (*OF_THE_CDK, "Environment %s bootstrapped."):
+        assert message in text
+    assert "Environment aws://123456789012/eu-west-1 bootstrapped." in PAGE
+
+
+def test_the_app_says_what_is_quoted() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load({})
+    quoted = "No environment is chosen: pass -c environment=NAME, where NAME is one of "
+    assert str(raised.value).startswith(quoted)
+    assert quoted in PAGE
