@@ -63,6 +63,11 @@ def keys(s3: Any, bucket: str) -> list[str]:
     return [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
 
 
+def dead_letters(pipeline: Pipeline, s3: Any) -> list[str]:
+    buckets = (pipeline.outputs[f"{name}BucketName"] for name in ("DeadLetter", "OnFailure"))
+    return [key for bucket in buckets for key in keys(s3, bucket)]
+
+
 def settled(pipeline: Pipeline) -> Report:
     report = settle(lambda: compare(pipeline.copies), unchanged_for=20.0)
     assert report.items
@@ -83,7 +88,7 @@ def test_an_item_of_400_kb_changed_ten_times_is_in_every_copy(pipeline: Pipeline
     assert pipeline.copies.history_length(name) == 11
     assert pipeline.copies.find([name])[name]["status"] == statuses[10 % 3]
     assert len(keys(s3, pipeline.outputs["OverflowBucketName"])) == 11
-    assert keys(s3, pipeline.outputs["DeadLetterBucketName"]) == []
+    assert dead_letters(pipeline, s3) == []
 
 
 def size(item: dict[str, Any]) -> int:
@@ -124,7 +129,7 @@ def test_a_minute_without_search_costs_search_a_minute(pipeline: Pipeline, s3: A
         pipeline.node.start()
     report = settled(pipeline)
     assert report.equal, [str(each) for sink in report.sinks for each in sink.differences]
-    assert keys(s3, pipeline.outputs["DeadLetterBucketName"]) == []
+    assert dead_letters(pipeline, s3) == []
 
 
 def sums(pipeline: Pipeline) -> dict[str, dict[str, Decimal]]:
@@ -150,7 +155,7 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
     forget(pipeline, [f"orders/S=92000/S=92000-{number}" for number in range(1, 5)])
     missing = compare(pipeline.copies)
     assert missing.sinks[1].count("missing") == 4
-    bucket = pipeline.outputs["DeadLetterBucketName"]
+    bucket = pipeline.outputs["OnFailureBucketName"]
     key = "aws/lambda/00000000-0000-4000-8000-000000000000/shardId-1/letter"
     s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(letter))
 
@@ -159,7 +164,8 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
     assert done.returncode == 0, done.stderr
     report = settled(pipeline)
     assert report.equal, [str(each) for sink in report.sinks for each in sink.differences]
-    assert keys(s3, bucket) == [f"archive/{key}"]
+    assert keys(s3, bucket) == []
+    assert keys(s3, pipeline.outputs["DeadLetterBucketName"]) == [f"archive/{key}"]
     again = cdc(pipeline, "redrive", "--yes", "--json")
     assert again.returncode == 0, again.stderr
 
