@@ -106,7 +106,6 @@ def test_by_its_identity(logged: Cloud) -> None:
         (["a:N=5.0", "b=x/y=z"], "orders/N=5/S=x%2Fy=z"),
         (["a:B=AQ=="], "orders/B=AQ=="),
         (["a:S=N=5"], "orders/S=N=5"),
-        (["a="], "orders/S="),
         (["#abc"], "#abc"),
         (["others/S=1"], "others/S=1"),
     ],
@@ -127,6 +126,8 @@ def test_what_the_log_does_not_know(logged: Cloud, words: list[str], identity: s
         (["=00004"], "expected the item's keys"),
         (["a=1", "a=2"], "each given once"),
         (["a=1", "b=2", "c=3"], "one key or two"),
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+        (["a="], "'a=' has no value, and no key of an item is empty"),
         (["a:N=five"], "'five' is no number"),
         (["a:N=NaN"], "finite"),
         (["a:B=?"], "is no base64"),
