@@ -231,7 +231,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
 
     parser.add_argument(
         "--orders",
-        type=Path,
+        type=lambda text: Path(_text(text)),
         default=given("ORDERS", Path, SAMPLE),
         help="a file of purchases in the CDNOW format, plain or gzipped (ORDERS)",
     )
@@ -243,6 +243,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
     )
     parser.add_argument(
         "--search-url",
+        type=_text,
         default=given("SEARCH_URL", str, None),
         help="an OpenSearch that needs no sign-in, instead of starting one (SEARCH_URL)",
     )
@@ -276,6 +277,13 @@ def _options(arguments: Sequence[str] | None) -> Options:
     if found.chaos and found.poison:
         parser.error("POISON measures what poison delays, which CHAOS would drown: choose one")
     return Options(**vars(found))
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        message = "is empty: leave it out, or say what is meant"
+        raise argparse.ArgumentTypeError(message)
+    return text
 
 
 def _positive(text: str) -> int:

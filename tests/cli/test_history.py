@@ -133,6 +133,8 @@ def test_a_key_without_a_value_is_refused(logged: Cloud) -> None:
         (["=00004"], "expected the item's keys"),
         (["a=1", "a=2"], "each given once"),
         (["a=1", "b=2", "c=3"], "one key or two"),
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+        (["a="], "'a=' has no value, and no key of an item is empty"),
         (["a:N=five"], "'five' is no number"),
         (["a:N=NaN"], "finite"),
         (["a:B=?"], "is no base64"),

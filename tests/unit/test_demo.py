@@ -182,6 +182,15 @@ def test_a_flag_is_called_as_it_was_typed(capsys: pytest.CaptureFixture[str]) ->
     assert "argument --poison: expected a whole number" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["--orders", "--search-url", "--limit", "--poison", "--seed"])
+def test_an_empty_value_is_refused(capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        demo.main([flag, ""])
+
+    assert ended.value.code == 2
+    assert f"argument {flag}: " in capsys.readouterr().err
+
+
 def test_chaos_and_poison_are_two_demos(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

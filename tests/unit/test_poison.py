@@ -14,7 +14,7 @@ from lambdas.domain.contributions import contributions
 from lambdas.domain.order import Order
 from lambdas.domain.search_document import document
 from local.life_cycle import life_cycle
-from local.poison import KINDS, MENDER, Kind, Poison, corrections, mend
+from local.poison import KINDS, MENDER, Kind, Poison, corrections, main, mend
 from local.purchases import SAMPLE, read_purchases
 
 if TYPE_CHECKING:
@@ -204,3 +204,15 @@ def test_totals_that_are_text_are_what_no_number_is() -> None:
     assert corrections(spoiled(KINDS[0])) == {
         KINDS[0].name: {"total": Decimal(total.removesuffix(" USD"))}
     }
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999", "http://a:secret@b"])
+def test_an_endpoint_that_is_none_is_a_sentence(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["mend", "--table", "orders", "--endpoint-url", url])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "--endpoint-url: " in said
+    assert "secret" not in said
