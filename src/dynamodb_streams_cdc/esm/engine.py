@@ -53,10 +53,13 @@ class Engine:
         policies: Policies | None = None,
         new_id: Callable[[], str] = _random_id,
     ) -> None:
+        policies = policies or Policies()
         if not isinstance(configuration, MappingConfiguration):
-            configuration = MappingConfiguration.from_description(configuration)
+            configuration = MappingConfiguration.from_description(
+                configuration, filter_operators=policies.filter_operators
+            )
         self.configuration = configuration
-        self._context = Context(configuration, policies or Policies(), new_id)
+        self._context = Context(configuration, policies, new_id)
         self._checkpoints = dict(checkpoints or {})
         self._begun = bool(self._checkpoints)
         self._shards: dict[str, Shard] = {}
