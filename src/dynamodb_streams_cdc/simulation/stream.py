@@ -107,7 +107,7 @@ class SimulatedStream:
         moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         self.label = moment.replace("+00:00", "")
         self.arn = f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}/stream/{self.label}"
-        self.view_type = view_type
+        self.view_type = str(view_type)
         self.enabled = True
         self.shards: dict[str, Shard] = {}
         self.readers: list[Callable[[], None]] = []

@@ -9,6 +9,7 @@ from dynamodb_streams_cdc.budget import Clock, LambdaContext
 from dynamodb_streams_cdc.change import ViewType
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
 from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery
+from dynamodb_streams_cdc.simulation.limits import check_key_alone
 from dynamodb_streams_cdc.simulation.poller import Event, Handler, Poller
 from dynamodb_streams_cdc.simulation.ports import Killed, Weather, faulty
 from dynamodb_streams_cdc.simulation.schedule import FaultKind
@@ -73,7 +74,8 @@ class Lab:
 
     Args:
         handler: the function, `handler(event, context)`; or give it later, with `lab.function`.
-        keys: names of the table's key attributes.
+        keys: names of the table's key attributes; or their types by name, such as
+            `{"customer_id": "S", "number": "N"}`. Without types, those of the first item hold.
         view_type: of the stream.
         partitions: of the table; each has a shard of its own.
         timeout: of the function, in seconds of the lab's clock.
@@ -96,7 +98,7 @@ class Lab:
         self,
         handler: Handler | None = None,
         *,
-        keys: Sequence[str] = ("id",),
+        keys: Sequence[str] | Mapping[str, str] = ("id",),
         view_type: str = ViewType.NEW_AND_OLD_IMAGES,
         partitions: int = 1,
         timeout: float = 60.0,
@@ -113,7 +115,7 @@ class Lab:
         self._settings = {**DEFAULTS, **settings}
         self._stream_options = {"view_type": ViewType(view_type), "partitions": partitions}
         self._weather = Weather(self._world, self._note, tells=True)
-        self._table = SimulatedTable(TABLE, tuple(keys))
+        self._table = _table(keys)
         self.timeline = Timeline()
         self.deliveries: list[Delivery] = []
         self.dead_letters: list[DeadLetter] = []
@@ -142,7 +144,13 @@ class Lab:
     # Writing
 
     def put(self, *items: Mapping[str, Any]) -> None:
-        """Write items, in plain Python; one that changes nothing makes no record."""
+        """Write items, in plain Python; one that changes nothing makes no record.
+
+        Raises:
+            WriteRefused: DynamoDB refuses the item: a key that is empty, too long or of another
+                type, more than 400 KB, too deep.
+            MalformedValue: no table can hold the item, such as one with a float.
+        """
         for item in items:
             if self._table.put(deepcopy(dict(item)), self._world.now()):
                 self._say("put", item)
@@ -150,12 +158,14 @@ class Lab:
     def delete(self, *keys: Mapping[str, Any]) -> None:
         """Remove the items with these keys; one that is not there makes no record."""
         for key in keys:
+            check_key_alone(self._table.keys, key)
             if self._table.delete(dict(key), self._world.now()):
                 self._say("delete", key)
 
     def expire(self, *keys: Mapping[str, Any]) -> None:
         """Let Time to Live remove the items with these keys."""
         for key in keys:
+            check_key_alone(self._table.keys, key)
             if self._table.delete(dict(key), self._world.now(), expired=True):
                 self._say("expire", key)
 
@@ -338,6 +348,14 @@ class Lab:
     def _say(self, what: str, item: Mapping[str, Any]) -> None:
         values = ", ".join(f"{name}: {value}" for name, value in item.items())
         self.timeline.note(self._world.now(), "table", f"{what} {values}")
+
+
+def _table(keys: Sequence[str] | Mapping[str, str]) -> SimulatedTable:
+    if isinstance(keys, str):
+        message = f'keys must be a list of names such as ["id"], or their types; got {keys!r}'
+        raise ValueError(message)
+    types = dict(keys) if isinstance(keys, Mapping) else {}
+    return SimulatedTable(TABLE, tuple(keys), key_types=types)
 
 
 LabFactory = Callable[..., Lab]
