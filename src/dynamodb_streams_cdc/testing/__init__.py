@@ -13,7 +13,22 @@ No server, no network, no waiting. `dynamodb_streams_cdc.testing.fixtures` has t
 docs/testing.md shows both at work.
 """
 
-from dynamodb_streams_cdc.simulation import DeadLetter, Delivery, Killed
+from dynamodb_streams_cdc.simulation import (
+    DeadLetter,
+    Delivery,
+    EndlessRun,
+    Killed,
+    WriteRefused,
+)
 from dynamodb_streams_cdc.testing.lab import Lab, LabFactory, UnusedFault
 
-__all__ = ["DeadLetter", "Delivery", "Killed", "Lab", "LabFactory", "UnusedFault"]
+__all__ = [
+    "DeadLetter",
+    "Delivery",
+    "EndlessRun",
+    "Killed",
+    "Lab",
+    "LabFactory",
+    "UnusedFault",
+    "WriteRefused",
+]
