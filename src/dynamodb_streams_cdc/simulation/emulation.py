@@ -6,6 +6,7 @@ alone. Code that runs outside of a function, in another thread of the tests say,
 
 import asyncio
 import contextlib
+import functools
 import heapq
 import os
 import signal
@@ -119,7 +120,14 @@ def _emulated() -> Iterator[None]:
 
 
 def _install() -> None:
-    replacements: list[tuple[Any, str, Any]] = [
+    for owner, name, replacement in _replacements():
+        _originals.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, replacement)
+
+
+@functools.cache
+def _replacements() -> list[tuple[Any, str, Any]]:
+    return [
         (time, "sleep", _virtual_sleep),
         (asyncio, "sleep", _virtual_asyncio_sleep),
         (os, "_exit", _exit),
@@ -141,9 +149,6 @@ def _install() -> None:
             ]
         ),
     ]
-    for owner, name, replacement in replacements:
-        _originals.append((owner, name, getattr(owner, name)))
-        setattr(owner, name, replacement)
 
 
 def _virtual(frames: int = 2) -> Invocation | None:

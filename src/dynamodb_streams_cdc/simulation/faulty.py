@@ -100,7 +100,7 @@ def _method(name: str, method: Callable[..., Any], weather: Weather) -> Callable
 
     def called(*args: Any, **options: Any) -> Any:
         result = weather.call_as(name, method, *args, **options)
-        if isinstance(result, Iterator):
+        if hasattr(type(result), "__next__"):
             return _steps(name, result, weather)
         if isinstance(result, contextlib._GeneratorContextManager):
             return _wrapped(result, weather)

@@ -77,7 +77,7 @@ class SimulatedTable:
         """
         attributes = self._checked(item)
         check_item(attributes, size_of(attributes))
-        key = self.key_of(item)
+        key = self._key(attributes)
         before = self.items.get(key)
         if before == item and event_form(before) == attributes:  # 1 and True are equal
             return False
@@ -105,8 +105,10 @@ class SimulatedTable:
         Raises:
             WriteRefused: it lacks one, or has one that no key can be.
         """
-        keys = self._checked({name: item[name] for name in self.keys if name in item})
-        return json.dumps(keys, sort_keys=True)
+        return self._key(self._checked({n: item[n] for n in self.keys if n in item}))
+
+    def _key(self, attributes: Mapping[str, Any]) -> str:
+        return json.dumps({name: attributes[name] for name in self.keys}, sort_keys=True)
 
     def _checked(self, item: Image) -> dict[str, Any]:
         """Return attributes in the form of an event, with keys that DynamoDB takes."""

@@ -21,6 +21,13 @@ from dynamodb_streams_cdc.simulation import (
     WriteRefused,
 )
 from dynamodb_streams_cdc.testing.lab import Lab, LabFactory, UnusedFault
+from dynamodb_streams_cdc.testing.samples import (
+    UnreadableEvent,
+    check_event,
+    invoke,
+    sample_event,
+    sample_record,
+)
 
 __all__ = [
     "DeadLetter",
@@ -29,6 +36,11 @@ __all__ = [
     "Killed",
     "Lab",
     "LabFactory",
+    "UnreadableEvent",
     "UnusedFault",
     "WriteRefused",
+    "check_event",
+    "invoke",
+    "sample_event",
+    "sample_record",
 ]
