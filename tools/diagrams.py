@@ -119,7 +119,10 @@ def _happened(event: str) -> Iterator[Step]:
     elif what == "answered":
         result, _, reason = rest.partition(", ")
         arrow = "F--xM" if result == "rejected" else "F-->>M"
-        yield Step(f"{arrow}: {reason or result}")
+        because = "" if reason.startswith("returned ") else reason
+        yield Step(f"{arrow}: {because or result}")
+    elif what == "answered, which counts no longer":
+        yield Step(f"Note over M: {what}")
     elif event.startswith("failed, "):
         died = event.startswith("failed, Killed(")
         if died:

@@ -225,9 +225,7 @@ def _compare(log: AuditTable, happened: str) -> None:
         wrong(
             f"{happened}: now the log has {count} entries for 3 changes.",
             "The batch comes again, and then what is not in the log has to be written. If your "
-            "function remembers what it has done, it does so too early: only the log knows. If it "
-            "catches everything, as a bare `except:` does, it outlives its own end: catch "
-            "AlreadyThere alone.",
+            "function remembers what it has done, it does so too early: only the log knows.",
             reading.MARKERS,
         )
     if log.overwritten:

@@ -85,7 +85,7 @@ class Raised:
     """An error that came out of the learner's function, and the change that it was called with."""
 
     change: Change
-    error: Exception
+    error: Exception | SystemExit
 
 
 class Bench(Generic[P]):
@@ -140,6 +140,8 @@ class Bench(Generic[P]):
     def _judge(self) -> None:
         if self._raised:
             first = self._raised[0]
+            if isinstance(first.error, SystemExit):
+                raise first.error
             raise self.explain(first.error) or raised(first.error, self._function, first.change)
 
 
@@ -155,7 +157,7 @@ def _handler(
                 function(change, store)
             except OutageError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 errors.append(Raised(change, error))
                 raise
 

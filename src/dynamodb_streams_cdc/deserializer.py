@@ -96,6 +96,8 @@ def serialize(value: object, path: str = "") -> AttributeValue:
 def serialize_item(item: Mapping[str, object], path: str = "") -> dict[str, AttributeValue]:
     """Return an item, a map of attribute name to value, with DynamoDB's types; see `serialize`."""
     try:
+        if "" in item:
+            raise _Fault(_EMPTY_NAME, "")
         return _encode_all(item, item.items(), 1, str)
     except _Fault as fault:
         raise fault.at(path) from None
@@ -169,6 +171,8 @@ def _decode_map(attributes: Any, level: int) -> dict[Any, Any]:
             (tag,) = value
             content = value[tag]
             if tag == "S" and content.__class__ is str:
+                if not content.isascii():
+                    content.encode()
                 result[name] = content
             elif tag == "N":
                 number = _exact(content)
@@ -200,6 +204,8 @@ def _decode_list(values: Any, level: int) -> list[Any]:
             if tag == "M":
                 result.append(_decode_map(content, level + 1))
             elif tag == "S" and content.__class__ is str:
+                if not content.isascii():
+                    content.encode()
                 result.append(content)
             elif tag == "N":
                 result.append(_number(content))
@@ -215,6 +221,7 @@ def _decode_list(values: Any, level: int) -> list[Any]:
 def _string(content: Any) -> str:
     if not isinstance(content, str):
         raise TypeError
+    content.encode()
     return content
 
 
@@ -290,6 +297,8 @@ _FLOAT = "a float is not exact, use Decimal"
 _ONE_KIND = "a set must hold only strings, only numbers or only binaries"
 _SCALARS = (str, int, Decimal, bytes)
 _NAME = "an attribute name must be a string"
+_EMPTY_NAME = "an attribute name must have at least one character"
+_UTF_8 = "text that UTF-8 can hold, without half of a surrogate pair"
 _TOO_DEEP = f"must not be nested deeper than {_LEVELS} levels"
 
 
@@ -311,6 +320,8 @@ def _explain(error: Exception, value: Any) -> _Fault:
             except _FAILURES as failure:
                 return _explain(failure, {tag[0]: element}).under(index)
     expected = _expected_number(content) if tag == "N" else _EXPECTED[tag]
+    if tag == "S" and isinstance(content, str):
+        expected = _UTF_8
     return _Fault(f"{tag} must be {expected}", content)
 
 
@@ -347,6 +358,9 @@ def _encode_all(
         try:
             if not isinstance(key, key_type):
                 raise _Fault(_NAME, key)
+            if isinstance(key, str) and not _is_utf_8(key):
+                problem = f"an attribute name must be {_UTF_8}"
+                raise _Fault(problem, key)
             result[key] = _encode(value, level)
         except _Fault as fault:
             raise fault.under(key) from None
@@ -355,6 +369,9 @@ def _encode_all(
 
 def _encode_scalar(value: object) -> AttributeValue:
     if isinstance(value, str):
+        if not _is_utf_8(value):
+            problem = f"a string must be {_UTF_8}"
+            raise _Fault(problem, value)
         return {"S": value}
     if value is None:
         return {"NULL": True}
@@ -369,6 +386,13 @@ def _encode_scalar(value: object) -> AttributeValue:
     except TypeError:
         problem = f"DynamoDB cannot hold a {type(value).__name__} here"
         raise _Fault(problem, value) from None
+
+
+def _is_utf_8(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _number_text(value: int | Decimal) -> str:

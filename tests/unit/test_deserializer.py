@@ -46,7 +46,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=10,
 )
-items = st.dictionaries(texts, values, max_size=6)
+items = st.dictionaries(st.text(min_size=1, max_size=8), values, max_size=6)
 
 
 def lists(depth: int) -> Any:
@@ -497,3 +497,46 @@ class TestEncoding:
     def test_base64_text_leaves_other_types_to_json(self) -> None:
         with pytest.raises(TypeError, match="expected bytes, got "):
             json.dumps({"at": datetime.date(1997, 1, 1)}, default=base64_text)
+
+
+HALF = "x\ud800"
+"""Half of a surrogate pair: JSON can spell it, UTF-8 and so DynamoDB cannot hold it."""
+
+
+@pytest.mark.parametrize(
+    ("typed", "where"),
+    [
+        ({"S": HALF}, "v"),
+        ({"L": [{"S": "é"}, {"S": HALF}]}, "v[1]"),
+        ({"M": {"a": {"S": HALF}}}, "v.a"),
+        ({"SS": ["a", HALF]}, "v[1]"),
+    ],
+)
+def test_text_that_no_utf_8_holds_is_malformed(typed: dict[str, Any], where: str) -> None:
+    with pytest.raises(MalformedValue, match="UTF-8 can hold") as error:
+        deserialize(typed, "v")
+    assert error.value.path == where
+    with pytest.raises(MalformedValue, match="UTF-8 can hold"):
+        deserialize_item({"v": typed})
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [(HALF, "v"), (["é", HALF], "v[1]"), ({"a": HALF}, "v.a"), ({HALF}, "v")],
+)
+def test_text_that_no_utf_8_holds_is_not_written(value: object, where: str) -> None:
+    with pytest.raises(MalformedValue, match="UTF-8 can hold") as error:
+        serialize(value, "v")
+    assert error.value.path == where
+
+
+def test_names_are_text_that_utf_8_holds_and_those_of_attributes_are_not_empty() -> None:
+    with pytest.raises(MalformedValue, match="an attribute name must be text that UTF-8 can hold"):
+        serialize_item({HALF: 1})
+    with pytest.raises(MalformedValue, match="an attribute name must be text that UTF-8 can hold"):
+        serialize({"a": {HALF: 1}})
+    with pytest.raises(MalformedValue, match="must have at least one character"):
+        serialize_item({"": 1})
+    assert serialize({"": "", "é": "é\U0001f600"}) == {
+        "M": {"": {"S": ""}, "é": {"S": "é\U0001f600"}}
+    }

@@ -187,8 +187,8 @@ def having(**fields: Any) -> dict[str, Any]:
         (having(eventName="REMOVE"), "OldImage: expected the image that a REMOVE"),
         (without("Keys"), "Keys: expected an object, got nothing"),
         (without("ApproximateCreationDateTime"), "ApproximateCreationDateTime: expected seconds"),
-        (having(Keys={"id": {"S": "\ud83d" * 130}}), "Keys must be text that UTF-8 can hold, got"),
-        (having(Keys={"id": {"S": "\ud83d"}}), "Keys must be text that UTF-8 can hold, got"),
+        (having(Keys={"id": {"S": "\ud83d" * 130}}), "Keys.id: S must be text that UTF-8 can hold"),
+        (having(Keys={"id": {"S": "\ud83d"}}), "Keys.id: S must be text that UTF-8 can hold"),
         *(
             (
                 having(ApproximateCreationDateTime=value),

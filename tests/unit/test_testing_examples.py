@@ -1,6 +1,7 @@
 """The examples of docs/testing.md, each in the one place where it is run."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
@@ -11,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from moto import mock_aws
 
-from dynamodb_streams_cdc import Change, LambdaContext, SearchSync, Source, serialize_item
+from dynamodb_streams_cdc import (
+    Change,
+    LambdaContext,
+    SearchSync,
+    Source,
+    deserialize_item,
+    serialize_item,
+)
 from dynamodb_streams_cdc.idempotency import Once
 from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLetters, MemoryMarkers
 from dynamodb_streams_cdc.processor import Processor
@@ -25,7 +33,7 @@ from dynamodb_streams_cdc.simulation import (
     faulty,
 )
 from dynamodb_streams_cdc.simulation.strategies import schedules
-from dynamodb_streams_cdc.testing import Lab, LabFactory
+from dynamodb_streams_cdc.testing import Killed, Lab, LabFactory, invoke, sample_event
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
@@ -185,3 +193,49 @@ def test_a_lab_needs_no_fixture() -> None:
     lab.put({"id": "1"})
     lab.run()
     assert lab.delivered == [["INSERT 1"]]
+
+
+def test_a_handler_without_a_lab() -> None:
+    event = sample_event({"id": "1", "status": "placed"}, {"id": "2", "status": "lost"})
+    failed = event["Records"][1]["dynamodb"]["SequenceNumber"]
+    assert invoke(ship, event) == {"batchItemFailures": [{"itemIdentifier": failed}]}
+
+
+@mock_aws
+def test_a_crash_in_a_batch_writer_repeats_the_batch(
+    stream_lab: LabFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    table = boto3.resource("dynamodb", region_name="us-east-1").create_table(
+        TableName="copies",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    lab = stream_lab()
+    lab.faulty(table)
+
+    @lab.function
+    def copy(event: Mapping[str, Any], context: LambdaContext) -> None:
+        with table.batch_writer() as batch:
+            for record in event["Records"]:
+                batch.put_item(Item=deserialize_item(record["dynamodb"]["NewImage"]))
+
+    lab.crash_after("batch_write_item")
+    lab.put({"id": "1"}, {"id": "2"})
+    lab.run()
+
+    assert len(lab.deliveries) == 2
+    assert table.scan()["Count"] == 2
+
+
+def test_a_function_that_waits_too_long_is_ended(stream_lab: LabFactory) -> None:
+    lab = stream_lab(timeout=30.0, MaximumRetryAttempts=0)
+    lab.function(lambda event, context: time.sleep(3600))
+    lab.put({"id": "1"})
+    lab.run()
+
+    assert isinstance(lab.deliveries[0].error, Killed)
+    assert lab.lost == []
+    assert [letter.changes for letter in lab.dead_letters] == [["INSERT 1"]]

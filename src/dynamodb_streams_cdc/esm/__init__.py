@@ -44,9 +44,11 @@ from dynamodb_streams_cdc.esm.configuration import (
     MappingConfiguration,
     StartingPosition,
 )
+from dynamodb_streams_cdc.esm.context import Loss
 from dynamodb_streams_cdc.esm.destinations import Condition, object_key
 from dynamodb_streams_cdc.esm.engine import Engine
 from dynamodb_streams_cdc.esm.filters import FilterCriteria, InvalidFilterPattern
+from dynamodb_streams_cdc.esm.function_context import FunctionContext
 from dynamodb_streams_cdc.esm.lint import lint
 from dynamodb_streams_cdc.esm.metrics import Metrics
 from dynamodb_streams_cdc.esm.policies import Policies, exponential_backoff, lane_by_item
@@ -66,8 +68,10 @@ __all__ = [
     "DestinationKind",
     "Engine",
     "FilterCriteria",
+    "FunctionContext",
     "InvalidFilterPattern",
     "Invoke",
+    "Loss",
     "MappingConfiguration",
     "Metrics",
     "Policies",

@@ -5,6 +5,7 @@ Every range is the one that AWS documents, and a value outside is refused as AWS
 the behaviour, such as `State` or `LastModified`, are passed over.
 """
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, NoReturn, Self
 
 from dynamodb_streams_cdc.errors import CdcError
 from dynamodb_streams_cdc.esm.filters import FILTER_QUOTA, FilterCriteria, InvalidFilterPattern
+from dynamodb_streams_cdc.esm.operators import Dialect
 
 UNLIMITED = -1
 REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
@@ -104,12 +106,17 @@ class MappingConfiguration:
 
     @classmethod
     def from_description(
-        cls, description: Mapping[str, Any], *, filter_quota: int = FILTER_QUOTA
+        cls,
+        description: Mapping[str, Any],
+        *,
+        filter_quota: int = FILTER_QUOTA,
+        filter_operators: Dialect = "lambda",
     ) -> Self:
         """Return the mapping that a dictionary of `ListEventSourceMappings` describes.
 
         Only `StartingPosition` is required. `filter_quota` is the account's quota of filters per
-        mapping: 5, or up to 10 on request.
+        mapping: 5, or up to 10 on request. `filter_operators` are those that patterns may use:
+        what Lambda's guide lists, or all of EventBridge's.
 
         Raises:
             ConfigurationError: a value outside of what AWS documents.
@@ -128,9 +135,9 @@ class MappingConfiguration:
             function_arn=function_arn,
             bisect_batch_on_function_error=_flag(given, "BisectBatchOnFunctionError"),
             report_batch_item_failures=_response_types(given),
-            filters=_filters(given, filter_quota),
+            filters=_filters(given, filter_quota, filter_operators),
             destination=_destination(given),
-            event_count_metrics="EventCount" in _object(given, "MetricsConfig").get("Metrics", ()),
+            event_count_metrics=_metrics(given),
             **{_FIELDS[name]: value for name, value in numbers.items() if value is not None},
         )
         if mapping.tumbling_window and mapping.parallelization_factor > 1:
@@ -226,10 +233,18 @@ def _response_types(given: Mapping[str, Any]) -> bool:
     return bool(types)
 
 
-def _filters(given: Mapping[str, Any], quota: int) -> FilterCriteria:
+def _metrics(given: Mapping[str, Any]) -> bool:
+    metrics = _object(given, "MetricsConfig").get("Metrics", [])
+    if not isinstance(metrics, list) or metrics not in ([], ["EventCount"]):
+        expected = "documented for a DynamoDB stream: at most one, EventCount"
+        _refuse("MetricsConfig.Metrics", metrics, expected, "ValidationException")
+    return bool(metrics)
+
+
+def _filters(given: Mapping[str, Any], quota: int, operators: Dialect) -> FilterCriteria:
     criteria = _object(given, "FilterCriteria")
     try:
-        return FilterCriteria.from_description(criteria, quota=quota)
+        return FilterCriteria.from_description(criteria, quota=quota, operators=operators)
     except InvalidFilterPattern as error:
         message = f"{error} (documented: at most {quota} patterns of at most 4096 characters)"
         parameter = "FilterCriteria"
@@ -237,16 +252,32 @@ def _filters(given: Mapping[str, Any], quota: int) -> FilterCriteria:
 
 
 def _destination(given: Mapping[str, Any]) -> Destination | None:
-    on_failure = _object(_object(given, "DestinationConfig"), "OnFailure")
+    config = _object(given, "DestinationConfig")
+    for name in config.keys() - {"OnFailure"}:
+        if name != "OnSuccess" or config[name]:
+            expected = "documented for a stream: OnFailure alone, a success is reported to nobody"
+            _refuse(f"DestinationConfig.{name}", config[name], expected, _INVALID)
+    on_failure = config.get("OnFailure", {})
+    if not isinstance(on_failure, Mapping) or on_failure.keys() - {"Destination"}:
+        expected = 'documented: {"Destination": an ARN}'
+        _refuse("DestinationConfig.OnFailure", on_failure, expected, "ValidationException")
     arn = on_failure.get("Destination")
     if arn is None or arn == "":
         return None
-    parts = str(arn).split(":", 5)
-    kind = parts[2] if len(parts) == 6 and parts[0] == "arn" else None
-    if kind not in tuple(DestinationKind) or str(arn).endswith(".fifo"):
-        expected = (
-            "modelled of what is documented: the ARN of a standard SQS queue, a standard SNS topic "
-            "or an S3 bucket; FIFO queues and topics are not supported by AWS"
-        )
-        _refuse("DestinationConfig.OnFailure.Destination", arn, expected, _INVALID)
-    return Destination(str(arn), DestinationKind(kind))
+    for kind, form in _DESTINATIONS.items():
+        if form.fullmatch(str(arn)) and not str(arn).endswith(".fifo"):
+            return Destination(str(arn), kind)
+    expected = (
+        "modelled of what is documented: the ARN of a standard SQS queue, a standard SNS topic "
+        "or an S3 bucket (the whole bucket: no prefix); FIFO queues and topics are not supported "
+        "by AWS"
+    )
+    _refuse("DestinationConfig.OnFailure.Destination", arn, expected, _INVALID)
+
+
+_REGIONAL = r"arn:aws[a-z-]*:{}:[a-z0-9-]+:[0-9]{{12}}:[A-Za-z0-9_.-]+"
+_DESTINATIONS = {
+    DestinationKind.SQS: re.compile(_REGIONAL.format("sqs")),
+    DestinationKind.SNS: re.compile(_REGIONAL.format("sns")),
+    DestinationKind.S3: re.compile(r"arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
+}

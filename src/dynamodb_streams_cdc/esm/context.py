@@ -5,12 +5,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dynamodb_streams_cdc.esm.batch import Record
 from dynamodb_streams_cdc.esm.configuration import MappingConfiguration
 from dynamodb_streams_cdc.esm.metrics import Metrics
 from dynamodb_streams_cdc.esm.policies import Policies
 
 if TYPE_CHECKING:
     from dynamodb_streams_cdc.esm.lane import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Records that are neither done nor reported to anybody.
+
+    Attributes:
+        reason: in words, for timelines and logs.
+    """
+
+    reason: str
+    records: tuple[Record, ...]
 
 
 @dataclass
@@ -20,6 +33,7 @@ class Context:
     Attributes:
         outstanding: the lane that waits, by token.
         abandoned: tokens whose answers no longer matter.
+        losses: since they were last asked for.
         last_result: `LastProcessingResult` as `ListEventSourceMappings` returns it.
     """
 
@@ -29,6 +43,7 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     outstanding: dict[int, "Lane"] = field(default_factory=dict)
     abandoned: set[int] = field(default_factory=set)
+    losses: list[Loss] = field(default_factory=list)
     last_result: str = "No records processed"
     _tokens: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 

@@ -17,7 +17,7 @@ from dynamodb_streams_cdc.esm.commands import (
     SaveCheckpoint,
 )
 from dynamodb_streams_cdc.esm.configuration import MappingConfiguration, StartingPosition
-from dynamodb_streams_cdc.esm.context import Context
+from dynamodb_streams_cdc.esm.context import Context, Loss
 from dynamodb_streams_cdc.esm.lane import Lane
 from dynamodb_streams_cdc.esm.metrics import Metrics
 from dynamodb_streams_cdc.esm.policies import Policies
@@ -53,10 +53,13 @@ class Engine:
         policies: Policies | None = None,
         new_id: Callable[[], str] = _random_id,
     ) -> None:
+        policies = policies or Policies()
         if not isinstance(configuration, MappingConfiguration):
-            configuration = MappingConfiguration.from_description(configuration)
+            configuration = MappingConfiguration.from_description(
+                configuration, filter_operators=policies.filter_operators
+            )
         self.configuration = configuration
-        self._context = Context(configuration, policies or Policies(), new_id)
+        self._context = Context(configuration, policies, new_id)
         self._checkpoints = dict(checkpoints or {})
         self._begun = bool(self._checkpoints)
         self._shards: dict[str, Shard] = {}
@@ -213,6 +216,16 @@ class Engine:
         if lane is None:
             return None
         return _settle(lane, function_error(reason, error), now, request_id, executed_version)
+
+    def losses(self) -> list[Loss]:
+        """Return what was lost since the last call: neither done nor reported to a destination.
+
+        Records that are too old for the stream, or given up where there is no destination or where
+        it does not take the document. AWS tells nobody of the first
+        (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html).
+        """
+        losses, self._context.losses = self._context.losses, []
+        return losses
 
     def not_invoked(self, token: int, now: float) -> None:
         """Take note that the function was not invoked: throttled, or an error of the service.

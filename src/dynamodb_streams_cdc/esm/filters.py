@@ -6,14 +6,25 @@ under its type: `{"dynamodb": {"NewImage": {"status": {"S": ["placed"]}}}}`
 surprise, all observed on AWS: numbers are strings under `N`, so `numeric` never matches them;
 `exists` sees only leaves, so `{"status": [{"exists": false}]}` matches every record; and a pattern
 without the type matches none. `lint` finds them before a mapping is silent for a day.
+
+What is refused follows the compiler of EventBridge's patterns
+(https://github.com/aws/event-ruler, `JsonRuleCompiler`).
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self, TypeAlias
 
-from dynamodb_streams_cdc.errors import CdcError
+from dynamodb_streams_cdc.esm.operators import (
+    RESERVED,
+    Dialect,
+    InvalidFilterPattern,
+    compile_condition,
+    refuse,
+)
+
+__all__ = ["FilterCriteria", "InvalidFilterPattern", "compile_pattern", "parse_pattern"]
 
 FILTER_QUOTA = 5
 LARGEST_FILTER_QUOTA = 10
@@ -22,32 +33,13 @@ DEEPEST_PATTERN = 68
 """An item nests 32 levels, each a name and a type, below `dynamodb.NewImage`: no record is deeper
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html)."""
 
-OPERATORS = ("anything-but", "equals-ignore-case", "exists", "numeric", "prefix", "suffix")
-"""https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html#filtering-syntax"""
-
 Pattern: TypeAlias = dict[str, Any]
 Test: TypeAlias = Callable[[Any], bool]
+Match: TypeAlias = Callable[[Any, Any], bool]
+"""Whether a part of a record, of the record given second, fits a part of a pattern."""
 
 ABSENT = object()
 """Stands for a key that the record does not have."""
-
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "=": lambda value, bound: value == bound,
-    "<": lambda value, bound: value < bound,
-    "<=": lambda value, bound: value <= bound,
-    ">": lambda value, bound: value > bound,
-    ">=": lambda value, bound: value >= bound,
-}
-
-
-class InvalidFilterPattern(CdcError, ValueError):
-    """A pattern that `CreateEventSourceMapping` refuses; says what is wrong, and where."""
-
-    def __init__(self, problem: str, where: str = "") -> None:
-        place = f" at {where}" if where else ""
-        super().__init__(f"Invalid filter pattern definition.{place and f'{place}:'} {problem}")
-        self.problem = problem
-        self.where = where
 
 
 @dataclass(frozen=True)
@@ -55,34 +47,40 @@ class FilterCriteria:
     """The filters of a mapping: a record passes if any of them matches, or if there are none."""
 
     patterns: tuple[str, ...] = ()
+    operators: Dialect = "lambda"
 
     def __post_init__(self) -> None:
-        tests = tuple(compile_pattern(text) for text in self.patterns)
+        tests = tuple(compile_pattern(text, self.operators) for text in self.patterns)
         object.__setattr__(self, "_tests", tests)
 
     @classmethod
-    def from_description(cls, criteria: Mapping[str, Any], *, quota: int = FILTER_QUOTA) -> Self:
+    def from_description(
+        cls,
+        criteria: Mapping[str, Any],
+        *,
+        quota: int = FILTER_QUOTA,
+        operators: Dialect = "lambda",
+    ) -> Self:
         """Return what `{"Filters": [{"Pattern": "..."}]}` describes.
 
         Raises:
             InvalidFilterPattern: more filters than the quota, or a pattern that AWS refuses.
         """
+        _check_names(criteria, "Filters", "FilterCriteria", 'such as {"Filters": [...]}')
         filters = criteria.get("Filters") or []
         if not isinstance(filters, list):
-            _refuse("Filters must be a list", "FilterCriteria.Filters")
+            refuse("Filters must be a list", "FilterCriteria.Filters")
         if len(filters) > min(quota, LARGEST_FILTER_QUOTA):
             problem = (
                 f"{len(filters)} filters, the quota is {min(quota, LARGEST_FILTER_QUOTA)} "
                 f"(AWS raises it to {LARGEST_FILTER_QUOTA} at most)"
             )
-            _refuse(problem, "FilterCriteria.Filters")
-        texts = []
-        for position, item in enumerate(filters):
-            text = item.get("Pattern", "{}") if isinstance(item, Mapping) else None
-            if not isinstance(text, str):
-                _refuse("Pattern must be a string", f"FilterCriteria.Filters[{position}]")
-            texts.append(text)
-        return cls(tuple(texts))
+            refuse(problem, "FilterCriteria.Filters")
+        texts = [
+            _pattern_of(item, f"FilterCriteria.Filters[{position}]")
+            for position, item in enumerate(filters)
+        ]
+        return cls(tuple(texts), operators)
 
     def matches(self, record: Mapping[str, Any]) -> bool:
         """Whether the mapping sends `record` to the function."""
@@ -94,13 +92,30 @@ class FilterCriteria:
         return bool(self.patterns)
 
 
-def compile_pattern(text: str) -> Test:
+def _check_names(given: Mapping[str, Any], known: str, where: str, example: str) -> None:
+    """Refuse what botocore refuses before AWS sees it: a key of another name."""
+    if unknown := [name for name in given if name != known]:
+        refuse(f"unknown parameter {unknown[0]!r}; there is only {known}, {example}", where)
+
+
+def _pattern_of(item: Any, where: str) -> str:
+    example = 'such as {"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}'
+    if isinstance(item, Mapping):
+        _check_names(item, "Pattern", where, example)
+    text = item.get("Pattern") if isinstance(item, Mapping) else None
+    if not isinstance(text, str):
+        refuse(f"Pattern must be a string, {example}", where)
+    return text
+
+
+def compile_pattern(text: str, operators: Dialect = "lambda") -> Test:
     """Return a function that says whether a record matches the pattern.
 
     Raises:
         InvalidFilterPattern: AWS refuses the pattern.
     """
-    return _object(parse_pattern(text), "", 1)
+    match = _Compiler(operators).compile(parse_pattern(text), (), 1)
+    return lambda record: match(record, record)
 
 
 def parse_pattern(text: str, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Pattern:
@@ -110,163 +125,121 @@ def parse_pattern(text: str, hook: Callable[[list[tuple[str, Any]]], Any] | None
         InvalidFilterPattern: it is too long, not JSON, or not an object.
     """
     if len(text) > LONGEST_PATTERN:
-        _refuse(f"{len(text)} characters, at most {LONGEST_PATTERN} are allowed")
+        refuse(f"{len(text)} characters, at most {LONGEST_PATTERN} are allowed")
     try:
-        pattern = json.loads(text, object_pairs_hook=hook)
+        pattern = json.loads(text, object_pairs_hook=hook, parse_constant=_no_constant)
     except RecursionError:
-        _refuse(f"nested deeper than {DEEPEST_PATTERN} levels")
+        refuse(f"nested deeper than {DEEPEST_PATTERN} levels")
+    except InvalidFilterPattern:
+        raise
     except ValueError as error:
-        _refuse(f"not JSON: {error}")
+        refuse(f"not JSON: {error}")
     if not isinstance(pattern, dict):
-        _refuse(f"a JSON object is expected, not {type(pattern).__name__}")
+        refuse(f"a JSON object is expected, not {type(pattern).__name__}")
     return pattern
 
 
-def _refuse(problem: str, where: str = "") -> NoReturn:
-    raise InvalidFilterPattern(problem, where)
+def _no_constant(name: str) -> NoReturn:
+    refuse(f"not JSON: {name}")
 
 
-def _object(pattern: Pattern, path: str, depth: int) -> Test:
-    if depth > DEEPEST_PATTERN:
-        _refuse(f"nested deeper than {DEEPEST_PATTERN} levels", path[:40] + "...")
-    tests: list[tuple[str, Test]] = []
-    choices: list[Test] = []
-    for key, value in pattern.items():
-        where = f"{path}.{key}" if path else key
-        if key == "$or":
-            choices.append(_choice(value, where, depth))
-        elif isinstance(value, dict):
-            tests.append((key, _object(value, where, depth + 1)))
-        elif isinstance(value, list):
-            tests.append((key, _leaf(value, where)))
-        else:
-            _refuse("a condition must be an object or a list", where)
+@dataclass(frozen=True)
+class _Compiler:
+    """Makes functions of patterns."""
 
-    def fits(value: Any) -> bool:
-        if isinstance(value, list) and value:
-            return any(fits(element) for element in value)
-        node = value if isinstance(value, Mapping) else {}
-        return all(test(node.get(key, ABSENT)) for key, test in tests) and all(
-            choice(node) for choice in choices
-        )
+    operators: Dialect
 
-    return fits
+    def compile(
+        self,
+        pattern: Pattern,
+        steps: tuple[str, ...],
+        depth: int,
+        where: str = "",
+        *,
+        chosen: bool = False,
+    ) -> Match:
+        """Return the test of an object at the path `steps`; `chosen` if it stands inside `$or`."""
+        if depth > DEEPEST_PATTERN:
+            refuse(f"nested deeper than {DEEPEST_PATTERN} levels", where[:40] + "...")
+        if not pattern:
+            problem = (
+                "an empty object is not allowed: name a field in it, or leave it out to match "
+                "every record"
+            )
+            refuse(problem, where)
+        tests: list[tuple[str, Match]] = []
+        choices: list[Match] = []
+        for key, value in pattern.items():
+            place = f"{where}.{key}" if where else key
+            if key == "$or":
+                choices.append(self._choice(value, steps, depth, place))
+                continue
+            if chosen and key in RESERVED:
+                refuse("the name of an operator cannot name a field inside $or", place)
+            below = (*steps, key)
+            if isinstance(value, dict):
+                tests.append((key, self.compile(value, below, depth + 1, place, chosen=chosen)))
+            elif isinstance(value, list):
+                tests.append((key, self._leaf(value, below, place)))
+            else:
+                refuse("a condition must be an object or a list", place)
+
+        def fits(value: Any, record: Any) -> bool:
+            if isinstance(value, list) and value:
+                return any(fits(element, record) for element in value)
+            node = value if isinstance(value, Mapping) else {}
+            return all(test(node.get(key, ABSENT), record) for key, test in tests) and all(
+                choice(node, record) for choice in choices
+            )
+
+        return fits
+
+    def _choice(self, value: Any, steps: tuple[str, ...], depth: int, where: str) -> Match:
+        if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
+            refuse("$or takes a list of objects", where)
+        if len(value) < 2:
+            refuse("$or takes a list of at least two objects", where)
+        tests = [
+            self.compile(v, steps, depth + 1, f"{where}[{i}]", chosen=True)
+            for i, v in enumerate(value)
+        ]
+        return lambda node, record: any(test(node, record) for test in tests)
+
+    def _leaf(self, conditions: list[Any], steps: tuple[str, ...], where: str) -> Match:
+        if not conditions:
+            refuse("an empty list matches nothing", where)
+        tests = [
+            compile_condition(c, f"{where}[{i}]", self.operators) for i, c in enumerate(conditions)
+        ]
+        absence = {"exists": False} in conditions
+
+        def fits(value: Any, record: Any) -> bool:
+            if any(test(leaf) for leaf in _leaves(value) for test in tests):
+                return True
+            return absence and not _is_present(record, steps)
+
+        return fits
 
 
-def _choice(value: Any, where: str, depth: int) -> Test:
-    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
-        _refuse("$or takes a list of objects", where)
-    tests = [_object(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
-    return lambda node: any(test(node) for test in tests)
-
-
-def _leaves(value: Any) -> list[Any]:
-    """Return the leaf values at a place of the record; none if an object stands there."""
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the leaf values at a place of the record; none if an object stands there."""
     if isinstance(value, list):
-        return [element for element in value if not isinstance(element, dict | list)]
-    return [] if isinstance(value, dict) or value is ABSENT else [value]
+        for element in value:
+            yield from _leaves(element)
+    elif value is not ABSENT and not isinstance(value, Mapping):
+        yield value
 
 
-def _leaf(conditions: list[Any], where: str) -> Test:
-    if not conditions:
-        _refuse("an empty list matches nothing", where)
-    tests = [_condition(c, f"{where}[{i}]") for i, c in enumerate(conditions)]
+def _is_present(value: Any, steps: Sequence[str]) -> bool:
+    """Whether a record has a leaf at a path, in any element of the lists on the way.
 
-    def fits(value: Any) -> bool:
-        found: Sequence[Any] = _leaves(value) or (ABSENT,)
-        return any(test(leaf) for test in tests for leaf in found)
-
-    return fits
-
-
-def _condition(condition: Any, where: str) -> Test:
-    if condition is None or isinstance(condition, str | int | float):
-        return _equals(condition)
-    if not isinstance(condition, dict) or len(condition) != 1:
-        _refuse(f"a value, or an object with one of {', '.join(OPERATORS)}, is expected", where)
-    ((operator, operand),) = condition.items()
-    if operator not in OPERATORS:
-        _refuse(f"unknown operator; known are {', '.join(OPERATORS)}", f"{where}.{operator}")
-    return _OPERATORS[operator](operand, f"{where}.{operator}")
-
-
-def _same(value: Any, wanted: Any) -> bool:
-    """Compare as JSON does: true is not 1, and 1 is 1.0."""
-    return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
-
-
-def _equals(wanted: Any) -> Test:
-    return lambda value: value is not ABSENT and _same(value, wanted)
-
-
-def _text(operand: Any, where: str) -> str:
-    if not isinstance(operand, str):
-        _refuse("a string is expected", where)
-    return operand
-
-
-def _equals_ignore_case(operand: Any, where: str) -> Test:
-    wanted = _text(operand, where).lower()
-    return lambda value: isinstance(value, str) and value.lower() == wanted
-
-
-def _prefix(operand: Any, where: str) -> Test:
-    if isinstance(operand, dict) and operand.keys() == {"equals-ignore-case"}:
-        start = _text(operand["equals-ignore-case"], where).lower()
-        return lambda value: isinstance(value, str) and value.lower().startswith(start)
-    wanted = _text(operand, where)
-    return lambda value: isinstance(value, str) and value.startswith(wanted)
-
-
-def _suffix(operand: Any, where: str) -> Test:
-    if isinstance(operand, dict) and operand.keys() == {"equals-ignore-case"}:
-        end = _text(operand["equals-ignore-case"], where).lower()
-        return lambda value: isinstance(value, str) and value.lower().endswith(end)
-    wanted = _text(operand, where)
-    return lambda value: isinstance(value, str) and value.endswith(wanted)
-
-
-def _exists(operand: Any, where: str) -> Test:
-    if not isinstance(operand, bool):
-        _refuse("true or false is expected", where)
-    return lambda value: (value is not ABSENT) == operand
-
-
-def _anything_but(operand: Any, where: str) -> Test:
-    if isinstance(operand, dict):
-        if len(operand) != 1 or not operand.keys() <= {"prefix", "suffix", "equals-ignore-case"}:
-            _refuse("prefix, suffix or equals-ignore-case is expected", where)
-        excluded = _condition(operand, where)
-        return lambda value: value is not ABSENT and not excluded(value)
-    unwanted = operand if isinstance(operand, list) else [operand]
-    if not unwanted or not all(isinstance(u, str | int | float) for u in unwanted):
-        _refuse("a string, a number or a list of them is expected", where)
-    return lambda value: value is not ABSENT and not any(_same(value, u) for u in unwanted)
-
-
-def _numeric(operand: Any, where: str) -> Test:
-    if not isinstance(operand, list) or len(operand) not in (2, 4):
-        _refuse("one or two pairs of a comparison and a number are expected", where)
-    pairs = list(zip(operand[::2], operand[1::2], strict=True))
-    for sign, bound in pairs:
-        if (
-            sign not in _COMPARISONS
-            or isinstance(bound, bool)
-            or not isinstance(bound, int | float)
-        ):
-            _refuse(f"a comparison ({' '.join(_COMPARISONS)}) and a number are expected", where)
-    return lambda value: (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and all(_COMPARISONS[sign](value, bound) for sign, bound in pairs)
+    `{"exists": false}` asks for the path in the whole event: an element of a list that lacks it is
+    not enough, if another has it.
+    """
+    if isinstance(value, list):
+        return any(_is_present(element, steps) for element in value)
+    if not steps:
+        return not isinstance(value, Mapping)
+    return (
+        isinstance(value, Mapping) and steps[0] in value and _is_present(value[steps[0]], steps[1:])
     )
-
-
-_OPERATORS: dict[str, Callable[[Any, str], Test]] = {
-    "anything-but": _anything_but,
-    "equals-ignore-case": _equals_ignore_case,
-    "exists": _exists,
-    "numeric": _numeric,
-    "prefix": _prefix,
-    "suffix": _suffix,
-}

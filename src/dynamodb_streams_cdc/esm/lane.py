@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dynamodb_streams_cdc.esm.batch import ENVELOPE, LARGEST_PAYLOAD, Batch, Entry
 from dynamodb_streams_cdc.esm.commands import Deliver, Invoke
 from dynamodb_streams_cdc.esm.configuration import DestinationKind
-from dynamodb_streams_cdc.esm.context import Context
+from dynamodb_streams_cdc.esm.context import Context, Loss
 from dynamodb_streams_cdc.esm.destinations import (
     Condition,
     Discard,
@@ -145,6 +145,7 @@ class Lane:
         else:
             metrics.delivery_failures += 1
             metrics.dropped += len(discard.entries)
+            self._lose("given up, and the destination is gone", discard.entries)
         _finish(discard.entries)
 
     def _gathers_discards(self) -> bool:
@@ -215,7 +216,9 @@ class Lane:
             self._give_up(batch, forgotten, Condition.RECORD_AGE_EXCEEDED)
         elif forgotten:
             self.context.metrics.trimmed += forgotten
-            _finish(self._cut(batch, forgotten))
+            lost = self._cut(batch, forgotten)
+            self._lose("lost, the stream forgot them after a day", lost)
+            _finish(lost)
         return forgotten > 0
 
     def _invoke(self, batch: Batch, now: float) -> Invoke:
@@ -301,12 +304,16 @@ class Lane:
         )
         if self.context.mapping.destination is None:
             self.context.metrics.dropped += count
+            self._lose("given up, and there is no destination to report it to", discard.entries)
             _finish(discard.entries)
             return
         if self._discards and not self._sealed and self._discards[-1].condition is condition:
             discard = _merged(self._discards.pop(), discard)
         self._discards.append(discard)
         self._sealed = self.context.policies.consolidation == "separate"
+
+    def _lose(self, reason: str, entries: Iterable[Entry]) -> None:
+        self.context.losses.append(Loss(reason, tuple(entry.record for entry in entries)))
 
     def _cut(self, batch: Batch, count: int) -> list[Entry]:
         """Take the first records off a batch; a batch without records is over."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dynamodb_streams_cdc.esm.filters import compile_pattern, parse_pattern
+from dynamodb_streams_cdc.esm.operators import unlisted
 
 _IMAGES = ("Keys", "NewImage", "OldImage")
 _BODY = (*_IMAGES, "ApproximateCreationDateTime", "SequenceNumber", "SizeBytes", "StreamViewType")
@@ -27,7 +28,7 @@ def lint(pattern: str) -> list[str]:
     Raises:
         InvalidFilterPattern: AWS refuses the pattern altogether.
     """
-    compile_pattern(pattern)
+    compile_pattern(pattern, "eventbridge")
     warnings: list[str] = []
 
     def note_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -37,9 +38,16 @@ def lint(pattern: str) -> list[str]:
         return dict(pairs)
 
     parsed = parse_pattern(pattern, note_duplicates)
-    if not parsed:
-        warnings.append("the pattern is empty: it matches every record")
-    return warnings + list(_record(parsed, ""))
+    return warnings + list(_unlisted(parsed, "")) + list(_record(parsed, ""))
+
+
+def _unlisted(pattern: dict[str, Any], path: str) -> Iterator[str]:
+    for _, value, where in _parts(pattern, path):
+        if isinstance(value, dict):
+            yield from _unlisted(value, where)
+            continue
+        for name in filter(None, map(unlisted, value)):
+            yield f"{where}: Lambda's table of operators does not list {name}; EventBridge's does"
 
 
 def _parts(pattern: dict[str, Any], path: str) -> Iterator[tuple[str, Any, str]]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from dynamodb_streams_cdc.esm.operators import Dialect
+
 Backoff: TypeAlias = Callable[[int], float]
 Records: TypeAlias = Sequence[Mapping[str, Any]]
 
@@ -77,6 +79,9 @@ class Policies:
         consolidation: documents of records that were given up one after the other are "separate" or
             merged when "adjacent". Documented is that `batchSize` may be greater than expected.
         s3_payload: `payload` in S3 is a JSON "string", as documented, or an "object".
+        filter_operators: patterns may use the operators that "lambda" lists, or all those of
+            "eventbridge": wildcard, cidr, exactly, and what stands inside anything-but, prefix and
+            suffix. That Lambda takes those is documented nowhere.
         final_window_records: what the final invocation of a window carries, from its last batch.
             Not documented.
         window_start: when the tumbling window of a record began. Not documented.
@@ -98,6 +103,7 @@ class Policies:
     retention: Literal["silent", "destination"] = "silent"
     consolidation: Literal["separate", "adjacent"] = "separate"
     s3_payload: Literal["string", "object"] = "string"
+    filter_operators: Dialect = "lambda"
     final_window_records: Callable[[Records], Records] = no_records
     window_start: Callable[[float, int], int] = since_the_epoch
     poll_seconds: float = 0.25

@@ -10,14 +10,14 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dynamodb_streams_cdc.esm import Invoke
+from dynamodb_streams_cdc.esm import FunctionContext, Invoke
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -69,11 +69,7 @@ Function: TypeAlias = Callable[[Invoke], Answer]
 
 Handler: TypeAlias = Callable[[Any, Any], object]
 
-
-def function_name(arn: str) -> str:
-    """Return the name in a function's ARN, without a version or an alias."""
-    parts = arn.split(":")
-    return parts[6] if len(parts) > 6 else arn
+_STARTED = time.time()
 
 
 def payload_of(event: Mapping[str, Any]) -> bytes:
@@ -153,24 +149,6 @@ def _message(body: object) -> str:
 
 
 @dataclass(frozen=True)
-class HandlerContext:
-    """The context of an invocation in this process: what handlers use of Lambda's."""
-
-    aws_request_id: str
-    invoked_function_arn: str
-    deadline: float = field(repr=False)
-
-    @property
-    def function_name(self) -> str:
-        """The function's name."""
-        return function_name(self.invoked_function_arn)
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds until the function's timeout would end it."""
-        return max(0, int((self.deadline - time.monotonic()) * 1000))
-
-
-@dataclass(frozen=True)
 class HandlerFunction:
     """A handler called in this process, where there is no Lambda API; a `Function`.
 
@@ -188,7 +166,9 @@ class HandlerFunction:
     def __call__(self, command: Invoke) -> Answer:
         """Call the handler once; whatever it raises is the function's failure."""
         deadline = time.monotonic() + self.timeout
-        context = HandlerContext(str(uuid.uuid4()), self.arn, deadline)
+        context = FunctionContext(
+            str(uuid.uuid4()), self.arn, lambda: deadline - time.monotonic(), _STARTED
+        )
         event = json.loads(payload_of(command.event))
         try:
             response = self.handler(event, context)

@@ -39,6 +39,7 @@ from dynamodb_streams_cdc.esm import (
     ReadShard,
     SaveCheckpoint,
 )
+from dynamodb_streams_cdc.esm.function_context import function_name
 from dynamodb_streams_cdc.live.adoption import adopt, checkpoint_file
 from dynamodb_streams_cdc.live.checkpoints import CheckpointError, CheckpointFile
 from dynamodb_streams_cdc.live.invocation import (
@@ -52,7 +53,6 @@ from dynamodb_streams_cdc.live.invocation import (
     Lost,
     NotInvoked,
     Returned,
-    function_name,
 )
 from dynamodb_streams_cdc.live.on_failure import OnFailure, without_destination
 from dynamodb_streams_cdc.live.streams import Page, StreamReader, Trouble, lambda_record
@@ -195,6 +195,8 @@ class MappingRunner:
             now = self._clock()
             for command in self._engine.commands(now):
                 self._do(command)
+            for loss in self._engine.losses():
+                logger.error("%d records: %s", len(loss.records), loss.reason)
             if self._engine.state == "Disabled":
                 return
             self._listen(self._engine.wake_at(now))
@@ -329,7 +331,8 @@ def runner_of(
         CheckpointError: the file in `folder` is something else.
         ClientError: the Lambda API does not know the function.
     """
-    configuration = MappingConfiguration.from_description(mapping)
+    operators = (policies or Policies()).filter_operators
+    configuration = MappingConfiguration.from_description(mapping, filter_operators=operators)
     if configuration.stream_arn is None:
         parameter, expected = "EventSourceArn", "a runner needs the stream that it is to read"
         raise ConfigurationError(parameter, None, expected)

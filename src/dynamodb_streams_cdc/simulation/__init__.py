@@ -9,9 +9,12 @@ A schedule is plain data. Time is virtual: an outage of 30 hours takes a fractio
 """
 
 from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery
+from dynamodb_streams_cdc.simulation.faulty import faulty
+from dynamodb_streams_cdc.simulation.limits import WriteRefused
 from dynamodb_streams_cdc.simulation.pipeline import Consumer, Consumers, Copies, pipeline
 from dynamodb_streams_cdc.simulation.poller import Poller
-from dynamodb_streams_cdc.simulation.ports import Killed, Weather, faulty
+from dynamodb_streams_cdc.simulation.ports import Weather
+from dynamodb_streams_cdc.simulation.process import Killed
 from dynamodb_streams_cdc.simulation.schedule import (
     Fault,
     FaultKind,
@@ -27,7 +30,7 @@ from dynamodb_streams_cdc.simulation.simulation import Result, Simulation
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.simulation.timeline import Timeline
-from dynamodb_streams_cdc.simulation.world import World
+from dynamodb_streams_cdc.simulation.world import EndlessRun, World
 
 __all__ = [
     "Consumer",
@@ -35,6 +38,7 @@ __all__ = [
     "Copies",
     "DeadLetter",
     "Delivery",
+    "EndlessRun",
     "Fault",
     "FaultKind",
     "Killed",
@@ -51,6 +55,7 @@ __all__ = [
     "Weather",
     "World",
     "Write",
+    "WriteRefused",
     "faulty",
     "generate",
     "generate_letters",

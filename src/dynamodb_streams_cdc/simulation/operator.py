@@ -12,7 +12,8 @@ from dynamodb_streams_cdc.letter_box import Names
 from dynamodb_streams_cdc.memory import MemoryLetterBox
 from dynamodb_streams_cdc.redrive import InvocationFailed, Redrive, Result
 from dynamodb_streams_cdc.simulation.poller import Poller
-from dynamodb_streams_cdc.simulation.ports import LATENCY_SECONDS, Killed
+from dynamodb_streams_cdc.simulation.ports import LATENCY_SECONDS
+from dynamodb_streams_cdc.simulation.process import Killed
 from dynamodb_streams_cdc.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.simulation.world import World
 

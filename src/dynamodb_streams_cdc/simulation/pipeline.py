@@ -12,8 +12,9 @@ from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetterBox, MemoryLog
 from dynamodb_streams_cdc.processor import Processor, Reader
 from dynamodb_streams_cdc.search import SearchSync, encoded
+from dynamodb_streams_cdc.simulation.faulty import faulty
 from dynamodb_streams_cdc.simulation.poller import Handler
-from dynamodb_streams_cdc.simulation.ports import Weather, faulty
+from dynamodb_streams_cdc.simulation.ports import Weather
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.simulation.world import World

@@ -4,29 +4,34 @@ A read that finds nothing is answered when there is something: so a simulation c
 it, and not the hours that pass.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from dynamodb_streams_cdc.budget import LambdaContext
 from dynamodb_streams_cdc.esm import (
+    LATEST,
     Deliver,
     DescribeStream,
     Engine,
+    FunctionContext,
     Invoke,
     MappingConfiguration,
     Policies,
     ReadShard,
     Result,
     SaveCheckpoint,
+    Verdict,
 )
-from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery
-from dynamodb_streams_cdc.simulation.ports import Invocation, Killed, Weather
+from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery, Record
+from dynamodb_streams_cdc.simulation.emulation import run
+from dynamodb_streams_cdc.simulation.ports import Weather
+from dynamodb_streams_cdc.simulation.process import Invocation, Killed
 from dynamodb_streams_cdc.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
-from dynamodb_streams_cdc.simulation.timeline import in_words, listed
-from dynamodb_streams_cdc.simulation.world import World
+from dynamodb_streams_cdc.simulation.timeline import in_words, listed, shown
+from dynamodb_streams_cdc.simulation.world import START, World
 
 Event = Mapping[str, Any]
 Handler = Callable[[Event, LambdaContext], Any]
@@ -37,20 +42,6 @@ TIMEOUT_SECONDS = 10.0
 ITERATOR_SECONDS = 15 * 60
 """How long an iterator is good for
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetShardIterator.html)."""
-
-
-@dataclass(frozen=True)
-class SimulatedContext:
-    """The context of an invocation in virtual time."""
-
-    world: World
-    deadline: float
-    aws_request_id: str
-    invoked_function_arn: str
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds until the invocation is ended."""
-        return int((self.deadline - self.world.now()) * 1000)
 
 
 @dataclass(frozen=True)
@@ -72,6 +63,8 @@ class Poller:
         destination_works: whether letters arrive.
         deliveries: every invocation, the latest last.
         letters: what was given up.
+        lost: records that are neither done nor among the letters.
+        virtual_time: whether `time` tells the world's time to the function.
     """
 
     world: World
@@ -85,6 +78,8 @@ class Poller:
     destination_works: bool = True
     deliveries: list[Delivery] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
+    lost: list[Record] = field(default_factory=list)
+    virtual_time: bool = True
 
     def __post_init__(self) -> None:
         self._ids = 0
@@ -94,6 +89,7 @@ class Poller:
         self._listed: list[str] | None = None
         self._describing = False
         self._reads: dict[str, tuple[ReadShard, int]] = {}
+        self._seen: dict[str, int] = {}
         self._window_ends: set[str] = set()
         self._answers_empty: set[str] = set()
         self.stream.readers.append(self.nudge)
@@ -128,20 +124,17 @@ class Poller:
         """Invoke the function; return its answer.
 
         Raises:
-            Killed: the function died, or ran into its timeout.
+            Killed: the function died, exited, or ran into its timeout.
         """
         deadline = self.world.now() + self.timeout
-        arn = self.engine.configuration.function_arn
-        self.weather.running.append(Invocation(deadline))
-        try:
-            context = SimulatedContext(self.world, deadline, self._new_id(), arn)
-            answer = self.handler(event, context)
-        finally:
-            self.weather.running.pop()
-        if self.world.now() >= deadline:
-            message = "at its timeout"
-            raise Killed(message)
-        return answer
+        invocation = Invocation(self.world, deadline, self.virtual_time)
+        context = FunctionContext(
+            aws_request_id=self._new_id(),
+            invoked_function_arn=self.engine.configuration.function_arn,
+            remaining=lambda: deadline - invocation.now(),
+            started=START,
+        )
+        return run(invocation, lambda: self.handler(event, context))
 
     def _pump(self) -> None:
         """Do what the engine asks for; each answer to it leads here again."""
@@ -151,6 +144,8 @@ class Poller:
         for command in self.engine.commands(now):
             self._do(command, now)
         self._answer_what_waited(now)
+        for loss in self.engine.losses():
+            self._lose(loss.reason, loss.records)
         wake = self.engine.wake_at(now)
         if wake is not None and wake < self._wakes_at and not self._planned:
             self._wakes_at = wake
@@ -172,8 +167,6 @@ class Poller:
                 if self.destination_works:
                     self.letters.append(DeadLetter(document, key, records))
                     self.note(f"given up, a dead letter: {listed(records)}")
-                else:
-                    self.note(f"given up, and the destination is gone: {listed(records)}")
                 self.engine.delivered(token, ok=self.destination_works)
                 self.nudge()
             case SaveCheckpoint():
@@ -191,6 +184,8 @@ class Poller:
             position = command.cursor.position
         else:
             position = 0 if shard is None else shard.position(command.place)
+            if command.place == LATEST:
+                self._seen.setdefault(command.shard_id, position)
         self._reads[command.shard_id] = (command, position)
 
     def _abort_reads(self) -> None:
@@ -214,6 +209,7 @@ class Poller:
     def _read(self, command: ReadShard, position: int, now: float) -> bool:
         """Answer a read if there is something to say."""
         shard = self.stream.shards.get(command.shard_id)
+        self._tell_unread(command.shard_id, position)
         if shard is None:
             self.engine.records(command.shard_id, [], None, now)
         elif position < shard.trimmed:
@@ -223,9 +219,23 @@ class Poller:
             if not (records or closed or command.shard_id in self._answers_empty):
                 return False
             self._answers_empty.discard(command.shard_id)
+            self._seen[command.shard_id] = position + len(records)
             cursor = None if closed else _Cursor(position + len(records), now)
             self.engine.records(command.shard_id, records, cursor, now)
         return True
+
+    def _tell_unread(self, shard_id: str, position: int) -> None:
+        """Tell which records of a shard are gone before a read came to them."""
+        shard = self.stream.shards.get(shard_id) or self.stream.closed.get(shard_id)
+        begins = min(position, self._seen.get(shard_id, 0))
+        if shard is not None and begins < shard.trimmed:
+            self._seen[shard_id] = shard.trimmed
+            lost = shard.gone[begins:]
+            self._lose("lost, the stream forgot them before they were read", lost)
+
+    def _lose(self, reason: str, records: Sequence[Record]) -> None:
+        self.lost += records
+        self.note(f"{reason}: {listed(records)}")
 
     def _await_window_end(self, event: Event) -> None:
         """See to it that a read finds nothing once a tumbling window is over: that ends it."""
@@ -280,11 +290,17 @@ class Poller:
             self.note("answered, which counts no longer")
             return
         delivery.result = verdict.result
-        reason = f", {verdict.reason}" if verdict.reason else ""
-        if verdict.result is Result.PARTIAL:
-            reason = f", not done from {in_words(delivery.records[verdict.first_failed])} on"
-        self.note(f"answered: {verdict.result}{reason}")
+        self.note(f"answered: {verdict.result}{_because(verdict, delivery)}")
 
     def _new_id(self) -> str:
         self._ids += 1
         return f"{self._ids:08x}-0000-4000-8000-000000000000"
+
+
+def _because(verdict: Verdict, delivery: Delivery) -> str:
+    """Return why an answer means what it means: its reason, or what was returned."""
+    if verdict.result is Result.PARTIAL:
+        return f", not done from {in_words(delivery.records[verdict.first_failed])} on"
+    if verdict.reason:
+        return f", {verdict.reason}"
+    return "" if delivery.answer is None else f", returned {shown(delivery.answer)}"

@@ -1,17 +1,18 @@
-"""Sinks' ports with faults: whatever is called through them may be slow, fail, or crash.
+"""What goes wrong with the calls of a function's ports: slow, failing, lost, or the end of it.
 
-    ledger = faulty(MemoryLedger(), weather)
-
-A crash is no `Exception`: nothing in a function can catch it, as nothing can outlive its process.
+`dynamodb_streams_cdc.simulation.faulty` puts an object behind a `Weather`.
 """
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 from dynamodb_streams_cdc.errors import OutageError
+from dynamodb_streams_cdc.simulation.process import Killed, current
 from dynamodb_streams_cdc.simulation.schedule import FaultKind
-from dynamodb_streams_cdc.simulation.timeline import shown
+from dynamodb_streams_cdc.simulation.timeline import called
 from dynamodb_streams_cdc.simulation.world import World
 from dynamodb_streams_cdc.sink import Items
 
@@ -23,20 +24,13 @@ LATENCY_SECONDS = 0.004
 HANG_SECONDS = 3.0
 """How long a call hangs before it fails, while the sink is out."""
 
+LONGEST_TURN_SECONDS = 1.0
+"""How long a call waits, in the machine's time, for those of other threads."""
 
-class Killed(BaseException):
-    """The process of a function is gone, in the middle of what it did."""
 
-
-@dataclass
-class Invocation:
-    """A function at work.
-
-    Attributes:
-        deadline: when Lambda ends it.
-    """
-
-    deadline: float
+def name_of(method: object) -> str:
+    """Return the name by which faults are aimed at a method."""
+    return getattr(method, "__name__", type(method).__name__)
 
 
 @dataclass
@@ -49,7 +43,7 @@ class Weather:
         lasting: until when those last that do.
         slow: how long a call takes while the sink is slow, in seconds.
         struck: how often each fault did strike.
-        running: invocations under way, the innermost last.
+        called: how often each method was called.
         tells: whether calls go to the timeline.
         items: the table that the processor follows, for its sink to be repaired by.
     """
@@ -61,9 +55,10 @@ class Weather:
     lasting: dict[FaultKind, float] = field(default_factory=dict)
     slow: float = 0.7
     struck: dict[FaultKind, int] = field(default_factory=dict)
-    running: list[Invocation] = field(default_factory=list)
+    called: dict[str, int] = field(default_factory=dict)
     tells: bool = False
     items: Items | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def strikes(self, kind: FaultKind, method: str | None = None) -> bool:
         """Whether a fault strikes now, in a call of `method`: one that is armed is used up."""
@@ -75,35 +70,96 @@ class Weather:
         return False
 
     def call(self, method: Callable[..., T], *args: Any, **options: Any) -> T:
-        """Call a method of a port through the weather.
+        """Call a method of a port through the weather; see `before` and `after`."""
+        return self.call_as(name_of(method), method, *args, **options)
+
+    def call_as(self, name: str, method: Callable[..., T], *args: Any, **options: Any) -> T:
+        """Call a method under another name than its own.
 
         Raises:
             Killed: the function is gone, before or after the effect.
             OutageError: the sink does not answer; after the effect, if the answer was lost.
         """
-        name = method.__name__
-        self._wait()
+        with self.turn(name):
+            self.before(name)
+            result = self._told(name, method, args, options)
+            self.after(name)
+        self.leave(name)
+        return result
+
+    @contextlib.contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """Let a call begin, and have its turn among those of other threads.
+
+        Once one of them has ended the process, none of the others takes effect.
+        """
+        self.arrive(name)
+        invocation = current()
+        mine = self._lock.acquire(timeout=LONGEST_TURN_SECONDS)
+        try:
+            if invocation is not None:
+                invocation.live()
+            yield
+        finally:
+            if mine:
+                self._lock.release()
+
+    def arrive(self, name: str) -> None:
+        """Take the time that a call takes.
+
+        Raises:
+            Killed: the function is gone.
+        """
+        self.called[name] = self.called.get(name, 0) + 1
+        self.world.sleep(self.slow if self.strikes(FaultKind.SLOW) else LATENCY_SECONDS)
+
+    def before(self, name: str, outage: Callable[[str], Exception] = OutageError) -> None:
+        """Let faults strike that keep a call from its effect.
+
+        Raises:
+            Killed: the function is gone.
+            OutageError: the sink does not answer, or the error that `outage` makes of that.
+        """
         if self.strikes(FaultKind.CRASH_BEFORE, name):
             self._die(f"in {name}, before it took effect")
         if self.strikes(FaultKind.FAILING) or self._hangs():
             self.note(f"    {name} is not answered: the sink is out")
             message = "the sink does not answer"
-            raise OutageError(message)
-        result = self._told(method, *args, **options) if self.tells else method(*args, **options)
+            raise outage(message)
+
+    def after(self, name: str) -> None:
+        """Let a crash strike that comes after the effect.
+
+        Raises:
+            Killed: the function is gone.
+        """
         if self.strikes(FaultKind.CRASH_AFTER, name):
             self._die(f"in {name}, after it took effect")
-        if self.strikes(FaultKind.TIMEOUT, name):
-            self.world.sleep(max(0.0, self._deadline() - self.world.now()))
-        self._live()
+
+    def leave(self, name: str, outage: Callable[[str], Exception] = OutageError) -> None:
+        """Let faults strike on the way back of a call that took effect.
+
+        Raises:
+            Killed: the function is gone.
+            OutageError: the answer is lost, or the error that `outage` makes of that.
+        """
+        invocation = current()
+        if invocation is not None and self.strikes(FaultKind.TIMEOUT, name):
+            invocation.sleep(max(0.0, invocation.deadline - invocation.now()))
+        if invocation is not None:
+            invocation.live()
         if self.strikes(FaultKind.LOST_ANSWER, name):
             self.note("    the answer is lost, after it took effect")
             message = "the answer was lost"
-            raise OutageError(message)
-        return result
+            raise outage(message)
 
-    def _told(self, method: Callable[..., T], *args: Any, **options: Any) -> T:
-        """Call a method, with a line in the timeline: what it was, and whether it raised."""
-        call = f"    {method.__name__}({', '.join(map(shown, args))})"
+    def _told(
+        self, name: str, method: Callable[..., T], args: Sequence[Any], options: Mapping[str, Any]
+    ) -> T:
+        """Call a method, with a line in the timeline: what it was, and what came of it."""
+        if not self.tells:
+            return method(*args, **options)
+        call = called(name, args, options)
         try:
             result = method(*args, **options)
         except Exception as error:
@@ -112,44 +168,18 @@ class Weather:
         self.note(call)
         return result
 
-    def _wait(self) -> None:
-        self.world.sleep(self.slow if self.strikes(FaultKind.SLOW) else LATENCY_SECONDS)
-        self._live()
-
     def _hangs(self) -> bool:
         if not self.strikes(FaultKind.OUTAGE):
             return False
         self.world.sleep(HANG_SECONDS)
-        self._live()
         return True
 
-    def _live(self) -> None:
-        if self.world.now() >= self._deadline():
-            self._die("at its timeout")
-
-    def _deadline(self) -> float:
-        return self.running[-1].deadline if self.running else float("inf")
-
-    def _die(self, when: str) -> None:
+    def _die(self, when: str) -> NoReturn:
+        invocation = current()
+        if invocation is not None:
+            invocation.die(when)
         raise Killed(when)
 
     def _count(self, kind: FaultKind) -> bool:
         self.struck[kind] = self.struck.get(kind, 0) + 1
         return True
-
-
-class _Faulty:
-    def __init__(self, port: object, weather: Weather) -> None:
-        self._port = port
-        self._weather = weather
-
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._port, name)
-        if not callable(attribute):
-            return attribute
-        return lambda *args, **options: self._weather.call(attribute, *args, **options)
-
-
-def faulty(port: T, weather: Weather) -> T:
-    """Return the port, with every call of a method going through the weather."""
-    return cast("T", _Faulty(port, weather))

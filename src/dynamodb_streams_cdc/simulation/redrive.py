@@ -7,7 +7,7 @@ from typing import Any
 from dynamodb_streams_cdc.esm import Result, classify
 from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Record
 from dynamodb_streams_cdc.simulation.poller import Poller
-from dynamodb_streams_cdc.simulation.ports import Killed
+from dynamodb_streams_cdc.simulation.process import Killed
 from dynamodb_streams_cdc.simulation.timeline import listed
 
 

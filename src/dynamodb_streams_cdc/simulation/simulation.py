@@ -19,6 +19,7 @@ from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
 from dynamodb_streams_cdc.memory import MemoryLetterBox
 from dynamodb_streams_cdc.redrive import Result as Redriven
+from dynamodb_streams_cdc.simulation.emulation import run
 from dynamodb_streams_cdc.simulation.operator import Operator, SimulatedItems
 from dynamodb_streams_cdc.simulation.pipeline import (
     POISON,
@@ -28,7 +29,8 @@ from dynamodb_streams_cdc.simulation.pipeline import (
     pipeline,
 )
 from dynamodb_streams_cdc.simulation.poller import TIMEOUT_SECONDS, Event, Handler, Poller
-from dynamodb_streams_cdc.simulation.ports import Invocation, Killed, Weather
+from dynamodb_streams_cdc.simulation.ports import Weather
+from dynamodb_streams_cdc.simulation.process import Invocation, Killed
 from dynamodb_streams_cdc.simulation.redrive import redrive
 from dynamodb_streams_cdc.simulation.schedule import (
     HOUR,
@@ -47,6 +49,9 @@ from dynamodb_streams_cdc.simulation.timeline import Timeline
 from dynamodb_streams_cdc.simulation.world import START, World, reproducible
 
 RECORD_AGE_SECONDS = 20 * 3600
+
+LONGEST_RUN_SECONDS = 10 * 24 * HOUR
+"""Longer than the longest outage, and whatever a stream and a mapping remember after it."""
 
 LONGEST_BACKOFF_SECONDS = 900.0
 """Between two retries of a batch: so that an outage of a day costs some hundred invocations."""
@@ -149,11 +154,11 @@ class Simulation:
                 self.world.at(START + operation.at, partial(self._write, operation))
             for fault in self.schedule.faults:
                 self.world.at(START + fault.at, partial(self._strike, fault))
-            self.world.run()
+            self.world.run(LONGEST_RUN_SECONDS)
             self._clear_up()
             for later in self.schedule.later:
                 self._go_on(later)
-                self.world.run()
+                self.world.run(LONGEST_RUN_SECONDS)
             self._mend()
             self._redrive_all()
             return self._result()
@@ -294,13 +299,12 @@ class Simulation:
         for states in list(self.table.history.values()):
             item = next(filter(None, states))
             name, read = identity(self.table, item), partial(self._item, item)
-            actor.weather.running.append(Invocation(self.world.now() + TIMEOUT_SECONDS))
+            invocation = Invocation(self.world, self.world.now() + TIMEOUT_SECONDS)
+            repair = partial(actor.consumer.repair, name, read, actor.weather)
             try:
-                actor.consumer.repair(name, read, actor.weather)
+                run(invocation, repair)
             except (Exception, Killed) as error:
                 actor.note(f"the repair failed, {error!r}")
-            finally:
-                actor.weather.running.pop()
         return bool(self.table.history)
 
     def _item(self, item: Image) -> Image | None:
@@ -335,14 +339,14 @@ class Simulation:
                 sound = {name: value for name, value in item.items() if name != POISON}
                 self.table.put(sound, self.world.now())
                 self._note(f"mended: {item['id']}")
-        self.world.run()
+        self.world.run(LONGEST_RUN_SECONDS)
 
     def _redrive_all(self) -> None:
         """Redrive until no letter is left; one of the audit may bring search others."""
         for _ in self.actors:
             for actor in self.actors:
                 actor.redrive(self.rng)
-                self.world.run()
+                self.world.run(LONGEST_RUN_SECONDS)
 
     def _result(self) -> Result:
         problems = [

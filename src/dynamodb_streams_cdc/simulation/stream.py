@@ -36,7 +36,7 @@ class Shard:
         shard_id: such as `shardId-00000001573689847184-864758bb`.
         parent: the shard that it continues.
         ends: the last sequence number that it can hold; None while it is open.
-        trimmed: how many records are gone from its beginning.
+        gone: the records that are gone from its beginning.
     """
 
     shard_id: str
@@ -45,7 +45,12 @@ class Shard:
     ends: int | None = None
     records: list[Mapping[str, Any]] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
-    trimmed: int = 0
+    gone: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def trimmed(self) -> int:
+        """How many records are gone."""
+        return len(self.gone)
 
     def position(self, place: str) -> int:
         """Return where a read from `place` begins, counted from the shard's first record."""
@@ -90,6 +95,7 @@ class SimulatedStream:
         shards: by id, parents before children.
         enabled_at: when it was turned on, in seconds since 1970.
         enabled: False once the stream was turned off; it can be read for 24 hours more.
+        closed: shards that are no longer listed: all their records are gone.
         readers: called whenever there is something new to read.
         latest: the sequence number of the last record.
     """
@@ -107,9 +113,10 @@ class SimulatedStream:
         moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         self.label = moment.replace("+00:00", "")
         self.arn = f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}/stream/{self.label}"
-        self.view_type = view_type
+        self.view_type = str(view_type)
         self.enabled = True
         self.shards: dict[str, Shard] = {}
+        self.closed: dict[str, Shard] = {}
         self.readers: list[Callable[[], None]] = []
         self.latest: str | None = None
         self._trims_at = float("inf")
@@ -155,10 +162,10 @@ class SimulatedStream:
             return
         for shard_id, shard in list(self.shards.items()):
             keep = bisect_left(shard.records, now - RETENTION_SECONDS, key=_time)
+            shard.gone += shard.records[:keep]
             del shard.records[:keep], shard.numbers[:keep]
-            shard.trimmed += keep
             if shard.ends is not None and shard.trimmed and not shard.records:
-                del self.shards[shard_id]
+                self.closed[shard_id] = self.shards.pop(shard_id)
         oldest = [_time(shard.records[0]) for shard in self.shards.values() if shard.records]
         self._trims_at = min(oldest, default=float("inf")) + RETENTION_SECONDS
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from dynamodb_streams_cdc.change import TTL_PRINCIPAL, Image
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
+from dynamodb_streams_cdc.errors import MalformedValue
+from dynamodb_streams_cdc.simulation.limits import check_item, check_keys, check_schema, refused
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
 
 _EXACT = Context(prec=38)
@@ -29,6 +31,8 @@ class SimulatedTable:
         items: the table's content, by key.
         streams: all that it ever had, the current one last.
         history: every state that each item ever had, by key; None for one that was removed.
+        key_types: of the key attributes, "S", "N" or "B"; what is not given is taken from the first
+            item.
     """
 
     name: str
@@ -36,7 +40,11 @@ class SimulatedTable:
     items: dict[str, Image] = field(default_factory=dict)
     streams: list[SimulatedStream] = field(default_factory=list)
     history: dict[str, list[Image | None]] = field(default_factory=dict)
+    key_types: dict[str, str] = field(default_factory=dict)
     _events: int = 0
+
+    def __post_init__(self) -> None:
+        check_schema(self.keys, self.key_types)
 
     @property
     def stream(self) -> SimulatedStream | None:
@@ -61,11 +69,20 @@ class SimulatedTable:
             self.stream.disable()
 
     def put(self, item: Image, now: float) -> bool:
-        """Write an item; return whether that changed anything."""
-        key = self.key_of(item)
+        """Write an item; return whether that changed anything.
+
+        Raises:
+            WriteRefused: DynamoDB refuses the item.
+            MalformedValue: it holds something that DynamoDB cannot.
+        """
+        attributes = self._checked(item)
+        check_item(attributes, size_of(attributes))
+        key = self._key(attributes)
         before = self.items.get(key)
-        if before == item and event_form(before) == event_form(item):  # 1 and True are equal
+        if before == item and event_form(before) == attributes:  # 1 and True are equal
             return False
+        for name in self.keys:
+            self.key_types.setdefault(name, *attributes[name])
         self.items[key] = item
         self.history.setdefault(key, []).append(item)
         self._record(key, before, item, now)
@@ -86,12 +103,21 @@ class SimulatedTable:
         """Return one text for the item's keys.
 
         Raises:
-            ValueError: it lacks one.
+            WriteRefused: it lacks one, or has one that no key can be.
         """
-        if missing := [name for name in self.keys if name not in item]:
-            message = f"the table's key is {', '.join(self.keys)}; {item} has no {missing[0]}"
-            raise ValueError(message)
-        return json.dumps(event_form({name: item[name] for name in self.keys}), sort_keys=True)
+        return self._key(self._checked({n: item[n] for n in self.keys if n in item}))
+
+    def _key(self, attributes: Mapping[str, Any]) -> str:
+        return json.dumps({name: attributes[name] for name in self.keys}, sort_keys=True)
+
+    def _checked(self, item: Image) -> dict[str, Any]:
+        """Return attributes in the form of an event, with keys that DynamoDB takes."""
+        try:
+            attributes = event_form(item)
+        except MalformedValue as error:
+            raise refused(error) from error
+        check_keys(self.keys, self.key_types, attributes)
+        return attributes
 
     def _record(
         self,
@@ -118,7 +144,7 @@ class SimulatedTable:
         body["SequenceNumber"] = ""  # the stream's to give; here for the order of the fields
         images = (body.get(name, {}) for name in ("Keys", "NewImage", "OldImage"))
         body["SizeBytes"] = sum(size_of(image) for image in images)
-        body["StreamViewType"] = view
+        body["StreamViewType"] = str(view)
         kind = "INSERT" if before is None else "REMOVE" if after is None else "MODIFY"
         self.stream.append(
             key,

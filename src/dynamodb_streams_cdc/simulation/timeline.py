@@ -1,7 +1,9 @@
 """What happened in a simulation, for a person to follow."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from dynamodb_streams_cdc.simulation.world import START
@@ -28,7 +30,37 @@ class Timeline:
             self.lines.append(f"{hours:02}:{minutes:02}:{seconds:06.3f}  {actor:<12} {event}")
 
     def __str__(self) -> str:
-        return "\n".join(self.lines)
+        return "\n".join(folded(self.lines))
+
+
+MOST_ALIKE = 4
+"""How many attempts that went alike are shown, before the rest are counted."""
+
+_BEGINS = re.compile(r"(\S+  \S+ +)(invoked)(, attempt \d+)?: ")
+
+
+def folded(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the lines, with attempts that went alike counted instead of repeated."""
+    turns: list[list[str]] = []
+    for line in lines:
+        if not turns or _BEGINS.match(line):
+            turns.append([])
+        turns[-1].append(line)
+    for _, group in groupby(turns, key=_told):
+        alike = list(group)
+        hidden = len(alike) - MOST_ALIKE - 1
+        kept = alike if hidden < 1 else alike[:MOST_ALIKE]
+        yield from (line for turn in kept for line in turn)
+        if hidden >= 1:
+            blank = " " * len(alike[0][0].partition("invoked")[0])
+            yield f"{blank}... and {hidden:,} more attempts that went alike, then"
+            yield from alike[-1]
+
+
+def _told(turn: Sequence[str]) -> list[str]:
+    """Return what a turn says, without the times and the number of the attempt."""
+    first = _BEGINS.sub(r"\2: ", turn[0])
+    return [first, *(line.partition("  ")[2] for line in turn[1:])]
 
 
 def change_of(record: Mapping[str, Any]) -> str:
@@ -54,6 +86,12 @@ def listed(records: Iterable[Mapping[str, Any]]) -> str:
     words = [in_words(record) for record in records]
     rest = len(words) - LABELS
     return ", ".join(words[:LABELS]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def called(name: str, args: Sequence[Any], options: Mapping[str, Any]) -> str:
+    """Return a call for a timeline, such as `put_item(TableName=copies, Item={...})`."""
+    given = [*map(shown, args), *(f"{key}={shown(value)}" for key, value in options.items())]
+    return f"    {name}({', '.join(given)})"
 
 
 def shown(value: object) -> str:

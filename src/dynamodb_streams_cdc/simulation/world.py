@@ -11,10 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from dynamodb_streams_cdc.simulation.process import current
+
 START = 1_714_564_800.0
 """2024-05-01T12:00:00Z: when every simulation begins."""
 
 Action = Callable[[], None]
+
+MOST_ACTIONS = 500_000
+"""What one run does at most: about a minute of the machine's time."""
+
+
+class EndlessRun(AssertionError):
+    """A run in virtual time came to its bound and still went on."""
 
 
 @dataclass
@@ -26,8 +35,11 @@ class World:
     _order: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def now(self) -> float:
-        """Return seconds since 1970."""
-        return self.time
+        """Return seconds since 1970; to a thread of a function, those of the thread."""
+        invocation = current()
+        if invocation is None or invocation.world is not self:
+            return self.time
+        return invocation.now()
 
     def at(self, moment: float, action: Action) -> None:
         """Do `action` at `moment`, or now if that is past, after what was put there before."""
@@ -40,9 +52,17 @@ class World:
     def sleep(self, seconds: float) -> None:
         """Let time pass, and with it what is on the agenda until then.
 
-        Others may sleep in turn, so it may take longer than asked for, and never less.
+        Others may sleep in turn, so it may take longer than asked for, and never less; but a
+        function is ended at its timeout, as by Lambda.
+
+        Raises:
+            Killed: within a function, whose process is gone by then.
         """
-        self.run_until(self.time + seconds)
+        invocation = current()
+        if invocation is None or invocation.world is not self:
+            self.run_until(self.time + seconds)
+        else:
+            invocation.sleep(seconds)
 
     def run_until(self, moment: float) -> None:
         """Do what is on the agenda up to `moment`."""
@@ -50,10 +70,28 @@ class World:
             self._next()
         self.time = max(self.time, moment)
 
-    def run(self) -> None:
-        """Do all that is on the agenda, however long it takes."""
-        while self._agenda:
+    def run(self, seconds: float, goes_on: Callable[[], str] = lambda: "") -> None:
+        """Do all that is on the agenda, as long as it takes, up to a bound.
+
+        Args:
+            seconds: the bound; nobody waits for it, so make it longer than anything takes.
+            goes_on: says what goes on, once the bound is reached.
+
+        Raises:
+            EndlessRun: there is still something on the agenda.
+        """
+        bound = self.time + seconds
+        for _ in range(MOST_ACTIONS):
+            if not self._agenda:
+                return
+            if self._agenda[0][0] > bound:
+                took = f"{seconds / 3600:g} hours of virtual time"
+                break
             self._next()
+        else:
+            took = f"{MOST_ACTIONS:,} steps"
+        message = f"the run does not end: after {took} it still goes on{goes_on()}"
+        raise EndlessRun(message)
 
     def _next(self) -> None:
         moment, _, action = heapq.heappop(self._agenda)

@@ -13,7 +13,34 @@ No server, no network, no waiting. `dynamodb_streams_cdc.testing.fixtures` has t
 docs/testing.md shows both at work.
 """
 
-from dynamodb_streams_cdc.simulation import DeadLetter, Delivery, Killed
+from dynamodb_streams_cdc.simulation import (
+    DeadLetter,
+    Delivery,
+    EndlessRun,
+    Killed,
+    WriteRefused,
+)
 from dynamodb_streams_cdc.testing.lab import Lab, LabFactory, UnusedFault
+from dynamodb_streams_cdc.testing.samples import (
+    UnreadableEvent,
+    check_event,
+    invoke,
+    sample_event,
+    sample_record,
+)
 
-__all__ = ["DeadLetter", "Delivery", "Killed", "Lab", "LabFactory", "UnusedFault"]
+__all__ = [
+    "DeadLetter",
+    "Delivery",
+    "EndlessRun",
+    "Killed",
+    "Lab",
+    "LabFactory",
+    "UnreadableEvent",
+    "UnusedFault",
+    "WriteRefused",
+    "check_event",
+    "invoke",
+    "sample_event",
+    "sample_record",
+]

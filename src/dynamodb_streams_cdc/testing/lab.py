@@ -8,19 +8,25 @@ from typing import Any, TypeVar
 from dynamodb_streams_cdc.budget import Clock, LambdaContext
 from dynamodb_streams_cdc.change import ViewType
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
-from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery
+from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery, Record
+from dynamodb_streams_cdc.simulation.faulty import faulty
+from dynamodb_streams_cdc.simulation.limits import check_key_alone
 from dynamodb_streams_cdc.simulation.poller import Event, Handler, Poller
-from dynamodb_streams_cdc.simulation.ports import Killed, Weather, faulty
+from dynamodb_streams_cdc.simulation.ports import Weather
+from dynamodb_streams_cdc.simulation.process import Killed, current
 from dynamodb_streams_cdc.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.simulation.table import SimulatedTable
-from dynamodb_streams_cdc.simulation.timeline import Timeline, listed
+from dynamodb_streams_cdc.simulation.timeline import Timeline, change_of, listed, shown
 from dynamodb_streams_cdc.simulation.world import World, reproducible
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
 
 TABLE = "lab-table"
+
+LONGEST_RUN_HOURS = 48.0
+"""Twice what a stream remembers."""
 
 SETTINGS = frozenset(
     {
@@ -73,11 +79,15 @@ class Lab:
 
     Args:
         handler: the function, `handler(event, context)`; or give it later, with `lab.function`.
-        keys: names of the table's key attributes.
+        keys: names of the table's key attributes; or their types by name, such as
+            `{"customer_id": "S", "number": "N"}`. Without types, those of the first item hold.
         view_type: of the stream.
         partitions: of the table; each has a shard of its own.
         timeout: of the function, in seconds of the lab's clock.
         policies: what AWS leaves open about mappings.
+        virtual_time: whether `time.sleep`, `time.time`, `time.monotonic` and their like take and
+            tell the lab's time while the function runs. Say False for a function that needs the
+            machine's. What was imported by name before, and `datetime.now`, keep the machine's.
         **settings: of the mapping, under the names and with the defaults of
             `ListEventSourceMappings`; what that returned can be given as it is. The mapping starts
             at TRIM_HORIZON and has a bucket for dead letters, unless you say otherwise.
@@ -96,10 +106,11 @@ class Lab:
         self,
         handler: Handler | None = None,
         *,
-        keys: Sequence[str] = ("id",),
+        keys: Sequence[str] | Mapping[str, str] = ("id",),
         view_type: str = ViewType.NEW_AND_OLD_IMAGES,
         partitions: int = 1,
         timeout: float = 60.0,
+        virtual_time: bool = True,
         policies: Policies | None = None,
         **settings: Any,
     ) -> None:
@@ -110,13 +121,15 @@ class Lab:
         self._handler = handler
         self._policies = policies or Policies()
         self._timeout = timeout
+        self._virtual_time = virtual_time
         self._settings = {**DEFAULTS, **settings}
         self._stream_options = {"view_type": ViewType(view_type), "partitions": partitions}
         self._weather = Weather(self._world, self._note, tells=True)
-        self._table = SimulatedTable(TABLE, tuple(keys))
+        self._table = _table(keys)
         self.timeline = Timeline()
         self.deliveries: list[Delivery] = []
         self.dead_letters: list[DeadLetter] = []
+        self._lost: list[Record] = []
         self._pollers: list[Poller] = []
         self.replace_stream()
 
@@ -135,56 +148,80 @@ class Lab:
     def faulty(self, port: T) -> T:
         """Return a port through which faults strike: give the function this one.
 
-        Each call of a method takes some milliseconds of the lab's time.
+        A fault strikes in the request that is made: a call of a method; for a client or resource of
+        boto3 the request to AWS, by the client's method (`put_item`; a batch writer makes
+        `batch_write_item`). A boto3 object is returned as it is, and raises botocore's errors. Each
+        request takes some milliseconds of the lab's time.
+
+        Raises:
+            TypeError: the object makes no requests, or another one makes them for it.
         """
         return faulty(port, self._weather)
 
     # Writing
 
     def put(self, *items: Mapping[str, Any]) -> None:
-        """Write items, in plain Python; one that changes nothing makes no record."""
+        """Write items, in plain Python; one that changes nothing makes no record.
+
+        Raises:
+            WriteRefused: DynamoDB refuses the item: a key that is empty, too long or of another
+                type, more than 400 KB, too deep.
+            MalformedValue: no table can hold the item, such as one with a float.
+        """
+        _live()
         for item in items:
             if self._table.put(deepcopy(dict(item)), self._world.now()):
                 self._say("put", item)
 
     def delete(self, *keys: Mapping[str, Any]) -> None:
         """Remove the items with these keys; one that is not there makes no record."""
+        _live()
         for key in keys:
+            check_key_alone(self._table.keys, key)
             if self._table.delete(dict(key), self._world.now()):
                 self._say("delete", key)
 
     def expire(self, *keys: Mapping[str, Any]) -> None:
         """Let Time to Live remove the items with these keys."""
+        _live()
         for key in keys:
+            check_key_alone(self._table.keys, key)
             if self._table.delete(dict(key), self._world.now(), expired=True):
                 self._say("expire", key)
 
     # Time
 
-    def run(self) -> None:
-        """Go on until nothing happens any more, however long that takes on the lab's clock.
+    def run(self, *, hours: float = LONGEST_RUN_HOURS) -> None:
+        """Go on until nothing happens any more, up to some hours on the lab's clock.
+
+        A record leaves its stream after 24 hours, so nothing goes on for longer by itself.
 
         Raises:
+            EndlessRun: something still happens.
             UnusedFault: a fault is still armed.
             TypeError: the lab has no function.
         """
         self._function()
         with reproducible(0):
-            self._world.run()
+            self._world.run(hours * 3600, self._what_goes_on)
         if self._weather.armed:
             kinds = ", ".join(
                 f"{kind} in {self._weather.aims[kind]}" if kind in self._weather.aims else kind
                 for kind in self._weather.armed
             )
+            calls = ", ".join(self._weather.called) or "none"
             message = (
                 f"armed, and never struck: {kinds}. Crashes, timeouts and lost answers strike in "
-                "calls of a port that the function got from lab.faulty(port)"
+                f"calls of a port that the function got from lab.faulty(port); there were {calls}"
             )
             raise UnusedFault(message)
 
     def wait(self, seconds: float) -> None:
         """Let that much time pass, and with it what happens until then."""
         self._function()
+        if current() is not None:
+            message = "lab.wait is for the test: within a function, lab.clock.sleep lets time pass"
+            raise RuntimeError(message)
         with reproducible(0):
             self._world.sleep(seconds)
 
@@ -194,6 +231,15 @@ class Lab:
     def delivered(self) -> list[list[str]]:
         """The changes of each delivery, such as `[["INSERT 1", "REMOVE 1"], ["INSERT 2"]]`."""
         return [delivery.changes for delivery in self.deliveries]
+
+    @property
+    def lost(self) -> list[str]:
+        """The changes that are neither done nor among the dead letters, such as `["INSERT 1"]`.
+
+        What the stream forgot before it was done, which AWS tells nobody; and what was given up
+        where there is no destination, or a broken one.
+        """
+        return [change_of(record) for record in self._lost]
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -265,6 +311,9 @@ class Lab:
             again.answer = self._pollers[-1].run(again.event)
         except (Exception, Killed) as error:
             again.error = error
+            self._note(f"failed, {error!r}; nobody tries it again")
+        else:
+            self._note(f"answered, which counts no longer: {shown(again.answer)}")
 
     def split_shards(self) -> None:
         """Continue every shard in two, as a growing table does."""
@@ -278,7 +327,8 @@ class Lab:
         """Turn the stream off and a new one on, with a mapping of its own; the old one drains."""
         stream = self._table.enable_stream(self._world.now(), **self._stream_options)
         mapping = MappingConfiguration.from_description(
-            {**self._settings, "EventSourceArn": stream.arn}
+            {**self._settings, "EventSourceArn": stream.arn},
+            filter_operators=self._policies.filter_operators,
         )
         poller = Poller(
             self._world,
@@ -291,6 +341,8 @@ class Lab:
             self._timeout,
             deliveries=self.deliveries,
             letters=self.dead_letters,
+            lost=self._lost,
+            virtual_time=self._virtual_time,
         )
         self._pollers.append(poller)
 
@@ -326,6 +378,21 @@ class Lab:
             raise TypeError(message)
         return self._handler
 
+    def _what_goes_on(self) -> str:
+        if not self.deliveries:
+            return ""
+        last = self.deliveries[-1]
+        came = f"it raised {last.error!r}" if last.error else f"it returned {shown(last.answer)}"
+        told = (
+            f". Of {len(self.deliveries):,} deliveries the last was {listed(last.records)}; {came}"
+        )
+        if last.event.get("isFinalInvokeForWindow"):
+            told = (
+                f". The final invocation of a tumbling window fails, {came}: on AWS the shard is "
+                "suspended until it succeeds. The function has to return a state"
+            )
+        return told
+
     def _arm(self, kind: FaultKind, times: int = 1, *, method: str | None = None) -> None:
         self._weather.armed += [kind] * times
         self._weather.aims.pop(kind, None)
@@ -338,6 +405,21 @@ class Lab:
     def _say(self, what: str, item: Mapping[str, Any]) -> None:
         values = ", ".join(f"{name}: {value}" for name, value in item.items())
         self.timeline.note(self._world.now(), "table", f"{what} {values}")
+
+
+def _live() -> None:
+    """Let a function that is gone write nothing."""
+    invocation = current()
+    if invocation is not None:
+        invocation.live()
+
+
+def _table(keys: Sequence[str] | Mapping[str, str]) -> SimulatedTable:
+    if isinstance(keys, str):
+        message = f'keys must be a list of names such as ["id"], or their types; got {keys!r}'
+        raise ValueError(message)
+    types = dict(keys) if isinstance(keys, Mapping) else {}
+    return SimulatedTable(TABLE, tuple(keys), key_types=types)
 
 
 LabFactory = Callable[..., Lab]

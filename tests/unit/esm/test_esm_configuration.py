@@ -131,7 +131,20 @@ def test_rule_15_a_batch_size_over_10_needs_no_batching_window() -> None:
 
 
 @pytest.mark.parametrize(
-    "arn", [f"{QUEUE}.fifo", f"{TOPIC}.fifo", "arn:aws:lambda:us-east-1:1:function:f", "letters"]
+    "arn",
+    [
+        f"{QUEUE}.fifo",
+        f"{TOPIC}.fifo",
+        "arn:aws:lambda:us-east-1:1:function:f",
+        "letters",
+        f"{BUCKET}/prefix",
+        f"{BUCKET}/*",
+        "arn:aws:s3:us-east-1:000000000000:accesspoint/letters",
+        "arn:aws:s3:::Letters",
+        "arn:aws:sqs:::letters",
+        f"{TOPIC}:0b8a7a4e-5a0c-5d0e-9b7e-3f1d6f1f5e11",
+        "https://sqs.us-east-1.amazonaws.com/000000000000/letters",
+    ],
 )
 def test_rule_15_a_destination_is_a_standard_queue_a_standard_topic_or_a_bucket(arn: str) -> None:
     with pytest.raises(ConfigurationError, match="standard SQS queue") as refusal:
@@ -176,3 +189,36 @@ def test_a_mapping_without_a_uuid_has_one_that_stays() -> None:
 
 def test_state_and_dates_say_nothing_of_the_behaviour() -> None:
     assert read(description(State="Disabled", LastModified=START)) == read(description())
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"OnSuccess": {"Destination": QUEUE}}, "a success is reported to nobody"),
+        ({"OnSucess": {"Destination": QUEUE}}, "OnFailure alone"),
+        ({"OnFailure": QUEUE}, "an ARN"),
+        ({"OnFailure": {"Arn": QUEUE}}, "an ARN"),
+    ],
+)
+def test_a_stream_has_a_destination_on_failure_and_no_other(
+    config: dict[str, Any], problem: str
+) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/api/API_DestinationConfig.html: OnSuccess is
+    "not supported in CreateEventSourceMapping or UpdateEventSourceMapping requests"."""
+    with pytest.raises(ConfigurationError, match=problem):
+        read(description(DestinationConfig=config))
+
+
+def test_empty_destinations_as_a_description_has_them_are_none() -> None:
+    assert (
+        read(description(DestinationConfig={"OnFailure": {}, "OnSuccess": {}})).destination is None
+    )
+    gov = "arn:aws-us-gov:sqs:us-gov-west-1:000000000000:letters"
+    found = read(description(**on_failure(gov))).destination
+    assert found == Destination(gov, DestinationKind.SQS)
+
+
+@pytest.mark.parametrize("metrics", [["EventCounts"], ["ErrorCount"], "EventCount"])
+def test_metrics_that_a_stream_does_not_have_are_refused(metrics: object) -> None:
+    with pytest.raises(ConfigurationError, match="at most one, EventCount"):
+        read(description(MetricsConfig={"Metrics": metrics}))

@@ -1,0 +1,653 @@
+"""The process of a function in a lab: it dies as on Lambda, and lives in the lab's time."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.simulation.process import current
+from dynamodb_streams_cdc.testing import EndlessRun, Killed, Lab, LabFactory, UnusedFault
+
+pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
+
+REPORTING = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
+
+
+class Rows:
+    """A port: what was called, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def lock(self) -> None:
+        self.calls.append("lock")
+
+    def write(self, what: object = "write") -> None:
+        self.calls.append(str(what))
+
+    def unlock(self) -> None:
+        self.calls.append("unlock")
+
+
+def keys(event: Any) -> list[str]:
+    return [record["dynamodb"]["Keys"]["id"]["S"] for record in event["Records"]]
+
+
+# From a crash on nothing takes effect
+
+
+def test_a_crash_ends_finally_blocks_too(stream_lab: LabFactory) -> None:
+    lab, rows = stream_lab(MaximumRetryAttempts=0), Rows()
+    port = lab.faulty(rows)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        port.lock()
+        try:
+            port.write()
+        finally:
+            port.unlock()
+
+    lab.crash_before("write")
+    lab.put({"id": "1"})
+    lab.run()
+    assert rows.calls == ["lock"]
+    assert isinstance(lab.deliveries[0].error, Killed)
+    assert len(lab.dead_letters) == 1
+
+
+@pytest.mark.parametrize("kind", [BaseException, Killed], ids=["BaseException", "Killed"])
+def test_a_crash_that_is_caught_ends_everything_all_the_same(
+    stream_lab: LabFactory, kind: type[BaseException]
+) -> None:
+    lab, rows = stream_lab(MaximumRetryAttempts=0, **REPORTING), Rows()
+    port = lab.faulty(rows)
+    went_on: list[str] = []
+
+    @lab.function
+    def handler(event: Any, context: Any) -> Any:
+        for what in ("first", "second", "third"):
+            try:
+                port.write(what)
+            except kind:
+                went_on.append(what)
+        try:
+            lab.put({"id": "2"})
+        except kind:
+            went_on.append("put")
+        try:
+            time.sleep(1)
+        except kind:
+            went_on.append("sleep")
+        return {"batchItemFailures": []}
+
+    lab.crash_after("write")
+    lab.put({"id": "1"})
+    lab.run()
+    assert rows.calls == ["first"]
+    assert went_on == ["first", "second", "third", "put", "sleep"]
+    assert lab.delivered == [["INSERT 1"]]
+    assert isinstance(lab.deliveries[0].error, Killed)
+    assert [letter.changes for letter in lab.dead_letters] == [["INSERT 1"]]
+
+
+def test_an_error_after_a_crash_is_not_what_the_mapping_sees(stream_lab: LabFactory) -> None:
+    lab = stream_lab(MaximumRetryAttempts=0)
+    port = lab.faulty(Rows())
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        try:
+            port.write()
+        except BaseException:
+            message = "translated"
+            raise ValueError(message) from None
+
+    lab.crash_before()
+    lab.put({"id": "1"})
+    lab.run()
+    assert isinstance(lab.deliveries[0].error, Killed)
+
+
+@pytest.mark.parametrize("crash", [Lab.crash_before, Lab.crash_after])
+def test_the_threads_of_a_function_that_crashed_stop(
+    stream_lab: LabFactory, crash: Callable[[Lab], None]
+) -> None:
+    lab, rows = stream_lab(MaximumRetryAttempts=0), Rows()
+    port = lab.faulty(rows)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        with ThreadPoolExecutor(10) as pool:
+            for future in [pool.submit(port.write, number) for number in range(60)]:
+                try:
+                    future.result()
+                except BaseException:
+                    continue
+
+    crash(lab)
+    lab.put({"id": "1"})
+    lab.run()
+    assert len(rows.calls) == (1 if crash is Lab.crash_after else 0)
+    assert isinstance(lab.deliveries[0].error, Killed)
+
+
+def test_a_crash_in_a_thread_of_its_own_ends_the_function(stream_lab: LabFactory) -> None:
+    lab, rows = stream_lab(MaximumRetryAttempts=0), Rows()
+    port = lab.faulty(rows)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> str:
+        thread = threading.Thread(target=port.lock)
+        thread.start()
+        thread.join()
+        return "all is well"
+
+    lab.crash_after("lock")
+    lab.put({"id": "1"})
+    lab.run()
+    assert isinstance(lab.deliveries[0].error, Killed)
+
+
+def test_threads_that_outlive_a_crash_have_no_effect_later(stream_lab: LabFactory) -> None:
+    lab, rows = stream_lab(MaximumRetryAttempts=0), Rows()
+    port, go_on = lab.faulty(rows), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def late() -> None:
+        go_on.wait(10)
+        port.write("from the dead")
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        if keys(event) == ["1"]:
+            threads.append(threading.Thread(target=late))
+            threads[0].start()
+        port.write(keys(event))
+
+    lab.crash_before("write")
+    lab.put({"id": "1"})
+    lab.run()
+    go_on.set()
+    threads[0].join()
+    lab.put({"id": "2"})
+    lab.run()
+    assert rows.calls == ["['2']"]
+
+
+def test_a_pool_that_a_module_keeps_serves_the_next_invocation(stream_lab: LabFactory) -> None:
+    lab, rows = stream_lab(), Rows()
+    port = lab.faulty(rows)
+    with ThreadPoolExecutor(1) as pool:
+        lab.function(lambda event, context: pool.submit(port.write, keys(event)).result())
+        lab.crash_before("write")
+        lab.put({"id": "1"})
+        lab.run()
+        pool.submit(port.write, "by the test").result()
+    assert rows.calls == ["['1']", "by the test"]
+    assert len(lab.deliveries) == 2
+
+
+def test_calls_of_a_pool_overlap(stream_lab: LabFactory) -> None:
+    lab = stream_lab(timeout=5.0, MaximumRetryAttempts=0)
+    port = lab.faulty(Rows())
+    left: list[int] = []
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(port.write, range(20)))
+        left.append(context.get_remaining_time_in_millis())
+        thread = threading.Thread(target=port.write)
+        thread.start()
+        left.append(context.get_remaining_time_in_millis())
+        thread.join()
+        left.append(context.get_remaining_time_in_millis())
+
+    lab.slow_sink(seconds=60, per_call=1)
+    lab.put({"id": "1"})
+    lab.run()
+    assert left == [3000, 3000, 2000]
+    assert lab.clock.now() - lab.deliveries[0].at >= 3
+    assert lab.dead_letters == []
+
+
+# The end of a process by itself
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (lambda: sys.exit(), "Runtime exited without providing a reason"),
+        (lambda: sys.exit(0), "Runtime exited without providing a reason"),
+        (lambda: sys.exit(3), "Runtime exited with error: exit status 3"),
+        (lambda: sys.exit("text"), "Runtime exited with error: exit status 1"),
+        (lambda: exit(1), "Runtime exited with error: exit status 1"),
+        (lambda: os._exit(137), "Runtime exited with error: exit status 137"),
+        (lambda: os.abort(), "Runtime exited with error: signal: aborted"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "with error: signal: killed"),
+        (lambda: asyncio.run(cancelled()), "exit status 1 .CancelledError"),
+    ],
+)
+def test_a_function_that_exits_has_failed(
+    stream_lab: LabFactory, end: Callable[[], object], reason: str
+) -> None:
+    lab = stream_lab(lambda event, context: end(), MaximumRetryAttempts=1)
+    lab.put({"id": "1"})
+    lab.run()
+    assert [delivery.attempt for delivery in lab.deliveries] == [1, 2]
+    for delivery in lab.deliveries:
+        with pytest.raises(Killed, match=f"^Runtime.ExitError: .*{reason}"):
+            raise delivery.error or AssertionError
+    [letter] = lab.dead_letters
+    assert letter.document["responseContext"]["functionError"] == "Unhandled"
+
+
+async def cancelled() -> None:
+    raise asyncio.CancelledError
+
+
+def test_from_an_exit_on_nothing_takes_effect(stream_lab: LabFactory) -> None:
+    lab, rows = stream_lab(MaximumRetryAttempts=0), Rows()
+    port = lab.faulty(rows)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        try:
+            os._exit(1)
+        finally:
+            port.unlock()
+
+    lab.put({"id": "1"})
+    lab.run()
+    lab.deliver_again(lab.deliveries[0])
+    assert rows.calls == []
+    assert len(lab.dead_letters) == 1
+
+
+def test_what_a_test_raises_on_purpose_leaves_the_run(stream_lab: LabFactory) -> None:
+    lab = stream_lab(lambda event, context: pytest.fail("seen by the test"))
+    lab.put({"id": "1"})
+    with pytest.raises(pytest.fail.Exception, match="seen by the test"):
+        lab.run()
+
+
+# Death by memory: a record that kills the process
+
+
+def dying_of(poison: str) -> Callable[[Any, Any], None]:
+    def handler(event: Any, context: Any) -> None:
+        if poison in keys(event):
+            os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
+        done.extend(key for key in keys(event) if key not in done)
+
+    done: list[str] = []
+    handler.done = done  # type: ignore[attr-defined]
+    return handler
+
+
+def test_a_record_that_kills_the_process_holds_its_shard_for_twenty_hours_without_bisecting(
+    stream_lab: LabFactory,
+) -> None:
+    """Then its whole batch is given up: healthy neighbours with it, on both sides."""
+    handler = dying_of("3")
+    lab = stream_lab(handler, BatchSize=5, MaximumRecordAgeInSeconds=20 * 3600)
+    lab.put(*({"id": str(number)} for number in range(1, 11)))
+    lab.wait(19 * 3600)
+    assert handler.done == []  # type: ignore[attr-defined]
+    lab.run()
+    assert handler.done == []  # type: ignore[attr-defined]
+    assert [letter.condition for letter in lab.dead_letters] == ["RecordAgeExceeded"] * 2
+    assert sum(len(letter.records) for letter in lab.dead_letters) == 10
+    lab.put({"id": "11"})
+    lab.run()
+    assert handler.done == ["11"]  # type: ignore[attr-defined]
+
+
+def test_with_bisecting_the_killer_is_alone_and_its_neighbours_pass(stream_lab: LabFactory) -> None:
+    handler = dying_of("3")
+    lab = stream_lab(
+        handler,
+        BatchSize=5,
+        BisectBatchOnFunctionError=True,
+        MaximumRetryAttempts=2,
+        MaximumRecordAgeInSeconds=20 * 3600,
+    )
+    lab.put(*({"id": str(number)} for number in range(1, 11)))
+    lab.run()
+    assert handler.done == ["1", "2", "4", "5", "6", "7", "8", "9", "10"]  # type: ignore[attr-defined]
+    [letter] = lab.dead_letters
+    assert (letter.changes, letter.condition) == (["INSERT 3"], "RetryAttemptsExhausted")
+    assert lab.delivered.count(["INSERT 3"]) == 3
+
+
+def test_with_bisecting_and_no_end_of_retries_what_stands_behind_waits_for_its_age(
+    stream_lab: LabFactory,
+) -> None:
+    handler = dying_of("3")
+    lab = stream_lab(
+        handler,
+        BatchSize=5,
+        BisectBatchOnFunctionError=True,
+        MaximumRecordAgeInSeconds=20 * 3600,
+    )
+    lab.put(*({"id": str(number)} for number in range(1, 6)))
+    lab.wait(10 * 3600)
+    lab.put({"id": "6"})
+    lab.run()
+    assert handler.done == ["1", "2", "6"]  # type: ignore[attr-defined]
+    given_up = [change for letter in lab.dead_letters for change in letter.changes]
+    assert given_up == ["INSERT 3", "INSERT 4", "INSERT 5"]
+    assert lab.lost == []
+
+
+def test_lanes_beside_a_killer_go_on(stream_lab: LabFactory) -> None:
+    handler = dying_of("3")
+    lab = stream_lab(
+        handler, BatchSize=1, ParallelizationFactor=4, MaximumRecordAgeInSeconds=20 * 3600
+    )
+    lab.put(*({"id": str(number)} for number in range(1, 21)))
+    lab.wait(60)
+    held = {str(number) for number in range(1, 21)} - set(handler.done)  # type: ignore[attr-defined]
+    assert "3" in held
+    assert len(held) < 12
+    lab.run()
+    assert {letter.condition for letter in lab.dead_letters} == {"RecordAgeExceeded"}
+
+
+# Time
+
+
+def test_time_in_a_function_is_the_labs(stream_lab: LabFactory) -> None:
+    lab = stream_lab(timeout=60.0)
+    told: list[float] = []
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        began = (time.time(), time.monotonic(), time.perf_counter(), lab.clock.now())
+        time.sleep(7)
+        ended = (time.time(), time.monotonic(), time.perf_counter(), lab.clock.now())
+        told.extend(round(after - before, 6) for before, after in zip(began, ended, strict=True))
+        told.append(time.time_ns() / 1e9 - lab.clock.now())
+        told.append(context.get_remaining_time_in_millis())
+
+    lab.put({"id": "1"})
+    before = time.monotonic()
+    lab.run()
+    assert told == [7, 7, 7, 7, pytest.approx(0, abs=1e-3), 53_000]
+    assert time.monotonic() >= before
+    assert time.sleep.__module__ != "dynamodb_streams_cdc.simulation.process"
+
+
+def test_a_function_that_sleeps_into_its_timeout_is_ended_there(stream_lab: LabFactory) -> None:
+    lab, rows = stream_lab(timeout=1.0, MaximumRetryAttempts=1), Rows()
+    port = lab.faulty(rows)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        try:
+            time.sleep(3600)
+        finally:
+            port.unlock()
+
+    lab.put({"id": "1"})
+    lab.run()
+    assert [str(delivery.error) for delivery in lab.deliveries] == ["at its timeout"] * 2
+    assert lab.deliveries[1].at - lab.deliveries[0].at < 2
+    assert rows.calls == []
+    assert len(lab.dead_letters) == 1
+
+
+def test_an_endless_loop_that_sleeps_comes_to_its_timeout(stream_lab: LabFactory) -> None:
+    lab = stream_lab(timeout=30.0, MaximumRetryAttempts=0)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        while True:
+            time.sleep(1)
+
+    lab.put({"id": "1"})
+    lab.run()
+    assert isinstance(lab.deliveries[0].error, Killed)
+
+
+def test_others_go_on_while_a_function_sleeps(stream_lab: LabFactory) -> None:
+    lab = stream_lab(ParallelizationFactor=4, BatchSize=1)
+    order: list[str] = []
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        order.append(f"begins {keys(event)[0]}")
+        time.sleep(5)
+        order.append(f"ends {keys(event)[0]}")
+        assert current() is not None
+
+    lab.put(*({"id": str(number)} for number in range(6)))
+    lab.run()
+    assert order[:2] == ["begins 0", "begins 1"] or order[1].startswith("begins")
+    assert len(order) == 12
+    assert current() is None
+
+
+def test_asyncio_sleeps_in_the_labs_time_and_waits_in_the_machines(stream_lab: LabFactory) -> None:
+    lab = stream_lab(timeout=60.0)
+    took: list[float] = []
+
+    async def work() -> str:
+        await asyncio.sleep(9)
+        return await asyncio.wait_for(asyncio.to_thread(lambda: "done"), timeout=30)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        began = lab.clock.now()
+        assert asyncio.run(work()) == "done"
+        took.append(lab.clock.now() - began)
+
+    lab.put({"id": "1"})
+    lab.run()
+    assert took == [9]
+
+
+def test_waits_for_threads_have_the_machines_time(stream_lab: LabFactory) -> None:
+    lab, stopped = stream_lab(), threading.Event()
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(stopped.wait, 10)
+            with pytest.raises(TimeoutError):
+                list(as_completed([future], timeout=0.01))
+            stopped.set()
+
+    lab.put({"id": "1"})
+    lab.run()
+    assert lab.deliveries[0].error is None
+
+
+def test_a_function_may_have_the_machines_time(stream_lab: LabFactory) -> None:
+    lab = stream_lab(virtual_time=False)
+    told: list[float] = []
+    lab.function(lambda event, context: told.append(time.time()))
+    lab.put({"id": "1"})
+    before = time.time()
+    lab.run()
+    assert told[0] >= before
+    assert told[0] != lab.clock.now()
+
+
+def test_a_function_may_not_let_the_lab_wait(stream_lab: LabFactory) -> None:
+    lab = stream_lab(MaximumRetryAttempts=0)
+    lab.function(lambda event, context: lab.wait(1))
+    lab.put({"id": "1"})
+    lab.run()
+    assert "lab.clock.sleep" in str(lab.deliveries[0].error)
+
+
+# Every run ends
+
+
+def test_a_tumbling_window_whose_function_returns_nothing_ends_with_a_sentence(
+    stream_lab: LabFactory,
+) -> None:
+    lab = stream_lab(lambda event, context: None, TumblingWindowInSeconds=60)
+    lab.put({"id": "1"})
+    with pytest.raises(EndlessRun, match=r"after 48 hours") as failure:
+        lab.run()
+    assert "it returned None" in str(failure.value)
+
+
+def test_a_final_invocation_that_fails_suspends_the_shard(stream_lab: LabFactory) -> None:
+    def handler(event: Any, context: Any) -> Any:
+        return None if event["isFinalInvokeForWindow"] else {"state": {}}
+
+    lab = stream_lab(handler, TumblingWindowInSeconds=60)
+    lab.put({"id": "1"})
+    with pytest.raises(EndlessRun, match=r"window fails, .*the shard is suspended until it succ"):
+        lab.run()
+
+
+def test_a_function_that_feeds_itself_ends_with_a_sentence(stream_lab: LabFactory) -> None:
+    """As one does that writes to the table that it follows."""
+    lab = stream_lab(BatchSize=1)
+    numbers = iter(range(10**9))
+    lab.function(lambda event, context: lab.put({"id": f"next {next(numbers)}"}))
+    lab.put({"id": "first"})
+    with pytest.raises(EndlessRun, match=r"after 0\.1 hours"):
+        lab.run(hours=0.1)
+
+
+# What is told
+
+
+def test_what_the_stream_forgets_is_told_once_at_the_end(stream_lab: LabFactory) -> None:
+    def fail(event: Any, context: Any) -> None:
+        message = "always"
+        raise ValueError(message)
+
+    lab = stream_lab(fail)
+    lab.put({"id": "1"})
+    lab.run()
+    assert lab.dead_letters == []
+    assert lab.lost == ["INSERT 1"]
+    lines = str(lab.timeline).splitlines()
+    assert "lost, the stream forgot them after a day: INSERT 1" in lines[-1]
+    assert str(lab.timeline).count("lost") == 1
+    assert len(lines) < 20
+    assert "more attempts that went alike, then" in str(lab.timeline)
+    assert len(lab.timeline.lines) > 2_000
+
+
+def test_what_a_disabled_mapping_never_read_is_lost(stream_lab: LabFactory) -> None:
+    lab = stream_lab(lambda event, context: None)
+    lab.disable()
+    lab.put({"id": "1"}, {"id": "2"})
+    lab.wait(25 * 3600)
+    lab.put({"id": "3"})
+    lab.enable()
+    lab.run()
+    assert lab.delivered == [["INSERT 3"]]
+    assert lab.lost == ["INSERT 1", "INSERT 2"]
+
+
+def test_what_nobody_is_told_of_is_lost(stream_lab: LabFactory) -> None:
+    def fail(event: Any, context: Any) -> None:
+        raise ValueError
+
+    lab = stream_lab(fail, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {}})
+    lab.put({"id": "1"})
+    lab.run()
+    assert lab.lost == ["INSERT 1"]
+    assert "there is no destination to report it to: INSERT 1" in str(lab.timeline)
+    broken = stream_lab(fail, MaximumRetryAttempts=0)
+    broken.destination_works = False
+    broken.put({"id": "1"})
+    broken.run()
+    assert broken.lost == ["INSERT 1"]
+
+
+def test_a_timeline_shows_names_of_arguments_and_what_was_returned(stream_lab: LabFactory) -> None:
+    class Table:
+        def update_item(self, **options: Any) -> None:
+            pass
+
+    lab = stream_lab(**REPORTING)
+    table = lab.faulty(Table())
+
+    @lab.function
+    def handler(event: Any, context: Any) -> Any:
+        table.update_item(Key={"id": "1"}, UpdateExpression="ADD n :one")
+        return {"batchItemFailures": []}
+
+    lab.put({"id": "1"})
+    lab.run()
+    lab.deliver_again(lab.deliveries[0])
+    told = str(lab.timeline)
+    assert "update_item(Key={id: 1}, UpdateExpression=ADD n :one)" in told
+    assert "answered: success, returned {batchItemFailures: []}" in told
+    assert "answered, which counts no longer: {batchItemFailures: []}" in told
+
+
+def test_a_timeline_says_how_an_old_batch_failed(stream_lab: LabFactory) -> None:
+    lab = stream_lab(lambda event, context: None)
+    lab.put({"id": "1"})
+    lab.run()
+    lab.function(lambda event, context: sys.exit(1))
+    lab.deliver_again(lab.deliveries[0])
+    assert "ExitError" in str(lab.timeline)
+    assert "nobody tries it again" in str(lab.timeline)
+
+
+def test_a_fault_that_never_struck_names_the_calls_that_there_were(stream_lab: LabFactory) -> None:
+    lab = stream_lab()
+    port = lab.faulty(Rows())
+    lab.function(lambda event, context: port.lock())
+    lab.crash_before("write")
+    lab.put({"id": "1"})
+    with pytest.raises(UnusedFault, match="there were lock"):
+        lab.run()
+
+
+# The context
+
+
+def test_the_context_has_all_that_lambdas_has(stream_lab: LabFactory) -> None:
+    seen: list[Any] = []
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:orders:live"
+    lab = stream_lab(lambda event, context: seen.append(context), FunctionArn=arn)
+    lab.put({"id": "1"})
+    lab.run()
+    [context] = seen
+    assert context.function_name == "orders"
+    assert context.function_version == "live"
+    assert context.invoked_function_arn == arn
+    assert context.memory_limit_in_mb == "128"
+    assert context.log_group_name == "/aws/lambda/orders"
+    assert context.log_stream_name.startswith("2024/05/01/[live]")
+    assert context.client_context is None
+    assert context.identity.cognito_identity_id is None
+    assert context.tenant_id is None
+    assert len(context.aws_request_id) == 36
+
+
+def test_the_logger_of_powertools_takes_the_context(
+    stream_lab: LabFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging = pytest.importorskip("aws_lambda_powertools.logging")
+    logger = logging.Logger(service="orders")
+
+    @logger.inject_lambda_context  # type: ignore[untyped-decorator]
+    def handler(event: Any, context: Any) -> None:
+        logger.info("seen")
+
+    lab = stream_lab(handler)
+    lab.put({"id": "1"})
+    lab.run()
+    assert lab.deliveries[0].error is None
+    assert '"function_name":"lab"' in capsys.readouterr().out
