@@ -15,6 +15,8 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 from botocore.parsers import ResponseParserError
+from botocore.retries import standard
+from botocore.session import get_session
 from opensearchpy.exceptions import (
     ConnectionError as SearchConnectionError,
 )
@@ -84,6 +86,44 @@ TOO_LARGE = "Item size has exceeded the maximum allowed size"
 )
 def test_codes_of_dynamodb_and_s3(code: str, message: str, expected: type[Exception]) -> None:
     assert type(meaning(code, message)) is expected
+
+
+def test_codes_of_a_key_are_outages() -> None:
+    """Every error of KMS, as S3 passes it on, and every one that SQS has for its keys."""
+    services = get_session()
+    of_kms = services.get_service_model("kms").error_shapes
+    of_sqs = services.get_service_model("sqs").error_shapes
+    codes = [f"KMS.{shape.name}" for shape in of_kms]
+    codes += [shape.name for shape in of_sqs if shape.name.startswith("Kms")]
+    assert {"KMS.DisabledException", "KMS.KMSInvalidStateException", "KmsDisabled"} <= set(codes)
+    assert "KMS.NotFoundException" in codes
+    assert {code for code in codes if type(meaning(code, "")) is not OutageError} == set()
+
+
+def test_codes_that_botocore_retries_are_outages() -> None:
+    throttled: Any = standard.ThrottledRetryableChecker
+    transient: Any = standard.TransientRetryableChecker
+    codes = {*throttled._THROTTLED_ERROR_CODES, *transient._TRANSIENT_ERROR_CODES}
+    assert {code for code in codes if type(meaning(code, "")) is not OutageError} == set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "AllAccessDisabled",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "InaccessibleEncryptionCredentialsException",
+        "InvalidToken",
+        "OperationAborted",
+        "PermanentRedirect",
+        "ResourceInUseException",
+        "TableInUseException",
+        "TableNotFoundException",
+    ],
+)
+def test_codes_of_an_account_or_region_are_outages(code: str) -> None:
+    assert type(meaning(code, "")) is OutageError
 
 
 def client_error(code: str, status: int) -> ClientError:
