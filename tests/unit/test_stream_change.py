@@ -180,7 +180,7 @@ def having(**fields: Any) -> dict[str, Any]:
         (having(eventName="UPSERT"), "eventName: expected one of INSERT, MODIFY, REMOVE, got 'UP"),
         (having(StreamViewType="ALL"), "StreamViewType: expected one of KEYS_ONLY, NEW_IMAGE"),
         (without("SequenceNumber"), "SequenceNumber: expected text, got nothing"),
-        (having(SequenceNumber="-7"), "SequenceNumber must be 1 to 40 decimal digits, got '-7'"),
+        (having(SequenceNumber="-7"), "SequenceNumber must be 1 to 40 decimal digits"),
         (having(SequenceNumber="9" * 41), "SequenceNumber must be 1 to 40 decimal digits"),
         (having(eventSourceARN="arn:aws:sqs:x"), "eventSourceARN must end in /stream/<label>"),
         (without("NewImage"), "NewImage: expected the image that a INSERT carries, got"),
