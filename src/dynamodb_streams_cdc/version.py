@@ -13,7 +13,7 @@ epoch when the sinks move to another lineage: a restored table, another Region.
 import re
 from functools import lru_cache
 
-from dynamodb_streams_cdc.errors import MalformedRecord
+from dynamodb_streams_cdc.errors import MalformedRecord, MalformedSource
 
 SEQUENCE_DIGITS = 40
 """The most digits that a sequence number has (StreamRecord.SequenceNumber, length 21 to 40)."""
@@ -47,7 +47,7 @@ def stream_label(stream_arn: str) -> str:
     must not differ by it.
 
     Raises:
-        MalformedRecord: the ARN does not end in `/stream/<label>`.
+        MalformedSource: the ARN does not end in `/stream/<label>`.
     """
     _, _, label = stream_arn.partition("/stream/")
     parts = _LABEL.fullmatch(label)
@@ -56,7 +56,7 @@ def stream_label(stream_arn: str) -> str:
             "eventSourceARN must end in /stream/<label> with a label such as "
             "2024-05-01T12:00:00.000 (UTC, no Z or offset)"
         )
-        raise MalformedRecord(message)
+        raise MalformedSource(message, "eventSourceARN")
     second, fraction = parts.groups(default="")
     return f"{second}.{fraction.rstrip('0').ljust(3, '0')}"
 
