@@ -64,7 +64,7 @@ class Letter:
             version=version,
             reason=self.reason,
             error=str(self.error),
-            arrived_at=self.change.timestamp if self.change else None,
+            arrived_at=(self.change.timestamp or None) if self.change else None,
             written_at=self.written_at,
             request_id=self.request_id,
             function_arn=self.function_arn,
