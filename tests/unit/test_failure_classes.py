@@ -201,6 +201,62 @@ def test_answers_for_one_document(answer: Mapping[str, Any], expected: Any) -> N
     assert found == expected or type(found) is expected
 
 
+QUOTING = [
+    # As OpenSearch 2.x and 3.x put it.
+    (
+        "mapper_parsing_exception",
+        "failed to parse field [placed_at] of type [date] in document with id 'orders/S=1'. "
+        "Preview of field's value: 'field [Jane Doe] of type [x]'",
+        "mapper_parsing_exception: failed to parse field [placed_at] of type [date]",
+    ),
+    ("mapper_parsing_exception", "failed to parse", "mapper_parsing_exception"),
+    (
+        "illegal_argument_exception",
+        'Document contains at least one immense term in field="title" (whose UTF8 encoding is '
+        "longer than the max length 32766), ... The prefix of the first immense term is: 'Jane'",
+        'illegal_argument_exception: Document contains at least one immense term in field="title"',
+    ),
+    (
+        "strict_dynamic_mapping_exception",
+        "mapping set to strict, dynamic introduction of [phone] within [_doc] is not allowed",
+        "strict_dynamic_mapping_exception: mapping set to strict, dynamic introduction of [phone]",
+    ),
+    ("number_format_exception", 'For input string: "Jane Doe"', "number_format_exception"),
+]
+
+
+@pytest.mark.parametrize(("kind", "reason", "told"), QUOTING)
+def test_a_refusal_of_opensearch_tells_type_and_field(kind: str, reason: str, told: str) -> None:
+    error = {"type": kind, "reason": reason}
+    found = _upserted({"status": 400, "error": error})
+    assert str(found) == told
+    cause = {"type": "illegal_argument_exception", "reason": 'For input string: "Jane Doe"'}
+    found = _upserted({"status": 400, "error": {**error, "caused_by": cause}})
+    assert "Jane" not in str(found)
+    assert str(found).startswith(told)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SerializationError('{"title": "Jane Doe"}', ValueError()),
+        TransportError(413, "too large", "Jane Doe"),
+        TransportError(400, "no", "Jane Doe"),
+        TransportError(400, "x", {"error": {"type": "parse_exception", "reason": "Jane Doe"}}),
+    ],
+)
+def test_a_refused_request_quotes_no_document(error: Any) -> None:
+    assert "Jane" not in str(_meaning(error))
+
+
+def test_a_refusal_of_dynamodb_quotes_no_value() -> None:
+    for message in (
+        "The parameter cannot be converted to a numeric value: Jane Doe",
+        "Number overflow. Attempting to store Jane Doe",
+    ):
+        assert "Jane" not in str(meaning("ValidationException", message))
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -137,8 +137,8 @@ def meaning(code: str, message: str) -> Exception:
         return PermanentError(text, code)
     for part, reason in PERMANENT_VALIDATION.items():
         if code.startswith("Validation") and part in message:
-            return PermanentError(text, reason)
-    return UnexpectedResponse(text)
+            return PermanentError(f"{code}: {part}", reason)
+    return UnexpectedResponse(text.partition("numeric value:")[0])
 
 
 @contextmanager
