@@ -1,5 +1,6 @@
 """An order, as the table holds it."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
@@ -12,7 +13,9 @@ ACTOR_ATTRIBUTE = "updated_by"
 
 def _in_utc(value: object) -> datetime:
     """Return the moment that an ISO 8601 text with an offset means; pydantic takes far more."""
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    moment = None
+    with suppress(ValueError):  # its message quotes the text
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     if moment is None or moment.tzinfo is None:
         message = "a moment is ISO 8601 text with an offset, such as 1997-01-01T00:00:00Z"
         raise ValueError(message)
@@ -63,7 +66,7 @@ class Order(BaseModel):
     def _adds_up(self) -> Self:
         lines = sum((line.amount for line in self.lines), Decimal(0))
         if lines != self.total:
-            message = f"the lines add up to {lines}, the total says {self.total}"
+            message = "total is not the sum of the lines' amounts"
             raise ValueError(message)
         return self
 

@@ -14,7 +14,12 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.difference import Difference, diff
-from dynamodb_streams_cdc.errors import MalformedRecord, MissingImage
+from dynamodb_streams_cdc.errors import (
+    MalformedRecord,
+    MalformedSource,
+    MissingImage,
+    form_of,
+)
 from dynamodb_streams_cdc.identity import check_table, item_id
 from dynamodb_streams_cdc.overflow import Images, Overflow, unpacked
 from dynamodb_streams_cdc.version import (
@@ -46,6 +51,13 @@ LONGEST_ACTOR = 1024
 
 _YEAR_10000 = 253_402_300_800
 """Seconds since 1970 that no calendar holds; milliseconds of this century are beyond it as well."""
+
+
+UNKNOWN_TIME = 0.0
+"""The time of a change whose record tells none: AWS marks `ApproximateCreationDateTime` as optional
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html).
+Nothing is ordered by it. Such a change counts as late, so its item is repaired after it, and it is
+compared with no other time (`stale_but_newer`)."""
 
 
 class ChangeKind(StrEnum):
@@ -124,7 +136,7 @@ class Change:
             For a change read from the change log's stream it is the number in *that* stream.
         event_id: the same at every delivery of the record.
         timestamp: when the item changed, in seconds since 1970, rounded down to the second by
-            DynamoDB: it cannot order the changes of an item.
+            DynamoDB: it cannot order the changes of an item. `UNKNOWN_TIME` if no record tells it.
         recorded_at: when the record that was delivered was written: later than `timestamp` for a
             change that comes by way of the change log.
         view_type: what the stream carries.
@@ -165,25 +177,23 @@ class Change:
         `record` is an element of `event["Records"]`.
 
         Raises:
-            MalformedRecord: a field is missing or has the wrong form. Images are checked when they
-                are decoded.
+            MalformedSource: a field that the stream or its mapping fills has the wrong form.
+            MalformedRecord: another field is missing or has the wrong form. Images are checked when
+                they are decoded.
         """
         body = _field(record, "dynamodb", dict)
         kind = _choice(_KINDS, record, "eventName")
-        view_type = _choice(_VIEW_TYPES, body, "StreamViewType")
+        view_type = _choice(_VIEW_TYPES, body, "StreamViewType", MalformedSource)
         carries_new, carries_old = view_type.carries_new, view_type.carries_old
         new, old = body.get("NewImage"), body.get("OldImage")
         if kind is not REMOVE and carries_new and not isinstance(new, dict):
             _reject("NewImage", f"the image that a {kind} carries", new)
         if kind is not INSERT and carries_old and not isinstance(old, dict):
             _reject("OldImage", f"the image that a {kind} carries", old)
-        label = stream_label(_field(record, "eventSourceARN", str))
+        label = stream_label(_field(record, "eventSourceARN", str, MalformedSource))
         sequence_number = _field(body, "SequenceNumber", str)
         timestamp = _timestamp(body.get("ApproximateCreationDateTime"))
-        identity = record.get("userIdentity")
-        expired = isinstance(identity, dict) and (
-            identity.get("type") == "Service" and identity.get("principalId") == TTL_PRINCIPAL
-        )
+        expired = _by_ttl(record.get("userIdentity"))
         return cls._made(
             kind=kind,
             table=source.table,
@@ -229,9 +239,13 @@ class Change:
         if record.get("eventName") != "INSERT":
             wanted = "INSERT (filter the mapping: entries of the log are only ever inserted)"
             _reject("eventName", wanted, record.get("eventName"))
-        entry = cls.from_entry(_field(body, "NewImage", dict), overflow)
+        view_type = _VIEW_TYPES.get(str(body.get("StreamViewType")))
+        carried = view_type is None or view_type.carries_new
+        fault = MalformedRecord if carried else MalformedSource
+        entry = cls.from_entry(_field(body, "NewImage", dict, fault), overflow)
         if entry.table != source.table:
-            _reject("NewImage.table", repr(source.table), entry.table)
+            wanted = f"{source.table!r}, the table in the settings"
+            _reject("NewImage.table", wanted, entry.table, fault=MalformedSource)
         vars(entry).update(  # nobody else has it yet
             sequence_number=_field(body, "SequenceNumber", str),
             recorded_at=_timestamp(body.get("ApproximateCreationDateTime")),
@@ -348,30 +362,57 @@ def by_item(changes: Iterable[Change]) -> list[list[Change]]:
     return list(items.values())
 
 
-def _reject(path: str, expected: str, got: object, cause: Exception | None = None) -> NoReturn:
-    message = f"{path}: expected {expected}, got {_shown(got)}"
+def _reject(
+    path: str,
+    expected: str,
+    got: object,
+    cause: Exception | None = None,
+    fault: type[MalformedRecord] = MalformedRecord,
+) -> NoReturn:
+    message = f"{path}: expected {expected}, got {form_of(got)}"
+    if fault is MalformedSource:
+        raise MalformedSource(message, path) from cause
     raise MalformedRecord(message) from cause
 
 
-def _shown(value: object) -> str:
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _field(holder: object, name: str, kind: type[_T]) -> _T:
+def _field(
+    holder: object, name: str, kind: type[_T], fault: type[MalformedRecord] = MalformedRecord
+) -> _T:
     value = holder.get(name) if isinstance(holder, _HOLDERS) else None
     if not isinstance(value, kind):
         expected = {"str": "text", "dict": "an object"}[kind.__name__]
-        _reject(name, expected, value)
+        _reject(name, expected, value, fault=fault)
     return value
 
 
-def _choice(kinds: Mapping[str, _E], holder: Mapping[str, Any], name: str) -> _E:
+def _choice(
+    kinds: Mapping[str, _E],
+    holder: Mapping[str, Any],
+    name: str,
+    fault: type[MalformedRecord] = MalformedRecord,
+) -> _E:
     value = holder.get(name)
     kind = kinds.get(value) if isinstance(value, str) else None
     if kind is None:
-        _reject(name, f"one of {', '.join(kinds)}", value)
+        _reject(name, f"one of {', '.join(kinds)}", value, fault=fault)
     return kind
+
+
+def _by_ttl(identity: object) -> bool:
+    """Return whether a `userIdentity` is that of Time to Live.
+
+    Lambda's events spell its members `type` and `principalId`, the Streams API `Type` and
+    `PrincipalId` (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_Identity.html).
+    """
+    if identity is None:
+        return False
+    if not isinstance(identity, _HOLDERS):
+        _reject("userIdentity", "an object with type and principalId", identity)
+    kind = identity.get("type", identity.get("Type"))
+    return kind == "Service" and TTL_PRINCIPAL in (
+        identity.get("principalId"),
+        identity.get("PrincipalId"),
+    )
 
 
 def _attribute(entry: Attributes, name: str, tag: str) -> Any:
@@ -383,11 +424,14 @@ def _attribute(entry: Attributes, name: str, tag: str) -> Any:
 
 
 def _timestamp(value: object) -> float:
-    if isinstance(value, datetime):
+    if value is None:
+        return UNKNOWN_TIME
+    if isinstance(value, datetime) and value.tzinfo is not None:
         value = value.timestamp()
     if isinstance(value, (float, int)) and not isinstance(value, bool) and 0 <= value < _YEAR_10000:
         return float(value)
-    _reject("ApproximateCreationDateTime", "seconds since 1970 as a number", value)
+    expected = "seconds since 1970 as a number, no later than the year 9999"
+    _reject("ApproximateCreationDateTime", expected, value, fault=MalformedSource)
 
 
 def _moment(text: str) -> float:

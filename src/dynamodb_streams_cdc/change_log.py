@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.budget import Budget
-from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image
+from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, ChangeKind, Image
 from dynamodb_streams_cdc.deserializer import with_bytes
 from dynamodb_streams_cdc.difference import diff
 from dynamodb_streams_cdc.errors import OutageError, OutOfTime
@@ -113,6 +113,8 @@ class ChangeLog:
     def state_at(self, item_id: str, moment: datetime) -> Image | None:
         """Return the item as it was at the end of the second of `moment`; `None` if there was none.
 
+        A change of unknown time counts as made when the change before it was.
+
         Raises:
             ValueError: `moment` has no time zone.
         """
@@ -120,7 +122,13 @@ class ChangeLog:
             error = f"moment must have a time zone, got {moment!r}"
             raise ValueError(error)
         second = int(moment.timestamp())
-        return replay(change for change in self.history(item_id) if change.timestamp <= second)
+        known: list[Change] = []
+        time = UNKNOWN_TIME
+        for change in self.history(item_id):
+            time = time if change.timestamp == UNKNOWN_TIME else change.timestamp
+            if time <= second:
+                known.append(change)
+        return replay(known)
 
 
 def replay(changes: Iterable[Change]) -> Image | None:

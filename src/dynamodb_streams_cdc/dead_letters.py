@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change
+from dynamodb_streams_cdc.deserializer import base64_text
 from dynamodb_streams_cdc.errors import PermanentError
 
 
@@ -64,7 +65,7 @@ class Letter:
             version=version,
             reason=self.reason,
             error=str(self.error),
-            arrived_at=self.change.timestamp if self.change else None,
+            arrived_at=(self.change.timestamp or None) if self.change else None,
             written_at=self.written_at,
             request_id=self.request_id,
             function_arn=self.function_arn,
@@ -77,7 +78,8 @@ def letter_name(item: str | None, version: str | None, record: Mapping[str, Any]
     A record that could not be read is named by its own SHA-256, under `unreadable/`.
     """
     if item is None or version is None:
-        return f"unreadable/{_digest(json.dumps(record, sort_keys=True, default=str))}.json"
+        text = json.dumps(json_ready(record), sort_keys=True)
+        return f"unreadable/{_digest(text)}.json"
     return f"{_digest(item)}/{version.replace('/', '_')}.json"
 
 
@@ -98,6 +100,7 @@ def envelope_of(
 
     Times are seconds since 1970; `item` and `version` are None for a record that cannot be read.
     """
+    record = json_ready(record)
     body = record.get("dynamodb")
     body = body if isinstance(body, Mapping) else {}
     sequence_number = body.get("SequenceNumber")
@@ -126,8 +129,34 @@ def envelope_of(
             "reason": reason,
             "error": error,
         },
-        "payload": json.dumps({"Records": [record]}, default=str),
+        "payload": json.dumps({"Records": [record]}),
     }
+
+
+MOST_LEVELS = 200
+"""Objects and lists within each other that a dead letter keeps. DynamoDB nests 32 levels, which are
+66 in its JSON: a record with more is no table's. Python's JSON reads about 1,000."""
+
+
+def json_ready(value: object, levels: int = MOST_LEVELS) -> Any:
+    """Return a record as JSON can carry it, cut below so many levels.
+
+    Binary values of an API client become the base64 text of a Lambda event, moments the seconds.
+    """
+    if levels == 0 and isinstance(value, Mapping | list | tuple):
+        return f"cut off: nested deeper than {MOST_LEVELS} levels"
+    if isinstance(value, Mapping):
+        return {str(name): json_ready(member, levels - 1) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(member, levels - 1) for member in value]
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    try:
+        return base64_text(value)
+    except TypeError:
+        return str(value)
 
 
 class DeadLetters(Protocol):

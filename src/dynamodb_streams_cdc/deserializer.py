@@ -7,7 +7,7 @@ module works on plain values. It guarantees two things:
   38 digits. Binary alone differs: it comes out as plain `bytes`, from the base64 text of a Lambda
   event as well as from the raw bytes of an API client.
 - Nothing malformed passes. What DynamoDB cannot hold raises `MalformedValue` with the path to it:
-  `NewImage.lines[2].price: N must be a decimal number of at most 38 digits, got "12,3"`.
+  `NewImage.lines[2].price: N must be a decimal number of at most 38 digits, got text`.
 
 | DynamoDB  | Python    | DynamoDB | Python           |
 | --------- | --------- | -------- | ---------------- |
@@ -24,14 +24,13 @@ The limits are DynamoDB's: 38 significant digits, magnitudes of 1E-130 to 9.99..
 import decimal
 import json
 import re
-import reprlib
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from dynamodb_streams_cdc.errors import MalformedValue
+from dynamodb_streams_cdc.errors import MalformedValue, form_of
 
 AttributeValue: TypeAlias = dict[str, Any]
 """A value with its DynamoDB type, a map of exactly one entry: `{"S": "text"}`, `{"L": [...]}`."""
@@ -139,7 +138,7 @@ class _Fault(ValueError):
     """A problem on its way out: each container that it leaves puts a step before the path."""
 
     def __init__(self, problem: str, got: object) -> None:
-        self.problem = f"{problem}, got {_short(got)}"
+        self.problem = f"{problem}, got {form_of(got)}"
         self.path = ""
 
     def under(self, key: object) -> "_Fault":
@@ -242,7 +241,7 @@ def _raw_bytes(value: Any) -> bytes:
     # boto3's `Binary` keeps its bytes in `value`; the core does not import boto3 to ask.
     content = value if isinstance(value, bytes | bytearray) else getattr(value, "value", None)
     if not isinstance(content, bytes | bytearray):
-        message = f"expected bytes, got {_short(value)}"
+        message = f"expected bytes, got {form_of(value)}"
         raise TypeError(message)
     return bytes(content)
 
@@ -312,7 +311,9 @@ def _explain(error: Exception, value: Any) -> _Fault:
         return _Fault("an attribute value must have exactly one type", value)
     ((tag, content),) = value.items()
     if tag not in _EXPECTED:
-        return _Fault(f"a type must be one of {', '.join(_EXPECTED)}", tag)
+        known = ", ".join(_EXPECTED)
+        name = f" (here {tag})" if _is_type_name(tag) else ""
+        return _Fault(f"a type must be one of {known}{name}", tag)
     if tag in {"SS", "NS", "BS"} and isinstance(content, list):
         for index, element in enumerate(content):
             try:
@@ -421,16 +422,12 @@ def _step(key: Any) -> str:
     """Return how a path shows `key`: `.name`, `["odd name"]` or `[2]`."""
     if isinstance(key, str) and _PLAIN_NAME.fullmatch(key) and key.isprintable():
         return f".{key}"
-    return f"[{_short(key)}]"
+    if not isinstance(key, str):
+        return f"[{key}]" if isinstance(key, int) else f"[{form_of(key)}]"
+    name = key if len(key) <= 40 else f"{key[:39]}…"
+    return f"[{json.dumps(name, ensure_ascii=not name.isprintable())}]"
 
 
-def _short(value: object) -> str:
-    """Return `value` for a message: on one line, about 40 characters, whatever it holds."""
-    if isinstance(value, str):
-        text = value if len(value) <= 40 else f"{value[:39]}…"
-        return json.dumps(text, ensure_ascii=not text.isprintable())
-    try:
-        text = reprlib.repr(value)
-    except ValueError:  # Python does not print an integer of more than 4,300 digits.
-        return f"a huge {type(value).__name__}"
-    return text if len(text) <= 40 else f"{text[:39]}…"
+def _is_type_name(tag: object) -> bool:
+    """Return whether this may be a type of DynamoDB's that is newer than this module."""
+    return isinstance(tag, str) and len(tag) <= 4 and tag.isascii() and tag.isupper()

@@ -2,7 +2,8 @@
 
     CdcError
     ├── MalformedRecord    the event or record is not what a DynamoDB stream delivers    permanent
-    │   └── MalformedValue an attribute value is not DynamoDB JSON                       permanent
+    │   ├── MalformedValue an attribute value is not DynamoDB JSON                       permanent
+    │   └── MalformedSource a field that the stream fills, not the item           see `source_fault`
     ├── MissingImage       the stream's view type does not carry the image asked for     unexpected
     ├── PermanentError     this change can never succeed, however often it is retried    permanent
     ├── OutageError        the sink refuses everything for now                           outage
@@ -12,6 +13,10 @@
 
 Every other exception is *unexpected*: `dynamodb_streams_cdc.processor` says what becomes of each.
 """
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
 
 
 class CdcError(Exception):
@@ -32,6 +37,18 @@ class MalformedValue(MalformedRecord):
         super().__init__(f"{path}: {problem}" if path else problem)
         self.problem = problem
         self.path = path
+
+
+class MalformedSource(MalformedRecord):
+    """A field has another form that the stream or its mapping fills, whatever the item holds.
+
+    `field` is its name, such as `eventSourceARN`. Where all records of an event share the fault,
+    no record is to blame: `source_fault` says what then happens.
+    """
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class MissingImage(CdcError):
@@ -68,3 +85,29 @@ class OutOfTime(CdcError):
 
 class HeldBack(CdcError):
     """The change waits because an earlier change of the same item has failed."""
+
+
+_FORMS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "true or false"),
+    (int, "an integer"),
+    (float, "a float"),
+    (Decimal, "a decimal number"),
+    (str, "text"),
+    ((bytes, bytearray), "bytes"),
+    (list, "a list"),
+    (tuple, "a tuple"),
+    ((set, frozenset), "a set"),
+    (date, "a date"),
+    (Mapping, "an object"),
+)
+
+
+def form_of(value: object) -> str:
+    """Return the form of a value, such as `text` or `an object`, for a message.
+
+    Messages go into logs and tickets: they name a field and its rule, never what it holds.
+    """
+    if value is None:
+        return "nothing"
+    found = next((form for kind, form in _FORMS if isinstance(value, kind)), None)
+    return found or f"a value of type {type(value).__name__}"

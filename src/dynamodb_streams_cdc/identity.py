@@ -58,7 +58,7 @@ def item_id(table: str, keys: Mapping[str, Key]) -> str:
     try:
         encoded = identity.encode()
     except UnicodeEncodeError as error:
-        message = f"Keys must be text that UTF-8 can hold, got half a character in {identity!a:.80}"
+        message = "Keys must be text that UTF-8 can hold, got half a character"
         raise MalformedRecord(message) from error
     if len(encoded) <= MAX_ITEM_ID_BYTES:
         return identity
@@ -85,7 +85,7 @@ def canonical_number(value: Decimal) -> str:
     """
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
-        message = f"a key must be a finite number, got {value}"
+        message = "a key must be a finite number"
         raise MalformedRecord(message)
     text = "".join(map(str, digits)).lstrip("0")
     stripped = text.rstrip("0")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.dead_letters import envelope_of, letter_name
 from dynamodb_streams_cdc.deserializer import deserialize_item
-from dynamodb_streams_cdc.errors import MalformedRecord
+from dynamodb_streams_cdc.errors import MalformedRecord, form_of
 from dynamodb_streams_cdc.identity import check_table, item_id
 from dynamodb_streams_cdc.version import check_version, stream_label, version_of
 
@@ -241,7 +241,7 @@ def _records(document: Mapping[str, Any]) -> Sequence[Record]:
         if not isinstance(record, Mapping):
             message = (
                 f"holds something that is no record: Records[{position}] is "
-                f"{str(record)[:40]!r}. {_ASIDE}."
+                f"{form_of(record)}. {_ASIDE}."
             )
             raise _Shut(message)
     return records

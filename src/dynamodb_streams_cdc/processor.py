@@ -8,6 +8,8 @@ What becomes of a change depends on what went wrong, never on where in the batch
                  young, a letter once it is older than 15 minutes
     everywhere   five distinct items fail with one type of unexpected error: that is the sink or the
                  code, not the records; work stops, the batch is reported, nothing becomes a letter
+    source       all records share a malformed field that the stream fills: reported, no letters
+                 (see `source_fault`)
     no time      work stops; the first change that was not taken up is reported
 
 A failure is reported by the *sequence number* of the earliest record that is not done. Lambda
@@ -38,9 +40,11 @@ from dynamodb_streams_cdc.errors import (
     OutageError,
     OutOfTime,
     PermanentError,
+    form_of,
 )
 from dynamodb_streams_cdc.response import BatchResponse, ItemFailure, sequence_number
 from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Sink
+from dynamodb_streams_cdc.source_fault import source_fault
 from dynamodb_streams_cdc.visible import visible
 
 logger = logging.getLogger(__name__)
@@ -169,7 +173,7 @@ def _records(event: object) -> Sequence[Any]:
     if not isinstance(records, list):
         message = (
             "the event must be an object with a list under Records, as the mapping of a DynamoDB "
-            f"stream sends it; got {str(event)[:80]!r}"
+            f"stream sends it; got {form_of(event)}"
         )
         raise MalformedRecord(message)
     return records
@@ -208,14 +212,34 @@ class _Batch:
 
     def _read(self) -> list[Change]:
         changes: list[Change] = []
+        unreadable: dict[int, MalformedRecord] = {}
         for position, record in enumerate(self.records):
             match self.processor.reading(record):
                 case Change() as change:
                     self.position[change] = position
                     changes.append(change)
                 case MalformedRecord() as error:
-                    self._give_up(position, None, error)
+                    unreadable[position] = error
+        if self._is_source_at_fault(unreadable):
+            return []
+        for position, error in unreadable.items():
+            self._give_up(position, None, error)
         return changes
+
+    def _is_source_at_fault(self, unreadable: Mapping[int, MalformedRecord]) -> bool:
+        """Return whether the batch is held because of its source; it is then reported."""
+        fault = source_fault(self.records, unreadable, self.budget.now() - YOUNG_SECONDS)
+        if fault is None:
+            return False
+        self.failed |= unreadable
+        logger.error(
+            "the stream is at fault, not the records: all %d of the batch have a malformed %s. "
+            "None becomes a dead letter, the shard waits: %s",
+            len(self.records),
+            fault.field,
+            fault,
+        )
+        return True
 
     def _apply(self, changes: list[Change]) -> Outcome:
         outcome = self.application.apply(changes)

@@ -294,5 +294,5 @@ def encoded(value: Any) -> Any:
         case set() | frozenset():
             return [encoded(member) for member in sorted(value)]
         case _:
-            message = f"a document cannot hold a {type(value).__name__}: {value!r}"
+            message = f"a document cannot hold a {type(value).__name__}"
             raise TypeError(message)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from dynamodb_streams_cdc.budget import Budget
-from dynamodb_streams_cdc.change import Attributes, Change, Image
+from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
 from dynamodb_streams_cdc.visible import visible
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,12 @@ class Outcome:
     failures: dict[Change, Exception] = field(default_factory=dict)
 
     def refused(self, change: Change, held_timestamp: float) -> None:
-        """Compare a stale change with what the sink holds; log one that is younger."""
+        """Compare a stale change with what the sink holds; log one that is younger.
+
+        A time that no record told, `UNKNOWN_TIME`, is compared with none.
+        """
+        if UNKNOWN_TIME in (change.timestamp, held_timestamp):
+            return
         if change.timestamp > held_timestamp + STALE_BUT_NEWER_SECONDS:
             self.stale_but_newer += 1
             logger.warning(

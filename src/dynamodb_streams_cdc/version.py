@@ -13,14 +13,17 @@ epoch when the sinks move to another lineage: a restored table, another Region.
 import re
 from functools import lru_cache
 
-from dynamodb_streams_cdc.errors import MalformedRecord
+from dynamodb_streams_cdc.errors import MalformedRecord, MalformedSource
 
 SEQUENCE_DIGITS = 40
 """The most digits that a sequence number has (StreamRecord.SequenceNumber, length 21 to 40)."""
 
 _EPOCH = re.compile(r"\d{4}", re.ASCII)
-_LABEL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?", re.ASCII)
-_VERSION = re.compile(rf"{_EPOCH.pattern}/{_LABEL.pattern}/\d{{{SEQUENCE_DIGITS}}}", re.ASCII)
+_SECOND = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
+_LABEL = re.compile(rf"({_SECOND})(?:\.(\d{{1,9}}))?", re.ASCII)
+_VERSION = re.compile(
+    rf"{_EPOCH.pattern}/{_SECOND}\.\d{{3}}(?:\d{{0,5}}[1-9])?/\d{{{SEQUENCE_DIGITS}}}", re.ASCII
+)
 
 
 def check_epoch(epoch: str) -> str:
@@ -39,17 +42,23 @@ def check_epoch(epoch: str) -> str:
 def stream_label(stream_arn: str) -> str:
     """Return the label at the end of a stream's ARN, such as `2024-05-01T12:00:00.000`.
 
+    A moment has one label: with three digits of a second, more (up to nine) only where they are
+    not zero. AWS documents milliseconds and promises no width; labels that are compared as text
+    must not differ by it.
+
     Raises:
-        MalformedRecord: the ARN does not end in `/stream/<label>`.
+        MalformedSource: the ARN does not end in `/stream/<label>`.
     """
-    _, found, label = stream_arn.partition("/stream/")
-    if not found or not _LABEL.fullmatch(label):
+    _, _, label = stream_arn.partition("/stream/")
+    parts = _LABEL.fullmatch(label)
+    if parts is None:
         message = (
             "eventSourceARN must end in /stream/<label> with a label such as "
-            f"2024-05-01T12:00:00.000, got {stream_arn!r}"
+            "2024-05-01T12:00:00.000 (UTC, no Z or offset)"
         )
-        raise MalformedRecord(message)
-    return label
+        raise MalformedSource(message, "eventSourceARN")
+    second, fraction = parts.groups(default="")
+    return f"{second}.{fraction.rstrip('0').ljust(3, '0')}"
 
 
 def version_of(epoch: str, label: str, sequence_number: str) -> str:
@@ -60,7 +69,7 @@ def version_of(epoch: str, label: str, sequence_number: str) -> str:
     """
     number = sequence_number
     if not (number.isascii() and number.isdecimal() and len(number) <= SEQUENCE_DIGITS):
-        message = f"SequenceNumber must be 1 to 40 decimal digits, got {sequence_number!r}"
+        message = f"SequenceNumber must be 1 to {SEQUENCE_DIGITS} decimal digits"
         raise MalformedRecord(message)
     return f"{epoch}/{label}/{number.zfill(SEQUENCE_DIGITS)}"
 
@@ -81,6 +90,9 @@ def check_version(version: str) -> str:
         MalformedRecord: it has not.
     """
     if not _VERSION.fullmatch(version):
-        message = f"a version is <epoch>/<stream label>/<40 digits>, got {version!r}"
+        message = (
+            f"a version is <epoch>/<stream label>/<{SEQUENCE_DIGITS} digits> such as "
+            f"0001/2024-05-01T12:00:00.000/{'1'.zfill(SEQUENCE_DIGITS)}"
+        )
         raise MalformedRecord(message)
     return version

@@ -197,3 +197,19 @@ def test_what_is_no_letter_shows_how_it_begins(cloud: Cloud) -> None:
     assert "letters/search/x.json is no letter" in result.stderr
     assert "It has 1,007 bytes and begins: <html>" in result.stderr
     assert len(result.stderr) < 1000
+
+
+@pytest.mark.parametrize("levels", [200, 400, 480, 485, 490, 5000])
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_deep_letter_of_lambda_is_shown_or_said_to_be_too_deep(
+    cloud: Cloud, levels: int, option: list[str]
+) -> None:
+    deep = '{"L":[' * levels + '{"S":"leaf"}' + "]}" * levels
+    letter = json.dumps({**given_up([placed(1, 1)]), "payload": "PAYLOAD"})
+    payload = json.dumps('{"Records":[{"dynamodb":{"NewImage":{"where":' + deep + "}}}]}")
+    body = letter.replace('"PAYLOAD"', payload)
+    cloud.put(BATCH, body.encode())
+    result = cloud.run("show", BATCH, *option)
+    assert not isinstance(result.exception, RecursionError)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "nested deeper than" in result.output or "recursion depth" in result.output

@@ -236,63 +236,72 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("typed", "message"),
         [
-            (None, 'expected an attribute value such as {"S": "text"}, got None'),
-            ("S", 'expected an attribute value such as {"S": "text"}, got "S"'),
-            (b"S", 'expected an attribute value such as {"S": "text"}, got b\'S\''),
-            (["S"], 'expected an attribute value such as {"S": "text"}, got [\'S\']'),
-            ([0], 'expected an attribute value such as {"S": "text"}, got [0]'),
-            ({}, "an attribute value must have exactly one type, got {}"),
+            (None, 'expected an attribute value such as {"S": "text"}, got nothing'),
+            ("S", 'expected an attribute value such as {"S": "text"}, got text'),
+            (b"S", 'expected an attribute value such as {"S": "text"}, got bytes'),
+            (["S"], 'expected an attribute value such as {"S": "text"}, got a list'),
+            ([0], 'expected an attribute value such as {"S": "text"}, got a list'),
+            ({}, "an attribute value must have exactly one type, got an object"),
             (
                 {"S": "a", "N": "1"},
-                "an attribute value must have exactly one type, got {'N': '1', 'S': 'a'}",
+                "an attribute value must have exactly one type, got an object",
             ),
-            ({"X": "a"}, 'a type must be one of S, N, B, BOOL, NULL, SS, NS, BS, L, M, got "X"'),
-            ({"s": "a"}, 'a type must be one of S, N, B, BOOL, NULL, SS, NS, BS, L, M, got "s"'),
-            ({1: "a"}, "a type must be one of S, N, B, BOOL, NULL, SS, NS, BS, L, M, got 1"),
-            ({"S": 5}, "S must be a string, got 5"),
-            ({"S": None}, "S must be a string, got None"),
-            ({"S": b"x"}, "S must be a string, got b'x'"),
-            ({"N": "12,3"}, f'N must be {DIGITS}, got "12,3"'),
-            ({"B": "QQ"}, 'B must be base64 text or bytes, got "QQ"'),
-            ({"B": "QQ==\n"}, r'B must be base64 text or bytes, got "QQ==\n"'),
-            ({"B": "QQ==QQ=="}, 'B must be base64 text or bytes, got "QQ==QQ=="'),
-            ({"B": "Q-_="}, 'B must be base64 text or bytes, got "Q-_="'),
-            ({"B": "é"}, 'B must be base64 text or bytes, got "é"'),
-            ({"B": 1}, "B must be base64 text or bytes, got 1"),
-            ({"B": None}, "B must be base64 text or bytes, got None"),
-            ({"BOOL": "true"}, 'BOOL must be true or false, got "true"'),
-            ({"BOOL": 1}, "BOOL must be true or false, got 1"),
-            ({"NULL": False}, "NULL must be true, got False"),
-            ({"NULL": 1}, "NULL must be true, got 1"),
-            ({"L": {}}, "L must be a list of attribute values, got {}"),
-            ({"L": "text"}, 'L must be a list of attribute values, got "text"'),
-            ({"L": None}, "L must be a list of attribute values, got None"),
-            ({"L": ["x"]}, '[0]: expected an attribute value such as {"S": "text"}, got "x"'),
-            ({"M": []}, "M must be a map of attribute values, got []"),
+            (
+                {"X": "a"},
+                "a type must be one of S, N, B, BOOL, NULL, SS, NS, BS, L, M (here X), got text",
+            ),
+            ({"s": "a"}, "a type must be one of S, N, B, BOOL, NULL, SS, NS, BS, L, M, got text"),
+            (
+                {1: "a"},
+                "a type must be one of S, N, B, BOOL, NULL, SS, NS, BS, L, M, got an integer",
+            ),
+            ({"S": 5}, "S must be a string, got an integer"),
+            ({"S": None}, "S must be a string, got nothing"),
+            ({"S": b"x"}, "S must be a string, got bytes"),
+            ({"N": "12,3"}, f"N must be {DIGITS}, got text"),
+            ({"B": "QQ"}, "B must be base64 text or bytes, got text"),
+            ({"B": "QQ==\n"}, r"B must be base64 text or bytes, got text"),
+            ({"B": "QQ==QQ=="}, "B must be base64 text or bytes, got text"),
+            ({"B": "Q-_="}, "B must be base64 text or bytes, got text"),
+            ({"B": "é"}, "B must be base64 text or bytes, got text"),
+            ({"B": 1}, "B must be base64 text or bytes, got an integer"),
+            ({"B": None}, "B must be base64 text or bytes, got nothing"),
+            ({"BOOL": "true"}, "BOOL must be true or false, got text"),
+            ({"BOOL": 1}, "BOOL must be true or false, got an integer"),
+            ({"NULL": False}, "NULL must be true, got true or false"),
+            ({"NULL": 1}, "NULL must be true, got an integer"),
+            ({"L": {}}, "L must be a list of attribute values, got an object"),
+            ({"L": "text"}, "L must be a list of attribute values, got text"),
+            ({"L": None}, "L must be a list of attribute values, got nothing"),
+            ({"L": ["x"]}, '[0]: expected an attribute value such as {"S": "text"}, got text'),
+            ({"M": []}, "M must be a map of attribute values, got a list"),
             (
                 {"M": [["a", {"S": "x"}]]},
-                "M must be a map of attribute values, got [['a', {'S': 'x'}]]",
+                "M must be a map of attribute values, got a list",
             ),
-            ({"M": ""}, 'M must be a map of attribute values, got ""'),
-            ({"M": {"a": None}}, 'a: expected an attribute value such as {"S": "text"}, got None'),
-            ({"SS": []}, "SS must be a list of distinct strings, at least one, got []"),
+            ({"M": ""}, "M must be a map of attribute values, got text"),
+            (
+                {"M": {"a": None}},
+                'a: expected an attribute value such as {"S": "text"}, got nothing',
+            ),
+            ({"SS": []}, "SS must be a list of distinct strings, at least one, got a list"),
             (
                 {"SS": ["a", "a"]},
-                "SS must be a list of distinct strings, at least one, got ['a', 'a']",
+                "SS must be a list of distinct strings, at least one, got a list",
             ),
-            ({"SS": "ab"}, 'SS must be a list of distinct strings, at least one, got "ab"'),
-            ({"SS": ["a", 1]}, "[1]: S must be a string, got 1"),
-            ({"SS": [["a"]]}, "[0]: S must be a string, got ['a']"),
+            ({"SS": "ab"}, "SS must be a list of distinct strings, at least one, got text"),
+            ({"SS": ["a", 1]}, "[1]: S must be a string, got an integer"),
+            ({"SS": [["a"]]}, "[0]: S must be a string, got a list"),
             (
                 {"NS": ["1", "1.0"]},
-                "NS must be a list of distinct numbers, at least one, got ['1', '1.0']",
+                "NS must be a list of distinct numbers, at least one, got a list",
             ),
-            ({"NS": ["1", "x"]}, f'[1]: N must be {DIGITS}, got "x"'),
+            ({"NS": ["1", "x"]}, f"[1]: N must be {DIGITS}, got text"),
             (
                 {"BS": ["QQ==", b"A"]},
-                "BS must be a list of distinct binaries, at least one, got ['QQ==', b'A']",
+                "BS must be a list of distinct binaries, at least one, got a list",
             ),
-            ({"BS": ["QQ==", "?"]}, '[1]: B must be base64 text or bytes, got "?"'),
+            ({"BS": ["QQ==", "?"]}, "[1]: B must be base64 text or bytes, got text"),
         ],
     )
     def test_says_what_is_wrong(self, typed: Any, message: str) -> None:
@@ -330,7 +339,7 @@ class TestErrors:
         good = {"M": {"title": {"S": "x"}, "price": {"N": "12.3"}}}
         with pytest.raises(MalformedValue) as caught:
             deserialize_item({"lines": {"L": [good, good, line]}}, "NewImage")
-        assert str(caught.value) == f'NewImage.lines[2].price: N must be {DIGITS}, got "12,3"'
+        assert str(caught.value) == f"NewImage.lines[2].price: N must be {DIGITS}, got text"
         assert isinstance(caught.value, MalformedRecord)
         assert isinstance(caught.value, ValueError)
 
@@ -338,7 +347,10 @@ class TestErrors:
         with pytest.raises(MalformedValue) as caught:
             deserialize({"S": 5}, "NewImage.a")
         again = pickle.loads(pickle.dumps(caught.value))
-        assert (str(again), again.path) == ("NewImage.a: S must be a string, got 5", "NewImage.a")
+        assert (str(again), again.path) == (
+            "NewImage.a: S must be a string, got an integer",
+            "NewImage.a",
+        )
 
     @pytest.mark.parametrize("attributes", [None, [], "", "text", [["a", {"S": "x"}]], 5])
     def test_an_item_that_is_no_map(self, attributes: Any) -> None:
@@ -347,19 +359,14 @@ class TestErrors:
         assert caught.value.path == "NewImage"
         assert "expected a map of attribute values, got " in str(caught.value)
 
-    @pytest.mark.parametrize(
-        ("content", "shown"),
-        [
-            ("x" * 40, '"' + "x" * 40 + '"'),
-            ("x" * 41, '"' + "x" * 39 + '…"'),
-            ("x\ud800\n", r'"x\ud800\n"'),
-            ("größe 🦜", '"größe 🦜"'),
-        ],
-    )
-    def test_values_are_shown_short_and_on_one_line(self, content: str, shown: str) -> None:
-        with pytest.raises(MalformedValue) as caught:
-            deserialize({"N": content})
-        assert str(caught.value) == f"N must be {DIGITS}, got {shown}"
+    @pytest.mark.parametrize("tag", ["N", "B", "BOOL", "NULL", "L", "M", "NS", "SS", "GEO", "Jane"])
+    def test_a_value_is_never_shown(self, tag: str) -> None:
+        """Messages go into logs: they name the field and the rule."""
+        for content in ("Jane Doe", ["Jane Doe", "Jane Doe"]):
+            with pytest.raises(MalformedValue) as caught:
+                deserialize({tag: content}, "NewImage.customer")
+            assert str(caught.value).startswith("NewImage.customer")
+            assert "Jane" not in str(caught.value)
 
     @pytest.mark.parametrize(
         "content",
@@ -449,24 +456,24 @@ class TestEncoding:
     @pytest.mark.parametrize(
         ("value", "message"),
         [
-            (1.5, "a float is not exact, use Decimal, got 1.5"),
-            (float("nan"), "a float is not exact, use Decimal, got nan"),
-            (Decimal("NaN"), f"a number must be {DIGITS}, got Decimal('NaN')"),
-            (Decimal("sNaN"), f"a number must be {DIGITS}, got Decimal('sNaN')"),
-            (Decimal("-Infinity"), f"a number must be {DIGITS}, got Decimal('-Infinity')"),
-            (10**126, f"a number must be {MAGNITUDE}, got {'1' + '0' * 17}...{'0' * 19}"),
-            pytest.param(10**5000, f"a number must be {MAGNITUDE}, got a huge int", id="huge"),
-            (set(), "a set must hold only strings, only numbers or only binaries, got set()"),
-            ({True}, "a set must hold only strings, only numbers or only binaries, got {True}"),
-            ({None}, "a set must hold only strings, only numbers or only binaries, got {None}"),
-            ({1.5}, "a float is not exact, use Decimal, got 1.5"),
-            ({(1, 2)}, "DynamoDB cannot hold a tuple here, got (1, 2)"),
+            (1.5, "a float is not exact, use Decimal, got a float"),
+            (float("nan"), "a float is not exact, use Decimal, got a float"),
+            (Decimal("NaN"), f"a number must be {DIGITS}, got a decimal number"),
+            (Decimal("sNaN"), f"a number must be {DIGITS}, got a decimal number"),
+            (Decimal("-Infinity"), f"a number must be {DIGITS}, got a decimal number"),
+            (10**126, f"a number must be {MAGNITUDE}, got an integer"),
+            pytest.param(10**5000, f"a number must be {MAGNITUDE}, got an integer", id="huge"),
+            (set(), "a set must hold only strings, only numbers or only binaries, got a set"),
+            ({True}, "a set must hold only strings, only numbers or only binaries, got a set"),
+            ({None}, "a set must hold only strings, only numbers or only binaries, got a set"),
+            ({1.5}, "a float is not exact, use Decimal, got a float"),
+            ({(1, 2)}, "DynamoDB cannot hold a tuple here, got a tuple"),
             (
                 datetime.date(1997, 1, 1),
-                "DynamoDB cannot hold a date here, got datetime.date(1997, 1, 1)",
+                "DynamoDB cannot hold a date here, got a date",
             ),
-            ({1: "a"}, "[1]: an attribute name must be a string, got 1"),
-            ({"a": [0, {"b": 1.5}]}, "a[1].b: a float is not exact, use Decimal, got 1.5"),
+            ({1: "a"}, "[1]: an attribute name must be a string, got an integer"),
+            ({"a": [0, {"b": 1.5}]}, "a[1].b: a float is not exact, use Decimal, got a float"),
         ],
     )
     def test_says_what_is_wrong_and_where(self, value: object, message: str) -> None:
@@ -476,7 +483,7 @@ class TestEncoding:
 
     @pytest.mark.parametrize("mixed", [{1, "a"}, {b"a", "a"}, {True, 2}, {None, "a"}])
     def test_a_set_of_several_kinds_is_refused(self, mixed: set[object]) -> None:
-        reason = "a: a set must hold only strings, only numbers or only binaries, got {"
+        reason = "a: a set must hold only strings, only numbers or only binaries, got a set"
         with pytest.raises(MalformedValue, match=reason):
             serialize_item({"a": mixed})
 

@@ -15,6 +15,8 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 from botocore.parsers import ResponseParserError
+from botocore.retries import standard
+from botocore.session import get_session
 from opensearchpy.exceptions import (
     ConnectionError as SearchConnectionError,
 )
@@ -84,6 +86,44 @@ TOO_LARGE = "Item size has exceeded the maximum allowed size"
 )
 def test_codes_of_dynamodb_and_s3(code: str, message: str, expected: type[Exception]) -> None:
     assert type(meaning(code, message)) is expected
+
+
+def test_codes_of_a_key_are_outages() -> None:
+    """Every error of KMS, as S3 passes it on, and every one that SQS has for its keys."""
+    services = get_session()
+    of_kms = services.get_service_model("kms").error_shapes
+    of_sqs = services.get_service_model("sqs").error_shapes
+    codes = [f"KMS.{shape.name}" for shape in of_kms]
+    codes += [shape.name for shape in of_sqs if shape.name.startswith("Kms")]
+    assert {"KMS.DisabledException", "KMS.KMSInvalidStateException", "KmsDisabled"} <= set(codes)
+    assert "KMS.NotFoundException" in codes
+    assert {code for code in codes if type(meaning(code, "")) is not OutageError} == set()
+
+
+def test_codes_that_botocore_retries_are_outages() -> None:
+    throttled: Any = standard.ThrottledRetryableChecker
+    transient: Any = standard.TransientRetryableChecker
+    codes = {*throttled._THROTTLED_ERROR_CODES, *transient._TRANSIENT_ERROR_CODES}
+    assert {code for code in codes if type(meaning(code, "")) is not OutageError} == set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "AllAccessDisabled",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "InaccessibleEncryptionCredentialsException",
+        "InvalidToken",
+        "OperationAborted",
+        "PermanentRedirect",
+        "ResourceInUseException",
+        "TableInUseException",
+        "TableNotFoundException",
+    ],
+)
+def test_codes_of_an_account_or_region_are_outages(code: str) -> None:
+    assert type(meaning(code, "")) is OutageError
 
 
 def client_error(code: str, status: int) -> ClientError:
@@ -159,6 +199,62 @@ ANSWERS: list[tuple[Mapping[str, Any], Any]] = [
 def test_answers_for_one_document(answer: Mapping[str, Any], expected: Any) -> None:
     found = _upserted(answer)
     assert found == expected or type(found) is expected
+
+
+QUOTING = [
+    # As OpenSearch 2.x and 3.x put it.
+    (
+        "mapper_parsing_exception",
+        "failed to parse field [placed_at] of type [date] in document with id 'orders/S=1'. "
+        "Preview of field's value: 'field [Jane Doe] of type [x]'",
+        "mapper_parsing_exception: failed to parse field [placed_at] of type [date]",
+    ),
+    ("mapper_parsing_exception", "failed to parse", "mapper_parsing_exception"),
+    (
+        "illegal_argument_exception",
+        'Document contains at least one immense term in field="title" (whose UTF8 encoding is '
+        "longer than the max length 32766), ... The prefix of the first immense term is: 'Jane'",
+        'illegal_argument_exception: Document contains at least one immense term in field="title"',
+    ),
+    (
+        "strict_dynamic_mapping_exception",
+        "mapping set to strict, dynamic introduction of [phone] within [_doc] is not allowed",
+        "strict_dynamic_mapping_exception: mapping set to strict, dynamic introduction of [phone]",
+    ),
+    ("number_format_exception", 'For input string: "Jane Doe"', "number_format_exception"),
+]
+
+
+@pytest.mark.parametrize(("kind", "reason", "told"), QUOTING)
+def test_a_refusal_of_opensearch_tells_type_and_field(kind: str, reason: str, told: str) -> None:
+    error = {"type": kind, "reason": reason}
+    found = _upserted({"status": 400, "error": error})
+    assert str(found) == told
+    cause = {"type": "illegal_argument_exception", "reason": 'For input string: "Jane Doe"'}
+    found = _upserted({"status": 400, "error": {**error, "caused_by": cause}})
+    assert "Jane" not in str(found)
+    assert str(found).startswith(told)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SerializationError('{"title": "Jane Doe"}', ValueError()),
+        TransportError(413, "too large", "Jane Doe"),
+        TransportError(400, "no", "Jane Doe"),
+        TransportError(400, "x", {"error": {"type": "parse_exception", "reason": "Jane Doe"}}),
+    ],
+)
+def test_a_refused_request_quotes_no_document(error: Any) -> None:
+    assert "Jane" not in str(_meaning(error))
+
+
+def test_a_refusal_of_dynamodb_quotes_no_value() -> None:
+    for message in (
+        "The parameter cannot be converted to a numeric value: Jane Doe",
+        "Number overflow. Attempting to store Jane Doe",
+    ):
+        assert "Jane" not in str(meaning("ValidationException", message))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import MalformedRecord
 from dynamodb_streams_cdc.identity import MAX_ITEM_ID_BYTES, Key, canonical_number, item_id
-from dynamodb_streams_cdc.version import check_version, floor_of, version_of
+from dynamodb_streams_cdc.version import check_version, floor_of, stream_label, version_of
 
 KEYS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
@@ -74,3 +74,46 @@ def test_a_version_of_another_form_is_refused() -> None:
     assert check_version(floor_of("0001", LABEL)) == floor_of("0001", LABEL)
     with pytest.raises(MalformedRecord, match="<epoch>/<stream label>/<40 digits>"):
         check_version("7")
+
+
+@pytest.mark.parametrize(
+    ("label", "one_form"),
+    [
+        ("2015-06-27T00:48:05", "2015-06-27T00:48:05.000"),
+        ("2015-06-27T00:48:05.1", "2015-06-27T00:48:05.100"),
+        ("2015-06-27T00:48:05.899", "2015-06-27T00:48:05.899"),
+        ("2015-06-27T00:48:05.899000", "2015-06-27T00:48:05.899"),
+        ("2015-06-27T00:48:05.899120", "2015-06-27T00:48:05.89912"),
+    ],
+)
+def test_a_stream_label_has_one_form(label: str, one_form: str) -> None:
+    found = stream_label(f"arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/{label}")
+    assert found == one_form
+    assert check_version(floor_of("0001", found))
+
+
+@pytest.mark.parametrize("label", ["2015-06-27T00:48:05Z", "2015-06-27T00:48:05+00:00", "05.000"])
+def test_a_stream_label_of_another_form_is_refused(label: str) -> None:
+    with pytest.raises(MalformedRecord, match="eventSourceARN must end in /stream/<label>"):
+        stream_label(f"arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/{label}")
+
+
+@pytest.mark.parametrize("label", ["2015-06-27T00:48:05", "2015-06-27T00:48:05.8990"])
+def test_a_version_with_a_label_of_another_form_is_refused(label: str) -> None:
+    with pytest.raises(MalformedRecord):
+        check_version(f"0001/{label}/{'1'.zfill(40)}")
+
+
+@given(st.lists(st.tuples(st.integers(0, 999_999_999), st.integers(0, 9)), min_size=2, max_size=6))
+def test_versions_order_as_the_moments_of_their_streams(moments: list[tuple[int, int]]) -> None:
+    """Whatever the width of the fractions."""
+
+    def version(nanoseconds: int, digits: int) -> tuple[Decimal, str]:
+        fraction = f"{nanoseconds:09}"[:digits]
+        label = f"2015-06-27T00:48:05{'.' if fraction else ''}{fraction}"
+        found = stream_label(f"arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/{label}")
+        return Decimal(f"0.{fraction or '0'}"), version_of("0001", found, "1")
+
+    by_moment = sorted(version(*moment) for moment in moments)
+    assert [text for _, text in by_moment] == sorted(text for _, text in by_moment)
+    assert len({text for _, text in by_moment}) == len({moment for moment, _ in by_moment})

@@ -155,8 +155,8 @@ class TestShut:
             (carrying("7"), "no list of records"),
             (carrying('{"Records": []}'), "no list of records"),
             (carrying({"Records": "all"}), "no list of records"),
-            (carrying({"Records": [placed(1, 1), "x"]}), "Records[1] is 'x'"),
-            (carrying({"Records": [None]}), "Records[0] is 'None'"),
+            (carrying({"Records": [placed(1, 1), "x"]}), "Records[1] is text"),
+            (carrying({"Records": [None]}), "Records[0] is nothing"),
             (without("requestContext"), "names no function"),
         ],
     )

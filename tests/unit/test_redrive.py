@@ -130,7 +130,7 @@ class TestALetterOfOneRecord:
         office.deliver({"eventName": "INSERT", "dynamodb": {"SequenceNumber": "7"}})
         result = one(office)
         assert result.fate is Fate.KEPT
-        assert [failure.reason for failure in result.failures] == ["MalformedRecord"]
+        assert [failure.reason for failure in result.failures] == ["MalformedSource"]
         assert result.failures[0].item is None
 
     def test_of_an_expiry_has_to_be_applied(self, office: PostOffice) -> None:

@@ -16,10 +16,13 @@ from dynamodb_streams_cdc import (
     MalformedRecord,
     MalformedValue,
     MissingImage,
+    Outcome,
     Source,
     ViewType,
     entry_of,
 )
+from dynamodb_streams_cdc.change import UNKNOWN_TIME
+from dynamodb_streams_cdc.errors import MalformedSource
 from tests.factories import NOON, SOURCE, TTL_IDENTITY, change, order, record
 
 PLACED, SHIPPED = order(), order(status="shipped")
@@ -44,6 +47,101 @@ def test_a_remove_has_no_image_after_it_and_no_known_actor() -> None:
 def test_an_expiry_is_told_from_a_delete() -> None:
     expired = change(2, PLACED, None, userIdentity=TTL_IDENTITY)
     assert (expired.expired, expired.actor) == (True, "dynamodb.amazonaws.com")
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"},
+        {"PrincipalId": "dynamodb.amazonaws.com", "type": "Service"},
+    ],
+)
+def test_an_expiry_is_told_in_the_spelling_of_the_streams_api(identity: dict[str, str]) -> None:
+    expired = change(2, PLACED, None, userIdentity=identity)
+    assert (expired.expired, expired.actor) == (True, "dynamodb.amazonaws.com")
+
+
+@pytest.mark.parametrize(
+    "identity", [None, {}, {"Type": "Service", "PrincipalId": "backup"}, {"Type": "User"}]
+)
+def test_no_other_identity_is_an_expiry(identity: dict[str, str] | None) -> None:
+    assert not change(2, PLACED, None, userIdentity=identity).expired
+
+
+def test_an_identity_of_another_form_is_refused() -> None:
+    with pytest.raises(MalformedRecord, match=r"^userIdentity: expected an object with type and"):
+        change(2, PLACED, None, userIdentity="dynamodb.amazonaws.com")
+
+
+def test_a_record_of_the_streams_client_is_read() -> None:
+    """boto3 gives a `datetime` and raw bytes where an event has a number and base64 text."""
+    item = {**PLACED, "photo": b"\x00\xff"}
+    body = record(1, None, item, userIdentity=None)
+    moment = datetime.fromtimestamp(NOON + 1, UTC)
+    body["dynamodb"]["ApproximateCreationDateTime"] = moment
+    body["dynamodb"]["NewImage"]["photo"] = {"B": b"\x00\xff"}
+    read = Change.from_record(body, SOURCE)
+    assert (read.time, read.new_image) == (moment, item)
+
+
+def test_a_record_without_a_time_is_a_change_of_unknown_time() -> None:
+    body = without("ApproximateCreationDateTime")
+    read = Change.from_record(body, SOURCE)
+    assert (read.timestamp, read.recorded_at) == (UNKNOWN_TIME, UNKNOWN_TIME)
+    assert read.version == change(1, None, PLACED).version
+
+
+def test_an_unknown_time_is_never_stale_but_newer() -> None:
+    for told, held in ((UNKNOWN_TIME, NOON), (NOON, UNKNOWN_TIME)):
+        outcome = Outcome()
+        outcome.refused(change(1, None, PLACED, timestamp=told), held)
+        assert outcome.stale_but_newer == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("eventSourceARN", None),
+        ("eventSourceARN", "arn:aws:dynamodb:us-east-1:000000000000:table/orders"),
+        ("StreamViewType", "ALL"),
+        ("ApproximateCreationDateTime", "2024-05-01T12:00:02Z"),
+        ("ApproximateCreationDateTime", 1_714_564_802_000),
+    ],
+)
+def test_a_field_that_the_stream_fills_is_told_apart(field: str, value: object) -> None:
+    with pytest.raises(MalformedSource) as caught:
+        Change.from_record(having(**{field: value}), SOURCE)
+    assert caught.value.field == field
+
+
+def test_behind_the_log_another_table_is_a_fault_of_the_source() -> None:
+    entry = entry_of(change(7, None, PLACED))
+    with pytest.raises(MalformedSource):
+        Change.from_log_record(log_record(entry), Source("invoices"))
+    keys_only = log_record(entry)
+    keys_only["dynamodb"]["StreamViewType"] = "KEYS_ONLY"
+    del keys_only["dynamodb"]["NewImage"]
+    with pytest.raises(MalformedSource):
+        Change.from_log_record(keys_only, SOURCE)
+
+
+def refusal_of(body: dict[str, Any]) -> MalformedRecord | None:
+    try:
+        Change.from_record(body, SOURCE)
+    except MalformedRecord as error:
+        return error
+    return None
+
+
+def test_no_value_of_a_record_is_in_its_error() -> None:
+    spoilt = [
+        *(having(**{name: "Jane Doe"}) for name in record(1, None, PLACED)["dynamodb"]),
+        *(having(eventName="Jane Doe"), having(eventSourceARN="Jane Doe")),
+        *(having(Keys={"id": {tag: "Jane Doe"}}) for tag in ("N", "B", "M", "Jane")),
+    ]
+    messages = [str(error) for body in spoilt if (error := refusal_of(body)) is not None]
+    assert len(messages) == len(spoilt) - 1  # SizeBytes is not read
+    assert "Jane" not in "".join(messages)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +252,7 @@ def test_behind_the_log_only_its_own_inserts_are_read() -> None:
     entry = entry_of(change(7, None, PLACED))
     with pytest.raises(MalformedRecord, match="filter the mapping"):
         Change.from_log_record(log_record(entry, "REMOVE"), SOURCE)
-    with pytest.raises(MalformedRecord, match=r"NewImage.table: expected 'invoices', got 'orders'"):
+    with pytest.raises(MalformedRecord, match=r"NewImage.table: expected 'invoices'"):
         Change.from_log_record(log_record(entry), Source("invoices"))
 
 
@@ -177,24 +275,29 @@ def having(**fields: Any) -> dict[str, Any]:
     [
         ("a text", "dynamodb: expected an object, got nothing"),
         (without("dynamodb"), "dynamodb: expected an object, got nothing"),
-        (having(eventName="UPSERT"), "eventName: expected one of INSERT, MODIFY, REMOVE, got 'UP"),
+        (having(eventName="UPSERT"), "eventName: expected one of INSERT, MODIFY, REMOVE, got text"),
         (having(StreamViewType="ALL"), "StreamViewType: expected one of KEYS_ONLY, NEW_IMAGE"),
         (without("SequenceNumber"), "SequenceNumber: expected text, got nothing"),
-        (having(SequenceNumber="-7"), "SequenceNumber must be 1 to 40 decimal digits, got '-7'"),
+        (having(SequenceNumber="-7"), "SequenceNumber must be 1 to 40 decimal digits"),
         (having(SequenceNumber="9" * 41), "SequenceNumber must be 1 to 40 decimal digits"),
         (having(eventSourceARN="arn:aws:sqs:x"), "eventSourceARN must end in /stream/<label>"),
         (without("NewImage"), "NewImage: expected the image that a INSERT carries, got"),
         (having(eventName="REMOVE"), "OldImage: expected the image that a REMOVE"),
         (without("Keys"), "Keys: expected an object, got nothing"),
-        (without("ApproximateCreationDateTime"), "ApproximateCreationDateTime: expected seconds"),
         (having(Keys={"id": {"S": "\ud83d" * 130}}), "Keys.id: S must be text that UTF-8 can hold"),
         (having(Keys={"id": {"S": "\ud83d"}}), "Keys.id: S must be text that UTF-8 can hold"),
         *(
             (
                 having(ApproximateCreationDateTime=value),
-                "ApproximateCreationDateTime: expected seconds since 1970 as a number, got",
+                "ApproximateCreationDateTime: expected seconds since 1970 as a number",
             )
-            for value in (float("nan"), float("inf"), -1, 1e300, 10**400, 1_714_564_802_000)
+            for value in (
+                *(float("nan"), float("inf"), -1, 1e300, 10**400, 1_714_564_802_000, "1714564802"),
+                *(
+                    "2024-05-01T12:00:02Z",
+                    datetime(2024, 5, 1, 12, tzinfo=UTC).replace(tzinfo=None),
+                ),
+            )
         ),
     ],
 )

@@ -155,6 +155,84 @@ def test_a_record_that_cannot_be_read_becomes_a_letter_in_the_middle_of_a_batch(
     assert letter.record == (bad if isinstance(bad, dict) else {"unreadable": bad})
 
 
+def spoilt(number: int, **fields: Any) -> dict[str, Any]:
+    """Return a record with other fields; a field that is None is absent."""
+    body = insert(number)
+    for name, value in fields.items():
+        holder = body if name in body else body["dynamodb"]
+        holder[name] = value
+        if value is None:
+            del holder[name]
+    return body
+
+
+SOURCE_FAULTS: list[dict[str, Any]] = [
+    {"eventSourceARN": "arn:aws:dynamodb:us-east-1:000000000000:table/orders"},
+    {"eventSourceARN": None},
+    {"ApproximateCreationDateTime": "2024-05-01T12:00:00Z"},
+    {"ApproximateCreationDateTime": NOON * 1000},
+    {"StreamViewType": "ALL"},
+]
+
+
+@pytest.mark.parametrize("now", [YOUNG, OLD])
+@pytest.mark.parametrize("fields", SOURCE_FAULTS)
+def test_a_fault_that_all_records_share_is_the_sources(
+    fields: dict[str, Any], now: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(PickySink(raising(ValueError())), now=now)
+    assert bench.run(*(spoilt(number, **fields) for number in (1, 2, 3))) == [sequence(1)]
+    assert bench.letters.letters == {}
+    assert bench.counts == [Counts(received=3, reported=3)]
+    [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert f"malformed {next(iter(fields))}" in error.getMessage()
+
+
+@pytest.mark.parametrize("fields", SOURCE_FAULTS)
+def test_one_malformed_record_among_good_ones_is_a_dead_letter(fields: dict[str, Any]) -> None:
+    sink = PickySink(raising(ValueError()))
+    bench = Bench(sink)
+    assert bench.run(insert(1), spoilt(2, **fields), insert(3)) == []
+    assert sink.applied == [sequence(1), sequence(3)]
+    assert [letter.reason for letter in bench.letters.letters.values()] == ["MalformedSource"]
+
+
+@pytest.mark.parametrize("fields", SOURCE_FAULTS)
+def test_a_lone_malformed_record_holds_its_shard_while_young(fields: dict[str, Any]) -> None:
+    bench = Bench(PickySink(raising(ValueError())))
+    assert bench.run(spoilt(1, **fields)) == [sequence(1)]
+    assert bench.letters.letters == {}
+    bench = Bench(PickySink(raising(ValueError())), now=OLD)
+    assert bench.run(spoilt(1, **fields)) == []
+    assert len(bench.letters.letters) == 1
+
+
+def test_a_lone_record_of_unreadable_age_is_a_dead_letter() -> None:
+    bench = Bench(PickySink(raising(ValueError())))
+    assert bench.run(spoilt(1, ApproximateCreationDateTime="yesterday")) == []
+    assert len(bench.letters.letters) == 1
+
+
+def test_records_with_different_faults_are_dead_letters() -> None:
+    bench = Bench(PickySink(raising(ValueError())))
+    assert bench.run(spoilt(1, eventSourceARN=None), spoilt(2, StreamViewType="ALL")) == []
+    assert len(bench.letters.letters) == 2
+
+
+def test_records_without_a_time_are_applied() -> None:
+    sink = PickySink(raising(ValueError()))
+    bench = Bench(sink)
+    assert bench.run(*(spoilt(n, ApproximateCreationDateTime=None) for n in (1, 2))) == []
+    assert sink.applied == [sequence(1), sequence(2)]
+
+
+def test_a_dead_letter_of_unknown_time_tells_no_arrival() -> None:
+    bench = Bench(PickySink(raising(PermanentError("no"), 1)))
+    assert bench.run(spoilt(1, ApproximateCreationDateTime=None)) == []
+    [letter] = bench.letters.letters.values()
+    assert letter.envelope()["DDBStreamBatchInfo"]["approximateArrivalOfFirstRecord"] is None
+
+
 def test_an_outage_is_retried_while_time_remains_and_then_reported() -> None:
     sink = PickySink(raising(OutageError("connection refused"), 2))
     bench = Bench(sink, now=OLD)

@@ -1,6 +1,7 @@
 """The change log and the search index: what they add to the contracts of their ports."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,6 +23,7 @@ from dynamodb_streams_cdc import (
     entry_of,
     replay,
 )
+from dynamodb_streams_cdc.change import UNKNOWN_TIME
 from dynamodb_streams_cdc.change_log import Entry, Inserted
 from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLog, MemoryMarkers
 from dynamodb_streams_cdc.search import LONG, Upserted, encoded
@@ -67,6 +69,14 @@ def test_time_travel() -> None:
     assert replay([]) is None
     with pytest.raises(ValueError, match="must have a time zone"):
         log.state_at(ITEM, noon.replace(tzinfo=None))
+
+
+def test_time_travel_past_a_change_of_unknown_time() -> None:
+    log = ChangeLog(MemoryLog())
+    log.apply([LIFE[0], replace(LIFE[1], timestamp=UNKNOWN_TIME)], budget())
+    noon = datetime.fromtimestamp(NOON, UTC)
+    states = [log.state_at(ITEM, noon + timedelta(seconds=second)) for second in range(3)]
+    assert states == [None, SHIPPED, SHIPPED]
 
 
 def test_an_entry_says_what_changed() -> None:

@@ -3,7 +3,9 @@
 Permanent is an allow-list. What stands in neither table stays as it is: the processor treats it as
 unexpected. Lost permissions, credentials or tables are outages: no record can be at fault for them.
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html,
-https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html)
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html,
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; the codes that botocore
+retries are in it as well)
 """
 
 from collections.abc import Iterator
@@ -28,42 +30,73 @@ OUTAGE = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
+        "AccountProblem",
+        "AllAccessDisabled",
+        "AuthorizationHeaderMalformed",
+        "BandwidthLimitExceeded",
         "ConditionalRequestConflict",
+        "EC2ThrottledException",
         "ExpiredToken",
         "ExpiredTokenException",
+        "IllegalLocationConstraintException",
+        "InaccessibleEncryptionCredentialsException",
         "IncompleteSignature",
         "IncompleteSignatureException",
+        "IndexNotFoundException",
         "InternalError",
         "InternalFailure",
         "InternalServerError",
         "InvalidAccessKeyId",
         "InvalidClientTokenId",
+        "InvalidSecurity",
         "InvalidSignatureException",
+        "InvalidToken",
         "KMSAccessDeniedException",
         "LimitExceededException",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
         "NoSuchBucket",
+        "NotSignedUp",
+        "OperationAborted",
+        "OptInRequired",
+        "PermanentRedirect",
+        "PriorRequestNotComplete",
         "ProvisionedThroughputExceeded",
         "ProvisionedThroughputExceededException",
+        "QueueDoesNotExist",
         "ReplicatedWriteConflictException",
         "RequestExpired",
         "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
         "RequestTimeTooSkewed",
         "RequestTimeout",
+        "RequestTimeoutException",
+        "ResourceInUseException",
         "ResourceNotFound",
         "ResourceNotFoundException",
         "ServiceUnavailable",
         "SignatureDoesNotMatch",
         "SlowDown",
+        "TableInUseException",
+        "TableNotFoundException",
+        "TemporaryRedirect",
+        "ThrottledException",
         "Throttling",
         "ThrottlingError",
         "ThrottlingException",
+        "TokenRefreshRequired",
         "TooManyRequestsException",
         "TransactionInProgressException",
         "UnrecognizedClientException",
     }
 )
+
+OF_THE_KEY = ("KMS", "Kms")
+"""How the codes begin that speak of a customer's key: `KMS.DisabledException` and the like of S3,
+`KmsDisabled` and the like of SQS, `KMSAccessDeniedException`. Without its key nothing can be read
+or written, whatever the record. What follows is the name of an error of KMS
+(https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKey.html)."""
 
 PERMANENT = frozenset(
     {"ItemCollectionSizeLimitExceeded", "ItemCollectionSizeLimitExceededException"}
@@ -98,14 +131,14 @@ def meaning(code: str, message: str) -> Exception:
     text = f"{code}: {message}"
     if code in CONTENTION:
         return ContentionError(text)
-    if code in OUTAGE:
+    if code in OUTAGE or code.startswith(OF_THE_KEY):
         return OutageError(text)
     if code in PERMANENT:
         return PermanentError(text, code)
     for part, reason in PERMANENT_VALIDATION.items():
         if code.startswith("Validation") and part in message:
-            return PermanentError(text, reason)
-    return UnexpectedResponse(text)
+            return PermanentError(f"{code}: {part}", reason)
+    return UnexpectedResponse(text.partition("numeric value:")[0])
 
 
 @contextmanager

@@ -6,6 +6,7 @@ aliases and the documents are sent again.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -303,7 +304,7 @@ class OpenSearchIndex:
             if isinstance(error, RequestError) and error.error == EXISTS:
                 return
             # Whatever is wrong with an index, such as its mapping, no document is at fault for it.
-            message = f"the index {self.name}-v1 cannot be created: {_meaning(error)}"
+            message = f"the index {self.name}-v1 cannot be created: {error}"
             raise OutageError(message) from error
 
 
@@ -377,15 +378,31 @@ def _refusal(error: Mapping[str, Any], status: object) -> Exception:
         f"{cause.get('type')}: {cause.get('reason')}" for cause in _causes(error)
     )
     text = ", caused by ".join(reasons)
+    refused = ", caused by ".join(dict.fromkeys(map(_without_value, _causes(error))))
     if CONFLICT in types:
         return ContentionError(text)
     if types & OUTAGES:
         return OutageError(text)
     if permanent := types & PERMANENT:
-        return PermanentError(text, min(permanent))
+        return PermanentError(refused, min(permanent))
     if _unavailable(status):
         return OutageError(f"HTTP {status}: {text}")
-    return SearchRefused(text)
+    return SearchRefused(refused)
+
+
+_FIELD = re.compile(
+    r"failed to parse field \[([^\]]+)\]( of type \[\w+\])?"
+    r"|mapping set to strict, dynamic introduction of \[([^\]]+)\]"
+    r"|object mapping for \[([^\]]+)\]"
+    r"|Document contains at least one immense term in field=\"([^\"]+)\""
+)
+"""How a reason begins that names a field; what follows may quote its value."""
+
+
+def _without_value(error: Mapping[str, Any]) -> str:
+    """Return an error's type and field: its reason quotes the value, which is nobody's to read."""
+    named = _FIELD.match(str(error.get("reason")))
+    return f"{error.get('type')}: {named[0]}" if named else str(error.get("type"))
 
 
 def _unavailable(status: object) -> bool:
@@ -394,14 +411,16 @@ def _unavailable(status: object) -> bool:
 
 def _meaning(error: TransportError | SerializationError) -> Exception:
     """Return what a failed request means; one that was too large or malformed can be halved."""
-    if isinstance(error, SearchConnectionError | SerializationError):
+    if isinstance(error, SerializationError):  # it quotes all that it read
+        return OutageError("the answer is not JSON")
+    if isinstance(error, SearchConnectionError):
         return OutageError(str(error))
     status, info = error.status_code, error.info
     details = info.get("error") if isinstance(info, Mapping) else None
     if isinstance(details, Mapping):
         return _refusal(details, status)
     if status == 413:
-        return PermanentError(f"the request is too large: {info}", "request_too_large")
+        return PermanentError("the request is too large", "request_too_large")
     if _unavailable(status) or status in (401, 403, 404):
         return OutageError(f"HTTP {status}: {info}")
-    return SearchRefused(f"HTTP {status}: {info}")
+    return SearchRefused(f"HTTP {status}, without an error that names its type")

@@ -1,6 +1,5 @@
 """`cdc show`: one letter, and what its sink holds of the same items now."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from dynamodb_streams_cdc.cli.output import (
     terminal,
 )
 from dynamodb_streams_cdc.cli.selection import id_of, only
+from dynamodb_streams_cdc.dead_letters import json_ready
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord
 from dynamodb_streams_cdc.letter_box import Opened, Record, Unopened
@@ -54,8 +54,8 @@ def print_letter(deployment: Deployment, name: str, *, as_json: bool) -> None:
                 "processor": letter.processor,
                 "reason": letter.reason,
                 "error": letter.error or None,
-                "letter": {k: v for k, v in letter.document.items() if k != "payload"},
-                "records": list(letter.records),
+                "letter": json_ready({k: v for k, v in letter.document.items() if k != "payload"}),
+                "records": json_ready(letter.records),
                 "held": held,
                 "held_unknown": silence or None,
             }
@@ -156,7 +156,7 @@ def _contents(record: Record) -> Mapping[str, Any]:
             }
     except MalformedRecord:
         pass
-    return json.loads(json.dumps(record))  # type: ignore[no-any-return]
+    return json_ready(record)  # type: ignore[no-any-return]
 
 
 def _comparison(holding: Holding) -> str:
