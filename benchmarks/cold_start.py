@@ -1,11 +1,11 @@
 """From a fresh interpreter to the answer of the first invocation, with a batch of one record.
 
-Ours are the functions as they are packaged for this machine, in the folder that is deployed, with
-nothing written there: Lambda's copy of it is read-only too. They are compared with the least that a
-function can be, which imports boto3, makes one client and sends one request, and with functions on
-Powertools that do the same job (`benchmarks/starts`). boto3 comes from a folder that has it alone,
-with its byte code, as Lambda's does; what the peers need beside it lies in another one. The peers
-themselves have their byte code, too.
+Ours are the functions as they are packaged for this machine, their SDK included, in the folder that
+is deployed, with nothing written there: Lambda's copy of it is read-only too. They are compared
+with the least that a function can be, which imports boto3, makes one client and sends one request,
+and with functions on Powertools that do the same job (`benchmarks/starts`). The peers' boto3 comes
+from a folder that has it alone, with its byte code, as Lambda's does; what they need beside it lies
+in another one. The peers themselves have their byte code, too.
 
 The time is the processor's, from the first line of the interpreter's program: a start waits for
 nothing else but a server in this process, which knows every answer beforehand.
@@ -104,7 +104,7 @@ def run(options: Options) -> list[Row]:
         for name, module in MODULES.items():
             theirs = partial(_start, event, url, [ROOT, layer, runtime])
             contestants = {
-                OURS: partial(_start, event, url, [packaged, runtime], module),
+                OURS: partial(_start, event, url, [packaged], module),
                 BARE: partial(theirs, "benchmarks.starts.bare"),
                 POWERTOOLS: partial(theirs, f"benchmarks.starts.powertools_{name}"),
             }

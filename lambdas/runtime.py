@@ -4,7 +4,6 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, cast
 
 from botocore.config import Config
-from botocore.loaders import Loader
 from botocore.session import Session, get_session
 from pydantic import ValidationError
 
@@ -41,20 +40,14 @@ that hangs ends within the `RESERVE_SECONDS` that the processor keeps back. What
 the library's own checks: botocore's would take four tenths of a client's processor time."""
 
 
-class KnownServices(Loader):
-    """Descriptions of services; botocore would look through four hundred folders for these two."""
-
-    def list_available_services(self, type_name: str) -> list[str]:
-        """Return the services that there are clients of here."""
-        return ["dynamodb", "s3"]
-
-
 @cache
 def session() -> Session:
-    """Return the function's session: of botocore, as boto3 would be imported for nothing else."""
-    made = get_session()
-    made.register_component("data_loader", KnownServices())
-    return made
+    """Return the function's session: of botocore, as boto3 would be imported for nothing else.
+
+    The package has botocore and its description of two services: a client of a third one takes a
+    line in `KEPT` of stacks/packaging.py.
+    """
+    return get_session()
 
 
 @cache

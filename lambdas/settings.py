@@ -13,28 +13,16 @@ class SettingsError(Exception):
     """The function's environment is not what its settings ask for; names each variable."""
 
 
-class Settings(BaseModel):
-    """Variables of a function's environment, in lower case.
+class FunctionSettings(BaseModel):
+    """Variables of any function's environment, in lower case.
 
     Attributes:
         environment: which deployment this is, on its metrics: sandbox, production or local.
-        source_table: logical name of the table whose changes are followed.
-        epoch: of the lineage of streams, four digits.
-        feed: what the mapping reads: the table's own stream, or the change log's.
-        processor: the function's role, on its letters and metrics.
-        dead_letter_bucket: where letters go.
-        dead_letter_prefix: of the letters' keys.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     environment: Name
-    source_table: Name
-    epoch: Annotated[str, Field(pattern=r"^\d{4}$")]
-    feed: Literal["table", "change-log"]
-    processor: Name
-    dead_letter_bucket: Name
-    dead_letter_prefix: Annotated[str, Field(pattern=r".+/$")]
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -54,3 +42,23 @@ class Settings(BaseModel):
             )
             message = f"environment of the function: {problems}"
             raise SettingsError(message) from None
+
+
+class Settings(FunctionSettings):
+    """Variables of a processor's environment, in lower case.
+
+    Attributes:
+        source_table: logical name of the table whose changes are followed.
+        epoch: of the lineage of streams, four digits.
+        feed: what the mapping reads: the table's own stream, or the change log's.
+        processor: the function's role, on its letters and metrics.
+        dead_letter_bucket: where letters go.
+        dead_letter_prefix: of the letters' keys.
+    """
+
+    source_table: Name
+    epoch: Annotated[str, Field(pattern=r"^\d{4}$")]
+    feed: Literal["table", "change-log"]
+    processor: Name
+    dead_letter_bucket: Name
+    dead_letter_prefix: Annotated[str, Field(pattern=r".+/$")]

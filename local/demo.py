@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from local.traffic import Written
 
 SEED = 1
+_ALL_GONE = "every engine is stopped and its folder removed."
 ONE_BY_ONE = 20  # the last purchases, written at leisure: how long does a lone change take?
 
 
@@ -150,12 +151,17 @@ def _hold(screen: Screen, pipeline: Pipeline) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     screen = Screen()
-    with _signals_unwind():
+    with signals_unwind():
         try:
             return run_demo(options, screen)
         except KeyboardInterrupt:
-            screen.line("Interrupted: every engine is stopped and its folder removed.")
+            screen.line(f"Interrupted: {_ALL_GONE}")
             return 128 + signal.SIGINT
+        except _Ended as ended:
+            # After SIGHUP there may be no terminal to say it to.
+            with suppress(OSError):
+                screen.line(f"{ended.sent.name}: {_ALL_GONE}", style="red")
+            return 128 + ended.sent
         except (EngineError, PurchasesError, ReadError) as error:
             screen.line(str(error), style="red")
         except (BotoCoreError, ClientError) as error:
@@ -171,8 +177,16 @@ def _sentence(error: OSError) -> str:
     return f"{error.strerror or error}: {error.filename or 'no file named'}."
 
 
+class _Ended(BaseException):
+    """Somebody sent a signal that ends the demo."""
+
+    def __init__(self, sent: signal.Signals) -> None:
+        super().__init__(sent)
+        self.sent = sent
+
+
 @contextmanager
-def _signals_unwind() -> Iterator[None]:
+def signals_unwind() -> Iterator[None]:
     """The first Ctrl-C, SIGTERM or SIGHUP leaves every `with`; later ones cannot disturb that."""
 
     def unwind(number: int, frame: FrameType | None) -> NoReturn:
@@ -180,7 +194,7 @@ def _signals_unwind() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + number)
+        raise _Ended(signal.Signals(number))
 
     handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(each, unwind) for each in handled]

@@ -24,6 +24,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc.live.runner import Lost, Returned, adopt, runner_of, running
+from dynamodb_streams_cdc.visible import visible
 from local import loopback
 from local.deployment import ROOT, session
 from local.errors import EngineError
@@ -175,6 +176,13 @@ def _next(random: Random, every: float) -> float:
     return time.monotonic() + random.uniform(0.5, 1.5) * every if every else float("inf")
 
 
+class _Visible(logging.Formatter):
+    """Log lines and tracebacks command no terminal, whatever the data in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.live", description=__doc__)
     parser.add_argument("url", help="of the emulator")
@@ -183,9 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rewind-every", type=float, default=0.0, help="seconds between rewinds")
     parser.add_argument("--seed", default="1")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Visible("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)
     run(
         options.url,

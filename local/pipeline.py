@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from local.engines import Engine
     from local.screen import Screen, Stage
+    from local.verify import Http
 
 OWN_INDEX = "orders"
 
@@ -80,17 +81,25 @@ def running_pipeline(
         stack.callback(client.close)
         s3: S3Client = made.client("s3")
         stack.callback(s3.close)
-        copies = LiveCopies(
-            client,
-            orders=outputs["OrdersTableName"],
-            change_log=outputs["ChangeLogTableName"],
-            aggregates=outputs["AggregatesTableName"],
-            ledger=outputs["IdempotencyTableName"],
-            search_url=outputs["SearchEndpoint"],
-            search_index=outputs["SearchIndex"],
-            overflow=partial(_object, s3, outputs["OverflowBucketName"]),
-        )
+        copies = copies_of(client, s3, outputs)
         yield Pipeline(aws, search, node, live, outputs, client, copies)
+
+
+def copies_of(
+    client: DynamoDBClient, s3: S3Client, outputs: Mapping[str, str], http: Http | None = None
+) -> LiveCopies:
+    """The table and its copies, by the outputs of the pipeline's stack."""
+    return LiveCopies(
+        client,
+        orders=outputs["OrdersTableName"],
+        change_log=outputs["ChangeLogTableName"],
+        aggregates=outputs["AggregatesTableName"],
+        ledger=outputs["IdempotencyTableName"],
+        search_url=outputs["SearchEndpoint"],
+        search_index=outputs["SearchIndex"],
+        overflow=partial(_object, s3, outputs["OverflowBucketName"]),
+        http=http,
+    )
 
 
 def _object(client: S3Client, bucket: str, key: str) -> bytes:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dynamodb_streams_cdc.cli.endpoint import problem_of
 from local.deployment import session
 from local.life_cycle import Order, Step, life_cycle
 
@@ -201,6 +202,12 @@ def _write(client: DynamoDBClient, table: str, order: Order, fields: Fields) -> 
     return True
 
 
+def _endpoint(url: str) -> str:
+    if problem := problem_of(url):
+        raise argparse.ArgumentTypeError(problem)
+    return url
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m local.poison", description="Mend the orders that no reader takes."
@@ -208,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="mend")
     mending = commands.add_parser("mend", help="correct them in the table")
     mending.add_argument("--table", required=True, help="the orders table")
-    mending.add_argument("--endpoint-url", required=True, help="of the emulator")
+    mending.add_argument("--endpoint-url", required=True, type=_endpoint, help="of the emulator")
     options = parser.parse_args(arguments)
     try:
         with closing(session(options.endpoint_url).client("dynamodb")) as client:

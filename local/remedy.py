@@ -238,7 +238,7 @@ def shortened(lines: Sequence[str], most: int, columns: int = _SHOWN_COLUMNS) ->
 
 def repaired(said: str) -> int | None:
     """How many copies a redrive repaired, by its summary."""
-    found = re.search(r"([0-9,]+) repaired", said)
+    found = re.search(r"Items repaired: ([0-9,]+)\.", said)
     return int(found[1].replace(",", "")) if found else None
 
 

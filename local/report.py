@@ -7,7 +7,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
+from dynamodb_streams_cdc.visible import visible
 from local.lag import LOOK_EVERY
 from local.turns import GOAL
 
@@ -101,7 +103,7 @@ def revenue(screen: Screen, rows: Iterable[Mapping[str, Any]]) -> None:
     most = max([*months.values(), Decimal(1)])
     for month, amount in sorted(months.items()):
         bar = "█" * round(_BAR * amount / most) or ("▏" if amount else "")
-        screen.print(f"  {month}  {amount:>12,.2f}  [cyan]{bar}[/]")
+        screen.print(Text.assemble(visible(f"  {month}  {amount:>12,.2f}  "), (bar, "cyan")))
 
 
 def poison(screen: Screen, orders: Mapping[Key, Mistake]) -> None:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
+
+from dynamodb_streams_cdc.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ _PLAIN_EVERY = 5.0  # seconds between two lines of one stage in a log
 
 
 def _one_line(text: str) -> Text:
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    return Text(visible(text), no_wrap=True, overflow="ellipsis")
 
 
 class Stage:
@@ -49,8 +50,8 @@ class Screen:
         self.console.print(*what)
 
     def line(self, text: str = "", style: str = "") -> None:
-        """Text as it is: brackets are brackets, and a path is not broken over two lines."""
-        self.console.print(text, style=style, markup=False, soft_wrap=True)
+        """Text as it is: `[x]` and `:x:` are no markup, and a path is not broken over two lines."""
+        self.console.print(Text(visible(text), style), soft_wrap=True)
 
     @property
     def seconds(self) -> float:
@@ -67,11 +68,12 @@ class Screen:
             self.line(f"{name} ...")
             stage = Stage(self._plainly(), name)
             yield stage
-        self.console.print(
-            f"[dim]{self.seconds:6.1f} s[/]  {escape(stage.outcome)}"
-            f" [dim]({time.monotonic() - began:.1f} s)[/]",
-            soft_wrap=True,
+        line = Text.assemble(
+            (f"{self.seconds:6.1f} s", "dim"),
+            f"  {visible(stage.outcome)} ",
+            (f"({time.monotonic() - began:.1f} s)", "dim"),
         )
+        self.console.print(line, soft_wrap=True)
 
     def _plainly(self) -> Callable[[str], None]:
         last = time.monotonic()

@@ -4,9 +4,9 @@ from aws_cdk import App, Tags
 from aws_cdk import aws_lambda as lambda_
 
 from stacks.environments import Environment
-from stacks.observability import ObservabilityStack
 from stacks.pipeline import PipelineStack
 from stacks.search import SearchStack
+from stacks.search_logs import SearchLogs
 
 
 def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> None:
@@ -14,8 +14,15 @@ def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> Non
     prefix = f"cdc-{environment.name}"
     search = None
     if environment.search_url is None and environment.search_cluster is not None:
+        logs = None
+        if environment.search_cluster.publishes_logs:
+            logs = SearchLogs(app, f"{prefix}-search-logs", environment=environment)
         search = SearchStack(
-            app, f"{prefix}-search", environment=environment, cluster=environment.search_cluster
+            app,
+            f"{prefix}-search",
+            environment=environment,
+            cluster=environment.search_cluster,
+            logs=logs,
         )
     pipeline = PipelineStack(
         app,
@@ -24,12 +31,8 @@ def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> Non
         code=code,
         search=search.target if search else None,
     )
-    ObservabilityStack(
-        app,
-        f"{prefix}-observability",
-        environment=environment,
-        processors=pipeline.processors,
-        domain=search.domain if search else None,
-    )
+    if search is not None:
+        # The imports of its exports have names: the CDK cannot tell the order from them.
+        pipeline.add_stack_dependency(search)
     Tags.of(app).add("application", "cdc")
     Tags.of(app).add("environment", environment.name)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -22,17 +21,21 @@ from pydantic import (
     model_validator,
 )
 
+from stacks.endpoints import ManagedDomain, managed_domain, normalised
 from stacks.errors import SynthError
 
 EnvironmentName = Literal["sandbox", "production", "local"]
 SearchAuth = Literal["iam", "none"]
+AlarmsSent = Literal["none"]
 
 NAMES: tuple[str, ...] = get_args(EnvironmentName)
 RETENTION_DAYS = (1, 3, 7, 14, 30, 90, 180, 365, 731, 3653)
-# What a role can be granted, a domain's name and Region, can be read from these endpoints alone.
-MANAGED_DOMAIN = re.compile(
-    r"https://search-(?P<name>[a-z][a-z0-9-]*)-[a-z0-9]+\.(?P<region>[a-z0-9-]+)\.es\.amazonaws\.com"
-)
+# The index behind `orders` is `orders-v1`, its write alias `orders-write`: see aws/index.py.
+DERIVED_INDEX_NAME = re.compile(r".*-(write|v\d+)")
+TOPIC_ARN = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
+SHARDS_OF_A_NEW_STREAM = 4
+"""A new on-demand table takes 4,000 write units a second from four partitions, each with a shard of
+the stream: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html"""
 # Context keys that are not settings: the choice itself, the settings of cdk.json, and two switches.
 OTHER_CONTEXT = ("environment", "environments", "nag", "cli-telemetry")
 
@@ -48,6 +51,16 @@ def _retention(days: int) -> int:
     return days
 
 
+def _not_derived(index: str) -> str:
+    if DERIVED_INDEX_NAME.fullmatch(index):
+        message = (
+            "must not end in -write or -v and digits, which are the names that the app gives to "
+            "the alias and the index of another deployment"
+        )
+        raise ValueError(message)
+    return index
+
+
 class SearchCluster(BaseModel):
     """The size of a managed OpenSearch domain; `masters` of 0 means none of their own."""
 
@@ -59,10 +72,15 @@ class SearchCluster(BaseModel):
     masters: int = 0
     master_instance_type: str | None = None
     zones: int = 1
+    publishes_logs: bool = False
 
 
 class Environment(BaseModel):
-    """One environment; every field but the name and the cluster is a setting."""
+    """One environment; every field but the name and the cluster is a setting.
+
+    `protection` keeps stacks and tables from being deleted. It is off while an environment is first
+    deployed: what is protected cannot be removed when that fails.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,49 +89,76 @@ class Environment(BaseModel):
 
     search_url: str | None = None
     search_auth: SearchAuth = "iam"
-    search_index: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,200}$")] = "orders"
+    search_index: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,200}$"), AfterValidator(_not_derived)
+    ] = "orders"
     epoch: Annotated[str, Field(pattern=r"^\d{4}$")] = "0001"
     log_retention_days: Annotated[int, AfterValidator(_retention)] = 14
     parallelization_factor: Annotated[int, Field(ge=1, le=10)] = 2
     aggregate_shards: Annotated[int, Field(ge=1, le=100)] = 8
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
+    alarm_topic_arn: Annotated[str, Field(pattern=TOPIC_ARN)] | None = None
+    alarms: AlarmsSent | None = None
+    protection: bool = False
 
     @property
     def keeps_data(self) -> bool:
-        """Whether tables, letters and logs outlive their stack."""
+        """Whether tables, dead letters and logs outlive their stack."""
         return self.name == "production"
 
     @property
-    def has_log_queries(self) -> bool:
-        """Whether there is a CloudWatch Logs Insights; the emulator has none."""
-        return self.name != "local"
+    def is_emulated(self) -> bool:
+        """Whether it is the laptop's, whose emulator knows no metric math and no Logs Insights."""
+        return self.name == "local"
 
     @property
-    def managed_domain(self) -> re.Match[str] | None:
+    def managed_domain(self) -> ManagedDomain | None:
         """The existing managed domain that `search_url` names."""
-        return MANAGED_DOMAIN.fullmatch(self.search_url or "")
+        if self.search_url is None or self.search_auth == "none":
+            return None
+        return managed_domain(self.search_url)
 
     @field_validator("search_url")
     @classmethod
     def _is_url(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            message = "must be an http or https URL such as http://127.0.0.1:9250"
-            raise ValueError(message)
-        if parts.username or parts.password:
-            message = "must not hold a name and password, which everybody can read in the template"
-            raise ValueError(message)
-        if parts.path.strip("/") or parts.query or parts.fragment:
-            message = "must end after the host and the port"
-            raise ValueError(message)
-        return url.rstrip("/")
+        return None if url is None else normalised(url)
 
     @model_validator(mode="after")
-    def _mail_is_sent(self) -> Self:
-        if self.alarm_email is not None and self.name == "local":
-            message = "Setting 'alarm_email' is not for environment local, which sends no mail"
+    def _somebody_is_told(self) -> Self:
+        receivers = {
+            name: value
+            for name in ("alarm_topic_arn", "alarm_email", "alarms")
+            if (value := getattr(self, name)) is not None
+        }
+        if self.name == "local" and receivers:
+            name = next(iter(receivers))
+            message = f"Setting {name!r} is not for environment local, which sends no mail"
+            raise ValueError(message)
+        if len(receivers) > 1:
+            message = (
+                f"Settings {' and '.join(map(repr, receivers))} exclude each other: give the one "
+                "that says who is told of alarms"
+            )
+            raise ValueError(message)
+        if self.name == "production" and not receivers:
+            message = (
+                "Environment production has to say who is told of its alarms: pass "
+                "-c alarm_topic_arn=ARN of an SNS topic in the Region, -c alarm_email=ADDRESS, or "
+                "-c alarms=none if nobody shall be"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _every_writer_has_a_shard(self) -> Self:
+        writers = SHARDS_OF_A_NEW_STREAM * self.parallelization_factor
+        if self.aggregate_shards < writers:
+            message = (
+                f"Setting 'aggregate_shards' is {self.aggregate_shards}, fewer than the {writers} "
+                f"lanes that may add to one sum at once ({SHARDS_OF_A_NEW_STREAM} shards of a new "
+                f"stream, parallelization_factor {self.parallelization_factor}): their "
+                f"transactions would conflict; give at least {writers}"
+            )
             raise ValueError(message)
         return self
 
@@ -131,13 +176,11 @@ class Environment(BaseModel):
                 f"leave it out, {self.name} signs its requests"
             )
             raise ValueError(message)
-        if self.search_url and self.search_auth == "iam" and not self.managed_domain:
-            message = (
-                f"Setting 'search_url' is {self.search_url!r}, but requests that are signed "
-                "(search_auth=iam) go to a managed domain: give its endpoint, "
-                "https://search-NAME-ID.REGION.es.amazonaws.com"
-            )
-            raise ValueError(message)
+        try:
+            _ = self.managed_domain
+        except ValueError as error:
+            message = f"Setting 'search_url' is {self.search_url!r}, which {error}"
+            raise ValueError(message) from None
         return self
 
 
@@ -153,9 +196,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
             masters=3,
             master_instance_type="m7g.medium.search",
             zones=3,
+            publishes_logs=True,
         ),
         "log_retention_days": 365,
         "parallelization_factor": 4,
+        "aggregate_shards": 16,
+        "protection": True,
     },
     "local": {"log_retention_days": 1, "search_auth": "none"},
 }

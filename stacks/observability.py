@@ -1,38 +1,34 @@
 """What wakes somebody up, and where they look first.
 
-Every alarm here means that a copy of the data has stopped following the table, or that a change
-needs a human. Nothing here is imported by another stack: it can be destroyed and deployed again.
+Every alarm here means that a copy of the data has stopped following the table, that it soon will,
+or that a change needs a human. The alarms are part of the pipeline's stack: what they watch may be
+replaced, and a value that another stack imports may not.
 """
 
-import re
 from collections.abc import Sequence
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_opensearchservice as opensearch
-from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from stacks.constructs.alarms import FIVE_MINUTES, LESS_THAN, Alarms
+from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.stream_processor import StreamProcessor
+from stacks.constructs.watcher import Watcher
+from stacks.domain_alarms import watch_domain
 from stacks.environments import Environment
 from stacks.queries import QUERIES
-from stacks.runbook import described
+from stacks.search import SearchTarget
 
-FIVE_MINUTES = Duration.minutes(5)
 # A stream forgets after 24 hours and a mapping gives up after 20: an hour leaves time to act.
 LATE_AFTER = Duration.hours(1)
-# Between the words of an id: UndeliveredLetters has the section #undelivered-letters.
-WITHIN_NAME = re.compile(r"(?<!^)(?=[A-Z])")
-# What the processors count themselves, under their own name.
+# What the functions count themselves, under their own name.
 OWN_METRICS = "DynamoDbStreamsCdc"
 
 
-class ObservabilityStack(Stack):
-    """Alarms for each processor and for the domain, a dashboard, and where alarms are sent."""
+class Observability(Construct):
+    """Alarms for each processor, table, and the domain, and a dashboard."""
 
     def __init__(
         self,
@@ -41,38 +37,36 @@ class ObservabilityStack(Stack):
         *,
         environment: Environment,
         processors: Sequence[StreamProcessor],
-        domain: opensearch.IDomain | None,
+        tables: Sequence[ChangeTable],
+        watcher: Watcher,
+        search: SearchTarget,
     ) -> None:
-        super().__init__(scope, id, termination_protection=environment.keeps_data)
-        self.topic = self._topic(environment.alarm_email)
-        self.dashboard = cloudwatch.Dashboard(self, "Dashboard")
-        alarms: list[cloudwatch.IAlarm] = []
+        super().__init__(scope, id)
+        self._watcher = watcher
+        self.alarms = Alarms(self, "Alarms", environment=environment)
         for processor in processors:
-            alarms += self._watch_processor(Construct(self, processor.node.id), processor)
-        if domain is not None:
-            alarms += self._watch_domain(domain)
-        self.dashboard.add_widgets(
-            cloudwatch.AlarmStatusWidget(title="Alarms", alarms=alarms, width=24)
-        )
-        for processor in processors:
-            self.dashboard.add_widgets(*_graphs(processor))
-        if environment.has_log_queries:
+            self._watch_processor(Construct(self, processor.node.id), processor)
+        for table in tables:
+            self._watch_table(Construct(self, f"{table.node.id}Table"), table)
+        self._watch_watcher()
+        if search.domain_name is not None and environment.search_cluster is not None:
+            watch_domain(
+                Construct(self, "Domain"),
+                self.alarms,
+                domain_name=search.domain_name,
+                cluster=environment.search_cluster,
+            )
+        self._add_dashboard(processors)
+        if not environment.is_emulated:
             self._save_queries(environment.name, processors)
 
-    def _topic(self, email: str | None) -> sns.Topic | None:
-        if email is None:
-            return None
-        topic = sns.Topic(self, "Alarms", enforce_ssl=True)
-        topic.add_subscription(subscriptions.EmailSubscription(email))
-        topic.add_to_resource_policy(
-            iam.PolicyStatement(
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[topic.topic_arn],
-                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
-            )
+    def _add_dashboard(self, processors: Sequence[StreamProcessor]) -> None:
+        dashboard = cloudwatch.Dashboard(self, "Dashboard")
+        dashboard.add_widgets(
+            cloudwatch.AlarmStatusWidget(title="Alarms", alarms=self.alarms.all, width=24)
         )
-        return topic
+        for processor in processors:
+            dashboard.add_widgets(*_graphs(processor))
 
     def _save_queries(self, environment: str, processors: Sequence[StreamProcessor]) -> None:
         """The runbook's questions, among the saved queries of CloudWatch Logs Insights."""
@@ -85,130 +79,127 @@ class ObservabilityStack(Stack):
                 log_group_names=[processor.log_group.log_group_name for processor in processors],
             )
 
-    def _watch_processor(
-        self, scope: Construct, processor: StreamProcessor
-    ) -> list[cloudwatch.IAlarm]:
-        name, function = processor.name, processor.function
-        rule = processor.bell.rule_name
-        alarms: list[cloudwatch.IAlarm] = [
-            self._alarm(
-                scope,
-                "Late",
-                _iterator_age(processor),
-                f"{name} is an hour behind its stream, which forgets after 24.",
-                threshold=LATE_AFTER.to_milliseconds(),
-            ),
-            self._alarm(
-                scope,
-                "Errors",
-                function.metric_errors(period=FIVE_MINUTES),
-                f"{name} crashes or times out: its batches are delivered again until it does not.",
-                periods=3,
-            ),
-            self._alarm(
-                scope,
-                "Throttles",
-                function.metric_throttles(period=FIVE_MINUTES),
-                f"{name} is throttled: the account's concurrency is used up.",
-                periods=3,
-            ),
-            self._alarm(
-                scope,
-                "UndeliveredLetters",
-                function.metric("DestinationDeliveryFailures", statistic="Sum"),
-                f"Lambda could not write a batch of {name} to the dead-letter bucket.",
-            ),
-            self._alarm(
-                scope,
-                "Letters",
-                processor.letters.queue.metric_approximate_number_of_messages_visible(
-                    statistic=cloudwatch.Stats.MAXIMUM, period=FIVE_MINUTES
-                ),
-                f"{name} has dead letters: read them, mend the cause, redrive.",
-            ),
-            self._alarm(
-                scope,
-                "SilentBell",
-                cloudwatch.Metric(
-                    namespace="AWS/Events",
-                    metric_name="FailedInvocations",
-                    dimensions_map={"RuleName": rule},
-                    statistic=cloudwatch.Stats.SUM,
-                    period=FIVE_MINUTES,
-                ),
-                f"A dead letter of {name} could not ring its queue: look into the bucket.",
-            ),
-            self._alarm(
-                scope,
-                "Stuck",
-                _own(processor, "Reported"),
-                f"{name} reports changes as not done, again and again: its shard waits for them.",
-                periods=3,
-            ),
-            self._alarm(
-                scope,
-                "StaleButNewer",
-                _own(processor, "StaleButNewer"),
-                f"{name} refused changes as stale that are newer than what it holds: repair them.",
-            ),
-        ]
-        return [*alarms, self._forward(scope, processor)]
-
-    def _forward(self, scope: Construct, processor: StreamProcessor) -> cloudwatch.IAlarm:
-        """The processor's own alarm for dropped changes, sent where the others are sent."""
-        if self.topic is None:
-            return processor.dropped
-        forwarded = cloudwatch.CompositeAlarm(
-            self,
-            f"{scope.node.id}Dropped",
-            alarm_rule=cloudwatch.AlarmRule.from_alarm(
-                processor.dropped, cloudwatch.AlarmState.ALARM
-            ),
-            alarm_description=processor.when_dropped,
-        )
-        forwarded.add_alarm_action(actions.SnsAction(self.topic))
-        return forwarded
-
-    def _watch_domain(self, domain: opensearch.IDomain) -> list[cloudwatch.IAlarm]:
-        return [
-            self._alarm(
-                self,
-                "DomainRed",
-                domain.metric_cluster_status_red(period=Duration.minutes(1)),
-                "A primary shard of the search domain is lost.",
-            ),
-            self._alarm(
-                self,
-                "DomainWritesBlocked",
-                domain.metric_cluster_index_writes_blocked(period=FIVE_MINUTES),
-                "The search domain refuses writes, mostly because its disks are full.",
-            ),
-        ]
-
-    def _alarm(
-        self,
-        scope: Construct,
-        id: str,
-        metric: cloudwatch.Metric,
-        description: str,
-        *,
-        threshold: float = 1,
-        periods: int = 1,
-    ) -> cloudwatch.Alarm:
-        """Return an alarm; the runbook has a section of the same name."""
-        section = WITHIN_NAME.sub("-", id).lower()
-        alarm = metric.create_alarm(
+    def _watch_processor(self, scope: Construct, processor: StreamProcessor) -> None:
+        name, function, add = processor.name, processor.function, self.alarms.add
+        add(
             scope,
-            id,
-            alarm_description=described(description, section),
-            threshold=threshold,
-            evaluation_periods=periods,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            "Late",
+            _iterator_age(processor),
+            f"{name} is an hour behind its stream, which forgets after 24.",
+            threshold=LATE_AFTER.to_milliseconds(),
         )
-        if self.topic is not None:
-            alarm.add_alarm_action(actions.SnsAction(self.topic))
-        return alarm
+        add(
+            scope,
+            "NotPolled",
+            _although(
+                written=_of_table(processor.feed.table, "ConsumedWriteCapacityUnits"),
+                seen=_of_mapping(processor, "PolledEventCount"),
+            ),
+            f"The event source mapping of {name} reads nothing, although the table is written.",
+            periods=3,
+        )
+        add(
+            scope,
+            "CanaryMissing",
+            _although(
+                written=self._watcher.function.metric_invocations(period=FIVE_MINUTES),
+                seen=_own(processor, "Canaries"),
+            ),
+            f"The canary is written every five minutes, and {name} has not applied it for 15.",
+            periods=3,
+        )
+        add(
+            scope,
+            "Errors",
+            function.metric_errors(period=FIVE_MINUTES),
+            f"{name} crashes or times out: its batches are delivered again until it does not.",
+            periods=3,
+        )
+        add(
+            scope,
+            "Throttles",
+            function.metric_throttles(period=FIVE_MINUTES),
+            f"{name} is throttled: the account's concurrency is used up.",
+            periods=3,
+        )
+        add(
+            scope,
+            "UndeliveredLetters",
+            function.metric("DestinationDeliveryFailures", statistic="Sum"),
+            f"Lambda could not write a batch of {name} to the on-failure bucket.",
+        )
+        add(
+            scope,
+            "DeadLettersPresent",
+            _own(processor, "DeadLettersWaiting", statistic=cloudwatch.Stats.MAXIMUM),
+            f"{name} has dead letters: read them, fix the cause, redrive.",
+        )
+        add(
+            scope,
+            "SilentBell",
+            cloudwatch.Metric(
+                namespace="AWS/Events",
+                metric_name="FailedInvocations",
+                dimensions_map={"RuleName": processor.bell.rule_name},
+                statistic=cloudwatch.Stats.SUM,
+                period=FIVE_MINUTES,
+            ),
+            f"A dead letter of {name} could not be announced on its queue: look into the bucket.",
+        )
+        add(
+            scope,
+            "Dropped",
+            _of_mapping(processor, "DroppedEventCount"),
+            f"{name} dropped changes: no sink and no dead letter has them.",
+        )
+        add(
+            scope,
+            "Stuck",
+            _own(processor, "Reported"),
+            f"{name} reports changes as not done, again and again: its shard waits for them.",
+            periods=3,
+        )
+        add(
+            scope,
+            "StaleButNewer",
+            _own(processor, "StaleButNewer"),
+            f"{name} refused changes as stale that are newer than what it holds: repair them.",
+        )
+
+    def _watch_table(self, scope: Construct, table: ChangeTable) -> None:
+        self.alarms.add(
+            scope,
+            "TableThrottled",
+            cloudwatch.MathExpression(
+                expression="FILL(reads, 0) + FILL(writes, 0)",
+                label="throttled requests",
+                using_metrics={
+                    "reads": _of_table(table, "ReadThrottleEvents"),
+                    "writes": _of_table(table, "WriteThrottleEvents"),
+                },
+                period=FIVE_MINUTES,
+            ),
+            f"DynamoDB throttles requests to the table {table.node.id}.",
+            periods=3,
+        )
+
+    def _watch_watcher(self) -> None:
+        self.alarms.add(
+            self,
+            "WatcherSilent",
+            self._watcher.function.metric_invocations(period=FIVE_MINUTES),
+            "The function that writes the canary and counts dead letters does not run.",
+            periods=3,
+            comparison=LESS_THAN,
+            tells_of_silence=True,
+        )
+        self.alarms.add(
+            self,
+            "WatcherErrors",
+            self._watcher.function.metric_errors(period=FIVE_MINUTES),
+            "The function that writes the canary and counts dead letters fails.",
+            periods=3,
+        )
 
 
 def _iterator_age(processor: StreamProcessor) -> cloudwatch.Metric:
@@ -217,12 +208,48 @@ def _iterator_age(processor: StreamProcessor) -> cloudwatch.Metric:
     )
 
 
-def _own(processor: StreamProcessor, name: str) -> cloudwatch.Metric:
+def _own(
+    processor: StreamProcessor, name: str, statistic: str = cloudwatch.Stats.SUM
+) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=OWN_METRICS,
         metric_name=name,
         dimensions_map={"Environment": processor.environment, "Processor": processor.name},
+        statistic=statistic,
+        period=FIVE_MINUTES,
+    )
+
+
+def _of_mapping(processor: StreamProcessor, name: str) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/Lambda",
+        metric_name=name,
+        dimensions_map={"EventSourceMappingUUID": processor.mapping.event_source_mapping_id},
         statistic=cloudwatch.Stats.SUM,
+        period=FIVE_MINUTES,
+    )
+
+
+def _of_table(table: ChangeTable, name: str) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/DynamoDB",
+        metric_name=name,
+        dimensions_map={"TableName": table.name},
+        statistic=cloudwatch.Stats.SUM,
+        period=FIVE_MINUTES,
+    )
+
+
+def _although(*, written: cloudwatch.Metric, seen: cloudwatch.Metric) -> cloudwatch.MathExpression:
+    """Return 1 where something was written and `seen`, missing or not, counts nothing.
+
+    A mapping that is disabled or deleted publishes no metric at all, which `FILL` reads as none.
+    While nothing is written there is no data, and no alarm; the watcher writes every five minutes.
+    """
+    return cloudwatch.MathExpression(
+        expression="IF(written > 0 AND FILL(seen, 0) < 1, 1, 0)",
+        label=f"written, and no {seen.metric_name}",
+        using_metrics={"written": written, "seen": seen},
         period=FIVE_MINUTES,
     )
 
@@ -245,8 +272,11 @@ def _graphs(processor: StreamProcessor) -> list[cloudwatch.IWidget]:
             right=[function.metric_duration(statistic=cloudwatch.Stats.p(99))],
         ),
         cloudwatch.GraphWidget(
-            title=f"{processor.name}: letters",
+            title=f"{processor.name}: dead letters",
             width=6,
-            left=[processor.letters.queue.metric_approximate_number_of_messages_visible()],
+            left=[
+                _own(processor, "DeadLettersWaiting", statistic=cloudwatch.Stats.MAXIMUM),
+                processor.letters.queue.metric_approximate_number_of_messages_visible(),
+            ],
         ),
     ]

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,25 @@ IGNORED = (
     # Parts of the library that no function imports.
     *("cli", "esm", "examples", "live", "simulation", "testing", "tests"),
 )
+KEPT: Mapping[str, frozenset[str]] = {
+    # botocore describes more than 400 services in 25 MB. The functions have clients of two; the
+    # four files say, for any client, where endpoints are and what is retried. Credentials come
+    # from the environment: no client of STS or SSO is made for them.
+    "botocore/data": frozenset(
+        {
+            *("dynamodb", "s3"),
+            *("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"),
+        }
+    ),
+}
+"""All that is packaged of these folders of dependencies."""
+
+DROPPED = (
+    "botocore/cacert.pem",  # for want of certifi, which opensearch-py brings
+    "botocore/data/*/*/examples-1.json",  # for documentation
+)
+"""What is not packaged of the dependencies. No function may miss any of it: see
+tests/infrastructure/test_field_facts_sdk.py, which starts each with nothing but its package."""
 
 Install = Callable[[Path, Path, Platform], None]
 Compile = Callable[[Path, Platform], None]
@@ -61,7 +80,8 @@ class Project:
         return tuple(self.root / source for source in self.sources)
 
     def dependencies(self, platform: Platform) -> Path:
-        digest = hashlib.sha256(_identity(platform).encode())
+        trimmed = {folder: sorted(names) for folder, names in KEPT.items()}
+        digest = hashlib.sha256(f"{_identity(platform)} {trimmed} {DROPPED}".encode())
         digest.update(self.lock_file.read_bytes())
         return self.root / "build" / "dependencies" / f"{platform}-{digest.hexdigest()[:16]}"
 
@@ -100,7 +120,7 @@ def fetch(
         if not dependencies.is_dir():
             with _beside(dependencies) as draft:
                 install(project.lock_file, draft, platform)
-                _drop_what_differs_between_machines(draft)
+                _trim(draft)
                 project.compile(draft, platform)
                 draft.replace(dependencies)
     return dependencies
@@ -148,15 +168,25 @@ def _identity(platform: Platform) -> str:
     return " ".join(map(str, host))
 
 
-def _drop_what_differs_between_machines(folder: Path) -> None:
-    """Remove scripts, whose first line is the builder's path, and the records of their hashes."""
-    shutil.rmtree(folder / "bin", ignore_errors=True)
-    (folder / ".lock").unlink(missing_ok=True)
-    for cache in sorted(folder.rglob("__pycache__")):
-        shutil.rmtree(cache)
+def _trim(folder: Path) -> None:
+    """Remove what no function needs, and what differs between machines.
+
+    That is scripts, whose first line is the builder's path; and the records of what was installed
+    list what is left.
+    """
+    needless = [folder / "bin", folder / ".lock", *folder.rglob("__pycache__")]
+    for kept_of, names in KEPT.items():
+        needless += [path for path in folder.glob(f"{kept_of}/*") if path.name not in names]
+    for pattern in DROPPED:
+        needless += folder.glob(pattern)
+    for path in needless:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     for record in folder.glob("*.dist-info/RECORD"):
         lines = record.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if not line.startswith(("bin/", "../../bin/"))]
+        kept = [line for line in lines if (folder / line.partition(",")[0]).exists()]
         record.write_text("".join(sorted(kept)))
 
 

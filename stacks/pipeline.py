@@ -15,7 +15,9 @@ from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.operator_policy import OperatorPolicy
 from stacks.constructs.overflow import Overflow
 from stacks.constructs.stream_processor import StreamProcessor
+from stacks.constructs.watcher import Watcher
 from stacks.environments import Environment
+from stacks.observability import Observability
 from stacks.search import SearchTarget, existing_cluster
 
 SOURCE_TABLE = "orders"
@@ -33,12 +35,12 @@ class PipelineStack(Stack):
         code: lambda_.Code,
         search: SearchTarget | None,
     ) -> None:
-        super().__init__(scope, id, termination_protection=environment.keeps_data)
+        super().__init__(scope, id, termination_protection=environment.protection)
         self.search = search or existing_cluster(self, environment)
         self._environment = environment
         self._code = code
 
-        self._add_tables(keep=environment.keeps_data)
+        self._add_tables(keep=environment.keeps_data, protect=environment.protection)
         self.overflow = Overflow(self, "Overflow", keep=environment.keeps_data)
         self.dead_letters = DeadLetters(self, "DeadLetters", keep=environment.keeps_data)
         orders = ChangeFeed(self.orders, kind="table")
@@ -74,6 +76,7 @@ class PipelineStack(Stack):
                 "SEARCH_ENDPOINT": self.search.url,
                 "SEARCH_INDEX": environment.search_index,
                 "SEARCH_AUTH": self.search.auth,
+                "SEARCH_REGION": self.search.region,
             },
         )
         self.processors = (self.aggregation, self.audit, self.search_sync)
@@ -87,9 +90,31 @@ class PipelineStack(Stack):
             change_log=self.change_log,
             overflow=self.overflow,
         )
+        watcher = Watcher(
+            self,
+            "Watcher",
+            code=code,
+            source=self.orders,
+            processors=self.processors,
+            environment=environment,
+        )
+        Observability(
+            self,
+            "Observability",
+            environment=environment,
+            processors=self.processors,
+            tables=(self.orders, self.change_log, self.aggregates, self.idempotency),
+            watcher=watcher,
+            search=self.search,
+        )
         self._add_outputs()
 
-    def _add_tables(self, *, keep: bool) -> None:
+    def _add_tables(self, *, keep: bool, protect: bool) -> None:
+        """The tables; sums and ledger can be restored where they are kept.
+
+        With `Expiry.KEEP` these two are the only copy of what expired, and either of them is of no
+        use without the other.
+        """
         self.orders = ChangeTable(
             self,
             "Orders",
@@ -97,8 +122,9 @@ class PipelineStack(Stack):
             sort_key="order_id",
             stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
             expires_by="expires_at",
-            holds_truth=True,
+            recoverable=True,
             keep=keep,
+            protect=protect,
         )
         self.change_log = ChangeTable(
             self,
@@ -106,8 +132,9 @@ class PipelineStack(Stack):
             partition_key="item",
             sort_key="version",
             stream=dynamodb.StreamViewType.NEW_IMAGE,
-            holds_truth=True,
+            recoverable=True,
             keep=keep,
+            protect=protect,
         )
         self.aggregates = ChangeTable(
             self,
@@ -115,16 +142,18 @@ class PipelineStack(Stack):
             partition_key="aggregate",
             sort_key="shard",
             sort_key_type=NUMBER,
-            holds_truth=False,
+            recoverable=keep,
             keep=keep,
+            protect=protect,
         )
         self.idempotency = ChangeTable(
             self,
             "Idempotency",
             partition_key="id",
             expires_by="expires_at",
-            holds_truth=False,
+            recoverable=keep,
             keep=keep,
+            protect=protect,
         )
 
     def _add_processor(

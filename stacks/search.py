@@ -1,25 +1,40 @@
-"""The OpenSearch cluster that holds the search index: a domain of our own, or one that exists."""
+"""The OpenSearch cluster that holds the search index: a domain of our own, or one that exists.
+
+The pipeline knows the domain by three exports with names that do not change, whatever is moved or
+renamed here. Their values change only if the domain is replaced, which no property set here asks
+for (docs/decisions/0021-few-exports-with-fixed-names.md).
+"""
 
 from dataclasses import dataclass
 
-from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import Fn, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_opensearchservice as opensearch
 from constructs import Construct
 
-from stacks.constructs.retention import RETENTION
+from stacks.constructs.retention import removal
 from stacks.environments import Environment, SearchAuth, SearchCluster
+from stacks.search_logs import SearchLogs
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchTarget:
-    """Where the search processor writes; `domain_arn` is absent where requests are not signed."""
+    """Where the search processor writes.
+
+    Attributes:
+        url: of the cluster.
+        auth: how requests are authorised.
+        region: that requests are signed for; empty where they are not.
+        domain_arn: what the role is granted; absent where requests are not signed.
+        domain_name: of the domain that this app made.
+    """
 
     url: str
     auth: SearchAuth
+    region: str
     domain_arn: str | None
+    domain_name: str | None = None
 
     def grant_write(self, role: iam.Role, index: str) -> None:
         """Let the role make the index with its aliases, write through the write alias, and repair.
@@ -38,18 +53,27 @@ class SearchTarget:
 
 
 class SearchStack(Stack):
-    """A managed domain that answers signed requests only, from this account only."""
+    """A managed domain that answers signed requests only, from this account only.
+
+    `logs` says where the domain publishes its logs; without it, it publishes none.
+    """
 
     def __init__(
-        self, scope: Construct, id: str, *, environment: Environment, cluster: SearchCluster
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        environment: Environment,
+        cluster: SearchCluster,
+        logs: SearchLogs | None,
     ) -> None:
-        super().__init__(scope, id, termination_protection=environment.keeps_data)
-        self.removal = RemovalPolicy.RETAIN if environment.keeps_data else RemovalPolicy.DESTROY
-        self.retention = RETENTION[environment.log_retention_days]
+        super().__init__(scope, id, termination_protection=environment.protection)
         self.domain = opensearch.Domain(
             self,
             "Domain",
             version=opensearch.EngineVersion.OPENSEARCH_3_5,
+            # Without it, a raised version replaces the domain instead of upgrading it in place.
+            enable_version_upgrade=True,
             capacity=_capacity(cluster),
             zone_awareness=_zones(cluster),
             ebs=opensearch.EbsOptions(
@@ -60,57 +84,32 @@ class SearchStack(Stack):
             enforce_https=True,
             tls_security_policy=opensearch.TLSSecurityPolicy.TLS_1_2_PFS,
             enable_auto_software_update=True,
-            logging=self._logging(),
+            logging=logs.publishing(self) if logs else None,
             # A bulk request may otherwise name another index in its body, past what IAM sees.
             advanced_options={"rest.action.multi.allow_explicit_index": "false"},
             suppress_logs_resource_policy=True,
-            removal_policy=self.removal,
+            removal_policy=removal(keep=environment.keeps_data),
         )
         self._refuse_the_unsigned()
         self.target = SearchTarget(
-            url=f"https://{self.domain.domain_endpoint}",
+            url=f"https://{self._exported('DomainEndpoint', self.domain.domain_endpoint)}",
             auth="iam",
-            # The import that the pipeline would get anyhow, under a name known before synth.
-            domain_arn=self.export_value(self.domain.domain_arn),
+            region=self.region,
+            domain_arn=self._exported("DomainArn", self.domain.domain_arn),
+            domain_name=self._exported("DomainName", self.domain.domain_name),
         )
 
-    def _logging(self) -> opensearch.LoggingOptions:
-        # The domain's own policy for its logs is a custom resource: grants make a plain one.
-        groups = [
-            logs.LogGroup(self, id, retention=self.retention, removal_policy=self.removal)
-            for id in ("SlowSearches", "SlowIndexing", "Errors")
-        ]
-        self.log_access = self._let_the_domain_log(groups)
-        return opensearch.LoggingOptions(
-            slow_search_log_enabled=True,
-            slow_search_log_group=groups[0],
-            slow_index_log_enabled=True,
-            slow_index_log_group=groups[1],
-            app_log_enabled=True,
-            app_log_group=groups[2],
-        )
-
-    def _let_the_domain_log(self, groups: list[logs.LogGroup]) -> logs.ResourcePolicy:
-        """Grant all groups in one policy: an account has ten in a Region."""
-        return logs.ResourcePolicy(
-            self,
-            "LogAccess",
-            policy_statements=[
-                iam.PolicyStatement(
-                    principals=[iam.ServicePrincipal("es.amazonaws.com")],
-                    actions=["logs:CreateLogStream", "logs:PutLogEvents"],
-                    resources=[group.log_group_arn for group in groups],
-                    conditions={"StringEquals": {"aws:SourceAccount": self.account}},
-                )
-            ],
-        )
+    def _exported(self, what: str, value: str) -> str:
+        """Export a value under a name of our own; return what another stack imports it by."""
+        name = f"{self.stack_name}-{what}"
+        self.export_value(value, name=name)
+        return Fn.import_value(name)
 
     def _refuse_the_unsigned(self) -> None:
         """Leave it to the roles of this account, each by its own policy, who reaches the domain."""
         # `access_policies` of the construct adds a custom resource for this one property.
         resource = self.domain.node.default_child
         assert isinstance(resource, opensearch.CfnDomain)
-        resource.node.add_dependency(self.log_access)
         any_domain = self.format_arn(service="es", resource="domain", resource_name="*")
         resource.access_policies = iam.PolicyDocument(
             statements=[
@@ -127,12 +126,18 @@ def existing_cluster(scope: Construct, environment: Environment) -> SearchTarget
     """The cluster that `search_url` names."""
     url = environment.search_url
     assert url is not None
+    named = environment.managed_domain
     domain_arn = None
-    if environment.search_auth == "iam" and (named := environment.managed_domain):
+    if named is not None:
         domain_arn = Stack.of(scope).format_arn(
-            service="es", region=named["region"], resource="domain", resource_name=named["name"]
+            service="es", region=named.region, resource="domain", resource_name=named.name
         )
-    return SearchTarget(url=url, auth=environment.search_auth, domain_arn=domain_arn)
+    return SearchTarget(
+        url=url,
+        auth=environment.search_auth,
+        region=named.region if named else "",
+        domain_arn=domain_arn,
+    )
 
 
 def _capacity(cluster: SearchCluster) -> opensearch.CapacityConfig:

@@ -7,6 +7,7 @@ assumed, because only a deployed function can tell.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -24,7 +25,6 @@ TEMPLATES = ROOT / "tests" / "infrastructure" / "__snapshots__" / "test_snapshot
 MILLION = 1_000_000
 GIGABYTE = 1e9
 ENVIRONMENTS = ("sandbox", "production")
-STACKS = ("search", "pipeline", "observability")
 DASHBOARDS_FREE = 3
 """Of an account: the app has one, so it is free unless others are there."""
 
@@ -43,6 +43,9 @@ class Load:
     seconds: float
     log_bytes: int = 1_000
 
+
+WATCHED_SECONDS = 0.2
+"""Assumed of each function that the watcher's run invokes, the watcher among them."""
 
 FULL = Load(records=100, seconds=0.5)
 SINGLE = Load(records=1, seconds=0.05)
@@ -68,8 +71,7 @@ def counted() -> Mapping[str, Mapping[str, float]]:
 
 def resources(environment: str) -> Iterator[Mapping[str, Any]]:
     """Yield the resources of an environment's templates."""
-    for stack in STACKS:
-        path = TEMPLATES / f"test_template[{stack}-{environment}].json"
+    for path in sorted(TEMPLATES.glob(f"*[[]{environment}-*.json")):
         yield from json.loads(path.read_text())["Resources"].values()
 
 
@@ -97,16 +99,15 @@ def domain(environment: str) -> Mapping[str, float]:
     return found
 
 
-def alarms(environment: str) -> tuple[int, int]:
-    """Return the metrics that an environment's alarms evaluate, and its composite alarms.
+def alarms(environment: str) -> int:
+    """Return how many metrics an environment's alarms evaluate.
 
     An alarm on an expression is billed for each metric that the expression reads.
     """
-    evaluated = sum(
+    return sum(
         sum("MetricStat" in metric for metric in alarm["Metrics"]) if "Metrics" in alarm else 1
         for alarm in of_type(environment, "AWS::CloudWatch::Alarm")
     )
-    return evaluated, len(of_type(environment, "AWS::CloudWatch::CompositeAlarm"))
 
 
 def processors() -> list[Mapping[str, Any]]:
@@ -119,26 +120,48 @@ def processors() -> list[Mapping[str, Any]]:
 
 
 def own_metrics() -> int:
-    """Return how many metrics the functions publish: each count, for each processor."""
-    return len(processors()) * len(fields(Counts))
+    """Return how many metrics are published: each count, and what waits, for each processor."""
+    return len(processors()) * (len(fields(Counts)) + 1)
+
+
+def runs() -> float:
+    """Return how often the watcher runs in a month, by the schedule in the template."""
+    (minutes,) = [
+        int(found[1])
+        for rule in of_type("production", "AWS::Events::Rule")
+        if (found := re.fullmatch(r"rate\((\d+) minutes\)", rule.get("ScheduleExpression", "")))
+    ]
+    return float(json.loads(PRICES.read_text())["hours_a_month"]) * 60 / minutes
+
+
+def watching() -> float:
+    """Return what the watcher costs a month, with the canary's way through the functions.
+
+    Each run writes the canary into the source table and so an entry of the log, invokes every
+    function once, and lists two places per processor; a list request is priced like a put.
+    """
+    functions = of_type("production", "AWS::Lambda::Function")
+    gigabyte_seconds = sum(each["MemorySize"] / 1024 for each in functions) * WATCHED_SECONDS
+    a_run = (
+        2 * price("write request unit")
+        + len(functions) * price("Lambda request")
+        + gigabyte_seconds * price("Lambda GB-second, Arm")
+        + len(functions) * FULL.log_bytes / GIGABYTE * price("logs ingested, GB")
+        + 2 * len(processors()) * price("S3 put")
+    )
+    return float(runs() * a_run)
 
 
 def a_month(environment: str) -> Mapping[str, float]:
     """Return what an environment costs in a month without a change, by part."""
-    evaluated, composite = alarms(environment)
+    evaluated = alarms(environment)
     return {
         **domain(environment),
         f"{evaluated} alarm metrics": evaluated * price("alarm, metric-month"),
-        f"{composite} composite alarms": composite * price("composite alarm, month"),
-        "tables, streams, functions, buckets, queues, rules": 0.0,
-    }
-
-
-def a_month_with_changes() -> Mapping[str, float]:
-    """Return what a month with changes costs whatever their number, by part."""
-    return {
         f"{own_metrics()} metrics of our own": own_metrics() * price("own metric, month"),
+        f"the watcher, {runs():,.0f} times": watching(),
         f"dashboard, beyond {DASHBOARDS_FREE} of the account": price("dashboard, month"),
+        "tables, streams, functions, buckets, queues, rules": 0.0,
     }
 
 
@@ -196,11 +219,6 @@ def idle() -> None:
     for environment in ENVIRONMENTS:
         _print_table(f"{environment}, a month", [a_month(environment)], [""])
         print()
-
-
-def traffic() -> None:
-    """Print what is paid only in months with changes, whatever their number."""
-    _print_table("a month with changes", [a_month_with_changes()], ["at most"])
 
 
 def changes() -> None:

@@ -9,6 +9,7 @@ from lambdas.start import undisturbed
 with undisturbed():
     from dynamodb_streams_cdc import Aggregation, BatchResponse, LambdaContext, Processor
     from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
+    from dynamodb_streams_cdc.canary import unless_canary
     from lambdas import runtime
     from lambdas.aggregation.settings import AggregationSettings
     from lambdas.domain.contributions import EXPIRY, contributions
@@ -27,7 +28,7 @@ def processor() -> Processor:
     )
     return runtime.build(
         settings,
-        Aggregation(ledger, contributions, EXPIRY),
+        Aggregation(ledger, unless_canary(contributions, {}), EXPIRY),
         items=runtime.items_of(settings.source_table_name),
     )
 

@@ -18,8 +18,19 @@ PROPERTIES: dict[str, Any] = {
 }
 """Types of the document's fields. Changing one takes a new index: see the guide to reindexing."""
 
-SETTINGS: dict[str, Any] = {"index": {"number_of_shards": 1, "auto_expand_replicas": "0-1"}}
-"""Of the index. A replica where there is a second node to hold it."""
+SETTINGS: dict[str, Any] = {
+    "index": {
+        "number_of_shards": 1,
+        "auto_expand_replicas": "0-1",
+        "search.slowlog.threshold.query.warn": "1s",
+        "search.slowlog.threshold.fetch.warn": "1s",
+        "indexing.slowlog.threshold.index.warn": "1s",
+    }
+}
+"""Of the index. A replica where there is a second node to hold it. Without thresholds a domain
+publishes no slow request:
+https://docs.aws.amazon.com/opensearch-service/latest/developerguide/createdomain-configure-slow-logs.html
+"""
 
 
 def document(image: Image) -> dict[str, Any]:

@@ -12,6 +12,7 @@ with undisturbed():
 
     from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, SearchSync
     from dynamodb_streams_cdc.aws.index import OpenSearchIndex, as_json
+    from dynamodb_streams_cdc.canary import unless_canary
     from lambdas import runtime
     from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
     from lambdas.search_sync.settings import SearchSettings
@@ -25,7 +26,7 @@ def processor() -> Processor:
     index = OpenSearchIndex(_client(settings), settings.search_index, PROPERTIES, SETTINGS, encoded)
     return runtime.build(
         settings,
-        SearchSync(index, document),
+        SearchSync(index, unless_canary(document, None)),
         items=runtime.items_of(settings.source_table_name),
         overflow=runtime.overflow_of_log(settings.overflow_bucket),
     )
@@ -43,7 +44,7 @@ def _client(settings: SearchSettings) -> OpenSearch:
     signer = None
     if settings.search_auth == "iam":
         credentials = runtime.session().get_credentials()
-        signer = Urllib3AWSV4SignerAuth(credentials, settings.region, "es")
+        signer = Urllib3AWSV4SignerAuth(credentials, settings.search_region, "es")
     return OpenSearch(
         settings.search_endpoint,
         http_auth=signer,

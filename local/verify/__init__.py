@@ -6,17 +6,19 @@ checker.
 """
 
 from local.verify.comparison import compare
-from local.verify.live import LiveCopies, ReadError
+from local.verify.live import Http, LiveCopies, ReadError, SignedHttp
 from local.verify.quiet import Progress, settle, wait_for_progress
 from local.verify.report import Difference, Inserts, Report, SinkReport
 
 __all__ = [
     "Difference",
+    "Http",
     "Inserts",
     "LiveCopies",
     "Progress",
     "ReadError",
     "Report",
+    "SignedHttp",
     "SinkReport",
     "compare",
     "settle",

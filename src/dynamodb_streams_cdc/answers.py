@@ -61,13 +61,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of records, added up over replays; `problem` says why the rest waits."""
+    """What became of records, added up over replays; `problem` says why the rest waits.
+
+    `replayed` counts each record once, however often it was replayed.
+    """
 
     applied: int = 0
     stale: int = 0
     repaired: int = 0
     failures: tuple[Failure, ...] = ()
     problem: str = ""
+    replayed: int = 0
 
     def __add__(self, other: "Answer") -> "Answer":
         return Answer(
@@ -75,6 +79,7 @@ class Answer:
             self.stale + other.stale,
             self.repaired + other.repaired,
             self.failures + other.failures,
+            replayed=self.replayed + other.replayed,
         )
 
 
@@ -93,7 +98,8 @@ def answer_to_replay(processor: str, answer: Any, positions: Sequence[int]) -> A
     if (
         not isinstance(reported, list)
         or bool(reported) != bool(failures)
-        or not all(isinstance(count, int) for count in counts)
+        or not all(isinstance(count, int) and count >= 0 for count in counts)
+        or counts[0] + counts[1] > len(positions)
     ):
         raise not_understood(processor, "replay", answer)
     applied, stale, repaired = counts

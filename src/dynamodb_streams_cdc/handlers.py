@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from dynamodb_streams_cdc.budget import Budget
+from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, ChangeKind
 from dynamodb_streams_cdc.errors import HeldBack
 from dynamodb_streams_cdc.sink import Outcome
@@ -49,7 +50,7 @@ class ChangeHandlers:
         return handler
 
     def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
-        """Call the handler of each change; a kind without a handler is done at once."""
+        """Call the handler of each change; without one, and for the canary, it is done at once."""
         outcome = Outcome()
         held: set[str] = set()
         for change in changes:
@@ -59,7 +60,7 @@ class ChangeHandlers:
             try:
                 budget.check()
                 handler = self._handlers.get(change.kind)
-                if handler is not None:
+                if handler is not None and not is_canary(change):
                     handler(change)
             except Exception as error:
                 outcome.failures[change] = error

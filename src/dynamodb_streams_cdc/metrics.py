@@ -7,6 +7,7 @@ One line in the embedded metric format
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from dynamodb_streams_cdc.processor import Counts
@@ -19,7 +20,7 @@ class LogMetrics:
     """`Metrics` written to standard output under the dimensions `Environment` and `Processor`.
 
     Names are those of `Counts` in camel case: Received, Applied, Stale, StaleButNewer,
-    DeadLettered, Reported, Repaired.
+    DeadLettered, Reported, Repaired, Canaries.
     """
 
     environment: str
@@ -28,22 +29,27 @@ class LogMetrics:
     def emit(self, counts: Counts) -> None:
         """Write one line."""
         values = {_camel(name): value for name, value in asdict(counts).items()}
-        line = {
-            "_aws": {
-                "Timestamp": int(time.time() * 1000),
-                "CloudWatchMetrics": [
-                    {
-                        "Namespace": NAMESPACE,
-                        "Dimensions": [["Environment", "Processor"]],
-                        "Metrics": [{"Name": name, "Unit": "Count"} for name in values],
-                    }
-                ],
-            },
-            "Environment": self.environment,
-            "Processor": self.processor,
-            **values,
-        }
-        sys.stdout.write(json.dumps(line) + "\n")
+        publish(self.environment, self.processor, values)
+
+
+def publish(environment: str, processor: str, values: Mapping[str, int]) -> None:
+    """Write one line with counts by the names of their metrics."""
+    line = {
+        "_aws": {
+            "Timestamp": int(time.time() * 1000),
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [["Environment", "Processor"]],
+                    "Metrics": [{"Name": name, "Unit": "Count"} for name in values],
+                }
+            ],
+        },
+        "Environment": environment,
+        "Processor": processor,
+        **values,
+    }
+    sys.stdout.write(json.dumps(line) + "\n")
 
 
 def _camel(name: str) -> str:

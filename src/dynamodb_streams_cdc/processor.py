@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from dynamodb_streams_cdc import operations
 from dynamodb_streams_cdc.application import Application
 from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
+from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
 from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
 from dynamodb_streams_cdc.errors import (
@@ -40,6 +41,7 @@ from dynamodb_streams_cdc.errors import (
 )
 from dynamodb_streams_cdc.response import BatchResponse, ItemFailure, sequence_number
 from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Sink
+from dynamodb_streams_cdc.visible import visible
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,10 @@ Reader = Callable[[Mapping[str, Any], Source], Change]
 
 @dataclass
 class Counts:
-    """What one invocation did, for metrics."""
+    """What one invocation did, for metrics.
+
+    `canaries` are the changes of the canary that the sink has, now or already.
+    """
 
     received: int = 0
     applied: int = 0
@@ -70,6 +75,7 @@ class Counts:
     dead_lettered: int = 0
     reported: int = 0
     repaired: int = 0
+    canaries: int = 0
 
 
 class Metrics(Protocol):
@@ -183,6 +189,7 @@ class _Batch:
         self.counts = Counts(received=len(records))
         self.position: dict[Change, int] = {}
         self.failed: dict[int, Exception] = {}
+        self.given_up: set[int] = set()
 
     def run(self) -> BatchResponse:
         pending = self._read()
@@ -269,8 +276,9 @@ class _Batch:
             logger.exception("a dead letter could not be written; the record is reported as failed")
             self.failed[position] = lost
             return False
+        self.given_up.add(position)
         self.counts.dead_lettered += is_new
-        item = {} if change is None else {"item": change.item_id}
+        item = {} if change is None else {"item": visible(change.item_id)}
         logger.error("dead letter %s: %s", letter.name, letter.reason, extra=item)
         return True
 
@@ -280,13 +288,18 @@ class _Batch:
             first = min(self.failed)
             identifier = sequence_number(self.records[first])
             logger.warning(
-                "%d of %d records are not done, the first is %s: %r",
+                "%d of %d records are not done, the first is %s: %s",
                 len(self.failed),
                 len(self.records),
-                identifier or "not identifiable: the whole batch is retried",
-                self.failed[first],
+                visible(identifier or "not identifiable: the whole batch is retried"),
+                visible(repr(self.failed[first])),
             )
             failures.append(ItemFailure(itemIdentifier=identifier))
             self.counts.reported = len(self.records) - first
+        self.counts.canaries = sum(
+            is_canary(change)
+            for change, position in self.position.items()
+            if position not in self.failed and position not in self.given_up
+        )
         self.processor.metrics.emit(self.counts)
         return BatchResponse(batchItemFailures=failures)

@@ -28,6 +28,7 @@ from dynamodb_streams_cdc.answers import Functions as Functions
 from dynamodb_streams_cdc.answers import InvocationFailed as InvocationFailed
 from dynamodb_streams_cdc.budget import Clock, SystemClock
 from dynamodb_streams_cdc.letter_box import (
+    ARCHIVE,
     Identity,
     LetterBox,
     Names,
@@ -80,7 +81,11 @@ class Result:
 
     Attributes:
         records: of the letter; 0 if it was not opened.
-        applied, stale: records that the sink took, and that it had no use for.
+        applied, stale, unapplied: records that the sink took, that it had no use for, and that were
+            replayed and not taken. One that is not taken is done all the same once its item is
+            right.
+        untried: records that were not replayed, or of which the function said nothing. The four
+            add up to `records`.
         repaired: items whose copy was not what the table says.
         failures: records that are not done.
         letters: keys of letters that hold what is left.
@@ -93,10 +98,16 @@ class Result:
     records: int = 0
     applied: int = 0
     stale: int = 0
+    unapplied: int = 0
     repaired: int = 0
     failures: tuple[Failure, ...] = ()
     letters: tuple[str, ...] = ()
     problem: str = ""
+
+    @property
+    def untried(self) -> int:
+        """Records that were not replayed."""
+        return self.records - self.applied - self.stale - self.unapplied
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,7 @@ class Redrive:
             records=len(letter.records),
             applied=answer.applied,
             stale=answer.stale,
+            unapplied=answer.replayed - answer.applied - answer.stale,
             repaired=answer.repaired,
             failures=answer.failures,
             letters=(letter.key,),
@@ -162,10 +174,13 @@ class Redrive:
             return self._archived(replace(result, letters=()), Fate.ARCHIVED)
         if len(letter.records) == 1:
             return replace(result, fate=Fate.KEPT)
-        kept = tuple(dict.fromkeys(self._keep(letter, failure) for failure in answer.failures))
-        if letter.key in kept:
+        keys = [self._keep(letter, failure) for failure in answer.failures]
+        if letter.key in keys:
             return replace(result, fate=Fate.KEPT)
-        return self._archived(replace(result, letters=kept), Fate.SPLIT)
+        left = tuple(f for f, key in zip(answer.failures, keys, strict=True) if key is not None)
+        kept = tuple(dict.fromkeys(key for key in keys if key is not None))
+        result = replace(result, failures=left, letters=kept)
+        return self._archived(result, Fate.SPLIT if kept else Fate.ARCHIVED)
 
     def look(self, letter: Opened) -> list[Mapping[str, Any]]:
         """Return what the sink holds of the items of a letter's records; it changes nothing.
@@ -210,7 +225,12 @@ class Redrive:
             return replace(result, fate=fate)
         return replace(result, fate=Fate.GONE)
 
-    def _keep(self, letter: Opened, failure: Failure) -> str:
+    def _keep(self, letter: Opened, failure: Failure) -> str | None:
+        """Give a record a letter of its own; return its key, or None if it is done after all.
+
+        Somebody else may have redriven and archived that letter since this replay failed. A letter
+        is copied before it is deleted: so whoever could write it anew finds the copy.
+        """
         identity = None
         if failure.item is not None:
             version = failure.version or _version(letter.identities[failure.position])
@@ -218,14 +238,18 @@ class Redrive:
         key, document = letter_again(
             letter, failure.position, identity, failure.reason, failure.error, self.clock.now()
         )
-        self.box.keep(key, document)
+        if self.box.keep(key, document) and self.box.holds(ARCHIVE + key):
+            self.box.archive(key)
+            return None
         return key
 
     def _replay(self, letter: Opened) -> Answer:
         total = Answer()
         for positions in _chunks(letter.records):
             try:
-                total += self._until_nothing_moves(letter, positions)
+                total += replace(
+                    self._until_nothing_moves(letter, positions), replayed=len(positions)
+                )
             except InvocationFailed as error:
                 return replace(total, problem=f"{letter.key} waits: {error}")
             waiting = [failure for failure in total.failures if failure.retryable]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import Attributes, Change, Image
+from dynamodb_streams_cdc.visible import visible
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +47,10 @@ class Outcome:
             self.stale_but_newer += 1
             logger.warning(
                 "stale but newer: %s of %s is %.0f s younger than what the sink holds",
-                change.version,
-                change.item_id,
+                visible(change.version),
+                visible(change.item_id),
                 change.timestamp - held_timestamp,
-                extra={"item": change.item_id},
+                extra={"item": visible(change.item_id)},
             )
 
     def __add__(self, other: "Outcome") -> "Outcome":

@@ -1,9 +1,13 @@
 """What the buckets have in common: closed to the public, encrypted, and reached over TLS only."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
+
+from stacks.constructs.retention import removal
+
+DELETED_FOR = Duration.days(30)
 
 
 def private_bucket(
@@ -13,15 +17,17 @@ def private_bucket(
     keep: bool,
     expires_after: Duration | None = None,
     expires_below: str | None = None,
+    versioned: bool = False,
 ) -> s3.Bucket:
     """Return a bucket that outlives its stack if `keep`; its objects expire only if said so.
 
-    With `expires_below`, only objects under that prefix expire. The bucket keeps no old versions:
-    what is in it is written once.
+    With `expires_below`, only objects under that prefix expire. If `versioned`, what was deleted
+    can be brought back for 30 days.
     """
     rules = [
         s3.LifecycleRule(
             expiration=None if expires_below else expires_after,
+            noncurrent_version_expiration=DELETED_FOR if versioned else None,
             abort_incomplete_multipart_upload_after=Duration.days(1),
         )
     ]
@@ -35,8 +41,9 @@ def private_bucket(
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
         enforce_ssl=True,
         minimum_tls_version=1.2,
+        versioned=versioned,
         lifecycle_rules=rules,
-        removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+        removal_policy=removal(keep=keep),
     )
 
 

@@ -39,6 +39,7 @@ class ChangeFeed:
         if table.stream_arn is None:
             message = f"{table.node.path} has no stream: give the table one (stream=...)."
             raise SynthError(message)
+        self.table = table
         self.stream_arn: str = table.stream_arn
         self.kind: FeedKind = kind
         self.filters = filters

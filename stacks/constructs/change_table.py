@@ -1,8 +1,9 @@
 """A table, and what reads its changes."""
 
-from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
+
+from stacks.constructs.retention import removal
 
 STRING = dynamodb.AttributeType.STRING
 NUMBER = dynamodb.AttributeType.NUMBER
@@ -11,7 +12,10 @@ NUMBER = dynamodb.AttributeType.NUMBER
 class ChangeTable(Construct):
     """An on-demand table, encrypted at rest; with `stream`, one whose changes can be followed.
 
-    `holds_truth` says that nothing else could rebuild it: such a table has point-in-time recovery.
+    `keys` has the names of its key attributes with their types, the partition key first.
+
+    `recoverable` gives it point-in-time recovery. `keep` lets it outlive its stack; `protect`
+    refuses whoever would delete it, CloudFormation included.
     """
 
     def __init__(
@@ -24,11 +28,15 @@ class ChangeTable(Construct):
         sort_key_type: dynamodb.AttributeType = STRING,
         stream: dynamodb.StreamViewType | None = None,
         expires_by: str | None = None,
-        holds_truth: bool,
+        recoverable: bool,
         keep: bool,
+        protect: bool = False,
     ) -> None:
         super().__init__(scope, id)
         self.has_stream = stream is not None
+        self.keys: dict[str, str] = {partition_key: "S"}
+        if sort_key:
+            self.keys[sort_key] = "N" if sort_key_type is NUMBER else "S"
         self.table = dynamodb.TableV2(
             self,
             "Table",
@@ -38,10 +46,10 @@ class ChangeTable(Construct):
             dynamo_stream=stream,
             time_to_live_attribute=expires_by,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=holds_truth
+                point_in_time_recovery_enabled=recoverable
             ),
-            deletion_protection=keep,
-            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+            deletion_protection=protect,
+            removal_policy=removal(keep=keep),
         )
 
     @property

@@ -93,6 +93,11 @@ class Letters(Construct):
         own = self.bucket.arn_for_objects(f"{self.prefix}*")
         iam.Grant.add_to_principal(grantee=role, actions=["s3:PutObject"], resource_arns=[own])
 
+    def places(self, mapping: lambda_.EventSourceMapping) -> list[tuple[s3.IBucket, str]]:
+        """Return the buckets and prefixes below which the processor's dead letters wait."""
+        given_up = Fn.join("", [GIVEN_UP_BY_LAMBDA, mapping.event_source_mapping_id, "/"])
+        return [(self.bucket, self.prefix), (self.on_failure, given_up)]
+
     def ring_for(self, mapping: lambda_.EventSourceMapping) -> events.Rule:
         """Put a pointer on the queue for each dead letter of the processor and of its mapping."""
         given_up = Fn.join("", [GIVEN_UP_BY_LAMBDA, mapping.event_source_mapping_id, "/"])

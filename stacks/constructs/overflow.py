@@ -13,13 +13,15 @@ from stacks.constructs.buckets import private_bucket, refuse_overwriting
 class Overflow(Construct):
     """The bucket of the log's large images: they live as long as the log, so none expires.
 
+    Where data is kept, an image that was deleted can be brought back for 30 days, as the log can.
+
     What was written cannot be written again, as in the log. Object Lock would refuse deletion as
     well, and with it the erasure of a person's data.
     """
 
     def __init__(self, scope: Construct, id: str, *, keep: bool) -> None:
         super().__init__(scope, id)
-        self.bucket = private_bucket(self, "Bucket", keep=keep)
+        self.bucket = private_bucket(self, "Bucket", keep=keep, versioned=keep)
         refuse_overwriting(self.bucket, sid="ImagesAreWrittenOnce")
 
     def grant_write(self, role: iam.Role) -> None:

@@ -1,5 +1,6 @@
-"""How long log groups keep what they hold; every log group of the app takes it from here."""
+"""How long log groups keep what they hold, and what is removed with its stack."""
 
+from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
 # The keys are the days that stacks/environments.py accepts.
@@ -15,3 +16,13 @@ RETENTION = {
     731: RetentionDays.TWO_YEARS,
     3653: RetentionDays.TEN_YEARS,
 }
+
+
+def removal(*, keep: bool) -> RemovalPolicy:
+    """Return what becomes of a resource that holds data when its stack goes.
+
+    What is kept is kept except by a stack that failed to be created: a first deployment that fails
+    removes what it made, and can be repeated.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-deletionpolicy.html
+    """
+    return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if keep else RemovalPolicy.DESTROY

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import Duration, RemovalPolicy
-from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -11,9 +10,8 @@ from constructs import Construct
 
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, Letters
-from stacks.constructs.retention import RETENTION
+from stacks.constructs.retention import RETENTION, removal
 from stacks.environments import Environment
-from stacks.runbook import described
 
 # The packaged dependencies are built for these two: see AWS_TARGET in stacks/packaging.py.
 RUNTIME = lambda_.Runtime.PYTHON_3_13
@@ -44,12 +42,13 @@ class StreamProcessor(Construct):
         super().__init__(scope, id)
         self.name = name
         self.environment = environment.name
+        self.feed = feed
         self.letters = Letters(self, "Letters", dead_letters=dead_letters, processor=name)
         self.log_group = logs.LogGroup(
             self,
             "Logs",
             retention=RETENTION[environment.log_retention_days],
-            removal_policy=_removal(environment),
+            removal_policy=removal(keep=environment.keeps_data),
         )
         self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         self.function = lambda_.Function(
@@ -81,10 +80,7 @@ class StreamProcessor(Construct):
         feed.add_reader(name, self.role)
         self.mapping = self._map(feed, environment)
         self.bell = self.letters.ring_for(self.mapping)
-        self.when_dropped = described(
-            f"{name} dropped changes: no sink and no letter has them.", "dropped"
-        )
-        self.dropped = self._alarm_for_dropped_changes()
+        self.dead_letter_places = self.letters.places(self.mapping)
 
     def _map(self, feed: ChangeFeed, environment: Environment) -> lambda_.EventSourceMapping:
         """Read the feed as design requires: nothing skipped, nothing dropped, nothing blocked.
@@ -109,30 +105,3 @@ class StreamProcessor(Construct):
             on_failure=GivenUpBatches(self.letters.on_failure),
             metrics_config=lambda_.MetricsConfig(metrics=[lambda_.MetricType.EVENT_COUNT]),
         )
-
-    def _alarm_for_dropped_changes(self) -> cloudwatch.Alarm:
-        """Notice changes that reached neither the sink nor a letter.
-
-        The metric is the mapping's, under its UUID, which changes with the stream. Another stack
-        could only import the UUID, and would then keep the stream from ever being replaced: so
-        this alarm lives here, and has a name that others can hold on to.
-        """
-        return cloudwatch.Metric(
-            namespace="AWS/Lambda",
-            metric_name="DroppedEventCount",
-            dimensions_map={"EventSourceMappingUUID": self.mapping.event_source_mapping_id},
-            statistic=cloudwatch.Stats.SUM,
-            period=Duration.minutes(5),
-        ).create_alarm(
-            self,
-            "Dropped",
-            alarm_description=self.when_dropped,
-            threshold=1,
-            evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )
-
-
-def _removal(environment: Environment) -> RemovalPolicy:
-    return RemovalPolicy.RETAIN if environment.keeps_data else RemovalPolicy.DESTROY

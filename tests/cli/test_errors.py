@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import (
@@ -12,7 +14,10 @@ from botocore.exceptions import (
     ProfileNotFound,
     SSOTokenLoadError,
 )
+from typer.main import get_command
 
+from dynamodb_streams_cdc.cli.app import app
+from dynamodb_streams_cdc.cli.endpoint import problem_of
 from dynamodb_streams_cdc.cli.errors import sentence
 from tests.cli.conftest import STACK, Cloud, refusal, refuse
 from tests.post_office import BUCKET, ON_FAILURE
@@ -142,9 +147,89 @@ def test_what_is_no_endpoint(cloud: Cloud, command: list[str], url: str) -> None
     assert url in fails(cloud, [*command, "--endpoint-url", url], status=2)
 
 
-def test_a_variable_that_is_no_endpoint(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
-    assert fails(cloud, ["letters"]).startswith("Invalid endpoint: nonsense")
+NO_ENDPOINTS = [
+    "http://127.0.0.1:99999",
+    "http://127.0.0.1:0",
+    "http://127.0.0.1:-1",
+    "http://127.0.0.1:x",
+    "http://127.0.0.1:\u0661",
+    "http://[::1",
+    "http://::1]:4566",
+    "http://[nonsense]:4566",
+    "http://a b:4566",
+    "http://a..b",
+    "http://-a",
+    "http://127.0.0.1:4566?x=y",
+    "http://127.0.0.1:4566#x",
+    "http://127.0.0.1:4566\\x",
+    "http://127.0.0.1:4566 ",
+    "http://ex\u202eample",
+    "http://\x1b[2J",
+    "//127.0.0.1:4566",
+    "http:127.0.0.1:4566",
+]
+
+
+@pytest.mark.parametrize("url", NO_ENDPOINTS, ids=ascii)
+@pytest.mark.parametrize("name", ["--endpoint-url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_malformed_endpoints(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    if not name.startswith("--"):
+        monkeypatch.setenv(name, url)
+    line = fails(cloud, ["letters", *([name, url] if name.startswith("--") else [])], status=2)
+    assert line.startswith(f"{name}: expected a URL such as http://127.0.0.1:4566, got ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:secret@127.0.0.1:1",
+        "http://secret@127.0.0.1:1",
+        "http://user:secret@127.0.0.1:99999",
+        "http://user:secret@[::1",
+        "http://user:s/ecret@127.0.0.1:1",
+        "http://user:secret/x@127.0.0.1:1",
+        "http://user:secret@",
+        "ftp://user:secret@x",
+        "user:secret@127.0.0.1:1",
+        "http:/user:secret@127.0.0.1:1",
+        "http://us er:secret@127.0.0.1:1",
+        "http://a@secret@127.0.0.1:1",
+    ],
+)
+@pytest.mark.parametrize("name", ["--endpoint-url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"])
+def test_an_endpoint_with_credentials_is_refused_and_not_repeated(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    if not name.startswith("--"):
+        monkeypatch.setenv(name, url)
+    line = fails(cloud, ["letters", *([name, url] if name.startswith("--") else [])], status=2)
+    assert line.startswith(f"{name}: ")
+    assert "ecret" not in line
+
+
+def test_what_botocore_repeats_is_masked(cloud: Cloud) -> None:
+    """From a profile, for one; boto3 reads more places than are checked here."""
+    url = "http://user:secret@127.0.0.1:1/"
+    cloud.fails = lambda operation, arguments: EndpointConnectionError(endpoint_url=url)
+    line = fails(cloud, ["letters"])
+    assert 'the endpoint URL: "http://***@127.0.0.1:1/"' in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:4566",
+        "https://localhost",
+        "http://[::1]:4566",
+        "http://my_host.internal:80/a/path",
+        "HTTP://HOST:65535/",
+    ],
+)
+def test_endpoints(url: str) -> None:
+    assert problem_of(url) is None
 
 
 @pytest.mark.parametrize("command", ["letters", "redrive"])
@@ -157,6 +242,43 @@ def test_a_variable_that_is_no_endpoint(cloud: Cloud, monkeypatch: pytest.Monkey
 )
 def test_wrong_use(cloud: Cloud, command: str, options: list[str], said: str) -> None:
     assert said in fails(cloud, [command, *options, *(["--yes"] * (command == "redrive"))], 2)
+
+
+def parameters() -> Iterator[tuple[str, Any]]:
+    """Every option and argument of every command that takes text."""
+    commands: Any = get_command(app)
+    for name, command in commands.commands.items():
+        for parameter in command.params:
+            if not getattr(parameter, "is_flag", False):
+                yield name, parameter
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize(
+    ("name", "parameter"), list(parameters()), ids=lambda each: getattr(each, "name", each)
+)
+def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any, empty: str) -> None:
+    """It is a variable that is not set, and would mean: everything."""
+    cloud.put("letters/search/x.json", b"{}")
+    required = {"show": ["x"], "repair": ["--all"], "history": ["x"]}.get(name, [])
+    if parameter.param_type_name == "argument":
+        command = [name, empty]
+    else:
+        command = [name, *required, parameter.opts[0], empty]
+    line = fails(cloud, command, status=2)
+    assert line.endswith("is empty: leave it out, or say what is meant.")
+    assert line.startswith(f"{parameter.metavar or parameter.opts[0]} ")
+    assert cloud.calls == ["PutObject", "SendMessage"]
+
+
+def test_every_parameter_is_tried() -> None:
+    assert len(list(parameters())) > 25
+
+
+@pytest.mark.parametrize("key", ["order_id=", "order_id:N=", "order_id:B="])
+@pytest.mark.parametrize("command", ["repair", "history"])
+def test_a_key_without_a_value_is_refused(cloud: Cloud, command: str, key: str) -> None:
+    assert f"{key!r} has no value" in fails(cloud, [command, "customer_id=1", key], status=2)
 
 
 @every_command

@@ -106,7 +106,6 @@ def test_by_its_identity(logged: Cloud) -> None:
         (["a:N=5.0", "b=x/y=z"], "orders/N=5/S=x%2Fy=z"),
         (["a:B=AQ=="], "orders/B=AQ=="),
         (["a:S=N=5"], "orders/S=N=5"),
-        (["a="], "orders/S="),
         (["#abc"], "#abc"),
         (["others/S=1"], "others/S=1"),
     ],
@@ -118,6 +117,13 @@ def test_what_the_log_does_not_know(logged: Cloud, words: list[str], identity: s
     result = logged.run("history", *words)
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"knows no item {identity}:" in result.stderr
+
+
+def test_a_key_without_a_value_is_refused(logged: Cloud) -> None:
+    """DynamoDB has no item with an empty key: a variable of a script is not set."""
+    result = logged.run("history", "customer_id=")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'customer_id=' has no value" in result.stderr
 
 
 @pytest.mark.parametrize(

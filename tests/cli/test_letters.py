@@ -83,7 +83,7 @@ def test_what_customers_wrote_commands_no_terminal(
     cloud: Cloud, arguments: list[str], as_json: bool
 ) -> None:
     """And half a character is no character: no stream takes it."""
-    odd = "\x1b[2J\x9b2J\r\x00\ud800"
+    odd = "\x1b[2J\x9b2J\r\x00\u202e\u2066\u200f\U000e0041\ud800"
     letter = given_up([placed(1, 1, customer_name=odd)])
     letter["letter"] = {"processor": "search", "item": f"i/S={odd}", "version": "v"}
     letter["letter"] |= {"reason": f"é {odd}", "error": odd}
@@ -91,8 +91,9 @@ def test_what_customers_wrote_commands_no_terminal(
     cloud.put("letters/search/other.json", f"{{ {odd[:-1]}".encode())
     result = cloud.run(*arguments, *(["--json"] if as_json else []))
     assert result.exit_code == 0, result.output
-    assert not {"\x1b", "\x9b", "\r", "\x00"} & set(result.output)
+    assert not {*odd} - {*"[2J"} & {*result.output}
     assert "é \\u001b[2J\\u009b2J" in result.output
+    assert "\\u202e\\u2066\\u200f\\udb40\\udc41" in result.output
     if as_json:
         document = json.loads(result.stdout)
         assert f"é {odd}" in [each.get("reason") for each in document.get("letters", [document])]

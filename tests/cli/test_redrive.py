@@ -1,11 +1,13 @@
 """`cdc redrive`: on real calls of S3 and SQS, with everything that can come in between."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from dynamodb_streams_cdc.cli.output import MOST_LINES
 from dynamodb_streams_cdc.cli.selection import id_of
 from dynamodb_streams_cdc.redrive import PATIENCE, InvocationFailed
 from tests.cli.conftest import Cloud, interrupt_at, refusal, refuse
@@ -72,13 +74,68 @@ def test_for_people(poisoned: Cloud) -> None:
     result = poisoned.run("redrive", "-y")
     assert result.exit_code == 1
     text = result.stdout
-    assert "14 letters with 13 records: 1 applied, 0 stale, 11 repaired." in text
+    assert "14 letters with 13 records: 1 applied, 0 stale, 12 not applied." in text
+    assert "Items repaired: 11." in text
     assert "Letters: 12 archived, 1 kept, 1 unreadable." in text
     assert "Bell of search: 12 silenced, 2 ringing." in text
     [line] = [line for line in text.splitlines() if item(12) in line]
     assert "ValueError" in line
     assert "nobody can index poison" in line
     assert "letters/search/broken.json is no letter" in text
+
+
+def test_the_counts_add_up(poisoned: Cloud) -> None:
+    """Some applied, some stale, some never to be applied, some not tried for want of a sink."""
+    mend(poisoned, 1, 2, 3)
+    poisoned.office.write(13, "placed")
+    poisoned.office.box.deliver(BATCH, given_up([placed(13, 13), placed(13, 13)]))
+    poisoned.office.box.deliver(GONE, given_up([placed(14, 14)], "audit"))
+    poisoned.office.answers["audit"] = InvocationFailed("not reached", outage=True)
+    poisoned.post()
+    summary = run(poisoned, status=1)
+    counts = [summary[name] for name in ("applied", "stale", "unapplied", "untried")]
+    assert counts == [1, 1, 12, 1]
+    assert sum(counts) == summary["records"] == 15
+    text = poisoned.run("redrive", "--yes").stdout
+    found = re.search(r"with (\d+) records: (\d+) applied, (\d+) stale, (.*)\.$", text, re.M)
+    assert found is not None
+    assert found[4] == "9 not applied, 1 not tried"
+    assert int(found[1]) == int(found[2]) + int(found[3]) + 9 + 1
+
+
+def test_one_letter_with_very_many_records_is_a_summary(cloud: Cloud) -> None:
+    def fails(event: dict[str, Any]) -> Any:
+        return {
+            "batchItemFailures": [{"itemIdentifier": ""}] * len(event["Records"]),
+            **dict.fromkeys(("applied", "stale", "repaired"), 0),
+            "failures": [
+                {"position": at, "item": each["eventID"], "version": "1"}
+                | {"reason": f"Reason{at % 2}", "error": "an error", "retryable": False}
+                for at, each in enumerate(event["Records"])
+            ],
+        }
+
+    cloud.office.answers["search"] = fails
+    cloud.office.box.deliver(BATCH, given_up([placed(n, n) for n in range(1, 301)]))
+    cloud.post()
+    result = cloud.run("redrive", "--yes")
+    lines = result.stdout.splitlines()
+    assert sum("an error" in line for line in lines) == MOST_LINES == 100
+    assert "... and 100 more records of search: Reason0: see --json." in lines
+    assert "... and 100 more records of search: Reason1: see --json." in lines
+    assert len(lines) < MOST_LINES + 12
+    assert len(run(cloud, status=1)["left"]) == 300
+
+
+def test_very_many_letters_that_cannot_be_read_are_a_summary(cloud: Cloud) -> None:
+    for number in range(MOST_LINES + 20):
+        cloud.put(f"letters/search/{number:03}.json", b"{")
+        cloud.ring(f"no pointer {number}")
+    lines = cloud.run("redrive", "--yes").stdout.splitlines()
+    assert sum("is no letter" in line for line in lines) == MOST_LINES
+    assert sum("that is no pointer" in line for line in lines) == MOST_LINES
+    assert "... and 20 more letters: see --json." in lines
+    assert "... and 20 more messages: see --json." in lines
 
 
 def test_a_batch_is_split(cloud: Cloud) -> None:
@@ -188,7 +245,7 @@ class TestStopping:
         )
         result = poisoned.run("redrive", "--yes")
         assert result.exit_code == 130
-        assert "5 letters with 5 records: 0 applied, 0 stale, 5 repaired." in result.stdout
+        assert "5 letters with 5 records: 0 applied, 0 stale, 5 not applied." in result.stdout
         assert "Interrupted: 7 letters not tried and as before; run it again." in result.stdout
         assert len(poisoned.objects()) == 7
         poisoned.fails = lambda operation, arguments: None

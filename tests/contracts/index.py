@@ -5,6 +5,8 @@ from typing import Any, Protocol
 import pytest
 
 from dynamodb_streams_cdc import Budget, Index, SearchSync, Stale, Stamp, Upsert
+from dynamodb_streams_cdc.aws.index import OpenSearchIndex
+from dynamodb_streams_cdc.search import CDC
 from lambdas.domain.search_document import document
 from tests.factories import ManualClock, budget, change, order
 
@@ -30,6 +32,19 @@ class SearchableIndex(Index, Protocol):
 def upsert(version: str, **document: Any) -> Upsert:
     body = {"version": version, "changed_at": 7.0, "deleted": False, "item": ITEM}
     return Upsert(ITEM, {**document, "cdc": body})
+
+
+class ReadableIndex(OpenSearchIndex):
+    """An index that a test can read back the way that readers do."""
+
+    def search(self) -> dict[str, dict[str, Any]]:
+        self.client.indices.refresh(index=self.write_alias)
+        hits = self.client.search(index=self.name, body={"size": 1000})["hits"]["hits"]
+        assert self.client.count(index=self.name)["count"] == len(hits)
+        return {
+            hit["_id"]: {name: value for name, value in hit["_source"].items() if name != CDC}
+            for hit in hits
+        }
 
 
 class IndexContract:

@@ -24,10 +24,6 @@ class Assembly:
     def search(self) -> Template:
         return self.templates["search"]
 
-    @property
-    def observability(self) -> Template:
-        return self.templates["observability"]
-
 
 def of_type(template: Template, kind: str) -> dict[str, Resource]:
     """The resources of a type by logical id; there must be some, or a test would test nothing."""
@@ -50,7 +46,11 @@ def only(template: Template, kind: str, prefix: str = "") -> Resource:
 def processors(template: Template) -> dict[str, Resource]:
     """The functions by the name of their processor."""
     functions = of_type(template, "AWS::Lambda::Function").values()
-    return {environment_of(function)["PROCESSOR"]: function for function in functions}
+    return {
+        variables["PROCESSOR"]: function
+        for function in functions
+        if "PROCESSOR" in (variables := environment_of(function))
+    }
 
 
 def environment_of(function: Resource) -> dict[str, str]:

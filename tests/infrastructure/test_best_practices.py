@@ -25,7 +25,7 @@ REGIONS = (
 DEPLOYED = {
     "sandbox": {"environment": "sandbox"},
     "production": {"environment": "production", "alarm_email": "on-call@example.com"},
-    "production, notifying nobody": {"environment": "production"},
+    "production, notifying nobody": {"environment": "production", "alarms": "none"},
     "existing domain": {
         "environment": "sandbox",
         "search_url": "https://search-mine-1a2b3c.eu-west-1.es.amazonaws.com",
@@ -101,7 +101,7 @@ def test_nag_would_find_something(tmp_path: Path, environment: str, rule: str) -
     stack = Stack(app, "cdc-production-other")
     sqs.Queue(stack, "Queue")
     logs.LogGroup(stack, "Elsewhere")
-    check_best_practices(app, environments.load({"environment": environment}))
+    check_best_practices(app, environments.load({"environment": environment, "alarms": "none"}))
     with pytest.raises(RuntimeError, match=rule):
         app.synth()
 

@@ -5,7 +5,8 @@ from importlib import import_module
 import pytest
 
 from lambdas.settings import Settings
-from tests.infrastructure.templates import Assembly, environment_of, processors
+from lambdas.watcher.settings import WatcherSettings
+from tests.infrastructure.templates import Assembly, environment_of, only, processors
 
 
 @pytest.mark.parametrize("environment", ["sandbox", "production", "local"])
@@ -24,6 +25,23 @@ def test_a_function_finds_its_handler_and_its_settings(
 
     assert settings.processor == processor
     assert {field.upper() for field in model.model_fields} == set(variables), "one is never read"
+
+
+@pytest.mark.parametrize("environment", ["sandbox", "production", "local"])
+def test_the_watcher_finds_its_handler_and_its_settings(
+    environment: str, request: pytest.FixtureRequest
+) -> None:
+    assembly: Assembly = request.getfixturevalue(environment)
+    function = only(assembly.pipeline, "AWS::Lambda::Function", "Watcher")
+    module, _, name = function["Properties"]["Handler"].rpartition(".")
+    variables = environment_of(function)
+
+    assert callable(getattr(import_module(module), name))
+    settings = WatcherSettings.load(variables)
+
+    assert settings.source_table_keys == {"customer_id": "S", "order_id": "S"}
+    assert set(settings.dead_letters) == set(processors(assembly.pipeline))
+    assert {field.upper() for field in WatcherSettings.model_fields} == set(variables)
 
 
 def test_the_dead_letter_prefix_is_the_one_that_the_role_allows(sandbox: Assembly) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from stacks.constructs.retention import RETENTION
+from stacks.endpoints import ManagedDomain
 from stacks.environments import DEFAULTS, NAMES, RETENTION_DAYS, SettingsError, load
 from tests.infrastructure.conftest import CONTEXT, ROOT, Synthesise
 from tests.infrastructure.templates import Assembly, flat, of_type, only, statements
-from tools import account
 
 HOLDS_DATA = (
     "AWS::DynamoDB::GlobalTable",
@@ -44,7 +44,7 @@ class TestDeployed:
             for logical_id, resource in template["Resources"].items():
                 if resource["Type"] in HOLDS_DATA:
                     policies = (resource["DeletionPolicy"], resource["UpdateReplacePolicy"])
-                    assert policies == ("Retain", "Retain"), logical_id
+                    assert policies == ("RetainExceptOnCreate", "Retain"), logical_id
         for table in of_type(production.pipeline, "AWS::DynamoDB::GlobalTable").values():
             (replica,) = table["Properties"]["Replicas"]
             assert replica["DeletionProtectionEnabled"] is True
@@ -54,7 +54,9 @@ class TestDeployed:
             for logical_id, resource in template["Resources"].items():
                 assert resource.get("DeletionPolicy", "Delete") == "Delete", logical_id
 
-    def test_what_nothing_could_rebuild_can_be_restored(self, everywhere: list[Assembly]) -> None:
+    def test_what_nothing_could_rebuild_can_be_restored(
+        self, everywhere: list[Assembly], production: Assembly
+    ) -> None:
         for assembly in everywhere:
             restorable = {
                 logical_id.split("Table")[0]
@@ -65,7 +67,9 @@ class TestDeployed:
                     "PointInTimeRecoveryEnabled"
                 ]
             }
-            assert restorable == {"Orders", "ChangeLog"}
+            # With Expiry.KEEP ledger and sums are the only copy of what expired.
+            sums = {"Idempotency", "Aggregates"} if assembly is production else set()
+            assert restorable == {"Orders", "ChangeLog"} | sums
 
     def test_no_log_is_kept_forever(self, everywhere: list[Assembly]) -> None:
         for assembly in everywhere:
@@ -98,7 +102,7 @@ class TestDeployed:
     def test_an_existing_domain_is_granted_under_its_own_name(self, synthesise: Synthesise) -> None:
         endpoint = "https://search-my-domain-abcdefghij0123456789klmnop.eu-west-1.es.amazonaws.com"
         assembly = synthesise(environment="sandbox", search_url=endpoint)
-        assert set(assembly.templates) == {"pipeline", "observability"}
+        assert set(assembly.templates) == {"pipeline"}
         granted = {r for _, a, r in statements(assembly.pipeline) if a.startswith("es:")}
         prefix = "arn:AWS::Partition:es:eu-west-1:AWS::AccountId:domain/my-domain"
         assert granted == {
@@ -107,14 +111,28 @@ class TestDeployed:
             f"{prefix}/orders-write/_doc/*",
         }
 
-    def test_local_makes_no_domain_and_signs_nothing(self, local: Assembly) -> None:
-        assert set(local.templates) == {"pipeline", "observability"}
-        assert not [action for _, action, _ in statements(local.pipeline) if action[:3] == "es:"]
+    @pytest.mark.parametrize(
+        ("endpoint", "region"),
+        [
+            ("HTTPS://Search-My-Domain-a1b2.eu-west-1.es.amazonaws.com:443/", "eu-west-1"),
+            ("https://search-my-domain-a1b2.cn-north-1.es.amazonaws.com.cn", "cn-north-1"),
+            ("https://my-domain-a1b2.aos.us-east-2.on.aws", "us-east-2"),
+            ("https://search-my-domain-a1b2.aos.us-east-2.on.aws", "us-east-2"),
+            ("https://my-domain-a1b2.aos.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1"),
+        ],
+    )
+    def test_every_form_of_a_public_endpoint_names_domain_and_region(
+        self, endpoint: str, region: str
+    ) -> None:
+        environment = load({**CONTEXT, "environment": "sandbox", "search_url": endpoint})
+        assert environment.managed_domain == ManagedDomain("my-domain", region)
+        assert environment.search_url is not None
+        assert environment.search_url == environment.search_url.lower().rstrip("/")
+        assert ":443" not in environment.search_url
 
-    def test_whoever_destroys_a_sandbox_is_told_of_all_its_buckets(self, sandbox: Assembly) -> None:
-        outputs = sandbox.pipeline["Outputs"]
-        named = {flat(outputs[name]["Value"]) for name in account.BUCKETS}
-        assert named == set(of_type(sandbox.pipeline, "AWS::S3::Bucket"))
+    def test_local_makes_no_domain_and_signs_nothing(self, local: Assembly) -> None:
+        assert set(local.templates) == {"pipeline"}
+        assert not [action for _, action, _ in statements(local.pipeline) if action[:3] == "es:"]
 
     def test_two_deployments_fit_into_one_account(self, everywhere: list[Assembly]) -> None:
         for assembly in everywhere:
@@ -129,7 +147,7 @@ class TestDeployed:
             for template in assembly.templates.values():
                 types = {resource["Type"] for resource in template["Resources"].values()}
                 assert not [kind for kind in types if "Custom" in kind]
-            assert len(of_type(assembly.pipeline, "AWS::Lambda::Function")) == 3
+            assert len(of_type(assembly.pipeline, "AWS::Lambda::Function")) == 4
 
 
 class TestSettings:
@@ -141,18 +159,18 @@ class TestSettings:
                 "epoch": "0002",
                 "log_retention_days": "30",
                 "parallelization_factor": "10",
-                "aggregate_shards": "1",
+                "aggregate_shards": "41",
                 "alarm_email": "on-call@example.com",
             }
         )
         assert environment.epoch == "0002"
         assert environment.log_retention_days == 30
         assert environment.parallelization_factor == 10
-        assert environment.aggregate_shards == 1
+        assert environment.aggregate_shards == 41
         assert environment.alarm_email == "on-call@example.com"
 
     def test_the_command_line_wins_over_cdk_json_and_that_over_the_defaults(self) -> None:
-        context: dict[str, Any] = {"environment": "production"}
+        context: dict[str, Any] = {"environment": "production", "alarms": "none"}
         assert load(context).log_retention_days == 365
         context["environments"] = {"production": {"log_retention_days": 180}}
         assert load(context).log_retention_days == 180
@@ -239,10 +257,37 @@ class TestSettings:
             ),
             (
                 {"environment": "sandbox", "search_url": "https://search.example.com"},
-                "Setting 'search_url' is 'https://search.example.com', but requests that are",
+                "'search_url' is 'https://search.example.com', which does not name its domain",
+            ),
+            *(
+                ({"environment": "sandbox", "search_url": url}, sentence)
+                for url, sentence in (
+                    ("https://vpc-orders-abc123.eu-west-1.es.amazonaws.com", "inside its VPC"),
+                    ("https://vpc-orders-abc123.aos.eu-west-1.on.aws", "inside its VPC"),
+                    ("https://abc123.eu-west-1.aoss.amazonaws.com", "OpenSearch Serverless"),
+                    ("http://search-orders-abc123.eu-west-1.es.amazonaws.com", "must be https"),
+                    ("https://search-orders-a1.eu-west-1.es.amazonaws.com:9200", "on port 443"),
+                )
+            ),
+            *(
+                ({"environment": "sandbox", "search_index": index}, "must not end in -write or -v")
+                for index in ("orders-write", "orders-v1")
+            ),
+            ({"environment": "production"}, "has to say who is told of its alarms: pass -c alarm_"),
+            (
+                {"environment": "production", "alarms": "none", "alarm_email": "a@example.com"},
+                "Settings 'alarm_email' and 'alarms' exclude each other",
             ),
             (
-                {"environment": "production", "search_auth": "none"},
+                {"environment": "production", "alarms": "all"},
+                "Setting 'alarms' is 'all' in -c alarms=: ",
+            ),
+            (
+                {"environment": "production", "alarm_topic_arn": "on-call"},
+                "Setting 'alarm_topic_arn' is 'on-call' in -c alarm_topic_arn=: ",
+            ),
+            (
+                {"environment": "production", "alarms": "none", "search_auth": "none"},
                 "Setting 'search_auth' is 'none', which is for environment local",
             ),
         ],

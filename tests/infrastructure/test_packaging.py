@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stacks import byte_code
+from stacks import byte_code, packaging
 from stacks.byte_code import compile_folder
 from stacks.packaging import PackagingError, Platform, Project, fetch, main, package
 from tests.infrastructure.templates import Assembly, processors
@@ -30,8 +30,11 @@ class Installer:
         _write(target / "library" / "__init__.py", f"PLATFORM = {platform!r}\n")
         _write(target / "library" / "__pycache__" / "x.pyc", str(target))
         _write(target / "bin" / "tool", f"#!{target}/python\n")
+        for needless in ("_retry.json", "ec2/service-2.json", "s3/1/examples-1.json"):
+            _write(target / "botocore" / "data" / needless, "{}")
         _write(target / ".lock", str(target))
         record = f"library/__init__.py,sha256=1,1\nbin/tool,sha256={target.name}{id(self)},1\n"
+        record += "botocore/data/_retry.json,,\nbotocore/data/ec2/service-2.json,,\n"
         _write(target / "library-1.dist-info" / "RECORD", record)
 
 
@@ -47,6 +50,7 @@ class TestPackage:
     ) -> None:
         fetch("aws", project, Installer())
         assert sorted(_content(package("aws", project))) == [
+            "botocore/data/_retry.json",
             "dynamodb_streams_cdc/__init__.py",
             "dynamodb_streams_cdc/__pycache__/__init__.aws.pyc",
             "dynamodb_streams_cdc/py.typed",
@@ -139,6 +143,20 @@ class TestFetch:
         _write(project.lock_file, "library==2\n")
         assert fetch("aws", project, installer) != first
         assert installer.runs == 3
+
+    def test_records_list_the_files_that_are_left(self, project: Project) -> None:
+        folder = fetch("aws", project, Installer())
+        record = (folder / "library-1.dist-info" / "RECORD").read_text()
+        assert record == "botocore/data/_retry.json,,\nlibrary/__init__.py,sha256=1,1\n"
+
+    def test_another_rule_of_what_is_left_out_takes_another_installation(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = fetch("aws", project, Installer())
+        monkeypatch.setattr(packaging, "DROPPED", ("library/__init__.py",))
+        second = fetch("aws", project, Installer())
+        assert second != first
+        assert not (second / "library" / "__init__.py").exists()
 
     def test_an_installation_that_fails_leaves_nothing_behind(self, project: Project) -> None:
         def broken(lock_file: Path, target: Path, platform: Platform) -> None:

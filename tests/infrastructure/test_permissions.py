@@ -168,7 +168,7 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
         handler({"operation": operation, "Records": records}, context)
 
     granted = {
-        (action, re.sub(r"^Exports\w+", "domain", resource))
+        (action, re.sub(r"^cdc-sandbox-search-DomainArn", "domain", resource))
         for action, resource in allowed(sandbox.pipeline, processor)
     }
     deployed = {

@@ -102,8 +102,8 @@ class TestServices:
 
     def test_cloudwatch_publishes_alarms_of_this_account(self, production: Assembly) -> None:
         deployment = Deployment(production)
-        for name in of_type(production.observability, "AWS::SNS::Topic"):
-            topic = deployment.value("observability", {"Ref": name})
+        for name in of_type(production.pipeline, "AWS::SNS::Topic"):
+            topic = deployment.value("pipeline", {"Ref": name})
             context = {**context_of("sns:Publish"), "aws:sourceaccount": ACCOUNT}
             publish = Request("cloudwatch.amazonaws.com", "sns:Publish", topic, context)
             assert deployment.decide(publish).allowed
@@ -268,7 +268,7 @@ class TestEvaluation:
             allow(Effect="allow"),
             allow(Principal={"Federated": "x"}),
             allow(Condition={"StringNotLike": {"aws:PrincipalArn": "x"}}),
-            allow(Condition={"ForAllValues:StringEquals": {"aws:TagKeys": "x"}}),
+            allow(Condition={"ForAnyValue:StringEquals": {"aws:TagKeys": "x"}}),
         ],
         ids=str,
     )

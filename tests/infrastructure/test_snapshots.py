@@ -18,8 +18,16 @@ if TYPE_CHECKING:
 ASSET_HASH = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
-@pytest.mark.parametrize("environment", ["sandbox", "production"])
-@pytest.mark.parametrize("stack", ["search", "pipeline", "observability"])
+@pytest.mark.parametrize(
+    ("environment", "stack"),
+    [
+        ("sandbox", "search"),
+        ("sandbox", "pipeline"),
+        ("production", "search-logs"),
+        ("production", "search"),
+        ("production", "pipeline"),
+    ],
+)
 def test_template(
     environment: str, stack: str, request: pytest.FixtureRequest, snapshot: SnapshotAssertion
 ) -> None:

@@ -152,7 +152,8 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
     assert missing.sinks[1].count("missing") == 4
     bucket = pipeline.outputs["DeadLetterBucketName"]
     key = "aws/lambda/00000000-0000-4000-8000-000000000000/shardId-1/letter"
-    s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(letter))
+    given_up_in = pipeline.outputs["OnFailureBucketName"]
+    s3.put_object(Bucket=given_up_in, Key=key, Body=json.dumps(letter))
 
     done = cdc(pipeline, "redrive", "--yes", "--json")
 
@@ -160,6 +161,7 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
     report = settled(pipeline)
     assert report.equal, [str(each) for sink in report.sinks for each in sink.differences]
     assert keys(s3, bucket) == [f"archive/{key}"]
+    assert keys(s3, given_up_in) == []
     again = cdc(pipeline, "redrive", "--yes", "--json")
     assert again.returncode == 0, again.stderr
 

@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
 from dynamodb_streams_cdc import Move, OutageError, serialize_item
-from dynamodb_streams_cdc.aws.index import OpenSearchIndex
 from dynamodb_streams_cdc.aws.items import DynamoDbItems
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
-from dynamodb_streams_cdc.search import CDC
 from lambdas.domain.search_document import PROPERTIES, SETTINGS
-from tests.contracts.index import IndexContract, SearchableIndex
+from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex
 from tests.contracts.ledger import LedgerContract, adds, row
 from tests.contracts.log import LogContract
 from tests.contracts.markers import MarkersContract
@@ -66,19 +64,6 @@ class TestDynamoDbMarkers(MarkersContract):
     @pytest.fixture
     def markers(self, dynamodb_local: "DynamoDBClient") -> DynamoDbMarkers:
         return DynamoDbMarkers(dynamodb_local, table(dynamodb_local, ("id", "S")))
-
-
-class ReadableIndex(OpenSearchIndex):
-    """An index that a test can read back the way that readers do."""
-
-    def search(self) -> dict[str, dict[str, Any]]:
-        self.client.indices.refresh(index=self.write_alias)
-        hits = self.client.search(index=self.name, body={"size": 1000})["hits"]["hits"]
-        assert self.client.count(index=self.name)["count"] == len(hits)
-        return {
-            hit["_id"]: {name: value for name, value in hit["_source"].items() if name != CDC}
-            for hit in hits
-        }
 
 
 class TestOpenSearchIndex(IndexContract):

@@ -14,6 +14,7 @@ from urllib3 import HTTPResponse, HTTPSConnectionPool
 from dynamodb_streams_cdc import LambdaContext, deserialize_item, entry_of, serialize_item
 from dynamodb_streams_cdc.aws.index import SCRIPT
 from dynamodb_streams_cdc.aws.overflow import S3Overflow
+from dynamodb_streams_cdc.canary import canary_item
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
 from lambdas.domain.contributions import contributions
@@ -134,6 +135,7 @@ def test_one_line_of_metrics_per_invocation(
         "DeadLettered",
         "Reported",
         "Repaired",
+        "Canaries",
     }
 
 
@@ -257,6 +259,7 @@ def test_requests_to_a_managed_domain_are_signed(
 ) -> None:
     monkeypatch.setenv("SEARCH_AUTH", "iam")
     monkeypatch.setenv("SEARCH_ENDPOINT", "https://search-x-1.eu-west-1.es.amazonaws.com")
+    monkeypatch.setenv("SEARCH_REGION", "eu-west-1")
     sent: list[Mapping[str, str]] = []
 
     def urlopen(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> HTTPResponse:
@@ -272,11 +275,11 @@ def test_requests_to_a_managed_domain_are_signed(
     assert "/eu-west-1/es/aws4_request" in authorization
 
 
-def test_only_a_managed_domain_can_be_signed_for(
+def test_nothing_is_signed_for_without_a_region(
     aws: Aws, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEARCH_AUTH", "iam")
-    with pytest.raises(SettingsError, match="must be a managed domain's"):
+    with pytest.raises(SettingsError, match="SEARCH_REGION must name"):
         search_sync.handler(BATCH, context)
 
 
@@ -331,3 +334,56 @@ def test_a_letter_is_replayed_and_its_item_repaired(aws: Aws, context: LambdaCon
     assert total(aws, "status#shipped", "orders") == 1
     look: Any = aggregation.handler({**replay, "operation": "look"}, context)
     assert look["held"][0]["state"]["contribution"]["status#shipped"] == {"orders": "1"}
+
+
+def canaries() -> dict[str, Any]:
+    """The canary as the watcher writes it, twice."""
+    keys = {"customer_id": "S", "order_id": "S"}
+    first, second = (deserialize_item(canary_item(keys, at)) for at in (1_000.0, 1_300.0))
+    return {"Records": [record(1, None, first), record(2, first, second)]}
+
+
+class TestCanary:
+    """No order, and yet in every copy: see dynamodb_streams_cdc.canary."""
+
+    def test_sums_know_it_and_count_nothing(
+        self, aws: Aws, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert aggregation.handler(canaries(), context) == DONE
+        [row] = rows(aws, "idempotency")
+        assert row["id"] == "ledger/orders/S=cdc-canary/S=cdc-canary"
+        assert rows(aws, "aggregates") == []
+        self.arrived(aws, capsys)
+
+    def test_the_log_has_its_history(
+        self, aws: Aws, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert audit.handler(canaries(), context) == DONE
+        assert len(rows(aws, "change-log")) == 2
+        self.arrived(aws, capsys)
+
+    def test_the_index_holds_what_no_search_finds(
+        self,
+        aws: Aws,
+        cluster: Cluster,
+        context: LambdaContext,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert search_sync.handler(canaries(), context) == DONE
+        [(*_, body)] = cluster.requests
+        [action, written] = [json.loads(line) for line in body.splitlines()]
+        [meta] = action.values()
+        assert meta["_id"] == "orders/S=cdc-canary/S=cdc-canary"
+        assert '"deleted": true' in json.dumps(written)
+        self.arrived(aws, capsys)
+
+    def arrived(self, aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
+        assert json.loads(capsys.readouterr().out)["Canaries"] == 2
+        assert letters(aws) == []
+
+    def test_one_that_is_not_taken_has_not_arrived(
+        self, aws: Aws, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        aws("dynamodb").delete_table(TableName="change-log")
+        [_] = audit.handler(canaries(), brief())["batchItemFailures"]
+        assert json.loads(capsys.readouterr().out)["Canaries"] == 0

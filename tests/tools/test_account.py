@@ -1,125 +1,279 @@
-"""What `make deploy` and `make destroy` ask before anything is done."""
+"""What the make targets for an AWS account ask before anything is done, and what they start."""
 
-from collections.abc import Mapping
-from typing import Any
+from __future__ import annotations
 
-import boto3
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import pytest
-from botocore.exceptions import ClientError
-from moto import mock_aws
 
-from tools import account
+from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
+from tools.account import __main__ as command
+from tools.account import cdk
+from tools.account.identity import AccountError, sign_in
 
-
-class Stacks:
-    """CloudFormation with one stack, or none; moto's own needs far more to be installed."""
-
-    def __init__(self, name: str | None, outputs: Mapping[str, str]) -> None:
-        self.name = name
-        self.outputs = outputs
-
-    def describe_stacks(self, StackName: str) -> Any:
-        if StackName != self.name:
-            raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")
-        outputs = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
-        return {"Stacks": [{"Outputs": outputs}]}
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
-def with_stacks(monkeypatch: pytest.MonkeyPatch, stacks: Stacks) -> None:
-    client = boto3.Session.client
+class Cdk:
+    """The CDK's command line: remembers how it was started."""
 
-    def choose(session: boto3.Session, service: Any, **options: Any) -> Any:
-        return stacks if service == "cloudformation" else client(session, service, **options)
+    def __init__(self, status: int = 0) -> None:
+        self.status = status
+        self.runs: list[tuple[list[str], Path]] = []
+        self.region: str | None = None
 
-    monkeypatch.setattr(boto3.Session, "client", choose)
+    def run(self, arguments: Sequence[str], directory: Path, environment: Mapping[str, str]) -> int:
+        self.runs.append((list(arguments), directory))
+        self.region = environment.get("AWS_REGION")
+        assert not (directory / "cdk.json").exists() or arguments[0] != "bootstrap"
+        return self.status
 
 
 @pytest.fixture
-def region(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    monkeypatch.delenv("CONFIRM", raising=False)
-    return "eu-west-1"
+def started(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Cdk:
+    """A fresh account that is bootstrapped, and no CDK that is run for real."""
+    aws.parameters["/cdk-bootstrap/hnb659fds/version"] = "30"
+    made = Cdk()
+    monkeypatch.setattr(cdk, "run", made.run)
+    return made
 
 
-@mock_aws
 def test_nothing_goes_on_unless_the_account_is_named(
-    region: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert account.main(["deploy", "sandbox"]) == 1
+    assert command.main(["deploy", "sandbox"]) == 1
     monkeypatch.setenv("CONFIRM", "999999999999")
-    assert account.main(["deploy", "sandbox"]) == 1
-    monkeypatch.setenv("CONFIRM", "123456789012")
-    assert account.main(["deploy", "sandbox"]) == 0
+    assert command.main(["deploy", "sandbox"]) == 1
+    assert started.runs == []
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    assert command.main(["deploy", "sandbox"]) == 0
+    assert len(started.runs) == 1
     said = capsys.readouterr().out
-    assert "AWS account 123456789012, Region eu-west-1" in said
-    assert "repeat with CONFIRM=123456789012" in said
-    assert "the account is 123456789012, not 999999999999" in said
+    assert f"AWS account {ACCOUNT}, Region {REGION}" in said
+    assert f"repeat with CONFIRM={ACCOUNT}" in said
+    assert f"the account is {ACCOUNT}, not 999999999999" in said
 
 
-@mock_aws
-def test_a_sandbox_s_buckets_are_emptied_first(
-    region: str, monkeypatch: pytest.MonkeyPatch
+def test_a_deploy_without_a_terminal_approves_in_advance_and_says_so(
+    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("CONFIRM", "123456789012")
-    buckets = {
-        "DeadLetterBucketName": "letters",
-        "OnFailureBucketName": "given-up",
-        "OverflowBucketName": "images",
-    }
-    s3: Any = boto3.client("s3", region_name="us-east-1")
-    for bucket in buckets.values():
-        s3.create_bucket(Bucket=bucket)
-        s3.put_object(Bucket=bucket, Key="an object", Body=b"{}")
-    with_stacks(
-        monkeypatch, Stacks("cdc-sandbox-pipeline", {"OrdersTableName": "orders", **buckets})
-    )
-    assert account.main(["destroy", "sandbox"]) == 0
-    for bucket in buckets.values():
-        assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    monkeypatch.setenv("CDK_OPTIONS", "-c alarm_email='you@example.com'")
+    assert command.main(["deploy", "sandbox"]) == 0
+    [(arguments, directory)] = started.runs
+    assert arguments[:4] == ["deploy", "--all", "--context", "environment=sandbox"]
+    assert arguments[arguments.index("--require-approval") + 1] == "never"
+    assert arguments[-2:] == ["-c", "alarm_email=you@example.com"]
+    assert (directory, started.region) == (cdk.ROOT, REGION)
+    assert "--require-approval never" in capsys.readouterr().out
 
 
-@mock_aws
-def test_production_is_not_destroyed_by_a_make_target(
-    region: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_first_deploy_is_protected_only_once_it_is_there(
+    started: Cdk, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CONFIRM", "123456789012")
-    assert account.main(["destroy", "production"]) == 1
-    assert "termination protection" in capsys.readouterr().out
+    """CloudFormation cannot remove what is protected when the first deploy fails."""
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
+    aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
+    unprotected = ["-c", "alarms=none", "--context", "protection=false"]
+    aws.add(Stack("cdc-production-pipeline", "ROLLBACK_COMPLETE"))
+    assert command.main(["deploy", "production"]) == 0
+    first, second = (arguments for arguments, _ in started.runs)
+    assert first[-4:] == unprotected
+    assert second[-2:] == ["-c", "alarms=none"]
+
+    started.runs.clear()
+    aws.stacks.clear()
+    aws.add(Stack("cdc-production-pipeline", "UPDATE_ROLLBACK_COMPLETE"))
+    assert command.main(["deploy", "production"]) == 0
+    [(only, _)] = started.runs
+    assert "protection=false" not in only
 
 
-@mock_aws
+def test_a_first_pass_that_fails_is_not_followed_by_a_second(
+    aws: FakeAws, started: Cdk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
+    aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
+    started.status = 1
+    assert command.main(["deploy", "production"]) == 1
+    assert len(started.runs) == 1
+
+
+def test_a_person_at_a_terminal_is_asked_by_the_cdk(
+    started: Cdk, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cdk.deploy(account, "sandbox", [], attended=True) == 0
+    assert "--require-approval" not in started.runs[0][0]
+
+
+def test_bootstrap_needs_no_environment_and_synthesises_no_app(
+    started: Cdk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder with cdk.json makes `cdk bootstrap` end with "No environment is chosen"."""
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    assert command.main(["bootstrap", "sandbox"]) == 0
+    [(arguments, directory)] = started.runs
+    assert arguments == ["bootstrap", f"aws://{ACCOUNT}/{REGION}"]
+    assert not directory.is_relative_to(cdk.ROOT)
+    assert not directory.exists()
+
+
+def test_the_cdk_finds_the_node_of_the_project(account: Any) -> None:
+    node, *_ = cdk.command()
+    assert Path(node).is_relative_to(Path(sys.prefix))
+    path = cdk.environment_of(account)["PATH"]
+    assert path.split(os.pathsep)[0] == str(Path(sys.executable).parent)
+
+
+def test_a_blocking_finding_stops_a_deploy_before_anybody_is_asked(
+    started: Cdk,
+    aws: FakeAws,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    aws.parameters.clear()
+    assert command.main(["deploy", "sandbox"]) == 1
+    assert started.runs == []
+    said = capsys.readouterr().out
+    assert "make bootstrap ENVIRONMENT=sandbox" in said
+    assert "Not deployed" in said
+
+
+def test_a_deploy_that_fails_says_where_to_look(
+    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    started.status = 1
+    assert command.main(["deploy", "sandbox"]) == 1
+    said = capsys.readouterr().out
+    assert "make preflight ENVIRONMENT=sandbox" in said
+    assert '"The first deploy failed" in docs/operations/runbook.md' in said
+    assert "\n## The first deploy failed\n" in (
+        cdk.ROOT / "docs" / "operations" / "runbook.md"
+    ).read_text("utf-8")
+
+
+def test_a_deploy_is_interrupted_and_repeated(
+    started: Cdk,
+    aws: FakeAws,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+
+    def interrupted(*_: object) -> int:
+        aws.add(Stack("cdc-sandbox-pipeline", "CREATE_IN_PROGRESS"))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as pressed:
+        pressed.setattr(cdk, "run", interrupted)
+        assert command.main(["deploy", "sandbox"]) == 130
+    # CloudFormation goes on by itself: not now ...
+    assert command.main(["deploy", "sandbox"]) == 1
+    assert started.runs == []
+    # ... but when it is done.
+    assert command.main(["deploy", "sandbox"]) == 0
+    said = capsys.readouterr().out
+    assert "CloudFormation goes on by itself" in said
+    assert "cdc-sandbox-pipeline is CREATE_IN_PROGRESS: CloudFormation is still at work" in said
+
+
 def test_the_account_asked_about_is_the_one_that_cdk_uses(
-    region: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("CONFIRM", "123456789012")
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
     monkeypatch.setenv("CDK_OPTIONS", "--profile other")
-    assert account.main(["deploy", "sandbox"]) == 1
+    assert command.main(["deploy", "sandbox"]) == 1
+    assert started.runs == []
     assert "AWS_PROFILE" in capsys.readouterr().out
 
 
-@mock_aws
-def test_destroying_what_was_never_deployed_is_fine(
-    region: str, monkeypatch: pytest.MonkeyPatch
+def test_a_setting_that_synth_refuses_stops_a_preflight(
+    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("CONFIRM", "123456789012")
-    with_stacks(monkeypatch, Stacks(None, {}))
-    assert account.main(["destroy", "sandbox"]) == 0
+    for options, sentence in (
+        ("-c alarm_emial=a@b.example", "did you mean 'alarm_email'?"),
+        ("-c 'alarm_email=a@b.example", "close what is quoted"),
+    ):
+        monkeypatch.setenv("CDK_OPTIONS", options)
+        assert command.main(["preflight", "sandbox"]) == 1
+        assert sentence in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("ExpiredToken", "Your AWS credentials have expired"),
+        ("ExpiredTokenException", "Your AWS credentials have expired"),
+        ("InvalidClientTokenId", "enable the Region in the account's settings"),
+        ("SignatureDoesNotMatch", "this machine's clock is"),
+        ("InternalFailure", "see whether the network is up"),
+    ],
+)
+def test_credentials_that_aws_refuses_are_a_sentence(
+    aws: FakeAws, code: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.errors["sts:GetCallerIdentity"] = code
+    assert command.main(["preflight", "sandbox"]) == 1
+    said = capsys.readouterr().out
+    assert sentence in said
+    assert "AWS_PROFILE" in said
+
+
+def test_no_credentials_are_a_sentence_also_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "CDK_OPTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_REGION", REGION)
+    assert command.main(["preflight", "sandbox"]) == 1
+    assert "No AWS credentials: Unable to locate credentials; sign in" in capsys.readouterr().out
+    assert command.main(["preflight", "sandbox", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"].startswith("No AWS credentials")
+
+
+def test_a_session_of_sso_that_has_expired_says_how_to_sign_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "[default]\nregion = eu-west-1\nsso_session = us\nsso_account_id = 123456789012\n"
+        "sso_role_name = Admin\n[sso-session us]\nsso_region = eu-west-1\n"
+        "sso_start_url = https://example.awsapps.com/start\n"
+    )
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(AccountError, match=r"have expired .*`aws sso login`"):
+        sign_in()
 
 
 def test_a_missing_region_and_wrong_words_are_sentences(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "CDK_OPTIONS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    assert account.main(["deploy", "sandbox"]) == 1
+    assert command.main(["deploy", "sandbox"]) == 1
     with monkeypatch.context() as mistyped:
         mistyped.setenv("AWS_PROFILE", "nope")
-        assert account.main(["deploy", "sandbox"]) == 1
-    assert account.main(["remove", "sandbox"]) == 2
-    assert account.main(["destroy", "local"]) == 2
+        assert command.main(["deploy", "sandbox"]) == 1
+    for words in (["remove", "sandbox"], ["destroy", "local"], ["deploy", 'x"; touch f']):
+        with pytest.raises(SystemExit) as ended:
+            command.main(words)
+        assert ended.value.code == 2
     said = capsys.readouterr().out
     assert "No AWS Region: set AWS_REGION" in said
     assert "No AWS profile: The config profile (nope) could not be found" in said

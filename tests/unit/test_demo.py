@@ -91,7 +91,10 @@ def test_a_failure_is_a_sentence(
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_polite_end_unwinds(
-    monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, status: int
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sent: signal.Signals,
+    status: int,
 ) -> None:
     unwound = []
 
@@ -107,12 +110,27 @@ def test_a_polite_end_unwinds(
     monkeypatch.setattr(demo, "run_demo", run)
     before = signal.getsignal(sent)
 
-    with pytest.raises(SystemExit) as ended:
-        demo.main([])
+    assert demo.main([]) == status
 
-    assert ended.value.code == status
+    said = capsys.readouterr().out
+    assert said == f"{sent.name}: every engine is stopped and its folder removed.\n"
     assert unwound == [True]
     assert signal.getsignal(sent) is before
+
+
+def test_a_hangup_that_takes_the_terminal_away_still_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(options: demo.Options, screen: Screen) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return 0
+
+    def gone(*_: object, **options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(demo, "run_demo", run)
+    monkeypatch.setattr(Screen, "line", gone)
+    assert demo.main([]) == 129
 
 
 def test_options_come_from_the_environment_or_from_flags(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +312,24 @@ def test_revenue_is_summed_over_shards(screen: Screen) -> None:
     january, february = printed(screen).splitlines()[-2:]
     assert january.split()[:2] == ["1997-01", "100.00"]
     assert february.count("█") * 2 == january.count("█") > 0
+
+
+@pytest.mark.parametrize("odd", ["root:x:0:0", "[bold]x[/]", "[/]", "[red", "a\\[b]"])
+def test_what_is_echoed_is_no_markup(screen: Screen, odd: str) -> None:
+    screen.line(f"ORDERS={odd}: no file", "red")
+    with screen.stage("Waiting") as stage:
+        stage.outcome = f"Found {odd}"
+    report.revenue(screen, [{"aggregate": f"month#{odd}", "revenue": Decimal(1)}])
+    assert [line.count(odd) for line in printed(screen).splitlines() if odd in line] == [1, 1, 1]
+
+
+def test_what_is_echoed_commands_no_terminal(screen: Screen) -> None:
+    screen.line("\x1b[2J\u202e")
+    with screen.stage("Waiting") as stage:
+        stage.outcome = "\x1b[2J\u202e"
+    report.revenue(screen, [{"aggregate": "month#\x1b[2J\u202e", "revenue": Decimal(1)}])
+    assert printed(screen).count("\\u001b[2J\\u202e") == 3
+    assert not {"\x1b", "\u202e"} & {*printed(screen)}
 
 
 def test_a_stage_in_a_log_is_a_line_at_its_begin_and_one_at_its_end(screen: Screen) -> None:

@@ -48,7 +48,17 @@ def work(office: PostOffice) -> Redrive:
 
 
 def run(office: PostOffice) -> list[Result]:
-    return list(work(office).run(office.waiting))
+    results = list(work(office).run(office.waiting))
+    for result in results:
+        assert_adds_up(result)
+    return results
+
+
+def assert_adds_up(result: Result) -> None:
+    """Each record is one of four things, whatever became of its item."""
+    counts = [result.applied, result.stale, result.unapplied, result.untried]
+    assert min(counts) >= 0
+    assert sum(counts) == result.records
 
 
 def one(office: PostOffice) -> Result:
@@ -236,6 +246,8 @@ class TestWaiting:
             {"batchItemFailures": []},
             {"batchItemFailures": [{"itemIdentifier": "1"}]},
             answer(applied="1"),
+            answer(applied=-1),
+            answer(applied=1, stale=1),
             {**answer(), "failures": None},
             {**answer(), "failures": ""},
             {**answer(), "failures": {}},

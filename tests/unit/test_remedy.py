@@ -135,7 +135,10 @@ def test_long_output_keeps_its_ends_and_long_lines_their_beginning() -> None:
 
 
 def test_a_summary_says_how_many_copies_were_repaired() -> None:
-    summary = "1,250 letters with 1,250 records: 0 applied, 23 stale, 1,012 repaired."
+    summary = (
+        "1,250 letters with 1,250 records: 0 applied, 23 stale, 1,227 not applied.\n"
+        "Items repaired: 1,012.\nLetters: 1,250 archived.\n"
+    )
 
     assert repaired(summary) == 1012
     assert repaired("No letters.") is None

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import FAILED, misused, sentences
@@ -22,6 +22,21 @@ class Commands(TyperGroup):
         """Run the command that was typed."""
         with sentences():
             return super().invoke(ctx)
+
+
+class Command(TyperCommand):
+    """A command that takes no empty value: it would mean something else, or nothing."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what was typed into the context's parameters."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            values = value if isinstance(value, list | tuple) else [value]
+            if any(isinstance(each, str) and not each.strip() for each in values):
+                name = parameter.opts[0] if parameter.opts[0][0] == "-" else parameter.metavar
+                misused(f"{name} is empty: leave it out, or say what is meant.")
+        return rest
 
 
 app = typer.Typer(
@@ -62,7 +77,7 @@ OlderThan = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def letters(
     processor: Processors = None,
     reason: Reasons = None,
@@ -81,7 +96,7 @@ def letters(
     print_letters(found, as_json=as_json, stack=deployment.stack, keys=keys)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     letter: Annotated[str, typer.Argument(metavar="LETTER", help="Its key or its short name.")],
     as_json: AsJson = False,
@@ -94,7 +109,7 @@ def show(
     print_letter(deployment, letter, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def redrive(
     letter: Annotated[
         list[str] | None,
@@ -134,7 +149,7 @@ def redrive(
     raise typer.Exit(status)
 
 
-@app.command()
+@app.command(cls=Command)
 def repair(
     key: Annotated[
         list[str] | None,
@@ -175,7 +190,7 @@ def repair(
     raise typer.Exit(status)
 
 
-@app.command()
+@app.command(cls=Command)
 def history(
     key: Annotated[
         list[str],
@@ -206,7 +221,7 @@ def _selection(
     for processor in processors or ():
         _check_processor(deployment, "--processor", processor)
     try:
-        seconds = seconds_of(older_than) if older_than else 0.0
+        seconds = 0.0 if older_than is None else seconds_of(older_than)
     except ValueError as error:
         misused(f"--older-than: {error}")
     return Selection(processors or (), reasons or (), items or (), seconds, letters or ())

@@ -16,6 +16,7 @@ from dynamodb_streams_cdc.aws.bell import SqsBell
 from dynamodb_streams_cdc.aws.functions import CLIENT as INVOKING
 from dynamodb_streams_cdc.aws.functions import LambdaFunctions
 from dynamodb_streams_cdc.aws.letter_box import S3LetterBox
+from dynamodb_streams_cdc.cli.endpoint import problem_of
 from dynamodb_streams_cdc.cli.errors import CommandError, misused
 from dynamodb_streams_cdc.letter_box import Names
 
@@ -28,6 +29,9 @@ ASKING = Config(
     max_pool_connections=READERS,
     retries={"mode": "standard", "total_max_attempts": 3},
 )
+
+ENDPOINT = "AWS_ENDPOINT_URL"
+_SERVICES = ("CLOUDFORMATION", "DYNAMODB", "LAMBDA", "S3", "SQS")
 
 _FUNCTION, _QUEUE, _TABLE = "FunctionName", "DeadLetterQueueUrl", "TableName"
 _COPIES = frozenset({"ChangeLog", "Aggregates", "Idempotency"})
@@ -54,9 +58,8 @@ class Deployment:
             CommandError: there is no such stack.
             AccessDenied: nobody may ask for it.
         """
-        name = stack or f"cdc-{environment}-pipeline"
-        if endpoint_url is not None and not _is_url(endpoint_url):
-            misused(f"--endpoint-url: expected a URL such as http://127.0.0.1:4566, {endpoint_url}")
+        name = f"cdc-{environment}-pipeline" if stack is None else stack
+        _check_endpoints(endpoint_url)
         # boto3 knows AWS_DEFAULT_REGION only; the AWS CLI knows both.
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
         found = cls(session, name, {}, endpoint_url)
@@ -79,7 +82,7 @@ class Deployment:
     def client(self, service: str, config: Config = ASKING) -> Any:
         """Return a boto3 client."""
         make: Any = self.session.client
-        endpoint = self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+        endpoint = self.endpoint_url or os.environ.get(ENDPOINT)
         if endpoint and (urlsplit(endpoint).hostname or "") in ("127.0.0.1", "localhost", "::1"):
             # On this machine: through no proxy, and without the bucket's name as a host's.
             config = config.merge(Config(proxies={}, s3={"addressing_style": "path"}))
@@ -148,6 +151,10 @@ class Deployment:
         }
 
 
-def _is_url(text: str) -> bool:
-    parts = urlsplit(text)
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+def _check_endpoints(option: str | None) -> None:
+    """Refuse what is no endpoint: the option's, and those of boto3's variables."""
+    variables = (ENDPOINT, *(f"{ENDPOINT}_{service}" for service in _SERVICES))
+    given = {name: os.environ.get(name) or None for name in variables}
+    for name, url in {**given, "--endpoint-url": option}.items():
+        if url is not None and (problem := problem_of(url)):
+            misused(f"{name}: {problem}.")

@@ -22,8 +22,9 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from dynamodb_streams_cdc.aws.access import CREDENTIALS, code_of
-from dynamodb_streams_cdc.cli.output import visible
+from dynamodb_streams_cdc.cli.endpoint import masked
 from dynamodb_streams_cdc.errors import CdcError
+from dynamodb_streams_cdc.visible import visible
 
 FAILED = 1
 MISUSED = 2
@@ -49,7 +50,7 @@ def sentences() -> Iterator[None]:
     try:
         yield
     except (CommandError, CdcError, BotoCoreError, ClientError) as error:
-        typer.echo(visible(sentence(error)), err=True)
+        typer.echo(visible(masked(sentence(error))), err=True)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
@@ -57,7 +58,7 @@ def sentences() -> Iterator[None]:
 
 def misused(message: str) -> Never:
     """End the process with a sentence and status 2."""
-    typer.echo(visible(message), err=True)
+    typer.echo(visible(masked(message)), err=True)
     raise typer.Exit(MISUSED)
 
 

@@ -81,6 +81,8 @@ def keys_of(words: Sequence[str]) -> dict[str, Key]:
 
 
 def _value(word: str, kind: str, text: str) -> Key:
+    if not text:
+        misused(f"{word!r} has no value, and no key of an item is empty")
     try:
         if kind == "N":
             return Decimal(text)

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -12,14 +11,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dynamodb_streams_cdc.visible import visible
+
 _UNLIMITED = 10_000
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+MOST_LINES = 100
+"""Lines that a summary says of single records, items or letters; `--json` has the rest."""
 
 
 def terminal() -> Console:
     """Return where results go; a pipe gets lines that are never cut or folded."""
     return Console(
-        highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED, soft_wrap=False
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if sys.stdout.isatty() else _UNLIMITED,
+        soft_wrap=False,
     )
 
 
@@ -30,15 +37,7 @@ def somebody_is_there() -> bool:
 
 def beside() -> Console:
     """Return where questions, progress and complaints go: standard error."""
-    return Console(stderr=True, highlight=False)
-
-
-def visible(text: str) -> str:
-    """Return a text with its control characters and lone surrogates escaped as JSON does it.
-
-    Letters hold what customers wrote: it commands no terminal, and every stream can encode it.
-    """
-    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def json_of(document: object) -> str:
@@ -93,6 +92,21 @@ def age(seconds: float) -> str:
 def counted(count: int, noun: str) -> str:
     """Return `1 letter`, `2 letters`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def print_some(console: Console, sentences: Sequence[str], noun: str) -> None:
+    """Write sentences, one a line, and how many more there are."""
+    for sentence in sentences[:MOST_LINES]:
+        console.print(*cells(sentence))
+    print_rest(console, {"": len(sentences) - MOST_LINES}, noun)
+
+
+def print_rest(console: Console, causes: Mapping[str, int], noun: str) -> None:
+    """Write how many more there are of each cause that counts any, the most frequent first."""
+    for cause, count in sorted(causes.items(), key=lambda each: (-each[1], each[0])):
+        if count > 0:
+            of = f" of {cause}" if cause else ""
+            console.print(*cells(f"... and {counted(count, f'more {noun}')}{of}: see --json."))
 
 
 def pretty(document: Mapping[str, Any] | None) -> Text:

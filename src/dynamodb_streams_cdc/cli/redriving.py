@@ -16,10 +16,13 @@ from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED, misused
 from dynamodb_streams_cdc.cli.letters import in_short, list_of, summary
 from dynamodb_streams_cdc.cli.output import (
+    MOST_LINES,
     beside,
     cells,
     counted,
     print_json,
+    print_rest,
+    print_some,
     somebody_is_there,
     table,
     terminal,
@@ -28,6 +31,14 @@ from dynamodb_streams_cdc.cli.selection import Row, Selection, id_of, listed, ro
 from dynamodb_streams_cdc.redrive import Fate, Redrive, Result
 
 _SHOWN_ERROR = 160
+
+_OUTCOMES = {
+    "applied": "applied",
+    "stale": "stale",
+    "unapplied": "not applied",
+    "untried": "not tried",
+}
+"""What may become of a record, in words. They add up to the records; see `Result`."""
 
 
 @dataclass
@@ -69,7 +80,8 @@ class Tally:
             "letters": self.letters,
             "tried": len(self.results),
             **{fate.value: fates[fate] for fate in Fate},
-            **{name: self.sum(name) for name in ("records", "applied", "stale", "repaired")},
+            "records": self.sum("records"),
+            **{name: self.sum(name) for name in (*_OUTCOMES, "repaired")},
             "left": [_left(result) for result in self.left],
             "bells": {
                 name: {
@@ -220,8 +232,10 @@ def _print(tally: Tally, *, as_json: bool) -> None:
     _print_left(console, tally)
     fates = Counter(result.fate for result in tally.results)
     parts = [counted(len(tally.results), "letter"), counted(tally.sum("records"), "record")]
-    parts += [f"{tally.sum(name):,} {name}" for name in ("applied", "stale", "repaired")]
-    console.print(f"{parts[0]} with {parts[1]}: {', '.join(parts[2:])}.")
+    outcomes = [(tally.sum(name), told) for name, told in _OUTCOMES.items()]
+    told = ", ".join(f"{n:,} {told}" for n, told in outcomes if n or told != _OUTCOMES["untried"])
+    console.print(f"{parts[0]} with {parts[1]}: {told}.")
+    console.print(f"Items repaired: {tally.sum('repaired'):,}.")
     said = [f"{fates[fate]:,} {fate}" for fate in Fate if fates[fate]]
     if said:
         console.print(f"Letters: {', '.join(said)}.")
@@ -234,8 +248,8 @@ def _print(tally: Tally, *, as_json: bool) -> None:
     for name, rung in tally.rung.items():
         if rung.silenced or rung.ringing:
             console.print(f"Bell of {name}: {rung.silenced:,} silenced, {rung.ringing:,} ringing.")
-        for body in rung.unknown:
-            console.print(*cells(f"Bell of {name}: left a message that is no pointer: {body}"))
+        unknown = [f"Bell of {name}: left a message that is no pointer: {b}" for b in rung.unknown]
+        print_some(console, unknown, "message")
     for complaint in tally.complaints:
         console.print(*cells(complaint))
 
@@ -243,17 +257,24 @@ def _print(tally: Tally, *, as_json: bool) -> None:
 def _print_left(console: Console, tally: Tally) -> None:
     """Say of each record and letter that is left why it is."""
     again = table(("still a letter", "processor", "reason", "item", "error"))
-    for result in tally.left:
-        if not result.problem:
-            for failure in result.failures:
-                what = (id_of(result.key), result.processor, failure.reason)
-                item = failure.item or "unreadable"
-                again.add_row(*cells(*what, item, _short(failure.error)))
+    failed = [
+        (result, failure)
+        for result in tally.left
+        if not result.problem
+        for failure in result.failures
+    ]
+    for result, failure in failed[:MOST_LINES]:
+        what = (id_of(result.key), result.processor, failure.reason)
+        again.add_row(*cells(*what, failure.item or "unreadable", _short(failure.error)))
     if again.row_count:
         console.print(again)
-    for result in tally.left:
-        if result.problem:
-            console.print(*cells(in_short(console, result.key, result.problem)))
+    print_rest(
+        console,
+        Counter(f"{r.processor}: {f.reason}" for r, f in failed[MOST_LINES:]),
+        "record",
+    )
+    problems = [in_short(console, r.key, r.problem) for r in tally.left if r.problem]
+    print_some(console, problems, "letter")
 
 
 def _short(text: str) -> str:

@@ -18,7 +18,16 @@ from dynamodb_streams_cdc.aws.access import permitted
 from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED, CommandError, misused
 from dynamodb_streams_cdc.cli.history import keys_of, source_table
-from dynamodb_streams_cdc.cli.output import beside, cells, counted, print_json, table, terminal
+from dynamodb_streams_cdc.cli.output import (
+    MOST_LINES,
+    beside,
+    cells,
+    counted,
+    print_json,
+    print_rest,
+    table,
+    terminal,
+)
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
 from dynamodb_streams_cdc.redrive import PATIENCE
 
@@ -76,8 +85,9 @@ def run_repair(
     Raises:
         CommandError: the table has no stream, or a processor that was named cannot be repaired.
     """
+    keys = {} if everything else keys_of(words)
     source = _Source(deployment)
-    items = source.scan() if everything else [source.check(keys_of(words))]
+    items = source.scan() if everything else [source.check(keys)]
     known = sorted(deployment.names.processors.values())
     work = _Repair(deployment, source.stream_arn, processors or known, bool(processors))
     tally = Tally()
@@ -265,12 +275,14 @@ def _given_up(processor: str, failure: Failure) -> str:
 def _print(tally: Tally) -> None:
     console = terminal()
     again = table(("not repaired", "processor", "reason", "error"))
-    for failure in tally.failures:
+    for failure in tally.failures[:MOST_LINES]:
         others = f" and {failure['others']:,} more" if failure["others"] else ""
         item, processor = f"{failure['item']}{others}", failure["processor"]
         again.add_row(*cells(item, processor, failure["reason"], failure["error"]))
     if tally.failures:
         console.print(again)
+    rest = (f"{f['processor']}: {f['reason']}" for f in tally.failures[MOST_LINES:])
+    print_rest(console, Counter(rest), "item")
     told = [f"{count:,} of {processor}" for processor, count in sorted(tally.repaired.items())]
     what = ", ".join(told) or "none"
     console.print(f"{counted(tally.items, 'item')} compared; copies repaired: {what}.")

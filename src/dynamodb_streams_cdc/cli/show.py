@@ -16,13 +16,13 @@ from dynamodb_streams_cdc.cli.output import (
     print_json,
     table,
     terminal,
-    visible,
 )
 from dynamodb_streams_cdc.cli.selection import id_of, only
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord
 from dynamodb_streams_cdc.letter_box import Opened, Record, Unopened
 from dynamodb_streams_cdc.redrive import InvocationFailed, Redrive
+from dynamodb_streams_cdc.visible import visible
 
 MOST_SHOWN = 20
 """Records of one letter; `--json` has them all."""

@@ -120,9 +120,11 @@ def test_new_objects_of_both_buckets_reach_the_queues(template: Template) -> Non
         bucket = template["Resources"][name]["Properties"]
         configuration = bucket["NotificationConfiguration"]["EventBridgeConfiguration"]
         assert configuration == {"EventBridgeEnabled": True}
-    for rule in of_type(template, "AWS::Events::Rule").values():
-        names = rule["Properties"]["EventPattern"]["detail"]["bucket"]["name"]
-        assert set(map(flat, names)) == both
+    rules = [rule["Properties"] for rule in of_type(template, "AWS::Events::Rule").values()]
+    patterns = [rule["EventPattern"] for rule in rules if "EventPattern" in rule]
+    assert len(patterns) == len(processors(template))
+    for pattern in patterns:
+        assert set(map(flat, pattern["detail"]["bucket"]["name"])) == both
 
 
 @pytest.mark.parametrize("output", ["DeadLetterBucketName", "OnFailureBucketName"])

@@ -1,0 +1,105 @@
+"""The function that looks after the pipeline on a schedule: the canary, and what waits."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from stacks.constructs.change_table import ChangeTable
+from stacks.constructs.retention import RETENTION, removal
+from stacks.constructs.stream_processor import ARCHITECTURE, RUNTIME, StreamProcessor
+from stacks.environments import Environment
+
+SCHEDULE_MINUTES = 5
+CANARY = "cdc-canary"
+"""Value of the canary's partition key: see dynamodb_streams_cdc.canary."""
+
+
+class Watcher(Construct):
+    """Function, role, log group and schedule.
+
+    Every five minutes it writes the canary into the source table, and publishes how many dead
+    letters of each processor wait in the buckets. It may write no other item, and read none.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        code: lambda_.Code,
+        source: ChangeTable,
+        processors: Sequence[StreamProcessor],
+        environment: Environment,
+    ) -> None:
+        super().__init__(scope, id)
+        self.log_group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=RETENTION[environment.log_retention_days],
+            removal_policy=removal(keep=environment.keeps_data),
+        )
+        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            description="Writes the canary and counts the dead letters that wait",
+            runtime=RUNTIME,
+            architecture=ARCHITECTURE,
+            handler="lambdas.watcher.handler.handler",
+            code=code,
+            role=self.role,
+            memory_size=256,
+            timeout=Duration.minutes(1),
+            log_group=self.log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            environment={
+                "ENVIRONMENT": environment.name,
+                "SOURCE_TABLE_NAME": source.name,
+                "SOURCE_TABLE_KEYS": Stack.of(self).to_json_string(source.keys),
+                "DEAD_LETTERS": self._places(processors),
+            },
+        )
+        self.log_group.grant_write(self.role)
+        self._let_write_the_canary(source)
+        self._let_count(processors)
+        events.Rule(
+            self,
+            "Schedule",
+            schedule=events.Schedule.rate(Duration.minutes(SCHEDULE_MINUTES)),
+            targets=[targets.LambdaFunction(self.function)],
+        )
+
+    def _places(self, processors: Sequence[StreamProcessor]) -> str:
+        """Where each processor's dead letters are: `{processor: [[bucket, prefix], ...]}`."""
+        places = {
+            processor.name: [
+                [bucket.bucket_name, prefix] for bucket, prefix in processor.dead_letter_places
+            ]
+            for processor in processors
+        }
+        return Stack.of(self).to_json_string(places)
+
+    def _let_write_the_canary(self, source: ChangeTable) -> None:
+        self.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["dynamodb:PutItem"],
+                resources=[source.table.table_arn],
+                conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [CANARY]}},
+            )
+        )
+
+    def _let_count(self, processors: Sequence[StreamProcessor]) -> None:
+        buckets = {
+            bucket.bucket_arn: None
+            for processor in processors
+            for bucket, _ in processor.dead_letter_places
+        }
+        iam.Grant.add_to_principal(
+            grantee=self.role, actions=["s3:ListBucket"], resource_arns=list(buckets)
+        )

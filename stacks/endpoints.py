@@ -1,0 +1,85 @@
+"""The endpoints of OpenSearch Service: which ones the app can use, and what each one names.
+
+A role is granted a domain by name and Region, so both have to be readable from the endpoint. The
+forms are those of "Supported endpoints" and "dual-stack" in the developer guide:
+https://docs.aws.amazon.com/opensearch-service/latest/developerguide/createupdatedomains.html
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_NAME_AND_ID = r"(?P<kind>search-|vpc-)?(?P<name>[a-z][a-z0-9-]{2,27})-[a-z0-9]+"
+_MANAGED = (
+    re.compile(rf"{_NAME_AND_ID}\.(?P<region>[a-z0-9-]+)\.es\.amazonaws\.com(\.cn)?"),
+    re.compile(
+        rf"{_NAME_AND_ID}\.aos\.(?P<region>[a-z0-9-]+)\.on\.(aws|amazonwebservices\.com\.cn)"
+    ),
+)
+_SERVERLESS = re.compile(r".+\.aoss\.(amazonaws\.com(\.cn)?|on\.aws)")
+
+
+@dataclass(frozen=True)
+class ManagedDomain:
+    """A domain of OpenSearch Service, as its endpoint names it."""
+
+    name: str
+    region: str
+
+
+def normalised(url: str) -> str:
+    """Return an http or https URL with scheme and host in lower case, without its default port.
+
+    Raises:
+        ValueError: it is no URL of a host, or holds more than scheme, host and port.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        message = "must be an http or https URL such as http://127.0.0.1:9250"
+        raise ValueError(message)
+    if parts.username or parts.password:
+        message = "must not hold a name and password, which everybody can read in the template"
+        raise ValueError(message)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        message = "must end after the host and the port"
+        raise ValueError(message)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    default = {"http": 80, "https": 443}[parts.scheme]
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
+
+
+def managed_domain(url: str) -> ManagedDomain:
+    """Return the domain that a normalised URL reaches with signed requests.
+
+    Raises:
+        ValueError: signed requests cannot be granted or cannot arrive there; says which and why.
+
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if _SERVERLESS.fullmatch(host):
+        message = (
+            "is a collection of OpenSearch Serverless, which the search sink does not support "
+            "(docs/decisions/0020-managed-domains-only.md): give the endpoint of a managed domain"
+        )
+        raise ValueError(message)
+    found = next((match for form in _MANAGED if (match := form.fullmatch(host))), None)
+    if found is None:
+        message = (
+            "does not name its domain and Region, which the function's role is granted: give the "
+            "domain endpoint (https://search-NAME-ID.REGION.es.amazonaws.com or "
+            "https://NAME-ID.aos.REGION.on.aws) instead of a custom one"
+        )
+        raise ValueError(message)
+    if found["kind"] == "vpc-":
+        message = (
+            "is reached only from inside its VPC, and the functions are in none: give a public "
+            "endpoint (https://search-NAME-ID.REGION.es.amazonaws.com)"
+        )
+        raise ValueError(message)
+    if parts.scheme != "https" or parts.port is not None:
+        message = "must be https on port 443, where a managed domain answers"
+        raise ValueError(message)
+    return ManagedDomain(found["name"], found["region"])

@@ -1,0 +1,102 @@
+"""What the make targets print about AWS accounts in memory, for docs/how-to/deploy.md."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tests.tools.fake_aws import KINDS, REGION, FakeAws, Stack, uuid
+from tools.account import __main__ as command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ACCOUNT = "123456789012"
+BOOTSTRAPPED = {"/cdk-bootstrap/hnb659fds/version": "30"}
+VARIABLES = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_REGION": REGION,
+    "CONFIRM": ACCOUNT,
+}
+
+
+@contextmanager
+def account() -> Iterator[FakeAws]:
+    """An account that holds nothing."""
+    with pytest.MonkeyPatch.context() as patched, mock_aws():
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "CDK_OPTIONS", "ENVIRONMENT"):
+            patched.delenv(name, raising=False)
+        for name, value in VARIABLES.items():
+            patched.setenv(name, value)
+        yield FakeAws().installed(patched)
+
+
+def ready() -> None:
+    """`make preflight` in an account that can take a deploy."""
+    with account() as aws:
+        aws.parameters = dict(BOOTSTRAPPED)
+        command.main(["preflight", "sandbox"])
+
+
+def not_ready() -> None:
+    """`make preflight` in a new account, where a first deploy of another day has failed."""
+    with account() as aws:
+        aws.concurrency = 10
+        aws.instance_types = ["m7g.large.search"]
+        aws.add(Stack("cdc-sandbox-pipeline", "ROLLBACK_COMPLETE"))
+        command.main(["preflight", "sandbox"])
+
+
+def destroyed() -> None:
+    """`make destroy` of a sandbox."""
+    with account() as aws:
+        table, bucket = "cdc-sandbox-pipeline-OrdersTable", "cdc-sandbox-pipeline-deadletters"
+        arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}/stream/2026-11-28T11:00:00.000"
+        aws.tables[table] = arn
+        resources = [
+            (KINDS["table"], table),
+            (KINDS["bucket"], bucket),
+            ("AWS::Lambda::EventSourceMapping", uuid("audit")),
+        ]
+        aws.add(
+            Stack("cdc-sandbox-observability", imports=("function",)),
+            Stack("cdc-sandbox-pipeline", exports=("function",), imports=("domain",)),
+            Stack("cdc-sandbox-search", exports=("domain",)),
+        )
+        aws.stacks["cdc-sandbox-pipeline"].resources = resources
+        aws.add_mapping(uuid("audit"), "cdc-sandbox-pipeline-AuditFunction", table)
+        s3: Any = boto3.client("s3", region_name=REGION)
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_object(Bucket=bucket, Key="a", Body=b"{}")
+        remove = aws._remove
+
+        def removing(stack: Stack) -> None:
+            remove(stack)
+            if stack.resources:
+                s3.delete_bucket(Bucket=bucket)
+
+        aws._remove = removing  # type: ignore[method-assign]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("time.sleep", lambda seconds: None)
+            command.main(["destroy", "sandbox"])
+
+
+def production() -> None:
+    """`make destroy` of production names what it has."""
+    with account() as aws:
+        aws.add(Stack("cdc-production-pipeline", protected=True))
+        command.main(["destroy", "production"])
+
+
+def expired() -> None:
+    """Any target after a session has ended."""
+    with account() as aws:
+        aws.errors["sts:GetCallerIdentity"] = "ExpiredToken"
+        command.main(["preflight", "sandbox"])

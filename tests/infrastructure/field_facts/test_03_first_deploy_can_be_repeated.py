@@ -1,0 +1,62 @@
+"""A first deployment that fails has to clean up after itself, or it cannot be repeated.
+
+The CDK's command line turns termination protection on before it executes the change set, and later
+tries to delete the failed stack without turning it off. A table with deletion protection makes the
+rollback fail. A retained resource survives the rollback, and may bill.
+https://github.com/awslabs/aws-secure-environment-accelerator/issues/253
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-deletionpolicy.html
+(`RetainExceptOnCreate`)
+"""
+
+import json
+from typing import Any
+
+from tests.infrastructure.conftest import Synthesise
+from tests.infrastructure.templates import Assembly, of_type
+
+TABLE = "AWS::DynamoDB::GlobalTable"
+
+
+def test_nothing_that_is_kept_survives_a_failed_creation(production: Assembly) -> None:
+    policies = {
+        resource.get("DeletionPolicy", "Delete")
+        for template in production.templates.values()
+        for resource in template["Resources"].values()
+    }
+    assert policies == {"Delete", "RetainExceptOnCreate"}
+
+
+def test_what_is_protected_is_not_protected_in_the_first_deployment(
+    synthesise: Synthesise,
+) -> None:
+    first = synthesise(environment="production", alarms="none", protection="false")
+    assert _protected_stacks(first) == set()
+    assert _protected_tables(first) == set()
+
+
+def test_it_is_protected_from_then_on(production: Assembly) -> None:
+    assert _protected_stacks(production) == {
+        "cdc-production-search-logs",
+        "cdc-production-search",
+        "cdc-production-pipeline",
+    }
+    assert _protected_tables(production) == set(of_type(production.pipeline, TABLE))
+
+
+def _protected_stacks(assembly: Assembly) -> set[str]:
+    artifacts: dict[str, Any] = json.loads((assembly.folder / "manifest.json").read_text())[
+        "artifacts"
+    ]
+    return {
+        name
+        for name, artifact in artifacts.items()
+        if artifact.get("properties", {}).get("terminationProtection")
+    }
+
+
+def _protected_tables(assembly: Assembly) -> set[str]:
+    return {
+        logical_id
+        for logical_id, table in of_type(assembly.pipeline, TABLE).items()
+        if table["Properties"]["Replicas"][0]["DeletionProtectionEnabled"]
+    }

@@ -1,0 +1,35 @@
+"""What a preflight asks an account for is what the templates want."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.infrastructure.templates import only
+from tools.account.checks import BOOTSTRAP_VERSION, MAPPINGS
+from tools.account.preflight import ENGINE
+
+if TYPE_CHECKING:
+    from tests.infrastructure.templates import Assembly
+
+
+def test_the_engine_that_is_looked_for_is_the_domain_s(
+    sandbox: Assembly, production: Assembly
+) -> None:
+    for assembly in (sandbox, production):
+        domain = only(assembly.search, "AWS::OpenSearchService::Domain")
+        assert domain["Properties"]["EngineVersion"] == ENGINE
+
+
+def test_the_bootstrap_version_that_is_looked_for_is_the_templates_own(sandbox: Assembly) -> None:
+    rule = sandbox.pipeline["Rules"]["CheckBootstrapVersion"]["Assertions"][0]["Assert"]
+    [[refused, _]] = [each["Fn::Contains"] for each in rule["Fn::Not"]]
+    assert max(map(int, refused)) + 1 == BOOTSTRAP_VERSION
+
+
+def test_as_many_mappings_are_counted_as_there_are(sandbox: Assembly) -> None:
+    mappings = [
+        resource
+        for resource in sandbox.pipeline["Resources"].values()
+        if resource["Type"] == "AWS::Lambda::EventSourceMapping"
+    ]
+    assert len(mappings) == MAPPINGS

@@ -1,0 +1,105 @@
+"""The watcher writes the canary and counts what waits, each with what its role allows."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from dynamodb_streams_cdc import LambdaContext
+from lambdas.settings import SettingsError
+from lambdas.watcher import handler as watcher
+
+Aws = Callable[[str], Any]
+
+PLACES = {
+    "search": [["letters", "letters/search/"], ["given-up", "aws/lambda/u-u-i-d/"]],
+    "audit": [["letters", "letters/audit/"]],
+}
+
+
+@pytest.fixture(autouse=True)
+def deployed(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_TABLE_KEYS", '{"customer_id": "S", "order_id": "S"}')
+    monkeypatch.setenv("DEAD_LETTERS", json.dumps(PLACES))
+    watcher.settings.cache_clear()
+    aws("s3").create_bucket(Bucket="given-up")
+
+
+def counted(capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
+    """The metric of each processor, as CloudWatch reads it."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for line in lines:
+        (metrics,) = line["_aws"]["CloudWatchMetrics"]
+        assert metrics["Namespace"] == "DynamoDbStreamsCdc"
+        assert metrics["Dimensions"] == [["Environment", "Processor"]]
+        assert metrics["Metrics"] == [{"Name": "DeadLettersWaiting", "Unit": "Count"}]
+    return {line["Processor"]: line["DeadLettersWaiting"] for line in lines}
+
+
+def test_it_writes_one_item_that_is_another_each_time(
+    aws: Aws, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DynamoDB makes no record of a write that changes nothing."""
+    written = []
+    for moment in (1_000.0, 1_300.0):
+        monkeypatch.setattr("time.time", lambda moment=moment: moment)
+        watcher.handler({}, context)
+        (item,) = aws("dynamodb").scan(TableName="orders-1A2B")["Items"]
+        written.append(item)
+    assert {item["customer_id"]["S"] for item in written} == {"cdc-canary"}
+    assert written[0].keys() == written[1].keys()
+    assert written[0] != written[1]
+
+
+def test_it_counts_what_waits_in_both_buckets_and_nothing_else(
+    aws: Aws, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    s3 = aws("s3")
+    for key in ("letters/search/1.json", "letters/search/2.json", "archive/letters/search/0.json"):
+        s3.put_object(Bucket="letters", Key=key)
+    s3.put_object(Bucket="given-up", Key="aws/lambda/u-u-i-d/shard/batch")
+    s3.put_object(Bucket="given-up", Key="aws/lambda/another/shard/batch")
+    watcher.handler({}, context)
+    assert counted(capsys) == {"search": 3, "audit": 0}
+
+
+def test_more_than_a_page_is_counted_and_more_than_enough_is_not(
+    aws: Aws,
+    context: LambdaContext,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(1_005):
+        aws("s3").put_object(Bucket="letters", Key=f"letters/audit/{number}.json")
+    watcher.handler({}, context)
+    assert counted(capsys)["audit"] == 1_005
+    monkeypatch.setattr(watcher, "COUNTED_UP_TO", 1_001)
+    watcher.handler({}, context)
+    assert counted(capsys)["audit"] == 1_001
+
+
+def test_what_waits_is_counted_even_where_the_canary_cannot_be_written(
+    aws: Aws, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws("dynamodb").delete_table(TableName="orders-1A2B")
+    with pytest.raises(ClientError, match="PutItem"):
+        watcher.handler({}, context)
+    assert counted(capsys) == {"search": 0, "audit": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SOURCE_TABLE_KEYS", "{}"),
+        ("SOURCE_TABLE_KEYS", '{"customer_id": "STRING"}'),
+        ("DEAD_LETTERS", "letters"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    name: str, value: str, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        watcher.handler({}, context)

@@ -1,0 +1,42 @@
+"""An AWS account in memory for the tools that look at one and change one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tests.tools.fake_aws import REGION, FakeAws
+from tools.account.identity import Account, sign_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
+    """The account that the credentials of this test reach."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "CONFIRM", "CDK_OPTIONS", "ENVIRONMENT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_REGION", REGION)
+    with mock_aws():
+        fake = FakeAws()
+        fake.bucket_is_empty = _is_empty
+        yield fake.installed(monkeypatch)
+
+
+@pytest.fixture
+def account(aws: FakeAws) -> Account:
+    """Signed in."""
+    return sign_in()
+
+
+def _is_empty(bucket: str) -> bool:
+    s3: Any = boto3.client("s3", region_name="us-east-1")
+    found = s3.list_object_versions(Bucket=bucket)
+    return not (found.get("Versions") or found.get("DeleteMarkers"))

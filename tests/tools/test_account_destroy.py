@@ -1,0 +1,310 @@
+"""What `make destroy` does, in which order, and what it says about the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, uuid
+from tools.account import __main__ as command
+from tools.account.destroy import Removal
+from tools.account.identity import AccountError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tools.account.identity import Account
+
+STREAM = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/orders/stream/2026-11-28T11:00:00.000"
+BUCKET = "cdc-sandbox-pipeline-images"
+MAPPING = "AWS::Lambda::EventSourceMapping"
+DELETE = "cloudformation:DeleteStack"
+
+
+@pytest.fixture
+def sandbox(aws: FakeAws) -> FakeAws:
+    """Everything that a sandbox has, in three stacks, and objects with versions in its bucket."""
+    aws.tables["cdc-sandbox-pipeline-Orders"] = STREAM
+    aws.add(
+        Stack("cdc-sandbox-observability", imports=("function",)),
+        Stack(
+            "cdc-sandbox-pipeline",
+            exports=("function",),
+            imports=("domain",),
+            resources=[
+                (KINDS["table"], "cdc-sandbox-pipeline-Orders"),
+                (KINDS["bucket"], BUCKET),
+                (MAPPING, uuid("audit")),
+            ],
+        ),
+        Stack("cdc-sandbox-search", exports=("domain",)),
+    )
+    aws.add_mapping(uuid("audit"), "cdc-sandbox-pipeline-Audit", "cdc-sandbox-pipeline-Orders")
+    client = s3()
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"1", b"2"):
+        client.put_object(Bucket=BUCKET, Key="image", Body=body)
+    client.delete_object(Bucket=BUCKET, Key="image")
+    return aws
+
+
+def s3() -> Any:
+    return boto3.client("s3", region_name=REGION)
+
+
+def removal(account: Account, environment: str = "sandbox") -> tuple[Removal, list[str]]:
+    said: list[str] = []
+    made = Removal(account, environment, say=said.append, pause=lambda seconds: None)
+    return made, said
+
+
+def after_the_stacks(sandbox: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation removes the bucket with its stack, which the account in memory does not."""
+    remove = sandbox._remove
+
+    def removing(stack: Stack) -> None:
+        remove(stack)
+        if (KINDS["bucket"], BUCKET) in stack.resources:
+            s3().delete_bucket(Bucket=BUCKET)
+
+    monkeypatch.setattr(sandbox, "_remove", removing)
+
+
+@pytest.fixture(autouse=True)
+def removes_buckets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "sandbox" in request.fixturenames:
+        after_the_stacks(request.getfixturevalue("sandbox"), monkeypatch)
+
+
+def test_everything_goes_and_that_is_said(sandbox: FakeAws, account: Account) -> None:
+    made, said = removal(account)
+    assert made.run(), said
+    assert (sandbox.stacks, sandbox.mappings, sandbox.tables) == ({}, {}, {})
+    assert said[-1].startswith(f"Nothing of environment sandbox is left in account {ACCOUNT}")
+
+
+def test_mappings_stop_before_buckets_are_emptied_and_stacks_deleted(
+    sandbox: FakeAws, account: Account
+) -> None:
+    def stopped() -> None:
+        assert {each["State"] for each in sandbox.mappings.values()} <= {"Disabled"}
+
+    sandbox.on_call = {"s3:DeleteObjects": stopped, DELETE: stopped}
+    made, said = removal(account)
+    assert made.run(), said
+    assert "s3:DeleteObjects" in sandbox.calls
+
+
+def test_a_mapping_that_is_busy_is_asked_again(sandbox: FakeAws, account: Account) -> None:
+    sandbox.mappings[uuid("audit")]["State"] = "Updating"
+    made, said = removal(account)
+    assert made.run(), said
+
+
+def test_a_mapping_that_does_not_stop_ends_with_a_sentence(
+    sandbox: FakeAws, account: Account
+) -> None:
+    sandbox.errors["lambda:UpdateEventSourceMapping"] = "ResourceInUseException"
+    made, _ = removal(account)
+    seconds = iter(range(0, 10_000, 100))
+    made.clock = lambda: next(seconds)
+    with pytest.raises(AccountError, match="did not stop within 10 minutes"):
+        made.run()
+    assert DELETE not in sandbox.calls
+
+
+def test_versions_and_delete_markers_are_objects_too(sandbox: FakeAws, account: Account) -> None:
+    found = s3().list_object_versions(Bucket=BUCKET)
+    assert (len(found["Versions"]), len(found["DeleteMarkers"])) == (2, 1)
+    made, said = removal(account)
+    assert made.run(), said
+
+
+def test_every_bucket_of_every_stack_is_emptied(sandbox: FakeAws, account: Account) -> None:
+    """Found among the stacks' resources: a new bucket needs no output to be found."""
+    more = {"cdc-sandbox-pipeline": "cdc-sandbox-given-up", "cdc-sandbox-search": "cdc-sandbox-s"}
+    for stack, bucket in more.items():
+        sandbox.stacks[stack].resources.append((KINDS["bucket"], bucket))
+        s3().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3().put_object(Bucket=bucket, Key="key", Body=b"{}")
+    made, _ = removal(account)
+    made.run()
+    assert sandbox.stacks == {}
+    for bucket in more.values():
+        assert "Versions" not in s3().list_object_versions(Bucket=bucket)
+
+
+def test_a_bucket_that_fills_up_again_is_emptied_again(sandbox: FakeAws, account: Account) -> None:
+    late = iter([b"written while the stack was deleted"])
+
+    def write() -> None:
+        for body in late:
+            s3().put_object(Bucket=BUCKET, Key="late", Body=body)
+
+    sandbox.on_call[DELETE] = lambda: (
+        write() if "cdc-sandbox-observability" not in sandbox.stacks else None
+    )
+    made, said = removal(account)
+    assert made.run(), said
+    assert "cdc-sandbox-pipeline is DELETE_FAILED: trying again." in said
+
+
+def test_an_object_that_cannot_be_deleted_is_named(
+    sandbox: FakeAws, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.denied.add("s3:DeleteObjects")
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    assert command.main(["destroy", "sandbox"]) == 1
+    assert "cdc-sandbox-pipeline" in sandbox.stacks
+
+
+def test_a_bucket_that_never_stays_empty_is_a_problem(sandbox: FakeAws, account: Account) -> None:
+    sandbox.bucket_is_empty = lambda name: False
+    made, said = removal(account)
+    assert not made.run()
+    assert (
+        f"cdc-sandbox-pipeline could not be deleted: Logical{BUCKET}: "
+        "The bucket you tried to delete is not empty"
+    ) in said
+    assert "  stack cdc-sandbox-pipeline" in said
+    assert "cdc-sandbox-search stays because cdc-sandbox-pipeline imports from it." in said
+
+
+def test_a_search_stack_that_is_no_longer_in_the_app_is_found(
+    sandbox: FakeAws, account: Account
+) -> None:
+    """`search_url` was set after a deploy: the app has no search stack, and the domain bills."""
+    for name in ("cdc-sandbox-observability", "cdc-sandbox-pipeline"):
+        del sandbox.stacks[name]
+    sandbox.tables.clear()
+    sandbox.mappings.clear()
+    made, _ = removal(account)
+    made.run()
+    assert sandbox.stacks == {}
+
+
+def test_a_domain_that_no_stack_holds_is_named_with_its_command(
+    aws: FakeAws, account: Account
+) -> None:
+    tags = {"application": "cdc", "environment": "sandbox"}
+    aws.domains = {"domain66ac69e0": {"tags": tags}, "somebodys": {"tags": {}}}
+    made, said = removal(account)
+    assert not made.run()
+    assert said == [
+        "Still there: 1. These commands remove them, for good:",
+        "  search domain domain66ac69e0",
+        "    aws opensearch delete-domain --domain-name domain66ac69e0",
+    ]
+
+
+def test_what_could_not_be_seen_is_not_called_gone(aws: FakeAws, account: Account) -> None:
+    aws.denied.add("opensearch:ListDomainNames")
+    made, said = removal(account)
+    assert not made.run()
+    assert said[0].startswith("Whether a search domain is left could not be seen")
+
+
+def test_a_protected_stack_stays_and_is_named(sandbox: FakeAws, account: Account) -> None:
+    sandbox.stacks["cdc-sandbox-pipeline"].protected = True
+    made, said = removal(account)
+    assert not made.run()
+    assert set(sandbox.stacks) == {"cdc-sandbox-pipeline", "cdc-sandbox-search"}
+    assert "cdc-sandbox-pipeline is protected from deletion and stays." in said
+    assert (
+        "    aws cloudformation update-termination-protection --no-enable-termination-protection"
+        " --stack-name cdc-sandbox-pipeline"
+    ) in said
+
+
+def test_a_stack_that_somebody_else_imports_from_stays(sandbox: FakeAws, account: Account) -> None:
+    sandbox.add(Stack("a-report", imports=("domain",)))
+    made, said = removal(account)
+    assert not made.run()
+    assert "cdc-sandbox-search stays because a-report imports from it." in said
+    assert set(sandbox.stacks) == {"cdc-sandbox-search", "a-report"}
+
+
+@pytest.mark.parametrize("state", ["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"])
+def test_a_deploy_that_goes_on_is_waited_for(
+    sandbox: FakeAws, account: Account, state: str
+) -> None:
+    sandbox.stacks["cdc-sandbox-pipeline"].status = state
+    made, said = removal(account)
+    assert made.run(), said
+    assert f"cdc-sandbox-pipeline is {state}: waiting until it is over." in said
+
+
+@pytest.mark.parametrize("state", ["ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS", "DELETE_FAILED"])
+def test_what_a_failed_deploy_or_destroy_left_goes(
+    sandbox: FakeAws, account: Account, state: str
+) -> None:
+    sandbox.stacks["cdc-sandbox-pipeline"].status = state
+    made, said = removal(account)
+    assert made.run(), said
+
+
+@pytest.mark.parametrize(
+    "operation", ["lambda:UpdateEventSourceMapping", "s3:DeleteObjects", DELETE]
+)
+def test_a_destroy_is_interrupted_and_repeated(
+    sandbox: FakeAws,
+    account: Account,
+    operation: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    pressed = _once(KeyboardInterrupt)
+    sandbox.on_call[operation] = pressed
+    assert command.main(["destroy", "sandbox"]) == 130
+    assert "the same command goes on from here" in capsys.readouterr().out
+    assert command.main(["destroy", "sandbox"]) == 0
+    assert sandbox.stacks == {}
+
+
+def _once(error: type[BaseException]) -> Callable[[], None]:
+    left = [error]
+
+    def strike() -> None:
+        while left:
+            raise left.pop()
+
+    return strike
+
+
+def test_destroying_what_was_never_deployed_is_fine(
+    aws: FakeAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    assert command.main(["destroy", "sandbox"]) == 0
+    assert "Nothing of environment sandbox is left" in capsys.readouterr().out
+
+
+def test_nothing_is_destroyed_unless_the_account_is_named(sandbox: FakeAws) -> None:
+    assert command.main(["destroy", "sandbox"]) == 1
+    assert len(sandbox.stacks) == 3
+    assert DELETE not in sandbox.calls
+
+
+def test_production_is_not_destroyed_by_a_make_target(
+    aws: FakeAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    tags = {"application": "cdc", "environment": "production"}
+    aws.domains = {"domain66ac69e0": {"tags": tags}}
+    aws.tables["cdc-production-pipeline-Orders"] = STREAM
+    for name in ("pipeline", "search", "observability"):
+        aws.add(Stack(f"cdc-production-{name}", protected=True))
+    assert command.main(["destroy", "production"]) == 1
+    said = capsys.readouterr().out
+    assert "termination protection" in said
+    for name in ("pipeline", "search", "observability"):
+        assert f"aws cloudformation delete-stack --stack-name cdc-production-{name}" in said
+    assert "aws dynamodb delete-table --table-name cdc-production-pipeline-Orders" in said
+    assert "aws opensearch delete-domain --domain-name domain66ac69e0" in said
+    changing = [call for call in aws.calls if "Delete" in call or "Update" in call]
+    assert changing == []

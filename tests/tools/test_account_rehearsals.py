@@ -1,0 +1,248 @@
+"""What e2e and the upgrade rehearsal refuse, skip and clean up; CI runs them whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+import urllib3
+from botocore.credentials import Credentials
+
+from local.screen import Screen
+from local.verify import SignedHttp
+from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
+from tools.account import e2e, upgrade
+from tools.account.findings import Finding
+from tools.account.identity import AccountError
+from tools.account.places import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tools.account.identity import Account
+
+ROOT = Path(__file__).parents[2]
+
+
+def place(account: Account, deploy: Any = lambda say: None) -> Place:
+    return Place(
+        name="an account in memory",
+        account=account,
+        environment="sandbox",
+        deploy=deploy,
+        polling=nullcontext,
+        http=None,
+        unchanged_for=0.0,
+    )
+
+
+def rehearsal(account: Account, deploy: Any, findings: Sequence[Finding] = ()) -> e2e.Rehearsal:
+    return e2e.Rehearsal(place(account, deploy), Screen(), lambda: findings)
+
+
+class TestE2e:
+    def test_it_destroys_nothing_that_was_there_before(
+        self, aws: FakeAws, account: Account
+    ) -> None:
+        aws.add(Stack("cdc-sandbox-pipeline"))
+        with pytest.raises(AccountError, match="e2e destroys what it finds"):
+            rehearsal(account, lambda say: pytest.fail("deployed")).run()
+        assert "cdc-sandbox-pipeline" in aws.stacks
+
+    def test_a_blocking_finding_stops_it(self, aws: FakeAws, account: Account) -> None:
+        findings = [Finding("search domain", "blocking", "The instance type is not offered.")]
+        with pytest.raises(AccountError, match="Not deployed"):
+            rehearsal(account, lambda say: pytest.fail("deployed"), findings).run()
+
+    def test_a_deploy_that_fails_leaves_nothing(self, aws: FakeAws, account: Account) -> None:
+        def deploy(say: Any) -> None:
+            aws.add(Stack("cdc-sandbox-pipeline", "ROLLBACK_COMPLETE"))
+            message = "`cdk deploy` failed with status 1"
+            raise AccountError(message)
+
+        with pytest.raises(AccountError, match="cdk deploy"):
+            rehearsal(account, deploy).run()
+        assert aws.stacks == {}
+
+    def test_a_ctrl_c_leaves_what_is_there_and_says_how_to_remove_it(
+        self, aws: FakeAws, account: Account, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def deploy(say: Any) -> None:
+            aws.add(Stack("cdc-sandbox-pipeline"))
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            rehearsal(account, deploy).run()
+        assert "cdc-sandbox-pipeline" in aws.stacks
+        assert "`make destroy ENVIRONMENT=sandbox` removes it" in capsys.readouterr().out
+
+    def test_a_look_that_sees_nothing_proves_nothing(self, aws: FakeAws, account: Account) -> None:
+        def deploy(say: Any) -> None:
+            aws.add(Stack("cdc-sandbox-pipeline"))
+
+        with pytest.raises(AccountError, match="No event source mapping and no function"):
+            rehearsal(account, deploy).run()
+
+    def test_production_and_an_account_that_nobody_names_are_refused(
+        self, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert e2e.main(["production"]) == 1
+        assert e2e.main(["sandbox"]) == 1
+        said = capsys.readouterr().out
+        assert "production is protected from that" in said
+        assert f"repeat with CONFIRM={ACCOUNT}" in said
+
+    def test_without_an_environment_it_stays_on_this_machine(
+        self, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+        monkeypatch.delenv("E2E_ENVIRONMENT", raising=False)
+        monkeypatch.setenv("ENVIRONMENT", "sandbox")
+        monkeypatch.setattr(e2e, "rehearse", lambda environment, *_: asked.append(environment))
+        assert e2e.main([]) == 0
+        monkeypatch.setenv("E2E_ENVIRONMENT", "sandbox")
+        assert e2e.main([]) == 0
+        assert asked == ["local", "sandbox"]
+
+
+class TestSignedReads:
+    def test_what_is_sent_is_what_was_signed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sent: list[tuple[str, str, bytes | None, dict[str, str]]] = []
+
+        def request(self: Any, method: str, url: str, *, body: Any, headers: Any) -> Any:
+            sent.append((method, url, body, headers))
+            return urllib3.HTTPResponse(b"{}")
+
+        monkeypatch.setattr(urllib3.PoolManager, "request", request)
+        http = SignedHttp(Credentials("AKIATEST", "secret", "token"), "eu-central-1")
+        url = "https://search-orders-abc.eu-central-1.es.amazonaws.com/orders/_search?scroll=1m"
+        http.request("POST", url, json={"size": 1})
+        http.request("POST", url)
+        for method, to, body, headers in sent:
+            assert (method, to) == ("POST", url)
+            scope = "/eu-central-1/es/aws4_request"
+            assert (
+                f"Credential=AKIATEST/{headers['X-Amz-Date'][:8]}{scope}"
+                in (headers["Authorization"])
+            )
+            assert headers["X-Amz-Security-Token"] == "token"
+            digest = hashlib.sha256(body or b"").hexdigest()
+            assert headers["X-Amz-Content-SHA256"] == digest
+        assert [body for _, _, body, _ in sent] == [b'{"size": 1}', None]
+
+
+class TestUpgrade:
+    @pytest.fixture
+    def clone(self, tmp_path: Path) -> Path:
+        """A repository of one commit."""
+        (tmp_path / "app.py").write_text("one")
+        for name in ("requirements-dev.txt", "pyproject.toml"):
+            (tmp_path / name).write_text(name)
+        self.git(tmp_path, "init", "--quiet")
+        self.git(tmp_path, "add", ".")
+        self.git(tmp_path, "commit", "--quiet", "--message", "One")
+        return tmp_path
+
+    @staticmethod
+    def git(folder: Path, *words: str) -> str:
+        who = {
+            f"GIT_{role}_{what}": "t"
+            for role in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
+        done = subprocess.run(
+            ["git", *words],
+            cwd=folder,
+            env={**os.environ, **who},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def test_the_earlier_tree_is_that_of_its_commit(self, clone: Path) -> None:
+        commit = self.git(clone, "rev-parse", "HEAD")
+        (clone / "app.py").write_text("two")
+        with upgrade.earlier_tree(commit, clone) as earlier:
+            assert (earlier / "app.py").read_text() == "one"
+            assert upgrade.same_packages(earlier, clone)
+            (clone / "requirements-dev.txt").write_text("other packages")
+            assert not upgrade.same_packages(earlier, clone)
+        assert not earlier.exists()
+        assert self.git(clone, "worktree", "list").count("\n") == 0
+
+    def test_a_clone_without_the_commit_is_skipped(self, clone: Path) -> None:
+        with (
+            pytest.raises(upgrade.SkippedError, match=r"^Skipped: .*git fetch --unshallow"),
+            upgrade.earlier_tree(upgrade.EARLIER, clone),
+        ):
+            pass
+
+    def test_so_is_a_folder_without_git(self, tmp_path: Path) -> None:
+        with (
+            pytest.raises(upgrade.SkippedError),
+            upgrade.earlier_tree(upgrade.EARLIER, tmp_path),
+        ):
+            pass
+
+    def test_skipping_is_said_and_no_failure(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def nothing(commit: str) -> NoReturn:
+            message = f"Skipped: commit {commit} is not in this clone"
+            raise upgrade.SkippedError(message)
+
+        monkeypatch.setattr(upgrade, "earlier_tree", nothing)
+        assert upgrade.main([]) == 0
+        assert f"Skipped: commit {upgrade.EARLIER}" in capsys.readouterr().out
+
+    def test_a_table_that_the_upgrade_replaced_is_refused(
+        self, aws: FakeAws, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = upgrade.Upgrade(place(account), None, "", Screen())  # type: ignore[arg-type]
+        before = {"OrdersTableName": "orders-1", "SearchIndex": "orders"}
+        monkeypatch.setattr(Place, "outputs", lambda self: dict(before))
+        made._refuse_replaced(before)
+        after = {"OrdersTableName": "orders-2", "SearchIndex": "other", "NewBucketName": "new"}
+        monkeypatch.setattr(Place, "outputs", lambda self: after)
+        with pytest.raises(AccountError, match="OrdersTableName: orders-1 became orders-2"):
+            made._refuse_replaced(before)
+
+
+class TestMake:
+    """What is given to make reaches the programs as it is: no shell reads it."""
+
+    @pytest.mark.parametrize("target", ["preflight", "bootstrap", "synth", "deploy", "destroy"])
+    def test_an_environment_with_a_command_in_it_is_only_refused(
+        self, target: str, tmp_path: Path
+    ) -> None:
+        struck = tmp_path / "struck"
+        hostile = f'x"; touch {struck}; echo "'
+        done = subprocess.run(
+            ["make", "--no-print-directory", "READY=Makefile", target, f"ENVIRONMENT={hostile}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert f"usage: make {target} ENVIRONMENT=" in done.stdout, done.stdout + done.stderr
+        assert repr(hostile) in done.stdout
+        assert not struck.exists()
+
+    def test_so_are_options_for_the_cdk(self, tmp_path: Path) -> None:
+        struck = tmp_path / "struck"
+        hostile = f"-c alarm_email=$(touch {struck}); touch {struck} #"
+        environment = {**os.environ, "CDK_OPTIONS": hostile, "AWS_CONFIG_FILE": os.devnull}
+        subprocess.run(
+            ["make", "READY=Makefile", "preflight"],
+            cwd=ROOT,
+            env={**environment, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+            capture_output=True,
+            check=False,
+        )
+        assert not struck.exists()

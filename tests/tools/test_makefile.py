@@ -1,0 +1,176 @@
+"""What is typed behind `make` reaches the programs as it is, and nothing else does.
+
+The Makefile runs on stand-ins for the programs, which write down what they are given.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MAKEFILE = Path(__file__).parents[2] / "Makefile"
+STAND_IN = """#!{python}
+import json, os, sys
+if "-c" not in sys.argv:
+    open({told!r}, "w").write(json.dumps({{"arguments": sys.argv[1:], "names": dict(os.environ)}}))
+"""
+BEFORE_READY = (
+    ".venv/bin/uv",
+    "requirements-dev.txt",
+    "lambdas/requirements.txt",
+    "stacks/packaging.py",
+    "stacks/byte_code.py",
+    "package-lock.json",
+    "pyproject.toml",
+)
+
+ODD = [
+    'x"; touch f; echo "',
+    "x'; touch f; echo '",
+    "$(touch f)",
+    "`touch f`",
+    "$$x ${x} $(x) $x",
+    "a b  c",
+    "* ?",
+    "# no comment",
+    "a\\b\\",
+    "a\nb",
+    "é 🛒",
+    "-x",
+]
+"""Nothing of it means anything to a program that gets it as it is."""
+
+
+class Made:
+    """A clone of this repository as far as `make` looks at it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copy(MAKEFILE, folder)
+        for name in (*BEFORE_READY, ".venv/.ready"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+        for name in (".venv/bin/python", "node_modules/.bin/cdk", "my python"):
+            stand_in = folder / name
+            stand_in.parent.mkdir(parents=True, exist_ok=True)
+            stand_in.write_text(STAND_IN.format(python=sys.executable, told=f"{folder}/told"))
+            stand_in.chmod(0o755)
+        self.files = self._listed()
+
+    def run(
+        self, *words: str, names: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **(names or {})}
+        return subprocess.run(
+            ["make", *words],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def told(self, *words: str, names: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return what the program of a target was given."""
+        done = self.run(*words, names=names)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads((self.folder / "told").read_text())
+        assert self._listed() <= self.files | {"told", "build"}, "the shell has run something"
+        return found
+
+    def _listed(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    return Made(tmp_path)
+
+
+def mine(made: Made) -> str:
+    return f"PYTHON={made.folder}/my python"
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "exported"])
+def test_the_demo_gets_its_variables_as_they_are(made: Made, odd: str, typed: bool) -> None:
+    for name in ("ORDERS", "LIMIT", "SEARCH_URL", "KEEP", "SEED", "CHAOS", "POISON"):
+        words, names = ([f"{name}={odd}"], {}) if typed else ([], {name: odd})
+        assert made.told("demo", *words, names=names)["names"][name] == odd
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_other_programs_get_each_value_as_one_argument(made: Made, odd: str) -> None:
+    told = made.told("simulate", f"SEED={odd}", "LETTERS=1")
+    assert told["arguments"] == ["tools/simulate.py", "--letters", f"--seed={odd}"]
+    told = made.told("simulate", f"N={odd}")
+    assert told["arguments"] == ["tools/simulate.py", f"--schedules={odd}"]
+    told = made.told("exercise-2", f"HINT={odd}", mine(made))
+    assert told["arguments"] == ["-m", "exercises.checks", "2", f"--hint={odd}"]
+    told = made.told("bench", f"RECORDS={odd}", f"CHANGES={odd}", f"REPEATS={odd}")
+    given = [f"--records={odd}", f"--changes={odd}", f"--repeats={odd}"]
+    assert told["arguments"][-3:] == given
+    told = made.told("synth", f"ENVIRONMENT={odd}")
+    assert told["arguments"] == ["-m", "tools.account", "synth"]
+    assert told["names"]["ENVIRONMENT"] == odd
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_lists_of_words_are_words_and_no_commands(made: Made, odd: str) -> None:
+    told = made.told("bench", f"BENCH={odd}")
+    assert told["arguments"] == ["-m", "benchmarks", *odd.split(), "--json", "build/bench.json"]
+    for goal in ("synth", "preflight", "bootstrap", "deploy", "destroy", "e2e"):
+        assert made.told(goal, f"CDK_OPTIONS={odd}")["names"]["CDK_OPTIONS"] == odd
+
+
+def test_what_is_not_given_is_not_there(made: Made) -> None:
+    assert not {"ORDERS", "LIMIT", "SEED"} & made.told("demo")["names"].keys()
+    assert made.told("simulate")["arguments"] == ["tools/simulate.py"]
+    assert made.told("bench")["arguments"] == ["-m", "benchmarks", "--json", "build/bench.json"]
+    assert made.told("synth")["names"]["ENVIRONMENT"] == "sandbox"
+
+
+def test_only_an_environment_that_is_typed_leads_e2e_into_an_account(made: Made) -> None:
+    assert made.told("e2e")["names"]["E2E_ENVIRONMENT"] == "local"
+    exported = made.told("e2e", names={"ENVIRONMENT": "production"})
+    assert exported["names"]["E2E_ENVIRONMENT"] == "local"
+    assert made.told("e2e", "ENVIRONMENT=sandbox")["names"]["E2E_ENVIRONMENT"] == "sandbox"
+
+
+def test_exercises_are_given_only_what_was_asked_for(made: Made) -> None:
+    told = made.told("exercise-1", mine(made))
+    assert told["arguments"] == ["-m", "exercises.checks", "1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["demo", "LIMT=200"], "make demo takes no LIMT: it takes ORDERS LIMIT SEARCH_URL"),
+        (["demo", "N=3"], "make demo takes no N: it takes"),
+        (["simulate", "LIMIT=3"], "make simulate takes no LIMIT: it takes N LETTERS SEED"),
+        (["exercise-1", "HNIT=1"], "make exercise-1 takes no HNIT: it takes HINT SOLUTION"),
+        (["bench", "bench=parse"], "make bench takes no bench: it takes BENCH"),
+        (["synth", "ENVIROMENT=production"], "make synth takes no ENVIROMENT: it takes"),
+        (["lint", "LIMIT=1"], "make lint takes no LIMIT: it takes no variables"),
+        (["demo", "simulate", "X=1"], "make demo simulate takes no X"),
+        (["demo", "LIMIT="], "make demo: LIMIT is empty: leave it out, or say what is meant"),
+        (["synth", "ENVIRONMENT="], "make synth: ENVIRONMENT is empty"),
+    ],
+)
+def test_misspelt_and_empty_variables_are_refused(made: Made, words: list[str], said: str) -> None:
+    done = made.run(*words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (made.folder / "told").exists()
+
+
+def test_variables_of_one_goal_are_fine_beside_another(made: Made) -> None:
+    assert made.run("demo", "simulate", "LIMIT=3", "N=4").returncode == 0
+    assert made.run("clean", "WHATEVER=1").returncode == 0

@@ -1,0 +1,120 @@
+"""The adapters of DynamoDB and S3 keep the contracts of their ports, without a server.
+
+moto plays both. What it cannot tell is in the requests (`test_requests`) and on the engines
+(`tests/integration/test_ports.py`).
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import Letter, Move, serialize_item
+from dynamodb_streams_cdc.aws.items import DynamoDbItems
+from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.letters import S3Letters
+from dynamodb_streams_cdc.aws.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
+from dynamodb_streams_cdc.aws.overflow import S3Overflow
+from tests.contracts.ledger import LedgerContract, LedgerWithTotals, adds, row
+from tests.contracts.log import LogContract
+from tests.contracts.markers import MarkersContract
+from tests.contracts.overflow import OverflowContract
+from tests.factories import as_delivered, budget, change, order, record
+from tests.lambdas.conftest import create_table
+
+
+class TestDynamoDbLedger(LedgerContract):
+    @pytest.fixture
+    def ledger(self, dynamodb: Any) -> DynamoDbLedger:
+        create_table(dynamodb, "idempotency", [("id", "S")])
+        create_table(dynamodb, "aggregates", [("aggregate", "S"), ("shard", "N")])
+        return DynamoDbLedger(dynamodb, "idempotency", "aggregates", shards=1)
+
+    @pytest.mark.xfail(reason="moto adds numbers beyond 38 digits", raises=pytest.fail.Exception)
+    def test_a_sum_of_38_digits_is_read_exactly_and_one_of_more_is_refused(
+        self, ledger: LedgerWithTotals
+    ) -> None:
+        super().test_a_sum_of_38_digits_is_read_exactly_and_one_of_more_is_refused(ledger)
+
+
+def test_sums_are_spread_over_rows_that_count_their_writes(dynamodb: Any) -> None:
+    """The revision of a row of sums tells whoever reads it twice that it moved in between."""
+    create_table(dynamodb, "idempotency", [("id", "S")])
+    create_table(dynamodb, "aggregates", [("aggregate", "S"), ("shard", "N")])
+    ledger = DynamoDbLedger(dynamodb, "idempotency", "aggregates", shards=4)
+    for number in range(40):
+        ledger.commit([Move(None, row(f"orders/S={number}"))], adds("0.10"))
+    rows = dynamodb.scan(TableName="aggregates", ConsistentRead=True)["Items"]
+    assert {int(found["shard"]["N"]) for found in rows} == {0, 1, 2, 3}
+    assert sum(int(found["revision"]["N"]) for found in rows) == 40
+    assert ledger.total("month#1997-01") == {"revenue": 4}
+
+
+def test_purge_leaves_a_row_that_moved_after_it_was_found(dynamodb: Any) -> None:
+    """The item comes back, or is repaired, while the table is scanned: its row is no tombstone."""
+    create_table(dynamodb, "idempotency", [("id", "S")])
+    create_table(dynamodb, "aggregates", [("aggregate", "S"), ("shard", "N")])
+    ledger = DynamoDbLedger(dynamodb, "idempotency", "aggregates")
+    gone = replace(row("orders/S=1"), contribution={}, deleted=True)
+    back = row("orders/S=1", gone.version, gone.revision + 1)
+    ledger.commit([Move(None, gone)], {})
+
+    def come_back(**_: Any) -> None:
+        ledger.commit([Move(gone, back)], adds("1.5"))
+
+    dynamodb.meta.events.register("before-call.dynamodb.DeleteItem", come_back)
+    assert ledger.purge(gone.written_at + 1, budget()) == 0
+    assert ledger.read(["orders/S=1"], budget()) == {"orders/S=1": back}
+
+
+class TestDynamoDbLog(LogContract):
+    @pytest.fixture
+    def log(self, dynamodb: Any) -> DynamoDbLog:
+        create_table(dynamodb, "change-log", [("item", "S"), ("version", "S")])
+        return DynamoDbLog(dynamodb, "change-log")
+
+
+class TestDynamoDbMarkers(MarkersContract):
+    @pytest.fixture
+    def markers(self, dynamodb: Any) -> DynamoDbMarkers:
+        create_table(dynamodb, "idempotency", [("id", "S")])
+        return DynamoDbMarkers(dynamodb, "idempotency")
+
+
+class TestS3Overflow(OverflowContract):
+    @pytest.fixture
+    def overflow(self, s3: Any) -> S3Overflow:
+        s3.create_bucket(Bucket="overflow")
+        return S3Overflow(lambda: s3, "overflow")
+
+
+def test_dead_letter_is_written_once(s3: Any) -> None:
+    """A redelivery gives up the same record again: the first letter stays, and is counted once."""
+    s3.create_bucket(Bucket="letters")
+    letters = S3Letters(lambda: s3, "letters", "letters/search/")
+    first, second = (
+        Letter(
+            processor="search",
+            record=record(1, None, order()),
+            change=change(1, None, order()),
+            error=ValueError(text),
+            written_at=7.0,
+            request_id="5f6b",
+            function_arn="arn:aws:lambda:us-east-1:000000000000:function:orders",
+        )
+        for text in ("first", "second")
+    )
+    assert letters.write(first)
+    assert not letters.write(second)
+    [stored] = s3.list_objects_v2(Bucket="letters")["Contents"]
+    body = s3.get_object(Bucket="letters", Key=stored["Key"])["Body"].read()
+    assert b"first" in body
+
+
+def test_repair_reads_what_was_written_last(dynamodb: Any) -> None:
+    create_table(dynamodb, "orders", [("customer_id", "S"), ("order_id", "S")])
+    item = order()
+    dynamodb.put_item(TableName="orders", Item=serialize_item(item))
+    keys = as_delivered({name: item[name] for name in ("customer_id", "order_id")})
+    assert DynamoDbItems(lambda: dynamodb, "orders").read(keys) == item

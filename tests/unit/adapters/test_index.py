@@ -1,0 +1,125 @@
+"""The index adapter keeps its contract without a server; what each condition is for."""
+
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import ContentionError, SearchSync, Stale
+from dynamodb_streams_cdc.aws.index import REQUEST_SECONDS, RETRY_ON_CONFLICT
+from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from tests.contracts.index import ITEM, IndexContract, ReadableIndex, SearchableIndex, upsert
+from tests.factories import budget, change, order
+from tests.unit.adapters.search_node import Node
+
+PLACED = order()
+
+
+@pytest.fixture
+def node() -> Node:
+    return Node()
+
+
+@pytest.fixture
+def index(node: Node) -> ReadableIndex:
+    return ReadableIndex(node.client(), "orders", PROPERTIES, SETTINGS)
+
+
+class TestOpenSearchIndex(IndexContract):
+    @pytest.fixture
+    def index(self, node: Node) -> SearchableIndex:
+        return ReadableIndex(node.client(), "orders", PROPERTIES, SETTINGS)
+
+
+def test_missing_index_is_never_guessed_by_a_bulk_request(node: Node, index: ReadableIndex) -> None:
+    """OpenSearch makes an index of the alias's name otherwise, and readers find nothing."""
+    assert index.upsert([upsert("1")], budget()) == [None]
+    assert list(node.indices) == ["orders-v1"]
+    assert set(node.indices["orders-v1"].aliases) == {"orders", "orders-write"}
+
+
+def test_missing_index_is_never_guessed_by_a_repair(node: Node, index: ReadableIndex) -> None:
+    assert index.replace(None, upsert("1"), budget())
+    assert list(node.indices) == ["orders-v1"]
+
+
+def test_index_that_is_made_meanwhile_is_success(node: Node, index: ReadableIndex) -> None:
+    index.create(budget())
+    index.create(budget())
+    assert list(node.indices) == ["orders-v1"]
+
+
+@pytest.mark.parametrize(("others", "written"), [(RETRY_ON_CONFLICT, True), (4, False)])
+def test_update_that_meets_others_is_retried_by_the_node(
+    node: Node, index: ReadableIndex, others: int, written: bool
+) -> None:
+    index.upsert([upsert("1", status="placed")], budget())
+    node.conflicts[ITEM] = others
+    [result] = index.upsert([upsert("2", status="shipped")], budget())
+    assert result is None if written else isinstance(result, ContentionError)
+    assert index.search() == {ITEM: {"status": "shipped" if written else "placed"}}
+
+
+def test_document_is_read_as_last_written(node: Node, index: ReadableIndex) -> None:
+    """A search would find what was there at the last refresh, and undo what came since."""
+    index.upsert([upsert("1", status="placed")], budget())
+    node.indices["orders-v1"].refresh()
+    index.upsert([upsert("2", status="shipped")], budget())
+    held = index.read(ITEM, budget())
+    assert held is not None
+    assert held.source["status"] == "shipped"
+
+
+def test_tombstone_is_read_by_a_repair(index: ReadableIndex) -> None:
+    """Readers' alias hides it; a repair that missed it would write an item without a version."""
+    sink = SearchSync(index, document)
+    sink.apply([change(1, PLACED, None)], budget())
+    assert sink.held(ITEM, budget()) is not None
+
+
+def test_purge_finds_tombstones_that_no_search_has_seen_yet(index: ReadableIndex) -> None:
+    SearchSync(index, document).apply([change(1, PLACED, None)], budget())
+    assert index.purge(budget().now() + 1, budget()) == 1
+
+
+def test_purge_leaves_what_moved_while_it_ran(node: Node, index: ReadableIndex) -> None:
+    """Two tombstones are found; the item of one comes back before it is deleted."""
+    sink, other = SearchSync(index, document), order("00009-0001")
+    sink.apply([change(1, PLACED, None), change(1, other, None)], budget())
+    node.meanwhile = lambda: sink.apply([change(2, None, PLACED)], budget()) and None
+    assert index.purge(budget().now() + 1, budget()) == 1
+    assert list(index.search()) == [ITEM]
+
+
+def test_purged_tombstones_are_not_found_again(node: Node, index: ReadableIndex) -> None:
+    SearchSync(index, document).apply([change(1, PLACED, None)], budget())
+    index.purge(budget().now() + 1, budget())
+    assert node.indices["orders-v1"].searchable == {}
+
+
+def test_every_request_ends_before_the_invocation_does(node: Node, index: ReadableIndex) -> None:
+    """opensearch-py waits for 10 s by default, and its own time-out is the node's."""
+    index.upsert([upsert("1")], budget())
+    index.upsert([upsert("1")], budget())
+    index.replace(index.read(ITEM, budget()), upsert("1"), budget())
+    kinds = {request.path.split("/")[2] for request in node.requests if request.method != "PUT"}
+    assert kinds == {"_bulk", "_doc"}
+    assert [r.path for r in node.requests if r.method == "PUT"] == [
+        "/orders-v1",
+        "/orders-write/_doc/orders%2FS%3D00004%2FS%3D00004-0001",
+    ]
+    assert {request.timeout for request in node.requests} == {REQUEST_SECONDS}
+
+
+def test_stale_document_is_told_from_one_that_is_lost(index: ReadableIndex) -> None:
+    """The time of what is held decides whether a refusal is alarmed: it has to be asked for."""
+    index.upsert([upsert("2")], budget())
+    assert index.upsert([upsert("1")], budget()) == [Stale(7.0)]
+
+
+def test_writes_go_through_the_write_alias(node: Node, index: ReadableIndex) -> None:
+    """A new index is filled behind it while readers search the old one."""
+    index.upsert([upsert("1")], budget())
+    index.replace(index.read(ITEM, budget()), upsert("1"), budget())
+    aliases: Any = {request.path.split("/")[1] for request in node.requests}
+    assert aliases == {"orders-write", "orders-v1"}
+    assert node.indices["orders-v1"].aliases["orders-write"] == {"is_write_index": True}

@@ -1,0 +1,316 @@
+"""Redrives that race, in every order of their steps: nothing is lost, nothing is doubled.
+
+A step is what S3 and Lambda do at once: a read, a write, a copy, a deletion, an invocation.
+Archiving is two of them, as S3 can only copy and delete. Each order is a run of its own from the
+same start, and what must hold is checked after each of its steps.
+"""
+
+import itertools
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.letter_box import ARCHIVE, Stored
+from dynamodb_streams_cdc.redrive import Fate, Redrive, Result
+from tests.post_office import NAMES, POISON, PostOffice, given_up, item, lambdas_key, placed
+
+BATCH = lambdas_key("batch")
+PATIENCE_SECONDS = 30.0
+
+Step = Callable[[], None]
+Actor = Callable[[Step], None]
+
+
+@dataclass
+class Person:
+    """Somebody who redrives letters, and stops before each step until it is their turn.
+
+    Where there are more than two actors, reading is no step (`reads`): a letter never changes.
+    """
+
+    office: PostOffice
+    step: Step
+    reads: bool = True
+    results: list[Result] = field(default_factory=list)
+
+    def redrive(self, keys: Sequence[str]) -> None:
+        self.results += Redrive(self, self, NAMES, self.office.clock).run(keys)
+
+    def letters(self) -> Iterable[Stored]:
+        self.step()
+        return self.office.box.letters()
+
+    def read(self, key: str) -> bytes | None:
+        if self.reads:
+            self.step()
+        return self.office.box.read(key)
+
+    def holds(self, key: str) -> bool:
+        self.step()
+        return self.office.box.holds(key)
+
+    def keep(self, key: str, document: Mapping[str, Any]) -> bool:
+        self.step()
+        return self.office.box.keep(key, document)
+
+    def archive(self, key: str) -> bool:
+        objects = self.office.box.objects
+        self.step()
+        if key not in objects:
+            return False
+        objects[ARCHIVE + key] = objects[key]
+        self.step()
+        objects.pop(key, None)
+        return True
+
+    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+        self.step()
+        return self.office.invoke(processor, event)
+
+
+class Turns:
+    """Actors in threads, of which one goes on at a time, from step to step."""
+
+    def __init__(self, actors: Sequence[Actor]) -> None:
+        self._parked = threading.Semaphore(0)
+        self._turns = [threading.Semaphore(0) for _ in actors]
+        self._errors: list[BaseException] = []
+        self.alive = list(range(len(actors)))
+        for number, actor in enumerate(actors):
+            threading.Thread(target=self._play, args=(number, actor), daemon=True).start()
+        for _ in actors:
+            self._wait()
+
+    def next(self, number: int) -> None:
+        """Let an actor take its next step, and go on to the one after it."""
+        self._turns[number].release()
+        self._wait()
+
+    def _play(self, number: int, actor: Actor) -> None:
+        try:
+            actor(lambda: self._park(number))
+        except BaseException as error:
+            self._errors.append(error)
+        self.alive.remove(number)
+        self._parked.release()
+
+    def _park(self, number: int) -> None:
+        self._parked.release()
+        assert self._turns[number].acquire(timeout=PATIENCE_SECONDS)
+
+    def _wait(self) -> None:
+        assert self._parked.acquire(timeout=PATIENCE_SECONDS)
+        if self._errors:
+            raise self._errors[0]
+
+
+def every_order(begin: Callable[[], tuple[Sequence[Actor], Step]]) -> Iterator[list[int]]:
+    """Run actors in every order of their steps, each time from the beginning; yield the order.
+
+    `begin` returns them, and what to check after each step.
+    """
+    planned: list[int] = []
+    while True:
+        actors, check = begin()
+        turns = Turns(actors)
+        taken: list[int] = []
+        others: list[list[int]] = []
+        while turns.alive:
+            choices = sorted(turns.alive)
+            chosen = planned[len(taken)] if len(taken) < len(planned) else choices[0]
+            taken.append(chosen)
+            others.append([choice for choice in choices if choice > chosen])
+            turns.next(chosen)
+            check()
+        yield taken
+        while others and not others[-1]:
+            others.pop()
+        if not others:
+            return
+        planned = [*taken[: len(others) - 1], others[-1][0]]
+
+
+@dataclass
+class Story:
+    """One run: the office, and who redrives in it.
+
+    Attributes:
+        records: sequence numbers and customers of the records that letters held at first.
+    """
+
+    office: PostOffice
+    records: Mapping[str, int]
+    people: list[Person] = field(default_factory=list)
+
+    def redrives(self, *keys: str, reads: bool = True) -> Actor:
+        def act(step: Step) -> None:
+            person = Person(self.office, step, reads)
+            self.people.append(person)
+            person.redrive(keys)
+
+        return act
+
+    def mends(self, customer: int) -> Actor:
+        def act(step: Step) -> None:
+            step()
+            self.office.write(customer, "mended")
+
+        return act
+
+    def delivers(self, record: Mapping[str, Any]) -> Actor:
+        """Let Lambda deliver a record once more, as it may."""
+
+        def act(step: Step) -> None:
+            step()
+            self.office.deliver(record)
+
+        return act
+
+    def check(self) -> None:
+        """Nothing is lost: a record waits in a letter, or the index has what the table has."""
+        waiting, indexed = self.office.sequences_waiting, self.office.indexed()
+        for sequence, customer in self.records.items():
+            state = self.office.table.items[item(customer)]
+            assert state is not None
+            assert sequence in waiting or indexed.get(item(customer)) == state["status"]
+
+    def check_end(self) -> None:
+        """Nothing is doubled, and once all is mended a further redrive ends it."""
+        box = self.office.box
+        counts = Counter(self._waiting())
+        assert set(counts.values()) <= {1}, "a record waits twice"
+        assert len(box.archived) == len(set(box.archived))
+        assert not {*box.archived} & {*self.office.waiting}, "what is archived waits"
+        self.office.write(2, "mended")
+        list(Redrive(box, self.office, NAMES, self.office.clock).run(self.office.waiting))
+        assert self.office.waiting == []
+        assert self.office.indexed() == {item(1): "placed", item(2): "mended"}
+
+    def _waiting(self) -> Iterator[str]:
+        for key in self.office.waiting:
+            letter = Redrive(self.office.box, self.office, NAMES, self.office.clock).open(key)
+            for record in getattr(letter, "records", ()):
+                yield record["dynamodb"]["SequenceNumber"]
+
+
+GOOD, BAD = placed(1, 1), placed(2, 2, POISON)
+
+
+def story() -> Story:
+    """A batch of a record that can be applied and of one that cannot."""
+    office = PostOffice()
+    office.write(1, "placed")
+    office.write(2, POISON)
+    office.box.deliver(BATCH, given_up([GOOD, BAD]))
+    records = {each["dynamodb"]["SequenceNumber"]: n for n, each in ((1, GOOD), (2, BAD))}
+    return Story(office, records)
+
+
+def own_key() -> str:
+    """The key under which the processor writes the record that cannot be applied."""
+    office = PostOffice()
+    office.write(2, POISON)
+    office.deliver(BAD)
+    [key] = office.waiting
+    return key
+
+
+OWN = own_key()
+
+
+def with_own_letter() -> Story:
+    """The processor has written the same record itself, before its batch was given up."""
+    found = story()
+    found.office.deliver(BAD)
+    return found
+
+
+def two(story: Story) -> list[Actor]:
+    return [story.redrives(BATCH, reads=False), story.redrives(BATCH, reads=False)]
+
+
+TWO = 70
+"""Orders of two people with four steps each: replay, keep, copy, delete; 8! / (4! 4!)."""
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """Keep what is logged of poison, some ten thousand times, to ourselves."""
+    logging.disable(logging.ERROR)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize(
+    ("begin", "who", "least"),
+    [
+        (story, lambda s: [s.redrives(BATCH), s.redrives(BATCH)], TWO),
+        (story, lambda s: [*two(s), s.mends(2)], TWO),
+        (story, lambda s: [*two(s), s.delivers(BAD)], TWO),
+        (
+            with_own_letter,
+            lambda s: [s.redrives(BATCH), s.redrives(OWN), s.mends(2)],
+            TWO,
+        ),
+        (
+            with_own_letter,
+            lambda s: [
+                s.redrives(BATCH, OWN, reads=False),
+                s.redrives(OWN, BATCH, reads=False),
+            ],
+            TWO,
+        ),
+    ],
+    ids=["two split", "and it is mended", "and it is delivered", "batch and own", "crosswise"],
+)
+def test_nothing_is_lost_and_nothing_is_doubled(
+    begin: Callable[[], Story], who: Callable[[Story], Sequence[Actor]], least: int
+) -> None:
+    stories: list[Story] = []
+
+    def start() -> tuple[Sequence[Actor], Step]:
+        stories[:] = [begin()]
+        return who(stories[0]), stories[0].check
+
+    count = 0
+    for order in every_order(start):
+        count += 1
+        [ended] = stories
+        try:
+            ended.check_end()
+        except AssertionError as error:
+            error.add_note(f"in the order {order}")
+            raise
+    assert count >= least
+
+
+def test_the_orders_are_all_orders() -> None:
+    def start() -> tuple[Sequence[Actor], Step]:
+        def act(step: Step) -> None:
+            step()
+            step()
+
+        return [act, act], lambda: None
+
+    found = list(every_order(start))
+    assert sorted(map(tuple, found)) == sorted(set(itertools.permutations([0, 0, 1, 1])))
+
+
+def test_both_fates_of_a_race_are_seen() -> None:
+    """Whoever comes late finds the letter gone; whoever comes between copies it a second time."""
+    stories: list[Story] = []
+
+    def start() -> tuple[Sequence[Actor], Step]:
+        stories[:] = [story()]
+        stories[0].office.write(2, "mended")
+        return [stories[0].redrives(BATCH), stories[0].redrives(BATCH)], stories[0].check
+
+    seen = set()
+    for _ in every_order(start):
+        seen.add(tuple(sorted(r.fate for person in stories[0].people for r in person.results)))
+    assert seen == {(Fate.ARCHIVED, Fate.ARCHIVED), (Fate.ARCHIVED, Fate.GONE)}

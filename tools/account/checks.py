@@ -1,0 +1,321 @@
+"""What the answers of AWS mean for a deploy: pure functions from answers to findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tools.account.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tools.account.findings import Level
+
+# The rule `CheckBootstrapVersion` of a synthesised template refuses versions below it.
+BOOTSTRAP_VERSION = 6
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html
+LOG_POLICIES_IN_A_REGION = 10
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
+READERS_OF_A_STREAM = 2
+# An on-demand table starts at 4,000 write units: four partitions, each with a shard of its own.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
+SHARDS_AT_THE_START = 4
+MAPPINGS = 3
+QUOTA_OF_CONCURRENCY = "L-B99A9384"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a deploy asks of an account: the parts of an environment's settings that checks need."""
+
+    environment: str
+    account: str
+    region: str
+    keeps_data: bool
+    lanes: int
+    """`parallelization_factor`: invocations at once for each shard of a mapping."""
+    engine: str
+    """OpenSearch version of the domain, such as `OpenSearch_3.5`."""
+    instance_types: tuple[str, ...] = ()
+    """Of the domain's nodes; none where the environment uses an existing domain."""
+    zones: int = 1
+    domain: tuple[str, str] | None = None
+    """Name and Region of the existing domain that `search_url` names."""
+    alarm_topic: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        return f"cdc-{self.environment}-"
+
+
+def bootstrap(version: str | None, wanted: Wanted) -> list[Finding]:
+    """`version` is the value of the parameter /cdk-bootstrap/hnb659fds/version."""
+    where = f"account {wanted.account}, Region {wanted.region}"
+    again = f"run `make bootstrap ENVIRONMENT={wanted.environment}` once."
+    if version is None:
+        return [Finding("bootstrap", "blocking", f"The CDK is not set up in {where}: {again}")]
+    if not version.isdigit() or int(version) < BOOTSTRAP_VERSION:
+        sentence = (
+            f"The CDK's bootstrap stack in {where} has version {version}, and the templates need "
+            f"{BOOTSTRAP_VERSION} or later: {again}"
+        )
+        return [Finding("bootstrap", "blocking", sentence)]
+    return [Finding("bootstrap", "ok", f"Bootstrap version {version}.")]
+
+
+def concurrency(unreserved: int, wanted: Wanted) -> list[Finding]:
+    """`unreserved` is how many invocations the account may run at once without a reservation."""
+    wish = MAPPINGS * wanted.lanes * SHARDS_AT_THE_START
+    if unreserved >= wish:
+        return [Finding("concurrency", "ok", f"Lambda may run {unreserved:,} functions at once.")]
+    sentence = (
+        f"Lambda may run {unreserved:,} functions at once here (new accounts have 10), and three "
+        f"mappings with {wanted.lanes} lanes for each of {SHARDS_AT_THE_START} shards want {wish}: "
+        "under load they are throttled and late. Ask for more: `aws service-quotas "
+        f"request-service-quota-increase --service-code lambda --quota-code {QUOTA_OF_CONCURRENCY} "
+        "--desired-value 1000`."
+    )
+    return [Finding("concurrency", "warning", sentence)]
+
+
+def log_policies(names: Sequence[str], wanted: Wanted) -> list[Finding]:
+    """`names` are the resource policies of CloudWatch Logs in the Region."""
+    said = f"{len(names)} of {LOG_POLICIES_IN_A_REGION} resource policies of CloudWatch Logs"
+    full = len(names) >= LOG_POLICIES_IN_A_REGION
+    ours = wanted.prefix.replace("-", "")
+    makes_one = bool(wanted.instance_types) and not any(
+        name.replace("-", "").lower().startswith(ours) for name in names
+    )
+    if not (full and makes_one):
+        return [Finding("log policies", "ok", f"{said} are in use.")]
+    # Only an environment that keeps its data always publishes its domain's logs.
+    level: Level = "blocking" if wanted.keeps_data else "warning"
+    sentence = (
+        f"{said} are in use, and a domain that publishes logs needs one more: merge or delete one "
+        "(`aws logs describe-resource-policies`, `aws logs delete-resource-policy --policy-name "
+        "NAME`)."
+    )
+    return [Finding("log policies", level, sentence)]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What OpenSearch Service offers in a Region.
+
+    `zones` holds the availability zones of each instance type that goes with the engine; an empty
+    list means that the service does not say.
+    """
+
+    versions: Sequence[str]
+    zones: Mapping[str, Sequence[str]]
+
+
+def domain_offer(offer: Offer, wanted: Wanted) -> list[Finding]:
+    """Whether the environment's own domain can be made in the Region."""
+    remedy = (
+        "set other values in stacks/environments.py, choose another Region, or use a domain that "
+        'you have (CDK_OPTIONS="-c search_url=https://search-NAME-ID.REGION.es.amazonaws.com").'
+    )
+
+    def blocking(what: str) -> Finding:
+        return Finding("search domain", "blocking", f"{what} in Region {wanted.region}: {remedy}")
+
+    if wanted.engine not in offer.versions:
+        return [blocking(f"{wanted.engine} is not offered")]
+    found = []
+    for kind in wanted.instance_types:
+        if kind not in offer.zones:
+            found.append(blocking(f"The instance type {kind} is not offered for {wanted.engine}"))
+            continue
+        zones = offer.zones[kind]
+        if zones and len(zones) < wanted.zones:
+            what = f"The instance type {kind} is offered in {len(zones)} of {wanted.zones} zones"
+            found.append(blocking(what))
+    types = " and ".join(wanted.instance_types)
+    return found or [
+        Finding("search domain", "ok", f"{wanted.engine} on {types} is offered in {wanted.region}.")
+    ]
+
+
+def existing_domain(status: Mapping[str, Any] | None, wanted: Wanted) -> list[Finding]:
+    """`status` is the DomainStatus of the domain that `search_url` names, None if there is none."""
+    assert wanted.domain is not None
+    name, region = wanted.domain
+    if status is None:
+        sentence = (
+            f"There is no domain {name} in account {wanted.account}, Region {region}, which "
+            "search_url names: correct search_url."
+        )
+        return [Finding("search domain", "blocking", sentence)]
+    if status.get("AdvancedSecurityOptions", {}).get("Enabled"):
+        sentence = (
+            f"The domain {name} has fine-grained access control, which answers 403 until you map "
+            "the search function's role: after the deploy, map the role (Dashboards, Security, "
+            "Roles, all_access or one of your own, Mapped users, Backend roles)."
+        )
+        return [Finding("search domain", "warning", sentence)]
+    return [Finding("search domain", "ok", f"The domain {name} in Region {region} is used.")]
+
+
+def stacks(found: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[Finding]:
+    """`found` are the environment's stacks as DescribeStacks gives them."""
+    findings = [
+        Finding("stacks", level, f"{stack['StackName']} is {stack['StackStatus']}: {sentence}")
+        for stack in found
+        for level, sentence in _state_of(stack, wanted)
+    ]
+    if findings:
+        return findings
+    names = ", ".join(f"{stack['StackName']} {stack['StackStatus']}" for stack in found)
+    return [Finding("stacks", "ok", f"Stacks: {names or 'none yet'}.")]
+
+
+def _state_of(stack: Mapping[str, Any], wanted: Wanted) -> Iterator[tuple[Level, str]]:
+    name, state = stack["StackName"], stack["StackStatus"]
+    why = f"`aws cloudformation describe-stack-events --stack-name {name}` says why"
+    unprotect = (
+        "aws cloudformation update-termination-protection --no-enable-termination-protection "
+        f"--stack-name {name}"
+    )
+    protected = stack.get("EnableTerminationProtection", False)
+    if state == "REVIEW_IN_PROGRESS":
+        yield "warning", "an earlier deploy stopped before it began; the next one goes on from it."
+    elif state.endswith("_IN_PROGRESS"):
+        yield (
+            "blocking",
+            "CloudFormation is still at work, also after an interrupted command: wait until "
+            f"`aws cloudformation describe-stacks --stack-name {name}` says otherwise.",
+        )
+    elif state in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED") and protected:
+        yield (
+            "blocking",
+            f"its first deploy failed and it is protected from deletion: {why}; then `{unprotect}` "
+            f"and `aws cloudformation delete-stack --stack-name {name}`.",
+        )
+    elif state in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
+        yield "warning", f"its first deploy failed ({why}); the next deploy deletes it first."
+    elif state == "DELETE_FAILED":
+        yield (
+            "blocking",
+            f"an earlier destroy did not end: `make destroy ENVIRONMENT={wanted.environment}` goes "
+            f"on with it ({why}).",
+        )
+    elif state == "UPDATE_ROLLBACK_FAILED":
+        yield (
+            "blocking",
+            f"an update failed and could not be taken back: {why}; mend that, then `aws "
+            f"cloudformation continue-update-rollback --stack-name {name}`.",
+        )
+    elif state.endswith("_FAILED"):
+        yield "warning", f"an earlier deploy failed half-way ({why}); the next one goes on."
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader of a stream through Lambda."""
+
+    uuid: str
+    reader: str
+    state: str
+    ours: bool
+
+
+@dataclass(frozen=True)
+class StreamReaders:
+    """Who reads a table's stream; `pipes` are names of EventBridge Pipes."""
+
+    table: str
+    mappings: Sequence[Reader] = ()
+    pipes: Sequence[str] = field(default_factory=tuple)
+
+
+def readers(streams: Sequence[StreamReaders], wanted: Wanted) -> list[Finding]:
+    """Readers that are not of this environment, and its own that somebody stopped."""
+    findings = []
+    for stream in streams:
+        others = [each for each in stream.mappings if not each.ours]
+        total = len(stream.mappings) + len(stream.pipes)
+        named = [f"{each.reader} (mapping {each.uuid})" for each in others]
+        named += [f"pipe {name}" for name in stream.pipes]
+        if named:
+            sentence = (
+                f"The stream of table {stream.table} is also read by {', '.join(named)}, "
+                f"{total} readers in all; DynamoDB serves {READERS_OF_A_STREAM} before it "
+                "throttles them: remove it, or let it read the change log's stream if it has room."
+            )
+            level: Level = "warning" if total > READERS_OF_A_STREAM else "ok"
+            findings.append(Finding("readers", level, sentence))
+        findings += [
+            Finding(
+                "readers",
+                "warning",
+                f"The mapping {each.uuid} of {each.reader} is {each.state}, and a deploy does not "
+                f"start it: `aws lambda update-event-source-mapping --uuid {each.uuid} --enabled`.",
+            )
+            for each in stream.mappings
+            if each.ours and each.state in ("Disabled", "Disabling")
+        ]
+    return findings or [Finding("readers", "ok", "No stream of the environment has other readers.")]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """An SNS topic as GetTopicAttributes describes it."""
+
+    exists: bool
+    key: str | None = None
+
+
+def topic_place(wanted: Wanted) -> list[Finding]:
+    """Whether `alarm_topic_arn` is a topic that alarms of this account and Region can notify."""
+    arn = wanted.alarm_topic or ""
+    parts = arn.split(":")
+    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "sns" or not parts[5]:
+        sentence = (
+            f"alarm_topic_arn={arn} is not a topic's ARN: give "
+            f"arn:aws:sns:{wanted.region}:{wanted.account}:NAME."
+        )
+        return [Finding("alarm topic", "blocking", sentence)]
+    if parts[3] != wanted.region:
+        # PutMetricAlarm says: Invalid region eu-west-1 specified. Only us-east-1 is supported.
+        sentence = (
+            f"The topic {arn} is in Region {parts[3]}, and alarms of {wanted.region} can only "
+            f"notify topics in {wanted.region}: name a topic there as alarm_topic_arn."
+        )
+        return [Finding("alarm topic", "blocking", sentence)]
+    if parts[4] != wanted.account:
+        sentence = (
+            f"The topic {arn} is in account {parts[4]}: its policy must let cloudwatch.amazonaws."
+            f"com publish with aws:SourceAccount {wanted.account}; raise one alarm by hand to see "
+            "that it arrives (`aws cloudwatch set-alarm-state`)."
+        )
+        return [Finding("alarm topic", "warning", sentence)]
+    return []
+
+
+def topic(found: Topic, wanted: Wanted) -> list[Finding]:
+    """Whether a topic of this account and Region exists and CloudWatch can publish to it."""
+    if not found.exists:
+        sentence = f"There is no topic {wanted.alarm_topic}: make it, or correct alarm_topic_arn."
+        return [Finding("alarm topic", "blocking", sentence)]
+    if found.key in ("alias/aws/sns", "aws/sns"):
+        sentence = (
+            f"The topic {wanted.alarm_topic} is encrypted with the key {found.key}, whose policy "
+            "lets no alarm publish: use a key of your own that allows cloudwatch.amazonaws.com."
+        )
+        return [Finding("alarm topic", "warning", sentence)]
+    return [Finding("alarm topic", "ok", f"Alarms notify {wanted.alarm_topic}.")]
+
+
+def leftovers(names: Sequence[str], wanted: Wanted) -> list[Finding]:
+    """`names` are resources by the environment's prefix, found where none of its stacks is."""
+    if not names:
+        return []
+    some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    sentence = (
+        f"No stack is there, but {len(names)} resources of an earlier deployment are ({some}) and "
+        f"may cost money: `make destroy ENVIRONMENT={wanted.environment}` lists them with the "
+        "commands that remove them."
+    )
+    return [Finding("leftovers", "warning", sentence)]

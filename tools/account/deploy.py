@@ -1,0 +1,112 @@
+"""Deploy an environment to an account: look first, ask, deploy, and say what to do if it fails."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from tools.account import cdk, inventory, preflight
+from tools.account.findings import stops
+from tools.account.identity import AccountError, confirm
+from tools.account.settings import settings_of, words
+
+if TYPE_CHECKING:
+    from tools.account.findings import Finding
+    from tools.account.identity import Account
+
+_EFFECT = (
+    "deploy of environment {} will create or change its tables, functions, queues, buckets, alarms "
+    "and, without search_url, an OpenSearch domain; the domain and the tables cost money while "
+    "they exist."
+)
+_APPROVAL = (
+    "There is no terminal: changes of permissions are approved in advance (--require-approval "
+    "never)."
+)
+_PROTECTED_LATER = (
+    "This is the first deploy: it is made in two passes, and the second turns the protection of "
+    "stacks and tables on."
+)
+NEVER_CREATED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
+_FAILED = (
+    "The deploy failed with status {status}. What CloudFormation says is above, and stays in the "
+    "stack's events. `make preflight ENVIRONMENT={environment}` says what state the stacks are in; "
+    'see "The first deploy failed" in docs/operations/runbook.md.'
+)
+_INTERRUPTED = (
+    "\nInterrupted: CloudFormation goes on by itself. Wait until `make preflight "
+    "ENVIRONMENT={environment}` finds no stack in progress, then deploy again."
+)
+
+
+def look(account: Account, environment: str, options: str) -> list[Finding]:
+    """Findings of the preflight for an environment with these options for the CDK."""
+    settings = settings_of(environment, options)
+    return preflight.preflight(account, preflight.wanted_of(account, settings))
+
+
+def deploy(account: Account, environment: str, options: str) -> int:
+    """Return the exit status.
+
+    Raises:
+        AccountError: The preflight found something that stops it, or nobody confirmed.
+    """
+    findings = look(account, environment, options)
+    for finding in findings:
+        print(finding)
+    if stops(findings):
+        message = "Not deployed: what is BLOCKING above has to be mended first."
+        raise AccountError(message)
+    confirm(account, _EFFECT.format(environment))
+    attended = sys.stdin.isatty() and sys.stdout.isatty()
+    if not attended:
+        print(_APPROVAL, flush=True)
+    try:
+        status = _in_turn(account, environment, options, attended=attended)
+    except KeyboardInterrupt:
+        print(_INTERRUPTED.format(environment=environment))
+        return 130
+    if status:
+        print(_FAILED.format(status=status, environment=environment))
+    return status
+
+
+def _in_turn(account: Account, environment: str, options: str, *, attended: bool) -> int:
+    """Deploy; what is to be protected is protected only once it is there.
+
+    CloudFormation cannot remove a protected stack or table, so that a first deploy that fails could
+    not be repeated.
+    """
+    passes = [words(options)]
+    if settings_of(environment, options).protection and not _is_there(account, environment):
+        print(_PROTECTED_LATER, flush=True)
+        passes.insert(0, [*words(options), "--context", "protection=false"])
+    for arguments in passes:
+        status = cdk.deploy(account, environment, arguments, attended=attended)
+        if status:
+            return status
+    return 0
+
+
+def _is_there(account: Account, environment: str) -> bool:
+    """Whether the pipeline was deployed before, whatever has become of it since."""
+    deployed = {
+        stack["StackName"]
+        for stack in inventory.stacks(account, environment)
+        if stack["StackStatus"] not in NEVER_CREATED
+    }
+    return f"cdc-{environment}-pipeline" in deployed
+
+
+def bootstrap(account: Account, options: str) -> int:
+    """Prepare the account's Region for the CDK; return the exit status.
+
+    Raises:
+        AccountError: Nobody confirmed.
+    """
+    confirm(
+        account,
+        "bootstrap will create or update the stack CDKToolkit: a bucket, a container registry and "
+        "five roles, which all CDK apps of the Region share; `make destroy` leaves it.",
+    )
+    return cdk.bootstrap(account, words(options))

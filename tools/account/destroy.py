@@ -1,0 +1,297 @@
+"""Remove an environment from an account, and say what stays.
+
+Stacks are found by their prefix: also one that is no longer part of the app. Every step looks at
+what is there and may be interrupted and repeated. The order is that of the data: first the event
+source mappings stop, so that nothing is written any more; then buckets are emptied, which
+CloudFormation does not do; then stacks are deleted, those that import from another first.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from tools.account import inventory
+from tools.account.identity import AccountError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tools.account.identity import Account
+
+    Say = Callable[[str], None]
+
+PATIENCE = 45 * 60.0
+"""Seconds for one stack; deleting a domain takes up to half an hour."""
+_MAPPING_PATIENCE = 10 * 60.0
+_ATTEMPTS = 3
+_PAGE = 1000  # objects in one DeleteObjects
+_ROUNDS = 20  # times that a bucket is looked at again after it was emptied
+_GONE = frozenset({"NoSuchBucket", "404", "ResourceNotFoundException"})
+
+
+@dataclass
+class Removal:
+    """One destroy of one environment; `problems` are sentences about what could not be removed."""
+
+    account: Account
+    environment: str
+    say: Say = print
+    pause: Callable[[float], object] = lambda seconds: time.sleep(seconds)
+    clock: Callable[[], float] = time.monotonic
+    problems: list[str] = field(default_factory=list)
+
+    def run(self) -> bool:
+        """Remove everything that is not protected; return whether nothing is left."""
+        found = inventory.stacks(self.account, self.environment)
+        protected = [each for each in found if each.get("EnableTerminationProtection")]
+        doomed = [each for each in found if not each.get("EnableTerminationProtection")]
+        for stack in protected:
+            self.problems.append(f"{stack['StackName']} is protected from deletion and stays.")
+        self._settle(doomed)
+        if doomed:
+            self._stop_mappings()
+        self._delete(doomed, protected)
+        return self._account_for_the_rest()
+
+    def _settle(self, stacks: Sequence[Mapping[str, Any]]) -> None:
+        """Wait for stacks that CloudFormation is still creating, updating or rolling back."""
+        for stack in stacks:
+            state = str(stack["StackStatus"])
+            if state.endswith("_IN_PROGRESS") and state not in (
+                "REVIEW_IN_PROGRESS",
+                "DELETE_IN_PROGRESS",
+            ):
+                self.say(f"{stack['StackName']} is {state}: waiting until it is over.")
+                self._wait(str(stack["StackId"]))
+
+    def _stop_mappings(self) -> None:
+        """Disable the environment's event source mappings and wait until they have stopped."""
+        client = self.account.client("lambda")
+        deadline = self.clock() + _MAPPING_PATIENCE
+        asked: set[str] = set()
+        while waiting := self._polling():
+            for mapping in waiting:
+                uuid = mapping["UUID"]
+                if uuid not in asked and _disable(client, uuid):
+                    function = mapping["FunctionArn"].split(":")[6]
+                    self.say(f"Stopping the event source mapping {uuid} of {function}.")
+                    asked.add(uuid)
+            if self.clock() > deadline:
+                states = ", ".join(f"{each['UUID']} is {each['State']}" for each in waiting)
+                message = (
+                    f"The event source mappings did not stop within {_MAPPING_PATIENCE / 60:.0f} "
+                    f"minutes ({states}): run the same command again."
+                )
+                raise AccountError(message)
+            self.pause(1.0)
+
+    def _polling(self) -> list[dict[str, Any]]:
+        return [
+            mapping
+            for mapping in inventory.mappings(self.account, self.environment)
+            if mapping["State"] not in ("Disabled", "Deleting")
+        ]
+
+    def _delete(
+        self, stacks: Sequence[Mapping[str, Any]], protected: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Delete stacks one after the other, each when nobody imports from it any more."""
+        left = {str(stack["StackName"]): stack for stack in stacks}
+        kept = {str(stack["StackName"]) for stack in protected}
+        while left:
+            importers = {name: self._importers(stack) for name, stack in left.items()}
+            free = [name for name in left if not importers[name] & (left.keys() | kept)]
+            if not free:
+                for name in left:
+                    users = ", ".join(sorted(importers[name]))
+                    self.problems.append(f"{name} stays because {users} imports from it.")
+                return
+            for name in free:
+                foreign = importers[name] - left.keys() - kept
+                stack = left.pop(name)
+                if foreign:
+                    users = ", ".join(sorted(foreign))
+                    self.problems.append(f"{name} stays because {users} imports from it.")
+                    kept.add(name)
+                elif not self._delete_one(stack):
+                    kept.add(name)
+
+    def _importers(self, stack: Mapping[str, Any]) -> set[str]:
+        client = self.account.client("cloudformation")
+        found: set[str] = set()
+        for output in stack.get("Outputs", ()):
+            if "ExportName" not in output:
+                continue
+            listing = inventory.pages(
+                client, "list_imports", "Imports", ExportName=output["ExportName"]
+            )
+            try:
+                found |= set(listing)
+            except ClientError as error:
+                # An export that no stack imports.
+                if error.response["Error"]["Code"] != "ValidationError":
+                    raise
+        return found - {str(stack["StackName"])}
+
+    def _delete_one(self, stack: Mapping[str, Any]) -> bool:
+        """Delete a stack; a bucket that filled up again is emptied and the deletion repeated."""
+        client = self.account.client("cloudformation")
+        name, stack_id = str(stack["StackName"]), str(stack["StackId"])
+        for attempt in range(1, _ATTEMPTS + 1):
+            for bucket in self._buckets(stack_id):
+                self._empty(bucket)
+            self.say(f"Deleting {name}.")
+            client.delete_stack(StackName=stack_id)
+            state = self._wait(stack_id)
+            if state == "DELETE_COMPLETE":
+                return True
+            if attempt < _ATTEMPTS:
+                self.say(f"{name} is {state}: trying again.")
+        for resource, reason in self._failures(stack_id):
+            self.problems.append(f"{name} could not be deleted: {resource}: {reason}")
+        return False
+
+    def _buckets(self, stack_id: str) -> list[str]:
+        client = self.account.client("cloudformation")
+        resources = inventory.pages(
+            client, "list_stack_resources", "StackResourceSummaries", StackName=stack_id
+        )
+        return [
+            each["PhysicalResourceId"]
+            for each in resources
+            if each["ResourceType"] == "AWS::S3::Bucket"
+            and each["ResourceStatus"] != "DELETE_COMPLETE"
+            and each.get("PhysicalResourceId")
+        ]
+
+    def _empty(self, bucket: str) -> None:
+        """Delete every object, version and delete marker of a bucket."""
+        client = self.account.client("s3")
+        for turn in range(_ROUNDS):
+            try:
+                doomed = [_versions(page) for page in _pages_of_versions(client, bucket)]
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _GONE:
+                    return
+                raise
+            if not any(doomed):
+                return
+            if turn == 0:
+                self.say(f"Deleting what is in {bucket}.")
+            for versions in filter(None, doomed):
+                answer = client.delete_objects(
+                    Bucket=bucket, Delete={"Objects": versions, "Quiet": True}
+                )
+                for refused in answer.get("Errors", ())[:1]:
+                    message = (
+                        f"{bucket}: {refused['Key']} cannot be deleted ({refused['Code']}: "
+                        f"{refused.get('Message', '')})."
+                    )
+                    raise AccountError(message)
+        self.say(f"{bucket} fills up while it is emptied: somebody else writes to it.")
+
+    def _wait(self, stack_id: str) -> str:
+        """The state in which a stack has come to rest."""
+        client = self.account.client("cloudformation")
+        deadline = self.clock() + PATIENCE
+        while True:
+            try:
+                [stack] = client.describe_stacks(StackName=stack_id)["Stacks"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "ValidationError":
+                    return "DELETE_COMPLETE"
+                raise
+            state = str(stack["StackStatus"])
+            if not state.endswith("_IN_PROGRESS"):
+                return state
+            if self.clock() > deadline:
+                message = (
+                    f"{stack['StackName']} is {state} for {PATIENCE / 60:.0f} minutes: look at its "
+                    "events, and run the same command again."
+                )
+                raise AccountError(message)
+            self.pause(2.0)
+
+    def _failures(self, stack_id: str) -> list[tuple[str, str]]:
+        client = self.account.client("cloudformation")
+        resources = inventory.pages(
+            client, "list_stack_resources", "StackResourceSummaries", StackName=stack_id
+        )
+        found = [
+            (each["LogicalResourceId"], each.get("ResourceStatusReason", "no reason is given"))
+            for each in resources
+            if each["ResourceStatus"] == "DELETE_FAILED"
+        ]
+        return found or [("the stack", "its events say why")]
+
+    def _account_for_the_rest(self) -> bool:
+        rest = inventory.look(self.account, self.environment)
+        for kind, reason in rest.unseen.items():
+            self.problems.append(f"Whether a {kind} is left could not be seen: {reason}")
+        tell(self.problems, rest, self.say)
+        if not rest.resources and not self.problems:
+            self.say(
+                f"Nothing of environment {self.environment} is left in account "
+                f"{self.account.number}, Region {self.account.region}. The stack CDKToolkit, which "
+                "all CDK apps share, stays."
+            )
+            return True
+        return False
+
+
+def tell(problems: Sequence[str], rest: inventory.Inventory, say: Say) -> None:
+    """Name what stays, and the commands that remove it."""
+    for problem in problems:
+        say(problem)
+    if rest.resources:
+        say(f"Still there: {len(rest.resources)}. These commands remove them, for good:")
+    for resource in rest.resources:
+        say(f"  {resource}")
+        for line in resource.removal:
+            say(f"    {line}")
+
+
+def refuse_production(account: Account, say: Say = print) -> None:
+    """Name what production has; nothing is removed.
+
+    Raises:
+        AccountError: always.
+    """
+    rest = inventory.look(account, "production")
+    tell([f"A {kind} could not be seen: {why}" for kind, why in rest.unseen.items()], rest, say)
+    message = (
+        "Production is not destroyed by a make target: its stacks have termination protection, and "
+        "its tables, buckets and domain stay when they go. "
+        + ("The commands above remove it." if rest.resources else "Nothing of it was found.")
+    )
+    raise AccountError(message)
+
+
+def _pages_of_versions(client: Any, bucket: str) -> Iterator[Mapping[str, Any]]:
+    request = {"Bucket": bucket, "PaginationConfig": {"PageSize": _PAGE}}
+    yield from client.get_paginator("list_object_versions").paginate(**request)
+
+
+def _versions(page: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {"Key": each["Key"], "VersionId": each["VersionId"]}
+        for kind in ("Versions", "DeleteMarkers")
+        for each in page.get(kind, ())
+    ]
+
+
+def _disable(client: Any, uuid: str) -> bool:
+    """Ask for it; False if the mapping is busy and has to be asked again."""
+    try:
+        client.update_event_source_mapping(UUID=uuid, Enabled=False)
+    except ClientError as error:
+        code = error.response["Error"].get("Code")
+        if code in ("ResourceInUseException", "ResourceConflictException"):
+            return False
+        if code != "ResourceNotFoundException":
+            raise
+    return True

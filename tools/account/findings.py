@@ -1,0 +1,55 @@
+"""What a look at an account found: one sentence each, with what to do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tools.account.identity import Account
+
+Level = Literal["ok", "warning", "blocking", "unknown"]
+_LABELS: dict[Level, str] = {
+    "ok": "ok       ",
+    "warning": "warning  ",
+    "blocking": "BLOCKING ",
+    "unknown": "unchecked",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One result of one check.
+
+    `blocking` means that a deploy fails or breaks something, `unknown` that it was not checked.
+    """
+
+    check: str
+    level: Level
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{_LABELS[self.level]}  {self.sentence}"
+
+
+def stops(findings: Iterable[Finding]) -> bool:
+    """Whether a deploy should not be tried."""
+    return any(finding.level == "blocking" for finding in findings)
+
+
+def as_json(account: Account, environment: str, findings: Sequence[Finding]) -> str:
+    """Findings for programs: an object on many lines."""
+    return json.dumps(
+        {
+            "account": account.number,
+            "region": account.region,
+            "identity": account.arn,
+            "environment": environment,
+            "deployable": not stops(findings),
+            "findings": [asdict(finding) for finding in findings],
+        },
+        indent=2,
+    )

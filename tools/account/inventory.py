@@ -1,0 +1,227 @@
+"""What an environment has in an account, found by the prefix of its names and by its tags.
+
+Stacks are no proof: what they retained, and what a stack that is no longer in the app had made, is
+found here as well. Each kind knows the command that removes one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from tools.account.identity import prefix_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tools.account.identity import Account
+
+    Names = Callable[[Account, str], Iterator[str]]
+
+
+@dataclass(frozen=True, order=True)
+class Resource:
+    """One thing of an environment; `name` is what its removing command takes."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    @property
+    def removal(self) -> Sequence[str]:
+        """The commands that remove it, in order."""
+        return [each.format(self.name) for each in _KINDS[self.kind].removal]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What was found, and the kinds that could not be looked at, with the reason."""
+
+    resources: Sequence[Resource]
+    unseen: Mapping[str, str]
+
+    def of(self, *kinds: str) -> list[Resource]:
+        return [each for each in self.resources if each.kind in kinds]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    names: Names
+    removal: Sequence[str]
+
+
+def look(account: Account, environment: str, kinds: Sequence[str] = ()) -> Inventory:
+    """Read-only look at the kinds named, or at all."""
+    found: list[Resource] = []
+    unseen: dict[str, str] = {}
+    for kind in kinds or _KINDS:
+        try:
+            names = sorted(_KINDS[kind].names(account, environment))
+        except ParamValidationError:
+            raise
+        except (BotoCoreError, ClientError) as error:
+            unseen[kind] = str(error)
+        else:
+            found += [Resource(kind, name) for name in names]
+    return Inventory(found, unseen)
+
+
+def pages(client: Any, operation: str, field: str, **request: Any) -> Iterator[Any]:
+    """Every entry of a listing."""
+    for page in client.get_paginator(operation).paginate(**request):
+        yield from page.get(field, ())
+
+
+def stacks(account: Account, environment: str) -> list[dict[str, Any]]:
+    """The environment's stacks as DescribeStacks gives them, by name."""
+    found = pages(account.client("cloudformation"), "describe_stacks", "Stacks")
+    prefix = prefix_of(environment)
+    return sorted(
+        (
+            stack
+            for stack in found
+            if stack["StackName"].startswith(prefix) and stack["StackStatus"] != "DELETE_COMPLETE"
+        ),
+        key=lambda stack: str(stack["StackName"]),
+    )
+
+
+def _stacks(account: Account, environment: str) -> Iterator[str]:
+    yield from (stack["StackName"] for stack in stacks(account, environment))
+
+
+def _listed(service: str, operation: str, field: str, name: str, **request: Any) -> Names:
+    """Names that a service lists; those that do not begin with the prefix are passed over."""
+
+    def names(account: Account, environment: str) -> Iterator[str]:
+        prefix = prefix_of(environment)
+        for each in pages(account.client(service), operation, field, **request):
+            found = each if isinstance(each, str) else each[name]
+            # An ARN or a URL ends with the name.
+            if found.replace("/", ":").rpartition(":")[2].startswith(prefix):
+                yield found
+
+    return names
+
+
+def _log_groups(account: Account, environment: str) -> Iterator[str]:
+    client, prefix = account.client("logs"), prefix_of(environment)
+    # CloudFormation's name, Lambda's own for a function without one, the emulator's.
+    for start in (prefix, f"/aws/lambda/{prefix}", f"/aws/cloudformation/{prefix}"):
+        groups = pages(client, "describe_log_groups", "logGroups", logGroupNamePrefix=start)
+        yield from (group["logGroupName"] for group in groups)
+
+
+def _mappings(account: Account, environment: str) -> Iterator[str]:
+    """UUIDs of the mappings whose function is the environment's."""
+    for mapping in mappings(account, environment):
+        yield mapping["UUID"]
+
+
+def mappings(account: Account, environment: str) -> Iterator[dict[str, Any]]:
+    """The mappings whose function is the environment's, also when the function is gone."""
+    prefix = prefix_of(environment)
+    found = pages(account.client("lambda"), "list_event_source_mappings", "EventSourceMappings")
+    for mapping in found:
+        [function] = mapping.get("FunctionArn", "").split(":")[6:7] or [""]
+        if function.startswith(prefix):
+            yield mapping
+
+
+def _alarms(account: Account, environment: str) -> Iterator[str]:
+    client = account.client("cloudwatch")
+    types = ["MetricAlarm", "CompositeAlarm"]
+    request = {"AlarmNamePrefix": prefix_of(environment), "AlarmTypes": types}
+    for page in client.get_paginator("describe_alarms").paginate(**request):
+        for kind in ("MetricAlarms", "CompositeAlarms"):
+            yield from (alarm["AlarmName"] for alarm in page.get(kind, ()))
+
+
+def _domains(account: Account, environment: str) -> Iterator[str]:
+    """Domains by their tags: CloudFormation names them without the stack's name."""
+    client = account.client("opensearch")
+    for each in client.list_domain_names().get("DomainNames", ()):
+        status = client.describe_domain(DomainName=each["DomainName"])["DomainStatus"]
+        tags = client.list_tags(ARN=status["ARN"]).get("TagList", ())
+        named = {tag["Key"]: tag["Value"] for tag in tags}
+        ours = (named.get("application"), named.get("environment")) == ("cdc", environment)
+        if ours and not status.get("Deleted"):
+            yield each["DomainName"]
+
+
+def _buckets(account: Account, environment: str) -> Iterator[str]:
+    """Buckets of the account's Region: S3 lists those of all."""
+    prefix = prefix_of(environment)
+    for bucket in pages(
+        account.client("s3"), "list_buckets", "Buckets", PaginationConfig={"PageSize": 1000}
+    ):
+        here = bucket.get("BucketRegion", account.region) == account.region
+        if here and bucket["Name"].startswith(prefix):
+            yield bucket["Name"]
+
+
+def _rules(account: Account, environment: str) -> Iterator[str]:
+    rules = pages(
+        account.client("events"), "list_rules", "Rules", NamePrefix=prefix_of(environment)
+    )
+    yield from (rule["Name"] for rule in rules)
+
+
+# Stacks first and what they hold after it: a reader sees the cause before its effects.
+_KINDS: Mapping[str, _Kind] = {
+    "stack": _Kind(
+        _stacks,
+        (
+            "aws cloudformation update-termination-protection --no-enable-termination-protection"
+            " --stack-name {}",
+            "aws cloudformation delete-stack --stack-name {}",
+        ),
+    ),
+    "event source mapping": _Kind(_mappings, ("aws lambda delete-event-source-mapping --uuid {}",)),
+    "function": _Kind(
+        _listed("lambda", "list_functions", "Functions", "FunctionName"),
+        ("aws lambda delete-function --function-name {}",),
+    ),
+    "table": _Kind(
+        _listed("dynamodb", "list_tables", "TableNames", ""),
+        (
+            "aws dynamodb update-table --no-deletion-protection-enabled --table-name {}",
+            "aws dynamodb delete-table --table-name {}",
+        ),
+    ),
+    "bucket": _Kind(
+        _buckets,
+        # A bucket with versions is emptied by the console's "Empty", or in turns of 1,000.
+        (
+            'aws s3api delete-objects --bucket {0} --delete "$(aws s3api list-object-versions'
+            " --bucket {0} --max-items 1000 --output json --query"
+            " '{{Objects: [Versions, DeleteMarkers][][].{{Key: Key, VersionId: VersionId}}}}')\"",
+            "aws s3api delete-bucket --bucket {0}",
+        ),
+    ),
+    "queue": _Kind(
+        _listed("sqs", "list_queues", "QueueUrls", ""), ("aws sqs delete-queue --queue-url {}",)
+    ),
+    "topic": _Kind(
+        _listed("sns", "list_topics", "Topics", "TopicArn"),
+        ("aws sns delete-topic --topic-arn {}",),
+    ),
+    "search domain": _Kind(_domains, ("aws opensearch delete-domain --domain-name {}",)),
+    "log group": _Kind(_log_groups, ("aws logs delete-log-group --log-group-name {}",)),
+    "alarm": _Kind(_alarms, ("aws cloudwatch delete-alarms --alarm-names {}",)),
+    "rule": _Kind(
+        _rules,
+        (
+            "aws events remove-targets --rule {0} --ids Target0",
+            "aws events delete-rule --name {0}",
+        ),
+    ),
+    "schedule": _Kind(
+        _listed("scheduler", "list_schedules", "Schedules", "Name"),
+        ("aws scheduler delete-schedule --name {}",),
+    ),
+}

@@ -1,0 +1,233 @@
+"""A read-only look at an account before a deploy.
+
+Each check asks AWS and hands the answers to a pure function (`tools.account.checks`). A check whose
+permission is missing says so and stops nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from tools.account import checks, inventory
+from tools.account.checks import Offer, Reader, StreamReaders, Topic, Wanted
+from tools.account.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stacks.environments import Environment
+    from tools.account.identity import Account
+
+ENGINE = "OpenSearch_3.5"
+"""Engine of the domain in stacks/search.py; a test holds the two together."""
+
+_VERSION_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
+_DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
+)
+_TABLES = ("AWS::DynamoDB::GlobalTable", "AWS::DynamoDB::Table")
+_MAPPING = "AWS::Lambda::EventSourceMapping"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question: `look` asks AWS and judges; `actions` are what the caller must be allowed."""
+
+    name: str
+    actions: str
+    look: Callable[[Account, Wanted], list[Finding]]
+
+
+def wanted_of(account: Account, environment: Environment) -> Wanted:
+    """What an environment asks of an account."""
+    cluster, domain = environment.search_cluster, environment.managed_domain
+    own = cluster is not None and environment.search_url is None
+    types = (cluster.instance_type, cluster.master_instance_type) if own and cluster else ()
+    return Wanted(
+        environment=environment.name,
+        account=account.number,
+        region=account.region,
+        keeps_data=environment.keeps_data,
+        lanes=environment.parallelization_factor,
+        engine=ENGINE,
+        instance_types=tuple(dict.fromkeys(each for each in types if each)),
+        zones=cluster.zones if own and cluster else 1,
+        domain=(domain.name, domain.region) if domain else None,
+        alarm_topic=environment.model_dump().get("alarm_topic_arn"),
+    )
+
+
+def preflight(account: Account, wanted: Wanted) -> list[Finding]:
+    """Findings of every check, in a fixed order."""
+    return [finding for check in CHECKS for finding in _run(check, account, wanted)]
+
+
+def _run(check: Check, account: Account, wanted: Wanted) -> list[Finding]:
+    try:
+        return check.look(account, wanted)
+    except ClientError as error:
+        code = error.response["Error"].get("Code", "")
+        remedy = f"allow {check.actions}" if code in _DENIED else str(error).rstrip(".")
+    except ParamValidationError:
+        raise
+    except BotoCoreError as error:
+        remedy = str(error).rstrip(".")
+    return [Finding(check.name, "unknown", f"The {check.name} could not be checked: {remedy}.")]
+
+
+def _bootstrap(account: Account, wanted: Wanted) -> list[Finding]:
+    client = account.client("ssm")
+    try:
+        version = client.get_parameter(Name=_VERSION_PARAMETER)["Parameter"]["Value"]
+    except client.exceptions.ParameterNotFound:
+        version = None
+    return checks.bootstrap(version, wanted)
+
+
+def _concurrency(account: Account, wanted: Wanted) -> list[Finding]:
+    limit = account.client("lambda").get_account_settings()["AccountLimit"]
+    return checks.concurrency(limit["UnreservedConcurrentExecutions"], wanted)
+
+
+def _log_policies(account: Account, wanted: Wanted) -> list[Finding]:
+    logs = account.client("logs")
+    found = inventory.pages(logs, "describe_resource_policies", "resourcePolicies")
+    return checks.log_policies([policy["policyName"] for policy in found], wanted)
+
+
+def _search_domain(account: Account, wanted: Wanted) -> list[Finding]:
+    if wanted.domain is not None:
+        name, region = wanted.domain
+        client = account.client("opensearch", region)
+        try:
+            status = client.describe_domain(DomainName=name)["DomainStatus"]
+        except client.exceptions.ResourceNotFoundException:
+            status = None
+        return checks.existing_domain(status, wanted)
+    if not wanted.instance_types:
+        return []
+    client = account.client("opensearch")
+    versions = list(_answers(client.list_versions, "Versions"))
+    zones = {}
+    if wanted.engine in versions:
+        details = _answers(
+            client.list_instance_type_details,
+            "InstanceTypeDetails",
+            EngineVersion=wanted.engine,
+        )
+        zones = {each["InstanceType"]: each.get("AvailabilityZones", []) for each in details}
+    return checks.domain_offer(Offer(versions, zones), wanted)
+
+
+def _answers(operation: Callable[..., Any], field: str, **request: Any) -> Iterator[Any]:
+    """Entries of a listing that boto3 has no paginator for."""
+    token: dict[str, str] = {}
+    while True:
+        page = operation(**request, **token)
+        yield from page.get(field, ())
+        if not page.get("NextToken"):
+            return
+        token = {"NextToken": page["NextToken"]}
+
+
+def _stacks(account: Account, wanted: Wanted) -> list[Finding]:
+    return checks.stacks(inventory.stacks(account, wanted.environment), wanted)
+
+
+def _readers(account: Account, wanted: Wanted) -> list[Finding]:
+    found = _resources(account, wanted)
+    tables = [name for kind, name in found if kind in _TABLES]
+    own = {name for kind, name in found if kind == _MAPPING}
+    streams = [each for name in tables for each in _readers_of(account, name, own)]
+    return checks.readers(streams, wanted)
+
+
+def _resources(account: Account, wanted: Wanted) -> list[tuple[str, str]]:
+    """Type and physical name of what the environment's stacks hold."""
+    client = account.client("cloudformation")
+    return [
+        (each["ResourceType"], each["PhysicalResourceId"])
+        for stack in inventory.stacks(account, wanted.environment)
+        for each in inventory.pages(
+            client, "list_stack_resources", "StackResourceSummaries", StackName=stack["StackName"]
+        )
+        if each.get("PhysicalResourceId") and each["ResourceStatus"] != "DELETE_COMPLETE"
+    ]
+
+
+def _readers_of(account: Account, table: str, own: set[str]) -> Iterator[StreamReaders]:
+    client = account.client("dynamodb")
+    try:
+        arn = client.describe_table(TableName=table)["Table"].get("LatestStreamArn")
+    except client.exceptions.ResourceNotFoundException:
+        return
+    if arn is None:
+        return
+    mappings = inventory.pages(
+        account.client("lambda"),
+        "list_event_source_mappings",
+        "EventSourceMappings",
+        EventSourceArn=arn,
+    )
+    pipes = inventory.pages(account.client("pipes"), "list_pipes", "Pipes", SourcePrefix=arn)
+    yield StreamReaders(
+        table,
+        [
+            Reader(
+                uuid=each["UUID"],
+                reader=each["FunctionArn"].split(":")[6],
+                state=each["State"],
+                ours=each["UUID"] in own,
+            )
+            for each in mappings
+        ],
+        [pipe["Name"] for pipe in pipes if pipe["Source"] == arn],
+    )
+
+
+def _alarm_topic(account: Account, wanted: Wanted) -> list[Finding]:
+    if wanted.alarm_topic is None:
+        return []
+    misplaced = checks.topic_place(wanted)
+    if misplaced:
+        return misplaced
+    client = account.client("sns")
+    try:
+        attributes = client.get_topic_attributes(TopicArn=wanted.alarm_topic)["Attributes"]
+    except client.exceptions.NotFoundException:
+        return checks.topic(Topic(exists=False), wanted)
+    return checks.topic(Topic(exists=True, key=attributes.get("KmsMasterKeyId")), wanted)
+
+
+def _leftovers(account: Account, wanted: Wanted) -> list[Finding]:
+    if inventory.stacks(account, wanted.environment):
+        return []
+    kinds = ("table", "bucket", "search domain")
+    found = inventory.look(account, wanted.environment, kinds)
+    return checks.leftovers([str(each) for each in found.resources], wanted)
+
+
+CHECKS = (
+    Check("bootstrap version", "ssm:GetParameter", _bootstrap),
+    Check("concurrency", "lambda:GetAccountSettings", _concurrency),
+    Check("log policies", "logs:DescribeResourcePolicies", _log_policies),
+    Check(
+        "search domain",
+        "es:ListVersions, es:ListInstanceTypeDetails and es:DescribeDomain",
+        _search_domain,
+    ),
+    Check("stacks", "cloudformation:DescribeStacks", _stacks),
+    Check(
+        "readers",
+        "cloudformation:ListStackResources, dynamodb:DescribeTable, "
+        "lambda:ListEventSourceMappings and pipes:ListPipes",
+        _readers,
+    ),
+    Check("alarm topic", "sns:GetTopicAttributes", _alarm_topic),
+    Check(
+        "leftovers", "dynamodb:ListTables, s3:ListAllMyBuckets and es:ListDomainNames", _leftovers
+    ),
+)

@@ -1,0 +1,48 @@
+"""The settings that an environment will be deployed with, read as the CDK's app reads them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stacks import environments
+from stacks.environments import SettingsError
+from tools.account.identity import AccountError
+
+if TYPE_CHECKING:
+    from stacks.environments import Environment
+
+ROOT = Path(__file__).parents[2]
+
+
+def words(options: str) -> list[str]:
+    """Split CDK_OPTIONS into words as a shell would, without running anything.
+
+    Raises:
+        AccountError: A quotation mark is left open.
+    """
+    try:
+        return shlex.split(options)
+    except ValueError as error:
+        message = f"CDK_OPTIONS={options!r} cannot be read ({error}): close what is quoted."
+        raise AccountError(message) from error
+
+
+def settings_of(environment: str, options: str) -> Environment:
+    """Environment with the settings of cdk.json and of `-c name=value` in CDK_OPTIONS.
+
+    Raises:
+        AccountError: A setting is wrong, as it would be for `cdk synth`.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--context", action="append", default=[])
+    found, _ = parser.parse_known_args(words(options))
+    given = dict(each.partition("=")[::2] for each in found.context)
+    context = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
+    try:
+        return environments.load({**context, **given, "environment": environment})
+    except SettingsError as error:
+        raise AccountError(str(error)) from error
