@@ -31,7 +31,7 @@ TAKES_bootstrap := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_deploy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_destroy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_e2e := ENVIRONMENT CDK_OPTIONS CONFIRM
-TAKE_NONE := setup examples example-1 example-2 example-3 test integration lint bench-check docs format lock upgrade-rehearsal
+TAKE_NONE := setup examples example-1 example-2 example-3 test integration lint lint-templates bench-check docs format lock upgrade-rehearsal
 
 GOALS := $(or $(MAKECMDGOALS),help)
 TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
@@ -124,6 +124,7 @@ TEMPLATES := sandbox production
 
 .PHONY: lint-templates
 lint-templates: $(READY) $(CHECKOV) ## Check the templates of sandbox and production with checkov, against stacks/findings.py
+	@rm -rf build/templates
 	@for name in $(TEMPLATES); do \
 	  "$(CDK)" synth --quiet --context environment=$$name --context alarm_email=on-call@example.com \
 	    --output build/templates/$$name > /dev/null; done

@@ -186,8 +186,8 @@ ACCEPTED: tuple[Accepted, ...] = (
     *_each(
         f"{NIST}-LambdaDLQ CKV_AWS_116",
         "pipeline/%/Function",
-        "A function's own queue is for asynchronous invocations. Processors are invoked by "
-        "mappings, which have an on-failure destination; the watcher runs again in five minutes.",
+        "A function's own queue is for asynchronous invocations. Mappings, which have an "
+        "on-failure destination, invoke the processors; the watcher runs again five minutes later.",
     ),
     *_each(f"{NIST}-LambdaInsideVPC CKV_AWS_117", "pipeline/%/Function", NO_VPC),
     Accepted(
@@ -248,6 +248,12 @@ ACCEPTED: tuple[Accepted, ...] = (
             "sandbox",
         )
         for log in ("SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
+    ),
+    Accepted(
+        "CKV_AWS_84",
+        "search/Domain",
+        "A sandbox publishes no logs, as for AwsSolutions-OS9.",
+        "sandbox",
     ),
     Accepted(
         "CKV_AWS_317",

@@ -7,6 +7,7 @@ assumed, because only a deployed function can tell.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from dynamodb_streams_cdc.processor import Counts
-from stacks.constructs.watcher import SCHEDULE_MINUTES
 from stacks.environments import DEFAULTS, SearchCluster
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +44,9 @@ class Load:
     log_bytes: int = 1_000
 
 
+WATCHED_SECONDS = 0.2
+"""Assumed of each function that the watcher's run invokes, the watcher among them."""
+
 FULL = Load(records=100, seconds=0.5)
 SINGLE = Load(records=1, seconds=0.05)
 
@@ -68,9 +71,8 @@ def counted() -> Mapping[str, Mapping[str, float]]:
 
 def resources(environment: str) -> Iterator[Mapping[str, Any]]:
     """Yield the resources of an environment's templates."""
-    for path in sorted(TEMPLATES.iterdir()):
-        if path.name.startswith(f"test_template[{environment}-"):
-            yield from json.loads(path.read_text())["Resources"].values()
+    for path in sorted(TEMPLATES.glob(f"*[[]{environment}-*.json")):
+        yield from json.loads(path.read_text())["Resources"].values()
 
 
 def of_type(environment: str, kind: str) -> list[Mapping[str, Any]]:
@@ -98,7 +100,7 @@ def domain(environment: str) -> Mapping[str, float]:
 
 
 def alarms(environment: str) -> int:
-    """Return the metrics that an environment's alarms evaluate.
+    """Return how many metrics an environment's alarms evaluate.
 
     An alarm on an expression is billed for each metric that the expression reads.
     """
@@ -118,38 +120,51 @@ def processors() -> list[Mapping[str, Any]]:
 
 
 def own_metrics() -> int:
-    """Return how many metrics the functions publish: for each processor its counts, and one more.
+    """Return how many metrics are published: each count, and what waits, for each processor.
 
-    The watcher publishes how many dead letters of each wait, and of those that are gone.
+    One more counts the dead letters of processors that are gone.
     """
     return len(processors()) * (len(fields(Counts)) + 1) + 1
 
 
-def watching() -> float:
-    """Return what the watcher costs in a month, with what its canary makes others do.
+def runs() -> float:
+    """Return how often the watcher runs in a month, by the schedule in the template."""
+    (minutes,) = [
+        int(found[1])
+        for rule in of_type("production", "AWS::Events::Rule")
+        if (found := re.fullmatch(r"rate\((\d+) minutes\)", rule.get("ScheduleExpression", "")))
+    ]
+    return float(json.loads(PRICES.read_text())["hours_a_month"]) * 60 / minutes
 
-    It runs, lists two places of each processor and of all, and writes an item: one write of the
-    table, one of the log, two of the ledger's transaction, and an invocation of each processor.
+
+def watching() -> float:
+    """Return what the watcher costs a month, with the canary's way through the functions.
+
+    Each run writes the canary into the source table and so an entry of the log and a row of the
+    ledger, in a transaction; it invokes every function once, and lists two places per processor and
+    two of all. A list request is priced like a put.
     """
-    hours = json.loads(PRICES.read_text())["hours_a_month"]
-    runs = float(hours) * 60 / SCHEDULE_MINUTES
-    followers = len(processors())
-    return runs * (
+    functions = of_type("production", "AWS::Lambda::Function")
+    gigabyte_seconds = sum(each["MemorySize"] / 1024 for each in functions) * WATCHED_SECONDS
+    a_run = (
         4 * price("write request unit")
-        + (2 * followers + 2) * price("S3 put")
-        + (1 + followers) * price("Lambda request")
-        + (1 + followers) * SINGLE.seconds * 0.5 * price("Lambda GB-second, Arm")
+        + len(functions) * price("Lambda request")
+        + gigabyte_seconds * price("Lambda GB-second, Arm")
+        + len(functions) * FULL.log_bytes / GIGABYTE * price("logs ingested, GB")
+        + (2 * len(processors()) + 2) * price("S3 put")
     )
+    return float(runs() * a_run)
 
 
 def a_month(environment: str) -> Mapping[str, float]:
-    """Return what an environment costs in a month without a change of yours, by part."""
+    """Return what an environment costs in a month without a change, by part."""
+    evaluated = alarms(environment)
     return {
         **domain(environment),
-        f"{alarms(environment)} alarm metrics": alarms(environment) * price("alarm, metric-month"),
+        f"{evaluated} alarm metrics": evaluated * price("alarm, metric-month"),
         f"{own_metrics()} metrics of our own": own_metrics() * price("own metric, month"),
+        f"the watcher, {runs():,.0f} times": watching(),
         f"dashboard, beyond {DASHBOARDS_FREE} of the account": price("dashboard, month"),
-        "the canary and the count of dead letters": watching(),
         "tables, streams, functions, buckets, queues, rules": 0.0,
     }
 

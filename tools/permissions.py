@@ -109,8 +109,7 @@ def _short(value: Any) -> str:
         case {"Fn::GetAtt": [str(name), str(attribute)]}:
             return _bare(name) + ("" if attribute == "Arn" else f".{attribute}")
         case {"Fn::ImportValue": str(export)}:
-            found = re.search(r"(?:FnGetAtt|Ref)(\w+?)[0-9A-F]{8}", export)
-            return found[1] if found else export
+            return re.sub(r"^cdc-\w+-(?:search-)?(\w+?)(?:Arn)?$", r"\1", export)
         case {"Fn::Join": [str(delimiter), parts]}:
             text = delimiter.join(map(_short, parts))
             text = re.sub(r"^arn:AWS::Partition:", "", text)

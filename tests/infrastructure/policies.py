@@ -121,6 +121,9 @@ def _holds(operator: str, key: str, wanted: list[str], context: Context) -> bool
     if operator == "Null":
         (absent,) = wanted
         return (key not in context) == (absent == "true")
+    if operator == "ForAllValues:StringEquals":
+        # True where the key is absent, too.
+        return all(one in wanted for one in context.get(key, "").split(",") if one)
     if operator not in COMPARISONS:
         message = f"condition {operator} on {key}"
         raise NotUnderstoodError(message)

@@ -268,7 +268,7 @@ class TestEvaluation:
             allow(Effect="allow"),
             allow(Principal={"Federated": "x"}),
             allow(Condition={"StringNotLike": {"aws:PrincipalArn": "x"}}),
-            allow(Condition={"ForAllValues:StringEquals": {"aws:TagKeys": "x"}}),
+            allow(Condition={"ForAnyValue:StringEquals": {"aws:TagKeys": "x"}}),
         ],
         ids=str,
     )
