@@ -16,7 +16,11 @@ def _in_utc(value: object) -> datetime:
     if moment is None or moment.tzinfo is None:
         message = "a moment is ISO 8601 text with an offset, such as 1997-01-01T00:00:00Z"
         raise ValueError(message)
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        message = "the moment is in UTC outside the years 1 to 9999"
+        raise ValueError(message) from None
 
 
 Money = Annotated[Decimal, Field(max_digits=20, decimal_places=2, ge=0)]

@@ -27,7 +27,7 @@ from dynamodb_streams_cdc.errors import (
     OutOfTime,
     PermanentError,
 )
-from dynamodb_streams_cdc.sink import Outcome, ReadItem, Stamp, purge_horizon
+from dynamodb_streams_cdc.sink import Outcome, ReadItem, Stamp, evaluated, purge_horizon
 
 Amount: TypeAlias = int | Decimal
 Contribution: TypeAlias = Mapping[str, Mapping[str, Amount]]
@@ -142,7 +142,8 @@ class Aggregation:
 
     Attributes:
         ledger: where rows and sums are kept.
-        contributions: what an item contributes; pure, amounts `int` or `Decimal`.
+        contributions: what an item contributes; pure, amounts `int` or `Decimal`. What it raises
+            is permanent for the image.
         expiry: what becomes of the contribution of an item that expires.
     """
 
@@ -232,7 +233,7 @@ class Aggregation:
             item_id=stamp.item_id,
             version=stamp.version,
             revision=1 if row is None else row.revision + 1,
-            contribution={} if image is None else checked(self.contributions(image)),
+            contribution={} if image is None else self._of(image),
             timestamp=stamp.timestamp,
             written_at=now,
             deleted=image is None,
@@ -309,8 +310,11 @@ class Aggregation:
         if image is None and change.expired and self.expiry is Expiry.KEEP:
             # Not what is stored: a MODIFY that was coalesced with the expiry would be lost.
             image, retained = change.old_image, True
-        contribution = {} if image is None else checked(self.contributions(image))
+        contribution = {} if image is None else self._of(image)
         return contribution, retained
+
+    def _of(self, image: Image) -> Contribution:
+        return evaluated(lambda image: checked(self.contributions(image)), image)
 
     def _commit(
         self, pack: Sequence["_Step"], budget: Budget, outcome: Outcome

@@ -2,7 +2,10 @@
 
 What becomes of a change depends on what went wrong, never on where in the batch it stood:
 
-    permanent    it can never succeed: a letter at once, payload and reason; the batch goes on
+    permanent    it can never succeed: a letter at once, payload and reason; the batch goes on.
+                 What a pure function of one image raises is permanent: no retry changes the image
+    too many     most recent items become letters for one reason: that is the code, not the records;
+                 they are reported and none becomes a letter (see `breaker`)
     outage       the sink takes nothing for now: retried while the invocation lasts, then reported
     unexpected   narrowed down to the record by halving the batch; reported while the record is
                  young, a letter once it is older than 15 minutes
@@ -28,10 +31,11 @@ from typing import Any, Protocol
 
 from dynamodb_streams_cdc import operations
 from dynamodb_streams_cdc.application import Application
+from dynamodb_streams_cdc.breaker import Breaker
 from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
-from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
+from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter, reason_of
 from dynamodb_streams_cdc.errors import (
     HeldBack,
     MalformedRecord,
@@ -57,6 +61,9 @@ EVERYWHERE = 5
 LATE_SECONDS = TOMBSTONE_SECONDS - 3600
 """From which age on the item of a change is repaired; an hour is left for clocks that differ."""
 
+MILLISECONDS = 1e11
+"""A time from here on is none in seconds: it would be after the year 5000."""
+
 Reader = Callable[[Mapping[str, Any], Source], Change]
 """Makes a change of a record: `Change.from_record`, or `Change.from_log_record`."""
 
@@ -65,7 +72,8 @@ Reader = Callable[[Mapping[str, Any], Source], Change]
 class Counts:
     """What one invocation did, for metrics.
 
-    `canaries` are the changes of the canary that the sink has, now or already.
+    `canaries` are the changes of the canary that the sink has, now or already. `breaker_open` is 1
+    if the breaker kept records from becoming dead letters.
     """
 
     received: int = 0
@@ -76,6 +84,7 @@ class Counts:
     reported: int = 0
     repaired: int = 0
     canaries: int = 0
+    breaker_open: int = 0
 
 
 class Metrics(Protocol):
@@ -104,6 +113,7 @@ class Processor:
         read: `Change.from_record`, or `Change.from_log_record` behind a change log.
         permanent: further error types that no retry can mend, such as those of a validator.
         items: the table itself, which copies are repaired by; without it, none is repaired.
+        breaker: what keeps an error that most items share from making dead letters.
     """
 
     name: str
@@ -115,6 +125,7 @@ class Processor:
     metrics: Metrics = field(default_factory=NoMetrics)
     clock: Clock = field(default_factory=SystemClock)
     items: Items | None = None
+    breaker: Breaker = field(default_factory=Breaker)
 
     def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
         """Process one batch; return the earliest record that is not done, or none.
@@ -175,6 +186,19 @@ def _records(event: object) -> Sequence[Any]:
     return records
 
 
+def _recorded_at(record: object) -> float:
+    """Return when an unreadable record was made, in seconds since 1970.
+
+    Infinity, which is never overdue, for a record that does not tell: how long it has waited is not
+    known, and where all records are like that, their source is at fault.
+    """
+    body = record.get("dynamodb") if isinstance(record, Mapping) else None
+    time = body.get("ApproximateCreationDateTime") if isinstance(body, Mapping) else None
+    if isinstance(time, int | float) and 0 <= time < MILLISECONDS:
+        return float(time)
+    return float("inf")
+
+
 class _Batch:
     """One invocation: the work that is left, and what is known of it."""
 
@@ -208,13 +232,22 @@ class _Batch:
 
     def _read(self) -> list[Change]:
         changes: list[Change] = []
+        unreadable: dict[int, MalformedRecord] = {}
         for position, record in enumerate(self.records):
             match self.processor.reading(record):
                 case Change() as change:
                     self.position[change] = position
                     changes.append(change)
                 case MalformedRecord() as error:
-                    self._give_up(position, None, error)
+                    unreadable[position] = error
+        breaker = self.processor.breaker
+        names = {p: f"unreadable/{sequence_number(self.records[p]) or p}" for p in unreadable}
+        breaker.deliver([*(change.item_id for change in changes), *names.values()])
+        for position, error in unreadable.items():
+            breaker.fail(names[position], reason_of(error))
+        for position, error in unreadable.items():
+            if not self._held(position, None, error):
+                self._give_up(position, None, error)
         return changes
 
     def _apply(self, changes: list[Change]) -> Outcome:
@@ -235,6 +268,9 @@ class _Batch:
 
     def _settle(self, failures: Mapping[Change, Exception]) -> list[Change]:
         """Write letters, note what is to be reported; return what may be tried again."""
+        for change, error in failures.items():
+            if self._hopeless(change, error):
+                self.processor.breaker.fail(change.item_id, reason_of(error))
         retry: list[Change] = []
         stuck: set[str] = set()
         for change, error in failures.items():
@@ -242,8 +278,10 @@ class _Batch:
                 isinstance(error, HeldBack) and change.item_id not in stuck
             ):
                 retry.append(change)
-            elif self._hopeless(change, error) and self._give_up(
-                self.position[change], change, error
+            elif (
+                self._hopeless(change, error)
+                and not self._held(self.position[change], change, error)
+                and self._give_up(self.position[change], change, error)
             ):
                 continue
             else:
@@ -252,17 +290,43 @@ class _Batch:
         return sorted(retry, key=self.position.__getitem__)
 
     def _hopeless(self, change: Change, error: Exception) -> bool:
-        overdue = self.budget.now() - change.recorded_at > YOUNG_SECONDS
         return self.processor.is_permanent(error) or (
-            self.processor.is_unexpected(error) and overdue and not self.application.stopped
+            self.processor.is_unexpected(error)
+            and self._overdue(change.recorded_at)
+            and not self.application.stopped
         )
+
+    def _overdue(self, recorded_at: float) -> bool:
+        return self.budget.now() - recorded_at > YOUNG_SECONDS
+
+    def _held(self, position: int, change: Change | None, error: Exception) -> bool:
+        """Return whether the breaker keeps a record from the dead letters; it is then reported."""
+        breaker, reason = self.processor.breaker, reason_of(error)
+        recorded_at = _recorded_at(self.records[position]) if change is None else change.recorded_at
+        if not breaker.holds(reason, overdue=self._overdue(recorded_at)):
+            return False
+        self.failed.setdefault(position, error)
+        if not self.counts.breaker_open:
+            failing, seen = breaker.failing(reason)
+            logger.error(
+                "the breaker is open: %d of the last %d items fail with %s. That is the code or "
+                "the writer, not the records: none becomes a dead letter, the shard waits",
+                failing,
+                seen,
+                reason,
+            )
+        self.counts.breaker_open = 1
+        return True
+
+    def _record(self, position: int) -> Mapping[str, Any]:
+        record = self.records[position]
+        return record if isinstance(record, Mapping) else {"unreadable": record}
 
     def _give_up(self, position: int, change: Change | None, error: Exception) -> bool:
         """Write a letter; return False, with the record noted as failed, if that failed."""
-        record = self.records[position]
         letter = Letter(
             processor=self.processor.name,
-            record=record if isinstance(record, Mapping) else {"unreadable": record},
+            record=self._record(position),
             change=change,
             error=error,
             written_at=self.budget.now(),

@@ -136,6 +136,7 @@ def test_one_line_of_metrics_per_invocation(
         "Reported",
         "Repaired",
         "Canaries",
+        "BreakerOpen",
     }
 
 
