@@ -30,6 +30,7 @@ from dynamodb_streams_cdc.deserializer import (
 )
 from dynamodb_streams_cdc.difference import MISSING, Difference, diff, patch
 from dynamodb_streams_cdc.errors import (
+    AccessDeniedError,
     CdcError,
     ContentionError,
     HeldBack,
@@ -52,6 +53,7 @@ from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Repaira
 __all__ = [
     "MISSING",
     "TOMBSTONE_SECONDS",
+    "AccessDeniedError",
     "Aggregation",
     "Attributes",
     "BatchResponse",

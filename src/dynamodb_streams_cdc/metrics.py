@@ -20,7 +20,7 @@ class LogMetrics:
     """`Metrics` written to standard output under the dimensions `Environment` and `Processor`.
 
     Names are those of `Counts` in camel case: Received, Applied, Stale, StaleButNewer,
-    DeadLettered, Reported, Repaired, Canaries, BreakerOpen.
+    DeadLettered, Reported, Repaired, Canaries, BreakerOpen, AccessDenied.
     """
 
     environment: str

@@ -7,6 +7,7 @@ What becomes of a change depends on what went wrong, never on where in the batch
     too many     most recent items become letters for one reason: that is the code, not the records;
                  they are reported and none becomes a letter (see `breaker`)
     outage       the sink takes nothing for now: retried while the invocation lasts, then reported
+    denied       the function lacks a permission: reported at once, counted and logged as an error
     unexpected   narrowed down to the record by halving the batch; reported while the record is
                  young, a letter once it is older than 15 minutes
     everywhere   five distinct items fail with one type of unexpected error: that is the sink or the
@@ -37,6 +38,7 @@ from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
 from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter, reason_of
 from dynamodb_streams_cdc.errors import (
+    AccessDeniedError,
     HeldBack,
     MalformedRecord,
     OutageError,
@@ -73,7 +75,8 @@ class Counts:
     """What one invocation did, for metrics.
 
     `canaries` are the changes of the canary that the sink has, now or already. `breaker_open` is 1
-    if the breaker kept records from becoming dead letters.
+    if the breaker kept records from becoming dead letters, `access_denied` 1 if the function lacked
+    a permission.
     """
 
     received: int = 0
@@ -85,6 +88,7 @@ class Counts:
     repaired: int = 0
     canaries: int = 0
     breaker_open: int = 0
+    access_denied: int = 0
 
 
 class Metrics(Protocol):
@@ -221,9 +225,11 @@ class _Batch:
         while pending:
             outcome = self._apply(pending)
             retry = self._settle(outcome.failures)
-            waiting = any(isinstance(e, OutageError) for e in outcome.failures.values())
+            errors = outcome.failures.values()
+            denied = any(isinstance(error, AccessDeniedError) for error in errors)
+            waiting = not denied and any(isinstance(error, OutageError) for error in errors)
             stuck = len(retry) == len(pending) and not waiting
-            if stuck or not retry or (waiting and not self.budget.pause(attempt)):
+            if stuck or denied or not retry or (waiting and not self.budget.pause(attempt)):
                 self.failed |= {self.position[c]: outcome.failures[c] for c in retry}
                 break
             attempt += waiting
@@ -360,6 +366,11 @@ class _Batch:
             )
             failures.append(ItemFailure(itemIdentifier=identifier))
             self.counts.reported = len(self.records) - first
+        for error in self.failed.values():
+            if isinstance(error, AccessDeniedError):
+                logger.error("access denied: %s", error)
+                self.counts.access_denied = 1
+                break
         self.counts.canaries = sum(
             is_canary(change)
             for change, position in self.position.items()

@@ -137,6 +137,7 @@ def test_one_line_of_metrics_per_invocation(
         "Repaired",
         "Canaries",
         "BreakerOpen",
+        "AccessDenied",
     }
 
 

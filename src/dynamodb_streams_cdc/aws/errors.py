@@ -20,14 +20,22 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from dynamodb_streams_cdc.errors import ContentionError, OutageError, PermanentError
+from dynamodb_streams_cdc.errors import (
+    AccessDeniedError,
+    ContentionError,
+    OutageError,
+    PermanentError,
+)
 
 CONTENTION = frozenset({"TransactionConflict", "TransactionConflictException"})
 
+DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "KMSAccessDeniedException"}
+)
+"""Who asks is known, and not permitted. Expired or wrong credentials are in `OUTAGE`."""
+
 OUTAGE = frozenset(
     {
-        "AccessDenied",
-        "AccessDeniedException",
         "ConditionalRequestConflict",
         "ExpiredToken",
         "ExpiredTokenException",
@@ -39,7 +47,6 @@ OUTAGE = frozenset(
         "InvalidAccessKeyId",
         "InvalidClientTokenId",
         "InvalidSignatureException",
-        "KMSAccessDeniedException",
         "LimitExceededException",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
@@ -98,6 +105,8 @@ def meaning(code: str, message: str) -> Exception:
     text = f"{code}: {message}"
     if code in CONTENTION:
         return ContentionError(text)
+    if code in DENIED:
+        return AccessDeniedError(text)
     if code in OUTAGE:
         return OutageError(text)
     if code in PERMANENT:

@@ -6,6 +6,7 @@ aliases and the documents are sent again.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +24,13 @@ from opensearchpy.exceptions import (
 )
 
 from dynamodb_streams_cdc.budget import Budget
-from dynamodb_streams_cdc.errors import ContentionError, OutageError, OutOfTime, PermanentError
+from dynamodb_streams_cdc.errors import (
+    AccessDeniedError,
+    ContentionError,
+    OutageError,
+    OutOfTime,
+    PermanentError,
+)
 from dynamodb_streams_cdc.search import CDC, Held, Stale, Upsert, Upserted
 
 if TYPE_CHECKING:
@@ -54,9 +61,11 @@ CDC_MAPPING: Mapping[str, Any] = {
 }
 """What is searched for: tombstones, by age. The rest of `cdc` is read and never searched for."""
 
+DENIED = frozenset({"authorization_exception", "security_exception"})
+"""What a domain with fine-grained access control answers, with status 403."""
+
 OUTAGES = frozenset(
     {
-        "authorization_exception",
         "circuit_breaking_exception",
         "cluster_block_exception",
         "cluster_manager_not_discovered_exception",
@@ -68,7 +77,6 @@ OUTAGES = frozenset(
         "process_cluster_event_timeout_exception",
         "receive_timeout_transport_exception",
         "rejected_execution_exception",
-        "security_exception",
         "timeout_exception",
         "unavailable_shards_exception",
     }
@@ -83,6 +91,13 @@ PERMANENT = frozenset(
         "strict_dynamic_mapping_exception",
     }
 )
+
+UNAUTHORIZED = "is not authorized to perform"
+"""What the managed service answers with status 403 where IAM or the domain's policy refuses. An
+expired token has the same status and another text
+(https://docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html)."""
+
+ROLE = re.compile(r"arn:aws[a-z-]*:(?:iam|sts)::\d+:(?:assumed-)?role/[^\s,\]]+")
 
 CONFLICT = "version_conflict_engine_exception"
 DOCUMENT_MISSING = "document_missing_exception"
@@ -303,8 +318,10 @@ class OpenSearchIndex:
             if isinstance(error, RequestError) and error.error == EXISTS:
                 return
             # Whatever is wrong with an index, such as its mapping, no document is at fault for it.
-            message = f"the index {self.name}-v1 cannot be created: {_meaning(error)}"
-            raise OutageError(message) from error
+            meaning = _meaning(error)
+            kind = type(meaning) if isinstance(meaning, AccessDeniedError) else OutageError
+            message = f"the index {self.name}-v1 cannot be created: {meaning}"
+            raise kind(message) from error
 
 
 def _first(document: _Encoded) -> bytes:
@@ -379,6 +396,8 @@ def _refusal(error: Mapping[str, Any], status: object) -> Exception:
     text = ", caused by ".join(reasons)
     if CONFLICT in types:
         return ContentionError(text)
+    if types & DENIED:
+        return AccessDeniedError(_unmapped(text))
     if types & OUTAGES:
         return OutageError(text)
     if permanent := types & PERMANENT:
@@ -386,6 +405,20 @@ def _refusal(error: Mapping[str, Any], status: object) -> Exception:
     if _unavailable(status):
         return OutageError(f"HTTP {status}: {text}")
     return SearchRefused(text)
+
+
+def _unmapped(text: str) -> str:
+    """Return what to do about a refusal of the security plugin, which names who asked.
+
+    Its reason is `no permissions for [ACTION] and User [name=ARN, backend_roles=[ARN], ...]`
+    (https://github.com/opensearch-project/security/issues/4595).
+    """
+    role = ROLE.search(text)
+    who = role[0] if role else "the function's role"
+    return (
+        f"the domain has fine-grained access control, and {who} is not mapped to an OpenSearch "
+        f"role with this permission: map it (runbook, Access denied). {text}"
+    )
 
 
 def _unavailable(status: object) -> bool:
@@ -402,6 +435,12 @@ def _meaning(error: TransportError | SerializationError) -> Exception:
         return _refusal(details, status)
     if status == 413:
         return PermanentError(f"the request is too large: {info}", "request_too_large")
+    if status == 403 and UNAUTHORIZED in str(info):
+        message = (
+            "the function's role, or the access policy of the domain, does not permit the request "
+            f"(runbook, Access denied). HTTP 403: {info}"
+        )
+        return AccessDeniedError(message)
     if _unavailable(status) or status in (401, 403, 404):
         return OutageError(f"HTTP {status}: {info}")
     return SearchRefused(f"HTTP {status}: {info}")
