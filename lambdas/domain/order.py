@@ -23,7 +23,10 @@ def _in_utc(value: object) -> datetime:
         raise ValueError(message) from None
 
 
-Money = Annotated[Decimal, Field(max_digits=20, decimal_places=2, ge=0)]
+Money = Annotated[Decimal, Field(max_digits=15, decimal_places=2, ge=0)]
+"""Below 10^13: the index counts in cents, exactly up to 2^53 of them."""
+
+Quantity = Annotated[int, Field(ge=1, le=10**9)]
 Moment = Annotated[datetime, PlainValidator(_in_utc)]
 
 
@@ -33,7 +36,7 @@ class Line(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     title: str
-    quantity: Annotated[int, Field(ge=1)]
+    quantity: Quantity
     amount: Money
 
 

@@ -31,6 +31,7 @@ from dynamodb_streams_cdc.errors import (
     OutOfTime,
     PermanentError,
 )
+from dynamodb_streams_cdc.field_types import check_numbers
 from dynamodb_streams_cdc.search import CDC, Held, Stale, Upsert, Upserted
 
 if TYPE_CHECKING:
@@ -153,7 +154,22 @@ class OpenSearchIndex:
         return f"{self.name}-write"
 
     def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
-        """Write each document whose version is greater than the one held."""
+        """Write each document whose version is greater than the one held, if its fields hold it."""
+        misfits = {n: error for n, each in enumerate(upserts) if (error := self._misfit(each))}
+        if misfits:
+            fitting = [upsert for n, upsert in enumerate(upserts) if n not in misfits]
+            written = iter(self._upsert(fitting, budget))
+            return [misfits[n] if n in misfits else next(written) for n in range(len(upserts))]
+        return self._upsert(upserts, budget)
+
+    def _misfit(self, upsert: Upsert) -> PermanentError | None:
+        try:
+            check_numbers(upsert.source, self.properties)
+        except PermanentError as error:
+            return error
+        return None
+
+    def _upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
         results: list[Upserted] = []
         for body in self._bodies(upserts):
             start = len(results)
@@ -178,6 +194,7 @@ class OpenSearchIndex:
 
     def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
         """Write a document in the place of the one held, or of none; return False if that moved."""
+        check_numbers(upsert.source, self.properties)
         return self._replace(held, upsert, budget)
 
     def _replace(self, held: Held | None, upsert: Upsert, budget: Budget, attempt: int = 0) -> bool:
