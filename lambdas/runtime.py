@@ -17,6 +17,7 @@ from dynamodb_streams_cdc import (
     Sink,
     Source,
 )
+from dynamodb_streams_cdc.aws.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.encoding import encode_once
 from dynamodb_streams_cdc.aws.items import DynamoDbItems
 from dynamodb_streams_cdc.aws.letters import S3Letters
@@ -97,5 +98,6 @@ def build(
         permanent=(ValidationError,),
         metrics=LogMetrics(settings.environment, settings.processor),
         items=items,
+        attempts=DynamoDbAttempts(dynamodb, settings.attempts_table),
         breaker=Breaker(settings.breaker_share, settings.breaker_items),
     )

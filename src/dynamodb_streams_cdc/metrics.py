@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from dynamodb_streams_cdc.processor import Counts
+from dynamodb_streams_cdc.counts import Counts
 
 NAMESPACE = "DynamoDbStreamsCdc"
 

@@ -12,6 +12,8 @@ What becomes of a change depends on what went wrong, never on where in the batch
                  young, a letter once it is older than 15 minutes
     everywhere   five distinct items fail with one type of unexpected error: that is the sink or the
                  code, not the records; work stops, the batch is reported, nothing becomes a letter
+    killed       the function dies on a record that is alone in its batch and older than 15 minutes:
+                 a letter after three such deaths (see `attempts`)
     no time      work stops; the first change that was not taken up is reported
 
 A failure is reported by the *sequence number* of the earliest record that is not done. Lambda
@@ -28,14 +30,16 @@ function instead of a batch is in `operations`.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from dynamodb_streams_cdc import operations
 from dynamodb_streams_cdc.application import Application
+from dynamodb_streams_cdc.attempts import MOST_DEATHS, Attempts, FunctionDied, name_of
 from dynamodb_streams_cdc.breaker import Breaker
 from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
+from dynamodb_streams_cdc.counts import Counts, Metrics, NoMetrics
 from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter, reason_of
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
@@ -70,41 +74,6 @@ Reader = Callable[[Mapping[str, Any], Source], Change]
 """Makes a change of a record: `Change.from_record`, or `Change.from_log_record`."""
 
 
-@dataclass
-class Counts:
-    """What one invocation did, for metrics.
-
-    `canaries` are the changes of the canary that the sink has, now or already. `breaker_open` is 1
-    if the breaker kept records from becoming dead letters, `access_denied` 1 if the function lacked
-    a permission.
-    """
-
-    received: int = 0
-    applied: int = 0
-    stale: int = 0
-    stale_but_newer: int = 0
-    dead_lettered: int = 0
-    reported: int = 0
-    repaired: int = 0
-    canaries: int = 0
-    breaker_open: int = 0
-    access_denied: int = 0
-
-
-class Metrics(Protocol):
-    """Where the counts of an invocation go."""
-
-    def emit(self, counts: Counts) -> None:
-        """Publish the counts."""
-
-
-class NoMetrics:
-    """Metrics for those who want none."""
-
-    def emit(self, counts: Counts) -> None:
-        """Publish nothing."""
-
-
 @dataclass(frozen=True)
 class Processor:
     """A Lambda function: `Processor(...)(event, context)`.
@@ -118,6 +87,8 @@ class Processor:
         permanent: further error types that no retry can mend, such as those of a validator.
         items: the table itself, which copies are repaired by; without it, none is repaired.
         breaker: what keeps an error that most items share from making dead letters.
+        attempts: where the deaths of the function are counted; without it, none is, and a record
+            that kills it is delivered again until the mapping gives it up.
     """
 
     name: str
@@ -130,6 +101,7 @@ class Processor:
     clock: Clock = field(default_factory=SystemClock)
     items: Items | None = None
     breaker: Breaker = field(default_factory=Breaker)
+    attempts: Attempts | None = None
 
     def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
         """Process one batch; return the earliest record that is not done, or none.
@@ -220,7 +192,12 @@ class _Batch:
         self.given_up: set[int] = set()
 
     def run(self) -> BatchResponse:
+        suspect = self._suspect()
+        deaths = self._begin(suspect)
         pending = self._read()
+        if deaths >= MOST_DEATHS and pending:
+            message = f"the function died {deaths} times on this record: memory, crash or time"
+            self._give_up(0, pending.pop(), FunctionDied(message))
         attempt = 0
         while pending:
             outcome = self._apply(pending)
@@ -234,7 +211,44 @@ class _Batch:
                 break
             attempt += waiting
             pending = retry
+        if deaths < MOST_DEATHS or not self.failed:
+            self._end(suspect)
         return self._respond()
+
+    def _suspect(self) -> str | None:
+        """Return the name of a record that may have killed the function, in a batch of its own."""
+        if self.processor.attempts is None or len(self.records) != 1:
+            return None
+        [record] = self.records
+        if not self._overdue(_recorded_at(record)):
+            return None
+        return name_of(self.processor.name, record)
+
+    def _begin(self, suspect: str | None) -> int:
+        """Count an attempt at the suspect; return how many of them the function did not survive.
+
+        A count that fails is logged and holds nothing up: it is there to help.
+        """
+        if suspect is None or self.processor.attempts is None:
+            return 0
+        try:
+            return self.processor.attempts.begin(suspect, self.budget.now())
+        except Exception as error:
+            self._uncounted(error)
+            return 0
+
+    def _end(self, suspect: str | None) -> None:
+        if suspect is None or self.processor.attempts is None:
+            return
+        try:
+            self.processor.attempts.end(suspect, self.budget.now())
+        except Exception as error:
+            self._uncounted(error)
+
+    def _uncounted(self, error: Exception) -> None:
+        logger.error("an attempt could not be counted: %s", visible(repr(error)))
+        if isinstance(error, AccessDeniedError):
+            self.counts.access_denied = 1
 
     def _read(self) -> list[Change]:
         changes: list[Change] = []
@@ -319,7 +333,7 @@ class _Batch:
                 "the writer, not the records: none becomes a dead letter, the shard waits",
                 failing,
                 seen,
-                reason,
+                visible(reason),
             )
         self.counts.breaker_open = 1
         return True
@@ -368,7 +382,7 @@ class _Batch:
             self.counts.reported = len(self.records) - first
         for error in self.failed.values():
             if isinstance(error, AccessDeniedError):
-                logger.error("access denied: %s", error)
+                logger.error("access denied: %s", visible(str(error)))
                 self.counts.access_denied = 1
                 break
         self.counts.canaries = sum(

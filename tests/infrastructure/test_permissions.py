@@ -12,6 +12,8 @@ from opensearchpy import NotFoundError, Urllib3HttpConnection
 
 import dynamodb_streams_cdc
 from dynamodb_streams_cdc import Change, LambdaContext, entry_of
+from dynamodb_streams_cdc.attempts import name_of
+from dynamodb_streams_cdc.aws.attempts import PREFIX
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
@@ -23,6 +25,7 @@ from tests.infrastructure.templates import (
     as_list,
     environment_of,
     flat,
+    of_type,
     only,
     processors,
 )
@@ -119,8 +122,8 @@ def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
                 insert = re.match(r'INSERT INTO "([^"]+)" VALUE', statement["Statement"])
                 assert insert is not None
                 yield "dynamodb:PartiQLInsert", insert[1]
-        case "GetItem":
-            yield "dynamodb:GetItem", params["TableName"]
+        case "GetItem" | "UpdateItem":
+            yield f"dynamodb:{operation}", params["TableName"]
         case "PutObject" | "GetObject":
             yield f"s3:{operation}", f"{params['Bucket']}/{params['Key']}"
         case _:
@@ -149,6 +152,7 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
     handler, records = FUNCTIONS[processor]
     assert handler({"Records": records}, context) == {"batchItemFailures": []}
     assert len([key for action, key in calls.needed if "/letters/" in key]) == 1, "the poison"
+    assert handler({"Records": records[:1]}, context) == {"batchItemFailures": []}, "a suspect"
     for operation in ("replay", "look"):
         handler({"operation": operation, "Records": records}, context)
 
@@ -170,6 +174,28 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
         if each[0] not in OTHERS_CALL and not each[1].startswith(destination)
     }
     assert [each for each in own if not any(_is_among(used, {each}) for used in needed)] == []
+
+
+def test_attempts_are_counted_under_keys_of_the_processor_only(sandbox: Assembly) -> None:
+    """The table also holds the ledger, which only aggregation may write."""
+    for processor, function in processors(sandbox.pipeline).items():
+        role = flat(function["Properties"]["Role"]).removesuffix(".Arn")
+        table = environment_of(function)["ATTEMPTS_TABLE"]
+        (statement,) = (
+            statement
+            for policy in of_type(sandbox.pipeline, "AWS::IAM::Policy").values()
+            if role in map(flat, policy["Properties"]["Roles"])
+            for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+            if statement["Action"] == "dynamodb:UpdateItem"
+            and flat(statement["Resource"]) == f"{table}.Arn"
+        )
+        (pattern,) = as_list(
+            statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        )
+        assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
+        name = name_of(processor, record(1, None, PLACED))
+        assert fnmatchcase(f"{PREFIX}{name}", pattern)
+        assert not fnmatchcase("ledger/orders/S=00004/S=00004-0001", pattern)
 
 
 def test_an_operator_may_do_what_the_command_line_says_that_it_does(sandbox: Assembly) -> None:
