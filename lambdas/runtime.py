@@ -17,10 +17,12 @@ from dynamodb_streams_cdc import (
     Sink,
     Source,
 )
+from dynamodb_streams_cdc.aws.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.encoding import encode_once
 from dynamodb_streams_cdc.aws.items import DynamoDbItems
 from dynamodb_streams_cdc.aws.letters import S3Letters
 from dynamodb_streams_cdc.aws.overflow import S3Overflow
+from dynamodb_streams_cdc.breaker import Breaker
 from lambdas.domain.order import ACTOR_ATTRIBUTE
 from lambdas.settings import Settings
 
@@ -96,4 +98,6 @@ def build(
         permanent=(ValidationError,),
         metrics=LogMetrics(settings.environment, settings.processor),
         items=items,
+        attempts=DynamoDbAttempts(dynamodb, settings.attempts_table),
+        breaker=Breaker(settings.breaker_share, settings.breaker_items),
     )

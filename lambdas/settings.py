@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from dynamodb_streams_cdc.breaker import LEAST, SHARE
+
 Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
@@ -54,6 +56,10 @@ class Settings(FunctionSettings):
         processor: the function's role, on its letters and metrics.
         dead_letter_bucket: where letters go.
         dead_letter_prefix: of the letters' keys.
+        attempts_table: the idempotency table, where the function's deaths on a record are counted.
+        breaker_share: of the recent items that may become dead letters for one reason, 0 to 1; with
+            1 the breaker never opens.
+        breaker_items: distinct failing items below which the breaker never opens.
     """
 
     source_table: Name
@@ -62,3 +68,6 @@ class Settings(FunctionSettings):
     processor: Name
     dead_letter_bucket: Name
     dead_letter_prefix: Annotated[str, Field(pattern=r".+/$")]
+    attempts_table: Name
+    breaker_share: Annotated[float, Field(ge=0, le=1)] = SHARE
+    breaker_items: Annotated[int, Field(ge=1)] = LEAST

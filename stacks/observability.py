@@ -161,6 +161,18 @@ class Observability(Construct):
         )
         add(
             scope,
+            "BreakerOpen",
+            _own(processor, "BreakerOpen"),
+            f"Most changes fail in {name} for one reason: its shard waits, no dead letters.",
+        )
+        add(
+            scope,
+            "AccessDenied",
+            _own(processor, "AccessDenied"),
+            f"{name} lacks a permission: its shard waits until it is given.",
+        )
+        add(
+            scope,
             "StaleButNewer",
             _own(processor, "StaleButNewer"),
             f"{name} refused changes as stale that are newer than what it holds: repair them.",

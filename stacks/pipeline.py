@@ -6,6 +6,7 @@ nor be followed when the stream is replaced.
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -169,17 +170,32 @@ class PipelineStack(Stack):
             feed=feed,
             source_table=SOURCE_TABLE,
             dead_letters=self.dead_letters,
-            settings=settings,
+            settings={**settings, "ATTEMPTS_TABLE": self.idempotency.name},
             environment=self._environment,
         )
 
     def _grant(self) -> None:
         """What each processor may call, and nothing else; the audit log is append-only by this.
 
-        A repair reads an item of the source table. The log has none: it can only be added to.
+        A repair reads an item of the source table. The log has none: it can only be added to. Each
+        counts the attempts at a record that may kill it, under keys of their own.
         """
         ledger, aggregates = self.idempotency.table, self.aggregates.table
         ledger.grant(self.aggregation.role, "dynamodb:BatchGetItem", "dynamodb:PutItem")
+        for processor in self.processors:
+            processor.role.add_to_policy(
+                iam.PolicyStatement(
+                    actions=["dynamodb:UpdateItem"],
+                    resources=[ledger.table_arn],
+                    conditions={
+                        "ForAllValues:StringLike": {
+                            "dynamodb:LeadingKeys": [f"attempt/{processor.name}/*"]
+                        },
+                        # ForAllValues is true of a request that has no such key at all.
+                        "Null": {"dynamodb:LeadingKeys": "false"},
+                    },
+                )
+            )
         aggregates.grant(self.aggregation.role, "dynamodb:UpdateItem")
         self.orders.table.grant(self.aggregation.role, "dynamodb:GetItem")
         self.change_log.table.grant(self.audit.role, "dynamodb:PartiQLInsert")

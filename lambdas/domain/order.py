@@ -19,10 +19,17 @@ def _in_utc(value: object) -> datetime:
     if moment is None or moment.tzinfo is None:
         message = "a moment is ISO 8601 text with an offset, such as 1997-01-01T00:00:00Z"
         raise ValueError(message)
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        message = "the moment is in UTC outside the years 1 to 9999"
+        raise ValueError(message) from None
 
 
-Money = Annotated[Decimal, Field(max_digits=20, decimal_places=2, ge=0)]
+Money = Annotated[Decimal, Field(max_digits=15, decimal_places=2, ge=0)]
+"""Below 10^13: the index counts in cents, exactly up to 2^53 of them."""
+
+Quantity = Annotated[int, Field(ge=1, le=10**9)]
 Moment = Annotated[datetime, PlainValidator(_in_utc)]
 
 
@@ -32,7 +39,7 @@ class Line(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     title: str
-    quantity: Annotated[int, Field(ge=1)]
+    quantity: Quantity
     amount: Money
 
 

@@ -21,6 +21,7 @@ from dynamodb_streams_cdc.aggregation import (
 from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image, Source, ViewType
 from dynamodb_streams_cdc.change_log import ChangeLog, Entry, Inserted, Log, entry_of, replay
+from dynamodb_streams_cdc.counts import Counts, Metrics
 from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
 from dynamodb_streams_cdc.deserializer import (
     deserialize,
@@ -30,6 +31,7 @@ from dynamodb_streams_cdc.deserializer import (
 )
 from dynamodb_streams_cdc.difference import MISSING, Difference, diff, patch
 from dynamodb_streams_cdc.errors import (
+    AccessDeniedError,
     CdcError,
     ContentionError,
     HeldBack,
@@ -44,7 +46,7 @@ from dynamodb_streams_cdc.handlers import ChangeHandlers
 from dynamodb_streams_cdc.idempotency import Markers, Once
 from dynamodb_streams_cdc.metrics import LogMetrics
 from dynamodb_streams_cdc.overflow import Overflow
-from dynamodb_streams_cdc.processor import Counts, Metrics, Processor, Reader
+from dynamodb_streams_cdc.processor import Processor, Reader
 from dynamodb_streams_cdc.response import BatchResponse
 from dynamodb_streams_cdc.search import Held, Index, SearchSync, Stale, Upsert, Upserted
 from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Repairable, Sink, Stamp
@@ -52,6 +54,7 @@ from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Repaira
 __all__ = [
     "MISSING",
     "TOMBSTONE_SECONDS",
+    "AccessDeniedError",
     "Aggregation",
     "Attributes",
     "BatchResponse",

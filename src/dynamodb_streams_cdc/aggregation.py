@@ -27,7 +27,7 @@ from dynamodb_streams_cdc.errors import (
     OutOfTime,
     PermanentError,
 )
-from dynamodb_streams_cdc.sink import Outcome, ReadItem, Stamp, purge_horizon
+from dynamodb_streams_cdc.sink import Outcome, ReadItem, Stamp, evaluated, purge_horizon
 
 Amount: TypeAlias = int | Decimal
 Contribution: TypeAlias = Mapping[str, Mapping[str, Amount]]
@@ -44,6 +44,16 @@ CONFLICTS_UNTIL_HALVED = 4
 """How often in a row a pack is tried before its halves are. With eight lanes on one sum and half of
 the transactions refused, halving at once took 8 to 14 times as long, and four times as many of them
 (`python -m benchmarks.hot_aggregate`)."""
+
+DIGITS = 38
+"""The significant digits of a number in DynamoDB
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-data-types)."""
+
+HEADROOM = 12
+"""Digits that a sum may have more than its amounts: room for 10^12 items in one aggregate."""
+
+DECIMALS = 6
+"""How many decimal places an amount may have, unless the sink is told otherwise."""
 
 RESERVED = frozenset({"aggregate", "shard", "revision"})
 """Attributes of an aggregate row that cannot name a measure."""
@@ -142,13 +152,23 @@ class Aggregation:
 
     Attributes:
         ledger: where rows and sums are kept.
-        contributions: what an item contributes; pure, amounts `int` or `Decimal`.
+        contributions: what an item contributes; pure, amounts `int` or `Decimal`. What it raises
+            is permanent for the image.
         expiry: what becomes of the contribution of an item that expires.
+        decimals: places that an amount may have behind the point, 0 to 25. Amounts are less than
+            10^(26 - decimals), 10^20 by default: then a sum of 10^12 of them has 38 digits at
+            most, and no item can spoil a sum for the others.
     """
 
     ledger: Ledger
     contributions: Callable[[Image], Contribution]
     expiry: Expiry = Expiry.DROP
+    decimals: int = DECIMALS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decimals < DIGITS - HEADROOM:
+            message = f"decimals: from 0 to {DIGITS - HEADROOM - 1}, got {self.decimals}"
+            raise ValueError(message)
 
     def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
         """Apply the newest change of each item, as many items in a transaction as fit.
@@ -232,7 +252,7 @@ class Aggregation:
             item_id=stamp.item_id,
             version=stamp.version,
             revision=1 if row is None else row.revision + 1,
-            contribution={} if image is None else checked(self.contributions(image)),
+            contribution={} if image is None else self._of(image),
             timestamp=stamp.timestamp,
             written_at=now,
             deleted=image is None,
@@ -309,8 +329,11 @@ class Aggregation:
         if image is None and change.expired and self.expiry is Expiry.KEEP:
             # Not what is stored: a MODIFY that was coalesced with the expiry would be lost.
             image, retained = change.old_image, True
-        contribution = {} if image is None else checked(self.contributions(image))
+        contribution = {} if image is None else self._of(image)
         return contribution, retained
+
+    def _of(self, image: Image) -> Contribution:
+        return evaluated(lambda image: checked(self.contributions(image), self.decimals), image)
 
     def _commit(
         self, pack: Sequence["_Step"], budget: Budget, outcome: Outcome
@@ -410,12 +433,15 @@ def add(contributions: Iterable[Contribution]) -> Contribution:
     }
 
 
-def checked(contribution: Mapping[Any, Mapping[Any, Any]]) -> Contribution:
+def checked(
+    contribution: Mapping[Any, Mapping[Any, Any]], decimals: int = DECIMALS
+) -> Contribution:
     """Return a contribution without its zeros, once its form is found right.
 
     Raises:
         TypeError: an amount is neither `int` nor a finite `Decimal`, or a name is no text.
-        PermanentError: it has more than 99 aggregates.
+        PermanentError: it has more than 99 aggregates, or an amount that is too large or has too
+            many decimal places for its sum to stay exact; see `Aggregation.decimals`.
     """
     for aggregate, measures in contribution.items():
         if not isinstance(aggregate, str) or not aggregate:
@@ -435,9 +461,29 @@ def checked(contribution: Mapping[Any, Mapping[Any, Any]]) -> Contribution:
                     f"got {amount!r}"
                 )
                 raise TypeError(message)
+            if not _fits(amount, decimals):
+                message = (
+                    f"{aggregate}.{measure}: an amount must be less than 10^"
+                    f"{DIGITS - HEADROOM - decimals} and have at most {decimals} decimal places"
+                )
+                raise PermanentError(message, "AmountOutOfRange")
     if len(contribution) > MAX_AGGREGATES:
         message = (
             f"the item contributes to {len(contribution)} aggregates; at most {MAX_AGGREGATES}"
         )
         raise PermanentError(message, "TooManyAggregates")
     return add([contribution])
+
+
+def _fits(amount: Amount, decimals: int) -> bool:
+    """Return whether 10^12 such amounts have a sum of 38 digits at most."""
+    bound = 10 ** (DIGITS - HEADROOM - decimals)
+    if not -bound < amount < bound:
+        return False
+    if isinstance(amount, int):
+        return True
+    _, digits, exponent = amount.as_tuple()
+    assert isinstance(exponent, int)
+    if exponent >= -decimals:
+        return True
+    return not any(digits[exponent + decimals :])

@@ -7,7 +7,8 @@
     ├── MissingImage       the stream's view type does not carry the image asked for     unexpected
     ├── PermanentError     this change can never succeed, however often it is retried    permanent
     ├── OutageError        the sink refuses everything for now                           outage
-    │   └── ContentionError the sink refuses this for now: somebody else is writing      outage
+    │   ├── ContentionError the sink refuses this for now: somebody else is writing      outage
+    │   └── AccessDeniedError the function lacks a permission, until it is given one     outage
     ├── OutOfTime          the invocation ended before the change's turn                 outage
     └── HeldBack           an earlier change of the same item failed                     outage
 
@@ -77,6 +78,14 @@ class OutageError(CdcError):
 
 class ContentionError(OutageError):
     """The sink refused this write because another one was under way; smaller packs help."""
+
+
+class AccessDeniedError(OutageError):
+    """The sink, or the store of dead letters, knows who asks and does not permit it.
+
+    Waiting does not help, and no record is at fault: the processor reports the batch at once and
+    counts `access_denied`, until a person gives the permission. The message says who lacks what.
+    """
 
 
 class OutOfTime(CdcError):

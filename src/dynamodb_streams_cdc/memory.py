@@ -232,6 +232,22 @@ class MemoryMarkers:
 
 
 @dataclass
+class MemoryAttempts:
+    """`Attempts` that did not end, by name."""
+
+    begun: dict[str, int] = field(default_factory=dict)
+
+    def begin(self, name: str, now: float) -> int:
+        """Count an attempt; return how many began before and did not end."""
+        self.begun[name] = self.begun.get(name, 0) + 1
+        return self.begun[name] - 1
+
+    def end(self, name: str, now: float) -> None:
+        """Forget the attempts at a record."""
+        self.begun.pop(name, None)
+
+
+@dataclass
 class MemoryLetterBox:
     """A `LetterBox` that is `DeadLetters` too, with its objects to look at.
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from dynamodb_streams_cdc.processor import Counts
+from dynamodb_streams_cdc.counts import Counts
 
 NAMESPACE = "DynamoDbStreamsCdc"
 
@@ -20,7 +20,7 @@ class LogMetrics:
     """`Metrics` written to standard output under the dimensions `Environment` and `Processor`.
 
     Names are those of `Counts` in camel case: Received, Applied, Stale, StaleButNewer,
-    DeadLettered, Reported, Repaired, Canaries.
+    DeadLettered, Reported, Repaired, Canaries, BreakerOpen, AccessDenied.
     """
 
     environment: str

@@ -2,14 +2,20 @@
 
 What becomes of a change depends on what went wrong, never on where in the batch it stood:
 
-    permanent    it can never succeed: a letter at once, payload and reason; the batch goes on
+    permanent    it can never succeed: a letter at once, payload and reason; the batch goes on.
+                 What a pure function of one image raises is permanent: no retry changes the image
+    too many     most recent items become letters for one reason: that is the code, not the records;
+                 they are reported and none becomes a letter (see `breaker`)
     outage       the sink takes nothing for now: retried while the invocation lasts, then reported
+    denied       the function lacks a permission: reported at once, counted and logged as an error
     unexpected   narrowed down to the record by halving the batch; reported while the record is
                  young, a letter once it is older than 15 minutes
     everywhere   five distinct items fail with one type of unexpected error: that is the sink or the
                  code, not the records; work stops, the batch is reported, nothing becomes a letter
     source       all records share a malformed field that the stream fills: reported, no letters
                  (see `source_fault`)
+    killed       the function dies on a record that is alone in its batch and older than 15 minutes:
+                 a letter after three such deaths (see `attempts`)
     no time      work stops; the first change that was not taken up is reported
 
 A failure is reported by the *sequence number* of the earliest record that is not done. Lambda
@@ -26,15 +32,19 @@ function instead of a batch is in `operations`.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from dynamodb_streams_cdc import operations
 from dynamodb_streams_cdc.application import Application
+from dynamodb_streams_cdc.attempts import MOST_DEATHS, Attempts, FunctionDied, name_of
+from dynamodb_streams_cdc.breaker import Breaker
 from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
-from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
+from dynamodb_streams_cdc.counts import Counts, Metrics, NoMetrics
+from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter, reason_of
 from dynamodb_streams_cdc.errors import (
+    AccessDeniedError,
     HeldBack,
     MalformedRecord,
     OutageError,
@@ -44,7 +54,7 @@ from dynamodb_streams_cdc.errors import (
 )
 from dynamodb_streams_cdc.response import BatchResponse, ItemFailure, sequence_number
 from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Sink
-from dynamodb_streams_cdc.source_fault import source_fault
+from dynamodb_streams_cdc.source_fault import source_fault, told_time
 from dynamodb_streams_cdc.visible import visible
 
 logger = logging.getLogger(__name__)
@@ -65,37 +75,6 @@ Reader = Callable[[Mapping[str, Any], Source], Change]
 """Makes a change of a record: `Change.from_record`, or `Change.from_log_record`."""
 
 
-@dataclass
-class Counts:
-    """What one invocation did, for metrics.
-
-    `canaries` are the changes of the canary that the sink has, now or already.
-    """
-
-    received: int = 0
-    applied: int = 0
-    stale: int = 0
-    stale_but_newer: int = 0
-    dead_lettered: int = 0
-    reported: int = 0
-    repaired: int = 0
-    canaries: int = 0
-
-
-class Metrics(Protocol):
-    """Where the counts of an invocation go."""
-
-    def emit(self, counts: Counts) -> None:
-        """Publish the counts."""
-
-
-class NoMetrics:
-    """Metrics for those who want none."""
-
-    def emit(self, counts: Counts) -> None:
-        """Publish nothing."""
-
-
 @dataclass(frozen=True)
 class Processor:
     """A Lambda function: `Processor(...)(event, context)`.
@@ -108,6 +87,9 @@ class Processor:
         read: `Change.from_record`, or `Change.from_log_record` behind a change log.
         permanent: further error types that no retry can mend, such as those of a validator.
         items: the table itself, which copies are repaired by; without it, none is repaired.
+        breaker: what keeps an error that most items share from making dead letters.
+        attempts: where the deaths of the function are counted; without it, none is, and a record
+            that kills it is delivered again until the mapping gives it up.
     """
 
     name: str
@@ -119,6 +101,8 @@ class Processor:
     metrics: Metrics = field(default_factory=NoMetrics)
     clock: Clock = field(default_factory=SystemClock)
     items: Items | None = None
+    breaker: Breaker = field(default_factory=Breaker)
+    attempts: Attempts | None = None
 
     def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
         """Process one batch; return the earliest record that is not done, or none.
@@ -196,19 +180,63 @@ class _Batch:
         self.given_up: set[int] = set()
 
     def run(self) -> BatchResponse:
+        suspect = self._suspect()
+        deaths = self._begin(suspect)
         pending = self._read()
+        if deaths >= MOST_DEATHS and pending:
+            message = f"the function died {deaths} times on this record: memory, crash or time"
+            self._give_up(0, pending.pop(), FunctionDied(message))
         attempt = 0
         while pending:
             outcome = self._apply(pending)
             retry = self._settle(outcome.failures)
-            waiting = any(isinstance(e, OutageError) for e in outcome.failures.values())
+            errors = outcome.failures.values()
+            denied = any(isinstance(error, AccessDeniedError) for error in errors)
+            waiting = not denied and any(isinstance(error, OutageError) for error in errors)
             stuck = len(retry) == len(pending) and not waiting
-            if stuck or not retry or (waiting and not self.budget.pause(attempt)):
+            if stuck or denied or not retry or (waiting and not self.budget.pause(attempt)):
                 self.failed |= {self.position[c]: outcome.failures[c] for c in retry}
                 break
             attempt += waiting
             pending = retry
+        if deaths < MOST_DEATHS or not self.failed:
+            self._end(suspect)
         return self._respond()
+
+    def _suspect(self) -> str | None:
+        """Return the name of a record that may have killed the function, in a batch of its own."""
+        if self.processor.attempts is None or len(self.records) != 1:
+            return None
+        [record] = self.records
+        if not self._overdue(told_time(record)):
+            return None
+        return name_of(self.processor.name, record)
+
+    def _begin(self, suspect: str | None) -> int:
+        """Count an attempt at the suspect; return how many of them the function did not survive.
+
+        A count that fails is logged and holds nothing up: it is there to help.
+        """
+        if suspect is None or self.processor.attempts is None:
+            return 0
+        try:
+            return self.processor.attempts.begin(suspect, self.budget.now())
+        except Exception as error:
+            self._uncounted(error)
+            return 0
+
+    def _end(self, suspect: str | None) -> None:
+        if suspect is None or self.processor.attempts is None:
+            return
+        try:
+            self.processor.attempts.end(suspect, self.budget.now())
+        except Exception as error:
+            self._uncounted(error)
+
+    def _uncounted(self, error: Exception) -> None:
+        logger.error("an attempt could not be counted: %s", visible(repr(error)))
+        if isinstance(error, AccessDeniedError):
+            self.counts.access_denied = 1
 
     def _read(self) -> list[Change]:
         changes: list[Change] = []
@@ -222,8 +250,14 @@ class _Batch:
                     unreadable[position] = error
         if self._is_source_at_fault(unreadable):
             return []
+        breaker = self.processor.breaker
+        names = {p: f"unreadable/{sequence_number(self.records[p]) or p}" for p in unreadable}
+        breaker.deliver([*(change.item_id for change in changes), *names.values()])
         for position, error in unreadable.items():
-            self._give_up(position, None, error)
+            breaker.fail(names[position], reason_of(error))
+        for position, error in unreadable.items():
+            if not self._held(position, None, error):
+                self._give_up(position, None, error)
         return changes
 
     def _is_source_at_fault(self, unreadable: Mapping[int, MalformedRecord]) -> bool:
@@ -259,6 +293,9 @@ class _Batch:
 
     def _settle(self, failures: Mapping[Change, Exception]) -> list[Change]:
         """Write letters, note what is to be reported; return what may be tried again."""
+        for change, error in failures.items():
+            if self._hopeless(change, error):
+                self.processor.breaker.fail(change.item_id, reason_of(error))
         retry: list[Change] = []
         stuck: set[str] = set()
         for change, error in failures.items():
@@ -266,8 +303,10 @@ class _Batch:
                 isinstance(error, HeldBack) and change.item_id not in stuck
             ):
                 retry.append(change)
-            elif self._hopeless(change, error) and self._give_up(
-                self.position[change], change, error
+            elif (
+                self._hopeless(change, error)
+                and not self._held(self.position[change], change, error)
+                and self._give_up(self.position[change], change, error)
             ):
                 continue
             else:
@@ -276,17 +315,43 @@ class _Batch:
         return sorted(retry, key=self.position.__getitem__)
 
     def _hopeless(self, change: Change, error: Exception) -> bool:
-        overdue = self.budget.now() - change.recorded_at > YOUNG_SECONDS
         return self.processor.is_permanent(error) or (
-            self.processor.is_unexpected(error) and overdue and not self.application.stopped
+            self.processor.is_unexpected(error)
+            and self._overdue(change.recorded_at)
+            and not self.application.stopped
         )
+
+    def _overdue(self, recorded_at: float) -> bool:
+        return self.budget.now() - recorded_at > YOUNG_SECONDS
+
+    def _held(self, position: int, change: Change | None, error: Exception) -> bool:
+        """Return whether the breaker keeps a record from the dead letters; it is then reported."""
+        breaker, reason = self.processor.breaker, reason_of(error)
+        recorded_at = told_time(self.records[position]) if change is None else change.recorded_at
+        if not breaker.holds(reason, overdue=self._overdue(recorded_at)):
+            return False
+        self.failed.setdefault(position, error)
+        if not self.counts.breaker_open:
+            failing, seen = breaker.failing(reason)
+            logger.error(
+                "the breaker is open: %d of the last %d items fail with %s. That is the code or "
+                "the writer, not the records: none becomes a dead letter, the shard waits",
+                failing,
+                seen,
+                visible(reason),
+            )
+        self.counts.breaker_open = 1
+        return True
+
+    def _record(self, position: int) -> Mapping[str, Any]:
+        record = self.records[position]
+        return record if isinstance(record, Mapping) else {"unreadable": record}
 
     def _give_up(self, position: int, change: Change | None, error: Exception) -> bool:
         """Write a letter; return False, with the record noted as failed, if that failed."""
-        record = self.records[position]
         letter = Letter(
             processor=self.processor.name,
-            record=record if isinstance(record, Mapping) else {"unreadable": record},
+            record=self._record(position),
             change=change,
             error=error,
             written_at=self.budget.now(),
@@ -320,6 +385,11 @@ class _Batch:
             )
             failures.append(ItemFailure(itemIdentifier=identifier))
             self.counts.reported = len(self.records) - first
+        for error in self.failed.values():
+            if isinstance(error, AccessDeniedError):
+                logger.error("access denied: %s", visible(str(error)))
+                self.counts.access_denied = 1
+                break
         self.counts.canaries = sum(
             is_canary(change)
             for change, position in self.position.items()

@@ -19,12 +19,12 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import INSERT, Change, Image, by_item
 from dynamodb_streams_cdc.errors import OutageError, OutOfTime
-from dynamodb_streams_cdc.sink import Outcome, ReadItem, Stamp, purge_horizon
+from dynamodb_streams_cdc.sink import Outcome, ReadItem, Stamp, evaluated, purge_horizon
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -124,7 +124,8 @@ class SearchSync:
 
     Attributes:
         index: where documents are kept.
-        document: what readers find of an item; pure. `None` keeps the item out of the index.
+        document: what readers find of an item; pure. `None` keeps the item out of the index. What
+            it raises is permanent for the image.
     """
 
     index: Index
@@ -237,10 +238,7 @@ class SearchSync:
         written_at: float,
         is_first: bool = False,
     ) -> Upsert:
-        document = None if image is None else self.document(image)
-        if document is not None and CDC in document:
-            message = f"the field {CDC!r} belongs to the sink; name the document's field otherwise"
-            raise TypeError(message)
+        document = None if image is None else evaluated(self._of, image)
         stamp = {
             "item": item_id,
             "version": version,
@@ -248,7 +246,16 @@ class SearchSync:
             "written_at": written_at,
             "deleted": document is None,
         }
-        return Upsert(item_id, {**encoded(document or {}), CDC: stamp}, is_first)
+        return Upsert(item_id, {**(document or {}), CDC: stamp}, is_first)
+
+    def _of(self, image: Image) -> Document | None:
+        document = self.document(image)
+        if document is None:
+            return None
+        if CDC in document:
+            message = f"the field {CDC!r} belongs to the sink; name the document's field otherwise"
+            raise TypeError(message)
+        return cast("Document", encoded(document))
 
 
 def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -3,11 +3,14 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
+from dynamodb_streams_cdc.errors import CdcError, PermanentError
 from dynamodb_streams_cdc.visible import visible
+
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -160,3 +163,24 @@ class Items(Protocol):
         Raises:
             OutageError: the table cannot be read at the moment.
         """
+
+
+def evaluated(function: Callable[[Image], Result], image: Image) -> Result:
+    """Return what a pure function makes of an image; what it raises is permanent.
+
+    A function that sees the image alone fails on it again whenever it is called: the image is at
+    fault, whatever the type of the error. If the function is at fault, it fails on most images, and
+    the processor's breaker holds them.
+
+    Raises:
+        PermanentError: the function raised; grouped by the type of its error, which is the cause.
+        CdcError: the function raised that: it says itself what it means.
+        MemoryError: the invocation, not the image, has run out of memory.
+    """
+    try:
+        return function(image)
+    except (CdcError, MemoryError):
+        raise
+    except Exception as error:
+        name = type(error).__name__
+        raise PermanentError(str(error) or name, name) from error

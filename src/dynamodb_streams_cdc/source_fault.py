@@ -34,13 +34,17 @@ def source_fault(
         return None
     if len({fault.field for fault in faults}) > 1:
         return None
-    if len(records) == 1 and _told_time(records[0]) < young_since:
+    if len(records) == 1 and told_time(records[0]) < young_since:
         return None
     return faults[0]
 
 
-def _told_time(record: Any) -> float:
-    """Return when a record says that it was made, in any form that can be read; else 0."""
+def told_time(record: Any) -> float:
+    """Return when a record says that it was made, in seconds since 1970, in any form it has.
+
+    0, which is long ago, for one that does not tell: how long it has waited is not known, and it
+    must not wait for ever.
+    """
     body = record.get("dynamodb") if isinstance(record, Mapping) else None
     time = body.get("ApproximateCreationDateTime") if isinstance(body, Mapping) else None
     if isinstance(time, datetime):

@@ -16,6 +16,10 @@ from stacks.environments import Environment
 # The packaged dependencies are built for these two: see AWS_TARGET in stacks/packaging.py.
 RUNTIME = lambda_.Runtime.PYTHON_3_13
 ARCHITECTURE = lambda_.Architecture.ARM_64
+# From as many failing items on, and above this share of the recent ones, a shard waits instead of
+# making dead letters; a share of 1 turns the breaker off (docs/decisions, 17).
+BREAKER_SHARE = 0.5
+BREAKER_ITEMS = 5
 
 
 class StreamProcessor(Construct):
@@ -72,6 +76,8 @@ class StreamProcessor(Construct):
                 "PROCESSOR": name,
                 "DEAD_LETTER_BUCKET": self.letters.bucket.bucket_name,
                 "DEAD_LETTER_PREFIX": self.letters.prefix,
+                "BREAKER_SHARE": str(BREAKER_SHARE),
+                "BREAKER_ITEMS": str(BREAKER_ITEMS),
                 **settings,
             },
         )

@@ -104,7 +104,11 @@ class Watcher(Construct):
             iam.PolicyStatement(
                 actions=["dynamodb:PutItem"],
                 resources=[source.table.table_arn],
-                conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [CANARY]}},
+                conditions={
+                    "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [CANARY]},
+                    # ForAllValues is true of a request that has no such key at all.
+                    "Null": {"dynamodb:LeadingKeys": "false"},
+                },
             )
         )
 

@@ -1,10 +1,11 @@
 """What every index must do; run against the one in memory and the one on OpenSearch."""
 
+from decimal import Decimal
 from typing import Any, Protocol
 
 import pytest
 
-from dynamodb_streams_cdc import Budget, Index, SearchSync, Stale, Stamp, Upsert
+from dynamodb_streams_cdc import Budget, Image, Index, SearchSync, Stale, Stamp, Upsert
 from dynamodb_streams_cdc.aws.index import OpenSearchIndex
 from dynamodb_streams_cdc.search import CDC
 from lambdas.domain.search_document import document
@@ -96,9 +97,14 @@ class IndexContract:
         assert index.search()[ITEM]["status"] == "shipped"
 
     def test_numbers_survive(self, index: SearchableIndex) -> None:
-        big = order(total="12345678901234567.89")
-        assert SearchSync(index, document).apply([change(1, None, big)], budget()).applied == 1
-        assert index.search()[ITEM]["total"] == "12345678901234567.89"
+        """A script's parameters would turn them into doubles."""
+        exact = Decimal("12345678901234567.89")
+
+        def detailed(image: Image) -> dict[str, Any]:
+            return {**document(image), "not_searchable": exact}
+
+        assert SearchSync(index, detailed).apply([change(1, None, order())], budget()).applied == 1
+        assert index.search()[ITEM]["not_searchable"] == "12345678901234567.89"
 
     def test_many_at_once_each_with_its_own_answer(self, index: SearchableIndex) -> None:
         sink = SearchSync(index, document)

@@ -121,9 +121,11 @@ def _holds(operator: str, key: str, wanted: list[str], context: Context) -> bool
     if operator == "Null":
         (absent,) = wanted
         return (key not in context) == (absent == "true")
-    if operator == "ForAllValues:StringEquals":
+    if operator.startswith("ForAllValues:"):
         # True where the key is absent, too.
-        return all(one in wanted for one in context.get(key, "").split(",") if one)
+        compare = COMPARISONS[operator.partition(":")[2]]
+        values = [one for one in context.get(key, "").split(",") if one]
+        return all(any(compare(value, one) for one in wanted) for value in values)
     if operator not in COMPARISONS:
         message = f"condition {operator} on {key}"
         raise NotUnderstoodError(message)

@@ -33,6 +33,8 @@ def test_each_processor_is_watched_in_every_way_that_it_can_fall_behind(sandbox:
             "FailedInvocations",
             "DroppedEventCount",
             "Reported",
+            "BreakerOpen",
+            "AccessDenied",
             "StaleButNewer",
         }
         for alarm in alarms:

@@ -13,6 +13,8 @@ from opensearchpy import NotFoundError, Urllib3HttpConnection
 
 import dynamodb_streams_cdc
 from dynamodb_streams_cdc import Change, LambdaContext, entry_of
+from dynamodb_streams_cdc.attempts import name_of
+from dynamodb_streams_cdc.aws.attempts import PREFIX
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
@@ -26,6 +28,7 @@ from tests.infrastructure.templates import (
     as_list,
     environment_of,
     flat,
+    of_type,
     only,
     processors,
 )
@@ -97,13 +100,16 @@ class Calls:
     def aws(self, params: Mapping[str, Any], model: Any, **others: Any) -> None:
         needed = others["context"]["needed"] = list(needs(model.name, params))
         self.needed.update(needed)
+        partition = next(iter(params.get("Key", {}).values()), {}) if "TableName" in params else {}
+        others["context"]["leading"] = next(iter(partition.values()), None)
 
     def sent(self, params: Mapping[str, Any], **others: Any) -> None:
         """Note what is about to be sent: the client's own headers and address."""
         for permission in others["context"]["needed"]:
-            self.contexts[permission] = context_of(
-                permission[0], url=params["url"], headers=params["headers"]
-            )
+            made = context_of(permission[0], url=params["url"], headers=params["headers"])
+            if leading := others["context"]["leading"]:
+                made = {**made, "dynamodb:leadingkeys": leading}
+            self.contexts[permission] = made
 
     def search(self, method: str, url: str, *args: Any, **_: Any) -> Any:
         """Answer as OpenSearch does that has no index at first, and then no document."""
@@ -133,8 +139,8 @@ def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
                 insert = re.match(r'INSERT INTO "([^"]+)" VALUE', statement["Statement"])
                 assert insert is not None
                 yield "dynamodb:PartiQLInsert", insert[1]
-        case "GetItem":
-            yield "dynamodb:GetItem", params["TableName"]
+        case "GetItem" | "UpdateItem":
+            yield f"dynamodb:{operation}", params["TableName"]
         case "PutObject" | "GetObject":
             yield f"s3:{operation}", f"{params['Bucket']}/{params['Key']}"
         case _:
@@ -164,6 +170,7 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
     handler, records = FUNCTIONS[processor]
     assert handler({"Records": records}, context) == {"batchItemFailures": []}
     assert len([key for action, key in calls.needed if "/letters/" in key]) == 1, "the poison"
+    assert handler({"Records": records[:1]}, context) == {"batchItemFailures": []}, "a suspect"
     for operation in ("replay", "look"):
         handler({"operation": operation, "Records": records}, context)
 
@@ -209,6 +216,28 @@ def refusals(deployment: Deployment, processor: str, calls: Calls) -> list[str]:
             plain = {**keys, "aws:securetransport": "false"}
             assert not deployment.decide(replace(request, context=plain)).allowed
     return found
+
+
+def test_attempts_are_counted_under_keys_of_the_processor_only(sandbox: Assembly) -> None:
+    """The table also holds the ledger, which only aggregation may write."""
+    for processor, function in processors(sandbox.pipeline).items():
+        role = flat(function["Properties"]["Role"]).removesuffix(".Arn")
+        table = environment_of(function)["ATTEMPTS_TABLE"]
+        (statement,) = (
+            statement
+            for policy in of_type(sandbox.pipeline, "AWS::IAM::Policy").values()
+            if role in map(flat, policy["Properties"]["Roles"])
+            for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+            if statement["Action"] == "dynamodb:UpdateItem"
+            and flat(statement["Resource"]) == f"{table}.Arn"
+        )
+        (pattern,) = as_list(
+            statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        )
+        assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
+        name = name_of(processor, record(1, None, PLACED))
+        assert fnmatchcase(f"{PREFIX}{name}", pattern)
+        assert not fnmatchcase("ledger/orders/S=00004/S=00004-0001", pattern)
 
 
 def test_an_operator_may_do_what_the_command_line_says_that_it_does(sandbox: Assembly) -> None:

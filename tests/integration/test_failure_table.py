@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 from dynamodb_streams_cdc import (
+    AccessDeniedError,
     Budget,
     ContentionError,
     OutageError,
@@ -259,7 +260,7 @@ EXPIRED = "The security token included in the request is expired"
     [
         (reset, OutageError, "Connection"),
         (Answer(403, {"message": EXPIRED}), OutageError, "HTTP 403"),
-        (Answer(403, {"Message": f"{DENIED}ESHttpPost"}), OutageError, "HTTP 403"),
+        (Answer(403, {"Message": f"{DENIED}ESHttpPost"}), AccessDeniedError, "HTTP 403"),
         (Answer(429, "429 Too Many Requests /_bulk", "text/plain"), OutageError, "HTTP 429"),
         (PAGE, OutageError, "HTTP 503"),
         (replace(PAGE, status=504), OutageError, "HTTP 504"),

@@ -16,7 +16,14 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from dynamodb_streams_cdc import Budget, ContentionError, Move, OutageError, PermanentError
+from dynamodb_streams_cdc import (
+    AccessDeniedError,
+    Budget,
+    ContentionError,
+    Move,
+    OutageError,
+    PermanentError,
+)
 from dynamodb_streams_cdc.aws.errors import UnexpectedResponse
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.letters import S3Letters
@@ -212,7 +219,7 @@ class Cancelled:
         (Refusal("TransactionInProgressException"), OutageError),
         (Refusal("ExpiredTokenException"), OutageError),
         (Refusal("UnrecognizedClientException"), OutageError),
-        (Refusal("AccessDeniedException"), OutageError),
+        (Refusal("AccessDeniedException"), AccessDeniedError),
         (Refusal("InternalServerError", 500), OutageError),
         (PAGE, OutageError),
         (replace(PAGE, status=403), OutageError),
@@ -245,7 +252,7 @@ def test_answers_to_a_transaction(
         ("ProvisionedThroughputExceeded", OutageError),
         ("RequestLimitExceeded", OutageError),
         ("InternalServerError", OutageError),
-        ("AccessDenied", OutageError),
+        ("AccessDenied", AccessDeniedError),
         ("TransactionConflict", ContentionError),
         ("ItemCollectionSizeLimitExceeded", PermanentError),
         ("ConditionalCheckFailed", UnexpectedResponse),

@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "SOURCE_TABLE_NAME": "orders-1A2B",
     "OVERFLOW_BUCKET": "overflow",
     "IDEMPOTENCY_TABLE": "idempotency",
+    "ATTEMPTS_TABLE": "idempotency",
     "AGGREGATES_TABLE": "aggregates",
     "AGGREGATE_SHARDS": "4",
     "CHANGE_LOG_TABLE": "change-log",

@@ -12,16 +12,20 @@ from opensearchpy.exceptions import ConnectionError as SearchConnectionError
 from urllib3 import HTTPResponse, HTTPSConnectionPool
 
 from dynamodb_streams_cdc import LambdaContext, deserialize_item, entry_of, serialize_item
+from dynamodb_streams_cdc.attempts import KEEP_SECONDS
+from dynamodb_streams_cdc.aws.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.index import SCRIPT
 from dynamodb_streams_cdc.aws.overflow import S3Overflow
 from dynamodb_streams_cdc.canary import canary_item
+from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import document
 from lambdas.search_sync import handler as search_sync
 from lambdas.settings import SettingsError
-from tests.factories import FakeContext, ManualClock, change, order, record
+from tests.contracts.attempts import AttemptsContract
+from tests.factories import NOON, FakeContext, ManualClock, change, order, record
 
 Aws = Callable[[str], Any]
 
@@ -136,6 +140,8 @@ def test_one_line_of_metrics_per_invocation(
         "Reported",
         "Repaired",
         "Canaries",
+        "BreakerOpen",
+        "AccessDenied",
     }
 
 
@@ -387,3 +393,16 @@ class TestCanary:
         aws("dynamodb").delete_table(TableName="change-log")
         [_] = audit.handler(canaries(), brief())["batchItemFailures"]
         assert json.loads(capsys.readouterr().out)["Canaries"] == 0
+
+
+class TestAttempts(AttemptsContract):
+    @pytest.fixture
+    def attempts(self, aws: Aws) -> DynamoDbAttempts:
+        return DynamoDbAttempts(runtime.dynamodb, "idempotency")
+
+    def test_a_count_expires(self, attempts: DynamoDbAttempts, aws: Aws) -> None:
+        attempts.begin("search/1", NOON)
+        attempts.end("search/2", NOON)
+        items = aws("dynamodb").scan(TableName="idempotency")["Items"]
+        assert {item["id"]["S"] for item in items} == {"attempt/search/1", "attempt/search/2"}
+        assert {item["expires_at"]["N"] for item in items} == {str(NOON + KEEP_SECONDS)}

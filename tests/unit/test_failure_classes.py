@@ -29,6 +29,7 @@ from opensearchpy.exceptions import (
 )
 
 from dynamodb_streams_cdc import (
+    AccessDeniedError,
     Budget,
     ContentionError,
     LedgerRow,
@@ -62,7 +63,9 @@ TOO_LARGE = "Item size has exceeded the maximum allowed size"
         ("ExpiredTokenException", "", OutageError),
         ("UnrecognizedClientException", "", OutageError),
         ("RequestTimeTooSkewed", "", OutageError),
-        ("AccessDeniedException", "", OutageError),
+        ("AccessDenied", "", AccessDeniedError),
+        ("AccessDeniedException", "", AccessDeniedError),
+        ("KMSAccessDeniedException", "", AccessDeniedError),
         ("ResourceNotFoundException", "", OutageError),
         ("NoSuchBucket", "", OutageError),
         ("TransactionInProgressException", "", OutageError),
@@ -110,7 +113,6 @@ def test_codes_that_botocore_retries_are_outages() -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "AllAccessDisabled",
         "AuthorizationHeaderMalformed",
         "IllegalLocationConstraintException",
         "InaccessibleEncryptionCredentialsException",
@@ -184,6 +186,8 @@ ANSWERS: list[tuple[Mapping[str, Any], Any]] = [
     (refused("illegal_argument_exception", cause="circuit_breaking_exception"), OutageError),
     (refused("version_conflict_engine_exception", status=409), ContentionError),
     (refused("cluster_block_exception", status=403), OutageError),
+    (refused("security_exception", status=403), AccessDeniedError),
+    (refused("authorization_exception", status=403), AccessDeniedError),
     (refused("index_closed_exception"), OutageError),
     (refused("index_not_found_exception", status=404), OutageError),
     (refused("rejected_execution_exception", status=429), OutageError),
@@ -267,7 +271,18 @@ def test_a_refusal_of_dynamodb_quotes_no_value() -> None:
         (TransportError(503, "unavailable", "no json"), OutageError),
         (TransportError(429, "busy", {}), OutageError),
         (TransportError(401, "who", "no json"), OutageError),
-        (TransportError(403, "no", {"Message": "User: is not authorized"}), OutageError),
+        (
+            TransportError(
+                403, "no", {"Message": "User: anonymous is not authorized to perform: es:"}
+            ),
+            AccessDeniedError,
+        ),
+        (TransportError(403, "no", {"message": "The security token is expired"}), OutageError),
+        (TransportError(403, "no", "a page of a proxy"), OutageError),
+        (
+            TransportError(403, "no", {"error": {"type": "security_exception"}, "status": 403}),
+            AccessDeniedError,
+        ),
         (NotFoundError(404, "gone", {"error": "a text"}), OutageError),
         (TransportError(500, "x", {"error": {"type": "never_heard_of"}}), OutageError),
         (

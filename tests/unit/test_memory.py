@@ -3,12 +3,14 @@
 import pytest
 
 from dynamodb_streams_cdc.memory import (
+    MemoryAttempts,
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
     MemoryMarkers,
     MemoryOverflow,
 )
+from tests.contracts.attempts import AttemptsContract
 from tests.contracts.index import IndexContract
 from tests.contracts.ledger import LedgerContract
 from tests.contracts.log import LogContract
@@ -38,6 +40,12 @@ class TestMemoryMarkers(MarkersContract):
     @pytest.fixture
     def markers(self) -> MemoryMarkers:
         return MemoryMarkers()
+
+
+class TestMemoryAttempts(AttemptsContract):
+    @pytest.fixture
+    def attempts(self) -> MemoryAttempts:
+        return MemoryAttempts()
 
 
 class TestMemoryOverflow(OverflowContract):

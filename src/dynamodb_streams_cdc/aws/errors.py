@@ -22,16 +22,23 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from dynamodb_streams_cdc.errors import ContentionError, OutageError, PermanentError
+from dynamodb_streams_cdc.errors import (
+    AccessDeniedError,
+    ContentionError,
+    OutageError,
+    PermanentError,
+)
 
 CONTENTION = frozenset({"TransactionConflict", "TransactionConflictException"})
 
+DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "KMSAccessDeniedException"}
+)
+"""Who asks is known, and not permitted. Expired or wrong credentials are in `OUTAGE`."""
+
 OUTAGE = frozenset(
     {
-        "AccessDenied",
-        "AccessDeniedException",
         "AccountProblem",
-        "AllAccessDisabled",
         "AuthorizationHeaderMalformed",
         "BandwidthLimitExceeded",
         "ConditionalRequestConflict",
@@ -51,7 +58,6 @@ OUTAGE = frozenset(
         "InvalidSecurity",
         "InvalidSignatureException",
         "InvalidToken",
-        "KMSAccessDeniedException",
         "LimitExceededException",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
@@ -131,6 +137,8 @@ def meaning(code: str, message: str) -> Exception:
     text = f"{code}: {message}"
     if code in CONTENTION:
         return ContentionError(text)
+    if code in DENIED:
+        return AccessDeniedError(text)
     if code in OUTAGE or code.startswith(OF_THE_KEY):
         return OutageError(text)
     if code in PERMANENT:

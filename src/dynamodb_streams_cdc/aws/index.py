@@ -24,7 +24,14 @@ from opensearchpy.exceptions import (
 )
 
 from dynamodb_streams_cdc.budget import Budget
-from dynamodb_streams_cdc.errors import ContentionError, OutageError, OutOfTime, PermanentError
+from dynamodb_streams_cdc.errors import (
+    AccessDeniedError,
+    ContentionError,
+    OutageError,
+    OutOfTime,
+    PermanentError,
+)
+from dynamodb_streams_cdc.field_types import check_numbers
 from dynamodb_streams_cdc.search import CDC, Held, Stale, Upsert, Upserted
 
 if TYPE_CHECKING:
@@ -55,9 +62,11 @@ CDC_MAPPING: Mapping[str, Any] = {
 }
 """What is searched for: tombstones, by age. The rest of `cdc` is read and never searched for."""
 
+DENIED = frozenset({"authorization_exception", "security_exception"})
+"""What a domain with fine-grained access control answers, with status 403."""
+
 OUTAGES = frozenset(
     {
-        "authorization_exception",
         "circuit_breaking_exception",
         "cluster_block_exception",
         "cluster_manager_not_discovered_exception",
@@ -69,7 +78,6 @@ OUTAGES = frozenset(
         "process_cluster_event_timeout_exception",
         "receive_timeout_transport_exception",
         "rejected_execution_exception",
-        "security_exception",
         "timeout_exception",
         "unavailable_shards_exception",
     }
@@ -84,6 +92,13 @@ PERMANENT = frozenset(
         "strict_dynamic_mapping_exception",
     }
 )
+
+UNAUTHORIZED = "is not authorized to perform"
+"""What the managed service answers with status 403 where IAM or the domain's policy refuses. An
+expired token has the same status and another text
+(https://docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html)."""
+
+ROLE = re.compile(r"arn:aws[a-z-]*:(?:iam|sts)::\d+:(?:assumed-)?role/[^\s,\]]+")
 
 CONFLICT = "version_conflict_engine_exception"
 DOCUMENT_MISSING = "document_missing_exception"
@@ -139,7 +154,22 @@ class OpenSearchIndex:
         return f"{self.name}-write"
 
     def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
-        """Write each document whose version is greater than the one held."""
+        """Write each document whose version is greater than the one held, if its fields hold it."""
+        misfits = {n: error for n, each in enumerate(upserts) if (error := self._misfit(each))}
+        if misfits:
+            fitting = [upsert for n, upsert in enumerate(upserts) if n not in misfits]
+            written = iter(self._upsert(fitting, budget))
+            return [misfits[n] if n in misfits else next(written) for n in range(len(upserts))]
+        return self._upsert(upserts, budget)
+
+    def _misfit(self, upsert: Upsert) -> PermanentError | None:
+        try:
+            check_numbers(upsert.source, self.properties)
+        except PermanentError as error:
+            return error
+        return None
+
+    def _upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
         results: list[Upserted] = []
         for body in self._bodies(upserts):
             start = len(results)
@@ -164,6 +194,7 @@ class OpenSearchIndex:
 
     def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
         """Write a document in the place of the one held, or of none; return False if that moved."""
+        check_numbers(upsert.source, self.properties)
         return self._replace(held, upsert, budget)
 
     def _replace(self, held: Held | None, upsert: Upsert, budget: Budget, attempt: int = 0) -> bool:
@@ -304,8 +335,10 @@ class OpenSearchIndex:
             if isinstance(error, RequestError) and error.error == EXISTS:
                 return
             # Whatever is wrong with an index, such as its mapping, no document is at fault for it.
-            message = f"the index {self.name}-v1 cannot be created: {error}"
-            raise OutageError(message) from error
+            meaning = _meaning(error)
+            denied = isinstance(meaning, AccessDeniedError)
+            message = f"the index {self.name}-v1 cannot be created: {meaning if denied else error}"
+            raise (AccessDeniedError if denied else OutageError)(message) from error
 
 
 def _first(document: _Encoded) -> bytes:
@@ -381,6 +414,8 @@ def _refusal(error: Mapping[str, Any], status: object) -> Exception:
     refused = ", caused by ".join(dict.fromkeys(map(_without_value, _causes(error))))
     if CONFLICT in types:
         return ContentionError(text)
+    if types & DENIED:
+        return AccessDeniedError(_unmapped(text))
     if types & OUTAGES:
         return OutageError(text)
     if permanent := types & PERMANENT:
@@ -405,6 +440,20 @@ def _without_value(error: Mapping[str, Any]) -> str:
     return f"{error.get('type')}: {named[0]}" if named else str(error.get("type"))
 
 
+def _unmapped(text: str) -> str:
+    """Return what to do about a refusal of the security plugin, which names who asked.
+
+    Its reason is `no permissions for [ACTION] and User [name=ARN, backend_roles=[ARN], ...]`
+    (https://github.com/opensearch-project/security/issues/4595).
+    """
+    role = ROLE.search(text)
+    who = role[0] if role else "the function's role"
+    return (
+        f"the domain has fine-grained access control, and {who} is not mapped to an OpenSearch "
+        f"role with this permission: map it (runbook, Access denied). {text}"
+    )
+
+
 def _unavailable(status: object) -> bool:
     return isinstance(status, int) and (status in (408, 429) or status >= 500)
 
@@ -421,6 +470,12 @@ def _meaning(error: TransportError | SerializationError) -> Exception:
         return _refusal(details, status)
     if status == 413:
         return PermanentError("the request is too large", "request_too_large")
+    if status == 403 and UNAUTHORIZED in str(info):
+        message = (
+            "the function's role, or the access policy of the domain, does not permit the request "
+            f"(runbook, Access denied). HTTP 403: {info}"
+        )
+        return AccessDeniedError(message)
     if _unavailable(status) or status in (401, 403, 404):
         return OutageError(f"HTTP {status}: {info}")
     return SearchRefused(f"HTTP {status}, without an error that names its type")

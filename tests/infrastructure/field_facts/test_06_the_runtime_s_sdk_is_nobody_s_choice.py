@@ -53,6 +53,7 @@ SETTINGS = {
     "DEAD_LETTER_PREFIX": "letters/orders/",
     "OVERFLOW_BUCKET": "overflow",
     "IDEMPOTENCY_TABLE": "idempotency",
+    "ATTEMPTS_TABLE": "idempotency",
     "AGGREGATES_TABLE": "aggregates",
     "AGGREGATE_SHARDS": "8",
     "CHANGE_LOG_TABLE": "change-log",

@@ -130,14 +130,14 @@ def test_markers_expire() -> None:
 
 def test_letter_is_copied_before_it_is_deleted() -> None:
     wire = Wire("s3")
-    assert S3LetterBox(wire.client, "box").archive(LETTER)
+    assert S3LetterBox(wire.client, "box", "given-up").archive(LETTER)
     assert [name for name, _ in wire.sent] == [f"PUT /archive/{LETTER}", f"DELETE /{LETTER}"]
 
 
 def test_letter_whose_copy_fails_is_not_deleted() -> None:
     wire = Wire("s3", status=503)
     with pytest.raises(Exception, match="503"):
-        S3LetterBox(wire.client, "box").archive(LETTER)
+        S3LetterBox(wire.client, "box", "given-up").archive(LETTER)
     assert [name for name, _ in wire.sent] == [f"PUT /archive/{LETTER}"]
 
 

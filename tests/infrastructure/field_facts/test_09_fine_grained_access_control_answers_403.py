@@ -1,0 +1,114 @@
+"""A domain with fine-grained access control refuses a role that nobody mapped, with status 403.
+
+The role's policy and the domain's policy permit the request; the security plugin does not:
+"no permissions for [indices:data/write/bulk] and User [name=arn:aws:iam::111122223333:role/...".
+https://github.com/opensearch-project/security/issues/4595
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opensearchpy.exceptions import AuthorizationException
+
+from dynamodb_streams_cdc import AccessDeniedError, Budget, Counts, OutageError, Processor, Source
+from dynamodb_streams_cdc.aws.index import OpenSearchIndex
+from dynamodb_streams_cdc.memory import MemoryLetters
+from dynamodb_streams_cdc.search import SearchSync
+from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from tests.factories import FakeContext, ManualClock, order, record
+from tests.infrastructure.templates import Assembly, only, processors
+
+ROLE = "arn:aws:iam::111122223333:role/cdc-production-SearchRole"
+REASON = (
+    "no permissions for [indices:data/write/bulk] and User "
+    f"[name={ROLE}, backend_roles=[{ROLE}], requestedTenant=null]"
+)
+ERROR = {"type": "security_exception", "reason": REASON}
+BODY = {"error": {"root_cause": [ERROR], **ERROR}, "status": 403}
+REFUSED = AuthorizationException(403, "security_exception", BODY)
+
+
+class Domain:
+    """A client whose domain refuses every request, or every document of one."""
+
+    def __init__(self, *, each_document: bool) -> None:
+        self.each_document = each_document
+        self.requests = 0
+        self.indices = self
+
+    def bulk(self, body: bytes, **_: Any) -> Any:
+        self.requests += 1
+        if not self.each_document:
+            raise REFUSED
+        documents = body.count(b"\n") // 2
+        return {"items": [{"create": {"status": 403, "error": ERROR}}] * documents}
+
+    def create(self, **_: Any) -> None:
+        raise REFUSED
+
+    def get(self, **_: Any) -> None:
+        raise REFUSED
+
+
+class Kept(list[Counts]):
+    def emit(self, counts: Counts) -> None:
+        self.append(counts)
+
+
+@pytest.mark.parametrize("each_document", [False, True])
+def test_the_first_answer_names_the_role_to_map(
+    each_document: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    domain: Any = Domain(each_document=each_document)
+    sink = SearchSync(OpenSearchIndex(domain, "orders", PROPERTIES, SETTINGS), document)
+    letters, counts, clock = MemoryLetters(), Kept(), ManualClock()
+    processor = Processor("search", Source("orders"), sink, letters, metrics=counts, clock=clock)
+    response = processor({"Records": [record(1, None, order())]}, FakeContext(clock))
+    assert len(response["batchItemFailures"]) == 1
+    assert domain.requests == 1
+    assert counts == [Counts(received=1, reported=1, access_denied=1)]
+    assert letters.letters == {}
+    (line,) = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert f"{ROLE} is not mapped to an OpenSearch role" in line.getMessage()
+    assert "indices:data/write/bulk" in line.getMessage()
+
+
+def test_an_index_that_may_not_be_created_or_read_says_the_same() -> None:
+    index = OpenSearchIndex(Domain(each_document=False), "orders", PROPERTIES, SETTINGS)  # type: ignore[arg-type]
+    for request in (index.create, lambda budget: index.read("orders/1", budget)):
+        with pytest.raises(AccessDeniedError, match="map it"):
+            request(Budget())
+
+
+def test_an_outage_is_no_lost_permission() -> None:
+    class Down(Domain):
+        def bulk(self, body: bytes, **_: Any) -> Any:
+            raise OutageError
+
+    counts, clock = Kept(), ManualClock()
+    index = OpenSearchIndex(Down(each_document=True), "orders", PROPERTIES, SETTINGS)  # type: ignore[arg-type]
+    sink = SearchSync(index, document)
+    processor = Processor(
+        "search", Source("orders"), sink, MemoryLetters(), metrics=counts, clock=clock
+    )
+    processor({"Records": [record(1, None, order())]}, FakeContext(clock))
+    assert counts == [Counts(received=1, reported=1)]
+
+
+def test_it_rings_within_minutes(sandbox: Assembly) -> None:
+    for processor in processors(sandbox.pipeline):
+        prefix = f"Observability{processor.capitalize()}AccessDenied"
+        alarm = only(sandbox.pipeline, "AWS::CloudWatch::Alarm", prefix)["Properties"]
+        assert (alarm["MetricName"], alarm["Statistic"]) == ("AccessDenied", "Sum")
+        assert alarm["Period"] * alarm["EvaluationPeriods"] == 300
+        assert "#access-denied" in alarm["AlarmDescription"]
+
+
+def test_the_runbook_says_how_to_map_the_role() -> None:
+    runbook = (Path(__file__).parents[3] / "docs/operations/runbook.md").read_text()
+    _, _, section = runbook.partition("## Access denied\n")
+    section, _, _ = section.partition("\n## ")
+    assert "_plugins/_security/api/rolesmapping/" in section
+    assert "indices:data/write/bulk" in section

@@ -1,0 +1,149 @@
+"""A record that kills the function becomes a dead letter, and its shard goes on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import Budget, Change, OutageError, Outcome, Processor, Source
+from dynamodb_streams_cdc.attempts import MOST_DEATHS, Attempts
+from dynamodb_streams_cdc.memory import MemoryAttempts, MemoryLetters
+from dynamodb_streams_cdc.processor import YOUNG_SECONDS
+from dynamodb_streams_cdc.simulation import Killed
+from dynamodb_streams_cdc.testing import Lab
+from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
+
+OLD = NOON + YOUNG_SECONDS + 60.0
+NUMBER = "100000000003126276362"
+NAME = f"search/{NUMBER}"
+
+
+class Deadly:
+    """A sink whose process dies of some items, by memory for instance."""
+
+    def __init__(self, *deadly: str, error: BaseException | None = None) -> None:
+        self.deadly = deadly
+        self.error = error or Killed("out of memory")
+        self.applied: list[str] = []
+
+    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+        for change in changes:
+            if next(iter(change.keys.values())) in self.deadly:
+                raise self.error
+        self.applied += [str(next(iter(change.keys.values()))) for change in changes]
+        return Outcome(applied=len(changes))
+
+
+def deliver(
+    sink: Deadly,
+    attempts: Attempts | None,
+    letters: Any,
+    *numbers: int,
+    now: float = OLD,
+) -> list[str]:
+    """Deliver to a new process: what it remembers is gone with it."""
+    clock = ManualClock(now)
+    processor = Processor("search", SOURCE, sink, letters, clock=clock, attempts=attempts)
+    records = [
+        record(number, None, order(f"{number:05}-1"), timestamp=NOON) for number in numbers or (1,)
+    ]
+    response = processor({"Records": records}, FakeContext(clock))
+    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+
+
+def die(sink: Deadly, attempts: Attempts | None, letters: Any, *numbers: int, **at: Any) -> None:
+    with pytest.raises(Killed):
+        deliver(sink, attempts, letters, *numbers, **at)
+
+
+def test_the_third_death_is_the_last() -> None:
+    attempts, letters, sink = MemoryAttempts(), MemoryLetters(), Deadly("00001")
+    for _ in range(MOST_DEATHS):
+        die(sink, attempts, letters)
+    assert letters.letters == {}
+    assert deliver(sink, attempts, letters) == []
+    [letter] = letters.letters.values()
+    assert letter.reason == "FunctionDied"
+    assert letter.change is not None
+    assert letter.change.item_id == "orders/S=00001/S=00001-1"
+    assert attempts.begun == {}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "now"), [((1,), OLD - 120), ((1, 2), OLD)], ids=["young", "two records"]
+)
+def test_who_is_no_suspect_is_not_counted(numbers: tuple[int, ...], now: float) -> None:
+    attempts, letters, sink = MemoryAttempts(), MemoryLetters(), Deadly("00001")
+    for _ in range(MOST_DEATHS + 2):
+        die(sink, attempts, letters, *numbers, now=now)
+    assert (attempts.begun, letters.letters) == ({}, {})
+
+
+@pytest.mark.parametrize("error", [OutageError("down"), KeyError("surprise")])
+def test_a_failure_that_is_survived_is_no_death(error: Exception) -> None:
+    attempts, letters = MemoryAttempts(), MemoryLetters()
+    sink = Deadly("00001", error=error)
+    die(Deadly("00001"), attempts, letters)
+    die(Deadly("00001"), attempts, letters)
+    deliver(sink, attempts, letters)
+    assert attempts.begun == {}
+    assert all(letter.reason != "FunctionDied" for letter in letters.letters.values())
+
+
+def test_without_attempts_nothing_is_counted() -> None:
+    letters, sink = MemoryLetters(), Deadly("00001")
+    for _ in range(MOST_DEATHS + 2):
+        die(sink, None, letters)
+    assert letters.letters == {}
+
+
+class Broken:
+    """A table that cannot be reached."""
+
+    def begin(self, name: str, now: float) -> int:
+        raise OutageError(name)
+
+    def end(self, name: str, now: float) -> None:
+        raise OutageError(name)
+
+
+def test_a_count_that_fails_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
+    sink = Deadly()
+    assert deliver(sink, Broken(), MemoryLetters()) == []
+    assert sink.applied == ["00001"]
+    assert caplog.text.count("an attempt could not be counted: OutageError") == 2
+
+
+def test_a_dead_letter_that_is_not_written_keeps_the_count() -> None:
+    class NoBucket:
+        def write(self, letter: Any) -> bool:
+            raise OutageError
+
+    attempts, sink = MemoryAttempts({NAME: MOST_DEATHS}), Deadly("00001")
+    assert deliver(sink, attempts, NoBucket()) == [NUMBER]
+    letters = MemoryLetters()
+    assert deliver(sink, attempts, letters) == []
+    assert len(letters.letters) == 1
+
+
+def test_a_shard_goes_on_behind_the_record_that_kills() -> None:
+    lab = Lab(
+        BisectBatchOnFunctionError=True,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+        MaximumRecordAgeInSeconds=20 * 3600,
+    )
+    sink, letters, attempts = Deadly("7"), MemoryLetters(), MemoryAttempts()
+    began = lab.clock.now()
+
+    def handler(event: Any, context: Any) -> Any:
+        processor = Processor(
+            "search", Source("lab"), sink, letters, clock=lab.clock, attempts=attempts
+        )
+        return processor(event, context)
+
+    lab.function(handler)
+    lab.put(*({"id": str(number)} for number in range(20)))
+    lab.run()
+    assert set(sink.applied) == {str(number) for number in range(20)} - {"7"}
+    assert [letter.reason for letter in letters.letters.values()] == ["FunctionDied"]
+    assert lab.clock.now() - began < 3600
