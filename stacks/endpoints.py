@@ -62,7 +62,7 @@ def managed_domain(url: str) -> ManagedDomain:
     if _SERVERLESS.fullmatch(host):
         message = (
             "is a collection of OpenSearch Serverless, which the search sink does not support "
-            "(docs/decisions/0020-managed-domains-only.md): give the endpoint of a managed domain"
+            "(docs/decisions/0019-managed-domains-only.md): give the endpoint of a managed domain"
         )
         raise ValueError(message)
     found = next((match for form in _MANAGED if (match := form.fullmatch(host))), None)

@@ -2,7 +2,7 @@
 
 The pipeline knows the domain by three exports with names that do not change, whatever is moved or
 renamed here. Their values change only if the domain is replaced, which no property set here asks
-for (docs/decisions/0021-few-exports-with-fixed-names.md).
+for (docs/decisions/0020-few-exports-with-fixed-names.md).
 """
 
 from dataclasses import dataclass

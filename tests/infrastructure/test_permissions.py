@@ -100,7 +100,8 @@ class Calls:
     def aws(self, params: Mapping[str, Any], model: Any, **others: Any) -> None:
         needed = others["context"]["needed"] = list(needs(model.name, params))
         self.needed.update(needed)
-        partition = next(iter(params.get("Key", {}).values()), {}) if "TableName" in params else {}
+        in_table = "TableName" in params and "Key" in params
+        partition: Mapping[str, str] = next(iter(params["Key"].values())) if in_table else {}
         others["context"]["leading"] = next(iter(partition.values()), None)
 
     def sent(self, params: Mapping[str, Any], **others: Any) -> None:
