@@ -9,10 +9,12 @@ import pytest
 from moto import mock_aws
 
 from tests.tools.fake_aws import REGION, FakeAws
+from tools.account import cdk
 from tools.account.identity import Account, sign_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -34,6 +36,30 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
 def account(aws: FakeAws) -> Account:
     """Signed in."""
     return sign_in()
+
+
+class Cdk:
+    """The CDK's command line: remembers how it was started."""
+
+    def __init__(self, status: int = 0) -> None:
+        self.status = status
+        self.runs: list[tuple[list[str], Path]] = []
+        self.region: str | None = None
+
+    def run(self, arguments: Sequence[str], directory: Path, environment: Mapping[str, str]) -> int:
+        self.runs.append((list(arguments), directory))
+        self.region = environment.get("AWS_REGION")
+        assert not (directory / "cdk.json").exists() or arguments[0] != "bootstrap"
+        return self.status
+
+
+@pytest.fixture
+def started(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Cdk:
+    """A fresh account that is bootstrapped, and no CDK that is run for real."""
+    aws.parameters["/cdk-bootstrap/hnb659fds/version"] = "30"
+    made = Cdk()
+    monkeypatch.setattr(cdk, "run", made.run)
+    return made
 
 
 def _is_empty(bucket: str) -> bool:

@@ -16,31 +16,7 @@ from tools.account import cdk
 from tools.account.identity import AccountError, sign_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-
-class Cdk:
-    """The CDK's command line: remembers how it was started."""
-
-    def __init__(self, status: int = 0) -> None:
-        self.status = status
-        self.runs: list[tuple[list[str], Path]] = []
-        self.region: str | None = None
-
-    def run(self, arguments: Sequence[str], directory: Path, environment: Mapping[str, str]) -> int:
-        self.runs.append((list(arguments), directory))
-        self.region = environment.get("AWS_REGION")
-        assert not (directory / "cdk.json").exists() or arguments[0] != "bootstrap"
-        return self.status
-
-
-@pytest.fixture
-def started(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Cdk:
-    """A fresh account that is bootstrapped, and no CDK that is run for real."""
-    aws.parameters["/cdk-bootstrap/hnb659fds/version"] = "30"
-    made = Cdk()
-    monkeypatch.setattr(cdk, "run", made.run)
-    return made
+    from tests.tools.conftest import Cdk
 
 
 def test_nothing_goes_on_unless_the_account_is_named(
@@ -57,20 +33,6 @@ def test_nothing_goes_on_unless_the_account_is_named(
     assert f"AWS account {ACCOUNT}, Region {REGION}" in said
     assert f"repeat with CONFIRM={ACCOUNT}" in said
     assert f"the account is {ACCOUNT}, not 999999999999" in said
-
-
-def test_a_deploy_without_a_terminal_approves_in_advance_and_says_so(
-    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    monkeypatch.setenv("CDK_OPTIONS", "-c alarm_email='you@example.com'")
-    assert command.main(["deploy", "sandbox"]) == 0
-    [(arguments, directory)] = started.runs
-    assert arguments[:4] == ["deploy", "--all", "--context", "environment=sandbox"]
-    assert arguments[arguments.index("--require-approval") + 1] == "never"
-    assert arguments[-2:] == ["-c", "alarm_email=you@example.com"]
-    assert (directory, started.region) == (cdk.ROOT, REGION)
-    assert "--require-approval never" in capsys.readouterr().out
 
 
 def test_a_first_deploy_is_protected_only_once_it_is_there(
@@ -111,18 +73,6 @@ def test_a_person_at_a_terminal_is_asked_by_the_cdk(
 ) -> None:
     assert cdk.deploy(account, "sandbox", [], attended=True) == 0
     assert "--require-approval" not in started.runs[0][0]
-
-
-def test_bootstrap_needs_no_environment_and_synthesises_no_app(
-    started: Cdk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A folder with cdk.json makes `cdk bootstrap` end with "No environment is chosen"."""
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    assert command.main(["bootstrap", "sandbox"]) == 0
-    [(arguments, directory)] = started.runs
-    assert arguments == ["bootstrap", f"aws://{ACCOUNT}/{REGION}"]
-    assert not directory.is_relative_to(cdk.ROOT)
-    assert not directory.exists()
 
 
 def test_the_cdk_finds_the_node_of_the_project(account: Any) -> None:
