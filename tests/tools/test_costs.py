@@ -113,7 +113,7 @@ def test_the_watcher_runs_every_five_minutes() -> None:
 def test_there_is_something_to_count() -> None:
     assert costs.alarms("production") >= 29
     assert len(costs.processors()) == 3
-    assert costs.own_metrics() == 28
+    assert costs.own_metrics() == 34
 
 
 @pytest.mark.parametrize(
