@@ -9,11 +9,13 @@ import pytest
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
 from dynamodb_streams_cdc import Move, OutageError, serialize_item
+from dynamodb_streams_cdc.aws.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.items import DynamoDbItems
 from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
 from lambdas.domain.search_document import PROPERTIES, SETTINGS
+from tests.contracts.attempts import AttemptsContract
 from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex
 from tests.contracts.ledger import LedgerContract, adds, row
 from tests.contracts.log import LogContract
@@ -64,6 +66,12 @@ class TestDynamoDbMarkers(MarkersContract):
     @pytest.fixture
     def markers(self, dynamodb_local: "DynamoDBClient") -> DynamoDbMarkers:
         return DynamoDbMarkers(dynamodb_local, table(dynamodb_local, ("id", "S")))
+
+
+class TestDynamoDbAttempts(AttemptsContract):
+    @pytest.fixture
+    def attempts(self, dynamodb_local: "DynamoDBClient") -> DynamoDbAttempts:
+        return DynamoDbAttempts(lambda: dynamodb_local, table(dynamodb_local, ("id", "S")))
 
 
 class TestOpenSearchIndex(IndexContract):
