@@ -10,9 +10,10 @@ Fractions are rounded to the field's precision, as anyone who declares a float e
 magnitude is checked. A value that is no number is left to the index.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Self
 
 from dynamodb_streams_cdc.errors import PermanentError
 
@@ -32,53 +33,63 @@ RANGES: Mapping[str, tuple[int, int]] = {
 """The least and the greatest number of a field type; a float is exact for integers in between."""
 
 
-def check_numbers(document: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
-    """Find that the index's number fields hold the document's numbers.
+@dataclass(frozen=True)
+class NumberFields:
+    """The number fields of a mapping, found once: a check costs a look at each of them.
 
-    `document` is as `search.encoded` returns it; `properties` are those of the mapping, with
-    objects inside. Fields that the mapping does not name are stored only, and hold anything.
-
-    Raises:
-        PermanentError: a number is out of range; names the field and its type, not the number.
+    Attributes:
+        numbers: name, type, and the least and the greatest number of each field.
+        objects: the fields of each object, by its name.
     """
-    for path, value, mapping in _leaves(document, properties, ""):
-        least, greatest = _range(mapping)
-        number = _number(value)
-        if number is not None and not least <= number <= greatest:
-            message = f"{path}: the index's {mapping['type']} holds {least} to {greatest} only"
-            raise PermanentError(message, "NumberOutOfRange")
+
+    numbers: Sequence[tuple[str, str, int | Decimal, int | Decimal]]
+    objects: Sequence[tuple[str, "NumberFields"]]
+
+    @classmethod
+    def of(cls, properties: Mapping[str, Any]) -> Self:
+        """Return those of the properties of a mapping, with objects inside."""
+        numbers: list[tuple[str, str, int | Decimal, int | Decimal]] = []
+        objects: list[tuple[str, NumberFields]] = []
+        for name, mapping in properties.items():
+            kind = mapping.get("type")
+            if kind in RANGES:
+                numbers.append((name, kind, *RANGES[kind]))
+            elif kind == "scaled_float":
+                greatest = EXACT_DOUBLE / Decimal(str(mapping["scaling_factor"]))
+                numbers.append((name, kind, -greatest, greatest))
+            elif inner := mapping.get("properties"):
+                objects.append((name, cls.of(inner)))
+        return cls(numbers, objects)
+
+    def check(self, document: Mapping[str, Any], path: str = "") -> None:
+        """Find that the fields hold the document's numbers.
+
+        `document` is as `search.encoded` returns it. Fields that the mapping does not name are
+        stored only, and hold anything.
+
+        Raises:
+            PermanentError: a number is out of range; names the field and its type, not the number.
+        """
+        for name, kind, least, greatest in self.numbers:
+            found = document.get(name)
+            for member in found if type(found) is list else (found,):
+                number = member if type(member) is int else _number(member)
+                if number is not None and not least <= number <= greatest:
+                    message = f"{path}{name}: the index's {kind} holds {least} to {greatest} only"
+                    raise PermanentError(message, "NumberOutOfRange")
+        for name, inner in self.objects:
+            found = document.get(name)
+            for member in found if type(found) is list else (found,):
+                if isinstance(member, Mapping):
+                    inner.check(member, f"{path}{name}.")
 
 
-def _leaves(
-    value: Mapping[str, Any], properties: Mapping[str, Any], path: str
-) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    """Return the values of number fields, with their path and mapping."""
-    for name, mapping in properties.items():
-        found = value.get(name)
-        if found is None:
-            continue
-        place = f"{path}.{name}" if path else name
-        for member in found if isinstance(found, list) else [found]:
-            if isinstance(member, Mapping):
-                yield from _leaves(member, mapping.get("properties", {}), place)
-            elif mapping.get("type") in RANGES or mapping.get("type") == "scaled_float":
-                yield place, member, mapping
-
-
-def _range(mapping: Mapping[str, Any]) -> tuple[int | Decimal, int | Decimal]:
-    if mapping["type"] != "scaled_float":
-        return RANGES[mapping["type"]]
-    greatest = EXACT_DOUBLE / Decimal(str(mapping["scaling_factor"]))
-    return -greatest, greatest
-
-
-def _number(value: object) -> Decimal | int | None:
-    if isinstance(value, bool):
+def _number(value: object) -> Decimal | None:
+    """Return the number that a text is: numbers that are not whole travel as text."""
+    if type(value) is not str:
         return None
-    if isinstance(value, int):
-        return value
     try:
-        number = Decimal(value) if isinstance(value, str) else None
+        number = Decimal(value)
     except InvalidOperation:
         return None
-    return number if number is not None and number.is_finite() else None
+    return number if number.is_finite() else None

@@ -175,11 +175,11 @@ def evaluated(function: Callable[[Image], Result], image: Image) -> Result:
     Raises:
         PermanentError: the function raised; grouped by the type of its error, which is the cause.
         CdcError: the function raised that: it says itself what it means.
-        MemoryError: the invocation, not the image, has run out of memory.
+        MemoryError, OSError, ImportError: the machine's or the package's, not the image's.
     """
     try:
         return function(image)
-    except (CdcError, MemoryError):
+    except (CdcError, MemoryError, OSError, ImportError):
         raise
     except Exception as error:
         name = type(error).__name__

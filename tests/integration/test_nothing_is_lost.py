@@ -240,3 +240,24 @@ def test_every_command_of_the_runbook_does_what_it_says(pipeline: Pipeline, s3: 
         assert done.returncode == 0, f"cdc {command}: {done.stdout}{done.stderr}"
     assert settled(pipeline).equal
     assert not [key for key in keys(s3, bucket) if key.startswith("letters/")]
+
+
+def test_the_canary_is_in_every_copy_and_in_no_reader_s_way(pipeline: Pipeline) -> None:
+    """The deployed watcher writes it; each deployed processor takes it."""
+    item, aws = "orders/S=cdc-canary/S=cdc-canary", session(pipeline.aws.url)
+    put(pipeline, order("93000-0001"))
+    functions = aws.client("lambda").list_functions(MaxItems=50)["Functions"]
+    [watcher] = [f["FunctionName"] for f in functions if "Watcher" in f["FunctionName"]]
+    before = pipeline.copies.history_length(item)
+
+    answer: Any = aws.client("lambda").invoke(FunctionName=watcher, Payload=b"{}")
+
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    eventually(lambda: pipeline.copies.history_length(item) > before)
+    ledger = pipeline.outputs["IdempotencyTableName"]
+    key = {"id": {"S": f"ledger/{item}"}}
+    eventually(lambda: pipeline.client.get_item(TableName=ledger, Key=key).get("Item"))
+    address = f"{pipeline.outputs['SearchEndpoint']}/orders-write/_doc/{quote(item, safe='')}"
+    eventually(lambda: urllib3.request("GET", address).status == 200)
+    assert pipeline.copies.find([item]) == {}, "readers see it"
+    assert settled(pipeline).equal

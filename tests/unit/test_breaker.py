@@ -151,7 +151,7 @@ class TestErrorsOfAnImage:
         assert instance.place([1]) == []
         assert [letter.reason for letter in instance.letters.letters.values()] == ["TypeError"]
 
-    @pytest.mark.parametrize("error", [OutageError("no network"), MemoryError()])
+    @pytest.mark.parametrize("error", [OutageError("no network"), MemoryError(), OSError("full")])
     def test_what_is_not_the_images_fault_stays_what_it_is(self, error: Exception) -> None:
         def failing(image: dict[str, Any]) -> dict[str, Any]:
             raise error

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from opensearchpy.exceptions import (
@@ -31,7 +31,7 @@ from dynamodb_streams_cdc.errors import (
     OutOfTime,
     PermanentError,
 )
-from dynamodb_streams_cdc.field_types import check_numbers
+from dynamodb_streams_cdc.field_types import NumberFields
 from dynamodb_streams_cdc.search import CDC, Held, Stale, Upsert, Upserted
 
 if TYPE_CHECKING:
@@ -148,6 +148,10 @@ class OpenSearchIndex:
     settings: Mapping[str, Any]
     encode: Callable[[object], bytes] = as_json
 
+    @cached_property
+    def _numbers(self) -> NumberFields:
+        return NumberFields.of(self.properties)
+
     @property
     def write_alias(self) -> str:
         """The alias that the sink writes to, tombstones included."""
@@ -164,7 +168,7 @@ class OpenSearchIndex:
 
     def _misfit(self, upsert: Upsert) -> PermanentError | None:
         try:
-            check_numbers(upsert.source, self.properties)
+            self._numbers.check(upsert.source)
         except PermanentError as error:
             return error
         return None
@@ -194,7 +198,7 @@ class OpenSearchIndex:
 
     def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
         """Write a document in the place of the one held, or of none; return False if that moved."""
-        check_numbers(upsert.source, self.properties)
+        self._numbers.check(upsert.source)
         return self._replace(held, upsert, budget)
 
     def _replace(self, held: Held | None, upsert: Upsert, budget: Budget, attempt: int = 0) -> bool:
