@@ -13,7 +13,8 @@ def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> Non
     """Add the environment's stacks, deployed with whatever account and Region the caller has."""
     prefix = f"cdc-{environment.name}"
     search = None
-    if environment.search_url is None and environment.search_cluster is not None:
+    if environment.makes_domain:
+        assert environment.search_cluster is not None
         logs = None
         if environment.search_cluster.publishes_logs:
             logs = SearchLogs(app, f"{prefix}-search-logs", environment=environment)

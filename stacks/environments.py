@@ -107,6 +107,19 @@ class Environment(BaseModel):
         return self.name == "production"
 
     @property
+    def makes_domain(self) -> bool:
+        """Whether it has a domain of its own."""
+        return self.search_url is None and self.search_cluster is not None
+
+    @property
+    def stack_names(self) -> tuple[str, ...]:
+        """Names of its stacks, in the order in which they are deployed."""
+        publishes = self.search_cluster is not None and self.search_cluster.publishes_logs
+        parts = {"search-logs": self.makes_domain and publishes, "search": self.makes_domain}
+        made = [part for part, is_made in parts.items() if is_made]
+        return tuple(f"cdc-{self.name}-{part}" for part in (*made, "pipeline"))
+
+    @property
     def is_emulated(self) -> bool:
         """Whether it is the laptop's, whose emulator knows no metric math and no Logs Insights."""
         return self.name == "local"

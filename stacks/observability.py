@@ -25,6 +25,8 @@ from stacks.search import SearchTarget
 LATE_AFTER = Duration.hours(1)
 # What the functions count themselves, under their own name.
 OWN_METRICS = "DynamoDbStreamsCdc"
+# While the watcher does not run, dead letters that waited still wait.
+UNTIL_COUNTED = cloudwatch.TreatMissingData.IGNORE
 
 
 class Observability(Construct):
@@ -133,6 +135,7 @@ class Observability(Construct):
             "DeadLettersPresent",
             _own(processor, "DeadLettersWaiting", statistic=cloudwatch.Stats.MAXIMUM),
             f"{name} has dead letters: read them, fix the cause, redrive.",
+            missing=UNTIL_COUNTED,
         )
         add(
             scope,
@@ -201,6 +204,7 @@ class Observability(Construct):
             "DeadLettersPresent",
             _counted(environment.name, RETIRED, "DeadLettersWaiting", cloudwatch.Stats.MAXIMUM),
             "There are dead letters of a mapping or a processor that is gone: redrive them.",
+            missing=UNTIL_COUNTED,
         )
         self.alarms.add(
             self,
@@ -209,7 +213,7 @@ class Observability(Construct):
             "The function that writes the canary and counts dead letters does not run.",
             periods=3,
             comparison=LESS_THAN,
-            tells_of_silence=True,
+            missing=cloudwatch.TreatMissingData.MISSING,
         )
         self.alarms.add(
             self,

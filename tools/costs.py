@@ -141,8 +141,8 @@ def watching() -> float:
     """Return what the watcher costs a month, with the canary's way through the functions.
 
     Each run writes the canary into the source table and so an entry of the log and a row of the
-    ledger, in a transaction; it invokes every function once, and lists two places per processor and
-    two of all. A list request is priced like a put.
+    ledger, in a transaction; it invokes every function once, and lists three places. A list request
+    is priced like a put.
     """
     functions = of_type("production", "AWS::Lambda::Function")
     gigabyte_seconds = sum(each["MemorySize"] / 1024 for each in functions) * WATCHED_SECONDS
@@ -151,7 +151,7 @@ def watching() -> float:
         + len(functions) * price("Lambda request")
         + gigabyte_seconds * price("Lambda GB-second, Arm")
         + len(functions) * FULL.log_bytes / GIGABYTE * price("logs ingested, GB")
-        + (2 * len(processors()) + 2) * price("S3 put")
+        + 3 * price("S3 put")
     )
     return float(runs() * a_run)
 

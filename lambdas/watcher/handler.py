@@ -1,7 +1,8 @@
 """Writes the canary and publishes how many dead letters wait; runs every few minutes."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,9 @@ from lambdas.watcher.settings import WatcherSettings
 COUNTED_UP_TO = 10_000
 """Objects of a place; ten requests of 1,000 keys. So many need no exact number."""
 
+RETIRED = "retired"
+"""Under this name dead letters are counted whose mapping or processor is gone."""
+
 
 @cache
 def settings() -> WatcherSettings:
@@ -24,24 +28,30 @@ def settings() -> WatcherSettings:
 def handler(event: Mapping[str, Any], context: LambdaContext) -> None:
     """Count first: the count has to be right even where the table cannot be written."""
     known = settings()
-    waiting = {processor: _count(places) for processor, places in known.dead_letters.items()}
-    # What a mapping or a processor left that is gone: in the buckets, and in nobody's place.
-    waiting["retired"] = max(0, _count(known.all_dead_letters) - sum(waiting.values()))
+    waiting = Counter(dict.fromkeys([*known.dead_letters, RETIRED], 0))
+    for bucket, prefix in known.all_dead_letters:
+        waiting.update(_owner(known, bucket, key) for key in _keys(bucket, prefix))
     for processor, number in waiting.items():
-        publish(known.environment, processor, {"DeadLettersWaiting": number})
+        # No canary has arrived here; but the metric is there before the first one does.
+        publish(known.environment, processor, {"DeadLettersWaiting": number, "Canaries": 0})
     runtime.dynamodb().put_item(
         TableName=known.source_table_name,
         Item=canary_item(known.source_table_keys, time.time()),
     )
 
 
-def _count(places: Iterable[tuple[str, str]]) -> int:
-    """Return how many objects the places hold, at most `COUNTED_UP_TO` of each."""
+def _owner(known: WatcherSettings, bucket: str, key: str) -> str:
+    """Return the processor that a dead letter is of, or `RETIRED` if it is gone."""
+    for processor, places in known.dead_letters.items():
+        if any(bucket == where and key.startswith(prefix) for where, prefix in places):
+            return processor
+    return RETIRED
+
+
+def _keys(bucket: str, prefix: str) -> Iterator[str]:
+    """Return the keys of a place, at most `COUNTED_UP_TO`."""
     listing = runtime.s3().get_paginator("list_objects_v2")
-    return sum(
-        len(page.get("Contents", ()))
-        for bucket, prefix in places
-        for page in listing.paginate(
-            Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": COUNTED_UP_TO}
-        )
-    )
+    for page in listing.paginate(
+        Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": COUNTED_UP_TO}
+    ):
+        yield from (entry["Key"] for entry in page.get("Contents", ()))

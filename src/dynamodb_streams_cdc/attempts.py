@@ -19,8 +19,20 @@ from dynamodb_streams_cdc.response import sequence_number
 MOST_DEATHS = 3
 """As many attempts that did not end make a record a dead letter."""
 
+MOST_IN_AN_HOUR = 10
+"""As many records of a processor may be given up in an hour because the function died on them. A
+deployed bug that kills it on every record rings, and makes no dead letter of all of them."""
+
+END_SECONDS = 7.0
+"""What has to be left of an invocation to clear a count: a request that hangs, and the answer."""
+
 KEEP_SECONDS = 2 * 24 * 3600
 """How long a count is kept; the stream has forgotten the record a day earlier."""
+
+
+def hour_of(processor: str, now: float) -> str:
+    """Return the name under which a processor's records are counted that it died on in an hour."""
+    return f"{processor}/died/{int(now // 3600)}"
 
 
 class FunctionDied(PermanentError):

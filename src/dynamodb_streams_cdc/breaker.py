@@ -8,18 +8,21 @@ would go through the dead letters, and through a redrive.
 The breaker remembers the last outcome of each of the `window` most recent distinct items, in the
 memory of a warm function instance. It is *open* for a reason while
 
-- at least `least` of these items fail for this reason, and
-- they are more than the `share` of the items that it remembers.
+- at least `least` items fail for this reason, and
+- they are more than the `share` of the items
+
+of this batch, or of all that it remembers. The batch comes first: whichever instance gets it, and
+whatever that one did before, a batch that fails is held. Small batches are judged together.
 
 While it is open, no record becomes a dead letter for this reason: the processor reports it, Lambda
 delivers it and all behind it again, and the other records of the batch are applied. A record that
 comes again is the same item, and counts once.
 
-What closes it:
+Lambda delivers a held batch again as it is, from its first failure on: no healthy item and no
+correction joins it. What lets it go on:
 
-- healthy items, as they arrive behind the failing ones in the same batch: the share falls
-- a later change that corrects the item: a sink applies the newest change of an item
-- a deployment or a changed setting, which starts new instances
+- a deployment that applies these items, or another `share` in the function's settings
+- a correction in the same batch, behind the failing change: a sink applies an item's newest change
 - patience: a record that is older than 15 minutes passes while fewer than `many` items fail. A few
   bad records, alone in a quiet table, do not wait for healthy ones that never come
 - the mapping: after 20 hours it writes the batch to the on-failure bucket
@@ -29,7 +32,7 @@ instance lets `least - 1` of them through before it opens.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 LEAST = 5
@@ -62,6 +65,7 @@ class Breaker:
     window: int = WINDOW
     _reasons: OrderedDict[str, str | None] = field(default_factory=OrderedDict, init=False)
     _failing: Counter[str] = field(default_factory=Counter, init=False)
+    _batch: Collection[str] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -70,7 +74,7 @@ class Breaker:
 
     def deliver(self, items: Iterable[str]) -> None:
         """Remember the items of a batch as healthy, until they fail."""
-        arrived = dict.fromkeys(items)
+        self._batch = arrived = dict.fromkeys(items)
         for item in arrived:
             self._set(item, None)
         while len(self._reasons) > max(self.window, len(arrived)):
@@ -86,9 +90,12 @@ class Breaker:
         return self._failing[reason], len(self._reasons)
 
     def is_open(self, reason: str) -> bool:
-        """Return whether too many recent items fail for this reason."""
-        failing, seen = self.failing(reason)
-        return failing >= self.least and failing > self.share * seen
+        """Return whether too many items of this batch, or of the recent ones, fail this way."""
+        here = sum(self._reasons.get(item) == reason for item in self._batch)
+        return any(
+            failing >= self.least and failing > self.share * seen
+            for failing, seen in ((here, len(self._batch)), self.failing(reason))
+        )
 
     def holds(self, reason: str, *, overdue: bool) -> bool:
         """Return whether a record must not become a dead letter for this reason now.

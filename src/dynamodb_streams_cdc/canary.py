@@ -46,6 +46,7 @@ def unless_canary(
     """
 
     def guarded(image: Image) -> Result:
-        return instead if CANARY in image else function(image)
+        is_canary_s = CANARY in image and CANARY in image.values()
+        return instead if is_canary_s else function(image)
 
     return guarded

@@ -32,11 +32,20 @@ function instead of a batch is in `operations`.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from dynamodb_streams_cdc import operations
 from dynamodb_streams_cdc.application import Application
-from dynamodb_streams_cdc.attempts import MOST_DEATHS, Attempts, FunctionDied, name_of
+from dynamodb_streams_cdc.attempts import (
+    END_SECONDS,
+    MOST_DEATHS,
+    MOST_IN_AN_HOUR,
+    Attempts,
+    FunctionDied,
+    hour_of,
+    name_of,
+)
 from dynamodb_streams_cdc.breaker import Breaker
 from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
 from dynamodb_streams_cdc.canary import is_canary
@@ -103,6 +112,8 @@ class Processor:
     items: Items | None = None
     breaker: Breaker = field(default_factory=Breaker)
     attempts: Attempts | None = None
+    survived: set[str] = field(default_factory=set, init=False, repr=False)
+    """Attempts that this process survived, and has not been able to clear yet."""
 
     def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
         """Process one batch; return the earliest record that is not done, or none.
@@ -185,7 +196,12 @@ class _Batch:
         pending = self._read()
         if deaths >= MOST_DEATHS and pending:
             message = f"the function died {deaths} times on this record: memory, crash or time"
-            self._give_up(0, pending.pop(), FunctionDied(message))
+            killer, error = pending.pop(), FunctionDied(message)
+            if self._dies_of_everything():
+                self.failed[0] = error
+                self.counts.breaker_open = 1
+            else:
+                self._give_up(0, killer, error)
         attempt = 0
         while pending:
             outcome = self._apply(pending)
@@ -219,6 +235,11 @@ class _Batch:
         """
         if suspect is None or self.processor.attempts is None:
             return 0
+        # This process survived these, and could not say so.
+        for survived in tuple(self.processor.survived):
+            self._end(survived)
+        if suspect in self.processor.survived:
+            return 0
         try:
             return self.processor.attempts.begin(suspect, self.budget.now())
         except Exception as error:
@@ -226,12 +247,36 @@ class _Batch:
             return 0
 
     def _end(self, suspect: str | None) -> None:
+        """Clear the count of an attempt; if that fails, or no time is left, the next one does."""
         if suspect is None or self.processor.attempts is None:
             return
+        self.processor.survived.add(suspect)
+        if self.context.get_remaining_time_in_millis() < END_SECONDS * 1000:
+            return
+        for attempt in count():
+            try:
+                self.processor.attempts.end(suspect, self.budget.now())
+            except OutageError as error:
+                if attempt == 2 or not self.budget.pause(attempt):
+                    self._uncounted(error)
+                    return
+            except Exception as error:
+                self._uncounted(error)
+                return
+            else:
+                self.processor.survived.discard(suspect)
+                return
+
+    def _dies_of_everything(self) -> bool:
+        """Count a record that is to be given up; return whether there are too many for one hour."""
+        assert self.processor.attempts is not None
+        now = self.budget.now()
         try:
-            self.processor.attempts.end(suspect, self.budget.now())
+            given_up = self.processor.attempts.begin(hour_of(self.processor.name, now), now)
         except Exception as error:
             self._uncounted(error)
+            return True
+        return given_up >= MOST_IN_AN_HOUR
 
     def _uncounted(self, error: Exception) -> None:
         logger.error("an attempt could not be counted: %s", visible(repr(error)))

@@ -46,14 +46,14 @@ class Alarms(Construct):
         periods: int = 1,
         comparison: cloudwatch.ComparisonOperator = AT_LEAST,
         section: str | None = None,
-        tells_of_silence: bool = False,
+        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> None:
         """Add an alarm; the runbook has the section of that name, or of the alarm's own.
 
-        A metric without data is no alarm, unless `tells_of_silence`: then the alarm tells of a
-        metric that has come and stays away. It says nothing while none has come yet, so that a
-        first deployment wakes nobody. The emulator knows no metric math: such alarms are left out
-        there.
+        `missing` says what a metric without data means: nothing is wrong, the state stays as it is
+        (IGNORE), or the alarm tells of it (MISSING). It then tells of a metric that has come and
+        stays away, and not while none has come yet: a first deployment wakes nobody. The emulator
+        knows no metric math: such alarms are left out there.
         """
         if self._environment.is_emulated and isinstance(metric, cloudwatch.MathExpression):
             return
@@ -66,13 +66,11 @@ class Alarms(Construct):
             threshold=threshold,
             evaluation_periods=periods,
             comparison_operator=comparison,
-            treat_missing_data=cloudwatch.TreatMissingData.MISSING
-            if tells_of_silence
-            else cloudwatch.TreatMissingData.NOT_BREACHING,
+            treat_missing_data=missing,
         )
         if self._topic is not None:
             alarm.add_alarm_action(actions.SnsAction(self._topic))
-            if tells_of_silence:
+            if missing is cloudwatch.TreatMissingData.MISSING:
                 alarm.add_insufficient_data_action(actions.SnsAction(self._topic))
         self.all.append(alarm)
 

@@ -95,6 +95,8 @@ class Watcher(Construct):
         return Stack.of(self).to_json_string(
             [
                 [dead_letters.bucket.bucket_name, OWN],
+                # Before decision 16 Lambda wrote there.
+                [dead_letters.bucket.bucket_name, GIVEN_UP_BY_LAMBDA],
                 [dead_letters.on_failure.bucket_name, GIVEN_UP_BY_LAMBDA],
             ]
         )

@@ -110,6 +110,7 @@ class TestNothingIsLostUnseen:
             prefix = f"Observability{processor.capitalize()}DeadLettersPresent"
             alarm = only(sandbox.pipeline, ALARM, prefix)["Properties"]
             assert (alarm["MetricName"], alarm["Statistic"]) == ("DeadLettersWaiting", "Maximum")
+            assert alarm["TreatMissingData"] == "ignore", "a watcher that stops turns it green"
 
     def test_throttled_tables(self, sandbox: Assembly) -> None:
         tables = set(of_type(sandbox.pipeline, TABLE))

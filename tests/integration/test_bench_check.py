@@ -91,7 +91,7 @@ def test_a_dead_letter_is_red(
     tmp_path: Path,
 ) -> None:
     def document(image: Image) -> dict[str, Any]:
-        if image["status"] == "placed":
+        if image["status"] != "refunded":  # fewer than half: more would open the breaker
             return dict(image)
         message = "no such status"
         raise PermanentError(message, "UnknownStatus")

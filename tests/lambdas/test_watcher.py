@@ -23,7 +23,11 @@ PLACES = {
 def deployed(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_TABLE_KEYS", '{"customer_id": "S", "order_id": "S"}')
     monkeypatch.setenv("DEAD_LETTERS", json.dumps(PLACES))
-    everywhere = [["letters", "letters/"], ["given-up", "aws/lambda/"]]
+    everywhere = [
+        ["letters", "letters/"],
+        ["letters", "aws/lambda/"],
+        ["given-up", "aws/lambda/"],
+    ]
     monkeypatch.setenv("ALL_DEAD_LETTERS", json.dumps(everywhere))
     watcher.settings.cache_clear()
     aws("s3").create_bucket(Bucket="given-up")
@@ -36,7 +40,8 @@ def counted(capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
         (metrics,) = line["_aws"]["CloudWatchMetrics"]
         assert metrics["Namespace"] == "DynamoDbStreamsCdc"
         assert metrics["Dimensions"] == [["Environment", "Processor"]]
-        assert metrics["Metrics"] == [{"Name": "DeadLettersWaiting", "Unit": "Count"}]
+        assert [each["Name"] for each in metrics["Metrics"]] == ["DeadLettersWaiting", "Canaries"]
+        assert line["Canaries"] == 0, "a metric that has never come cannot be filled"
     return {line["Processor"]: line["DeadLettersWaiting"] for line in lines}
 
 
@@ -73,8 +78,9 @@ def test_what_a_mapping_left_that_is_gone_is_counted_too(
     """A mapping that is replaced has another UUID; its batches wait under the old one."""
     aws("s3").put_object(Bucket="given-up", Key="aws/lambda/before/shard/batch")
     aws("s3").put_object(Bucket="letters", Key="letters/renamed/1.json")
+    aws("s3").put_object(Bucket="letters", Key="aws/lambda/u-u-i-d/shard/of-an-earlier-version")
     watcher.handler({}, context)
-    assert counted(capsys) == {"search": 0, "audit": 0, "retired": 2}
+    assert counted(capsys) == {"search": 0, "audit": 0, "retired": 3}
 
 
 def test_more_than_a_page_is_counted_and_more_than_enough_is_not(

@@ -38,6 +38,14 @@ class Stack:
     imports: tuple[str, ...] = ()
     resources: list[tuple[str, str]] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
+    is_ours: bool = True
+
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """What the app gives to its stacks."""
+        environment = self.name.removeprefix("cdc-").partition("-")[0]
+        tags = {"application": "cdc", "environment": environment} if self.is_ours else {}
+        return [{"Key": key, "Value": value} for key, value in tags.items()]
 
     @property
     def arn(self) -> str:
@@ -292,6 +300,7 @@ def _described(stack: Stack) -> dict[str, Any]:
         "CreationTime": CREATED,
         "EnableTerminationProtection": stack.protected,
         "Outputs": outputs,
+        "Tags": stack.tags,
     }
 
 

@@ -42,19 +42,45 @@ def test_a_first_deploy_is_protected_only_once_it_is_there(
     monkeypatch.setenv("CONFIRM", ACCOUNT)
     monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
     aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
-    unprotected = ["-c", "alarms=none", "--context", "protection=false"]
-    aws.add(Stack("cdc-production-pipeline", "ROLLBACK_COMPLETE"))
+    names = [f"cdc-production-{part}" for part in ("search-logs", "search", "pipeline")]
+    aws.add(Stack(names[2], "ROLLBACK_COMPLETE"))
     assert command.main(["deploy", "production"]) == 0
     first, second = (arguments for arguments, _ in started.runs)
-    assert first[-4:] == unprotected
+    assert first[:5] == ["deploy", *names, "--exclusively"]
+    assert first[-4:] == ["-c", "alarms=none", "--context", "protection=false"]
+    assert second[:2] == ["deploy", "--all"]
     assert second[-2:] == ["-c", "alarms=none"]
 
-    started.runs.clear()
-    aws.stacks.clear()
+
+def test_a_stack_that_is_new_is_protected_later_and_the_others_stay_protected(
+    started: Cdk, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
+    aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
     aws.add(Stack("cdc-production-pipeline", "UPDATE_ROLLBACK_COMPLETE"))
+    aws.add(Stack("cdc-production-search"))
+    assert command.main(["deploy", "production"]) == 0
+    first, second = (arguments for arguments, _ in started.runs)
+    assert first[:3] == ["deploy", "cdc-production-search-logs", "--exclusively"]
+    assert "protection=false" not in second
+
+    started.runs.clear()
+    aws.add(Stack("cdc-production-search-logs"))
     assert command.main(["deploy", "production"]) == 0
     [(only, _)] = started.runs
     assert "protection=false" not in only
+
+
+def test_the_environment_is_chosen_in_one_place(
+    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last context wins at the CDK: what was confirmed would not be what is deployed."""
+    monkeypatch.setenv("CONFIRM", ACCOUNT)
+    monkeypatch.setenv("CDK_OPTIONS", "-c environment=production")
+    assert command.main(["deploy", "sandbox"]) == 1
+    assert started.runs == []
+    assert "CDK_OPTIONS chooses an environment: say ENVIRONMENT=" in capsys.readouterr().out
 
 
 def test_a_first_pass_that_fails_is_not_followed_by_a_second(

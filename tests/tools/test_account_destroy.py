@@ -213,10 +213,37 @@ def test_a_protected_stack_stays_and_is_named(sandbox: FakeAws, account: Account
     assert not made.run()
     assert set(sandbox.stacks) == {"cdc-sandbox-pipeline", "cdc-sandbox-search"}
     assert "cdc-sandbox-pipeline is protected from deletion and stays." in said
+    assert sandbox.mappings[uuid("audit")]["State"] == "Enabled", "its pipeline goes on"
     assert (
         "    aws cloudformation update-termination-protection --no-enable-termination-protection"
         " --stack-name cdc-sandbox-pipeline"
     ) in said
+
+
+def test_a_stack_of_another_team_with_our_prefix_stays(sandbox: FakeAws, account: Account) -> None:
+    sandbox.add(Stack("cdc-sandbox-of-another-team", is_ours=False))
+    made, said = removal(account)
+    assert not made.run()
+    assert set(sandbox.stacks) == {"cdc-sandbox-of-another-team"}
+    assert any(line.startswith("cdc-sandbox-of-another-team stays: it has our") for line in said)
+
+
+def test_what_is_listed_for_a_minute_after_it_went_is_looked_at_again(
+    aws: FakeAws, account: Account
+) -> None:
+    """SQS, for one, lists a queue for up to a minute after it was deleted."""
+    aws.tables["cdc-sandbox-pipeline-Orders"] = STREAM
+    made, said = removal(account)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            aws.tables.clear()
+
+    made.pause = pause
+    assert made.run(), said
+    assert len(pauses) == 3
 
 
 def test_a_stack_that_somebody_else_imports_from_stays(sandbox: FakeAws, account: Account) -> None:

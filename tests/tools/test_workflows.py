@@ -136,5 +136,5 @@ class TestE2e:
 
     def test_it_calls_targets_in_their_order(self) -> None:
         text = "\n".join(commands(load("e2e.yml")))
-        assert made(text) == ["setup", "preflight", "bootstrap", "e2e", "destroy"]
-        assert text.count("ENVIRONMENT=sandbox") == 4
+        assert made(text) == ["setup", "preflight", "e2e", "destroy"]
+        assert text.count("ENVIRONMENT=sandbox") == 3

@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import Budget, Change, OutageError, Outcome, Processor, Source
-from dynamodb_streams_cdc.attempts import MOST_DEATHS, Attempts
+from dynamodb_streams_cdc.attempts import (
+    END_SECONDS,
+    MOST_DEATHS,
+    MOST_IN_AN_HOUR,
+    Attempts,
+    hour_of,
+)
 from dynamodb_streams_cdc.memory import MemoryAttempts, MemoryLetters
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
+from dynamodb_streams_cdc.response import sequence_number
 from dynamodb_streams_cdc.simulation import Killed
 from dynamodb_streams_cdc.testing import Lab
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
@@ -16,6 +23,10 @@ from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, recor
 OLD = NOON + YOUNG_SECONDS + 60.0
 NUMBER = "100000000003126276362"
 NAME = f"search/{NUMBER}"
+
+
+def placed(number: int) -> dict[str, Any]:
+    return record(number, None, order(f"{number:05}-1"), timestamp=NOON)
 
 
 class Deadly:
@@ -44,9 +55,7 @@ def deliver(
     """Deliver to a new process: what it remembers is gone with it."""
     clock = ManualClock(now)
     processor = Processor("search", SOURCE, sink, letters, clock=clock, attempts=attempts)
-    records = [
-        record(number, None, order(f"{number:05}-1"), timestamp=NOON) for number in numbers or (1,)
-    ]
+    records = [placed(number) for number in numbers or (1,)]
     response = processor({"Records": records}, FakeContext(clock))
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
@@ -66,7 +75,7 @@ def test_the_third_death_is_the_last() -> None:
     assert letter.reason == "FunctionDied"
     assert letter.change is not None
     assert letter.change.item_id == "orders/S=00001/S=00001-1"
-    assert attempts.begun == {}
+    assert set(attempts.begun) == {hour_of("search", OLD)}
 
 
 @pytest.mark.parametrize(
@@ -112,6 +121,51 @@ def test_a_count_that_fails_holds_nothing_up(caplog: pytest.LogCaptureFixture) -
     assert deliver(sink, Broken(), MemoryLetters()) == []
     assert sink.applied == ["00001"]
     assert caplog.text.count("an attempt could not be counted: OutageError") == 2
+
+
+class NotEnding(MemoryAttempts):
+    """A table that takes the beginning of an attempt, and is throttled at its end."""
+
+    throttled = True
+
+    def end(self, name: str, now: float) -> None:
+        if self.throttled:
+            raise OutageError(name)
+        super().end(name, now)
+
+
+def test_an_end_that_cannot_be_written_is_no_death() -> None:
+    """The same outage stops the sink and the count: no healthy record may pay for it."""
+    attempts, letters, clock = NotEnding(), MemoryLetters(), ManualClock(OLD)
+    sink = Deadly("00001", error=OutageError("throttled"))
+    processor = Processor("search", SOURCE, sink, letters, clock=clock, attempts=attempts)
+    for _ in range(MOST_DEATHS + 3):
+        answer = processor({"Records": [placed(1)]}, FakeContext(clock))
+        assert answer["batchItemFailures"], "reported, and nothing given up"
+    attempts.throttled = False
+    processor({"Records": [placed(1)]}, FakeContext(clock))
+    assert (letters.letters, attempts.begun) == ({}, {})
+
+
+def test_without_time_the_end_is_left_to_the_next_invocation() -> None:
+    attempts, letters, clock = MemoryAttempts(), MemoryLetters(), ManualClock(OLD)
+    processor = Processor("search", SOURCE, Deadly(), letters, clock=clock, attempts=attempts)
+    processor({"Records": [placed(1)]}, FakeContext(clock, seconds=END_SECONDS - 1))
+    assert list(attempts.begun.values()) == [1]
+    processor({"Records": [placed(2)]}, FakeContext(clock))
+    assert attempts.begun == {}
+
+
+def test_a_function_that_dies_of_everything_is_held() -> None:
+    """A deployed bug that kills it on each record makes ten dead letters an hour, and rings."""
+    attempts, letters, clock = MemoryAttempts(), MemoryLetters(), ManualClock(OLD)
+    held = []
+    for number in range(1, 41):
+        attempts.begun[f"search/{sequence_number(placed(number))}"] = MOST_DEATHS
+        processor = Processor("search", SOURCE, Deadly(), letters, clock=clock, attempts=attempts)
+        held += processor({"Records": [placed(number)]}, FakeContext(clock))["batchItemFailures"]
+    assert len(letters.letters) == MOST_IN_AN_HOUR
+    assert len(held) == 40 - MOST_IN_AN_HOUR
 
 
 def test_a_dead_letter_that_is_not_written_keeps_the_count() -> None:

@@ -221,13 +221,20 @@ class TestTheBreaker:
             assert instance.place(range(1, LEAST)) == []
         assert instance.breaker.failing("mapping") == (LEAST - 1, LEAST - 1)
 
-    def test_healthy_records_behind_the_failing_ones_close_it(self) -> None:
-        instance = Instance(refusing(range(1, 7)))
-        assert instance.place(range(1, 7)) == [sequence(1)]
-        assert instance.place(range(1, 37)) == []
-        assert instance.dead == 6
+    def test_a_held_batch_goes_on_with_a_deployment(self) -> None:
+        """Lambda delivers it as it is: no healthy record joins it."""
+        held = Instance(refusing(range(1, 31)))
+        for _ in range(3):
+            assert held.place(range(1, 31)) == [sequence(1)]
+        assert Instance(refusing([])).place(range(1, 31)) == []
 
-    def test_items_that_are_corrected_close_it(self) -> None:
+    def test_a_batch_is_judged_by_itself_whatever_the_instance_did_before(self) -> None:
+        cold, warm = Instance(refusing(range(1, 31))), Instance(refusing(range(1, 31)))
+        assert warm.place(range(101, 201)) == []
+        assert cold.place(range(1, 31)) == warm.place(range(1, 31)) == [sequence(1)]
+        assert (cold.dead, warm.dead) == (0, 0)
+
+    def test_items_that_are_corrected_in_the_same_batch_close_it(self) -> None:
         sink = SearchSync(index := MemoryIndex(), document)
         instance = Instance(sink)
         bad = [placed(number, status="lost") for number in range(1, 7)]
@@ -305,8 +312,9 @@ class TestTheBreaker:
         assert instance.breaker.failing("mapping") == (0, 1000)
         instance.place([1])
         assert instance.breaker.failing("mapping") == (0, WINDOW)
-        assert instance.place(range(1001, 1051)) == []
-        assert instance.place(range(1051, 1061)) == [sequence(1051)]
+        for number in range(1001, 1051):
+            assert instance.place([number]) == []
+        assert instance.place([1051]) == [sequence(1051)]
 
     def test_it_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         Instance(refusing(range(1, 10))).place(range(1, 11))

@@ -80,12 +80,14 @@ def deploy(
     options: Sequence[str],
     *,
     attended: bool,
+    stacks: Sequence[str] = (),
 ) -> int:
-    """Deploy all stacks of an environment; return the exit status.
+    """Deploy the stacks of an environment, or those named alone; return the exit status.
 
     Where nobody can answer, the CDK would stop at changes of permissions and of security groups:
     they are approved in advance.
     """
     approval = [] if attended else ["--require-approval", "never", "--progress", "events"]
-    arguments = ["deploy", "--all", "--context", f"environment={environment}", *approval, *options]
+    which = [*stacks, "--exclusively"] if stacks else ["--all"]
+    arguments = ["deploy", *which, "--context", f"environment={environment}", *approval, *options]
     return run(arguments, ROOT, environment_of(account))

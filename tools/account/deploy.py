@@ -11,6 +11,7 @@ from tools.account.identity import AccountError, confirm
 from tools.account.settings import settings_of, words
 
 if TYPE_CHECKING:
+    from stacks.environments import Environment
     from tools.account.findings import Finding
     from tools.account.identity import Account
 
@@ -24,8 +25,8 @@ _APPROVAL = (
     "never)."
 )
 _PROTECTED_LATER = (
-    "This is the first deploy: it is made in two passes, and the second turns the protection of "
-    "stacks and tables on."
+    "New: {}. The deploy is made in two passes, and the second turns the protection of stacks and "
+    "tables on."
 )
 NEVER_CREATED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
 _FAILED = (
@@ -77,25 +78,25 @@ def _in_turn(account: Account, environment: str, options: str, *, attended: bool
     CloudFormation cannot remove a protected stack or table, so that a first deploy that fails could
     not be repeated.
     """
-    passes = [words(options)]
-    if settings_of(environment, options).protection and not _is_there(account, environment):
-        print(_PROTECTED_LATER, flush=True)
-        passes.insert(0, [*words(options), "--context", "protection=false"])
-    for arguments in passes:
-        status = cdk.deploy(account, environment, arguments, attended=attended)
+    settings = settings_of(environment, options)
+    missing = _missing(account, settings) if settings.protection else []
+    if missing:
+        print(_PROTECTED_LATER.format(" and ".join(missing)), flush=True)
+        unprotected = [*words(options), "--context", "protection=false"]
+        status = cdk.deploy(account, environment, unprotected, attended=attended, stacks=missing)
         if status:
             return status
-    return 0
+    return cdk.deploy(account, environment, words(options), attended=attended)
 
 
-def _is_there(account: Account, environment: str) -> bool:
-    """Whether the pipeline was deployed before, whatever has become of it since."""
-    deployed = {
+def _missing(account: Account, settings: Environment) -> list[str]:
+    """The environment's stacks that have never been there."""
+    there = {
         stack["StackName"]
-        for stack in inventory.stacks(account, environment)
+        for stack in inventory.stacks(account, settings.name)
         if stack["StackStatus"] not in NEVER_CREATED
     }
-    return f"cdc-{environment}-pipeline" in deployed
+    return [name for name in settings.stack_names if name not in there]
 
 
 def bootstrap(account: Account, options: str) -> int:

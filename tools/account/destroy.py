@@ -28,6 +28,7 @@ PATIENCE = 45 * 60.0
 """Seconds for one stack; deleting a domain takes up to half an hour."""
 _MAPPING_PATIENCE = 10 * 60.0
 _ATTEMPTS = 3
+_LOOKS = 12  # every ten seconds, until nothing is listed any more
 _PAGE = 1000  # objects in one DeleteObjects
 _ROUNDS = 20  # times that a bucket is looked at again after it was emptied
 _GONE = frozenset({"NoSuchBucket", "404", "ResourceNotFoundException"})
@@ -43,16 +44,27 @@ class Removal:
     pause: Callable[[float], object] = lambda seconds: time.sleep(seconds)
     clock: Callable[[], float] = time.monotonic
     problems: list[str] = field(default_factory=list)
+    _kept: set[str] = field(default_factory=set, init=False)
+    """Physical names of what is in stacks that stay."""
 
     def run(self) -> bool:
         """Remove everything that is not protected; return whether nothing is left."""
-        found = inventory.stacks(self.account, self.environment)
-        protected = [each for each in found if each.get("EnableTerminationProtection")]
-        doomed = [each for each in found if not each.get("EnableTerminationProtection")]
-        for stack in protected:
-            self.problems.append(f"{stack['StackName']} is protected from deletion and stays.")
+        protected, doomed = [], []
+        for stack in inventory.stacks(self.account, self.environment):
+            if not inventory.is_ours(stack, self.environment):
+                self.problems.append(
+                    f"{stack['StackName']} stays: it has our prefix, and not the tags "
+                    f"application=cdc and environment={self.environment}."
+                )
+                protected.append(stack)
+            elif stack.get("EnableTerminationProtection"):
+                self.problems.append(f"{stack['StackName']} is protected from deletion and stays.")
+                protected.append(stack)
+            else:
+                doomed.append(stack)
         self._settle(doomed)
         if doomed:
+            self._kept = {name for stack in protected for name in self._physical_names(stack)}
             self._stop_mappings()
         self._delete(doomed, protected)
         return self._account_for_the_rest()
@@ -94,7 +106,18 @@ class Removal:
             mapping
             for mapping in inventory.mappings(self.account, self.environment)
             if mapping["State"] not in ("Disabled", "Deleting")
+            and not {mapping["UUID"], mapping["FunctionArn"].split(":")[6]} & self._kept
         ]
+
+    def _physical_names(self, stack: Mapping[str, Any]) -> Iterator[str]:
+        client = self.account.client("cloudformation")
+        for each in inventory.pages(
+            client,
+            "list_stack_resources",
+            "StackResourceSummaries",
+            StackName=str(stack["StackId"]),
+        ):
+            yield each.get("PhysicalResourceId", "")
 
     def _delete(
         self, stacks: Sequence[Mapping[str, Any]], protected: Sequence[Mapping[str, Any]]
@@ -230,6 +253,12 @@ class Removal:
 
     def _account_for_the_rest(self) -> bool:
         rest = inventory.look(self.account, self.environment)
+        for _ in range(_LOOKS):
+            # A queue, say, is listed for a minute after it was deleted.
+            if not rest.resources or self.problems:
+                break
+            self.pause(10.0)
+            rest = inventory.look(self.account, self.environment)
         for kind, reason in rest.unseen.items():
             self.problems.append(f"Whether a {kind} is left could not be seen: {reason}")
         tell(self.problems, rest, self.say)

@@ -99,6 +99,12 @@ class Rehearsal:
 
     def _begin_with_nothing(self) -> None:
         rest = inventory.look(self.place.account, self.place.environment)
+        if rest.unseen:
+            message = (
+                f"e2e destroys what it finds, and cannot see what is in {self.place.name}: "
+                f"{dict(rest.unseen)}. Allow these listings."
+            )
+            raise AccountError(message)
         if rest.resources:
             some = ", ".join(str(each) for each in rest.resources[:3])
             message = (

@@ -90,6 +90,12 @@ def stacks(account: Account, environment: str) -> list[dict[str, Any]]:
     )
 
 
+def is_ours(stack: Mapping[str, Any], environment: str) -> bool:
+    """Whether a stack carries the tags that the app gives to all of its stacks."""
+    tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", ())}
+    return tags.get("application") == "cdc" and tags.get("environment") == environment
+
+
 def _stacks(account: Account, environment: str) -> Iterator[str]:
     yield from (stack["StackName"] for stack in stacks(account, environment))
 

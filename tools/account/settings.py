@@ -22,13 +22,25 @@ def words(options: str) -> list[str]:
     """Split CDK_OPTIONS into words as a shell would, without running anything.
 
     Raises:
-        AccountError: A quotation mark is left open.
+        AccountError: A quotation mark is left open, or another environment is chosen.
     """
     try:
-        return shlex.split(options)
+        found = shlex.split(options)
     except ValueError as error:
         message = f"CDK_OPTIONS={options!r} cannot be read ({error}): close what is quoted."
         raise AccountError(message) from error
+    if "environment" in _context(found):
+        message = "CDK_OPTIONS chooses an environment: say ENVIRONMENT=... instead."
+        raise AccountError(message)
+    return found
+
+
+def _context(found: list[str]) -> dict[str, str]:
+    """The settings that words for the CDK give, as `-c name=value`."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--context", action="append", default=[])
+    known, _ = parser.parse_known_args(found)
+    return dict(each.partition("=")[::2] for each in known.context)
 
 
 def settings_of(environment: str, options: str) -> Environment:
@@ -37,10 +49,7 @@ def settings_of(environment: str, options: str) -> Environment:
     Raises:
         AccountError: A setting is wrong, as it would be for `cdk synth`.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-c", "--context", action="append", default=[])
-    found, _ = parser.parse_known_args(words(options))
-    given = dict(each.partition("=")[::2] for each in found.context)
+    given = _context(words(options))
     context = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
     try:
         return environments.load({**context, **given, "environment": environment})

@@ -11,7 +11,8 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-del
 import json
 from typing import Any
 
-from tests.infrastructure.conftest import Synthesise
+from stacks.environments import load
+from tests.infrastructure.conftest import CONTEXT, Synthesise
 from tests.infrastructure.templates import Assembly, of_type
 
 TABLE = "AWS::DynamoDB::GlobalTable"
@@ -60,3 +61,16 @@ def _protected_tables(assembly: Assembly) -> set[str]:
         for logical_id, table in of_type(assembly.pipeline, TABLE).items()
         if table["Properties"]["Replicas"][0]["DeletionProtectionEnabled"]
     }
+
+
+def test_the_stacks_that_the_tools_know_are_those_of_the_app(
+    sandbox: Assembly, production: Assembly, local: Assembly
+) -> None:
+    for assembly in (sandbox, production, local):
+        (name,) = {path.name.split("-")[1] for path in assembly.folder.glob("*.template.json")}
+        settings = {"production": {"alarms": "none"}, "local": {"search_url": "http://127.0.0.1:1"}}
+        environment = load({**CONTEXT, "environment": name, **settings.get(name, {})})
+        prefix = f"cdc-{name}-"
+        assert {each.removeprefix(prefix) for each in environment.stack_names} == set(
+            assembly.templates
+        )
