@@ -4,8 +4,11 @@
 
 What an upgrade may break is seen here before an account sees it: a table that would be replaced, a
 stored form that this tree reads differently. What AWS would refuse and the emulator does not is not
-seen: a value that another stack still imports (see decision 20), a domain. The earlier tree is taken out of git into a temporary folder and deployed with its own packages. Where its lock
-files are those of this tree, it shares this virtual environment; otherwise it gets its own.
+seen: a value that another stack still imports (see decision 20), a domain.
+
+The earlier tree is taken out of git into a temporary folder and deployed with its own packages.
+Where its lock files are those of this tree, it shares this virtual environment; otherwise it gets
+its own.
 
 Without that commit (a shallow clone, an archive without git) nothing is rehearsed, and it says so.
 """
