@@ -74,7 +74,7 @@ def _each(rules: str, at: str, reason: str, environment: str | None = None) -> I
 IAM5 = "AwsSolutions-IAM5"
 NIST = "NIST.800.53.R5"
 
-ONE_NODE = "A sandbox of one node; the index can be rebuilt from the change log."
+ONE_NODE = "A sandbox of one node; the index can be built again from the table."
 OWN_KEYS = (
     "Encrypted at rest with keys that AWS owns or manages. Keys of your own cost money per key and "
     "per request, and every role and service here needs a grant on them: a fork that must have "

@@ -71,14 +71,17 @@ class Observability(Construct):
             dashboard.add_widgets(*_graphs(processor))
 
     def _save_queries(self, environment: str, processors: Sequence[StreamProcessor]) -> None:
-        """The runbook's questions, among the saved queries of CloudWatch Logs Insights."""
+        """The runbook's questions to all functions, saved for CloudWatch Logs Insights."""
         for name, text in QUERIES.items():
             logs.CfnQueryDefinition(
                 self,
                 name.title().replace(" ", ""),
                 name=f"cdc-{environment}/{name}",
                 query_string=text,
-                log_group_names=[processor.log_group.log_group_name for processor in processors],
+                log_group_names=[
+                    *(each.log_group.log_group_name for each in processors),
+                    self._watcher.log_group.log_group_name,
+                ],
             )
 
     def _watch_processor(self, scope: Construct, processor: StreamProcessor) -> None:

@@ -80,7 +80,6 @@ def destroyed() -> None:
             ("AWS::Lambda::EventSourceMapping", uuid("audit")),
         ]
         aws.add(
-            Stack("cdc-sandbox-observability", imports=("function",)),
             Stack("cdc-sandbox-pipeline", exports=("function",), imports=("domain",)),
             Stack("cdc-sandbox-search", exports=("domain",)),
         )

@@ -46,7 +46,7 @@ def test_a_section_is_told_from_the_text_before_it(tmp_path: Path) -> None:
     assert _sections(page) == ["stale-but-newer"]
 
 
-def test_queries_are_saved_for_all_processors_and_the_runbook_names_them(
+def test_queries_are_saved_for_all_functions_and_the_runbook_names_them(
     production: Assembly,
 ) -> None:
     runbook = (ROOT / "docs/operations/runbook.md").read_text()
@@ -59,6 +59,7 @@ def test_queries_are_saved_for_all_processors_and_the_runbook_names_them(
             "Aggregation",
             "Audit",
             "Search",
+            "Watcher",
         }
 
 

@@ -295,7 +295,11 @@ def refuse_production(account: Account, say: Say = print) -> None:
     message = (
         "Production is not destroyed by a make target: its stacks have termination protection, and "
         "its tables, buckets and domain stay when they go. "
-        + ("The commands above remove it." if rest.resources else "Nothing of it was found.")
+        + (
+            "The commands above remove what is listed. Stacks come first, one after the other."
+            if rest.resources
+            else "Nothing of it was found."
+        )
     )
     raise AccountError(message)
 
