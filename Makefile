@@ -66,12 +66,12 @@ setup: $(READY) ## Install everything: Python, Node, the CDK, the engines' jars,
 	"$$PYTHON" -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-$(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-lock.json pyproject.toml stacks/packaging.py stacks/byte_code.py $(wildcard local/java/*/jgo.lock.toml)
+$(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-lock.json pyproject.toml stacks/packaging.py stacks/byte_code.py $(wildcard local/services/java/*/jgo.lock.toml)
 	@echo "Installing (the first time takes a minute or two)"
 	uv pip sync --quiet --require-hashes --python .venv/bin/python requirements-dev.txt
 	uv pip install --quiet --no-deps --python .venv/bin/python --editable .
 	npm ci --no-audit --no-fund --silent
-	python -m local.engines install
+	python -m local.services.engines install
 	python -m stacks.packaging
 	@touch $@
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.common import Options, Row, machine, print_rows
-from local.errors import EngineError
-from local.purchases import SAMPLE, PurchasesError
+from benchmarks.harness.common import Options, Row, machine, print_rows
+from local.services.errors import EngineError
+from local.workload.purchases import SAMPLE, PurchasesError
 
 NAMES = (
     "parse",

@@ -28,13 +28,13 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.aggregation import deliver
-from benchmarks.common import figure
-from benchmarks.records import BATCH, batches, changes
-from benchmarks.sinks import NAMES, Counted, LettersWritten, counted
-from local import engines
-from local.errors import EngineError
-from local.purchases import SAMPLE
+from benchmarks.harness.common import figure
+from benchmarks.harness.records import BATCH, batches, changes
+from benchmarks.suites.aggregation import deliver
+from benchmarks.suites.sinks import NAMES, Counted, LettersWritten, counted
+from local.services import engines
+from local.services.errors import EngineError
+from local.workload.purchases import SAMPLE
 
 EXPECTED = Path(__file__).with_name("expected.json")
 CHANGES = 1_000

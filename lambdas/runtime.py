@@ -17,12 +17,12 @@ from dynamodb_streams_cdc import (
     Sink,
     Source,
 )
-from dynamodb_streams_cdc.aws.attempts import DynamoDbAttempts
-from dynamodb_streams_cdc.aws.encoding import encode_once
-from dynamodb_streams_cdc.aws.items import DynamoDbItems
-from dynamodb_streams_cdc.aws.letters import S3Letters
-from dynamodb_streams_cdc.aws.overflow import S3Overflow
-from dynamodb_streams_cdc.breaker import Breaker
+from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
+from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
+from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbItems
+from dynamodb_streams_cdc.aws.s3 import S3Letters, S3Overflow
+from dynamodb_streams_cdc.guards.breaker import Breaker
+from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
 from lambdas.domain.order import ACTOR_ATTRIBUTE
 from lambdas.settings import Settings
 
@@ -87,7 +87,7 @@ def build(
     """
     readers: dict[str, Reader] = {
         "table": Change.from_record,
-        "change-log": partial(Change.from_log_record, overflow=overflow),
+        "change-log": partial(change_from_log_record, overflow=overflow),
     }
     return Processor(
         name=settings.processor,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from dynamodb_streams_cdc.breaker import LEAST, SHARE
+from dynamodb_streams_cdc.guards.breaker import LEAST, SHARE
 
 Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 

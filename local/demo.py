@@ -23,25 +23,25 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import report as show
-from local.chaos import Calm, Chaos, forgetfulness
-from local.errors import EngineError
-from local.pipeline import running_pipeline
-from local.poison import Poison
-from local.purchases import SAMPLE, PurchasesError, read_purchases, survey
-from local.remedy import Remedy
-from local.rounds import UNCHANGED_FOR, Traffic
-from local.screen import Screen
-from local.turns import Plan, take_turns
+from local.console import Screen
+from local.deployed.pipeline import running_pipeline
+from local.scenarios.fault_injection import Calm, Chaos, forgetfulness
+from local.scenarios.phases import UNCHANGED_FOR, Traffic
+from local.scenarios.poison_latency import Plan, take_turns
+from local.scenarios.recovery import Remedy
+from local.services.errors import EngineError
 from local.verify import ReadError, compare, settle
+from local.workload.poison import Poison
+from local.workload.purchases import SAMPLE, PurchasesError, read_purchases, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-    from local.pipeline import Pipeline
-    from local.purchases import Survey
-    from local.rounds import Round
-    from local.traffic import Written
+    from local.deployed.pipeline import Pipeline
+    from local.scenarios.phases import Round
+    from local.workload.purchases import Survey
+    from local.workload.traffic import Written
 
 SEED = 1
 _ALL_GONE = "every engine is stopped and its folder removed."

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from dynamodb_streams_cdc.visible import visible
-from local.lag import LOOK_EVERY
-from local.turns import GOAL
+from dynamodb_streams_cdc.errors import visible
+from local.scenarios.poison_latency import GOAL
+from local.verify.lag import LOOK_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from local.lag import Lag
-    from local.pipeline import Pipeline
-    from local.poison import Kind as Mistake
-    from local.purchases import Survey
-    from local.screen import Screen
-    from local.traffic import Key, Written
-    from local.turns import Turns
+    from local.console import Screen
+    from local.deployed.pipeline import Pipeline
+    from local.scenarios.poison_latency import Turns
     from local.verify import Report
+    from local.verify.lag import Lag
     from local.verify.report import Kind
+    from local.workload.poison import Kind as Mistake
+    from local.workload.purchases import Survey
+    from local.workload.traffic import Key, Written
 
 VERDICT = "every sink equals the table"
 COMPARED = {"aggregates": "sums", "search index": "documents", "audit log": "histories"}

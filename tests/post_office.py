@@ -19,12 +19,12 @@ from dynamodb_streams_cdc import (
     Sink,
     deserialize_item,
 )
-from dynamodb_streams_cdc.change_log import ChangeLog
 from dynamodb_streams_cdc.identity import item_id
-from dynamodb_streams_cdc.letter_box import Names
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLetterBox, MemoryLog
-from dynamodb_streams_cdc.redrive import InvocationFailed
-from dynamodb_streams_cdc.search import Upsert, Upserted
+from dynamodb_streams_cdc.operations.dead_letter_store import Names
+from dynamodb_streams_cdc.operations.redrive import InvocationFailed
+from dynamodb_streams_cdc.sinks.change_log import ChangeLog
+from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLetterBox, MemoryLog
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 
 UUID = "11111111-2222-3333-4444-555555555555"

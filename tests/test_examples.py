@@ -12,8 +12,8 @@ import pytest
 from dynamodb_streams_cdc import Change, MissingImage, ViewType
 from dynamodb_streams_cdc.examples import example_1, example_2, example_3
 from dynamodb_streams_cdc.examples.surroundings import Forgetful
-from dynamodb_streams_cdc.memory import MemoryMarkers
-from dynamodb_streams_cdc.redrive import Fate
+from dynamodb_streams_cdc.operations.redrive import Fate
+from dynamodb_streams_cdc.testing.memory import MemoryMarkers
 
 ROOT = Path(__file__).parents[1]
 BOTH = ViewType.NEW_AND_OLD_IMAGES

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dynamodb_streams_cdc.counts import Counts
+from dynamodb_streams_cdc.metrics import Counts
 from stacks.environments import DEFAULTS, SearchCluster
 
 ROOT = Path(__file__).parent.parent

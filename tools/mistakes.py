@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from dynamodb_streams_cdc.examples.mistakes import MISTAKES, Mistake
-from dynamodb_streams_cdc.simulation import Schedule, Simulation, generate
-from dynamodb_streams_cdc.simulation.shrink import shrink
+from dynamodb_streams_cdc.testing.simulation import Schedule, Simulation, generate
+from dynamodb_streams_cdc.testing.simulation.shrink import shrink
 
 DIRECTORY = Path(__file__).parent.parent / "docs" / "mistakes"
 SCHEDULES = 200

@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from dynamodb_streams_cdc.simulation import (
+from dynamodb_streams_cdc.testing.simulation import (
     FaultKind,
     Schedule,
     Simulation,
     generate,
     generate_letters,
 )
-from dynamodb_streams_cdc.simulation.shrink import shrink
+from dynamodb_streams_cdc.testing.simulation.shrink import shrink
 
 CHUNK = 100
 SHOWN = 20

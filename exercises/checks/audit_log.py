@@ -5,7 +5,7 @@ from typing import NoReturn, TypeAlias
 
 from dynamodb_streams_cdc import Change, ChangeKind
 from dynamodb_streams_cdc.change import TTL_PRINCIPAL
-from dynamodb_streams_cdc.simulation import SimulatedTable
+from dynamodb_streams_cdc.testing.simulation import SimulatedTable
 from exercises.checks import reading
 from exercises.checks.bench import Bench, Wrong, a_digit_more, item, order, weather, wrong
 from exercises.stores import AlreadyThere, AuditTable, Entry

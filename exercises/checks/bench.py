@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any, Generic, NoReturn, TypeVar
 
 from dynamodb_streams_cdc import Change, Image, LambdaContext, OutageError, Source
-from dynamodb_streams_cdc.simulation import (
+from dynamodb_streams_cdc.testing import Lab
+from dynamodb_streams_cdc.testing.simulation import (
     Consumer,
     Schedule,
     SimulatedTable,
@@ -21,8 +22,7 @@ from dynamodb_streams_cdc.simulation import (
     faulty,
     generate,
 )
-from dynamodb_streams_cdc.simulation.shrink import shrink
-from dynamodb_streams_cdc.testing import Lab
+from dynamodb_streams_cdc.testing.simulation.shrink import shrink
 from exercises.checks import reading
 from exercises.checks.clock import TooLong
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn, Protocol, TypeAlias
 
 from dynamodb_streams_cdc import Change, Image, entry_of
-from dynamodb_streams_cdc.simulation import SimulatedTable
+from dynamodb_streams_cdc.sinks.log_entries import change_from_entry
+from dynamodb_streams_cdc.testing.simulation import SimulatedTable
 from exercises.checks import reading
 from exercises.checks.bench import ORDERS, a_digit_more, item, order, wrong
 
@@ -56,7 +57,7 @@ def log_of(*written: Written, new_stream_before: int | None = None) -> list[Chan
 
 
 def _read_back(change: Change) -> Change:
-    return Change.from_entry(entry_of(change))
+    return change_from_entry(entry_of(change))
 
 
 def told(make: Make, changes: Sequence[Change]) -> History:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from dynamodb_streams_cdc import Change, Image
-from dynamodb_streams_cdc.simulation import SimulatedTable
+from dynamodb_streams_cdc.testing.simulation import SimulatedTable
 from exercises.checks import reading
 from exercises.checks.bench import Bench, a_digit_more, item, order, weather, wrong
 from exercises.stores import SearchIndex

@@ -8,7 +8,7 @@ from lambdas.start import undisturbed
 
 with undisturbed():
     from dynamodb_streams_cdc import Aggregation, BatchResponse, LambdaContext, Processor
-    from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
+    from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
     from dynamodb_streams_cdc.canary import unless_canary
     from lambdas import runtime
     from lambdas.aggregation.settings import AggregationSettings

@@ -8,7 +8,7 @@ from lambdas.start import undisturbed
 
 with undisturbed():
     from dynamodb_streams_cdc import BatchResponse, ChangeLog, LambdaContext, Processor
-    from dynamodb_streams_cdc.aws.log import DynamoDbLog
+    from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
     from lambdas import runtime
     from lambdas.audit.settings import AuditSettings
 

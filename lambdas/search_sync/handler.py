@@ -11,7 +11,7 @@ with undisturbed():
     from pydantic_core import to_json
 
     from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, SearchSync
-    from dynamodb_streams_cdc.aws.index import OpenSearchIndex, as_json
+    from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex, as_json
     from dynamodb_streams_cdc.canary import unless_canary
     from lambdas import runtime
     from lambdas.domain.search_document import PROPERTIES, SETTINGS, document

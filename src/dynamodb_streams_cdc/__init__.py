@@ -6,30 +6,19 @@ of an item, and what it stores is a function of the item's state, never of a dif
 events.
 
 The core imports the standard library only. `dynamodb_streams_cdc.aws` has the adapters for
-DynamoDB, S3 and OpenSearch; `dynamodb_streams_cdc.memory` has the same ports in memory.
+DynamoDB, S3 and OpenSearch; `dynamodb_streams_cdc.testing.memory` has the same ports in memory.
 """
 
-from dynamodb_streams_cdc.aggregation import (
-    Aggregation,
-    Contribution,
-    Expiry,
-    Ledger,
-    LedgerRow,
-    Move,
-    RowsMoved,
-)
-from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image, Source, ViewType
-from dynamodb_streams_cdc.change_log import ChangeLog, Entry, Inserted, Log, entry_of, replay
-from dynamodb_streams_cdc.counts import Counts, Metrics
 from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
+from dynamodb_streams_cdc.deadline import Budget, Clock, LambdaContext, SystemClock
 from dynamodb_streams_cdc.deserializer import (
     deserialize,
     deserialize_item,
     serialize,
     serialize_item,
 )
-from dynamodb_streams_cdc.difference import MISSING, Difference, diff, patch
+from dynamodb_streams_cdc.diff import MISSING, Difference, diff, patch
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
     CdcError,
@@ -44,12 +33,35 @@ from dynamodb_streams_cdc.errors import (
 )
 from dynamodb_streams_cdc.handlers import ChangeHandlers
 from dynamodb_streams_cdc.idempotency import Markers, Once
-from dynamodb_streams_cdc.metrics import LogMetrics
-from dynamodb_streams_cdc.overflow import Overflow
+from dynamodb_streams_cdc.lambda_types import BatchResponse
+from dynamodb_streams_cdc.metrics import Counts, LogMetrics, Metrics
 from dynamodb_streams_cdc.processor import Processor, Reader
-from dynamodb_streams_cdc.response import BatchResponse
-from dynamodb_streams_cdc.search import Held, Index, SearchSync, Stale, Upsert, Upserted
-from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Repairable, Sink, Stamp
+from dynamodb_streams_cdc.sinks.aggregation import (
+    Aggregation,
+    Contribution,
+    Expiry,
+    Ledger,
+    LedgerRow,
+    Move,
+    RowsMoved,
+)
+from dynamodb_streams_cdc.sinks.base import (
+    TOMBSTONE_SECONDS,
+    Items,
+    Outcome,
+    Repairable,
+    Sink,
+    Stamp,
+)
+from dynamodb_streams_cdc.sinks.change_log import ChangeLog, Inserted, Log, replay
+from dynamodb_streams_cdc.sinks.log_entries import (
+    Entry,
+    Overflow,
+    change_from_entry,
+    change_from_log_record,
+    entry_of,
+)
+from dynamodb_streams_cdc.sinks.search import Held, Index, SearchSync, Stale, Upsert, Upserted
 
 __all__ = [
     "MISSING",
@@ -109,6 +121,8 @@ __all__ = [
     "Upsert",
     "Upserted",
     "ViewType",
+    "change_from_entry",
+    "change_from_log_record",
     "deserialize",
     "deserialize_item",
     "diff",

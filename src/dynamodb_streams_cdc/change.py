@@ -1,30 +1,29 @@
 """One change of one item, whichever way it arrived.
 
-A `Change` is made from a record of a table's stream, or from an entry of the change log (which
-holds what the record held, and its version). It is immutable; images are decoded when first asked
-for, and once.
+`Change.from_record` reads a record of a table's stream; `sinks.log_entries` reads an entry of the
+change log, which keeps the record's content and version. A change is immutable; each image is
+decoded when first used, once.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cached_property, partial
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from functools import cached_property
+from typing import Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from dynamodb_streams_cdc.deserializer import deserialize_item
-from dynamodb_streams_cdc.difference import Difference, diff
+from dynamodb_streams_cdc.diff import Difference, diff
 from dynamodb_streams_cdc.errors import (
     MalformedRecord,
     MalformedSource,
     MissingImage,
     form_of,
 )
-from dynamodb_streams_cdc.identity import check_table, item_id
-from dynamodb_streams_cdc.overflow import Images, Overflow, unpacked
-from dynamodb_streams_cdc.version import (
+from dynamodb_streams_cdc.identity import (
     check_epoch,
-    check_version,
+    check_table,
+    item_id,
     stream_label,
     version_of,
 )
@@ -35,8 +34,7 @@ Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
 Image: TypeAlias = dict[str, Any]
 """An image as Python reads it: `{"total": Decimal("29.33")}`."""
 
-_TAGGED: dict[str, type] = {"S": str, "BOOL": bool, "M": dict}
-_HOLDERS = (dict, Mapping)  # `dict` alone is found ten times as fast as by way of `Mapping`
+HOLDERS = (dict, Mapping)  # `dict` alone is found ten times as fast as by way of `Mapping`
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -58,6 +56,13 @@ UNKNOWN_TIME = 0.0
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html).
 Nothing is ordered by it. Such a change counts as late, so its item is repaired after it, and it is
 compared with no other time (`stale_but_newer`)."""
+
+
+class Images(NamedTuple):
+    """An item before and after a change, as DynamoDB JSON; `None` where there is none."""
+
+    before: Attributes | None
+    after: Attributes | None
 
 
 class ChangeKind(StrEnum):
@@ -95,8 +100,8 @@ class ViewType(StrEnum):
         return "OLD" in self
 
 
-_KINDS = {kind.value: kind for kind in ChangeKind}
-_VIEW_TYPES = {view_type.value: view_type for view_type in ViewType}
+KINDS = {kind.value: kind for kind in ChangeKind}
+VIEW_TYPES = {view_type.value: view_type for view_type in ViewType}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +148,9 @@ class Change:
         expired: whether Time to Live deleted the item.
         actor: who made the change, where that is known: the service for an expiry, otherwise the
             application's actor attribute in the new image, up to 1,024 characters.
-        raw_keys, raw_old, raw_new: as DynamoDB JSON. There are no raw images where `overflow` is.
-        overflow: reads the images of a change whose log entry could not hold them.
+        raw_keys, raw_old, raw_new: as DynamoDB JSON; no images where there is a loader.
+        image_loader: reads the images that are stored elsewhere (a claim check); `None` if the
+            change carries its images.
         keys: the primary key: one or two attributes.
         item_id: the identity of the item in every sink; see `identity`.
     """
@@ -162,7 +168,7 @@ class Change:
     raw_keys: Attributes
     raw_old: Attributes | None
     raw_new: Attributes | None
-    overflow: Callable[[], Images] | None = field(default=None, repr=False)
+    image_loader: Callable[[], Images] | None = field(default=None, repr=False)
     keys: Image = field(init=False)
     item_id: str = field(init=False)
 
@@ -181,38 +187,38 @@ class Change:
             MalformedRecord: another field is missing or has the wrong form. Images are checked when
                 they are decoded.
         """
-        body = _field(record, "dynamodb", dict)
-        kind = _choice(_KINDS, record, "eventName")
-        view_type = _choice(_VIEW_TYPES, body, "StreamViewType", MalformedSource)
+        body = field_of(record, "dynamodb", dict)
+        kind = choice_of(KINDS, record, "eventName")
+        view_type = choice_of(VIEW_TYPES, body, "StreamViewType", MalformedSource)
         carries_new, carries_old = view_type.carries_new, view_type.carries_old
         new, old = body.get("NewImage"), body.get("OldImage")
         if kind is not REMOVE and carries_new and not isinstance(new, dict):
-            _reject("NewImage", f"the image that a {kind} carries", new)
+            reject("NewImage", f"the image that a {kind} carries", new)
         if kind is not INSERT and carries_old and not isinstance(old, dict):
-            _reject("OldImage", f"the image that a {kind} carries", old)
-        label = stream_label(_field(record, "eventSourceARN", str, MalformedSource))
-        sequence_number = _field(body, "SequenceNumber", str)
-        timestamp = _timestamp(body.get("ApproximateCreationDateTime"))
+            reject("OldImage", f"the image that a {kind} carries", old)
+        label = stream_label(field_of(record, "eventSourceARN", str, MalformedSource))
+        sequence_number = field_of(body, "SequenceNumber", str)
+        timestamp = timestamp_of(body.get("ApproximateCreationDateTime"))
         expired = _by_ttl(record.get("userIdentity"))
-        return cls._made(
+        return cls.made(
             kind=kind,
             table=source.table,
             version=version_of(source.epoch, label, sequence_number),
             sequence_number=sequence_number,
-            event_id=_field(record, "eventID", str),
+            event_id=field_of(record, "eventID", str),
             timestamp=timestamp,
             recorded_at=timestamp,
             view_type=view_type,
             expired=expired,
             actor=TTL_PRINCIPAL if expired else _actor(source.actor_attribute, new),
-            raw_keys=_field(body, "Keys", dict),
+            raw_keys=field_of(body, "Keys", dict),
             raw_old=old if carries_old else None,
             raw_new=new if carries_new else None,
-            overflow=None,
+            image_loader=None,
         )
 
     @classmethod
-    def _made(cls, **fields: Any) -> "Change":
+    def made(cls, **fields: Any) -> "Change":
         """Return a change with all of these fields.
 
         A frozen dataclass sets one after the other, by a call each: a third of `from_record`.
@@ -221,67 +227,6 @@ class Change:
         object.__setattr__(change, "__dict__", fields)
         change.__post_init__()
         return change
-
-    @classmethod
-    def from_log_record(
-        cls, record: Mapping[str, Any], source: Source, overflow: Overflow | None = None
-    ) -> "Change":
-        """Return the change that a record of the *change log's* stream carries as its new image.
-
-        The sequence number is that of the log's record, by which a failure is reported; the version
-        is the one that the source table gave. `overflow` is where the log keeps large images.
-
-        Raises:
-            MalformedRecord: the record is not an INSERT with an entry of the change log, or the
-                entry belongs to another table.
-        """
-        body = _field(record, "dynamodb", dict)
-        if record.get("eventName") != "INSERT":
-            wanted = "INSERT (filter the mapping: entries of the log are only ever inserted)"
-            _reject("eventName", wanted, record.get("eventName"))
-        view_type = _VIEW_TYPES.get(str(body.get("StreamViewType")))
-        carried = view_type is None or view_type.carries_new
-        fault = MalformedRecord if carried else MalformedSource
-        entry = cls.from_entry(_field(body, "NewImage", dict, fault), overflow)
-        if entry.table != source.table:
-            wanted = f"{source.table!r}, the table in the settings"
-            _reject("NewImage.table", wanted, entry.table, fault=MalformedSource)
-        vars(entry).update(  # nobody else has it yet
-            sequence_number=_field(body, "SequenceNumber", str),
-            recorded_at=_timestamp(body.get("ApproximateCreationDateTime")),
-        )
-        return entry
-
-    @classmethod
-    def from_entry(cls, entry: Attributes, overflow: Overflow | None = None) -> "Change":
-        """Return the change that an entry of the change log keeps, as DynamoDB JSON.
-
-        Images that the log keeps beside its entry are read when they are first asked for.
-
-        Raises:
-            MalformedRecord: a field of the entry is missing or has the wrong form.
-        """
-        version = check_version(_attribute(entry, "version", "S"))
-        kind = _choice(_KINDS, {"kind": _attribute(entry, "kind", "S")}, "kind")
-        timestamp = _moment(_attribute(entry, "changed_at", "S"))
-        name = _attribute(entry, "overflow", "S") if "overflow" in entry else None
-        whole = name is None
-        return cls._made(
-            kind=kind,
-            table=_attribute(entry, "table", "S"),
-            version=version,
-            sequence_number=version.rpartition("/")[2].lstrip("0") or "0",
-            event_id=_attribute(entry, "event_id", "S"),
-            timestamp=timestamp,
-            recorded_at=timestamp,
-            view_type=ViewType.NEW_AND_OLD_IMAGES,
-            expired=_attribute(entry, "expired", "BOOL"),
-            actor=_attribute(entry, "actor", "S") if "actor" in entry else None,
-            raw_keys=_attribute(entry, "keys", "M"),
-            raw_old=_attribute(entry, "before", "M") if whole and kind is not INSERT else None,
-            raw_new=_attribute(entry, "after", "M") if whole and kind is not REMOVE else None,
-            overflow=None if name is None else partial(_images, kind, name, overflow),
-        )
 
     @property
     def time(self) -> datetime:
@@ -296,14 +241,14 @@ class Change:
             OutageError: they are kept elsewhere, and cannot be read at the moment.
             PermanentError: they are not where they should be kept.
         """
-        if self.overflow is None:
+        if self.image_loader is None:
             return Images(self.raw_old, self.raw_new)
         return self._large_images
 
     @cached_property
     def _large_images(self) -> Images:
-        assert self.overflow is not None
-        return self.overflow()
+        assert self.image_loader is not None
+        return self.image_loader()
 
     @cached_property
     def old_image(self) -> Image | None:
@@ -362,39 +307,42 @@ def by_item(changes: Iterable[Change]) -> list[list[Change]]:
     return list(items.values())
 
 
-def _reject(
+def reject(
     path: str,
     expected: str,
     got: object,
     cause: Exception | None = None,
     fault: type[MalformedRecord] = MalformedRecord,
 ) -> NoReturn:
+    """Raise what a field at `path` was expected to be, and the form that it has."""
     message = f"{path}: expected {expected}, got {form_of(got)}"
     if fault is MalformedSource:
         raise MalformedSource(message, path) from cause
     raise MalformedRecord(message) from cause
 
 
-def _field(
+def field_of(
     holder: object, name: str, kind: type[_T], fault: type[MalformedRecord] = MalformedRecord
 ) -> _T:
-    value = holder.get(name) if isinstance(holder, _HOLDERS) else None
+    """Return a field of this type, or reject it."""
+    value = holder.get(name) if isinstance(holder, HOLDERS) else None
     if not isinstance(value, kind):
         expected = {"str": "text", "dict": "an object"}[kind.__name__]
-        _reject(name, expected, value, fault=fault)
+        reject(name, expected, value, fault=fault)
     return value
 
 
-def _choice(
+def choice_of(
     kinds: Mapping[str, _E],
     holder: Mapping[str, Any],
     name: str,
     fault: type[MalformedRecord] = MalformedRecord,
 ) -> _E:
+    """Return the member that a field names, or reject it."""
     value = holder.get(name)
     kind = kinds.get(value) if isinstance(value, str) else None
     if kind is None:
-        _reject(name, f"one of {', '.join(kinds)}", value, fault=fault)
+        reject(name, f"one of {', '.join(kinds)}", value, fault=fault)
     return kind
 
 
@@ -406,8 +354,8 @@ def _by_ttl(identity: object) -> bool:
     """
     if identity is None:
         return False
-    if not isinstance(identity, _HOLDERS):
-        _reject("userIdentity", "an object with type and principalId", identity)
+    if not isinstance(identity, HOLDERS):
+        reject("userIdentity", "an object with type and principalId", identity)
     kind = identity.get("type", identity.get("Type"))
     return kind == "Service" and TTL_PRINCIPAL in (
         identity.get("principalId"),
@@ -415,15 +363,8 @@ def _by_ttl(identity: object) -> bool:
     )
 
 
-def _attribute(entry: Attributes, name: str, tag: str) -> Any:
-    value = entry.get(name)
-    found = value.get(tag) if isinstance(value, _HOLDERS) else None
-    if not isinstance(found, _TAGGED[tag]):
-        _reject(f"entry.{name}", f"an attribute of type {tag}", value)
-    return found
-
-
-def _timestamp(value: object) -> float:
+def timestamp_of(value: object) -> float:
+    """Return an `ApproximateCreationDateTime` in seconds since 1970; `UNKNOWN_TIME` for none."""
     if value is None:
         return UNKNOWN_TIME
     if isinstance(value, datetime) and value.tzinfo is not None:
@@ -431,34 +372,12 @@ def _timestamp(value: object) -> float:
     if isinstance(value, (float, int)) and not isinstance(value, bool) and 0 <= value < _YEAR_10000:
         return float(value)
     expected = "seconds since 1970 as a number, no later than the year 9999"
-    _reject("ApproximateCreationDateTime", expected, value, fault=MalformedSource)
-
-
-def _moment(text: str) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError as error:
-        _reject("entry.changed_at", "an ISO time", text, error)
+    reject("ApproximateCreationDateTime", expected, value, fault=MalformedSource)
 
 
 def _actor(attribute: str | None, new: object) -> str | None:
-    if attribute is None or not isinstance(new, _HOLDERS):
+    if attribute is None or not isinstance(new, HOLDERS):
         return None
     value = new.get(attribute)
-    actor = value.get("S") if isinstance(value, _HOLDERS) else None
+    actor = value.get("S") if isinstance(value, HOLDERS) else None
     return actor if isinstance(actor, str) and len(actor) <= LONGEST_ACTOR else None
-
-
-def _images(kind: ChangeKind, name: str, overflow: Overflow | None) -> Images:
-    if overflow is None:
-        message = f"the images are in the overflow object {name}: say where to read it (overflow=)"
-        raise MissingImage(message)
-    images = unpacked(name, overflow.read(name))
-    for part, image, wanted in (
-        ("before", images.before, kind is not INSERT),
-        ("after", images.after, kind is not REMOVE),
-    ):
-        if isinstance(image, dict) is not wanted:
-            expected = f"{'an' if wanted else 'no'} image, as a {kind} has"
-            _reject(f"overflow object {name}: {part}", expected, image)
-    return images

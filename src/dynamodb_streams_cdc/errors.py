@@ -15,6 +15,8 @@
 Every other exception is *unexpected*: `dynamodb_streams_cdc.processor` says what becomes of each.
 """
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -120,3 +122,23 @@ def form_of(value: object) -> str:
         return "nothing"
     found = next((form for kind, form in _FORMS if isinstance(value, kind)), None)
     return found or f"a value of type {type(value).__name__}"
+
+
+_CANDIDATES = re.compile(r"[^\t\n\x20-\x7e]+")
+
+
+def visible(text: str) -> str:
+    r"""Return a text with every character that cannot be seen escaped as JSON does it: `\u202e`.
+
+    It escapes what Python calls not printable (control, format, lone surrogates, private use,
+    unassigned, line and paragraph separators), except tabs, line feeds and spaces. JSON stays JSON
+    of the same value, and every stream can encode the result.
+    """
+    return _CANDIDATES.sub(lambda match: "".join(map(_shown, match[0])), text)
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) == "Zs":
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

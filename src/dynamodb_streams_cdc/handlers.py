@@ -9,11 +9,11 @@ that must not be repeated with `idempotency.Once`.
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from dynamodb_streams_cdc.budget import Budget
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, ChangeKind
+from dynamodb_streams_cdc.deadline import Budget
 from dynamodb_streams_cdc.errors import HeldBack
-from dynamodb_streams_cdc.sink import Outcome
+from dynamodb_streams_cdc.sinks.base import Outcome
 
 Handler: TypeAlias = Callable[[Change], object]
 

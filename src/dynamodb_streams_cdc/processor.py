@@ -35,23 +35,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from dynamodb_streams_cdc import operations
-from dynamodb_streams_cdc.application import Application
-from dynamodb_streams_cdc.attempts import (
-    END_SECONDS,
-    MOST_DEATHS,
-    MOST_IN_AN_HOUR,
-    Attempts,
-    FunctionDied,
-    hour_of,
-    name_of,
-)
-from dynamodb_streams_cdc.breaker import Breaker
-from dynamodb_streams_cdc.budget import Budget, Clock, LambdaContext, SystemClock
+from dynamodb_streams_cdc import control
+from dynamodb_streams_cdc.applier import Application
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
-from dynamodb_streams_cdc.counts import Counts, Metrics, NoMetrics
 from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter, reason_of
+from dynamodb_streams_cdc.deadline import Budget, Clock, LambdaContext, SystemClock
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
     HeldBack,
@@ -60,11 +49,22 @@ from dynamodb_streams_cdc.errors import (
     OutOfTime,
     PermanentError,
     form_of,
+    visible,
 )
-from dynamodb_streams_cdc.response import BatchResponse, ItemFailure, sequence_number
-from dynamodb_streams_cdc.sink import TOMBSTONE_SECONDS, Items, Outcome, Sink
-from dynamodb_streams_cdc.source_fault import source_fault, told_time
-from dynamodb_streams_cdc.visible import visible
+from dynamodb_streams_cdc.guards.attempts import (
+    END_SECONDS,
+    MOST_DEATHS,
+    MOST_IN_AN_HOUR,
+    Attempts,
+    FunctionDied,
+    hour_of,
+    name_of,
+)
+from dynamodb_streams_cdc.guards.breaker import Breaker
+from dynamodb_streams_cdc.guards.source_fault import source_fault, told_time
+from dynamodb_streams_cdc.lambda_types import BatchResponse, ItemFailure, sequence_number
+from dynamodb_streams_cdc.metrics import Counts, Metrics, NoMetrics
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Items, Outcome, Sink
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ LATE_SECONDS = TOMBSTONE_SECONDS - 3600
 """From which age on the item of a change is repaired; an hour is left for clocks that differ."""
 
 Reader = Callable[[Mapping[str, Any], Source], Change]
-"""Makes a change of a record: `Change.from_record`, or `Change.from_log_record`."""
+"""Makes a change of a record: `Change.from_record`, or `change_from_log_record`."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Processor:
         source: the table that the changes come from.
         sink: where they go; a `Sink`, or `ChangeHandlers`.
         dead_letters: where changes go that can never succeed.
-        read: `Change.from_record`, or `Change.from_log_record` behind a change log.
+        read: `Change.from_record`, or `change_from_log_record` behind a change log.
         permanent: further error types that no retry can mend, such as those of a validator.
         items: the table itself, which copies are repaired by; without it, none is repaired.
         breaker: what keeps an error that most items share from making dead letters.
@@ -129,12 +129,12 @@ class Processor:
         application = self.application(Budget.of(context, self.clock), everywhere=float("inf"))
         match operation:
             case "replay":
-                return operations.replay(application, records, self._read_all(records))
+                return control.replay(application, records, self._read_all(records))
             case "look":
-                return operations.look(application, self._read_all(records))
+                return control.look(application, self._read_all(records))
             case "repair":
                 stream = event.get("streamArn")
-                return operations.repair(application, self.source, records, stream)
+                return control.repair(application, self.source, records, stream)
         message = f"operation: expected one of replay, look, repair, got {operation!r}"
         raise MalformedRecord(message)
 
@@ -142,7 +142,7 @@ class Processor:
         """Return this invocation's dealings with the sink."""
         return Application(self.sink, budget, self.is_unexpected, everywhere, self.items)
 
-    def _read_all(self, records: Sequence[Any]) -> operations.Reading:
+    def _read_all(self, records: Sequence[Any]) -> control.ReadRecords:
         return [self.reading(record) for record in records]
 
     def reading(self, record: Any) -> Change | MalformedRecord:

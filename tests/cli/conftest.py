@@ -19,7 +19,7 @@ from pytest_socket import disable_socket, enable_socket
 from typer.testing import CliRunner, Result
 
 from dynamodb_streams_cdc.cli.app import app
-from dynamodb_streams_cdc.redrive import InvocationFailed
+from dynamodb_streams_cdc.operations.redrive import InvocationFailed
 from tests.lambdas.conftest import create_table
 from tests.post_office import BUCKET, ON_FAILURE, PostOffice, bucket_of, pointer
 
@@ -182,7 +182,7 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     # Nobody puts messages on these queues while somebody waits for them.
-    monkeypatch.setattr("dynamodb_streams_cdc.aws.bell.WAIT_SECONDS", 0)
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.aws.notifications.WAIT_SECONDS", 0)
     disable_socket(allow_unix_socket=True)
     with mock_aws():
         yield

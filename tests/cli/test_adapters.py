@@ -19,14 +19,18 @@ from botocore.exceptions import (
 )
 from botocore.response import StreamingBody
 
-from dynamodb_streams_cdc.aws import functions as functions_module
-from dynamodb_streams_cdc.aws.access import AccessDenied, code_of, permitted
-from dynamodb_streams_cdc.aws.bell import SqsBell
-from dynamodb_streams_cdc.aws.functions import ATTEMPTS, FUNCTION_SECONDS, LambdaFunctions
-from dynamodb_streams_cdc.aws.letter_box import S3LetterBox
-from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.errors import OutageError
-from dynamodb_streams_cdc.redrive import RESPONSE_TOO_LARGE, InvocationFailed
+from dynamodb_streams_cdc.operations.aws import functions as functions_module
+from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted
+from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3LetterBox
+from dynamodb_streams_cdc.operations.aws.functions import (
+    ATTEMPTS,
+    FUNCTION_SECONDS,
+    LambdaFunctions,
+)
+from dynamodb_streams_cdc.operations.aws.notifications import SqsBell
+from dynamodb_streams_cdc.operations.redrive import RESPONSE_TOO_LARGE, InvocationFailed
+from dynamodb_streams_cdc.operations.stack import Deployment
 from tests.cli.conftest import Cloud, refusal
 from tests.contracts.letter_box import LAMBDAS, LETTER, OWN, LetterBoxContract
 from tests.factories import ManualClock

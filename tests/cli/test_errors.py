@@ -17,8 +17,8 @@ from botocore.exceptions import (
 from typer.main import get_command
 
 from dynamodb_streams_cdc.cli.app import app
-from dynamodb_streams_cdc.cli.endpoint import problem_of
 from dynamodb_streams_cdc.cli.errors import sentence
+from dynamodb_streams_cdc.operations.endpoint import problem_of
 from tests.cli.conftest import STACK, Cloud, refusal, refuse
 from tests.post_office import BUCKET, ON_FAILURE
 

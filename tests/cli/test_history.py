@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.aws.overflow import S3Overflow
-from dynamodb_streams_cdc.change_log import ChangeLog
-from dynamodb_streams_cdc.memory import MemoryLog
-from dynamodb_streams_cdc.overflow import ENTRY_CHARACTERS
+from dynamodb_streams_cdc.aws.s3 import S3Overflow
+from dynamodb_streams_cdc.sinks.change_log import ChangeLog
+from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS
+from dynamodb_streams_cdc.testing.memory import MemoryLog
 from tests.cli.conftest import Cloud, refuse
 from tests.factories import budget, change, order
 

@@ -9,7 +9,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from dynamodb_streams_cdc.cli.output import MOST_LINES
 from dynamodb_streams_cdc.cli.selection import id_of
-from dynamodb_streams_cdc.redrive import PATIENCE, InvocationFailed
+from dynamodb_streams_cdc.operations.redrive import PATIENCE, InvocationFailed
 from tests.cli.conftest import Cloud, interrupt_at, refusal, refuse
 from tests.post_office import BUCKET, POISON, given_up, item, lambdas_key, placed, pointer
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc.cli.selection import id_of
-from dynamodb_streams_cdc.redrive import InvocationFailed
+from dynamodb_streams_cdc.operations.redrive import InvocationFailed
 from tests.cli.conftest import Cloud, refuse
 from tests.factories import LABEL, order, record
 from tests.post_office import ARNS, POISON, given_up, item, lambdas_key, number, placed

@@ -1,6 +1,6 @@
 """What every place that counts attempts keeps to."""
 
-from dynamodb_streams_cdc.attempts import Attempts
+from dynamodb_streams_cdc.guards.attempts import Attempts
 from tests.factories import NOON
 
 

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import pytest
 
 from dynamodb_streams_cdc import Budget, Image, Index, SearchSync, Stale, Stamp, Upsert
-from dynamodb_streams_cdc.aws.index import OpenSearchIndex
-from dynamodb_streams_cdc.search import CDC
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.sinks.search import CDC
 from lambdas.domain.search_document import document
 from tests.factories import ManualClock, budget, change, order
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dynamodb_streams_cdc.letter_box import LetterBox
+from dynamodb_streams_cdc.operations.dead_letter_store import LetterBox
 
 LAMBDAS = "aws/lambda/1111/shardId-1/2019/11/14/2019-11-14T18.16.05-a"
 OWN = "letters/search/0a/0001_2024-05-01T12:00:00.000_7.json"

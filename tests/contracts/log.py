@@ -6,9 +6,8 @@ from decimal import Decimal
 import pytest
 
 from dynamodb_streams_cdc import Budget, ChangeLog, Log, OutOfTime
-from dynamodb_streams_cdc.change_log import entry_of
-from dynamodb_streams_cdc.memory import MemoryOverflow
-from dynamodb_streams_cdc.overflow import ENTRY_LEVELS
+from dynamodb_streams_cdc.sinks.log_entries import ENTRY_LEVELS, entry_of
+from dynamodb_streams_cdc.testing.memory import MemoryOverflow
 from tests.factories import NOON, budget, change, order
 
 PLACED, SHIPPED = order(), order(status="shipped")

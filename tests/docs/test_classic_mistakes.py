@@ -20,8 +20,8 @@ from dynamodb_streams_cdc import (
     Source,
 )
 from dynamodb_streams_cdc.idempotency import Once
-from dynamodb_streams_cdc.memory import MemoryLedger, MemoryLetters, MemoryMarkers
 from dynamodb_streams_cdc.testing import Lab, LabFactory
+from dynamodb_streams_cdc.testing.memory import MemoryLedger, MemoryLetters, MemoryMarkers
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 

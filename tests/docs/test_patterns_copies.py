@@ -21,9 +21,10 @@ from dynamodb_streams_cdc import (
     Source,
     deserialize_item,
 )
-from dynamodb_streams_cdc.change_log import replay
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
+from dynamodb_streams_cdc.sinks.change_log import replay
+from dynamodb_streams_cdc.sinks.log_entries import change_from_entry, change_from_log_record
 from dynamodb_streams_cdc.testing import Lab, LabFactory
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
@@ -281,7 +282,7 @@ def test_a_log_in_the_order_of_writing_tells_another_story(stream_lab: LabFactor
     for delivery in reversed(lab.deliveries[:2]):
         lab.deliver_again(delivery)
 
-    as_written = [Change.from_entry(entry) for entry in log.entries.values()]
+    as_written = [change_from_entry(entry) for entry in log.entries.values()]
     assert (as_written[-1].new_image or {})["status"] == "placed"
     assert (replay(as_written) or {})["status"] == "shipped"
 
@@ -303,7 +304,7 @@ def test_a_new_projection_is_made_of_the_whole_history(stream_lab: LabFactory) -
     log = MemoryLog()
     orders_of_a_day(lab, log)
 
-    history = [Change.from_entry(entry) for entry in log.entries.values()]
+    history = [change_from_entry(entry) for entry in log.entries.values()]
     assert refunds(history) == 30
     by_item = {item: ChangeLog(log).history(item) for item, _ in log.entries}
     assert {item: (replay(of) or {}).get("status") for item, of in by_item.items()} == {
@@ -317,7 +318,7 @@ def test_a_new_projection_is_made_of_the_whole_history(stream_lab: LabFactory) -
 
 def follow(lab: Lab, index: MemoryIndex) -> None:
     """Let search follow the change log: its entries are the items of the lab's table."""
-    sink, read = SearchSync(lab.faulty(index), document), Change.from_log_record
+    sink, read = SearchSync(lab.faulty(index), document), change_from_log_record
     lab.function(Processor("search", ORDERS, sink, MemoryLetters(), read=read, clock=lab.clock))
 
 

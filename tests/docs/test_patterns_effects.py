@@ -14,8 +14,8 @@ from dynamodb_streams_cdc import (
     Source,
 )
 from dynamodb_streams_cdc.idempotency import Once
-from dynamodb_streams_cdc.memory import MemoryLetters, MemoryMarkers
 from dynamodb_streams_cdc.testing import LabFactory
+from dynamodb_streams_cdc.testing.memory import MemoryLetters, MemoryMarkers
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 

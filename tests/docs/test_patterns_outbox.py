@@ -9,8 +9,8 @@ import pytest
 from moto import mock_aws
 
 from dynamodb_streams_cdc import Change, ChangeHandlers, Processor, Source, serialize_item
-from dynamodb_streams_cdc.memory import MemoryLetters
 from dynamodb_streams_cdc.testing import Lab, LabFactory
+from dynamodb_streams_cdc.testing.memory import MemoryLetters
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -25,9 +25,9 @@ from dynamodb_streams_cdc import (
     SearchSync,
     Source,
 )
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters
 from dynamodb_streams_cdc.metrics import LogMetrics
 from dynamodb_streams_cdc.testing import Lab, LabFactory
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters
 from stacks.queries import QUERIES
 from tests.docs import costs
 

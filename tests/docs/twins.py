@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dynamodb_streams_cdc.examples.mistakes import MISTAKES, Mistake
-from dynamodb_streams_cdc.simulation import Simulation, generate
+from dynamodb_streams_cdc.testing.simulation import Simulation, generate
 
 STORIES = Path(__file__).parents[2] / "docs" / "mistakes"
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from dynamodb_streams_cdc.aws.bell import HIDDEN_SECONDS
-from dynamodb_streams_cdc.aws.functions import FUNCTION_SECONDS
-from dynamodb_streams_cdc.aws.ledger import BATCH_GET_KEYS
-from dynamodb_streams_cdc.aws.log import BATCH_STATEMENTS, PARALLEL
-from dynamodb_streams_cdc.budget import RESERVE_SECONDS
+from dynamodb_streams_cdc.aws.dynamodb.ledger import BATCH_GET_KEYS
+from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
+from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
+from dynamodb_streams_cdc.operations.aws.functions import FUNCTION_SECONDS
+from dynamodb_streams_cdc.operations.aws.notifications import HIDDEN_SECONDS
+from dynamodb_streams_cdc.operations.redrive import MOST_RECORDS
 from dynamodb_streams_cdc.processor import LATE_SECONDS, YOUNG_SECONDS
-from dynamodb_streams_cdc.redrive import MOST_RECORDS
 from stacks.observability import LATE_AFTER
 from tests.infrastructure.templates import Assembly, of_type, processors
 

@@ -13,8 +13,8 @@ from opensearchpy import NotFoundError, Urllib3HttpConnection
 
 import dynamodb_streams_cdc
 from dynamodb_streams_cdc import Change, LambdaContext, entry_of
-from dynamodb_streams_cdc.attempts import name_of
-from dynamodb_streams_cdc.aws.attempts import PREFIX
+from dynamodb_streams_cdc.aws.dynamodb.attempts import PREFIX
+from dynamodb_streams_cdc.guards.attempts import name_of
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import OutageError, Outcome, PermanentError, Processor
-from dynamodb_streams_cdc.counts import Counts
-from dynamodb_streams_cdc.metrics import LogMetrics
+from dynamodb_streams_cdc.metrics import Counts, LogMetrics
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 from tests.infrastructure.templates import Assembly, flat, of_type, only
 

@@ -12,8 +12,8 @@ from botocore.config import Config
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
 from dynamodb_streams_cdc import Clock, Processor, Sink
-from dynamodb_streams_cdc.memory import MemoryLetters
-from local.deployment import session
+from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from local.deployed.deployment import session
 from tests.factories import SOURCE, FakeContext, ManualClock
 
 if TYPE_CHECKING:

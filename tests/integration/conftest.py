@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local import engines
-from local.deployment import session
+from local.deployed.deployment import session
+from local.services import engines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,21 +19,21 @@ from opensearchpy import OpenSearch, Urllib3HttpConnection
 
 from dynamodb_streams_cdc import (
     Aggregation,
-    Change,
     ChangeLog,
     Processor,
     SearchSync,
     Source,
 )
-from dynamodb_streams_cdc.aws.index import OpenSearchIndex
-from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
-from dynamodb_streams_cdc.aws.log import DynamoDbLog
-from dynamodb_streams_cdc.live.runner import runner_of, running
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.esm.poller.runner import runner_of, running
+from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
-from local.deployment import session
-from local.live import Forgetful
-from local.trace import TraceWriter
+from local.deployed.deployment import session
+from local.deployed.poller_process import Forgetful
+from local.deployed.trace import TraceWriter
 
 if TYPE_CHECKING:
     from dynamodb_streams_cdc.dead_letters import Letter
@@ -66,7 +66,7 @@ def processors(dynamodb: Any, search_url: str, prefix: str) -> dict[str, Process
             source,
             SearchSync(index, document),
             NoLetters(),
-            read=Change.from_log_record,
+            read=change_from_log_record,
         ),
     }
 

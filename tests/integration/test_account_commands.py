@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local import engines, loopback
-from local.deployment import ROOT
+from local.deployed.deployment import ROOT
+from local.services import engines, loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

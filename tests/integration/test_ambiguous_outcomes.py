@@ -25,10 +25,10 @@ from dynamodb_streams_cdc import (
     SearchSync,
     Sink,
 )
-from dynamodb_streams_cdc.aws import index as index_module
-from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
-from dynamodb_streams_cdc.aws.letters import S3Letters
-from dynamodb_streams_cdc.aws.log import DynamoDbLog
+from dynamodb_streams_cdc.aws import opensearch as index_module
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.s3 import S3Letters
 from dynamodb_streams_cdc.dead_letters import letter_name
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks import check, sinks
-from benchmarks.records import batches, changes
-from benchmarks.sinks import NAMES, counted
+from benchmarks import check
+from benchmarks.harness.records import batches, changes
+from benchmarks.suites import sinks
+from benchmarks.suites.sinks import NAMES, counted
 from dynamodb_streams_cdc import Budget, Change, Image, Outcome, PermanentError, Sink
-from local.purchases import SAMPLE
+from local.workload.purchases import SAMPLE
 
 EXPECTED = json.loads(check.EXPECTED.read_text("utf-8"))
 

@@ -20,18 +20,18 @@ import pytest
 import urllib3
 from rich.console import Console
 
+from local.console import Screen
 from local.demo import Options, main, run_demo
-from local.letters import read_letters, ringing
-from local.screen import Screen
+from local.deployed.dead_letters import read_letters, ringing
 from local.verify import compare
 from tests.integration.processes import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from local.pipeline import Pipeline
-    from local.traffic import Written
+    from local.deployed.pipeline import Pipeline
     from local.verify import Difference, Report
+    from local.workload.traffic import Written
 
 ROOT = Path(__file__).parents[2]
 ORDER = "orders/S=00004/S=00004-0002"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from dynamodb_streams_cdc import serialize_item
-from dynamodb_streams_cdc.live.runner import runner_of, running
+from dynamodb_streams_cdc.esm.poller.runner import runner_of, running
 from tests.integration.processes import eventually
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local import engines
-from local.deployment import cdk_environment, deploy, session
-from local.errors import EngineError
+from local.deployed.deployment import cdk_environment, deploy, session
+from local.services import engines
+from local.services.errors import EngineError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.version import stream_label
-from local import engines
-from local.deployment import session
-from local.emulator import UNPATCHED
+from dynamodb_streams_cdc.identity import stream_label
+from local.deployed.deployment import session
+from local.services import engines
+from local.services.emulator import UNPATCHED
 
 TABLE = {
     "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
@@ -46,7 +46,7 @@ def test_a_label_is_one_that_versions_are_made_of(emulator_url: str, kind: str) 
 
 
 def test_the_repair_is_still_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once this fails, `mend_labels` in local/emulator.py can go."""
+    """Once this fails, `mend_labels` in local/services/emulator.py can go."""
     monkeypatch.setenv(UNPATCHED, "1")
     with engines.emulator() as bare:
         assert stream_of_a_stack(bare.url, "AWS::DynamoDB::Table").endswith("Z")

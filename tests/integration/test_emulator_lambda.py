@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.deployment import session
+from local.deployed.deployment import session
 from tests.integration.processes import alive, eventually
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def handler(event, context):
 
 STARTER = """
 import sys
-from local import engines
+from local.services import engines
 with engines.emulator() as engine:
     print(engine.url, engine.pid, engine.folder, flush=True)
     sys.stdin.read()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local import engines
-from local.deployment import session
-from local.emulator import UNPATCHED
+from local.deployed.deployment import session
+from local.services import engines
+from local.services.emulator import UNPATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_the_repair_is_still_needed(unpatched_url: str) -> None:
     log.close()
     assert records == [], (
         "The emulator now writes a stream record for a PartiQL INSERT by itself: "
-        "delete `mend` from local/emulator.py, or every entry of the change log comes twice."
+        "delete `mend` from local/services/emulator.py, or the log gets every entry twice."
     )
 
 

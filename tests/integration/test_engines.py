@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import engines, jars, loopback
-from local.engines import Engine, EngineError, Recipe
+from local.services import engines, loopback
+from local.services import java_dependencies as jars
+from local.services.engines import Engine, EngineError, Recipe
 from tests.integration.processes import alive, eventually
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 STARTER = """
 import sys
-from local import engines
+from local.services import engines
 with getattr(engines, sys.argv[1])() as engine:
     print(engine.pid, engine.folder, flush=True)
     sys.stdin.read()

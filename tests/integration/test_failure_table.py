@@ -23,8 +23,8 @@ from dynamodb_streams_cdc import (
     Stale,
     Upsert,
 )
-from dynamodb_streams_cdc.aws import index as index_module
-from dynamodb_streams_cdc.aws.index import SCRIPT, SearchRefused
+from dynamodb_streams_cdc.aws import opensearch as index_module
+from dynamodb_streams_cdc.aws.opensearch import SCRIPT, SearchRefused
 from lambdas.domain.search_document import PROPERTIES, SETTINGS
 from tests.contracts.index import ReadableIndex
 from tests.integration import clients

@@ -24,10 +24,10 @@ from dynamodb_streams_cdc import (
     OutageError,
     PermanentError,
 )
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.errors import UnexpectedResponse
-from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
-from dynamodb_streams_cdc.aws.letters import S3Letters
-from dynamodb_streams_cdc.aws.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.s3 import S3Letters
 from dynamodb_streams_cdc.dead_letters import Letter
 from tests.contracts.ledger import row
 from tests.factories import change, order

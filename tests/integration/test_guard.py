@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.guard import Guard
+from local.services.process_guard import Guard
 from tests.integration.processes import alive, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ time.sleep(600)
 STARTER = """
 import sys
 from pathlib import Path
-from local.guard import Guard
+from local.services.process_guard import Guard
 folder = Path(sys.argv[1])
 guard = Guard([sys.executable, "family.py"], folder=folder, log=folder / "log", environment={})
 guard.start()
@@ -132,7 +132,7 @@ def test_a_command_that_does_not_exist_is_reported(folder: Path) -> None:
 
 
 def test_on_a_command_line_the_guard_exits_with_the_commands_status(folder: Path) -> None:
-    guard = [sys.executable, "-m", "local.guard", "--folder", str(folder), "--"]
+    guard = [sys.executable, "-m", "local.services.process_guard", "--folder", str(folder), "--"]
     with subprocess.Popen(
         [*guard, sys.executable, "-c", "raise SystemExit(3)"],
         cwd=ROOT,

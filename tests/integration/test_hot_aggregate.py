@@ -1,9 +1,9 @@
 """Eight lanes, one hot aggregate, 10,000 changes, every fifth transaction refused: exact.
 
-`benchmarks.hot_aggregate` has the workload, and measures it.
+`benchmarks.suites.hot_aggregate` has the workload, and measures it.
 """
 
-from benchmarks import hot_aggregate
+from benchmarks.suites import hot_aggregate
 
 
 def test_a_hot_aggregate_is_exact_whatever_conflicts(dynamodb_local_url: str) -> None:

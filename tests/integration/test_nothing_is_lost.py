@@ -22,10 +22,10 @@ import urllib3
 from rich.console import Console
 
 from dynamodb_streams_cdc import serialize_item
-from dynamodb_streams_cdc.live.streams import lambda_record
-from local.deployment import session
-from local.pipeline import running_pipeline
-from local.screen import Screen
+from dynamodb_streams_cdc.esm.poller.streams import lambda_record
+from local.console import Screen
+from local.deployed.deployment import session
+from local.deployed.pipeline import running_pipeline
 from local.verify import compare, settle
 from local.verify.expected import aggregates_of, sum_of
 from tests.factories import order
@@ -34,7 +34,7 @@ from tests.integration.processes import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local.pipeline import Pipeline
+    from local.deployed.pipeline import Pipeline
     from local.verify import Report
 
 RUNBOOK = Path(__file__).parents[2] / "docs/operations/runbook.md"

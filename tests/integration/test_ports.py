@@ -9,11 +9,11 @@ import pytest
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
 from dynamodb_streams_cdc import Move, OutageError, serialize_item
-from dynamodb_streams_cdc.aws.attempts import DynamoDbAttempts
-from dynamodb_streams_cdc.aws.items import DynamoDbItems
-from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
-from dynamodb_streams_cdc.aws.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
+from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
+from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbMarkers
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbItems
 from lambdas.domain.search_document import PROPERTIES, SETTINGS
 from tests.contracts.attempts import AttemptsContract
 from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex

@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamodb_streams_cdc.live.runner import adopt, runner_of, running
-from local import engines
+from dynamodb_streams_cdc.esm.poller.runner import adopt, runner_of, running
 from local.demo import Options, run_demo
-from local.deployment import session
-from local.emulator import UNPATCHED
-from local.purchases import SAMPLE, read_purchases
-from local.trace import TraceReader
-from local.traffic import Writer
+from local.deployed.deployment import session
+from local.deployed.trace import TraceReader
+from local.services import engines
+from local.services.emulator import UNPATCHED
 from local.verify import LiveCopies, compare
+from local.workload.purchases import SAMPLE, read_purchases
+from local.workload.traffic import Writer
 from tests.integration.live_process import TRACE
 from tests.integration.processes import eventually
 from tests.integration.test_demo import quiet_screen
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from local.purchases import Purchase
+    from local.workload.purchases import Purchase
 
 ROOT = Path(__file__).parents[2]
 KILLS = 10
@@ -369,7 +369,7 @@ def test_the_repair_that_a_take_over_needs_is_still_needed(
         assert "slow" not in found.deliveries()
     assert updated["State"] == "Disabled", (
         "The emulator now says by itself that a batch is under way: delete `mend_disabling` from "
-        "local/emulator.py."
+        "local/services/emulator.py."
     )
 
 

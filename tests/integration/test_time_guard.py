@@ -19,11 +19,11 @@ from dynamodb_streams_cdc import (
     Sink,
     SystemClock,
 )
-from dynamodb_streams_cdc.aws import index as index_module
-from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
-from dynamodb_streams_cdc.aws.letters import S3Letters
-from dynamodb_streams_cdc.aws.log import DynamoDbLog
-from dynamodb_streams_cdc.memory import MemoryLedger, MemoryLetters
+from dynamodb_streams_cdc.aws import opensearch as index_module
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.s3 import S3Letters
+from dynamodb_streams_cdc.testing.memory import MemoryLedger, MemoryLetters
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.contracts.index import ReadableIndex

@@ -12,11 +12,11 @@ from opensearchpy.exceptions import ConnectionError as SearchConnectionError
 from urllib3 import HTTPResponse, HTTPSConnectionPool
 
 from dynamodb_streams_cdc import LambdaContext, deserialize_item, entry_of, serialize_item
-from dynamodb_streams_cdc.attempts import KEEP_SECONDS
-from dynamodb_streams_cdc.aws.attempts import DynamoDbAttempts
-from dynamodb_streams_cdc.aws.index import SCRIPT
-from dynamodb_streams_cdc.aws.overflow import S3Overflow
+from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
+from dynamodb_streams_cdc.aws.opensearch import SCRIPT
+from dynamodb_streams_cdc.aws.s3 import S3Overflow
 from dynamodb_streams_cdc.canary import canary_item
+from dynamodb_streams_cdc.guards.attempts import KEEP_SECONDS
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit

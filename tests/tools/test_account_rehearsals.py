@@ -13,7 +13,7 @@ import pytest
 import urllib3
 from botocore.credentials import Credentials
 
-from local.screen import Screen
+from local.console import Screen
 from local.verify import SignedHttp
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
 from tools.account import cdk, e2e, upgrade

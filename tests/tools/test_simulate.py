@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.memory import MemoryIndex
-from dynamodb_streams_cdc.simulation import generate
+from dynamodb_streams_cdc.testing.memory import MemoryIndex
+from dynamodb_streams_cdc.testing.simulation import generate
 from tools import simulate
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.exceptions import ClientError
 
 from dynamodb_streams_cdc.esm import Policies
-from dynamodb_streams_cdc.live.runner import (
+from dynamodb_streams_cdc.esm.poller.runner import (
     CheckpointFile,
     MappingRunner,
     Returned,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
     from dynamodb_streams_cdc.esm import Deliver, Invoke
-    from dynamodb_streams_cdc.live.runner import Answer
+    from dynamodb_streams_cdc.esm.poller.runner import Answer
 
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2026-01-01T00:00:00.000"
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:f"

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import Budget, Change, OutageError, Outcome, Processor, Source
-from dynamodb_streams_cdc.attempts import (
+from dynamodb_streams_cdc.guards.attempts import (
     END_SECONDS,
     MOST_DEATHS,
     MOST_IN_AN_HOUR,
     Attempts,
     hour_of,
 )
-from dynamodb_streams_cdc.memory import MemoryAttempts, MemoryLetters
+from dynamodb_streams_cdc.lambda_types import sequence_number
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
-from dynamodb_streams_cdc.response import sequence_number
-from dynamodb_streams_cdc.simulation import Killed
 from dynamodb_streams_cdc.testing import Lab
+from dynamodb_streams_cdc.testing.memory import MemoryAttempts, MemoryLetters
+from dynamodb_streams_cdc.testing.simulation import Killed
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
 
 OLD = NOON + YOUNG_SECONDS + 60.0

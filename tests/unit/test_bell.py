@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dynamodb_streams_cdc.bell import Message, Rung, letter_of, ring_down
+from dynamodb_streams_cdc.operations.notifications import Message, Rung, letter_of, ring_down
 from tests.post_office import BUCKET, pointer
 
 HIDDEN_CALLS = 50

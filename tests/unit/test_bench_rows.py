@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from benchmarks.common import Row
-from benchmarks.indexers import results
-from benchmarks.search import spread
+from benchmarks.harness.common import Row
+from benchmarks.peers.indexers import results
+from benchmarks.suites.search import spread
 
 
 @pytest.mark.parametrize(

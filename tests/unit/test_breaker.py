@@ -19,9 +19,9 @@ from dynamodb_streams_cdc import (
     SearchSync,
     Sink,
 )
-from dynamodb_streams_cdc.breaker import LEAST, MANY, WINDOW, Breaker
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters
+from dynamodb_streams_cdc.guards.breaker import LEAST, MANY, WINDOW, Breaker
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters
 from lambdas.domain.contributions import contributions
 from lambdas.domain.order import Order
 from lambdas.domain.search_document import document

@@ -8,7 +8,7 @@ import pytest
 from opensearchpy.exceptions import ConnectionTimeout, RequestError
 
 from dynamodb_streams_cdc import OutageError, Stale, Upsert
-from dynamodb_streams_cdc.aws.index import (
+from dynamodb_streams_cdc.aws.opensearch import (
     BULK_BYTES,
     CONFLICT,
     DOCUMENT_MISSING,

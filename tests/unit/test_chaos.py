@@ -14,20 +14,21 @@ import pytest
 from rich.console import Console
 
 from dynamodb_streams_cdc.esm import Invoke
-from dynamodb_streams_cdc.live.runner import Failed, Lost, NotInvoked, Returned
-from local import chaos, demo
-from local.account import Observed, Strikes, show
-from local.chaos import Calm, Chaos
+from dynamodb_streams_cdc.esm.poller.runner import Failed, Lost, NotInvoked, Returned
+from local import demo
+from local.console import Screen
 from local.demo import Options, run_demo
-from local.screen import Screen
-from local.trace import TraceReader, TraceWriter
+from local.deployed.trace import TraceReader, TraceWriter
+from local.scenarios import fault_injection as chaos
+from local.scenarios.chaos_report import Observed, Strikes, show
+from local.scenarios.fault_injection import Calm, Chaos
 from local.verify import ReadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dynamodb_streams_cdc.live.runner import Answer
+    from dynamodb_streams_cdc.esm.poller.runner import Answer
 
 SEEN = Observed(
     hits=1,

@@ -15,8 +15,8 @@ from dynamodb_streams_cdc import (
     Sink,
 )
 from dynamodb_streams_cdc.dead_letters import MOST_LEVELS, json_ready
-from dynamodb_streams_cdc.letter_box import Names, Opened, open_letter
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
+from dynamodb_streams_cdc.operations.dead_letter_store import Names, Opened, open_letter
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:orders"

@@ -18,21 +18,21 @@ from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
 
 from local import demo, report
-from local.errors import EngineError
-from local.lag import Lag, LagSampler
-from local.life_cycle import life_cycle
-from local.poison import KINDS
-from local.purchases import SAMPLE, PurchasesError, Survey, read_purchases, survey
-from local.rounds import refuse_full_disk
-from local.screen import Screen
-from local.traffic import Finished
-from local.turns import Influence, Turns
+from local.console import Screen
+from local.scenarios.phases import refuse_full_disk
+from local.scenarios.poison_latency import Influence, Turns
+from local.services.errors import EngineError
 from local.verify import Difference, Inserts, ReadError, Report, SinkReport
+from local.verify.lag import Lag, LagSampler
+from local.workload.life_cycle import life_cycle
+from local.workload.poison import KINDS
+from local.workload.purchases import SAMPLE, PurchasesError, Survey, read_purchases, survey
+from local.workload.traffic import Finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from local.traffic import Key
+    from local.workload.traffic import Key
 
 EXPECTED = Survey(1, 1, Decimal("9.50"), *(survey(SAMPLE, 1).first,) * 2)
 

@@ -39,9 +39,9 @@ from dynamodb_streams_cdc import (
     RowsMoved,
     Stale,
 )
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger, _cancelled
 from dynamodb_streams_cdc.aws.errors import UnexpectedResponse, meaning, translated
-from dynamodb_streams_cdc.aws.index import SearchRefused, _meaning, _upserted
-from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger, _cancelled
+from dynamodb_streams_cdc.aws.opensearch import SearchRefused, _meaning, _upserted
 
 TOO_LARGE = "Item size has exceeded the maximum allowed size"
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import Change, OutageError
-from dynamodb_streams_cdc.change_log import ChangeLog
-from dynamodb_streams_cdc.gaps import gaps
-from dynamodb_streams_cdc.memory import MemoryLog, MemoryOverflow
-from dynamodb_streams_cdc.overflow import ENTRY_CHARACTERS
+from dynamodb_streams_cdc.operations.gaps import gaps
+from dynamodb_streams_cdc.sinks.change_log import ChangeLog
+from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS
+from dynamodb_streams_cdc.testing.memory import MemoryLog, MemoryOverflow
 from tests.factories import budget, change, order
 
 PLACED, SHIPPED, REFUNDED = order(), order(status="shipped"), order(status="refunded", total="0")

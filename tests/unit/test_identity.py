@@ -7,8 +7,16 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import MalformedRecord
-from dynamodb_streams_cdc.identity import MAX_ITEM_ID_BYTES, Key, canonical_number, item_id
-from dynamodb_streams_cdc.version import check_version, floor_of, stream_label, version_of
+from dynamodb_streams_cdc.identity import (
+    MAX_ITEM_ID_BYTES,
+    Key,
+    canonical_number,
+    check_version,
+    floor_of,
+    item_id,
+    stream_label,
+    version_of,
+)
 
 KEYS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=200),

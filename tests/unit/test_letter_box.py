@@ -7,7 +7,7 @@ import pytest
 
 from dynamodb_streams_cdc import Change, Letter
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
-from dynamodb_streams_cdc.letter_box import (
+from dynamodb_streams_cdc.operations.dead_letter_store import (
     Identity,
     Names,
     Opened,
@@ -17,7 +17,7 @@ from dynamodb_streams_cdc.letter_box import (
     letter_again,
     open_letter,
 )
-from dynamodb_streams_cdc.memory import MemoryLetterBox
+from dynamodb_streams_cdc.testing.memory import MemoryLetterBox
 from tests.contracts.letter_box import LetterBoxContract
 from tests.factories import LABEL, NOON, SOURCE, order, record
 from tests.post_office import ARNS, NAMES, given_up, item, lambdas_key, placed

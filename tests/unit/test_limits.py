@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import TOMBSTONE_SECONDS, Budget, Image
-from dynamodb_streams_cdc.aggregation import MAX_ACTIONS, MAX_AGGREGATES, Aggregation
-from dynamodb_streams_cdc.aws import bell, functions
-from dynamodb_streams_cdc.aws.index import BULK_BYTES, REQUEST_SECONDS
-from dynamodb_streams_cdc.aws.ledger import BATCH_GET_KEYS
-from dynamodb_streams_cdc.aws.log import BATCH_STATEMENTS, PARALLEL
-from dynamodb_streams_cdc.budget import LONGEST_PAUSE_SECONDS, RESERVE_SECONDS
+from dynamodb_streams_cdc.aws.dynamodb.ledger import BATCH_GET_KEYS
+from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
+from dynamodb_streams_cdc.aws.opensearch import BULK_BYTES, REQUEST_SECONDS
 from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters
-from dynamodb_streams_cdc.overflow import ENTRY_CHARACTERS, ENTRY_LEVELS
+from dynamodb_streams_cdc.deadline import LONGEST_PAUSE_SECONDS, RESERVE_SECONDS
+from dynamodb_streams_cdc.operations.aws import functions
+from dynamodb_streams_cdc.operations.aws import notifications as bell
+from dynamodb_streams_cdc.operations.redrive import MOST_BYTES, MOST_RECORDS
 from dynamodb_streams_cdc.processor import LATE_SECONDS, YOUNG_SECONDS, Processor
-from dynamodb_streams_cdc.redrive import MOST_BYTES, MOST_RECORDS
-from dynamodb_streams_cdc.search import SearchSync
+from dynamodb_streams_cdc.sinks.aggregation import MAX_ACTIONS, MAX_AGGREGATES, Aggregation
+from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS, ENTRY_LEVELS
+from dynamodb_streams_cdc.sinks.search import SearchSync
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import document
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record

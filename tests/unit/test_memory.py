@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynamodb_streams_cdc.memory import (
+from dynamodb_streams_cdc.testing.memory import (
     MemoryAttempts,
     MemoryIndex,
     MemoryLedger,

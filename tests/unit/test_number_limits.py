@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import Aggregation, PermanentError, SearchSync
-from dynamodb_streams_cdc.aggregation import DECIMALS, DIGITS, HEADROOM, _fits, add, checked
-from dynamodb_streams_cdc.aws.index import OpenSearchIndex
-from dynamodb_streams_cdc.field_types import EXACT_DOUBLE, RANGES, NumberFields
-from dynamodb_streams_cdc.memory import MemoryLedger
-from dynamodb_streams_cdc.search import encoded
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.sinks.aggregation import DECIMALS, DIGITS, HEADROOM, _fits, add, checked
+from dynamodb_streams_cdc.sinks.number_fields import EXACT_DOUBLE, RANGES, NumberFields
+from dynamodb_streams_cdc.sinks.search import encoded
+from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas.domain.contributions import contributions
 from lambdas.domain.order import Order
 from lambdas.domain.search_document import PROPERTIES, document

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from lambdas.domain.contributions import contributions
 from lambdas.domain.order import Order
 from lambdas.domain.search_document import document
-from local.life_cycle import life_cycle
-from local.poison import KINDS, MENDER, Kind, Poison, corrections, main, mend
-from local.purchases import SAMPLE, read_purchases
+from local.workload.life_cycle import life_cycle
+from local.workload.poison import KINDS, MENDER, Kind, Poison, corrections, main, mend
+from local.workload.purchases import SAMPLE, read_purchases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

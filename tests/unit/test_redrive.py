@@ -7,11 +7,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
-from dynamodb_streams_cdc import redrive as redrive_module
 from dynamodb_streams_cdc.errors import OutOfTime
-from dynamodb_streams_cdc.letter_box import Opened, Stored
-from dynamodb_streams_cdc.memory import MemoryLetterBox
-from dynamodb_streams_cdc.redrive import (
+from dynamodb_streams_cdc.operations import redrive as redrive_module
+from dynamodb_streams_cdc.operations.dead_letter_store import Opened, Stored
+from dynamodb_streams_cdc.operations.redrive import (
     MOST_BYTES,
     MOST_RECORDS,
     PATIENCE,
@@ -21,6 +20,7 @@ from dynamodb_streams_cdc.redrive import (
     Redrive,
     Result,
 )
+from dynamodb_streams_cdc.testing.memory import MemoryLetterBox
 from tests.factories import TTL_IDENTITY, order, record
 from tests.post_office import (
     ARNS,

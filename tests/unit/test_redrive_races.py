@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.letter_box import ARCHIVE, Stored
-from dynamodb_streams_cdc.redrive import Fate, Redrive, Result
+from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, Stored
+from dynamodb_streams_cdc.operations.redrive import Fate, Redrive, Result
 from tests.post_office import NAMES, POISON, PostOffice, given_up, item, lambdas_key, placed
 
 BATCH = lambdas_key("batch")

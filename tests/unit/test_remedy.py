@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.letters import letter_of
-from local.remedy import repaired, shortened, unexpected
+from local.deployed.dead_letters import letter_of
+from local.scenarios.recovery import repaired, shortened, unexpected
 from local.verify import Difference, Inserts, Report, SinkReport
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from dynamodb_streams_cdc import (
     Processor,
     SearchSync,
 )
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters
 from tests.factories import (
     LABEL,
     SOURCE,

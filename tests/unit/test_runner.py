@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamodb_streams_cdc.esm import Invoke, Policies
-from dynamodb_streams_cdc.live.runner import (
+from dynamodb_streams_cdc.esm.poller.runner import (
     CheckpointFile,
     Failed,
     Lost,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamodb_streams_cdc.esm import Deliver
-    from dynamodb_streams_cdc.live.runner import Answer
+    from dynamodb_streams_cdc.esm.poller.runner import Answer
 
 TO_BUCKET: dict[str, Any] = {"DestinationConfig": {"OnFailure": {"Destination": BUCKET}}}
 

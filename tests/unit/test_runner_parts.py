@@ -26,8 +26,7 @@ from dynamodb_streams_cdc.esm import (
     Invoke,
     ReadShard,
 )
-from dynamodb_streams_cdc.live.adoption import checkpoint_file
-from dynamodb_streams_cdc.live.runner import (
+from dynamodb_streams_cdc.esm.poller.runner import (
     Answer,
     CheckpointError,
     CheckpointFile,
@@ -42,7 +41,8 @@ from dynamodb_streams_cdc.live.runner import (
     lambda_record,
     runner_of,
 )
-from dynamodb_streams_cdc.live.streams import Page, Trouble
+from dynamodb_streams_cdc.esm.poller.streams import Page, Trouble
+from dynamodb_streams_cdc.esm.poller.takeover import checkpoint_file
 from tests.unit.runner_fakes import FUNCTION, STREAM, UUID, refusal
 
 if TYPE_CHECKING:

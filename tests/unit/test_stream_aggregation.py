@@ -22,8 +22,8 @@ from dynamodb_streams_cdc import (
     OutageError,
     PermanentError,
 )
-from dynamodb_streams_cdc.aggregation import CONFLICTS_UNTIL_HALVED, MAX_ACTIONS, add, checked
-from dynamodb_streams_cdc.memory import MemoryLedger
+from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED, MAX_ACTIONS, add, checked
+from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas.domain.contributions import contributions
 from tests.factories import TTL_IDENTITY, budget, change, order
 

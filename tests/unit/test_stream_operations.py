@@ -27,14 +27,15 @@ from dynamodb_streams_cdc import (
     deserialize_item,
 )
 from dynamodb_streams_cdc.identity import item_id
-from dynamodb_streams_cdc.memory import (
+from dynamodb_streams_cdc.processor import EVERYWHERE, LATE_SECONDS
+from dynamodb_streams_cdc.sinks.log_entries import change_from_entry
+from dynamodb_streams_cdc.testing.memory import (
     MemoryIndex,
     MemoryLedger,
     MemoryLetters,
     MemoryLog,
     MemoryOverflow,
 )
-from dynamodb_streams_cdc.processor import EVERYWHERE, LATE_SECONDS
 from tests.factories import (
     LABEL,
     NOON,
@@ -437,7 +438,7 @@ def from_log(changed: Change, overflow: MemoryOverflow) -> Change:
     log = MemoryLog()
     ChangeLog(log, overflow).apply([changed], budget_at(NOON))
     [entry] = log.entries.values()
-    return Change.from_entry(entry, overflow)
+    return change_from_entry(entry, overflow)
 
 
 def test_a_delete_needs_no_image() -> None:

@@ -25,9 +25,10 @@ from dynamodb_streams_cdc import (
     Sink,
     entry_of,
 )
-from dynamodb_streams_cdc.budget import RESERVE_SECONDS
-from dynamodb_streams_cdc.memory import MemoryLetters
+from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
+from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
+from dynamodb_streams_cdc.testing.memory import MemoryLetters
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, change, order, record
 
 YOUNG = NOON + 60.0
@@ -402,7 +403,7 @@ def test_patience_is_measured_by_the_record_that_was_delivered() -> None:
     young = insert(1)
     young["dynamodb"] |= {"NewImage": entry, "ApproximateCreationDateTime": OLD - 1}
     bench = Bench(PickySink(lambda change: KeyError("surprise")), now=OLD)
-    bench.read = Change.from_log_record
+    bench.read = change_from_log_record
     assert bench.run(young) == [sequence(1)]
     assert bench.letters.letters == {}
 

@@ -24,9 +24,10 @@ from dynamodb_streams_cdc import (
     replay,
 )
 from dynamodb_streams_cdc.change import UNKNOWN_TIME
-from dynamodb_streams_cdc.change_log import Entry, Inserted
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger, MemoryLog, MemoryMarkers
-from dynamodb_streams_cdc.search import LONG, Upserted, encoded
+from dynamodb_streams_cdc.sinks.change_log import Inserted
+from dynamodb_streams_cdc.sinks.log_entries import Entry
+from dynamodb_streams_cdc.sinks.search import LONG, Upserted, encoded
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLog, MemoryMarkers
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import document
 from tests.factories import NOON, budget, change, order

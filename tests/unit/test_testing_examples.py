@@ -21,9 +21,10 @@ from dynamodb_streams_cdc import (
     serialize_item,
 )
 from dynamodb_streams_cdc.idempotency import Once
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLetters, MemoryMarkers
 from dynamodb_streams_cdc.processor import Processor
-from dynamodb_streams_cdc.simulation import (
+from dynamodb_streams_cdc.testing import Killed, Lab, LabFactory, invoke, sample_event
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLetters, MemoryMarkers
+from dynamodb_streams_cdc.testing.simulation import (
     Consumer,
     Schedule,
     SimulatedTable,
@@ -32,8 +33,7 @@ from dynamodb_streams_cdc.simulation import (
     World,
     faulty,
 )
-from dynamodb_streams_cdc.simulation.strategies import schedules
-from dynamodb_streams_cdc.testing import Killed, Lab, LabFactory, invoke, sample_event
+from dynamodb_streams_cdc.testing.simulation.strategies import schedules
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.simulation.limits import WriteRefused
 from dynamodb_streams_cdc.testing import Lab
+from dynamodb_streams_cdc.testing.simulation.limits import WriteRefused
 
 
 def succeed(event: Any, context: Any) -> None:

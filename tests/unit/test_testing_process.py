@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.simulation.process import current
 from dynamodb_streams_cdc.testing import EndlessRun, Killed, Lab, LabFactory, UnusedFault
+from dynamodb_streams_cdc.testing.simulation.process import current
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
@@ -383,7 +383,7 @@ def test_time_in_a_function_is_the_labs(stream_lab: LabFactory) -> None:
     lab.run()
     assert told == [7, 7, 7, 7, pytest.approx(0, abs=1e-3), 53_000]
     assert time.monotonic() >= before
-    assert time.sleep.__module__ != "dynamodb_streams_cdc.simulation.process"
+    assert time.sleep.__module__ != "dynamodb_streams_cdc.testing.simulation.process"
 
 
 def test_a_function_that_sleeps_into_its_timeout_is_ended_there(stream_lab: LabFactory) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import Change, ChangeHandlers, Source
-from dynamodb_streams_cdc.memory import MemoryLetters
 from dynamodb_streams_cdc.processor import Processor
 from dynamodb_streams_cdc.testing import (
     UnreadableEvent,
@@ -17,6 +16,7 @@ from dynamodb_streams_cdc.testing import (
     sample_event,
     sample_record,
 )
+from dynamodb_streams_cdc.testing.memory import MemoryLetters
 
 PUBLISHED: dict[str, Any] = {
     "eventID": "1",

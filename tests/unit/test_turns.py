@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamodb_streams_cdc.live.invocation import Returned
-from local.lag import Lag
-from local.purchases import PurchasesError
-from local.rounds import Round
-from local.trace import Call, TraceReader, TraceWriter
-from local.traffic import Written
-from local.turns import Influence, Plan, influence, sharing
+from dynamodb_streams_cdc.esm.poller.invocation import Returned
+from local.deployed.trace import Call, TraceReader, TraceWriter
+from local.scenarios.phases import Round
+from local.scenarios.poison_latency import Influence, Plan, influence, sharing
+from local.verify.lag import Lag
+from local.workload.purchases import PurchasesError
+from local.workload.traffic import Written
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local.traffic import Key
+    from local.workload.traffic import Key
 
 POISON = "orders/S=9/S=9"
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import local.verify
-from local.life_cycle import life_cycle
-from local.purchases import SAMPLE, read_purchases
 from local.verify import Difference, Inserts, Progress, Report, compare, settle, wait_for_progress
 from local.verify.expected import aggregates_of, item_of
+from local.workload.life_cycle import life_cycle
+from local.workload.purchases import SAMPLE, read_purchases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

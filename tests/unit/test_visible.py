@@ -15,8 +15,8 @@ from dynamodb_streams_cdc import (
     SearchSync,
     Source,
 )
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLetters
-from dynamodb_streams_cdc.visible import visible
+from dynamodb_streams_cdc.errors import visible
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLetters
 from tests.factories import FakeContext, ManualClock, order, record
 
 ODD = {

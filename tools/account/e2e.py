@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.console import Screen
 from local.demo import signals_unwind
-from local.errors import EngineError
-from local.poison import Poison
-from local.purchases import SAMPLE, read_purchases
-from local.remedy import PROCESSORS, unexpected
-from local.screen import Screen
-from local.traffic import Writer, Written
+from local.scenarios.recovery import PROCESSORS, unexpected
+from local.services.errors import EngineError
 from local.verify import ReadError
 from local.verify.expected import item_of
+from local.workload.poison import Poison
+from local.workload.purchases import SAMPLE, read_purchases
+from local.workload.traffic import Writer, Written
 from tools.account import deploy, destroy, inventory
 from tools.account.findings import stops
 from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
@@ -43,7 +43,7 @@ from tools.account.steps import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from local.purchases import Purchase
+    from local.workload.purchases import Purchase
     from tools.account.findings import Finding
 
 ORDERS = 200

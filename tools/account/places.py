@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local import loopback
-from local.deployment import deploy as deploy_to_emulator
-from local.deployment import session
-from local.engines import emulator, opensearch
-from local.live import LiveRunner
-from local.pipeline import OWN_INDEX, copies_of
+from local.deployed.deployment import deploy as deploy_to_emulator
+from local.deployed.deployment import session
+from local.deployed.pipeline import OWN_INDEX, copies_of
+from local.deployed.poller_process import LiveRunner
+from local.services import loopback
+from local.services.engines import emulator, opensearch
 from local.verify import SignedHttp
 from tools.account import cdk
 from tools.account.identity import Account, AccountError, prefix_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from local.screen import Screen
+    from local.console import Screen
     from local.verify import Http, LiveCopies
 
     Say = Callable[[str], None]

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from local.poison import corrections
 from local.verify import compare, settle
+from local.workload.poison import corrections
 from tools.account.identity import AccountError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from local.screen import Screen
-    from local.traffic import Key, Written
+    from local.console import Screen
     from local.verify import Report
+    from local.workload.traffic import Key, Written
     from tools.account.places import Place
 
 _SHOWN = 5  # differences

@@ -31,18 +31,18 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import loopback
+from local.console import Screen
 from local.demo import signals_unwind
-from local.deployment import deploy as deploy_to_emulator
-from local.errors import EngineError
-from local.pipeline import OWN_INDEX
-from local.poison import Poison
-from local.purchases import SAMPLE, read_purchases
-from local.remedy import PROCESSORS, unexpected
-from local.screen import Screen
-from local.traffic import Writer, Written
+from local.deployed.deployment import deploy as deploy_to_emulator
+from local.deployed.pipeline import OWN_INDEX
+from local.scenarios.recovery import PROCESSORS, unexpected
+from local.services import loopback
+from local.services.errors import EngineError
 from local.verify import ReadError
 from local.verify.expected import item_of
+from local.workload.poison import Poison
+from local.workload.purchases import SAMPLE, read_purchases
+from local.workload.traffic import Writer, Written
 from tools.account.identity import AccountError
 from tools.account.places import on_emulator
 from tools.account.steps import (
@@ -57,9 +57,9 @@ from tools.account.steps import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from local.live import LiveRunner
-    from local.purchases import Purchase
+    from local.deployed.poller_process import LiveRunner
     from local.verify import Report
+    from local.workload.purchases import Purchase
     from tools.account.places import Place
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import FAILED, misused, sentences
 from dynamodb_streams_cdc.cli.history import print_history
 from dynamodb_streams_cdc.cli.letters import print_letters
@@ -13,6 +12,7 @@ from dynamodb_streams_cdc.cli.redriving import run_redrive
 from dynamodb_streams_cdc.cli.repairing import run_repair
 from dynamodb_streams_cdc.cli.selection import Selection, rows, seconds_of
 from dynamodb_streams_cdc.cli.show import print_letter
+from dynamodb_streams_cdc.operations.stack import Deployment
 
 
 class Commands(TyperGroup):

@@ -21,10 +21,9 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from dynamodb_streams_cdc.aws.access import CREDENTIALS, code_of
-from dynamodb_streams_cdc.cli.endpoint import masked
-from dynamodb_streams_cdc.errors import CdcError
-from dynamodb_streams_cdc.visible import visible
+from dynamodb_streams_cdc.errors import CdcError, visible
+from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of
+from dynamodb_streams_cdc.operations.endpoint import masked
 
 FAILED = 1
 MISUSED = 2

@@ -9,17 +9,17 @@ from typing import Any
 
 from rich.text import Text
 
-from dynamodb_streams_cdc.aws.access import permitted
-from dynamodb_streams_cdc.aws.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.overflow import S3Overflow
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.s3 import S3Overflow
 from dynamodb_streams_cdc.change import Change, ChangeKind
-from dynamodb_streams_cdc.change_log import ChangeLog
-from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import CommandError, misused
 from dynamodb_streams_cdc.cli.output import cells, counted, print_json, table, terminal
 from dynamodb_streams_cdc.errors import MalformedRecord
-from dynamodb_streams_cdc.gaps import Gap, gaps
 from dynamodb_streams_cdc.identity import Key, item_id
+from dynamodb_streams_cdc.operations.aws.access import permitted
+from dynamodb_streams_cdc.operations.gaps import Gap, gaps
+from dynamodb_streams_cdc.operations.stack import Deployment
+from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 
 _KEY = re.compile(r"(?P<name>.+?)(?::(?P<type>[SNB]))?=(?P<value>.*)", re.DOTALL)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dynamodb_streams_cdc.visible import visible
+from dynamodb_streams_cdc.errors import visible
 
 _UNLIMITED = 10_000
 

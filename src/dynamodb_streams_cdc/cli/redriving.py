@@ -10,9 +10,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dynamodb_streams_cdc.aws.access import AccessDenied
-from dynamodb_streams_cdc.bell import Rung, ring_down
-from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED, misused
 from dynamodb_streams_cdc.cli.letters import in_short, list_of, summary
 from dynamodb_streams_cdc.cli.output import (
@@ -28,7 +25,10 @@ from dynamodb_streams_cdc.cli.output import (
     terminal,
 )
 from dynamodb_streams_cdc.cli.selection import Row, Selection, id_of, listed, rows
-from dynamodb_streams_cdc.redrive import Fate, Redrive, Result
+from dynamodb_streams_cdc.operations.aws.access import AccessDenied
+from dynamodb_streams_cdc.operations.notifications import Rung, ring_down
+from dynamodb_streams_cdc.operations.redrive import Fate, Redrive, Result
+from dynamodb_streams_cdc.operations.stack import Deployment
 
 _SHOWN_ERROR = 160
 

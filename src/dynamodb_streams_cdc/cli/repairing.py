@@ -7,15 +7,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from dynamodb_streams_cdc.answers import (
-    Failure,
-    InvocationFailed,
-    failures_of,
-    is_well,
-    not_understood,
-)
-from dynamodb_streams_cdc.aws.access import permitted
-from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED, CommandError, misused
 from dynamodb_streams_cdc.cli.history import keys_of, source_table
 from dynamodb_streams_cdc.cli.output import (
@@ -28,8 +19,17 @@ from dynamodb_streams_cdc.cli.output import (
     table,
     terminal,
 )
+from dynamodb_streams_cdc.control import (
+    InvocationFailed,
+    RecordFailure,
+    failures_of,
+    is_well,
+    not_understood,
+)
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
-from dynamodb_streams_cdc.redrive import PATIENCE
+from dynamodb_streams_cdc.operations.aws.access import permitted
+from dynamodb_streams_cdc.operations.redrive import PATIENCE
+from dynamodb_streams_cdc.operations.stack import Deployment
 
 AT_ONCE = 100
 """Items of one invocation: as many as a function repairs well within its minute."""
@@ -142,7 +142,7 @@ class _Source:
 @dataclass(frozen=True)
 class _Answer:
     repaired: int = 0
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[RecordFailure, ...] = ()
     repairable: bool = True
     gone: int = 0
 
@@ -242,14 +242,14 @@ class _Repair:
 
 def _missed(
     chunk: Sequence[TableKeys], position: int, error: InvocationFailed, outage: bool
-) -> Failure:
+) -> RecordFailure:
     keys = json.dumps(chunk[position], ensure_ascii=False, default=base64_text)
-    return Failure(position, keys, None, error.reason, str(error), retryable=outage)
+    return RecordFailure(position, keys, None, error.reason, str(error), retryable=outage)
 
 
-def _told(processor: str, failures: Sequence[Failure]) -> Iterator[dict[str, Any]]:
+def _told(processor: str, failures: Sequence[RecordFailure]) -> Iterator[dict[str, Any]]:
     """Return failures for the tally: those of one outage as one, with the first of its items."""
-    causes: dict[object, list[Failure]] = {}
+    causes: dict[object, list[RecordFailure]] = {}
     for failure in failures:
         outage = (failure.reason, failure.error)
         causes.setdefault(outage if failure.retryable else failure, []).append(failure)
@@ -264,7 +264,7 @@ def _told(processor: str, failures: Sequence[Failure]) -> Iterator[dict[str, Any
         }
 
 
-def _given_up(processor: str, failure: Failure) -> str:
+def _given_up(processor: str, failure: RecordFailure) -> str:
     return (
         f"{processor} was given up: nothing of {PATIENCE} requests in a row could be repaired "
         f"({failure.reason}: {failure.error}). What was repaired stays so; once its sink is well, "

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dynamodb_streams_cdc.cli.deployment import READERS, Deployment
 from dynamodb_streams_cdc.cli.errors import CommandError
-from dynamodb_streams_cdc.letter_box import Names, Opened, Stored, open_letter
+from dynamodb_streams_cdc.operations.dead_letter_store import Names, Opened, Stored, open_letter
+from dynamodb_streams_cdc.operations.stack import READERS, Deployment
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:\d+[smhdw])+", re.ASCII)

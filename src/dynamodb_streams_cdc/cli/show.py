@@ -5,8 +5,6 @@ from typing import Any
 
 from rich.text import Text
 
-from dynamodb_streams_cdc.aws.access import permitted
-from dynamodb_streams_cdc.cli.deployment import Deployment
 from dynamodb_streams_cdc.cli.errors import CommandError
 from dynamodb_streams_cdc.cli.output import (
     cells,
@@ -19,10 +17,11 @@ from dynamodb_streams_cdc.cli.output import (
 from dynamodb_streams_cdc.cli.selection import id_of, only
 from dynamodb_streams_cdc.dead_letters import json_ready
 from dynamodb_streams_cdc.deserializer import deserialize_item
-from dynamodb_streams_cdc.errors import MalformedRecord
-from dynamodb_streams_cdc.letter_box import Opened, Record, Unopened
-from dynamodb_streams_cdc.redrive import InvocationFailed, Redrive
-from dynamodb_streams_cdc.visible import visible
+from dynamodb_streams_cdc.errors import MalformedRecord, visible
+from dynamodb_streams_cdc.operations.aws.access import permitted
+from dynamodb_streams_cdc.operations.dead_letter_store import Opened, Record, Unopened
+from dynamodb_streams_cdc.operations.redrive import InvocationFailed, Redrive
+from dynamodb_streams_cdc.operations.stack import Deployment
 
 MOST_SHOWN = 20
 """Records of one letter; `--json` has them all."""

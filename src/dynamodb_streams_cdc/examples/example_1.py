@@ -22,8 +22,8 @@ from dynamodb_streams_cdc import (
     ViewType,
 )
 from dynamodb_streams_cdc.examples import story
-from dynamodb_streams_cdc.memory import MemoryLetters
 from dynamodb_streams_cdc.testing import Lab
+from dynamodb_streams_cdc.testing.memory import MemoryLetters
 
 Record: TypeAlias = Mapping[str, Any]
 

@@ -25,8 +25,8 @@ from dynamodb_streams_cdc import (
     Source,
 )
 from dynamodb_streams_cdc.examples import story
-from dynamodb_streams_cdc.memory import MemoryLedger, MemoryLetters, MemoryMarkers
 from dynamodb_streams_cdc.testing import Lab
+from dynamodb_streams_cdc.testing.memory import MemoryLedger, MemoryLetters, MemoryMarkers
 
 Event: TypeAlias = Mapping[str, Any]
 Revenue: TypeAlias = Callable[[], Decimal]

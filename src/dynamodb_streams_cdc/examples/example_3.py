@@ -31,16 +31,17 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.examples import story
 from dynamodb_streams_cdc.examples.surroundings import Deployed, Event, Forgetful, Mail
-from dynamodb_streams_cdc.letter_box import Names
-from dynamodb_streams_cdc.memory import (
+from dynamodb_streams_cdc.operations.dead_letter_store import Names
+from dynamodb_streams_cdc.operations.redrive import Redrive, Result
+from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
+from dynamodb_streams_cdc.testing import Lab
+from dynamodb_streams_cdc.testing.memory import (
     MemoryIndex,
     MemoryLedger,
     MemoryLetterBox,
     MemoryLog,
     MemoryMarkers,
 )
-from dynamodb_streams_cdc.redrive import Redrive, Result
-from dynamodb_streams_cdc.testing import Lab
 
 ORDERS = Source("orders", actor_attribute="updated_by")
 REPORTING = ["ReportBatchItemFailures"]
@@ -134,7 +135,7 @@ class Shop:
 
     def _log_reader(self, name: str, sink: Sink) -> Lab:
         lab = Lab(keys=["item", "version"], view_type="NEW_IMAGE", FunctionResponseTypes=REPORTING)
-        read = Change.from_log_record
+        read = change_from_log_record
         lab.function(Processor(name, ORDERS, sink, self.letters, read=read, clock=lab.clock))
         return lab
 

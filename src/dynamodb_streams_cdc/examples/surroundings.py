@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from dynamodb_streams_cdc import Processor
-from dynamodb_streams_cdc.memory import MemoryMarkers
+from dynamodb_streams_cdc.testing.memory import MemoryMarkers
 
 Event: TypeAlias = Mapping[str, Any]
 

@@ -13,13 +13,6 @@ No server, no network, no waiting. `dynamodb_streams_cdc.testing.fixtures` has t
 docs/testing.md shows both at work.
 """
 
-from dynamodb_streams_cdc.simulation import (
-    DeadLetter,
-    Delivery,
-    EndlessRun,
-    Killed,
-    WriteRefused,
-)
 from dynamodb_streams_cdc.testing.lab import Lab, LabFactory, UnusedFault
 from dynamodb_streams_cdc.testing.samples import (
     UnreadableEvent,
@@ -27,6 +20,13 @@ from dynamodb_streams_cdc.testing.samples import (
     invoke,
     sample_event,
     sample_record,
+)
+from dynamodb_streams_cdc.testing.simulation import (
+    DeadLetter,
+    Delivery,
+    EndlessRun,
+    Killed,
+    WriteRefused,
 )
 
 __all__ = [

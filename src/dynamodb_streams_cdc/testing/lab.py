@@ -5,20 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, TypeVar
 
-from dynamodb_streams_cdc.budget import Clock, LambdaContext
 from dynamodb_streams_cdc.change import ViewType
+from dynamodb_streams_cdc.deadline import Clock, LambdaContext
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
-from dynamodb_streams_cdc.simulation.delivery import DeadLetter, Delivery, Record
-from dynamodb_streams_cdc.simulation.faulty import faulty
-from dynamodb_streams_cdc.simulation.limits import check_key_alone
-from dynamodb_streams_cdc.simulation.poller import Event, Handler, Poller
-from dynamodb_streams_cdc.simulation.ports import Weather
-from dynamodb_streams_cdc.simulation.process import Killed, current
-from dynamodb_streams_cdc.simulation.schedule import FaultKind
-from dynamodb_streams_cdc.simulation.stream import SimulatedStream
-from dynamodb_streams_cdc.simulation.table import SimulatedTable
-from dynamodb_streams_cdc.simulation.timeline import Timeline, change_of, listed, shown
-from dynamodb_streams_cdc.simulation.world import World, reproducible
+from dynamodb_streams_cdc.testing.simulation.delivery import DeadLetter, Delivery, Record
+from dynamodb_streams_cdc.testing.simulation.faults import Weather
+from dynamodb_streams_cdc.testing.simulation.faulty import faulty
+from dynamodb_streams_cdc.testing.simulation.limits import check_key_alone
+from dynamodb_streams_cdc.testing.simulation.poller import Event, Handler, Poller
+from dynamodb_streams_cdc.testing.simulation.process import Killed, current
+from dynamodb_streams_cdc.testing.simulation.schedule import FaultKind
+from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
+from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
+from dynamodb_streams_cdc.testing.simulation.timeline import Timeline, change_of, listed, shown
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import World, reproducible
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Handler)

@@ -17,9 +17,9 @@ from typing import Any
 from dynamodb_streams_cdc.change import Change, Source
 from dynamodb_streams_cdc.errors import MalformedRecord
 from dynamodb_streams_cdc.esm import FunctionContext
-from dynamodb_streams_cdc.simulation.poller import Handler
-from dynamodb_streams_cdc.simulation.stream import FIRST_SEQUENCE_NUMBER, STEP
-from dynamodb_streams_cdc.simulation.table import SimulatedTable
+from dynamodb_streams_cdc.testing.simulation.poller import Handler
+from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER, STEP
+from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
 
 SAMPLE_ARN = "arn:aws:lambda:us-east-1:000000000000:function:sample"
 

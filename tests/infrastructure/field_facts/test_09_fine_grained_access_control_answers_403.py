@@ -13,9 +13,9 @@ import pytest
 from opensearchpy.exceptions import AuthorizationException
 
 from dynamodb_streams_cdc import AccessDeniedError, Budget, Counts, OutageError, Processor, Source
-from dynamodb_streams_cdc.aws.index import OpenSearchIndex
-from dynamodb_streams_cdc.memory import MemoryLetters
-from dynamodb_streams_cdc.search import SearchSync
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.sinks.search import SearchSync
+from dynamodb_streams_cdc.testing.memory import MemoryLetters
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.factories import FakeContext, ManualClock, order, record
 from tests.infrastructure.templates import Assembly, only, processors

@@ -15,7 +15,7 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.session import get_session
 
-from dynamodb_streams_cdc.aws.encoding import encode_once
+from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
 
 NOTHING: Mapping[str, Any] = {
     "GetItem": {},

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from opensearchpy import Connection, OpenSearch
 
-from dynamodb_streams_cdc.search import CDC
+from dynamodb_streams_cdc.sinks.search import CDC
 
 SCRIPT = (
     "def held = ctx._source.cdc; "

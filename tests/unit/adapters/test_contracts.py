@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import Letter, Move, serialize_item
-from dynamodb_streams_cdc.aws.items import DynamoDbItems
-from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
-from dynamodb_streams_cdc.aws.letters import S3Letters
-from dynamodb_streams_cdc.aws.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
-from dynamodb_streams_cdc.aws.overflow import S3Overflow
+from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbMarkers
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbItems
+from dynamodb_streams_cdc.aws.s3 import S3Letters, S3Overflow
 from tests.contracts.ledger import LedgerContract, LedgerWithTotals, adds, row
 from tests.contracts.log import LogContract
 from tests.contracts.markers import MarkersContract

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import ContentionError, OutageError, SearchSync, Stale
-from dynamodb_streams_cdc.aws.index import (
+from dynamodb_streams_cdc.aws.opensearch import (
     CDC_MAPPING,
     REQUEST_SECONDS,
     RETRY_ON_CONFLICT,
     SearchRefused,
 )
-from dynamodb_streams_cdc.search import CDC
+from dynamodb_streams_cdc.sinks.search import CDC
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.contracts.index import ITEM, IndexContract, ReadableIndex, SearchableIndex, upsert
 from tests.factories import budget, change, order

@@ -8,16 +8,17 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
-from dynamodb_streams_cdc.aggregation import Aggregation
-from dynamodb_streams_cdc.aws.bell import SqsBell
-from dynamodb_streams_cdc.aws.ledger import DynamoDbLedger
-from dynamodb_streams_cdc.aws.letter_box import S3LetterBox
-from dynamodb_streams_cdc.aws.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.markers import DynamoDbMarkers
-from dynamodb_streams_cdc.bell import Message
-from dynamodb_streams_cdc.budget import RESERVE_SECONDS
-from dynamodb_streams_cdc.change_log import ChangeLog, entry_of
+from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbMarkers
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
 from dynamodb_streams_cdc.errors import OutageError
+from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3LetterBox
+from dynamodb_streams_cdc.operations.aws.notifications import SqsBell
+from dynamodb_streams_cdc.operations.notifications import Message
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation
+from dynamodb_streams_cdc.sinks.change_log import ChangeLog
+from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.domain.contributions import contributions
 from lambdas.search_sync import handler as search

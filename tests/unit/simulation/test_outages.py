@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from dynamodb_streams_cdc.redrive import Fate
-from dynamodb_streams_cdc.simulation import (
+from dynamodb_streams_cdc.operations.redrive import Fate
+from dynamodb_streams_cdc.testing.simulation import (
     Consumer,
     Copies,
     Fault,

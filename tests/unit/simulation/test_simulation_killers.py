@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import Change, LambdaContext, Source
-from dynamodb_streams_cdc.simulation import (
+from dynamodb_streams_cdc.testing.simulation import (
     Consumer,
     Operation,
     Schedule,
@@ -24,8 +24,8 @@ from dynamodb_streams_cdc.simulation import (
     Write,
     faulty,
 )
-from dynamodb_streams_cdc.simulation.pipeline import POISON
-from dynamodb_streams_cdc.simulation.world import START
+from dynamodb_streams_cdc.testing.simulation.pipeline import POISON
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import START
 
 KILLER = 3
 ITEMS = 8

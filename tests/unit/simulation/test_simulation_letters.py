@@ -10,11 +10,17 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from dynamodb_streams_cdc import processor
-from dynamodb_streams_cdc.aggregation import Aggregation
-from dynamodb_streams_cdc.application import Application
-from dynamodb_streams_cdc.redrive import Fate
-from dynamodb_streams_cdc.search import SearchSync
-from dynamodb_streams_cdc.simulation import Consumer, Copies, Simulation, World, generate_letters
+from dynamodb_streams_cdc.applier import Application
+from dynamodb_streams_cdc.operations.redrive import Fate
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation
+from dynamodb_streams_cdc.sinks.search import SearchSync
+from dynamodb_streams_cdc.testing.simulation import (
+    Consumer,
+    Copies,
+    Simulation,
+    World,
+    generate_letters,
+)
 from tests.unit.simulation.test_simulation_mutations import LedgerWithoutRevision
 
 SCHEDULES = 2_000

@@ -6,7 +6,7 @@ import pytest
 
 from dynamodb_streams_cdc.examples.mistakes import MISTAKES, Mistake, ports
 from dynamodb_streams_cdc.examples.mistakes.ports import MOST_OFTEN
-from dynamodb_streams_cdc.simulation import Simulation, generate
+from dynamodb_streams_cdc.testing.simulation import Simulation, generate
 
 SCHEDULES = 200
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from dynamodb_streams_cdc.aggregation import Contribution, Move
-from dynamodb_streams_cdc.budget import Budget
-from dynamodb_streams_cdc.memory import MemoryIndex, MemoryLedger
-from dynamodb_streams_cdc.search import CDC, Upsert, Upserted
-from dynamodb_streams_cdc.simulation import Consumer, Copies, Simulation, World, generate
+from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.sinks.aggregation import Contribution, Move
+from dynamodb_streams_cdc.sinks.search import CDC, Upsert, Upserted
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
+from dynamodb_streams_cdc.testing.simulation import Consumer, Copies, Simulation, World, generate
 
 SCHEDULES = 2_000
 

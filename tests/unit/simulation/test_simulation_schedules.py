@@ -8,10 +8,10 @@ import pytest
 from hypothesis import find, given, settings
 
 from dynamodb_streams_cdc.examples.mistakes import MISTAKES
-from dynamodb_streams_cdc.simulation import FaultKind, Schedule, Simulation, generate
-from dynamodb_streams_cdc.simulation.schedule import UNASKED
-from dynamodb_streams_cdc.simulation.shrink import shrink
-from dynamodb_streams_cdc.simulation.strategies import schedules
+from dynamodb_streams_cdc.testing.simulation import FaultKind, Schedule, Simulation, generate
+from dynamodb_streams_cdc.testing.simulation.schedule import UNASKED
+from dynamodb_streams_cdc.testing.simulation.shrink import shrink
+from dynamodb_streams_cdc.testing.simulation.strategies import schedules
 
 SCHEDULES = 2_000
 AT_LEAST = 0.05

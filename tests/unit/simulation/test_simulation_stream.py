@@ -10,11 +10,16 @@ import pytest
 
 from dynamodb_streams_cdc import Change, ChangeKind, Source
 from dynamodb_streams_cdc.esm import Engine
-from dynamodb_streams_cdc.simulation import SimulatedStream, SimulatedTable, Simulation, generate
-from dynamodb_streams_cdc.simulation.schedule import FIRST_SEQUENCE_NUMBERS
-from dynamodb_streams_cdc.simulation.stream import FIRST_SEQUENCE_NUMBER
-from dynamodb_streams_cdc.simulation.table import size_of
 from dynamodb_streams_cdc.testing import Lab
+from dynamodb_streams_cdc.testing.simulation import (
+    SimulatedStream,
+    SimulatedTable,
+    Simulation,
+    generate,
+)
+from dynamodb_streams_cdc.testing.simulation.schedule import FIRST_SEQUENCE_NUMBERS
+from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER
+from dynamodb_streams_cdc.testing.simulation.table import size_of
 
 NOON = 1_714_564_800.0
 DAY = 24 * 3600

@@ -18,7 +18,7 @@ from dynamodb_streams_cdc.examples.mistakes import (
     timestamp_as_version,
     unpadded_sequence_numbers,
 )
-from dynamodb_streams_cdc.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, World
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ Right: stop at the first failure and report it. (`ChangeHandlers` goes on with o
 
 from typing import Any
 
-from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import (
     Event,
     Warehouse,
@@ -20,7 +20,7 @@ from dynamodb_streams_cdc.examples.mistakes.ports import (
     consumer,
     pieces,
 )
-from dynamodb_streams_cdc.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, World
 
 
 def try_them_all(warehouse: Warehouse, event: Event, _context: LambdaContext) -> Any:

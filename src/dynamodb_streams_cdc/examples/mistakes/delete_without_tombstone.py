@@ -9,9 +9,9 @@ Right: a REMOVE writes a tombstone with its version. Readers do not see it; main
 once nothing that old can be replayed any more.
 """
 
-from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
-from dynamodb_streams_cdc.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, World
 
 
 def forget(rows: Rows, event: Event, _context: LambdaContext) -> None:

@@ -11,7 +11,7 @@ Right: `record["dynamodb"]["SequenceNumber"]`. Lambda keeps what came before and
 
 from typing import Any
 
-from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import (
     Event,
     Warehouse,
@@ -19,7 +19,7 @@ from dynamodb_streams_cdc.examples.mistakes.ports import (
     consumer,
     pieces,
 )
-from dynamodb_streams_cdc.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, World
 
 
 def report_event_id(warehouse: Warehouse, event: Event, _context: LambdaContext) -> Any:

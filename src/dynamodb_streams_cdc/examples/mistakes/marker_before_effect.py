@@ -10,10 +10,10 @@ reach of transactions, *after* it (`Once.run`): then a crash repeats the effect,
 
 from functools import partial
 
-from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Mail, changes, consumer
 from dynamodb_streams_cdc.idempotency import MARKER_SECONDS, Once
-from dynamodb_streams_cdc.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, World
 
 
 def mark_then_send(mail: Mail, event: Event, _context: LambdaContext) -> None:

@@ -11,14 +11,14 @@ redelivery adds nothing. That is `aggregation.Aggregation`.
 
 from collections import Counter
 
-from dynamodb_streams_cdc.aggregation import Aggregation
-from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Sums, changes, consumer
-from dynamodb_streams_cdc.memory import MemoryLedger, MemoryLetters
 from dynamodb_streams_cdc.processor import Processor
-from dynamodb_streams_cdc.simulation import Consumer, Copies, Weather, World, faulty
-from dynamodb_streams_cdc.simulation.pipeline import SOURCE, contributions
-from dynamodb_streams_cdc.simulation.poller import Handler
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation
+from dynamodb_streams_cdc.testing.memory import MemoryLedger, MemoryLetters
+from dynamodb_streams_cdc.testing.simulation import Consumer, Copies, Weather, World, faulty
+from dynamodb_streams_cdc.testing.simulation.pipeline import SOURCE, contributions
+from dynamodb_streams_cdc.testing.simulation.poller import Handler
 
 
 def add_the_difference(sums: Sums, event: Event, _context: LambdaContext) -> None:

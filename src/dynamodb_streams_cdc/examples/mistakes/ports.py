@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from dynamodb_streams_cdc.budget import LambdaContext
 from dynamodb_streams_cdc.change import Change, Image
-from dynamodb_streams_cdc.memory import MemoryMarkers
-from dynamodb_streams_cdc.simulation import Consumer, SimulatedTable, Weather, World, faulty
-from dynamodb_streams_cdc.simulation.pipeline import SOURCE, identity
-from dynamodb_streams_cdc.simulation.poller import Handler
+from dynamodb_streams_cdc.deadline import LambdaContext
+from dynamodb_streams_cdc.testing.memory import MemoryMarkers
+from dynamodb_streams_cdc.testing.simulation import Consumer, SimulatedTable, Weather, World, faulty
+from dynamodb_streams_cdc.testing.simulation.pipeline import SOURCE, identity
+from dynamodb_streams_cdc.testing.simulation.poller import Handler
 
 P = TypeVar("P")
 Event: TypeAlias = Mapping[str, Any]

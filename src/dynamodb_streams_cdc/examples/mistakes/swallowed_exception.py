@@ -9,9 +9,9 @@ goes to dead letters, with its payload, before it counts as done.
 
 import logging
 
-from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
-from dynamodb_streams_cdc.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, World
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ item within one second have the same, so "newer than what I hold" refuses the se
 Right: the sequence number orders the changes of an item; `Change.version` carries it.
 """
 
-from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
-from dynamodb_streams_cdc.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, World
 
 
 def compare_times(rows: Rows, event: Event, _context: LambdaContext) -> None:

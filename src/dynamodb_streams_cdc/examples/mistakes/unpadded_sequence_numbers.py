@@ -8,9 +8,9 @@ Right: pad them to 40 digits, as `Change.version` does, behind the label of the 
 two streams of a table say nothing about each other.
 """
 
-from dynamodb_streams_cdc.budget import LambdaContext
+from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
-from dynamodb_streams_cdc.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, World
 
 
 def compare_as_text(rows: Rows, event: Event, _context: LambdaContext) -> None:

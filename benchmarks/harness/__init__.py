@@ -1,0 +1,1 @@
+"""What every benchmark uses: records, clients, meters and the table of results."""

@@ -1,0 +1,34 @@
+"""Clients of DynamoDB: as our functions have them, and as everybody has them.
+
+Both wait longer than a function would: a laptop under load is slower than AWS.
+"""
+
+import time
+from typing import Any
+
+from botocore.config import Config
+
+from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
+from lambdas import runtime
+from local.deployed.deployment import session
+
+_PATIENT = Config(read_timeout=30.0, proxies={})
+
+
+def as_deployed(url: str) -> Any:
+    """Return a client as `lambdas.runtime` makes it."""
+    return encode_once(session(url).client("dynamodb", config=runtime.CLIENT.merge(_PATIENT)))
+
+
+def by_default(url: str) -> Any:
+    """Return a client as boto3 makes it."""
+    return session(url).client("dynamodb", config=_PATIENT)
+
+
+def move_away(client: Any, seconds: float) -> None:
+    """Let every request of a client take so much longer, as over a network."""
+
+    def wait(**others: Any) -> None:
+        time.sleep(seconds)
+
+    client.meta.events.register("before-send.dynamodb", wait)

@@ -1,0 +1,137 @@
+"""What a client of DynamoDB sends: requests, bytes, and the capacity units that AWS would charge.
+
+DynamoDB Local reports no units for PartiQL and wrong ones for transactions, so they are counted by
+the published rules: a write takes one unit for each KB of the item, begun, the larger of before and
+after; a consistent read one for each 4 KB; a transaction twice that. A failed condition is charged
+as a write. Items that an update leaves are read back, with a client of their own.
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html)
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.harness.units import item_size, read_units, write_units
+
+_INSERT = re.compile(r'INSERT INTO "(?P<table>[^"]+)" VALUE \{(?P<members>.*)\}')
+_READS = frozenset({"GetItem", "BatchGetItem", "TransactGetItems"})
+
+Item = Mapping[str, Any]
+
+
+@dataclass
+class Traffic:
+    """What was sent.
+
+    Attributes:
+        requests: HTTP requests, those that failed and were sent again included.
+        bytes: of their bodies.
+        operations: requests by name.
+        read_units, write_units: as AWS would charge them.
+    """
+
+    requests: int = 0
+    bytes: int = 0
+    operations: Counter[str] = field(default_factory=Counter)
+    read_units: float = 0.0
+    write_units: float = 0.0
+
+
+@dataclass
+class Meter:
+    """Counts what `client` sends from now on.
+
+    Attributes:
+        client: the one that is watched.
+        reader: another one of the same tables, for what an update leaves behind; without it, units
+            are not counted.
+    """
+
+    client: Any
+    reader: Any = None
+    traffic: Traffic = field(default_factory=Traffic)
+    _keys: dict[str, list[str]] = field(default_factory=dict)
+    _large: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        events = self.client.meta.events
+        events.register("before-send.dynamodb", self._sending)
+        if self.reader is not None:
+            events.register("after-call.dynamodb", self._answered)
+            events.register("before-parameter-build.dynamodb", self._asked)
+
+    def _sending(self, request: Any, event_name: str, **others: Any) -> None:
+        self.traffic.requests += 1
+        self.traffic.bytes += len(request.body)
+        self.traffic.operations[event_name.rpartition(".")[2]] += 1
+
+    def _asked(self, params: dict[str, Any], context: dict[str, Any], **others: Any) -> None:
+        context["asked"] = dict(params)  # our clients replace what they have encoded
+
+    def _answered(self, parsed: Item, context: Mapping[str, Any], model: Any, **_: Any) -> None:
+        asked = context["asked"]
+        if model.name in _READS:
+            self.traffic.read_units += sum(self._read(model.name, asked, parsed))
+        else:
+            doubled = 2 if model.name == "TransactWriteItems" else 1
+            written = sum(write_units(size) for size in self._written(model.name, asked))
+            self.traffic.write_units += doubled * written
+
+    def _read(self, operation: str, asked: Item, parsed: Item) -> Iterator[float]:
+        if operation == "GetItem":
+            yield read_units(item_size(parsed.get("Item", {})), asked.get("ConsistentRead", False))
+            return
+        for table, keys in asked["RequestItems"].items():
+            consistent = keys.get("ConsistentRead", False)
+            found = parsed.get("Responses", {}).get(table, [])
+            missing = len(keys["Keys"]) - len(found)
+            yield from (read_units(item_size(item), consistent) for item in found)
+            yield missing * read_units(0, consistent)
+
+    def _written(self, operation: str, asked: Item) -> Iterator[int]:
+        """Yield the larger size of each item, before and after."""
+        match operation:
+            case "PutItem":
+                yield self._put(asked["TableName"], asked["Item"])
+            case "UpdateItem" | "DeleteItem":
+                yield self._updated(asked["TableName"], asked["Key"])
+            case "TransactWriteItems":
+                for action in asked["TransactItems"]:
+                    if "Put" in action:
+                        yield self._put(action["Put"]["TableName"], action["Put"]["Item"])
+                    elif "Update" in action:
+                        yield self._updated(action["Update"]["TableName"], action["Update"]["Key"])
+            case "BatchExecuteStatement":
+                for statement in asked["Statements"]:
+                    yield self._put(*_inserted(statement))
+
+    def _put(self, table: str, item: Item) -> int:
+        return self._larger(table, {name: item[name] for name in self._key(table)}, item)
+
+    def _updated(self, table: str, key: Item) -> int:
+        found = self.reader.get_item(TableName=table, Key=key, ConsistentRead=True)
+        return self._larger(table, key, found.get("Item", {}))
+
+    def _larger(self, table: str, key: Item, after: Item) -> int:
+        name = json.dumps([table, key], sort_keys=True)
+        size = item_size(after)
+        before = self._large.pop(name, 0)
+        if write_units(size) > 1:
+            self._large[name] = size
+        return max(before, size)
+
+    def _key(self, table: str) -> list[str]:
+        if table not in self._keys:
+            schema = self.reader.describe_table(TableName=table)["Table"]["KeySchema"]
+            self._keys[table] = [attribute["AttributeName"] for attribute in schema]
+        return self._keys[table]
+
+
+def _inserted(statement: Item) -> tuple[str, dict[str, Any]]:
+    match = _INSERT.fullmatch(statement["Statement"])
+    assert match is not None, statement["Statement"]
+    names = [member.partition(":")[0].strip(" '") for member in match["members"].split(",")]
+    return match["table"], dict(zip(names, statement["Parameters"], strict=True))

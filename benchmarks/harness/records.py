@@ -1,0 +1,112 @@
+"""Changes of orders, made from real purchases: what every variant of a benchmark is given.
+
+Each purchase becomes an order with its life (`local.workload.life_cycle`): placed, mostly shipped,
+some amended, refunded or cancelled. Purchases come in the order of their days. What becomes of an
+order follows after `IN_FLIGHT` other orders, as in a busy shop, so a batch seldom holds two changes
+of one order: only those that a customer makes in quick succession. The repository's file holds a
+tenth of the data set's customers, so ten customers make each purchase; where more changes are
+wanted than that makes, others make them again.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import count, islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+from local.workload.life_cycle import Order, Step, life_cycle
+from local.workload.purchases import Purchase, read_purchases, survey
+from tests.factories import record
+
+SEED = 1997
+BATCH = 100
+"""Records of an invocation: the mapping's default, and what most consumers run with."""
+
+IN_FLIGHT = 250
+"""Orders that are placed before the first of them is shipped."""
+
+CUSTOMERS = 10
+"""How many customers make each purchase of the file."""
+
+Record = dict[str, Any]
+
+
+def orders(path: Path, number: int) -> list[Order]:
+    """Return so many orders as they are when they are placed.
+
+    Raises:
+        PurchasesError: the file cannot be read as purchases.
+    """
+    lives = (life_cycle(purchase, SEED) for purchase in _purchases(path))
+    return [placed for life in islice(lives, number) if (placed := life[0].after) is not None]
+
+
+def changes(path: Path, number: int, *, shop: str = "") -> list[Record]:
+    """Return the first so many of `stream`."""
+    return list(islice(stream(path, shop=shop), number))
+
+
+def stream(path: Path, *, in_flight: int = IN_FLIGHT, shop: str = "") -> Iterator[Record]:
+    """Yield stream records without end, as Lambda delivers them.
+
+    Another `shop` has the same orders of customers of its own: their names begin with it.
+
+    They are parsed from JSON: no two share an object. All were recorded a moment ago, as far as a
+    processor can tell: one that is old it would also repair.
+
+    Raises:
+        PurchasesError: the file cannot be read as purchases.
+    """
+    now = float(int(time.time()))
+    for number, step in enumerate(_steps(path, in_flight), start=1):
+        before, after = _in_shop(shop, step.before), _in_shop(shop, step.after)
+        yield json.loads(json.dumps(record(number, before, after, timestamp=now)))
+
+
+def batches(records: list[Record], size: int = BATCH) -> list[dict[str, Any]]:
+    """Return the records as events of invocations."""
+    return [{"Records": records[start : start + size]} for start in range(0, len(records), size)]
+
+
+def _in_shop(shop: str, order: Order | None) -> Order | None:
+    if order is None:
+        return None
+    return order | {name: shop + order[name] for name in ("customer_id", "order_id")}
+
+
+def _purchases(path: Path) -> Iterator[Purchase]:
+    """Yield the purchases of the file by their days, then the same by other customers, endless."""
+    purchases = _by_day(path)
+    for start in count(step=CUSTOMERS):
+        for purchase in purchases:
+            for copy in range(start, start + CUSTOMERS):
+                yield replace(purchase, customer=f"{copy:02}{purchase.customer}")
+
+
+@cache
+def _by_day(path: Path) -> list[Purchase]:
+    survey(path)  # raises for a file without purchases, which would be read for ever
+    return sorted(read_purchases(path), key=lambda purchase: purchase.day)
+
+
+def _steps(path: Path, in_flight: int) -> Iterator[Step]:
+    purchases = _purchases(path)
+    while True:
+        lives = [_visits(life_cycle(each, SEED)) for each in islice(purchases, in_flight)]
+        for at_one_time in zip_longest(*lives, fillvalue=()):
+            for visit in at_one_time:
+                yield from visit
+
+
+def _visits(life: Sequence[Step]) -> list[list[Step]]:
+    """Return the steps that have an effect; those in quick succession come together."""
+    visits: list[list[Step]] = []
+    for step in life:
+        if not (step.quickly and visits):
+            visits.append([])
+        if step.effective:
+            visits[-1].append(step)
+    return visits

@@ -1,0 +1,224 @@
+"""Ways to write the orders of a stream into an index of OpenSearch.
+
+The peers are written as the client's guide has them
+(https://docs.opensearch.org/latest/clients/python-low-level/), with boto3's `TypeDeserializer` for
+the images. The raw node gets bodies that were encoded before the clock started: our documents by
+plain index actions, by scripted upserts, and in the very requests that ours sends. Between these
+and ours is the sink alone: from changes whose documents were made before the clock started.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+from boto3.dynamodb.types import TypeDeserializer
+from opensearchpy import OpenSearch, Urllib3HttpConnection, helpers
+
+from benchmarks.harness.common import OURS
+from dynamodb_streams_cdc import Budget, Change, Processor, SearchSync, SystemClock
+from dynamodb_streams_cdc.aws.opensearch import ANSWERS, CDC_MAPPING, SCRIPT, OpenSearchIndex
+from dynamodb_streams_cdc.sinks.search import CDC, encoded
+from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.search_sync.handler import encoded as encoded_as_deployed
+from tests.factories import SOURCE, FakeContext
+
+HELPER, ONE_EACH = "bulk helper", "one request each"
+RAW_PLAIN, RAW_SCRIPTED, RAW_OURS = RAW = (
+    "raw node, plain",
+    "raw node, scripted",
+    "raw node, as ours",
+)
+SINK = "ours, sink alone"
+
+Event = Mapping[str, Any]
+Write = Callable[[Any], object]
+Ready = tuple[Sequence[Change], Mapping[int, Mapping[str, Any]]]
+"""Changes whose images were decoded, and by `id` of the new image the document made of it."""
+
+
+class CountingConnection(Urllib3HttpConnection):
+    """A connection that counts what goes over all of its kind."""
+
+    requests = 0
+
+    def perform_request(self, *arguments: Any, **options: Any) -> Any:
+        CountingConnection.requests += 1
+        return super().perform_request(*arguments, **options)
+
+
+@dataclass(frozen=True)
+class Indexer:
+    """One way to write.
+
+    Attributes:
+        open: makes an index of that name and returns what writes one input.
+        inputs: makes inputs of events, outside of what is measured.
+        batches: so many events, spread over all, are enough for a variant that would take minutes;
+            `None`: all.
+    """
+
+    open: Callable[[str], Write]
+    inputs: Callable[[Sequence[Event]], Sequence[Any]] = list
+    batches: int | None = None
+
+
+def indexers(url: str) -> dict[str, Indexer]:
+    """Return all ways to write to the node at `url`."""
+    client = OpenSearch(url, connection_class=CountingConnection)
+    http = urllib3.PoolManager()
+
+    def bulk_helper(index: str) -> Write:
+        _create(client, index, PROPERTIES)
+        return lambda event: helpers.bulk(client, _actions(event, index))
+
+    def one_each(index: str) -> Write:
+        _create(client, index, PROPERTIES)
+
+        def write(event: Event) -> None:
+            for id, image in _images(event):
+                if image is None:
+                    client.delete(index=index, id=id, params={"ignore": 404})
+                else:
+                    client.index(index=index, id=id, body=document(image))
+
+        return write
+
+    def raw(index: str) -> Write:
+        _create(client, index, {**PROPERTIES, CDC: CDC_MAPPING})
+        headers = {"Content-Type": "application/x-ndjson"}
+
+        def write(body: bytes) -> bytes:
+            path = f"/{index}/_bulk?filter_path={ANSWERS}"
+            answer = http.request("POST", url + path, body=body, headers=headers)
+            assert answer.status == 200
+            return answer.data
+
+        return write
+
+    return {
+        OURS: Indexer(lambda index: ours(url, index)),
+        SINK: Indexer(lambda index: _sink(url, index), lambda events: list(map(_ready, events))),
+        HELPER: Indexer(bulk_helper),
+        ONE_EACH: Indexer(one_each, batches=2),
+        RAW_PLAIN: Indexer(raw, lambda events: [_encoded(event, _plain) for event in events]),
+        RAW_SCRIPTED: Indexer(raw, lambda events: [_encoded(event, _scripted) for event in events]),
+        RAW_OURS: Indexer(raw, lambda events: list(map(_as_ours, events))),
+    }
+
+
+def results(answer: bytes) -> list[str]:
+    """Return what the raw node says of each item: its result, or the type of its error."""
+    found = [about for item in json.loads(answer)["items"] for about in item.values()]
+    return [each["error"]["type"] if "error" in each else each["result"] for each in found]
+
+
+def ours(url: str, index: str) -> Write:
+    """Return the search function without its environment."""
+    letters = MemoryLetters()
+    processor = Processor("search", SOURCE, SearchSync(_target(url, index), document), letters)
+
+    def write(event: Event) -> None:
+        answer = processor(event, FakeContext(SystemClock()))
+        assert answer["batchItemFailures"] == []
+        assert not letters.letters
+
+    return write
+
+
+def _sink(url: str, index: str) -> Write:
+    """Return the sink, as the search function calls it, for what `_ready` makes."""
+    target = _target(url, index)
+
+    def write(ready: Ready) -> None:
+        changes, documents = ready
+        sink = SearchSync(target, lambda image: documents[id(image)])
+        assert not sink.apply(changes, Budget()).failures
+
+    return write
+
+
+def _target(url: str, index: str) -> OpenSearchIndex:
+    client = OpenSearch(url, connection_class=CountingConnection, max_retries=0, pool_maxsize=2)
+    target = OpenSearchIndex(client, index, PROPERTIES, SETTINGS, encoded_as_deployed)
+    target.create(Budget())
+    return target
+
+
+def _ready(event: Event) -> Ready:
+    changes = [Change.from_record(each, SOURCE) for each in event["Records"]]
+    images = [change.new_image for change in changes]
+    return changes, {id(image): document(image) for image in images if image is not None}
+
+
+def _create(client: OpenSearch, index: str, properties: Mapping[str, Any]) -> None:
+    mappings = {"dynamic": False, "properties": properties}
+    client.indices.create(index=index, body={"settings": SETTINGS, "mappings": mappings})
+
+
+def _images(event: Event) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yield the id and the new image of each record, as consumers without a library read them."""
+    decode = TypeDeserializer().deserialize
+    for each in event["Records"]:
+        change = each["dynamodb"]
+        new = change.get("NewImage")
+        id = "/".join(value["S"] for value in change["Keys"].values())
+        yield id, None if new is None else {name: decode(value) for name, value in new.items()}
+
+
+def _actions(event: Event, index: str) -> Iterator[dict[str, Any]]:
+    for id, image in _images(event):
+        if image is None:
+            yield {"_op_type": "delete", "_index": index, "_id": id}
+        else:
+            yield {"_index": index, "_id": id, "_source": document(image)}
+
+
+def _encoded(event: Event, lines: Callable[[str, Mapping[str, Any]], str]) -> bytes:
+    """Return the body of a request with our documents, tombstones included."""
+    bodies = []
+    for each in event["Records"]:
+        change = Change.from_record(each, SOURCE)
+        image = change.new_image
+        stamp = {
+            "item": change.item_id,
+            "version": change.version,
+            "changed_at": change.timestamp,
+            "written_at": change.timestamp,
+            "deleted": image is None,
+        }
+        source = {**encoded(document(image) if image else {}), CDC: stamp}
+        bodies.append(lines(change.item_id, source))
+    return "".join(bodies).encode()
+
+
+def _plain(id: str, source: Mapping[str, Any]) -> str:
+    return f"{_json({'index': {'_id': id}})}\n{_json(source)}\n"
+
+
+def _scripted(id: str, source: Mapping[str, Any]) -> str:
+    script = {"source": SCRIPT, "params": {"source": source}}
+    update = {"scripted_upsert": True, "script": script, "upsert": {}}
+    return f"{_json({'update': {'_id': id}})}\n{_json(update)}\n"
+
+
+_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _as_ours(event: Event) -> bytes:
+    """Return the body of the first request that ours sends for an event."""
+    bodies: list[bytes] = []
+
+    class Client:
+        def bulk(self, body: bytes, index: str, params: Any) -> Any:
+            bodies.append(body)
+            return {"items": [{"update": {"result": "updated"}} for _ in event["Records"]]}
+
+    client: Any = Client()
+    target = OpenSearchIndex(client, "orders", PROPERTIES, SETTINGS, encoded_as_deployed)
+    changes = [Change.from_record(each, SOURCE) for each in event["Records"]]
+    assert SearchSync(target, document).apply(changes, Budget()).applied == len(changes)
+    (body,) = bodies
+    return body

@@ -1,0 +1,237 @@
+"""Keeping sums over items, on DynamoDB Local: ours, a lock for each event, plain counters.
+
+    ours        the aggregation sink behind its processor
+    Powertools  BatchProcessor, the function of each record made idempotent by the DynamoDB
+                persistence layer, as their page shows; what it guards are atomic counters
+    counters    an atomic counter for each record and sum, nothing else
+
+Twice: with sums that many items share (day, status), and with one sum for each customer. Requests
+and units are counted in a run of their own. Then the same changes come with faults: batches that
+are delivered twice, and functions killed between two requests, whose batch Lambda delivers again.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias
+
+from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
+
+from benchmarks.harness.clients import as_deployed, by_default
+from benchmarks.harness.common import OURS, Options, Row, compare, turns
+from benchmarks.harness.meter import Meter, Traffic
+from benchmarks.harness.records import BATCH, Record, batches, changes
+from benchmarks.peers.sums import (
+    VARIANTS,
+    Contributions,
+    Function,
+    Tables,
+    by_customer,
+    by_day_and_status,
+    expected,
+)
+from dynamodb_streams_cdc import Change, SystemClock
+from local.services import engines
+from tests.factories import SOURCE, FakeContext
+
+CHANGES = 1_000
+REPEATS = 3
+KILLED = 0.8
+TWICE = 0.2
+INVOCATION_SECONDS = 3.0
+"""With faults: a lock that a killed function left is honoured until its time would have been up."""
+
+PATIENCE_SECONDS = 60.0
+
+SCENARIOS: dict[str, Contributions] = {"shared": by_day_and_status, "by customer": by_customer}
+
+SPEED = {"shared": 6.0, "by customer": 3.5}
+CPU = {"shared": 8.0}
+WRITE_UNITS = {"shared": 2.1, "by customer": 4.2}
+REQUESTS = {"shared": 0.05}
+
+Make: TypeAlias = Callable[[Any, Tables, Contributions], Function]
+
+
+class Killed(BaseException):
+    """The function is gone; nothing of it may catch this, as nothing catches Lambda's end."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a run was."""
+
+    events_per_second: float
+    cpu_us: float
+
+
+def run(options: Options) -> list[Row]:
+    """Measure every variant with both kinds of sums."""
+    records = changes(options.records, options.changes or CHANGES)
+    rows: list[Row] = []
+    with engines.dynamodb_local() as engine:
+        for name in SCENARIOS:
+            rows += Scenario(name, engine.url, records).run(options.repeats or REPEATS)
+    return rows
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One kind of sums, and what is delivered."""
+
+    name: str
+    url: str
+    records: list[Record]
+
+    @property
+    def contributions(self) -> Contributions:
+        """What an item adds to the sums."""
+        return SCENARIOS[self.name]
+
+    def run(self, repeats: int) -> list[Row]:
+        """Count, which warms everything up as well; then measure; then the faults."""
+        traffic = {variant: self.count(make) for variant, make in VARIANTS.items()}
+        runs = turns({v: partial(self.measure, make) for v, make in VARIANTS.items()}, repeats)
+        errors = {
+            variant: [self.error(make, traffic[variant])] for variant, make in VARIANTS.items()
+        }
+        speed = {v: [run.events_per_second for run in of_one] for v, of_one in runs.items()}
+        cpu = {v: [run.cpu_us for run in of_one] for v, of_one in runs.items()}
+        compared = partial(compare, "aggregation")
+        goals = {"Powertools": SPEED[self.name]}
+        rows = compared(f"{self.name}: speed", "events/s", speed, better="more", goals=goals)
+        goals = {"Powertools": CPU[self.name]} if self.name in CPU else {}
+        rows += compared(f"{self.name}: client CPU", "us/event", cpu, goals=goals)
+        rows += self._units(traffic)
+        rows += compared(f"{self.name}: error after faults", "%", errors, at_most=0.0)
+        return rows
+
+    def _units(self, traffic: dict[str, Traffic]) -> Iterator[Row]:
+        events, items = len(self.records), changed_items(self.records)
+        goals = {"requests": REQUESTS, "write_units": WRITE_UNITS, "read_units": {}}
+        for what, goal in goals.items():
+            words = what.replace("_", " ")
+            values = {v: [getattr(sent, what) / events] for v, sent in traffic.items()}
+            name = f"{self.name}: {words}"
+            yield from compare("aggregation", name, f"{words}/event", values)
+            if self.name in goal:
+                mine = [getattr(traffic[OURS], what) / items]
+                unit = f"{words}/changed item"
+                yield Row("aggregation", name, unit, mine, at_most=goal[self.name])
+
+    def count(self, make: Make) -> Traffic:
+        """Return what is sent for all the records."""
+        with self._function(make) as (function, client, tables):
+            meter = Meter(client, by_default(self.url))
+            deliver(function, batches(self.records, BATCH))
+            sent = replace(meter.traffic)
+            self._check(client, tables)
+        return sent
+
+    def measure(self, make: Make) -> Speed:
+        """Return how fast all the records are done."""
+        with self._function(make) as (function, client, tables):
+            events = batches(self.records, BATCH)
+            began, cpu = time.perf_counter(), time.process_time()
+            deliver(function, events)
+            seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+            self._check(client, tables)
+        return Speed(len(self.records) / seconds, cpu / len(self.records) * 1e6)
+
+    def error(self, make: Make, clean: Traffic) -> float:
+        """Return how far the sums are off, in percent, after batches came twice or were killed."""
+        source = random.Random(self.name)
+        with self._function(make) as (function, client, tables):
+            killer = Killer(client)
+            requests = clean.requests * BATCH / len(self.records)
+            for event in batches(self.records, BATCH):
+                if source.random() < KILLED:
+                    killer.kill_at(source.random() * requests)
+                deliver(function, [event], INVOCATION_SECONDS)
+                if source.random() < TWICE:
+                    deliver(function, [event], INVOCATION_SECONDS)
+            killer.disarm()
+            return tables.error(client, expected(self.records, self.contributions))
+
+    def _check(self, client: Any, tables: Tables) -> None:
+        error = tables.error(client, expected(self.records, self.contributions))
+        assert error == 0, f"without any fault the sums are {error} % off"
+
+    @contextmanager
+    def _function(self, make: Make) -> Iterator[tuple[Function, Any, Tables]]:
+        client = (as_deployed if make is VARIANTS[OURS] else by_default)(self.url)
+        tables = Tables.create(client)
+        yield make(client, tables, self.contributions), client, tables
+        tables.delete(client)
+        client.close()
+
+
+class Killer:
+    """Ends the function when it has sent so many requests, before the next or after its answer."""
+
+    def __init__(self, client: Any) -> None:
+        self.left = float("inf")
+        client.meta.events.register("before-send.dynamodb", self._sending)
+        client.meta.events.register("response-received.dynamodb", self._answered)
+
+    def kill_at(self, request: float) -> None:
+        """Kill at that request: in the first half of its time before it is sent, else after."""
+        self.left = request
+
+    def disarm(self) -> None:
+        """Let everything live."""
+        self.left = float("inf")
+
+    def _sending(self, **others: Any) -> None:
+        if self.left < 0.5:
+            self._kill()
+
+    def _answered(self, **others: Any) -> None:
+        if self.left < 1.0:
+            self._kill()
+        self.left -= 1.0
+
+    def _kill(self) -> None:
+        self.disarm()
+        raise Killed
+
+
+def deliver(
+    function: Function, events: Iterable[dict[str, Any]], seconds: float = PATIENCE_SECONDS
+) -> None:
+    """Deliver batches as the mapping does: again from the earliest failure on, until all is done.
+
+    Raises:
+        TimeoutError: a batch is not done after a minute.
+    """
+    clock = SystemClock()
+    for event in events:
+        records, deadline = event["Records"], clock.now() + PATIENCE_SECONDS
+        while records:
+            try:
+                answer = function({"Records": records}, FakeContext(clock, seconds))
+            except (Killed, BatchProcessingError):
+                failures = [number(records[0])]
+            else:
+                failures = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+            numbers = [number(each) for each in records]
+            records = records[min(map(numbers.index, failures)) :] if failures else []
+            if records and clock.now() > deadline:
+                message = f"{len(records)} records are not done after {PATIENCE_SECONDS:.0f} s"
+                raise TimeoutError(message)
+
+
+def number(record: Record) -> str:
+    """Return what a record is reported by."""
+    return str(record["dynamodb"]["SequenceNumber"])
+
+
+def changed_items(records: list[Record]) -> int:
+    """Return how many items the batches change: one that changes twice in a batch is one."""
+    return sum(
+        len({Change.from_record(record, SOURCE).item_id for record in event["Records"]})
+        for event in batches(records, BATCH)
+    )

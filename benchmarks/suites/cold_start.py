@@ -1,0 +1,236 @@
+"""From a fresh interpreter to the answer of the first invocation, with a batch of one record.
+
+Ours are the functions as they are packaged for this machine, their SDK included, in the folder that
+is deployed, with nothing written there: Lambda's copy of it is read-only too. They are compared
+with the least that a function can be, which imports boto3, makes one client and sends one request,
+and with functions on Powertools that do the same job (`benchmarks/starts`). The peers' boto3 comes
+from a folder that has it alone, with its byte code, as Lambda's does; what they need beside it lies
+in another one. The peers themselves have their byte code, too.
+
+The time is the processor's, from the first line of the interpreter's program: a start waits for
+nothing else but a server in this process, which knows every answer beforehand.
+"""
+
+import compileall
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import distribution
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Any
+
+from benchmarks.harness.common import OURS, Options, Row, compare, turns
+from benchmarks.harness.records import changes
+from local.deployed.deployment import ROOT
+from local.services import loopback
+from stacks.packaging import fetch, package
+
+REPEATS = 15
+
+BARE, POWERTOOLS = "boto3, one client", "Powertools"
+GOALS = {"aggregation": 1 / 1.25, "audit": 1 / 1.25, "search": 1 / 1.5}
+"""By function: how many times as fast as bare boto3 it must be at least."""
+
+MODULES = {
+    "aggregation": "lambdas.aggregation.handler",
+    "audit": "lambdas.audit.handler",
+    "search": "lambdas.search_sync.handler",
+}
+
+RUNTIME = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
+"""Distributions that Lambda's Python brings along."""
+
+LAYER = (
+    *("aws-lambda-powertools", "typing-extensions", "opensearch-py"),
+    *("certifi", "charset-normalizer", "events", "idna", "requests"),
+)
+"""What the peers need beside it."""
+
+CHILD = """
+import json, re, sys, time
+from importlib import import_module
+
+class Context:
+    function_name = "orders"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:orders"
+    aws_request_id = "5f6b-request"
+    def get_remaining_time_in_millis(self):
+        return 60_000
+
+event = json.loads(sys.argv[2])
+any_server = re.compile("http://(?P<region>.+)")
+began = time.process_time()
+handler = import_module(sys.argv[1]).handler
+imported = time.process_time()
+if settings := sys.modules.get("lambdas.search_sync.settings"):
+    settings._DOMAIN = any_server
+answer = handler(event, Context())
+answered = time.process_time()
+assert not (answer or {}).get("batchItemFailures"), answer
+sys.stderr.write(json.dumps([imported - began, answered - began]))
+"""
+"""Our search function signs for a managed domain of AWS alone, whose name has the Region: here it
+takes the server in this process for one, and its address for the Region."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Milliseconds of the processor: until the function was imported, until it had answered."""
+
+    imported: float
+    answered: float
+
+
+def run(options: Options) -> list[Row]:
+    """Start every function, and its peers, in turns."""
+    fetch("host")
+    packaged = package("host")
+    event = json.dumps({"Records": changes(options.records, 1)})
+    compileall.compile_dir(Path(__file__).parent, quiet=2)
+    rows: list[Row] = []
+    with answers() as url, TemporaryDirectory(prefix="cdc-starts-") as folder:
+        runtime = installed(Path(folder, "runtime"), RUNTIME)
+        layer = installed(Path(folder, "layer"), LAYER)
+        for name, module in MODULES.items():
+            theirs = partial(_start, event, url, [ROOT, layer, runtime])
+            contestants = {
+                OURS: partial(_start, event, url, [packaged], module),
+                BARE: partial(theirs, "benchmarks.peers.starts.bare"),
+                POWERTOOLS: partial(theirs, f"benchmarks.peers.starts.powertools_{name}"),
+            }
+            turns(contestants, 1)  # brings the files into memory
+            starts = turns(contestants, options.repeats or REPEATS)
+            rows += _rows(name, starts)
+    return rows
+
+
+def _rows(name: str, starts: Mapping[str, list[Start]]) -> Iterator[Row]:
+    imports = {variant: [start.imported for start in found] for variant, found in starts.items()}
+    answers = {variant: [start.answered for start in found] for variant, found in starts.items()}
+    yield from compare("cold_start", f"{name}: import", "ms", imports)
+    goals = {BARE: GOALS[name]}
+    yield from compare("cold_start", f"{name}: first answer", "ms", answers, goals=goals)
+
+
+def installed(folder: Path, names: Sequence[str]) -> Path:
+    """Return a folder with these distributions of the virtual environment, byte code and all."""
+    folder.mkdir()
+    for name in names:
+        found = distribution(name)
+        for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+            place = Path(str(found.locate_file(top)))
+            if place.is_dir():
+                compileall.compile_dir(place, quiet=2)  # it would not follow the link
+                (folder / top).symlink_to(place)
+            else:
+                shutil.copy(place, folder)
+    compileall.compile_dir(folder, quiet=2)
+    return folder
+
+
+def command(module: str, event: str) -> list[str]:
+    """Return what starts a function and invokes it once."""
+    return [sys.executable, "-S", "-P", "-c", CHILD, module, event]
+
+
+def environment(url: str, path: Sequence[Path]) -> dict[str, str]:
+    """Return what a function finds around it; it may import from `path` alone."""
+    return {
+        **loopback.clean(),
+        **loopback.credentials(),
+        **_settings(url),
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _start(event: str, url: str, path: Sequence[Path], module: str) -> Start:
+    done = subprocess.run(
+        command(module, event),
+        env=environment(url, path),
+        cwd=path[0],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    imported, answered = json.loads(done.stderr.splitlines()[-1])
+    return Start(1000 * imported, 1000 * answered)
+
+
+def _settings(url: str) -> dict[str, str]:
+    """Return what the templates tell the functions, and what the peers want to know."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "ENVIRONMENT": "local",
+        "SOURCE_TABLE": "orders",
+        "SOURCE_TABLE_NAME": "orders",
+        "EPOCH": "0001",
+        "FEED": "table",
+        "PROCESSOR": "orders",
+        "DEAD_LETTER_BUCKET": "letters",
+        "DEAD_LETTER_PREFIX": "letters/orders/",
+        "OVERFLOW_BUCKET": "overflow",
+        "IDEMPOTENCY_TABLE": "idempotency",
+        "ATTEMPTS_TABLE": "idempotency",
+        "AGGREGATES_TABLE": "aggregates",
+        "AGGREGATE_SHARDS": "8",
+        "CHANGE_LOG_TABLE": "change-log",
+        "SEARCH_ENDPOINT": url,
+        "SEARCH_INDEX": "orders",
+        "SEARCH_AUTH": "iam",
+        "TABLE": "orders",
+    }
+
+
+ANSWERS: Mapping[str, Any] = {
+    "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
+    "BatchExecuteStatement": {"Responses": [{}]},
+}
+"""Of DynamoDB, by operation; the others answer nothing when all went well."""
+
+BULK = {"errors": False, "items": [{"update": {"result": "created", "status": 201}}]}
+
+
+class _Server(BaseHTTPRequestHandler):
+    """DynamoDB and OpenSearch to a function that starts; a request has to be signed."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        _, _, operation = self.headers.get("X-Amz-Target", "").partition(".")
+        answer = ANSWERS.get(operation, {}) if operation else BULK
+        body = json.dumps(answer).encode()
+        signed = self.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 ")
+        status = "200 OK" if signed else "403 Forbidden"
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        self.wfile.write(f"{head}\r\n\r\n".encode() + body)
+
+    do_PUT = do_POST
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@contextmanager
+def answers() -> Iterator[str]:
+    """The URL of a server that has every answer ready."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

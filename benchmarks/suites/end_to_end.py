@@ -1,0 +1,111 @@
+"""The deployed app on this machine: from an acknowledged write to its visibility in each copy.
+
+The real `cdk deploy` into the emulator, a real OpenSearch, our engine as Lambda's mapping, and real
+purchases with their life cycles. At a pace that it keeps up with, a change is followed until a
+reader sees it: the mapping's window (a second, twice on the way to search) and OpenSearch's refresh
+(a second) are part of that. At full speed counts how many changes per second arrive everywhere, and
+whose processor time that is: there are no peers, and the emulator is no DynamoDB.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from benchmarks.harness.common import Options, Row
+from local.console import Screen
+from local.deployed.pipeline import running_pipeline
+from local.scenarios.fault_injection import Calm
+from local.scenarios.phases import Traffic
+from local.workload.poison import Poison
+from local.workload.purchases import read_purchases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from local.deployed.pipeline import Pipeline
+    from local.scenarios.phases import Round
+
+SEED = 1
+REPEATS = 2
+PURCHASES = 1_000
+AT_A_PACE = 150
+PAUSE = 0.2
+"""Seconds that each of four writers rests after a write: some 18 changes a second."""
+
+SINKS = ("aggregates", "search index", "audit log")
+PROC = Path("/proc")
+
+
+def run(options: Options) -> list[Row]:
+    """Deploy once; write at a pace and at full speed in turns."""
+    count = options.changes or PURCHASES
+    paced = min(AT_A_PACE, count)
+    repeats = options.repeats or REPEATS
+    purchases = read_purchases(options.records)
+    slow: list[Round] = []
+    fast: list[Round] = []
+    shares: list[Mapping[str, float]] = []
+    screen = Screen(Console(stderr=True))
+    with running_pipeline(screen) as pipeline:
+        traffic = Traffic(screen, pipeline, SEED, Calm(), Poison(SEED))
+        traffic.round("to warm up", purchases, paced)
+        for _ in range(repeats):
+            slow.append(traffic.round("at a pace", purchases, paced, samples=paced, pause=PAUSE))
+            before = processor_seconds(pipeline)
+            fast.append(traffic.round("at full speed", purchases, count))
+            after = processor_seconds(pipeline)
+            changes = fast[-1].written.changes
+            shares.append({who: 1000 * (after[who] - before[who]) / changes for who in after})
+    return [*_lags(slow), *_speed(fast), *_work(shares)]
+
+
+def _lags(rounds: list[Round]) -> Iterator[Row]:
+    for sink in SINKS:
+        for name in ("p50", "p99"):
+            values = [getattr(each.lags[sink], name) for each in rounds]
+            yield Row("end_to_end", f"visible in the {sink}", f"s, {name}", values)
+
+
+def _speed(rounds: list[Round]) -> Iterator[Row]:
+    values = [each.written.changes / each.seconds for each in rounds]
+    yield Row("end_to_end", "sustained", "changes/s", values, better="more")
+
+
+def _work(shares: list[Mapping[str, float]]) -> Iterator[Row]:
+    names = sorted(
+        {who for share in shares for who in share},
+        key=lambda who: -statistics.median(share.get(who, 0.0) for share in shares),
+    )
+    for who in names:
+        values = [share.get(who, 0.0) for share in shares]
+        yield Row("end_to_end", f"processor: {who}", "ms/change", values)
+
+
+def processor_seconds(pipeline: Pipeline) -> dict[str, float]:
+    """Return the processor time of everything that takes part; nothing where there is no /proc."""
+    assert pipeline.node is not None
+    known = {
+        os.getpid(): "writer and reader",
+        pipeline.aws.pid: "emulator",
+        pipeline.node.pid: "OpenSearch",
+        pipeline.live.pid: "mappings",
+    }
+    emulated = os.getpgid(pipeline.aws.pid)
+    seconds: dict[str, float] = defaultdict(float)
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        pid, group = int(folder.name), int(fields[2])
+        who = known.get(pid) or ("functions" if group == emulated else None)
+        if who is not None:
+            user, system = int(fields[11]), int(fields[12])
+            seconds[who] += (user + system) / os.sysconf("SC_CLK_TCK")
+    return dict(seconds)

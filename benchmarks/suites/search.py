@@ -1,0 +1,245 @@
+"""Documents into a real OpenSearch: ours, the bulk helper, one request each, and the raw node.
+
+Every variant (`benchmarks/peers/indexers.py`) gets the same stream records, a hundred in each
+event, and an index of its own: first orders that are placed, then changes of the same orders, a
+tenth of which are cancelled. Then what was inserted is delivered once more, late: what a retried
+batch or a redrive does. Ours is the whole function, from the event to the answer, and so are the
+peers. Events are what takes turns, in an order that is drawn anew for each: a node is busy now and
+then with what it wrote a second ago, and that must not always be the same one's.
+
+What stands in the index in the end is compared with the last state of each order, and what the raw
+node answers with what it has to. Last come batches of other sizes, ours alone.
+"""
+
+import gc
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from opensearchpy import OpenSearch, helpers
+
+from benchmarks.harness.common import OURS, Options, Row, compare, turns
+from benchmarks.harness.records import BATCH, Record, batches, orders
+from benchmarks.peers.indexers import (
+    HELPER,
+    ONE_EACH,
+    RAW,
+    RAW_OURS,
+    RAW_PLAIN,
+    RAW_SCRIPTED,
+    SINK,
+    CountingConnection,
+    Event,
+    Indexer,
+    indexers,
+    ours,
+    results,
+)
+from dynamodb_streams_cdc.aws.opensearch import CONFLICT
+from local.services.engines import opensearch
+from tests.factories import record
+
+CHANGES = 4_000
+REPEATS = 5
+CANCELLED_ONE_IN = 10
+SIZES = (25, 50, BATCH, 250, 500, 1_000)
+SEED = 1997
+
+GOALS = {HELPER: 1.0, ONE_EACH: 20.0, RAW_SCRIPTED: 0.85}
+INSERTS, UPDATES, REDELIVERED = PHASES = ("inserts", "updates", "redelivered inserts")
+
+ANSWERED = {
+    RAW_PLAIN: {INSERTS: "created", UPDATES: "updated", REDELIVERED: "updated"},
+    RAW_SCRIPTED: {INSERTS: "created", UPDATES: "updated", REDELIVERED: "noop"},
+    RAW_OURS: {INSERTS: "created", UPDATES: "updated", REDELIVERED: CONFLICT},
+}
+"""What the raw node has to say of every item. *As ours* is the first request alone, which creates
+what is new: a second one would settle the conflicts."""
+
+NEVER_STALE = (SINK, RAW_SCRIPTED, RAW_OURS)
+"""Variants beside the functions that have to end right, or they did not do what is measured. Of the
+functions, rows say how they end."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Events by phase, and how the orders end: `None` for one that was cancelled."""
+
+    events: Mapping[str, Sequence[Event]]
+    last: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one variant did in one round.
+
+    Attributes:
+        speeds: documents per second by phase.
+        requests: for each document, by phase.
+        stale: orders that the index shows in an earlier state after the late redelivery.
+        resurrected: orders that it shows although they were cancelled.
+    """
+
+    speeds: Mapping[str, float]
+    requests: Mapping[str, float]
+    stale: int
+    resurrected: int
+
+
+class Contestant:
+    """A variant in one round, with an index of its own."""
+
+    def __init__(self, name: str, indexer: Indexer, url: str, work: Work) -> None:
+        self._name = name
+        self._index = uuid4().hex
+        self._client = OpenSearch(url)
+        numbers = spread(len(work.events[INSERTS]), indexer.batches)
+        last = list(work.last.items())
+        own = {number: last[number * BATCH : (number + 1) * BATCH] for number in numbers}
+        self._last = dict(pair for of_event in own.values() for pair in of_event)
+        self._sizes = {number: len(of_event) for number, of_event in own.items()}
+        self._inputs = {phase: _inputs(indexer, work.events[phase], numbers) for phase in PHASES}
+        self._write = indexer.open(self._index)
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._requests: dict[str, int] = defaultdict(int)
+
+    def take_turn(self, phase: str, number: int) -> None:
+        """Write an event, if it is one of this variant's."""
+        if number not in self._inputs[phase]:
+            return
+        before = CountingConnection.requests
+        began = time.perf_counter()
+        answer: Any = self._write(self._inputs[phase][number])
+        self._seconds[phase] += time.perf_counter() - began
+        self._requests[phase] += CountingConnection.requests - before
+        if self._name in ANSWERED:
+            found = Counter(results(answer))
+            expected = {ANSWERED[self._name][phase]: self._sizes[number]}
+            assert found == expected, f"{self._name}, {phase}: {found}, not {expected}"
+
+    def end(self) -> Result:
+        """Look at the index and remove it."""
+        stale, resurrected = self._differences()
+        if self._name in NEVER_STALE:
+            message = f"{self._name}: {stale} stale, {resurrected} resurrected"
+            assert (stale, resurrected) == (0, 0), message
+        self._client.indices.delete(index=f"{self._index}*")
+        documents = len(self._last)
+        speeds = {phase: documents / self._seconds[phase] for phase in PHASES}
+        requests = {phase: self._requests[phase] / documents for phase in PHASES}
+        return Result(speeds, requests, stale, resurrected)
+
+    def _differences(self) -> tuple[int, int]:
+        self._client.indices.refresh(index=self._index)
+        query = {"_source": ["order_id", "status"]}
+        hits = helpers.scan(self._client, index=self._index, query=query)
+        sources = [hit["_source"] for hit in hits]
+        found = {each["order_id"]: each["status"] for each in sources if "order_id" in each}
+        missing = [name for name, status in self._last.items() if status and name not in found]
+        assert not missing, f"{len(missing)} orders are not in the index"
+        stale = sum(bool(self._last[name]) and self._last[name] != found[name] for name in found)
+        return stale, sum(self._last[name] is None for name in found)
+
+
+def run(options: Options) -> list[Row]:
+    """Measure inserts and updates apart, requests, and what a late redelivery breaks."""
+    work = prepared(options)
+    repeats = options.repeats or REPEATS
+    found: dict[str, list[Result]] = defaultdict(list)
+    draw = random.Random(SEED)
+    with opensearch() as node:
+        _round(node.url, work, draw)  # the node's first thousands are three times slower
+        for _ in range(repeats):
+            for name, result in _round(node.url, work, draw).items():
+                found[name].append(result)
+        sizes = turns({size: partial(_speeds, node.url, work, size) for size in SIZES}, repeats)
+    return [*_rows(found), *_size_rows(sizes)]
+
+
+def spread(events: int, wanted: int | None) -> list[int]:
+    """Return the numbers of so many events, at equal distances from the first on; `None`: all."""
+    return list(range(0, events, max(events // (wanted or events), 1)))[:wanted]
+
+
+def _inputs(indexer: Indexer, events: Sequence[Event], numbers: list[int]) -> dict[int, Any]:
+    return dict(zip(numbers, indexer.inputs([events[each] for each in numbers]), strict=True))
+
+
+def _round(url: str, work: Work, draw: random.Random) -> dict[str, Result]:
+    contestants = {name: Contestant(name, each, url, work) for name, each in indexers(url).items()}
+    gc.collect()
+    for phase in PHASES:
+        for number in range(len(work.events[phase])):
+            for contestant in draw.sample(list(contestants.values()), len(contestants)):
+                contestant.take_turn(phase, number)
+    return {name: contestant.end() for name, contestant in contestants.items()}
+
+
+def _rows(found: Mapping[str, Sequence[Result]]) -> Iterator[Row]:
+    functions = {name: done for name, done in found.items() if name not in (SINK, *RAW)}
+    compared = partial(compare, "search", unit="documents/s", better="more")
+    for phase in PHASES:
+        speeds = {name: [each.speeds[phase] for each in done] for name, done in found.items()}
+        if phase == REDELIVERED:
+            yield from compared(phase, values={name: speeds[name] for name in functions})
+            continue
+        sink = speeds.pop(SINK)
+        yield from compared(phase, values=speeds, goals=GOALS)
+        raw = {OURS: sink, **{name: speeds[name] for name in RAW}}
+        yield from compared(f"{phase}, sink alone", values=raw)
+    for phase in PHASES:
+        sent = {name: [each.requests[phase] for each in done] for name, done in functions.items()}
+        yield from compare("search", f"{phase}: requests", "requests/document", sent)
+    for kind in ("stale", "resurrected"):
+        wrong: dict[str, list[float]] = {
+            name: [getattr(each, kind) for each in done] for name, done in functions.items()
+        }
+        yield from compare("search", f"{kind} in the end", "documents", wrong, at_most=0.0)
+
+
+def _speeds(url: str, work: Work, size: int) -> dict[str, float]:
+    """Return ours, in batches of that size, by phase."""
+    index = uuid4().hex
+    write = ours(url, index)
+    speeds: dict[str, float] = {}
+    for phase in (INSERTS, UPDATES):
+        records = [each for event in work.events[phase] for each in event["Records"]]
+        events = batches(records, size)
+        began = time.perf_counter()
+        for event in events:
+            write(event)
+        speeds[phase] = len(records) / (time.perf_counter() - began)
+    OpenSearch(url).indices.delete(index=f"{index}*")
+    return speeds
+
+
+def _size_rows(found: Mapping[int, Sequence[Mapping[str, float]]]) -> Iterator[Row]:
+    for phase in (INSERTS, UPDATES):
+        by_size = {size: [speeds[phase] for speeds in done] for size, done in found.items()}
+        for size in SIZES:
+            if size != BATCH:
+                row = partial(Row, "search", f"{phase}, {size} in a batch", "documents/s")
+                peer = f"{BATCH} in a batch"
+                yield row(by_size[size], peer, by_size[BATCH], better="more")
+
+
+def prepared(options: Options) -> Work:
+    """Return orders that are placed, then each shipped or cancelled."""
+    now = float(int(time.time()))
+    inserts: list[Record] = []
+    updates: list[Record] = []
+    last: dict[str, str | None] = {}
+    found = orders(options.records, options.changes or CHANGES)
+    for number, placed in enumerate(found):
+        cancelled = number % CANCELLED_ONE_IN == 0
+        after = None if cancelled else {**placed, "status": "shipped", "updated_by": "warehouse"}
+        inserts.append(record(number + 1, None, placed, timestamp=now))
+        updates.append(record(len(found) + number + 1, placed, after, timestamp=now))
+        last[placed["order_id"]] = None if after is None else after["status"]
+    first = batches(inserts)
+    return Work({INSERTS: first, UPDATES: batches(updates), REDELIVERED: first}, last)

@@ -1,0 +1,140 @@
+"""The three sinks as they are deployed, over clients whose requests are counted.
+
+Ledger, sums and log are on DynamoDB Local. What OpenSearch would do is not counted, so its client
+is a stand-in that answers bulk requests. Dead letters end a benchmark: what is given up costs next
+to nothing, and every figure would look better.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from benchmarks.harness.clients import as_deployed, by_default
+from benchmarks.harness.meter import Meter, Traffic
+from benchmarks.peers.sums import Tables
+from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, SearchSync, Sink
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.opensearch import CONFLICT, DOCUMENT_MISSING, OpenSearchIndex
+from dynamodb_streams_cdc.sinks.search import CDC, supersedes
+from dynamodb_streams_cdc.testing.memory import MemoryLetters, MemoryOverflow
+from lambdas.domain.contributions import EXPIRY, contributions
+from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.search_sync.handler import encoded
+from tests.factories import SOURCE
+from tests.lambdas.conftest import create_table
+
+NAMES = ("aggregation", "audit", "search")
+REMEMBERED = 1_500
+
+
+class LettersWritten(Exception):
+    """Changes became dead letters where all can succeed."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A function, its client, what that has sent so far, and the changes that were given up."""
+
+    function: Processor
+    traffic: Traffic
+    client: Any
+    letters: MemoryLetters
+
+
+@contextmanager
+def counted(name: str, url: str, *, units: bool = True) -> Iterator[Counted]:
+    """Make the sink of that name on the DynamoDB at `url`, with tables of its own.
+
+    Counting units takes reading back what is written: do without where time matters.
+
+    Raises:
+        LettersWritten: in the end, if there are any.
+    """
+    letters = MemoryLetters()
+    if name == "search":
+        search = BulkClient(Traffic())
+        client: Any = search
+        index = OpenSearchIndex(client, "orders", PROPERTIES, SETTINGS, encoded)
+        function = _processor(SearchSync(index, document), letters)
+        yield Counted(function, search.traffic, search, letters)
+    else:
+        client = as_deployed(url)
+        with client_tables(client) as (tables, log):
+            meter = Meter(client, by_default(url) if units else None)
+            sinks: dict[str, Sink] = {
+                "aggregation": Aggregation(
+                    DynamoDbLedger(client, tables.markers, tables.sums), contributions, EXPIRY
+                ),
+                "audit": ChangeLog(DynamoDbLog(client, log), MemoryOverflow()),
+            }
+            yield Counted(_processor(sinks[name], letters), meter.traffic, client, letters)
+        client.close()
+    refuse_letters(name, letters)
+
+
+def refuse_letters(name: str, letters: MemoryLetters) -> None:
+    """Raise an error that says how many letters there are, and why the first was written.
+
+    Raises:
+        LettersWritten: there are any.
+    """
+    if letters.letters:
+        first = next(iter(letters.letters.values()))
+        message = (
+            f"{name}: {len(letters.letters):,} changes became dead letters, so what a change costs "
+            f"was not measured. The first: {first.reason}: {first.error}"
+        )
+        raise LettersWritten(message)
+
+
+@contextmanager
+def client_tables(client: Any) -> Iterator[tuple[Tables, str]]:
+    """Create the tables of the sums, and a change log; delete them in the end."""
+    tables, log = Tables.create(client), f"log-{uuid4()}"
+    create_table(client, log, [("item", "S"), ("version", "S")])
+    yield tables, log
+    tables.delete(client)
+    client.delete_table(TableName=log)
+
+
+def _processor(sink: Sink, letters: MemoryLetters) -> Processor:
+    return Processor("bench", SOURCE, sink, letters)
+
+
+@dataclass
+class BulkClient:
+    """A client of OpenSearch that answers bulk requests as a node would, and counts.
+
+    It remembers the versions of the last `REMEMBERED` documents, and holds nothing else.
+    """
+
+    traffic: Traffic
+    _versions: dict[str, str] = field(default_factory=dict)
+
+    def bulk(self, body: bytes, index: str, params: Any) -> Any:
+        """Take a bulk request: an action and what it writes, on two lines for each document."""
+        self.traffic.requests += 1
+        self.traffic.bytes += len(body)
+        lines = [json.loads(line) for line in body.split(b"\n")[:-1]]
+        return {
+            "items": [self._answer(*pair) for pair in zip(lines[::2], lines[1::2], strict=True)]
+        }
+
+    def _answer(self, action: Any, written: Any) -> Any:
+        ((kind, about),) = action.items()
+        source = written if kind == "create" else written["script"]["params"]["source"]
+        held, version = self._versions.get(about["_id"]), source[CDC]["version"]
+        if kind == "create" and held is not None:
+            return {kind: {"status": 409, "error": {"type": CONFLICT}}}
+        if kind == "update" and held is None and "upsert" not in written:
+            return {kind: {"status": 404, "error": {"type": DOCUMENT_MISSING}}}
+        if held is not None and not supersedes(held, version):
+            return {kind: {"status": 200, "result": "noop"}}
+        self._versions[about["_id"]] = version
+        if len(self._versions) > REMEMBERED:
+            del self._versions[next(iter(self._versions))]
+        return {kind: {"status": 200, "result": "updated"}}

@@ -1,0 +1,1 @@
+"""What goes wrong meanwhile: faults, poison records, and the recovery from them."""

@@ -1,0 +1,55 @@
+"""The attempts at records, in the idempotency table, which expires them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynamodb_streams_cdc.aws.errors import translated
+from dynamodb_streams_cdc.guards.attempts import KEEP_SECONDS
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PREFIX = "attempt/"
+
+
+@dataclass(frozen=True)
+class DynamoDbAttempts:
+    """`Attempts` in a table with partition key `id` and TTL attribute `expires_at`.
+
+    One item for each record, at `attempt/<name>`; a function needs to update keys of that prefix,
+    and nothing else.
+
+    Attributes:
+        client: makes the client of DynamoDB; asked only when there is a suspect.
+        table: the idempotency table.
+    """
+
+    client: Callable[[], "DynamoDBClient"]
+    table: str
+
+    def begin(self, name: str, now: float) -> int:
+        """Count an attempt; return how many began before and did not end."""
+        with translated():
+            response = self.client().update_item(
+                TableName=self.table,
+                Key={"id": {"S": PREFIX + name}},
+                UpdateExpression="ADD attempts :one SET expires_at = :expires_at",
+                ExpressionAttributeValues={":one": {"N": "1"}, ":expires_at": _expiry(now)},
+                ReturnValues="UPDATED_NEW",
+            )
+        return int(response["Attributes"]["attempts"]["N"]) - 1
+
+    def end(self, name: str, now: float) -> None:
+        """Set the count to zero, which takes no other permission."""
+        with translated():
+            self.client().update_item(
+                TableName=self.table,
+                Key={"id": {"S": PREFIX + name}},
+                UpdateExpression="SET attempts = :none, expires_at = :expires_at",
+                ExpressionAttributeValues={":none": {"N": "0"}, ":expires_at": _expiry(now)},
+            )
+
+
+def _expiry(now: float) -> dict[str, str]:
+    return {"N": str(int(now) + KEEP_SECONDS)}

@@ -1,0 +1,221 @@
+"""The ledger and the sums of the aggregation sink, on two DynamoDB tables.
+
+Ledger rows live in the idempotency table under `ledger/<item>`; sums in the aggregates table, each
+aggregate spread over a number of rows (shards) that a reader adds up, so that one hot aggregate is
+not one hot row. A transaction picks one shard for all that it adds.
+"""
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from dynamodb_streams_cdc.aws.errors import meaning, translated
+from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
+from dynamodb_streams_cdc.errors import ContentionError, OutageError
+from dynamodb_streams_cdc.sinks.aggregation import (
+    RESERVED,
+    Contribution,
+    LedgerRow,
+    Move,
+    RowsMoved,
+    add,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PREFIX = "ledger/"
+BATCH_GET_KEYS = 100
+"""The most keys of one BatchGetItem
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html)."""
+
+_SHORT_OF_CAPACITY = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError"})
+
+
+@dataclass(frozen=True)
+class DynamoDbLedger:
+    """A `Ledger`.
+
+    Attributes:
+        client: of DynamoDB.
+        table: the idempotency table: partition key `id`.
+        aggregates: the aggregates table: partition key `aggregate`, sort key `shard`.
+        shards: over how many rows each aggregate is spread. More may be added at any time; readers
+            add up all that there are.
+    """
+
+    client: "DynamoDBClient"
+    table: str
+    aggregates: str
+    shards: int = 1
+
+    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
+        """Return the rows that exist, by item, read consistently."""
+        keys = [{"id": {"S": PREFIX + item_id}} for item_id in item_ids]
+        rows: dict[str, LedgerRow] = {}
+        for start in range(0, len(keys), BATCH_GET_KEYS):
+            wanted: list[Any] = keys[start : start + BATCH_GET_KEYS]
+            while wanted:
+                budget.check()
+                with translated():
+                    response = self.client.batch_get_item(
+                        RequestItems={self.table: {"Keys": wanted, "ConsistentRead": True}}
+                    )
+                found = response["Responses"].get(self.table, [])
+                rows |= {row.item_id: row for row in map(_row, found)}
+                left = response["UnprocessedKeys"].get(self.table)
+                wanted = list(left["Keys"]) if left else []
+                if wanted and not found:
+                    message = f"DynamoDB left {len(wanted)} ledger rows unread: capacity is short"
+                    raise OutageError(message)
+        return rows
+
+    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+        """Write the rows and add the deltas to the sums, all or nothing."""
+        shard = str(random.randrange(self.shards))
+        actions: list[Any] = [{"Put": self._put(move)} for move in moves]
+        actions += [
+            {"Update": self._update(aggregate, shard, measures)}
+            for aggregate, measures in deltas.items()
+        ]
+        try:
+            with translated():
+                self.client.transact_write_items(TransactItems=actions)
+        except self.client.exceptions.TransactionCanceledException as error:
+            raise _cancelled(moves, error.response.get("CancellationReasons", [])) from error
+
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the rows of deleted items written before then; return how many.
+
+        Reads the whole table: maintenance for a quiet hour, not a part of processing.
+        """
+        purged = 0
+        with translated():
+            for page in self.client.get_paginator("scan").paginate(
+                TableName=self.table,
+                ConsistentRead=True,
+                FilterExpression=(
+                    "begins_with(id, :ledger) AND deleted = :true AND retained = :false"
+                    " AND written_at < :before"
+                ),
+                ExpressionAttributeValues=serialize_item(
+                    {
+                        ":ledger": PREFIX,
+                        ":true": True,
+                        ":false": False,
+                        ":before": Decimal(str(round(before, 3))),
+                    }
+                ),
+            ):
+                for row in page["Items"]:
+                    if budget.remaining() <= 0:
+                        return purged
+                    purged += self._delete(row)
+        return purged
+
+    def _delete(self, row: Mapping[str, Any]) -> bool:
+        """Delete a row as it was read; return False if it moved meanwhile."""
+        try:
+            self.client.delete_item(
+                TableName=self.table,
+                Key={"id": row["id"]},
+                ConditionExpression="revision = :revision",
+                ExpressionAttributeValues={":revision": row["revision"]},
+            )
+        except self.client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def _put(self, move: Move) -> dict[str, Any]:
+        row = move.after
+        put: dict[str, Any] = {
+            "TableName": self.table,
+            "Item": serialize_item(
+                {
+                    "id": PREFIX + row.item_id,
+                    "version": row.version,
+                    "revision": row.revision,
+                    "contribution": row.contribution,
+                    "changed_at": Decimal(str(row.timestamp)),
+                    "written_at": Decimal(str(round(row.written_at, 3))),
+                    "deleted": row.deleted,
+                    "retained": row.retained,
+                }
+            ),
+        }
+        if move.before is None:
+            return {**put, "ConditionExpression": "attribute_not_exists(id)"}
+        return {
+            **put,
+            "ConditionExpression": "#version = :version AND revision = :revision",
+            "ExpressionAttributeNames": {"#version": "version"},
+            "ExpressionAttributeValues": {
+                ":version": {"S": move.before.version},
+                ":revision": {"N": str(move.before.revision)},
+            },
+        }
+
+    def _update(self, aggregate: str, shard: str, measures: Mapping[str, Any]) -> dict[str, Any]:
+        names = {f"#m{i}": measure for i, measure in enumerate(measures)}
+        values = {f":m{i}": amount for i, amount in enumerate(measures.values())}
+        additions = ", ".join(f"#m{i} :m{i}" for i in range(len(measures)))
+        return {
+            "TableName": self.aggregates,
+            "Key": {"aggregate": {"S": aggregate}, "shard": {"N": shard}},
+            "UpdateExpression": f"ADD revision :one, {additions}",
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": serialize_item({":one": 1, **values}),
+        }
+
+    def total(self, aggregate: str) -> dict[str, Decimal]:
+        """Return the measures of an aggregate, summed over its shards; empty for an unknown one."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.aggregates,
+            ConsistentRead=True,
+            KeyConditionExpression="#aggregate = :aggregate",
+            ExpressionAttributeNames={"#aggregate": "aggregate"},
+            ExpressionAttributeValues={":aggregate": {"S": aggregate}},
+        )
+        rows: list[dict[str, Any]] = [deserialize_item(r) for page in pages for r in page["Items"]]
+        total = add(
+            {aggregate: {name: row[name] for name in row.keys() - RESERVED}} for row in rows
+        )
+        return {name: Decimal(amount) for name, amount in total.get(aggregate, {}).items()}
+
+
+def _row(attributes: Mapping[str, Any]) -> LedgerRow:
+    row: dict[str, Any] = deserialize_item(attributes)
+    return LedgerRow(
+        item_id=row["id"].removeprefix(PREFIX),
+        version=row["version"],
+        revision=int(row["revision"]),
+        contribution=row["contribution"],
+        timestamp=float(row["changed_at"]),
+        written_at=float(row["written_at"]),
+        deleted=row["deleted"],
+        retained=row["retained"],
+    )
+
+
+def _cancelled(moves: Sequence[Move], reasons: Sequence[Any]) -> Exception:
+    """Return what a cancelled transaction means; `reasons` are in the order of its actions."""
+    codes = [str(reason.get("Code", "None")) for reason in reasons]
+    moved = [
+        move.after.item_id
+        for move, code in zip(moves, codes, strict=False)
+        if code == "ConditionalCheckFailed"
+    ]
+    if moved:
+        return RowsMoved(moved)
+    found = [
+        meaning(code, str(reason.get("Message", "")))
+        for code, reason in zip(codes, reasons, strict=True)
+        if code != "None"
+    ]
+    if any(code in _SHORT_OF_CAPACITY for code in codes):
+        return ContentionError(f"the transaction was cancelled for want of capacity: {codes}")
+    contended = [error for error in found if isinstance(error, ContentionError)]
+    return next(iter([*contended, *found]), OutageError("the transaction was cancelled"))

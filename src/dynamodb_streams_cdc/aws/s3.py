@@ -1,0 +1,92 @@
+"""S3: the dead letters that processors write, and the large images of the change log."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from dynamodb_streams_cdc.aws.errors import translated
+from dynamodb_streams_cdc.errors import PermanentError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+import json
+from typing import TYPE_CHECKING
+
+from dynamodb_streams_cdc.dead_letters import Letter
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class S3Overflow:
+    """`Overflow` in a bucket of its own, which refuses to overwrite.
+
+    Attributes:
+        client: returns the client of S3; called for the first large image, and most logs have none.
+        bucket: name of the bucket.
+    """
+
+    client: Callable[[], "S3Client"]
+    bucket: str
+
+    def keep(self, name: str, text: str) -> None:
+        """Write an object; that it is there already is success."""
+        put_once(self.client(), self.bucket, name, text)
+
+    def read(self, name: str) -> str:
+        """Return what an object holds."""
+        try:
+            with translated():
+                answer = self.client().get_object(Bucket=self.bucket, Key=name)
+                return answer["Body"].read().decode()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            message = f"the log's images in s3://{self.bucket}/{name} are gone"
+            raise PermanentError(message, "OverflowGone") from error
+
+
+def put_once(client: "S3Client", bucket: str, key: str, text: str) -> bool:
+    """Write a JSON object if it is not there; return False if it is.
+
+    Raises:
+        OutageError: the bucket does not take it at the moment.
+    """
+    try:
+        with translated():
+            client.put_object(
+                Bucket=bucket,
+                Key=key,
+                Body=text.encode(),
+                ContentType="application/json",
+                IfNoneMatch="*",
+            )
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "PreconditionFailed":
+            return False
+        raise
+    return True
+
+
+@dataclass(frozen=True)
+class S3Letters:
+    """`DeadLetters` under a prefix of a bucket.
+
+    Attributes:
+        client: returns the client of S3; called for the first letter, and most write none.
+        bucket: name of the bucket.
+        prefix: of the letters' keys, with a slash at its end.
+    """
+
+    client: Callable[[], "S3Client"]
+    bucket: str
+    prefix: str
+
+    def write(self, letter: Letter) -> bool:
+        """Keep the letter; return False if it was there already."""
+        text = json.dumps(letter.envelope())
+        return put_once(self.client(), self.bucket, self.prefix + letter.name, text)

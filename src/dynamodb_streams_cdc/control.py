@@ -1,0 +1,387 @@
+"""What an operator asks of a deployed function: to replay letters, look into its sink, repair it.
+
+    {"operation": "replay", "Records": [...]}    apply the records and repair their items
+    {"operation": "look",   "Records": [...]}    change nothing, say what the sink holds of them
+    {"operation": "repair", "Records": [{"Keys": ...}], "streamArn": ...}
+                                                 make the copies of items what the table says
+
+They run in the function because there the deployed code is, and the permission and the network path
+to the sink. A replay writes no letters and reports every record that is not done, with the reason:
+whoever asked has the letters and keeps them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
+
+from dynamodb_streams_cdc.applier import Application
+from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
+from dynamodb_streams_cdc.dead_letters import reason_of
+from dynamodb_streams_cdc.deserializer import deserialize_item
+from dynamodb_streams_cdc.errors import CdcError, MalformedRecord, OutageError, OutOfTime
+from dynamodb_streams_cdc.identity import floor_of, item_id, stream_label
+from dynamodb_streams_cdc.lambda_types import BatchResponse, ItemFailure, sequence_number
+from dynamodb_streams_cdc.sinks.base import Items, Outcome, Repairable, Stamp
+
+ReadRecords: TypeAlias = Sequence[Change | MalformedRecord]
+"""The change of each record, or why it could not be read."""
+
+RETRIES = 3
+"""Of what the sink refuses for now: whoever asked waits for the answer, and can ask again."""
+
+
+class FailureReport(TypedDict):
+    """A record that is not done.
+
+    `position` is its place in the event; `retryable` says that the sink, and not the record, was
+    the reason, and the same replay may succeed later.
+    """
+
+    position: int
+    item: str | None
+    version: str | None
+    reason: str
+    error: str
+    retryable: bool
+
+
+class ReplayResponse(BatchResponse):
+    """The answer to a replay.
+
+    `applied`, `stale` and `repaired` count records that the sink took, records that it had no use
+    for, and items whose copy was not what the table says.
+    """
+
+    applied: int
+    stale: int
+    repaired: int
+    failures: list[FailureReport]
+
+
+class HeldState(TypedDict):
+    """What the sink holds of one record's item; `offered` is the record's own version.
+
+    `state_unknown` is there, and true, for a sink that its function cannot read, such as a log that
+    it can only add to.
+    """
+
+    position: int
+    item: str | None
+    offered: str | None
+    version: str | None
+    state: Mapping[str, Any] | None
+    state_unknown: NotRequired[bool]
+
+
+class InspectResponse(BatchResponse):
+    """The answer to a look."""
+
+    held: list[HeldState]
+
+
+class RepairResponse(BatchResponse):
+    """The answer to a repair: how many copies differed, and which items could not be repaired.
+
+    `repairable` is false, and nothing was done, for a sink that keeps no copies, such as a log.
+    `gone` counts items that are not in the table: their copies are gone now as well.
+    """
+
+    repairable: bool
+    repaired: int
+    gone: int
+    failures: list[FailureReport]
+
+
+def replay(
+    application: Application, records: Sequence[Any], reading: ReadRecords
+) -> ReplayResponse:
+    """Apply the records and repair their items; report all that are not done.
+
+    A record is done once its item is repaired, even if it could never be applied: mending the item
+    in the table is enough. Only an expiry that retains something has to be applied, because what it
+    retains is nowhere but in its record.
+    """
+    changes = [change for change in reading if isinstance(change, Change)]
+    outcome = _applied(application, changes)
+    untouched = {
+        change.item_id
+        for change, error in outcome.failures.items()
+        if _retryable(error) or (change.expired and application.retains)
+    }
+    repairs = application.repair(c for c in changes if c.item_id not in untouched)
+    failures: list[FailureReport] = []
+    for position, change in enumerate(reading):
+        if not isinstance(change, Change):
+            failures.append(_failure(position, None, change))
+            continue
+        error = repairs.get(change.item_id, outcome.failures.get(change))
+        if isinstance(error, Exception):
+            failures.append(_failure(position, Stamp.of(change), error))
+    return ReplayResponse(
+        batchItemFailures=[
+            ItemFailure(itemIdentifier=sequence_number(records[failure["position"]]))
+            for failure in failures
+        ],
+        applied=outcome.applied,
+        stale=outcome.stale,
+        repaired=sum(result is True for result in repairs.values()),
+        failures=failures,
+    )
+
+
+def repair(
+    application: Application, source: Source, records: Sequence[Any], stream_arn: object
+) -> RepairResponse:
+    """Make the copies of items what the table says, by their keys as DynamoDB JSON.
+
+    A copy gets at least the floor of the table's current stream, which `stream_arn` names: every
+    change of that stream beats it, and it beats what an earlier stream left behind or still brings.
+
+    Raises:
+        MalformedRecord: `stream_arn` or a key is not of its form. Nothing was done.
+    """
+    version = floor_of(source.epoch, stream_label(str(stream_arn)))
+    now = application.budget.now()
+    wanted = [(keys, _identity(source, keys)) for keys in map(_keys, records)]
+    repaired, failures = 0, []
+    gone: set[str] = set()
+    if application.items is not None:
+        application.items = _Noting(application.items, gone)
+    for position, (keys, item) in enumerate(wanted if application.repairs else ()):
+        known = Stamp(item, version, now)
+        result = application.repair_item(known, keys)
+        if isinstance(result, Exception):
+            failures.append(_failure(position, known, result))
+        else:
+            repaired += result
+    return RepairResponse(
+        batchItemFailures=[],
+        repairable=application.repairs,
+        repaired=repaired,
+        gone=len(gone),
+        failures=failures,
+    )
+
+
+@dataclass(frozen=True)
+class _Noting:
+    """A table, and a note of what was not in it."""
+
+    items: Items
+    gone: set[str]
+
+    def read(self, keys: Attributes) -> Image | None:
+        image = self.items.read(keys)
+        if image is None:
+            self.gone.add(repr(keys))
+        return image
+
+
+def _keys(record: Any) -> Attributes:
+    keys = record.get("Keys") if isinstance(record, Mapping) else None
+    if not isinstance(keys, Mapping):
+        message = f"Records: expected an item's key under Keys, got {str(record)[:80]!r}"
+        raise MalformedRecord(message)
+    return keys
+
+
+def _identity(source: Source, keys: Attributes) -> str:
+    decoded: Image = deserialize_item(keys, "Keys")
+    return item_id(source.table, decoded)
+
+
+def look(application: Application, reading: ReadRecords) -> InspectResponse:
+    """Say what the sink holds of the records' items.
+
+    Raises:
+        OutageError: the sink cannot be read at the moment.
+    """
+    return InspectResponse(
+        batchItemFailures=[],
+        held=[_holding(application, place, change) for place, change in enumerate(reading)],
+    )
+
+
+def _applied(application: Application, changes: Sequence[Change]) -> Outcome:
+    outcome = application.apply(changes)
+    for attempt in range(RETRIES):
+        waiting = [c for c in changes if isinstance(outcome.failures.get(c), OutageError)]
+        if not waiting or not application.budget.pause(attempt):
+            break
+        for change in waiting:
+            del outcome.failures[change]
+        outcome += application.apply(waiting)
+    return outcome
+
+
+def _retryable(error: Exception) -> bool:
+    return isinstance(error, OutageError | OutOfTime)
+
+
+def _failure(position: int, known: Stamp | None, error: Exception) -> FailureReport:
+    return FailureReport(
+        position=position,
+        item=known.item_id if known else None,
+        version=known.version if known else None,
+        reason=reason_of(error),
+        error=str(error),
+        retryable=_retryable(error),
+    )
+
+
+def _holding(
+    application: Application, position: int, change: Change | MalformedRecord
+) -> HeldState:
+    if not isinstance(change, Change):
+        return HeldState(position=position, item=None, offered=None, version=None, state=None)
+    holding = HeldState(
+        position=position, item=change.item_id, offered=change.version, version=None, state=None
+    )
+    if not isinstance(application.sink, Repairable):
+        return {**holding, "state_unknown": True}
+    held = application.sink.held(change.item_id, application.budget)
+    return {**holding, "version": held["version"] if held else None, "state": held}
+
+
+RESPONSE_TOO_LARGE = "Function.ResponseSizeTooLarge"
+"""The error type of an answer of more than 6 MB."""
+
+
+class InvocationFailed(CdcError):
+    """A function did not answer: it was not reached, was throttled, raised, or ran out of time.
+
+    Nothing is known of the records: some may be applied.
+
+    Attributes:
+        reason: the name of what happened, such as `TooManyRequestsException`.
+        outage: whether any other records would have fared the same: the function was not reached,
+            was throttled, or does not know the operation.
+    """
+
+    def __init__(
+        self, message: str, reason: str = "InvocationFailed", *, outage: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.outage = outage
+
+
+class Functions(Protocol):
+    """The deployed functions."""
+
+    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+        """Invoke a processor's function and return its answer, as JSON says it.
+
+        Raises:
+            InvocationFailed: there was no answer.
+        """
+
+
+@dataclass(frozen=True)
+class RecordFailure:
+    """A record that is not done.
+
+    Attributes:
+        position: its place in the letter.
+        item, version: as the function has read them; None if it could not.
+        reason: the name by which failures of one cause are grouped.
+        retryable: whether the sink was at fault, and not the record.
+    """
+
+    position: int
+    item: str | None
+    version: str | None
+    reason: str
+    error: str
+    retryable: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of records, added up over replays; `problem` says why the rest waits.
+
+    `replayed` counts each record once, however often it was replayed.
+    """
+
+    applied: int = 0
+    stale: int = 0
+    repaired: int = 0
+    failures: tuple[RecordFailure, ...] = ()
+    problem: str = ""
+    replayed: int = 0
+
+    def __add__(self, other: "Answer") -> "Answer":
+        return Answer(
+            self.applied + other.applied,
+            self.stale + other.stale,
+            self.repaired + other.repaired,
+            self.failures + other.failures,
+            replayed=self.replayed + other.replayed,
+        )
+
+
+def answer_to_replay(processor: str, answer: Any, positions: Sequence[int]) -> Answer:
+    """Return the answer to a replay of the records at `positions`.
+
+    An answer of any other form counts as none: a letter is archived for nothing less than a clear
+    statement that all of it is done.
+    """
+    try:
+        failures = failures_of(answer, positions)
+        reported = answer["batchItemFailures"]
+        counts = [answer[name] for name in ("applied", "stale", "repaired")]
+    except (LookupError, TypeError, ValueError):
+        raise not_understood(processor, "replay", answer) from None
+    if (
+        not isinstance(reported, list)
+        or bool(reported) != bool(failures)
+        or not all(isinstance(count, int) and count >= 0 for count in counts)
+        or counts[0] + counts[1] > len(positions)
+    ):
+        raise not_understood(processor, "replay", answer)
+    applied, stale, repaired = counts
+    return Answer(applied, stale, repaired, failures)
+
+
+def failures_of(answer: Any, positions: Sequence[int]) -> tuple[RecordFailure, ...]:
+    """Return the failures of an answer to a question about what is at `positions`.
+
+    Raises:
+        LookupError, TypeError: it has none, not even an empty list, or one of another form.
+    """
+    failures = answer["failures"]
+    if not isinstance(failures, list):
+        raise TypeError
+    return tuple(_read_failure(failure, positions) for failure in failures)
+
+
+def _read_failure(failure: Mapping[str, Any], positions: Sequence[int]) -> RecordFailure:
+    place, item, version = failure["position"], failure["item"], failure.get("version")
+    if not isinstance(place, int) or place < 0 or not isinstance(failure["retryable"], bool):
+        raise TypeError
+    return RecordFailure(
+        position=positions[place],
+        item=None if item is None else str(item),
+        version=None if version is None else str(version),
+        reason=str(failure["reason"]),
+        error=str(failure["error"]),
+        retryable=failure["retryable"],
+    )
+
+
+def not_understood(processor: str, operation: str, answer: Any) -> InvocationFailed:
+    """Return what is raised for an answer that is none to the question."""
+    message = (
+        f"the function of {processor} does not know the operation {operation}: it answered "
+        f"{str(answer)[:80]!r}. Deploy the version that this command belongs to."
+    )
+    return InvocationFailed(message, "NotUnderstood", outage=True)
+
+
+def is_well(functions: Functions, processor: str) -> bool:
+    """Return whether a function answers at all, to an event without records."""
+    try:
+        functions.invoke(processor, {"operation": "replay", "Records": []})
+    except InvocationFailed:
+        return False
+    return True

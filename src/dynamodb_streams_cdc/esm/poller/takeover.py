@@ -1,0 +1,90 @@
+"""Take event source mappings over from whoever polls them, through the Lambda API alone."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from dynamodb_streams_cdc.esm.poller.checkpoints import CheckpointFile
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+ACTIVE = ("Creating", "Enabling", "Enabled", "Updating")
+LOOK_EVERY_SECONDS = 0.1
+
+
+def checkpoint_file(folder: Path, uuid: str) -> CheckpointFile:
+    """Return where the checkpoints of a mapping are kept in a folder."""
+    return CheckpointFile(folder / f"{uuid}.json")
+
+
+def adopt(
+    client: "LambdaClient",
+    folder: Path,
+    *,
+    patience: float = 120.0,
+    pause: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[dict[str, Any]]:
+    """Disable the mappings of DynamoDB streams for their poller; return them to be run from here.
+
+    A mapping that is disabled already is returned if it was taken over before, which its checkpoint
+    file in `folder` says; otherwise a person disabled it, and it stays alone. The file is there
+    before the poller is asked to stop: a process killed in between takes over the next time.
+
+    Batches that the poller has under way are waited for, as the state "Disabling" shows them. What
+    it has done already is not known here and is delivered again, from the mapping's starting
+    position on.
+
+    Raises:
+        TimeoutError: a mapping was not disabled after `patience` seconds.
+        ClientError: the Lambda API refuses.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    adopted: list[dict[str, Any]] = []
+    for mapping in _mappings(client):
+        file = checkpoint_file(folder, mapping["UUID"])
+        if mapping["State"] in ACTIVE and not file.exists():
+            file.save({})
+        if file.exists():
+            adopted.append(dict(mapping))
+    deadline = clock() + patience
+    asked: set[str] = set()
+    while waiting := [mapping for mapping in adopted if mapping["State"] != "Disabled"]:
+        if clock() > deadline:
+            states = ", ".join(f"{mapping['UUID']} is {mapping['State']}" for mapping in waiting)
+            message = f"not disabled after {patience:.0f} seconds: {states}"
+            raise TimeoutError(message)
+        for mapping in waiting:
+            uuid = mapping["UUID"]
+            if uuid not in asked and _disable(client, uuid):
+                asked.add(uuid)
+            mapping["State"] = client.get_event_source_mapping(UUID=uuid)["State"]
+        if any(mapping["State"] != "Disabled" for mapping in waiting):
+            pause(LOOK_EVERY_SECONDS)
+    return adopted
+
+
+def _mappings(client: "LambdaClient") -> list[Mapping[str, Any]]:
+    pages = client.get_paginator("list_event_source_mappings").paginate()
+    return [
+        mapping
+        for page in pages
+        for mapping in page["EventSourceMappings"]
+        if mapping.get("EventSourceArn", "").split(":")[2:3] == ["dynamodb"]
+        and mapping["State"] != "Deleting"
+    ]
+
+
+def _disable(client: "LambdaClient", uuid: str) -> bool:
+    """Ask for it; return False if the mapping is busy with an earlier update."""
+    try:
+        client.update_event_source_mapping(UUID=uuid, Enabled=False)
+    except ClientError as error:
+        if error.response["Error"].get("Code") == "ResourceInUseException":
+            return False
+        raise
+    return True

@@ -1,0 +1,1 @@
+"""Operate a deployed pipeline: list dead letters, redrive, repair. Never packaged for Lambda."""

@@ -1,0 +1,1 @@
+"""The ports of `operations` on S3, SQS and Lambda. Needs the extra `aws`."""

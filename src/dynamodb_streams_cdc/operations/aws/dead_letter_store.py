@@ -1,0 +1,117 @@
+"""The dead letters in their two S3 buckets, as redrive lists, reads and archives them."""
+
+import heapq
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from botocore.exceptions import ClientError
+
+from dynamodb_streams_cdc.aws.s3 import put_once
+from dynamodb_streams_cdc.operations.aws.access import code_of, permitted
+from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, OWN, Stored
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
+class _Place(TypedDict):
+    Bucket: str
+    Key: str
+
+
+@dataclass(frozen=True)
+class S3LetterBox:
+    """`LetterBox`; several threads may use it.
+
+    Attributes:
+        client: boto3's of S3.
+        bucket: name of the dead-letter bucket: what processors write, and the archive.
+        on_failure_bucket: name of the bucket that Lambda writes to. Every object in it is listed,
+            whatever its key: nothing else is ever written there.
+    """
+
+    client: "S3Client"
+    bucket: str
+    on_failure_bucket: str
+
+    def letters(self) -> Iterator[Stored]:
+        """Return the letters that are not archived, in the order of their keys.
+
+        Raises:
+            AccessDenied: for this and the other methods.
+        """
+        given_up = (
+            stored
+            for stored in self._list(self.on_failure_bucket)
+            if self.keeps(self.on_failure_bucket, stored.key)
+        )
+        # S3 lists keys in the order of their UTF-8 bytes, which is that of Python's strings.
+        yield from heapq.merge(given_up, self._list(self.bucket, OWN), key=lambda each: each.key)
+
+    def keeps(self, bucket: str, key: str) -> bool:
+        """Return whether this bucket is where the letter of this key is, if there is one."""
+        return bucket == self._bucket_of(key)
+
+    def read(self, key: str) -> bytes | None:
+        """Return a letter as it is stored; None if it is gone."""
+        try:
+            with permitted("s3:GetObject", self._url(key)):
+                return self.client.get_object(**self._place(key))["Body"].read()
+        except ClientError as error:
+            if code_of(error) not in _MISSING:
+                raise
+        return None
+
+    def holds(self, key: str) -> bool:
+        """Return whether a letter is there."""
+        try:
+            with permitted("s3:GetObject", self._url(key)):
+                self.client.head_object(**self._place(key))
+        except ClientError as error:
+            if code_of(error) not in _MISSING:
+                raise
+            return False
+        return True
+
+    def keep(self, key: str, document: Mapping[str, Any]) -> bool:
+        """Write a letter; return False, leaving what is there, if the key is taken."""
+        with permitted("s3:PutObject", self._url(key)):
+            return put_once(self.client, self._bucket_of(key), key, json.dumps(document))
+
+    def archive(self, key: str) -> bool:
+        """Move a letter to the archive; return False if it is gone."""
+        copy = ARCHIVE + key
+        try:
+            with permitted("s3:PutObject", self._url(copy)):
+                self.client.copy_object(
+                    Bucket=self.bucket,
+                    Key=copy,
+                    CopySource={"Bucket": self._bucket_of(key), "Key": key},
+                )
+        except ClientError as error:
+            if code_of(error) not in _MISSING:
+                raise
+            return False
+        with permitted("s3:DeleteObject", self._url(key)):
+            self.client.delete_object(**self._place(key))
+        return True
+
+    def _list(self, bucket: str, prefix: str = "") -> Iterator[Stored]:
+        with permitted("s3:ListBucket", f"s3://{bucket}"):
+            paginator = self.client.get_paginator("list_objects_v2")
+            for page in paginator.paginate(Bucket=bucket, Prefix=prefix):
+                for found in page.get("Contents", ()):
+                    yield Stored(found["Key"], found["Size"], found["LastModified"].timestamp())
+
+    def _bucket_of(self, key: str) -> str:
+        return self.bucket if key.startswith((OWN, ARCHIVE)) else self.on_failure_bucket
+
+    def _place(self, key: str) -> "_Place":
+        return {"Bucket": self._bucket_of(key), "Key": key}
+
+    def _url(self, key: str) -> str:
+        return f"s3://{self._bucket_of(key)}/{key}"

@@ -1,0 +1,134 @@
+"""The deployed functions behind the Lambda API, for replays and looks."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from botocore.config import Config
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from dynamodb_streams_cdc.deadline import Clock, SystemClock
+from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of, permitted
+from dynamodb_streams_cdc.operations.redrive import InvocationFailed
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+FUNCTION_SECONDS = 60
+"""How long the functions may run, by their timeout."""
+
+CLIENT = Config(
+    connect_timeout=5,
+    read_timeout=FUNCTION_SECONDS + 30,
+    retries={"mode": "standard", "total_max_attempts": 1},
+    tcp_keepalive=True,
+)
+"""Waits longer than a function can run, cold start included, and never repeats an invocation that
+may be under way: that would take the time of both."""
+
+ATTEMPTS = 4
+"""To get an invocation under way: connections that are refused, and throttles."""
+
+THROTTLED = "TooManyRequestsException"
+
+OF_THE_EVENT = frozenset(
+    {
+        "InvalidRequestContentException",
+        "RequestEntityTooLargeException",
+        "RequestTooLargeException",
+    }
+)
+"""The codes by which Lambda refuses an event, and would take another
+(https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors)."""
+
+
+@dataclass(frozen=True)
+class LambdaFunctions:
+    """`Functions`.
+
+    Attributes:
+        client: of Lambda, made with `CLIENT`.
+        names: of the functions, by processor.
+    """
+
+    client: "LambdaClient"
+    names: Mapping[str, str]
+    clock: Clock = field(default_factory=SystemClock)
+
+    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+        """Invoke a processor's function and return its answer, as JSON says it.
+
+        Raises:
+            InvocationFailed: there was no answer.
+            AccessDenied: the credentials may not invoke it.
+            ClientError: the credentials are no good.
+        """
+        name = self.names[processor]
+        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        payload = text.encode("utf-8", "surrogatepass")
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._invoke(name, payload)
+            except InvocationFailed as error:
+                if attempt + 1 == ATTEMPTS or not _never_began(error):
+                    raise
+                self.clock.sleep(0.25 * 2**attempt)
+        raise AssertionError
+
+    def _invoke(self, name: str, payload: bytes) -> Any:
+        try:
+            with permitted("lambda:InvokeFunction", name):
+                answer = self.client.invoke(
+                    FunctionName=name, InvocationType="RequestResponse", Payload=payload
+                )
+            with contextlib.closing(answer["Payload"]) as stream:
+                found = _parsed(stream.read())
+        except ClientError as error:
+            if code_of(error) in CREDENTIALS:
+                raise
+            raise _refused(name, error) from error
+        except (HTTPClientError, BotoConnectionError) as error:
+            message = f"no answer from function {name}: {error}"
+            raise InvocationFailed(message, type(error).__name__, outage=True) from error
+        if answer.get("FunctionError"):
+            kind, text = _error_of(found)
+            message = f"function {name} failed: {kind}: {text}"
+            raise InvocationFailed(message, kind)
+        return found
+
+
+def _never_began(error: InvocationFailed) -> bool:
+    cause = error.__cause__
+    return error.reason == THROTTLED or isinstance(
+        cause, EndpointConnectionError | ConnectTimeoutError
+    )
+
+
+def _refused(name: str, error: ClientError) -> InvocationFailed:
+    code = code_of(error)
+    if code == "ResourceNotFoundException":
+        message = f"function {name} is gone: deploy the stack again"
+    else:
+        message = f"function {name} was not invoked: {code}: {error.response['Error']['Message']}"
+    return InvocationFailed(message, code, outage=code not in OF_THE_EVENT)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
+
+
+def _error_of(body: Any) -> tuple[str, str]:
+    if not isinstance(body, Mapping):
+        return "Unhandled", str(body)
+    return str(body.get("errorType", "Unhandled")), str(body.get("errorMessage", ""))

@@ -1,0 +1,489 @@
+"""The aggregation sink: sums over what each item contributes *now*.
+
+The user writes one pure function, `contributions(image) -> {aggregate: {measure: amount}}`. The
+ledger keeps, for each item, the version it holds and what that version contributed; a change adds
+the difference between the new contribution and the stored one. So a sum is a function of the items'
+states and never of how often, or in which order, their changes were delivered.
+
+A ledger row and the sums it moves are written in one transaction, on condition that the row is
+still the one that was read: same version *and* same revision. The version alone is not enough: a
+repair writes a row under its old version, and a processor that read before it would then add a
+difference from a contribution that is no longer stored.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from decimal import Context, Decimal
+from enum import Enum
+from itertools import count
+from typing import Any, Protocol, TypeAlias
+
+from dynamodb_streams_cdc.change import Change, Image, by_item
+from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.errors import (
+    CdcError,
+    ContentionError,
+    OutageError,
+    OutOfTime,
+    PermanentError,
+)
+from dynamodb_streams_cdc.sinks.base import Outcome, ReadItem, Stamp, evaluated, purge_horizon
+
+Amount: TypeAlias = int | Decimal
+Contribution: TypeAlias = Mapping[str, Mapping[str, Amount]]
+"""`{aggregate: {measure: amount}}`, such as `{"month#1997-01": {"revenue": Decimal("29.33")}}`."""
+
+MAX_ACTIONS = 100
+"""The most actions of one transaction
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html)."""
+
+MAX_AGGREGATES = MAX_ACTIONS - 1
+"""The most aggregates of one item: they and its ledger row change in one transaction."""
+
+CONFLICTS_UNTIL_HALVED = 4
+"""How often in a row a pack is tried before its halves are. With eight lanes on one sum and half of
+the transactions refused, halving at once took 8 to 14 times as long, and four times as many of them
+(`python -m benchmarks.suites.hot_aggregate`)."""
+
+DIGITS = 38
+"""The significant digits of a number in DynamoDB
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-data-types)."""
+
+HEADROOM = 12
+"""Digits that a sum may have more than its amounts: room for 10^12 items in one aggregate."""
+
+DECIMALS = 6
+"""How many decimal places an amount may have, unless the sink is told otherwise."""
+
+RESERVED = frozenset({"aggregate", "shard", "revision"})
+"""Attributes of an aggregate row that cannot name a measure."""
+
+_EXACT = Context(prec=300)
+
+
+class Expiry(Enum):
+    """What the expiry of an item by Time to Live does to its contribution."""
+
+    DROP = "drop"
+    """It is taken back, as by any other delete: sums speak of the items in the table."""
+
+    KEEP = "keep"
+    """It stays, and the ledger row is marked `retained`: sums speak of all items that ever were."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """What the sink holds for one item.
+
+    Attributes:
+        item_id: whose row it is.
+        version: of the change that it holds.
+        revision: raised by every write of the row, whoever writes it.
+        contribution: what the item contributes; empty for one that is deleted.
+        timestamp: of the change, in seconds since 1970.
+        written_at: when the row was written, in seconds since 1970.
+        deleted: whether the item is gone: the row is a tombstone.
+        retained: whether the contribution of an expired item was kept.
+    """
+
+    item_id: str
+    version: str
+    revision: int
+    contribution: Contribution
+    timestamp: float
+    written_at: float
+    deleted: bool = False
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The write of one ledger row: from the row that was read, if there was one, to the next."""
+
+    before: LedgerRow | None
+    after: LedgerRow
+
+
+class RowsMoved(CdcError):
+    """Somebody else wrote rows after they were read; nothing of the transaction was done."""
+
+    def __init__(self, item_ids: Collection[str]) -> None:
+        super().__init__(f"{len(item_ids)} ledger rows have moved since they were read")
+        self.item_ids = frozenset(item_ids)
+
+
+class Ledger(Protocol):
+    """Where ledger rows and sums are kept."""
+
+    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
+        """Return the rows that exist, by item, read consistently.
+
+        Raises:
+            OutageError: they cannot be read at the moment.
+            OutOfTime: the budget is spent.
+        """
+
+    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+        """Write the rows and add the deltas to the sums, all or nothing.
+
+        At most `MAX_ACTIONS` moves and aggregates together; no item twice.
+
+        Raises:
+            RowsMoved: a row is not the one in `before`, by version and revision.
+            ContentionError: another transaction was under way, or capacity was short.
+            OutageError: the table cannot be written at the moment.
+            PermanentError: the transaction can never be written.
+        """
+
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the rows of deleted items written before then, unless they retain something.
+
+        Only rows that have not moved since they were found; returns how many there were. What is
+        left when the budget is spent is left for the next call.
+
+        Raises:
+            OutageError: they cannot be read or deleted at the moment.
+        """
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """The sink.
+
+    Attributes:
+        ledger: where rows and sums are kept.
+        contributions: what an item contributes; pure, amounts `int` or `Decimal`. What it raises
+            is permanent for the image.
+        expiry: what becomes of the contribution of an item that expires.
+        decimals: places that an amount may have behind the point, 0 to 25. Amounts are less than
+            10^(26 - decimals), 10^20 by default: then a sum of 10^12 of them has 38 digits at
+            most, and no item can spoil a sum for the others.
+    """
+
+    ledger: Ledger
+    contributions: Callable[[Image], Contribution]
+    expiry: Expiry = Expiry.DROP
+    decimals: int = DECIMALS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decimals < DIGITS - HEADROOM:
+            message = f"decimals: from 0 to {DIGITS - HEADROOM - 1}, got {self.decimals}"
+            raise ValueError(message)
+
+    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+        """Apply the newest change of each item, as many items in a transaction as fit.
+
+        Where `contributions` fails on an item's newest change, the newest on which it does not is
+        applied: what a batch leaves behind does not depend on how the changes were batched.
+        """
+        outcome = Outcome()
+        pending = by_item(changes)
+        while pending:
+            try:
+                rows = self.ledger.read([group[0].item_id for group in pending], budget)
+            except (OutageError, OutOfTime) as error:
+                outcome.failures |= {group[0]: error for group in pending}
+                break
+            steps = list(self._steps(pending, rows, budget.now(), outcome))
+            pending = [
+                group for pack in _packs(steps) for group in self._commit(pack, budget, outcome)
+            ]
+        outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
+        return outcome
+
+    @property
+    def retains(self) -> bool:
+        """Whether the expiry of an item leaves its contribution behind."""
+        return self.expiry is Expiry.KEEP
+
+    def repair(
+        self, item_id: str, read_item: ReadItem, budget: Budget, known: Stamp | None = None
+    ) -> bool:
+        """Make the row of an item, and the sums, what the table says; return whether they differed.
+
+        See `Repairable`. A row that retains the contribution of an item which expired, and is not
+        in the table again, is left alone: it is right as it is. A row that moves more aggregates
+        than a transaction holds is emptied first.
+
+        Raises:
+            OutageError: the ledger cannot be read or written at the moment.
+            OutOfTime: the budget is spent.
+        """
+        differed = False
+        for attempt in count():
+            row = self.ledger.read([item_id], budget).get(item_id)
+            if row is None and known is None:
+                return differed
+            budget.check()
+            image = read_item()
+            budget.check()
+            if row is not None and row.retained and image is None:
+                return differed
+            move = self._repairing(row, image, known, budget.now())
+            delta = _difference(row, move.after.contribution)
+            empties = len(delta) > MAX_AGGREGATES
+            if empties and row is not None:
+                after = replace(row, revision=row.revision + 1, contribution={}, retained=False)
+                move = Move(row, after)
+                delta = _difference(row, {})
+            differs = row is None or bool(delta) or row.deleted != move.after.deleted
+            if not differs and row is not None and row.version == move.after.version:
+                return differed
+            try:
+                self.ledger.commit([move], delta)
+            except RowsMoved:
+                continue
+            except ContentionError:
+                if not budget.pause(attempt):
+                    raise
+                continue
+            differed = differed or differs
+            if not empties:
+                return differed
+        raise AssertionError  # count() has no end
+
+    def _repairing(
+        self, row: LedgerRow | None, image: Image | None, known: Stamp | None, now: float
+    ) -> Move:
+        is_newer = known is not None and (row is None or known.version > row.version)
+        stamp = known if is_newer else row
+        assert stamp is not None
+        after = LedgerRow(
+            item_id=stamp.item_id,
+            version=stamp.version,
+            revision=1 if row is None else row.revision + 1,
+            contribution={} if image is None else self._of(image),
+            timestamp=stamp.timestamp,
+            written_at=now,
+            deleted=image is None,
+        )
+        return Move(row, after)
+
+    def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
+        """Return the ledger row of an item, JSON-ready; `None` if there is none."""
+        row = self.ledger.read([item_id], budget).get(item_id)
+        if row is None:
+            return None
+        contribution = {
+            aggregate: {measure: str(amount) for measure, amount in measures.items()}
+            for aggregate, measures in row.contribution.items()
+        }
+        return {**asdict(row), "contribution": contribution}
+
+    def purge(self, older_than: float, budget: Budget) -> int:
+        """Forget the items that were deleted more than so many seconds ago; return how many.
+
+        A change that arrives later still is repaired after it is applied, so that nothing comes
+        back.
+
+        Raises:
+            ValueError: `older_than` is less than `TOMBSTONE_SECONDS`; or expiries are kept, and a
+                late one would retain for ever what a purged row says was taken back.
+            OutageError: the ledger cannot be read or written at the moment.
+        """
+        if self.retains:
+            message = "the ledger cannot be purged while it keeps what expired (Expiry.KEEP)"
+            raise ValueError(message)
+        return self.ledger.purge(purge_horizon(older_than, budget), budget)
+
+    def _steps(
+        self,
+        groups: Iterable[list[Change]],
+        rows: Mapping[str, LedgerRow],
+        now: float,
+        outcome: Outcome,
+    ) -> Iterator["_Step"]:
+        for group in groups:
+            row = rows.get(group[0].item_id)
+            for change in group:
+                if row is not None and row.version >= change.version:
+                    outcome.refused(change, row.timestamp)
+                    break
+                try:
+                    step = self._step(group, change, row, now)
+                except Exception as error:
+                    outcome.failures[change] = error
+                else:
+                    yield step
+                    break
+
+    def _step(
+        self, group: list[Change], change: Change, row: LedgerRow | None, now: float
+    ) -> "_Step":
+        contribution, retained = self._contribution(change)
+        after = LedgerRow(
+            item_id=change.item_id,
+            version=change.version,
+            revision=1 if row is None else row.revision + 1,
+            contribution=contribution,
+            timestamp=change.timestamp,
+            written_at=now,
+            deleted=change.new_image is None,
+            retained=retained,
+        )
+        return _Step(group, change, Move(row, after), _delta(row, contribution))
+
+    def _contribution(self, change: Change) -> tuple[Contribution, bool]:
+        image = change.new_image
+        retained = False
+        if image is None and change.expired and self.expiry is Expiry.KEEP:
+            # Not what is stored: a MODIFY that was coalesced with the expiry would be lost.
+            image, retained = change.old_image, True
+        contribution = {} if image is None else self._of(image)
+        return contribution, retained
+
+    def _of(self, image: Image) -> Contribution:
+        return evaluated(lambda image: checked(self.contributions(image), self.decimals), image)
+
+    def _commit(
+        self, pack: Sequence["_Step"], budget: Budget, outcome: Outcome
+    ) -> list[list[Change]]:
+        """Write a pack; return the changes, by item, whose rows have to be read again.
+
+        A conflict is mostly one on a sum that the whole pack adds to: halves would conflict as
+        well, and twice. So it is tried again as it is, and halved once that was in vain.
+        """
+        for attempt in count():
+            try:
+                budget.check()
+                self.ledger.commit([step.move for step in pack], add(step.delta for step in pack))
+            except RowsMoved as moved:
+                again = [s.group for s in pack if s.change.item_id in moved.item_ids]
+                if not again:
+                    raise
+                rest = [s for s in pack if s.change.item_id not in moved.item_ids]
+                return again + (self._commit(rest, budget, outcome) if rest else [])
+            except ContentionError as error:
+                if not budget.pause(min(attempt, CONFLICTS_UNTIL_HALVED)):
+                    outcome.failures |= {step.change: error for step in pack}
+                    return []
+                if len(pack) > 1 and attempt + 1 >= CONFLICTS_UNTIL_HALVED:
+                    middle = (len(pack) + 1) // 2
+                    first = self._commit(pack[:middle], budget, outcome)
+                    return first + self._commit(pack[middle:], budget, outcome)
+            except (OutageError, OutOfTime) as error:
+                outcome.failures |= {step.change: error for step in pack}
+                return []
+            else:
+                outcome.applied += len(pack)
+                return []
+        raise AssertionError  # count() has no end
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    group: list[Change]
+    change: Change
+    move: Move
+    delta: Contribution
+
+
+@dataclass
+class _Pack:
+    steps: list[_Step] = field(default_factory=list)
+    aggregates: set[str] = field(default_factory=set)
+
+
+def _packs(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
+    """Fill transactions: a ledger row for each item, a row for each distinct aggregate."""
+    pack = _Pack()
+    for step in steps:
+        if len(pack.steps) + 1 + len(pack.aggregates | step.delta.keys()) > MAX_ACTIONS:
+            yield pack.steps
+            pack = _Pack()
+        pack.steps.append(step)
+        pack.aggregates |= step.delta.keys()
+    if pack.steps:
+        yield pack.steps
+
+
+def _difference(row: LedgerRow | None, contribution: Contribution) -> Contribution:
+    return add((contribution, _negated(row.contribution if row else {})))
+
+
+def _delta(row: LedgerRow | None, contribution: Contribution) -> Contribution:
+    delta = _difference(row, contribution)
+    if len(delta) > MAX_AGGREGATES:
+        # Old and new together may exceed what one transaction holds, though neither does alone:
+        # a letter, and its redrive repairs the item, which may take two.
+        message = f"the change moves {len(delta)} aggregates; a transaction holds {MAX_AGGREGATES}"
+        raise PermanentError(message, "TooManyAggregates")
+    return delta
+
+
+def _negated(contribution: Contribution) -> Contribution:
+    return {
+        aggregate: {measure: _EXACT.minus(Decimal(amount)) for measure, amount in measures.items()}
+        for aggregate, measures in contribution.items()
+    }
+
+
+def add(contributions: Iterable[Contribution]) -> Contribution:
+    """Return the exact sum of contributions, without the amounts that are zero."""
+    total: dict[str, dict[str, Decimal]] = {}
+    for contribution in contributions:
+        for aggregate, measures in contribution.items():
+            sums = total.setdefault(aggregate, {})
+            for measure, amount in measures.items():
+                sums[measure] = _EXACT.add(sums.get(measure, Decimal(0)), Decimal(amount))
+    return {
+        aggregate: kept
+        for aggregate, measures in total.items()
+        if (kept := {measure: amount for measure, amount in measures.items() if amount})
+    }
+
+
+def checked(
+    contribution: Mapping[Any, Mapping[Any, Any]], decimals: int = DECIMALS
+) -> Contribution:
+    """Return a contribution without its zeros, once its form is found right.
+
+    Raises:
+        TypeError: an amount is neither `int` nor a finite `Decimal`, or a name is no text.
+        PermanentError: it has more than 99 aggregates, or an amount that is too large or has too
+            many decimal places for its sum to stay exact; see `Aggregation.decimals`.
+    """
+    for aggregate, measures in contribution.items():
+        if not isinstance(aggregate, str) or not aggregate:
+            message = f"an aggregate's key must be non-empty text, got {aggregate!r}"
+            raise TypeError(message)
+        for measure, amount in measures.items():
+            if not isinstance(measure, str) or not measure or measure in RESERVED:
+                message = (
+                    f"{aggregate}: a measure's name must be text other than "
+                    f"{', '.join(sorted(RESERVED))}, got {measure!r}"
+                )
+                raise TypeError(message)
+            exact = isinstance(amount, int | Decimal) and not isinstance(amount, bool)
+            if not exact or not Decimal(amount).is_finite():
+                message = (
+                    f"{aggregate}.{measure}: an amount must be an int or a finite Decimal, "
+                    f"got {amount!r}"
+                )
+                raise TypeError(message)
+            if not _fits(amount, decimals):
+                message = (
+                    f"{aggregate}.{measure}: an amount must be less than 10^"
+                    f"{DIGITS - HEADROOM - decimals} and have at most {decimals} decimal places"
+                )
+                raise PermanentError(message, "AmountOutOfRange")
+    if len(contribution) > MAX_AGGREGATES:
+        message = (
+            f"the item contributes to {len(contribution)} aggregates; at most {MAX_AGGREGATES}"
+        )
+        raise PermanentError(message, "TooManyAggregates")
+    return add([contribution])
+
+
+def _fits(amount: Amount, decimals: int) -> bool:
+    """Return whether 10^12 such amounts have a sum of 38 digits at most."""
+    bound = 10 ** (DIGITS - HEADROOM - decimals)
+    if not -bound < amount < bound:
+        return False
+    if isinstance(amount, int):
+        return True
+    _, digits, exponent = amount.as_tuple()
+    assert isinstance(exponent, int)
+    if exponent >= -decimals:
+        return True
+    return not any(digits[exponent + decimals :])

@@ -1,0 +1,185 @@
+"""What the processor asks of a sink, and what a sink answers."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
+from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.errors import CdcError, PermanentError, visible
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+TOMBSTONE_SECONDS = 7 * 24 * 3600
+"""How long a sink remembers at least that an item was deleted, from the tombstone's writing.
+
+A change that is older when it arrives may have outlived the tombstone that would refuse it: the
+processor repairs its item after applying it. Streams forget after 24 hours, so such changes come
+only by a redrive, or by way of a change log that was refilled by one.
+"""
+
+ReadItem: TypeAlias = Callable[[], Image | None]
+"""Reads an item with a consistent read; `None` if it is not there."""
+
+
+@dataclass
+class Outcome:
+    """What became of the changes of one call: each is applied, or stale, or a failure.
+
+    Attributes:
+        applied: changes that the sink took.
+        stale: changes that it refused because it holds the same version or a greater one, and
+            changes that a greater one in the same call made unnecessary.
+        stale_but_newer: those of them that are more than a second younger than what it holds. None
+            is expected; see `STALE_BUT_NEWER_SECONDS`.
+        failures: the exception for each change that was not taken.
+    """
+
+    applied: int = 0
+    stale: int = 0
+    stale_but_newer: int = 0
+    failures: dict[Change, Exception] = field(default_factory=dict)
+
+    def refused(self, change: Change, held_timestamp: float) -> None:
+        """Compare a stale change with what the sink holds; log one that is younger.
+
+        A time that no record told, `UNKNOWN_TIME`, is compared with none.
+        """
+        if UNKNOWN_TIME in (change.timestamp, held_timestamp):
+            return
+        if change.timestamp > held_timestamp + STALE_BUT_NEWER_SECONDS:
+            self.stale_but_newer += 1
+            logger.warning(
+                "stale but newer: %s of %s is %.0f s younger than what the sink holds",
+                visible(change.version),
+                visible(change.item_id),
+                change.timestamp - held_timestamp,
+                extra={"item": visible(change.item_id)},
+            )
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """Return what became of the changes of both."""
+        return Outcome(
+            self.applied + other.applied,
+            self.stale + other.stale,
+            self.stale_but_newer + other.stale_but_newer,
+            self.failures | other.failures,
+        )
+
+
+STALE_BUT_NEWER_SECONDS = 1.0
+"""How much younger a refused change must be to be counted as `stale_but_newer`.
+
+Timestamps are rounded down to the second, so a difference of one second says nothing. A larger one
+would mean that sequence numbers of an item did not grow, which AWS promises within a shard and
+nobody documents across a split. The count is alarmed, and a repair of the item heals it.
+"""
+
+
+class Sink(Protocol):
+    """Somewhere that changes are applied to."""
+
+    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+        """Apply what can be applied, in order within each item, and report the rest as failures.
+
+        Called again with changes that it has already seen, in any composition and order: a sink
+        must be idempotent and refuse what is stale. Raising fails all the changes of the call.
+        """
+
+
+class Stamp(NamedTuple):
+    """How new an item is known to be: `timestamp` in seconds since 1970."""
+
+    item_id: str
+    version: str
+    timestamp: float
+
+    @classmethod
+    def of(cls, change: Change) -> "Stamp":
+        """Return the stamp of a change that had its turn."""
+        return cls(change.item_id, change.version, change.timestamp)
+
+
+@runtime_checkable
+class Repairable(Protocol):
+    """A sink whose copy of an item can be made what the table says, whatever it was told before."""
+
+    def repair(
+        self, item_id: str, read_item: ReadItem, budget: Budget, known: Stamp | None = None
+    ) -> bool:
+        """Make the copy of an item what the table says; return whether it differed.
+
+        `read_item` is called after the sink's own row was read: item first, and a change in between
+        would be undone. A row that moved meanwhile is read again.
+
+        `known` is the stamp of a change that happened before this call, or the floor of the current
+        stream: the item is at least so new. The row gets the greater of this and its own version,
+        whether or not anything else differs: an older change that is still under way is stale from
+        now on, and those in flight that are greater win. Without `known` the row keeps its version,
+        and an item without a row is left alone, its change being still to come.
+
+        Raises:
+            OutageError: the sink cannot be read or written at the moment.
+            OutOfTime: the budget is spent.
+        """
+
+    @property
+    def retains(self) -> bool:
+        """Whether the expiry of an item leaves something behind that only its record can tell."""
+
+    def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
+        """Return what the sink holds for an item, with its `version`; `None` if nothing.
+
+        Raises:
+            OutageError: the sink cannot be read at the moment.
+        """
+
+
+def purge_horizon(older_than: float, budget: Budget) -> float:
+    """Return the time, in seconds since 1970, before which tombstones may be forgotten.
+
+    Raises:
+        ValueError: `older_than`, in seconds, is less than `TOMBSTONE_SECONDS`.
+    """
+    if older_than < TOMBSTONE_SECONDS:
+        message = (
+            f"tombstones are kept for {TOMBSTONE_SECONDS:,} seconds at least (a change that is "
+            f"younger when it arrives relies on them), got {older_than:,}"
+        )
+        raise ValueError(message)
+    return budget.now() - older_than
+
+
+class Items(Protocol):
+    """The table whose changes are followed."""
+
+    def read(self, keys: Attributes) -> Image | None:
+        """Return the item with these keys by a consistent read; `None` if it is not there.
+
+        Raises:
+            OutageError: the table cannot be read at the moment.
+        """
+
+
+def evaluated(function: Callable[[Image], Result], image: Image) -> Result:
+    """Return what a pure function makes of an image; what it raises is permanent.
+
+    A function that sees the image alone fails on it again whenever it is called: the image is at
+    fault, whatever the type of the error. If the function is at fault, it fails on most images, and
+    the processor's breaker holds them.
+
+    Raises:
+        PermanentError: the function raised; grouped by the type of its error, which is the cause.
+        CdcError: the function raised that: it says itself what it means.
+        MemoryError, OSError, ImportError: the machine's or the package's, not the image's.
+    """
+    try:
+        return function(image)
+    except (CdcError, MemoryError, OSError, ImportError):
+        raise
+    except Exception as error:
+        name = type(error).__name__
+        raise PermanentError(str(error) or name, name) from error

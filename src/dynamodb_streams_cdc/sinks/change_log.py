@@ -1,0 +1,126 @@
+"""The audit sink: a log that holds every change of every item, and can only grow.
+
+One entry per change, under the key (item, version): a grow-only set. A redelivered change finds its
+entry there and that is success. Entries of one item are separate items of the log, written in any
+order; read back by version, they are the item's history. `log_entries` describes an entry.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
+from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.errors import OutageError, OutOfTime
+from dynamodb_streams_cdc.sinks.base import Outcome
+from dynamodb_streams_cdc.sinks.log_entries import (
+    Entry,
+    Overflow,
+    change_from_entry,
+    entry_of,
+    fits,
+    name_of,
+    packed,
+)
+
+Inserted: TypeAlias = bool | Exception
+"""What became of one entry: written, there already, or why it was not written."""
+
+
+class Log(Protocol):
+    """Where entries are kept."""
+
+    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+        """Write entries that are not there; return what became of each, in order.
+
+        No two entries have the same key. An entry that is there is left as it is.
+
+        Raises:
+            OutageError: none of them could be written.
+        """
+
+    def read(self, item_id: str) -> Iterable[Attributes]:
+        """Return the entries of an item in the order of their versions, read consistently."""
+
+
+@dataclass(frozen=True)
+class ChangeLog:
+    """The sink, and its reading back.
+
+    Attributes:
+        log: where entries are kept.
+        overflow: where images are kept that no entry can hold; without it, a change that carries
+            them can never be written.
+    """
+
+    log: Log
+    overflow: Overflow | None = None
+
+    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+        """Write an entry for each change."""
+        outcome = Outcome()
+        entries: dict[tuple[str, str], tuple[Change, Entry]] = {}
+        for change in changes:
+            try:
+                entry = self._entry(change, budget)
+            except Exception as error:
+                outcome.failures[change] = error
+                continue
+            entries.setdefault((change.item_id, change.version), (change, entry))
+        pairs = list(entries.values())
+        try:
+            results = self.log.insert([entry for _, entry in pairs], budget)
+        except (OutageError, OutOfTime) as error:
+            results = [error] * len(pairs)
+        for (change, _), result in zip(pairs, results, strict=True):
+            if isinstance(result, Exception):
+                outcome.failures[change] = result
+            else:
+                outcome.applied += result
+        outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
+        return outcome
+
+    def _entry(self, change: Change, budget: Budget) -> Entry:
+        entry = entry_of(change)
+        if self.overflow is None:
+            return entry
+        text = packed(change.images)
+        if fits(text, change.images):
+            return entry
+        name = name_of(change.item_id, change.version)
+        budget.check()
+        self.overflow.keep(name, text)
+        for attribute in ("before", "after", "changed"):
+            entry.pop(attribute, None)
+        return {**entry, "overflow": {"S": name}}
+
+    def history(self, item_id: str) -> list[Change]:
+        """Return the changes of an item, oldest first; empty if the log knows none."""
+        return [change_from_entry(entry, self.overflow) for entry in self.log.read(item_id)]
+
+    def state_at(self, item_id: str, moment: datetime) -> Image | None:
+        """Return the item as it was at the end of the second of `moment`; `None` if there was none.
+
+        A change of unknown time counts as made when the change before it was.
+
+        Raises:
+            ValueError: `moment` has no time zone.
+        """
+        if moment.tzinfo is None:
+            error = f"moment must have a time zone, got {moment!r}"
+            raise ValueError(error)
+        second = int(moment.timestamp())
+        known: list[Change] = []
+        time = UNKNOWN_TIME
+        for change in self.history(item_id):
+            time = time if change.timestamp == UNKNOWN_TIME else change.timestamp
+            if time <= second:
+                known.append(change)
+        return replay(known)
+
+
+def replay(changes: Iterable[Change]) -> Image | None:
+    """Return the state of an item after its changes; `None` for none, or if the last removed it."""
+    last = max(changes, key=lambda change: change.version, default=None)
+    return last.new_image if last else None

@@ -1,0 +1,305 @@
+"""The search sink: a last-writer-wins map from item to document, or to a tombstone.
+
+The user writes one pure function, `document(image) -> dict`. The index keeps with each document
+the version of the change that it shows, and a script in OpenSearch compares the two before it
+replaces anything. A deleted item leaves a tombstone with the version of its REMOVE: OpenSearch
+itself forgets deleted versions after a minute (`index.gc_deletes`), and a late replay would bring
+the document back. Readers go through an alias that filters tombstones out.
+
+Every document carries, beside the fields of the user,
+
+    cdc.item        identity of the item; also the document's _id
+    cdc.version     of the change that it shows
+    cdc.changed_at  when DynamoDB recorded that change, seconds since 1970
+    cdc.written_at  when the sink wrote, seconds since 1970
+    cdc.deleted     whether this is a tombstone
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol, TypeAlias, cast
+
+from dynamodb_streams_cdc.change import INSERT, Change, Image, by_item
+from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.errors import OutageError, OutOfTime
+from dynamodb_streams_cdc.sinks.base import Outcome, ReadItem, Stamp, evaluated, purge_horizon
+
+Document: TypeAlias = Mapping[str, Any]
+
+CDC = "cdc"
+"""The field of a document that belongs to this library."""
+
+LONG = 2**63
+"""Integers from here on do not fit OpenSearch's `long`; they travel as text, like fractions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """One document for the index.
+
+    Attributes:
+        item_id: of the item that it shows.
+        source: JSON-ready; carries its version under `cdc`.
+        is_first: whether the item came into being with this change, or with one in the same call
+            that this one made unnecessary. The index holds nothing of it then, and something
+            otherwise, but for redeliveries, items that come back, and those that are older than
+            the stream: a hint that saves work, and decides nothing.
+    """
+
+    item_id: str
+    source: Mapping[str, Any]
+    is_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The index holds this version or a greater one, of a change recorded at `timestamp`."""
+
+    timestamp: float
+
+
+Upserted: TypeAlias = Stale | Exception | None
+"""What became of one document: refused as stale, why it was not written, or (`None`) written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A document, or a tombstone, as the index holds it.
+
+    Attributes:
+        source: with its version under `cdc`.
+        revision: raised by every write of the document, whoever writes it; the index's own word.
+    """
+
+    source: Mapping[str, Any]
+    revision: object
+
+
+class Index(Protocol):
+    """Where documents are kept."""
+
+    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+        """Write each document that is newer than the one held; return what became of each.
+
+        Raises:
+            OutageError: none of them could be written.
+        """
+
+    def read(self, item_id: str, budget: Budget) -> Held | None:
+        """Return the document or tombstone of an item, as last written; `None` if there is none.
+
+        Raises:
+            OutageError: it cannot be read at the moment.
+        """
+
+    def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
+        """Write a document in the place of the one held, or of none; return False if that moved.
+
+        Raises:
+            OutageError: it cannot be written at the moment.
+            PermanentError: it can never be written.
+        """
+
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the tombstones written before then that have not moved; return how many.
+
+        Raises:
+            OutageError: they cannot be deleted at the moment.
+        """
+
+
+def supersedes(held: str | None, offered: str) -> bool:
+    """Return whether a document of version `offered` replaces one of version `held`.
+
+    The script that OpenSearch runs says the same; both are tested with one table of cases.
+    """
+    return held is None or held < offered
+
+
+@dataclass(frozen=True)
+class SearchSync:
+    """The sink.
+
+    Attributes:
+        index: where documents are kept.
+        document: what readers find of an item; pure. `None` keeps the item out of the index. What
+            it raises is permanent for the image.
+    """
+
+    index: Index
+    document: Callable[[Image], Document | None]
+
+    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+        """Write the newest change of each item, or the newest on which `document` does not fail."""
+        outcome = Outcome()
+        written_at = budget.now()
+        pairs: list[tuple[Change, Upsert]] = []
+        unread: OutageError | OutOfTime | None = None
+        for group in by_item(changes):
+            for position, change in enumerate(group):
+                try:
+                    if unread is not None and change.image_loader is not None:
+                        raise unread  # it would be told the same again, one time-out after another
+                    is_first = group[-1].kind is INSERT
+                    pairs.append((change, self._upsert(change, written_at, is_first)))
+                except (OutageError, OutOfTime) as error:
+                    unread = error
+                    outcome.failures |= dict.fromkeys(group[position:], error)
+                    break
+                except Exception as error:
+                    outcome.failures[change] = error
+                else:
+                    break
+        try:
+            results = self.index.upsert([upsert for _, upsert in pairs], budget)
+        except (OutageError, OutOfTime) as error:
+            results = [error] * len(pairs)
+        for (change, _), result in zip(pairs, results, strict=True):
+            match result:
+                case Stale(timestamp):
+                    outcome.refused(change, timestamp)
+                case None:
+                    outcome.applied += 1
+                case _:
+                    outcome.failures[change] = result
+        outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
+        return outcome
+
+    retains = False
+    """A document that expired is gone; nothing of it is kept."""
+
+    def repair(
+        self, item_id: str, read_item: ReadItem, budget: Budget, known: Stamp | None = None
+    ) -> bool:
+        """Make the document of an item what the table says; return whether it differed.
+
+        See `Repairable`. A document that somebody else has put there, without a version, is
+        replaced.
+
+        Raises:
+            OutageError: the index cannot be read or written at the moment.
+            OutOfTime: the budget is spent.
+        """
+        while True:
+            held = self.index.read(item_id, budget)
+            stamp = _stamp(item_id, held)
+            if known is not None and (stamp is None or known.version > stamp.version):
+                stamp = known
+            if stamp is None:
+                return False
+            budget.check()
+            upsert = self._document(
+                item_id, read_item(), stamp.version, stamp.timestamp, budget.now()
+            )
+            differs = held is None or _shown(upsert.source) != _shown(held.source)
+            if not differs and stamp == _stamp(item_id, held):
+                return False
+            if self.index.replace(held, upsert, budget):
+                return differs
+
+    def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
+        """Return the document or tombstone of an item, its `cdc.version` as `version` as well."""
+        held = self.index.read(item_id, budget)
+        stamp = _stamp(item_id, held)
+        if held is None:
+            return None
+        return {**held.source, "version": stamp.version if stamp else None}
+
+    def purge(self, older_than: float, budget: Budget) -> int:
+        """Forget the items that were deleted more than so many seconds ago; return how many.
+
+        A change that arrives later still is repaired after it is applied, so that nothing comes
+        back.
+
+        Raises:
+            ValueError: `older_than` is less than `TOMBSTONE_SECONDS`.
+            OutageError: the index cannot be written at the moment.
+        """
+        return self.index.purge(purge_horizon(older_than, budget), budget)
+
+    def _upsert(self, change: Change, written_at: float, is_first: bool) -> Upsert:
+        return self._document(
+            change.item_id,
+            change.new_image,
+            change.version,
+            change.timestamp,
+            written_at,
+            is_first,
+        )
+
+    def _document(
+        self,
+        item_id: str,
+        image: Image | None,
+        version: str,
+        changed_at: float,
+        written_at: float,
+        is_first: bool = False,
+    ) -> Upsert:
+        document = None if image is None else evaluated(self._of, image)
+        stamp = {
+            "item": item_id,
+            "version": version,
+            "changed_at": changed_at,
+            "written_at": written_at,
+            "deleted": document is None,
+        }
+        return Upsert(item_id, {**(document or {}), CDC: stamp}, is_first)
+
+    def _of(self, image: Image) -> Document | None:
+        document = self.document(image)
+        if document is None:
+            return None
+        if CDC in document:
+            message = f"the field {CDC!r} belongs to the sink; name the document's field otherwise"
+            raise TypeError(message)
+        return cast("Document", encoded(document))
+
+
+def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what readers see of a document, and whether they see it."""
+    return {**source, CDC: source.get(CDC, {}).get("deleted")}
+
+
+def _stamp(item_id: str, held: Held | None) -> Stamp | None:
+    about = held.source.get(CDC, {}) if held else {}
+    if "version" not in about:
+        return None
+    return Stamp(item_id, about["version"], about.get("changed_at", 0.0))
+
+
+def encoded(value: Any) -> Any:
+    """Return a document, or a part of it, as JSON can carry it without loss.
+
+    Fractions and integers beyond 64 bits become text, which the index's mapping coerces: a script's
+    parameters would turn them into doubles. Bytes become base64 text, sets become sorted lists.
+
+    Raises:
+        TypeError: a value of a type that no item has.
+    """
+    match value:
+        case str():
+            return value
+        case Decimal():
+            whole = value == value.to_integral_value() and -LONG <= value < LONG
+            return int(value) if whole else format(value, "f")
+        case None | bool():
+            return value
+        case int():
+            return value if -LONG <= value < LONG else str(value)
+        case list() | tuple():
+            return [encoded(member) for member in value]
+        case bytes():
+            return base64.b64encode(value).decode("ascii")
+        case dict() | Mapping():
+            return {
+                str(name): member if member.__class__ is str else encoded(member)  # most are
+                for name, member in value.items()
+            }
+        case set() | frozenset():
+            return [encoded(member) for member in sorted(value)]
+        case _:
+            message = f"a document cannot hold a {type(value).__name__}"
+            raise TypeError(message)

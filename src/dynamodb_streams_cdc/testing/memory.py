@@ -1,0 +1,320 @@
+"""The ports of the sinks in memory: for simulations, and for tests that need no server.
+
+They keep the contracts of the real ones; one suite of tests runs against both.
+"""
+
+import json
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Context, Decimal
+from typing import Any
+
+from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.dead_letters import Letter
+from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.errors import OutOfTime, PermanentError
+from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, OWN, Stored
+from dynamodb_streams_cdc.sinks.aggregation import (
+    MAX_ACTIONS,
+    Amount,
+    Contribution,
+    LedgerRow,
+    Move,
+    RowsMoved,
+    add,
+)
+from dynamodb_streams_cdc.sinks.change_log import Inserted
+from dynamodb_streams_cdc.sinks.log_entries import Entry
+from dynamodb_streams_cdc.sinks.search import CDC, Held, Stale, Upsert, Upserted, supersedes
+
+DIGITS = 38
+"""The most significant digits of a DynamoDB number."""
+
+_EXACT = Context(prec=300)
+
+
+@dataclass
+class MemoryLedger:
+    """A `Ledger`, with its rows and sums to look at."""
+
+    rows: dict[str, LedgerRow] = field(default_factory=dict)
+    totals: dict[str, dict[str, Decimal]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
+        """Return the rows that exist, by item."""
+        budget.check()
+        with self._lock:
+            return {item_id: self.rows[item_id] for item_id in item_ids if item_id in self.rows}
+
+    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+        """Write the rows and add the deltas, all or nothing."""
+        with self._lock:
+            if len(moves) + len(deltas) > MAX_ACTIONS:
+                message = f"{len(moves) + len(deltas)} actions; a transaction holds {MAX_ACTIONS}"
+                raise ValueError(message)
+            moved = [
+                move.after.item_id
+                for move in moves
+                if _stamp(self.rows.get(move.after.item_id)) != _stamp(move.before)
+            ]
+            if moved:
+                raise RowsMoved(moved)
+            totals = {name: self._added(name, measures) for name, measures in deltas.items()}
+            self.rows |= {move.after.item_id: move.after for move in moves}
+            self.totals |= totals
+
+    def _added(self, aggregate: str, measures: Mapping[str, Amount]) -> dict[str, Decimal]:
+        total = add(({aggregate: self.totals.get(aggregate, {})}, {aggregate: measures}))
+        added = {name: Decimal(amount) for name, amount in total.get(aggregate, {}).items()}
+        for name, amount in added.items():
+            if len(amount.normalize(_EXACT).as_tuple().digits) > DIGITS:
+                message = f"{aggregate}.{name}: {amount} has more than {DIGITS} digits"
+                raise PermanentError(message, "NumberOverflow")
+        return added
+
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the rows of deleted items written before then; return how many."""
+        budget.check()
+        with self._lock:
+            old = [
+                item_id
+                for item_id, row in self.rows.items()
+                if row.deleted and not row.retained and row.written_at < before
+            ]
+            for item_id in old:
+                del self.rows[item_id]
+        return len(old)
+
+    def total(self, aggregate: str) -> dict[str, Decimal]:
+        """Return the measures of an aggregate; empty for an unknown one."""
+        return dict(self.totals.get(aggregate, {}))
+
+
+def _stamp(row: LedgerRow | None) -> tuple[str, int] | None:
+    return None if row is None else (row.version, row.revision)
+
+
+@dataclass
+class MemoryLog:
+    """A `Log`, with its entries to look at, by item and version."""
+
+    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+
+    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+        """Write entries that are not there; return what became of each, in order."""
+        results: list[Inserted] = []
+        for entry in entries:
+            try:
+                budget.check()
+            except OutOfTime as error:
+                return [*results, *[error] * (len(entries) - len(results))]
+            key = (entry["item"]["S"], entry["version"]["S"])
+            results.append(key not in self.entries)
+            self.entries.setdefault(key, entry)
+        return results
+
+    def read(self, item_id: str) -> Iterable[Attributes]:
+        """Return the entries of an item in the order of their versions."""
+        return [entry for key, entry in sorted(self.entries.items()) if key[0] == item_id]
+
+
+@dataclass
+class MemoryOverflow:
+    """An `Overflow`, with its objects to look at."""
+
+    objects: dict[str, str] = field(default_factory=dict)
+
+    def keep(self, name: str, text: str) -> None:
+        """Write an object; that it is there already is success."""
+        self.objects.setdefault(name, text)
+
+    def read(self, name: str) -> str:
+        """Return what an object holds."""
+        if name not in self.objects:
+            message = f"the object {name} is gone"
+            raise PermanentError(message, "OverflowGone")
+        return self.objects[name]
+
+
+@dataclass
+class MemoryIndex:
+    """An `Index`, with its documents to look at, tombstones included."""
+
+    documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def read(self, item_id: str, budget: Budget) -> Held | None:
+        """Return the document or tombstone of an item; its revision is the document itself."""
+        budget.check()
+        source = self.documents.get(item_id)
+        return None if source is None else Held(source, source)
+
+    def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
+        """Write a document in the place of the one held; return False if that one has moved."""
+        budget.check()
+        if self.documents.get(upsert.item_id) is not (held.revision if held else None):
+            return False
+        self.documents[upsert.item_id] = upsert.source
+        return True
+
+    def purge(self, before: float, budget: Budget) -> int:
+        """Delete the tombstones written before then; return how many."""
+        budget.check()
+        stamps = {item_id: source[CDC] for item_id, source in self.documents.items()}
+        old = [
+            item_id
+            for item_id, stamp in stamps.items()
+            if stamp["deleted"] and stamp["written_at"] < before
+        ]
+        for item_id in old:
+            del self.documents[item_id]
+        return len(old)
+
+    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+        """Write each document whose version is greater than the one held."""
+        results: list[Upserted] = []
+        budget.check()
+        for upsert in upserts:
+            held = self.documents.get(upsert.item_id, {}).get(CDC, {})
+            if supersedes(held.get("version"), upsert.source[CDC]["version"]):
+                self.documents[upsert.item_id] = upsert.source
+                results.append(None)
+            else:
+                results.append(Stale(held["changed_at"]))
+        return results
+
+    def search(self) -> dict[str, dict[str, Any]]:
+        """Return what readers find, by item: the documents' own fields, no tombstones."""
+        return {
+            item_id: {name: value for name, value in source.items() if name != CDC}
+            for item_id, source in self.documents.items()
+            if not source[CDC]["deleted"]
+        }
+
+
+@dataclass
+class MemoryLetters:
+    """`DeadLetters`, by processor and name."""
+
+    letters: dict[str, Letter] = field(default_factory=dict)
+
+    def write(self, letter: Letter) -> bool:
+        """Keep the letter; return False if it was there already."""
+        name = f"{letter.processor}/{letter.name}"
+        is_new = name not in self.letters
+        self.letters.setdefault(name, letter)
+        return is_new
+
+
+@dataclass
+class MemoryMarkers:
+    """`Markers`; actions of a transaction are kept to look at."""
+
+    keys: set[str] = field(default_factory=set)
+    actions: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def seen(self, key: str) -> bool:
+        """Return whether the marker is there."""
+        return key in self.keys
+
+    def mark(self, key: str, keep_seconds: int) -> None:
+        """Write the marker."""
+        self.keys.add(key)
+
+    def mark_with(self, key: str, keep_seconds: int, actions: Sequence[Mapping[str, Any]]) -> bool:
+        """Write the marker and do the actions, if the marker is not there."""
+        if key in self.keys:
+            return False
+        self.keys.add(key)
+        self.actions += actions
+        return True
+
+
+@dataclass
+class MemoryAttempts:
+    """`Attempts` that did not end, by name."""
+
+    begun: dict[str, int] = field(default_factory=dict)
+
+    def begin(self, name: str, now: float) -> int:
+        """Count an attempt; return how many began before and did not end."""
+        self.begun[name] = self.begun.get(name, 0) + 1
+        return self.begun[name] - 1
+
+    def end(self, name: str, now: float) -> None:
+        """Forget the attempts at a record."""
+        self.begun.pop(name, None)
+
+
+@dataclass
+class MemoryLetterBox:
+    """A `LetterBox` that is `DeadLetters` too, with its objects to look at.
+
+    Attributes:
+        objects: letters of both buckets as they are stored, by key, the archive included.
+        written: when each was written, in seconds since 1970.
+    """
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    written: dict[str, float] = field(default_factory=dict)
+
+    def write(self, letter: Letter) -> bool:
+        """Keep a processor's letter; return False if it was there already."""
+        return self._add(
+            f"{OWN}{letter.processor}/{letter.name}", letter.envelope(), letter.written_at
+        )
+
+    def deliver(self, key: str, document: Mapping[str, Any]) -> None:
+        """Take what Lambda gave up, as its mapping writes it; the key begins with `aws/lambda/`."""
+        self._add(key, document)
+
+    @property
+    def archived(self) -> Sequence[str]:
+        """The keys that letters had before they were archived."""
+        return [key.removeprefix(ARCHIVE) for key in sorted(self.objects) if _archived(key)]
+
+    def letters(self) -> Iterable[Stored]:
+        """Return the letters that are not archived, in the order of their keys."""
+        return [
+            Stored(key, len(self.objects[key]), self.written[key])
+            for key in sorted(self.objects)
+            if not _archived(key)
+        ]
+
+    def read(self, key: str) -> bytes | None:
+        """Return a letter as it is stored; None if it is gone."""
+        return self.objects.get(key)
+
+    def holds(self, key: str) -> bool:
+        """Return whether a letter is there."""
+        return key in self.objects
+
+    def keep(self, key: str, document: Mapping[str, Any]) -> bool:
+        """Write a letter; return False, leaving what is there, if the key is taken."""
+        return self._add(key, document)
+
+    def archive(self, key: str) -> bool:
+        """Move a letter to the archive; return False if it is gone."""
+        if key not in self.objects:
+            return False
+        self.objects[ARCHIVE + key] = self.objects.pop(key)
+        self.written[ARCHIVE + key] = self.written.pop(key)
+        return True
+
+    def _add(self, key: str, document: Mapping[str, Any], now: float | None = None) -> bool:
+        if key in self.objects:
+            return False
+        self.objects[key] = json.dumps(document).encode()
+        written = now if now is not None else _seconds(document.get("timestamp"))
+        self.written[key] = written
+        return True
+
+
+def _archived(key: str) -> bool:
+    return key.startswith(ARCHIVE)
+
+
+def _seconds(timestamp: object) -> float:
+    return datetime.fromisoformat(timestamp).timestamp() if isinstance(timestamp, str) else 0.0

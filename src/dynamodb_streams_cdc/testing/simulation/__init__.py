@@ -1,0 +1,63 @@
+"""Change data capture in virtual time: a table, its stream, its mappings, and what goes wrong.
+
+    from dynamodb_streams_cdc.testing.simulation import Simulation, generate
+
+    result = Simulation(generate(7), timeline=True).run()
+    print(result)
+
+A schedule is plain data. Time is virtual: an outage of 30 hours takes a fraction of a second.
+"""
+
+from dynamodb_streams_cdc.testing.simulation.delivery import DeadLetter, Delivery
+from dynamodb_streams_cdc.testing.simulation.faults import Weather
+from dynamodb_streams_cdc.testing.simulation.faulty import faulty
+from dynamodb_streams_cdc.testing.simulation.limits import WriteRefused
+from dynamodb_streams_cdc.testing.simulation.pipeline import Consumer, Consumers, Copies, pipeline
+from dynamodb_streams_cdc.testing.simulation.poller import Poller
+from dynamodb_streams_cdc.testing.simulation.process import Killed
+from dynamodb_streams_cdc.testing.simulation.schedule import (
+    Fault,
+    FaultKind,
+    Later,
+    Operation,
+    Schedule,
+    Step,
+    Write,
+    generate,
+    generate_letters,
+)
+from dynamodb_streams_cdc.testing.simulation.simulation import Result, Simulation
+from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
+from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
+from dynamodb_streams_cdc.testing.simulation.timeline import Timeline
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import EndlessRun, World
+
+__all__ = [
+    "Consumer",
+    "Consumers",
+    "Copies",
+    "DeadLetter",
+    "Delivery",
+    "EndlessRun",
+    "Fault",
+    "FaultKind",
+    "Killed",
+    "Later",
+    "Operation",
+    "Poller",
+    "Result",
+    "Schedule",
+    "SimulatedStream",
+    "SimulatedTable",
+    "Simulation",
+    "Step",
+    "Timeline",
+    "Weather",
+    "World",
+    "Write",
+    "WriteRefused",
+    "faulty",
+    "generate",
+    "generate_letters",
+    "pipeline",
+]

@@ -1,0 +1,108 @@
+"""The weather of requests to AWS: faults strike in the calls of a boto3 client, by its own events.
+
+https://docs.aws.amazon.com/boto3/latest/guide/events.html: `before-call` comes before a request is
+sent, `after-call` when its answer was read. Nothing here imports boto3 before it is used.
+"""
+
+import re
+from typing import Any
+
+from dynamodb_streams_cdc.testing.simulation.faults import Weather
+from dynamodb_streams_cdc.testing.simulation.process import current
+from dynamodb_streams_cdc.testing.simulation.timeline import called
+
+_CALL = "dynamodb_streams_cdc.call"
+
+
+def is_of_boto3(port: object) -> bool:
+    """Whether an object is one of boto3's or botocore's."""
+    return any(
+        kind.__module__.partition(".")[0] in ("boto3", "botocore") for kind in type(port).__mro__
+    )
+
+
+def follow(port: Any, weather: Weather) -> Any:
+    """Let the weather strike in the requests of a client or a resource; return it.
+
+    It strikes only in requests of a function that runs in the weather's world: what a test asks on
+    its own goes through.
+
+    Raises:
+        TypeError: the object is neither; the message says where to put `faulty`.
+    """
+    client = _client_of(port)
+    if client is None:
+        message = (
+            f"{type(port).__name__} makes its requests through a client: give faulty the client "
+            "or the resource (a Table, for instance) that it is made with"
+        )
+        raise TypeError(message)
+    events, calls = client.meta.events, _Calls(weather)
+    for event, handler in (
+        ("before-parameter-build", calls.given),
+        ("before-call", calls.begins),
+        ("after-call", calls.answered),
+        ("after-call-error", calls.failed),
+    ):
+        events.register(event, handler, unique_id=f"{_CALL} {event} {id(weather)}")
+    return port
+
+
+def _client_of(port: Any) -> Any:
+    meta = getattr(port, "meta", None)
+    client = port if hasattr(port, "_make_api_call") else getattr(meta, "client", None)
+    return client if hasattr(client, "_make_api_call") else None
+
+
+class _Calls:
+    """Handlers of a client's events."""
+
+    def __init__(self, weather: Weather) -> None:
+        self._weather = weather
+
+    def given(self, params: Any, model: Any, context: dict[str, Any], **_: Any) -> None:
+        context[_CALL] = called(_method(model.name), (), params)
+
+    def begins(self, model: Any, **_: Any) -> None:
+        if self._strikes():
+            self._weather.arrive(_method(model.name))
+            self._weather.before(_method(model.name), _no_connection)
+
+    def answered(
+        self, http_response: Any, parsed: Any, model: Any, context: dict[str, Any], **_: Any
+    ) -> None:
+        if not self._strikes():
+            return
+        name, call = _method(model.name), context.get(_CALL, f"    {_method(model.name)}()")
+        if http_response.status_code >= 300:
+            code = parsed.get("Error", {}).get("Code", http_response.status_code)
+            self._weather.note(f"{call} raises {code}")
+            return
+        self._weather.note(call)
+        self._weather.after(name)
+        self._weather.leave(name, _no_answer)
+
+    def failed(self, exception: Exception, context: dict[str, Any], **_: Any) -> None:
+        if self._strikes():
+            self._weather.note(f"{context.get(_CALL, '    a request')} raises {exception!r}")
+
+    def _strikes(self) -> bool:
+        invocation = current()
+        return invocation is not None and invocation.world is self._weather.world
+
+
+def _method(operation: str) -> str:
+    """Return the method of an operation: `BatchWriteItem` is `batch_write_item`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", operation).lower()
+
+
+def _no_connection(message: str) -> Exception:
+    from botocore.exceptions import ConnectTimeoutError
+
+    return ConnectTimeoutError(endpoint_url="the sink", error=message)
+
+
+def _no_answer(message: str) -> Exception:
+    from botocore.exceptions import ReadTimeoutError
+
+    return ReadTimeoutError(endpoint_url="the sink", error=message)

@@ -1,0 +1,185 @@
+"""What goes wrong with the calls of a function's ports: slow, failing, lost, or the end of it.
+
+`dynamodb_streams_cdc.testing.simulation.faulty` puts an object behind a `Weather`.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
+
+from dynamodb_streams_cdc.errors import OutageError
+from dynamodb_streams_cdc.sinks.base import Items
+from dynamodb_streams_cdc.testing.simulation.process import Killed, current
+from dynamodb_streams_cdc.testing.simulation.schedule import FaultKind
+from dynamodb_streams_cdc.testing.simulation.timeline import called
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import World
+
+T = TypeVar("T")
+
+LATENCY_SECONDS = 0.004
+"""How long a call takes when nothing is wrong; others go on meanwhile."""
+
+HANG_SECONDS = 3.0
+"""How long a call hangs before it fails, while the sink is out."""
+
+LONGEST_TURN_SECONDS = 1.0
+"""How long a call waits, in the machine's time, for those of other threads."""
+
+
+def name_of(method: object) -> str:
+    """Return the name by which faults are aimed at a method."""
+    return getattr(method, "__name__", type(method).__name__)
+
+
+@dataclass
+class Weather:
+    """What goes wrong for one processor.
+
+    Attributes:
+        armed: faults that strike once, at the next chance.
+        aims: the method whose call is that chance, for faults that do not strike just anywhere.
+        lasting: until when those last that do.
+        slow: how long a call takes while the sink is slow, in seconds.
+        struck: how often each fault did strike.
+        called: how often each method was called.
+        tells: whether calls go to the timeline.
+        items: the table that the processor follows, for its sink to be repaired by.
+    """
+
+    world: World
+    note: Callable[[str], None]
+    armed: list[FaultKind] = field(default_factory=list)
+    aims: dict[FaultKind, str] = field(default_factory=dict)
+    lasting: dict[FaultKind, float] = field(default_factory=dict)
+    slow: float = 0.7
+    struck: dict[FaultKind, int] = field(default_factory=dict)
+    called: dict[str, int] = field(default_factory=dict)
+    tells: bool = False
+    items: Items | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def strikes(self, kind: FaultKind, method: str | None = None) -> bool:
+        """Whether a fault strikes now, in a call of `method`: one that is armed is used up."""
+        if self.lasting and self.lasting.get(kind, 0.0) > self.world.now():
+            return self._count(kind)
+        if kind in self.armed and self.aims.get(kind, method) == method:
+            self.armed.remove(kind)
+            return self._count(kind)
+        return False
+
+    def call(self, method: Callable[..., T], *args: Any, **options: Any) -> T:
+        """Call a method of a port through the weather; see `before` and `after`."""
+        return self.call_as(name_of(method), method, *args, **options)
+
+    def call_as(self, name: str, method: Callable[..., T], *args: Any, **options: Any) -> T:
+        """Call a method under another name than its own.
+
+        Raises:
+            Killed: the function is gone, before or after the effect.
+            OutageError: the sink does not answer; after the effect, if the answer was lost.
+        """
+        with self.turn(name):
+            self.before(name)
+            result = self._told(name, method, args, options)
+            self.after(name)
+        self.leave(name)
+        return result
+
+    @contextlib.contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """Let a call begin, and have its turn among those of other threads.
+
+        Once one of them has ended the process, none of the others takes effect.
+        """
+        self.arrive(name)
+        invocation = current()
+        mine = self._lock.acquire(timeout=LONGEST_TURN_SECONDS)
+        try:
+            if invocation is not None:
+                invocation.live()
+            yield
+        finally:
+            if mine:
+                self._lock.release()
+
+    def arrive(self, name: str) -> None:
+        """Take the time that a call takes.
+
+        Raises:
+            Killed: the function is gone.
+        """
+        self.called[name] = self.called.get(name, 0) + 1
+        self.world.sleep(self.slow if self.strikes(FaultKind.SLOW) else LATENCY_SECONDS)
+
+    def before(self, name: str, outage: Callable[[str], Exception] = OutageError) -> None:
+        """Let faults strike that keep a call from its effect.
+
+        Raises:
+            Killed: the function is gone.
+            OutageError: the sink does not answer, or the error that `outage` makes of that.
+        """
+        if self.strikes(FaultKind.CRASH_BEFORE, name):
+            self._die(f"in {name}, before it took effect")
+        if self.strikes(FaultKind.FAILING) or self._hangs():
+            self.note(f"    {name} is not answered: the sink is out")
+            message = "the sink does not answer"
+            raise outage(message)
+
+    def after(self, name: str) -> None:
+        """Let a crash strike that comes after the effect.
+
+        Raises:
+            Killed: the function is gone.
+        """
+        if self.strikes(FaultKind.CRASH_AFTER, name):
+            self._die(f"in {name}, after it took effect")
+
+    def leave(self, name: str, outage: Callable[[str], Exception] = OutageError) -> None:
+        """Let faults strike on the way back of a call that took effect.
+
+        Raises:
+            Killed: the function is gone.
+            OutageError: the answer is lost, or the error that `outage` makes of that.
+        """
+        invocation = current()
+        if invocation is not None and self.strikes(FaultKind.TIMEOUT, name):
+            invocation.sleep(max(0.0, invocation.deadline - invocation.now()))
+        if invocation is not None:
+            invocation.live()
+        if self.strikes(FaultKind.LOST_ANSWER, name):
+            self.note("    the answer is lost, after it took effect")
+            message = "the answer was lost"
+            raise outage(message)
+
+    def _told(
+        self, name: str, method: Callable[..., T], args: Sequence[Any], options: Mapping[str, Any]
+    ) -> T:
+        """Call a method, with a line in the timeline: what it was, and what came of it."""
+        if not self.tells:
+            return method(*args, **options)
+        call = called(name, args, options)
+        try:
+            result = method(*args, **options)
+        except Exception as error:
+            self.note(f"{call} raises {error!r}")
+            raise
+        self.note(call)
+        return result
+
+    def _hangs(self) -> bool:
+        if not self.strikes(FaultKind.OUTAGE):
+            return False
+        self.world.sleep(HANG_SECONDS)
+        return True
+
+    def _die(self, when: str) -> NoReturn:
+        invocation = current()
+        if invocation is not None:
+            invocation.die(when)
+        raise Killed(when)
+
+    def _count(self, kind: FaultKind) -> bool:
+        self.struck[kind] = self.struck.get(kind, 0) + 1
+        return True

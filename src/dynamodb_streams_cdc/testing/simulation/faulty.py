@@ -1,0 +1,156 @@
+"""Put an object behind the weather: whatever is called through it may be slow, fail, or crash.
+
+    ledger = faulty(MemoryLedger(), weather)
+
+A fault strikes in the request that is made. For an object of one's own that is a call of a method,
+of the object itself, or one step of what a method yields. For a client or resource of boto3 it is
+the request to AWS, whatever makes it: a table, a batch writer, a paginator, a waiter.
+"""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeVar, cast
+
+from dynamodb_streams_cdc.testing.simulation.aws_calls import follow, is_of_boto3
+from dynamodb_streams_cdc.testing.simulation.faults import Weather, name_of
+
+T = TypeVar("T")
+
+_SPECIAL = (
+    "__contains__",
+    "__delitem__",
+    "__getitem__",
+    "__len__",
+    "__setitem__",
+)
+"""Methods that Python looks up in the class: forwarded as requests if the port has them."""
+
+
+def faulty(port: T, weather: Weather) -> T:
+    """Return the port, with every request that it makes going through the weather.
+
+    Of boto3, give a client or a resource: it is returned as it is, and the weather strikes in its
+    requests while a function runs.
+
+    Raises:
+        TypeError: the object makes no requests; the message says where to put `faulty`.
+    """
+    if is_of_boto3(port):
+        return cast("T", follow(port, weather))
+    if isinstance(port, type):
+        problem = f"{port.__name__} is a class: give faulty an object of it"
+    elif _makes_no_requests(port):
+        problem = (
+            f"a {type(port).__name__} makes no requests: give faulty the object whose methods "
+            "make them"
+        )
+    else:
+        return cast("T", _wrapped(port, weather))
+    raise TypeError(problem)
+
+
+def _makes_no_requests(port: object) -> bool:
+    """Whether an object is a plain value or container of Python's own."""
+    plain = type(port).__module__ in ("builtins", "collections", "decimal")
+    return plain and not callable(port)
+
+
+def _wrapped(port: object, weather: Weather) -> "_Faulty":
+    special = {name: _forward(name) for name in _SPECIAL if hasattr(type(port), name)}
+    if callable(port):
+        special["__call__"] = _forward("__call__")
+    if hasattr(type(port), "__iter__"):
+        special["__iter__"] = _iterate
+    if hasattr(type(port), "__enter__"):
+        special |= {"__enter__": _enter, "__exit__": _leave}
+    return cast("_Faulty", type("_Faulty", (_Faulty,), special)(port, weather))
+
+
+class _Faulty:
+    def __init__(self, port: object, weather: Weather) -> None:
+        self._port = port
+        self._weather = weather
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._port, name)
+        if not callable(attribute) or isinstance(attribute, type):
+            return attribute
+        return _method(name, attribute, self._weather)
+
+
+def _method(name: str, method: Callable[..., Any], weather: Weather) -> Callable[..., Any]:
+    """Return a method whose requests go through the weather, made when they are made."""
+    if inspect.isgeneratorfunction(method):
+        return lambda *args, **options: _steps(name, method(*args, **options), weather)
+    if inspect.isasyncgenfunction(method):
+        return lambda *args, **options: _async_steps(name, method(*args, **options), weather)
+    if inspect.iscoroutinefunction(method):
+
+        async def awaited(*args: Any, **options: Any) -> Any:
+            weather.arrive(name)
+            weather.before(name)
+            result = await method(*args, **options)
+            weather.after(name)
+            weather.leave(name)
+            return result
+
+        return awaited
+
+    def called(*args: Any, **options: Any) -> Any:
+        result = weather.call_as(name, method, *args, **options)
+        if hasattr(type(result), "__next__"):
+            return _steps(name, result, weather)
+        if isinstance(result, contextlib._GeneratorContextManager):
+            return _wrapped(result, weather)
+        return result
+
+    return called
+
+
+_END = object()
+
+
+def _steps(name: str, steps: Iterator[Any], weather: Weather) -> Iterator[Any]:
+    while (step := weather.call_as(name, lambda: next(steps, _END))) is not _END:
+        yield step
+
+
+async def _async_steps(
+    name: str, steps: AsyncIterator[Any], weather: Weather
+) -> AsyncIterator[Any]:
+    while True:
+        weather.arrive(name)
+        weather.before(name)
+        try:
+            step = await anext(steps)
+        except StopAsyncIteration:
+            return
+        weather.after(name)
+        weather.leave(name)
+        yield step
+
+
+def _forward(name: str) -> Callable[..., Any]:
+    def forward(self: _Faulty, *args: Any, **options: Any) -> Any:
+        method = getattr(self._port, name)
+        aimed = name_of(self._port) if name == "__call__" else name
+        return _method(aimed, method, self._weather)(*args, **options)
+
+    return functools.wraps(forward, assigned=())(forward)
+
+
+def _iterate(self: _Faulty) -> Iterator[Any]:
+    return _steps("__iter__", iter(cast("Any", self._port)), self._weather)
+
+
+def _enter(self: _Faulty) -> Any:
+    inner = cast("Any", self._port).__enter__()
+    if inner is self._port:
+        return self
+    return inner if _makes_no_requests(inner) else faulty(inner, self._weather)
+
+
+def _leave(self: _Faulty, *error: Any) -> Any:
+    return self._weather.call_as("__exit__", cast("Any", self._port).__exit__, *error)

@@ -1,0 +1,247 @@
+"""The three sinks as deployed, over ports in memory, and what must hold of them in the end."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
+from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.identity import item_id
+from dynamodb_streams_cdc.processor import Processor, Reader
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation, Contribution, add
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Repairable, Sink
+from dynamodb_streams_cdc.sinks.change_log import ChangeLog, Inserted
+from dynamodb_streams_cdc.sinks.log_entries import Entry, change_from_log_record
+from dynamodb_streams_cdc.sinks.search import SearchSync, encoded
+from dynamodb_streams_cdc.testing.memory import (
+    MemoryIndex,
+    MemoryLedger,
+    MemoryLetterBox,
+    MemoryLog,
+)
+from dynamodb_streams_cdc.testing.simulation.faults import Weather
+from dynamodb_streams_cdc.testing.simulation.faulty import faulty
+from dynamodb_streams_cdc.testing.simulation.poller import Handler
+from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
+from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import World
+
+SOURCE = Source("items")
+
+Repair = Callable[[str, Callable[[], Image | None], Weather], object]
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A function behind a mapping, and what must be true of its copy once all is quiet.
+
+    Attributes:
+        name: of the function.
+        build: makes the function; its ports go through the weather.
+        problems: returns what is wrong with the copy, in words; nothing if it is right.
+        stream: what it reads, if not the table's stream.
+        repair: makes the copy of an item what the table says, given the item's identity, a function
+            that reads the item, and the weather.
+        letters: where the function and its mapping leave what they give up, for a redrive; without,
+            letters are delivered once more by hand.
+        purge: forgets what was deleted long enough ago.
+    """
+
+    name: str
+    build: Callable[[World, Weather], Handler]
+    problems: Callable[[SimulatedTable], Iterable[str]]
+    stream: SimulatedStream | None = None
+    repair: Repair | None = None
+    letters: MemoryLetterBox | None = None
+    purge: Callable[[Weather], int] | None = None
+
+
+Consumers = Callable[[World], Sequence[Consumer]]
+"""Whoever follows a table, in the world that they live in."""
+
+
+class StreamedLog(MemoryLog):
+    """A change log whose entries make a stream of their own."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self.stream = SimulatedStream(
+            "change-log-3C4D", now=world.now(), view_type="NEW_IMAGE", partitions=2
+        )
+
+    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+        """Write entries that are not there, each with its record."""
+        results = super().insert(entries, budget)
+        for entry, inserted in zip(entries, results, strict=True):
+            if inserted is True:
+                self.stream.append(entry["item"]["S"], self._record(entry))
+        return results
+
+    def _record(self, entry: Attributes) -> dict[str, Any]:
+        return {
+            "eventID": f"log-{len(self.entries)}",
+            "eventName": "INSERT",
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": "us-east-1",
+            "dynamodb": {
+                "ApproximateCreationDateTime": float(int(self.world.now())),
+                "Keys": {"item": entry["item"], "version": entry["version"]},
+                "NewImage": entry,
+                "StreamViewType": "NEW_IMAGE",
+            },
+        }
+
+
+POISON = "poison"
+"""An item with this attribute can neither be counted nor found. Its value says how it fails."""
+
+
+class Poisoned(Exception):
+    """Something no retry can mend."""
+
+
+class Strange(Exception):
+    """Something that nobody has foreseen."""
+
+
+def _taste(image: Image) -> None:
+    match image.get(POISON):
+        case None:
+            return
+        case "strange":
+            raise Strange
+    raise Poisoned
+
+
+def contributions(image: Image) -> Contribution:
+    """Return what an item adds to its group."""
+    _taste(image)
+    return {f"group#{image['group']}": {"count": 1, "amount": image["amount"]}}
+
+
+def document(image: Image) -> dict[str, Any]:
+    """Return what a search finds of an item."""
+    _taste(image)
+    return {"group": image["group"], "amount": image["amount"]}
+
+
+def pipeline(world: World) -> Sequence[Consumer]:
+    """Return the three sinks as deployed."""
+    return Copies(world).consumers()
+
+
+@dataclass
+class Copies:
+    """The three copies of a table: ledger and sums, log, index."""
+
+    world: World
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    index: MemoryIndex = field(default_factory=MemoryIndex)
+    letters: MemoryLetterBox = field(default_factory=MemoryLetterBox)
+
+    def __post_init__(self) -> None:
+        self.log = StreamedLog(self.world)
+
+    def consumers(self) -> list[Consumer]:
+        """Return the pipeline: aggregation and audit on the table, search behind the log."""
+        log = self.log.stream
+        return [
+            self._consumer("aggregation", self.wrong_sums, self._sums, repair=True),
+            self._consumer("audit", self.wrong_histories, self._histories),
+            self._consumer("search", self.wrong_documents, self._documents, stream=log),
+        ]
+
+    def _consumer(
+        self,
+        name: str,
+        problems: Callable[[SimulatedTable], Iterable[str]],
+        make: Callable[[Weather], Sink],
+        *,
+        stream: SimulatedStream | None = None,
+        repair: bool = False,
+    ) -> Consumer:
+        read: Reader = Change.from_record if stream is None else change_from_log_record
+
+        def build(world: World, weather: Weather) -> Handler:
+            return Processor(
+                name,
+                SOURCE,
+                make(weather),
+                self.letters,
+                read=read,
+                permanent=(Poisoned,),
+                clock=world,
+                items=weather.items,
+            )
+
+        def repaired(
+            item_id: str, read_item: Callable[[], Image | None], weather: Weather
+        ) -> object:
+            sink = make(weather)
+            assert isinstance(sink, Repairable)
+            return sink.repair(item_id, read_item, self._budget())
+
+        def purged(weather: Weather) -> int:
+            sink = make(weather)
+            if isinstance(sink, Aggregation | SearchSync):
+                return sink.purge(TOMBSTONE_SECONDS, self._budget())
+            return 0
+
+        return Consumer(
+            name,
+            build,
+            problems,
+            stream,
+            repair=repaired if repair else None,
+            letters=self.letters,
+            purge=purged,
+        )
+
+    def _budget(self) -> Budget:
+        return Budget(self.world, self.world.now() + 10)
+
+    def _sums(self, weather: Weather) -> Sink:
+        return Aggregation(faulty(self.ledger, weather), contributions)
+
+    def _histories(self, weather: Weather) -> Sink:
+        return ChangeLog(faulty(self.log, weather))
+
+    def _documents(self, weather: Weather) -> Sink:
+        return SearchSync(faulty(self.index, weather), document)
+
+    def wrong_sums(self, table: SimulatedTable) -> Iterable[str]:
+        """Say which sums are not what the items add up to."""
+        expected = add(contributions(item) for item in table.items.values())
+        held = add([self.ledger.totals])
+        for aggregate in sorted(expected.keys() | held.keys()):
+            want, got = expected.get(aggregate, {}), held.get(aggregate, {})
+            if want != got:
+                yield f"{aggregate}: the items add up to {dict(want)}, the sum is {dict(got)}"
+
+    def wrong_documents(self, table: SimulatedTable) -> Iterable[str]:
+        """Say which documents are not what the items say."""
+        expected = {identity(table, item): encoded(document(item)) for item in table.items.values()}
+        held = self.index.search()
+        for name in sorted(expected.keys() | held.keys()):
+            want, got = expected.get(name, "nothing"), held.get(name, "nothing")
+            if want != got:
+                yield f"{name}: the item says {want}, the index shows {got}"
+
+    def wrong_histories(self, table: SimulatedTable) -> Iterable[str]:
+        """Say which histories are not what was written, change by change."""
+        log = ChangeLog(self.log)
+        written = {
+            identity(table, next(filter(None, states))): states for states in table.history.values()
+        }
+        for name in sorted({name for name, _ in self.log.entries} | written.keys()):
+            want = written.get(name, [])
+            got = [change.new_image for change in log.history(name)]
+            if want != got:
+                yield f"{name}: {len(want)} changes were written, {want}; the log tells {got}"
+
+
+def identity(table: SimulatedTable, item: Image) -> str:
+    """Return the identity of an item of the simulated table."""
+    return item_id(SOURCE.table, {name: item[name] for name in table.keys})

@@ -1,0 +1,151 @@
+"""The process of a function in virtual time: what it does takes effect while it lives.
+
+Lambda ends a process in the middle of what it does, and then nothing of it goes on: no `finally`,
+no handler of exceptions, no thread. Here the function runs within this process, so each thing that
+it does in virtual time asks first whether its invocation is alive.
+
+Threads that a function starts belong to its invocation. Each has a time of its own, so calls in a
+pool overlap; whoever waits for a result comes to the time of it.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from dynamodb_streams_cdc.testing.simulation.virtual_clock import World
+
+
+class Killed(BaseException):
+    """The process of a function is gone, in the middle of what it did."""
+
+
+@dataclass
+class Strand:
+    """The time of one thread of a function."""
+
+    now: float
+
+
+@dataclass(eq=False)
+class Invocation:
+    """A function at work.
+
+    Attributes:
+        world: whose time it takes.
+        deadline: when Lambda ends it.
+        virtual: whether `time` tells the world's time to it.
+        died: why its process is gone; None while it lives.
+        own: how far the function itself has come, where the world has not followed yet.
+        reached: how far its threads have come.
+        workers: when those of each pool are free.
+    """
+
+    world: "World"
+    deadline: float
+    virtual: bool = True
+    died: Killed | None = None
+    own: float = float("-inf")
+    reached: float = float("-inf")
+    workers: dict[int, list[float]] = field(default_factory=dict)
+    _thread: threading.Thread = field(default_factory=threading.current_thread)
+    _over: bool = False
+
+    def now(self) -> float:
+        """Return the time of the thread that asks, in seconds since 1970."""
+        strand = current_strand.get()
+        return max(self.world.time, self.own) if strand is None else strand.now
+
+    def live(self) -> None:
+        """Go on only while the process is there.
+
+        Raises:
+            Killed: it is gone, or it has come to its timeout.
+        """
+        if self.died is not None:
+            raise Killed(*self.died.args)
+        if not self._over and self.now() >= self.deadline:
+            self.die("at its timeout")
+
+    def die(self, reason: str) -> NoReturn:
+        """End the process here: nothing that it still tries takes effect.
+
+        Raises:
+            Killed: always.
+        """
+        if self.died is None:
+            self.died = Killed(reason)
+        raise Killed(reason)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, up to the deadline; others go on meanwhile.
+
+        Within a thread of the function, or an event loop, only the function's own time passes.
+
+        Raises:
+            Killed: the process is gone before that.
+        """
+        if seconds < 0:
+            message = "sleep length must be non-negative"
+            raise ValueError(message)
+        self.live()
+        limit = float("inf") if self._over else self.deadline
+        moment = min(self.now() + seconds, limit)
+        here = current_strand.get() is None and self._is_own_thread()
+        if not here or asyncio._get_running_loop() is not None:
+            self.wait_until(moment)
+        else:
+            with _detached():
+                self.world.run_until(moment)
+        self.live()
+
+    def wait_until(self, moment: float) -> None:
+        """Take note that the thread that runs has come to a moment; the world follows later."""
+        strand = current_strand.get()
+        if strand is not None:
+            strand.now = max(strand.now, moment)
+        else:
+            self.own = max(self.own, moment)
+        self.reached = max(self.reached, moment)
+
+    def finish(self) -> None:
+        """End the invocation: wait for its threads' time, and see whether it survived.
+
+        Raises:
+            Killed: it did not, so its answer counts for nothing.
+        """
+        if self.died is None:
+            with _detached():
+                self.world.run_until(min(self.reached, self.deadline))
+            if self.now() >= self.deadline:
+                self.died = Killed("at its timeout")
+        self._over = True
+        if self.died is not None:
+            raise Killed(*self.died.args)
+
+    def _is_own_thread(self) -> bool:
+        return threading.current_thread() is self._thread
+
+
+current_invocation: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
+current_strand: ContextVar[Strand | None] = ContextVar("strand", default=None)
+
+
+@contextlib.contextmanager
+def _detached() -> Iterator[None]:
+    """Let others go on: what they do is no part of this invocation."""
+    tokens = current_invocation.set(None), current_strand.set(None)
+    try:
+        yield
+    finally:
+        current_invocation.reset(tokens[0])
+        current_strand.reset(tokens[1])
+
+
+def current() -> Invocation | None:
+    """Return the invocation that the code which asks belongs to, if any."""
+    return current_invocation.get()

@@ -1,0 +1,233 @@
+"""What happens in a simulation, as plain data: writes to a table, and what goes wrong meanwhile.
+
+`generate(seed)` makes the same schedule for the same seed, on every machine. A schedule that fails
+is printed by its seed, or, if it was drawn by hypothesis, as itself.
+"""
+
+import random
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER
+
+HOUR = 3600.0
+
+OUTAGE_SECONDS = 30 * HOUR
+"""Longer than a stream remembers."""
+
+
+class Write(StrEnum):
+    """A write to the table."""
+
+    PUT = "put"
+    SAME = "put the same again"
+    DELETE = "delete"
+    EXPIRE = "expire"
+    POISON = "put what no sink but the log can take"
+
+
+class FaultKind(StrEnum):
+    """What goes wrong: on a processor at its next chance, or for some time from then on."""
+
+    DUPLICATE = "duplicate delivery"
+    CRASH_BEFORE = "crash before the effect"
+    CRASH_AFTER = "crash after the effect"
+    LOST_CHECKPOINT = "crash before the checkpoint"
+    LOST_ANSWER = "answer of the sink lost"
+    THROTTLE = "throttle"
+    TIMEOUT = "timeout"
+    SLOW = "slow sink"
+    FAILING = "failing sink"
+    STALE = "old batch delivered again"
+    DISABLED = "mapping disabled"
+    NEW_STREAM = "stream created anew"
+    SPLIT = "shards split"
+    ROTATE = "shards rotate"
+    REPAIR = "repair beside live changes"
+    OUTAGE = "outage of 30 hours"
+    REDRIVE = "redrive beside live changes"
+
+
+class Step(StrEnum):
+    """Something that happens once all has become quiet."""
+
+    WAIT = "time passes"
+    WRITE = "a write"
+    REDRIVE = "redrive of all letters, in any order"
+    PURGE = "tombstones purged"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A write of item number `item`, `at` seconds after the start."""
+
+    at: float
+    write: Write
+    item: int
+    group: int = 0
+    amount: int = 0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault, armed `at` seconds after the start.
+
+    A repair and a redrive are no faults, but they come unasked as well.
+
+    Attributes:
+        processor: which one it is for, counted round those that there are; nothing to faults of the
+            table, to repairs and to redrives.
+        seconds: how long those last that do.
+    """
+
+    at: float
+    kind: FaultKind
+    processor: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Later:
+    """One step after all has become quiet; then all becomes quiet again.
+
+    Attributes:
+        seconds: how long time passes.
+        operation: what is written; its `at` says nothing here.
+    """
+
+    step: Step
+    seconds: float = 0.0
+    operation: Operation | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All that a simulation is told.
+
+    Attributes:
+        operations: writes, by time.
+        faults: by time.
+        partitions: of the table, each with its own shard.
+        lanes: `ParallelizationFactor` of every mapping.
+        batch_size, window, bisect: settings of every mapping.
+        first_sequence_number: of the table's stream; some schedules cross from one number of digits
+            to the next.
+        seed: that made it, if one did.
+        later: what happens once all is quiet, before what is poisoned is mended, the letters are
+            redriven until none is left, and the copies are compared.
+    """
+
+    operations: tuple[Operation, ...]
+    faults: tuple[Fault, ...] = ()
+    partitions: int = 1
+    lanes: int = 1
+    batch_size: int = 10
+    window: int = 0
+    bisect: bool = True
+    first_sequence_number: int = FIRST_SEQUENCE_NUMBER
+    seed: int | None = None
+    later: tuple[Later, ...] = ()
+
+
+LASTING = {
+    FaultKind.SLOW: (1.0, 20.0),
+    FaultKind.FAILING: (1.0, 90.0),
+    FaultKind.DISABLED: (1.0, 60.0),
+    FaultKind.OUTAGE: (OUTAGE_SECONDS, OUTAGE_SECONDS),
+}
+"""How long the faults last that do: at least, at most."""
+
+SOUND = (Write.PUT, Write.SAME, Write.DELETE, Write.EXPIRE)
+"""Writes that every sink can take."""
+
+FIRST_SEQUENCE_NUMBERS = (FIRST_SEQUENCE_NUMBER, 10**21 - 100_000, 10**39 - 90_000)
+"""Two of them get one digit more within a few changes."""
+
+RATES = dict.fromkeys(FaultKind, 0.3) | {FaultKind.OUTAGE: 0.1}
+"""In what part of the schedules a fault is armed; an outage of 30 hours takes long to simulate."""
+
+
+UNASKED = tuple(kind for kind in FaultKind if kind is not FaultKind.REDRIVE)
+
+LETTER_MAKERS = (FaultKind.OUTAGE, FaultKind.REDRIVE, FaultKind.REDRIVE, FaultKind.REPAIR)
+"""What schedules of letters have more of."""
+
+WAITS = (60.0, 3 * HOUR, 8 * 24 * HOUR, 40 * 24 * HOUR)
+"""Some outlive every record of a stream, some every tombstone that a purge meets."""
+
+
+def generate_letters(seed: int) -> Schedule:
+    """Return the schedule of a seed with poison in it, and all that may befall letters after it.
+
+    It is `generate(seed)`, with a third of its puts poisoned, redrives beside live changes, and
+    then days of waits, further writes, redrives and purges.
+    """
+    schedule = generate(seed)
+    rng = random.Random(f"letters {seed}")
+    ends = schedule.operations[-1].at
+    operations = tuple(
+        replace(operation, write=Write.POISON)
+        if operation.write is Write.PUT and rng.random() < 1 / 3
+        else operation
+        for operation in schedule.operations
+    )
+    more = [
+        Fault(round(rng.uniform(0, ends * 1.2), 3), kind, rng.randrange(3), OUTAGE_SECONDS)
+        for kind in rng.choices(LETTER_MAKERS, k=rng.randint(0, 3))
+    ]
+    return replace(
+        schedule,
+        operations=operations,
+        faults=tuple(sorted([*schedule.faults, *more], key=lambda fault: fault.at)),
+        later=tuple(_later(rng) for _ in range(rng.randint(5, 12))),
+    )
+
+
+def _later(rng: random.Random) -> Later:
+    step = rng.choices(list(Step), weights=[2, 3, 1, 1])[0]
+    match step:
+        case Step.WAIT:
+            return Later(step, seconds=rng.choice(WAITS))
+        case Step.WRITE:
+            write = rng.choices(list(Write), weights=[6, 1, 8, 2, 2])[0]
+            item, group, amount = rng.randrange(6), rng.randrange(3), rng.randrange(1, 100)
+            return Later(step, operation=Operation(0.0, write, item, group, amount))
+    return Later(step)
+
+
+def generate(seed: int) -> Schedule:
+    """Return the schedule of a seed: 5 to 25 writes of few items, and several faults."""
+    rng = random.Random(seed)
+    span = rng.choice([1.0, 5.0, 60.0])
+    operations = [
+        Operation(
+            at=round(rng.uniform(0, span), 3),
+            write=rng.choices(SOUND, weights=[10, 1, 3, 1])[0],
+            item=rng.randrange(items),
+            group=rng.randrange(3),
+            amount=rng.randrange(1, 100),
+        )
+        for items in [rng.randint(1, 6)]
+        for _ in range(rng.randint(5, 25))
+    ]
+    faults = [
+        Fault(
+            at=round(rng.uniform(0, span * 1.2), 3),
+            kind=kind,
+            processor=rng.randrange(3),
+            seconds=round(rng.uniform(*LASTING.get(kind, (0.0, 0.0))), 3),
+        )
+        for kind in UNASKED
+        if rng.random() < RATES[kind]
+    ]
+    return Schedule(
+        operations=tuple(sorted(operations, key=lambda operation: operation.at)),
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+        partitions=rng.choice([1, 1, 2, 3]),
+        lanes=rng.choice([1, 1, 2, 4]),
+        batch_size=rng.choice([1, 3, 10, 100]),
+        window=rng.choice([0, 0, 1]),
+        bisect=rng.random() < 0.7,
+        first_sequence_number=rng.choice(FIRST_SEQUENCE_NUMBERS),
+        seed=seed,
+    )

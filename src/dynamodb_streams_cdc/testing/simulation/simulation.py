@@ -1,0 +1,413 @@
+"""Run a schedule: writes, faults, mappings and functions in virtual time, until all is quiet.
+
+    result = Simulation(generate(7)).run()
+    assert not result.problems, result
+
+Once nothing happens any more, comes what the schedule has for later. In the end whatever is
+poisoned is mended, the letters are redriven in any order until none is left, and every copy is
+compared with the table.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from dynamodb_streams_cdc.change import Image
+from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
+from dynamodb_streams_cdc.operations.redrive import Result as Redriven
+from dynamodb_streams_cdc.testing.memory import MemoryLetterBox
+from dynamodb_streams_cdc.testing.simulation.emulation import run
+from dynamodb_streams_cdc.testing.simulation.faults import Weather
+from dynamodb_streams_cdc.testing.simulation.operator import Operator, SimulatedItems
+from dynamodb_streams_cdc.testing.simulation.pipeline import (
+    POISON,
+    Consumer,
+    Consumers,
+    identity,
+    pipeline,
+)
+from dynamodb_streams_cdc.testing.simulation.poller import TIMEOUT_SECONDS, Event, Handler, Poller
+from dynamodb_streams_cdc.testing.simulation.process import Invocation, Killed
+from dynamodb_streams_cdc.testing.simulation.redrive import redrive
+from dynamodb_streams_cdc.testing.simulation.schedule import (
+    HOUR,
+    LASTING,
+    Fault,
+    FaultKind,
+    Later,
+    Operation,
+    Schedule,
+    Step,
+    Write,
+)
+from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER, SimulatedStream
+from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
+from dynamodb_streams_cdc.testing.simulation.timeline import Timeline
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import START, World, reproducible
+
+RECORD_AGE_SECONDS = 20 * 3600
+
+LONGEST_RUN_SECONDS = 10 * 24 * HOUR
+"""Longer than the longest outage, and whatever a stream and a mapping remember after it."""
+
+LONGEST_BACKOFF_SECONDS = 900.0
+"""Between two retries of a batch: so that an outage of a day costs some hundred invocations."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a schedule.
+
+    Attributes:
+        problems: what is wrong with the copies, in words.
+        struck: how often each fault did strike.
+        writes: how many writes changed something.
+        deliveries: how many records were delivered, redeliveries included.
+        letters: how many letters the mappings wrote.
+        redriven: what became of each letter at each redrive, in order.
+        purged: how many tombstones were forgotten.
+    """
+
+    schedule: Schedule
+    problems: tuple[str, ...]
+    struck: dict[FaultKind, int]
+    writes: int
+    deliveries: int
+    letters: int
+    timeline: Timeline
+    redriven: tuple[Redriven, ...] = ()
+    purged: int = 0
+
+    def __str__(self) -> str:
+        made = self.schedule if self.schedule.seed is None else f"seed {self.schedule.seed}"
+        verdict = [f"WRONG: {problem}" for problem in self.problems]
+        return "\n".join((f"{made}", str(self.timeline), *(verdict or ["Every copy is right."])))
+
+
+@dataclass
+class Actor:
+    """A consumer at work: its function, its weather, and a poller for each stream that it had.
+
+    Attributes:
+        operator: redrives its letters, if it has a box for them.
+        delivered: how many letters of its pollers are in the box.
+    """
+
+    consumer: Consumer
+    handler: Handler
+    weather: Weather
+    note: Callable[[str], None]
+    pollers: list[Poller] = field(default_factory=list)
+    operator: Operator | None = None
+    delivered: int = 0
+
+    def redrive(self, rng: random.Random) -> bool:
+        """Redrive the letters that have come so far; return whether there were any."""
+        poller = self.pollers[-1]
+        if self.consumer.letters is None:
+            letters = [letter for poller in self.pollers for letter in poller.letters]
+            for letter in rng.sample(letters, len(letters)):
+                redrive(poller, letter)
+            return bool(letters)
+        if self.operator is None:
+            self.operator = Operator(self.consumer.name, poller, self.consumer.letters)
+        self.operator.poller = poller
+        self._collect(self.consumer.letters)
+        there = bool(self.operator.letters())
+        self.operator.redrive(rng)
+        return there
+
+    def _collect(self, box: MemoryLetterBox) -> None:
+        letters = [letter for poller in self.pollers for letter in poller.letters]
+        for letter in letters[self.delivered :]:
+            assert letter.key is not None
+            box.deliver(letter.key, letter.document)
+        self.delivered = len(letters)
+
+
+class Simulation:
+    """One run of a schedule; by default of the three sinks, as deployed."""
+
+    def __init__(
+        self, schedule: Schedule, consumers: Consumers = pipeline, *, timeline: bool = False
+    ) -> None:
+        self.schedule = schedule
+        self.world = World()
+        self.timeline = Timeline(keep=timeline)
+        self.table = SimulatedTable("items-1A2B", ("id",))
+        self.struck: dict[FaultKind, int] = {}
+        self.rng = random.Random(schedule.seed or 0)
+        self.purged = 0
+        self.actors = [self._employ(consumer) for consumer in consumers(self.world)]
+
+    def run(self) -> Result:
+        """Run the schedule to its end, redrive the letters, and compare."""
+        with reproducible(self.schedule.seed or 0):
+            self._enable_stream(first_sequence_number=self.schedule.first_sequence_number)
+            for actor in self.actors:
+                if actor.consumer.stream is not None:
+                    self._follow(actor, actor.consumer.stream)
+            for operation in self.schedule.operations:
+                self.world.at(START + operation.at, partial(self._write, operation))
+            for fault in self.schedule.faults:
+                self.world.at(START + fault.at, partial(self._strike, fault))
+            self.world.run(LONGEST_RUN_SECONDS)
+            self._clear_up()
+            for later in self.schedule.later:
+                self._go_on(later)
+                self.world.run(LONGEST_RUN_SECONDS)
+            self._mend()
+            self._redrive_all()
+            return self._result()
+
+    def _employ(self, consumer: Consumer) -> Actor:
+        def note(event: str) -> None:
+            self.timeline.note(self.world.now(), consumer.name, event)
+
+        weather = Weather(
+            self.world,
+            note,
+            struck=self.struck,
+            tells=self.timeline.keep,
+            items=SimulatedItems(self.world, self.table, self.rng),
+        )
+        return Actor(consumer, consumer.build(self.world, weather), weather, note)
+
+    def _note(self, event: str) -> None:
+        self.timeline.note(self.world.now(), "table", event)
+
+    def _enable_stream(self, **options: Any) -> None:
+        now = self.world.now()
+        stream = self.table.enable_stream(now, partitions=self.schedule.partitions, **options)
+        self._note(f"has the stream {stream.label}")
+        for actor in self.actors:
+            if actor.consumer.stream is None:
+                self._follow(actor, stream)
+
+    def _follow(self, actor: Actor, stream: SimulatedStream) -> None:
+        poller = Poller(
+            self.world,
+            stream,
+            actor.handler,
+            actor.weather,
+            _mapping(self.schedule, actor.consumer.name),
+            actor.note,
+            POLICIES,
+        )
+        actor.pollers.append(poller)
+
+    def _write(self, operation: Operation) -> None:
+        now = self.world.now()
+        item = {
+            "id": f"item-{operation.item}",
+            "group": Decimal(operation.group),
+            "amount": Decimal(operation.amount),
+        }
+        match operation.write:
+            case Write.PUT:
+                changed = self.table.put(item, now)
+            case Write.POISON:
+                kind = "strange" if operation.group == 0 else "hopeless"
+                changed = self.table.put({**item, POISON: kind}, now)
+            case Write.SAME:
+                held = self.table.items.get(self.table.key_of(item))
+                changed = held is not None and self.table.put(dict(held), now)
+            case Write.DELETE | Write.EXPIRE:
+                expired = operation.write is Write.EXPIRE
+                changed = self.table.delete(item, now, expired=expired)
+        if changed and self.timeline.keep:
+            values = f": group {item['group']}, amount {item['amount']}"
+            number = self.table.streams[-1].latest or ""
+            what = f"{operation.write} {item['id']}"
+            has_values = operation.write in (Write.PUT, Write.POISON)
+            self._note(f"{what}{values if has_values else ''} (..{number[-6:]})")
+
+    def _strike(self, fault: Fault) -> None:
+        if fault.kind in TO_THE_TABLE:
+            self._note(f"FAULT: {fault.kind}")
+            self._change_stream(fault.kind)
+            self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
+            return
+        if fault.kind is FaultKind.REDRIVE:
+            actors = [actor for actor in self.actors if actor.consumer.letters is not None]
+        elif fault.kind is FaultKind.REPAIR:
+            actors = [actor for actor in self.actors if actor.consumer.repair is not None]
+        else:
+            actors = [self.actors[fault.processor % len(self.actors)]] if self.actors else []
+        for actor in actors:
+            when = "" if fault.kind in AT_ONCE else ", at the next chance"
+            actor.note(f"FAULT: {fault.kind}{when}")
+            if self._afflict(actor, fault):
+                self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
+
+    def _change_stream(self, kind: FaultKind) -> None:
+        assert self.table.stream is not None
+        match kind:
+            case FaultKind.SPLIT:
+                self.table.stream.split()
+            case FaultKind.ROTATE:
+                self.table.stream.rotate()
+            case _:
+                first = FIRST_SEQUENCE_NUMBER + len(self.table.streams) * 7_654_321
+                self._enable_stream(first_sequence_number=first)
+
+    def _afflict(self, actor: Actor, fault: Fault) -> bool:
+        """Let a fault strike a consumer; return whether it did already."""
+        ends = self.world.now() + fault.seconds
+        match fault.kind:
+            case FaultKind.DISABLED:
+                for poller in actor.pollers:
+                    poller.disable()
+                    self.world.at(ends, poller.enable)
+                return True
+            case FaultKind.LOST_CHECKPOINT:
+                return any([poller.rewind() for poller in actor.pollers])
+            case FaultKind.STALE:
+                return self._deliver_again(actor)
+            case FaultKind.REPAIR:
+                return self._repair(actor)
+            case FaultKind.REDRIVE:
+                return actor.redrive(self.rng)
+            case kind if kind in LASTING:
+                actor.weather.lasting[kind] = ends
+            case kind:
+                actor.weather.armed.append(kind)
+        return False
+
+    def _deliver_again(self, actor: Actor) -> bool:
+        """Invoke the function with an old batch, as a poller does that was believed dead."""
+        for poller in actor.pollers:
+            if poller.deliveries:
+                event = poller.deliveries[0].event
+                self.world.soon(partial(self._zombie, poller, event))
+                return True
+        return False
+
+    def _zombie(self, poller: Poller, event: Event) -> None:
+        poller.note("invoked with the first batch again, by a poller believed dead")
+        try:
+            poller.run(event)
+        except (Exception, Killed) as error:
+            poller.note(f"failed, {error!r}; nobody tries it again")
+
+    def _repair(self, actor: Actor) -> bool:
+        """Repair every item, each while everything else goes on."""
+        assert actor.consumer.repair is not None
+        for states in list(self.table.history.values()):
+            item = next(filter(None, states))
+            name, read = identity(self.table, item), partial(self._item, item)
+            invocation = Invocation(self.world, self.world.now() + TIMEOUT_SECONDS)
+            repair = partial(actor.consumer.repair, name, read, actor.weather)
+            try:
+                run(invocation, repair)
+            except (Exception, Killed) as error:
+                actor.note(f"the repair failed, {error!r}")
+        return bool(self.table.history)
+
+    def _item(self, item: Image) -> Image | None:
+        return self.table.items.get(self.table.key_of(item))
+
+    def _clear_up(self) -> None:
+        """Let the weather be fair from now on."""
+        for actor in self.actors:
+            actor.weather.armed.clear()
+            actor.weather.lasting.clear()
+
+    def _go_on(self, later: Later) -> None:
+        match later.step:
+            case Step.WAIT:
+                self._note(f"{later.seconds / HOUR:.1f} hours pass")
+                self.world.sleep(later.seconds)
+            case Step.WRITE:
+                assert later.operation is not None
+                self._write(later.operation)
+            case Step.REDRIVE:
+                for actor in self.actors:
+                    actor.redrive(self.rng)
+            case Step.PURGE:
+                for actor in self.actors:
+                    if actor.consumer.purge is not None:
+                        self.purged += actor.consumer.purge(actor.weather)
+
+    def _mend(self) -> None:
+        """Write every item that is poisoned as it should be."""
+        for item in list(self.table.items.values()):
+            if POISON in item:
+                sound = {name: value for name, value in item.items() if name != POISON}
+                self.table.put(sound, self.world.now())
+                self._note(f"mended: {item['id']}")
+        self.world.run(LONGEST_RUN_SECONDS)
+
+    def _redrive_all(self) -> None:
+        """Redrive until no letter is left; one of the audit may bring search others."""
+        for _ in self.actors:
+            for actor in self.actors:
+                actor.redrive(self.rng)
+                self.world.run(LONGEST_RUN_SECONDS)
+
+    def _result(self) -> Result:
+        problems = [
+            f"{actor.consumer.name}: {problem}"
+            for actor in self.actors
+            for problem in [*actor.consumer.problems(self.table), *_left(actor)]
+        ]
+        pollers = [poller for actor in self.actors for poller in actor.pollers]
+        return Result(
+            schedule=self.schedule,
+            problems=tuple(problems),
+            struck=self.struck,
+            writes=sum(map(len, self.table.history.values())),
+            deliveries=sum(len(d.records) for poller in pollers for d in poller.deliveries),
+            letters=sum(len(poller.letters) for poller in pollers),
+            timeline=self.timeline,
+            redriven=tuple(
+                result for a in self.actors if a.operator for result in a.operator.results
+            ),
+            purged=self.purged,
+        )
+
+
+def _left(actor: Actor) -> list[str]:
+    """Say which letters could not be redriven."""
+    return [
+        f"{key} is still a letter" for key in (actor.operator.letters() if actor.operator else ())
+    ]
+
+
+AT_ONCE = frozenset(
+    {*LASTING, FaultKind.LOST_CHECKPOINT, FaultKind.STALE, FaultKind.REPAIR, FaultKind.REDRIVE}
+)
+"""Faults that do not wait for a chance to strike."""
+
+TO_THE_TABLE = frozenset({FaultKind.NEW_STREAM, FaultKind.SPLIT, FaultKind.ROTATE})
+"""Faults of the table's stream: they strike whoever reads it."""
+
+
+def _backoff(failures: int) -> float:
+    return float(min(LONGEST_BACKOFF_SECONDS, 0.25 * 2.0 ** min(failures - 1, 16)))
+
+
+POLICIES = Policies(
+    backoff=_backoff, throttle_backoff=_backoff, poll_seconds=0.05, describe_seconds=0.05
+)
+
+
+def _mapping(schedule: Schedule, name: str) -> MappingConfiguration:
+    return MappingConfiguration.from_description(
+        {
+            "UUID": name,
+            "FunctionArn": f"arn:aws:lambda:us-east-1:000000000000:function:{name}",
+            "StartingPosition": "TRIM_HORIZON",
+            "BatchSize": schedule.batch_size,
+            "MaximumBatchingWindowInSeconds": schedule.window,
+            "ParallelizationFactor": schedule.lanes,
+            "BisectBatchOnFunctionError": schedule.bisect,
+            "MaximumRetryAttempts": -1,
+            "MaximumRecordAgeInSeconds": RECORD_AGE_SECONDS,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::letters"}},
+        }
+    )
