@@ -20,7 +20,7 @@ export CDK_DISABLE_VERSION_CHECK := 1
 # The variables that each of these targets takes, besides PYTHON. A misspelt one would be ignored in
 # silence, and an empty one is a variable of yours that is not set: both stop make.
 TAKES_demo := ORDERS LIMIT SEARCH_URL KEEP SEED CHAOS POISON
-TAKES_simulate := N LETTERS SEED
+TAKES_simulate := N DEAD_LETTERS SEED
 TAKES_exercise-1 := HINT SOLUTION
 TAKES_exercise-2 := HINT SOLUTION
 TAKES_exercise-3 := HINT SOLUTION
@@ -105,8 +105,8 @@ test: $(READY) ## Unit, handler and infrastructure tests: no server, no network
 	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile
 
 .PHONY: simulate
-simulate: $(READY) ## Run the pipeline through thousands of schedules in virtual time (N=100000 LETTERS=1), or show one (SEED=n)
-	@exec python tools/simulate.py $${LETTERS:+--letters} $${N:+--schedules="$$N"} $${SEED:+--seed="$$SEED"}
+simulate: $(READY) ## Run the pipeline through thousands of schedules in virtual time (N=100000 DEAD_LETTERS=1), or show one (SEED=n)
+	@exec python tools/simulate.py $${DEAD_LETTERS:+--dead-letters} $${N:+--schedules="$$N"} $${SEED:+--seed="$$SEED"}
 
 .PHONY: integration
 integration: $(READY) ## Tests on real engines on loopback: DynamoDB Local, OpenSearch, the emulator

@@ -31,7 +31,7 @@ from rich.table import Table
 from benchmarks.harness.common import figure
 from benchmarks.harness.records import BATCH, batches, changes
 from benchmarks.suites.aggregation import deliver
-from benchmarks.suites.sinks import NAMES, Counted, LettersWritten, counted
+from benchmarks.suites.sinks import NAMES, Counted, DeadLettersWritten, counted
 from local.services import engines
 from local.services.errors import EngineError
 from local.workload.purchases import SAMPLE
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     update = parser.parse_args(arguments).update
     try:
         found = measure()
-    except (EngineError, LettersWritten) as error:
+    except (EngineError, DeadLettersWritten) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     if update:
@@ -91,7 +91,7 @@ def measure() -> dict[str, dict[str, float]]:
     """Return what a change costs each sink when it is new, and when it is delivered again.
 
     Raises:
-        LettersWritten: a sink did not take every change.
+        DeadLettersWritten: a sink did not take every change.
     """
     figures: dict[str, dict[str, float]] = {}
     events = batches(changes(SAMPLE, CHANGES))

@@ -9,18 +9,18 @@ from pydantic import ValidationError
 
 from dynamodb_streams_cdc import (
     Change,
-    Items,
+    ImageStore,
     LogMetrics,
-    Overflow,
     Processor,
-    Reader,
+    RecordParser,
     Sink,
     Source,
+    SourceTable,
 )
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
-from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbItems
-from dynamodb_streams_cdc.aws.s3 import S3Letters, S3Overflow
+from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
+from dynamodb_streams_cdc.aws.s3 import S3DeadLetters, S3ImageStore
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
 from lambdas.domain.order import ACTOR_ATTRIBUTE
@@ -64,40 +64,40 @@ def s3() -> "S3Client":
     return cast("S3Client", session().create_client("s3", config=CLIENT))
 
 
-def items_of(table: str) -> DynamoDbItems:
+def source_table(table: str) -> DynamoDbSourceTable:
     """Return the table that copies are repaired by."""
-    return DynamoDbItems(dynamodb, table)
+    return DynamoDbSourceTable(dynamodb, table)
 
 
-def overflow_of_log(bucket: str) -> S3Overflow:
+def large_images(bucket: str) -> S3ImageStore:
     """Return where the change log keeps large images."""
-    return S3Overflow(s3, bucket)
+    return S3ImageStore(s3, bucket)
 
 
 def build(
     settings: Settings,
     sink: Sink,
-    items: Items | None = None,
-    overflow: Overflow | None = None,
+    table: SourceTable | None = None,
+    image_store: ImageStore | None = None,
 ) -> Processor:
     """Return the processor of a function.
 
-    `items` is the table that its sink is repaired by; `overflow` is where a change log that it
-    reads keeps large images.
+    `table` is the source table, from which the sink is repaired; `image_store` has the large images
+    of a change log.
     """
-    readers: dict[str, Reader] = {
+    readers: dict[str, RecordParser] = {
         "table": Change.from_record,
-        "change-log": partial(change_from_log_record, overflow=overflow),
+        "change-log": partial(change_from_log_record, image_store=image_store),
     }
     return Processor(
         name=settings.processor,
         source=Source(settings.source_table, settings.epoch, actor_attribute=ACTOR_ATTRIBUTE),
         sink=sink,
-        dead_letters=S3Letters(s3, settings.dead_letter_bucket, settings.dead_letter_prefix),
+        dead_letters=S3DeadLetters(s3, settings.dead_letter_bucket, settings.dead_letter_prefix),
         read=readers[settings.feed],
         permanent=(ValidationError,),
         metrics=LogMetrics(settings.environment, settings.processor),
-        items=items,
+        source_table=table,
         attempts=DynamoDbAttempts(dynamodb, settings.attempts_table),
         breaker=Breaker(settings.breaker_share, settings.breaker_items),
     )

@@ -53,9 +53,9 @@ class Settings(FunctionSettings):
         source_table: logical name of the table whose changes are followed.
         epoch: of the lineage of streams, four digits.
         feed: what the mapping reads: the table's own stream, or the change log's.
-        processor: the function's role, on its letters and metrics.
-        dead_letter_bucket: where letters go.
-        dead_letter_prefix: of the letters' keys.
+        processor: the function's role, on its dead letters and metrics.
+        dead_letter_bucket: where dead letters go.
+        dead_letter_prefix: of the dead letters' keys.
         attempts_table: the idempotency table, where the function's deaths on a record are counted.
         breaker_share: of the recent items that may become dead letters for one reason, 0 to 1; with
             1 the breaker never opens.

@@ -39,7 +39,7 @@ class Stage:
         self._show(doing)
 
 
-class Screen:
+class DemoConsole:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         if not self.console.is_terminal:

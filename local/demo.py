@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import report as show
-from local.console import Screen
+from local.console import DemoConsole
 from local.deployed.pipeline import running_pipeline
-from local.scenarios.fault_injection import Calm, Chaos, forgetfulness
+from local.scenarios.fault_injection import Chaos, NoFaults, forgetfulness
 from local.scenarios.phases import UNCHANGED_FOR, Traffic
 from local.scenarios.poison_latency import Plan, take_turns
-from local.scenarios.recovery import Remedy
+from local.scenarios.recovery import Recovery
 from local.services.errors import EngineError
 from local.verify import ReadError, compare, settle
 from local.workload.poison import Poison
@@ -63,14 +63,14 @@ class Options:
 
 def run_demo(
     options: Options,
-    screen: Screen | None = None,
+    console: DemoConsole | None = None,
     before_comparison: Callable[[Pipeline, Written], None] = lambda pipeline, written: None,
 ) -> int:
     """Runs everything once and returns the exit status; what makes it impossible is raised.
 
     `before_comparison` is called when the sinks are quiet; tests damage them there.
     """
-    screen = screen or Screen()
+    console = console or DemoConsole()
     expected = survey(options.orders, options.limit)
     at_leisure = min(ONE_BY_ONE, expected.purchases // 10)
     plan = Plan.of(expected.purchases, options.poison, at_leisure) if options.poison else None
@@ -78,46 +78,48 @@ def run_demo(
     purchases = read_purchases(options.orders, options.limit)
     faults = forgetfulness(options.seed) if options.chaos else ()
     with (
-        running_pipeline(screen, options.search_url, faults) as pipeline,
-        _unrest(options, screen, pipeline) as unrest,
+        running_pipeline(console, options.search_url, faults) as pipeline,
+        _fault_injection(options, console, pipeline) as fault_injection,
     ):
-        traffic = Traffic(screen, pipeline, options.seed, unrest, poison)
-        unrest.storm()
+        traffic = Traffic(console, pipeline, options.seed, fault_injection, poison)
+        fault_injection.start()
         at_once = expected.purchases - at_leisure - (plan.purchases if plan else 0)
-        pause = unrest.pause(at_once)
-        fast = traffic.round(unrest.manner, purchases, at_once, pause=pause)
-        unrest.aftermath()
+        pause = fault_injection.pause(at_once)
+        fast = traffic.round(fault_injection.manner, purchases, at_once, pause=pause)
+        fault_injection.second_wave()
         turns = plan and take_turns(traffic, pipeline, poison, plan, purchases)
         slow = traffic.round(
             "one by one", purchases, at_leisure, workers=1, open_orders=1, pause=0.25
         )
         before_comparison(pipeline, traffic.written)
-        problems = unrest.account()
+        problems = fault_injection.account()
         if turns:
-            show.turns(screen, turns)
-            problems += _heal(screen, pipeline, poison, traffic.written)
-        equal = _compare(screen, pipeline, expected, traffic.written, fast, slow)
+            show.turns(console, turns)
+            problems += _heal(console, pipeline, poison, traffic.written)
+        equal = _compare(console, pipeline, expected, traffic.written, fast, slow)
         if problems:
-            screen.line("\nWhat did not go as it should:", "bold red")
+            console.line("\nWhat did not go as it should:", "bold red")
         for sentence in problems:
-            screen.line(sentence, "red")
+            console.line(sentence, "red")
         if options.keep:
-            _hold(screen, pipeline)
+            _hold(console, pipeline)
     return 0 if equal and not problems else 1
 
 
-def _unrest(options: Options, screen: Screen, pipeline: Pipeline) -> Chaos | Calm:
-    return Chaos(pipeline, screen, options.seed) if options.chaos else Calm()
+def _fault_injection(
+    options: Options, console: DemoConsole, pipeline: Pipeline
+) -> Chaos | NoFaults:
+    return Chaos(pipeline, console, options.seed) if options.chaos else NoFaults()
 
 
-def _heal(screen: Screen, pipeline: Pipeline, poison: Poison, written: Written) -> list[str]:
-    remedy = Remedy(screen, pipeline, poison, written)
-    remedy.run()
-    return remedy.problems
+def _heal(console: DemoConsole, pipeline: Pipeline, poison: Poison, written: Written) -> list[str]:
+    recovery = Recovery(console, pipeline, poison, written)
+    recovery.run()
+    return recovery.problems
 
 
 def _compare(
-    screen: Screen,
+    console: DemoConsole,
     pipeline: Pipeline,
     expected: Survey,
     written: Written,
@@ -125,49 +127,49 @@ def _compare(
     slow: Round,
 ) -> bool:
     """Compares, prints all that there is to see, the verdict last, and returns the verdict."""
-    with screen.stage("Comparing every item with every sink") as stage:
+    with console.stage("Comparing every item with every sink") as stage:
         report = settle(
             lambda: compare(pipeline.copies, written.effective), unchanged_for=UNCHANGED_FOR
         )
         compared = sum(sink.compared for sink in report.sinks)
         stage.outcome = f"Compared: {compared:,} aggregates, documents and histories"
-    show.comparison(screen, report)
-    show.lags(screen, slow.lags, fast.lags, fast.how)
-    show.numbers(screen, fast.written, fast.seconds, report, expected)
-    show.revenue(screen, pipeline.copies.aggregates())
-    show.where_to_look(screen)
-    return show.verdict(screen, report, expected)
+    show.comparison(console, report)
+    show.lags(console, slow.lags, fast.lags, fast.how)
+    show.numbers(console, fast.written, fast.seconds, report, expected)
+    show.revenue(console, pipeline.copies.aggregates())
+    show.where_to_look(console)
+    return show.verdict(console, report, expected)
 
 
-def _hold(screen: Screen, pipeline: Pipeline) -> None:
+def _hold(console: DemoConsole, pipeline: Pipeline) -> None:
     """Keeps everything up until Ctrl-C, which is then no interruption."""
     try:
-        show.how_to_query(screen, pipeline)
+        show.how_to_query(console, pipeline)
         threading.Event().wait()
     except KeyboardInterrupt:
-        screen.line()
+        console.line()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    screen = Screen()
+    console = DemoConsole()
     with signals_unwind():
         try:
-            return run_demo(options, screen)
+            return run_demo(options, console)
         except KeyboardInterrupt:
-            screen.line(f"Interrupted: {_ALL_GONE}")
+            console.line(f"Interrupted: {_ALL_GONE}")
             return 128 + signal.SIGINT
         except _Ended as ended:
             # After SIGHUP there may be no terminal to say it to.
             with suppress(OSError):
-                screen.line(f"{ended.sent.name}: {_ALL_GONE}", style="red")
+                console.line(f"{ended.sent.name}: {_ALL_GONE}", style="red")
             return 128 + ended.sent
         except (EngineError, PurchasesError, ReadError) as error:
-            screen.line(str(error), style="red")
+            console.line(str(error), style="red")
         except (BotoCoreError, ClientError) as error:
-            screen.line(f"The AWS emulator failed: {error}", style="red")
+            console.line(f"The AWS emulator failed: {error}", style="red")
         except OSError as error:
-            screen.line(_sentence(error), style="red")
+            console.line(_sentence(error), style="red")
     return 1
 
 

@@ -10,17 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from dynamodb_streams_cdc.errors import visible
+from local.scenarios.lag import LOOK_EVERY
 from local.scenarios.poison_latency import GOAL
-from local.verify.lag import LOOK_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from local.console import Screen
+    from local.console import DemoConsole
     from local.deployed.pipeline import Pipeline
+    from local.scenarios.lag import Lag
     from local.scenarios.poison_latency import Turns
     from local.verify import Report
-    from local.verify.lag import Lag
     from local.verify.report import Kind
     from local.workload.poison import Kind as Mistake
     from local.workload.purchases import Survey
@@ -34,9 +34,9 @@ _SHOWN_ORDERS = 5
 _BAR = 44  # columns of the longest bar
 
 
-def comparison(screen: Screen, report: Report) -> None:
-    screen.line()
-    screen.line(f"{report.items:,} orders in the table, each compared with every sink, both ways")
+def comparison(console: DemoConsole, report: Report) -> None:
+    console.line()
+    console.line(f"{report.items:,} orders in the table, each compared with every sink, both ways")
     table = Table("sink")
     for column in ("compared", "made of", "missing", "extra", "different"):
         table.add_column(column, justify="right")
@@ -48,19 +48,23 @@ def comparison(screen: Screen, report: Report) -> None:
             sink.parts,
             *(f"[bold red]{count:,}[/]" if count else "0" for count in counts),
         )
-    screen.print(table)
+    console.print(table)
 
 
-def lags(screen: Screen, alone: Mapping[str, Lag], loaded: Mapping[str, Lag], how: str) -> None:
-    screen.line()
-    screen.line("Seconds from DynamoDB's acknowledgment until a reader of the sink sees the change")
+def lags(
+    console: DemoConsole, alone: Mapping[str, Lag], loaded: Mapping[str, Lag], how: str
+) -> None:
+    console.line()
+    console.line(
+        "Seconds from DynamoDB's acknowledgment until a reader of the sink sees the change"
+    )
     table = Table("sink")
     for column in ("one by one: p50", "p99", "orders", f"{how}: p50", "p99", "orders"):
         table.add_column(column, justify="right")
     for sink in sorted(alone.keys() | loaded.keys()):
         table.add_row(sink, *_cells(alone.get(sink)), *_cells(loaded.get(sink)))
-    screen.print(table)
-    screen.line(
+    console.print(table)
+    console.line(
         f"Looked at every {LOOK_EVERY} s. {how.capitalize()} the wait in the stream behind the"
         " writer is part of it.",
         "dim",
@@ -72,56 +76,56 @@ def _cells(lag: Lag | None) -> list[str]:
 
 
 def numbers(
-    screen: Screen, written: Written, seconds: float, report: Report, survey: Survey
+    console: DemoConsole, written: Written, seconds: float, report: Report, survey: Survey
 ) -> None:
     """How fast the round at full speed went, and the purchases as the audit log tells them."""
     rate = written.writes / written.seconds if written.seconds else 0
-    screen.line()
-    screen.line(
+    console.line()
+    console.line(
         f"Writing      {written.writes:,} writes in {written.seconds:.1f} s ({rate:,.0f}/s):"
         f" {written.changes:,} changes, {written.without_effect:,} without effect"
     )
-    screen.line(
+    console.line(
         f"Throughput   {written.changes:,} changes in all three sinks after {seconds:.1f} s"
         f" ({written.changes / seconds:,.0f}/s)"
     )
-    screen.line(
+    console.line(
         f"Audit log    purchases read back: {report.inserts.orders:,},"
         f" {report.inserts.total:,} USD; in the file: {survey.purchases:,}, {survey.total:,} USD"
     )
 
 
-def revenue(screen: Screen, rows: Iterable[Mapping[str, Any]]) -> None:
+def revenue(console: DemoConsole, rows: Iterable[Mapping[str, Any]]) -> None:
     """One bar per month, from the aggregates table as the sink left it."""
     months: dict[str, Decimal] = defaultdict(Decimal)
     for row in rows:
         kind, _, name = str(row["aggregate"]).partition("#")
         if kind == "month":
             months[name] += row.get("revenue", 0)
-    screen.line()
-    screen.line("Revenue per month, read from the aggregates table (USD)")
+    console.line()
+    console.line("Revenue per month, read from the aggregates table (USD)")
     most = max([*months.values(), Decimal(1)])
     for month, amount in sorted(months.items()):
         bar = "█" * round(_BAR * amount / most) or ("▏" if amount else "")
-        screen.print(Text.assemble(visible(f"  {month}  {amount:>12,.2f}  "), (bar, "cyan")))
+        console.print(Text.assemble(visible(f"  {month}  {amount:>12,.2f}  "), (bar, "cyan")))
 
 
-def poison(screen: Screen, orders: Mapping[Key, Mistake]) -> None:
+def poison(console: DemoConsole, orders: Mapping[Key, Mistake]) -> None:
     """What was hidden among the orders."""
-    screen.line()
-    screen.line(f"Hidden: {len(orders):,} orders that cannot be counted or indexed", "bold")
+    console.line()
+    console.line(f"Hidden: {len(orders):,} orders that cannot be counted or indexed", "bold")
     kinds: dict[str, list[str]] = defaultdict(list)
     for (_, order), kind in orders.items():
         kinds[kind.name].append(order)
     for name, named in kinds.items():
         more = " ..." if len(named) > _SHOWN_ORDERS else ""
-        screen.line(f"  {len(named):>4,}  {name:<27}{' '.join(named[:_SHOWN_ORDERS])}{more}")
+        console.line(f"  {len(named):>4,}  {name:<27}{' '.join(named[:_SHOWN_ORDERS])}{more}")
 
 
-def turns(screen: Screen, found: Turns) -> None:
+def turns(console: DemoConsole, found: Turns) -> None:
     """Whether poison delayed the orders beside it."""
-    screen.line()
-    screen.line("Seconds until a reader of the sink sees a healthy order; rounds took turns")
+    console.line()
+    console.line("Seconds until a reader of the sink sees a healthy order; rounds took turns")
     table = Table("sink")
     for column in ("no poison: p50", "p99", "orders", "batch shared: p50", "p99", "orders"):
         table.add_column(column, justify="right")
@@ -131,57 +135,57 @@ def turns(screen: Screen, found: Turns) -> None:
         colour = "green" if ratio is not None and ratio <= GOAL else "bold red"
         shown = "" if ratio is None else f"[{colour}]{ratio:.2f}[/]"
         table.add_row(each.sink, *_cells(each.without), *_cells(each.sharing), shown)
-    screen.print(table)
-    screen.line(
+    console.print(table)
+    console.line(
         f"Batches in these rounds: {found.batches:,}, of which {found.poisonous:,} with poison;"
         f" {found.retried:,} delivered again."
     )
     for each in found.influences:
         if each.ratio is None:
-            screen.line(f"{each.sink}: too few orders to tell a delay", "red")
+            console.line(f"{each.sink}: too few orders to tell a delay", "red")
         elif each.ratio > GOAL:
-            screen.line(
+            console.line(
                 f"{each.sink}: the goal is at most {GOAL} times as long; {each.ratio:.2f} were"
                 " measured",
                 "bold red",
             )
 
 
-def verdict(screen: Screen, report: Report, survey: Survey) -> bool:
+def verdict(console: DemoConsole, report: Report, survey: Survey) -> bool:
     """Lists what differs, says the verdict in the last line, and returns it."""
-    _differences(screen, report)
+    _differences(console, report)
     read_back = (report.inserts.orders, report.inserts.total)
     complete = read_back == (survey.purchases, survey.total)
-    screen.line()
+    console.line()
     if not complete:
-        screen.line("The purchases read back from the audit log are not those of the file.", "red")
+        console.line("The purchases read back from the audit log are not those of the file.", "red")
     if report.equal and complete:
-        screen.line(VERDICT, "bold green")
+        console.line(VERDICT, "bold green")
         return True
     differing = [sink.sink for sink in report.sinks if not sink.equal]
     if differing:
-        screen.line(f"not equal to the table: {', '.join(differing)}", "bold red")
+        console.line(f"not equal to the table: {', '.join(differing)}", "bold red")
     return False
 
 
-def _differences(screen: Screen, report: Report) -> None:
+def _differences(console: DemoConsole, report: Report) -> None:
     """Each difference by sink, item and field; the first twenty of each sink."""
     for sink in report.sinks:
         if not sink.compared and not sink.differences:
-            screen.line(f"\n{sink.sink}: nothing was there to compare.", style="red")
+            console.line(f"\n{sink.sink}: nothing was there to compare.", style="red")
         if not sink.differences:
             continue
-        screen.line(f"\n{sink.sink}: {len(sink.differences):,} differences", style="red")
+        console.line(f"\n{sink.sink}: {len(sink.differences):,} differences", style="red")
         for difference in sink.differences[:_SHOWN_DIFFERENCES]:
-            screen.line(f"  {difference}")
+            console.line(f"  {difference}")
         more = len(sink.differences) - _SHOWN_DIFFERENCES
         if more > 0:
-            screen.line(f"  ... and {more:,} more")
+            console.line(f"  ... and {more:,} more")
 
 
-def where_to_look(screen: Screen) -> None:
-    screen.line()
-    screen.line("Where to look next")
+def where_to_look(console: DemoConsole) -> None:
+    console.line()
+    console.line("Where to look next")
     for what, why in (
         ("lambdas/domain/", "what an order adds to the sums, and what a search finds of it"),
         ("stacks/pipeline.py", "the tables, the streams and their readers"),
@@ -192,23 +196,23 @@ def where_to_look(screen: Screen) -> None:
         ("make demo ORDERS=FILE LIMIT=100", "takes other purchases, or a part of them"),
         ("make test", "holds the library to the same claims without a server"),
     ):
-        screen.print(f"  [bold]{what:<33}[/]{why}")
+        console.print(f"  [bold]{what:<33}[/]{why}")
 
 
-def how_to_query(screen: Screen, pipeline: Pipeline) -> None:
+def how_to_query(console: DemoConsole, pipeline: Pipeline) -> None:
     """Commands to paste into another terminal while everything is up."""
     tables = {name: pipeline.outputs[f"{name}TableName"] for name in ("ChangeLog", "Aggregates")}
     index = f"{pipeline.outputs['SearchEndpoint']}/{pipeline.outputs['SearchIndex']}"
-    screen.line()
-    screen.line("Everything stays up until Ctrl-C. In another terminal:")
-    screen.line(f"  curl -s '{index}/_search?q=status:refunded&size=2&pretty'")
-    screen.line(
+    console.line()
+    console.line("Everything stays up until Ctrl-C. In another terminal:")
+    console.line(f"  curl -s '{index}/_search?q=status:refunded&size=2&pretty'")
+    console.line(
         "  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1"
         " AWS_DEFAULT_REGION=us-east-1"
         f" AWS_ENDPOINT_URL={pipeline.aws.url}"
     )
-    screen.line(f"  aws dynamodb scan --table-name {tables['Aggregates']} --max-items 5")
-    screen.line(f"  aws dynamodb scan --table-name {tables['ChangeLog']} --max-items 3")
-    screen.line("  aws lambda list-event-source-mappings")
-    screen.line("  .venv/bin/cdc letters --environment local")
-    screen.line(f"  tail -f {pipeline.aws.log} {pipeline.live.log}")
+    console.line(f"  aws dynamodb scan --table-name {tables['Aggregates']} --max-items 5")
+    console.line(f"  aws dynamodb scan --table-name {tables['ChangeLog']} --max-items 3")
+    console.line("  aws lambda list-event-source-mappings")
+    console.line("  .venv/bin/cdc dead-letters list --environment local")
+    console.line(f"  tail -f {pipeline.aws.log} {pipeline.live.log}")

@@ -6,8 +6,8 @@ docs/reference/findings.md shows the table.
 
 `at` is the construct's path without `cdc-ENVIRONMENT-` and without a final `/Resource`, as in
 `pipeline/Audit/Logs`. `%` stands for any one name in it, or in a rule. A finding about a wildcard
-carries the wildcard: `AwsSolutions-IAM5[DeadLettersBucket/letters/%/*]` accepts all objects below
-a processor's prefix, and no wildcard else.
+carries the wildcard: `AwsSolutions-IAM5[DeadLettersBucket/dead_letters/%/*]` accepts all objects
+below a processor's prefix, and no wildcard else.
 """
 
 import re
@@ -85,7 +85,7 @@ NO_VPC = "Every request is signed and encrypted; a VPC would put every function 
 ACCEPTED: tuple[Accepted, ...] = (
     # Wildcards in policies
     Accepted(
-        f"{IAM5}[DeadLettersBucket/letters/%/*]",
+        f"{IAM5}[DeadLettersBucket/dead-letters/%/*]",
         "pipeline/%/Role/DefaultPolicy",
         "A processor adds dead letters below its own prefix; it can read none.",
     ),
@@ -95,12 +95,12 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Lambda refuses a mapping whose role may not put any object into its destination.",
     ),
     Accepted(
-        f"{IAM5}[OverflowBucket/*]",
+        f"{IAM5}[LargeImagesBucket/*]",
         "pipeline/Audit/Role/DefaultPolicy",
         "Adds large images, each under its item and version.",
     ),
     Accepted(
-        f"{IAM5}[OverflowBucket/*]",
+        f"{IAM5}[LargeImagesBucket/*]",
         "pipeline/Search/Role/DefaultPolicy",
         "Reads the large images that entries of the log point at.",
     ),
@@ -121,13 +121,13 @@ ACCEPTED: tuple[Accepted, ...] = (
             "Operators list, read, redrive and archive all dead letters.",
         )
         for objects in (
-            "DeadLettersBucket/letters/*",
+            "DeadLettersBucket/dead-letters/*",
             "DeadLettersBucket/archive/*",
             "DeadLettersOnFailure/*",
         )
     ),
     Accepted(
-        f"{IAM5}[OverflowBucket/*]",
+        f"{IAM5}[LargeImagesBucket/*]",
         "pipeline/Operator",
         "Operators read the images that an item's history points at.",
     ),
@@ -157,12 +157,12 @@ ACCEPTED: tuple[Accepted, ...] = (
     # Queues and topics
     Accepted(
         "AwsSolutions-SQS3",
-        "pipeline/%/Letters/Queue",
+        "pipeline/%/DeadLetters/Queue",
         "The queue is the last stop: its messages point at dead letters, and are not work.",
     ),
     Accepted(
         "CKV_AWS_27",
-        "pipeline/%/Letters/Queue",
+        "pipeline/%/DeadLetters/Queue",
         "Encrypted with SSE-SQS (SqsManagedSseEnabled), which this rule does not know. " + OWN_KEYS,
     ),
     *_each(

@@ -88,7 +88,7 @@ class Observability(Construct):
         name, function, add = processor.name, processor.function, self.alarms.add
         add(
             scope,
-            "Late",
+            "IteratorAgeHigh",
             _iterator_age(processor),
             f"{name} is an hour behind its stream, which forgets after 24.",
             threshold=LATE_AFTER.to_milliseconds(),
@@ -129,7 +129,7 @@ class Observability(Construct):
         )
         add(
             scope,
-            "UndeliveredLetters",
+            "DestinationDeliveryFailed",
             function.metric("DestinationDeliveryFailures", statistic="Sum"),
             f"Lambda could not write a batch of {name} to the on-failure bucket.",
         )
@@ -142,11 +142,11 @@ class Observability(Construct):
         )
         add(
             scope,
-            "SilentBell",
+            "DeadLetterNotificationFailed",
             cloudwatch.Metric(
                 namespace="AWS/Events",
                 metric_name="FailedInvocations",
-                dimensions_map={"RuleName": processor.bell.rule_name},
+                dimensions_map={"RuleName": processor.notifications.rule_name},
                 statistic=cloudwatch.Stats.SUM,
                 period=FIVE_MINUTES,
             ),
@@ -154,13 +154,13 @@ class Observability(Construct):
         )
         add(
             scope,
-            "Dropped",
+            "RecordsDropped",
             _of_mapping(processor, "DroppedEventCount"),
             f"{name} dropped changes: no sink and no dead letter has them.",
         )
         add(
             scope,
-            "Stuck",
+            "BatchFailuresReported",
             _own(processor, "Reported"),
             f"{name} reports changes as not done, again and again: its shard waits for them.",
             periods=3,
@@ -179,8 +179,8 @@ class Observability(Construct):
         )
         add(
             scope,
-            "StaleButNewer",
-            _own(processor, "StaleButNewer"),
+            "VersionOrderViolation",
+            _own(processor, "VersionOrderViolations"),
             f"{name} refused changes as stale that are newer than what it holds: repair them.",
         )
 
@@ -305,7 +305,7 @@ def _graphs(processor: StreamProcessor) -> list[cloudwatch.IWidget]:
             width=6,
             left=[
                 _own(processor, "DeadLettersWaiting", statistic=cloudwatch.Stats.MAXIMUM),
-                processor.letters.queue.metric_approximate_number_of_messages_visible(),
+                processor.dead_letters.queue.metric_approximate_number_of_messages_visible(),
             ],
         ),
     ]

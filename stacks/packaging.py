@@ -29,11 +29,13 @@ Platform = Literal["aws", "host"]
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 # The functions' runtime and architecture are set in stacks/constructs/stream_processor.py.
 AWS_TARGET = ("--python-platform", "aarch64-manylinux2014", "--python-version", PYTHON)
-IGNORED = (
-    *("__pycache__", "*.pyc", ".DS_Store", "requirements.txt"),
-    # Parts of the library that no function imports.
-    *("cli", "esm", "examples", "live", "simulation", "testing", "tests"),
+IGNORED = ("__pycache__", "*.pyc", ".DS_Store", "requirements.txt")
+NOT_DEPLOYED = tuple(
+    f"dynamodb_streams_cdc/{wing}" for wing in ("cli", "esm", "examples", "operations", "testing")
 )
+"""The wings of the library that operators and testers run. A folder of any other package is
+packaged, whatever its name."""
+
 KEPT: Mapping[str, frozenset[str]] = {
     # botocore describes more than 400 services in 25 MB. The functions have clients of two; the
     # four files say, for any client, where endpoints are and what is retried. Credentials come
@@ -148,7 +150,7 @@ def package(platform: Platform, project: Project | None = None) -> Path:
         if not (target.is_dir() and stamp.is_file() and stamp.read_text() == inputs):
             with _beside(target) as draft:
                 for folder in project.source_folders:
-                    for file in _files(folder):
+                    for file in _sources(folder):
                         copy = draft / file.relative_to(folder.parent)
                         copy.parent.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(file, copy)
@@ -193,10 +195,18 @@ def _trim(folder: Path) -> None:
 def _fingerprint(dependencies: str, project: Project) -> str:
     digest = hashlib.sha256(dependencies.encode())
     for folder in project.source_folders:
-        for file in _files(folder):
+        for file in _sources(folder):
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             digest.update(f"{file.relative_to(project.root).as_posix()} {content}\n".encode())
     return digest.hexdigest()
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    """Return the files of a source folder that are deployed."""
+    for file in _files(folder):
+        path = file.relative_to(folder.parent)
+        if not any(path.is_relative_to(wing) for wing in NOT_DEPLOYED):
+            yield file
 
 
 def _files(folder: Path) -> Iterator[Path]:

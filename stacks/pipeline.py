@@ -13,8 +13,8 @@ from constructs import Construct
 from stacks.constructs.change_feed import ChangeFeed, inserts_only
 from stacks.constructs.change_table import NUMBER, ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.large_images import LargeImages
 from stacks.constructs.operator_policy import OperatorPolicy
-from stacks.constructs.overflow import Overflow
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
 from stacks.environments import Environment
@@ -42,7 +42,7 @@ class PipelineStack(Stack):
         self._code = code
 
         self._add_tables(keep=environment.keeps_data, protect=environment.protection)
-        self.overflow = Overflow(self, "Overflow", keep=environment.keeps_data)
+        self.large_images = LargeImages(self, "LargeImages", keep=environment.keeps_data)
         self.dead_letters = DeadLetters(self, "DeadLetters", keep=environment.keeps_data)
         orders = ChangeFeed(self.orders, kind="table")
         change_log = ChangeFeed(self.change_log, kind="change-log", filters=[inserts_only()])
@@ -64,16 +64,16 @@ class PipelineStack(Stack):
             feed=orders,
             settings={
                 "CHANGE_LOG_TABLE": self.change_log.name,
-                "OVERFLOW_BUCKET": self.overflow.bucket.bucket_name,
+                "LARGE_IMAGES_BUCKET": self.large_images.bucket.bucket_name,
             },
         )
         self.search_sync = self._add_processor(
             "Search",
-            handler="lambdas.search_sync.handler.handler",
+            handler="lambdas.search.handler.handler",
             feed=change_log,
             settings={
                 "SOURCE_TABLE_NAME": self.orders.name,
-                "OVERFLOW_BUCKET": self.overflow.bucket.bucket_name,
+                "LARGE_IMAGES_BUCKET": self.large_images.bucket.bucket_name,
                 "SEARCH_ENDPOINT": self.search.url,
                 "SEARCH_INDEX": environment.search_index,
                 "SEARCH_AUTH": self.search.auth,
@@ -89,7 +89,7 @@ class PipelineStack(Stack):
             dead_letters=self.dead_letters,
             source=self.orders,
             change_log=self.change_log,
-            overflow=self.overflow,
+            large_images=self.large_images,
         )
         watcher = Watcher(
             self,
@@ -199,10 +199,10 @@ class PipelineStack(Stack):
         aggregates.grant(self.aggregation.role, "dynamodb:UpdateItem")
         self.orders.table.grant(self.aggregation.role, "dynamodb:GetItem")
         self.change_log.table.grant(self.audit.role, "dynamodb:PartiQLInsert")
-        self.overflow.grant_write(self.audit.role)
+        self.large_images.grant_write(self.audit.role)
         self.search.grant_write(self.search_sync.role, self._environment.search_index)
         self.orders.table.grant(self.search_sync.role, "dynamodb:GetItem")
-        self.overflow.grant_read(self.search_sync.role)
+        self.large_images.grant_read(self.search_sync.role)
 
     def _add_outputs(self) -> None:
         outputs = {
@@ -212,13 +212,15 @@ class PipelineStack(Stack):
             "IdempotencyTableName": self.idempotency.name,
             "DeadLetterBucketName": self.dead_letters.bucket.bucket_name,
             "OnFailureBucketName": self.dead_letters.on_failure.bucket_name,
-            "OverflowBucketName": self.overflow.bucket.bucket_name,
+            "LargeImagesBucketName": self.large_images.bucket.bucket_name,
             "OperatorPolicyArn": self.operator.managed_policy_arn,
             "SearchEndpoint": self.search.url,
             "SearchIndex": self._environment.search_index,
         }
         for processor in self.processors:
             outputs[f"{processor.node.id}FunctionName"] = processor.function.function_name
-            outputs[f"{processor.node.id}DeadLetterQueueUrl"] = processor.letters.queue.queue_url
+            outputs[f"{processor.node.id}DeadLetterQueueUrl"] = (
+                processor.dead_letters.queue.queue_url
+            )
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)

@@ -8,12 +8,12 @@ line in the embedded metric format. `@log` names the log group, and that names t
 from collections.abc import Mapping
 
 QUERIES: Mapping[str, str] = {
-    "letters by reason": """\
+    "dead letters by reason": """\
 filter message like "dead letter "
-| parse message /dead letter (?<letter>\\S+): (?<reason>\\S+)$/
-| stats count_distinct(letter) as letters, min(@timestamp) as first_seen,
+| parse message /dead letter (?<key>\\S+): (?<reason>\\S+)$/
+| stats count_distinct(key) as dead_letters, min(@timestamp) as first_seen,
     max(@timestamp) as last_seen by @log, reason
-| sort letters desc
+| sort dead_letters desc
 """,
     "one item": """\
 # Replace ITEM with the item's identity, such as orders/S=00004/S=00004-0001, or a sequence number.
@@ -21,8 +21,8 @@ fields @timestamp, @log, level, message, errorType, errorMessage
 | filter @message like "ITEM"
 | sort @timestamp asc
 """,
-    "stale but newer": """\
-filter message like "stale but newer: "
+    "version order violation": """\
+filter message like "version order violation: "
 | stats count(*) as times, max(@timestamp) as last_seen by @log, item
 | sort last_seen desc
 """,
@@ -49,9 +49,8 @@ filter type = "platform.report"
     "counts": """\
 filter ispresent(Received)
 | stats sum(Received) as received, sum(Applied) as applied, sum(Stale) as stale,
-    sum(StaleButNewer) as stale_but_newer, sum(DeadLettered) as letters, sum(Reported) as reported,
-    sum(Repaired) as repaired
-    by bin(5m) as period, Processor
+    sum(VersionOrderViolations) as version_order_violations, sum(DeadLettered) as dead_letters,
+    sum(Reported) as reported, sum(Repaired) as repaired by bin(5m) as period, Processor
 | sort period desc
 """,
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from dynamodb_streams_cdc import Budget, Change, Clock, Source, serialize_item
+from dynamodb_streams_cdc import Change, Clock, Deadline, Source, serialize_item
 from dynamodb_streams_cdc.deserializer import base64_text
 
 LABEL = "2024-05-01T12:00:00.000"
@@ -121,7 +121,7 @@ class FakeContext:
         return int((self.ends - self.clock.now()) * 1000)
 
 
-def budget(seconds: float = 60.0) -> Budget:
+def deadline(seconds: float = 60.0) -> Deadline:
     """Return a budget on a clock of its own."""
     clock = ManualClock()
-    return Budget(clock, clock.now() + seconds, jitter=lambda: 1.0)
+    return Deadline(clock, clock.now() + seconds, jitter=lambda: 1.0)

@@ -1,4 +1,4 @@
-"""Two processors with poison in their table, their letters, and the functions behind them.
+"""Two processors with poison in their table, their dead letters, and the functions behind them.
 
 Orders with status `poison` cannot be indexed until the table says otherwise.
 """
@@ -10,12 +10,12 @@ from typing import Any
 
 from dynamodb_streams_cdc import (
     Attributes,
-    Budget,
     Change,
+    Deadline,
     Image,
-    OutageError,
     Processor,
-    SearchSync,
+    RetryableError,
+    Search,
     Sink,
     deserialize_item,
 )
@@ -24,7 +24,7 @@ from dynamodb_streams_cdc.operations.dead_letter_store import Names
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLetterBox, MemoryLog
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore, MemoryIndex, MemoryLog
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -125,11 +125,11 @@ class MoodyIndex(MemoryIndex):
 
     out = False
 
-    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
         if self.out:
             message = "the index is out"
-            raise OutageError(message)
-        return super().upsert(upserts, budget)
+            raise RetryableError(message)
+        return super().upsert(upserts, deadline)
 
 
 def document(image: Image) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class PostOffice:
         answers: what processors answer instead of their own answers; an exception is raised.
     """
 
-    box: MemoryLetterBox = field(default_factory=MemoryLetterBox)
+    box: MemoryDeadLetterStore = field(default_factory=MemoryDeadLetterStore)
     index: MoodyIndex = field(default_factory=MoodyIndex)
     log: MemoryLog = field(default_factory=MemoryLog)
     table: Table = field(default_factory=Table)
@@ -182,7 +182,7 @@ class PostOffice:
 
     def processor(self, name: str) -> Processor:
         sinks: dict[str, Sink] = {
-            "search": SearchSync(self.index, document),
+            "search": Search(self.index, document),
             "audit": ChangeLog(self.log),
         }
         return Processor(
@@ -192,14 +192,14 @@ class PostOffice:
             self.box,
             permanent=(ValueError,),
             clock=self.clock,
-            items=self.table if name == "search" else None,
+            source_table=self.table if name == "search" else None,
         )
 
     def context(self, processor: str) -> FakeContext:
         return FakeContext(self.clock, invoked_function_arn=ARNS[processor])
 
     def deliver(self, *records: Mapping[str, Any], processor: str = "search") -> None:
-        """Let the mapping invoke a function: what it cannot apply becomes letters."""
+        """Let the mapping invoke a function: what it cannot apply becomes dead letters."""
         event = {"Records": json.loads(json.dumps(records))}
         self.processor(processor)(event, self.context(processor))
 
@@ -210,12 +210,12 @@ class PostOffice:
 
     @property
     def waiting(self) -> list[str]:
-        """The keys of the letters that are not archived."""
-        return [stored.key for stored in self.box.letters()]
+        """The keys of the dead letters that are not archived."""
+        return [stored.key for stored in self.box.dead_letters()]
 
     @property
     def sequences_waiting(self) -> set[str]:
-        """The sequence numbers of the records that letters hold."""
+        """The sequence numbers of the records that dead letters hold."""
         return {
             each["dynamodb"]["SequenceNumber"]
             for key in self.waiting

@@ -12,8 +12,8 @@ import pytest
 from dynamodb_streams_cdc import Change, MissingImage, ViewType
 from dynamodb_streams_cdc.examples import example_1, example_2, example_3
 from dynamodb_streams_cdc.examples.surroundings import Forgetful
-from dynamodb_streams_cdc.operations.redrive import Fate
-from dynamodb_streams_cdc.testing.memory import MemoryMarkers
+from dynamodb_streams_cdc.operations.redrive import RedriveStatus
+from dynamodb_streams_cdc.testing.memory import MemoryIdempotencyStore
 
 ROOT = Path(__file__).parents[1]
 BOTH = ViewType.NEW_AND_OLD_IMAGES
@@ -166,7 +166,7 @@ def test_one_life_drives_four_functions() -> None:
 
 
 def test_a_sequence_number_lets_lambda_go_on_from_the_failure() -> None:
-    invocations = example_3.refused_for_a_while(MemoryMarkers())
+    invocations = example_3.refused_for_a_while(MemoryIdempotencyStore())
     assert [each.changes for each in invocations] == [
         ["INSERT 1001", "INSERT 1002", "INSERT 1003", "MODIFY 1002"],
         ["INSERT 1002", "INSERT 1003", "MODIFY 1002"],
@@ -175,7 +175,7 @@ def test_a_sequence_number_lets_lambda_go_on_from_the_failure() -> None:
 
 
 def test_others_go_on_and_later_changes_of_the_item_wait() -> None:
-    invocations = example_3.refused_for_a_while(MemoryMarkers())
+    invocations = example_3.refused_for_a_while(MemoryIdempotencyStore())
     assert [each.sent for each in invocations] == [
         ["1001 placed", "1003 placed"],
         [],
@@ -202,26 +202,26 @@ def test_a_sequence_number_without_a_guard_repeats_what_came_after_the_failure()
     assert sent.count("1001 placed") == 1
 
 
-def test_a_change_that_can_never_be_counted_becomes_a_letter_with_its_payload() -> None:
+def test_a_change_that_can_never_be_counted_becomes_a_dead_letter_with_its_payload() -> None:
     counting = example_3.Counting()
     poison = example_3.order("1002", total="29,33")
     counting.put(example_3.order("1001"), poison, example_3.order("1003"))
     assert counting.ledger.total("status#placed")["orders"] == 2
-    [body] = counting.letters.objects.values()
-    letter = json.loads(body)
-    assert letter["letter"]["reason"] == "BadTotal"
-    [record] = json.loads(letter["payload"])["Records"]
+    [body] = counting.dead_letters.objects.values()
+    dead_letter = json.loads(body)
+    assert dead_letter["dead_letter"]["reason"] == "BadTotal"
+    [record] = json.loads(dead_letter["payload"])["Records"]
     assert Change.from_record(record, example_3.ORDERS).new_image == poison
 
 
-def test_a_letter_is_kept_until_its_order_is_mended_and_overtakes_nothing() -> None:
+def test_a_dead_letter_is_kept_until_its_order_is_mended_and_overtakes_nothing() -> None:
     counting = example_3.Counting()
     counting.put(example_3.order("1002", total="29,33"))
     [result] = counting.redrive()
-    assert (result.fate, result.applied) == (Fate.KEPT, 0)
+    assert (result.status, result.applied) == (RedriveStatus.KEPT, 0)
     counting.put(example_3.order("1002", "shipped"))
     [result] = counting.redrive()
-    assert (result.fate, result.applied, result.stale) == (Fate.ARCHIVED, 0, 1)
+    assert (result.status, result.applied, result.stale) == (RedriveStatus.ARCHIVED, 0, 1)
     assert {name: each for name, each in counting.ledger.totals.items() if each} == {
         "status#shipped": {"orders": 1, "total": Decimal("29.33")}
     }

@@ -39,9 +39,9 @@ def drawn(lines: Sequence[str], sink: str = "sink") -> str:
     body = [line for turn in _turns(steps) for line in turn]
     used = "".join(body)
     head = [
-        f"    participant {letter} as {sink if letter == 'S' else name}"
-        for letter, name in NAMES.items()
-        if re.search(rf"\b{letter}\b(-|:)|over {letter}\b|[>x)]{letter}:", used)
+        f"    participant {dead_letter} as {sink if dead_letter == 'S' else name}"
+        for dead_letter, name in NAMES.items()
+        if re.search(rf"\b{dead_letter}\b(-|:)|over {dead_letter}\b|[>x)]{dead_letter}:", used)
     ]
     return "\n".join(["sequenceDiagram", *head, *body])
 
@@ -124,7 +124,7 @@ def _happened(event: str) -> Iterator[Step]:
     elif what == "answered, which counts no longer":
         yield Step(f"Note over M: {what}")
     elif event.startswith("failed, "):
-        died = event.startswith("failed, Killed(")
+        died = event.startswith("failed, ProcessKilled(")
         if died:
             yield Step(f"Note over F: dies {event.partition('(')[2].strip(chr(39) + ')')}")
         yield Step(f"F--xM: {'no answer' if died else event.removeprefix('failed, ')}")

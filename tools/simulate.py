@@ -1,7 +1,7 @@
 """Run the pipeline through schedules in virtual time: many of them, or one with its timeline.
 
-    python tools/simulate.py [--schedules N] [--first SEED] [--jobs N] [--letters]
-    python tools/simulate.py --seed SEED [--letters]
+    python tools/simulate.py [--schedules N] [--first SEED] [--jobs N] [--dead-letters]
+    python tools/simulate.py --seed SEED [--dead-letters]
 
 Exits with 1 if a copy does not equal the table in the end.
 """
@@ -24,7 +24,7 @@ from dynamodb_streams_cdc.testing.simulation import (
     Schedule,
     Simulation,
     generate,
-    generate_letters,
+    generate_dead_letters,
 )
 from dynamodb_streams_cdc.testing.simulation.shrink import shrink
 
@@ -40,7 +40,7 @@ class Summary:
     schedules: int = 0
     writes: int = 0
     deliveries: int = 0
-    letters: int = 0
+    dead_letters: int = 0
     struck: Counter[FaultKind] = field(default_factory=Counter)
     failing: list[int] = field(default_factory=list)
     options: str = ""
@@ -49,14 +49,15 @@ class Summary:
         self.schedules += other.schedules
         self.writes += other.writes
         self.deliveries += other.deliveries
-        self.letters += other.letters
+        self.dead_letters += other.dead_letters
         self.struck.update(other.struck)
         self.failing += other.failing
 
     def lines(self, seconds: float) -> Iterator[str]:
         """Yield the summary, for a person."""
         yield f"{self.schedules:,} schedules in {seconds:.0f} s"
-        yield f"{self.writes:,} writes, {self.deliveries:,} deliveries, {self.letters:,} letters"
+        yield f"{self.writes:,} writes, {self.deliveries:,} deliveries"
+        yield f"{self.dead_letters:,} dead letters"
         yield "How many schedules each fault did strike in:"
         for kind in filter(self.struck.get, FaultKind):
             share = self.struck[kind] / max(1, self.schedules)
@@ -84,13 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--seed", type=int, help="run this one, and show what happens")
     parser.add_argument(
-        "--letters",
+        "--dead-letters",
         action="store_true",
-        help="with poison, redrives and purges (make simulate LETTERS=1)",
+        help="with poison, redrives and purges (make simulate DEAD_LETTERS=1)",
     )
     options = parser.parse_args(arguments)
     _silence()
-    make = generate_letters if options.letters else generate
+    make = generate_dead_letters if options.dead_letters else generate
     if options.seed is not None:
         return replay(make(options.seed))
     seeds = range(options.first, options.first + options.schedules)
@@ -122,7 +123,7 @@ def fails(schedule: Schedule) -> bool:
 def run_many(seeds: range, make: Callable[[int], Schedule], jobs: int) -> int:
     """Run the schedules that `make` makes of the seeds in as many processes; sum them up."""
     started = time.monotonic()
-    total = Summary(options="LETTERS=1 " if make is generate_letters else "")
+    total = Summary(options="DEAD_LETTERS=1 " if make is generate_dead_letters else "")
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     on_interrupt = signal.signal(
         signal.SIGINT, signal.SIG_IGN
@@ -159,7 +160,7 @@ def run_some(seeds: range, make: Callable[[int], Schedule]) -> Summary:
         summary.schedules += 1
         summary.writes += result.writes
         summary.deliveries += result.deliveries
-        summary.letters += result.letters
+        summary.dead_letters += result.dead_letters
         summary.struck.update(result.struck.keys())
         if result.problems:
             summary.failing.append(seed)

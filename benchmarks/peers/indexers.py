@@ -17,12 +17,12 @@ from boto3.dynamodb.types import TypeDeserializer
 from opensearchpy import OpenSearch, Urllib3HttpConnection, helpers
 
 from benchmarks.harness.common import OURS
-from dynamodb_streams_cdc import Budget, Change, Processor, SearchSync, SystemClock
+from dynamodb_streams_cdc import Change, Deadline, Processor, Search, SystemClock
 from dynamodb_streams_cdc.aws.opensearch import ANSWERS, CDC_MAPPING, SCRIPT, OpenSearchIndex
 from dynamodb_streams_cdc.sinks.search import CDC, encoded
-from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
-from lambdas.search_sync.handler import encoded as encoded_as_deployed
+from lambdas.search.handler import encoded as encoded_as_deployed
 from tests.factories import SOURCE, FakeContext
 
 HELPER, ONE_EACH = "bulk helper", "one request each"
@@ -117,13 +117,13 @@ def results(answer: bytes) -> list[str]:
 
 def ours(url: str, index: str) -> Write:
     """Return the search function without its environment."""
-    letters = MemoryLetters()
-    processor = Processor("search", SOURCE, SearchSync(_target(url, index), document), letters)
+    dead_letters = MemoryDeadLetters()
+    processor = Processor("search", SOURCE, Search(_target(url, index), document), dead_letters)
 
     def write(event: Event) -> None:
         answer = processor(event, FakeContext(SystemClock()))
         assert answer["batchItemFailures"] == []
-        assert not letters.letters
+        assert not dead_letters.dead_letters
 
     return write
 
@@ -134,8 +134,8 @@ def _sink(url: str, index: str) -> Write:
 
     def write(ready: Ready) -> None:
         changes, documents = ready
-        sink = SearchSync(target, lambda image: documents[id(image)])
-        assert not sink.apply(changes, Budget()).failures
+        sink = Search(target, lambda image: documents[id(image)])
+        assert not sink.apply(changes, Deadline()).failures
 
     return write
 
@@ -143,7 +143,7 @@ def _sink(url: str, index: str) -> Write:
 def _target(url: str, index: str) -> OpenSearchIndex:
     client = OpenSearch(url, connection_class=CountingConnection, max_retries=0, pool_maxsize=2)
     target = OpenSearchIndex(client, index, PROPERTIES, SETTINGS, encoded_as_deployed)
-    target.create(Budget())
+    target.create(Deadline())
     return target
 
 
@@ -219,6 +219,6 @@ def _as_ours(event: Event) -> bytes:
     client: Any = Client()
     target = OpenSearchIndex(client, "orders", PROPERTIES, SETTINGS, encoded_as_deployed)
     changes = [Change.from_record(each, SOURCE) for each in event["Records"]]
-    assert SearchSync(target, document).apply(changes, Budget()).applied == len(changes)
+    assert Search(target, document).apply(changes, Deadline()).applied == len(changes)
     (body,) = bodies
     return body

@@ -29,7 +29,7 @@ from dynamodb_streams_cdc import Aggregation, Contribution, Image, Processor
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.sinks.aggregation import RESERVED, add
-from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from tests.factories import SOURCE
 from tests.lambdas.conftest import create_table
 
@@ -86,7 +86,7 @@ class Tables:
 def ours(client: Any, tables: Tables, contributions: Contributions) -> Function:
     """Return the aggregation sink behind its processor."""
     ledger = DynamoDbLedger(client, tables.markers, tables.sums)
-    return Processor("sums", SOURCE, Aggregation(ledger, contributions), MemoryLetters())
+    return Processor("sums", SOURCE, Aggregation(ledger, contributions), MemoryDeadLetters())
 
 
 def powertools(client: Any, tables: Tables, contributions: Contributions) -> Function:

@@ -56,7 +56,7 @@ REQUESTS = {"shared": 0.05}
 Make: TypeAlias = Callable[[Any, Tables, Contributions], Function]
 
 
-class Killed(BaseException):
+class ProcessKilled(BaseException):
     """The function is gone; nothing of it may catch this, as nothing catches Lambda's end."""
 
 
@@ -196,7 +196,7 @@ class Killer:
 
     def _kill(self) -> None:
         self.disarm()
-        raise Killed
+        raise ProcessKilled
 
 
 def deliver(
@@ -213,7 +213,7 @@ def deliver(
         while records:
             try:
                 answer = function({"Records": records}, FakeContext(clock, seconds))
-            except (Killed, BatchProcessingError):
+            except (ProcessKilled, BatchProcessingError):
                 failures = [number(records[0])]
             else:
                 failures = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]

@@ -28,7 +28,7 @@ from dynamodb_streams_cdc import Change, ChangeLog, Processor
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL, DynamoDbLog
 from dynamodb_streams_cdc.deserializer import base64_text
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
-from dynamodb_streams_cdc.testing.memory import MemoryLetters, MemoryOverflow
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
 from local.services import engines
 from tests.factories import SOURCE
 from tests.lambdas.conftest import create_table
@@ -93,8 +93,8 @@ def run(options: Options) -> list[Row]:
 
 def ours(client: Any, table: str) -> Function:
     """Return the audit sink behind its processor."""
-    log = ChangeLog(DynamoDbLog(client, table), MemoryOverflow())
-    return Processor("audit", SOURCE, log, MemoryLetters())
+    log = ChangeLog(DynamoDbLog(client, table), MemoryImageStore())
+    return Processor("audit", SOURCE, log, MemoryDeadLetters())
 
 
 def one_put_each(client: Any, table: str) -> Function:

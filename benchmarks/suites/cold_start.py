@@ -43,7 +43,7 @@ GOALS = {"aggregation": 1 / 1.25, "audit": 1 / 1.25, "search": 1 / 1.5}
 MODULES = {
     "aggregation": "lambdas.aggregation.handler",
     "audit": "lambdas.audit.handler",
-    "search": "lambdas.search_sync.handler",
+    "search": "lambdas.search.handler",
 }
 
 RUNTIME = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
@@ -72,7 +72,7 @@ any_server = re.compile("http://(?P<region>.+)")
 began = time.process_time()
 handler = import_module(sys.argv[1]).handler
 imported = time.process_time()
-if settings := sys.modules.get("lambdas.search_sync.settings"):
+if settings := sys.modules.get("lambdas.search.settings"):
     settings._DOMAIN = any_server
 answer = handler(event, Context())
 answered = time.process_time()
@@ -178,9 +178,9 @@ def _settings(url: str) -> dict[str, str]:
         "EPOCH": "0001",
         "FEED": "table",
         "PROCESSOR": "orders",
-        "DEAD_LETTER_BUCKET": "letters",
-        "DEAD_LETTER_PREFIX": "letters/orders/",
-        "OVERFLOW_BUCKET": "overflow",
+        "DEAD_LETTER_BUCKET": "dead_letters",
+        "DEAD_LETTER_PREFIX": "dead-letters/orders/",
+        "LARGE_IMAGES_BUCKET": "overflow",
         "IDEMPOTENCY_TABLE": "idempotency",
         "ATTEMPTS_TABLE": "idempotency",
         "AGGREGATES_TABLE": "aggregates",

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from benchmarks.harness.common import Options, Row
-from local.console import Screen
+from local.console import DemoConsole
 from local.deployed.pipeline import running_pipeline
-from local.scenarios.fault_injection import Calm
+from local.scenarios.fault_injection import NoFaults
 from local.scenarios.phases import Traffic
 from local.workload.poison import Poison
 from local.workload.purchases import read_purchases
@@ -51,9 +51,9 @@ def run(options: Options) -> list[Row]:
     slow: list[Round] = []
     fast: list[Round] = []
     shares: list[Mapping[str, float]] = []
-    screen = Screen(Console(stderr=True))
-    with running_pipeline(screen) as pipeline:
-        traffic = Traffic(screen, pipeline, SEED, Calm(), Poison(SEED))
+    console = DemoConsole(Console(stderr=True))
+    with running_pipeline(console) as pipeline:
+        traffic = Traffic(console, pipeline, SEED, NoFaults(), Poison(SEED))
         traffic.round("to warm up", purchases, paced)
         for _ in range(repeats):
             slow.append(traffic.round("at a pace", purchases, paced, samples=paced, pause=PAUSE))

@@ -26,9 +26,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from dynamodb_streams_cdc import Aggregation, Budget, Change, Image, Processor, SystemClock
+from dynamodb_streams_cdc import Aggregation, Change, Deadline, Image, Processor, SystemClock
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
-from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from local.deployed.deployment import session
 from local.services import engines
 from tests.factories import SOURCE, FakeContext, order, record
@@ -143,7 +143,7 @@ class Run:
     row: Row
     lanes: list[Lane]
     ledger: DynamoDbLedger
-    letters: MemoryLetters
+    dead_letters: MemoryDeadLetters
 
     def check(self) -> None:
         """Compare the sum, and every row of the ledger, with what the orders say.
@@ -156,13 +156,13 @@ class Run:
         found = self.ledger.total(HOT)
         assert found == expected, f"the sum is {found}, not {expected}"
         for lane in self.lanes:
-            rows = self.ledger.read([change.item_id for change in lane.last()], Budget())
+            rows = self.ledger.read([change.item_id for change in lane.last()], Deadline())
             for change in lane.last():
                 row, image = rows[change.item_id], change.new_image
                 assert row.version == change.version
                 assert row.deleted == (image is None)
                 assert row.contribution == (contributions(image) if image else {})
-        assert self.letters.letters == {}
+        assert self.dead_letters.dead_letters == {}
 
 
 def run(url: str, lanes: int, changes: int, conflicts: str, shards: int) -> Run:
@@ -173,11 +173,11 @@ def run(url: str, lanes: int, changes: int, conflicts: str, shards: int) -> Run:
     create_table(direct, f"{name}-sums", [("aggregate", "S"), ("shard", "N")])
     ledger = DynamoDbLedger(direct, f"{name}-ledger", f"{name}-sums", shards)
     work = [Lane(number, changes // lanes) for number in range(lanes)]
-    letters = MemoryLetters()
+    dead_letters = MemoryDeadLetters()
     refusals = Refusals(conflicts)
     with faulty_proxy(url) as proxy:
         proxy.spoil = refusals
-        processors = [_processor(proxy, ledger, letters) for _ in work]
+        processors = [_processor(proxy, ledger, dead_letters) for _ in work]
         invocations: list[int] = []
         threads = [
             threading.Thread(target=lambda p=p, w=w: invocations.append(_deliver(p, w)))
@@ -201,14 +201,16 @@ def run(url: str, lanes: int, changes: int, conflicts: str, shards: int) -> Run:
         refused=refusals.refused,
         invocations=sum(invocations),
     )
-    return Run(row, work, ledger, letters)
+    return Run(row, work, ledger, dead_letters)
 
 
-def _processor(proxy: FaultyProxy, ledger: DynamoDbLedger, letters: MemoryLetters) -> Processor:
+def _processor(
+    proxy: FaultyProxy, ledger: DynamoDbLedger, dead_letters: MemoryDeadLetters
+) -> Processor:
     own = DynamoDbLedger(
         clients.dynamodb(proxy.url, 30.0), ledger.table, ledger.aggregates, ledger.shards
     )
-    return Processor("aggregation", SOURCE, Aggregation(own, contributions), letters)
+    return Processor("aggregation", SOURCE, Aggregation(own, contributions), dead_letters)
 
 
 def _deliver(processor: Processor, lane: Lane) -> int:

@@ -25,7 +25,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from benchmarks.harness.common import OURS, Options, Row, compare, turns
 from benchmarks.harness.records import BATCH, batches, changes
 from dynamodb_streams_cdc import Change, ChangeHandlers, Processor, SystemClock
-from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from tests.factories import SOURCE, FakeContext
 
 CHANGES = 1_000
@@ -109,14 +109,14 @@ def _ours(events: Events, function: Callable[[Change], object]) -> Callable[[], 
     handlers = ChangeHandlers()
     for register in (handlers.on_insert, handlers.on_modify, handlers.on_remove):
         register(function)
-    letters = MemoryLetters()
-    processor = Processor("bench", SOURCE, handlers, letters)
+    dead_letters = MemoryDeadLetters()
+    processor = Processor("bench", SOURCE, handlers, dead_letters)
     context = FakeContext(SystemClock(), 3600.0)
 
     def ours() -> None:
         for event in events:
             assert processor(event, context) == {"batchItemFailures": []}
-        assert not letters.letters
+        assert not dead_letters.dead_letters
 
     return ours
 

@@ -15,15 +15,15 @@ from uuid import uuid4
 from benchmarks.harness.clients import as_deployed, by_default
 from benchmarks.harness.meter import Meter, Traffic
 from benchmarks.peers.sums import Tables
-from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, SearchSync, Sink
+from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, Search, Sink
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.opensearch import CONFLICT, DOCUMENT_MISSING, OpenSearchIndex
 from dynamodb_streams_cdc.sinks.search import CDC, supersedes
-from dynamodb_streams_cdc.testing.memory import MemoryLetters, MemoryOverflow
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
 from lambdas.domain.contributions import EXPIRY, contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
-from lambdas.search_sync.handler import encoded
+from lambdas.search.handler import encoded
 from tests.factories import SOURCE
 from tests.lambdas.conftest import create_table
 
@@ -31,7 +31,7 @@ NAMES = ("aggregation", "audit", "search")
 REMEMBERED = 1_500
 
 
-class LettersWritten(Exception):
+class DeadLettersWritten(Exception):
     """Changes became dead letters where all can succeed."""
 
 
@@ -42,7 +42,7 @@ class Counted:
     function: Processor
     traffic: Traffic
     client: Any
-    letters: MemoryLetters
+    dead_letters: MemoryDeadLetters
 
 
 @contextmanager
@@ -52,15 +52,15 @@ def counted(name: str, url: str, *, units: bool = True) -> Iterator[Counted]:
     Counting units takes reading back what is written: do without where time matters.
 
     Raises:
-        LettersWritten: in the end, if there are any.
+        DeadLettersWritten: in the end, if there are any.
     """
-    letters = MemoryLetters()
+    dead_letters = MemoryDeadLetters()
     if name == "search":
         search = BulkClient(Traffic())
         client: Any = search
         index = OpenSearchIndex(client, "orders", PROPERTIES, SETTINGS, encoded)
-        function = _processor(SearchSync(index, document), letters)
-        yield Counted(function, search.traffic, search, letters)
+        function = _processor(Search(index, document), dead_letters)
+        yield Counted(function, search.traffic, search, dead_letters)
     else:
         client = as_deployed(url)
         with client_tables(client) as (tables, log):
@@ -69,26 +69,28 @@ def counted(name: str, url: str, *, units: bool = True) -> Iterator[Counted]:
                 "aggregation": Aggregation(
                     DynamoDbLedger(client, tables.markers, tables.sums), contributions, EXPIRY
                 ),
-                "audit": ChangeLog(DynamoDbLog(client, log), MemoryOverflow()),
+                "audit": ChangeLog(DynamoDbLog(client, log), MemoryImageStore()),
             }
-            yield Counted(_processor(sinks[name], letters), meter.traffic, client, letters)
+            yield Counted(
+                _processor(sinks[name], dead_letters), meter.traffic, client, dead_letters
+            )
         client.close()
-    refuse_letters(name, letters)
+    refuse_dead_letters(name, dead_letters)
 
 
-def refuse_letters(name: str, letters: MemoryLetters) -> None:
-    """Raise an error that says how many letters there are, and why the first was written.
+def refuse_dead_letters(name: str, dead_letters: MemoryDeadLetters) -> None:
+    """Raise an error that says how many dead letters there are, and why the first was written.
 
     Raises:
-        LettersWritten: there are any.
+        DeadLettersWritten: there are any.
     """
-    if letters.letters:
-        first = next(iter(letters.letters.values()))
+    if dead_letters.dead_letters:
+        first = next(iter(dead_letters.dead_letters.values()))
         message = (
-            f"{name}: {len(letters.letters):,} changes became dead letters, so what a change costs "
+            f"{name}: {len(dead_letters.dead_letters):,} changes became dead letters, so the cost "
             f"was not measured. The first: {first.reason}: {first.error}"
         )
-        raise LettersWritten(message)
+        raise DeadLettersWritten(message)
 
 
 @contextmanager
@@ -101,8 +103,8 @@ def client_tables(client: Any) -> Iterator[tuple[Tables, str]]:
     client.delete_table(TableName=log)
 
 
-def _processor(sink: Sink, letters: MemoryLetters) -> Processor:
-    return Processor("bench", SOURCE, sink, letters)
+def _processor(sink: Sink, dead_letters: MemoryDeadLetters) -> Processor:
+    return Processor("bench", SOURCE, sink, dead_letters)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dynamodb_streams_cdc import Change, ChangeKind
 from dynamodb_streams_cdc.change import TTL_PRINCIPAL
 from dynamodb_streams_cdc.testing.simulation import SimulatedTable
 from exercises.checks import reading
-from exercises.checks.bench import Bench, Wrong, a_digit_more, item, order, weather, wrong
+from exercises.checks.bench import Bench, Wrong, a_digit_more, faults, item, order, wrong
 from exercises.stores import AlreadyThere, AuditTable, Entry
 
 Audit: TypeAlias = Callable[[Change, AuditTable], None]
@@ -157,9 +157,9 @@ def sequence_numbers_that_grow_a_digit(audit: Audit) -> None:
         )
 
 
-def whatever_the_weather(audit: Audit) -> None:
+def whatever_fails(audit: Audit) -> None:
     """Crashes, outages, redeliveries, replays, splits of shards, new streams."""
-    weather(audit, AuditTable, _wrong_histories, reading.VERSIONS)
+    faults(audit, AuditTable, _wrong_histories, reading.VERSIONS)
 
 
 STEPS = {
@@ -172,7 +172,7 @@ STEPS = {
     a_table_out_of_reach: 4,
     an_old_batch_comes_back: 2,
     sequence_numbers_that_grow_a_digit: 2,
-    whatever_the_weather: 2,
+    whatever_fails: 2,
 }
 """The steps, and the number of the hint that helps with each."""
 

@@ -10,15 +10,15 @@ from importlib.util import module_from_spec
 from types import ModuleType
 from typing import Any, Generic, NoReturn, TypeVar
 
-from dynamodb_streams_cdc import Change, Image, LambdaContext, OutageError, Source
+from dynamodb_streams_cdc import Change, Image, LambdaContext, RetryableError, Source
 from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.simulation import (
     Consumer,
+    FaultInjector,
     Schedule,
     SimulatedTable,
     Simulation,
-    Weather,
-    World,
+    VirtualClock,
     faulty,
     generate,
 )
@@ -155,7 +155,7 @@ def _handler(
             change = change_of(record, source)
             try:
                 function(change, store)
-            except OutageError:
+            except RetryableError:
                 raise
             except (Exception, SystemExit) as error:
                 errors.append(Raised(change, error))
@@ -264,7 +264,7 @@ def a_digit_more() -> list[Change]:
     return changes
 
 
-def weather(
+def faults(
     function: Callable[[Change, P], object],
     make: Callable[[], P],
     problems: Callable[[P, SimulatedTable], Iterator[str]],
@@ -276,11 +276,11 @@ def weather(
         Wrong: a schedule ends wrong; with its story, cut down to what it takes.
     """
 
-    def consumers(_world: World) -> list[Consumer]:
+    def consumers(_virtual_clock: VirtualClock) -> list[Consumer]:
         store, errors = make(), list[Raised]()
 
-        def build(_world: World, weather: Weather) -> Any:
-            return _handler(function, faulty(store, weather), Source("items"), errors)
+        def build(_virtual_clock: VirtualClock, faults: FaultInjector) -> Any:
+            return _handler(function, faulty(store, faults), Source("items"), errors)
 
         def found(table: SimulatedTable) -> Iterator[str]:
             for each in errors:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from dynamodb_streams_cdc import Change, Image
 from dynamodb_streams_cdc.testing.simulation import SimulatedTable
 from exercises.checks import reading
-from exercises.checks.bench import Bench, a_digit_more, item, order, weather, wrong
+from exercises.checks.bench import Bench, a_digit_more, faults, item, order, wrong
 from exercises.stores import SearchIndex
 
 Sync: TypeAlias = Callable[[Change, SearchIndex], None]
@@ -157,9 +157,9 @@ def an_index_out_of_reach(sync: Sync) -> None:
         )
 
 
-def whatever_the_weather(sync: Sync) -> None:
+def whatever_fails(sync: Sync) -> None:
     """Crashes, outages, redeliveries, replays, splits of shards, new streams."""
-    weather(sync, SearchIndex, _differences, reading.VERSIONS)
+    faults(sync, SearchIndex, _differences, reading.VERSIONS)
 
 
 STEPS = {
@@ -171,7 +171,7 @@ STEPS = {
     sequence_numbers_that_grow_a_digit: 1,
     two_functions_at_once: 3,
     an_index_out_of_reach: 4,
-    whatever_the_weather: 4,
+    whatever_fails: 4,
 }
 """The steps, and the number of the hint that helps with each."""
 
@@ -190,7 +190,7 @@ HINTS = (
 
 LEARNT = (
     "The newest change wins, by its version, wherever and whenever it is delivered; a delete is a "
-    "change like any other; and whoever compares must write in the same step. SearchSync does this "
+    "change like any other; and whoever compares must write in the same step. Search does this "
     "on OpenSearch: the script is a scripted upsert, and an alias hides the tombstones."
 )
 

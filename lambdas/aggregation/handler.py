@@ -29,7 +29,7 @@ def processor() -> Processor:
     return runtime.build(
         settings,
         Aggregation(ledger, unless_canary(contributions, {}), EXPIRY),
-        items=runtime.items_of(settings.source_table_name),
+        table=runtime.source_table(settings.source_table_name),
     )
 
 

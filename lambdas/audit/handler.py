@@ -19,8 +19,8 @@ def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = AuditSettings.load()
     log = DynamoDbLog(runtime.dynamodb(), settings.change_log_table)
-    overflow = runtime.overflow_of_log(settings.overflow_bucket)
-    return runtime.build(settings, ChangeLog(log, overflow))
+    image_store = runtime.large_images(settings.large_images_bucket)
+    return runtime.build(settings, ChangeLog(log, image_store))
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:

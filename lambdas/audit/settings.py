@@ -7,4 +7,4 @@ class AuditSettings(Settings):
     """The table of the change log, and the bucket of images that are too large for it."""
 
     change_log_table: Name
-    overflow_bucket: Name
+    large_images_bucket: Name

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from local.deployed.pipeline import Pipeline
 
-BUCKETS = {"DeadLetterBucketName": "letters/", "OnFailureBucketName": ""}
+BUCKETS = {"DeadLetterBucketName": "dead-letters/", "OnFailureBucketName": ""}
 """Where dead letters are: outputs of the stack, and the prefix in each bucket."""
 _QUEUES = "DeadLetterQueueUrl"
 _COUNTS: list[QueueAttributeFilterType] = [
@@ -28,8 +28,8 @@ _COUNTS: list[QueueAttributeFilterType] = [
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """One letter: where it lies, and what it says."""
+class DeadLetter:
+    """One dead letter: where it lies, and what it says."""
 
     key: str
     processor: str
@@ -45,13 +45,13 @@ class Letter:
         return bool(self.reason and self.error and images and all(images))
 
 
-def read_letters(pipeline: Pipeline) -> list[Letter]:
-    """Every letter that is not archived."""
+def read_dead_letters(pipeline: Pipeline) -> list[DeadLetter]:
+    """Every dead letter that is not archived."""
     client: S3Client
     with closing(session(pipeline.aws.url).client("s3")) as client:
         places = [(pipeline.outputs[output], prefix) for output, prefix in BUCKETS.items()]
         return [
-            letter_of(key, client.get_object(Bucket=bucket, Key=key)["Body"].read())
+            dead_letter_of(key, client.get_object(Bucket=bucket, Key=key)["Body"].read())
             for bucket, prefix in places
             for key in _keys(client, bucket, prefix)
         ]
@@ -63,11 +63,11 @@ def _keys(client: S3Client, bucket: str, prefix: str) -> Iterator[str]:
             yield found["Key"]
 
 
-def letter_of(key: str, stored: bytes) -> Letter:
-    """A letter of a processor, or one of Lambda's, which names neither processor nor item."""
+def dead_letter_of(key: str, stored: bytes) -> DeadLetter:
+    """A dead letter of a processor, or one of Lambda's, which names neither processor nor item."""
     envelope = json.loads(stored)
-    about = envelope.get("letter", {})
-    return Letter(
+    about = envelope.get("dead_letter", {})
+    return DeadLetter(
         key,
         processor=about.get("processor") or "",
         item=about.get("item") or "",
@@ -77,7 +77,7 @@ def letter_of(key: str, stored: bytes) -> Letter:
     )
 
 
-def ringing(pipeline: Pipeline) -> dict[str, int]:
+def remaining_notifications(pipeline: Pipeline) -> dict[str, int]:
     """How many pointers lie on each processor's queue, those that somebody is reading included."""
     client: SQSClient
     with closing(session(pipeline.aws.url).client("sqs")) as client:

@@ -25,7 +25,7 @@ from botocore.config import Config
 
 from local.services import loopback
 from local.services.errors import EngineError
-from local.services.process_guard import Guard
+from local.services.process_guard import ProcessGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -151,7 +151,7 @@ class _Step:
         folder.mkdir()
         self._log = folder / "cdk.log"
         self._told = 0
-        self._guard = Guard(
+        self._guard = ProcessGuard(
             [*_cdk(), *arguments],
             folder=folder,
             log=self._log,

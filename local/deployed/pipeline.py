@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from local.deployed.deployment import deploy, session
-from local.deployed.poller_process import LiveRunner
+from local.deployed.poller_process import PollerProcess
 from local.services.engines import emulator, opensearch
 from local.services.search_cluster import SearchCluster, existing_cluster
 from local.verify import LiveCopies
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-    from local.console import Screen, Stage
+    from local.console import DemoConsole, Stage
     from local.services.engines import Engine
     from local.verify import Http
 
@@ -43,7 +43,7 @@ class Pipeline:
     aws: Engine
     search: SearchCluster
     node: Engine | None
-    live: LiveRunner
+    live: PollerProcess
     outputs: Mapping[str, str]
     client: DynamoDBClient
     copies: LiveCopies
@@ -51,7 +51,7 @@ class Pipeline:
 
 @contextmanager
 def running_pipeline(
-    screen: Screen, search_url: str | None = None, faults: Sequence[str] = ()
+    console: DemoConsole, search_url: str | None = None, faults: Sequence[str] = ()
 ) -> Iterator[Pipeline]:
     """Everything up and deployed on entry, everything gone on exit.
 
@@ -61,17 +61,17 @@ def running_pipeline(
         EngineError: An engine did not start, or the deployment failed.
     """
     with ExitStack() as stack:
-        with screen.stage("Starting the engines") as stage:
-            aws, search, node = _engines(stack, stage, search_url, screen.line)
+        with console.stage("Starting the engines") as stage:
+            aws, search, node = _engines(stack, stage, search_url, console.line)
             stage.outcome = f"Engines up: AWS emulator at {aws.url}, OpenSearch at {search.url}"
-        with screen.stage("Deploying the app") as stage:
+        with console.stage("Deploying the app") as stage:
             settings = {"search_index": search.index}
             outputs = deploy(aws.url, search.url, stage.say, settings=settings)
             functions = sum(name.endswith("FunctionName") for name in outputs)
             tables = sum(name.endswith("TableName") for name in outputs)
             stage.outcome = f"App deployed: {tables} tables, {functions} functions on their streams"
-        with screen.stage("Taking over the event source mappings") as stage:
-            live = stack.enter_context(LiveRunner(aws.url, faults=faults))
+        with console.stage("Taking over the event source mappings") as stage:
+            live = stack.enter_context(PollerProcess(aws.url, faults=faults))
             stage.outcome = (
                 f"Event source mappings taken over: {live.mappings}, run by process {live.pid}"
                 " as Lambda would"
@@ -97,7 +97,7 @@ def copies_of(
         ledger=outputs["IdempotencyTableName"],
         search_url=outputs["SearchEndpoint"],
         search_index=outputs["SearchIndex"],
-        overflow=partial(_object, s3, outputs["OverflowBucketName"]),
+        image_store=partial(_object, s3, outputs["LargeImagesBucketName"]),
         http=http,
     )
 

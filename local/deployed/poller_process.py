@@ -7,7 +7,7 @@ takes the emulator's event source mappings over and runs them until SIGTERM. Che
 FOLDER, so that the process may be killed at any moment and started again. The options make it
 forget answers and checkpoints, which Lambda may do as well: records are delivered again.
 
-`LiveRunner` is the starter's end: it holds that process under a guard, like an engine.
+`PollerProcess` is the starter's end: it holds that process under a guard, like an engine.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc.errors import visible
-from dynamodb_streams_cdc.esm.poller.runner import Lost, Returned, adopt, runner_of, running
+from dynamodb_streams_cdc.esm.poller.runner import Lost, Returned, runner_of, running, take_over
 from local.deployed.deployment import ROOT, session
 from local.deployed.trace import TraceWriter
 from local.services import loopback
 from local.services.errors import EngineError
-from local.services.process_guard import Guard
+from local.services.process_guard import ProcessGuard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ _POLL_SECONDS = 0.02
 _TAIL_LINES = 12
 
 
-class LiveRunner:
+class PollerProcess:
     """The process that runs the mappings; as a context manager it runs from entry to exit."""
 
     def __init__(self, url: str, *, faults: Sequence[str] = ()) -> None:
@@ -55,7 +55,7 @@ class LiveRunner:
         self.pid = 0
         self.mappings = 0
         environment = {**loopback.clean(), "TMPDIR": str(self.folder)}
-        self._guard = Guard(
+        self._guard = ProcessGuard(
             [sys.executable, "-m", "local.deployed.poller_process", url, str(self.folder), *faults],
             folder=self.folder,
             log=self.log,
@@ -64,7 +64,7 @@ class LiveRunner:
             grace=3.0,
         )
 
-    def __enter__(self) -> LiveRunner:
+    def __enter__(self) -> PollerProcess:
         try:
             self.start()
         except BaseException:
@@ -148,7 +148,7 @@ def run(url: str, folder: Path, *, lose: float, rewind_every: float, seed: str) 
     made = session(url)
     trace = TraceWriter(folder / TRACE)
     forgetful = Forgetful(trace, Random(f"{seed}/answers"), lose)
-    mappings = adopt(made.client("lambda"), folder / "checkpoints")
+    mappings = take_over(made.client("lambda"), folder / "checkpoints")
     runners = [
         runner_of(
             mapping,

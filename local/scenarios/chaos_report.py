@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from local.console import Screen
+    from local.console import DemoConsole
     from local.deployed.trace import TraceReader
 
 
@@ -49,15 +49,15 @@ class Observed:
     rewinds: int
 
     @classmethod
-    def of(cls, strikes: Strikes, trace: TraceReader) -> Observed:
+    def of(cls, should_fail: Strikes, trace: TraceReader) -> Observed:
         outcomes = trace.outcomes()
         return cls(
             hits=outcomes["died"],
             throttled=outcomes["throttled"],
             redelivered=trace.redelivered,
             retries=trace.retries,
-            outage=strikes.outage,
-            restarts=strikes.restarts,
+            outage=should_fail.outage,
+            restarts=should_fail.restarts,
             cut_off=outcomes["cut off"],
             lost=outcomes["lost"],
             rewinds=trace.rewinds,
@@ -77,7 +77,7 @@ class Observed:
         return [sentence for sentence, count in seen.items() if not count]
 
 
-def show(screen: Screen, strikes: Strikes, observed: Observed) -> None:
+def show(console: DemoConsole, should_fail: Strikes, observed: Observed) -> None:
     """Print the account, what was not seen in red."""
     table = Table("chaos")
     table.add_column("observed", justify="right")
@@ -86,12 +86,12 @@ def show(screen: Screen, strikes: Strikes, observed: Observed) -> None:
         (
             "invocations that died with their worker (SIGKILL)",
             observed.hits,
-            f"{strikes.kills} workers killed",
+            f"{should_fail.kills} workers killed",
         ),
         (
             "invocations throttled",
             observed.throttled,
-            f"{strikes.throttles} times no concurrency was left",
+            f"{should_fail.throttles} times no concurrency was left",
         ),
         ("invocations retried after a failure", observed.retries, ""),
         (
@@ -102,7 +102,7 @@ def show(screen: Screen, strikes: Strikes, observed: Observed) -> None:
         (
             "seconds without OpenSearch",
             round(observed.outage),
-            f"it answered again after {strikes.back_after:.0f}",
+            f"it answered again after {should_fail.back_after:.0f}",
         ),
         (
             "runner killed (SIGKILL) and started again",
@@ -112,5 +112,5 @@ def show(screen: Screen, strikes: Strikes, observed: Observed) -> None:
     ]
     for what, count, detail in rows:
         table.add_row(what, f"{count:,}" if count else "[bold red]0[/]", detail)
-    screen.line()
-    screen.print(table)
+    console.line()
+    console.print(table)

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from local.console import Screen
+    from local.console import DemoConsole
     from local.deployed.pipeline import Pipeline
-    from local.verify.lag import Look
+    from local.scenarios.lag import Look
     from local.workload.traffic import Finished, Key
 
 OUTAGE_SECONDS = 20.0
-STORM_SECONDS = 18.0
+FIRST_WAVE_SECONDS = 18.0
 _WRITES_PER_PURCHASE = 2.2
 LOST_ANSWERS = 0.08
 REWIND_EVERY_SECONDS = 6.0
@@ -51,8 +51,8 @@ _THROTTLE_SECONDS = 2.0
 _DEATH_SECONDS = 0.6  # until the emulator has noticed
 _LOOK_EVERY = 0.02
 
-STORM = ("worker",) * 7 + ("throttle",) * 4 + ("runner",) * 3
-AFTERMATH = ("worker", "throttle", "runner", "worker")
+FIRST_WAVE = ("worker",) * 7 + ("throttle",) * 4 + ("runner",) * 3
+SECOND_WAVE = ("worker", "throttle", "runner", "worker")
 
 
 def forgetfulness(seed: int) -> list[str]:
@@ -64,21 +64,21 @@ def forgetfulness(seed: int) -> list[str]:
     ]
 
 
-class Calm:
+class NoFaults:
     """Chaos where none was asked for."""
 
     manner = "at full speed"
 
-    def __enter__(self) -> Calm:
+    def __enter__(self) -> NoFaults:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Nothing was begun."""
 
-    def storm(self) -> None:
+    def start(self) -> None:
         """Leave everything alone."""
 
-    def aftermath(self) -> None:
+    def second_wave(self) -> None:
         """Leave everything alone."""
 
     def wait(self) -> None:
@@ -102,11 +102,11 @@ class Chaos:
 
     manner = "in the storm"
 
-    def __init__(self, pipeline: Pipeline, screen: Screen, seed: int) -> None:
+    def __init__(self, pipeline: Pipeline, console: DemoConsole, seed: int) -> None:
         self._live = pipeline.live
         self._emulator = pipeline.aws.pid
         self._node = pipeline.node
-        self._screen = screen
+        self._console = console
         self._random = Random(f"{seed}/chaos")
         self._client = session(pipeline.aws.url).client("lambda")
         self._functions = [
@@ -131,18 +131,18 @@ class Chaos:
         self._join()
         self._client.close()
 
-    def storm(self) -> None:
+    def start(self) -> None:
         """Begin: the outage, and strikes at workers, functions and the runner."""
         self._begin(self._outage, self._random.uniform(*_BEGINS_AFTER))
-        self._begin(self._strike_all, self._shuffled(STORM))
+        self._begin(self._strike_all, self._shuffled(FIRST_WAVE))
 
     def pause(self, purchases: int) -> float:
         """The seconds that a writer rests after each write, so that the writing lasts."""
-        return STORM_SECONDS * WORKERS / (_WRITES_PER_PURCHASE * max(1, purchases))
+        return FIRST_WAVE_SECONDS * WORKERS / (_WRITES_PER_PURCHASE * max(1, purchases))
 
-    def aftermath(self) -> None:
+    def second_wave(self) -> None:
         """Begin a few strikes more."""
-        self._begin(self._strike_all, self._shuffled(AFTERMATH))
+        self._begin(self._strike_all, self._shuffled(SECOND_WAVE))
 
     def wait(self) -> None:
         """Return when all that was begun is over and everything is up again.
@@ -172,7 +172,7 @@ class Chaos:
         """Print what was observed; return what was to be observed and was not, in sentences."""
         self._trace.read()
         observed = Observed.of(self._strikes, self._trace)
-        account.show(self._screen, self._strikes, observed)
+        account.show(self._console, self._strikes, observed)
         return observed.missing
 
     def _shuffled(self, kinds: tuple[str, ...]) -> list[str]:
@@ -196,11 +196,11 @@ class Chaos:
     # Strikes
 
     def _strike_all(self, kinds: Sequence[str]) -> None:
-        strikes = {"worker": self._worker, "throttle": self._throttle, "runner": self._runner}
+        should_fail = {"worker": self._worker, "throttle": self._throttle, "runner": self._runner}
         for kind in kinds:
             if self._stop.wait(self._random.uniform(*_BETWEEN)):
                 return
-            strikes[kind]()
+            should_fail[kind]()
 
     def _worker(self) -> None:
         """Kill worker processes of functions at work, until one was in the middle of it."""
@@ -270,7 +270,7 @@ class Chaos:
             raise _StoppedError(sentence)
 
     def _say(self, text: str) -> None:
-        self._screen.line(f"{self._screen.seconds:6.1f} s  {text}", "yellow")
+        self._console.line(f"{self._console.seconds:6.1f} s  {text}", "yellow")
 
     # Looking
 

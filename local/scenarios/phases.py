@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from local.scenarios.lag import LagSampler
+from local.scenarios.probes import looks_at
 from local.services.errors import EngineError
 from local.verify import Progress, wait_for_progress
-from local.verify.lag import LagSampler
-from local.verify.probes import looks_at
 from local.workload.traffic import Writer, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from local.console import Screen
+    from local.console import DemoConsole
     from local.deployed.pipeline import Pipeline
-    from local.scenarios.fault_injection import Calm, Chaos
-    from local.verify.lag import Lag
+    from local.scenarios.fault_injection import Chaos, NoFaults
+    from local.scenarios.lag import Lag
     from local.workload.poison import Poison
     from local.workload.purchases import Purchase
     from local.workload.traffic import Finished, Key
@@ -54,20 +54,20 @@ class Traffic:
 
     def __init__(
         self,
-        screen: Screen,
+        console: DemoConsole,
         pipeline: Pipeline,
         seed: int,
-        unrest: Chaos | Calm,
+        fault_injection: Chaos | NoFaults,
         poison: Poison,
     ) -> None:
         self.written = Written()
         self._seed = seed
-        self._unrest = unrest
+        self._fault_injection = fault_injection
         self._poison = poison
-        self._screen = screen
+        self._console = console
         self._pipeline = pipeline
         ledger = pipeline.outputs["IdempotencyTableName"]
-        self._looks = unrest.patient(looks_at(pipeline.client, ledger, pipeline.copies))
+        self._looks = fault_injection.patient(looks_at(pipeline.client, ledger, pipeline.copies))
 
     def round(
         self,
@@ -89,7 +89,7 @@ class Traffic:
                 if order.key not in self._poison.orders:
                     sampler.offer(order)
 
-            with self._screen.stage(f"Writing orders {how}") as stage:
+            with self._console.stage(f"Writing orders {how}") as stage:
                 writer = Writer(
                     self._pipeline.client,
                     self._pipeline.outputs["OrdersTableName"],
@@ -105,8 +105,8 @@ class Traffic:
                 self.written += written
                 stage.outcome = f"Orders written {how}: {written.purchases:,} purchases,"
                 stage.outcome += f" {written.writes:,} writes"
-            self._unrest.wait()
-            with self._screen.stage("Waiting until the sinks are quiet") as stage:
+            self._fault_injection.wait()
+            with self._console.stage("Waiting until the sinks are quiet") as stage:
                 arrived = self._wait(stage.say)
                 seconds = time.monotonic() - began
                 stage.outcome = "The sinks are quiet" if arrived else "The sinks have stopped short"
@@ -127,10 +127,10 @@ class Traffic:
         )
         if not arrived:
             refuse_full_disk()
-            self._screen.line(f"Nothing has moved for {PATIENCE:.0f} s. The emulator's log ends:")
-            self._screen.line(self._pipeline.aws.tail(), style="dim")
-            self._screen.line("The log of the runner of the mappings ends:")
-            self._screen.line(self._pipeline.live.tail(), style="dim")
+            self._console.line(f"Nothing has moved for {PATIENCE:.0f} s. The emulator's log ends:")
+            self._console.line(self._pipeline.aws.tail(), style="dim")
+            self._console.line("The log of the runner of the mappings ends:")
+            self._console.line(self._pipeline.live.tail(), style="dim")
         return arrived
 
 

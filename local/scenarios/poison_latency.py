@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from local.deployed.poller_process import TRACE
 from local.deployed.trace import TraceReader
+from local.scenarios.lag import summary
 from local.verify.expected import item_of
-from local.verify.lag import summary
 from local.workload.purchases import PurchasesError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from local.deployed.pipeline import Pipeline
     from local.deployed.trace import Call
+    from local.scenarios.lag import Lag
     from local.scenarios.phases import Round, Traffic
-    from local.verify.lag import Lag
     from local.workload.poison import Poison
     from local.workload.purchases import Purchase
     from local.workload.traffic import Key

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc.cli.selection import id_of
 from local import report as show
-from local.deployed.dead_letters import read_letters, ringing
+from local.deployed.dead_letters import read_dead_letters, remaining_notifications
 from local.deployed.deployment import ROOT
 from local.scenarios.phases import UNCHANGED_FOR
 from local.scenarios.poison_latency import READERS
@@ -29,31 +29,31 @@ from local.verify.expected import item_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Set
 
-    from local.console import Screen
-    from local.deployed.dead_letters import Letter
+    from local.console import DemoConsole
+    from local.deployed.dead_letters import DeadLetter
     from local.deployed.pipeline import Pipeline
     from local.verify import Report
     from local.workload.poison import Poison
     from local.workload.traffic import Written
 
 PROCESSORS = ("aggregation", "search")
-"""Those that cannot take poison, as letters name them."""
+"""Those that cannot take poison, as dead letters name them."""
 _PATIENCE = 30.0  # seconds
 _LOOK_EVERY = 0.25  # seconds
 _COMMAND_SECONDS = 120.0
 _SHOWN_LINES = 14
-_LINES_OF_A_LETTER = 60
+_LINES_OF_A_DEAD_LETTER = 60
 _SHOWN_COLUMNS = 98
 
 
-class Remedy:
+class Recovery:
     """Heals what a run's poison did; `problems` says what did not go as it should."""
 
     def __init__(
-        self, screen: Screen, pipeline: Pipeline, poison: Poison, written: Written
+        self, console: DemoConsole, pipeline: Pipeline, poison: Poison, written: Written
     ) -> None:
         self.problems: list[str] = []
-        self._screen = screen
+        self._console = console
         self._pipeline = pipeline
         self._poison = poison
         self._written = written
@@ -61,49 +61,56 @@ class Remedy:
 
     def run(self) -> None:
         """Takes every step. The orders that were mended count as written once more."""
-        show.poison(self._screen, self._poison.orders)
-        self._letters()
+        show.poison(self._console, self._poison.orders)
+        self._dead_letters()
         self._comparison()
         self._heading("Redriven now, nothing can succeed, and nothing is called done")
-        before = {letter.key for letter in read_letters(self._pipeline)}
+        before = {dead_letter.key for dead_letter in read_dead_letters(self._pipeline)}
         self._cdc("redrive", "--yes", expected=1)
-        after = {letter.key for letter in read_letters(self._pipeline)}
+        after = {dead_letter.key for dead_letter in read_dead_letters(self._pipeline)}
         self._check(
             before == after,
-            f"{len(after):,} letters lie where they lay",
-            f"a redrive before the mend left {len(after):,} of {len(before):,} letters, or others",
+            f"{len(after):,} dead letters lie where they lay",
+            f"a redrive before the fix left {len(after):,} of {len(before):,} dead letters",
         )
         self._mend()
         self._heading("Redriven again")
         said = self._cdc("redrive", "--yes", expected=0)
         healed = repaired(said)
         if healed is not None:
-            self._screen.line(
+            self._console.line(
                 "The mend is a change like any other, so the streams carry it too. Of"
                 f" {len(before):,} copies it had healed {len(before) - healed:,} by the time that"
                 f" the redrive came to them; the redrive repaired the other {healed:,}."
             )
         self._empty()
 
-    def _letters(self) -> None:
+    def _dead_letters(self) -> None:
         expected = Counter(dict.fromkeys(PROCESSORS, len(self._items)))
-        with self._screen.stage("Waiting for the letters") as stage:
+        with self._console.stage("Waiting for the dead letters") as stage:
             self._until(lambda: Counter(x.processor for x in self._read()) == expected)
             found = self._read()
-            stage.outcome = f"Letters found: {len(found):,}"
+            stage.outcome = f"Dead letters found: {len(found):,}"
         self._heading("What was given up, and why")
         keys = loopback.credentials().items()
-        self._screen.line(f"With {' '.join(f'{name}={value}' for name, value in keys)}:", "dim")
-        self._cdc("letters", expected=0)
+        self._console.line(f"With {' '.join(f'{name}={value}' for name, value in keys)}:", "dim")
+        self._cdc("dead-letters", "list", expected=0)
         if found:
-            self._cdc("show", id_of(found[0].key), expected=0, lines=_LINES_OF_A_LETTER)
+            self._cdc(
+                "dead-letters",
+                "show",
+                id_of(found[0].key),
+                expected=0,
+                lines=_LINES_OF_A_DEAD_LETTER,
+            )
         for processor in PROCESSORS:
             named = sorted(x.item for x in found if x.processor == processor)
             self._check(
                 named == sorted(self._items),
-                f"{processor}: {len(named):,} letters, one for each of the"
+                f"{processor}: {len(named):,} dead letters, one for each of the"
                 f" {len(self._items):,} orders",
-                f"{processor}: {len(named):,} letters of {len(set(named) & self._items):,} of the"
+                f"{processor}: {len(named):,} dead letters of "
+                f"{len(set(named) & self._items):,} of the"
                 f" {len(self._items):,} orders",
             )
         others = [x.key for x in found if x.processor not in PROCESSORS]
@@ -111,26 +118,26 @@ class Remedy:
         self._check(
             not incomplete,
             "each with its payload and its reason",
-            f"letters without payload or reason: {', '.join(incomplete)}",
+            f"dead letters without payload or reason: {', '.join(incomplete)}",
         )
-        self._check(not others, "", f"letters of somebody else: {', '.join(others)}")
+        self._check(not others, "", f"dead letters of somebody else: {', '.join(others)}")
 
-    def _read(self) -> list[Letter]:
-        return read_letters(self._pipeline)
+    def _read(self) -> list[DeadLetter]:
+        return read_dead_letters(self._pipeline)
 
     def _comparison(self) -> None:
         self._heading("What the sinks hold at this moment")
-        with self._screen.stage("Comparing every item with every sink"):
+        with self._console.stage("Comparing every item with every sink"):
             report = settle(
                 lambda: compare(self._pipeline.copies, self._written.effective),
                 unchanged_for=UNCHANGED_FOR,
                 enough=lambda found: not unexpected(found, self._items),
             )
-        show.comparison(self._screen, report)
+        show.comparison(self._console, report)
         for problem in unexpected(report, self._items):
             self._fail(f"before the mend, {problem}")
         if not self.problems:
-            self._screen.line(
+            self._console.line(
                 f"Missing in {' and '.join(READERS)}: exactly the {len(self._items):,} orders"
                 " that were hidden; the index counts as many fewer. Nothing else differs.",
                 "green",
@@ -149,31 +156,35 @@ class Remedy:
             self._written.effective[key] += 1
 
     def _empty(self) -> None:
-        with self._screen.stage("Waiting for the bells to fall silent") as stage:
+        with self._console.stage("Waiting until no notification is left") as stage:
             silent = self._until(
-                lambda: not self._read() and not any(ringing(self._pipeline).values())
+                lambda: (
+                    not self._read() and not any(remaining_notifications(self._pipeline).values())
+                )
             )
-            left, bells = self._read(), ringing(self._pipeline)
-            stage.outcome = "No letter is left, and no bell rings" if silent else "Not all is done"
-        self._check(not left, "", f"letters left after the redrive: {len(left):,}")
-        for processor, pointers in bells.items():
+            left, notification_queues = self._read(), remaining_notifications(self._pipeline)
+            stage.outcome = (
+                "No dead letter is left, and no notification" if silent else "Not all is done"
+            )
+        self._check(not left, "", f"dead letters left after the redrive: {len(left):,}")
+        for processor, pointers in notification_queues.items():
             self._check(not pointers, "", f"{processor}: pointers left on its queue: {pointers:,}")
 
     # Manners
 
     def _heading(self, text: str) -> None:
-        self._screen.line()
-        self._screen.line(text, "bold")
+        self._console.line()
+        self._console.line(text, "bold")
 
     def _check(self, holds: bool, good: str, bad: str) -> None:
         if not holds:
             self._fail(bad)
         elif good:
-            self._screen.line(good, "green")
+            self._console.line(good, "green")
 
     def _fail(self, problem: str) -> None:
         self.problems.append(problem)
-        self._screen.line(problem, "red")
+        self._console.line(problem, "red")
 
     def _until(self, seen: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + _PATIENCE
@@ -197,7 +208,7 @@ class Remedy:
         lines: int = _SHOWN_LINES,
     ) -> str:
         """Runs a command and shows it as typed, with what it said; returns that."""
-        self._screen.line(f"$ {shlex.join(words)}", "cyan")
+        self._console.line(f"$ {shlex.join(words)}", "cyan")
         environment = {**loopback.clean(), **loopback.credentials()}
         try:
             done = subprocess.run(
@@ -218,7 +229,7 @@ class Remedy:
             message = f"`{shlex.join(words)}` took longer than {_COMMAND_SECONDS:.0f} s."
             raise EngineError(message) from error
         for line in shortened(done.stdout.splitlines(), lines):
-            self._screen.line(f"  {line}".rstrip())
+            self._console.line(f"  {line}".rstrip())
         if done.returncode != expected:
             self._fail(
                 f"`{' '.join(words[:2])}` ended with status {done.returncode}, not {expected}"

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from local.services import java_dependencies as jars
 from local.services import loopback
 from local.services.errors import EngineError
-from local.services.process_guard import Guard
+from local.services.process_guard import ProcessGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -83,7 +83,7 @@ class Engine:
     port: int = field(init=False, default=0)
     pid: int = field(init=False, default=0)
     folder: Path = field(init=False)
-    _guard: Guard | None = field(init=False, default=None)
+    _guard: ProcessGuard | None = field(init=False, default=None)
 
     @property
     def url(self) -> str:
@@ -129,7 +129,7 @@ class Engine:
             message = f"Port {self.port}, which {self.recipe.name} is to listen on, is in use."
             raise _PortLostError(message)
         if self._guard is None:
-            self._guard = Guard(
+            self._guard = ProcessGuard(
                 self.recipe.command(self.folder, self.port),
                 folder=self.folder,
                 log=self.log,

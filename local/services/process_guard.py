@@ -35,7 +35,7 @@ _FOLDER_ATTEMPTS = 50
 _NOT_STARTED = 127  # what a shell says of a command that it cannot find
 
 
-class Guard:
+class ProcessGuard:
     """The starter's end: one guarded command that can be started and stopped again."""
 
     def __init__(
@@ -152,12 +152,12 @@ class _Supervisor:
         return self._last_status
 
     def _obey(self) -> None:
-        bell = _ring_on(signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+        notifications = _ring_on(signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
         asked = False
         while not asked:
-            ready, _, _ = select.select([sys.stdin, bell], [], [])
-            if bell in ready:
-                asked = bool({signal.SIGTERM, signal.SIGHUP} & set(os.read(bell, 64)))
+            ready, _, _ = select.select([sys.stdin, notifications], [], [])
+            if notifications in ready:
+                asked = bool({signal.SIGTERM, signal.SIGHUP} & set(os.read(notifications, 64)))
                 self._report()
             if sys.stdin in ready:
                 words = os.read(sys.stdin.fileno(), 4096).decode().split()
@@ -217,12 +217,12 @@ def _ring_on(*signals: signal.Signals) -> int:
     SIGINT is among them to be ignored: a terminal's Ctrl-C is the starter's affair. A handler, and
     not SIG_IGN, because the engine would inherit an ignored signal.
     """
-    bell, rope = os.pipe()
+    notifications, rope = os.pipe()
     os.set_blocking(rope, False)
     signal.set_wakeup_fd(rope, warn_on_full_buffer=False)
     for number in signals:
         signal.signal(number, lambda *_: None)
-    return bell
+    return notifications
 
 
 def _signal_group(group: int, how: signal.Signals) -> bool:

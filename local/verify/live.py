@@ -75,7 +75,7 @@ class ReadError(Exception):
 class LiveCopies:
     """The copies as deployed: tables by name, OpenSearch by URL and read alias.
 
-    `overflow` returns an object with the images of an entry that were too large for it. `http`
+    `image_store` returns an object with the images of an entry that were too large for it. `http`
     reaches OpenSearch; without one, requests are not signed.
     """
 
@@ -89,7 +89,7 @@ class LiveCopies:
         ledger: str,
         search_url: str,
         search_index: str,
-        overflow: Callable[[str], bytes] | None = None,
+        image_store: Callable[[str], bytes] | None = None,
         http: Http | None = None,
     ) -> None:
         self._client = client
@@ -97,7 +97,7 @@ class LiveCopies:
         self._change_log = change_log
         self._aggregates = aggregates
         self._ledger = ledger
-        self._overflow = overflow
+        self._image_store = image_store
         self._search = f"{search_url.rstrip('/')}/{search_index}"
         self._scroll = f"{search_url.rstrip('/')}/_search/scroll"
         self._http = http or plain_http()
@@ -116,12 +116,12 @@ class LiveCopies:
                 yield item, row["contribution"]
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """The entries; images that lie beside one are read with it, and `overflow` stays."""
+        """The entries; images that lie beside one are read with it, and `image_store` stays."""
         for entry in self._scan(self._change_log):
             if _is_canary(str(entry["item"])):
                 continue
-            if "overflow" in entry and self._overflow is not None:
-                yield {**entry, **self._images(self._overflow(str(entry["overflow"])))}
+            if "overflow" in entry and self._image_store is not None:
+                yield {**entry, **self._images(self._image_store(str(entry["overflow"])))}
             else:
                 yield entry
 

@@ -82,10 +82,10 @@ def life_cycle(purchase: Purchase, seed: int) -> list[Step]:
 
 def _settle(steps: list[Step], placed_at: datetime, random: Random) -> None:
     """Appends what becomes of the order in the end."""
-    placed, fate = steps[-1].after, random.random()
-    if placed is None or fate < LEFT_PLACED:
+    placed, status = steps[-1].after, random.random()
+    if placed is None or status < LEFT_PLACED:
         return
-    if fate < LEFT_PLACED + CANCELLED:
+    if status < LEFT_PLACED + CANCELLED:
         steps.append(Step("delete", placed, None))
         if random.random() < CANCELLED_TWICE / CANCELLED:
             steps.append(Step("delete", None, None))

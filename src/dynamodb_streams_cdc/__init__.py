@@ -10,8 +10,8 @@ DynamoDB, S3 and OpenSearch; `dynamodb_streams_cdc.testing.memory` has the same 
 """
 
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image, Source, ViewType
-from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter
-from dynamodb_streams_cdc.deadline import Budget, Clock, LambdaContext, SystemClock
+from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter
+from dynamodb_streams_cdc.deadline import Clock, Deadline, LambdaContext, SystemClock
 from dynamodb_streams_cdc.deserializer import (
     deserialize,
     deserialize_item,
@@ -21,47 +21,47 @@ from dynamodb_streams_cdc.deserializer import (
 from dynamodb_streams_cdc.diff import MISSING, Difference, diff, patch
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
+    BlockedByEarlierFailure,
     CdcError,
-    ContentionError,
-    HeldBack,
+    ConflictError,
+    DeadlineExceeded,
     MalformedRecord,
     MalformedValue,
     MissingImage,
-    OutageError,
-    OutOfTime,
     PermanentError,
+    RetryableError,
 )
 from dynamodb_streams_cdc.handlers import ChangeHandlers
-from dynamodb_streams_cdc.idempotency import Markers, Once
+from dynamodb_streams_cdc.idempotency import IdempotencyStore, Once
 from dynamodb_streams_cdc.lambda_types import BatchResponse
 from dynamodb_streams_cdc.metrics import Counts, LogMetrics, Metrics
-from dynamodb_streams_cdc.processor import Processor, Reader
+from dynamodb_streams_cdc.processor import Processor, RecordParser
 from dynamodb_streams_cdc.sinks.aggregation import (
     Aggregation,
     Contribution,
     Expiry,
-    Ledger,
     LedgerRow,
-    Move,
-    RowsMoved,
+    LedgerStore,
+    RowUpdate,
+    WriteConflict,
 )
 from dynamodb_streams_cdc.sinks.base import (
     TOMBSTONE_SECONDS,
-    Items,
+    ItemVersion,
     Outcome,
     Repairable,
     Sink,
-    Stamp,
+    SourceTable,
 )
-from dynamodb_streams_cdc.sinks.change_log import ChangeLog, Inserted, Log, replay
+from dynamodb_streams_cdc.sinks.change_log import ChangeLog, Inserted, LogStore, replay
 from dynamodb_streams_cdc.sinks.log_entries import (
     Entry,
-    Overflow,
+    ImageStore,
     change_from_entry,
     change_from_log_record,
     entry_of,
 )
-from dynamodb_streams_cdc.sinks.search import Held, Index, SearchSync, Stale, Upsert, Upserted
+from dynamodb_streams_cdc.sinks.search import Held, Search, SearchIndex, Stale, Upsert, Upserted
 
 __all__ = [
     "MISSING",
@@ -70,57 +70,57 @@ __all__ = [
     "Aggregation",
     "Attributes",
     "BatchResponse",
-    "Budget",
+    "BlockedByEarlierFailure",
     "CdcError",
     "Change",
     "ChangeHandlers",
     "ChangeKind",
     "ChangeLog",
     "Clock",
-    "ContentionError",
+    "ConflictError",
     "Contribution",
     "Counts",
-    "DeadLetters",
+    "DeadLetter",
+    "DeadLetterWriter",
+    "Deadline",
+    "DeadlineExceeded",
     "Difference",
     "Entry",
     "Expiry",
     "Held",
-    "HeldBack",
+    "IdempotencyStore",
     "Image",
-    "Index",
+    "ImageStore",
     "Inserted",
-    "Items",
+    "ItemVersion",
     "LambdaContext",
-    "Ledger",
     "LedgerRow",
-    "Letter",
-    "Log",
+    "LedgerStore",
     "LogMetrics",
+    "LogStore",
     "MalformedRecord",
     "MalformedValue",
-    "Markers",
     "Metrics",
     "MissingImage",
-    "Move",
     "Once",
-    "OutOfTime",
-    "OutageError",
     "Outcome",
-    "Overflow",
     "PermanentError",
     "Processor",
-    "Reader",
+    "RecordParser",
     "Repairable",
-    "RowsMoved",
-    "SearchSync",
+    "RetryableError",
+    "RowUpdate",
+    "Search",
+    "SearchIndex",
     "Sink",
     "Source",
+    "SourceTable",
     "Stale",
-    "Stamp",
     "SystemClock",
     "Upsert",
     "Upserted",
     "ViewType",
+    "WriteConflict",
     "change_from_entry",
     "change_from_log_record",
     "deserialize",

@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dynamodb_streams_cdc.change import Attributes, Change, by_item
-from dynamodb_streams_cdc.deadline import Budget
-from dynamodb_streams_cdc.errors import OutageError, OutOfTime
-from dynamodb_streams_cdc.sinks.base import Items, Outcome, Repairable, Sink, Stamp
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
+from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, Sink, SourceTable
 
 
 @dataclass
-class Application:
+class SinkApplier:
     """One invocation's dealings with a sink.
 
     Attributes:
         sink: what the changes are applied to.
-        budget: the time that is left.
+        deadline: when the invocation ends, less a reserve.
         unexpected: whether an error is in no table.
         everywhere: with as many distinct items that raise one unexpected error, work stops: that is
             the sink or the code, not the records.
@@ -24,10 +24,10 @@ class Application:
     """
 
     sink: Sink
-    budget: Budget
+    deadline: Deadline
     unexpected: Callable[[Exception], bool]
     everywhere: float
-    items: Items | None = None
+    source_table: SourceTable | None = None
     _culprits: dict[type[Exception], set[str]] = field(default_factory=dict)
 
     @property
@@ -39,12 +39,12 @@ class Application:
         """Apply changes; if the sink raises on several, apply the halves, down to the culprits."""
         if self.stopped:
             return Outcome(
-                failures=dict.fromkeys(changes, OutOfTime("stopped: see the error above"))
+                failures=dict.fromkeys(changes, DeadlineExceeded("stopped: see the error above"))
             )
         try:
-            outcome = self.sink.apply(changes, self.budget)
+            outcome = self.sink.apply(changes, self.deadline)
         except Exception as error:
-            if len(changes) > 1 and not isinstance(error, OutageError | OutOfTime):
+            if len(changes) > 1 and not isinstance(error, RetryableError | DeadlineExceeded):
                 middle = (len(changes) + 1) // 2
                 return self.apply(changes[:middle]) + self.apply(changes[middle:])
             outcome = Outcome(failures=dict.fromkeys(changes, error))
@@ -59,7 +59,7 @@ class Application:
     @property
     def repairs(self) -> bool:
         """Whether copies can be repaired: the sink knows how, and there is a table to read."""
-        return self.items is not None and isinstance(self.sink, Repairable)
+        return self.source_table is not None and isinstance(self.sink, Repairable)
 
     def repair(self, changes: Iterable[Change]) -> dict[str, bool | Exception]:
         """Make the copies of the changes' items what the table says.
@@ -71,17 +71,19 @@ class Application:
         if not self.repairs:
             return {}
         newest = [group[0] for group in by_item(changes)]
-        return {each.item_id: self.repair_item(Stamp.of(each), each.raw_keys) for each in newest}
+        return {
+            each.item_id: self.repair_item(ItemVersion.of(each), each.raw_keys) for each in newest
+        }
 
-    def repair_item(self, known: Stamp, keys: Attributes) -> bool | Exception:
+    def repair_item(self, known: ItemVersion, keys: Attributes) -> bool | Exception:
         """Make the copy of the item with these keys what the table says; see `Repairable`."""
-        assert self.items is not None
+        assert self.source_table is not None
         assert isinstance(self.sink, Repairable)
         if self.stopped:
-            return OutOfTime("stopped: see the error above")
-        read_item = partial(self.items.read, keys)
+            return DeadlineExceeded("stopped: see the error above")
+        read_item = partial(self.source_table.read, keys)
         try:
-            return self.sink.repair(known.item_id, read_item, self.budget, known)
+            return self.sink.repair(known.item_id, read_item, self.deadline, known)
         except Exception as error:
             self._note(known.item_id, error)
             return error

@@ -55,7 +55,7 @@ UNKNOWN_TIME = 0.0
 """The time of a change whose record tells none: AWS marks `ApproximateCreationDateTime` as optional
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html).
 Nothing is ordered by it. Such a change counts as late, so its item is repaired after it, and it is
-compared with no other time (`stale_but_newer`)."""
+compared with no other time (`version_order_violations`)."""
 
 
 class Images(NamedTuple):
@@ -238,7 +238,7 @@ class Change:
         """The raw images, from wherever they are kept.
 
         Raises:
-            OutageError: they are kept elsewhere, and cannot be read at the moment.
+            RetryableError: they are kept elsewhere, and cannot be read at the moment.
             PermanentError: they are not where they should be kept.
         """
         if self.image_loader is None:

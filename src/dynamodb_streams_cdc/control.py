@@ -1,27 +1,27 @@
-"""What an operator asks of a deployed function: to replay letters, look into its sink, repair it.
+"""The contract between an operator and a deployed function: replay, inspect, repair.
 
     {"operation": "replay", "Records": [...]}    apply the records and repair their items
-    {"operation": "look",   "Records": [...]}    change nothing, say what the sink holds of them
+    {"operation": "inspect",   "Records": [...]}    change nothing, say what the sink holds of them
     {"operation": "repair", "Records": [{"Keys": ...}], "streamArn": ...}
                                                  make the copies of items what the table says
 
 They run in the function because there the deployed code is, and the permission and the network path
-to the sink. A replay writes no letters and reports every record that is not done, with the reason:
-whoever asked has the letters and keeps them.
+to the sink. A replay writes no dead letters and reports every record that is not done, with the
+reason: whoever asked has the dead letters and keeps them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
 
-from dynamodb_streams_cdc.applier import Application
+from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
 from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deserializer import deserialize_item
-from dynamodb_streams_cdc.errors import CdcError, MalformedRecord, OutageError, OutOfTime
+from dynamodb_streams_cdc.errors import CdcError, DeadlineExceeded, MalformedRecord, RetryableError
 from dynamodb_streams_cdc.identity import floor_of, item_id, stream_label
 from dynamodb_streams_cdc.lambda_types import BatchResponse, ItemFailure, sequence_number
-from dynamodb_streams_cdc.sinks.base import Items, Outcome, Repairable, Stamp
+from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, SourceTable
 
 ReadRecords: TypeAlias = Sequence[Change | MalformedRecord]
 """The change of each record, or why it could not be read."""
@@ -74,7 +74,7 @@ class HeldState(TypedDict):
 
 
 class InspectResponse(BatchResponse):
-    """The answer to a look."""
+    """The response to an inspection."""
 
     held: list[HeldState]
 
@@ -92,9 +92,7 @@ class RepairResponse(BatchResponse):
     failures: list[FailureReport]
 
 
-def replay(
-    application: Application, records: Sequence[Any], reading: ReadRecords
-) -> ReplayResponse:
+def replay(applier: SinkApplier, records: Sequence[Any], reading: ReadRecords) -> ReplayResponse:
     """Apply the records and repair their items; report all that are not done.
 
     A record is done once its item is repaired, even if it could never be applied: mending the item
@@ -102,13 +100,13 @@ def replay(
     retains is nowhere but in its record.
     """
     changes = [change for change in reading if isinstance(change, Change)]
-    outcome = _applied(application, changes)
+    outcome = _applied(applier, changes)
     untouched = {
         change.item_id
         for change, error in outcome.failures.items()
-        if _retryable(error) or (change.expired and application.retains)
+        if _retryable(error) or (change.expired and applier.retains)
     }
-    repairs = application.repair(c for c in changes if c.item_id not in untouched)
+    repairs = applier.repair(c for c in changes if c.item_id not in untouched)
     failures: list[FailureReport] = []
     for position, change in enumerate(reading):
         if not isinstance(change, Change):
@@ -116,7 +114,7 @@ def replay(
             continue
         error = repairs.get(change.item_id, outcome.failures.get(change))
         if isinstance(error, Exception):
-            failures.append(_failure(position, Stamp.of(change), error))
+            failures.append(_failure(position, ItemVersion.of(change), error))
     return ReplayResponse(
         batchItemFailures=[
             ItemFailure(itemIdentifier=sequence_number(records[failure["position"]]))
@@ -130,7 +128,7 @@ def replay(
 
 
 def repair(
-    application: Application, source: Source, records: Sequence[Any], stream_arn: object
+    applier: SinkApplier, source: Source, records: Sequence[Any], stream_arn: object
 ) -> RepairResponse:
     """Make the copies of items what the table says, by their keys as DynamoDB JSON.
 
@@ -141,22 +139,22 @@ def repair(
         MalformedRecord: `stream_arn` or a key is not of its form. Nothing was done.
     """
     version = floor_of(source.epoch, stream_label(str(stream_arn)))
-    now = application.budget.now()
+    now = applier.deadline.now()
     wanted = [(keys, _identity(source, keys)) for keys in map(_keys, records)]
     repaired, failures = 0, []
     gone: set[str] = set()
-    if application.items is not None:
-        application.items = _Noting(application.items, gone)
-    for position, (keys, item) in enumerate(wanted if application.repairs else ()):
-        known = Stamp(item, version, now)
-        result = application.repair_item(known, keys)
+    if applier.source_table is not None:
+        applier.source_table = _Noting(applier.source_table, gone)
+    for position, (keys, item) in enumerate(wanted if applier.repairs else ()):
+        known = ItemVersion(item, version, now)
+        result = applier.repair_item(known, keys)
         if isinstance(result, Exception):
             failures.append(_failure(position, known, result))
         else:
             repaired += result
     return RepairResponse(
         batchItemFailures=[],
-        repairable=application.repairs,
+        repairable=applier.repairs,
         repaired=repaired,
         gone=len(gone),
         failures=failures,
@@ -167,11 +165,11 @@ def repair(
 class _Noting:
     """A table, and a note of what was not in it."""
 
-    items: Items
+    source_table: SourceTable
     gone: set[str]
 
     def read(self, keys: Attributes) -> Image | None:
-        image = self.items.read(keys)
+        image = self.source_table.read(keys)
         if image is None:
             self.gone.add(repr(keys))
         return image
@@ -190,35 +188,35 @@ def _identity(source: Source, keys: Attributes) -> str:
     return item_id(source.table, decoded)
 
 
-def look(application: Application, reading: ReadRecords) -> InspectResponse:
+def inspect(applier: SinkApplier, reading: ReadRecords) -> InspectResponse:
     """Say what the sink holds of the records' items.
 
     Raises:
-        OutageError: the sink cannot be read at the moment.
+        RetryableError: the sink cannot be read at the moment.
     """
     return InspectResponse(
         batchItemFailures=[],
-        held=[_holding(application, place, change) for place, change in enumerate(reading)],
+        held=[_holding(applier, place, change) for place, change in enumerate(reading)],
     )
 
 
-def _applied(application: Application, changes: Sequence[Change]) -> Outcome:
-    outcome = application.apply(changes)
+def _applied(applier: SinkApplier, changes: Sequence[Change]) -> Outcome:
+    outcome = applier.apply(changes)
     for attempt in range(RETRIES):
-        waiting = [c for c in changes if isinstance(outcome.failures.get(c), OutageError)]
-        if not waiting or not application.budget.pause(attempt):
+        waiting = [c for c in changes if isinstance(outcome.failures.get(c), RetryableError)]
+        if not waiting or not applier.deadline.pause(attempt):
             break
         for change in waiting:
             del outcome.failures[change]
-        outcome += application.apply(waiting)
+        outcome += applier.apply(waiting)
     return outcome
 
 
 def _retryable(error: Exception) -> bool:
-    return isinstance(error, OutageError | OutOfTime)
+    return isinstance(error, RetryableError | DeadlineExceeded)
 
 
-def _failure(position: int, known: Stamp | None, error: Exception) -> FailureReport:
+def _failure(position: int, known: ItemVersion | None, error: Exception) -> FailureReport:
     return FailureReport(
         position=position,
         item=known.item_id if known else None,
@@ -229,17 +227,15 @@ def _failure(position: int, known: Stamp | None, error: Exception) -> FailureRep
     )
 
 
-def _holding(
-    application: Application, position: int, change: Change | MalformedRecord
-) -> HeldState:
+def _holding(applier: SinkApplier, position: int, change: Change | MalformedRecord) -> HeldState:
     if not isinstance(change, Change):
         return HeldState(position=position, item=None, offered=None, version=None, state=None)
     holding = HeldState(
         position=position, item=change.item_id, offered=change.version, version=None, state=None
     )
-    if not isinstance(application.sink, Repairable):
+    if not isinstance(applier.sink, Repairable):
         return {**holding, "state_unknown": True}
-    held = application.sink.held(change.item_id, application.budget)
+    held = applier.sink.held(change.item_id, applier.deadline)
     return {**holding, "version": held["version"] if held else None, "state": held}
 
 
@@ -282,7 +278,7 @@ class RecordFailure:
     """A record that is not done.
 
     Attributes:
-        position: its place in the letter.
+        position: its place in the dead letter.
         item, version: as the function has read them; None if it could not.
         reason: the name by which failures of one cause are grouped.
         retryable: whether the sink was at fault, and not the record.
@@ -297,7 +293,7 @@ class RecordFailure:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReplayResult:
     """What became of records, added up over replays; `problem` says why the rest waits.
 
     `replayed` counts each record once, however often it was replayed.
@@ -310,8 +306,8 @@ class Answer:
     problem: str = ""
     replayed: int = 0
 
-    def __add__(self, other: "Answer") -> "Answer":
-        return Answer(
+    def __add__(self, other: "ReplayResult") -> "ReplayResult":
+        return ReplayResult(
             self.applied + other.applied,
             self.stale + other.stale,
             self.repaired + other.repaired,
@@ -320,11 +316,11 @@ class Answer:
         )
 
 
-def answer_to_replay(processor: str, answer: Any, positions: Sequence[int]) -> Answer:
+def parse_replay_response(processor: str, answer: Any, positions: Sequence[int]) -> ReplayResult:
     """Return the answer to a replay of the records at `positions`.
 
-    An answer of any other form counts as none: a letter is archived for nothing less than a clear
-    statement that all of it is done.
+    An answer of any other form counts as none: a dead letter is archived for nothing less than a
+    clear statement that all of it is done.
     """
     try:
         failures = failures_of(answer, positions)
@@ -340,7 +336,7 @@ def answer_to_replay(processor: str, answer: Any, positions: Sequence[int]) -> A
     ):
         raise not_understood(processor, "replay", answer)
     applied, stale, repaired = counts
-    return Answer(applied, stale, repaired, failures)
+    return ReplayResult(applied, stale, repaired, failures)
 
 
 def failures_of(answer: Any, positions: Sequence[int]) -> tuple[RecordFailure, ...]:
@@ -378,7 +374,7 @@ def not_understood(processor: str, operation: str, answer: Any) -> InvocationFai
     return InvocationFailed(message, "NotUnderstood", outage=True)
 
 
-def is_well(functions: Functions, processor: str) -> bool:
+def is_healthy(functions: Functions, processor: str) -> bool:
     """Return whether a function answers at all, to an event without records."""
     try:
         functions.invoke(processor, {"operation": "replay", "Records": []})

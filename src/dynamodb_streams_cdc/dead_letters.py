@@ -1,9 +1,10 @@
 """Dead letters that keep their payload: the whole record, the reason, and a key of their own.
 
-A letter has the envelope that Lambda writes to an S3 failure destination, as far as the processor
-knows the fields (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html), with
-one record as its payload and a `letter` part of our own. Its key is a function of processor, item
-and version, and it is written only if it is not there: a redelivered record makes no second letter.
+A dead letter has the envelope that Lambda writes to an S3 failure destination, as far as the
+processor knows the fields
+(https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html), with one record as its
+payload and a `dead_letter` part of our own. Its key is a function of processor, item and version,
+and it is written only if it is not there: a redelivered record makes no second dead letter.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from dynamodb_streams_cdc.errors import PermanentError
 
 
 @dataclass(frozen=True)
-class Letter:
+class DeadLetter:
     """A record that its processor gave up on.
 
     Attributes:
@@ -42,9 +43,9 @@ class Letter:
 
     @property
     def name(self) -> str:
-        """The end of the letter's key; see `letter_name`."""
+        """The end of the dead letter's key; see `dead_letter_name`."""
         item, version = self._identity
-        return letter_name(item, version, self.record)
+        return dead_letter_name(item, version, self.record)
 
     @property
     def _identity(self) -> tuple[str, str] | tuple[None, None]:
@@ -52,11 +53,11 @@ class Letter:
 
     @property
     def reason(self) -> str:
-        """The name by which letters of one cause are grouped."""
+        """The name by which dead letters of one cause are grouped."""
         return reason_of(self.error)
 
     def envelope(self) -> dict[str, Any]:
-        """Return the letter as JSON-ready data; see `envelope_of`."""
+        """Return the dead letter as JSON-ready data; see `envelope_of`."""
         item, version = self._identity
         return envelope_of(
             self.record,
@@ -72,8 +73,8 @@ class Letter:
         )
 
 
-def letter_name(item: str | None, version: str | None, record: Mapping[str, Any]) -> str:
-    """Return the end of a letter's key: `<SHA-256 of the item>/<version>.json`.
+def dead_letter_name(item: str | None, version: str | None, record: Mapping[str, Any]) -> str:
+    """Return the end of a dead letter's key: `<SHA-256 of the item>/<version>.json`.
 
     A record that could not be read is named by its own SHA-256, under `unreadable/`.
     """
@@ -96,7 +97,7 @@ def envelope_of(
     request_id: str | None,
     function_arn: str,
 ) -> dict[str, Any]:
-    """Return a letter of one record; `payload` is text, as in Lambda's own letters.
+    """Return a dead letter of one record; `payload` is text, as in Lambda's own dead letters.
 
     Times are seconds since 1970; `item` and `version` are None for a record that cannot be read.
     """
@@ -122,7 +123,7 @@ def envelope_of(
             "batchSize": 1,
             "streamArn": record.get("eventSourceARN"),
         },
-        "letter": {
+        "dead_letter": {
             "processor": processor,
             "item": item,
             "version": version,
@@ -159,14 +160,14 @@ def json_ready(value: object, levels: int = MOST_LEVELS) -> Any:
         return str(value)
 
 
-class DeadLetters(Protocol):
-    """Where letters go."""
+class DeadLetterWriter(Protocol):
+    """Where dead letters go."""
 
-    def write(self, letter: Letter) -> bool:
-        """Keep the letter; return False if it was there already.
+    def write(self, dead_letter: DeadLetter) -> bool:
+        """Keep the dead letter; return False if it was there already.
 
         Raises:
-            OutageError: it could not be kept. The processor then reports the record as failed.
+            RetryableError: it could not be kept. The processor then reports the record as failed.
         """
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dynamodb_streams_cdc.errors import OutOfTime
+from dynamodb_streams_cdc.errors import DeadlineExceeded
 
 RESERVE_SECONDS = 12.0
 """What is kept back at the end of an invocation: for one request that hangs until its own timeout
@@ -60,7 +60,7 @@ class LambdaContext(Protocol):
 
 
 @dataclass(frozen=True)
-class Budget:
+class Deadline:
     """The time until `deadline`, in seconds since 1970 on `clock`."""
 
     clock: Clock = field(default_factory=SystemClock)
@@ -68,7 +68,9 @@ class Budget:
     jitter: Callable[[], float] = random.random
 
     @classmethod
-    def of(cls, context: LambdaContext, clock: Clock, reserve: float = RESERVE_SECONDS) -> "Budget":
+    def of(
+        cls, context: LambdaContext, clock: Clock, reserve: float = RESERVE_SECONDS
+    ) -> "Deadline":
         """Return what is left of an invocation, less `reserve` seconds for its end.
 
         At most half of what is left is kept back, so that a function with a short timeout works.
@@ -88,11 +90,11 @@ class Budget:
         """Go on only while time is left.
 
         Raises:
-            OutOfTime: none is left.
+            DeadlineExceeded: none is left.
         """
         if self.remaining() <= 0:
             message = "the invocation's time ran out before this change was taken up"
-            raise OutOfTime(message)
+            raise DeadlineExceeded(message)
 
     def pause(self, attempt: int) -> bool:
         """Wait before retry number `attempt` (from 0); return False, at once, if no time is left.

@@ -6,11 +6,11 @@
     │   └── MalformedSource a field that the stream fills, not the item           see `source_fault`
     ├── MissingImage       the stream's view type does not carry the image asked for     unexpected
     ├── PermanentError     this change can never succeed, however often it is retried    permanent
-    ├── OutageError        the sink refuses everything for now                           outage
-    │   ├── ContentionError the sink refuses this for now: somebody else is writing      outage
+    ├── RetryableError        the sink refuses everything for now                           outage
+    │   ├── ConflictError the sink refuses this for now: somebody else is writing      outage
     │   └── AccessDeniedError the function lacks a permission, until it is given one     outage
-    ├── OutOfTime          the invocation ended before the change's turn                 outage
-    └── HeldBack           an earlier change of the same item failed                     outage
+    ├── DeadlineExceeded          the invocation ended before the change's turn
+    outage └── BlockedByEarlierFailure           an earlier change of the same item failed outage
 
 Every other exception is *unexpected*: `dynamodb_streams_cdc.processor` says what becomes of each.
 """
@@ -58,15 +58,15 @@ class MissingImage(CdcError):
     """An image was asked for that the stream's view type does not carry.
 
     The stream is at fault, not the record: the shard waits, rather than every record of it becoming
-    a letter.
+    a dead letter.
     """
 
 
 class PermanentError(CdcError):
     """A change that can never be applied; the processor sends it to the dead letters at once.
 
-    Raise it from a handler to say so. `reason` is the name by which letters are grouped, such as
-    `mapper_parsing_exception`; it defaults to the name of the exception's class.
+    Raise it from a handler to say so. `reason` is the name by which dead letters are grouped, such
+    as `mapper_parsing_exception`; it defaults to the name of the exception's class.
     """
 
     def __init__(self, message: str, reason: str | None = None) -> None:
@@ -74,15 +74,15 @@ class PermanentError(CdcError):
         self.reason = reason or type(self).__name__
 
 
-class OutageError(CdcError):
+class RetryableError(CdcError):
     """The sink cannot take anything at the moment: a throttle, a time-out, a refused connection."""
 
 
-class ContentionError(OutageError):
+class ConflictError(RetryableError):
     """The sink refused this write because another one was under way; smaller packs help."""
 
 
-class AccessDeniedError(OutageError):
+class AccessDeniedError(RetryableError):
     """The sink, or the store of dead letters, knows who asks and does not permit it.
 
     Waiting does not help, and no record is at fault: the processor reports the batch at once and
@@ -90,11 +90,11 @@ class AccessDeniedError(OutageError):
     """
 
 
-class OutOfTime(CdcError):
+class DeadlineExceeded(CdcError):
     """The invocation's time ran out before the change was taken up; it is delivered again."""
 
 
-class HeldBack(CdcError):
+class BlockedByEarlierFailure(CdcError):
     """The change waits because an earlier change of the same item has failed."""
 
 

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, ChangeKind
-from dynamodb_streams_cdc.deadline import Budget
-from dynamodb_streams_cdc.errors import HeldBack
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.errors import BlockedByEarlierFailure
 from dynamodb_streams_cdc.sinks.base import Outcome
 
 Handler: TypeAlias = Callable[[Change], object]
@@ -49,16 +49,18 @@ class ChangeHandlers:
         self._handlers[kind] = handler
         return handler
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         """Call the handler of each change; without one, and for the canary, it is done at once."""
         outcome = Outcome()
         held: set[str] = set()
         for change in changes:
             if change.item_id in held:
-                outcome.failures[change] = HeldBack("an earlier change of the item failed")
+                outcome.failures[change] = BlockedByEarlierFailure(
+                    "an earlier change of the item failed"
+                )
                 continue
             try:
-                budget.check()
+                deadline.check()
                 handler = self._handlers.get(change.kind)
                 if handler is not None and not is_canary(change):
                     handler(change)

@@ -20,7 +20,7 @@ of a stream are not enough. One that is redriven after the marker is gone has it
 letters do not expire."""
 
 
-class Markers(Protocol):
+class IdempotencyStore(Protocol):
     """Where markers are kept."""
 
     def seen(self, key: str) -> bool:
@@ -46,7 +46,7 @@ class Once:
         keep_seconds: how long markers are kept.
     """
 
-    markers: Markers
+    store: IdempotencyStore
     effect: str
     keep_seconds: int = MARKER_SECONDS
 
@@ -58,10 +58,10 @@ class Once:
         its idempotency key, if it takes one.
         """
         key = self._key(change)
-        if self.markers.seen(key):
+        if self.store.seen(key):
             return False
         effect()
-        self.markers.mark(key, self.keep_seconds)
+        self.store.mark(key, self.keep_seconds)
         return True
 
     def transact(self, change: Change, actions: Sequence[Mapping[str, Any]]) -> bool:
@@ -70,7 +70,7 @@ class Once:
         Exactly once: the actions and the marker are written all or nothing. `actions` are up to 99
         elements of `TransactItems` for the DynamoDB API, in the marker's account and Region.
         """
-        return self.markers.mark_with(self._key(change), self.keep_seconds, actions)
+        return self.store.mark_with(self._key(change), self.keep_seconds, actions)
 
     def _key(self, change: Change) -> str:
         return f"once/{self.effect}/{change.item_id}/{change.version}"

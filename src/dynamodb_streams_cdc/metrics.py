@@ -27,7 +27,7 @@ class Counts:
     received: int = 0
     applied: int = 0
     stale: int = 0
-    stale_but_newer: int = 0
+    version_order_violations: int = 0
     dead_lettered: int = 0
     reported: int = 0
     repaired: int = 0
@@ -54,7 +54,7 @@ class NoMetrics:
 class LogMetrics:
     """`Metrics` written to standard output under the dimensions `Environment` and `Processor`.
 
-    Names are those of `Counts` in camel case: Received, Applied, Stale, StaleButNewer,
+    Names are those of `Counts` in camel case: Received, Applied, Stale, VersionOrderViolations,
     DeadLettered, Reported, Repaired, Canaries, BreakerOpen, AccessDenied.
     """
 

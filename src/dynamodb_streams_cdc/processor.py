@@ -2,27 +2,30 @@
 
 What becomes of a change depends on what went wrong, never on where in the batch it stood:
 
-    permanent    it can never succeed: a letter at once, payload and reason; the batch goes on.
+    permanent    it can never succeed: a dead letter at once, payload and reason; the batch goes on.
                  What a pure function of one image raises is permanent: no retry changes the image
-    too many     most recent items become letters for one reason: that is the code, not the records;
-                 they are reported and none becomes a letter (see `breaker`)
+    too many     most recent items become dead letters for one reason: that is the code, not the
+    records;
+                 they are reported and none becomes a dead letter (see `breaker`)
     outage       the sink takes nothing for now: retried while the invocation lasts, then reported
     denied       the function lacks a permission: reported at once, counted and logged as an error
     unexpected   narrowed down to the record by halving the batch; reported while the record is
-                 young, a letter once it is older than 15 minutes
+                 young, a dead letter once it is older than 15 minutes
     everywhere   five distinct items fail with one type of unexpected error: that is the sink or the
-                 code, not the records; work stops, the batch is reported, nothing becomes a letter
-    source       all records share a malformed field that the stream fills: reported, no letters
+                 code, not the records; work stops, the batch is reported, nothing becomes a dead
+                 letter
+    source       all records share a malformed field that the stream fills: reported, no dead
+    letters
                  (see `source_fault`)
     killed       the function dies on a record that is alone in its batch and older than 15 minutes:
-                 a letter after three such deaths (see `attempts`)
+                 a dead letter after three such deaths (see `attempts`)
     no time      work stops; the first change that was not taken up is reported
 
 A failure is reported by the *sequence number* of the earliest record that is not done. Lambda
 delivers that record and all after it again, and none before it
 (https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html); the event id
-in that place would make it retry the whole batch. The processor drops nothing: a letter that could
-not be written leaves its record reported.
+in that place would make it retry the whole batch. The processor drops nothing: a dead letter that
+could not be written leaves its record reported.
 
 A change that is older than a tombstone's life is applied, and then its item is repaired: it comes
 from a redrive, and what would have refused it may be forgotten. What an operator may ask of the
@@ -36,18 +39,18 @@ from itertools import count
 from typing import Any
 
 from dynamodb_streams_cdc import control
-from dynamodb_streams_cdc.applier import Application
+from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
-from dynamodb_streams_cdc.dead_letters import DeadLetters, Letter, reason_of
-from dynamodb_streams_cdc.deadline import Budget, Clock, LambdaContext, SystemClock
+from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter, reason_of
+from dynamodb_streams_cdc.deadline import Clock, Deadline, LambdaContext, SystemClock
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
-    HeldBack,
+    BlockedByEarlierFailure,
+    DeadlineExceeded,
     MalformedRecord,
-    OutageError,
-    OutOfTime,
     PermanentError,
+    RetryableError,
     form_of,
     visible,
 )
@@ -64,7 +67,7 @@ from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.guards.source_fault import source_fault, told_time
 from dynamodb_streams_cdc.lambda_types import BatchResponse, ItemFailure, sequence_number
 from dynamodb_streams_cdc.metrics import Counts, Metrics, NoMetrics
-from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Items, Outcome, Sink
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Outcome, Sink, SourceTable
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ PERMANENT: tuple[type[Exception], ...] = (MalformedRecord, PermanentError)
 """The allow-list of errors that no retry can mend."""
 
 YOUNG_SECONDS = 15 * 60
-"""How long an unexpected failure may hold its shard before the record becomes a letter."""
+"""How long an unexpected failure may hold its shard before the record becomes a dead letter."""
 
 EVERYWHERE = 5
 """As many distinct items with one unexpected error are the fault of the sink or the code."""
@@ -80,7 +83,7 @@ EVERYWHERE = 5
 LATE_SECONDS = TOMBSTONE_SECONDS - 3600
 """From which age on the item of a change is repaired; an hour is left for clocks that differ."""
 
-Reader = Callable[[Mapping[str, Any], Source], Change]
+RecordParser = Callable[[Mapping[str, Any], Source], Change]
 """Makes a change of a record: `Change.from_record`, or `change_from_log_record`."""
 
 
@@ -89,13 +92,13 @@ class Processor:
     """A Lambda function: `Processor(...)(event, context)`.
 
     Attributes:
-        name: of the processor; its letters and metrics carry it.
+        name: of the processor; its dead letters and metrics carry it.
         source: the table that the changes come from.
         sink: where they go; a `Sink`, or `ChangeHandlers`.
         dead_letters: where changes go that can never succeed.
         read: `Change.from_record`, or `change_from_log_record` behind a change log.
         permanent: further error types that no retry can mend, such as those of a validator.
-        items: the table itself, which copies are repaired by; without it, none is repaired.
+        source_table: the table itself, which copies are repaired by; without it, none is repaired.
         breaker: what keeps an error that most items share from making dead letters.
         attempts: where the deaths of the function are counted; without it, none is, and a record
             that kills it is delivered again until the mapping gives it up.
@@ -104,12 +107,12 @@ class Processor:
     name: str
     source: Source
     sink: Sink
-    dead_letters: DeadLetters
-    read: Reader = Change.from_record
+    dead_letters: DeadLetterWriter
+    read: RecordParser = Change.from_record
     permanent: tuple[type[Exception], ...] = ()
     metrics: Metrics = field(default_factory=NoMetrics)
     clock: Clock = field(default_factory=SystemClock)
-    items: Items | None = None
+    source_table: SourceTable | None = None
     breaker: Breaker = field(default_factory=Breaker)
     attempts: Attempts | None = None
     survived: set[str] = field(default_factory=set, init=False, repr=False)
@@ -126,21 +129,21 @@ class Processor:
         operation = event.get("operation")
         if operation is None:
             return _Batch(self, context, records).run()
-        application = self.application(Budget.of(context, self.clock), everywhere=float("inf"))
+        applier = self.applier(Deadline.of(context, self.clock), everywhere=float("inf"))
         match operation:
             case "replay":
-                return control.replay(application, records, self._read_all(records))
-            case "look":
-                return control.look(application, self._read_all(records))
+                return control.replay(applier, records, self._read_all(records))
+            case "inspect":
+                return control.inspect(applier, self._read_all(records))
             case "repair":
                 stream = event.get("streamArn")
-                return control.repair(application, self.source, records, stream)
-        message = f"operation: expected one of replay, look, repair, got {operation!r}"
+                return control.repair(applier, self.source, records, stream)
+        message = f"operation: expected one of replay, inspect, repair, got {operation!r}"
         raise MalformedRecord(message)
 
-    def application(self, budget: Budget, everywhere: float = EVERYWHERE) -> Application:
+    def applier(self, deadline: Deadline, everywhere: float = EVERYWHERE) -> SinkApplier:
         """Return this invocation's dealings with the sink."""
-        return Application(self.sink, budget, self.is_unexpected, everywhere, self.items)
+        return SinkApplier(self.sink, deadline, self.is_unexpected, everywhere, self.source_table)
 
     def _read_all(self, records: Sequence[Any]) -> control.ReadRecords:
         return [self.reading(record) for record in records]
@@ -159,7 +162,7 @@ class Processor:
     def is_unexpected(self, error: Exception) -> bool:
         """Return whether the error is in no table."""
         return not self.is_permanent(error) and not isinstance(
-            error, OutageError | OutOfTime | HeldBack
+            error, RetryableError | DeadlineExceeded | BlockedByEarlierFailure
         )
 
 
@@ -183,8 +186,8 @@ class _Batch:
         self.processor = processor
         self.context = context
         self.records = records
-        self.budget = Budget.of(context, processor.clock)
-        self.application = processor.application(self.budget)
+        self.deadline = Deadline.of(context, processor.clock)
+        self.applier = processor.applier(self.deadline)
         self.counts = Counts(received=len(records))
         self.position: dict[Change, int] = {}
         self.failed: dict[int, Exception] = {}
@@ -208,9 +211,9 @@ class _Batch:
             retry = self._settle(outcome.failures)
             errors = outcome.failures.values()
             denied = any(isinstance(error, AccessDeniedError) for error in errors)
-            waiting = not denied and any(isinstance(error, OutageError) for error in errors)
+            waiting = not denied and any(isinstance(error, RetryableError) for error in errors)
             stuck = len(retry) == len(pending) and not waiting
-            if stuck or denied or not retry or (waiting and not self.budget.pause(attempt)):
+            if stuck or denied or not retry or (waiting and not self.deadline.pause(attempt)):
                 self.failed |= {self.position[c]: outcome.failures[c] for c in retry}
                 break
             attempt += waiting
@@ -241,7 +244,7 @@ class _Batch:
         if suspect in self.processor.survived:
             return 0
         try:
-            return self.processor.attempts.begin(suspect, self.budget.now())
+            return self.processor.attempts.begin(suspect, self.deadline.now())
         except Exception as error:
             self._uncounted(error)
             return 0
@@ -255,9 +258,9 @@ class _Batch:
             return
         for attempt in count():
             try:
-                self.processor.attempts.end(suspect, self.budget.now())
-            except OutageError as error:
-                if attempt == 2 or not self.budget.pause(attempt):
+                self.processor.attempts.end(suspect, self.deadline.now())
+            except RetryableError as error:
+                if attempt == 2 or not self.deadline.pause(attempt):
                     self._uncounted(error)
                     return
             except Exception as error:
@@ -270,7 +273,7 @@ class _Batch:
     def _dies_of_everything(self) -> bool:
         """Count a record that is to be given up; return whether there are too many for one hour."""
         assert self.processor.attempts is not None
-        now = self.budget.now()
+        now = self.deadline.now()
         try:
             given_up = self.processor.attempts.begin(hour_of(self.processor.name, now), now)
         except Exception as error:
@@ -307,7 +310,7 @@ class _Batch:
 
     def _is_source_at_fault(self, unreadable: Mapping[int, MalformedRecord]) -> bool:
         """Return whether the batch is held because of its source; it is then reported."""
-        fault = source_fault(self.records, unreadable, self.budget.now() - YOUNG_SECONDS)
+        fault = source_fault(self.records, unreadable, self.deadline.now() - YOUNG_SECONDS)
         if fault is None:
             return False
         self.failed |= unreadable
@@ -321,13 +324,13 @@ class _Batch:
         return True
 
     def _apply(self, changes: list[Change]) -> Outcome:
-        outcome = self.application.apply(changes)
+        outcome = self.applier.apply(changes)
         self.counts.applied += outcome.applied
         self.counts.stale += outcome.stale
-        self.counts.stale_but_newer += outcome.stale_but_newer
-        latest = self.budget.now() - LATE_SECONDS
+        self.counts.version_order_violations += outcome.version_order_violations
+        latest = self.deadline.now() - LATE_SECONDS
         late = [c for c in changes if c.timestamp < latest and c not in outcome.failures]
-        repairs = self.application.repair(late)
+        repairs = self.applier.repair(late)
         for change in late:
             result = repairs.get(change.item_id)
             if isinstance(result, Exception):
@@ -337,15 +340,15 @@ class _Batch:
         return outcome
 
     def _settle(self, failures: Mapping[Change, Exception]) -> list[Change]:
-        """Write letters, note what is to be reported; return what may be tried again."""
+        """Write dead letters, note what is to be reported; return what may be tried again."""
         for change, error in failures.items():
             if self._hopeless(change, error):
                 self.processor.breaker.fail(change.item_id, reason_of(error))
         retry: list[Change] = []
         stuck: set[str] = set()
         for change, error in failures.items():
-            if isinstance(error, OutageError) or (
-                isinstance(error, HeldBack) and change.item_id not in stuck
+            if isinstance(error, RetryableError) or (
+                isinstance(error, BlockedByEarlierFailure) and change.item_id not in stuck
             ):
                 retry.append(change)
             elif (
@@ -363,11 +366,11 @@ class _Batch:
         return self.processor.is_permanent(error) or (
             self.processor.is_unexpected(error)
             and self._overdue(change.recorded_at)
-            and not self.application.stopped
+            and not self.applier.stopped
         )
 
     def _overdue(self, recorded_at: float) -> bool:
-        return self.budget.now() - recorded_at > YOUNG_SECONDS
+        return self.deadline.now() - recorded_at > YOUNG_SECONDS
 
     def _held(self, position: int, change: Change | None, error: Exception) -> bool:
         """Return whether the breaker keeps a record from the dead letters; it is then reported."""
@@ -393,19 +396,19 @@ class _Batch:
         return record if isinstance(record, Mapping) else {"unreadable": record}
 
     def _give_up(self, position: int, change: Change | None, error: Exception) -> bool:
-        """Write a letter; return False, with the record noted as failed, if that failed."""
-        letter = Letter(
+        """Write a dead letter; return False, with the record noted as failed, if that failed."""
+        dead_letter = DeadLetter(
             processor=self.processor.name,
             record=self._record(position),
             change=change,
             error=error,
-            written_at=self.budget.now(),
+            written_at=self.deadline.now(),
             request_id=self.context.aws_request_id,
             function_arn=self.context.invoked_function_arn,
         )
         try:
-            self.budget.check()
-            is_new = self.processor.dead_letters.write(letter)
+            self.deadline.check()
+            is_new = self.processor.dead_letters.write(dead_letter)
         except Exception as lost:
             logger.exception("a dead letter could not be written; the record is reported as failed")
             self.failed[position] = lost
@@ -413,7 +416,7 @@ class _Batch:
         self.given_up.add(position)
         self.counts.dead_lettered += is_new
         item = {} if change is None else {"item": visible(change.item_id)}
-        logger.error("dead letter %s: %s", letter.name, letter.reason, extra=item)
+        logger.error("dead letter %s: %s", dead_letter.name, dead_letter.reason, extra=item)
         return True
 
     def _respond(self) -> BatchResponse:

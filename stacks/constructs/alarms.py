@@ -14,7 +14,7 @@ from stacks.environments import Environment
 from stacks.runbook import described
 
 FIVE_MINUTES = Duration.minutes(5)
-# Between the words of an id: UndeliveredLetters has the section #undelivered-letters.
+# DestinationDeliveryFailed has the section #destination-delivery-failed.
 WITHIN_NAME = re.compile(r"(?<!^)(?=[A-Z])")
 
 AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD

@@ -2,8 +2,8 @@
 
 The buckets are the truth and the queues are notifications. There are two buckets:
 
-- The dead-letter bucket. Processors write single changes under `letters/<processor>/`, each object
-  once. Whatever has been redriven moves to `archive/`, which notifies nobody.
+- The dead-letter bucket. Processors write single changes under `dead-letters/<processor>/`,
+  each object once. Whatever has been redriven moves to `archive/`, which notifies nobody.
 - The on-failure bucket. Lambda writes the batches that it gives up under
   `aws/lambda/<mapping UUID>/`. It has nothing else in it, because Lambda makes no mapping whose
   function may not put *any* object into the destination: see decision 16.
@@ -25,10 +25,10 @@ from constructs import Construct
 from stacks.constructs.buckets import private_bucket, refuse_overwriting
 
 GIVEN_UP_BY_LAMBDA = "aws/lambda/"
-OWN = "letters/"
+OWN = "dead-letters/"
 ARCHIVE = "archive/"
 ARCHIVED_FOR = Duration.days(90)
-BELL_RINGS_FOR = Duration.days(14)
+NOTIFIED_FOR = Duration.days(14)
 
 
 class DeadLetters(Construct):
@@ -51,7 +51,7 @@ class DeadLetters(Construct):
             expires_after=ARCHIVED_FOR,
             expires_below=ARCHIVE if keep else None,
         )
-        refuse_overwriting(self.bucket, sid="LettersAreWrittenOnce", below=OWN)
+        refuse_overwriting(self.bucket, sid="DeadLettersAreWrittenOnce", below=OWN)
         self.on_failure = private_bucket(
             self, "OnFailure", keep=keep, expires_after=None if keep else ARCHIVED_FOR
         )
@@ -70,7 +70,7 @@ def _notify_event_bridge(bucket: s3.Bucket) -> None:
     )
 
 
-class Letters(Construct):
+class ProcessorDeadLetters(Construct):
     """One processor's dead letters: its prefix, the destination of its mapping, and its queue."""
 
     def __init__(
@@ -85,11 +85,11 @@ class Letters(Construct):
             "Queue",
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
-            retention_period=BELL_RINGS_FOR,
+            retention_period=NOTIFIED_FOR,
         )
 
     def grant_write(self, role: iam.Role) -> None:
-        """Let a processor add letters of its own; it can read none."""
+        """Let a processor add dead letters of its own; it can read none."""
         own = self.bucket.arn_for_objects(f"{self.prefix}*")
         iam.Grant.add_to_principal(grantee=role, actions=["s3:PutObject"], resource_arns=[own])
 
@@ -98,12 +98,12 @@ class Letters(Construct):
         given_up = Fn.join("", [GIVEN_UP_BY_LAMBDA, mapping.event_source_mapping_id, "/"])
         return [(self.bucket, self.prefix), (self.on_failure, given_up)]
 
-    def ring_for(self, mapping: lambda_.EventSourceMapping) -> events.Rule:
+    def notify_of(self, mapping: lambda_.EventSourceMapping) -> events.Rule:
         """Put a pointer on the queue for each dead letter of the processor and of its mapping."""
         given_up = Fn.join("", [GIVEN_UP_BY_LAMBDA, mapping.event_source_mapping_id, "/"])
         return events.Rule(
             self,
-            "Bell",
+            "Notifications",
             event_pattern=events.EventPattern(
                 source=["aws.s3"],
                 detail_type=["Object Created"],

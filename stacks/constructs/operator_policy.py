@@ -1,4 +1,4 @@
-"""What whoever redrives letters may do."""
+"""What whoever redrives dead letters may do."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from constructs import Construct
 
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import ARCHIVE, OWN, DeadLetters
-from stacks.constructs.overflow import Overflow
+from stacks.constructs.large_images import LargeImages
 from stacks.constructs.stream_processor import StreamProcessor
 
 
@@ -27,7 +27,7 @@ class OperatorPolicy(iam.ManagedPolicy):
         dead_letters: DeadLetters,
         source: ChangeTable,
         change_log: ChangeTable,
-        overflow: Overflow,
+        large_images: LargeImages,
     ) -> None:
         super().__init__(scope, id, description="Looks at dead letters and redrives them")
         bucket, on_failure = dead_letters.bucket, dead_letters.on_failure
@@ -37,7 +37,7 @@ class OperatorPolicy(iam.ManagedPolicy):
         this_stack = stack.format_arn(
             service="cloudformation", resource="stack", resource_name=f"{stack.stack_name}/*"
         )
-        queues = [processor.letters.queue.queue_arn for processor in processors]
+        queues = [processor.dead_letters.queue.queue_arn for processor in processors]
         functions = [processor.function.function_arn for processor in processors]
 
         self._allow(["cloudformation:DescribeStacks"], this_stack)
@@ -45,9 +45,11 @@ class OperatorPolicy(iam.ManagedPolicy):
             ["s3:ListBucket"],
             bucket.bucket_arn,
             on_failure.bucket_arn,
-            overflow.bucket.bucket_arn,
+            large_images.bucket.bucket_arn,
         )
-        self._allow(["s3:GetObject"], own, given_up, archive, overflow.bucket.arn_for_objects("*"))
+        self._allow(
+            ["s3:GetObject"], own, given_up, archive, large_images.bucket.arn_for_objects("*")
+        )
         self._allow(["s3:PutObject"], own, archive)
         self._allow(["s3:DeleteObject"], own, given_up)
         self._allow(["lambda:InvokeFunction"], *functions)

@@ -9,7 +9,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from stacks.constructs.change_feed import ChangeFeed
-from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, Letters
+from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, ProcessorDeadLetters
 from stacks.constructs.retention import RETENTION, removal
 from stacks.environments import Environment
 
@@ -23,10 +23,10 @@ BREAKER_ITEMS = 5
 
 
 class StreamProcessor(Construct):
-    """Function, role, log group, event source mapping and letters of one processor.
+    """Function, role, log group, event source mapping and dead letters of one processor.
 
-    `name` is the processor's name in letters and logs; `settings` are the environment variables
-    that this processor has beside those that all have. Grant what it may call on `role`.
+    `name` is the processor's name in dead letters and logs; `settings` are the environment
+    variables that this processor has beside those that all have. Grant what it may call on `role`.
     """
 
     def __init__(
@@ -47,7 +47,9 @@ class StreamProcessor(Construct):
         self.name = name
         self.environment = environment.name
         self.feed = feed
-        self.letters = Letters(self, "Letters", dead_letters=dead_letters, processor=name)
+        self.dead_letters = ProcessorDeadLetters(
+            self, "DeadLetters", dead_letters=dead_letters, processor=name
+        )
         self.log_group = logs.LogGroup(
             self,
             "Logs",
@@ -74,25 +76,25 @@ class StreamProcessor(Construct):
                 "EPOCH": environment.epoch,
                 "FEED": feed.kind,
                 "PROCESSOR": name,
-                "DEAD_LETTER_BUCKET": self.letters.bucket.bucket_name,
-                "DEAD_LETTER_PREFIX": self.letters.prefix,
+                "DEAD_LETTER_BUCKET": self.dead_letters.bucket.bucket_name,
+                "DEAD_LETTER_PREFIX": self.dead_letters.prefix,
                 "BREAKER_SHARE": str(BREAKER_SHARE),
                 "BREAKER_ITEMS": str(BREAKER_ITEMS),
                 **settings,
             },
         )
         self.log_group.grant_write(self.role)
-        self.letters.grant_write(self.role)
+        self.dead_letters.grant_write(self.role)
         feed.add_reader(name, self.role)
         self.mapping = self._map(feed, environment)
-        self.bell = self.letters.ring_for(self.mapping)
-        self.dead_letter_places = self.letters.places(self.mapping)
+        self.notifications = self.dead_letters.notify_of(self.mapping)
+        self.dead_letter_places = self.dead_letters.places(self.mapping)
 
     def _map(self, feed: ChangeFeed, environment: Environment) -> lambda_.EventSourceMapping:
         """Read the feed as design requires: nothing skipped, nothing dropped, nothing blocked.
 
         Retries are unlimited because the sinks converge and an outage must not turn changes into
-        letters; the age limit leaves four of the stream's 24 hours to write what is given up.
+        dead letters; the age limit leaves four of the stream's 24 hours to write what is given up.
         """
         return lambda_.EventSourceMapping(
             self,
@@ -108,6 +110,6 @@ class StreamProcessor(Construct):
             bisect_batch_on_error=True,
             retry_attempts=-1,
             max_record_age=Duration.hours(20),
-            on_failure=GivenUpBatches(self.letters.on_failure),
+            on_failure=GivenUpBatches(self.dead_letters.on_failure),
             metrics_config=lambda_.MetricsConfig(metrics=[lambda_.MetricType.EVENT_COUNT]),
         )

@@ -27,7 +27,7 @@ class Watcher(Construct):
     """Function, role, log group and schedule.
 
     Every five minutes it writes the canary into the source table, and publishes how many dead
-    letters of each processor wait in the buckets. It may write no other item, and read none.
+    dead letters of each processor wait in the buckets. It may write no other item, and read none.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class Cloud:
         return CliRunner().invoke(app, arguments, **options)
 
     def post(self) -> None:
-        """Put the letters of the office into their buckets, and pointers to them on the queues."""
+        """Put the dead letters into their buckets, and notifications of them on the queues."""
         for key, body in self.office.box.objects.items():
             if key not in self.posted:
                 self.posted.add(key)
@@ -85,7 +85,7 @@ class Cloud:
     def put(self, key: str, body: bytes = b"", processor: str = "") -> None:
         """Put an object into its bucket, and a pointer to it on the queue of its processor."""
         self.client("s3").put_object(Bucket=bucket_of(key), Key=key, Body=body)
-        named = processor or (key.split("/")[1] if key.startswith("letters/") else "search")
+        named = processor or (key.split("/")[1] if key.startswith("dead-letters/") else "search")
         if f"{named.title()}DeadLetterQueueUrl" in self.outputs:
             self.ring(pointer(key), named)
 
@@ -93,7 +93,7 @@ class Cloud:
         url = self.outputs[f"{processor.title()}DeadLetterQueueUrl"]
         self.client("sqs").send_message(QueueUrl=url, MessageBody=body)
 
-    def ringing(self, processor: str = "search") -> list[str]:
+    def remaining(self, processor: str = "search") -> list[str]:
         """Return the keys that visible pointers of a queue point at; other messages as they are."""
         url = self.outputs[f"{processor.title()}DeadLetterQueueUrl"]
         found = []
@@ -202,7 +202,7 @@ def cloud(aws: None) -> Iterator[Cloud]:
         "ChangeLogTableName": "change-log-3c4d",
         "DeadLetterBucketName": BUCKET,
         "OnFailureBucketName": ON_FAILURE,
-        "OverflowBucketName": "overflow-1a2b",
+        "LargeImagesBucketName": "overflow-1a2b",
         "SearchEndpoint": "http://127.0.0.1:9200",
     }
     for name in PROCESSORS:

@@ -1,4 +1,4 @@
-"""Letter box, bell and functions on boto3: what they promise, and how they fail."""
+"""Dead-letter store, bell and functions on boto3: what they promise, and how they fail."""
 
 import io
 import json
@@ -19,62 +19,62 @@ from botocore.exceptions import (
 )
 from botocore.response import StreamingBody
 
-from dynamodb_streams_cdc.errors import OutageError
+from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.aws import functions as functions_module
 from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted
-from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3LetterBox
+from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
 from dynamodb_streams_cdc.operations.aws.functions import (
     ATTEMPTS,
     FUNCTION_SECONDS,
     LambdaFunctions,
 )
-from dynamodb_streams_cdc.operations.aws.notifications import SqsBell
+from dynamodb_streams_cdc.operations.aws.notifications import SqsNotificationQueue
 from dynamodb_streams_cdc.operations.redrive import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.operations.stack import Deployment
 from tests.cli.conftest import Cloud, refusal
-from tests.contracts.letter_box import LAMBDAS, LETTER, OWN, LetterBoxContract
+from tests.contracts.dead_letter_store import DEAD_LETTER, LAMBDAS, OWN, DeadLetterStoreContract
 from tests.factories import ManualClock
 from tests.post_office import BUCKET, ON_FAILURE
 
 
-class TestS3LetterBox(LetterBoxContract):
+class TestS3DeadLetterStore(DeadLetterStoreContract):
     @pytest.fixture
-    def box(self, cloud: Cloud) -> S3LetterBox:
-        return S3LetterBox(cloud.client("s3"), BUCKET, ON_FAILURE)
+    def box(self, cloud: Cloud) -> S3DeadLetterStore:
+        return S3DeadLetterStore(cloud.client("s3"), BUCKET, ON_FAILURE)
 
-    def test_more_letters_than_one_page_lists(
-        self, cloud: Cloud, box: S3LetterBox, monkeypatch: pytest.MonkeyPatch
+    def test_more_dead_letters_than_one_page_lists(
+        self, cloud: Cloud, box: S3DeadLetterStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
         for count in range(10):
-            box.keep(f"letters/search/{count:04}", LETTER)
-        box.keep(LAMBDAS, LETTER)
+            box.keep(f"dead-letters/search/{count:04}", DEAD_LETTER)
+        box.keep(LAMBDAS, DEAD_LETTER)
         cloud.calls.clear()
-        assert len(list(box.letters())) == 11
+        assert len(list(box.dead_letters())) == 11
         assert cloud.calls == ["ListObjectsV2"] * 5
 
-    def test_other_objects_are_no_letters(self, box: S3LetterBox) -> None:
-        for key in ("readme.txt", "archive/letters/x", "lettersx", "aws/lambda/x"):
+    def test_other_objects_are_no_dead_letters(self, box: S3DeadLetterStore) -> None:
+        for key in ("readme.txt", "archive/dead-letters/x", "lettersx", "aws/lambda/x"):
             box.client.put_object(Bucket=BUCKET, Key=key, Body=b"")
-        assert list(box.letters()) == []
+        assert list(box.dead_letters()) == []
 
-    def test_whatever_lambda_wrote_is_a_letter(self, box: S3LetterBox) -> None:
+    def test_whatever_lambda_wrote_is_a_dead_letter(self, box: S3DeadLetterStore) -> None:
         """Its keys are documented, and yet nothing may hide behind an odd one."""
         for key in (LAMBDAS, "another/form", "zzz"):
             box.client.put_object(Bucket=ON_FAILURE, Key=key, Body=b"")
-        box.keep(OWN, LETTER)
-        assert [each.key for each in box.letters()] == ["another/form", LAMBDAS, OWN, "zzz"]
+        box.keep(OWN, DEAD_LETTER)
+        assert [each.key for each in box.dead_letters()] == ["another/form", LAMBDAS, OWN, "zzz"]
 
     @pytest.mark.parametrize("key", [OWN, LAMBDAS])
     def test_each_kind_is_in_its_bucket_and_the_archive_is_in_one(
-        self, box: S3LetterBox, key: str
+        self, box: S3DeadLetterStore, key: str
     ) -> None:
         def objects(bucket: str) -> list[str]:
             found = box.client.list_objects_v2(Bucket=bucket).get("Contents", [])
             return [each["Key"] for each in found]
 
         mine, other = (BUCKET, ON_FAILURE) if key == OWN else (ON_FAILURE, BUCKET)
-        box.keep(key, LETTER)
+        box.keep(key, DEAD_LETTER)
         assert (objects(mine), objects(other)) == ([key], [])
         assert box.keeps(mine, key)
         assert not box.keeps(other, key)
@@ -82,28 +82,32 @@ class TestS3LetterBox(LetterBoxContract):
         box.archive(key)
         assert (objects(BUCKET), objects(ON_FAILURE)) == ([f"archive/{key}"], [])
 
-    def test_a_key_names_one_letter_whatever_lies_in_the_other_bucket(
-        self, box: S3LetterBox
+    def test_a_key_names_one_dead_letter_whatever_lies_in_the_other_bucket(
+        self, box: S3DeadLetterStore
     ) -> None:
         """Keys of processors and of the archive are read from the dead-letter bucket alone."""
         for key in (OWN, f"archive/{OWN}"):
             box.client.put_object(Bucket=ON_FAILURE, Key=key, Body=b"")
-        assert list(box.letters()) == []
+        assert list(box.dead_letters()) == []
         assert box.read(OWN) is None
 
     @pytest.mark.parametrize(
         "work",
         [
-            lambda box: list(box.letters()),
+            lambda box: list(box.dead_letters()),
             lambda box: box.read(OWN),
             lambda box: box.holds(OWN),
-            lambda box: box.keep(OWN, LETTER),
+            lambda box: box.keep(OWN, DEAD_LETTER),
             lambda box: box.archive(OWN),
         ],
     )
     @pytest.mark.parametrize("code", ["AccessDenied", "403", "AllAccessDisabled"])
     def test_a_refusal_is_none_of_its_answers(
-        self, cloud: Cloud, box: S3LetterBox, work: Callable[[S3LetterBox], object], code: str
+        self,
+        cloud: Cloud,
+        box: S3DeadLetterStore,
+        work: Callable[[S3DeadLetterStore], object],
+        code: str,
     ) -> None:
         cloud.fails = lambda operation, arguments: refusal(code, operation)
         with pytest.raises(AccessDenied, match=r"These credentials may not do s3:\w+ on s3://"):
@@ -111,43 +115,49 @@ class TestS3LetterBox(LetterBoxContract):
 
     @pytest.mark.parametrize("method", ["read", "holds", "archive"])
     def test_other_errors_are_none_of_its_answers(
-        self, cloud: Cloud, box: S3LetterBox, method: str
+        self, cloud: Cloud, box: S3DeadLetterStore, method: str
     ) -> None:
         cloud.fails = lambda operation, arguments: refusal("SlowDown", operation)
         with pytest.raises(ClientError, match="SlowDown"):
             getattr(box, method)(OWN)
 
 
-class TestSqsBell:
+class TestSqsNotificationQueue:
     @pytest.fixture
-    def bell(self, cloud: Cloud) -> SqsBell:
-        return SqsBell(cloud.client("sqs"), cloud.outputs["SearchDeadLetterQueueUrl"])
+    def notifications(self, cloud: Cloud) -> SqsNotificationQueue:
+        return SqsNotificationQueue(cloud.client("sqs"), cloud.outputs["SearchDeadLetterQueueUrl"])
 
-    def test_messages_are_hidden_until_they_are_put_back(self, cloud: Cloud, bell: SqsBell) -> None:
+    def test_messages_are_hidden_until_they_are_put_back(
+        self, cloud: Cloud, notifications: SqsNotificationQueue
+    ) -> None:
         for count in range(25):
             cloud.ring(f"{count}")
-        received = [message for _ in range(3) for message in bell.receive()]
+        received = [message for _ in range(3) for message in notifications.receive()]
         assert sorted(int(message.body) for message in received) == list(range(25))
-        assert bell.receive() == []
+        assert notifications.receive() == []
         sizes: list[int] = []
         cloud.fails = lambda operation, arguments: sizes.append(len(arguments.get("Entries", ())))
-        bell.put_back(received[:21])
+        notifications.put_back(received[:21])
         assert sizes == [10, 10, 1]
-        again = [message for _ in range(3) for message in bell.receive()]
+        again = [message for _ in range(3) for message in notifications.receive()]
         assert sorted(m.id for m in again) == sorted(m.id for m in received[:21])
 
-    def test_what_is_deleted_does_not_come_back(self, cloud: Cloud, bell: SqsBell) -> None:
+    def test_what_is_deleted_does_not_come_back(
+        self, cloud: Cloud, notifications: SqsNotificationQueue
+    ) -> None:
         for count in range(12):
             cloud.ring(f"{count}")
-        received = [*bell.receive(), *bell.receive()]
-        bell.delete(received[1:])
-        bell.put_back(received)
-        assert [message.id for message in bell.receive()] == [received[0].id]
+        received = [*notifications.receive(), *notifications.receive()]
+        notifications.delete(received[1:])
+        notifications.put_back(received)
+        assert [message.id for message in notifications.receive()] == [received[0].id]
 
-    def test_of_nothing_nothing_is_asked(self, cloud: Cloud, bell: SqsBell) -> None:
+    def test_of_nothing_nothing_is_asked(
+        self, cloud: Cloud, notifications: SqsNotificationQueue
+    ) -> None:
         cloud.calls.clear()
-        bell.delete([])
-        bell.put_back([])
+        notifications.delete([])
+        notifications.put_back([])
         assert cloud.calls == []
 
 
@@ -336,7 +346,7 @@ class TestPermitted:
                 raise refusal("AccessDenied", "PutObject", "not you")  # noqa: EM101
             except ClientError as error:
                 message = "the bucket does not take it"
-                raise OutageError(message) from error
+                raise RetryableError(message) from error
 
         with (
             pytest.raises(AccessDenied, match="s3:PutObject on there: not you"),
@@ -345,7 +355,7 @@ class TestPermitted:
             translated()
 
     def test_other_errors_pass(self) -> None:
-        for error in (OutageError("x"), refusal("Throttling", "Get"), ValueError("x")):
+        for error in (RetryableError("x"), refusal("Throttling", "Get"), ValueError("x")):
             with pytest.raises(type(error)) as caught, permitted("s3:GetObject", "there"):
                 raise error
             assert caught.value is error

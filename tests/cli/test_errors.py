@@ -23,12 +23,12 @@ from tests.cli.conftest import STACK, Cloud, refusal, refuse
 from tests.post_office import BUCKET, ON_FAILURE
 
 COMMANDS = [
-    ["letters"],
-    ["show", "deadbeef"],
+    ["dead-letters", "list"],
+    ["dead-letters", "show", "deadbeef"],
     ["redrive", "--yes"],
     ["history", "customer_id=1", "order_id=1"],
 ]
-every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
 
 def fails(cloud: Cloud, command: list[str], status: int = 1) -> str:
@@ -56,15 +56,15 @@ def test_no_such_stack(cloud: Cloud, command: list[str], options: list[str], nam
 
 def test_the_environment_by_a_variable(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDC_ENVIRONMENT", "production")
-    assert "cdc-production-pipeline" in fails(cloud, ["letters"])
-    assert cloud.run("letters", "-e", "sandbox").exit_code == 0
+    assert "cdc-production-pipeline" in fails(cloud, ["dead-letters", "list"])
+    assert cloud.run("dead-letters", "list", "-e", "sandbox").exit_code == 0
 
 
 def test_the_region_by_the_variable_of_the_aws_cli(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
-    assert "region eu-west-3" in fails(cloud, ["letters", "-e", "none"])
+    assert "region eu-west-3" in fails(cloud, ["dead-letters", "list", "-e", "none"])
 
 
 @every_command
@@ -96,25 +96,26 @@ def test_refusals(cloud: Cloud, command: list[str], code: str, said: str) -> Non
     assert said in fails(cloud, command)
 
 
-@pytest.mark.parametrize("command", COMMANDS[:3], ids=lambda command: command[0])
+@pytest.mark.parametrize("command", COMMANDS[:3], ids=" ".join)
 @pytest.mark.parametrize(
     ("operation", "action"),
     [
         (f"ListObjectsV2 {BUCKET}", f"s3:ListBucket on s3://{BUCKET}"),
         (f"ListObjectsV2 {ON_FAILURE}", f"s3:ListBucket on s3://{ON_FAILURE}"),
-        (f"GetObject {BUCKET}", f"s3:GetObject on s3://{BUCKET}/letters/search/x.json"),
+        (f"GetObject {BUCKET}", f"s3:GetObject on s3://{BUCKET}/dead-letters/search/x.json"),
     ],
 )
 def test_no_permission_on_the_bucket(
     cloud: Cloud, command: list[str], operation: str, action: str
 ) -> None:
-    cloud.put("letters/search/x.json", b"{}")
+    cloud.put("dead-letters/search/x.json", b"{}")
     operation, bucket = operation.split()
     cloud.fails = refuse(operation, part=bucket)
-    if command[0] == "show":
-        command = ["show", "letters/search/x.json" if operation == "GetObject" else "deadbeef"]
+    if command[1] == "show":
+        key = "dead-letters/search/x.json" if operation == "GetObject" else "deadbeef"
+        command = [*command[:2], key]
     if command[0] == "redrive":
-        # A redrive without a filter reads its letters as it goes, and tells how far it came.
+        # A redrive without a filter reads its dead letters as it goes, and tells how far it came.
         command = [*command, "--processor", "search"]
     assert action in fails(cloud, command)
 
@@ -122,7 +123,7 @@ def test_no_permission_on_the_bucket(
 @pytest.mark.parametrize("output", ["DeadLetterBucketName", "OnFailureBucketName"])
 def test_a_bucket_that_is_gone(cloud: Cloud, output: str) -> None:
     cloud.outputs[output] = "gone-with-the-wind"
-    assert "NoSuchBucket" in fails(cloud, ["letters"])
+    assert "NoSuchBucket" in fails(cloud, ["dead-letters", "list"])
 
 
 @every_command
@@ -177,7 +178,9 @@ def test_malformed_endpoints(
 ) -> None:
     if not name.startswith("--"):
         monkeypatch.setenv(name, url)
-    line = fails(cloud, ["letters", *([name, url] if name.startswith("--") else [])], status=2)
+    line = fails(
+        cloud, ["dead-letters", "list", *([name, url] if name.startswith("--") else [])], status=2
+    )
     assert line.startswith(f"{name}: expected a URL such as http://127.0.0.1:4566, got ")
 
 
@@ -204,7 +207,9 @@ def test_an_endpoint_with_credentials_is_refused_and_not_repeated(
 ) -> None:
     if not name.startswith("--"):
         monkeypatch.setenv(name, url)
-    line = fails(cloud, ["letters", *([name, url] if name.startswith("--") else [])], status=2)
+    line = fails(
+        cloud, ["dead-letters", "list", *([name, url] if name.startswith("--") else [])], status=2
+    )
     assert line.startswith(f"{name}: ")
     assert "ecret" not in line
 
@@ -213,7 +218,7 @@ def test_what_botocore_repeats_is_masked(cloud: Cloud) -> None:
     """From a profile, for one; boto3 reads more places than are checked here."""
     url = "http://user:secret@127.0.0.1:1/"
     cloud.fails = lambda operation, arguments: EndpointConnectionError(endpoint_url=url)
-    line = fails(cloud, ["letters"])
+    line = fails(cloud, ["dead-letters", "list"])
     assert 'the endpoint URL: "http://***@127.0.0.1:1/"' in line
     assert "secret" not in line
 
@@ -232,7 +237,7 @@ def test_endpoints(url: str) -> None:
     assert problem_of(url) is None
 
 
-@pytest.mark.parametrize("command", ["letters", "redrive"])
+@pytest.mark.parametrize("command", ["dead-letters list", "redrive"])
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -241,16 +246,26 @@ def test_endpoints(url: str) -> None:
     ],
 )
 def test_wrong_use(cloud: Cloud, command: str, options: list[str], said: str) -> None:
-    assert said in fails(cloud, [command, *options, *(["--yes"] * (command == "redrive"))], 2)
+    assert said in fails(
+        cloud, [*command.split(), *options, *(["--yes"] * (command == "redrive"))], 2
+    )
 
 
 def parameters() -> Iterator[tuple[str, Any]]:
     """Every option and argument of every command that takes text."""
-    commands: Any = get_command(app)
-    for name, command in commands.commands.items():
+    for name, command in commands(get_command(app)):
         for parameter in command.params:
             if not getattr(parameter, "is_flag", False):
                 yield name, parameter
+
+
+def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command with its name, such as `dead-letters show`."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 @pytest.mark.parametrize("empty", ["", " "])
@@ -259,12 +274,12 @@ def parameters() -> Iterator[tuple[str, Any]]:
 )
 def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any, empty: str) -> None:
     """It is a variable that is not set, and would mean: everything."""
-    cloud.put("letters/search/x.json", b"{}")
-    required = {"show": ["x"], "repair": ["--all"], "history": ["x"]}.get(name, [])
+    cloud.put("dead-letters/search/x.json", b"{}")
+    required = {"dead-letters show": ["x"], "repair": ["--all"], "history": ["x"]}.get(name, [])
     if parameter.param_type_name == "argument":
-        command = [name, empty]
+        command = [*name.split(), empty]
     else:
-        command = [name, *required, parameter.opts[0], empty]
+        command = [*name.split(), *required, parameter.opts[0], empty]
     line = fails(cloud, command, status=2)
     assert line.endswith("is empty: leave it out, or say what is meant.")
     assert line.startswith(f"{parameter.metavar or parameter.opts[0]} ")
@@ -319,5 +334,5 @@ def test_without_the_extra() -> None:
 def test_the_installed_command() -> None:
     cdc = Path(sys.executable).with_name("cdc")
     found = subprocess.run([cdc, "-h"], capture_output=True, text=True, timeout=60, check=True)
-    for name in ("letters", "show", "redrive", "history"):
+    for name in ("dead-letters", "redrive", "repair", "history"):
         assert name in found.stdout

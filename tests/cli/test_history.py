@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.aws.s3 import S3Overflow
+from dynamodb_streams_cdc.aws.s3 import S3ImageStore
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS
 from dynamodb_streams_cdc.testing.memory import MemoryLog
 from tests.cli.conftest import Cloud, refuse
-from tests.factories import budget, change, order
+from tests.factories import change, deadline, order
 
 ITEM = "orders/S=00004/S=00004-0001"
 KEYS = ("customer_id=00004", "order_id=00004-0001")
@@ -27,9 +27,9 @@ STATES: list[Any] = [
 def logged(cloud: Cloud) -> Cloud:
     """The life of an order, its first state too large for the log."""
     log = MemoryLog()
-    overflow = S3Overflow(lambda: cloud.client("s3"), "overflow-1a2b")
+    image_store = S3ImageStore(lambda: cloud.client("s3"), "overflow-1a2b")
     changes = [change(n, STATES[n - 1], STATES[n]) for n in range(1, 5)]
-    assert ChangeLog(log, overflow).apply(changes, budget()).applied == 4
+    assert ChangeLog(log, image_store).apply(changes, deadline()).applied == 4
     for entry in log.entries.values():
         cloud.client("dynamodb").put_item(TableName="change-log-3c4d", Item=entry)
     return cloud

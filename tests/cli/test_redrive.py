@@ -41,14 +41,14 @@ def run(cloud: Cloud, *arguments: str, status: int) -> dict[str, Any]:
 def test_what_fails_again_stays_and_keeps_ringing(poisoned: Cloud) -> None:
     before = poisoned.objects()
     summary = run(poisoned, status=1)
-    assert (summary["letters"], summary["kept"], summary["archived"]) == (12, 12, 0)
+    assert (summary["dead_letters"], summary["kept"], summary["archived"]) == (12, 12, 0)
     assert {failure["reason"] for left in summary["left"] for failure in left["failures"]} == {
         "ValueError"
     }
     assert sorted(left["key"] for left in summary["left"]) == before
-    assert summary["bells"]["search"] == {"silenced": 0, "ringing": 12, "unknown": []}
+    assert summary["notifications"]["search"] == {"cleared": 0, "remaining": 12, "unknown": []}
     assert poisoned.objects() == before
-    assert poisoned.ringing() == before
+    assert poisoned.remaining() == before
     assert poisoned.objects("archive/") == []
 
 
@@ -57,12 +57,12 @@ def test_once_the_cause_is_mended_nothing_is_left(poisoned: Cloud) -> None:
     mend(poisoned)
     summary = run(poisoned, status=0)
     assert (summary["archived"], summary["repaired"], summary["left"]) == (12, 12, [])
-    assert summary["bells"]["search"]["silenced"] == 12
+    assert summary["notifications"]["search"]["cleared"] == 12
     assert poisoned.objects() == []
     assert poisoned.objects("archive/") == [f"archive/{key}" for key in before]
-    assert poisoned.ringing() == []
+    assert poisoned.remaining() == []
     assert poisoned.office.indexed() == {item(n): "placed" for n in range(1, 13)}
-    assert run(poisoned, status=0)["letters"] == 0
+    assert run(poisoned, status=0)["dead_letters"] == 0
 
 
 def test_for_people(poisoned: Cloud) -> None:
@@ -70,18 +70,18 @@ def test_for_people(poisoned: Cloud) -> None:
     poisoned.office.write(13, "placed")
     poisoned.office.box.deliver(BATCH, given_up([placed(13, 13)]))
     poisoned.post()
-    poisoned.put("letters/search/broken.json", b"{")
+    poisoned.put("dead-letters/search/broken.json", b"{")
     result = poisoned.run("redrive", "-y")
     assert result.exit_code == 1
     text = result.stdout
-    assert "14 letters with 13 records: 1 applied, 0 stale, 12 not applied." in text
+    assert "14 dead letters with 13 records: 1 applied, 0 stale, 12 not applied." in text
     assert "Items repaired: 11." in text
-    assert "Letters: 12 archived, 1 kept, 1 unreadable." in text
-    assert "Bell of search: 12 silenced, 2 ringing." in text
+    assert "Dead letters: 12 archived, 1 kept, 1 unreadable." in text
+    assert "search: 12 notifications cleared, 2 remaining." in text
     [line] = [line for line in text.splitlines() if item(12) in line]
     assert "ValueError" in line
     assert "nobody can index poison" in line
-    assert "letters/search/broken.json is no letter" in text
+    assert "dead-letters/search/broken.json is no dead letter" in text
 
 
 def test_the_counts_add_up(poisoned: Cloud) -> None:
@@ -103,7 +103,7 @@ def test_the_counts_add_up(poisoned: Cloud) -> None:
     assert int(found[1]) == int(found[2]) + int(found[3]) + 9 + 1
 
 
-def test_one_letter_with_very_many_records_is_a_summary(cloud: Cloud) -> None:
+def test_one_dead_letter_with_very_many_records_is_a_summary(cloud: Cloud) -> None:
     def fails(event: dict[str, Any]) -> Any:
         return {
             "batchItemFailures": [{"itemIdentifier": ""}] * len(event["Records"]),
@@ -127,14 +127,14 @@ def test_one_letter_with_very_many_records_is_a_summary(cloud: Cloud) -> None:
     assert len(run(cloud, status=1)["left"]) == 300
 
 
-def test_very_many_letters_that_cannot_be_read_are_a_summary(cloud: Cloud) -> None:
+def test_very_many_dead_letters_that_cannot_be_read_are_a_summary(cloud: Cloud) -> None:
     for number in range(MOST_LINES + 20):
-        cloud.put(f"letters/search/{number:03}.json", b"{")
+        cloud.put(f"dead-letters/search/{number:03}.json", b"{")
         cloud.ring(f"no pointer {number}")
     lines = cloud.run("redrive", "--yes").stdout.splitlines()
-    assert sum("is no letter" in line for line in lines) == MOST_LINES
+    assert sum("is no dead letter" in line for line in lines) == MOST_LINES
     assert sum("that is no pointer" in line for line in lines) == MOST_LINES
-    assert "... and 20 more letters: see --json." in lines
+    assert "... and 20 more dead letters: see --json." in lines
     assert "... and 20 more messages: see --json." in lines
 
 
@@ -146,9 +146,9 @@ def test_a_batch_is_split(cloud: Cloud) -> None:
     summary = run(cloud, status=1)
     assert (summary["split"], summary["applied"]) == (1, 1)
     [key] = cloud.objects()
-    assert summary["left"][0]["letters"] == [key]
-    letter = json.loads(cloud.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
-    assert letter["letter"]["item"] == item(2)
+    assert summary["left"][0]["dead_letters"] == [key]
+    dead_letter = json.loads(cloud.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    assert dead_letter["dead_letter"]["item"] == item(2)
     cloud.office.write(2, "shipped")
     assert run(cloud, status=0)["archived"] == 1
 
@@ -171,19 +171,21 @@ def test_only_what_is_meant(poisoned: Cloud, arguments: list[str], count: int) -
     poisoned.office.box.deliver(lambdas_key("log"), given_up([placed(14, 14)], "audit"))
     poisoned.post()
     mend(poisoned)
-    assert run(poisoned, *arguments, status=0)["letters"] == count
+    assert run(poisoned, *arguments, status=0)["dead_letters"] == count
     assert len(poisoned.objects()) == 14 - count
 
 
-def test_each_letter_is_read_once_where_nothing_in_it_is_asked_for(poisoned: Cloud) -> None:
+def test_each_dead_letter_is_read_once_where_nothing_in_it_is_asked_for(poisoned: Cloud) -> None:
     run(poisoned, "--older-than", "0s", status=1)
     assert poisoned.calls.count("GetObject") == 12
 
 
-def test_a_letter_that_is_named_and_not_there(poisoned: Cloud) -> None:
+def test_a_dead_letter_that_is_named_and_not_there(poisoned: Cloud) -> None:
     result = poisoned.run("redrive", "--yes", "deadbeef")
     assert result.exit_code == 1
-    assert result.stderr == "There is no letter deadbeef: `cdc letters` lists them.\n"
+    assert (
+        result.stderr == "There is no dead letter deadbeef: `cdc dead-letters list` lists them.\n"
+    )
     assert "Invoke" not in poisoned.calls
 
 
@@ -192,12 +194,12 @@ def test_a_dry_run_changes_nothing(poisoned: Cloud) -> None:
     before = poisoned.objects()
     result = poisoned.run("redrive", "--dry-run")
     assert result.exit_code == 0
-    assert "Would redrive 12 letters, 12 records. Nothing was changed." in result.stdout
+    assert "Would redrive 12 dead letters, 12 records. Nothing was changed." in result.stdout
     assert all(id_of(key) in result.stdout for key in before)
     document = json.loads(poisoned.run("redrive", "--dry-run", "--json").stdout)
-    assert sorted(letter["key"] for letter in document["letters"]) == before
+    assert sorted(dead_letter["key"] for dead_letter in document["dead_letters"]) == before
     assert poisoned.objects() == before
-    assert len(poisoned.ringing()) == 12
+    assert len(poisoned.remaining()) == 12
     assert not {"Invoke", "PutObject", "CopyObject", "DeleteObject"} & set(poisoned.calls[-20:])
 
 
@@ -219,8 +221,8 @@ class TestConfirmation:
     def test_a_person_is_asked(self, asked: Cloud, answer: str) -> None:
         result = asked.run("redrive", "--json", input=answer)
         assert result.exit_code == 0
-        assert "12 letters of search: ValueError" in result.stderr
-        assert "Redrive 12 letters, 12 records, through the functions of" in result.stderr
+        assert "12 dead letters of search: ValueError" in result.stderr
+        assert "Redrive 12 dead letters, 12 records, through the functions of" in result.stderr
         assert json.loads(result.stdout)["archived"] == 12
 
     @pytest.mark.parametrize("answer", ["n\n", "\n", "", "yo\n"])
@@ -245,20 +247,20 @@ class TestStopping:
         )
         result = poisoned.run("redrive", "--yes")
         assert result.exit_code == 130
-        assert "5 letters with 5 records: 0 applied, 0 stale, 5 not applied." in result.stdout
-        assert "Interrupted: 7 letters not tried and as before; run it again." in result.stdout
+        assert "5 dead letters with 5 records: 0 applied, 0 stale, 5 not applied." in result.stdout
+        assert "Interrupted: 7 dead letters not tried and as before; run it again." in result.stdout
         assert len(poisoned.objects()) == 7
         poisoned.fails = lambda operation, arguments: None
         summary = run(poisoned, status=0)
         assert summary["archived"] == 7
-        assert summary["bells"]["search"]["silenced"] == 12
+        assert summary["notifications"]["search"]["cleared"] == 12
 
     def test_ctrl_c_for_programs(self, poisoned: Cloud) -> None:
         poisoned.fails = lambda operation, arguments: (
             KeyboardInterrupt() if operation == "Invoke" else None
         )
         summary = run(poisoned, status=130)
-        assert (summary["interrupted"], summary["letters"], summary["tried"]) == (True, 12, 0)
+        assert (summary["interrupted"], summary["dead_letters"], summary["tried"]) == (True, 12, 0)
 
     @pytest.mark.parametrize("point", range(0, 30, 2))
     def test_ctrl_c_at_any_call(self, cloud: Cloud, point: int) -> None:
@@ -271,11 +273,11 @@ class TestStopping:
         interrupted = cloud.run("redrive", "--yes").exit_code
         cloud.fails = lambda operation, arguments: None
         assert interrupted in (130, 1)
-        [key] = [key for key in cloud.objects() if key.startswith("letters/")]
+        [key] = [key for key in cloud.objects() if key.startswith("dead-letters/")]
         summary = run(cloud, status=1)
         assert cloud.objects() == [key]
         assert cloud.objects("archive/") == [f"archive/{BATCH}"]
-        assert summary["left"][0]["letters"] == [key]
+        assert summary["left"][0]["dead_letters"] == [key]
         if interrupted == 1:
             assert point > 15
 
@@ -294,7 +296,7 @@ class TestStopping:
 
 class TestTwoAtOnce:
     def test_what_somebody_else_has_archived_is_counted(self, poisoned: Cloud) -> None:
-        """Somebody else does all of the work after the letters were listed and read."""
+        """Somebody else does all of the work after the dead letters were listed and read."""
         mend(poisoned)
         done: list[int] = []
 
@@ -307,34 +309,34 @@ class TestTwoAtOnce:
         summary = run(poisoned, status=0)
         assert (summary["gone"], summary["archived"], summary["left"]) == (12, 0, [])
         assert len(poisoned.objects("archive/")) == 12
-        assert poisoned.ringing() == []
+        assert poisoned.remaining() == []
 
 
-class TestTheBell:
+class TestTheNotificationQueue:
     def test_pointers_without_objects_are_silenced_others_ring_on(self, cloud: Cloud) -> None:
         cloud.office.write(1, POISON)
         cloud.office.deliver(placed(1, 1, POISON))
         cloud.post()
         [key] = cloud.objects()
         for body in (
-            pointer("letters/search/gone"),
-            pointer("letters/search/gone"),
+            pointer("dead-letters/search/gone"),
+            pointer("dead-letters/search/gone"),
             "s3:TestEvent",
         ):
             cloud.ring(body)
         cloud.ring(pointer(key))
         cloud.ring(pointer(key, "another-bucket"))
         result = cloud.run("redrive", "--yes")
-        assert "Bell of search: 2 silenced, 2 ringing." in result.stdout
+        assert "search: 2 notifications cleared, 2 remaining." in result.stdout
         assert "left a message that is no pointer: s3:TestEvent" in result.stdout
-        assert cloud.ringing() == sorted([key, key, key, "s3:TestEvent"])
+        assert cloud.remaining() == sorted([key, key, key, "s3:TestEvent"])
 
     def test_only_those_of_the_processors_that_are_meant(self, cloud: Cloud) -> None:
         cloud.ring(pointer(GONE), "search")
         cloud.ring(pointer(GONE), "audit")
-        assert list(run(cloud, "--processor", "audit", status=0)["bells"]) == ["audit"]
-        assert cloud.ringing("search") == [GONE]
-        assert cloud.ringing("audit") == []
+        assert list(run(cloud, "--processor", "audit", status=0)["notifications"]) == ["audit"]
+        assert cloud.remaining("search") == [GONE]
+        assert cloud.remaining("audit") == []
 
     @pytest.mark.parametrize(
         ("operation", "action"),
@@ -343,7 +345,7 @@ class TestTheBell:
             ("DeleteMessageBatch", "sqs:DeleteMessage"),
         ],
     )
-    def test_without_permission_the_letters_are_redriven(
+    def test_without_permission_the_dead_letters_are_redriven(
         self, poisoned: Cloud, operation: str, action: str
     ) -> None:
         mend(poisoned)
@@ -351,7 +353,7 @@ class TestTheBell:
         summary = run(poisoned, status=1)
         assert summary["archived"] == 12
         complaint = summary["complaints"][-1]
-        assert "The bell of search still rings" in complaint
+        assert "The notifications of search were not cleared" in complaint
         assert action in complaint
         assert poisoned.outputs["SearchDeadLetterQueueUrl"] in complaint
         assert complaint in poisoned.run("redrive", "--yes").stdout or operation != "ReceiveMessage"
@@ -371,8 +373,8 @@ class TestFunctions:
         result = poisoned.run("redrive", "--yes")
         assert result.exit_code == 1
         assert "does not know the operation replay" in result.stdout
-        assert f"was not tried: {PATIENCE} letters of search had to wait" in result.stdout
-        assert "Letters: 12 waiting." in result.stdout
+        assert f"was not tried: {PATIENCE} dead letters of search had to wait" in result.stdout
+        assert "Dead letters: 12 waiting." in result.stdout
 
     def test_that_raises(self, poisoned: Cloud) -> None:
         poisoned.office.answers["search"] = InvocationFailed("'SINK'", "KeyError")
@@ -387,7 +389,7 @@ class TestFunctions:
         assert "no answer from function cdc-sandbox-search" in problem
         assert poisoned.calls.count("Invoke") == PATIENCE
 
-    def test_of_a_letter_that_is_not_deployed_any_more(self, cloud: Cloud) -> None:
+    def test_of_a_dead_letter_that_is_not_deployed_any_more(self, cloud: Cloud) -> None:
         cloud.office.box.deliver(
             BATCH, given_up([placed(1, 1)], "arn:aws:lambda:us-east-1:0:function:old")
         )
@@ -409,10 +411,10 @@ class TestPermissions:
     @pytest.mark.parametrize(
         ("operation", "action"),
         [
-            ("GetObject", f"s3:GetObject on s3://{BUCKET}/letters/search/"),
+            ("GetObject", f"s3:GetObject on s3://{BUCKET}/dead-letters/search/"),
             ("Invoke", "lambda:InvokeFunction on cdc-sandbox-search"),
-            ("CopyObject", f"s3:PutObject on s3://{BUCKET}/archive/letters/search/"),
-            ("DeleteObject", f"s3:DeleteObject on s3://{BUCKET}/letters/search/"),
+            ("CopyObject", f"s3:PutObject on s3://{BUCKET}/archive/dead-letters/search/"),
+            ("DeleteObject", f"s3:DeleteObject on s3://{BUCKET}/dead-letters/search/"),
         ],
     )
     def test_say_what_is_missing_after_what_was_done(
@@ -427,20 +429,20 @@ class TestPermissions:
         )
         result = poisoned.run("redrive", "--yes")
         assert result.exit_code == 1
-        assert "2 letters with 2 records" in result.stdout
-        assert "Stopped: 10 letters not tried and as before" in result.stdout
+        assert "2 dead letters with 2 records" in result.stdout
+        assert "Stopped: 10 dead letters not tried and as before" in result.stdout
         [sentence] = result.stderr.splitlines()
         assert action in sentence
         assert len(poisoned.objects()) == 10
 
-    def test_to_keep_a_letter(self, cloud: Cloud) -> None:
+    def test_to_keep_a_dead_letter(self, cloud: Cloud) -> None:
         cloud.office.write(2, POISON)
         cloud.office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
         cloud.post()
         cloud.fails = refuse("PutObject")
         result = cloud.run("redrive", "--yes")
         assert result.exit_code == 1
-        assert f"s3:PutObject on s3://{BUCKET}/letters/search/" in result.stderr
+        assert f"s3:PutObject on s3://{BUCKET}/dead-letters/search/" in result.stderr
         assert cloud.objects() == [BATCH]
 
     def test_credentials_that_expire_in_the_middle(self, poisoned: Cloud) -> None:
@@ -453,5 +455,5 @@ class TestPermissions:
         )
         result = poisoned.run("redrive", "--yes")
         assert result.exit_code == 1
-        assert "4 letters with 4 records" in result.stdout
+        assert "4 dead letters with 4 records" in result.stdout
         assert result.stderr == "The AWS credentials have expired: sign in again.\n"

@@ -109,7 +109,7 @@ def test_an_older_function_is_told_from_a_healthy_one(
 
 
 def down(count: int, *, retryable: bool = True) -> dict[str, Any]:
-    failure = {"item": "i", "version": "v", "reason": "OutageError", "error": "down"}
+    failure = {"item": "i", "version": "v", "reason": "RetryableError", "error": "down"}
     failures = [{**failure, "position": n, "retryable": retryable} for n in range(count)]
     return {**DONE, "repaired": 0, "failures": failures}
 
@@ -143,7 +143,7 @@ def test_a_sink_that_is_down_ends_the_run(
     assert document["items"] == 50 * PATIENCE
     assert [failure["others"] for failure in document["failures"]] == [49] * PATIENCE
     [complaint] = document["complaints"]
-    assert "OutageError: down" in complaint
+    assert "RetryableError: down" in complaint
     assert "run it again with --processor search" in complaint
     told = cloud.run("repair", "--all")
     assert complaint in told.stdout

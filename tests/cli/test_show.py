@@ -1,4 +1,4 @@
-"""`cdc show`: one letter, and what its sink holds of the same items."""
+"""`cdc dead-letters show`: one dead letter, and what its sink holds of the same items."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def version(sequence: int) -> str:
 
 @pytest.fixture
 def poisoned(cloud: Cloud) -> str:
-    """The key of a letter whose item the sink has in an older version."""
+    """The key of a dead letter whose item the sink has in an older version."""
     cloud.office.deliver(placed(1, 1))
     changed = order(number(1), status=POISON, blob=b"\x00\x01", tags={"b", "a"})
     cloud.office.deliver(record(2, order(number(1)), changed))
@@ -30,14 +30,14 @@ def poisoned(cloud: Cloud) -> str:
 
 
 def shown(cloud: Cloud, name: str) -> dict[str, Any]:
-    result = cloud.run("show", name, "--json")
+    result = cloud.run("dead-letters", "show", name, "--json")
     assert result.exit_code == 0, result.output
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 
 
 def test_payload_reason_and_what_the_sink_holds(cloud: Cloud, poisoned: str) -> None:
-    result = cloud.run("show", poisoned)
+    result = cloud.run("dead-letters", "show", poisoned)
     assert result.exit_code == 0
     text = result.stdout
     for part in (
@@ -60,8 +60,8 @@ def test_payload_reason_and_what_the_sink_holds(cloud: Cloud, poisoned: str) -> 
 def test_for_programs(cloud: Cloud, poisoned: str) -> None:
     document = shown(cloud, poisoned)
     assert document["key"] == poisoned
-    assert document["letter"]["letter"]["version"] == version(2)
-    assert "payload" not in document["letter"]
+    assert document["dead_letter"]["dead_letter"]["version"] == version(2)
+    assert "payload" not in document["dead_letter"]
     [each] = document["records"]
     assert each["dynamodb"]["NewImage"]["tags"] == {"SS": ["a", "b"]}
     [held] = document["held"]
@@ -75,26 +75,26 @@ def test_by_its_short_name(cloud: Cloud, poisoned: str) -> None:
         assert shown(cloud, id_of(poisoned)[:length])["key"] == poisoned
 
 
-def test_a_short_name_of_several_letters_is_refused(cloud: Cloud) -> None:
+def test_a_short_name_of_several_dead_letters_is_refused(cloud: Cloud) -> None:
     ids: dict[str, str] = {}
     for count in range(10_000):
-        key = f"letters/search/{count}"
+        key = f"dead-letters/search/{count}"
         if other := ids.get(id_of(key)[:4]):
             break
         ids[id_of(key)[:4]] = key
     for each in (key, other):
         cloud.put(each or "", json.dumps(given_up([placed(1, 1)])).encode())
-    result = cloud.run("show", id_of(key)[:4])
+    result = cloud.run("dead-letters", "show", id_of(key)[:4])
     assert result.exit_code == 1
-    assert result.stderr.startswith("2 letters are called ")
+    assert result.stderr.startswith("2 dead letters are called ")
     assert shown(cloud, id_of(key))["key"] == key
 
 
-@pytest.mark.parametrize("name", ["deadbeef", "abc", "letters/search/none", "no such thing"])
+@pytest.mark.parametrize("name", ["deadbeef", "abc", "dead-letters/search/none", "no such thing"])
 def test_what_is_not_there(cloud: Cloud, poisoned: str, name: str) -> None:
-    result = cloud.run("show", name)
+    result = cloud.run("dead-letters", "show", name)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"There is no letter {name}: `cdc letters` lists them.\n"
+    assert result.stderr == f"There is no dead letter {name}: `cdc dead-letters list` lists them.\n"
 
 
 def test_what_is_archived_can_be_shown_by_its_key(cloud: Cloud, poisoned: str) -> None:
@@ -114,21 +114,21 @@ def test_how_the_sink_compares(
 ) -> None:
     cloud.office.box.deliver(BATCH, given_up([placed(sequence, customer)]))
     cloud.post()
-    assert said in cloud.run("show", BATCH).stdout
+    assert said in cloud.run("dead-letters", "show", BATCH).stdout
 
 
-def test_a_stale_letter_says_that_it_is(cloud: Cloud) -> None:
+def test_a_stale_dead_letter_says_that_it_is(cloud: Cloud) -> None:
     cloud.office.deliver(record(7, order(number(1)), order(number(1), status="shipped")))
     cloud.office.box.deliver(BATCH, given_up([placed(1, 1)]))
     cloud.post()
     said = f"The sink holds a newer version, {version(7)}; replaying the record changes nothing:"
-    assert said in cloud.run("show", BATCH).stdout
+    assert said in cloud.run("dead-letters", "show", BATCH).stdout
 
 
 def test_a_record_that_nobody_can_read(cloud: Cloud) -> None:
     cloud.office.deliver({"eventName": "INSERT", "dynamodb": {"Keys": {"x": {"Q": 1}}}})
     cloud.post()
-    text = cloud.run("show", cloud.objects()[0]).stdout
+    text = cloud.run("dead-letters", "show", cloud.objects()[0]).stdout
     assert "record 1 of 1: INSERT of an unreadable item" in text
     assert '"Q": 1' in text
     assert "The function cannot read the record" in text
@@ -149,13 +149,13 @@ class TestTheLog:
         first, second = shown(lost, BATCH)["held"]
         assert (first["version"], first["state"]["kind"]) == (version(1), "INSERT")
         assert (second["version"], second["state"]) == (None, None)
-        text = lost.run("show", BATCH).stdout
+        text = lost.run("dead-letters", "show", BATCH).stdout
         assert "The change log holds this very version:" in text
         assert "The change log holds nothing of it." in text
 
     def test_without_the_permission(self, lost: Cloud) -> None:
         lost.fails = refuse("GetItem", "AccessDeniedException")
-        result = lost.run("show", BATCH)
+        result = lost.run("dead-letters", "show", BATCH)
         assert result.exit_code == 1
         assert "may not do dynamodb:GetItem on table change-log-3c4d" in result.stderr
 
@@ -164,14 +164,14 @@ class TestTheLog:
     ("said", "why"),
     [
         (InvocationFailed("KeyError: 'SINK'", "KeyError"), "KeyError: 'SINK'"),
-        ({"batchItemFailures": []}, "does not know the operation look"),
+        ({"batchItemFailures": []}, "does not know the operation inspect"),
     ],
 )
 def test_a_function_that_cannot_say_what_the_sink_holds(
     cloud: Cloud, poisoned: str, said: Any, why: str
 ) -> None:
     cloud.office.answers["search"] = said
-    result = cloud.run("show", poisoned)
+    result = cloud.run("dead-letters", "show", poisoned)
     assert result.exit_code == 0
     assert '"status": "poison"' in result.stdout
     [line] = [line for line in result.stdout.splitlines() if "cannot be told" in line]
@@ -183,33 +183,33 @@ def test_a_function_that_cannot_say_what_the_sink_holds(
 def test_a_large_batch_is_cut_for_people_only(cloud: Cloud) -> None:
     cloud.office.box.deliver(BATCH, given_up([placed(n, n) for n in range(1, 24)]))
     cloud.post()
-    text = cloud.run("show", BATCH).stdout
+    text = cloud.run("dead-letters", "show", BATCH).stdout
     assert "record 20 of 23" in text
     assert "record 21 of 23" not in text
     assert "3 more records: --json shows them all." in text
     assert len(shown(cloud, BATCH)["records"]) == 23
 
 
-def test_what_is_no_letter_shows_how_it_begins(cloud: Cloud) -> None:
-    cloud.put("letters/search/x.json", b"<html>\xff" + b"x" * 1000)
-    result = cloud.run("show", "letters/search/x.json")
+def test_what_is_no_dead_letter_shows_how_it_begins(cloud: Cloud) -> None:
+    cloud.put("dead-letters/search/x.json", b"<html>\xff" + b"x" * 1000)
+    result = cloud.run("dead-letters", "show", "dead-letters/search/x.json")
     assert result.exit_code == 1
-    assert "letters/search/x.json is no letter" in result.stderr
+    assert "dead-letters/search/x.json is no dead letter" in result.stderr
     assert "It has 1,007 bytes and begins: <html>" in result.stderr
     assert len(result.stderr) < 1000
 
 
 @pytest.mark.parametrize("levels", [200, 400, 480, 485, 490, 5000])
 @pytest.mark.parametrize("option", [[], ["--json"]])
-def test_a_deep_letter_of_lambda_is_shown_or_said_to_be_too_deep(
+def test_a_deep_dead_letter_of_lambda_is_shown_or_said_to_be_too_deep(
     cloud: Cloud, levels: int, option: list[str]
 ) -> None:
     deep = '{"L":[' * levels + '{"S":"leaf"}' + "]}" * levels
-    letter = json.dumps({**given_up([placed(1, 1)]), "payload": "PAYLOAD"})
+    dead_letter = json.dumps({**given_up([placed(1, 1)]), "payload": "PAYLOAD"})
     payload = json.dumps('{"Records":[{"dynamodb":{"NewImage":{"where":' + deep + "}}}]}")
-    body = letter.replace('"PAYLOAD"', payload)
+    body = dead_letter.replace('"PAYLOAD"', payload)
     cloud.put(BATCH, body.encode())
-    result = cloud.run("show", BATCH, *option)
+    result = cloud.run("dead-letters", "show", BATCH, *option)
     assert not isinstance(result.exception, RecursionError)
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert "nested deeper than" in result.output or "recursion depth" in result.output

@@ -5,11 +5,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from dynamodb_streams_cdc import Budget, Image, Index, SearchSync, Stale, Stamp, Upsert
+from dynamodb_streams_cdc import Deadline, Image, ItemVersion, Search, SearchIndex, Stale, Upsert
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.sinks.search import CDC
 from lambdas.domain.search_document import document
-from tests.factories import ManualClock, budget, change, order
+from tests.factories import ManualClock, change, deadline, order
 
 PLACED, SHIPPED = order(), order(status="shipped")
 ITEM = "orders/S=00004/S=00004-0001"
@@ -26,7 +26,7 @@ VERSIONS = [
 """Held, offered, whether the offer replaces what is held: script and twin agree on these."""
 
 
-class SearchableIndex(Index, Protocol):
+class SearchableIndex(SearchIndex, Protocol):
     def search(self) -> dict[str, dict[str, Any]]: ...
 
 
@@ -58,42 +58,42 @@ class IndexContract:
         self, index: SearchableIndex, held: str | None, offered: str, replaces: bool
     ) -> None:
         if held is not None:
-            assert index.upsert([upsert(held, status="placed")], budget()) == [None]
-        result = index.upsert([upsert(offered, status="shipped")], budget())
+            assert index.upsert([upsert(held, status="placed")], deadline()) == [None]
+        result = index.upsert([upsert(offered, status="shipped")], deadline())
         assert result == [None if replaces else Stale(7.0)]
         assert index.search() == {ITEM: {"status": "shipped" if replaces else "placed"}}
 
     def test_a_replaced_document_keeps_no_field_of_the_old_one(
         self, index: SearchableIndex
     ) -> None:
-        index.upsert([upsert("1", status="placed", currency="USD")], budget())
-        index.upsert([upsert("2", status="shipped")], budget())
+        index.upsert([upsert("1", status="placed", currency="USD")], deadline())
+        index.upsert([upsert("2", status="shipped")], deadline())
         assert index.search() == {ITEM: {"status": "shipped"}}
 
     def test_a_tombstone_is_not_found_and_stops_a_late_replay(self, index: SearchableIndex) -> None:
-        sink = SearchSync(index, document)
+        sink = Search(index, document)
         placed, removed = change(1, None, PLACED), change(2, PLACED, None)
-        assert sink.apply([placed], budget()).applied == 1
+        assert sink.apply([placed], deadline()).applied == 1
         assert ITEM in index.search()
-        assert sink.apply([removed], budget()).applied == 1
+        assert sink.apply([removed], deadline()).applied == 1
         assert index.search() == {}
-        assert sink.apply([placed], budget()).stale == 1
+        assert sink.apply([placed], deadline()).stale == 1
         assert index.search() == {}
 
     def test_an_item_that_comes_back_is_shown_once_its_tombstone_is_older(
         self, index: SearchableIndex
     ) -> None:
-        sink = SearchSync(index, document)
+        sink = Search(index, document)
         placed, removed = change(1, None, PLACED), change(3, PLACED, None)
         again, between = change(4, None, SHIPPED), change(2, None, PLACED)
-        assert sink.apply([placed], budget()).applied == 1
-        assert sink.apply([removed], budget()).applied == 1
-        assert sink.apply([between], budget()).stale == 1
+        assert sink.apply([placed], deadline()).applied == 1
+        assert sink.apply([removed], deadline()).applied == 1
+        assert sink.apply([between], deadline()).stale == 1
         assert index.search() == {}
-        assert sink.apply([again], budget()).applied == 1
+        assert sink.apply([again], deadline()).applied == 1
         assert index.search()[ITEM]["status"] == "shipped"
-        outcome = sink.apply([placed], budget())
-        assert (outcome.applied, outcome.stale, outcome.stale_but_newer) == (0, 1, 0)
+        outcome = sink.apply([placed], deadline())
+        assert (outcome.applied, outcome.stale, outcome.version_order_violations) == (0, 1, 0)
         assert index.search()[ITEM]["status"] == "shipped"
 
     def test_numbers_survive(self, index: SearchableIndex) -> None:
@@ -103,94 +103,94 @@ class IndexContract:
         def detailed(image: Image) -> dict[str, Any]:
             return {**document(image), "not_searchable": exact}
 
-        assert SearchSync(index, detailed).apply([change(1, None, order())], budget()).applied == 1
+        assert Search(index, detailed).apply([change(1, None, order())], deadline()).applied == 1
         assert index.search()[ITEM]["not_searchable"] == "12345678901234567.89"
 
     def test_many_at_once_each_with_its_own_answer(self, index: SearchableIndex) -> None:
-        sink = SearchSync(index, document)
+        sink = Search(index, document)
         orders = [order(f"{number:05}-1") for number in range(300)]
         later = change(900, orders[7], {**orders[7], "status": "shipped"})
-        assert sink.apply([later], budget()).applied == 1
-        outcome = sink.apply([change(n + 1, None, o) for n, o in enumerate(orders)], budget())
+        assert sink.apply([later], deadline()).applied == 1
+        outcome = sink.apply([change(n + 1, None, o) for n, o in enumerate(orders)], deadline())
         assert (outcome.applied, outcome.stale, outcome.failures) == (299, 1, {})
-        assert outcome.stale_but_newer == 0
+        assert outcome.version_order_violations == 0
         assert len(index.search()) == 300
 
     def test_a_document_is_read_and_replaced_unless_it_moved(self, index: SearchableIndex) -> None:
-        assert index.read(ITEM, budget()) is None
-        index.upsert([upsert("1", status="placed")], budget())
-        held = index.read(ITEM, budget())
+        assert index.read(ITEM, deadline()) is None
+        index.upsert([upsert("1", status="placed")], deadline())
+        held = index.read(ITEM, deadline())
         assert held is not None
         assert held.source == upsert("1", status="placed").source
-        assert index.replace(held, upsert("1", status="repaired"), budget())
-        assert not index.replace(held, upsert("1", status="overwritten"), budget())
+        assert index.replace(held, upsert("1", status="repaired"), deadline())
+        assert not index.replace(held, upsert("1", status="overwritten"), deadline())
         assert index.search() == {ITEM: {"status": "repaired"}}
 
     def test_a_repair_shows_what_the_table_says_and_changes_in_flight_win(
         self, index: SearchableIndex
     ) -> None:
-        sink = SearchSync(index, document)
-        assert not sink.repair(ITEM, lambda: PLACED, budget())
-        sink.apply([change(1, None, PLACED)], budget())
-        assert not sink.repair(ITEM, lambda: PLACED, budget())
-        assert sink.repair(ITEM, lambda: SHIPPED, budget())
+        sink = Search(index, document)
+        assert not sink.repair(ITEM, lambda: PLACED, deadline())
+        sink.apply([change(1, None, PLACED)], deadline())
+        assert not sink.repair(ITEM, lambda: PLACED, deadline())
+        assert sink.repair(ITEM, lambda: SHIPPED, deadline())
         assert index.search()[ITEM]["status"] == "shipped"
-        assert sink.repair(ITEM, lambda: None, budget())
+        assert sink.repair(ITEM, lambda: None, deadline())
         assert index.search() == {}
-        assert sink.apply([change(2, PLACED, SHIPPED)], budget()).applied == 1
+        assert sink.apply([change(2, PLACED, SHIPPED)], deadline()).applied == 1
         assert index.search()[ITEM]["status"] == "shipped"
 
     def test_a_document_is_made_where_there_is_none(self, index: SearchableIndex) -> None:
-        index.upsert([], budget())
-        assert index.replace(None, upsert("2", status="repaired"), budget())
-        assert not index.replace(None, upsert("3", status="overwritten"), budget())
+        index.upsert([], deadline())
+        assert index.replace(None, upsert("2", status="repaired"), deadline())
+        assert not index.replace(None, upsert("3", status="overwritten"), deadline())
         assert index.search() == {ITEM: {"status": "repaired"}}
 
     @pytest.mark.parametrize("image", [SHIPPED, None])
     def test_a_repair_by_a_change_makes_what_is_missing_under_its_version(
         self, index: SearchableIndex, image: dict[str, Any] | None
     ) -> None:
-        sink = SearchSync(index, document)
+        sink = Search(index, document)
         poison = change(5, None, order(status="lost"))
-        assert sink.repair(ITEM, lambda: image, budget(), Stamp.of(poison))
-        held = sink.held(ITEM, budget())
+        assert sink.repair(ITEM, lambda: image, deadline(), ItemVersion.of(poison))
+        held = sink.held(ITEM, deadline())
         assert held is not None
         assert held["version"] == poison.version
         assert held["cdc"]["deleted"] is (image is None)
-        assert sink.apply([change(4, None, PLACED)], budget()).stale == 1
+        assert sink.apply([change(4, None, PLACED)], deadline()).stale == 1
         assert (ITEM in index.search()) is (image is not None)
-        assert sink.apply([change(6, None, PLACED)], budget()).applied == 1
+        assert sink.apply([change(6, None, PLACED)], deadline()).applied == 1
 
     def test_tombstones_that_are_old_enough_are_purged(self, index: SearchableIndex) -> None:
-        sink = SearchSync(index, document)
+        sink = Search(index, document)
         gone, lately, there = order("00001-1"), order("00002-1"), order("00003-1")
-        sink.apply([change(1, gone, None), change(2, None, there)], budget())
-        later = Budget(ManualClock(budget().now() + 10))
+        sink.apply([change(1, gone, None), change(2, None, there)], deadline())
+        later = Deadline(ManualClock(deadline().now() + 10))
         sink.apply([change(3, lately, None)], later)
-        assert index.purge(budget().now() + 1, budget()) == 1
-        assert sink.held("orders/S=00001/S=00001-1", budget()) is None
-        assert sink.held("orders/S=00002/S=00002-1", budget()) is not None
+        assert index.purge(deadline().now() + 1, deadline()) == 1
+        assert sink.held("orders/S=00001/S=00001-1", deadline()) is None
+        assert sink.held("orders/S=00002/S=00002-1", deadline()) is not None
         assert len(index.search()) == 1
 
     def test_a_repair_that_is_overtaken_reads_again(self, index: SearchableIndex) -> None:
-        sink = SearchSync(index, document)
-        sink.apply([change(1, None, PLACED)], budget())
+        sink = Search(index, document)
+        sink.apply([change(1, None, PLACED)], deadline())
         reads: list[str] = []
 
         def read_item() -> dict[str, Any]:
             if not reads:
-                sink.apply([change(2, PLACED, SHIPPED)], budget())
+                sink.apply([change(2, PLACED, SHIPPED)], deadline())
             reads.append("item")
             return order(status="refunded") if len(reads) == 1 else SHIPPED
 
-        assert not sink.repair(ITEM, read_item, budget())
+        assert not sink.repair(ITEM, read_item, deadline())
         assert len(reads) == 2
         assert index.search()[ITEM]["status"] == "shipped"
 
     def test_a_stale_change_that_is_younger_is_counted(self, index: SearchableIndex) -> None:
-        sink = SearchSync(index, document)
-        sink.apply([change(5, PLACED, SHIPPED, timestamp=100)], budget())
-        outcome = sink.apply([change(4, None, PLACED, timestamp=102)], budget())
-        assert (outcome.stale, outcome.stale_but_newer) == (1, 1)
-        outcome = sink.apply([change(3, PLACED, PLACED, timestamp=102)], budget())
-        assert (outcome.stale, outcome.stale_but_newer) == (1, 1)
+        sink = Search(index, document)
+        sink.apply([change(5, PLACED, SHIPPED, timestamp=100)], deadline())
+        outcome = sink.apply([change(4, None, PLACED, timestamp=102)], deadline())
+        assert (outcome.stale, outcome.version_order_violations) == (1, 1)
+        outcome = sink.apply([change(3, PLACED, PLACED, timestamp=102)], deadline())
+        assert (outcome.stale, outcome.version_order_violations) == (1, 1)

@@ -6,11 +6,11 @@ from typing import Protocol
 
 import pytest
 
-from dynamodb_streams_cdc import Ledger, LedgerRow, Move, PermanentError, RowsMoved
-from tests.factories import budget
+from dynamodb_streams_cdc import LedgerRow, LedgerStore, PermanentError, RowUpdate, WriteConflict
+from tests.factories import deadline
 
 
-class LedgerWithTotals(Ledger, Protocol):
+class LedgerWithTotals(LedgerStore, Protocol):
     def total(self, aggregate: str) -> dict[str, Decimal]: ...
 
 
@@ -37,19 +37,21 @@ class LedgerContract:
 
     def test_a_row_comes_back_as_it_was_written(self, ledger: LedgerWithTotals) -> None:
         whole = replace(row("orders/S=1|#é😀"), deleted=True, retained=True)
-        ledger.commit([Move(None, whole)], adds("1.5"))
-        assert ledger.read([whole.item_id, "orders/S=unknown"], budget()) == {whole.item_id: whole}
+        ledger.commit([RowUpdate(None, whole)], adds("1.5"))
+        assert ledger.read([whole.item_id, "orders/S=unknown"], deadline()) == {
+            whole.item_id: whole
+        }
 
     def test_more_rows_than_one_request_reads(self, ledger: LedgerWithTotals) -> None:
         names = [f"orders/S={number}" for number in range(130)]
         for start in range(0, 130, 65):
-            ledger.commit([Move(None, row(name)) for name in names[start : start + 65]], {})
-        assert ledger.read(names, budget()).keys() == set(names)
+            ledger.commit([RowUpdate(None, row(name)) for name in names[start : start + 65]], {})
+        assert ledger.read(names, deadline()).keys() == set(names)
 
     def test_sums_add_up_and_may_go_down(self, ledger: LedgerWithTotals) -> None:
         first, second = row("orders/S=1"), row("orders/S=2")
-        ledger.commit([Move(None, first)], adds("10.10"))
-        ledger.commit([Move(None, second)], adds("-0.20"))
+        ledger.commit([RowUpdate(None, first)], adds("10.10"))
+        ledger.commit([RowUpdate(None, second)], adds("-0.20"))
         assert ledger.total("month#1997-01") == {"revenue": Decimal("9.90")}
         assert ledger.total("month#1997-02") == {}
 
@@ -57,11 +59,11 @@ class LedgerContract:
         self, ledger: LedgerWithTotals
     ) -> None:
         held = row("orders/S=1")
-        ledger.commit([Move(None, held)], adds("1"))
-        with pytest.raises(RowsMoved) as moved:
-            ledger.commit([Move(None, row("orders/S=1", "v2"))], adds("100"))
-        assert moved.value.item_ids == {"orders/S=1"}
-        assert ledger.read(["orders/S=1"], budget()) == {"orders/S=1": held}
+        ledger.commit([RowUpdate(None, held)], adds("1"))
+        with pytest.raises(WriteConflict) as conflicts:
+            ledger.commit([RowUpdate(None, row("orders/S=1", "v2"))], adds("100"))
+        assert conflicts.value.item_ids == {"orders/S=1"}
+        assert ledger.read(["orders/S=1"], deadline()) == {"orders/S=1": held}
         assert ledger.total("month#1997-01") == {"revenue": Decimal(1)}
 
     @pytest.mark.parametrize("stale", [row("orders/S=1", "v0"), row("orders/S=1", "v1", 0)])
@@ -69,24 +71,26 @@ class LedgerContract:
         self, ledger: LedgerWithTotals, stale: LedgerRow
     ) -> None:
         held = row("orders/S=1", "v1", 1)
-        ledger.commit([Move(None, held)], adds("1"))
+        ledger.commit([RowUpdate(None, held)], adds("1"))
         after = row("orders/S=1", "v2", 2)
-        with pytest.raises(RowsMoved) as moved:
-            ledger.commit([Move(None, row("orders/S=2")), Move(stale, after)], adds("100"))
-        assert moved.value.item_ids == {"orders/S=1"}
-        assert ledger.read(["orders/S=1", "orders/S=2"], budget()) == {"orders/S=1": held}
+        with pytest.raises(WriteConflict) as conflicts:
+            ledger.commit(
+                [RowUpdate(None, row("orders/S=2")), RowUpdate(stale, after)], adds("100")
+            )
+        assert conflicts.value.item_ids == {"orders/S=1"}
+        assert ledger.read(["orders/S=1", "orders/S=2"], deadline()) == {"orders/S=1": held}
         assert ledger.total("month#1997-01") == {"revenue": Decimal(1)}
 
     def test_a_row_that_did_not_move_is_written(self, ledger: LedgerWithTotals) -> None:
         before, after = row("orders/S=1", "v1", 1), row("orders/S=1", "v1", 2, "2.5")
-        ledger.commit([Move(None, before)], adds("1.5"))
-        ledger.commit([Move(before, after)], adds("1"))
-        assert ledger.read(["orders/S=1"], budget()) == {"orders/S=1": after}
+        ledger.commit([RowUpdate(None, before)], adds("1.5"))
+        ledger.commit([RowUpdate(before, after)], adds("1"))
+        assert ledger.read(["orders/S=1"], deadline()) == {"orders/S=1": after}
         assert ledger.total("month#1997-01") == {"revenue": Decimal("2.5")}
 
     def test_as_many_actions_as_a_transaction_holds(self, ledger: LedgerWithTotals) -> None:
         deltas = {f"day#{number}": {"orders": Decimal(1)} for number in range(99)}
-        ledger.commit([Move(None, row("orders/S=1"))], deltas)
+        ledger.commit([RowUpdate(None, row("orders/S=1"))], deltas)
         assert ledger.total("day#98") == {"orders": Decimal(1)}
 
     def test_more_actions_than_a_transaction_holds_are_refused(
@@ -94,19 +98,19 @@ class LedgerContract:
     ) -> None:
         deltas = {f"day#{number}": {"orders": Decimal(1)} for number in range(100)}
         with pytest.raises(Exception, match="100"):
-            ledger.commit([Move(None, row("orders/S=1"))], deltas)
-        assert ledger.read(["orders/S=1"], budget()) == {}
+            ledger.commit([RowUpdate(None, row("orders/S=1"))], deltas)
+        assert ledger.read(["orders/S=1"], deadline()) == {}
 
     def test_a_sum_of_38_digits_is_read_exactly_and_one_of_more_is_refused(
         self, ledger: LedgerWithTotals
     ) -> None:
         largest = "12345678901234567890123456789012345678"
-        ledger.commit([Move(None, row("orders/S=1"))], adds(largest))
+        ledger.commit([RowUpdate(None, row("orders/S=1"))], adds(largest))
         assert ledger.total("month#1997-01") == {"revenue": Decimal(largest)}
         with pytest.raises(PermanentError) as refused:
-            ledger.commit([Move(None, row("orders/S=2"))], adds("0.5"))
+            ledger.commit([RowUpdate(None, row("orders/S=2"))], adds("0.5"))
         assert refused.value.reason == "NumberOverflow"
-        assert ledger.read(["orders/S=2"], budget()) == {}
+        assert ledger.read(["orders/S=2"], deadline()) == {}
 
     def test_rows_of_deleted_items_that_are_old_enough_are_purged(
         self, ledger: LedgerWithTotals
@@ -118,9 +122,9 @@ class LedgerContract:
             replace(row("orders/S=3"), deleted=True, retained=True),
             row("orders/S=4"),
         ]
-        ledger.commit([Move(None, each) for each in [gone, *kept]], adds("3"))
-        assert ledger.purge(written + 1, budget()) == 1
+        ledger.commit([RowUpdate(None, each) for each in [gone, *kept]], adds("3"))
+        assert ledger.purge(written + 1, deadline()) == 1
         names = [f"orders/S={number}" for number in range(1, 5)]
-        assert ledger.read(names, budget()) == {each.item_id: each for each in kept}
+        assert ledger.read(names, deadline()) == {each.item_id: each for each in kept}
         assert ledger.total("month#1997-01") == {"revenue": Decimal(3)}
-        assert ledger.purge(written + 1, budget()) == 0
+        assert ledger.purge(written + 1, deadline()) == 0

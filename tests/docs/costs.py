@@ -66,7 +66,7 @@ def million(records_per_batch: int) -> Mapping[str, float]:
     }
 
 
-def markers() -> Mapping[str, float]:
+def store() -> Mapping[str, float]:
     """Return the price of a million guarded effects on one row, by the kind of guard."""
     lock = write_units(0.5) * 3
     together = 2 * write_units(0.5, transactional=True)
@@ -100,7 +100,7 @@ def _dollars(price: float) -> str:
 
 
 def guards() -> None:
-    for name, amount in markers().items():
+    for name, amount in store().items():
         print(f"{name:<38}{_dollars(amount)}")
 
 

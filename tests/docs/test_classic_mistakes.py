@@ -8,10 +8,10 @@ from typing import Any
 
 from dynamodb_streams_cdc import (
     Aggregation,
-    Budget,
     Change,
     ChangeHandlers,
     Contribution,
+    Deadline,
     Image,
     LambdaContext,
     Outcome,
@@ -21,7 +21,11 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.idempotency import Once
 from dynamodb_streams_cdc.testing import Lab, LabFactory
-from dynamodb_streams_cdc.testing.memory import MemoryLedger, MemoryLetters, MemoryMarkers
+from dynamodb_streams_cdc.testing.memory import (
+    MemoryDeadLetters,
+    MemoryIdempotencyStore,
+    MemoryLedger,
+)
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
@@ -81,27 +85,29 @@ def test_without_partial_failures_one_order_spoils_the_others(stream_lab: LabFac
     three_orders(lab)
 
     assert carrier.collected == ["1001", "1001", "1001", "1001"]
-    assert [letter.changes for letter in lab.dead_letters] == [
+    assert [dead_letter.changes for dead_letter in lab.dead_letters] == [
         ["INSERT 1001", "INSERT 1002", "INSERT 1003"]
     ]
 
 
 def test_with_them_it_is_the_only_one(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
-    carrier, letters = Carrier(), MemoryLetters()
+    carrier, dead_letters = Carrier(), MemoryDeadLetters()
     handlers = one_by_one(lab.faulty(carrier))
-    lab.function(Processor("parcels", ORDERS, handlers, lab.faulty(letters), clock=lab.clock))
+    lab.function(Processor("parcels", ORDERS, handlers, lab.faulty(dead_letters), clock=lab.clock))
     three_orders(lab)
 
     assert carrier.collected == ["1001", "1003"]
-    assert [letter.reason for letter in letters.letters.values()] == ["NoAddress"]
+    assert [dead_letter.reason for dead_letter in dead_letters.dead_letters.values()] == [
+        "NoAddress"
+    ]
 
 
 # No idempotency
 
 
 @dataclass
-class Points(MemoryMarkers):
+class Points(MemoryIdempotencyStore):
     """A customer's points, and markers beside them."""
 
     points: Counter[str] = field(default_factory=Counter)
@@ -202,7 +208,7 @@ def test_a_ledger_needs_no_old_image_and_no_luck(stream_lab: LabFactory) -> None
     lab = stream_lab(view_type="NEW_IMAGE", **REPORTING)
     ledger = MemoryLedger()
     sink = Aggregation(lab.faulty(ledger), status_of)
-    lab.function(Processor("counts", ORDERS, sink, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("counts", ORDERS, sink, MemoryDeadLetters(), clock=lab.clock))
     lab.redeliver()
     an_order_is_shipped(lab)
 
@@ -234,8 +240,8 @@ class Together:
 
     partner: Partner
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
-        budget.check()
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
+        deadline.check()
         self.partner.take(*(change.keys["id"] for change in changes))
         return Outcome(applied=len(changes))
 
@@ -254,14 +260,14 @@ def test_slow_calls_in_a_row_never_come_to_an_end(stream_lab: LabFactory) -> Non
 
     assert partner.taken["1"] == 2
     assert partner.taken["40"] == 0
-    assert [len(letter.changes) for letter in lab.dead_letters] == [40]
+    assert [len(dead_letter.changes) for dead_letter in lab.dead_letters] == [40]
 
 
 def test_one_call_for_all_does(stream_lab: LabFactory) -> None:
     lab = stream_lab(timeout=30, **REPORTING)
     partner = Partner()
     sink = Together(lab.faulty(partner))
-    lab.function(Processor("partner", ORDERS, sink, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("partner", ORDERS, sink, MemoryDeadLetters(), clock=lab.clock))
     forty_orders(lab)
 
     assert partner.taken == Counter(f"{number}" for number in range(1, 41))
@@ -277,7 +283,7 @@ def test_a_function_that_stops_in_time_comes_through_as_well(stream_lab: LabFact
     def take(change: Change) -> None:
         port.take(change.keys["id"])
 
-    lab.function(Processor("partner", ORDERS, handlers, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("partner", ORDERS, handlers, MemoryDeadLetters(), clock=lab.clock))
     forty_orders(lab)
 
     assert partner.taken == Counter(f"{number}" for number in range(1, 41))

@@ -170,9 +170,9 @@ def test_a_failing_batch_is_halved_until_the_culprit_is_alone(stream_lab: LabFac
     lab.put({"id": "1001"}, {"id": "1002"}, {"id": "1003"}, {"id": "1004"})
     lab.run()
 
-    [letter] = lab.dead_letters
-    assert letter.changes == ["INSERT 1003"]
-    assert letter.condition == "RetryAttemptsExhausted"
+    [dead_letter] = lab.dead_letters
+    assert dead_letter.changes == ["INSERT 1003"]
+    assert dead_letter.condition == "RetryAttemptsExhausted"
 
 
 def test_a_failing_batch_holds_its_shard_until_it_is_too_old(stream_lab: LabFactory) -> None:
@@ -186,7 +186,7 @@ def test_a_failing_batch_holds_its_shard_until_it_is_too_old(stream_lab: LabFact
     assert [each.changes for each in lab.deliveries[:2]] == [["INSERT 1003"], ["INSERT 1003"]]
     assert lab.delivered[-1] == ["INSERT 1004"]
     assert lab.deliveries[-1].at - began > 3600
-    assert [letter.condition for letter in lab.dead_letters] == ["RecordAgeExceeded"]
+    assert [dead_letter.condition for dead_letter in lab.dead_letters] == ["RecordAgeExceeded"]
 
 
 def test_a_disabled_mapping_goes_on_where_it_was(stream_lab: LabFactory) -> None:

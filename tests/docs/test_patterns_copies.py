@@ -17,14 +17,19 @@ from dynamodb_streams_cdc import (
     LambdaContext,
     PermanentError,
     Processor,
-    SearchSync,
+    Search,
     Source,
     deserialize_item,
 )
 from dynamodb_streams_cdc.sinks.change_log import replay
 from dynamodb_streams_cdc.sinks.log_entries import change_from_entry, change_from_log_record
 from dynamodb_streams_cdc.testing import Lab, LabFactory
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
+from dynamodb_streams_cdc.testing.memory import (
+    MemoryDeadLetters,
+    MemoryIndex,
+    MemoryLedger,
+    MemoryLog,
+)
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
@@ -74,7 +79,7 @@ def contributions(order: Image) -> Contribution:
 
 def summing(lab: Lab, ledger: MemoryLedger) -> None:
     sink = Aggregation(lab.faulty(ledger), contributions)
-    lab.function(Processor("sums", ORDERS, sink, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("sums", ORDERS, sink, MemoryDeadLetters(), clock=lab.clock))
 
 
 def test_a_contribution_is_counted_once_however_often_it_comes(stream_lab: LabFactory) -> None:
@@ -113,15 +118,15 @@ def document(order: Image) -> dict[str, Any]:
     return {"status": order["status"], "total": order["total"]}
 
 
-def searching(lab: Lab, index: MemoryIndex, letters: MemoryLetters) -> None:
-    sink = SearchSync(lab.faulty(index), document)
-    lab.function(Processor("search", ORDERS, sink, lab.faulty(letters), clock=lab.clock))
+def searching(lab: Lab, index: MemoryIndex, dead_letters: MemoryDeadLetters) -> None:
+    sink = Search(lab.faulty(index), document)
+    lab.function(Processor("search", ORDERS, sink, lab.faulty(dead_letters), clock=lab.clock))
 
 
 def test_an_old_batch_does_not_bring_back_what_was_deleted(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     index = MemoryIndex()
-    searching(lab, index, MemoryLetters())
+    searching(lab, index, MemoryDeadLetters())
 
     lab.put({"id": "1001", "status": "placed", "total": 30})
     lab.run()
@@ -168,24 +173,24 @@ def test_a_copy_that_takes_what_comes_last_brings_it_back(stream_lab: LabFactory
     assert "orders/S=1001" in copy.rows
 
 
-def test_an_outage_is_waited_out_and_nothing_becomes_a_letter(stream_lab: LabFactory) -> None:
+def test_an_outage_is_waited_out_and_nothing_becomes_a_dead_letter(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
-    index, letters = MemoryIndex(), MemoryLetters()
-    searching(lab, index, letters)
+    index, dead_letters = MemoryIndex(), MemoryDeadLetters()
+    searching(lab, index, dead_letters)
 
     lab.fail_sink(seconds=90)
     lab.put({"id": "1001", "status": "placed", "total": 30})
     lab.run()
 
     assert index.search() == {"orders/S=1001": {"status": "placed", "total": 30}}
-    assert not letters.letters
+    assert not dead_letters.dead_letters
     assert not lab.dead_letters
 
 
 def test_a_document_that_cannot_be_made_stops_nothing(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
-    index, letters = MemoryIndex(), MemoryLetters()
-    searching(lab, index, letters)
+    index, dead_letters = MemoryIndex(), MemoryDeadLetters()
+    searching(lab, index, dead_letters)
 
     lab.put({"id": "1001", "status": "placed", "total": 30})
     lab.put({"id": "1002", "status": "placed", "total": "thirty"})
@@ -193,7 +198,9 @@ def test_a_document_that_cannot_be_made_stops_nothing(stream_lab: LabFactory) ->
     lab.run()
 
     assert list(index.search()) == ["orders/S=1001", "orders/S=1003"]
-    assert [letter.reason for letter in letters.letters.values()] == ["BadTotal"]
+    assert [dead_letter.reason for dead_letter in dead_letters.dead_letters.values()] == [
+        "BadTotal"
+    ]
 
 
 # Audit
@@ -202,7 +209,7 @@ def test_a_document_that_cannot_be_made_stops_nothing(stream_lab: LabFactory) ->
 def auditing(lab: Lab, log: MemoryLog) -> None:
     source = Source("orders", actor_attribute="by")
     sink = ChangeLog(lab.faulty(log))
-    lab.function(Processor("audit", source, sink, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("audit", source, sink, MemoryDeadLetters(), clock=lab.clock))
 
 
 def test_a_log_has_each_change_once_whatever_comes_again(stream_lab: LabFactory) -> None:
@@ -278,7 +285,7 @@ def test_a_log_in_the_order_of_writing_tells_another_story(stream_lab: LabFactor
 
     lab.put({"id": "1001", "status": "placed"}, {"id": "1001", "status": "shipped"})
     lab.run()
-    log.entries.clear()  # the table of the log is lost, and the letters of both are redriven
+    log.entries.clear()  # the table of the log is lost, and the dead letters of both are redriven
     for delivery in reversed(lab.deliveries[:2]):
         lab.deliver_again(delivery)
 
@@ -318,8 +325,8 @@ def test_a_new_projection_is_made_of_the_whole_history(stream_lab: LabFactory) -
 
 def follow(lab: Lab, index: MemoryIndex) -> None:
     """Let search follow the change log: its entries are the items of the lab's table."""
-    sink, read = SearchSync(lab.faulty(index), document), change_from_log_record
-    lab.function(Processor("search", ORDERS, sink, MemoryLetters(), read=read, clock=lab.clock))
+    sink, read = Search(lab.faulty(index), document), change_from_log_record
+    lab.function(Processor("search", ORDERS, sink, MemoryDeadLetters(), read=read, clock=lab.clock))
 
 
 def test_search_behind_the_log_is_right_though_entries_come_in_any_order(

@@ -15,7 +15,7 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.idempotency import Once
 from dynamodb_streams_cdc.testing import LabFactory
-from dynamodb_streams_cdc.testing.memory import MemoryLetters, MemoryMarkers
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIdempotencyStore
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
@@ -82,7 +82,7 @@ def test_a_later_change_of_an_item_is_held_back_and_other_items_are_not(
     lab = stream_lab(**REPORTING)
     mail = Mail(refuses={"1001": 1})
     handlers = mails(lab.faulty(mail))
-    lab.function(Processor("mails", ORDERS, handlers, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("mails", ORDERS, handlers, MemoryDeadLetters(), clock=lab.clock))
 
     lab.put({"id": "1001", "status": "placed"}, {"id": "1001", "status": "shipped"})
     lab.put({"id": "1002", "status": "placed"})
@@ -95,7 +95,7 @@ def test_a_function_that_runs_out_of_time_reports_how_far_it_came(stream_lab: La
     lab = stream_lab(timeout=30, **REPORTING)
     mail = Mail()
     handlers = mails(lab.faulty(mail))
-    lab.function(Processor("mails", ORDERS, handlers, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("mails", ORDERS, handlers, MemoryDeadLetters(), clock=lab.clock))
 
     lab.slow_sink(seconds=600, per_call=8)
     lab.put(*({"id": f"100{n}", "status": "placed"} for n in range(5)))
@@ -171,8 +171,8 @@ def test_a_poison_record_takes_along_what_follows_it(stream_lab: LabFactory) -> 
     lab.run()
 
     assert mail.sent == ["1001 shipped"]
-    [letter] = lab.dead_letters
-    assert letter.changes == ["INSERT 1002", "INSERT 1003"]
+    [dead_letter] = lab.dead_letters
+    assert dead_letter.changes == ["INSERT 1002", "INSERT 1003"]
 
 
 def picky(mail: Mail) -> ChangeHandlers:
@@ -188,18 +188,18 @@ def picky(mail: Mail) -> ChangeHandlers:
     return handlers
 
 
-def test_what_can_never_succeed_becomes_a_letter_at_once(stream_lab: LabFactory) -> None:
+def test_what_can_never_succeed_becomes_a_dead_letter_at_once(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
-    mail, letters = Mail(), MemoryLetters()
+    mail, dead_letters = Mail(), MemoryDeadLetters()
     handlers = picky(lab.faulty(mail))
-    lab.function(Processor("mails", ORDERS, handlers, lab.faulty(letters), clock=lab.clock))
+    lab.function(Processor("mails", ORDERS, handlers, lab.faulty(dead_letters), clock=lab.clock))
 
     lab.put({"id": "a@b"}, {"id": "nobody"}, {"id": "c@d"})
     lab.run()
 
     assert mail.sent == ["a@b welcome", "c@d welcome"]
-    [letter] = letters.letters.values()
-    assert letter.reason == "NoAddress"
+    [dead_letter] = dead_letters.dead_letters.values()
+    assert dead_letter.reason == "NoAddress"
     assert len(lab.deliveries) == 1
 
 
@@ -207,7 +207,7 @@ def test_what_can_never_succeed_becomes_a_letter_at_once(stream_lab: LabFactory)
 
 
 @dataclass
-class Bank(MemoryMarkers):
+class Bank(MemoryIdempotencyStore):
     """Charges cards, and keeps the markers of what was charged beside that."""
 
     charged: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from dynamodb_streams_cdc import Change, ChangeHandlers, Processor, Source, serialize_item
 from dynamodb_streams_cdc.testing import Lab, LabFactory
-from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -76,7 +76,7 @@ def publishing(lab: Lab, bus: Bus) -> None:
     def publish(change: Change) -> None:
         port.publish(change.new_image or {})
 
-    lab.function(Processor("publisher", OUTBOX, handlers, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("publisher", OUTBOX, handlers, MemoryDeadLetters(), clock=lab.clock))
 
 
 def event(order: str, revision: int, kind: str) -> dict[str, Any]:

@@ -22,12 +22,12 @@ from dynamodb_streams_cdc import (
     Image,
     LambdaContext,
     Processor,
-    SearchSync,
+    Search,
     Source,
 )
 from dynamodb_streams_cdc.metrics import LogMetrics
 from dynamodb_streams_cdc.testing import Lab, LabFactory
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
 from stacks.queries import QUERIES
 from tests.docs import costs
 
@@ -63,9 +63,9 @@ class Briefly:
 
 def log_of_an_outage() -> None:
     lab = Lab(FunctionResponseTypes=["ReportBatchItemFailures"])
-    sink = SearchSync(lab.faulty(MemoryIndex()), lambda order: {"status": order["status"]})
+    sink = Search(lab.faulty(MemoryIndex()), lambda order: {"status": order["status"]})
     lab.function(
-        Processor("search", ORDERS, sink, MemoryLetters(), metrics=Briefly(), clock=lab.clock)
+        Processor("search", ORDERS, sink, MemoryDeadLetters(), metrics=Briefly(), clock=lab.clock)
     )
     lab.fail_sink(seconds=60)
     lab.put({"id": "1001", "status": "placed"}, {"id": "1002", "status": "placed"})
@@ -84,7 +84,7 @@ def log_of_an_outage() -> None:
 def test_the_log_says_what_is_not_done_and_why(capsys: pytest.CaptureFixture[str]) -> None:
     log_of_an_outage()
     told = capsys.readouterr().out
-    assert re.search(r"WARNING 2 of 2 records are not done, the first is \d+: OutageError", told)
+    assert re.search(r"WARNING 2 of 2 records are not done, the first is \d+: RetryableError", told)
     assert '"Reported": 2' in told
     assert '"Applied": 2' in told
 
@@ -120,7 +120,7 @@ def test_a_batch_that_does_not_fit_the_timeout_never_ends(stream_lab: LabFactory
     lab.put(*({"id": str(number)} for number in range(100)))
     lab.run()
     assert api.calls == 3 * 59
-    assert [len(letter.changes) for letter in lab.dead_letters] == [100]
+    assert [len(dead_letter.changes) for dead_letter in lab.dead_letters] == [100]
 
 
 def test_smaller_batches_end(stream_lab: LabFactory) -> None:
@@ -166,7 +166,7 @@ def test_an_expiry_is_taken_back_or_kept(
     lab = stream_lab(**REPORTING)
     ledger = MemoryLedger()
     sink = Aggregation(ledger, contributions, expiry)
-    lab.function(Processor("sums", ORDERS, sink, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("sums", ORDERS, sink, MemoryDeadLetters(), clock=lab.clock))
     lab.put({"id": "1001"}, {"id": "1002"}, {"id": "1003"})
     lab.delete({"id": "1001"})
     lab.expire({"id": "1002"})
@@ -180,8 +180,8 @@ def test_an_expiry_is_taken_back_or_kept(
 def test_a_replay_of_everything_changes_nothing(stream_lab: LabFactory) -> None:
     lab = stream_lab(BatchSize=1, **REPORTING)
     index = MemoryIndex()
-    sink = SearchSync(index, lambda order: {"status": order["status"]})
-    lab.function(Processor("search", ORDERS, sink, MemoryLetters(), clock=lab.clock))
+    sink = Search(index, lambda order: {"status": order["status"]})
+    lab.function(Processor("search", ORDERS, sink, MemoryDeadLetters(), clock=lab.clock))
     lab.put({"id": "1001", "status": "placed"}, {"id": "1001", "status": "shipped"})
     lab.put({"id": "1002", "status": "placed"})
     lab.delete({"id": "1002"})
@@ -207,7 +207,7 @@ def test_what_a_mapping_made_today_reads_of_yesterday(
     lab.run()
 
     assert lab.delivered == [[f"INSERT {id}" for id in replayed]]
-    given_up = [(letter.changes, letter.condition) for letter in lab.dead_letters]
+    given_up = [(dead_letter.changes, dead_letter.condition) for dead_letter in lab.dead_letters]
     assert given_up == ([(["INSERT 1001"], "RecordAgeExceeded")] if age > 0 else [])
 
 
@@ -231,5 +231,5 @@ def test_the_prices_in_the_readme_are_these(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_marker_for_each_event_costs_more_than_a_ledger() -> None:
-    lock, together, ledger = costs.markers().values()
+    lock, together, ledger = costs.store().values()
     assert ledger < lock < together

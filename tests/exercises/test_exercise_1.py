@@ -120,7 +120,7 @@ def stumbling(change: Change, log: AuditTable) -> None:
         ),
         (
             inserting(lambda change: change.sequence_number.zfill(40)),
-            "whatever_the_weather",
+            "whatever_fails",
             "This is the shortest story of it",
         ),
         (stumbling, "every_change_leaves_an_entry", "Your code raised TypeError: 'NoneType'"),

@@ -110,12 +110,12 @@ def test_nag_would_find_something(tmp_path: Path, environment: str, rule: str) -
     ("rule", "path"),
     [
         # Another bucket, another prefix, all prefixes, and all objects.
-        ("<OverflowBucket1234ABCD.Arn>/letters/audit/*", "Audit/Role/DefaultPolicy"),
+        ("<LargeImagesBucket1234ABCD.Arn>/dead-letters/audit/*", "Audit/Role/DefaultPolicy"),
         ("<DeadLettersBucket1234ABCD.Arn>/archive/*", "Audit/Role/DefaultPolicy"),
-        ("<DeadLettersBucket1234ABCD.Arn>/letters/*", "Audit/Role/DefaultPolicy"),
+        ("<DeadLettersBucket1234ABCD.Arn>/dead-letters/*", "Audit/Role/DefaultPolicy"),
         ("<DeadLettersBucket1234ABCD.Arn>/*", "Audit/Role/DefaultPolicy"),
         # Another role.
-        ("<OverflowBucket1234ABCD.Arn>/*", "Aggregation/Role/DefaultPolicy"),
+        ("<LargeImagesBucket1234ABCD.Arn>/*", "Aggregation/Role/DefaultPolicy"),
         ("*", "Operator"),
     ],
 )
@@ -131,10 +131,10 @@ def test_a_row_for_one_environment_accepts_nothing_elsewhere() -> None:
 
 
 def test_findings_are_named_without_hashes() -> None:
-    rule = "AwsSolutions-IAM5[Resource::<DeadLettersBucket3DB126B9.Arn>/letters/audit/*]"
+    rule = "AwsSolutions-IAM5[Resource::<DeadLettersBucket3DB126B9.Arn>/dead-letters/audit/*]"
     path = "cdc-sandbox-pipeline/Audit/Role/DefaultPolicy/Resource"
     assert readable(rule, path) == (
-        "AwsSolutions-IAM5[DeadLettersBucket/letters/audit/*]",
+        "AwsSolutions-IAM5[DeadLettersBucket/dead-letters/audit/*]",
         "pipeline/Audit/Role/DefaultPolicy",
     )
 

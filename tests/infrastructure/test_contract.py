@@ -46,7 +46,7 @@ def test_the_watcher_finds_its_handler_and_its_settings(
 
 def test_the_dead_letter_prefix_is_the_one_that_the_role_allows(sandbox: Assembly) -> None:
     for processor, function in processors(sandbox.pipeline).items():
-        assert environment_of(function)["DEAD_LETTER_PREFIX"] == f"letters/{processor}/"
+        assert environment_of(function)["DEAD_LETTER_PREFIX"] == f"dead-letters/{processor}/"
 
 
 def _settings_of(handler: str) -> type[Settings]:

@@ -35,7 +35,7 @@ def test_each_processor_is_watched_in_every_way_that_it_can_fall_behind(sandbox:
             "Reported",
             "BreakerOpen",
             "AccessDenied",
-            "StaleButNewer",
+            "VersionOrderViolations",
         }
         for alarm in alarms:
             for name, dimensions in _watched(alarm):
@@ -125,11 +125,11 @@ class TestNothingIsLostUnseen:
     def test_the_images_of_the_log_can_be_brought_back(
         self, production: Assembly, sandbox: Assembly
     ) -> None:
-        bucket = only(production.pipeline, "AWS::S3::Bucket", "Overflow")["Properties"]
+        bucket = only(production.pipeline, "AWS::S3::Bucket", "LargeImages")["Properties"]
         assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
         (rule,) = bucket["LifecycleConfiguration"]["Rules"]
         assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
-        emptied = only(sandbox.pipeline, "AWS::S3::Bucket", "Overflow")["Properties"]
+        emptied = only(sandbox.pipeline, "AWS::S3::Bucket", "LargeImages")["Properties"]
         assert "VersioningConfiguration" not in emptied
 
 

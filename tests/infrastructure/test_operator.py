@@ -103,10 +103,10 @@ def test_a_policy_allows_what_the_commands_call_and_nothing_else(
 
     logged.fails = note
     for command in (
-        ["letters"],
-        ["show", LOG],
+        ["dead-letters", "list"],
+        ["dead-letters", "show", LOG],
         ["redrive", "--yes"],
-        ["show", f"archive/{BATCH}"],
+        ["dead-letters", "show", f"archive/{BATCH}"],
         ["repair", "--all"],
         ["repair", "customer_id=00004", "order_id=7"],
         ["history", *KEYS],

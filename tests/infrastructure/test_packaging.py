@@ -61,6 +61,13 @@ class TestPackage:
             "library/__pycache__/__init__.aws.pyc",
         ]
 
+    def test_a_folder_of_a_fork_is_packaged_whatever_its_name(self, project: Project) -> None:
+        for name in ("testing", "cli", "examples", "operations", "esm"):
+            _write(project.root / "lambdas" / name / "handler.py", "")
+        fetch("aws", project, Installer())
+        content = _content(package("aws", project))
+        assert {f"lambdas/{name}/handler.py" for name in ("testing", "cli", "esm")} <= set(content)
+
     def test_the_same_inputs_give_the_same_bytes_wherever_it_is_built(self, tmp_path: Path) -> None:
         """Or each machine would deploy the functions anew."""
         built = []
@@ -226,7 +233,7 @@ def _project(root: Path) -> Project:
     _write(root / "lambdas" / "audit" / "handler.py", "def handler(): ...\n")
     _write(root / "lambdas" / "audit" / "__pycache__" / "handler.pyc", str(root))
     library = root / "src" / "dynamodb_streams_cdc"
-    for name in ("__init__.py", "py.typed", "cli/main.py", "examples/basic.py", "tests/test_it.py"):
+    for name in ("__init__.py", "py.typed", "cli/main.py", "examples/basic.py", "testing/lab.py"):
         _write(library / name, "")
     return Project(root=root, compile=compile_by_name)
 

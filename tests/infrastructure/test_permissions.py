@@ -18,7 +18,7 @@ from dynamodb_streams_cdc.guards.attempts import name_of
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
-from lambdas.search_sync import handler as search_sync
+from lambdas.search import handler as search_sync
 from tests.factories import change, order, record
 from tests.infrastructure.deployment import Deployment, context_of
 from tests.infrastructure.policies import Context, Request
@@ -170,9 +170,9 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
         client.meta.events.register("before-call", calls.sent)
     handler, records = FUNCTIONS[processor]
     assert handler({"Records": records}, context) == {"batchItemFailures": []}
-    assert len([key for action, key in calls.needed if "/letters/" in key]) == 1, "the poison"
+    assert len([key for action, key in calls.needed if "/dead-letters/" in key]) == 1, "the poison"
     assert handler({"Records": records[:1]}, context) == {"batchItemFailures": []}, "a suspect"
-    for operation in ("replay", "look"):
+    for operation in ("replay", "inspect"):
         handler({"operation": operation, "Records": records}, context)
 
     granted = {

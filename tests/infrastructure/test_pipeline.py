@@ -136,17 +136,17 @@ class TestLeastPrivilege:
             },
         }
 
-    def test_no_function_reads_a_letter_or_writes_another_s(self, assembly: Assembly) -> None:
+    def test_no_function_reads_a_dead_letter_or_writes_another_s(self, assembly: Assembly) -> None:
         for processor in processors(assembly.pipeline):
-            on_letters = {
+            on_dead_letters = {
                 (action, resource)
                 for action, resource in allowed(assembly.pipeline, processor)
                 if action.startswith("s3:") and resource.startswith("DeadLetters")
             }
             own = _bucket(assembly, "DeadLettersBucket")
             given_up = _bucket(assembly, "DeadLettersOnFailure")
-            assert on_letters == {
-                ("s3:PutObject", f"{own}.Arn/letters/{processor}/*"),
+            assert on_dead_letters == {
+                ("s3:PutObject", f"{own}.Arn/dead-letters/{processor}/*"),
                 ("s3:ListBucket", f"{given_up}.Arn"),
                 ("s3:PutObject", f"{given_up}.Arn/*"),
             }
@@ -164,7 +164,7 @@ class TestLeastPrivilege:
             processor: {
                 (action, resource.partition("/")[2])
                 for action, resource in allowed(assembly.pipeline, processor)
-                if action.startswith("s3:") and resource.startswith("Overflow")
+                if action.startswith("s3:") and resource.startswith("LargeImages")
             }
             for processor in processors(assembly.pipeline)
         }
@@ -175,7 +175,7 @@ class TestLeastPrivilege:
             "search": {("s3:GetObject", "*"), ("s3:ListBucket", "")},
         }
 
-    def test_an_operator_handles_letters_and_asks_functions_and_reaches_no_sink(
+    def test_an_operator_handles_dead_letters_and_asks_functions_and_reaches_no_sink(
         self, assembly: Assembly
     ) -> None:
         policy = only(assembly.pipeline, "AWS::IAM::ManagedPolicy")["Properties"]
@@ -186,7 +186,10 @@ class TestLeastPrivilege:
                 found = {flat(resource) for resource in as_list(statement["Resource"])}
                 may.setdefault(action, set()).update(found)
 
-        letters, images = _bucket(assembly, "DeadLettersBucket"), _bucket(assembly, "Overflow")
+        dead_letters, images = (
+            _bucket(assembly, "DeadLettersBucket"),
+            _bucket(assembly, "LargeImages"),
+        )
         given_up = _bucket(assembly, "DeadLettersOnFailure")
         resources = assembly.pipeline["Resources"]
         deployed = list(processors(assembly.pipeline).values())
@@ -197,15 +200,15 @@ class TestLeastPrivilege:
         (stack,) = may.pop("cloudformation:DescribeStacks")
         assert re.search(r":stack/cdc-\w+-pipeline/\*$", stack)
         assert may == {
-            "s3:ListBucket": {f"{letters}.Arn", f"{given_up}.Arn", f"{images}.Arn"},
+            "s3:ListBucket": {f"{dead_letters}.Arn", f"{given_up}.Arn", f"{images}.Arn"},
             "s3:GetObject": {
-                f"{letters}.Arn/letters/*",
-                f"{letters}.Arn/archive/*",
+                f"{dead_letters}.Arn/dead-letters/*",
+                f"{dead_letters}.Arn/archive/*",
                 f"{given_up}.Arn/*",
                 f"{images}.Arn/*",
             },
-            "s3:PutObject": {f"{letters}.Arn/letters/*", f"{letters}.Arn/archive/*"},
-            "s3:DeleteObject": {f"{letters}.Arn/letters/*", f"{given_up}.Arn/*"},
+            "s3:PutObject": {f"{dead_letters}.Arn/dead-letters/*", f"{dead_letters}.Arn/archive/*"},
+            "s3:DeleteObject": {f"{dead_letters}.Arn/dead-letters/*", f"{given_up}.Arn/*"},
             "sqs:ReceiveMessage": queues,
             "sqs:DeleteMessage": queues,
             "sqs:ChangeMessageVisibility": queues,
@@ -219,23 +222,25 @@ class TestLeastPrivilege:
 
 
 class TestDeadLetters:
-    def test_a_letter_rings_the_queue_of_its_processor_alone(self, assembly: Assembly) -> None:
+    def test_a_dead_letter_rings_the_queue_of_its_processor_alone(self, assembly: Assembly) -> None:
         for processor in processors(assembly.pipeline):
             id = processor.capitalize()
             rule = only(assembly.pipeline, "AWS::Events::Rule", id)["Properties"]
             keys = rule["EventPattern"]["detail"]["object"]["key"]
             own, given_up = (flat(key["prefix"]) for key in keys)
-            assert own == f"letters/{processor}/"
+            assert own == f"dead-letters/{processor}/"
             assert given_up.startswith(f"aws/lambda/{id}Mapping")
             assert given_up.endswith("/")
             assert not _rings(rule, f"archive/{own}an item/a version.json")
             assert not _rings(rule, f"archive/{given_up}shard/a batch")
             assert _rings(rule, f"{own}an item/a version.json")
             (target,) = rule["Targets"]
-            assert flat(target["Arn"]).startswith(f"{id}LettersQueue")
+            assert flat(target["Arn"]).startswith(f"{id}DeadLettersQueue")
 
     @pytest.mark.parametrize("bucket", ["DeadLettersBucket", "DeadLettersOnFailure"])
-    def test_letters_outlive_the_queue_s_pointers(self, assembly: Assembly, bucket: str) -> None:
+    def test_dead_letters_outlive_the_queue_s_pointers(
+        self, assembly: Assembly, bucket: str
+    ) -> None:
         queues = of_type(assembly.pipeline, "AWS::SQS::Queue").values()
         pointer_days = max(q["Properties"]["MessageRetentionPeriod"] for q in queues) / 86_400
         for rule in _lifecycle(assembly, bucket):
@@ -243,18 +248,18 @@ class TestDeadLetters:
                 assert rule.get("ExpirationInDays", math.inf) > pointer_days
 
     def test_large_images_live_as_long_as_the_log(self, assembly: Assembly) -> None:
-        (rule,) = _lifecycle(assembly, "Overflow")
+        (rule,) = _lifecycle(assembly, "LargeImages")
         assert rule["Status"] == "Enabled"
         assert "ExpirationInDays" not in rule
-        log, bucket = _table(assembly, "ChangeLog"), _bucket(assembly, "Overflow")
+        log, bucket = _table(assembly, "ChangeLog"), _bucket(assembly, "LargeImages")
         resources = assembly.pipeline["Resources"]
         assert resources[log]["DeletionPolicy"] == resources[bucket]["DeletionPolicy"]
 
     @pytest.mark.parametrize(
         ("bucket", "sid", "objects"),
         [
-            ("DeadLettersBucket", "LettersAreWrittenOnce", "letters/*"),
-            ("Overflow", "ImagesAreWrittenOnce", "*"),
+            ("DeadLettersBucket", "DeadLettersAreWrittenOnce", "dead-letters/*"),
+            ("LargeImages", "ImagesAreWrittenOnce", "*"),
         ],
     )
     def test_what_is_written_once_cannot_be_overwritten(

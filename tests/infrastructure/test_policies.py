@@ -116,9 +116,9 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("processor", "bucket", "prefix"),
         [
-            ("audit", "DEAD_LETTER_BUCKET", "letters/audit/"),
-            ("aggregation", "DEAD_LETTER_BUCKET", "letters/aggregation/"),
-            ("audit", "OVERFLOW_BUCKET", "an item/"),
+            ("audit", "DEAD_LETTER_BUCKET", "dead-letters/audit/"),
+            ("aggregation", "DEAD_LETTER_BUCKET", "dead-letters/aggregation/"),
+            ("audit", "LARGE_IMAGES_BUCKET", "an item/"),
         ],
     )
     def test_what_is_written_once_is_not_overwritten(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import OutageError, Outcome, PermanentError, Processor
+from dynamodb_streams_cdc import Outcome, PermanentError, Processor, RetryableError
 from dynamodb_streams_cdc.metrics import Counts, LogMetrics
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 from tests.infrastructure.templates import Assembly, flat, of_type, only
@@ -68,22 +68,22 @@ def test_the_emulator_is_not_asked_for_queries_that_it_does_not_know(local: Asse
 
 
 class TestQueriesFindWhatIsWritten:
-    def test_a_letter_with_its_reason(
+    def test_a_dead_letter_with_its_reason(
         self, production: Assembly, caplog: pytest.LogCaptureFixture
     ) -> None:
         line = _logged_for(PermanentError("no", "mapper_parsing_exception"), caplog)
-        found = _parsed(production, "LettersByReason", line)
+        found = _parsed(production, "DeadLettersByReason", line)
         assert found["reason"] == "mapper_parsing_exception"
-        assert re.fullmatch(r"[0-9a-f]{64}/\S+\.json", found["letter"])
+        assert re.fullmatch(r"[0-9a-f]{64}/\S+\.json", found["key"])
 
     def test_an_outage_with_its_error(
         self, production: Assembly, caplog: pytest.LogCaptureFixture
     ) -> None:
-        line = _logged_for(OutageError("HTTP 503: nobody (yet)"), caplog)
+        line = _logged_for(RetryableError("HTTP 503: nobody (yet)"), caplog)
         assert _parsed(production, "NotDone", line) == {
             "left": "1",
             "received": "1",
-            "error": "OutageError",
+            "error": "RetryableError",
         }
 
     def test_a_batch_that_no_record_can_be_named_of(self, production: Assembly) -> None:
@@ -108,14 +108,14 @@ class Refusing:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def apply(self, changes: Any, budget: Any) -> Outcome:
+    def apply(self, changes: Any, deadline: Any) -> Outcome:
         return Outcome(failures=dict.fromkeys(changes, self.error))
 
 
 class Kept:
-    """A bucket that takes every letter."""
+    """A bucket that takes every dead letter."""
 
-    def write(self, letter: Any) -> bool:
+    def write(self, dead_letter: Any) -> bool:
         return True
 
 

@@ -12,7 +12,7 @@ from botocore.config import Config
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
 from dynamodb_streams_cdc import Clock, Processor, Sink
-from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from local.deployed.deployment import session
 from tests.factories import SOURCE, FakeContext, ManualClock
 
@@ -41,7 +41,7 @@ def opensearch(url: str, seconds: float = 10.0) -> OpenSearch:
 
 @dataclass
 class Invoked:
-    """What came of an invocation: the sequence numbers reported, and the reasons of letters."""
+    """The sequence numbers that an invocation reported, and the reasons of its dead letters."""
 
     reported: list[str]
     reasons: list[str]
@@ -56,12 +56,12 @@ def invoke(
 ) -> Invoked:
     """Process a batch; pauses take no time unless the clock is the machine's."""
     clock = clock or ManualClock()
-    letters = MemoryLetters()
-    processor = Processor("orders", SOURCE, sink, letters, clock=clock)
+    dead_letters = MemoryDeadLetters()
+    processor = Processor("orders", SOURCE, sink, dead_letters, clock=clock)
     answer = processor({"Records": records}, FakeContext(clock, seconds))
     return Invoked(
         [failure["itemIdentifier"] for failure in answer["batchItemFailures"]],
-        [letter.reason for letter in letters.letters.values()],
+        [dead_letter.reason for dead_letter in dead_letters.dead_letters.values()],
     )
 
 

@@ -16,20 +16,20 @@ import pytest
 
 from dynamodb_streams_cdc import (
     Aggregation,
-    Budget,
     Change,
     ChangeLog,
+    Deadline,
     Outcome,
     PermanentError,
     Processor,
-    SearchSync,
+    Search,
     Sink,
 )
 from dynamodb_streams_cdc.aws import opensearch as index_module
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.s3 import S3Letters
-from dynamodb_streams_cdc.dead_letters import letter_name
+from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
+from dynamodb_streams_cdc.dead_letters import dead_letter_name
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.contracts.index import ReadableIndex
@@ -138,7 +138,7 @@ def assert_counted_once(ledger: DynamoDbLedger) -> None:
         "revenue": sum(item["total"] for item in ORDERS),
     }
     changes = [Change.from_record(delivered, SOURCE) for delivered in RECORDS]
-    rows = ledger.read([change.item_id for change in changes], Budget())
+    rows = ledger.read([change.item_id for change in changes], Deadline())
     assert [rows[c.item_id].version for c in changes] == [c.version for c in changes]
     assert {row.revision for row in rows.values()} == {1}
 
@@ -250,8 +250,8 @@ def test_documents_whose_answer_is_lost_are_there_once(
     with faulty_proxy(opensearch_url) as proxy:
         client = clients.opensearch(proxy.url)
         index = ReadableIndex(client, name, PROPERTIES, SETTINGS)
-        index.create(Budget())
-        sink = SearchSync(index, document)
+        index.create(Deadline())
+        sink = Search(index, document)
         if documents.held:
             assert invoke(sink, documents.held) == Invoked([], [])
         proxy.times(1, bulk, spoiler, after=documents.after)
@@ -267,7 +267,7 @@ def test_documents_whose_answer_is_lost_are_there_once(
 class RefusesOne:
     """A sink to which one item can never be applied."""
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         failures: dict[Change, Exception] = {
             change: PermanentError("never") for change in changes if "00042" in change.item_id
         }
@@ -275,27 +275,27 @@ class RefusesOne:
 
 
 @pytest.mark.parametrize("act", [lost, timed_out, never_sent])
-def test_a_letter_whose_answer_is_lost_is_there_once(act: Spoiler, emulator_url: str) -> None:
+def test_a_dead_letter_whose_answer_is_lost_is_there_once(act: Spoiler, emulator_url: str) -> None:
     bucket = f"ambiguous-{uuid4()}"
     with faulty_proxy(emulator_url) as proxy:
         client = clients.s3(proxy.url, PATIENCE)
         client.create_bucket(Bucket=bucket)
-        letters = S3Letters(lambda: client, bucket, "letters/orders/")
-        processor = Processor("orders", SOURCE, RefusesOne(), letters, clock=ManualClock())
+        dead_letters = S3DeadLetters(lambda: client, bucket, "dead-letters/orders/")
+        processor = Processor("orders", SOURCE, RefusesOne(), dead_letters, clock=ManualClock())
 
         def deliver(records: list[dict[str, Any]], request: str) -> list[Any]:
             context = FakeContext(ManualClock(), aws_request_id=request)
             return processor({"Records": records}, context)["batchItemFailures"]
 
         refused = Change.from_record(RECORDS[41], SOURCE)
-        name = letter_name(refused.item_id, refused.version, RECORDS[41])
-        proxy.once(f"PUT /{bucket}/letters/orders/{quote(name)}", act)
+        name = dead_letter_name(refused.item_id, refused.version, RECORDS[41])
+        proxy.once(f"PUT /{bucket}/dead-letters/orders/{quote(name)}", act)
         assert deliver(RECORDS, "first") == [{"itemIdentifier": sequence_number(RECORDS[41])}]
         assert deliver(RECORDS[41:], "second") == []
         assert deliver(RECORDS, "third") == []
         [kept] = client.list_objects_v2(Bucket=bucket)["Contents"]
-        letter = json.loads(client.get_object(Bucket=bucket, Key=kept["Key"])["Body"].read())
-        assert json.loads(letter["payload"]) == {"Records": [RECORDS[41]]}
+        dead_letter = json.loads(client.get_object(Bucket=bucket, Key=kept["Key"])["Body"].read())
+        assert json.loads(dead_letter["payload"]) == {"Records": [RECORDS[41]]}
         written = "second" if act is never_sent else "first"
-        assert letter["requestContext"]["requestId"] == written
+        assert dead_letter["requestContext"]["requestId"] == written
         client.close()

@@ -13,7 +13,7 @@ from benchmarks import check
 from benchmarks.harness.records import batches, changes
 from benchmarks.suites import sinks
 from benchmarks.suites.sinks import NAMES, counted
-from dynamodb_streams_cdc import Budget, Change, Image, Outcome, PermanentError, Sink
+from dynamodb_streams_cdc import Change, Deadline, Image, Outcome, PermanentError, Sink
 from local.workload.purchases import SAMPLE
 
 EXPECTED = json.loads(check.EXPECTED.read_text("utf-8"))
@@ -25,10 +25,10 @@ class OneByOne:
 
     sink: Sink
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         outcome = Outcome()
         for change in changes:
-            outcome += self.sink.apply([change], budget)
+            outcome += self.sink.apply([change], deadline)
         return outcome
 
 

@@ -20,9 +20,9 @@ import pytest
 import urllib3
 from rich.console import Console
 
-from local.console import Screen
+from local.console import DemoConsole
 from local.demo import Options, main, run_demo
-from local.deployed.dead_letters import read_letters, ringing
+from local.deployed.dead_letters import read_dead_letters, remaining_notifications
 from local.verify import compare
 from tests.integration.processes import eventually
 
@@ -129,16 +129,16 @@ class Sinks:
         )["Items"]
 
 
-def quiet_screen() -> tuple[Screen, io.StringIO]:
+def quiet_console() -> tuple[DemoConsole, io.StringIO]:
     output = io.StringIO()
-    return Screen(Console(file=output, width=160, highlight=False)), output
+    return DemoConsole(Console(file=output, width=160, highlight=False)), output
 
 
 @pytest.fixture(scope="module")
 def demo() -> Witness:
     """Runs one demo: when it is quiet, each damage is tried alone, and then some are left."""
     witness, left = Witness(), list[AbstractContextManager[None]]()
-    screen, output = quiet_screen()
+    console, output = quiet_console()
 
     def try_damages(pipeline: Pipeline, written: Written) -> None:
         sinks = Sinks(pipeline)
@@ -169,7 +169,7 @@ def demo() -> Witness:
             left.append(damages[name]())
             left[-1].__enter__()
 
-    witness.status = run_demo(Options(limit=60), screen, try_damages)
+    witness.status = run_demo(Options(limit=60), console, try_damages)
     witness.output = output.getvalue()
     return witness
 
@@ -247,34 +247,36 @@ def test_the_damaged_demo_says_which_items_differ_and_fails(demo: Witness) -> No
     assert last == "not equal to the table: aggregates, search index, audit log"
 
 
-def test_poison_is_kept_as_letters_mended_and_redriven() -> None:
+def test_poison_is_kept_as_dead_letters_mended_and_redriven() -> None:
     """The commands are the real ones, in processes of their own."""
-    screen, output = quiet_screen()
+    console, output = quiet_console()
     during: dict[str, object] = {}
 
     def look(pipeline: Pipeline, written: Written) -> None:
-        eventually(lambda: len(read_letters(pipeline)) == 8)
-        eventually(lambda: sum(ringing(pipeline).values()) == 8)
-        during["processors"] = Counter(letter.processor for letter in read_letters(pipeline))
-        during["bells"] = ringing(pipeline)
+        eventually(lambda: len(read_dead_letters(pipeline)) == 8)
+        eventually(lambda: sum(remaining_notifications(pipeline).values()) == 8)
+        during["processors"] = Counter(
+            dead_letter.processor for dead_letter in read_dead_letters(pipeline)
+        )
+        during["notifications"] = remaining_notifications(pipeline)
 
-    status = run_demo(Options(limit=40, poison=4), screen, look)
+    status = run_demo(Options(limit=40, poison=4), console, look)
 
     said = output.getvalue()
     assert status == 0, said
     assert during["processors"] == {"aggregation": 4, "search": 4}
-    assert during["bells"] == {"aggregation": 4, "audit": 0, "search": 4}
+    assert during["notifications"] == {"aggregation": 4, "audit": 0, "search": 4}
     for sentence in (
-        "aggregation: 4 letters, one for each of the 4 orders",
-        "search: 4 letters, one for each of the 4 orders",
+        "aggregation: 4 dead letters, one for each of the 4 orders",
+        "search: 4 dead letters, one for each of the 4 orders",
         "1 validation error for Order",
         '"after": {',
         "The sink holds nothing of it.",
         "Missing in aggregates and search index: exactly the 4 orders that were hidden",
-        "8 letters lie where they lay",
+        "8 dead letters lie where they lay",
         " orders looked at, 4 mistakes corrected",
-        "Letters: 8 archived.",
-        "No letter is left, and no bell rings",
+        "Dead letters: 8 archived.",
+        "No dead letter is left, and no notification",
     ):
         assert sentence in said
     assert said.strip().splitlines()[-1] == "every sink equals the table"
@@ -286,8 +288,8 @@ def test_a_demo_in_an_existing_cluster_touches_only_its_own_index(opensearch_url
     for index in (earlier, theirs):
         http.request("PUT", f"{opensearch_url}/{index}/_doc/1?refresh=true", json={"mine": True})
     try:
-        screen, output = quiet_screen()
-        status = run_demo(Options(limit=20, search_url=opensearch_url), screen)
+        console, output = quiet_console()
+        status = run_demo(Options(limit=20, search_url=opensearch_url), console)
 
         answer = http.request("GET", f"{opensearch_url}/_cat/indices?format=json")
         indices = {row["index"]: row["docs.count"] for row in json.loads(answer.data)}

@@ -162,14 +162,14 @@ def test_sequence_numbers_rise_and_have_the_documented_length(log: Log) -> None:
     assert all(21 <= len(number) <= 40 for number in numbers)
 
 
-def test_a_letter_is_written_once(emulator_url: str) -> None:
+def test_a_dead_letter_is_written_once(emulator_url: str) -> None:
     s3 = session(emulator_url).client("s3")
-    bucket = f"letters-{uuid.uuid4()}"
+    bucket = f"dead-letters-{uuid.uuid4()}"
     s3.create_bucket(Bucket=bucket)
-    s3.put_object(Bucket=bucket, Key="letter", Body=b"first", IfNoneMatch="*")
+    s3.put_object(Bucket=bucket, Key="dead_letter", Body=b"first", IfNoneMatch="*")
     with pytest.raises(ClientError, match="PreconditionFailed"):
-        s3.put_object(Bucket=bucket, Key="letter", Body=b"second", IfNoneMatch="*")
-    with s3.get_object(Bucket=bucket, Key="letter")["Body"] as body:
+        s3.put_object(Bucket=bucket, Key="dead_letter", Body=b"second", IfNoneMatch="*")
+    with s3.get_object(Bucket=bucket, Key="dead_letter")["Body"] as body:
         assert body.read() == b"first"
     s3.close()
 

@@ -1,7 +1,7 @@
 """What becomes of a batch when a real sink refuses: through a whole processor.
 
-One record that can never succeed is one letter, wherever the refusal says it; an outage makes none,
-however long it lasts; and what nobody foresaw has 15 minutes.
+One record that can never succeed is one dead letter, wherever the refusal says it; an outage makes
+none, however long it lasts; and what nobody foresaw has 15 minutes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from dynamodb_streams_cdc import Aggregation, Budget, ChangeLog, SearchSync, Upsert, Upserted
+from dynamodb_streams_cdc import Aggregation, ChangeLog, Deadline, Search, Upsert, Upserted
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.sinks.change_log import Inserted
@@ -71,7 +71,7 @@ def contributions(image: dict[str, Any]) -> dict[str, Any]:
 def index(opensearch_url: str) -> Iterator[ReadableIndex]:
     client = clients.opensearch(opensearch_url)
     made = ReadableIndex(client, f"outcomes-{uuid4()}", PROPERTIES, SETTINGS)
-    made.create(Budget())
+    made.create(Deadline())
     yield made
     client.indices.delete(index=f"{made.name}*")
     client.close()
@@ -122,34 +122,34 @@ def entries_of(log: DynamoDbLog) -> int:
 class IdsTooLong(ReadableIndex):
     """Gives one document an id of 513 bytes, which ours never have."""
 
-    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
         bad = f"orders/S=00042/S={BAD}"
         long = [replace(u, item_id="x" * 513) if u.item_id == bad else u for u in upserts]
-        return super().upsert(long, budget)
+        return super().upsert(long, deadline)
 
 
 class NestedTooDeep(DynamoDbLog):
     """Gives one entry an image of more levels than DynamoDB takes, which no item has."""
 
-    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+    def insert(self, entries: Sequence[Entry], deadline: Deadline) -> Sequence[Inserted]:
         deep = [{**e, "after": maps(33)} if BAD in e["item"]["S"] else e for e in entries]
-        return super().insert(deep, budget)
+        return super().insert(deep, deadline)
 
 
-def test_a_document_that_cannot_be_mapped_is_one_letter(index: ReadableIndex) -> None:
-    invoked = invoke(SearchSync(index, document), batch(placed_at="yesterday"))
+def test_a_document_that_cannot_be_mapped_is_one_dead_letter(index: ReadableIndex) -> None:
+    invoked = invoke(Search(index, document), batch(placed_at="yesterday"))
     assert invoked == Invoked([], ["mapper_parsing_exception"])
     assert len(index.search()) == 99
 
 
-def test_an_id_that_fails_its_request_is_one_letter(index: ReadableIndex) -> None:
+def test_an_id_that_fails_its_request_is_one_dead_letter(index: ReadableIndex) -> None:
     long = IdsTooLong(index.client, index.name, PROPERTIES, SETTINGS)
-    invoked = invoke(SearchSync(long, document), batch())
+    invoked = invoke(Search(long, document), batch())
     assert invoked == Invoked([], ["action_request_validation_exception"])
     assert len(index.search()) == 99
 
 
-def test_a_document_too_large_for_the_domain_is_one_letter(
+def test_a_document_too_large_for_the_domain_is_one_dead_letter(
     index: ReadableIndex, opensearch_url: str
 ) -> None:
     too_large = Answer(413, {"Message": "Request size exceeded 81920 bytes"})
@@ -163,24 +163,24 @@ def test_a_document_too_large_for_the_domain_is_one_letter(
     with faulty_proxy(opensearch_url) as proxy:
         proxy.spoil = spoil
         behind = replace(index, client=clients.opensearch(proxy.url))
-        invoked = invoke(SearchSync(behind, document), batch(note="x" * 90_000))
+        invoked = invoke(Search(behind, document), batch(note="x" * 90_000))
     assert invoked == Invoked([], ["request_too_large"])
     assert len(index.search()) == 99
 
 
-def test_an_entry_that_cannot_be_kept_is_one_letter(log: DynamoDbLog) -> None:
+def test_an_entry_that_cannot_be_kept_is_one_dead_letter(log: DynamoDbLog) -> None:
     """There is no overflow for it here; with one, no such entry is written."""
     assert invoke(ChangeLog(log), batch(note="x" * 409_200)) == Invoked([], ["ItemTooLarge"])
     assert entries_of(log) == 99
 
 
-def test_an_entry_that_fails_its_request_is_one_letter(log: DynamoDbLog) -> None:
+def test_an_entry_that_fails_its_request_is_one_dead_letter(log: DynamoDbLog) -> None:
     invoked = invoke(ChangeLog(NestedTooDeep(log.client, log.table)), batch())
     assert invoked == Invoked([], ["NestedTooDeep"])
     assert entries_of(log) == 99
 
 
-def test_a_contribution_that_cannot_be_kept_is_one_letter(ledger: DynamoDbLedger) -> None:
+def test_a_contribution_that_cannot_be_kept_is_one_dead_letter(ledger: DynamoDbLedger) -> None:
     invoked = invoke(Aggregation(ledger, contributions), batch(month="x" * 2049))
     assert invoked == Invoked([], ["KeyTooLong"])
     assert ledger.total("month#1997-01") == {"revenue": 99 * order()["total"]}
@@ -190,23 +190,23 @@ NEEDS_NO_SCRIPT = [outage for outage in OUTAGES if outage.id != "compilations"]
 
 
 @pytest.mark.parametrize(("outage", "text"), NEEDS_NO_SCRIPT)
-def test_an_outage_of_the_index_makes_no_letter_of_a_new_item(
+def test_an_outage_of_the_index_makes_no_dead_letter_of_a_new_item(
     index: ReadableIndex, outage: Outage, text: str
 ) -> None:
     waits_for_the_index(index, outage, batch(3))
 
 
 @pytest.mark.parametrize(("outage", "text"), OUTAGES)
-def test_an_outage_of_the_index_makes_no_letter_of_a_change(
+def test_an_outage_of_the_index_makes_no_dead_letter_of_a_change(
     index: ReadableIndex, outage: Outage, text: str
 ) -> None:
     placed = batch(3)
-    assert invoke(SearchSync(index, document), placed, clock=late()) == Invoked([], [])
+    assert invoke(Search(index, document), placed, clock=late()) == Invoked([], [])
     waits_for_the_index(index, outage, [changed(each) for each in placed])
 
 
 def waits_for_the_index(index: ReadableIndex, outage: Outage, records: list[Any]) -> None:
-    sink = SearchSync(index, document)
+    sink = Search(index, document)
     with outage(index):
         invoked = invoke(sink, records, clock=late(), seconds=PATIENCE)
         assert invoked == Invoked([sequence_number(records[0])], [])
@@ -215,12 +215,12 @@ def waits_for_the_index(index: ReadableIndex, outage: Outage, records: list[Any]
 
 
 @pytest.mark.parametrize("wrong", [a_wrong_mapping, an_index_of_the_alias_name])
-def test_an_index_that_cannot_be_made_makes_no_letter(
+def test_an_index_that_cannot_be_made_makes_no_dead_letter(
     index: ReadableIndex, wrong: Callable[[ReadableIndex], ReadableIndex]
 ) -> None:
     index.client.indices.delete(index=f"{index.name}-v1")
     records = batch(1)
-    sink = SearchSync(wrong(index), document)
+    sink = Search(wrong(index), document)
     invoked = invoke(sink, records, clock=late(), seconds=PATIENCE)
     assert invoked == Invoked([sequence_number(records[0])], [])
 
@@ -234,7 +234,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("act", REFUSALS)
-def test_an_outage_of_the_log_makes_no_letter(
+def test_an_outage_of_the_log_makes_no_dead_letter(
     log: DynamoDbLog, dynamodb_proxy: FaultyProxy, act: Callable[[Exchange], None]
 ) -> None:
     records = batch(50)
@@ -249,7 +249,7 @@ def test_an_outage_of_the_log_makes_no_letter(
 
 
 @pytest.mark.parametrize("act", [*REFUSALS, Cancelled("TransactionConflict")])
-def test_an_outage_of_the_ledger_makes_no_letter(
+def test_an_outage_of_the_ledger_makes_no_dead_letter(
     ledger: DynamoDbLedger, dynamodb_proxy: FaultyProxy, act: Callable[[Exchange], None]
 ) -> None:
     sink, records = Aggregation(ledger, contributions), batch(5)
@@ -262,7 +262,7 @@ def test_an_outage_of_the_ledger_makes_no_letter(
     assert ledger.total("month#1997-01") == {"revenue": 5 * order()["total"]}
 
 
-def test_a_table_that_is_missing_makes_no_letter(
+def test_a_table_that_is_missing_makes_no_dead_letter(
     log: DynamoDbLog, dynamodb_local: "DynamoDBClient"
 ) -> None:
     later = replace(log, table=f"later-{uuid4()}")
@@ -275,18 +275,18 @@ def test_a_table_that_is_missing_makes_no_letter(
 
 
 @pytest.mark.parametrize(
-    ("foreign", "now", "letters"),
+    ("foreign", "now", "dead_letters"),
     [(1, NOON + 200.0, 0), (1, HOURS_LATER, 1), (4, HOURS_LATER, 4), (5, HOURS_LATER, 0)],
     ids=["young", "one", "four", "everywhere"],
 )
 def test_what_nobody_foresaw_has_15_minutes_unless_it_is_everywhere(
-    index: ReadableIndex, foreign: int, now: float, letters: int
+    index: ReadableIndex, foreign: int, now: float, dead_letters: int
 ) -> None:
     """Documents without a version, whoever wrote them, make the script fail."""
     records = batch(20)
     for number in range(5, 5 + foreign):
         item = f"orders/S={number:05}/S={number:05}-1"
         index.client.index(index=index.write_alias, id=item, body={"cdc": {}})
-    invoked = invoke(SearchSync(index, document), records, clock=ManualClock(now))
-    reported = [] if letters else [sequence_number(records[4])]
-    assert invoked == Invoked(reported, ["SearchRefused"] * letters)
+    invoked = invoke(Search(index, document), records, clock=ManualClock(now))
+    reported = [] if dead_letters else [sequence_number(records[4])]
+    assert invoked == Invoked(reported, ["SearchRefused"] * dead_letters)

@@ -16,10 +16,10 @@ import pytest
 
 from dynamodb_streams_cdc import (
     AccessDeniedError,
-    Budget,
-    ContentionError,
-    OutageError,
+    ConflictError,
+    Deadline,
     PermanentError,
+    RetryableError,
     Stale,
     Upsert,
 )
@@ -45,7 +45,7 @@ def upsert(item_id: str = "item", version: str = "1", **fields: Any) -> Upsert:
 def index(opensearch_url: str) -> Iterator[ReadableIndex]:
     client = clients.opensearch(opensearch_url)
     made = ReadableIndex(client, name_of(), PROPERTIES, SETTINGS)
-    made.create(Budget())
+    made.create(Deadline())
     yield made
     client.indices.delete(index=f"{made.name}*")
     client.close()
@@ -74,7 +74,7 @@ def test_a_document_that_the_mapping_cannot_take(
     index: ReadableIndex, fields: dict[str, Any], reason: str, cause: str
 ) -> None:
     before, refused, after = index.upsert(
-        [upsert("first"), upsert("bad", **fields), upsert("last")], Budget()
+        [upsert("first"), upsert("bad", **fields), upsert("last")], Deadline()
     )
     assert before is after is None
     assert isinstance(refused, PermanentError)
@@ -98,7 +98,7 @@ def test_a_document_that_fails_its_whole_request(
 ) -> None:
     monkeypatch.setattr(index_module, "BULK_BYTES", 2**30)
     with pytest.raises(PermanentError) as refused:
-        index.upsert([upsert("first"), bad, upsert("last")], Budget())
+        index.upsert([upsert("first"), bad, upsert("last")], Deadline())
     assert refused.value.reason == reason
     assert index.search() == {}
 
@@ -106,7 +106,7 @@ def test_a_document_that_fails_its_whole_request(
 def test_a_script_that_fails_is_unexpected(index: ReadableIndex) -> None:
     """Somebody wrote a document that has no version; nobody can say which of the two is newer."""
     index.client.index(index=index.write_alias, id="foreign", body={"cdc": {}})
-    written, refused = index.upsert([upsert(), upsert("foreign")], Budget())
+    written, refused = index.upsert([upsert(), upsert("foreign")], Deadline())
     assert written is None
     assert type(refused) is SearchRefused
     assert "null_pointer_exception" in str(refused)
@@ -164,7 +164,7 @@ def compilations_used_up(index: ReadableIndex) -> Iterator[None]:
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(index_module, "SCRIPT", f"{SCRIPT} // {uuid4()}")
-        assert index.upsert([upsert("other", "0")], Budget()) == [None]
+        assert index.upsert([upsert("other", "0")], Deadline()) == [None]
         patch.setattr(index_module, "SCRIPT", f"{SCRIPT} // {uuid4()}")
         yield
 
@@ -185,10 +185,10 @@ def test_an_index_that_takes_nothing_for_now(
     index: ReadableIndex, outage: Outage, text: str
 ) -> None:
     with outage(index):
-        [refused] = index.upsert([upsert()], Budget())
-        assert type(refused) is OutageError
+        [refused] = index.upsert([upsert()], Deadline())
+        assert type(refused) is RetryableError
         assert text in str(refused)
-    assert index.upsert([upsert()], Budget()) == [None]
+    assert index.upsert([upsert()], Deadline()) == [None]
 
 
 def test_conflicts_that_are_used_up(index: ReadableIndex, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_conflicts_that_are_used_up(index: ReadableIndex, monkeypatch: pytest.Mo
 
     def write() -> None:
         for number in numbers:
-            met.extend(index.upsert([upsert("hot", f"{number:04}")], Budget()))
+            met.extend(index.upsert([upsert("hot", f"{number:04}")], Deadline()))
             if any(isinstance(result, Exception) for result in met):
                 return
 
@@ -208,7 +208,7 @@ def test_conflicts_that_are_used_up(index: ReadableIndex, monkeypatch: pytest.Mo
     for lane in lanes:
         lane.join()
     refused = [result for result in met if not (result is None or isinstance(result, Stale))]
-    assert {type(result) for result in refused} == {ContentionError}
+    assert {type(result) for result in refused} == {ConflictError}
     assert "version_conflict_engine_exception" in str(refused[0])
 
 
@@ -216,7 +216,7 @@ def test_an_index_that_is_missing_is_made_as_it_should_be(index: ReadableIndex) 
     """Without `require_alias` an index of the alias's name would be there, its mapping guessed."""
     indices = index.client.indices
     indices.delete(index=f"{index.name}-v1")
-    assert index.upsert([upsert(status="placed")], Budget()) == [None]
+    assert index.upsert([upsert(status="placed")], Deadline()) == [None]
     assert index.search() == {"item": {"status": "placed"}}
     made = indices.get(index=f"{index.name}*")
     assert made.keys() == {f"{index.name}-v1"}
@@ -243,16 +243,16 @@ def test_an_index_that_cannot_be_made_is_no_documents_fault(
 ) -> None:
     """OpenSearch has one error for a wrong mapping and for a document that the mapping refuses."""
     index.client.indices.delete(index=f"{index.name}-v1")
-    [refused] = wrong(index).upsert([upsert()], Budget())
-    assert type(refused) is OutageError
+    [refused] = wrong(index).upsert([upsert()], Deadline())
+    assert type(refused) is RetryableError
     assert "cannot be created" in str(refused)
 
 
 def test_a_node_that_is_not_there() -> None:
     client = clients.opensearch("http://127.0.0.1:1")
     index = ReadableIndex(client, name_of(), PROPERTIES, SETTINGS)
-    [refused] = index.upsert([upsert()], Budget())
-    assert type(refused) is OutageError
+    [refused] = index.upsert([upsert()], Deadline())
+    assert type(refused) is RetryableError
     assert "Connection refused" in str(refused)
 
 
@@ -263,12 +263,12 @@ EXPIRED = "The security token included in the request is expired"
 @pytest.mark.parametrize(
     ("act", "expected", "text"),
     [
-        (reset, OutageError, "Connection"),
-        (Answer(403, {"message": EXPIRED}), OutageError, "HTTP 403"),
+        (reset, RetryableError, "Connection"),
+        (Answer(403, {"message": EXPIRED}), RetryableError, "HTTP 403"),
         (Answer(403, {"Message": f"{DENIED}ESHttpPost"}), AccessDeniedError, "HTTP 403"),
-        (Answer(429, "429 Too Many Requests /_bulk", "text/plain"), OutageError, "HTTP 429"),
-        (PAGE, OutageError, "HTTP 503"),
-        (replace(PAGE, status=504), OutageError, "HTTP 504"),
+        (Answer(429, "429 Too Many Requests /_bulk", "text/plain"), RetryableError, "HTTP 429"),
+        (PAGE, RetryableError, "HTTP 503"),
+        (replace(PAGE, status=504), RetryableError, "HTTP 504"),
         (Answer(413, {"Message": "Request size exceeded 10485760 bytes"}), PermanentError, "large"),
         (Answer(400, {"Message": "never heard of"}), SearchRefused, "HTTP 400"),
     ],
@@ -283,6 +283,6 @@ def test_answers_before_opensearch(
     with faulty_proxy(opensearch_url) as proxy:
         spoiled = replace(index, client=clients.opensearch(proxy.url))
         proxy.once(f"POST /{index.write_alias}/_bulk", act)
-        refused = result_of(lambda: spoiled.upsert([upsert()], Budget())[0])
+        refused = result_of(lambda: spoiled.upsert([upsert()], Deadline())[0])
         assert type(refused) is expected
         assert text in str(refused)

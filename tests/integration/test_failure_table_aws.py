@@ -18,17 +18,17 @@ from botocore.exceptions import ClientError
 
 from dynamodb_streams_cdc import (
     AccessDeniedError,
-    Budget,
-    ContentionError,
-    Move,
-    OutageError,
+    ConflictError,
+    Deadline,
     PermanentError,
+    RetryableError,
+    RowUpdate,
 )
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.errors import UnexpectedResponse
-from dynamodb_streams_cdc.aws.s3 import S3Letters
-from dynamodb_streams_cdc.dead_letters import Letter
+from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
+from dynamodb_streams_cdc.dead_letters import DeadLetter
 from tests.contracts.ledger import row
 from tests.factories import change, order
 from tests.integration import clients
@@ -94,7 +94,7 @@ def test_an_entry_that_the_log_cannot_hold(
     log: DynamoDbLog, attributes: dict[str, Any], reason: str
 ) -> None:
     before, refused, after = log.insert(
-        [entry("1"), {**entry("2"), **attributes}, entry("3")], Budget()
+        [entry("1"), {**entry("2"), **attributes}, entry("3")], Deadline()
     )
     assert before is after is True
     assert isinstance(refused, PermanentError)
@@ -114,27 +114,27 @@ def test_an_entry_that_fails_its_whole_request(
     log: DynamoDbLog, value: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(PermanentError) as refused:
-        log.insert([entry("1"), entry("2", after=value), entry("3")], Budget())
+        log.insert([entry("1"), entry("2", after=value), entry("3")], Deadline())
     assert refused.value.reason == reason
     assert list(log.read("item")) == []
 
 
 def test_one_key_twice_in_a_request_is_unexpected(log: DynamoDbLog) -> None:
     with pytest.raises(ClientError, match="contains duplicates"):
-        log.insert([entry("1"), entry("1")], Budget())
+        log.insert([entry("1"), entry("1")], Deadline())
 
 
 def test_a_request_of_more_than_16_mb_is_unexpected_and_can_be_halved(log: DynamoDbLog) -> None:
     escaped = {"S": "\x01" * 380_000}
     entries = [entry(str(number), after=escaped) for number in range(10)]
     with pytest.raises(ClientError, match="413"):
-        log.insert(entries, Budget())
-    assert log.insert(entries[:5], Budget()) == [True] * 5
+        log.insert(entries, Deadline())
+    assert log.insert(entries[:5], Deadline()) == [True] * 5
 
 
 def test_an_entry_that_is_there_is_no_failure(log: DynamoDbLog) -> None:
-    assert log.insert([entry("1")], Budget()) == [True]
-    assert log.insert([entry("1"), entry("2")], Budget()) == [False, True]
+    assert log.insert([entry("1")], Deadline()) == [True]
+    assert log.insert([entry("1"), entry("2")], Deadline()) == [False, True]
 
 
 def adds(aggregate: str, amount: str = "1") -> dict[str, dict[str, Decimal]]:
@@ -143,22 +143,22 @@ def adds(aggregate: str, amount: str = "1") -> dict[str, dict[str, Decimal]]:
 
 def test_a_row_that_the_ledger_cannot_hold(ledger: DynamoDbLedger) -> None:
     wide = {"month": {f"{number}{'x' * 60_000}": 1 for number in range(7)}}
-    moves = [Move(None, row("first")), Move(None, replace(row("bad"), contribution=wide))]
+    moves = [RowUpdate(None, row("first")), RowUpdate(None, replace(row("bad"), contribution=wide))]
     with pytest.raises(PermanentError) as refused:
         ledger.commit(moves, adds("month"))
     assert refused.value.reason == "ItemTooLarge"
-    assert ledger.read(["first", "bad"], Budget()) == {}
+    assert ledger.read(["first", "bad"], Deadline()) == {}
 
 
 def test_an_aggregate_that_cannot_be_kept(ledger: DynamoDbLedger) -> None:
     with pytest.raises(PermanentError) as refused:
-        ledger.commit([Move(None, row("item"))], adds("x" * 2049))
+        ledger.commit([RowUpdate(None, row("item"))], adds("x" * 2049))
     assert refused.value.reason == "KeyTooLong"
-    ledger.commit([Move(None, row("largest"))], adds("month", "9.9E+125"))
+    ledger.commit([RowUpdate(None, row("largest"))], adds("month", "9.9E+125"))
     with pytest.raises(PermanentError) as refused:
-        ledger.commit([Move(None, row("item"))], adds("month", "9.9E+125"))
+        ledger.commit([RowUpdate(None, row("item"))], adds("month", "9.9E+125"))
     assert refused.value.reason == "NumberOverflow"
-    assert ledger.read(["item"], Budget()) == {}
+    assert ledger.read(["item"], Deadline()) == {}
 
 
 def test_a_sum_that_is_no_number_is_unexpected(
@@ -169,23 +169,23 @@ def test_a_sum_that_is_no_number_is_unexpected(
         Item={"aggregate": {"S": "month"}, "shard": {"N": "0"}, "revenue": {"S": "much"}},
     )
     with pytest.raises(ClientError, match="incorrect data type"):
-        ledger.commit([Move(None, row("item"))], adds("month"))
+        ledger.commit([RowUpdate(None, row("item"))], adds("month"))
 
 
 def test_tables_that_are_missing(log: DynamoDbLog, ledger: DynamoDbLedger) -> None:
-    [refused] = replace(log, table="missing").insert([entry("1")], Budget())
-    assert type(refused) is OutageError
+    [refused] = replace(log, table="missing").insert([entry("1")], Deadline())
+    assert type(refused) is RetryableError
     missing = replace(ledger, table="missing")
-    with pytest.raises(OutageError, match="ResourceNotFound"):
-        missing.read(["item"], Budget())
-    with pytest.raises(OutageError, match="ResourceNotFound"):
-        missing.commit([Move(None, row("item"))], adds("month"))
+    with pytest.raises(RetryableError, match="ResourceNotFound"):
+        missing.read(["item"], Deadline())
+    with pytest.raises(RetryableError, match="ResourceNotFound"):
+        missing.commit([RowUpdate(None, row("item"))], adds("month"))
 
 
 def test_an_endpoint_that_is_not_there(log: DynamoDbLog) -> None:
     nowhere = replace(log, client=clients.dynamodb("http://127.0.0.1:1"))
-    [refused] = nowhere.insert([entry("1")], Budget())
-    assert type(refused) is OutageError
+    [refused] = nowhere.insert([entry("1")], Deadline())
+    assert type(refused) is RetryableError
 
 
 @dataclass
@@ -212,21 +212,21 @@ class Cancelled:
 @pytest.mark.parametrize(
     ("act", "expected"),
     [
-        (reset, OutageError),
-        (Refusal("ProvisionedThroughputExceededException"), OutageError),
-        (Refusal("ThrottlingException"), OutageError),
-        (Refusal("RequestLimitExceeded"), OutageError),
-        (Refusal("TransactionInProgressException"), OutageError),
-        (Refusal("ExpiredTokenException"), OutageError),
-        (Refusal("UnrecognizedClientException"), OutageError),
+        (reset, RetryableError),
+        (Refusal("ProvisionedThroughputExceededException"), RetryableError),
+        (Refusal("ThrottlingException"), RetryableError),
+        (Refusal("RequestLimitExceeded"), RetryableError),
+        (Refusal("TransactionInProgressException"), RetryableError),
+        (Refusal("ExpiredTokenException"), RetryableError),
+        (Refusal("UnrecognizedClientException"), RetryableError),
         (Refusal("AccessDeniedException"), AccessDeniedError),
-        (Refusal("InternalServerError", 500), OutageError),
-        (PAGE, OutageError),
-        (replace(PAGE, status=403), OutageError),
-        (Refusal("TransactionConflictException"), ContentionError),
-        (Cancelled("TransactionConflict"), ContentionError),
-        (Cancelled("ThrottlingError"), ContentionError),
-        (Cancelled("ProvisionedThroughputExceeded"), ContentionError),
+        (Refusal("InternalServerError", 500), RetryableError),
+        (PAGE, RetryableError),
+        (replace(PAGE, status=403), RetryableError),
+        (Refusal("TransactionConflictException"), ConflictError),
+        (Cancelled("TransactionConflict"), ConflictError),
+        (Cancelled("ThrottlingError"), ConflictError),
+        (Cancelled("ProvisionedThroughputExceeded"), ConflictError),
         (Cancelled("ItemCollectionSizeLimitExceeded"), PermanentError),
         (Cancelled("ValidationError"), UnexpectedResponse),
         (Refusal("ValidationException"), ClientError),
@@ -239,21 +239,21 @@ def test_answers_to_a_transaction(
     expected: type[Exception],
 ) -> None:
     dynamodb_proxy.once("TransactWriteItems", act)
-    moves = [Move(None, row("item"))]
+    moves = [RowUpdate(None, row("item"))]
     refused = result_of(lambda: ledger.commit(moves, adds("month")))
     assert isinstance(refused, expected)
-    assert isinstance(refused, OutageError) == issubclass(expected, OutageError)
+    assert isinstance(refused, RetryableError) == issubclass(expected, RetryableError)
 
 
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("ThrottlingError", OutageError),
-        ("ProvisionedThroughputExceeded", OutageError),
-        ("RequestLimitExceeded", OutageError),
-        ("InternalServerError", OutageError),
+        ("ThrottlingError", RetryableError),
+        ("ProvisionedThroughputExceeded", RetryableError),
+        ("RequestLimitExceeded", RetryableError),
+        ("InternalServerError", RetryableError),
         ("AccessDenied", AccessDeniedError),
-        ("TransactionConflict", ContentionError),
+        ("TransactionConflict", ConflictError),
         ("ItemCollectionSizeLimitExceeded", PermanentError),
         ("ConditionalCheckFailed", UnexpectedResponse),
     ],
@@ -267,7 +267,7 @@ def test_answers_to_a_statement(
         exchange.reply(200, json.dumps({"Responses": [error, *others]}).encode())
 
     dynamodb_proxy.once("BatchExecuteStatement", refuse_the_first)
-    refused, written = log.insert([entry("1"), entry("2")], Budget())
+    refused, written = log.insert([entry("1"), entry("2")], Deadline())
     assert type(refused) is expected
     assert written is True
 
@@ -279,16 +279,16 @@ def s3_proxy(emulator_url: str) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture(scope="module")
-def letters(s3_proxy: FaultyProxy) -> Iterator[S3Letters]:
-    """Letters in a bucket that is there."""
+def dead_letters(s3_proxy: FaultyProxy) -> Iterator[S3DeadLetters]:
+    """Dead letters in a bucket that is there."""
     client = clients.s3(s3_proxy.url)
     bucket = f"failures-{uuid4()}"
     client.create_bucket(Bucket=bucket)
-    yield S3Letters(lambda: client, bucket, "letters/")
+    yield S3DeadLetters(lambda: client, bucket, "dead-letters/")
     client.close()
 
 
-LETTER = Letter(
+DEAD_LETTER = DeadLetter(
     "search", {}, change(1, None, order()), ValueError("no"), 1.0, "request", "function"
 )
 
@@ -308,14 +308,14 @@ def answer_of_s3(status: int, code: str) -> Answer:
         (answer_of_s3(409, "ConditionalRequestConflict"), "ConditionalRequestConflict"),
     ],
 )
-def test_answers_to_a_letter(
-    letters: S3Letters, s3_proxy: FaultyProxy, act: Callable[[Exchange], None], text: str
+def test_answers_to_a_dead_letter(
+    dead_letters: S3DeadLetters, s3_proxy: FaultyProxy, act: Callable[[Exchange], None], text: str
 ) -> None:
-    s3_proxy.once(f"PUT /{letters.bucket}/letters/{quote(LETTER.name)}", act)
-    with pytest.raises(OutageError, match=text):
-        letters.write(LETTER)
+    s3_proxy.once(f"PUT /{dead_letters.bucket}/dead-letters/{quote(DEAD_LETTER.name)}", act)
+    with pytest.raises(RetryableError, match=text):
+        dead_letters.write(DEAD_LETTER)
 
 
-def test_a_bucket_that_is_missing(letters: S3Letters) -> None:
-    with pytest.raises(OutageError, match="NoSuchBucket"):
-        replace(letters, bucket=f"failures-{uuid4()}").write(LETTER)
+def test_a_bucket_that_is_missing(dead_letters: S3DeadLetters) -> None:
+    with pytest.raises(RetryableError, match="NoSuchBucket"):
+        replace(dead_letters, bucket=f"failures-{uuid4()}").write(DEAD_LETTER)

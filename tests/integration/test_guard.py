@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.services.process_guard import Guard
+from local.services.process_guard import ProcessGuard
 from tests.integration.processes import alive, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -53,8 +53,8 @@ def family(folder: Path) -> list[int]:
     return [int(pid) for pid in ids.read_text().split()]
 
 
-def guarded(folder: Path, *command: str, grace: float = 10.0) -> Guard:
-    return Guard(
+def guarded(folder: Path, *command: str, grace: float = 10.0) -> ProcessGuard:
+    return ProcessGuard(
         [sys.executable, *command],
         folder=folder,
         log=folder / "log",
@@ -123,7 +123,7 @@ def test_a_command_that_ends_by_itself_is_reported_and_its_log_stays(folder: Pat
 
 
 def test_a_command_that_does_not_exist_is_reported(folder: Path) -> None:
-    guard = Guard(["./nothing"], folder=folder, log=folder / "log", environment={})
+    guard = ProcessGuard(["./nothing"], folder=folder, log=folder / "log", environment={})
     guard.start()
     eventually(lambda: guard.status() is not None)
     assert guard.status() == 127

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from dynamodb_streams_cdc import serialize_item
 from dynamodb_streams_cdc.esm.poller.streams import lambda_record
-from local.console import Screen
+from local.console import DemoConsole
 from local.deployed.deployment import session
 from local.deployed.pipeline import running_pipeline
 from local.verify import compare, settle
@@ -44,7 +44,7 @@ LARGEST_ITEM = 400 * 1024
 
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Pipeline]:
-    with running_pipeline(Screen(Console(file=io.StringIO()))) as pipeline:
+    with running_pipeline(DemoConsole(Console(file=io.StringIO()))) as pipeline:
         yield pipeline
 
 
@@ -82,7 +82,7 @@ def test_an_item_of_400_kb_changed_ten_times_is_in_every_copy(pipeline: Pipeline
     name = "orders/S=90000/S=90000-0001"
     assert pipeline.copies.history_length(name) == 11
     assert pipeline.copies.find([name])[name]["status"] == statuses[10 % 3]
-    assert len(keys(s3, pipeline.outputs["OverflowBucketName"])) == 11
+    assert len(keys(s3, pipeline.outputs["LargeImagesBucketName"])) == 11
     assert keys(s3, pipeline.outputs["DeadLetterBucketName"]) == []
 
 
@@ -144,7 +144,7 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
     for number in range(5):
         put(pipeline, order(f"92000-{number}"))
     settled(pipeline)
-    letter = given_up(pipeline, "92000")
+    dead_letter = given_up(pipeline, "92000")
     put(pipeline, order("92000-0", status="shipped"))
     settled(pipeline)
     forget(pipeline, [f"orders/S=92000/S=92000-{number}" for number in range(1, 5)])
@@ -153,7 +153,7 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
     bucket = pipeline.outputs["DeadLetterBucketName"]
     key = "aws/lambda/00000000-0000-4000-8000-000000000000/shardId-1/letter"
     given_up_in = pipeline.outputs["OnFailureBucketName"]
-    s3.put_object(Bucket=given_up_in, Key=key, Body=json.dumps(letter))
+    s3.put_object(Bucket=given_up_in, Key=key, Body=json.dumps(dead_letter))
 
     done = cdc(pipeline, "redrive", "--yes", "--json")
 
@@ -224,22 +224,24 @@ def cdc(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def test_every_command_of_the_runbook_does_what_it_says(pipeline: Pipeline, s3: Any) -> None:
-    """The commands of `cdc`, in the runbook's order, on a pipeline that has one letter."""
+    """The commands of `cdc`, in the runbook's order, on a pipeline that has one dead letter."""
     put(pipeline, order("00004-0001"))
     put(pipeline, order("93000-1", status="lost"))
     bucket = pipeline.outputs["DeadLetterBucketName"]
-    eventually(lambda: len([k for k in keys(s3, bucket) if k.startswith("letters/")]) == 2)
-    listed = json.loads(cdc(pipeline, "letters", "--json", "-p", "search").stdout)
-    [letter] = [each["id"] for each in listed["letters"]]
+    eventually(lambda: len([k for k in keys(s3, bucket) if k.startswith("dead-letters/")]) == 2)
+    listed = json.loads(cdc(pipeline, "dead_letters", "--json", "-p", "search").stdout)
+    [dead_letter] = [each["id"] for each in listed["dead_letters"]]
     put(pipeline, order("93000-1"))
     commands = re.findall(r"^cdc (.*)$", RUNBOOK.read_text(), re.MULTILINE)
     assert len(commands) > 10
     for command in commands:
-        words = command.replace("-e production", "-e local").replace("LETTER", letter).split()
+        words = (
+            command.replace("-e production", "-e local").replace("DEAD_LETTER", dead_letter).split()
+        )
         done = cdc(pipeline, *words)
         assert done.returncode == 0, f"cdc {command}: {done.stdout}{done.stderr}"
     assert settled(pipeline).equal
-    assert not [key for key in keys(s3, bucket) if key.startswith("letters/")]
+    assert not [key for key in keys(s3, bucket) if key.startswith("dead-letters/")]
 
 
 def test_the_canary_is_in_every_copy_and_in_no_reader_s_way(pipeline: Pipeline) -> None:

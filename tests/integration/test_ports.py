@@ -8,18 +8,18 @@ from uuid import uuid4
 import pytest
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
-from dynamodb_streams_cdc import Move, OutageError, serialize_item
+from dynamodb_streams_cdc import RetryableError, RowUpdate, serialize_item
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
-from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbMarkers
+from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencyStore
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbItems
+from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from lambdas.domain.search_document import PROPERTIES, SETTINGS
 from tests.contracts.attempts import AttemptsContract
+from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex
 from tests.contracts.ledger import LedgerContract, adds, row
 from tests.contracts.log import LogContract
-from tests.contracts.markers import MarkersContract
 from tests.lambdas.conftest import create_table
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_sums_are_spread_over_rows_and_added_up(dynamodb_local: "DynamoDBClient"
         dynamodb_local, table(dynamodb_local, ("id", "S")), aggregates, shards=4
     )
     for number in range(40):
-        ledger.commit([Move(None, row(f"orders/S={number}"))], adds("0.10"))
+        ledger.commit([RowUpdate(None, row(f"orders/S={number}"))], adds("0.10"))
     rows = dynamodb_local.scan(TableName=aggregates)["Items"]
     assert {int(found["shard"]["N"]) for found in rows} == {0, 1, 2, 3}
     assert sum(int(found["revision"]["N"]) for found in rows) == 40
@@ -62,10 +62,10 @@ class TestDynamoDbLog(LogContract):
         return DynamoDbLog(dynamodb_local, table(dynamodb_local, ("item", "S"), ("version", "S")))
 
 
-class TestDynamoDbMarkers(MarkersContract):
+class TestDynamoDbIdempotencyStore(IdempotencyStoreContract):
     @pytest.fixture
-    def markers(self, dynamodb_local: "DynamoDBClient") -> DynamoDbMarkers:
-        return DynamoDbMarkers(dynamodb_local, table(dynamodb_local, ("id", "S")))
+    def store(self, dynamodb_local: "DynamoDBClient") -> DynamoDbIdempotencyStore:
+        return DynamoDbIdempotencyStore(dynamodb_local, table(dynamodb_local, ("id", "S")))
 
 
 class TestDynamoDbAttempts(AttemptsContract):
@@ -90,9 +90,9 @@ def test_items_are_read_by_the_keys_of_a_record(dynamodb_local: "DynamoDBClient"
     name = table(dynamodb_local, ("id", "B"), ("number", "N"))
     item = {"id": b"\x00\xff", "number": Decimal(7), "status": "placed"}
     dynamodb_local.put_item(TableName=name, Item=serialize_item(item))
-    items = DynamoDbItems(lambda: dynamodb_local, name)
+    items = DynamoDbSourceTable(lambda: dynamodb_local, name)
     assert items.read({"id": {"B": "AP8="}, "number": {"N": "7"}}) == item
     assert items.read({"id": {"B": b"\x00\xff"}, "number": {"N": "8"}}) is None
-    gone = DynamoDbItems(lambda: dynamodb_local, "gone")
-    with pytest.raises(OutageError, match="ResourceNotFound"):
+    gone = DynamoDbSourceTable(lambda: dynamodb_local, "gone")
+    with pytest.raises(RetryableError, match="ResourceNotFound"):
         gone.read({"id": {"B": "AP8="}, "number": {"N": "7"}})

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamodb_streams_cdc.esm.poller.runner import adopt, runner_of, running
+from dynamodb_streams_cdc.esm.poller.runner import runner_of, running, take_over
 from local.demo import Options, run_demo
 from local.deployed.deployment import session
 from local.deployed.trace import TraceReader
@@ -31,9 +31,9 @@ from local.services.emulator import UNPATCHED
 from local.verify import LiveCopies, compare
 from local.workload.purchases import SAMPLE, read_purchases
 from local.workload.traffic import Writer
-from tests.integration.live_process import TRACE
+from tests.integration.poller_process import TRACE
 from tests.integration.processes import eventually
-from tests.integration.test_demo import quiet_screen
+from tests.integration.test_demo import quiet_console
 from tests.lambdas.conftest import create_table
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ PURCHASES = 120
 
 
 class Child:
-    """The process of `live_process`; `start` replaces one that is dead."""
+    """The process of `poller_process`; `start` replaces one that is dead."""
 
     def __init__(self, *arguments: str) -> None:
-        self._command = [sys.executable, "-m", "tests.integration.live_process", *arguments]
+        self._command = [sys.executable, "-m", "tests.integration.poller_process", *arguments]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -250,7 +250,7 @@ class Deployed:
         uuid = self.mapping["UUID"]
         return self.functions.get_event_source_mapping(UUID=uuid)["LastProcessingResult"]
 
-    def letters(self) -> list[str]:
+    def dead_letters(self) -> list[str]:
         found = self.s3.list_objects_v2(Bucket=self.name).get("Contents", [])
         return [each["Key"] for each in found]
 
@@ -283,7 +283,7 @@ def taken_over(
     folder: Path,
     pause: Callable[[float], object] = time.sleep,
 ) -> Iterator[None]:
-    mappings = adopt(found.functions, folder, pause=pause)
+    mappings = take_over(found.functions, folder, pause=pause)
     assert [each["UUID"] for each in mappings] == [found.mapping["UUID"]]
     with running([runner_of(each, made, folder) for each in mappings]):
         yield
@@ -295,11 +295,11 @@ def test_what_is_given_up_is_in_the_bucket(made: boto3.Session, tmp_path: Path) 
     settings = {"MaximumRetryAttempts": 1, "BatchSize": 3, "MaximumBatchingWindowInSeconds": 300}
     with deployed(made, **settings) as found, taken_over(made, found, tmp_path):
         found.put("first", "poison", "third")
-        eventually(found.letters)
+        eventually(found.dead_letters)
         found.put("fourth", "fifth", "sixth")
         eventually(lambda: "sixth" in found.deliveries())
 
-        [key] = found.letters()
+        [key] = found.dead_letters()
         with found.s3.get_object(Bucket=found.name, Key=key)["Body"] as body:
             document = json.load(body)
         deliveries = found.deliveries()
@@ -374,8 +374,8 @@ def test_the_repair_that_a_take_over_needs_is_still_needed(
 
 
 def test_a_demo_under_chaos_ends_with_every_sink_equal_to_the_table() -> None:
-    screen, output = quiet_screen()
-    status = run_demo(Options(limit=60, chaos=True, seed=7), screen)
+    console, output = quiet_console()
+    status = run_demo(Options(limit=60, chaos=True, seed=7), console)
     shown = output.getvalue()
     assert status == 0, shown
     assert "every sink equals the table" in shown

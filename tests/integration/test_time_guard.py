@@ -12,18 +12,18 @@ import pytest
 
 from dynamodb_streams_cdc import (
     Aggregation,
-    Budget,
     ChangeLog,
+    Deadline,
     Processor,
-    SearchSync,
+    Search,
     Sink,
     SystemClock,
 )
 from dynamodb_streams_cdc.aws import opensearch as index_module
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.s3 import S3Letters
-from dynamodb_streams_cdc.testing.memory import MemoryLedger, MemoryLetters
+from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryLedger
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.contracts.index import ReadableIndex
@@ -52,17 +52,17 @@ class Hung:
     """An invocation that met a sink which never answers."""
 
     def __init__(self, sink: Sink, records: list[dict[str, Any]]) -> None:
-        letters = MemoryLetters()
+        dead_letters = MemoryDeadLetters()
         context = FakeContext(SystemClock(), SECONDS)
-        answer = Processor("orders", SOURCE, sink, letters)({"Records": records}, context)
+        answer = Processor("orders", SOURCE, sink, dead_letters)({"Records": records}, context)
         assert context.get_remaining_time_in_millis() > 0, "Lambda would have killed it"
-        assert letters.letters == {}
+        assert dead_letters.dead_letters == {}
         [failure] = answer["batchItemFailures"]
         self.first = failure["itemIdentifier"]
 
 
 def finish(sink: Sink, records: list[dict[str, Any]]) -> None:
-    answer = Processor("orders", SOURCE, sink, MemoryLetters())(
+    answer = Processor("orders", SOURCE, sink, MemoryDeadLetters())(
         {"Records": records}, FakeContext(SystemClock(), 60.0)
     )
     assert answer == {"batchItemFailures": []}
@@ -142,10 +142,10 @@ def test_an_index_that_hangs(opensearch_url: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(index_module, "BULK_BYTES", 25_000)
     client = clients.opensearch(opensearch_url)
     direct = ReadableIndex(client, f"hangs-{uuid4()}", PROPERTIES, SETTINGS)
-    direct.create(Budget())
+    direct.create(Deadline())
     with faulty_proxy(opensearch_url) as proxy:
         behind = clients.opensearch(proxy.url)
-        sink = SearchSync(ReadableIndex(behind, direct.name, PROPERTIES, SETTINGS), document)
+        sink = Search(ReadableIndex(behind, direct.name, PROPERTIES, SETTINGS), document)
         proxy.times(FOR_EVER, f"POST /{direct.write_alias}/_bulk", Exchange.hang, after=1)
         hung = Hung(sink, RECORDS[:100])
         done = len(direct.search())
@@ -160,7 +160,7 @@ def test_an_index_that_hangs(opensearch_url: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_bucket_that_hangs(emulator_url: str) -> None:
-    """The letter is not written, so its record is not done; what came after it is."""
+    """The dead letter is not written, so its record is not done; what came after it is."""
     bucket = f"hangs-{uuid4()}"
     unreadable = {**RECORDS[1], "dynamodb": {"SequenceNumber": "2"}}
     records = [RECORDS[0], unreadable, RECORDS[2]]
@@ -168,8 +168,8 @@ def test_a_bucket_that_hangs(emulator_url: str) -> None:
     with faulty_proxy(emulator_url) as proxy:
         client = clients.s3(proxy.url, PATIENCE)
         client.create_bucket(Bucket=bucket)
-        letters = S3Letters(lambda: client, bucket, "letters/")
-        processor = Processor("orders", SOURCE, Aggregation(ledger, contributions), letters)
+        dead_letters = S3DeadLetters(lambda: client, bucket, "dead-letters/")
+        processor = Processor("orders", SOURCE, Aggregation(ledger, contributions), dead_letters)
 
         def hang(exchange: Exchange) -> bool:
             exchange.hang()

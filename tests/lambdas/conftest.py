@@ -12,7 +12,7 @@ from dynamodb_streams_cdc import LambdaContext, SystemClock
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
-from lambdas.search_sync import handler as search_sync
+from lambdas.search import handler as search_sync
 from tests.factories import NOON, FakeContext, ManualClock
 from tests.lambdas.partiql import conditional_inserts
 
@@ -25,10 +25,10 @@ ENVIRONMENT = {
     "EPOCH": "0001",
     "FEED": "table",
     "PROCESSOR": "orders",
-    "DEAD_LETTER_BUCKET": "letters",
-    "DEAD_LETTER_PREFIX": "letters/orders/",
+    "DEAD_LETTER_BUCKET": "dead-letters",
+    "DEAD_LETTER_PREFIX": "dead-letters/orders/",
     "SOURCE_TABLE_NAME": "orders-1A2B",
-    "OVERFLOW_BUCKET": "overflow",
+    "LARGE_IMAGES_BUCKET": "overflow",
     "IDEMPOTENCY_TABLE": "idempotency",
     "ATTEMPTS_TABLE": "idempotency",
     "AGGREGATES_TABLE": "aggregates",
@@ -73,7 +73,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
         dynamodb = client("dynamodb")
         for table, keys in TABLES.items():
             create_table(dynamodb, table, keys)
-        for bucket in ("letters", "overflow"):
+        for bucket in ("dead-letters", "overflow"):
             client("s3").create_bucket(Bucket=bucket)
         yield client
         for cached in caches:

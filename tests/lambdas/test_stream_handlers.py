@@ -14,7 +14,7 @@ from urllib3 import HTTPResponse, HTTPSConnectionPool
 from dynamodb_streams_cdc import LambdaContext, deserialize_item, entry_of, serialize_item
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.opensearch import SCRIPT
-from dynamodb_streams_cdc.aws.s3 import S3Overflow
+from dynamodb_streams_cdc.aws.s3 import S3ImageStore
 from dynamodb_streams_cdc.canary import canary_item
 from dynamodb_streams_cdc.guards.attempts import KEEP_SECONDS
 from lambdas import runtime
@@ -22,7 +22,7 @@ from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import document
-from lambdas.search_sync import handler as search_sync
+from lambdas.search import handler as search_sync
 from lambdas.settings import SettingsError
 from tests.contracts.attempts import AttemptsContract
 from tests.factories import NOON, FakeContext, ManualClock, change, order, record
@@ -51,9 +51,9 @@ def rows(aws: Aws, table: str) -> list[dict[str, Any]]:
     return [deserialize_item(item) for item in items]
 
 
-def letters(aws: Aws) -> list[Any]:
-    listed = aws("s3").list_objects_v2(Bucket="letters").get("Contents", [])
-    bodies = [aws("s3").get_object(Bucket="letters", Key=entry["Key"]) for entry in listed]
+def dead_letters(aws: Aws) -> list[Any]:
+    listed = aws("s3").list_objects_v2(Bucket="dead-letters").get("Contents", [])
+    bodies = [aws("s3").get_object(Bucket="dead-letters", Key=entry["Key"]) for entry in listed]
     return [json.loads(body["Body"].read()) for body in bodies]
 
 
@@ -85,38 +85,38 @@ def test_audit_keeps_each_change_once(aws: Aws, context: LambdaContext) -> None:
     assert entries[1]["changed"] == ["status"]
 
 
-def test_an_invalid_order_becomes_a_letter_with_its_payload(
+def test_an_invalid_order_becomes_a_dead_letter_with_its_payload(
     aws: Aws, context: LambdaContext
 ) -> None:
     for _ in range(2):
         assert aggregation.handler(INVALID, context) == DONE
-    [letter] = letters(aws)
-    assert json.loads(letter["payload"])["Records"] == [INVALID["Records"][0]]
-    assert letter["letter"]["item"] == "orders/S=00004/S=00004-0001"
-    assert letter["letter"]["reason"] == "ValidationError"
-    assert "status" in letter["letter"]["error"]
-    assert letter["DDBStreamBatchInfo"]["startSequenceNumber"] == "100000000003126276362"
+    [dead_letter] = dead_letters(aws)
+    assert json.loads(dead_letter["payload"])["Records"] == [INVALID["Records"][0]]
+    assert dead_letter["dead_letter"]["item"] == "orders/S=00004/S=00004-0001"
+    assert dead_letter["dead_letter"]["reason"] == "ValidationError"
+    assert "status" in dead_letter["dead_letter"]["error"]
+    assert dead_letter["DDBStreamBatchInfo"]["startSequenceNumber"] == "100000000003126276362"
     assert total(aws, "status#placed", "orders") == 1
 
 
 def test_an_invalid_order_is_audited_all_the_same(aws: Aws, context: LambdaContext) -> None:
     assert audit.handler(INVALID, context) == DONE
     assert len(rows(aws, "change-log")) == 2
-    assert letters(aws) == []
+    assert dead_letters(aws) == []
 
 
 def test_a_bucket_that_is_gone_leaves_the_record_reported(aws: Aws, context: LambdaContext) -> None:
-    aws("s3").delete_bucket(Bucket="letters")
+    aws("s3").delete_bucket(Bucket="dead-letters")
     [failure] = aggregation.handler(INVALID, context)["batchItemFailures"]
     assert failure["itemIdentifier"] == "100000000003126276362"
     assert total(aws, "status#placed", "orders") == 1
 
 
-def test_a_missing_table_is_an_outage_and_nobodys_letter(aws: Aws) -> None:
+def test_a_missing_table_is_an_outage_and_nobodys_dead_letter(aws: Aws) -> None:
     aws("dynamodb").delete_table(TableName="change-log")
     [failure] = audit.handler(BATCH, brief())["batchItemFailures"]
     assert failure["itemIdentifier"] == "100000000003126276362"
-    assert letters(aws) == []
+    assert dead_letters(aws) == []
 
 
 def test_one_line_of_metrics_per_invocation(
@@ -135,7 +135,7 @@ def test_one_line_of_metrics_per_invocation(
         "Received",
         "Applied",
         "Stale",
-        "StaleButNewer",
+        "VersionOrderViolations",
         "DeadLettered",
         "Reported",
         "Repaired",
@@ -217,13 +217,13 @@ def test_search_reads_behind_the_change_log(
     assert change(7, None, PLACED).version in cluster.requests[0][3]
 
 
-def test_a_search_cluster_that_is_down_is_an_outage_and_nobodys_letter(
+def test_a_search_cluster_that_is_down_is_an_outage_and_nobodys_dead_letter(
     aws: Aws, cluster: Cluster
 ) -> None:
     cluster.down = True
     [failure] = search_sync.handler(BATCH, brief())["batchItemFailures"]
     assert failure["itemIdentifier"] == "200000000003126276362"
-    assert letters(aws) == []
+    assert dead_letters(aws) == []
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_search_cluster_that_is_down_is_an_outage_and_nobodys_letter(
         (search_sync, "SEARCH_AUTH", "basic"),
         (audit, "FEED", "kinesis"),
         (audit, "EPOCH", "1"),
-        (audit, "DEAD_LETTER_PREFIX", "letters"),
+        (audit, "DEAD_LETTER_PREFIX", "dead_letters"),
     ],
 )
 def test_a_wrong_setting_stops_the_function_at_its_cold_start(
@@ -295,8 +295,8 @@ def test_a_moment_that_could_be_read_in_two_ways_is_no_order(
 ) -> None:
     batch = {"Records": [record(1, None, {**PLACED, "placed_at": moment})]}
     assert aggregation.handler(batch, context) == DONE
-    [letter] = letters(aws)
-    assert letter["letter"]["reason"] == "ValidationError"
+    [dead_letter] = dead_letters(aws)
+    assert dead_letter["dead_letter"]["reason"] == "ValidationError"
 
 
 def test_sums_and_documents_read_a_moment_alike() -> None:
@@ -308,9 +308,9 @@ def test_sums_and_documents_read_a_moment_alike() -> None:
 def test_reasons_do_not_show_what_people_ordered(aws: Aws, context: LambdaContext) -> None:
     secret = {**PLACED, "lines": [{"title": "CD", "quantity": 1, "amount": "4111-1111"}]}
     aggregation.handler({"Records": [record(1, None, secret)]}, context)
-    [letter] = letters(aws)
-    assert "4111" not in letter["letter"]["error"]
-    assert "4111" in letter["payload"]
+    [dead_letter] = dead_letters(aws)
+    assert "4111" not in dead_letter["dead_letter"]["error"]
+    assert "4111" in dead_letter["payload"]
 
 
 def test_a_large_image_goes_round_the_log(aws: Aws, context: LambdaContext) -> None:
@@ -324,21 +324,21 @@ def test_a_large_image_goes_round_the_log(aws: Aws, context: LambdaContext) -> N
     assert "before" not in second
     stored = aws("s3").get_object(Bucket="overflow", Key=second["overflow"])["Body"].read()
     assert json.loads(stored)["before"]["notes"] == {"S": large["notes"]}
-    assert S3Overflow(lambda: aws("s3"), "overflow").read(first["overflow"])
+    assert S3ImageStore(lambda: aws("s3"), "overflow").read(first["overflow"])
 
 
-def test_a_letter_is_replayed_and_its_item_repaired(aws: Aws, context: LambdaContext) -> None:
+def test_a_dead_letter_is_replayed_and_its_item_repaired(aws: Aws, context: LambdaContext) -> None:
     replay = {"operation": "replay", "Records": INVALID["Records"][:1]}
     item = {**order(status="lost"), "total": Decimal("29.33")}
     aws("dynamodb").put_item(TableName="orders-1A2B", Item=serialize_item(item))
     [failure] = aggregation.handler(replay, context)["failures"]  # type: ignore[typeddict-item]
     assert failure["reason"] == "ValidationError"
-    assert letters(aws) == []
+    assert dead_letters(aws) == []
     aws("dynamodb").put_item(TableName="orders-1A2B", Item=serialize_item(SHIPPED))
     answer: Any = aggregation.handler(replay, context)
     assert (answer["failures"], answer["repaired"]) == ([], 1)
     assert total(aws, "status#shipped", "orders") == 1
-    look: Any = aggregation.handler({**replay, "operation": "look"}, context)
+    look: Any = aggregation.handler({**replay, "operation": "inspect"}, context)
     assert look["held"][0]["state"]["contribution"]["status#shipped"] == {"orders": "1"}
 
 
@@ -385,7 +385,7 @@ class TestCanary:
 
     def arrived(self, aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
         assert json.loads(capsys.readouterr().out)["Canaries"] == 2
-        assert letters(aws) == []
+        assert dead_letters(aws) == []
 
     def test_one_that_is_not_taken_has_not_arrived(
         self, aws: Aws, capsys: pytest.CaptureFixture[str]

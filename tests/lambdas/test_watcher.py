@@ -14,8 +14,8 @@ from lambdas.watcher import handler as watcher
 Aws = Callable[[str], Any]
 
 PLACES = {
-    "search": [["letters", "letters/search/"], ["given-up", "aws/lambda/u-u-i-d/"]],
-    "audit": [["letters", "letters/audit/"]],
+    "search": [["dead-letters", "dead-letters/search/"], ["given-up", "aws/lambda/u-u-i-d/"]],
+    "audit": [["dead-letters", "dead-letters/audit/"]],
 }
 
 
@@ -24,8 +24,8 @@ def deployed(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_TABLE_KEYS", '{"customer_id": "S", "order_id": "S"}')
     monkeypatch.setenv("DEAD_LETTERS", json.dumps(PLACES))
     everywhere = [
-        ["letters", "letters/"],
-        ["letters", "aws/lambda/"],
+        ["dead-letters", "dead-letters/"],
+        ["dead-letters", "aws/lambda/"],
         ["given-up", "aws/lambda/"],
     ]
     monkeypatch.setenv("ALL_DEAD_LETTERS", json.dumps(everywhere))
@@ -64,8 +64,12 @@ def test_it_counts_what_waits_in_both_buckets_and_nothing_else(
     aws: Aws, context: LambdaContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
     s3 = aws("s3")
-    for key in ("letters/search/1.json", "letters/search/2.json", "archive/letters/search/0.json"):
-        s3.put_object(Bucket="letters", Key=key)
+    for key in (
+        "dead-letters/search/1.json",
+        "dead-letters/search/2.json",
+        "archive/dead-letters/search/0.json",
+    ):
+        s3.put_object(Bucket="dead-letters", Key=key)
     s3.put_object(Bucket="given-up", Key="aws/lambda/u-u-i-d/shard/batch")
     s3.put_object(Bucket="given-up", Key="aws/lambda/another/shard/batch")
     watcher.handler({}, context)
@@ -77,8 +81,10 @@ def test_what_a_mapping_left_that_is_gone_is_counted_too(
 ) -> None:
     """A mapping that is replaced has another UUID; its batches wait under the old one."""
     aws("s3").put_object(Bucket="given-up", Key="aws/lambda/before/shard/batch")
-    aws("s3").put_object(Bucket="letters", Key="letters/renamed/1.json")
-    aws("s3").put_object(Bucket="letters", Key="aws/lambda/u-u-i-d/shard/of-an-earlier-version")
+    aws("s3").put_object(Bucket="dead-letters", Key="dead-letters/renamed/1.json")
+    aws("s3").put_object(
+        Bucket="dead-letters", Key="aws/lambda/u-u-i-d/shard/of-an-earlier-version"
+    )
     watcher.handler({}, context)
     assert counted(capsys) == {"search": 0, "audit": 0, "retired": 3}
 
@@ -90,7 +96,7 @@ def test_more_than_a_page_is_counted_and_more_than_enough_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for number in range(1_005):
-        aws("s3").put_object(Bucket="letters", Key=f"letters/audit/{number}.json")
+        aws("s3").put_object(Bucket="dead-letters", Key=f"dead-letters/audit/{number}.json")
     watcher.handler({}, context)
     assert counted(capsys)["audit"] == 1_005
     monkeypatch.setattr(watcher, "COUNTED_UP_TO", 1_001)
@@ -112,7 +118,7 @@ def test_what_waits_is_counted_even_where_the_canary_cannot_be_written(
     [
         ("SOURCE_TABLE_KEYS", "{}"),
         ("SOURCE_TABLE_KEYS", '{"customer_id": "STRING"}'),
-        ("DEAD_LETTERS", "letters"),
+        ("DEAD_LETTERS", "dead_letters"),
     ],
 )
 def test_a_wrong_setting_is_named(

@@ -13,7 +13,7 @@ import pytest
 import urllib3
 from botocore.credentials import Credentials
 
-from local.console import Screen
+from local.console import DemoConsole
 from local.verify import SignedHttp
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
 from tools.account import cdk, e2e, upgrade
@@ -42,7 +42,7 @@ def place(account: Account, deploy: Any = lambda say: None) -> Place:
 
 
 def rehearsal(account: Account, deploy: Any, findings: Sequence[Finding] = ()) -> e2e.Rehearsal:
-    return e2e.Rehearsal(place(account, deploy), Screen(), lambda: findings)
+    return e2e.Rehearsal(place(account, deploy), DemoConsole(), lambda: findings)
 
 
 class TestE2e:
@@ -219,7 +219,7 @@ class TestUpgrade:
     def test_a_table_that_the_upgrade_replaced_is_refused(
         self, aws: FakeAws, account: Account, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        made = upgrade.Upgrade(place(account), None, "", Screen())  # type: ignore[arg-type]
+        made = upgrade.Upgrade(place(account), None, "", DemoConsole())  # type: ignore[arg-type]
         before = {"OrdersTableName": "orders-1", "SearchIndex": "orders"}
         monkeypatch.setattr(Place, "outputs", lambda self: dict(before))
         made._refuse_replaced(before)

@@ -108,8 +108,8 @@ def test_the_demo_gets_its_variables_as_they_are(made: Made, odd: str, typed: bo
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
 def test_other_programs_get_each_value_as_one_argument(made: Made, odd: str) -> None:
-    told = made.told("simulate", f"SEED={odd}", "LETTERS=1")
-    assert told["arguments"] == ["tools/simulate.py", "--letters", f"--seed={odd}"]
+    told = made.told("simulate", f"SEED={odd}", "DEAD_LETTERS=1")
+    assert told["arguments"] == ["tools/simulate.py", "--dead-letters", f"--seed={odd}"]
     told = made.told("simulate", f"N={odd}")
     assert told["arguments"] == ["tools/simulate.py", f"--schedules={odd}"]
     told = made.told("exercise-2", f"HINT={odd}", mine(made))
@@ -154,7 +154,7 @@ def test_exercises_are_given_only_what_was_asked_for(made: Made) -> None:
     [
         (["demo", "LIMT=200"], "make demo takes no LIMT: it takes ORDERS LIMIT SEARCH_URL"),
         (["demo", "N=3"], "make demo takes no N: it takes"),
-        (["simulate", "LIMIT=3"], "make simulate takes no LIMIT: it takes N LETTERS SEED"),
+        (["simulate", "LIMIT=3"], "make simulate takes no LIMIT: it takes N DEAD_LETTERS SEED"),
         (["exercise-1", "HNIT=1"], "make exercise-1 takes no HNIT: it takes HINT SOLUTION"),
         (["bench", "bench=parse"], "make bench takes no bench: it takes BENCH"),
         (["synth", "ENVIROMENT=production"], "make synth takes no ENVIROMENT: it takes"),

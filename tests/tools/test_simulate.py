@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def without_a_version_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    def upsert(index: MemoryIndex, upserts: list[Any], budget: object) -> list[None]:
+    def upsert(index: MemoryIndex, upserts: list[Any], deadline: object) -> list[None]:
         index.documents |= {upsert.item_id: upsert.source for upsert in upserts}
         return [None] * len(upserts)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2026-01-01T00:00:00.000"
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:f"
-BUCKET = "arn:aws:s3:::letters"
+BUCKET = "arn:aws:s3:::dead-letters"
 UUID = "14e0db71-5d35-4eb5-b481-8945cf9d10c2"
 SHARD = "shard-1"
 AT_ONCE = Policies(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Budget, Change, OutageError, Outcome, Processor, Source
+from dynamodb_streams_cdc import Change, Deadline, Outcome, Processor, RetryableError, Source
 from dynamodb_streams_cdc.guards.attempts import (
     END_SECONDS,
     MOST_DEATHS,
@@ -16,8 +16,8 @@ from dynamodb_streams_cdc.guards.attempts import (
 from dynamodb_streams_cdc.lambda_types import sequence_number
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
 from dynamodb_streams_cdc.testing import Lab
-from dynamodb_streams_cdc.testing.memory import MemoryAttempts, MemoryLetters
-from dynamodb_streams_cdc.testing.simulation import Killed
+from dynamodb_streams_cdc.testing.memory import MemoryAttempts, MemoryDeadLetters
+from dynamodb_streams_cdc.testing.simulation import ProcessKilled
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
 
 OLD = NOON + YOUNG_SECONDS + 60.0
@@ -34,10 +34,10 @@ class Deadly:
 
     def __init__(self, *deadly: str, error: BaseException | None = None) -> None:
         self.deadly = deadly
-        self.error = error or Killed("out of memory")
+        self.error = error or ProcessKilled("out of memory")
         self.applied: list[str] = []
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         for change in changes:
             if next(iter(change.keys.values())) in self.deadly:
                 raise self.error
@@ -48,33 +48,35 @@ class Deadly:
 def deliver(
     sink: Deadly,
     attempts: Attempts | None,
-    letters: Any,
+    dead_letters: Any,
     *numbers: int,
     now: float = OLD,
 ) -> list[str]:
     """Deliver to a new process: what it remembers is gone with it."""
     clock = ManualClock(now)
-    processor = Processor("search", SOURCE, sink, letters, clock=clock, attempts=attempts)
+    processor = Processor("search", SOURCE, sink, dead_letters, clock=clock, attempts=attempts)
     records = [placed(number) for number in numbers or (1,)]
     response = processor({"Records": records}, FakeContext(clock))
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 
-def die(sink: Deadly, attempts: Attempts | None, letters: Any, *numbers: int, **at: Any) -> None:
-    with pytest.raises(Killed):
-        deliver(sink, attempts, letters, *numbers, **at)
+def die(
+    sink: Deadly, attempts: Attempts | None, dead_letters: Any, *numbers: int, **at: Any
+) -> None:
+    with pytest.raises(ProcessKilled):
+        deliver(sink, attempts, dead_letters, *numbers, **at)
 
 
 def test_the_third_death_is_the_last() -> None:
-    attempts, letters, sink = MemoryAttempts(), MemoryLetters(), Deadly("00001")
+    attempts, dead_letters, sink = MemoryAttempts(), MemoryDeadLetters(), Deadly("00001")
     for _ in range(MOST_DEATHS):
-        die(sink, attempts, letters)
-    assert letters.letters == {}
-    assert deliver(sink, attempts, letters) == []
-    [letter] = letters.letters.values()
-    assert letter.reason == "FunctionDied"
-    assert letter.change is not None
-    assert letter.change.item_id == "orders/S=00001/S=00001-1"
+        die(sink, attempts, dead_letters)
+    assert dead_letters.dead_letters == {}
+    assert deliver(sink, attempts, dead_letters) == []
+    [dead_letter] = dead_letters.dead_letters.values()
+    assert dead_letter.reason == "FunctionDied"
+    assert dead_letter.change is not None
+    assert dead_letter.change.item_id == "orders/S=00001/S=00001-1"
     assert set(attempts.begun) == {hour_of("search", OLD)}
 
 
@@ -82,45 +84,47 @@ def test_the_third_death_is_the_last() -> None:
     ("numbers", "now"), [((1,), OLD - 120), ((1, 2), OLD)], ids=["young", "two records"]
 )
 def test_who_is_no_suspect_is_not_counted(numbers: tuple[int, ...], now: float) -> None:
-    attempts, letters, sink = MemoryAttempts(), MemoryLetters(), Deadly("00001")
+    attempts, dead_letters, sink = MemoryAttempts(), MemoryDeadLetters(), Deadly("00001")
     for _ in range(MOST_DEATHS + 2):
-        die(sink, attempts, letters, *numbers, now=now)
-    assert (attempts.begun, letters.letters) == ({}, {})
+        die(sink, attempts, dead_letters, *numbers, now=now)
+    assert (attempts.begun, dead_letters.dead_letters) == ({}, {})
 
 
-@pytest.mark.parametrize("error", [OutageError("down"), KeyError("surprise")])
+@pytest.mark.parametrize("error", [RetryableError("down"), KeyError("surprise")])
 def test_a_failure_that_is_survived_is_no_death(error: Exception) -> None:
-    attempts, letters = MemoryAttempts(), MemoryLetters()
+    attempts, dead_letters = MemoryAttempts(), MemoryDeadLetters()
     sink = Deadly("00001", error=error)
-    die(Deadly("00001"), attempts, letters)
-    die(Deadly("00001"), attempts, letters)
-    deliver(sink, attempts, letters)
+    die(Deadly("00001"), attempts, dead_letters)
+    die(Deadly("00001"), attempts, dead_letters)
+    deliver(sink, attempts, dead_letters)
     assert attempts.begun == {}
-    assert all(letter.reason != "FunctionDied" for letter in letters.letters.values())
+    assert all(
+        dead_letter.reason != "FunctionDied" for dead_letter in dead_letters.dead_letters.values()
+    )
 
 
 def test_without_attempts_nothing_is_counted() -> None:
-    letters, sink = MemoryLetters(), Deadly("00001")
+    dead_letters, sink = MemoryDeadLetters(), Deadly("00001")
     for _ in range(MOST_DEATHS + 2):
-        die(sink, None, letters)
-    assert letters.letters == {}
+        die(sink, None, dead_letters)
+    assert dead_letters.dead_letters == {}
 
 
 class Broken:
     """A table that cannot be reached."""
 
     def begin(self, name: str, now: float) -> int:
-        raise OutageError(name)
+        raise RetryableError(name)
 
     def end(self, name: str, now: float) -> None:
-        raise OutageError(name)
+        raise RetryableError(name)
 
 
 def test_a_count_that_fails_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
     sink = Deadly()
-    assert deliver(sink, Broken(), MemoryLetters()) == []
+    assert deliver(sink, Broken(), MemoryDeadLetters()) == []
     assert sink.applied == ["00001"]
-    assert caplog.text.count("an attempt could not be counted: OutageError") == 2
+    assert caplog.text.count("an attempt could not be counted: RetryableError") == 2
 
 
 class NotEnding(MemoryAttempts):
@@ -130,26 +134,26 @@ class NotEnding(MemoryAttempts):
 
     def end(self, name: str, now: float) -> None:
         if self.throttled:
-            raise OutageError(name)
+            raise RetryableError(name)
         super().end(name, now)
 
 
 def test_an_end_that_cannot_be_written_is_no_death() -> None:
     """The same outage stops the sink and the count: no healthy record may pay for it."""
-    attempts, letters, clock = NotEnding(), MemoryLetters(), ManualClock(OLD)
-    sink = Deadly("00001", error=OutageError("throttled"))
-    processor = Processor("search", SOURCE, sink, letters, clock=clock, attempts=attempts)
+    attempts, dead_letters, clock = NotEnding(), MemoryDeadLetters(), ManualClock(OLD)
+    sink = Deadly("00001", error=RetryableError("throttled"))
+    processor = Processor("search", SOURCE, sink, dead_letters, clock=clock, attempts=attempts)
     for _ in range(MOST_DEATHS + 3):
         answer = processor({"Records": [placed(1)]}, FakeContext(clock))
         assert answer["batchItemFailures"], "reported, and nothing given up"
     attempts.throttled = False
     processor({"Records": [placed(1)]}, FakeContext(clock))
-    assert (letters.letters, attempts.begun) == ({}, {})
+    assert (dead_letters.dead_letters, attempts.begun) == ({}, {})
 
 
 def test_without_time_the_end_is_left_to_the_next_invocation() -> None:
-    attempts, letters, clock = MemoryAttempts(), MemoryLetters(), ManualClock(OLD)
-    processor = Processor("search", SOURCE, Deadly(), letters, clock=clock, attempts=attempts)
+    attempts, dead_letters, clock = MemoryAttempts(), MemoryDeadLetters(), ManualClock(OLD)
+    processor = Processor("search", SOURCE, Deadly(), dead_letters, clock=clock, attempts=attempts)
     processor({"Records": [placed(1)]}, FakeContext(clock, seconds=END_SECONDS - 1))
     assert list(attempts.begun.values()) == [1]
     processor({"Records": [placed(2)]}, FakeContext(clock))
@@ -158,26 +162,28 @@ def test_without_time_the_end_is_left_to_the_next_invocation() -> None:
 
 def test_a_function_that_dies_of_everything_is_held() -> None:
     """A deployed bug that kills it on each record makes ten dead letters an hour, and rings."""
-    attempts, letters, clock = MemoryAttempts(), MemoryLetters(), ManualClock(OLD)
+    attempts, dead_letters, clock = MemoryAttempts(), MemoryDeadLetters(), ManualClock(OLD)
     held = []
     for number in range(1, 41):
         attempts.begun[f"search/{sequence_number(placed(number))}"] = MOST_DEATHS
-        processor = Processor("search", SOURCE, Deadly(), letters, clock=clock, attempts=attempts)
+        processor = Processor(
+            "search", SOURCE, Deadly(), dead_letters, clock=clock, attempts=attempts
+        )
         held += processor({"Records": [placed(number)]}, FakeContext(clock))["batchItemFailures"]
-    assert len(letters.letters) == MOST_IN_AN_HOUR
+    assert len(dead_letters.dead_letters) == MOST_IN_AN_HOUR
     assert len(held) == 40 - MOST_IN_AN_HOUR
 
 
 def test_a_dead_letter_that_is_not_written_keeps_the_count() -> None:
     class NoBucket:
-        def write(self, letter: Any) -> bool:
-            raise OutageError
+        def write(self, dead_letter: Any) -> bool:
+            raise RetryableError
 
     attempts, sink = MemoryAttempts({NAME: MOST_DEATHS}), Deadly("00001")
     assert deliver(sink, attempts, NoBucket()) == [NUMBER]
-    letters = MemoryLetters()
-    assert deliver(sink, attempts, letters) == []
-    assert len(letters.letters) == 1
+    dead_letters = MemoryDeadLetters()
+    assert deliver(sink, attempts, dead_letters) == []
+    assert len(dead_letters.dead_letters) == 1
 
 
 def test_a_shard_goes_on_behind_the_record_that_kills() -> None:
@@ -186,12 +192,12 @@ def test_a_shard_goes_on_behind_the_record_that_kills() -> None:
         FunctionResponseTypes=["ReportBatchItemFailures"],
         MaximumRecordAgeInSeconds=20 * 3600,
     )
-    sink, letters, attempts = Deadly("7"), MemoryLetters(), MemoryAttempts()
+    sink, dead_letters, attempts = Deadly("7"), MemoryDeadLetters(), MemoryAttempts()
     began = lab.clock.now()
 
     def handler(event: Any, context: Any) -> Any:
         processor = Processor(
-            "search", Source("lab"), sink, letters, clock=lab.clock, attempts=attempts
+            "search", Source("lab"), sink, dead_letters, clock=lab.clock, attempts=attempts
         )
         return processor(event, context)
 
@@ -199,5 +205,7 @@ def test_a_shard_goes_on_behind_the_record_that_kills() -> None:
     lab.put(*({"id": str(number)} for number in range(20)))
     lab.run()
     assert set(sink.applied) == {str(number) for number in range(20)} - {"7"}
-    assert [letter.reason for letter in letters.letters.values()] == ["FunctionDied"]
+    assert [dead_letter.reason for dead_letter in dead_letters.dead_letters.values()] == [
+        "FunctionDied"
+    ]
     assert lab.clock.now() - began < 3600

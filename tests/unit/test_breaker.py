@@ -9,19 +9,19 @@ from pydantic import ValidationError
 
 from dynamodb_streams_cdc import (
     Aggregation,
-    Budget,
     Change,
     Counts,
-    OutageError,
+    Deadline,
     Outcome,
     PermanentError,
     Processor,
-    SearchSync,
+    RetryableError,
+    Search,
     Sink,
 )
 from dynamodb_streams_cdc.guards.breaker import LEAST, MANY, WINDOW, Breaker
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
 from lambdas.domain.contributions import contributions
 from lambdas.domain.order import Order
 from lambdas.domain.search_document import document
@@ -56,7 +56,7 @@ class Picky:
     def __init__(self, verdict: Callable[[int], Exception | None]) -> None:
         self.verdict = verdict
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         outcome = Outcome()
         for change in changes:
             error = self.verdict(int(change.keys["customer_id"]))
@@ -81,14 +81,14 @@ class Instance:
     breaker: Breaker = field(default_factory=Breaker)
 
     def __post_init__(self) -> None:
-        self.letters = MemoryLetters()
+        self.dead_letters = MemoryDeadLetters()
         self.counts = Counts()
         self.clock = ManualClock()
         self.processor = Processor(
             "search",
             SOURCE,
             self.sink,
-            self.letters,
+            self.dead_letters,
             metrics=self,
             clock=self.clock,
             breaker=self.breaker,
@@ -107,7 +107,7 @@ class Instance:
 
     @property
     def dead(self) -> int:
-        return len(self.letters.letters)
+        return len(self.dead_letters.dead_letters)
 
 
 class TestErrorsOfAnImage:
@@ -128,35 +128,39 @@ class TestErrorsOfAnImage:
 
         sinks: dict[str, Sink] = {
             "sums": Aggregation(MemoryLedger(), picky),
-            "documents": SearchSync(MemoryIndex(), picky),
+            "documents": Search(MemoryIndex(), picky),
         }
         instance = Instance(sinks[make])
         assert instance.place(range(1, 37)) == []
-        assert [letter.reason for letter in instance.letters.letters.values()] == [
-            error.__name__
-        ] * 6
+        assert [
+            dead_letter.reason for dead_letter in instance.dead_letters.dead_letters.values()
+        ] == [error.__name__] * 6
         assert instance.counts.applied == 30
 
     @pytest.mark.parametrize(
         "sink",
         [
             Aggregation(MemoryLedger(), lambda image: {"month": {"revenue": 0.5}}),  # type: ignore[dict-item]
-            SearchSync(MemoryIndex(), lambda image: {"total": object()}),
-            SearchSync(MemoryIndex(), lambda image: {"cdc": 1}),
+            Search(MemoryIndex(), lambda image: {"total": object()}),
+            Search(MemoryIndex(), lambda image: {"cdc": 1}),
         ],
         ids=["float", "object", "cdc"],
     )
     def test_a_result_that_no_sink_takes_is_permanent(self, sink: Sink) -> None:
         instance = Instance(sink)
         assert instance.place([1]) == []
-        assert [letter.reason for letter in instance.letters.letters.values()] == ["TypeError"]
+        assert [
+            dead_letter.reason for dead_letter in instance.dead_letters.dead_letters.values()
+        ] == ["TypeError"]
 
-    @pytest.mark.parametrize("error", [OutageError("no network"), MemoryError(), OSError("full")])
+    @pytest.mark.parametrize(
+        "error", [RetryableError("no network"), MemoryError(), OSError("full")]
+    )
     def test_what_is_not_the_images_fault_stays_what_it_is(self, error: Exception) -> None:
         def failing(image: dict[str, Any]) -> dict[str, Any]:
             raise error
 
-        instance = Instance(SearchSync(MemoryIndex(), failing))
+        instance = Instance(Search(MemoryIndex(), failing))
         assert instance.place([1]) == [sequence(1)]
         assert instance.dead == 0
 
@@ -168,7 +172,7 @@ class TestErrorsOfAnImage:
 
         sinks: dict[str, Sink] = {
             "sums": Aggregation(MemoryLedger(), buggy),
-            "documents": SearchSync(MemoryIndex(), buggy),
+            "documents": Search(MemoryIndex(), buggy),
         }
         instance = Instance(sinks[make], now)
         assert instance.place(range(1, 101)) == [sequence(1)]
@@ -184,7 +188,7 @@ class TestErrorsOfAnImage:
         assert ledger.total("status#placed") == {"orders": 100}
 
     def test_five_such_orders_hold_nobody(self) -> None:
-        instance = Instance(SearchSync(index := MemoryIndex(), document))
+        instance = Instance(Search(index := MemoryIndex(), document))
         bad = [placed(number, placed_at=BEYOND_THE_CALENDAR[0]) for number in range(1, 7)]
         assert instance.run(*bad, *map(placed, range(7, 37))) == []
         assert (instance.dead, len(index.search())) == (6, 30)
@@ -235,7 +239,7 @@ class TestTheBreaker:
         assert (cold.dead, warm.dead) == (0, 0)
 
     def test_items_that_are_corrected_in_the_same_batch_close_it(self) -> None:
-        sink = SearchSync(index := MemoryIndex(), document)
+        sink = Search(index := MemoryIndex(), document)
         instance = Instance(sink)
         bad = [placed(number, status="lost") for number in range(1, 7)]
         assert instance.run(*bad) == [sequence(1)]
@@ -260,7 +264,7 @@ class TestTheBreaker:
         assert (few.dead, many.dead) == (MANY - 1, 0)
 
     def test_old_unexpected_errors_count_as_well(self) -> None:
-        """Within an invocation five stop the work; one by one, they are letters until it opens."""
+        """Five at once stop the work; one by one, they are dead letters until it opens."""
         instance = Instance(refusing(range(1, 200), ValueError()), OLD)
         answers = [instance.place([number]) for number in range(1, MANY + 3)]
         assert answers == [[]] * (MANY - 1) + [[sequence(n)] for n in range(MANY, MANY + 3)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from opensearchpy.exceptions import ConnectionTimeout, RequestError
 
-from dynamodb_streams_cdc import OutageError, Stale, Upsert
+from dynamodb_streams_cdc import RetryableError, Stale, Upsert
 from dynamodb_streams_cdc.aws.opensearch import (
     BULK_BYTES,
     CONFLICT,
@@ -15,8 +15,8 @@ from dynamodb_streams_cdc.aws.opensearch import (
     OpenSearchIndex,
     SearchRefused,
 )
-from lambdas.search_sync.handler import encoded
-from tests.factories import budget
+from lambdas.search.handler import encoded
+from tests.factories import deadline
 
 DONE = {"result": "created", "status": 201}
 THERE = {"status": 409, "error": {"type": CONFLICT}}
@@ -58,23 +58,23 @@ def upsert(item: str, text: str = "", *, is_first: bool = True) -> Upsert:
 def test_what_the_first_request_leaves_open_is_settled_by_a_second() -> None:
     client = Bulk([[DONE, THERE, NOT_THERE, OLDER], [DONE, DONE, OLDER]])
     upserts = [upsert("a"), upsert("b"), *(upsert(item, is_first=False) for item in "cd")]
-    assert index(client).upsert(upserts, budget()) == [None, None, None, Stale(7.0)]
+    assert index(client).upsert(upserts, deadline()) == [None, None, None, Stale(7.0)]
     assert [client.ids(0), client.ids(1)] == [["a", "b", "c", "d"], ["b", "c", "d"]]
     assert client.bodies[1].count(b"scripted_upsert") == 3
 
 
 def test_a_second_request_that_fails_is_not_the_failure_of_what_was_written() -> None:
     client = Bulk([[DONE, THERE, DONE], ConnectionTimeout("TIMEOUT", "8 s", OSError())])
-    first, second, third = index(client).upsert([upsert(each) for each in "abc"], budget())
+    first, second, third = index(client).upsert([upsert(each) for each in "abc"], deadline())
     assert first is third is None
-    assert type(second) is OutageError
+    assert type(second) is RetryableError
 
 
 def test_a_second_request_that_is_refused_is_the_failure_of_the_document_at_fault() -> None:
     refused = RequestError(400, "odd", {"error": {"type": "odd", "reason": "this one"}})
     first = [THERE, DONE, THERE, THERE, THERE]
     client = Bulk([first, refused, [DONE, OLDER], refused, refused, [DONE]])
-    results = index(client).upsert([upsert(each) for each in "abcde"], budget())
+    results = index(client).upsert([upsert(each) for each in "abcde"], deadline())
     assert [client.ids(number) for number in range(1, 6)] == [
         ["a", "c", "d", "e"],
         ["a", "c"],
@@ -90,12 +90,14 @@ def test_a_second_request_that_is_refused_is_the_failure_of_the_document_at_faul
 def test_requests_are_measured_in_bytes_whatever_the_text(character: str) -> None:
     client = Bulk()
     upserts = [upsert(str(number), character * 60_000) for number in range(100)]
-    assert index(client).upsert(upserts, budget()) == [None] * 100
+    assert index(client).upsert(upserts, deadline()) == [None] * 100
     assert max(map(len, client.bodies)) < BULK_BYTES * 1.01
     assert sum(map(len, client.bodies)) > 100 * 60_000 * len(character.encode())
 
 
 def test_half_a_character_is_escaped() -> None:
     client = Bulk()
-    assert index(client).upsert([upsert("a", "half: \ud83d"), upsert("b")], budget()) == [None] * 2
+    assert (
+        index(client).upsert([upsert("a", "half: \ud83d"), upsert("b")], deadline()) == [None] * 2
+    )
     assert b"half: \\ud83d" in client.bodies[0]

@@ -7,7 +7,7 @@ import pytest
 
 from dynamodb_streams_cdc import Change, ChangeHandlers, deserialize_item
 from dynamodb_streams_cdc.canary import canary_item, is_canary, unless_canary
-from tests.factories import budget, change, order
+from tests.factories import change, deadline, order
 
 
 def test_its_keys_have_the_types_of_the_table() -> None:
@@ -37,7 +37,7 @@ def test_no_handler_is_called_with_it() -> None:
         1, None, deserialize_item(canary_item({"customer_id": "S", "order_id": "S"}, 1.0))
     )
     placed = change(2, None, order())
-    assert handlers.apply([canary, placed], budget()).applied == 2
+    assert handlers.apply([canary, placed], deadline()).applied == 2
     assert seen == [placed]
 
 

@@ -11,19 +11,28 @@ from dynamodb_streams_cdc import (
     Aggregation,
     ChangeLog,
     Processor,
-    SearchSync,
+    Search,
     Sink,
 )
 from dynamodb_streams_cdc.dead_letters import MOST_LEVELS, json_ready
-from dynamodb_streams_cdc.operations.dead_letter_store import Names, Opened, open_letter
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters, MemoryLog
+from dynamodb_streams_cdc.operations.dead_letter_store import (
+    Names,
+    ReadableDeadLetter,
+    parse_dead_letter,
+)
+from dynamodb_streams_cdc.testing.memory import (
+    MemoryDeadLetters,
+    MemoryIndex,
+    MemoryLedger,
+    MemoryLog,
+)
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:orders"
 SINKS: dict[str, Callable[[], Sink]] = {
     "aggregation": lambda: Aggregation(MemoryLedger(), lambda image: {"all": {"orders": 1}}),
     "audit": lambda: ChangeLog(MemoryLog()),
-    "search": lambda: SearchSync(MemoryIndex(), dict),
+    "search": lambda: Search(MemoryIndex(), dict),
 }
 
 
@@ -54,21 +63,21 @@ PLACES += ["eventSourceARN", "ApproximateCreationDateTime", "userIdentity"]
 @pytest.mark.parametrize("name", SINKS)
 @pytest.mark.parametrize("tag", ["L", "M"])
 def test_a_deep_record_is_applied_or_a_dead_letter(name: str, place: str, tag: str) -> None:
-    letters = MemoryLetters()
-    processor = Processor(name, SOURCE, SINKS[name](), letters)
+    dead_letters = MemoryDeadLetters()
+    processor = Processor(name, SOURCE, SINKS[name](), dead_letters)
     bad = spoilt(place, tag)
     good = record(1, None, order("00009-0001"), timestamp=NOON)
     clock = ManualClock()
     answer = processor({"Records": [good, bad]}, FakeContext(clock))
     assert answer == {"batchItemFailures": []}
-    for key, letter in letters.letters.items():
-        body = json.dumps(letter.envelope()).encode()
-        opened = open_letter(key, body, Names({"orders": name}))
-        assert isinstance(opened, Opened)
+    for key, dead_letter in dead_letters.dead_letters.items():
+        body = json.dumps(dead_letter.envelope()).encode()
+        opened = parse_dead_letter(key, body, Names({"orders": name}))
+        assert isinstance(opened, ReadableDeadLetter)
         assert "nested deeper than" in body.decode()
         assert "eventName" in opened.records[0]
     if place not in ("OldImage", "userIdentity", "unknown"):
-        assert len(letters.letters) == 1
+        assert len(dead_letters.dead_letters) == 1
 
 
 def test_a_dead_letter_keeps_all_levels_of_a_table() -> None:

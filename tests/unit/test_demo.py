@@ -18,12 +18,12 @@ from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
 
 from local import demo, report
-from local.console import Screen
+from local.console import DemoConsole
+from local.scenarios.lag import Lag, LagSampler
 from local.scenarios.phases import refuse_full_disk
 from local.scenarios.poison_latency import Influence, Turns
 from local.services.errors import EngineError
 from local.verify import Difference, Inserts, ReadError, Report, SinkReport
-from local.verify.lag import Lag, LagSampler
 from local.workload.life_cycle import life_cycle
 from local.workload.poison import KINDS
 from local.workload.purchases import SAMPLE, PurchasesError, Survey, read_purchases, survey
@@ -44,17 +44,17 @@ def no_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def screen() -> Screen:
-    return Screen(Console(file=io.StringIO(), highlight=False))
+def console() -> DemoConsole:
+    return DemoConsole(Console(file=io.StringIO(), highlight=False))
 
 
-def printed(screen: Screen) -> str:
-    assert isinstance(screen.console.file, io.StringIO)
-    return screen.console.file.getvalue()
+def printed(console: DemoConsole) -> str:
+    assert isinstance(console.console.file, io.StringIO)
+    return console.console.file.getvalue()
 
 
-def ending_in(error: BaseException) -> Callable[[demo.Options, Screen], int]:
-    def run(options: demo.Options, screen: Screen) -> int:
+def ending_in(error: BaseException) -> Callable[[demo.Options, DemoConsole], int]:
+    def run(options: demo.Options, console: DemoConsole) -> int:
         raise error
 
     return run
@@ -98,7 +98,7 @@ def test_a_polite_end_unwinds(
 ) -> None:
     unwound = []
 
-    def run(options: demo.Options, screen: Screen) -> int:
+    def run(options: demo.Options, console: DemoConsole) -> int:
         try:
             os.kill(os.getpid(), sent)
             return 0
@@ -121,7 +121,7 @@ def test_a_polite_end_unwinds(
 def test_a_hangup_that_takes_the_terminal_away_still_ends_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def run(options: demo.Options, screen: Screen) -> int:
+    def run(options: demo.Options, console: DemoConsole) -> int:
         os.kill(os.getpid(), signal.SIGHUP)
         return 0
 
@@ -129,14 +129,14 @@ def test_a_hangup_that_takes_the_terminal_away_still_ends_it(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(demo, "run_demo", run)
-    monkeypatch.setattr(Screen, "line", gone)
+    monkeypatch.setattr(DemoConsole, "line", gone)
     assert demo.main([]) == 129
 
 
 def test_options_come_from_the_environment_or_from_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def run(options: demo.Options, screen: Screen) -> int:
+    def run(options: demo.Options, console: DemoConsole) -> int:
         asked.append(options)
         return 0
 
@@ -236,11 +236,11 @@ def sinks(*differences: Difference, compared: int = 3) -> tuple[SinkReport, ...]
     return (SinkReport("aggregates", compared, "3 rows", differences),)
 
 
-def test_the_verdict_is_the_last_line(screen: Screen) -> None:
+def test_the_verdict_is_the_last_line(console: DemoConsole) -> None:
     equal = Report(1, sinks(), Inserts(1, Decimal("9.50")))
 
-    assert report.verdict(screen, equal, EXPECTED)
-    assert printed(screen).splitlines()[-1] == "every sink equals the table"
+    assert report.verdict(console, equal, EXPECTED)
+    assert printed(console).splitlines()[-1] == "every sink equals the table"
 
 
 @pytest.mark.parametrize(
@@ -258,10 +258,12 @@ def test_the_verdict_is_the_last_line(screen: Screen) -> None:
         ),
     ],
 )
-def test_a_difference_anywhere_is_no_verdict(screen: Screen, found: Report, sentence: str) -> None:
-    assert not report.verdict(screen, found, EXPECTED)
-    assert sentence in printed(screen)
-    assert report.VERDICT not in printed(screen)
+def test_a_difference_anywhere_is_no_verdict(
+    console: DemoConsole, found: Report, sentence: str
+) -> None:
+    assert not report.verdict(console, found, EXPECTED)
+    assert sentence in printed(console)
+    assert report.VERDICT not in printed(console)
 
 
 def turned(ratio: float) -> Turns:
@@ -270,45 +272,45 @@ def turned(ratio: float) -> Turns:
     return Turns((Influence("aggregates", alone, beside), unknown), 50, 20, 0)
 
 
-def test_a_delay_beyond_the_goal_is_said(screen: Screen) -> None:
-    report.turns(screen, turned(1.75))
+def test_a_delay_beyond_the_goal_is_said(console: DemoConsole) -> None:
+    report.turns(console, turned(1.75))
 
-    said = printed(screen)
+    said = printed(console)
     assert "aggregates: the goal is at most 1.5 times as long; 1.75 were measured" in said
     assert "search index: too few orders to tell a delay" in said
     assert "Batches in these rounds: 50, of which 20 with poison; 0 delivered again." in said
 
 
-def test_a_delay_within_the_goal_is_a_number(screen: Screen) -> None:
-    report.turns(screen, turned(1.49))
+def test_a_delay_within_the_goal_is_a_number(console: DemoConsole) -> None:
+    report.turns(console, turned(1.49))
 
-    assert "1.49" in printed(screen)
-    assert "the goal" not in printed(screen)
+    assert "1.49" in printed(console)
+    assert "the goal" not in printed(console)
 
 
-def test_poison_is_listed_by_kind_with_some_of_its_orders(screen: Screen) -> None:
+def test_poison_is_listed_by_kind_with_some_of_its_orders(console: DemoConsole) -> None:
     orders = {("1", f"1-000{n}"): KINDS[n // 6] for n in range(8)}
 
-    report.poison(screen, orders)
+    report.poison(console, orders)
 
-    heading, first, second = printed(screen).splitlines()[1:]
+    heading, first, second = printed(console).splitlines()[1:]
     assert heading.startswith("Hidden: 8 orders")
     assert first.split() == ["6", *KINDS[0].name.split(), *(f"1-000{n}" for n in range(5)), "..."]
     assert second.split() == ["2", *KINDS[1].name.split(), "1-0006", "1-0007"]
 
 
-def test_many_differences_are_counted_and_the_first_ones_shown(screen: Screen) -> None:
+def test_many_differences_are_counted_and_the_first_ones_shown(console: DemoConsole) -> None:
     many = [Difference("aggregates", "different", f"[m{n}]", "x", 1, 2) for n in range(25)]
 
-    report.verdict(screen, Report(1, sinks(*many), Inserts()), EXPECTED)
+    report.verdict(console, Report(1, sinks(*many), Inserts()), EXPECTED)
 
-    assert "aggregates: 25 differences" in printed(screen)
-    assert "[m19]: x should be 1, is 2" in printed(screen)
-    assert "[m20]" not in printed(screen)
-    assert "... and 5 more" in printed(screen)
+    assert "aggregates: 25 differences" in printed(console)
+    assert "[m19]: x should be 1, is 2" in printed(console)
+    assert "[m20]" not in printed(console)
+    assert "... and 5 more" in printed(console)
 
 
-def test_revenue_is_summed_over_shards(screen: Screen) -> None:
+def test_revenue_is_summed_over_shards(console: DemoConsole) -> None:
     rows = [
         {"aggregate": "month#1997-01", "shard": Decimal(0), "revenue": Decimal("60.50")},
         {"aggregate": "month#1997-01", "shard": Decimal(1), "revenue": Decimal("39.50")},
@@ -316,38 +318,38 @@ def test_revenue_is_summed_over_shards(screen: Screen) -> None:
         {"aggregate": "status#placed", "shard": Decimal(1), "orders": Decimal(4)},
     ]
 
-    report.revenue(screen, rows)
+    report.revenue(console, rows)
 
-    january, february = printed(screen).splitlines()[-2:]
+    january, february = printed(console).splitlines()[-2:]
     assert january.split()[:2] == ["1997-01", "100.00"]
     assert february.count("█") * 2 == january.count("█") > 0
 
 
 @pytest.mark.parametrize("odd", ["root:x:0:0", "[bold]x[/]", "[/]", "[red", "a\\[b]"])
-def test_what_is_echoed_is_no_markup(screen: Screen, odd: str) -> None:
-    screen.line(f"ORDERS={odd}: no file", "red")
-    with screen.stage("Waiting") as stage:
+def test_what_is_echoed_is_no_markup(console: DemoConsole, odd: str) -> None:
+    console.line(f"ORDERS={odd}: no file", "red")
+    with console.stage("Waiting") as stage:
         stage.outcome = f"Found {odd}"
-    report.revenue(screen, [{"aggregate": f"month#{odd}", "revenue": Decimal(1)}])
-    assert [line.count(odd) for line in printed(screen).splitlines() if odd in line] == [1, 1, 1]
+    report.revenue(console, [{"aggregate": f"month#{odd}", "revenue": Decimal(1)}])
+    assert [line.count(odd) for line in printed(console).splitlines() if odd in line] == [1, 1, 1]
 
 
-def test_what_is_echoed_commands_no_terminal(screen: Screen) -> None:
-    screen.line("\x1b[2J\u202e")
-    with screen.stage("Waiting") as stage:
+def test_what_is_echoed_commands_no_terminal(console: DemoConsole) -> None:
+    console.line("\x1b[2J\u202e")
+    with console.stage("Waiting") as stage:
         stage.outcome = "\x1b[2J\u202e"
-    report.revenue(screen, [{"aggregate": "month#\x1b[2J\u202e", "revenue": Decimal(1)}])
-    assert printed(screen).count("\\u001b[2J\\u202e") == 3
-    assert not {"\x1b", "\u202e"} & {*printed(screen)}
+    report.revenue(console, [{"aggregate": "month#\x1b[2J\u202e", "revenue": Decimal(1)}])
+    assert printed(console).count("\\u001b[2J\\u202e") == 3
+    assert not {"\x1b", "\u202e"} & {*printed(console)}
 
 
-def test_a_stage_in_a_log_is_a_line_at_its_begin_and_one_at_its_end(screen: Screen) -> None:
-    with screen.stage("Working") as stage:
+def test_a_stage_in_a_log_is_a_line_at_its_begin_and_one_at_its_end(console: DemoConsole) -> None:
+    with console.stage("Working") as stage:
         stage.say("[still] at it")
         stage.outcome = "Worked [well]"
 
-    assert printed(screen).splitlines()[0] == "Working ..."
-    assert "Worked [well]" in printed(screen).splitlines()[1]
+    assert printed(console).splitlines()[0] == "Working ..."
+    assert "Worked [well]" in printed(console).splitlines()[1]
 
 
 def test_lags_are_measured_on_orders_whose_last_state_is_their_own() -> None:

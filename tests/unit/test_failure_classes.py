@@ -30,14 +30,14 @@ from opensearchpy.exceptions import (
 
 from dynamodb_streams_cdc import (
     AccessDeniedError,
-    Budget,
-    ContentionError,
+    ConflictError,
+    Deadline,
     LedgerRow,
-    Move,
-    OutageError,
     PermanentError,
-    RowsMoved,
+    RetryableError,
+    RowUpdate,
     Stale,
+    WriteConflict,
 )
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger, _cancelled
 from dynamodb_streams_cdc.aws.errors import UnexpectedResponse, meaning, translated
@@ -49,27 +49,27 @@ TOO_LARGE = "Item size has exceeded the maximum allowed size"
 @pytest.mark.parametrize(
     ("code", "message", "expected"),
     [
-        ("TransactionConflict", "", ContentionError),
-        ("TransactionConflictException", "", ContentionError),
-        ("ProvisionedThroughputExceededException", "", OutageError),
-        ("ThrottlingException", "", OutageError),
-        ("Throttling", "", OutageError),
-        ("RequestLimitExceeded", "", OutageError),
-        ("TooManyRequestsException", "", OutageError),
-        ("InternalServerError", "", OutageError),
-        ("InternalFailure", "", OutageError),
-        ("ServiceUnavailable", "", OutageError),
-        ("SlowDown", "", OutageError),
-        ("ExpiredTokenException", "", OutageError),
-        ("UnrecognizedClientException", "", OutageError),
-        ("RequestTimeTooSkewed", "", OutageError),
+        ("TransactionConflict", "", ConflictError),
+        ("TransactionConflictException", "", ConflictError),
+        ("ProvisionedThroughputExceededException", "", RetryableError),
+        ("ThrottlingException", "", RetryableError),
+        ("Throttling", "", RetryableError),
+        ("RequestLimitExceeded", "", RetryableError),
+        ("TooManyRequestsException", "", RetryableError),
+        ("InternalServerError", "", RetryableError),
+        ("InternalFailure", "", RetryableError),
+        ("ServiceUnavailable", "", RetryableError),
+        ("SlowDown", "", RetryableError),
+        ("ExpiredTokenException", "", RetryableError),
+        ("UnrecognizedClientException", "", RetryableError),
+        ("RequestTimeTooSkewed", "", RetryableError),
         ("AccessDenied", "", AccessDeniedError),
         ("AccessDeniedException", "", AccessDeniedError),
         ("KMSAccessDeniedException", "", AccessDeniedError),
-        ("ResourceNotFoundException", "", OutageError),
-        ("NoSuchBucket", "", OutageError),
-        ("TransactionInProgressException", "", OutageError),
-        ("ReplicatedWriteConflictException", "", OutageError),
+        ("ResourceNotFoundException", "", RetryableError),
+        ("NoSuchBucket", "", RetryableError),
+        ("TransactionInProgressException", "", RetryableError),
+        ("ReplicatedWriteConflictException", "", RetryableError),
         ("ItemCollectionSizeLimitExceededException", "", PermanentError),
         ("ValidationException", TOO_LARGE, PermanentError),
         ("ValidationError", TOO_LARGE, PermanentError),
@@ -100,14 +100,14 @@ def test_codes_of_a_key_are_outages() -> None:
     codes += [shape.name for shape in of_sqs if shape.name.startswith("Kms")]
     assert {"KMS.DisabledException", "KMS.KMSInvalidStateException", "KmsDisabled"} <= set(codes)
     assert "KMS.NotFoundException" in codes
-    assert {code for code in codes if type(meaning(code, "")) is not OutageError} == set()
+    assert {code for code in codes if type(meaning(code, "")) is not RetryableError} == set()
 
 
 def test_codes_that_botocore_retries_are_outages() -> None:
     throttled: Any = standard.ThrottledRetryableChecker
     transient: Any = standard.TransientRetryableChecker
     codes = {*throttled._THROTTLED_ERROR_CODES, *transient._TRANSIENT_ERROR_CODES}
-    assert {code for code in codes if type(meaning(code, "")) is not OutageError} == set()
+    assert {code for code in codes if type(meaning(code, "")) is not RetryableError} == set()
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_codes_that_botocore_retries_are_outages() -> None:
     ],
 )
 def test_codes_of_an_account_or_region_are_outages(code: str) -> None:
-    assert type(meaning(code, "")) is OutageError
+    assert type(meaning(code, "")) is RetryableError
 
 
 def client_error(code: str, status: int) -> ClientError:
@@ -139,18 +139,18 @@ def client_error(code: str, status: int) -> ClientError:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (EndpointConnectionError(endpoint_url="http://x"), OutageError),
-        (ConnectTimeoutError(endpoint_url="http://x"), OutageError),
-        (ReadTimeoutError(endpoint_url="http://x"), OutageError),
-        (ConnectionClosedError(endpoint_url="http://x"), OutageError),
-        (NoCredentialsError(), OutageError),
-        (client_error("ThrottlingException", 400), OutageError),
-        (client_error("503", 503), OutageError),
-        (client_error("NeverHeardOf", 500), OutageError),
-        (client_error("NeverHeardOf", 429), OutageError),
-        (client_error("403", 403), OutageError),
-        (ResponseParserError("half an answer"), OutageError),
-        (IncompleteReadError(actual_bytes=1, expected_bytes=2), OutageError),
+        (EndpointConnectionError(endpoint_url="http://x"), RetryableError),
+        (ConnectTimeoutError(endpoint_url="http://x"), RetryableError),
+        (ReadTimeoutError(endpoint_url="http://x"), RetryableError),
+        (ConnectionClosedError(endpoint_url="http://x"), RetryableError),
+        (NoCredentialsError(), RetryableError),
+        (client_error("ThrottlingException", 400), RetryableError),
+        (client_error("503", 503), RetryableError),
+        (client_error("NeverHeardOf", 500), RetryableError),
+        (client_error("NeverHeardOf", 429), RetryableError),
+        (client_error("403", 403), RetryableError),
+        (ResponseParserError("half an answer"), RetryableError),
+        (IncompleteReadError(actual_bytes=1, expected_bytes=2), RetryableError),
         (client_error("NeverHeardOf", 400), ClientError),
         (ParamValidationError(report="a wrong shape"), ParamValidationError),
         (ZeroDivisionError(), ZeroDivisionError),
@@ -183,17 +183,17 @@ ANSWERS: list[tuple[Mapping[str, Any], Any]] = [
         refused("illegal_argument_exception", cause="max_bytes_length_exceeded_exception"),
         PermanentError,
     ),
-    (refused("illegal_argument_exception", cause="circuit_breaking_exception"), OutageError),
-    (refused("version_conflict_engine_exception", status=409), ContentionError),
-    (refused("cluster_block_exception", status=403), OutageError),
+    (refused("illegal_argument_exception", cause="circuit_breaking_exception"), RetryableError),
+    (refused("version_conflict_engine_exception", status=409), ConflictError),
+    (refused("cluster_block_exception", status=403), RetryableError),
     (refused("security_exception", status=403), AccessDeniedError),
     (refused("authorization_exception", status=403), AccessDeniedError),
-    (refused("index_closed_exception"), OutageError),
-    (refused("index_not_found_exception", status=404), OutageError),
-    (refused("rejected_execution_exception", status=429), OutageError),
-    (refused("cluster_manager_not_discovered_exception", status=503), OutageError),
-    (refused("never_heard_of", status=503), OutageError),
-    (refused("never_heard_of", status=429), OutageError),
+    (refused("index_closed_exception"), RetryableError),
+    (refused("index_not_found_exception", status=404), RetryableError),
+    (refused("rejected_execution_exception", status=429), RetryableError),
+    (refused("cluster_manager_not_discovered_exception", status=503), RetryableError),
+    (refused("never_heard_of", status=503), RetryableError),
+    (refused("never_heard_of", status=429), RetryableError),
     (refused("script_exception"), SearchRefused),
     (refused("mapper_parsing_exception", status=503), PermanentError),
 ]
@@ -264,27 +264,27 @@ def test_a_refusal_of_dynamodb_quotes_no_value() -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (SearchConnectionError("N/A", "refused", OSError()), OutageError),
-        (ConnectionTimeout("TIMEOUT", "slow", OSError()), OutageError),
-        (SerializationError("half an answer"), OutageError),
+        (SearchConnectionError("N/A", "refused", OSError()), RetryableError),
+        (ConnectionTimeout("TIMEOUT", "slow", OSError()), RetryableError),
+        (SerializationError("half an answer"), RetryableError),
         (TransportError(413, "too large", "no json"), PermanentError),
-        (TransportError(503, "unavailable", "no json"), OutageError),
-        (TransportError(429, "busy", {}), OutageError),
-        (TransportError(401, "who", "no json"), OutageError),
+        (TransportError(503, "unavailable", "no json"), RetryableError),
+        (TransportError(429, "busy", {}), RetryableError),
+        (TransportError(401, "who", "no json"), RetryableError),
         (
             TransportError(
                 403, "no", {"Message": "User: anonymous is not authorized to perform: es:"}
             ),
             AccessDeniedError,
         ),
-        (TransportError(403, "no", {"message": "The security token is expired"}), OutageError),
-        (TransportError(403, "no", "a page of a proxy"), OutageError),
+        (TransportError(403, "no", {"message": "The security token is expired"}), RetryableError),
+        (TransportError(403, "no", "a page of a proxy"), RetryableError),
         (
             TransportError(403, "no", {"error": {"type": "security_exception"}, "status": 403}),
             AccessDeniedError,
         ),
-        (NotFoundError(404, "gone", {"error": "a text"}), OutageError),
-        (TransportError(500, "x", {"error": {"type": "never_heard_of"}}), OutageError),
+        (NotFoundError(404, "gone", {"error": "a text"}), RetryableError),
+        (TransportError(500, "x", {"error": {"type": "never_heard_of"}}), RetryableError),
         (
             RequestError(400, "x", {"error": {"type": "action_request_validation_exception"}}),
             PermanentError,
@@ -304,25 +304,25 @@ def row(name: str) -> LedgerRow:
 @pytest.mark.parametrize(
     ("codes", "expected"),
     [
-        (["ConditionalCheckFailed", "None", "TransactionConflict"], RowsMoved),
-        (["None", "None", "TransactionConflict"], ContentionError),
-        (["None", "None", "ThrottlingError"], ContentionError),
-        (["None", "ProvisionedThroughputExceeded", "None"], ContentionError),
+        (["ConditionalCheckFailed", "None", "TransactionConflict"], WriteConflict),
+        (["None", "None", "TransactionConflict"], ConflictError),
+        (["None", "None", "ThrottlingError"], ConflictError),
+        (["None", "ProvisionedThroughputExceeded", "None"], ConflictError),
         (["None", "ItemCollectionSizeLimitExceeded", "None"], PermanentError),
         (["None", "ValidationError", "None"], UnexpectedResponse),
-        ([], OutageError),
+        ([], RetryableError),
     ],
 )
 def test_reasons_of_a_cancelled_transaction(codes: list[str], expected: type[Exception]) -> None:
-    moves = [Move(None, row("a")), Move(None, row("b"))]
-    assert type(_cancelled(moves, [{"Code": code} for code in codes])) is expected
+    updates = [RowUpdate(None, row("a")), RowUpdate(None, row("b"))]
+    assert type(_cancelled(updates, [{"Code": code} for code in codes])) is expected
 
 
 def test_a_cancelled_transaction_names_the_rows_that_moved() -> None:
-    moves = [Move(None, row("a")), Move(None, row("b"))]
-    moved = _cancelled(moves, [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}])
-    assert isinstance(moved, RowsMoved)
-    assert moved.item_ids == {"b"}
+    updates = [RowUpdate(None, row("a")), RowUpdate(None, row("b"))]
+    conflicts = _cancelled(updates, [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}])
+    assert isinstance(conflicts, WriteConflict)
+    assert conflicts.item_ids == {"b"}
 
 
 class Recorder:
@@ -342,12 +342,12 @@ class Recorder:
 
 def test_the_ledger_is_read_consistently() -> None:
     client: Any = Recorder(0)
-    DynamoDbLedger(client, "t", "a").read([f"item-{n}" for n in range(130)], Budget())
+    DynamoDbLedger(client, "t", "a").read([f"item-{n}" for n in range(130)], Deadline())
     assert [len(request["Keys"]) for request in client.asked] == [100, 30]
     assert all(request["ConsistentRead"] for request in client.asked)
 
 
 def test_keys_left_unread_without_progress_are_an_outage() -> None:
     client: Any = Recorder(1)
-    with pytest.raises(OutageError, match="left 1 ledger rows unread"):
-        DynamoDbLedger(client, "t", "a").read(["item"], Budget())
+    with pytest.raises(RetryableError, match="left 1 ledger rows unread"):
+        DynamoDbLedger(client, "t", "a").read(["item"], Deadline())

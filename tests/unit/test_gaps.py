@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_streams_cdc import Change, OutageError
+from dynamodb_streams_cdc import Change, RetryableError
 from dynamodb_streams_cdc.operations.gaps import gaps
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS
-from dynamodb_streams_cdc.testing.memory import MemoryLog, MemoryOverflow
-from tests.factories import budget, change, order
+from dynamodb_streams_cdc.testing.memory import MemoryImageStore, MemoryLog
+from tests.factories import change, deadline, order
 
 PLACED, SHIPPED, REFUNDED = order(), order(status="shipped"), order(status="refunded", total="0")
 WHOLE = [
@@ -75,10 +75,10 @@ def test_whatever_is_missing_between_different_states_is_found(missing: set[int]
 
 def test_images_beside_the_log_are_compared_too() -> None:
     large, larger = (order(note=mark * ENTRY_CHARACTERS) for mark in "ab")
-    log, overflow = MemoryLog(), MemoryOverflow()
+    log, image_store = MemoryLog(), MemoryImageStore()
     changes = [change(1, None, large), change(2, large, larger), change(3, larger, None)]
-    audit = ChangeLog(log, overflow)
-    assert audit.apply(changes, budget()).applied == 3
+    audit = ChangeLog(log, image_store)
+    assert audit.apply(changes, deadline()).applied == 3
     assert gaps(audit.history(changes[0].item_id)) == []
     del log.entries[changes[1].item_id, changes[1].version]
     [gap] = gaps(audit.history(changes[0].item_id))
@@ -86,12 +86,12 @@ def test_images_beside_the_log_are_compared_too() -> None:
 
 
 def test_images_that_cannot_be_read_are_no_gap() -> None:
-    class Out(MemoryOverflow):
+    class Out(MemoryImageStore):
         def read(self, name: str) -> str:
-            raise OutageError(name)
+            raise RetryableError(name)
 
     log = MemoryLog()
     large = change(1, order(), order(note="x" * ENTRY_CHARACTERS))
-    ChangeLog(log, MemoryOverflow()).apply([large], budget())
-    with pytest.raises(OutageError):
+    ChangeLog(log, MemoryImageStore()).apply([large], deadline())
+    with pytest.raises(RetryableError):
         gaps(ChangeLog(log, Out()).history(large.item_id))

@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import TOMBSTONE_SECONDS, Budget, Image
+from dynamodb_streams_cdc import TOMBSTONE_SECONDS, Deadline, Image
 from dynamodb_streams_cdc.aws.dynamodb.ledger import BATCH_GET_KEYS
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
 from dynamodb_streams_cdc.aws.opensearch import BULK_BYTES, REQUEST_SECONDS
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.deadline import LONGEST_PAUSE_SECONDS, RESERVE_SECONDS
 from dynamodb_streams_cdc.operations.aws import functions
-from dynamodb_streams_cdc.operations.aws import notifications as bell
+from dynamodb_streams_cdc.operations.aws import notifications as notifications
 from dynamodb_streams_cdc.operations.redrive import MOST_BYTES, MOST_RECORDS
 from dynamodb_streams_cdc.processor import LATE_SECONDS, YOUNG_SECONDS, Processor
 from dynamodb_streams_cdc.sinks.aggregation import MAX_ACTIONS, MAX_AGGREGATES, Aggregation
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS, ENTRY_LEVELS
-from dynamodb_streams_cdc.sinks.search import SearchSync
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters
+from dynamodb_streams_cdc.sinks.search import Search
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import document
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
@@ -35,7 +35,7 @@ STREAM_SECONDS = DAY
 CLOCKS_DIFFER_BY = HOUR - 1
 
 
-class NoItems:
+class NoSourceTable:
     """A table in which the item is no more."""
 
     reads = 0
@@ -45,9 +45,11 @@ class NoItems:
         return None
 
 
-def deliver(sink: Any, items: NoItems, now: float, *records: Any) -> None:
+def deliver(sink: Any, items: NoSourceTable, now: float, *records: Any) -> None:
     clock = ManualClock(now)
-    processor = Processor("orders", SOURCE, sink, MemoryLetters(), clock=clock, items=items)
+    processor = Processor(
+        "orders", SOURCE, sink, MemoryDeadLetters(), clock=clock, source_table=items
+    )
     answer = processor({"Records": list(records)}, FakeContext(clock))
     assert answer == {"batchItemFailures": []}
 
@@ -61,27 +63,29 @@ def test_change_that_outlives_the_tombstone_is_repaired(copy: str, behind: float
     """
     index, ledger = MemoryIndex(), MemoryLedger()
     sinks = {
-        "documents": SearchSync(index, document),
+        "documents": Search(index, document),
         "sums": Aggregation(ledger, contributions),
     }
     sink: Any = sinks[copy]
     placed = record(1, None, order(), timestamp=NOON)
     removed = record(2, order(), None, timestamp=NOON)
-    deliver(sink, NoItems(), NOON, removed)
+    deliver(sink, NoSourceTable(), NOON, removed)
     purged_at = NOON + TOMBSTONE_SECONDS + 0.001
-    assert sink.purge(TOMBSTONE_SECONDS, Budget(ManualClock(purged_at))) == 1
-    deliver(sink, NoItems(), purged_at - behind, placed)
+    assert sink.purge(TOMBSTONE_SECONDS, Deadline(ManualClock(purged_at))) == 1
+    deliver(sink, NoSourceTable(), purged_at - behind, placed)
     assert index.search() == {}
     assert ledger.total("status#placed") == {}
 
 
 def test_tombstone_that_is_a_moment_younger_refuses_the_change() -> None:
     """Until then nothing is purged, and the tombstone does what the repair does afterwards."""
-    sink = SearchSync(index := MemoryIndex(), document)
+    sink = Search(index := MemoryIndex(), document)
     removed = record(2, order(), None, timestamp=NOON)
-    deliver(sink, NoItems(), NOON, removed)
-    assert sink.purge(TOMBSTONE_SECONDS, Budget(ManualClock(NOON + TOMBSTONE_SECONDS))) == 0
-    deliver(sink, NoItems(), NOON + TOMBSTONE_SECONDS, record(1, None, order(), timestamp=NOON))
+    deliver(sink, NoSourceTable(), NOON, removed)
+    assert sink.purge(TOMBSTONE_SECONDS, Deadline(ManualClock(NOON + TOMBSTONE_SECONDS))) == 0
+    deliver(
+        sink, NoSourceTable(), NOON + TOMBSTONE_SECONDS, record(1, None, order(), timestamp=NOON)
+    )
     assert index.search() == {}
 
 
@@ -89,7 +93,7 @@ def test_change_that_no_purge_can_have_met_is_not_looked_up() -> None:
     """A change waits in the table's stream for a day and, behind a change log, for another in that
     of the log. Were it late by then, an outage would end in a read of the table for each change.
     """
-    items, sink = NoItems(), SearchSync(MemoryIndex(), document)
+    items, sink = NoSourceTable(), Search(MemoryIndex(), document)
     record_ = record(1, None, order(), timestamp=NOON)
     deliver(sink, items, NOON + 2 * STREAM_SECONDS + CLOCKS_DIFFER_BY, record_)
     assert items.reads == 0
@@ -119,8 +123,8 @@ def test_unexpected_failure_is_given_up_while_its_shard_can_still_catch_up() -> 
 
 
 def test_messages_stay_hidden_for_longer_than_an_invocation() -> None:
-    assert bell.HIDDEN_SECONDS > functions.FUNCTION_SECONDS
-    assert bell.HIDDEN_SECONDS <= 12 * HOUR
+    assert notifications.HIDDEN_SECONDS > functions.FUNCTION_SECONDS
+    assert notifications.HIDDEN_SECONDS <= 12 * HOUR
 
 
 def test_requests_to_dynamodb_are_as_large_as_it_takes() -> None:

@@ -40,7 +40,7 @@ def copies(tables: Tables, objects: dict[str, bytes] | None = None) -> LiveCopie
         ledger="ledger",
         search_url="http://127.0.0.1:1",
         search_index="orders",
-        overflow=(objects or {}).__getitem__,
+        image_store=(objects or {}).__getitem__,
     )
 
 

@@ -4,18 +4,18 @@ import pytest
 
 from dynamodb_streams_cdc.testing.memory import (
     MemoryAttempts,
+    MemoryIdempotencyStore,
+    MemoryImageStore,
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
-    MemoryMarkers,
-    MemoryOverflow,
 )
 from tests.contracts.attempts import AttemptsContract
+from tests.contracts.idempotency_store import IdempotencyStoreContract
+from tests.contracts.image_store import ImageStoreContract
 from tests.contracts.index import IndexContract
 from tests.contracts.ledger import LedgerContract
 from tests.contracts.log import LogContract
-from tests.contracts.markers import MarkersContract
-from tests.contracts.overflow import OverflowContract
 
 
 class TestMemoryLedger(LedgerContract):
@@ -36,10 +36,10 @@ class TestMemoryIndex(IndexContract):
         return MemoryIndex()
 
 
-class TestMemoryMarkers(MarkersContract):
+class TestMemoryIdempotencyStore(IdempotencyStoreContract):
     @pytest.fixture
-    def markers(self) -> MemoryMarkers:
-        return MemoryMarkers()
+    def store(self) -> MemoryIdempotencyStore:
+        return MemoryIdempotencyStore()
 
 
 class TestMemoryAttempts(AttemptsContract):
@@ -48,7 +48,7 @@ class TestMemoryAttempts(AttemptsContract):
         return MemoryAttempts()
 
 
-class TestMemoryOverflow(OverflowContract):
+class TestMemoryImageStore(ImageStoreContract):
     @pytest.fixture
-    def overflow(self) -> MemoryOverflow:
-        return MemoryOverflow()
+    def image_store(self) -> MemoryImageStore:
+        return MemoryImageStore()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_streams_cdc import Aggregation, PermanentError, SearchSync
+from dynamodb_streams_cdc import Aggregation, PermanentError, Search
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.sinks.aggregation import DECIMALS, DIGITS, HEADROOM, _fits, add, checked
 from dynamodb_streams_cdc.sinks.number_fields import EXACT_DOUBLE, RANGES, NumberFields
@@ -18,7 +18,7 @@ from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas.domain.contributions import contributions
 from lambdas.domain.order import Order
 from lambdas.domain.search_document import PROPERTIES, document
-from tests.factories import budget, change, order
+from tests.factories import change, deadline, order
 
 LARGEST = 10 ** (DIGITS - HEADROOM - DECIMALS)
 
@@ -44,7 +44,7 @@ class TestSums:
         sink = Aggregation(ledger, raw_contributions)
         absurd = change(1, None, units(Decimal("1E+38"), "1-1"))
         healthy = [change(n, None, units(Decimal(1), f"{n}-1")) for n in (2, 3)]
-        outcome = sink.apply([absurd, *healthy], budget())
+        outcome = sink.apply([absurd, *healthy], deadline())
         [(blamed, error)] = outcome.failures.items()
         assert (blamed, outcome.applied) == (absurd, 2)
         assert isinstance(error, PermanentError)
@@ -135,11 +135,11 @@ class TestDocuments:
     def test_one_document_is_refused_and_the_others_are_sent(self) -> None:
         client: Any = Client()
         index = OpenSearchIndex(client, "orders", {"n": {"type": "long"}}, {})
-        sink = SearchSync(index, lambda image: {"n": image["lines"][0]["quantity"]})
+        sink = Search(index, lambda image: {"n": image["lines"][0]["quantity"]})
         changes = [
             change(n, None, units(quantity, f"{n}-1")) for n, quantity in enumerate((1, 2**63, 3))
         ]
-        outcome = sink.apply(changes, budget())
+        outcome = sink.apply(changes, deadline())
         assert list(outcome.failures) == [changes[1]]
         assert (outcome.applied, client.sent) == (2, 2)
 
@@ -147,12 +147,10 @@ class TestDocuments:
         client: Any = Client()
         index = OpenSearchIndex(client, "orders", {"n": {"type": "long"}}, {})
         [held] = [
-            SearchSync(index, lambda image: {"n": 2**63})._upsert(
-                change(1, None, order()), 0, False
-            )
+            Search(index, lambda image: {"n": 2**63})._upsert(change(1, None, order()), 0, False)
         ]
         with pytest.raises(PermanentError, match="n: the index's long"):
-            index.replace(None, held, budget())
+            index.replace(None, held, deadline())
 
 
 class Client:

@@ -1,4 +1,4 @@
-"""Redriving letters: what becomes of each, wherever it is stopped and whoever else is at it."""
+"""Redrive: the status of each dead letter, wherever it stops and with other operators."""
 
 import itertools
 import json
@@ -7,20 +7,20 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
-from dynamodb_streams_cdc.errors import OutOfTime
+from dynamodb_streams_cdc.errors import DeadlineExceeded
 from dynamodb_streams_cdc.operations import redrive as redrive_module
-from dynamodb_streams_cdc.operations.dead_letter_store import Opened, Stored
+from dynamodb_streams_cdc.operations.dead_letter_store import ReadableDeadLetter, Stored
 from dynamodb_streams_cdc.operations.redrive import (
     MOST_BYTES,
     MOST_RECORDS,
     PATIENCE,
     RESPONSE_TOO_LARGE,
-    Fate,
     InvocationFailed,
     Redrive,
+    RedriveStatus,
     Result,
 )
-from dynamodb_streams_cdc.testing.memory import MemoryLetterBox
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from tests.factories import TTL_IDENTITY, order, record
 from tests.post_office import (
     ARNS,
@@ -88,12 +88,12 @@ class TestALetterOfOneRecord:
         office.deliver(placed(1, 1, POISON))
         before = dict(office.box.objects)
         result = one(office)
-        assert result.fate is Fate.KEPT
+        assert result.status is RedriveStatus.KEPT
         assert office.box.objects == before
         [failure] = result.failures
         assert (failure.item, failure.reason) == (item(1), "ValueError")
         assert failure.error == "nobody can index poison"
-        assert result.letters == tuple(office.waiting)
+        assert result.dead_letters == tuple(office.waiting)
 
     def test_is_archived_once_its_item_has_been_mended(self, office: PostOffice) -> None:
         """Its payload can never be applied; the repair is what counts."""
@@ -101,8 +101,8 @@ class TestALetterOfOneRecord:
         [key] = office.waiting
         office.write(1, "shipped")
         result = one(office)
-        assert (result.fate, result.repaired, result.applied) == (Fate.ARCHIVED, 1, 0)
-        assert (result.letters, result.failures) == ((), ())
+        assert (result.status, result.repaired, result.applied) == (RedriveStatus.ARCHIVED, 1, 0)
+        assert (result.dead_letters, result.failures) == ((), ())
         assert office.waiting == []
         assert office.box.archived == [key]
         assert office.indexed() == {item(1): "shipped"}
@@ -112,8 +112,8 @@ class TestALetterOfOneRecord:
         office.write(1, "refunded")
         office.deliver(record(2, order(number(1)), order(number(1), status="refunded")))
         result = one(office)
-        assert (result.fate, result.stale, result.applied, result.repaired) == (
-            Fate.ARCHIVED,
+        assert (result.status, result.stale, result.applied, result.repaired) == (
+            RedriveStatus.ARCHIVED,
             1,
             0,
             0,
@@ -123,20 +123,20 @@ class TestALetterOfOneRecord:
     def test_from_lambda_stays_too(self, office: PostOffice) -> None:
         office.write(1, POISON)
         office.box.deliver(BATCH, given_up([placed(1, 1, POISON)]))
-        assert one(office).fate is Fate.KEPT
+        assert one(office).status is RedriveStatus.KEPT
         assert office.waiting == [BATCH]
 
     def test_that_cannot_be_read_stays(self, office: PostOffice) -> None:
         office.deliver({"eventName": "INSERT", "dynamodb": {"SequenceNumber": "7"}})
         result = one(office)
-        assert result.fate is Fate.KEPT
+        assert result.status is RedriveStatus.KEPT
         assert [failure.reason for failure in result.failures] == ["MalformedSource"]
         assert result.failures[0].item is None
 
     def test_of_an_expiry_has_to_be_applied(self, office: PostOffice) -> None:
         expiry = record(2, order(number(1)), None, userIdentity=TTL_IDENTITY)
         office.box.deliver(BATCH, given_up([expiry]))
-        assert one(office).fate is Fate.ARCHIVED
+        assert one(office).status is RedriveStatus.ARCHIVED
         assert office.index.documents[item(1)]["cdc"]["deleted"] is True
 
 
@@ -146,27 +146,27 @@ class TestABatch:
         office.write(2, "placed")
         office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
         result = one(office)
-        assert (result.fate, result.records, result.applied) == (Fate.ARCHIVED, 2, 2)
+        assert (result.status, result.records, result.applied) == (RedriveStatus.ARCHIVED, 2, 2)
         assert office.box.archived == [BATCH]
         assert office.indexed() == {item(1): "placed", item(2): "placed"}
 
-    def test_what_fails_again_gets_letters_of_its_own(self, office: PostOffice) -> None:
+    def test_what_fails_again_gets_dead_letters_of_its_own(self, office: PostOffice) -> None:
         records = [placed(1, 1), placed(2, 2, POISON), placed(3, 3, POISON), placed(4, 4)]
         for customer, status in enumerate(("placed", POISON, POISON, "placed"), 1):
             office.write(customer, status)
         office.box.deliver(BATCH, given_up(records))
         result = one(office)
-        assert (result.fate, result.applied) == (Fate.SPLIT, 2)
+        assert (result.status, result.applied) == (RedriveStatus.SPLIT, 2)
         assert office.box.archived == [BATCH]
-        assert sorted(result.letters) == office.waiting
+        assert sorted(result.dead_letters) == office.waiting
         assert office.waiting == sorted(own_key(each) for each in records[1:3])
         for key in office.waiting:
-            letter = json.loads(office.box.objects[key])
-            assert letter["letter"]["reason"] == "ValueError"
-            assert letter["timestamp"] == "2024-05-01T12:16:40.000Z"
-        assert {each.fate for each in run(office)} == {Fate.KEPT}
+            dead_letter = json.loads(office.box.objects[key])
+            assert dead_letter["dead_letter"]["reason"] == "ValueError"
+            assert dead_letter["timestamp"] == "2024-05-01T12:16:40.000Z"
+        assert {each.status for each in run(office)} == {RedriveStatus.KEPT}
 
-    def test_the_processors_own_letter_of_the_record_is_left_as_it_is(
+    def test_the_processors_own_dead_letter_of_the_record_is_left_as_it_is(
         self, office: PostOffice
     ) -> None:
         office.write(2, POISON)
@@ -175,16 +175,16 @@ class TestABatch:
         before = office.box.objects[key]
         office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
         first, _ = run(office)
-        assert (first.key, first.fate, first.letters) == (BATCH, Fate.SPLIT, (key,))
+        assert (first.key, first.status, first.dead_letters) == (BATCH, RedriveStatus.SPLIT, (key,))
         assert office.box.objects[key] == before
 
-    def test_an_unreadable_record_gets_a_letter_of_its_own(self, office: PostOffice) -> None:
+    def test_an_unreadable_record_gets_a_dead_letter_of_its_own(self, office: PostOffice) -> None:
         broken = {"eventID": "x"}
         office.box.deliver(BATCH, given_up([placed(1, 1), broken, broken]))
         result = one(office)
         [key] = office.waiting
-        assert (result.fate, result.letters) == (Fate.SPLIT, (key,))
-        assert key.startswith("letters/search/unreadable/")
+        assert (result.status, result.dead_letters) == (RedriveStatus.SPLIT, (key,))
+        assert key.startswith("dead-letters/search/unreadable/")
         assert json.loads(json.loads(office.box.objects[key])["payload"]) == {"Records": [broken]}
 
     def test_a_function_that_tells_no_version_still_gives_each_a_name(
@@ -195,18 +195,18 @@ class TestABatch:
         ]
         office.answers["search"] = answer(failures)
         office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
-        assert one(office).fate is Fate.SPLIT
+        assert one(office).status is RedriveStatus.SPLIT
         [key] = office.waiting
         assert key.endswith(f"/2024-05-01T12:00:00.000_{'200000000003126276362':0>40}.json")
 
     def test_is_not_archived_where_its_own_key_is_that_of_what_is_left(
         self, office: PostOffice
     ) -> None:
-        """Whoever makes letters by hand may give them any name."""
+        """Whoever makes dead letters by hand may give them any name."""
         office.write(2, POISON)
         key = own_key(placed(2, 2, POISON))
         office.box.deliver(key, given_up([placed(1, 1), placed(2, 2, POISON)]))
-        assert one(office).fate is Fate.KEPT
+        assert one(office).status is RedriveStatus.KEPT
         assert office.waiting == [key]
 
 
@@ -224,18 +224,18 @@ def answer(failures: Sequence[Mapping[str, Any]] = (), **others: Any) -> dict[st
 class TestWaiting:
     """Where the sink or the function is not well, nothing is judged."""
 
-    def test_an_outage_leaves_the_letter_untouched(self, office: PostOffice) -> None:
+    def test_an_outage_leaves_the_dead_letter_untouched(self, office: PostOffice) -> None:
         office.write(2, POISON)
         office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
         before = dict(office.box.objects)
         office.index.out = True
         result = one(office)
-        assert result.fate is Fate.WAITING
+        assert result.status is RedriveStatus.WAITING
         assert BATCH in result.problem
-        assert "OutageError: the index is out" in result.problem
+        assert "RetryableError: the index is out" in result.problem
         assert office.box.objects == before
         office.index.out = False
-        assert one(office).fate is Fate.SPLIT
+        assert one(office).status is RedriveStatus.SPLIT
 
     @pytest.mark.parametrize(
         "said",
@@ -272,7 +272,7 @@ class TestWaiting:
         office.answers["search"] = said
         office.box.deliver(BATCH, given_up([placed(1, 1)]))
         result = one(office)
-        assert result.fate is Fate.WAITING
+        assert result.status is RedriveStatus.WAITING
         assert "does not know the operation replay" in result.problem
         assert office.waiting == [BATCH]
 
@@ -280,7 +280,7 @@ class TestWaiting:
         office.answers["search"] = InvocationFailed("function x failed: KeyError: 'SINK'")
         office.box.deliver(BATCH, given_up([placed(1, 1)]))
         result = one(office)
-        assert result.fate is Fate.WAITING
+        assert result.status is RedriveStatus.WAITING
         assert result.problem == f"{BATCH} waits: function x failed: KeyError: 'SINK'"
         assert office.waiting == [BATCH]
 
@@ -290,7 +290,9 @@ class TestWaiting:
             office.box.deliver(lambdas_key(name), given_up([placed(1, 1)]))
         office.box.deliver(lambdas_key("z"), given_up([placed(1, 1)], "audit"))
         results = run(office)
-        assert [result.fate for result in results] == [Fate.WAITING] * 6 + [Fate.ARCHIVED]
+        assert [result.status for result in results] == [RedriveStatus.WAITING] * 6 + [
+            RedriveStatus.ARCHIVED
+        ]
         assert [name for name, _ in office.invocations] == ["search"] * PATIENCE + ["audit"]
         assert all("was not tried" in result.problem for result in results[PATIENCE:6])
         assert len(office.waiting) == 6
@@ -306,7 +308,7 @@ class TestWaiting:
             return InvocationFailed("throttled", outage=True)
 
         office.answers["search"] = every_third_succeeds
-        assert [result.fate for result in run(office)].count(Fate.ARCHIVED) == 2
+        assert [result.status for result in run(office)].count(RedriveStatus.ARCHIVED) == 2
         assert len(office.invocations) == 8
 
 
@@ -335,7 +337,7 @@ class TestRecordsThatKillTheFunction:
         for customer in range(1, 6):
             office.write(customer, "placed")
         result = one(office)
-        assert (result.fate, result.applied) == (Fate.SPLIT, 5 - len(deadly))
+        assert (result.status, result.applied) == (RedriveStatus.SPLIT, 5 - len(deadly))
         assert [failure.position + 1 for failure in result.failures] == deadly
         for failure in result.failures:
             assert failure.item == item(failure.position + 1)
@@ -343,42 +345,44 @@ class TestRecordsThatKillTheFunction:
         assert office.sequences_waiting == {
             records[n - 1]["dynamodb"]["SequenceNumber"] for n in deadly
         }
-        assert {each.fate for each in run(office)} == {Fate.KEPT}
+        assert {each.status for each in run(office)} == {RedriveStatus.KEPT}
 
-    def test_keep_nobody_from_the_letters_behind_them(self, office: PostOffice) -> None:
+    def test_keep_nobody_from_the_dead_letters_behind_them(self, office: PostOffice) -> None:
         for n in range(1, 11):
             office.box.deliver(lambdas_key(f"{n:02}"), given_up([placed(n, n)]))
         office.answers["search"] = but_for(office, *range(1, PATIENCE + 2))
-        fates = [result.fate for result in run(office)]
-        assert fates == [Fate.KEPT] * (PATIENCE + 1) + [Fate.ARCHIVED] * (9 - PATIENCE)
+        statuses = [result.status for result in run(office)]
+        assert statuses == [RedriveStatus.KEPT] * (PATIENCE + 1) + [RedriveStatus.ARCHIVED] * (
+            9 - PATIENCE
+        )
 
     def test_are_none_where_the_function_fails_without_records_too(
         self, office: PostOffice
     ) -> None:
-        """It lacks a variable, say: no letters are made of what it never looked at."""
+        """It lacks a variable, say: no dead letters are made of what it never looked at."""
         office.answers["search"] = InvocationFailed("'SINK'", "KeyError")
         for n in range(PATIENCE + 1):
             office.box.deliver(lambdas_key(f"{n}"), given_up([placed(1, 1), placed(2, 2)]))
         waiting = office.waiting
-        assert {result.fate for result in run(office)} == {Fate.WAITING}
+        assert {result.status for result in run(office)} == {RedriveStatus.WAITING}
         assert office.waiting == waiting
         assert [len(replay) for replay in replays(office)] == [2, 0] * PATIENCE
 
     def test_are_none_where_it_is_not_reached(self, office: PostOffice) -> None:
         office.answers["search"] = InvocationFailed("throttled", outage=True)
         office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
-        assert one(office).fate is Fate.WAITING
+        assert one(office).status is RedriveStatus.WAITING
         assert [len(replay) for replay in replays(office)] == [2]
 
 
 class TestPieces:
-    """A letter holds what a mapping delivers at once, which may be more than a replay takes."""
+    """A dead letter holds a whole batch, which may be larger than one replay."""
 
     def test_as_many_records_as_one_invocation_takes(self, office: PostOffice) -> None:
         records = [placed(n, n) for n in range(1, 2 * MOST_RECORDS + 2)]
         office.box.deliver(BATCH, given_up(records))
         result = one(office)
-        assert (result.fate, result.applied) == (Fate.ARCHIVED, len(records))
+        assert (result.status, result.applied) == (RedriveStatus.ARCHIVED, len(records))
         assert [len(replay) for replay in replays(office)] == [MOST_RECORDS, MOST_RECORDS, 1]
 
     def test_as_many_bytes_as_one_invocation_takes(
@@ -389,16 +393,16 @@ class TestPieces:
         records = [placed(n, n) for n in range(1, 5)]
         records.insert(1, placed(9, 9, note="é" * (size * 6 // 5)))
         office.box.deliver(BATCH, given_up(records))
-        assert one(office).fate is Fate.ARCHIVED
+        assert one(office).status is RedriveStatus.ARCHIVED
         assert replays(office) == [["1"], ["9"], ["2", "3", "4"]]
         assert MOST_BYTES < 6 * 1024 * 1024
 
     def test_text_that_is_no_unicode_has_a_size_too(self, office: PostOffice) -> None:
         office.box.deliver(BATCH, given_up([{"eventID": "\ud800"}, placed(1, 1)]))
         office.answers["search"] = answer()
-        assert one(office).fate is Fate.ARCHIVED
+        assert one(office).status is RedriveStatus.ARCHIVED
 
-    def test_positions_are_those_of_the_letter(
+    def test_positions_are_those_of_the_dead_letter(
         self, office: PostOffice, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(redrive_module, "MOST_RECORDS", 2)
@@ -431,14 +435,14 @@ class TestPieces:
                     "version": None,
                     "error": "",
                 }
-                failure |= {"reason": OutOfTime.__name__, "retryable": True}
+                failure |= {"reason": DeadlineExceeded.__name__, "retryable": True}
                 found["failures"].append(failure)
                 found["batchItemFailures"].append({"itemIdentifier": "1"})
             return found
 
         office.answers["search"] = two_at_a_time
         result = one(office)
-        assert (result.fate, result.applied) == (Fate.SPLIT, 3)
+        assert (result.status, result.applied) == (RedriveStatus.SPLIT, 3)
         assert [failure.position for failure in result.failures] == [0, 4]
         assert office.indexed() == dict.fromkeys(map(item, (2, 3, 4)), "placed")
 
@@ -448,7 +452,7 @@ class TestPieces:
         monkeypatch.setattr(redrive_module, "MOST_RECORDS", 1)
         office.index.out = True
         office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
-        assert one(office).fate is Fate.WAITING
+        assert one(office).status is RedriveStatus.WAITING
         assert replays(office) == [["1"]]
 
 
@@ -462,24 +466,26 @@ class TestWhatCannotBeRedriven:
         office.box.deliver(lambdas_key("d"), given_up([], payload={"Records": [1]}))
         office.box.deliver(lambdas_key("e"), given_up([placed(1, 1)]))
         results = run(office)
-        assert [result.fate for result in results] == [Fate.UNREADABLE] * 4 + [Fate.ARCHIVED]
+        assert [result.status for result in results] == [RedriveStatus.UNREADABLE] * 4 + [
+            RedriveStatus.ARCHIVED
+        ]
         assert [result.key for result in results[:4]] == office.waiting
         for result in results[:4]:
             assert result.problem.startswith(result.key)
-            assert result.letters == (result.key,)
-            assert result.fate.leaves_letters
+            assert result.dead_letters == (result.key,)
+            assert result.status.leaves_dead_letters
 
     @pytest.mark.parametrize("time", [1e300, -1e13, float("nan"), float("inf"), 10**400])
     def test_a_time_that_is_in_no_calendar_is_left_out(self, office: PostOffice, time: Any) -> None:
         broken = {"dynamodb": {"ApproximateCreationDateTime": time}}
         office.box.deliver(BATCH, given_up([broken, placed(2, 2)]))
-        assert one(office).fate is Fate.SPLIT
+        assert one(office).status is RedriveStatus.SPLIT
         [key] = office.waiting
         info = json.loads(office.box.objects[key])["DDBStreamBatchInfo"]
         assert info["approximateArrivalOfFirstRecord"] is None
 
     def test_what_nobody_thought_of_ends_no_run(self, office: PostOffice) -> None:
-        class Odd(MemoryLetterBox):
+        class Odd(MemoryDeadLetterStore):
             def keep(self, key: str, document: Mapping[str, Any]) -> bool:
                 return "\ud800".encode() == b""
 
@@ -487,19 +493,19 @@ class TestWhatCannotBeRedriven:
         office.box.deliver(lambdas_key("a"), given_up([{"eventID": "x"}, placed(2, 2)]))
         office.box.deliver(lambdas_key("b"), given_up([placed(3, 3)]))
         odd, sound = run(office)
-        assert (odd.fate, sound.fate) == (Fate.UNREADABLE, Fate.ARCHIVED)
+        assert (odd.status, sound.status) == (RedriveStatus.UNREADABLE, RedriveStatus.ARCHIVED)
         assert odd.problem.startswith(
             f"{lambdas_key('a')} holds what this command cannot deal with"
         )
         assert "UnicodeEncodeError" in odd.problem
-        assert (odd.letters, office.waiting) == ((odd.key,), [odd.key])
+        assert (odd.dead_letters, office.waiting) == ((odd.key,), [odd.key])
 
     def test_what_somebody_else_has_archived_is_no_error(self, office: PostOffice) -> None:
         office.box.deliver(BATCH, given_up([placed(1, 1)]))
         runner = work(office).run([BATCH, lambdas_key("never")])
         office.box.archive(BATCH)
-        assert [result.fate for result in runner] == [Fate.GONE, Fate.GONE]
-        assert not Fate.GONE.leaves_letters
+        assert [result.status for result in runner] == [RedriveStatus.GONE, RedriveStatus.GONE]
+        assert not RedriveStatus.GONE.leaves_dead_letters
         assert office.invocations == []
 
     def test_what_somebody_archives_meanwhile_is_no_error(self, office: PostOffice) -> None:
@@ -509,7 +515,7 @@ class TestWhatCannotBeRedriven:
 
         office.answers["search"] = archived_meanwhile
         office.box.deliver(BATCH, given_up([placed(1, 1)]))
-        assert one(office).fate is Fate.GONE
+        assert one(office).status is RedriveStatus.GONE
 
     def test_what_is_left_of_it_is_told_all_the_same(self, office: PostOffice) -> None:
         office.write(2, POISON)
@@ -521,11 +527,11 @@ class TestWhatCannotBeRedriven:
             return office.invoke("search", event)
 
         result = one(office)
-        assert result.fate is Fate.SPLIT
-        assert list(result.letters) == office.waiting
+        assert result.status is RedriveStatus.SPLIT
+        assert list(result.dead_letters) == office.waiting
 
     def test_an_error_of_the_box_ends_the_run_after_what_is_done(self, office: PostOffice) -> None:
-        class Refusing(MemoryLetterBox):
+        class Refusing(MemoryDeadLetterStore):
             def archive(self, key: str) -> bool:
                 if key.endswith("b"):
                     raise PermissionError(key)
@@ -535,7 +541,7 @@ class TestWhatCannotBeRedriven:
         for name in "abc":
             office.box.deliver(lambdas_key(name), given_up([placed(1, 1)]))
         results = work(office).run(office.waiting)
-        assert next(results).fate is Fate.ARCHIVED
+        assert next(results).status is RedriveStatus.ARCHIVED
         with pytest.raises(PermissionError):
             next(results)
         assert office.waiting == [lambdas_key("b"), lambdas_key("c")]
@@ -547,7 +553,7 @@ class TestLooking:
         office.deliver(placed(1, 1))
         office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2), {"eventID": "x"}]))
         documents = dict(office.index.documents)
-        held = look(office)
+        held = inspect(office)
         assert [each["position"] for each in held] == [0, 1, 2]
         assert held[0]["version"] == held[0]["offered"]
         assert held[0]["state"]["status"] == "placed"
@@ -566,7 +572,7 @@ class TestLooking:
 
         office.answers["search"] = small
         office.box.deliver(BATCH, given_up([placed(n, n) for n in range(1, 6)]))
-        held = look(office)
+        held = inspect(office)
         assert [(each["position"], int(each["item"], 16)) for each in held] == [
             (n, n + 1) for n in range(5)
         ]
@@ -576,7 +582,7 @@ class TestLooking:
     ) -> None:
         monkeypatch.setattr(redrive_module, "MOST_RECORDS", 2)
         office.box.deliver(BATCH, given_up([placed(n, n) for n in range(1, 6)]))
-        held = look(office)
+        held = inspect(office)
         assert [(each["position"], each["item"]) for each in held] == [
             (n, item(n + 1)) for n in range(5)
         ]
@@ -587,30 +593,30 @@ class TestLooking:
         [
             (InvocationFailed("no"), "no"),
             (InvocationFailed("too large", RESPONSE_TOO_LARGE), "too large"),
-            ({"batchItemFailures": []}, "does not know the operation look"),
-            ({"held": []}, "does not know the operation look"),
-            ({"held": [1]}, "does not know the operation look"),
-            ({"held": [None]}, "does not know the operation look"),
+            ({"batchItemFailures": []}, "does not know the operation inspect"),
+            ({"held": []}, "does not know the operation inspect"),
+            ({"held": [1]}, "does not know the operation inspect"),
+            ({"held": [None]}, "does not know the operation inspect"),
         ],
     )
     def test_a_function_that_cannot_say(self, office: PostOffice, said: Any, why: str) -> None:
         office.answers["search"] = said
         office.box.deliver(BATCH, given_up([placed(1, 1)]))
         with pytest.raises(InvocationFailed, match=why):
-            look(office)
+            inspect(office)
 
 
-def look(office: PostOffice) -> list[Mapping[str, Any]]:
-    letter = work(office).open(BATCH)
-    assert isinstance(letter, Opened)
-    return work(office).look(letter)
+def inspect(office: PostOffice) -> list[Mapping[str, Any]]:
+    dead_letter = work(office).open(BATCH)
+    assert isinstance(dead_letter, ReadableDeadLetter)
+    return work(office).inspect(dead_letter)
 
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Killed(BaseException):
+class ProcessKilled(BaseException):
     """The process is gone."""
 
 
@@ -627,8 +633,8 @@ class Ports:
         self.at(f"after {name}")
         return result
 
-    def letters(self) -> Iterator[Stored]:
-        return iter(self.office.box.letters())
+    def dead_letters(self) -> Iterator[Stored]:
+        return iter(self.office.box.dead_letters())
 
     def read(self, key: str) -> bytes | None:
         return self._call("read", self.office.box.read, key)
@@ -650,7 +656,7 @@ class Ports:
 
 
 def troubled() -> PostOffice:
-    """Letters of every kind: batches with and without poison, singles, mended and not."""
+    """Dead letters of every kind: batches with and without poison, singles, mended and not."""
     office = PostOffice()
     statuses = {1: "placed", 2: POISON, 3: "shipped", 4: POISON, 5: "placed", 6: "refunded"}
     for customer, status in statuses.items():
@@ -681,7 +687,7 @@ EXPECTED, CALLS = undisturbed()
 
 
 def poison_is_kept(office: PostOffice) -> bool:
-    """Whether the records that nobody can apply are in letters."""
+    """Whether the records that nobody can apply are in dead letters."""
     poison = {
         placed(4, 2)["dynamodb"]["SequenceNumber"],
         placed(2, 4)["dynamodb"]["SequenceNumber"],
@@ -690,9 +696,17 @@ def poison_is_kept(office: PostOffice) -> bool:
 
 
 def test_an_undisturbed_run_leads_to_what_it_should() -> None:
-    fates = {result.key: result.fate for result in Ports(troubled(), lambda call: None).redrive()}
-    assert sorted(fates.values()) == sorted(
-        [Fate.UNREADABLE, Fate.SPLIT, Fate.ARCHIVED, Fate.ARCHIVED, Fate.KEPT]
+    statuses = {
+        result.key: result.status for result in Ports(troubled(), lambda call: None).redrive()
+    }
+    assert sorted(statuses.values()) == sorted(
+        [
+            RedriveStatus.UNREADABLE,
+            RedriveStatus.SPLIT,
+            RedriveStatus.ARCHIVED,
+            RedriveStatus.ARCHIVED,
+            RedriveStatus.KEPT,
+        ]
     )
     assert EXPECTED.indexed() == {
         item(1): "placed",
@@ -711,9 +725,9 @@ def test_killed_at_any_moment_and_run_again(point: int) -> None:
 
     def kill(call: str) -> None:
         if next(calls) == point:
-            raise Killed(call)
+            raise ProcessKilled(call)
 
-    with pytest.raises(Killed):
+    with pytest.raises(ProcessKilled):
         Ports(office, kill).redrive()
     assert poison_is_kept(office)
     run(office)
@@ -722,18 +736,18 @@ def test_killed_at_any_moment_and_run_again(point: int) -> None:
 
 @pytest.mark.parametrize("point", range(CALLS))
 def test_killed_at_any_moment_again_and_again(point: int) -> None:
-    """Whoever dies after so many calls each time, gets one letter further at least."""
+    """Whoever dies after so many calls each time, gets one dead letter further at least."""
     office = troubled()
     for _ in range(40):
         calls = itertools.count()
 
         def kill(call: str, calls: Iterator[int] = calls) -> None:
             if next(calls) == point + 8:
-                raise Killed(call)
+                raise ProcessKilled(call)
 
         try:
             Ports(office, kill).redrive()
-        except Killed:
+        except ProcessKilled:
             assert poison_is_kept(office)
     run(office)
     assert outcome(office) == outcome(EXPECTED)
@@ -753,7 +767,7 @@ def test_two_at_once(first: int) -> None:
 
     own = Ports(office, meanwhile).redrive()
     assert outcome(office) == outcome(EXPECTED)
-    assert not any(result.fate is Fate.WAITING for result in own + others)
+    assert not any(result.status is RedriveStatus.WAITING for result in own + others)
 
 
 @pytest.mark.parametrize("first", range(0, CALLS, 3))
@@ -765,7 +779,7 @@ def test_two_at_once_of_whom_one_is_killed(first: int) -> None:
 
         def kill(call: str, calls: Iterator[int], point: int) -> None:
             if next(calls) == point:
-                raise Killed(call)
+                raise ProcessKilled(call)
 
         def meanwhile(call: str, calls: Iterator[int] = calls, second: int = second) -> None:
             if next(calls) == first:
@@ -773,7 +787,7 @@ def test_two_at_once_of_whom_one_is_killed(first: int) -> None:
                 other = Ports(office, lambda call: kill(call, inner, second))  # noqa: B023
                 try:
                     other.redrive()
-                except Killed:
+                except ProcessKilled:
                     assert poison_is_kept(office)  # noqa: B023
 
         Ports(office, meanwhile).redrive()
@@ -781,7 +795,7 @@ def test_two_at_once_of_whom_one_is_killed(first: int) -> None:
         assert outcome(office) == outcome(EXPECTED)
 
 
-def test_letters_in_any_order_lead_to_one_state() -> None:
+def test_dead_letters_in_any_order_lead_to_one_state() -> None:
     for keys in itertools.permutations(troubled().waiting):
         office = troubled()
         list(work(office).run(keys))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, Stored
-from dynamodb_streams_cdc.operations.redrive import Fate, Redrive, Result
+from dynamodb_streams_cdc.operations.redrive import Redrive, RedriveStatus, Result
 from tests.post_office import NAMES, POISON, PostOffice, given_up, item, lambdas_key, placed
 
 BATCH = lambdas_key("batch")
@@ -28,9 +28,9 @@ Actor = Callable[[Step], None]
 
 @dataclass
 class Person:
-    """Somebody who redrives letters, and stops before each step until it is their turn.
+    """Somebody who redrives dead letters, and stops before each step until it is their turn.
 
-    Where there are more than two actors, reading is no step (`reads`): a letter never changes.
+    Where there are more than two actors, reading is no step (`reads`): a dead letter never changes.
     """
 
     office: PostOffice
@@ -41,9 +41,9 @@ class Person:
     def redrive(self, keys: Sequence[str]) -> None:
         self.results += Redrive(self, self, NAMES, self.office.clock).run(keys)
 
-    def letters(self) -> Iterable[Stored]:
+    def dead_letters(self) -> Iterable[Stored]:
         self.step()
-        return self.office.box.letters()
+        return self.office.box.dead_letters()
 
     def read(self, key: str) -> bytes | None:
         if self.reads:
@@ -140,7 +140,7 @@ class Story:
     """One run: the office, and who redrives in it.
 
     Attributes:
-        records: sequence numbers and customers of the records that letters held at first.
+        records: sequence numbers and customers of the records that dead letters held at first.
     """
 
     office: PostOffice
@@ -172,7 +172,7 @@ class Story:
         return act
 
     def check(self) -> None:
-        """Nothing is lost: a record waits in a letter, or the index has what the table has."""
+        """Nothing is lost: a record waits in a dead letter, or the index has what the table has."""
         waiting, indexed = self.office.sequences_waiting, self.office.indexed()
         for sequence, customer in self.records.items():
             state = self.office.table.items[item(customer)]
@@ -193,8 +193,8 @@ class Story:
 
     def _waiting(self) -> Iterator[str]:
         for key in self.office.waiting:
-            letter = Redrive(self.office.box, self.office, NAMES, self.office.clock).open(key)
-            for record in getattr(letter, "records", ()):
+            dead_letter = Redrive(self.office.box, self.office, NAMES, self.office.clock).open(key)
+            for record in getattr(dead_letter, "records", ()):
                 yield record["dynamodb"]["SequenceNumber"]
 
 
@@ -223,7 +223,7 @@ def own_key() -> str:
 OWN = own_key()
 
 
-def with_own_letter() -> Story:
+def with_own_dead_letter() -> Story:
     """The processor has written the same record itself, before its batch was given up."""
     found = story()
     found.office.deliver(BAD)
@@ -253,12 +253,12 @@ def silence() -> Iterator[None]:
         (story, lambda s: [*two(s), s.mends(2)], TWO),
         (story, lambda s: [*two(s), s.delivers(BAD)], TWO),
         (
-            with_own_letter,
+            with_own_dead_letter,
             lambda s: [s.redrives(BATCH), s.redrives(OWN), s.mends(2)],
             TWO,
         ),
         (
-            with_own_letter,
+            with_own_dead_letter,
             lambda s: [
                 s.redrives(BATCH, OWN, reads=False),
                 s.redrives(OWN, BATCH, reads=False),
@@ -302,7 +302,7 @@ def test_the_orders_are_all_orders() -> None:
 
 
 def test_both_fates_of_a_race_are_seen() -> None:
-    """Whoever comes late finds the letter gone; whoever comes between copies it a second time."""
+    """A later operator finds the dead letter gone; one in between copies it a second time."""
     stories: list[Story] = []
 
     def start() -> tuple[Sequence[Actor], Step]:
@@ -312,5 +312,8 @@ def test_both_fates_of_a_race_are_seen() -> None:
 
     seen = set()
     for _ in every_order(start):
-        seen.add(tuple(sorted(r.fate for person in stories[0].people for r in person.results)))
-    assert seen == {(Fate.ARCHIVED, Fate.ARCHIVED), (Fate.ARCHIVED, Fate.GONE)}
+        seen.add(tuple(sorted(r.status for person in stories[0].people for r in person.results)))
+    assert seen == {
+        (RedriveStatus.ARCHIVED, RedriveStatus.ARCHIVED),
+        (RedriveStatus.ARCHIVED, RedriveStatus.GONE),
+    }

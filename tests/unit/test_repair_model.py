@@ -1,7 +1,8 @@
-"""Short stories of one item, by the thousand: gaps in the stream, letters, repairs, purges.
+"""Short stories of one item, by the thousand: gaps in the stream, dead letters, repairs, purges.
 
-Changes are delivered in any order, some twice; some can never be applied and become letters; what
-happened while no stream was on is repaired by the item's keys. In the end both copies are right.
+Changes are delivered in any order, some twice; some can never be applied and become dead letters;
+what happened while no stream was on is repaired by the item's keys. In the end both copies are
+right.
 """
 
 import random
@@ -16,16 +17,16 @@ from dynamodb_streams_cdc import (
     TOMBSTONE_SECONDS,
     Aggregation,
     Attributes,
-    Budget,
     Change,
     Contribution,
+    Deadline,
     Image,
     Outcome,
     PermanentError,
     Processor,
-    SearchSync,
+    Search,
 )
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
 from tests.factories import (
     LABEL,
     SOURCE,
@@ -51,13 +52,13 @@ def document(image: Image) -> dict[str, Any]:
 class Sums(Aggregation):
     """A sink to which some changes can never be applied."""
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
-        return super().apply(_sound(changes), budget) + _refused(changes)
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
+        return super().apply(_sound(changes), deadline) + _refused(changes)
 
 
-class Documents(SearchSync):
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
-        return super().apply(_sound(changes), budget) + _refused(changes)
+class Documents(Search):
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
+        return super().apply(_sound(changes), deadline) + _refused(changes)
 
 
 def _is_poison(change: Change) -> bool:
@@ -93,12 +94,14 @@ class Story:
             Documents(self.index, document),
         ]
         self.processors = [
-            Processor("copy", SOURCE, sink, MemoryLetters(), clock=self.clock, items=self)
+            Processor(
+                "copy", SOURCE, sink, MemoryDeadLetters(), clock=self.clock, source_table=self
+            )
             for sink in self.sinks
         ]
         self.waiting: list[list[Any]] = [[], []]
         self.delivered: list[list[Any]] = [[], []]
-        self.letters: list[list[Any]] = [[], []]
+        self.dead_letters: list[list[Any]] = [[], []]
 
     def read(self, keys: Attributes) -> Image | None:
         return self.item
@@ -157,14 +160,14 @@ class Story:
             self.invoke(copy, {"Records": [told]})
             self.delivered[copy].append(told)
             if told["eventID"].endswith("poison"):
-                self.letters[copy].append(told)
+                self.dead_letters[copy].append(told)
 
     def redrive(self) -> None:
-        for copy, letters in enumerate(self.letters):
-            for letter in self.rng.sample(letters, len(letters)):
-                answer = self.invoke(copy, {"operation": "replay", "Records": [letter]})
+        for copy, dead_letters in enumerate(self.dead_letters):
+            for dead_letter in self.rng.sample(dead_letters, len(dead_letters)):
+                answer = self.invoke(copy, {"operation": "replay", "Records": [dead_letter]})
                 assert not answer["failures"]
-                letters.remove(letter)
+                dead_letters.remove(dead_letter)
                 self.told["redriven"] += 1
 
     def repair(self) -> None:
@@ -180,8 +183,8 @@ class Story:
 
     def purge(self) -> None:
         self.clock.time += self.rng.choice([0, 8 * 24 * 3600])
-        budget = Budget(self.clock)
-        self.told["purged"] += any([s.purge(TOMBSTONE_SECONDS, budget) for s in self.sinks])
+        deadline = Deadline(self.clock)
+        self.told["purged"] += any([s.purge(TOMBSTONE_SECONDS, deadline) for s in self.sinks])
 
     def switch(self) -> None:
         self.is_on = not self.is_on

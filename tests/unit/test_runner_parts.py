@@ -37,9 +37,9 @@ from dynamodb_streams_cdc.esm.poller.runner import (
     OnFailure,
     Returned,
     StreamReader,
-    adopt,
     lambda_record,
     runner_of,
+    take_over,
 )
 from dynamodb_streams_cdc.esm.poller.streams import Page, Trouble
 from dynamodb_streams_cdc.esm.poller.takeover import checkpoint_file
@@ -345,13 +345,13 @@ def deliver(kind: DestinationKind, arn: str, key: str | None = None) -> Deliver:
 
 def test_a_bucket_gets_the_document_under_the_engines_key(session: boto3.Session) -> None:
     client = session.client("s3", config=CONFIG)
-    command = deliver(DestinationKind.S3, "arn:aws:s3:::letters", "aws/lambda/u/s/1")
+    command = deliver(DestinationKind.S3, "arn:aws:s3:::dead-letters", "aws/lambda/u/s/1")
     with Stubber(client) as stubber:
         stubber.add_response(
             "put_object",
             {},
             {
-                "Bucket": "letters",
+                "Bucket": "dead-letters",
                 "Key": "aws/lambda/u/s/1",
                 "Body": json.dumps(command.document).encode(),
                 "ContentType": "application/json",
@@ -363,12 +363,12 @@ def test_a_bucket_gets_the_document_under_the_engines_key(session: boto3.Session
 
 def test_a_queue_gets_a_message(session: boto3.Session) -> None:
     client = session.client("sqs", config=CONFIG)
-    command = deliver(DestinationKind.SQS, "arn:aws:sqs:us-east-1:000000000000:letters")
+    command = deliver(DestinationKind.SQS, "arn:aws:sqs:us-east-1:000000000000:dead-letters")
     with Stubber(client) as stubber:
         stubber.add_response(
             "get_queue_url",
             {"QueueUrl": "http://queue"},
-            {"QueueName": "letters", "QueueOwnerAWSAccountId": "000000000000"},
+            {"QueueName": "dead-letters", "QueueOwnerAWSAccountId": "000000000000"},
         )
         stubber.add_response(
             "send_message",
@@ -379,7 +379,7 @@ def test_a_queue_gets_a_message(session: boto3.Session) -> None:
 
 
 def test_a_topic_gets_a_message(session: boto3.Session) -> None:
-    arn = "arn:aws:sns:us-east-1:000000000000:letters"
+    arn = "arn:aws:sns:us-east-1:000000000000:dead-letters"
     make: Any = session.client
     command = deliver(DestinationKind.SNS, arn)
     destination = OnFailure.of(session, command.destination)
@@ -396,11 +396,11 @@ def test_a_bucket_that_is_gone_is_said(
     session: boto3.Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = session.client("s3", config=CONFIG)
-    command = deliver(DestinationKind.S3, "arn:aws:s3:::letters", "key")
+    command = deliver(DestinationKind.S3, "arn:aws:s3:::dead-letters", "key")
     with Stubber(client) as stubber:
         stubber.add_client_error("put_object", "NoSuchBucket", "it is not there")
         assert not OnFailure(client, command.destination)(command)
-    assert "arn:aws:s3:::letters did not take the document of 2 records, 1 to 2" in caplog.text
+    assert "arn:aws:s3:::dead-letters did not take the document of 2 records, 1 to 2" in caplog.text
 
 
 # Checkpoints
@@ -483,7 +483,7 @@ class Mappings:
 
 def taken(api: Mappings, folder: Path, **options: Any) -> list[str]:
     client: Any = api
-    found = adopt(client, folder, pause=lambda seconds: None, **options)
+    found = take_over(client, folder, pause=lambda seconds: None, **options)
     assert all(each["State"] == "Disabled" for each in found)
     return [each["UUID"][-1] for each in found]
 
@@ -540,7 +540,7 @@ def test_a_runner_is_made_of_what_the_mapping_says(tmp_path: Path, session: boto
         "Qualifier": None,
         "State": "Disabled",
         "StartingPosition": "TRIM_HORIZON",
-        "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::letters"}},
+        "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::dead-letters"}},
     }
     made = runner_of(mapping, session, tmp_path, handlers={"f": lambda event, context: None})
     assert made.uuid == UUID

@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import (
     Aggregation,
-    Budget,
     Change,
-    ContentionError,
+    ConflictError,
     Contribution,
+    Deadline,
     Expiry,
     LedgerRow,
-    Move,
-    OutageError,
     PermanentError,
+    RetryableError,
+    RowUpdate,
 )
 from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED, MAX_ACTIONS, add, checked
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas.domain.contributions import contributions
-from tests.factories import TTL_IDENTITY, budget, change, order
+from tests.factories import TTL_IDENTITY, change, deadline, order
 
 
 def revenue(amount: str) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def test_every_schedule_ends_in_the_same_sums(data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(deliveries)), max_size=6)))
     sink = Aggregation(ledger := MemoryLedger(), contributions)
     for start, end in zip([0, *cuts], [*cuts, len(deliveries)], strict=True):
-        assert sink.apply(deliveries[start:end], budget()).failures == {}
+        assert sink.apply(deliveries[start:end], deadline()).failures == {}
     assert ledger.total("month#1997-01") == {"orders": 2, "units": 4, "revenue": 15}
     assert ledger.total("status#placed") == {"orders": 2}
     assert ledger.total("status#refunded") == {}
@@ -58,7 +58,7 @@ def test_every_schedule_ends_in_the_same_sums(data: st.DataObject) -> None:
 def test_a_batch_costs_one_read_and_one_transaction() -> None:
     ledger = CountingLedger()
     changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 98)]
-    outcome = Aggregation(ledger, contributions).apply(changes, budget())
+    outcome = Aggregation(ledger, contributions).apply(changes, deadline())
     assert outcome.applied == 97
     assert (ledger.reads, ledger.commits) == (1, [97 + 2])
 
@@ -69,13 +69,13 @@ class CountingLedger(MemoryLedger):
         self.reads = 0
         self.commits: list[int] = []
 
-    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
+    def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
         self.reads += 1
-        return super().read(item_ids, budget)
+        return super().read(item_ids, deadline)
 
-    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
-        self.commits.append(len(moves) + len(deltas))
-        super().commit(moves, deltas)
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
+        self.commits.append(len(updates) + len(deltas))
+        super().commit(updates, deltas)
 
 
 def test_transactions_stay_within_their_limit() -> None:
@@ -84,7 +84,7 @@ def test_transactions_stay_within_their_limit() -> None:
 
     ledger = CountingLedger()
     changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 8)]
-    assert Aggregation(ledger, own_aggregates).apply(changes, budget()).applied == 7
+    assert Aggregation(ledger, own_aggregates).apply(changes, deadline()).applied == 7
     assert ledger.commits == [82, 82, 82, 41]
     assert max(ledger.commits) <= MAX_ACTIONS
 
@@ -94,7 +94,7 @@ def test_an_item_with_more_aggregates_than_a_transaction_holds_is_permanent() ->
         return {f"day#{n}": {"orders": 1} for n in range(100)}
 
     placed = change(1, None, order())
-    outcome = Aggregation(MemoryLedger(), too_many).apply([placed], budget())
+    outcome = Aggregation(MemoryLedger(), too_many).apply([placed], deadline())
     assert isinstance(outcome.failures[placed], PermanentError)
 
 
@@ -105,8 +105,8 @@ class InterferedLedger(MemoryLedger):
         super().__init__()
         self.interfere = False
 
-    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
-        rows = super().read(item_ids, budget)
+    def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
+        rows = super().read(item_ids, deadline)
         if self.interfere:
             self.interfere = False
             for row in rows.values():
@@ -114,7 +114,7 @@ class InterferedLedger(MemoryLedger):
                 after = LedgerRow(
                     row.item_id, row.version, row.revision + 1, repaired, row.timestamp, 0.0
                 )
-                super().commit([Move(row, after)], {"month#1997-01": {"revenue": Decimal(3)}})
+                super().commit([RowUpdate(row, after)], {"month#1997-01": {"revenue": Decimal(3)}})
         return rows
 
 
@@ -126,9 +126,9 @@ def test_a_repair_in_between_is_not_counted_twice() -> None:
     ledger = InterferedLedger()
     sink = Aggregation(ledger, amounts)
     first, second = history(revenue("5"), revenue("11"))
-    sink.apply([first], budget())
+    sink.apply([first], deadline())
     ledger.interfere = True
-    assert sink.apply([second], budget()).applied == 1
+    assert sink.apply([second], deadline()).applied == 1
     assert ledger.total("month#1997-01") == {"revenue": 11}
 
 
@@ -138,32 +138,32 @@ class ContendedLedger(MemoryLedger):
         self.conflicts = conflicts
         self.sizes: list[int] = []
 
-    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
-        self.sizes.append(len(moves))
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
+        self.sizes.append(len(updates))
         if self.conflicts:
             self.conflicts -= 1
             message = "TransactionConflict"
-            raise ContentionError(message)
-        super().commit(moves, deltas)
+            raise ConflictError(message)
+        super().commit(updates, deltas)
 
 
 def test_contention_is_met_with_another_try_and_then_with_smaller_packs() -> None:
     ledger = ContendedLedger(CONFLICTS_UNTIL_HALVED + 1)
     changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 9)]
-    assert Aggregation(ledger, contributions).apply(changes, budget()).applied == 8
+    assert Aggregation(ledger, contributions).apply(changes, deadline()).applied == 8
     assert ledger.sizes == [8] * CONFLICTS_UNTIL_HALVED + [4, 4, 4]
 
 
 def test_contention_without_end_is_a_failure_of_the_outage_kind() -> None:
     placed = change(1, None, order())
-    outcome = Aggregation(ContendedLedger(10**6), contributions).apply([placed], budget())
-    assert isinstance(outcome.failures[placed], OutageError)
+    outcome = Aggregation(ContendedLedger(10**6), contributions).apply([placed], deadline())
+    assert isinstance(outcome.failures[placed], RetryableError)
 
 
 def test_without_time_nothing_is_written() -> None:
     placed = change(1, None, order())
     ledger = CountingLedger()
-    outcome = Aggregation(ledger, contributions).apply([placed], budget(0))
+    outcome = Aggregation(ledger, contributions).apply([placed], deadline(0))
     assert list(outcome.failures) == [placed]
     assert ledger.commits == []
 
@@ -171,7 +171,7 @@ def test_without_time_nothing_is_written() -> None:
 def test_an_invalid_order_fails_alone() -> None:
     bad, good = change(1, None, order(status="?")), change(2, None, order("00005-1"))
     ledger = MemoryLedger()
-    outcome = Aggregation(ledger, contributions).apply([bad, good], budget())
+    outcome = Aggregation(ledger, contributions).apply([bad, good], deadline())
     assert (list(outcome.failures), outcome.applied) == ([bad], 1)
     assert ledger.total("status#placed") == {"orders": 1}
 
@@ -184,8 +184,8 @@ def test_an_expired_item_keeps_its_contribution_only_by_policy(
     sink = Aggregation(ledger, amounts, expiry)
     first, second = history(revenue("5"), revenue("7"))
     expired = change(3, revenue("7"), None, userIdentity=TTL_IDENTITY)
-    sink.apply([first], budget())
-    sink.apply([second, expired], budget())
+    sink.apply([first], deadline())
+    sink.apply([second, expired], deadline())
     assert ledger.total("month#1997-01") == kept
     assert ledger.rows[expired.item_id].retained is (expiry is Expiry.KEEP)
     assert ledger.rows[expired.item_id].deleted
@@ -194,7 +194,7 @@ def test_an_expired_item_keeps_its_contribution_only_by_policy(
 def test_a_delete_is_no_expiry() -> None:
     ledger = MemoryLedger()
     placed, removed = history(revenue("5"), None)
-    Aggregation(ledger, amounts, Expiry.KEEP).apply([placed, removed], budget())
+    Aggregation(ledger, amounts, Expiry.KEEP).apply([placed, removed], deadline())
     assert ledger.total("month#1997-01") == {}
 
 
@@ -221,9 +221,9 @@ def test_sums_are_exact_beyond_the_28_digits_of_pythons_default(amounts: list[De
 
 def test_a_younger_change_with_a_smaller_version_is_counted() -> None:
     sink = Aggregation(MemoryLedger(), contributions)
-    sink.apply([change(5, order(), order(status="shipped"), timestamp=100)], budget())
-    outcome = sink.apply([change(4, None, order(), timestamp=102)], budget())
-    assert (outcome.applied, outcome.stale, outcome.stale_but_newer) == (0, 1, 1)
+    sink.apply([change(5, order(), order(status="shipped"), timestamp=100)], deadline())
+    outcome = sink.apply([change(4, None, order(), timestamp=102)], deadline())
+    assert (outcome.applied, outcome.stale, outcome.version_order_violations) == (0, 1, 1)
 
 
 def test_a_seeded_storm_of_conflicting_writers_leaves_exact_sums() -> None:
@@ -233,9 +233,9 @@ def test_a_seeded_storm_of_conflicting_writers_leaves_exact_sums() -> None:
     lives = [[_priced(rng, number) for _ in range(4)] for number in range(20)]
     changes = [c for n, life in enumerate(lives) for c in history(*life, start=n * 100 + 1)]
     for _ in range(60):
-        rng.choice(sinks).apply(rng.sample(changes, 25), budget())
+        rng.choice(sinks).apply(rng.sample(changes, 25), deadline())
     for sink in sinks:
-        sink.apply(changes, budget())
+        sink.apply(changes, deadline())
     expected = sum(life[-1]["total"] for life in lives)
     assert ledger.total("month#1997-01") == {"revenue": expected}
 
@@ -251,11 +251,11 @@ class InterleavedLedger(MemoryLedger):
         super().__init__()
         self.rng = rng
 
-    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
         if self.rng.random() < 0.3:
             for row in list(self.rows.values())[:2]:
                 touched = LedgerRow(
                     row.item_id, row.version, row.revision + 1, row.contribution, row.timestamp, 0
                 )
-                super().commit([Move(row, touched)], {})
-        super().commit(moves, deltas)
+                super().commit([RowUpdate(row, touched)], {})
+        super().commit(updates, deltas)

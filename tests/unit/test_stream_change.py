@@ -96,7 +96,7 @@ def test_an_unknown_time_is_never_stale_but_newer() -> None:
     for told, held in ((UNKNOWN_TIME, NOON), (NOON, UNKNOWN_TIME)):
         outcome = Outcome()
         outcome.refused(change(1, None, PLACED, timestamp=told), held)
-        assert outcome.stale_but_newer == 0
+        assert outcome.version_order_violations == 0
 
 
 @pytest.mark.parametrize(

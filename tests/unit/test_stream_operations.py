@@ -1,4 +1,4 @@
-"""Replaying letters, looking into a sink, and repairing what arrives late."""
+"""Replaying dead letters, looking into a sink, and repairing what arrives late."""
 
 import json
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from dynamodb_streams_cdc import (
     TOMBSTONE_SECONDS,
     Aggregation,
     Attributes,
-    Budget,
     Change,
     ChangeHandlers,
     ChangeLog,
     Contribution,
+    Deadline,
     Expiry,
     Image,
     MalformedRecord,
-    OutageError,
     Processor,
-    SearchSync,
+    RetryableError,
+    Search,
     Sink,
     deserialize_item,
 )
@@ -30,11 +30,11 @@ from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.processor import EVERYWHERE, LATE_SECONDS
 from dynamodb_streams_cdc.sinks.log_entries import change_from_entry
 from dynamodb_streams_cdc.testing.memory import (
+    MemoryDeadLetters,
+    MemoryImageStore,
     MemoryIndex,
     MemoryLedger,
-    MemoryLetters,
     MemoryLog,
-    MemoryOverflow,
 )
 from tests.factories import (
     LABEL,
@@ -88,7 +88,7 @@ class Bench:
     sink: Sink
     table: Table | None = field(default_factory=Table)
     now: float = NOON + 100.0
-    letters: MemoryLetters = field(default_factory=MemoryLetters)
+    dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
 
     def invoke(self, event: Mapping[str, Any], seconds: float = 60.0) -> Any:
         clock = ManualClock(self.now)
@@ -96,10 +96,10 @@ class Bench:
             "orders",
             SOURCE,
             self.sink,
-            self.letters,
+            self.dead_letters,
             permanent=(ValueError,),
             clock=clock,
-            items=self.table,
+            source_table=self.table,
         )
         return processor(event, FakeContext(clock, seconds))
 
@@ -109,11 +109,11 @@ class Bench:
     def replay(self, *records: Any, seconds: float = 60.0) -> Any:
         answer = self.invoke({"operation": "replay", "Records": list(records)}, seconds)
         assert json.loads(json.dumps(answer)) == answer
-        assert not self.letters.letters
+        assert not self.dead_letters.dead_letters
         return answer
 
-    def look(self, *records: Any) -> Any:
-        answer = self.invoke({"operation": "look", "Records": list(records)})
+    def inspect(self, *records: Any) -> Any:
+        answer = self.invoke({"operation": "inspect", "Records": list(records)})
         assert json.loads(json.dumps(answer)) == answer
         return answer["held"]
 
@@ -125,7 +125,7 @@ def sums(table: Table | None = None, expiry: Expiry = Expiry.DROP) -> tuple[Benc
 
 def documents(table: Table | None = None) -> tuple[Bench, MemoryIndex]:
     index = MemoryIndex()
-    return Bench(SearchSync(index, document), table or Table()), index
+    return Bench(Search(index, document), table or Table()), index
 
 
 def test_a_replay_applies_and_repairs_to_what_the_table_says() -> None:
@@ -140,7 +140,7 @@ def test_a_replay_applies_and_repairs_to_what_the_table_says() -> None:
 
 
 @pytest.mark.parametrize("make", [sums, documents])
-def test_a_letter_is_done_once_its_item_is_mended(make: Any) -> None:
+def test_a_dead_letter_is_done_once_its_item_is_mended(make: Any) -> None:
     """Its payload can never be applied; what the table says now can."""
     table = Table({ITEM: POISON})
     bench, _ = make(table)
@@ -155,12 +155,12 @@ def test_a_letter_is_done_once_its_item_is_mended(make: Any) -> None:
     }
     table.items[ITEM] = SHIPPED
     assert bench.replay(record(1, None, POISON))["failures"] == []
-    [holding] = bench.look(record(1, None, POISON))
+    [holding] = bench.inspect(record(1, None, POISON))
     assert holding["version"] == holding["offered"] == change(1, None, POISON).version
 
 
 @pytest.mark.parametrize("make", [sums, documents])
-def test_a_letter_of_an_item_that_is_gone_leaves_a_tombstone(make: Any) -> None:
+def test_a_dead_letter_of_an_item_that_is_gone_leaves_a_tombstone(make: Any) -> None:
     """Without one, an older change that is still under way would bring the item back."""
     bench, copy = make()
     assert bench.replay(record(5, PLACED, POISON))["failures"] == []
@@ -174,7 +174,7 @@ def test_every_record_that_is_not_done_is_reported_with_its_reason() -> None:
     answer = bench.replay(
         record(1, None, PLACED), unreadable, record(3, None, order("00005-1", status="lost")), 17
     )
-    # The third one's order is not in the table: its letter leaves a tombstone and is done.
+    # The third one's order is not in the table: its dead letter leaves a tombstone and is done.
     assert [f["itemIdentifier"] for f in answer["batchItemFailures"]] == ["77", ""]
     assert [(f["position"], f["item"], f["reason"]) for f in answer["failures"]] == [
         (1, None, "MalformedRecord"),
@@ -182,7 +182,7 @@ def test_every_record_that_is_not_done_is_reported_with_its_reason() -> None:
     ]
 
 
-def test_many_items_with_one_error_are_what_letters_are_made_of() -> None:
+def test_many_items_with_one_error_are_what_dead_letters_are_made_of() -> None:
     numbers = range(1, EVERYWHERE + 4)
     poison = {n: order(f"{n:05}-1", status="lost") for n in numbers}
     table = Table({f"orders/S={n:05}/S={n:05}-1": item for n, item in poison.items()})
@@ -201,26 +201,26 @@ def test_an_outage_is_waited_for_a_little_and_reported_as_retryable() -> None:
         def upsert(self, *_: Any) -> Any:
             self.calls += 1
             message = "the cluster is down"
-            raise OutageError(message)
+            raise RetryableError(message)
 
     index, table = Down(), Table({ITEM: PLACED})
-    bench = Bench(SearchSync(index, document), table)
+    bench = Bench(Search(index, document), table)
     [failure] = bench.replay(record(1, None, PLACED))["failures"]
-    assert (failure["reason"], failure["retryable"]) == ("OutageError", True)
+    assert (failure["reason"], failure["retryable"]) == ("RetryableError", True)
     assert index.calls == 4
     assert table.reads == 0
 
 
 def test_an_expiry_that_cannot_be_applied_is_not_repaired_away() -> None:
-    """What a retained contribution is made of is nowhere but in the letter."""
+    """What a retained contribution is made of is nowhere but in the dead letter."""
     bench, ledger = sums(expiry=Expiry.KEEP)
     expiry = record(2, POISON, None, userIdentity=TTL_IDENTITY)
     [failure] = bench.replay(expiry)["failures"]
     assert failure["reason"] == "ValueError"
     assert ledger.rows == {}
     sound = record(2, SHIPPED, None, userIdentity=TTL_IDENTITY)
-    for letter in (sound, record(1, None, PLACED)):
-        assert bench.replay(letter)["failures"] == []
+    for dead_letter in (sound, record(1, None, PLACED)):
+        assert bench.replay(dead_letter)["failures"] == []
     assert ledger.total("status#shipped") == {"orders": Decimal(1)}
     assert ledger.total("status#placed") == {}
 
@@ -231,7 +231,7 @@ def test_a_sink_that_cannot_be_repaired_is_replayed() -> None:
     answer = bench.replay(record(1, None, PLACED), record(1, None, PLACED), {})
     assert (answer["applied"], answer["stale"], answer["repaired"]) == (1, 1, 0)
     assert [failure["position"] for failure in answer["failures"]] == [2]
-    [holding] = bench.look(record(1, None, PLACED))
+    [holding] = bench.inspect(record(1, None, PLACED))
     assert (holding["state"], holding["state_unknown"]) == (None, True)
 
 
@@ -247,13 +247,16 @@ def test_handlers_hold_later_changes_back_in_a_replay_too() -> None:
         seen.append(change)
 
     answer = Bench(handlers).replay(record(1, None, PLACED), record(2, PLACED, SHIPPED))
-    assert [failure["reason"] for failure in answer["failures"]] == ["ValueError", "HeldBack"]
+    assert [failure["reason"] for failure in answer["failures"]] == [
+        "ValueError",
+        "BlockedByEarlierFailure",
+    ]
     assert not seen
 
 
 def test_a_look_changes_nothing() -> None:
     bench, ledger = sums(Table({ITEM: REFUNDED}))
-    assert bench.look(record(1, None, PLACED)) == [
+    assert bench.inspect(record(1, None, PLACED)) == [
         {
             "position": 0,
             "item": ITEM,
@@ -264,7 +267,7 @@ def test_a_look_changes_nothing() -> None:
     ]
     bench.run(record(2, PLACED, SHIPPED))
     held = dict(ledger.rows)
-    holding, unreadable = bench.look(record(1, None, PLACED), {})
+    holding, unreadable = bench.inspect(record(1, None, PLACED), {})
     assert holding["version"] == change(2, PLACED, SHIPPED).version
     assert holding["state"]["contribution"] == {"status#shipped": {"orders": "1"}}
     assert unreadable["item"] is None
@@ -273,7 +276,7 @@ def test_a_look_changes_nothing() -> None:
 
 def test_an_unknown_operation_is_refused() -> None:
     bench, ledger = sums()
-    with pytest.raises(MalformedRecord, match="one of replay, look, repair, got 'erase'"):
+    with pytest.raises(MalformedRecord, match="one of replay, inspect, repair, got 'erase'"):
         bench.invoke({"operation": "erase", "Records": [record(1, None, PLACED)]})
     assert ledger.rows == {}
 
@@ -284,7 +287,7 @@ def test_what_is_older_than_a_tombstone_cannot_bring_an_item_back(make: Any) -> 
     old, new = record(1, None, PLACED), record(2, PLACED, None)
     bench.run(new)
     bench.now = NOON + TOMBSTONE_SECONDS + 200
-    assert bench.sink.purge(TOMBSTONE_SECONDS, budget_at(bench.now)) == 1
+    assert bench.sink.purge(TOMBSTONE_SECONDS, deadline_at(bench.now)) == 1
     assert bench.run(old) == {"batchItemFailures": []}
     assert (copy.total("status#placed") if isinstance(copy, MemoryLedger) else copy.search()) == {}
 
@@ -304,7 +307,7 @@ def test_a_late_change_whose_item_cannot_be_read_is_reported() -> None:
     class Gone(Table):
         def read(self, keys: Attributes) -> Image | None:
             message = "the table cannot be read"
-            raise OutageError(message)
+            raise RetryableError(message)
 
     bench, _ = documents(Gone())
     bench.now = NOON + 2 * LATE_SECONDS
@@ -318,11 +321,11 @@ def test_a_late_change_whose_item_cannot_be_read_is_reported() -> None:
 def test_tombstones_are_not_purged_before_their_time(make: Any) -> None:
     bench, _ = make()
     with pytest.raises(ValueError, match="604,800 seconds at least"):
-        bench.sink.purge(TOMBSTONE_SECONDS - 1, budget_at(bench.now))
+        bench.sink.purge(TOMBSTONE_SECONDS - 1, deadline_at(bench.now))
 
 
-def budget_at(now: float) -> Budget:
-    return Budget(ManualClock(now))
+def deadline_at(now: float) -> Deadline:
+    return Deadline(ManualClock(now))
 
 
 def floor_repair(bench: Bench, *keys: Any, stream: Any = STREAM) -> Any:
@@ -341,10 +344,10 @@ def test_a_copy_that_is_missing_is_filled_below_every_change_of_the_stream(make:
     bench, _ = make(Table({ITEM: PLACED}))
     assert floor_repair(bench, KEYS)["repaired"] == 1
     assert floor_repair(bench, KEYS)["repaired"] == 0
-    [holding] = bench.look(record(1, PLACED, SHIPPED))
+    [holding] = bench.inspect(record(1, PLACED, SHIPPED))
     assert holding["version"] == f"0001/{LABEL}/{0:040}"
     bench.run(record(1, PLACED, SHIPPED))
-    [holding] = bench.look(record(1, PLACED, SHIPPED))
+    [holding] = bench.inspect(record(1, PLACED, SHIPPED))
     assert holding["version"] == holding["offered"]
 
 
@@ -353,7 +356,7 @@ def test_a_copy_that_is_wrong_keeps_a_version_above_the_floor(make: Any) -> None
     bench, _ = make(Table({ITEM: REFUNDED}))
     bench.run(record(1, None, PLACED))
     assert floor_repair(bench, KEYS)["repaired"] == 1
-    [holding] = bench.look(record(1, None, PLACED))
+    [holding] = bench.inspect(record(1, None, PLACED))
     assert holding["version"] == change(1, None, PLACED).version
     assert "refunded" in json.dumps(holding["state"])
 
@@ -365,18 +368,18 @@ def test_the_backlog_of_an_earlier_stream_does_not_undo_a_repair(make: Any, now:
     bench, _ = make(Table({ITEM: now} if now else {}))
     bench.run(record(1, None, PLACED))
     floor_repair(bench, KEYS, stream=STREAM.replace("2024-05-01", "2024-05-02"))
-    [before] = bench.look(record(2, PLACED, SHIPPED))
+    [before] = bench.inspect(record(2, PLACED, SHIPPED))
     bench.run(record(2, PLACED, SHIPPED))
-    assert bench.look(record(2, PLACED, SHIPPED)) == [before]
+    assert bench.inspect(record(2, PLACED, SHIPPED)) == [before]
 
 
 @pytest.mark.parametrize("make", [sums, documents])
-def test_an_older_change_does_not_undo_a_letter_that_was_redriven(make: Any) -> None:
+def test_an_older_change_does_not_undo_a_dead_letter_that_was_redriven(make: Any) -> None:
     bench, _ = make(Table({ITEM: REFUNDED}))
     bench.run(record(1, None, PLACED))
     assert bench.replay(record(3, SHIPPED, POISON))["failures"] == []
     bench.run(record(2, PLACED, SHIPPED))
-    [holding] = bench.look(record(2, PLACED, SHIPPED))
+    [holding] = bench.inspect(record(2, PLACED, SHIPPED))
     assert "refunded" in json.dumps(holding["state"])
 
 
@@ -396,7 +399,7 @@ def test_a_ledger_that_keeps_what_expired_is_not_purged() -> None:
     bench, _ = sums(expiry=Expiry.KEEP)
     sink: Any = bench.sink
     with pytest.raises(ValueError, match="KEEP"):
-        sink.purge(TOMBSTONE_SECONDS, budget_at(bench.now))
+        sink.purge(TOMBSTONE_SECONDS, deadline_at(bench.now))
 
 
 def test_an_item_that_moves_more_sums_than_a_transaction_holds_is_repaired_in_two() -> None:
@@ -415,12 +418,12 @@ def test_an_item_that_moves_more_sums_than_a_transaction_holds_is_repaired_in_tw
 def test_a_document_that_somebody_else_put_there_is_replaced() -> None:
     bench, index = documents(Table({ITEM: PLACED}))
     index.documents[ITEM] = {"title": "by hand"}
-    assert bench.look(record(1, None, PLACED))[0]["version"] is None
+    assert bench.inspect(record(1, None, PLACED))[0]["version"] is None
     assert floor_repair(bench, KEYS)["repaired"] == 1
     assert index.search() == {ITEM: {"status": "placed"}}
 
 
-def test_one_mistake_in_all_late_repairs_makes_no_letters() -> None:
+def test_one_mistake_in_all_late_repairs_makes_no_dead_letters() -> None:
     class Wrong(Table):
         def read(self, keys: Attributes) -> Image | None:
             message = "the key does not match the schema"
@@ -431,25 +434,25 @@ def test_one_mistake_in_all_late_repairs_makes_no_letters() -> None:
     numbers = range(1, EVERYWHERE + 15)
     answer = bench.run(*[record(n, None, order(f"{n:05}-1")) for n in numbers])
     assert answer["batchItemFailures"]
-    assert not bench.letters.letters
+    assert not bench.dead_letters.dead_letters
 
 
-def from_log(changed: Change, overflow: MemoryOverflow) -> Change:
+def from_log(changed: Change, image_store: MemoryImageStore) -> Change:
     log = MemoryLog()
-    ChangeLog(log, overflow).apply([changed], budget_at(NOON))
+    ChangeLog(log, image_store).apply([changed], deadline_at(NOON))
     [entry] = log.entries.values()
-    return change_from_entry(entry, overflow)
+    return change_from_entry(entry, image_store)
 
 
 def test_a_delete_needs_no_image() -> None:
-    overflow, index = MemoryOverflow(), MemoryIndex()
+    image_store, index = MemoryImageStore(), MemoryIndex()
     large = order(notes="x" * 200_000)
-    placed = from_log(change(1, None, large), overflow)
-    removed = from_log(change(2, large, None), overflow)
-    sink = SearchSync(index, document)
-    assert sink.apply([placed], budget_at(NOON)).applied == 1
-    overflow.objects.clear()
-    assert sink.apply([removed], budget_at(NOON)).applied == 1
+    placed = from_log(change(1, None, large), image_store)
+    removed = from_log(change(2, large, None), image_store)
+    sink = Search(index, document)
+    assert sink.apply([placed], deadline_at(NOON)).applied == 1
+    image_store.objects.clear()
+    assert sink.apply([removed], deadline_at(NOON)).applied == 1
     assert index.search() == {}
     assert placed.old_image is None
 
@@ -468,30 +471,30 @@ def test_images_kept_beside_an_entry_are_those_that_its_kind_has(
     before: Any, after: Any, text: str, message: str
 ) -> None:
     """A document would be deleted for want of the image after the change."""
-    overflow = MemoryOverflow()
+    image_store = MemoryImageStore()
     large = [image and {**image, "notes": "x" * 200_000} for image in (before, after)]
-    changed = from_log(change(1, *large), overflow)
-    overflow.objects = dict.fromkeys(overflow.objects, text)
+    changed = from_log(change(1, *large), image_store)
+    image_store.objects = dict.fromkeys(image_store.objects, text)
     with pytest.raises(MalformedRecord, match=message):
         _ = changed.images
 
 
 def test_a_bucket_that_hangs_is_asked_once_and_the_others_go_on() -> None:
-    class Hanging(MemoryOverflow):
+    class Hanging(MemoryImageStore):
         asked = 0
 
         def read(self, name: str) -> str:
             self.asked += 1
             message = "no answer"
-            raise OutageError(message)
+            raise RetryableError(message)
 
-    overflow, index = Hanging(), MemoryIndex()
+    image_store, index = Hanging(), MemoryIndex()
     large = [
-        from_log(change(n, None, order(f"{n:05}-1", notes="x" * 200_000)), overflow)
+        from_log(change(n, None, order(f"{n:05}-1", notes="x" * 200_000)), image_store)
         for n in range(1, 20)
     ]
-    outcome = SearchSync(index, document).apply([*large, change(99, None, PLACED)], budget_at(NOON))
-    assert (outcome.applied, len(outcome.failures), overflow.asked) == (1, 19, 1)
+    outcome = Search(index, document).apply([*large, change(99, None, PLACED)], deadline_at(NOON))
+    assert (outcome.applied, len(outcome.failures), image_store.asked) == (1, 19, 1)
     assert index.search() == {ITEM: {"status": "placed"}}
 
 
@@ -521,7 +524,7 @@ def test_a_repair_that_is_asked_for_wrongly_does_nothing(
 
 
 @pytest.mark.parametrize(
-    "bench", [Bench(ChangeLog(MemoryLog())), Bench(SearchSync(MemoryIndex(), document), None)]
+    "bench", [Bench(ChangeLog(MemoryLog())), Bench(Search(MemoryIndex(), document), None)]
 )
 def test_what_cannot_be_repaired_says_so(bench: Bench) -> None:
     answer = floor_repair(bench, KEYS)

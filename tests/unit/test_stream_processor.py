@@ -8,27 +8,27 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import (
-    Budget,
+    BlockedByEarlierFailure,
     Change,
     ChangeHandlers,
     Counts,
-    HeldBack,
-    Letter,
+    DeadLetter,
+    Deadline,
+    DeadlineExceeded,
     MalformedRecord,
     MissingImage,
-    OutageError,
     Outcome,
-    OutOfTime,
     PermanentError,
     Processor,
-    Reader,
+    RecordParser,
+    RetryableError,
     Sink,
     entry_of,
 )
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
 from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
-from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, change, order, record
 
 YOUNG = NOON + 60.0
@@ -57,10 +57,10 @@ class Bench:
 
     sink: Sink
     now: float = YOUNG
-    letters: Any = field(default_factory=MemoryLetters)
+    dead_letters: Any = field(default_factory=MemoryDeadLetters)
     seconds: float = 60.0
     permanent: tuple[type[Exception], ...] = ()
-    read: Reader = Change.from_record
+    read: RecordParser = Change.from_record
 
     def __post_init__(self) -> None:
         self.clock = ManualClock(self.now)
@@ -74,7 +74,7 @@ class Bench:
             "audit",
             SOURCE,
             self.sink,
-            self.letters,
+            self.dead_letters,
             read=self.read,
             permanent=self.permanent,
             metrics=self,
@@ -82,9 +82,9 @@ class Bench:
         )
         return failed(processor({"Records": list(records)}, FakeContext(self.clock, self.seconds)))
 
-    def letter_items(self) -> list[str]:
-        letters = self.letters.letters.values()
-        return sorted(letter.change.keys["order_id"] for letter in letters)
+    def dead_letter_items(self) -> list[str]:
+        dead_letters = self.dead_letters.dead_letters.values()
+        return sorted(dead_letter.change.keys["order_id"] for dead_letter in dead_letters)
 
 
 class PickySink:
@@ -95,7 +95,7 @@ class PickySink:
         self.calls: list[int] = []
         self.applied: list[str] = []
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         self.calls.append(len(changes))
         for one in changes:
             error = self.verdict(one)
@@ -122,38 +122,40 @@ def test_an_empty_batch_is_fine() -> None:
 
 @pytest.mark.parametrize("event", [{}, [], "text", None, {"Records": {}}, {"records": []}])
 def test_an_event_that_is_no_batch_says_so(event: Any) -> None:
-    processor = Processor("audit", SOURCE, PickySink(raising(ValueError())), MemoryLetters())
+    processor = Processor("audit", SOURCE, PickySink(raising(ValueError())), MemoryDeadLetters())
     with pytest.raises(MalformedRecord, match="a list under Records"):
         processor(event, FakeContext(ManualClock()))
 
 
-def test_a_permanent_failure_becomes_a_letter_and_the_batch_goes_on() -> None:
+def test_a_permanent_failure_becomes_a_dead_letter_and_the_batch_goes_on() -> None:
     sink = PickySink(raising(PermanentError("no such field", "mapper_parsing_exception"), 3))
     bench = Bench(sink)
     assert bench.run(*(insert(number) for number in range(1, 6))) == []
     assert sorted(sink.applied) == [sequence(number) for number in (1, 2, 4, 5)]
-    [letter] = bench.letters.letters.values()
-    assert letter.reason == "mapper_parsing_exception"
-    assert letter.record == insert(3)
+    [dead_letter] = bench.dead_letters.dead_letters.values()
+    assert dead_letter.reason == "mapper_parsing_exception"
+    assert dead_letter.record == insert(3)
     assert bench.counts[0].dead_lettered == 1
 
 
 def test_error_types_of_a_validator_can_be_permanent() -> None:
     bench = Bench(PickySink(raising(ZeroDivisionError(), 1)), permanent=(ZeroDivisionError,))
     assert bench.run(insert(1), insert(2)) == []
-    assert bench.letter_items() == ["00001-1"]
+    assert bench.dead_letter_items() == ["00001-1"]
 
 
 @pytest.mark.parametrize("bad", ["text", None, {}, {"dynamodb": {}}, {"eventID": "x"}])
-def test_a_record_that_cannot_be_read_becomes_a_letter_in_the_middle_of_a_batch(bad: Any) -> None:
+def test_a_record_that_cannot_be_read_becomes_a_dead_letter_in_the_middle_of_a_batch(
+    bad: Any,
+) -> None:
     sink = PickySink(raising(ValueError()))
     bench = Bench(sink)
     assert bench.run(insert(1), bad, insert(2)) == []
     assert sink.applied == [sequence(1), sequence(2)]
-    [letter] = bench.letters.letters.values()
-    assert letter.reason == "MalformedRecord"
-    assert letter.name.startswith("unreadable/")
-    assert letter.record == (bad if isinstance(bad, dict) else {"unreadable": bad})
+    [dead_letter] = bench.dead_letters.dead_letters.values()
+    assert dead_letter.reason == "MalformedRecord"
+    assert dead_letter.name.startswith("unreadable/")
+    assert dead_letter.record == (bad if isinstance(bad, dict) else {"unreadable": bad})
 
 
 def spoilt(number: int, **fields: Any) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def test_a_fault_that_all_records_share_is_the_sources(
 ) -> None:
     bench = Bench(PickySink(raising(ValueError())), now=now)
     assert bench.run(*(spoilt(number, **fields) for number in (1, 2, 3))) == [sequence(1)]
-    assert bench.letters.letters == {}
+    assert bench.dead_letters.dead_letters == {}
     assert bench.counts == [Counts(received=3, reported=3)]
     [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert f"malformed {next(iter(fields))}" in error.getMessage()
@@ -195,29 +197,31 @@ def test_one_malformed_record_among_good_ones_is_a_dead_letter(fields: dict[str,
     bench = Bench(sink)
     assert bench.run(insert(1), spoilt(2, **fields), insert(3)) == []
     assert sink.applied == [sequence(1), sequence(3)]
-    assert [letter.reason for letter in bench.letters.letters.values()] == ["MalformedSource"]
+    assert [dead_letter.reason for dead_letter in bench.dead_letters.dead_letters.values()] == [
+        "MalformedSource"
+    ]
 
 
 @pytest.mark.parametrize("fields", SOURCE_FAULTS)
 def test_a_lone_malformed_record_holds_its_shard_while_young(fields: dict[str, Any]) -> None:
     bench = Bench(PickySink(raising(ValueError())))
     assert bench.run(spoilt(1, **fields)) == [sequence(1)]
-    assert bench.letters.letters == {}
+    assert bench.dead_letters.dead_letters == {}
     bench = Bench(PickySink(raising(ValueError())), now=OLD)
     assert bench.run(spoilt(1, **fields)) == []
-    assert len(bench.letters.letters) == 1
+    assert len(bench.dead_letters.dead_letters) == 1
 
 
 def test_a_lone_record_of_unreadable_age_is_a_dead_letter() -> None:
     bench = Bench(PickySink(raising(ValueError())))
     assert bench.run(spoilt(1, ApproximateCreationDateTime="yesterday")) == []
-    assert len(bench.letters.letters) == 1
+    assert len(bench.dead_letters.dead_letters) == 1
 
 
 def test_records_with_different_faults_are_dead_letters() -> None:
     bench = Bench(PickySink(raising(ValueError())))
     assert bench.run(spoilt(1, eventSourceARN=None), spoilt(2, StreamViewType="ALL")) == []
-    assert len(bench.letters.letters) == 2
+    assert len(bench.dead_letters.dead_letters) == 2
 
 
 def test_records_without_a_time_are_applied() -> None:
@@ -230,21 +234,21 @@ def test_records_without_a_time_are_applied() -> None:
 def test_a_dead_letter_of_unknown_time_tells_no_arrival() -> None:
     bench = Bench(PickySink(raising(PermanentError("no"), 1)))
     assert bench.run(spoilt(1, ApproximateCreationDateTime=None)) == []
-    [letter] = bench.letters.letters.values()
-    assert letter.envelope()["DDBStreamBatchInfo"]["approximateArrivalOfFirstRecord"] is None
+    [dead_letter] = bench.dead_letters.dead_letters.values()
+    assert dead_letter.envelope()["DDBStreamBatchInfo"]["approximateArrivalOfFirstRecord"] is None
 
 
 def test_an_outage_is_retried_while_time_remains_and_then_reported() -> None:
-    sink = PickySink(raising(OutageError("connection refused"), 2))
+    sink = PickySink(raising(RetryableError("connection refused"), 2))
     bench = Bench(sink, now=OLD)
     assert bench.run(insert(1), insert(2)) == [sequence(1)]
     assert len(sink.calls) > 5
-    assert bench.letters.letters == {}
+    assert bench.dead_letters.dead_letters == {}
     assert bench.clock.now() <= OLD + 60 - RESERVE_SECONDS
 
 
 def test_an_outage_that_ends_costs_only_time() -> None:
-    calls = iter([OutageError("throttled"), OutageError("throttled"), None])
+    calls = iter([RetryableError("throttled"), RetryableError("throttled"), None])
     bench = Bench(PickySink(lambda change: next(calls, None)))
     assert bench.run(insert(1)) == []
     assert len(bench.clock.slept) == 2
@@ -255,27 +259,27 @@ def test_an_unexpected_failure_is_narrowed_down_and_reported_while_young() -> No
     bench = Bench(sink, now=YOUNG)
     assert bench.run(*(insert(number) for number in range(1, 9))) == [sequence(6)]
     assert sorted(sink.applied) == [sequence(number) for number in (1, 2, 3, 4, 5, 7, 8)]
-    assert bench.letters.letters == {}
+    assert bench.dead_letters.dead_letters == {}
 
 
-def test_an_unexpected_failure_becomes_a_letter_once_it_is_old() -> None:
+def test_an_unexpected_failure_becomes_a_dead_letter_once_it_is_old() -> None:
     bench = Bench(PickySink(raising(KeyError("surprise"), 6)), now=OLD)
     assert bench.run(*(insert(number) for number in range(1, 9))) == []
-    assert bench.letter_items() == ["00006-1"]
+    assert bench.dead_letter_items() == ["00006-1"]
 
 
-def test_the_same_unexpected_failure_of_five_items_is_nobodys_letter() -> None:
+def test_the_same_unexpected_failure_of_five_items_is_nobodys_dead_letter() -> None:
     sink = PickySink(lambda change: KeyError(change.item_id))
     bench = Bench(sink, now=OLD)
     assert bench.run(*(insert(number) for number in range(1, 101))) == [sequence(1)]
-    assert bench.letters.letters == {}
+    assert bench.dead_letters.dead_letters == {}
     assert len(sink.calls) < 20
 
 
-def test_four_items_are_letters_each() -> None:
+def test_four_items_are_dead_letters_each() -> None:
     bench = Bench(PickySink(raising(KeyError("surprise"), 1, 2, 3, 4)), now=OLD)
     assert bench.run(*(insert(number) for number in range(1, 20))) == []
-    assert len(bench.letters.letters) == 4
+    assert len(bench.dead_letters.dead_letters) == 4
 
 
 def test_without_time_the_first_change_not_taken_up_is_reported() -> None:
@@ -289,24 +293,24 @@ def test_without_time_the_first_change_not_taken_up_is_reported() -> None:
 
     assert bench.run(*(insert(number) for number in range(1, 9))) == [sequence(4)]
     assert done == [sequence(1), sequence(2), sequence(3)]
-    assert bench.letters.letters == {}
+    assert bench.dead_letters.dead_letters == {}
 
 
-class BrokenLetters:
-    def write(self, letter: Letter) -> bool:
+class BrokenDeadLetters:
+    def write(self, dead_letter: DeadLetter) -> bool:
         message = "the bucket is gone"
-        raise OutageError(message)
+        raise RetryableError(message)
 
 
-def test_a_letter_that_cannot_be_written_leaves_its_record_reported() -> None:
+def test_a_dead_letter_that_cannot_be_written_leaves_its_record_reported() -> None:
     sink = PickySink(raising(PermanentError("poison"), 3))
-    bench = Bench(sink, letters=BrokenLetters())
+    bench = Bench(sink, dead_letters=BrokenDeadLetters())
     assert bench.run(*(insert(number) for number in range(1, 6))) == [sequence(3)]
     assert bench.counts[0].dead_lettered == 0
 
 
-def test_an_unreadable_record_without_letters_fails_the_whole_batch() -> None:
-    bench = Bench(PickySink(raising(ValueError())), letters=BrokenLetters())
+def test_an_unreadable_record_without_dead_letters_fails_the_whole_batch() -> None:
+    bench = Bench(PickySink(raising(ValueError())), dead_letters=BrokenDeadLetters())
     assert bench.run(insert(1), {"no": "number"}, insert(2)) == [""]
 
 
@@ -316,12 +320,12 @@ def test_the_identifier_is_the_sequence_number_of_the_earliest_failure() -> None
     assert bench.run(*first) == [first[1]["dynamodb"]["SequenceNumber"]]
 
 
-def test_redelivery_makes_no_second_letter() -> None:
+def test_redelivery_makes_no_second_dead_letter() -> None:
     bench = Bench(PickySink(raising(PermanentError("poison"), 1)))
     bench.run(insert(1))
-    [before] = bench.letters.letters.values()
+    [before] = bench.dead_letters.dead_letters.values()
     bench.run(insert(1))
-    assert list(bench.letters.letters.values()) == [before]
+    assert list(bench.dead_letters.dead_letters.values()) == [before]
 
 
 def test_handlers_get_changes_by_kind() -> None:
@@ -342,7 +346,7 @@ def test_a_kind_has_one_handler() -> None:
         handlers.on_insert(print)
 
 
-def held_back_bench(error: Exception) -> tuple[Bench, list[str]]:
+def blocked_bench(error: Exception) -> tuple[Bench, list[str]]:
     handlers = ChangeHandlers()
     done: list[str] = []
 
@@ -356,22 +360,22 @@ def held_back_bench(error: Exception) -> tuple[Bench, list[str]]:
 
 
 def test_later_changes_of_a_failed_item_are_held_back_and_other_items_go_on() -> None:
-    bench, done = held_back_bench(KeyError("surprise"))
+    bench, done = blocked_bench(KeyError("surprise"))
     reported = bench.run(insert(1), insert(2, item=7), insert(3, item=7), insert(4))
     assert reported == [sequence(2)]
     assert done == [sequence(1), sequence(4)]
 
 
 def test_a_dead_letter_lets_later_changes_of_its_item_go_on() -> None:
-    bench, done = held_back_bench(PermanentError("poison"))
+    bench, done = blocked_bench(PermanentError("poison"))
     assert bench.run(insert(1), insert(2, item=7), insert(3, item=7), insert(4)) == []
     assert sorted(done) == [sequence(1), sequence(3), sequence(4)]
-    assert len(bench.letters.letters) == 1
+    assert len(bench.dead_letters.dead_letters) == 1
 
 
-def test_a_letter_that_failed_keeps_holding_back_its_item() -> None:
-    bench, done = held_back_bench(PermanentError("poison"))
-    bench.letters = BrokenLetters()
+def test_a_dead_letter_that_failed_keeps_holding_back_its_item() -> None:
+    bench, done = blocked_bench(PermanentError("poison"))
+    bench.dead_letters = BrokenDeadLetters()
     assert bench.run(insert(1), insert(2, item=7), insert(3, item=7)) == [sequence(2)]
     assert done == [sequence(1)]
 
@@ -379,7 +383,7 @@ def test_a_letter_that_failed_keeps_holding_back_its_item() -> None:
 def test_a_retried_change_goes_before_those_held_back_behind_it() -> None:
     handlers = ChangeHandlers()
     done: list[str] = []
-    troubles = iter([OutageError("throttled")])
+    troubles = iter([RetryableError("throttled")])
 
     @handlers.on_insert
     def effect(change: Change) -> None:
@@ -405,11 +409,11 @@ def test_patience_is_measured_by_the_record_that_was_delivered() -> None:
     bench = Bench(PickySink(lambda change: KeyError("surprise")), now=OLD)
     bench.read = change_from_log_record
     assert bench.run(young) == [sequence(1)]
-    assert bench.letters.letters == {}
+    assert bench.dead_letters.dead_letters == {}
 
 
 def test_a_sink_that_holds_changes_back_for_no_reason_is_not_asked_for_ever() -> None:
-    sink = PickySink(lambda change: HeldBack("no reason"))
+    sink = PickySink(lambda change: BlockedByEarlierFailure("no reason"))
     assert Bench(sink).run(insert(1)) == [sequence(1)]
     assert len(sink.calls) == 1
 
@@ -418,17 +422,17 @@ def test_a_stream_without_the_image_waits_and_no_record_is_given_up() -> None:
     sink = PickySink(lambda change: MissingImage("KEYS_ONLY"))
     bench = Bench(sink, now=OLD)
     assert bench.run(*(insert(number) for number in range(1, 11))) == [sequence(1)]
-    assert bench.letters.letters == {}
+    assert bench.dead_letters.dead_letters == {}
 
 
-def test_a_letter_that_was_there_is_not_counted_again() -> None:
+def test_a_dead_letter_that_was_there_is_not_counted_again() -> None:
     bench = Bench(PickySink(raising(PermanentError("poison"), 1)))
     bench.run(insert(1))
     bench.run(insert(1))
     assert [counts.dead_lettered for counts in bench.counts] == [1, 0]
 
 
-def test_out_of_time_is_never_a_letter() -> None:
-    bench = Bench(PickySink(raising(OutOfTime("no time"), 1)), now=OLD)
+def test_out_of_time_is_never_a_dead_letter() -> None:
+    bench = Bench(PickySink(raising(DeadlineExceeded("no time"), 1)), now=OLD)
     assert bench.run(insert(1), insert(2)) == [sequence(1)]
-    assert bench.letters.letters == {}
+    assert bench.dead_letters.dead_letters == {}

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import (
     Aggregation,
-    Budget,
     Change,
     ChangeLog,
+    Deadline,
     MissingImage,
     Once,
-    OutageError,
-    SearchSync,
+    RetryableError,
+    Search,
     Upsert,
     entry_of,
     replay,
@@ -27,10 +27,15 @@ from dynamodb_streams_cdc.change import UNKNOWN_TIME
 from dynamodb_streams_cdc.sinks.change_log import Inserted
 from dynamodb_streams_cdc.sinks.log_entries import Entry
 from dynamodb_streams_cdc.sinks.search import LONG, Upserted, encoded
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLog, MemoryMarkers
+from dynamodb_streams_cdc.testing.memory import (
+    MemoryIdempotencyStore,
+    MemoryIndex,
+    MemoryLedger,
+    MemoryLog,
+)
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import document
-from tests.factories import NOON, budget, change, order
+from tests.factories import NOON, change, deadline, order
 
 PLACED, SHIPPED = order(), order(status="shipped")
 ITEM = "orders/S=00004/S=00004-0001"
@@ -41,7 +46,7 @@ LIFE = [change(1, None, PLACED), change(2, PLACED, SHIPPED), change(3, SHIPPED, 
 def test_any_order_of_deliveries_gives_the_same_history(deliveries: list[Change]) -> None:
     log = ChangeLog(MemoryLog())
     for delivered in deliveries:
-        log.apply([delivered], budget())
+        log.apply([delivered], deadline())
     assert [c.version for c in log.history(ITEM)] == [c.version for c in LIFE]
 
 
@@ -49,21 +54,21 @@ def test_any_order_of_deliveries_gives_the_same_history(deliveries: list[Change]
 def test_any_order_of_deliveries_leaves_the_deleted_item_out_of_the_index(
     deliveries: list[Change],
 ) -> None:
-    sink = SearchSync(index := MemoryIndex(), document)
+    sink = Search(index := MemoryIndex(), document)
     for delivered in deliveries:
-        sink.apply([delivered], budget())
+        sink.apply([delivered], deadline())
     assert index.search() == {}
 
 
 def test_the_same_record_twice_in_a_batch_is_one_entry() -> None:
     log = MemoryLog()
-    outcome = ChangeLog(log).apply([LIFE[0], LIFE[0], LIFE[1]], budget())
+    outcome = ChangeLog(log).apply([LIFE[0], LIFE[0], LIFE[1]], deadline())
     assert (outcome.applied, outcome.stale, len(log.entries)) == (2, 1, 2)
 
 
 def test_time_travel() -> None:
     log = ChangeLog(MemoryLog())
-    log.apply(LIFE, budget())
+    log.apply(LIFE, deadline())
     noon = datetime.fromtimestamp(NOON, UTC)
     states = [log.state_at(ITEM, noon + timedelta(seconds=second)) for second in range(4)]
     assert states == [None, PLACED, SHIPPED, None]
@@ -74,7 +79,7 @@ def test_time_travel() -> None:
 
 def test_time_travel_past_a_change_of_unknown_time() -> None:
     log = ChangeLog(MemoryLog())
-    log.apply([LIFE[0], replace(LIFE[1], timestamp=UNKNOWN_TIME)], budget())
+    log.apply([LIFE[0], replace(LIFE[1], timestamp=UNKNOWN_TIME)], deadline())
     noon = datetime.fromtimestamp(NOON, UTC)
     states = [log.state_at(ITEM, noon + timedelta(seconds=second)) for second in range(3)]
     assert states == [None, SHIPPED, SHIPPED]
@@ -89,42 +94,42 @@ def test_an_entry_says_what_changed() -> None:
 
 def test_a_stream_without_both_images_cannot_be_audited() -> None:
     half = change(2, PLACED, SHIPPED, view_type="NEW_IMAGE")
-    outcome = ChangeLog(MemoryLog()).apply([half, LIFE[0]], budget())
+    outcome = ChangeLog(MemoryLog()).apply([half, LIFE[0]], deadline())
     assert isinstance(outcome.failures[half], MissingImage)
     assert outcome.applied == 1
 
 
 class DeadLog(MemoryLog):
-    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
-        raise OutageError(self.__class__.__name__)
+    def insert(self, entries: Sequence[Entry], deadline: Deadline) -> Sequence[Inserted]:
+        raise RetryableError(self.__class__.__name__)
 
 
 class DeadIndex(MemoryIndex):
-    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
-        raise OutageError(self.__class__.__name__)
+    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
+        raise RetryableError(self.__class__.__name__)
 
 
 def test_an_outage_fails_every_change_and_drops_none() -> None:
     changes = [LIFE[0], change(9, None, order("00005-1"))]
-    for sink in (ChangeLog(DeadLog()), SearchSync(DeadIndex(), document)):
-        outcome = sink.apply(changes, budget())
+    for sink in (ChangeLog(DeadLog()), Search(DeadIndex(), document)):
+        outcome = sink.apply(changes, deadline())
         assert list(outcome.failures) == changes
-        assert all(isinstance(error, OutageError) for error in outcome.failures.values())
+        assert all(isinstance(error, RetryableError) for error in outcome.failures.values())
 
 
 def test_only_the_newest_change_of_an_item_is_sent_to_the_index() -> None:
     index = MemoryIndex()
-    outcome = SearchSync(index, document).apply(LIFE[:2], budget())
+    outcome = Search(index, document).apply(LIFE[:2], deadline())
     assert (outcome.applied, outcome.stale) == (1, 1)
     assert index.search()[ITEM]["status"] == "shipped"
 
 
 def test_an_item_may_be_kept_out_of_the_index() -> None:
     index = MemoryIndex()
-    sink = SearchSync(index, lambda image: None if image["status"] == "shipped" else {"a": 1})
-    sink.apply([LIFE[0]], budget())
+    sink = Search(index, lambda image: None if image["status"] == "shipped" else {"a": 1})
+    sink.apply([LIFE[0]], deadline())
     assert index.search() == {ITEM: {"a": 1}}
-    sink.apply([LIFE[1]], budget())
+    sink.apply([LIFE[1]], deadline())
     assert index.search() == {}
     assert index.documents[ITEM]["cdc"]["deleted"]
 
@@ -132,7 +137,7 @@ def test_an_item_may_be_kept_out_of_the_index() -> None:
 def test_an_invalid_order_fails_alone() -> None:
     bad = change(7, None, order("00009-1", status="?"))
     index = MemoryIndex()
-    outcome = SearchSync(index, document).apply([bad, LIFE[0]], budget())
+    outcome = Search(index, document).apply([bad, LIFE[0]], deadline())
     assert (list(outcome.failures), outcome.applied) == ([bad], 1)
 
 
@@ -141,8 +146,8 @@ def test_what_a_batch_leaves_does_not_depend_on_how_changes_were_batched() -> No
     for batches in ([[LIFE[0], poison]], [[LIFE[0]], [poison]], [[poison], [LIFE[0]]]):
         index, ledger = MemoryIndex(), MemoryLedger()
         for batch in batches:
-            for sink in (SearchSync(index, document), Aggregation(ledger, contributions)):
-                outcome = sink.apply(batch, budget())
+            for sink in (Search(index, document), Aggregation(ledger, contributions)):
+                outcome = sink.apply(batch, deadline())
                 failed = list(outcome.failures)
                 assert failed == ([poison] if poison in batch else [])
                 assert outcome.applied + outcome.stale + len(failed) == len(batch)
@@ -151,7 +156,7 @@ def test_what_a_batch_leaves_does_not_depend_on_how_changes_were_batched() -> No
 
 
 def test_the_field_of_the_sink_is_its_own() -> None:
-    outcome = SearchSync(MemoryIndex(), lambda image: {"cdc": 1}).apply([LIFE[0]], budget())
+    outcome = Search(MemoryIndex(), lambda image: {"cdc": 1}).apply([LIFE[0]], deadline())
     assert "belongs to the sink" in str(outcome.failures[LIFE[0]])
 
 
@@ -188,12 +193,12 @@ def test_a_marker_written_after_the_effect_repeats_it_after_a_crash_and_never_lo
     class Crash(BaseException):
         pass
 
-    class CrashingMarkers(MemoryMarkers):
+    class CrashingIdempotencyStore(MemoryIdempotencyStore):
         def mark(self, key: str, keep_seconds: int) -> None:
             raise Crash
 
     sent: list[str] = []
     with pytest.raises(Crash):
-        Once(CrashingMarkers(), "mail").run(LIFE[0], lambda: sent.append("mail"))
-    Once(MemoryMarkers(), "mail").run(LIFE[0], lambda: sent.append("mail"))
+        Once(CrashingIdempotencyStore(), "mail").run(LIFE[0], lambda: sent.append("mail"))
+    Once(MemoryIdempotencyStore(), "mail").run(LIFE[0], lambda: sent.append("mail"))
     assert sent == ["mail", "mail"]

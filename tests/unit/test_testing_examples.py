@@ -15,22 +15,26 @@ from moto import mock_aws
 from dynamodb_streams_cdc import (
     Change,
     LambdaContext,
-    SearchSync,
+    Search,
     Source,
     deserialize_item,
     serialize_item,
 )
 from dynamodb_streams_cdc.idempotency import Once
 from dynamodb_streams_cdc.processor import Processor
-from dynamodb_streams_cdc.testing import Killed, Lab, LabFactory, invoke, sample_event
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLetters, MemoryMarkers
+from dynamodb_streams_cdc.testing import Lab, LabFactory, ProcessKilled, invoke, sample_event
+from dynamodb_streams_cdc.testing.memory import (
+    MemoryDeadLetters,
+    MemoryIdempotencyStore,
+    MemoryIndex,
+)
 from dynamodb_streams_cdc.testing.simulation import (
     Consumer,
+    FaultInjector,
     Schedule,
     SimulatedTable,
     Simulation,
-    Weather,
-    World,
+    VirtualClock,
     faulty,
 )
 from dynamodb_streams_cdc.testing.simulation.strategies import schedules
@@ -63,9 +67,9 @@ def test_a_poison_record_does_not_stop_the_others(stream_lab: LabFactory) -> Non
         ["INSERT 1", "INSERT 2", "REMOVE 1"],
         *[["INSERT 2", "REMOVE 1"]] * 4,
     ]
-    [letter] = lab.dead_letters
-    assert letter.changes == ["INSERT 2", "REMOVE 1"]
-    assert letter.condition == "RetryAttemptsExhausted"
+    [dead_letter] = lab.dead_letters
+    assert dead_letter.changes == ["INSERT 2", "REMOVE 1"]
+    assert dead_letter.condition == "RetryAttemptsExhausted"
 
 
 def test_a_crash_between_the_effect_and_its_marker_repeats_the_effect(
@@ -73,7 +77,7 @@ def test_a_crash_between_the_effect_and_its_marker_repeats_the_effect(
 ) -> None:
     lab = stream_lab()
     sent: list[str] = []
-    once = Once(lab.faulty(MemoryMarkers()), "welcome")
+    once = Once(lab.faulty(MemoryIdempotencyStore()), "welcome")
 
     @lab.function
     def welcome(event: Mapping[str, Any], context: LambdaContext) -> None:
@@ -91,8 +95,8 @@ def test_a_crash_between_the_effect_and_its_marker_repeats_the_effect(
 def test_an_outage_of_a_minute_is_waited_out(stream_lab: LabFactory) -> None:
     lab = stream_lab(FunctionResponseTypes=["ReportBatchItemFailures"])
     index = MemoryIndex()
-    sink = SearchSync(lab.faulty(index), lambda image: {"status": image["status"]})
-    lab.function(Processor("search", Source("orders"), sink, MemoryLetters(), clock=lab.clock))
+    sink = Search(lab.faulty(index), lambda image: {"status": image["status"]})
+    lab.function(Processor("search", Source("orders"), sink, MemoryDeadLetters(), clock=lab.clock))
 
     lab.fail_sink(seconds=60)
     lab.put({"id": "1", "status": "placed"})
@@ -165,11 +169,11 @@ class Names:
         return [] if held == wanted else [f"the items say {wanted}, the copy says {held}"]
 
 
-def names(world: World) -> list[Consumer]:
+def names(virtual_clock: VirtualClock) -> list[Consumer]:
     copy = Names()
 
-    def build(world: World, weather: Weather) -> Any:
-        port = faulty(copy, weather)
+    def build(virtual_clock: VirtualClock, faults: FaultInjector) -> Any:
+        port = faulty(copy, faults)
 
         def handler(event: Mapping[str, Any], context: LambdaContext) -> None:
             for record in event["Records"]:
@@ -236,6 +240,6 @@ def test_a_function_that_waits_too_long_is_ended(stream_lab: LabFactory) -> None
     lab.put({"id": "1"})
     lab.run()
 
-    assert isinstance(lab.deliveries[0].error, Killed)
+    assert isinstance(lab.deliveries[0].error, ProcessKilled)
     assert lab.lost == []
-    assert [letter.changes for letter in lab.dead_letters] == [["INSERT 1"]]
+    assert [dead_letter.changes for dead_letter in lab.dead_letters] == [["INSERT 1"]]

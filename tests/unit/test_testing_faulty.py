@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from moto import mock_aws
 
-from dynamodb_streams_cdc.testing import Killed, Lab, LabFactory, UnusedFault
+from dynamodb_streams_cdc.testing import Lab, LabFactory, ProcessKilled, UnusedFault
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
@@ -76,12 +76,12 @@ def test_a_crash_strikes_in_the_request_however_it_is_made(
     lab.crash_before(method)
     lab.put({"id": "1"})
     lab.run()
-    assert [type(delivery.error) for delivery in lab.deliveries] == [Killed, type(None)]
+    assert [type(delivery.error) for delivery in lab.deliveries] == [ProcessKilled, type(None)]
     assert rows(copies) == ["1"]
     lab.crash_after(method)
     lab.put({"id": "2"})
     lab.run()
-    assert [type(delivery.error) for delivery in lab.deliveries[2:]] == [Killed, type(None)]
+    assert [type(delivery.error) for delivery in lab.deliveries[2:]] == [ProcessKilled, type(None)]
     assert rows(copies) == ["1", "2"]
     assert f"    {method}(" in str(lab.timeline)
 
@@ -143,7 +143,7 @@ def test_a_paginator_and_a_refused_write_are_requests_too(
     lab.crash_before("scan")
     lab.put({"id": "2"})
     lab.run()
-    assert isinstance(lab.deliveries[-1].error, Killed)
+    assert isinstance(lab.deliveries[-1].error, ProcessKilled)
 
 
 def test_what_a_test_asks_by_itself_is_left_alone(stream_lab: LabFactory, copies: Any) -> None:
@@ -163,7 +163,7 @@ def test_a_call_takes_the_labs_time(stream_lab: LabFactory, copies: Any) -> None
     lab.slow_sink(seconds=60, per_call=4)
     lab.put({"id": "1"})
     lab.run()
-    assert isinstance(lab.deliveries[0].error, Killed)
+    assert isinstance(lab.deliveries[0].error, ProcessKilled)
     assert rows(copies) == []
 
 
@@ -288,7 +288,7 @@ def test_a_port_of_any_form_is_struck_where_it_does_its_work(
     lab.put({"id": "2"})
     lab.run()
     assert port.done == done
-    assert [type(delivery.error) for delivery in lab.deliveries] == [Killed, Killed]
+    assert [type(delivery.error) for delivery in lab.deliveries] == [ProcessKilled, ProcessKilled]
 
 
 def test_functions_and_what_iterators_yield_are_requests(stream_lab: LabFactory) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import OutageError
+from dynamodb_streams_cdc import RetryableError
 from dynamodb_streams_cdc.esm import ConfigurationError, Policies, Result
-from dynamodb_streams_cdc.testing import Killed, Lab, LabFactory, UnusedFault
+from dynamodb_streams_cdc.testing import Lab, LabFactory, ProcessKilled, UnusedFault
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures", "pytester"]
 
@@ -180,7 +180,7 @@ def test_a_function_that_takes_longer_than_its_timeout_has_failed(stream_lab: La
     lab.function(lambda event, context: lab.clock.sleep(6))
     lab.put({"id": "1"})
     lab.run()
-    assert isinstance(lab.deliveries[0].error, Killed)
+    assert isinstance(lab.deliveries[0].error, ProcessKilled)
     assert lab.dead_letters[0].document["responseContext"]["functionError"] == "Unhandled"
 
 
@@ -192,10 +192,10 @@ def test_a_batch_that_fails_is_tried_as_often_as_the_mapping_says(stream_lab: La
     lab.put(*items(2))
     lab.run()
     assert [delivery.attempt for delivery in lab.deliveries] == [1, 2, 3]
-    [letter] = lab.dead_letters
-    assert (letter.changes, letter.attempts) == (["INSERT 1", "INSERT 2"], 3)
-    assert letter.document["payload"].startswith('{"Records": [{"eventID"')
-    assert letter.key is not None
+    [dead_letter] = lab.dead_letters
+    assert (dead_letter.changes, dead_letter.attempts) == (["INSERT 1", "INSERT 2"], 3)
+    assert dead_letter.document["payload"].startswith('{"Records": [{"eventID"')
+    assert dead_letter.key is not None
     assert lab.metrics["OnFailureDestinationDeliveredEventCount"] == 2
 
 
@@ -230,7 +230,7 @@ def test_bisecting_finds_the_record(stream_lab: LabFactory) -> None:
     lab = stream_lab(handler, BisectBatchOnFunctionError=True, MaximumRetryAttempts=1)
     lab.put(*items(4))
     lab.run()
-    assert [letter.changes for letter in lab.dead_letters] == [["INSERT 3"]]
+    assert [dead_letter.changes for dead_letter in lab.dead_letters] == [["INSERT 3"]]
     assert lab.delivered[-1] == ["INSERT 4"]
 
 
@@ -238,9 +238,9 @@ def test_a_record_that_is_too_old_is_given_up(stream_lab: LabFactory) -> None:
     lab = stream_lab(fail, MaximumRecordAgeInSeconds=60)
     lab.put({"id": "1"})
     lab.run()
-    [letter] = lab.dead_letters
-    assert letter.condition == "RecordAgeExceeded"
-    assert letter.attempts == len(lab.deliveries) == 8
+    [dead_letter] = lab.dead_letters
+    assert dead_letter.condition == "RecordAgeExceeded"
+    assert dead_letter.attempts == len(lab.deliveries) == 8
 
 
 def test_with_unlimited_retries_it_ends_when_the_stream_forgets(stream_lab: LabFactory) -> None:
@@ -346,7 +346,7 @@ def test_nothing_in_a_function_survives_a_crash(stream_lab: LabFactory) -> None:
     lab.put({"id": "1"})
     lab.run()
     assert caught == []
-    assert isinstance(lab.deliveries[0].error, Killed)
+    assert isinstance(lab.deliveries[0].error, ProcessKilled)
 
 
 def test_a_sink_may_fail_and_be_slow_for_some_time(stream_lab: LabFactory) -> None:
@@ -357,13 +357,13 @@ def test_a_sink_may_fail_and_be_slow_for_some_time(stream_lab: LabFactory) -> No
     lab.fail_sink(seconds=30)
     lab.put({"id": "1"})
     lab.run()
-    assert all(isinstance(d.error, OutageError) for d in lab.deliveries[:-1])
+    assert all(isinstance(d.error, RetryableError) for d in lab.deliveries[:-1])
     assert lab.deliveries[-1].at >= began + 30
     done = len(lab.deliveries)
     lab.slow_sink(seconds=60, per_call=4)
     lab.put({"id": "2"})
     lab.run()
-    assert isinstance(lab.deliveries[done].error, Killed)
+    assert isinstance(lab.deliveries[done].error, ProcessKilled)
     assert rows.written == ["1", "2"]
 
 
@@ -437,7 +437,7 @@ def test_an_answer_that_lambda_cannot_use_fails_the_batch(
     lab.put(*items(2))
     lab.run()
     assert [delivery.result for delivery in lab.deliveries] == [Result.REJECTED] * 2
-    assert [letter.changes for letter in lab.dead_letters] == [["INSERT 1", "INSERT 2"]]
+    assert [dead_letter.changes for dead_letter in lab.dead_letters] == [["INSERT 1", "INSERT 2"]]
     assert lab.dead_letters[0].document["responseContext"]["functionError"] is None
 
 
@@ -471,7 +471,7 @@ def test_an_identifier_of_an_earlier_batch_fails_all_of_this_one(stream_lab: Lab
     lab.put(*items(2))
     lab.run()
     assert lab.delivered == [["INSERT 1"], ["INSERT 2"], ["INSERT 2"]]
-    assert [letter.changes for letter in lab.dead_letters] == [["INSERT 2"]]
+    assert [dead_letter.changes for dead_letter in lab.dead_letters] == [["INSERT 2"]]
 
 
 def test_what_aws_leaves_open_is_a_policy(stream_lab: LabFactory) -> None:

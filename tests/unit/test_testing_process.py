@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.testing import EndlessRun, Killed, Lab, LabFactory, UnusedFault
+from dynamodb_streams_cdc.testing import EndlessRun, Lab, LabFactory, ProcessKilled, UnusedFault
 from dynamodb_streams_cdc.testing.simulation.process import current
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
@@ -59,11 +59,13 @@ def test_a_crash_ends_finally_blocks_too(stream_lab: LabFactory) -> None:
     lab.put({"id": "1"})
     lab.run()
     assert rows.calls == ["lock"]
-    assert isinstance(lab.deliveries[0].error, Killed)
+    assert isinstance(lab.deliveries[0].error, ProcessKilled)
     assert len(lab.dead_letters) == 1
 
 
-@pytest.mark.parametrize("kind", [BaseException, Killed], ids=["BaseException", "Killed"])
+@pytest.mark.parametrize(
+    "kind", [BaseException, ProcessKilled], ids=["BaseException", "ProcessKilled"]
+)
 def test_a_crash_that_is_caught_ends_everything_all_the_same(
     stream_lab: LabFactory, kind: type[BaseException]
 ) -> None:
@@ -94,8 +96,8 @@ def test_a_crash_that_is_caught_ends_everything_all_the_same(
     assert rows.calls == ["first"]
     assert went_on == ["first", "second", "third", "put", "sleep"]
     assert lab.delivered == [["INSERT 1"]]
-    assert isinstance(lab.deliveries[0].error, Killed)
-    assert [letter.changes for letter in lab.dead_letters] == [["INSERT 1"]]
+    assert isinstance(lab.deliveries[0].error, ProcessKilled)
+    assert [dead_letter.changes for dead_letter in lab.dead_letters] == [["INSERT 1"]]
 
 
 def test_an_error_after_a_crash_is_not_what_the_mapping_sees(stream_lab: LabFactory) -> None:
@@ -113,7 +115,7 @@ def test_an_error_after_a_crash_is_not_what_the_mapping_sees(stream_lab: LabFact
     lab.crash_before()
     lab.put({"id": "1"})
     lab.run()
-    assert isinstance(lab.deliveries[0].error, Killed)
+    assert isinstance(lab.deliveries[0].error, ProcessKilled)
 
 
 @pytest.mark.parametrize("crash", [Lab.crash_before, Lab.crash_after])
@@ -136,7 +138,7 @@ def test_the_threads_of_a_function_that_crashed_stop(
     lab.put({"id": "1"})
     lab.run()
     assert len(rows.calls) == (1 if crash is Lab.crash_after else 0)
-    assert isinstance(lab.deliveries[0].error, Killed)
+    assert isinstance(lab.deliveries[0].error, ProcessKilled)
 
 
 def test_a_crash_in_a_thread_of_its_own_ends_the_function(stream_lab: LabFactory) -> None:
@@ -153,7 +155,7 @@ def test_a_crash_in_a_thread_of_its_own_ends_the_function(stream_lab: LabFactory
     lab.crash_after("lock")
     lab.put({"id": "1"})
     lab.run()
-    assert isinstance(lab.deliveries[0].error, Killed)
+    assert isinstance(lab.deliveries[0].error, ProcessKilled)
 
 
 def test_threads_that_outlive_a_crash_have_no_effect_later(stream_lab: LabFactory) -> None:
@@ -244,10 +246,10 @@ def test_a_function_that_exits_has_failed(
     lab.run()
     assert [delivery.attempt for delivery in lab.deliveries] == [1, 2]
     for delivery in lab.deliveries:
-        with pytest.raises(Killed, match=f"^Runtime.ExitError: .*{reason}"):
+        with pytest.raises(ProcessKilled, match=f"^Runtime.ExitError: .*{reason}"):
             raise delivery.error or AssertionError
-    [letter] = lab.dead_letters
-    assert letter.document["responseContext"]["functionError"] == "Unhandled"
+    [dead_letter] = lab.dead_letters
+    assert dead_letter.document["responseContext"]["functionError"] == "Unhandled"
 
 
 async def cancelled() -> None:
@@ -304,8 +306,8 @@ def test_a_record_that_kills_the_process_holds_its_shard_for_twenty_hours_withou
     assert handler.done == []  # type: ignore[attr-defined]
     lab.run()
     assert handler.done == []  # type: ignore[attr-defined]
-    assert [letter.condition for letter in lab.dead_letters] == ["RecordAgeExceeded"] * 2
-    assert sum(len(letter.records) for letter in lab.dead_letters) == 10
+    assert [dead_letter.condition for dead_letter in lab.dead_letters] == ["RecordAgeExceeded"] * 2
+    assert sum(len(dead_letter.records) for dead_letter in lab.dead_letters) == 10
     lab.put({"id": "11"})
     lab.run()
     assert handler.done == ["11"]  # type: ignore[attr-defined]
@@ -323,8 +325,8 @@ def test_with_bisecting_the_killer_is_alone_and_its_neighbours_pass(stream_lab: 
     lab.put(*({"id": str(number)} for number in range(1, 11)))
     lab.run()
     assert handler.done == ["1", "2", "4", "5", "6", "7", "8", "9", "10"]  # type: ignore[attr-defined]
-    [letter] = lab.dead_letters
-    assert (letter.changes, letter.condition) == (["INSERT 3"], "RetryAttemptsExhausted")
+    [dead_letter] = lab.dead_letters
+    assert (dead_letter.changes, dead_letter.condition) == (["INSERT 3"], "RetryAttemptsExhausted")
     assert lab.delivered.count(["INSERT 3"]) == 3
 
 
@@ -343,7 +345,7 @@ def test_with_bisecting_and_no_end_of_retries_what_stands_behind_waits_for_its_a
     lab.put({"id": "6"})
     lab.run()
     assert handler.done == ["1", "2", "6"]  # type: ignore[attr-defined]
-    given_up = [change for letter in lab.dead_letters for change in letter.changes]
+    given_up = [change for dead_letter in lab.dead_letters for change in dead_letter.changes]
     assert given_up == ["INSERT 3", "INSERT 4", "INSERT 5"]
     assert lab.lost == []
 
@@ -359,7 +361,7 @@ def test_lanes_beside_a_killer_go_on(stream_lab: LabFactory) -> None:
     assert "3" in held
     assert len(held) < 12
     lab.run()
-    assert {letter.condition for letter in lab.dead_letters} == {"RecordAgeExceeded"}
+    assert {dead_letter.condition for dead_letter in lab.dead_letters} == {"RecordAgeExceeded"}
 
 
 # Time
@@ -415,7 +417,7 @@ def test_an_endless_loop_that_sleeps_comes_to_its_timeout(stream_lab: LabFactory
 
     lab.put({"id": "1"})
     lab.run()
-    assert isinstance(lab.deliveries[0].error, Killed)
+    assert isinstance(lab.deliveries[0].error, ProcessKilled)
 
 
 def test_others_go_on_while_a_function_sleeps(stream_lab: LabFactory) -> None:

@@ -16,7 +16,7 @@ from dynamodb_streams_cdc.testing import (
     sample_event,
     sample_record,
 )
-from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 
 PUBLISHED: dict[str, Any] = {
     "eventID": "1",
@@ -44,7 +44,7 @@ def handler_of(seen: list[str]) -> Processor:
     def note(change: Change) -> None:
         seen.append(change.keys["id"])
 
-    return Processor("sample", Source("orders"), handlers, MemoryLetters())
+    return Processor("sample", Source("orders"), handlers, MemoryDeadLetters())
 
 
 def test_an_event_of_items_reaches_the_handler() -> None:

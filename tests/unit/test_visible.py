@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import pytest
 
 from dynamodb_streams_cdc import (
-    Budget,
     Change,
-    OutageError,
+    Deadline,
     Outcome,
     Processor,
-    SearchSync,
+    RetryableError,
+    Search,
     Source,
 )
 from dynamodb_streams_cdc.errors import visible
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex
 from tests.factories import FakeContext, ManualClock, order, record
 
 ODD = {
@@ -49,19 +49,19 @@ def test_all_else_stays(text: str) -> None:
     assert visible(text) == text
 
 
-class Refusing(SearchSync):
+class Refusing(Search):
     """A sink whose errors repeat what it was given, as those of some libraries do."""
 
     def __init__(self, error: type[Exception]) -> None:
         super().__init__(MemoryIndex(), dict)
         self.error = error
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         error = self.error
         return Outcome(failures={change: error(change.item_id) for change in changes})
 
 
-@pytest.mark.parametrize("error", [ValueError, OutageError])
+@pytest.mark.parametrize("error", [ValueError, RetryableError])
 def test_logs_command_no_terminal(error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
     odd = "".join(text for name, text in ODD.items() if name != "halves")
     clock = ManualClock()
@@ -69,7 +69,7 @@ def test_logs_command_no_terminal(error: type[Exception], caplog: pytest.LogCapt
         "search",
         Source("orders"),
         Refusing(error),
-        MemoryLetters(),
+        MemoryDeadLetters(),
         permanent=(ValueError,),
         clock=clock,
     )

@@ -113,13 +113,13 @@ class Offer:
 
 def domain_offer(offer: Offer, wanted: Wanted) -> list[Finding]:
     """Whether the environment's own domain can be made in the Region."""
-    remedy = (
+    recovery = (
         "set other values in stacks/environments.py, choose another Region, or use a domain that "
         'you have (CDK_OPTIONS="-c search_url=https://search-NAME-ID.REGION.es.amazonaws.com").'
     )
 
     def blocking(what: str) -> Finding:
-        return Finding("search domain", "blocking", f"{what} in Region {wanted.region}: {remedy}")
+        return Finding("search domain", "blocking", f"{what} in Region {wanted.region}: {recovery}")
 
     if wanted.engine not in offer.versions:
         return [blocking(f"{wanted.engine} is not offered")]

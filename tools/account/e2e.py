@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.console import Screen
+from local.console import DemoConsole
 from local.demo import signals_unwind
 from local.scenarios.recovery import PROCESSORS, unexpected
 from local.services.errors import EngineError
@@ -65,7 +65,7 @@ class Rehearsal:
     """One run in one place."""
 
     place: Place
-    screen: Screen
+    console: DemoConsole
     look: Callable[[], Sequence[Finding]]
     written: Written = field(default_factory=Written)
 
@@ -78,14 +78,14 @@ class Rehearsal:
         self._begin_with_nothing()
         self._preflight()
         try:
-            with self.screen.stage(f"Deploying to {self.place.name}") as stage:
+            with self.console.stage(f"Deploying to {self.place.name}") as stage:
                 self.place.deploy(stage.say)
                 stage.outcome = f"Deployed to {self.place.name}"
             self._see_what_is_there()
             with self.place.polling():
                 self._verify()
         except KeyboardInterrupt:
-            self.screen.line(
+            self.console.line(
                 "Interrupted: what was deployed is still there. `make destroy ENVIRONMENT="
                 f"{self.place.environment}` removes it."
             )
@@ -124,38 +124,38 @@ class Rehearsal:
                 f"nothing would prove that none is left ({dict(rest.unseen) or 'none is listed'})."
             )
             raise AccountError(message)
-        self.screen.line(f"Deployed: {len(rest.resources)} resources by the environment's prefix.")
+        self.console.line(f"Deployed: {len(rest.resources)} resources by the environment's prefix.")
 
     def _preflight(self) -> None:
         findings = self.look()
         if any(each.check == "bootstrap" and each.level == "blocking" for each in findings):
-            self.screen.line("The CDK is not set up here yet: e2e does that as well.")
+            self.console.line("The CDK is not set up here yet: e2e does that as well.")
             findings = [each for each in findings if each.check != "bootstrap"]
         for finding in findings:
-            self.screen.line(str(finding))
+            self.console.line(str(finding))
         if stops(findings):
             message = "Not deployed: what is BLOCKING above has to be mended first."
             raise AccountError(message)
 
     def _verify(self) -> None:
-        place, screen, outputs = self.place, self.screen, self.place.outputs()
+        place, console, outputs = self.place, self.console, self.place.outputs()
         purchases = read_purchases(SAMPLE)
         poison = Poison(SEED)
         self._write(outputs, islice(purchases, ORDERS), poison, f"{ORDERS} orders")
-        expect_equal(place, screen, outputs, self.written, "after the orders")
+        expect_equal(place, console, outputs, self.written, "after the orders")
         hidden = poison.hidden(purchases, NEIGHBOURS + 1, 1)
         self._write(outputs, hidden, poison, f"{NEIGHBOURS} orders and a poison one")
         [key] = poison.orders
         items = {item_of(*key)}
         report = settled(
-            place, screen, outputs, self.written, lambda found: not unexpected(found, items)
+            place, console, outputs, self.written, lambda found: not unexpected(found, items)
         )
         refuse(unexpected(report, items), "with a poison order")
-        expect_dead_letters(place, screen, len(PROCESSORS))
-        correct(place, screen, outputs["OrdersTableName"], key, self.written)
-        redrive(place, screen)
-        expect_equal(place, screen, outputs, self.written, "after the redrive")
-        expect_dead_letters(place, screen, 0)
+        expect_dead_letters(place, console, len(PROCESSORS))
+        correct(place, console, outputs["OrdersTableName"], key, self.written)
+        redrive(place, console)
+        expect_equal(place, console, outputs, self.written, "after the redrive")
+        expect_dead_letters(place, console, 0)
 
     def _write(
         self,
@@ -164,29 +164,31 @@ class Rehearsal:
         poison: Poison,
         what: str,
     ) -> None:
-        with self.screen.stage(f"Writing {what}") as stage:
+        with self.console.stage(f"Writing {what}") as stage:
             client, table = self.place.account.client("dynamodb"), outputs["OrdersTableName"]
             self.written += Writer(client, table, seed=SEED, story=poison.story).run(purchases)
             stage.outcome = f"Written: {what}, {self.written.writes:,} writes so far"
 
     def _destroy(self) -> bool:
-        self.screen.line(f"Destroying environment {self.place.environment}")
+        self.console.line(f"Destroying environment {self.place.environment}")
         removal = destroy.Removal(
-            self.place.account, self.place.environment, say=lambda s: self.screen.line(f"  {s}")
+            self.place.account, self.place.environment, say=lambda s: self.console.line(f"  {s}")
         )
         return removal.run()
 
 
-def rehearse(environment: str, options: str, screen: Screen) -> None:
+def rehearse(environment: str, options: str, console: DemoConsole) -> None:
     """Run e2e on the emulator (`local`) or in the account of this shell's credentials.
 
     Raises:
         AccountError, EngineError: It failed.
     """
     if environment == "local":
-        with on_emulator(screen) as (place, _, url):
+        with on_emulator(console) as (place, _, url):
             context = f"-c search_url={url}"
-            Rehearsal(place, screen, lambda: deploy.look(place.account, environment, context)).run()
+            Rehearsal(
+                place, console, lambda: deploy.look(place.account, environment, context)
+            ).run()
         return
     if environment == "production":
         message = (
@@ -196,7 +198,7 @@ def rehearse(environment: str, options: str, screen: Screen) -> None:
     account = sign_in(options)
     confirm(account, _EFFECT.format(environment))
     place = in_account(account, environment, options)
-    Rehearsal(place, screen, lambda: deploy.look(account, environment, options)).run()
+    Rehearsal(place, console, lambda: deploy.look(account, environment, options)).run()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -206,19 +208,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments).environment
     # Not ENVIRONMENT: its default is an environment of an account, and this one is the emulator.
     environment = given or os.environ.get("E2E_ENVIRONMENT") or "local"
-    screen = Screen()
+    console = DemoConsole()
     with signals_unwind():
         try:
-            rehearse(environment, os.environ.get("CDK_OPTIONS", ""), screen)
+            rehearse(environment, os.environ.get("CDK_OPTIONS", ""), console)
         except (AccountError, EngineError, ReadError) as error:
-            screen.line(str(error), style="red")
+            console.line(str(error), style="red")
             return 1
         except (BotoCoreError, ClientError) as error:
-            screen.line(f"AWS refused: {error}", style="red")
+            console.line(f"AWS refused: {error}", style="red")
             return 1
         except KeyboardInterrupt:
             return 130
-    screen.line(
+    console.line(
         "e2e is green: deployed, verified, redriven, verified, and nothing is left.", "green"
     )
     return 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.deployment import session
 from local.deployed.pipeline import OWN_INDEX, copies_of
-from local.deployed.poller_process import LiveRunner
+from local.deployed.poller_process import PollerProcess
 from local.services import loopback
 from local.services.engines import emulator, opensearch
 from local.verify import SignedHttp
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from local.console import Screen
+    from local.console import DemoConsole
     from local.verify import Http, LiveCopies
 
     Say = Callable[[str], None]
@@ -101,7 +101,7 @@ class Place:
 
 
 @contextmanager
-def on_emulator(screen: Screen) -> Iterator[tuple[Place, LiveRunner, str]]:
+def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, str]]:
     """Emulator and OpenSearch on entry, nothing of them on exit.
 
     Yields the place, the runner that takes its mappings over once it is entered, and the URL of
@@ -111,12 +111,12 @@ def on_emulator(screen: Screen) -> Iterator[tuple[Place, LiveRunner, str]]:
         EngineError: An engine does not start.
     """
     with (
-        screen.stage("Starting the emulator and OpenSearch") as stage,
+        console.stage("Starting the emulator and OpenSearch") as stage,
         emulator(progress=stage.say) as aws,
         opensearch(progress=stage.say) as search,
     ):
         stage.outcome = f"Emulator at {aws.url}, OpenSearch at {search.url}"
-        runner = LiveRunner(aws.url)
+        runner = PollerProcess(aws.url)
         account = Account(
             loopback.ACCOUNT,
             loopback.REGION,

@@ -70,12 +70,12 @@ def _run(check: Check, account: Account, wanted: Wanted) -> list[Finding]:
         return check.look(account, wanted)
     except ClientError as error:
         code = error.response["Error"].get("Code", "")
-        remedy = f"allow {check.actions}" if code in _DENIED else str(error).rstrip(".")
+        recovery = f"allow {check.actions}" if code in _DENIED else str(error).rstrip(".")
     except ParamValidationError:
         raise
     except BotoCoreError as error:
-        remedy = str(error).rstrip(".")
-    return [Finding(check.name, "unknown", f"The {check.name} could not be checked: {remedy}.")]
+        recovery = str(error).rstrip(".")
+    return [Finding(check.name, "unknown", f"The {check.name} could not be checked: {recovery}.")]
 
 
 def bootstrap_version(account: Account) -> str | None:

@@ -14,7 +14,7 @@ from tools.account.identity import AccountError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from local.console import Screen
+    from local.console import DemoConsole
     from local.verify import Report
     from local.workload.traffic import Key, Written
     from tools.account.places import Place
@@ -24,14 +24,14 @@ _SHOWN = 5  # differences
 
 def settled(
     place: Place,
-    screen: Screen,
+    console: DemoConsole,
     outputs: Mapping[str, str],
     written: Written,
     enough: Callable[[Report], bool] = lambda found: found.equal,
 ) -> Report:
     """Report of the checker, once it is `enough` or stays the same for the place's time."""
     copies = place.copies(outputs)
-    with screen.stage("Comparing every item with every copy") as stage:
+    with console.stage("Comparing every item with every copy") as stage:
         report = settle(
             lambda: compare(copies, written.effective),
             unchanged_for=place.unchanged_for,
@@ -43,18 +43,18 @@ def settled(
 
 
 def expect_equal(
-    place: Place, screen: Screen, outputs: Mapping[str, str], written: Written, when: str
+    place: Place, console: DemoConsole, outputs: Mapping[str, str], written: Written, when: str
 ) -> None:
     """Wait until every copy equals the table.
 
     Raises:
         AccountError: One does not; the message shows where.
     """
-    report = settled(place, screen, outputs, written)
+    report = settled(place, console, outputs, written)
     if not report.equal:
         differences = [f"{each.sink}: {each}" for each in report.differences]
         refuse(differences or ["nothing could be compared"], when)
-    screen.line(f"Every copy equals the table {when}.", "green")
+    console.line(f"Every copy equals the table {when}.", "green")
 
 
 def refuse(problems: Sequence[str], when: str) -> None:
@@ -65,22 +65,24 @@ def refuse(problems: Sequence[str], when: str) -> None:
         raise AccountError(message)
 
 
-def expect_dead_letters(place: Place, screen: Screen, count: int) -> None:
+def expect_dead_letters(place: Place, console: DemoConsole, count: int) -> None:
     """Ask `cdc` how many dead letters wait.
 
     Raises:
         AccountError: There are more or fewer.
     """
-    _, found = place.cdc("letters")
-    waiting = found["letters"]
+    _, found = place.cdc("dead_letters")
+    waiting = found["dead_letters"]
     reasons = ", ".join(sorted(str(each.get("reason")) for each in waiting))
     if len(waiting) != count:
-        message = f"`cdc letters` lists {len(waiting)} dead letters ({reasons}), not {count}."
+        message = (
+            f"`cdc dead-letters list` lists {len(waiting)} dead letters ({reasons}), not {count}."
+        )
         raise AccountError(message)
-    screen.line(f"Dead letters: {count}{f' ({reasons})' if reasons else ''}.")
+    console.line(f"Dead letters: {count}{f' ({reasons})' if reasons else ''}.")
 
 
-def correct(place: Place, screen: Screen, table: str, key: Key, written: Written) -> None:
+def correct(place: Place, console: DemoConsole, table: str, key: Key, written: Written) -> None:
     """Put a poison order right in the table, as whoever owns the data would."""
     client = place.account.client("dynamodb")
     typed = {"customer_id": {"S": key[0]}, "order_id": {"S": key[1]}}
@@ -93,16 +95,16 @@ def correct(place: Place, screen: Screen, table: str, key: Key, written: Written
     right = {**order, **fields, "updated_by": "support/rehearsal", "updated_at": now}
     client.put_item(TableName=table, Item={name: encode(value) for name, value in right.items()})
     written.effective[key] += 1
-    screen.line(f"Corrected in the table: {', '.join(wrong)}.")
+    console.line(f"Corrected in the table: {', '.join(wrong)}.")
 
 
-def redrive(place: Place, screen: Screen) -> None:
+def redrive(place: Place, console: DemoConsole) -> None:
     """Redrive every dead letter with `cdc`.
 
     Raises:
         AccountError: Not all of them succeeded.
     """
-    with screen.stage("Redriving") as stage:
+    with console.stage("Redriving") as stage:
         status, said = place.cdc("redrive", "--yes")
         if status:
             message = f"`cdc redrive` ended with status {status}: {said}"

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.console import Screen
+from local.console import DemoConsole
 from local.demo import signals_unwind
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.pipeline import OWN_INDEX
@@ -57,7 +57,7 @@ from tools.account.steps import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from local.deployed.poller_process import LiveRunner
+    from local.deployed.poller_process import PollerProcess
     from local.verify import Report
     from local.workload.purchases import Purchase
     from tools.account.places import Place
@@ -116,7 +116,7 @@ def same_packages(earlier: Path, root: Path = ROOT) -> bool:
     return all(filecmp.cmp(earlier / name, root / name, shallow=False) for name in _LOCKS)
 
 
-def install(earlier: Path, say: Screen) -> None:
+def install(earlier: Path, say: DemoConsole) -> None:
     """Give an earlier tree the environment that its cdk.json names, and the functions' packages.
 
     Raises:
@@ -157,9 +157,9 @@ class Upgrade:
     """One rehearsal on an emulator that is up."""
 
     place: Place
-    runner: LiveRunner
+    runner: PollerProcess
     search_url: str
-    screen: Screen
+    console: DemoConsole
 
     def run(self, earlier: Path, commit: str) -> None:
         """Deploy the earlier tree, write, deploy this one over it while writing, verify.
@@ -169,7 +169,7 @@ class Upgrade:
         """
         purchases = read_purchases(SAMPLE)
         poison = Poison(SEED)
-        with self.screen.stage(f"Deploying {commit}") as stage:
+        with self.console.stage(f"Deploying {commit}") as stage:
             url = self.place.words[-1]
             settings = {"search_index": OWN_INDEX}
             deploy_to_emulator(url, self.search_url, stage.say, app=earlier, settings=settings)
@@ -188,7 +188,7 @@ class Upgrade:
         self, outputs: Mapping[str, str], purchases: Iterator[Purchase], poison: Poison
     ) -> Written:
         """Write orders, one of them poison, and wait until the earlier tree is done with them."""
-        with self.screen.stage("Writing orders before the upgrade") as stage:
+        with self.console.stage("Writing orders before the upgrade") as stage:
             hidden = poison.hidden(purchases, BEFORE, 1)
             written = self._writer(outputs, story=poison.story).run(hidden)
             stage.outcome = f"Written: {written.purchases:,} orders, {written.writes:,} writes"
@@ -198,7 +198,7 @@ class Upgrade:
         def done(report: Report) -> bool:
             return not unexpected(report, items)
 
-        report = settled(self.place, self.screen, outputs, written, done)
+        report = settled(self.place, self.console, outputs, written, done)
         refuse(unexpected(report, items), "before the upgrade")
         return written
 
@@ -219,7 +219,7 @@ class Upgrade:
                 results.append(error)
 
         traffic = threading.Thread(target=write, name="traffic")
-        with self.screen.stage("Deploying this tree over it, under traffic") as stage:
+        with self.console.stage("Deploying this tree over it, under traffic") as stage:
             traffic.start()
             try:
                 self.place.deploy(stage.say)
@@ -250,21 +250,21 @@ class Upgrade:
 
     def _verify(self, written: Written, poison: Poison) -> None:
         """Compare every copy; then redrive with this tree the dead letters of the earlier one."""
-        place, screen, outputs = self.place, self.screen, self.place.outputs()
+        place, console, outputs = self.place, self.console, self.place.outputs()
         [key] = poison.orders
         items = {item_of(*key)}
         report = settled(
-            place, screen, outputs, written, lambda found: not unexpected(found, items)
+            place, console, outputs, written, lambda found: not unexpected(found, items)
         )
         refuse(unexpected(report, items), "after the upgrade")
-        expect_dead_letters(place, screen, len(PROCESSORS))
-        correct(place, screen, outputs["OrdersTableName"], key, written)
-        redrive(place, screen)
-        expect_equal(place, screen, outputs, written, "after the upgrade")
-        expect_dead_letters(place, screen, 0)
+        expect_dead_letters(place, console, len(PROCESSORS))
+        correct(place, console, outputs["OrdersTableName"], key, written)
+        redrive(place, console)
+        expect_equal(place, console, outputs, written, "after the upgrade")
+        expect_dead_letters(place, console, 0)
 
 
-def rehearse(commit: str, screen: Screen) -> None:
+def rehearse(commit: str, console: DemoConsole) -> None:
     """Hold the rehearsal on the emulator.
 
     Raises:
@@ -273,11 +273,11 @@ def rehearse(commit: str, screen: Screen) -> None:
     """
     name = commit[:_SHORT]
     with earlier_tree(commit) as earlier:
-        with screen.stage(f"Installing {name}") as stage:
-            install(earlier, screen)
+        with console.stage(f"Installing {name}") as stage:
+            install(earlier, console)
             stage.outcome = f"Installed: {name}"
-        with on_emulator(screen) as (place, runner, url):
-            Upgrade(place, runner, url, screen).run(earlier, name)
+        with on_emulator(console) as (place, runner, url):
+            Upgrade(place, runner, url, console).run(earlier, name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -285,22 +285,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.account.upgrade", description=__doc__)
     parser.add_argument("commit", nargs="?", default=EARLIER)
     commit = parser.parse_args(arguments).commit
-    screen = Screen()
+    console = DemoConsole()
     with signals_unwind():
         try:
-            rehearse(commit, screen)
+            rehearse(commit, console)
         except SkippedError as error:
-            screen.line(str(error), style="yellow")
+            console.line(str(error), style="yellow")
             return 0
         except (AccountError, EngineError, ReadError) as error:
-            screen.line(str(error), style="red")
+            console.line(str(error), style="red")
             return 1
         except (BotoCoreError, ClientError) as error:
-            screen.line(f"The emulator refused: {error}", style="red")
+            console.line(f"The emulator refused: {error}", style="red")
             return 1
         except KeyboardInterrupt:
             return 130
-    screen.line(
+    console.line(
         f"The upgrade from {commit[:_SHORT]} is green: every copy equals the table.", "green"
     )
     return 0

@@ -24,12 +24,12 @@ from botocore.parsers import ResponseParserError
 
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
-    ContentionError,
-    OutageError,
+    ConflictError,
     PermanentError,
+    RetryableError,
 )
 
-CONTENTION = frozenset({"TransactionConflict", "TransactionConflictException"})
+CONFLICTS = frozenset({"TransactionConflict", "TransactionConflictException"})
 
 DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "KMSAccessDeniedException"}
@@ -135,12 +135,12 @@ class UnexpectedResponse(Exception):
 def meaning(code: str, message: str) -> Exception:
     """Return the exception that an error code of DynamoDB or S3 stands for."""
     text = f"{code}: {message}"
-    if code in CONTENTION:
-        return ContentionError(text)
+    if code in CONFLICTS:
+        return ConflictError(text)
     if code in DENIED:
         return AccessDeniedError(text)
     if code in OUTAGE or code.startswith(OF_THE_KEY):
-        return OutageError(text)
+        return RetryableError(text)
     if code in PERMANENT:
         return PermanentError(text, code)
     for part, reason in PERMANENT_VALIDATION.items():
@@ -163,7 +163,7 @@ def translated() -> Iterator[None]:
         NoCredentialsError,
         CredentialRetrievalError,
     ) as error:
-        raise OutageError(str(error)) from error
+        raise RetryableError(str(error)) from error
     except ClientError as error:
         details = error.response.get("Error", {})
         found = meaning(details.get("Code", ""), details.get("Message", ""))
@@ -171,5 +171,5 @@ def translated() -> Iterator[None]:
         if not isinstance(found, UnexpectedResponse):
             raise found from error
         if status in UNAVAILABLE or status >= 500:
-            raise OutageError(str(error)) from error
+            raise RetryableError(str(error)) from error
         raise

@@ -12,24 +12,22 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from opensearchpy.exceptions import ConflictError as DocumentMoved
+from opensearchpy.exceptions import ConnectionError as SearchConnectionError
 from opensearchpy.exceptions import (
-    ConflictError,
     NotFoundError,
     RequestError,
     SerializationError,
     TransportError,
 )
-from opensearchpy.exceptions import (
-    ConnectionError as SearchConnectionError,
-)
 
-from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
-    ContentionError,
-    OutageError,
-    OutOfTime,
+    ConflictError,
+    DeadlineExceeded,
     PermanentError,
+    RetryableError,
 )
 from dynamodb_streams_cdc.sinks.number_fields import NumberFields
 from dynamodb_streams_cdc.sinks.search import CDC, Held, Stale, Upsert, Upserted
@@ -42,7 +40,7 @@ BULK_BYTES = 5 * 1024 * 1024
 its smallest instances (https://docs.aws.amazon.com/opensearch-service/latest/developerguide/limits.html)."""
 
 REQUEST_SECONDS = 8.0
-"""How long one request may take; less than `budget.RESERVE_SECONDS`, so that one which hangs ends
+"""How long one request may take; less than `deadline.RESERVE_SECONDS`, so that one which hangs ends
 before the invocation does."""
 
 RETRY_ON_CONFLICT = 3
@@ -131,7 +129,7 @@ class SearchRefused(Exception):
 
 @dataclass(frozen=True)
 class OpenSearchIndex:
-    """An `Index`.
+    """An `SearchIndex`.
 
     Attributes:
         client: of OpenSearch, without retries of its own.
@@ -157,14 +155,14 @@ class OpenSearchIndex:
         """The alias that the sink writes to, tombstones included."""
         return f"{self.name}-write"
 
-    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
         """Write each document whose version is greater than the one held, if its fields hold it."""
         misfits = {n: error for n, each in enumerate(upserts) if (error := self._misfit(each))}
         if misfits:
             fitting = [upsert for n, upsert in enumerate(upserts) if n not in misfits]
-            written = iter(self._upsert(fitting, budget))
+            written = iter(self._upsert(fitting, deadline))
             return [misfits[n] if n in misfits else next(written) for n in range(len(upserts))]
-        return self._upsert(upserts, budget)
+        return self._upsert(upserts, deadline)
 
     def _misfit(self, upsert: Upsert) -> PermanentError | None:
         try:
@@ -173,19 +171,19 @@ class OpenSearchIndex:
             return error
         return None
 
-    def _upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+    def _upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
         results: list[Upserted] = []
         for body in self._bodies(upserts):
             start = len(results)
             try:
-                results += self._bulk(body, budget)
-            except (OutageError, OutOfTime) as error:
+                results += self._bulk(body, deadline)
+            except (RetryableError, DeadlineExceeded) as error:
                 return [*results, *[error] * (len(upserts) - start)]
         return results
 
-    def read(self, item_id: str, budget: Budget) -> Held | None:
+    def read(self, item_id: str, deadline: Deadline) -> Held | None:
         """Return the document or tombstone of an item, as last written."""
-        budget.check()
+        deadline.check()
         try:
             found = self.client.get(
                 index=self.write_alias, id=item_id, params={"request_timeout": REQUEST_SECONDS}
@@ -196,26 +194,28 @@ class OpenSearchIndex:
             raise _meaning(error) from error
         return Held(found["_source"], (found["_seq_no"], found["_primary_term"]))
 
-    def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
+    def replace(self, held: Held | None, upsert: Upsert, deadline: Deadline) -> bool:
         """Write a document in the place of the one held, or of none; return False if that moved."""
         self._numbers.check(upsert.source)
-        return self._replace(held, upsert, budget)
+        return self._replace(held, upsert, deadline)
 
-    def _replace(self, held: Held | None, upsert: Upsert, budget: Budget, attempt: int = 0) -> bool:
-        budget.check()
+    def _replace(
+        self, held: Held | None, upsert: Upsert, deadline: Deadline, attempt: int = 0
+    ) -> bool:
+        deadline.check()
         condition: dict[str, Any] = {"op_type": "create"}
         if held is not None:
             sequence_number, primary_term = cast("tuple[int, int]", held.revision)
             condition = {"if_seq_no": sequence_number, "if_primary_term": primary_term}
         try:
             self._index(upsert, condition)
-        except ConflictError:
+        except DocumentMoved:
             return False
         except NotFoundError as error:
             if attempt:
                 raise _meaning(error) from error
-            self.create(budget)
-            return held is None and self._replace(None, upsert, budget, attempt=1)
+            self.create(deadline)
+            return held is None and self._replace(None, upsert, deadline, attempt=1)
         except TransportError as error:
             raise _meaning(error) from error
         return True
@@ -228,13 +228,13 @@ class OpenSearchIndex:
             params={**condition, "require_alias": "true", "request_timeout": REQUEST_SECONDS},
         )
 
-    def purge(self, before: float, budget: Budget) -> int:
+    def purge(self, before: float, deadline: Deadline) -> int:
         """Delete the tombstones written before then that have not moved; return how many.
 
         OpenSearch deletes by query what a search found, each on condition that it has not changed.
         What it has not reached when the request times out, the next call finds.
         """
-        budget.check()
+        deadline.check()
         deleted = {"term": {f"{CDC}.deleted": True}}
         old = {"range": {f"{CDC}.written_at": {"lt": before}}}
         try:
@@ -245,7 +245,7 @@ class OpenSearchIndex:
                 params={
                     "conflicts": "proceed",
                     "refresh": "true",
-                    "request_timeout": max(REQUEST_SECONDS, min(budget.remaining(), 3600.0)),
+                    "request_timeout": max(REQUEST_SECONDS, min(deadline.remaining(), 3600.0)),
                 },
             )
         except NotFoundError:
@@ -269,43 +269,43 @@ class OpenSearchIndex:
         if body:
             yield body
 
-    def _bulk(self, documents: Sequence[_Encoded], budget: Budget) -> list[Upserted]:
+    def _bulk(self, documents: Sequence[_Encoded], deadline: Deadline) -> list[Upserted]:
         """Write documents in one request; what it leaves open, in a second one that settles it.
 
         The first takes it that a new item has no document, which is then created, and that any
         other has one, which a script compares and replaces. Either is cheaper than what is right in
         both cases, and either says so where it was mistaken.
         """
-        answers = self._send(map(_first, documents), budget)
+        answers = self._send(map(_first, documents), deadline)
         if any(MISSING in _types(answer) for answer in answers if "error" in answer):
-            self.create(budget)
-            answers = self._send(map(_first, documents), budget)
+            self.create(deadline)
+            answers = self._send(map(_first, documents), deadline)
         results = [_upserted(answer) for answer in answers]
         pairs = enumerate(zip(documents, answers, strict=True))
         left = [place for place, (document, answer) in pairs if _is_open(document, answer)]
         if left:
-            settled = self._settle([documents[place] for place in left], budget)
+            settled = self._settle([documents[place] for place in left], deadline)
             for place, result in zip(left, settled, strict=True):
                 results[place] = result
         return results
 
-    def _settle(self, documents: Sequence[_Encoded], budget: Budget) -> Sequence[Upserted]:
+    def _settle(self, documents: Sequence[_Encoded], deadline: Deadline) -> Sequence[Upserted]:
         """Write documents in a request that is right in any case.
 
         Nothing is raised: others are written already. What is refused as a whole is sent again in
         halves, down to the document at fault.
         """
         try:
-            return [_upserted(answer) for answer in self._send(map(_upsert, documents), budget)]
+            return [_upserted(answer) for answer in self._send(map(_upsert, documents), deadline)]
         except Exception as error:
-            if len(documents) == 1 or isinstance(error, OutageError | OutOfTime):
+            if len(documents) == 1 or isinstance(error, RetryableError | DeadlineExceeded):
                 return [error] * len(documents)
             middle = len(documents) // 2
             halves = documents[:middle], documents[middle:]
-            return [result for half in halves for result in self._settle(half, budget)]
+            return [result for half in halves for result in self._settle(half, deadline)]
 
-    def _send(self, actions: Iterable[bytes], budget: Budget) -> list[Mapping[str, Any]]:
-        budget.check()
+    def _send(self, actions: Iterable[bytes], deadline: Deadline) -> list[Mapping[str, Any]]:
+        deadline.check()
         try:
             response = self.client.bulk(
                 body=b"".join(actions),
@@ -320,9 +320,9 @@ class OpenSearchIndex:
             raise _meaning(error) from error
         return [answer for item in response["items"] for answer in item.values()]
 
-    def create(self, budget: Budget) -> None:
+    def create(self, deadline: Deadline) -> None:
         """Create the index with its aliases; that somebody else did so meanwhile is success."""
-        budget.check()
+        deadline.check()
         body = {
             "settings": dict(self.settings),
             "mappings": {"dynamic": False, "properties": {**self.properties, CDC: CDC_MAPPING}},
@@ -342,7 +342,7 @@ class OpenSearchIndex:
             meaning = _meaning(error)
             denied = isinstance(meaning, AccessDeniedError)
             message = f"the index {self.name}-v1 cannot be created: {meaning if denied else error}"
-            raise (AccessDeniedError if denied else OutageError)(message) from error
+            raise (AccessDeniedError if denied else RetryableError)(message) from error
 
 
 def _first(document: _Encoded) -> bytes:
@@ -417,15 +417,15 @@ def _refusal(error: Mapping[str, Any], status: object) -> Exception:
     text = ", caused by ".join(reasons)
     refused = ", caused by ".join(dict.fromkeys(map(_without_value, _causes(error))))
     if CONFLICT in types:
-        return ContentionError(text)
+        return ConflictError(text)
     if types & DENIED:
         return AccessDeniedError(_unmapped(text))
     if types & OUTAGES:
-        return OutageError(text)
+        return RetryableError(text)
     if permanent := types & PERMANENT:
         return PermanentError(refused, min(permanent))
     if _unavailable(status):
-        return OutageError(f"HTTP {status}: {text}")
+        return RetryableError(f"HTTP {status}: {text}")
     return SearchRefused(refused)
 
 
@@ -465,9 +465,9 @@ def _unavailable(status: object) -> bool:
 def _meaning(error: TransportError | SerializationError) -> Exception:
     """Return what a failed request means; one that was too large or malformed can be halved."""
     if isinstance(error, SerializationError):  # it quotes all that it read
-        return OutageError("the answer is not JSON")
+        return RetryableError("the answer is not JSON")
     if isinstance(error, SearchConnectionError):
-        return OutageError(str(error))
+        return RetryableError(str(error))
     status, info = error.status_code, error.info
     details = info.get("error") if isinstance(info, Mapping) else None
     if isinstance(details, Mapping):
@@ -481,5 +481,5 @@ def _meaning(error: TransportError | SerializationError) -> Exception:
         )
         return AccessDeniedError(message)
     if _unavailable(status) or status in (401, 403, 404):
-        return OutageError(f"HTTP {status}: {info}")
+        return RetryableError(f"HTTP {status}: {info}")
     return SearchRefused(f"HTTP {status}, without an error that names its type")

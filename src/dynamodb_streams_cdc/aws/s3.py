@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 import json
 from typing import TYPE_CHECKING
 
-from dynamodb_streams_cdc.dead_letters import Letter
+from dynamodb_streams_cdc.dead_letters import DeadLetter
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
 @dataclass(frozen=True)
-class S3Overflow:
-    """`Overflow` in a bucket of its own, which refuses to overwrite.
+class S3ImageStore:
+    """`ImageStore` in a bucket of its own, which refuses to overwrite.
 
     Attributes:
         client: returns the client of S3; called for the first large image, and most logs have none.
@@ -47,14 +47,14 @@ class S3Overflow:
             if error.response["Error"]["Code"] != "NoSuchKey":
                 raise
             message = f"the log's images in s3://{self.bucket}/{name} are gone"
-            raise PermanentError(message, "OverflowGone") from error
+            raise PermanentError(message, "LargeImageGone") from error
 
 
 def put_once(client: "S3Client", bucket: str, key: str, text: str) -> bool:
     """Write a JSON object if it is not there; return False if it is.
 
     Raises:
-        OutageError: the bucket does not take it at the moment.
+        RetryableError: the bucket does not take it at the moment.
     """
     try:
         with translated():
@@ -73,20 +73,20 @@ def put_once(client: "S3Client", bucket: str, key: str, text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class S3Letters:
-    """`DeadLetters` under a prefix of a bucket.
+class S3DeadLetters:
+    """`DeadLetterWriter` under a prefix of a bucket.
 
     Attributes:
-        client: returns the client of S3; called for the first letter, and most write none.
+        client: returns the client of S3; called for the first dead letter, and most write none.
         bucket: name of the bucket.
-        prefix: of the letters' keys, with a slash at its end.
+        prefix: of the dead letters' keys, with a slash at its end.
     """
 
     client: Callable[[], "S3Client"]
     bucket: str
     prefix: str
 
-    def write(self, letter: Letter) -> bool:
-        """Keep the letter; return False if it was there already."""
-        text = json.dumps(letter.envelope())
-        return put_once(self.client(), self.bucket, self.prefix + letter.name, text)
+    def write(self, dead_letter: DeadLetter) -> bool:
+        """Keep the dead letter; return False if it was there already."""
+        text = json.dumps(dead_letter.envelope())
+        return put_once(self.client(), self.bucket, self.prefix + dead_letter.name, text)

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from dynamodb_streams_cdc.cli.dead_letters import print_dead_letters
 from dynamodb_streams_cdc.cli.errors import FAILED, misused, sentences
 from dynamodb_streams_cdc.cli.history import print_history
-from dynamodb_streams_cdc.cli.letters import print_letters
 from dynamodb_streams_cdc.cli.redriving import run_redrive
 from dynamodb_streams_cdc.cli.repairing import run_repair
 from dynamodb_streams_cdc.cli.selection import Selection, rows, seconds_of
-from dynamodb_streams_cdc.cli.show import print_letter
+from dynamodb_streams_cdc.cli.show import print_dead_letter
 from dynamodb_streams_cdc.operations.stack import Deployment
 
 
@@ -50,6 +50,8 @@ app = typer.Typer(
         "AWS_ENDPOINT_URL."
     ),
 )
+dead_letters = typer.Typer(cls=Commands, no_args_is_help=True, help="List and show dead letters.")
+app.add_typer(dead_letters, name="dead-letters")
 
 Environment = Annotated[
     str,
@@ -65,7 +67,7 @@ Endpoint = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Processors = Annotated[
-    list[str] | None, typer.Option("--processor", "-p", help="Letters of this processor.")
+    list[str] | None, typer.Option("--processor", "-p", help="Dead letters of this processor.")
 ]
 Reasons = Annotated[list[str] | None, typer.Option("--reason", "-r", help="With this reason.")]
 Items = Annotated[
@@ -77,43 +79,43 @@ OlderThan = Annotated[
 ]
 
 
-@app.command(cls=Command)
-def letters(
+@dead_letters.command("list", cls=Command)
+def list_dead_letters(
     processor: Processors = None,
     reason: Reasons = None,
     item: Items = None,
     older_than: OlderThan = None,
-    keys: Annotated[bool, typer.Option("--keys", help="Show the letters' keys.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="Show the dead letters' keys.")] = False,
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
     endpoint_url: Endpoint = None,
 ) -> None:
-    """List the letters that wait, the oldest first."""
+    """List the dead letters that wait, the oldest first."""
     deployment = Deployment.find(environment, stack, endpoint_url)
     selection = _selection(deployment, processor, reason, item, older_than)
     found = rows(deployment, selection)
-    print_letters(found, as_json=as_json, stack=deployment.stack, keys=keys)
+    print_dead_letters(found, as_json=as_json, stack=deployment.stack, keys=keys)
 
 
-@app.command(cls=Command)
-def show(
-    letter: Annotated[str, typer.Argument(metavar="LETTER", help="Its key or its short name.")],
+@dead_letters.command("show", cls=Command)
+def show_dead_letter(
+    dead_letter: Annotated[str, typer.Argument(metavar="ID", help="Its key or its short name.")],
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
     endpoint_url: Endpoint = None,
 ) -> None:
-    """Show one letter: payload, reason, and what the sink holds now."""
+    """Show one dead letter: payload, reason, and what the sink holds now."""
     deployment = Deployment.find(environment, stack, endpoint_url)
-    print_letter(deployment, letter, as_json=as_json)
+    print_dead_letter(deployment, dead_letter, as_json=as_json)
 
 
 @app.command(cls=Command)
 def redrive(
-    letter: Annotated[
+    dead_letter: Annotated[
         list[str] | None,
-        typer.Argument(metavar="LETTER", help="Keys or short names; all, if none is given."),
+        typer.Argument(metavar="ID", help="Keys or short names; all, if none is given."),
     ] = None,
     processor: Processors = None,
     reason: Reasons = None,
@@ -121,7 +123,7 @@ def redrive(
     older_than: OlderThan = None,
     successor: Annotated[
         str | None,
-        typer.Option("--as", help="Processor for letters whose own is not deployed any more."),
+        typer.Option("--as", help="Processor for dead letters whose own is not deployed any more."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
@@ -132,15 +134,15 @@ def redrive(
     stack: Stack = None,
     endpoint_url: Endpoint = None,
 ) -> None:
-    """Replay letters through the deployed functions and repair every item they touch.
+    """Replay dead letters through the deployed functions and repair every item they touch.
 
-    What succeeds is archived, what fails again stays a letter. Harmless at any time, in any order,
-    by several people at once, and however often; Ctrl-C stops it after the request at hand.
+    What succeeds is archived, what fails again stays a dead letter. Harmless at any time, in any
+    order, by several people at once, and however often; Ctrl-C stops it after the request at hand.
 
-    Status 0: nothing is left of what was meant. 1: letters remain. 2: wrong use. 130: Ctrl-C.
+    Status 0: nothing is left of what was meant. 1: dead letters remain. 2: wrong use. 130: Ctrl-C.
     """
     deployment = Deployment.find(environment, stack, endpoint_url)
-    selection = _selection(deployment, processor, reason, item, older_than, letter)
+    selection = _selection(deployment, processor, reason, item, older_than, dead_letter)
     if successor is not None:
         _check_processor(deployment, "--as", successor)
     status = run_redrive(
@@ -216,7 +218,7 @@ def _selection(
     reasons: list[str] | None,
     items: list[str] | None,
     older_than: str | None,
-    letters: list[str] | None = None,
+    dead_letters: list[str] | None = None,
 ) -> Selection:
     for processor in processors or ():
         _check_processor(deployment, "--processor", processor)
@@ -224,7 +226,7 @@ def _selection(
         seconds = 0.0 if older_than is None else seconds_of(older_than)
     except ValueError as error:
         misused(f"--older-than: {error}")
-    return Selection(processors or (), reasons or (), items or (), seconds, letters or ())
+    return Selection(processors or (), reasons or (), items or (), seconds, dead_letters or ())
 
 
 def _check_processor(deployment: Deployment, option: str, name: str) -> None:

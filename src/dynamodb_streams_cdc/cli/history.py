@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.s3 import S3Overflow
+from dynamodb_streams_cdc.aws.s3 import S3ImageStore
 from dynamodb_streams_cdc.change import Change, ChangeKind
 from dynamodb_streams_cdc.cli.errors import CommandError, misused
 from dynamodb_streams_cdc.cli.output import cells, counted, print_json, table, terminal
@@ -37,7 +37,7 @@ def print_history(deployment: Deployment, words: Sequence[str], *, as_json: bool
             f"The change log knows no item {item}: are these all of its keys, and their types?"
         )
         raise CommandError(message)
-    with permitted("s3:GetObject", f"s3://{deployment.output('OverflowBucketName')}"):
+    with permitted("s3:GetObject", f"s3://{deployment.output('LargeImagesBucketName')}"):
         found = gaps(history)
         if as_json:
             print_json(_as_json(item, history, found))
@@ -94,9 +94,9 @@ def _value(word: str, kind: str, text: str) -> Key:
 def _read(deployment: Deployment, item: str) -> list[Change]:
     client, s3 = deployment.client("dynamodb"), deployment.client("s3")
     table_name = deployment.output("ChangeLogTableName")
-    overflow = S3Overflow(lambda: s3, deployment.output("OverflowBucketName"))
+    image_store = S3ImageStore(lambda: s3, deployment.output("LargeImagesBucketName"))
     with permitted("dynamodb:Query", f"table {table_name}"):
-        return ChangeLog(DynamoDbLog(client, table_name), overflow).history(item)
+        return ChangeLog(DynamoDbLog(client, table_name), image_store).history(item)
 
 
 def _as_json(item: str, history: Sequence[Change], found: Sequence[Gap]) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def _print(item: str, history: Sequence[Change], found: Sequence[Gap]) -> None:
         console.print(
             *cells(
                 f"{counted(len(found), 'gap')}: changes are missing before the entries marked so. "
-                f"Letters fill them: cdc redrive --item {item}"
+                f"Dead letters fill them: cdc redrive --item {item}"
             )
         )
 

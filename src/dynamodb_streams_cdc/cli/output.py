@@ -16,7 +16,7 @@ from dynamodb_streams_cdc.errors import visible
 _UNLIMITED = 10_000
 
 MOST_LINES = 100
-"""Lines that a summary says of single records, items or letters; `--json` has the rest."""
+"""Lines that a summary says of single records, items or dead letters; `--json` has the rest."""
 
 
 def terminal() -> Console:
@@ -90,7 +90,7 @@ def age(seconds: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return `1 letter`, `2 letters`."""
+    """Return `1 dead_letter`, `2 dead_letters`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

@@ -1,4 +1,4 @@
-"""`cdc redrive`: letters back through their functions, with a summary of what became of them."""
+"""`cdc redrive`: replay dead letters through their functions and print a summary."""
 
 import time
 from collections import Counter
@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dynamodb_streams_cdc.cli.dead_letters import in_short, list_of, summary
 from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED, misused
-from dynamodb_streams_cdc.cli.letters import in_short, list_of, summary
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     beside,
@@ -26,8 +26,8 @@ from dynamodb_streams_cdc.cli.output import (
 )
 from dynamodb_streams_cdc.cli.selection import Row, Selection, id_of, listed, rows
 from dynamodb_streams_cdc.operations.aws.access import AccessDenied
-from dynamodb_streams_cdc.operations.notifications import Rung, ring_down
-from dynamodb_streams_cdc.operations.redrive import Fate, Redrive, Result
+from dynamodb_streams_cdc.operations.notifications import ClearedNotifications, clear_notifications
+from dynamodb_streams_cdc.operations.redrive import Redrive, RedriveStatus, Result
 from dynamodb_streams_cdc.operations.stack import Deployment
 
 _SHOWN_ERROR = 160
@@ -46,21 +46,21 @@ class Tally:
     """What a run has done so far.
 
     Attributes:
-        letters: how many are meant.
-        rung: what was on the bells, by processor.
+        dead letters: how many are meant.
+        cleared: what was on the bells, by processor.
         complaints: sentences on what could not be done besides.
     """
 
-    letters: int
+    dead_letters: int
     results: list[Result] = field(default_factory=list)
-    rung: dict[str, Rung] = field(default_factory=dict)
+    cleared: dict[str, ClearedNotifications] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     @property
     def left(self) -> list[Result]:
-        """Letters of which something is still to be redriven."""
-        return [result for result in self.results if result.fate.leaves_letters]
+        """Dead letters of which something is still to be redriven."""
+        return [result for result in self.results if result.status.leaves_dead_letters]
 
     @property
     def status(self) -> int:
@@ -75,21 +75,21 @@ class Tally:
 
     def as_json(self) -> dict[str, Any]:
         """Return the run for other programs."""
-        fates = Counter(result.fate for result in self.results)
+        statuses = Counter(result.status for result in self.results)
         return {
-            "letters": self.letters,
+            "dead_letters": self.dead_letters,
             "tried": len(self.results),
-            **{fate.value: fates[fate] for fate in Fate},
+            **{status.value: statuses[status] for status in RedriveStatus},
             "records": self.sum("records"),
             **{name: self.sum(name) for name in (*_OUTCOMES, "repaired")},
             "left": [_left(result) for result in self.left],
-            "bells": {
+            "notifications": {
                 name: {
-                    "silenced": rung.silenced,
-                    "ringing": rung.ringing,
-                    "unknown": list(rung.unknown),
+                    "cleared": cleared.cleared,
+                    "remaining": cleared.remaining,
+                    "unknown": list(cleared.unknown),
                 }
-                for name, rung in self.rung.items()
+                for name, cleared in self.cleared.items()
             },
             "complaints": self.complaints,
             "interrupted": self.interrupted,
@@ -105,7 +105,7 @@ def run_redrive(
     yes: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Redrive the letters that are meant; return the exit status."""
+    """Redrive the dead letters that are meant; return the exit status."""
     if not (yes or dry_run or somebody_is_there()):
         misused("Nobody is there to confirm: pass --yes, or --dry-run to see what would be done.")
     names = replace(deployment.names, successor=successor)
@@ -134,7 +134,7 @@ def run_redrive(
 
 def _say_what_would_be_done(found: Sequence[Row], *, as_json: bool) -> None:
     if as_json:
-        print_json({"dry_run": True, "letters": [row.as_json() for row in found]})
+        print_json({"dry_run": True, "dead_letters": [row.as_json() for row in found]})
         return
     console = terminal()
     list_of(console, found, keys=not console.is_terminal)
@@ -147,7 +147,7 @@ def _confirmed(deployment: Deployment, found: Sequence[Row]) -> bool:
         Counter((r.processor, r.reason) for r in found).items()
     ):
         console.print(
-            *cells(f"  {counted(count, 'letter')} of {processor or '?'}: {reason or '?'}")
+            *cells(f"  {counted(count, 'dead letter')} of {processor or '?'}: {reason or '?'}")
         )
     console.print(
         *cells(f"Redrive {summary(found)}, through the functions of {deployment.stack}? [y/N] "),
@@ -198,24 +198,24 @@ def _progress(total: int, *, shown: bool) -> Iterator[_Shown]:
 
 
 def _ring_down(deployment: Deployment, selection: Selection, tally: Tally) -> None:
-    """Silence the bells of the processors that were meant, as far as their letters are gone."""
+    """Clear the notifications of dead letters that are gone, of the selected processors."""
     box = deployment.box
-    for name, bell in deployment.bells().items():
+    for name, notifications in deployment.notification_queues().items():
         if selection.processors and name not in selection.processors:
             continue
         try:
-            tally.rung[name] = ring_down(bell, box.keeps, box.holds)
+            tally.cleared[name] = clear_notifications(notifications, box.keeps, box.holds)
         except AccessDenied as error:
-            tally.complaints.append(f"The bell of {name} still rings: {error}")
+            tally.complaints.append(f"The notifications of {name} were not cleared: {error}")
 
 
 def _left(result: Result) -> dict[str, Any]:
     return {
         "id": id_of(result.key),
         "key": result.key,
-        "fate": result.fate.value,
+        "fate": result.status.value,
         "processor": result.processor,
-        "letters": list(result.letters),
+        "dead_letters": list(result.dead_letters),
         "problem": result.problem or None,
         "failures": [
             {"item": failure.item, "reason": failure.reason, "error": failure.error}
@@ -230,33 +230,36 @@ def _print(tally: Tally, *, as_json: bool) -> None:
         return
     console = terminal()
     _print_left(console, tally)
-    fates = Counter(result.fate for result in tally.results)
-    parts = [counted(len(tally.results), "letter"), counted(tally.sum("records"), "record")]
+    statuses = Counter(result.status for result in tally.results)
+    parts = [counted(len(tally.results), "dead letter"), counted(tally.sum("records"), "record")]
     outcomes = [(tally.sum(name), told) for name, told in _OUTCOMES.items()]
     told = ", ".join(f"{n:,} {told}" for n, told in outcomes if n or told != _OUTCOMES["untried"])
     console.print(f"{parts[0]} with {parts[1]}: {told}.")
     console.print(f"Items repaired: {tally.sum('repaired'):,}.")
-    said = [f"{fates[fate]:,} {fate}" for fate in Fate if fates[fate]]
+    said = [f"{statuses[status]:,} {status}" for status in RedriveStatus if statuses[status]]
     if said:
-        console.print(f"Letters: {', '.join(said)}.")
-    untried = tally.letters - len(tally.results)
+        console.print(f"Dead letters: {', '.join(said)}.")
+    untried = tally.dead_letters - len(tally.results)
     if untried:
         stopped = "Interrupted" if tally.interrupted else "Stopped"
         console.print(
-            f"{stopped}: {counted(untried, 'letter')} not tried and as before; run it again."
+            f"{stopped}: {counted(untried, 'dead letter')} not tried and as before; run it again."
         )
-    for name, rung in tally.rung.items():
-        if rung.silenced or rung.ringing:
-            console.print(f"Bell of {name}: {rung.silenced:,} silenced, {rung.ringing:,} ringing.")
-        unknown = [f"Bell of {name}: left a message that is no pointer: {b}" for b in rung.unknown]
+    for name, cleared in tally.cleared.items():
+        if cleared.cleared or cleared.remaining:
+            console.print(
+                f"{name}: {cleared.cleared:,} notifications cleared, "
+                f"{cleared.remaining:,} remaining."
+            )
+        unknown = [f"{name}: left a message that is no pointer: {b}" for b in cleared.unknown]
         print_some(console, unknown, "message")
     for complaint in tally.complaints:
         console.print(*cells(complaint))
 
 
 def _print_left(console: Console, tally: Tally) -> None:
-    """Say of each record and letter that is left why it is."""
-    again = table(("still a letter", "processor", "reason", "item", "error"))
+    """Say of each record and dead letter that is left why it is."""
+    again = table(("still a dead letter", "processor", "reason", "item", "error"))
     failed = [
         (result, failure)
         for result in tally.left
@@ -274,7 +277,7 @@ def _print_left(console: Console, tally: Tally) -> None:
         "record",
     )
     problems = [in_short(console, r.key, r.problem) for r in tally.left if r.problem]
-    print_some(console, problems, "letter")
+    print_some(console, problems, "dead letter")
 
 
 def _short(text: str) -> str:

@@ -23,7 +23,7 @@ from dynamodb_streams_cdc.control import (
     InvocationFailed,
     RecordFailure,
     failures_of,
-    is_well,
+    is_healthy,
     not_understood,
 )
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
@@ -204,7 +204,7 @@ class _Repair:
             return self._ask(processor, chunk, positions)
         except InvocationFailed as error:
             functions = self.deployment.functions
-            outage = error.outage or not is_well(functions, processor)
+            outage = error.outage or not is_healthy(functions, processor)
             if outage or len(positions) == 1:
                 return _Answer(failures=tuple(_missed(chunk, p, error, outage) for p in positions))
             middle = len(positions) // 2
@@ -235,7 +235,7 @@ class _Repair:
         if self.named:
             message = (
                 f"{processor} keeps no copies that could be repaired from the table; what its log "
-                "lacks is refilled from letters: cdc redrive."
+                "lacks is refilled from dead letters: cdc redrive."
             )
             raise CommandError(message)
 

@@ -1,4 +1,4 @@
-"""Which letters are meant: filters, and what is known of a letter from its outside and its text."""
+"""Filters of dead letters, and the properties of a dead letter that they read."""
 
 import hashlib
 import re
@@ -10,7 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dynamodb_streams_cdc.cli.errors import CommandError
-from dynamodb_streams_cdc.operations.dead_letter_store import Names, Opened, Stored, open_letter
+from dynamodb_streams_cdc.operations.dead_letter_store import (
+    Names,
+    ReadableDeadLetter,
+    Stored,
+    parse_dead_letter,
+)
 from dynamodb_streams_cdc.operations.stack import READERS, Deployment
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -32,17 +37,17 @@ def seconds_of(text: str) -> float:
 
 
 def id_of(key: str) -> str:
-    """Return the short name of a letter: the beginning of its key's SHA-256."""
+    """Return the short name of a dead letter: the beginning of its key's SHA-256."""
     return hashlib.sha256(key.encode()).hexdigest()[:_ID_LENGTH]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A letter in a list.
+    """A dead letter in a list.
 
     Attributes:
         items: whose changes it holds; empty if nothing can be told.
-        problem: what keeps it shut; empty for a letter that can be redriven.
+        problem: what keeps it shut; empty for a dead letter that can be redriven.
     """
 
     stored: Stored
@@ -56,7 +61,7 @@ class Row:
 
     @property
     def key(self) -> str:
-        """The letter's key."""
+        """The dead letter's key."""
         return self.stored.key
 
     def as_json(self) -> dict[str, Any]:
@@ -79,33 +84,35 @@ class Row:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which letters are meant: those that meet each filter that has a value.
+    """Which dead letters are meant: those that meet each filter that has a value.
 
     Attributes:
         items: identities, or their beginnings up to a slash.
         older_than: seconds.
-        letters: keys or short names.
+        dead letters: keys or short names.
     """
 
     processors: Sequence[str] = ()
     reasons: Sequence[str] = ()
     items: Sequence[str] = ()
     older_than: float = 0.0
-    letters: Sequence[str] = ()
+    dead_letters: Sequence[str] = ()
 
     @property
     def looks_inside(self) -> bool:
-        """Whether letters have to be read to be chosen."""
+        """Whether dead letters have to be read to be chosen."""
         return bool(self.processors or self.reasons or self.items)
 
     def may_take(self, stored: Stored, age: float) -> bool:
-        """Return whether a letter that nobody has read may be meant."""
+        """Return whether a dead letter that nobody has read may be meant."""
         if age < self.older_than:
             return False
-        return not self.letters or any(_is_called(stored.key, name) for name in self.letters)
+        return not self.dead_letters or any(
+            _is_called(stored.key, name) for name in self.dead_letters
+        )
 
     def takes(self, row: Row) -> bool:
-        """Return whether a letter is meant; one that cannot be read has no reason and no item."""
+        """Return whether a dead letter is selected; an unreadable one has no reason and no item."""
         return (
             (not self.processors or row.processor in self.processors)
             and (not self.reasons or row.reason.lower() in map(str.lower, self.reasons))
@@ -114,26 +121,26 @@ class Selection:
 
 
 def listed(deployment: Deployment, selection: Selection, now: float) -> list[Stored]:
-    """Return the letters that may be meant, unread, the oldest first.
+    """Return the dead letters that may be meant, unread, the oldest first.
 
     Raises:
-        CommandError: a letter that was named is not there.
+        CommandError: a dead letter that was named is not there.
     """
     found = [
         stored
-        for stored in deployment.box.letters()
+        for stored in deployment.box.dead_letters()
         if selection.may_take(stored, now - stored.written_at)
     ]
-    for name in selection.letters:
+    for name in selection.dead_letters:
         only(name, [stored.key for stored in found])
     return sorted(found, key=lambda stored: (stored.written_at, stored.key))
 
 
 def rows(deployment: Deployment, selection: Selection, names: Names | None = None) -> list[Row]:
-    """Return the letters that are meant, the oldest first.
+    """Return the dead letters that are meant, the oldest first.
 
     Raises:
-        CommandError: a letter that was named is not there.
+        CommandError: a dead letter that was named is not there.
     """
     now = time.time()
     found = listed(deployment, selection, now)
@@ -151,9 +158,11 @@ def only(name: str, keys: Iterable[str]) -> str:
     if len(called) == 1:
         return called[0]
     if called:
-        message = f"{len(called)} letters are called {name}: give more of the name, or the key."
+        message = (
+            f"{len(called)} dead letters are called {name}: give more of the name, or the key."
+        )
         raise CommandError(message)
-    message = f"There is no letter {name}: `cdc letters` lists them."
+    message = f"There is no dead letter {name}: `cdc dead-letters list` lists them."
     raise CommandError(message)
 
 
@@ -169,8 +178,8 @@ def _is_of(item: str, wanted: Sequence[str]) -> bool:
 def _read(
     deployment: Deployment, found: Sequence[Stored], names: Names, now: float
 ) -> Iterator[Row]:
-    """Read letters, many at once; those that are gone meanwhile are left out."""
-    pool = ThreadPoolExecutor(READERS, thread_name_prefix="letters")
+    """Read dead letters, many at once; those that are gone meanwhile are left out."""
+    pool = ThreadPoolExecutor(READERS, thread_name_prefix="dead_letters")
     try:
         yield from filter(None, pool.map(lambda s: _row(deployment, s, names, now), found))
     finally:
@@ -181,17 +190,17 @@ def _row(deployment: Deployment, stored: Stored, names: Names, now: float) -> Ro
     body = deployment.box.read(stored.key)
     if body is None:
         return None
-    letter = open_letter(stored.key, body, names)
+    dead_letter = parse_dead_letter(stored.key, body, names)
     age = now - stored.written_at
-    if not isinstance(letter, Opened):
-        return Row(stored, age, processor=letter.processor, problem=letter.problem)
-    items = dict.fromkeys(identity.item for identity in letter.identities if identity)
+    if not isinstance(dead_letter, ReadableDeadLetter):
+        return Row(stored, age, processor=dead_letter.processor, problem=dead_letter.problem)
+    items = dict.fromkeys(identity.item for identity in dead_letter.identities if identity)
     return Row(
         stored,
         age,
-        processor=letter.processor,
-        reason=letter.reason,
-        error=letter.error,
+        processor=dead_letter.processor,
+        reason=dead_letter.reason,
+        error=dead_letter.error,
         items=tuple(items),
-        records=len(letter.records),
+        records=len(dead_letter.records),
     )

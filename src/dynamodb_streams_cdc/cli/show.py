@@ -1,4 +1,4 @@
-"""`cdc show`: one letter, and what its sink holds of the same items now."""
+"""`cdc dead-letters show`: one dead letter, and what its sink holds of the same items now."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,66 +19,76 @@ from dynamodb_streams_cdc.dead_letters import json_ready
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, visible
 from dynamodb_streams_cdc.operations.aws.access import permitted
-from dynamodb_streams_cdc.operations.dead_letter_store import Opened, Record, Unopened
+from dynamodb_streams_cdc.operations.dead_letter_store import (
+    ReadableDeadLetter,
+    Record,
+    UnreadableDeadLetter,
+)
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed, Redrive
 from dynamodb_streams_cdc.operations.stack import Deployment
 
 MOST_SHOWN = 20
-"""Records of one letter; `--json` has them all."""
+"""Records of one dead letter; `--json` has them all."""
 
 _IMAGES = {"Keys": "keys", "OldImage": "before", "NewImage": "after"}
 
 Holding = Mapping[str, Any]
 
 
-def print_letter(deployment: Deployment, name: str, *, as_json: bool) -> None:
-    """Show the letter of this key or short name.
+def print_dead_letter(deployment: Deployment, name: str, *, as_json: bool) -> None:
+    """Show the dead letter of this key or short name.
 
     Raises:
         CommandError: there is none, or it cannot be read.
     """
     redrive = Redrive(deployment.box, deployment.functions, deployment.names)
-    letter = _find(deployment, redrive, name)
-    if isinstance(letter, Unopened):
-        body = deployment.box.read(letter.key) or b""
+    dead_letter = _find(deployment, redrive, name)
+    if isinstance(dead_letter, UnreadableDeadLetter):
+        body = deployment.box.read(dead_letter.key) or b""
         start = body[:400].decode("utf-8", "replace")
-        message = f"{letter.problem}\nIt has {len(body):,} bytes and begins: {start}"
+        message = f"{dead_letter.problem}\nIt has {len(body):,} bytes and begins: {start}"
         raise CommandError(message)
-    held, silence = _held(deployment, redrive, letter)
+    held, silence = _held(deployment, redrive, dead_letter)
     if as_json:
         print_json(
             {
-                "id": id_of(letter.key),
-                "key": letter.key,
-                "processor": letter.processor,
-                "reason": letter.reason,
-                "error": letter.error or None,
-                "letter": json_ready({k: v for k, v in letter.document.items() if k != "payload"}),
-                "records": json_ready(letter.records),
+                "id": id_of(dead_letter.key),
+                "key": dead_letter.key,
+                "processor": dead_letter.processor,
+                "reason": dead_letter.reason,
+                "error": dead_letter.error or None,
+                "dead_letter": json_ready(
+                    {k: v for k, v in dead_letter.document.items() if k != "payload"}
+                ),
+                "records": json_ready(dead_letter.records),
                 "held": held,
                 "held_unknown": silence or None,
             }
         )
         return
-    _print_head(letter)
-    _print_records(letter, held, silence)
+    _print_head(dead_letter)
+    _print_records(dead_letter, held, silence)
 
 
-def _find(deployment: Deployment, redrive: Redrive, name: str) -> Opened | Unopened:
-    letter = redrive.open(name) if "/" in name else None
-    if letter is None:
-        key = only(name, [stored.key for stored in deployment.box.letters()])
-        letter = redrive.open(key)
-    if letter is None:
-        message = f"Letter {name} has just been archived by somebody else."
+def _find(
+    deployment: Deployment, redrive: Redrive, name: str
+) -> ReadableDeadLetter | UnreadableDeadLetter:
+    dead_letter = redrive.open(name) if "/" in name else None
+    if dead_letter is None:
+        key = only(name, [stored.key for stored in deployment.box.dead_letters()])
+        dead_letter = redrive.open(key)
+    if dead_letter is None:
+        message = f"Dead letter {name} has just been archived by somebody else."
         raise CommandError(message)
-    return letter
+    return dead_letter
 
 
-def _held(deployment: Deployment, redrive: Redrive, letter: Opened) -> tuple[list[Holding], str]:
+def _held(
+    deployment: Deployment, redrive: Redrive, dead_letter: ReadableDeadLetter
+) -> tuple[list[Holding], str]:
     """Return what the sink holds, or a sentence on why that is not known."""
     try:
-        held = redrive.look(letter)
+        held = redrive.inspect(dead_letter)
     except InvocationFailed as error:
         return [], f"What the sink holds cannot be told: {error}"
     return [_from_log(deployment, h) if h.get("state_unknown") else h for h in held], ""
@@ -100,35 +110,35 @@ def _from_log(deployment: Deployment, holding: Holding) -> Holding:
     return {**holding, "version": version if entry else None, "state": entry}
 
 
-def _print_head(letter: Opened) -> None:
-    context = letter.document.get("requestContext", {})
+def _print_head(dead_letter: ReadableDeadLetter) -> None:
+    context = dead_letter.document.get("requestContext", {})
     lines = table(("", ""))
     lines.show_header = False
     for name, value in (
-        ("letter", id_of(letter.key)),
-        ("key", letter.key),
-        ("processor", letter.processor),
-        ("reason", letter.reason),
-        ("error", letter.error or "Lambda does not say"),
-        ("written", letter.document.get("timestamp", "")),
+        ("dead letter", id_of(dead_letter.key)),
+        ("key", dead_letter.key),
+        ("processor", dead_letter.processor),
+        ("reason", dead_letter.reason),
+        ("error", dead_letter.error or "Lambda does not say"),
+        ("written", dead_letter.document.get("timestamp", "")),
         ("function", context.get("functionArn", "") if isinstance(context, Mapping) else ""),
-        ("records", len(letter.records)),
+        ("records", len(dead_letter.records)),
     ):
         lines.add_row(Text(name, "bold"), *cells(value))
     terminal().print(lines)
 
 
-def _print_records(letter: Opened, held: Sequence[Holding], silence: str) -> None:
+def _print_records(dead_letter: ReadableDeadLetter, held: Sequence[Holding], silence: str) -> None:
     console = terminal()
-    for position, record in enumerate(letter.records[:MOST_SHOWN]):
+    for position, record in enumerate(dead_letter.records[:MOST_SHOWN]):
         console.print()
-        console.print(Text(visible(_title(letter, position)), "bold"))
+        console.print(Text(visible(_title(dead_letter, position)), "bold"))
         console.print(pretty(_contents(record)))
         if held:
             console.print(*cells(f"  {_comparison(held[position])}"))
             if held[position].get("state"):
                 console.print(pretty(held[position]["state"]))
-    rest = len(letter.records) - MOST_SHOWN
+    rest = len(dead_letter.records) - MOST_SHOWN
     if rest > 0:
         console.print(f"\n{counted(rest, 'more record')}: --json shows them all.")
     if silence:
@@ -136,11 +146,11 @@ def _print_records(letter: Opened, held: Sequence[Holding], silence: str) -> Non
         console.print(*cells(silence))
 
 
-def _title(letter: Opened, position: int) -> str:
-    identity, record = letter.identities[position], letter.records[position]
+def _title(dead_letter: ReadableDeadLetter, position: int) -> str:
+    identity, record = dead_letter.identities[position], dead_letter.records[position]
     what = f"{record.get('eventName', 'no event name')} of "
     what += f"{identity.item}, version {identity.version}" if identity else "an unreadable item"
-    return f"record {position + 1} of {len(letter.records)}: {what}"
+    return f"record {position + 1} of {len(dead_letter.records)}: {what}"
 
 
 def _contents(record: Record) -> Mapping[str, Any]:

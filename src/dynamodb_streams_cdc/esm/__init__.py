@@ -17,7 +17,7 @@ virtual time, and a runner that polls a real stream. The cycle, with a list for 
                 case Invoke(token=token, event=event):
                     engine.answered(token, handler(event), now)
                 case Deliver(token=token, document=document):
-                    letters.append(document)
+                    dead_letters.append(document)
                     engine.delivered(token, ok=True)
         now = engine.wake_at(now) or now
 

@@ -23,7 +23,7 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.examples import story
 from dynamodb_streams_cdc.testing import Lab
-from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -97,7 +97,7 @@ def follow() -> list[str]:
     posted: list[str] = []
     lab = Lab(keys=["order_id"], FunctionResponseTypes=["ReportBatchItemFailures"])
     handlers = bulletins(posted.append)
-    lab.function(Processor("bulletins", ORDERS, handlers, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("bulletins", ORDERS, handlers, MemoryDeadLetters(), clock=lab.clock))
     lab.put(order("1001"), order("1002", total="5"))
     lab.put(order("1001", "shipped"))
     lab.put(order("1001", "shipped"))
@@ -222,7 +222,8 @@ def _tell_handlers() -> None:
     story.section("3. A function that follows the orders")
     story.code(bulletins)
     story.say(
-        "Processor('bulletins', Source('orders'), bulletins(print), letters) is the function that "
+        "Processor('bulletins', Source('orders'), bulletins(print), dead_letters) is the function "
+        "that "
         "Lambda calls. Order 1001 is placed, shipped, written as it is once more, and deleted; "
         "order 1002 is placed, and expires. The function posts:"
     )

@@ -26,7 +26,11 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.examples import story
 from dynamodb_streams_cdc.testing import Lab
-from dynamodb_streams_cdc.testing.memory import MemoryLedger, MemoryLetters, MemoryMarkers
+from dynamodb_streams_cdc.testing.memory import (
+    MemoryDeadLetters,
+    MemoryIdempotencyStore,
+    MemoryLedger,
+)
 
 Event: TypeAlias = Mapping[str, Any]
 Revenue: TypeAlias = Callable[[], Decimal]
@@ -54,7 +58,7 @@ def count_with_ledger(lab: Lab) -> Revenue:
     """Let the library keep the sums: `contributions` is all that is to be written."""
     ledger = MemoryLedger()  # on AWS: aws.ledger.DynamoDbLedger
     sums = Aggregation(lab.faulty(ledger), contributions)
-    lab.function(Processor("sums", ORDERS, sums, MemoryLetters(), clock=lab.clock))
+    lab.function(Processor("sums", ORDERS, sums, MemoryDeadLetters(), clock=lab.clock))
     return lambda: ledger.total(MONTH).get("revenue", Decimal(0))
 
 
@@ -116,13 +120,13 @@ def add_new_minus_old(lab: Lab) -> Revenue:
 def mark_then_add(lab: Lab) -> Revenue:
     """Wrong: write down that a change is counted, then count it."""
     revenue = Sum()
-    row, markers = lab.faulty(revenue), lab.faulty(MemoryMarkers())
+    row, store = lab.faulty(revenue), lab.faulty(MemoryIdempotencyStore())
 
     @lab.function
     def handler(event: Event, _context: LambdaContext) -> None:
         for change in changes(event):
-            if not markers.seen(change.event_id):
-                markers.mark(change.event_id, MARKER_SECONDS)
+            if not store.seen(change.event_id):
+                store.mark(change.event_id, MARKER_SECONDS)
                 row.add(difference(change))
 
     return lambda: revenue.total
@@ -131,14 +135,14 @@ def mark_then_add(lab: Lab) -> Revenue:
 def add_then_mark(lab: Lab) -> Revenue:
     """Wrong: count a change, then write down that it is counted."""
     revenue = Sum()
-    row, markers = lab.faulty(revenue), lab.faulty(MemoryMarkers())
+    row, store = lab.faulty(revenue), lab.faulty(MemoryIdempotencyStore())
 
     @lab.function
     def handler(event: Event, _context: LambdaContext) -> None:
         for change in changes(event):
-            if not markers.seen(change.event_id):
+            if not store.seen(change.event_id):
                 row.add(difference(change))
-                markers.mark(change.event_id, MARKER_SECONDS)
+                store.mark(change.event_id, MARKER_SECONDS)
 
     return lambda: revenue.total
 
@@ -231,8 +235,8 @@ def watch_the_ledger() -> tuple[MemoryLedger, list[Counts]]:
     ledger, tally = MemoryLedger(), Tally()
     lab = Lab(keys=["order_id"], FunctionResponseTypes=["ReportBatchItemFailures"])
     sums = Aggregation(ledger, contributions)
-    letters = MemoryLetters()
-    lab.function(Processor("sums", ORDERS, sums, letters, metrics=tally, clock=lab.clock))
+    dead_letters = MemoryDeadLetters()
+    lab.function(Processor("sums", ORDERS, sums, dead_letters, metrics=tally, clock=lab.clock))
     lab.redeliver()
     write(lab)
     return ledger, tally.counts

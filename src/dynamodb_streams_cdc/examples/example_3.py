@@ -18,13 +18,13 @@ from dynamodb_streams_cdc import (
     ChangeHandlers,
     ChangeLog,
     Contribution,
+    IdempotencyStore,
     Image,
     LambdaContext,
-    Markers,
     Once,
     PermanentError,
     Processor,
-    SearchSync,
+    Search,
     Sink,
     Source,
     deserialize_item,
@@ -36,11 +36,11 @@ from dynamodb_streams_cdc.operations.redrive import Redrive, Result
 from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
 from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.memory import (
+    MemoryDeadLetterStore,
+    MemoryIdempotencyStore,
     MemoryIndex,
     MemoryLedger,
-    MemoryLetterBox,
     MemoryLog,
-    MemoryMarkers,
 )
 
 ORDERS = Source("orders", actor_attribute="updated_by")
@@ -68,10 +68,10 @@ def document(order: Image) -> Image:
     return {"status": order["status"], "total": order["total"]}
 
 
-def mails(mail: Mail, markers: Markers) -> ChangeHandlers:
+def mails(mail: Mail, store: IdempotencyStore) -> ChangeHandlers:
     """Return handlers that tell a customer, once, of each step of an order."""
     handlers = ChangeHandlers()
-    once = Once(markers, "mail")
+    once = Once(store, "mail")
 
     @handlers.on_insert
     @handlers.on_modify
@@ -97,7 +97,7 @@ class Shop:
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     log: MemoryLog = field(default_factory=MemoryLog)
     index: MemoryIndex = field(default_factory=MemoryIndex)
-    letters: MemoryLetterBox = field(default_factory=MemoryLetterBox)
+    dead_letters: MemoryDeadLetterStore = field(default_factory=MemoryDeadLetterStore)
 
     def __post_init__(self) -> None:
         self._orders = [
@@ -105,8 +105,8 @@ class Shop:
             self._table_reader("audit", ChangeLog(self.log)),
         ]
         self._log_readers = [
-            self._log_reader("mail", mails(self.mail, MemoryMarkers())),
-            self._log_reader("search", SearchSync(self.index, document)),
+            self._log_reader("mail", mails(self.mail, MemoryIdempotencyStore())),
+            self._log_reader("search", Search(self.index, document)),
         ]
 
     def put(self, order: Image) -> None:
@@ -130,13 +130,13 @@ class Shop:
 
     def _table_reader(self, name: str, sink: Sink) -> Lab:
         lab = Lab(keys=["order_id"], FunctionResponseTypes=REPORTING)
-        lab.function(Processor(name, ORDERS, sink, self.letters, clock=lab.clock))
+        lab.function(Processor(name, ORDERS, sink, self.dead_letters, clock=lab.clock))
         return lab
 
     def _log_reader(self, name: str, sink: Sink) -> Lab:
         lab = Lab(keys=["item", "version"], view_type="NEW_IMAGE", FunctionResponseTypes=REPORTING)
         read = change_from_log_record
-        lab.function(Processor(name, ORDERS, sink, self.letters, read=read, clock=lab.clock))
+        lab.function(Processor(name, ORDERS, sink, self.dead_letters, read=read, clock=lab.clock))
         return lab
 
 
@@ -152,11 +152,15 @@ class Invocation:
     answer: Any
 
 
-def refused_for_a_while(markers: Markers, identifier: str = "SequenceNumber") -> list[Invocation]:
+def refused_for_a_while(
+    store: IdempotencyStore, identifier: str = "SequenceNumber"
+) -> list[Invocation]:
     """Let the mail server refuse order 1002 twice, and say which record failed by `identifier`."""
     mail = Mail(refuses={"1002": 2})
     lab = Lab(keys=["order_id"], FunctionResponseTypes=REPORTING)
-    process = Processor("mail", ORDERS, mails(mail, markers), MemoryLetterBox(), clock=lab.clock)
+    process = Processor(
+        "mail", ORDERS, mails(mail, store), MemoryDeadLetterStore(), clock=lab.clock
+    )
     sent: list[list[str]] = []
 
     @lab.function
@@ -188,13 +192,13 @@ class Counting:
     """The function that keeps the sums, its dead letters, and somebody who redrives them."""
 
     def __init__(self) -> None:
-        self.ledger, self.letters = MemoryLedger(), MemoryLetterBox()
+        self.ledger, self.dead_letters = MemoryLedger(), MemoryDeadLetterStore()
         self.lab = Lab(keys=["order_id"], FunctionResponseTypes=REPORTING)
         sums = Aggregation(self.ledger, contributions)
-        processor = Processor("sums", ORDERS, sums, self.letters, clock=self.lab.clock)
+        processor = Processor("sums", ORDERS, sums, self.dead_letters, clock=self.lab.clock)
         self.lab.function(processor)
         functions, names = Deployed({"sums": processor}), Names({"orders-sums": "sums"})
-        self._redrive = Redrive(self.letters, functions, names, self.lab.clock)
+        self._redrive = Redrive(self.dead_letters, functions, names, self.lab.clock)
 
     def put(self, *orders: Image) -> None:
         """Write orders, and have them counted."""
@@ -202,8 +206,8 @@ class Counting:
         self.lab.run()
 
     def redrive(self) -> list[Result]:
-        """Let every letter go through the function again."""
-        return list(self._redrive.run([stored.key for stored in self.letters.letters()]))
+        """Let every dead letter go through the function again."""
+        return list(self._redrive.run([stored.key for stored in self.dead_letters.dead_letters()]))
 
 
 # Lanes
@@ -213,8 +217,8 @@ def in_lanes() -> tuple[Lab, list[str]]:
     """Let a function with four lanes follow six orders, one of which fails for a while."""
     mail = Mail(refuses={"1004": 3})
     lab = Lab(keys=["order_id"], ParallelizationFactor=4, FunctionResponseTypes=REPORTING)
-    handlers = mails(mail, MemoryMarkers())
-    lab.function(Processor("mail", ORDERS, handlers, MemoryLetterBox(), clock=lab.clock))
+    handlers = mails(mail, MemoryIdempotencyStore())
+    lab.function(Processor("mail", ORDERS, handlers, MemoryDeadLetterStore(), clock=lab.clock))
     for status in ("placed", "shipped"):
         lab.put(*(order(str(number), status) for number in range(1001, 1007)))
     lab.run()
@@ -281,7 +285,7 @@ def _tell_a_passing_failure() -> None:
         ("invoked with", "mails sent", "itemIdentifier"),
         (
             (", ".join(each.changes), ", ".join(each.sent) or "none", _identifier(each))
-            for each in refused_for_a_while(MemoryMarkers())
+            for each in refused_for_a_while(MemoryIdempotencyStore())
         ),
     )
     story.say(
@@ -293,9 +297,9 @@ def _tell_a_passing_failure() -> None:
     story.table(
         ("itemIdentifier", "markers", "records delivered", "mails sent", "twice or more"),
         (
-            (identifier, word, *_counts(refused_for_a_while(markers(), identifier)))
+            (identifier, word, *_counts(refused_for_a_while(store(), identifier)))
             for identifier in ("SequenceNumber", "eventID")
-            for word, markers in (("Once", MemoryMarkers), ("none", Forgetful))
+            for word, store in (("Once", MemoryIdempotencyStore), ("none", Forgetful))
         ),
     )
     story.say(
@@ -327,28 +331,30 @@ def _tell_a_lasting_failure() -> None:
         "contributions raises PermanentError; the processor writes a dead letter and goes on."
     )
     counting.put(order("1001"), order("1002", total="29,33"), order("1003"))
-    [letter] = map(json.loads, counting.letters.objects.values())
-    story.facts([("sums", _amounts(counting.ledger)), *letter["letter"].items()])
-    story.say("The letter's payload is the record itself, which the stream forgets after a day:")
-    story.data(json.loads(letter["payload"])["Records"][0]["dynamodb"]["NewImage"])
+    [dead_letter] = map(json.loads, counting.dead_letters.objects.values())
+    story.facts([("sums", _amounts(counting.ledger)), *dead_letter["dead_letter"].items()])
+    story.say(
+        "The dead letter's payload is the record itself, which the stream forgets after a day:"
+    )
+    story.data(json.loads(dead_letter["payload"])["Records"][0]["dynamodb"]["NewImage"])
     steps = [("redriven at once", *_redriven(counting))]
     counting.put(order("1002", "shipped"))
     steps.append(("the order is mended, and shipped", "", "", _amounts(counting.ledger)))
     steps.append(("redriven again", *_redriven(counting)))
-    story.say("A redrive sends the letter through the deployed function once more:")
-    story.table(("", "letter", "changes", "sums"), steps)
+    story.say("A redrive sends the dead letter through the deployed function once more:")
+    story.table(("", "dead_letter", "changes", "sums"), steps)
     story.say(
-        "At first it fails again, and is kept. Once the order is mended its letter is out of date: "
+        "At first it fails again, and is kept. Once the order is fixed, its dead letter is stale: "
         "the version in the ledger is greater. It is archived, and what is newer stays. On AWS: "
-        "cdc letters, cdc redrive."
+        "cdc dead-letters list, cdc redrive."
     )
 
 
 def _redriven(counting: Counting) -> tuple[str, str, str]:
-    """Redrive, and return what became of the letter, of its change, and what the sums are then."""
+    """Redrive; return the status of the dead letter, of its change, and the sums afterwards."""
     [result] = counting.redrive()
     applied = f"{result.applied} applied, {result.stale} out of date"
-    return result.fate, applied, _amounts(counting.ledger)
+    return result.status, applied, _amounts(counting.ledger)
 
 
 def _tell_lanes() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from dynamodb_streams_cdc import Processor
-from dynamodb_streams_cdc.testing.memory import MemoryMarkers
+from dynamodb_streams_cdc.testing.memory import MemoryIdempotencyStore
 
 Event: TypeAlias = Mapping[str, Any]
 
@@ -35,7 +35,7 @@ class Mail:
         self.sent.append(f"{order_id} {text}")
 
 
-class Forgetful(MemoryMarkers):
+class Forgetful(MemoryIdempotencyStore):
     """Markers of somebody who does not look at them."""
 
     def seen(self, key: str) -> bool:

@@ -48,14 +48,14 @@ class Attempts(Protocol):
         `name` is the record's, of at most 2,000 bytes; `now` in seconds since 1970.
 
         Raises:
-            OutageError: it cannot be counted at the moment.
+            RetryableError: it cannot be counted at the moment.
         """
 
     def end(self, name: str, now: float) -> None:
         """Forget the attempts at a record: the process is still there.
 
         Raises:
-            OutageError: they cannot be forgotten at the moment.
+            RetryableError: they cannot be forgotten at the moment.
         """
 
 

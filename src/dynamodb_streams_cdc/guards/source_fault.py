@@ -6,8 +6,8 @@ names them). Where one of these is malformed
     in all records of an event    the source is at fault: the batch is held and an error is logged,
                                   as when the stream carries no images. None becomes a dead letter
     in the only record            the same while the record is young (15 minutes); then it is a dead
-                                  letter, so that a single poison record does not block its shard.
-                                  A record that tells no time is a dead letter at once
+                                  dead letter, so that a single poison record does not block its
+                                  shard. A record that tells no time is a dead letter at once
     in some of the records        each of these is a dead letter
 """
 

@@ -1,10 +1,10 @@
-"""Letters as an operator finds them: opened, or with a sentence on what keeps them shut.
+"""Dead letters as an operator finds them: opened, or with a sentence on what keeps them shut.
 
 There are two kinds, each in a bucket of its own. Lambda writes the batches that a mapping gave up
 into the on-failure bucket, under `aws/lambda/<mapping UUID>/`, with all their records as payload.
-Processors write single records into the dead-letter bucket, under `letters/<processor>/`. What has
-been redriven moves to `archive/` of the dead-letter bucket, under its old key. So a key says by its
-beginning which bucket it belongs to, and names a dead letter on its own.
+Processors write single records into the dead-letter bucket, under `dead_letters/<processor>/`. What
+has been redriven moves to `archive/` of the dead-letter bucket, under its old key. So a key says by
+its beginning which bucket it belongs to, and names a dead letter on its own.
 """
 
 import json
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from dynamodb_streams_cdc.dead_letters import envelope_of, letter_name
+from dynamodb_streams_cdc.dead_letters import dead_letter_name, envelope_of
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, form_of
 from dynamodb_streams_cdc.identity import (
@@ -23,40 +23,40 @@ from dynamodb_streams_cdc.identity import (
     version_of,
 )
 
-OWN = "letters/"
+OWN = "dead-letters/"
 ARCHIVE = "archive/"
 
 Record: TypeAlias = Mapping[str, Any]
 
 
 class Stored(NamedTuple):
-    """A letter in its box, unopened; `size` in bytes, `written_at` in seconds since 1970."""
+    """A dead letter in its box, unopened; `size` in bytes, `written_at` in seconds since 1970."""
 
     key: str
     size: int
     written_at: float
 
 
-class LetterBox(Protocol):
-    """Where letters lie until they are redriven.
+class DeadLetterStore(Protocol):
+    """Where dead letters lie until they are redriven.
 
     Several people may work on one box: whatever is listed may be gone when it is asked for.
     """
 
-    def letters(self) -> Iterable[Stored]:
-        """Return the letters that are not archived, in the order of their keys."""
+    def dead_letters(self) -> Iterable[Stored]:
+        """Return the dead letters that are not archived, in the order of their keys."""
 
     def read(self, key: str) -> bytes | None:
-        """Return a letter as it is stored; None if it is gone."""
+        """Return a dead letter as it is stored; None if it is gone."""
 
     def holds(self, key: str) -> bool:
-        """Return whether a letter is there."""
+        """Return whether a dead letter is there."""
 
     def keep(self, key: str, document: Mapping[str, Any]) -> bool:
-        """Write a letter; return False, leaving what is there, if the key is taken."""
+        """Write a dead letter; return False, leaving what is there, if the key is taken."""
 
     def archive(self, key: str) -> bool:
-        """Move a letter to the archive; return False if it is gone.
+        """Move a dead letter to the archive; return False if it is gone.
 
         It is copied before it is deleted: one who is killed in between leaves both, and archiving
         it again is all there is to do.
@@ -65,12 +65,12 @@ class LetterBox(Protocol):
 
 @dataclass(frozen=True)
 class Names:
-    """What is deployed, by the names that letters mention.
+    """What is deployed, by the names that dead letters mention.
 
     Attributes:
         processors: processors by the names of their functions.
         tables: logical names of tables by physical ones; others stand for themselves.
-        successor: the processor that takes over letters whose own is not deployed any more.
+        successor: the processor that takes over dead letters whose own is not deployed any more.
     """
 
     processors: Mapping[str, str]
@@ -86,16 +86,16 @@ class Identity(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A letter that can be redriven.
+class ReadableDeadLetter:
+    """A dead letter that can be redriven.
 
     Attributes:
         processor: whose function is to replay it.
-        reason: the name by which letters of one cause are grouped.
+        reason: the name by which dead letters of one cause are grouped.
         error: what went wrong, in words; empty where Lambda knew nothing.
         records: what was given up, as it was delivered.
         identities: of each record; None for one that cannot be read here.
-        document: all that the letter says.
+        document: all that the dead letter says.
     """
 
     key: str
@@ -108,7 +108,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Unopened:
+class UnreadableDeadLetter:
     """An object that nobody can redrive as it is.
 
     Attributes:
@@ -121,31 +121,38 @@ class Unopened:
     processor: str = ""
 
 
-def open_letter(key: str, body: bytes, names: Names) -> Opened | Unopened:
-    """Return the letter of this key and content."""
+def parse_dead_letter(
+    key: str, body: bytes, names: Names
+) -> ReadableDeadLetter | UnreadableDeadLetter:
+    """Return the dead letter of this key and content."""
     try:
         return _opened(key, body, names)
     except _Shut as shut:
         problem = str(shut)
     except RecursionError:
-        problem = f"is no letter: it is nested too deep. {_ASIDE}."
+        problem = f"is no dead letter: it is nested too deep. {_ASIDE}."
     processor = key.removeprefix(OWN).partition("/")[0] if key.startswith(OWN) else ""
-    return Unopened(key, f"{key} {problem}", processor)
+    return UnreadableDeadLetter(key, f"{key} {problem}", processor)
 
 
-def letter_again(
-    letter: Opened, position: int, identity: Identity | None, reason: str, error: str, now: float
+def dead_letter_of_one_record(
+    dead_letter: ReadableDeadLetter,
+    position: int,
+    identity: Identity | None,
+    reason: str,
+    error: str,
+    now: float,
 ) -> tuple[str, dict[str, Any]]:
-    """Return key and content of a letter of its own for one record of a letter.
+    """Return key and content of a dead letter of its own for one record of a dead letter.
 
     The key is that under which the processor would have written it.
     """
-    record = letter.records[position]
+    record = dead_letter.records[position]
     item, version = identity or (None, None)
-    context = _part(letter.document, "requestContext")
+    context = _part(dead_letter.document, "requestContext")
     document = envelope_of(
         record,
-        processor=letter.processor,
+        processor=dead_letter.processor,
         item=item,
         version=version,
         reason=reason,
@@ -155,7 +162,7 @@ def letter_again(
         request_id=context.get("requestId"),
         function_arn=str(context.get("functionArn", "")),
     )
-    return f"{OWN}{letter.processor}/{letter_name(item, version, record)}", document
+    return f"{OWN}{dead_letter.processor}/{dead_letter_name(item, version, record)}", document
 
 
 def function_name(arn: str) -> str:
@@ -188,17 +195,19 @@ def identify(record: Record, tables: Mapping[str, str]) -> Identity | None:
 
 
 class _Shut(Exception):
-    """What is wrong with a letter: the end of a sentence that begins with its key."""
+    """What is wrong with a dead letter: the end of a sentence that begins with its key."""
 
 
 _NOT_JSON = (ValueError, RecursionError)
-_ASIDE = "Look at it with `cdc show`; if nobody needs it, move it to archive/ or delete it"
+_ASIDE = (
+    "Look at it with `cdc dead-letters show`; if nobody needs it, move it to archive/ or delete it"
+)
 
 
-def _opened(key: str, body: bytes, names: Names) -> Opened:
+def _opened(key: str, body: bytes, names: Names) -> ReadableDeadLetter:
     document = _document(body)
     records = _records(document)
-    own, context = _part(document, "letter"), _part(document, "requestContext")
+    own, context = _part(document, "dead_letter"), _part(document, "requestContext")
     if own:
         processor = _known(own.get("processor"), names)
         reason, error = own.get("reason", "unknown"), own.get("error", "")
@@ -210,17 +219,21 @@ def _opened(key: str, body: bytes, names: Names) -> Opened:
     item, version = own.get("item"), own.get("version")
     if isinstance(item, str) and isinstance(version, str) and len(records) == 1:
         identities = [Identity(item, version)]
-    return Opened(key, processor, str(reason), str(error), records, identities, document)
+    return ReadableDeadLetter(
+        key, processor, str(reason), str(error), records, identities, document
+    )
 
 
 def _document(body: bytes) -> Mapping[str, Any]:
     try:
         document = json.loads(body)
     except _NOT_JSON as error:
-        message = f"is no letter, or a truncated one: it is not JSON ({error}). {_ASIDE}."
+        message = f"is no dead letter, or a truncated one: it is not JSON ({error}). {_ASIDE}."
         raise _Shut(message) from None
     if not isinstance(document, Mapping):
-        message = f"is no letter: it holds a JSON {type(document).__name__}, no object. {_ASIDE}."
+        message = (
+            f"is no dead letter: it holds a JSON {type(document).__name__}, no object. {_ASIDE}."
+        )
         raise _Shut(message)
     return document
 
@@ -240,7 +253,7 @@ def _records(document: Mapping[str, Any]) -> Sequence[Record]:
         raise _Shut(message) from None
     records = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(records, list) or not records:
-        message = f"is no letter: its payload has no list of records under Records. {_ASIDE}."
+        message = f"is no dead letter: its payload has no list of records under Records. {_ASIDE}."
         raise _Shut(message)
     for position, record in enumerate(records):
         if not isinstance(record, Mapping):
@@ -261,7 +274,7 @@ def _known(processor: object, names: Names) -> str:
 
 def _processor_of(arn: object, names: Names) -> str:
     if not isinstance(arn, str):
-        message = f"is no letter: it names no function under requestContext. {_ASIDE}."
+        message = f"is no dead letter: it names no function under requestContext. {_ASIDE}."
         raise _Shut(message)
     name = function_name(arn)
     if name in names.processors:

@@ -2,7 +2,7 @@
 
 Each entry holds the item before and after its change, so what one entry leaves is what the next
 one finds, and the first one finds nothing. The log cannot be rewritten: a gap is filled by
-redriving the letters of the processor that keeps the log.
+redriving the dead letters of the processor that keeps the log.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def gaps(history: Sequence[Change]) -> list[Gap]:
 
     Raises:
         MissingImage: the history does not carry both images.
-        OutageError, PermanentError: images that are kept elsewhere cannot be read.
+        RetryableError, PermanentError: images that are kept elsewhere cannot be read.
     """
     found: list[Gap] = []
     if history and history[0].old_image is not None:

@@ -1,7 +1,8 @@
-"""The bell: a queue of pointers to letters, which an alarm watches.
+"""Dead-letter notifications: a queue of pointers to dead letters.
 
-The buckets are the truth. A pointer whose letter is no longer there has done its work; one whose
-letter is there goes on ringing. A pointer lives 14 days at most, so a silent bell proves nothing.
+The buckets are the truth. A pointer whose dead letter is no longer there has done its work; one
+whose dead letter is there goes on ringing. A pointer lives 14 days at most, so a silent bell proves
+nothing.
 """
 
 import json
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 
-class Message(NamedTuple):
+class Notification(NamedTuple):
     """A message of the queue; `receipt` is for whoever received it."""
 
     id: str
@@ -18,56 +19,59 @@ class Message(NamedTuple):
     body: str
 
 
-class Queue(Protocol):
+class NotificationQueue(Protocol):
     """A queue with pointers."""
 
-    def receive(self) -> Sequence[Message]:
+    def receive(self) -> Sequence[Notification]:
         """Return some messages and hide them for a while; none if none is visible."""
 
-    def delete(self, messages: Sequence[Message]) -> None:
+    def delete(self, messages: Sequence[Notification]) -> None:
         """Delete messages that were received; that one is gone already is success."""
 
-    def put_back(self, messages: Sequence[Message]) -> None:
+    def put_back(self, messages: Sequence[Notification]) -> None:
         """Make messages that were received visible at once."""
 
 
 @dataclass(frozen=True)
-class Rung:
+class ClearedNotifications:
     """What was on the queue.
 
     Attributes:
-        silenced: pointers that were deleted, their letters being gone.
-        ringing: pointers whose letters are there.
-        unknown: the beginnings of messages that point at no letter of these buckets; they stay.
+        cleared: pointers that were deleted, their dead letters being gone.
+        remaining: pointers whose dead letters are there.
+        unknown: the beginnings of messages that point at no dead letter of these buckets; they
+            stay.
     """
 
-    silenced: int = 0
-    ringing: int = 0
+    cleared: int = 0
+    remaining: int = 0
     unknown: tuple[str, ...] = ()
 
 
 Keeps: TypeAlias = Callable[[str, str], bool]
-"""Says of a bucket and a key whether that is where the letter of this key is, if there is one."""
+"""Whether a bucket is the one in which the dead letter of this key is stored."""
 
 
-def ring_down(queue: Queue, keeps: Keeps, holds: Callable[[str], bool]) -> Rung:
-    """Delete the pointers to letters that are gone; leave the others visible.
+def clear_notifications(
+    queue: NotificationQueue, keeps: Keeps, holds: Callable[[str], bool]
+) -> ClearedNotifications:
+    """Delete the pointers to dead letters that are gone; leave the others visible.
 
-    `keeps` tells the buckets of letters from others, `holds` whether the letter of a key is there.
-    One who is killed in between leaves messages hidden until the queue shows them again.
+    `keeps` tells the buckets of dead letters from others, `holds` whether the dead letter of a key
+    is there. One who is killed in between leaves messages hidden until the queue shows them again.
     """
     there: dict[str, bool] = {}
-    silenced = 0
-    kept: dict[str, Message] = {}
+    cleared = 0
+    kept: dict[str, Notification] = {}
     unknown: list[str] = []
     while messages := queue.receive():
         if any(message.id in kept for message in messages):
             # What was put aside is visible again: the queue has been seen to its end.
             queue.put_back(messages)
             break
-        gone: list[Message] = []
+        gone: list[Notification] = []
         for message in messages:
-            key = letter_of(message.body, keeps)
+            key = dead_letter_of(message.body, keeps)
             if key is not None and key not in there:
                 there[key] = holds(key)
             if key is None:
@@ -77,12 +81,12 @@ def ring_down(queue: Queue, keeps: Keeps, holds: Callable[[str], bool]) -> Rung:
             else:
                 gone.append(message)
         queue.delete(gone)
-        silenced += len(gone)
+        cleared += len(gone)
     queue.put_back(list(kept.values()))
-    return Rung(silenced, len(kept) - len(unknown), tuple(unknown))
+    return ClearedNotifications(cleared, len(kept) - len(unknown), tuple(unknown))
 
 
-def letter_of(body: str, keeps: Keeps) -> str | None:
+def dead_letter_of(body: str, keeps: Keeps) -> str | None:
     """Return the key that a message points at; None for a message of another form or bucket.
 
     Pointers are the `Object Created` events of S3, as EventBridge delivers them

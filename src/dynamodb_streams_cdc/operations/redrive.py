@@ -1,17 +1,17 @@
-"""Redrive: letters go back through the deployed functions, which apply them and repair their items.
+"""Redrive dead letters through the deployed functions, which apply them and repair their items.
 
     for result in Redrive(box, functions, names).run(stored.key for stored in box.letters()):
         ...
 
-A letter is archived once every record of it is done. Records of a batch that fail again get letters
-of their own first; a letter of one record that fails again stays as it is. Where the sink or the
-function is not well, nothing is judged: the letter waits. A function that raises or runs out of
-time, and is well without the records, is asked again with one half of them and then with the other,
-down to the record that is at fault.
+A dead letter is archived once every record of it is done. Records of a batch that fail again get
+dead letters of their own first; a dead letter of one record that fails again stays as it is. Where
+the sink or the function is not well, nothing is judged: the dead letter waits. A function that
+raises or runs out of time, and is well without the records, is asked again with one half of them
+and then with the other, down to the record that is at fault.
 
 It can be stopped at any moment and run again, by several people at once: a replay can only help
-(versions), a letter of its own is written once (its key), and a letter is deleted only after its
-copy is in the archive.
+(versions), a dead letter of its own is written once (its key), and a dead letter is deleted only
+after its copy is in the archive.
 """
 
 import json
@@ -22,21 +22,26 @@ from enum import StrEnum
 from typing import Any
 
 from dynamodb_streams_cdc.control import RESPONSE_TOO_LARGE as RESPONSE_TOO_LARGE
-from dynamodb_streams_cdc.control import Answer, answer_to_replay, is_well, not_understood
 from dynamodb_streams_cdc.control import Functions as Functions
 from dynamodb_streams_cdc.control import InvocationFailed as InvocationFailed
 from dynamodb_streams_cdc.control import RecordFailure as RecordFailure
+from dynamodb_streams_cdc.control import (
+    ReplayResult,
+    is_healthy,
+    not_understood,
+    parse_replay_response,
+)
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.operations.dead_letter_store import (
     ARCHIVE,
+    DeadLetterStore,
     Identity,
-    LetterBox,
     Names,
-    Opened,
+    ReadableDeadLetter,
     Record,
-    Unopened,
-    letter_again,
-    open_letter,
+    UnreadableDeadLetter,
+    dead_letter_of_one_record,
+    parse_dead_letter,
 )
 
 MOST_RECORDS = 100
@@ -48,12 +53,12 @@ MOST_BYTES = 6 * 1024 * 1024 - 1024
 goes alone, and Lambda decides."""
 
 PATIENCE = 3
-"""As many letters of a processor that have to wait, one after the other, are the sink's fault: the
-others are not tried."""
+"""After this many consecutive dead letters of one processor fail with a retryable error, skip the
+rest: the sink is down."""
 
 
-class Fate(StrEnum):
-    """What became of a letter."""
+class RedriveStatus(StrEnum):
+    """What became of a dead letter."""
 
     ARCHIVED = "archived"
     SPLIT = "split"
@@ -63,24 +68,24 @@ class Fate(StrEnum):
     UNREADABLE = "unreadable"
 
     @property
-    def leaves_letters(self) -> bool:
+    def leaves_dead_letters(self) -> bool:
         """Whether something of it is still to be redriven."""
-        return self not in (Fate.ARCHIVED, Fate.GONE)
+        return self not in (RedriveStatus.ARCHIVED, RedriveStatus.GONE)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one letter.
+    """What became of one dead letter.
 
         archived    every record is done
-        split       some are; the others have letters of their own, `letters`
+        split       some are; the others have dead letters of their own, `dead_letters`
         kept        its one record failed again
         waiting     the sink or the function is not well; some records may be applied
         gone        somebody else has archived it
         unreadable  it cannot be redriven as it is
 
     Attributes:
-        records: of the letter; 0 if it was not opened.
+        records: of the dead letter; 0 if it was not opened.
         applied, stale, unapplied: records that the sink took, that it had no use for, and that were
             replayed and not taken. One that is not taken is done all the same once its item is
             right.
@@ -88,12 +93,12 @@ class Result:
             add up to `records`.
         repaired: items whose copy was not what the table says.
         failures: records that are not done.
-        letters: keys of letters that hold what is left.
+        dead letters: keys of dead letters that hold what is left.
         problem: a sentence on why it waits or cannot be read; empty otherwise.
     """
 
     key: str
-    fate: Fate
+    status: RedriveStatus
     processor: str | None = None
     records: int = 0
     applied: int = 0
@@ -101,7 +106,7 @@ class Result:
     unapplied: int = 0
     repaired: int = 0
     failures: tuple[RecordFailure, ...] = ()
-    letters: tuple[str, ...] = ()
+    dead_letters: tuple[str, ...] = ()
     problem: str = ""
 
     @property
@@ -112,78 +117,82 @@ class Result:
 
 @dataclass(frozen=True)
 class Redrive:
-    """Letters of a box, and the functions that they go through.
+    """Dead letters of a box, and the functions that they go through.
 
     Attributes:
         names: of what is deployed.
     """
 
-    box: LetterBox
+    box: DeadLetterStore
     functions: Functions
     names: Names
     clock: Clock = field(default_factory=SystemClock)
 
     def run(self, keys: Iterable[str]) -> Iterator[Result]:
-        """Redrive letters one by one; what is in one of them ends no run.
+        """Redrive dead letters one by one; what is in one of them ends no run.
 
         Raises:
             Exception: what the box raises, and what the functions raise beside `InvocationFailed`.
-                The results so far stand, and the letter at hand is not lost.
+                The results so far stand, and the dead letter at hand is not lost.
         """
         waiting: Counter[str] = Counter()
         for key in keys:
-            letter = self.open(key)
-            if not isinstance(letter, Opened):
-                yield _shut(key, letter)
+            dead_letter = self.open(key)
+            if not isinstance(dead_letter, ReadableDeadLetter):
+                yield _shut(key, dead_letter)
                 continue
-            processor = letter.processor
+            processor = dead_letter.processor
             if waiting[processor] >= PATIENCE:
-                problem = f"{key} was not tried: {PATIENCE} letters of {processor} had to wait."
-                yield _untouched(letter, problem)
+                problem = (
+                    f"{key} was not tried: {PATIENCE} dead letters of {processor} had to wait."
+                )
+                yield _untouched(dead_letter, problem)
                 continue
             try:
-                result = self.one(letter)
+                result = self.one(dead_letter)
             except OF_CONTENT as error:
-                result = _odd(letter, error)
-            waiting[processor] = waiting[processor] + 1 if result.fate is Fate.WAITING else 0
+                result = _odd(dead_letter, error)
+            waiting[processor] = (
+                waiting[processor] + 1 if result.status is RedriveStatus.WAITING else 0
+            )
             yield result
 
-    def open(self, key: str) -> Opened | Unopened | None:
-        """Return a letter; None if it is gone."""
+    def open(self, key: str) -> ReadableDeadLetter | UnreadableDeadLetter | None:
+        """Return a dead letter; None if it is gone."""
         body = self.box.read(key)
-        return None if body is None else open_letter(key, body, self.names)
+        return None if body is None else parse_dead_letter(key, body, self.names)
 
-    def one(self, letter: Opened) -> Result:
-        """Redrive one letter, and say what became of it."""
-        answer = self._replay(letter)
+    def one(self, dead_letter: ReadableDeadLetter) -> Result:
+        """Redrive one dead letter, and say what became of it."""
+        answer = self._replay(dead_letter)
         result = Result(
-            letter.key,
-            Fate.WAITING,
-            processor=letter.processor,
-            records=len(letter.records),
+            dead_letter.key,
+            RedriveStatus.WAITING,
+            processor=dead_letter.processor,
+            records=len(dead_letter.records),
             applied=answer.applied,
             stale=answer.stale,
             unapplied=answer.replayed - answer.applied - answer.stale,
             repaired=answer.repaired,
             failures=answer.failures,
-            letters=(letter.key,),
+            dead_letters=(dead_letter.key,),
         )
         if answer.problem:
             return replace(result, problem=answer.problem)
         if not answer.failures:
-            return self._archived(replace(result, letters=()), Fate.ARCHIVED)
-        if len(letter.records) == 1:
-            return replace(result, fate=Fate.KEPT)
-        keys = [self._keep(letter, failure) for failure in answer.failures]
-        if letter.key in keys:
-            return replace(result, fate=Fate.KEPT)
+            return self._archived(replace(result, dead_letters=()), RedriveStatus.ARCHIVED)
+        if len(dead_letter.records) == 1:
+            return replace(result, status=RedriveStatus.KEPT)
+        keys = [self._keep(dead_letter, failure) for failure in answer.failures]
+        if dead_letter.key in keys:
+            return replace(result, status=RedriveStatus.KEPT)
         left = tuple(f for f, key in zip(answer.failures, keys, strict=True) if key is not None)
         kept = tuple(dict.fromkeys(key for key in keys if key is not None))
-        result = replace(result, failures=left, letters=kept)
-        return self._archived(result, Fate.SPLIT if kept else Fate.ARCHIVED)
+        result = replace(result, failures=left, dead_letters=kept)
+        return self._archived(result, RedriveStatus.SPLIT if kept else RedriveStatus.ARCHIVED)
 
-    def look(self, letter: Opened) -> list[Mapping[str, Any]]:
-        """Return what the sink holds of the items of a letter's records; it changes nothing.
+    def inspect(self, dead_letter: ReadableDeadLetter) -> list[Mapping[str, Any]]:
+        """Return what the sink holds of the items of a dead letter's records; it changes nothing.
 
         One for each record: `position`, `item`, `offered` and `version` (the record's and the
         sink's), and `state`, which is JSON that depends on the sink.
@@ -193,101 +202,105 @@ class Redrive:
         """
         return [
             each
-            for chunk in _chunks(letter.records)
-            for each in self._look(
-                letter.processor, [letter.records[position] for position in chunk], chunk[0]
+            for chunk in _chunks(dead_letter.records)
+            for each in self._inspect(
+                dead_letter.processor,
+                [dead_letter.records[position] for position in chunk],
+                chunk[0],
             )
         ]
 
-    def _look(
+    def _inspect(
         self, processor: str, records: Sequence[Record], start: int
     ) -> list[Mapping[str, Any]]:
         try:
-            answer = self.functions.invoke(processor, {"operation": "look", "Records": records})
+            answer = self.functions.invoke(processor, {"operation": "inspect", "Records": records})
         except InvocationFailed as error:
             if len(records) == 1 or error.reason != RESPONSE_TOO_LARGE:
                 raise
             middle = len(records) // 2
-            first = self._look(processor, records[:middle], start)
-            return first + self._look(processor, records[middle:], start + middle)
+            first = self._inspect(processor, records[:middle], start)
+            return first + self._inspect(processor, records[middle:], start + middle)
         held = answer.get("held") if isinstance(answer, Mapping) else None
         if (
             not isinstance(held, list)
             or len(held) != len(records)
             or not all(isinstance(each, Mapping) for each in held)
         ):
-            raise not_understood(processor, "look", answer)
+            raise not_understood(processor, "inspect", answer)
         return [{**each, "position": start + place} for place, each in enumerate(held)]
 
-    def _archived(self, result: Result, fate: Fate) -> Result:
-        """Archive a letter of which nothing is left, or nothing that has no letter of its own."""
-        if self.box.archive(result.key) or fate is Fate.SPLIT:
-            return replace(result, fate=fate)
-        return replace(result, fate=Fate.GONE)
+    def _archived(self, result: Result, status: RedriveStatus) -> Result:
+        """Archive a dead letter whose records are all done or have dead letters of their own."""
+        if self.box.archive(result.key) or status is RedriveStatus.SPLIT:
+            return replace(result, status=status)
+        return replace(result, status=RedriveStatus.GONE)
 
-    def _keep(self, letter: Opened, failure: RecordFailure) -> str | None:
-        """Give a record a letter of its own; return its key, or None if it is done after all.
+    def _keep(self, dead_letter: ReadableDeadLetter, failure: RecordFailure) -> str | None:
+        """Give a record a dead letter of its own; return its key, or None if it is done after all.
 
-        Somebody else may have redriven and archived that letter since this replay failed. A letter
-        is copied before it is deleted: so whoever could write it anew finds the copy.
+        Somebody else may have redriven and archived that dead letter since this replay failed. A
+        dead letter is copied before it is deleted: so whoever could write it anew finds the copy.
         """
         identity = None
         if failure.item is not None:
-            version = failure.version or _version(letter.identities[failure.position])
+            version = failure.version or _version(dead_letter.identities[failure.position])
             identity = Identity(failure.item, version) if version else None
-        key, document = letter_again(
-            letter, failure.position, identity, failure.reason, failure.error, self.clock.now()
+        key, document = dead_letter_of_one_record(
+            dead_letter, failure.position, identity, failure.reason, failure.error, self.clock.now()
         )
         if self.box.keep(key, document) and self.box.holds(ARCHIVE + key):
             self.box.archive(key)
             return None
         return key
 
-    def _replay(self, letter: Opened) -> Answer:
-        total = Answer()
-        for positions in _chunks(letter.records):
+    def _replay(self, dead_letter: ReadableDeadLetter) -> ReplayResult:
+        total = ReplayResult()
+        for positions in _chunks(dead_letter.records):
             try:
                 total += replace(
-                    self._until_nothing_moves(letter, positions), replayed=len(positions)
+                    self._until_nothing_moves(dead_letter, positions), replayed=len(positions)
                 )
             except InvocationFailed as error:
-                return replace(total, problem=f"{letter.key} waits: {error}")
+                return replace(total, problem=f"{dead_letter.key} waits: {error}")
             waiting = [failure for failure in total.failures if failure.retryable]
             if waiting:
                 first = waiting[0]
-                problem = f"{letter.key} waits: {first.reason}: {first.error}"
+                problem = f"{dead_letter.key} waits: {first.reason}: {first.error}"
                 return replace(total, problem=problem)
         return total
 
-    def _until_nothing_moves(self, letter: Opened, positions: Sequence[int]) -> Answer:
+    def _until_nothing_moves(
+        self, dead_letter: ReadableDeadLetter, positions: Sequence[int]
+    ) -> ReplayResult:
         """Replay records, and those again for which there was no time, while they become fewer."""
-        total, pending = Answer(), positions
+        total, pending = ReplayResult(), positions
         while True:
-            found = self._in_halves(letter, pending)
+            found = self._in_halves(dead_letter, pending)
             again = [failure.position for failure in found.failures if failure.retryable]
             if not again or len(again) == len(pending):
                 return total + found
             final = tuple(failure for failure in found.failures if not failure.retryable)
             total, pending = total + replace(found, failures=final), again
 
-    def _in_halves(self, letter: Opened, positions: Sequence[int]) -> Answer:
+    def _in_halves(self, dead_letter: ReadableDeadLetter, positions: Sequence[int]) -> ReplayResult:
         """Replay records; where they are too much for the function, one half after the other.
 
         A record that is too much for it alone has failed.
         """
-        records = [letter.records[position] for position in positions]
+        records = [dead_letter.records[position] for position in positions]
         event = {"operation": "replay", "Records": records}
         try:
-            answer = self.functions.invoke(letter.processor, event)
+            answer = self.functions.invoke(dead_letter.processor, event)
         except InvocationFailed as error:
-            if error.outage or not is_well(self.functions, letter.processor):
+            if error.outage or not is_healthy(self.functions, dead_letter.processor):
                 raise
             if len(positions) == 1:
-                return Answer(failures=(_too_much(letter, positions[0], error),))
+                return ReplayResult(failures=(_too_much(dead_letter, positions[0], error),))
             middle = len(positions) // 2
-            first = self._in_halves(letter, positions[:middle])
-            return first + self._in_halves(letter, positions[middle:])
-        return answer_to_replay(letter.processor, answer, positions)
+            first = self._in_halves(dead_letter, positions[:middle])
+            return first + self._in_halves(dead_letter, positions[middle:])
+        return parse_replay_response(dead_letter.processor, answer, positions)
 
 
 OF_CONTENT = (
@@ -315,8 +328,10 @@ def _chunks(records: Sequence[Record]) -> Iterator[Sequence[int]]:
     yield chunk
 
 
-def _too_much(letter: Opened, position: int, error: InvocationFailed) -> RecordFailure:
-    identity = letter.identities[position]
+def _too_much(
+    dead_letter: ReadableDeadLetter, position: int, error: InvocationFailed
+) -> RecordFailure:
+    identity = dead_letter.identities[position]
     item = identity.item if identity else None
     return RecordFailure(position, item, None, error.reason, str(error), retryable=False)
 
@@ -325,28 +340,34 @@ def _version(identity: Identity | None) -> str | None:
     return identity.version if identity else None
 
 
-def _shut(key: str, letter: Unopened | None) -> Result:
-    if letter is None:
-        return Result(key, Fate.GONE)
+def _shut(key: str, dead_letter: UnreadableDeadLetter | None) -> Result:
+    if dead_letter is None:
+        return Result(key, RedriveStatus.GONE)
     return Result(
-        key, Fate.UNREADABLE, letter.processor or None, letters=(key,), problem=letter.problem
+        key,
+        RedriveStatus.UNREADABLE,
+        dead_letter.processor or None,
+        dead_letters=(key,),
+        problem=dead_letter.problem,
     )
 
 
-def _odd(letter: Opened, error: Exception) -> Result:
+def _odd(dead_letter: ReadableDeadLetter, error: Exception) -> Result:
     problem = (
-        f"{letter.key} holds what this command cannot deal with ({type(error).__name__}: "
+        f"{dead_letter.key} holds what this command cannot deal with ({type(error).__name__}: "
         f"{str(error)[:80]}): some of its records may be applied, and it stays as it is."
     )
-    return _untouched(letter, problem, Fate.UNREADABLE)
+    return _untouched(dead_letter, problem, RedriveStatus.UNREADABLE)
 
 
-def _untouched(letter: Opened, problem: str, fate: Fate = Fate.WAITING) -> Result:
+def _untouched(
+    dead_letter: ReadableDeadLetter, problem: str, status: RedriveStatus = RedriveStatus.WAITING
+) -> Result:
     return Result(
-        letter.key,
-        fate,
-        processor=letter.processor,
-        records=len(letter.records),
-        letters=(letter.key,),
+        dead_letter.key,
+        status,
+        processor=dead_letter.processor,
+        records=len(dead_letter.records),
+        dead_letters=(dead_letter.key,),
         problem=problem,
     )

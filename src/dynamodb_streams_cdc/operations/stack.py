@@ -13,15 +13,15 @@ from botocore.exceptions import ClientError
 
 from dynamodb_streams_cdc.cli.errors import CommandError, misused
 from dynamodb_streams_cdc.operations.aws.access import code_of, permitted
-from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3LetterBox
+from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
 from dynamodb_streams_cdc.operations.aws.functions import CLIENT as INVOKING
 from dynamodb_streams_cdc.operations.aws.functions import LambdaFunctions
-from dynamodb_streams_cdc.operations.aws.notifications import SqsBell
+from dynamodb_streams_cdc.operations.aws.notifications import SqsNotificationQueue
 from dynamodb_streams_cdc.operations.dead_letter_store import Names
 from dynamodb_streams_cdc.operations.endpoint import problem_of
 
 READERS = 16
-"""How many letters are read at once."""
+"""How many dead letters are read at once."""
 
 ASKING = Config(
     connect_timeout=5,
@@ -125,9 +125,9 @@ class Deployment:
         ]
 
     @cached_property
-    def box(self) -> S3LetterBox:
-        """The letters."""
-        return S3LetterBox(
+    def box(self) -> S3DeadLetterStore:
+        """The dead letters."""
+        return S3DeadLetterStore(
             self.client("s3"),
             bucket=self.output("DeadLetterBucketName"),
             on_failure_bucket=self.output("OnFailureBucketName"),
@@ -138,10 +138,12 @@ class Deployment:
         """The functions of the processors."""
         return LambdaFunctions(self.client("lambda", INVOKING), self._named(_FUNCTION))
 
-    def bells(self) -> dict[str, SqsBell]:
-        """Return the bells by processor."""
+    def notification_queues(self) -> dict[str, SqsNotificationQueue]:
+        """Return the notification queues by processor."""
         client = self.client("sqs")
-        return {name: SqsBell(client, url) for name, url in self._named(_QUEUE).items()}
+        return {
+            name: SqsNotificationQueue(client, url) for name, url in self._named(_QUEUE).items()
+        }
 
     def _named(self, suffix: str) -> dict[str, str]:
         return {

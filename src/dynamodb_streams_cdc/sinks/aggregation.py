@@ -19,15 +19,15 @@ from itertools import count
 from typing import Any, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.change import Change, Image, by_item
-from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import (
     CdcError,
-    ContentionError,
-    OutageError,
-    OutOfTime,
+    ConflictError,
+    DeadlineExceeded,
     PermanentError,
+    RetryableError,
 )
-from dynamodb_streams_cdc.sinks.base import Outcome, ReadItem, Stamp, evaluated, purge_horizon
+from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
 
 Amount: TypeAlias = int | Decimal
 Contribution: TypeAlias = Mapping[str, Mapping[str, Amount]]
@@ -97,14 +97,14 @@ class LedgerRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class RowUpdate:
     """The write of one ledger row: from the row that was read, if there was one, to the next."""
 
     before: LedgerRow | None
     after: LedgerRow
 
 
-class RowsMoved(CdcError):
+class WriteConflict(CdcError):
     """Somebody else wrote rows after they were read; nothing of the transaction was done."""
 
     def __init__(self, item_ids: Collection[str]) -> None:
@@ -112,37 +112,37 @@ class RowsMoved(CdcError):
         self.item_ids = frozenset(item_ids)
 
 
-class Ledger(Protocol):
+class LedgerStore(Protocol):
     """Where ledger rows and sums are kept."""
 
-    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
+    def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
         """Return the rows that exist, by item, read consistently.
 
         Raises:
-            OutageError: they cannot be read at the moment.
-            OutOfTime: the budget is spent.
+            RetryableError: they cannot be read at the moment.
+            DeadlineExceeded: the deadline has passed.
         """
 
-    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
         """Write the rows and add the deltas to the sums, all or nothing.
 
         At most `MAX_ACTIONS` moves and aggregates together; no item twice.
 
         Raises:
-            RowsMoved: a row is not the one in `before`, by version and revision.
-            ContentionError: another transaction was under way, or capacity was short.
-            OutageError: the table cannot be written at the moment.
+            WriteConflict: a row is not the one in `before`, by version and revision.
+            ConflictError: another transaction was under way, or capacity was short.
+            RetryableError: the table cannot be written at the moment.
             PermanentError: the transaction can never be written.
         """
 
-    def purge(self, before: float, budget: Budget) -> int:
+    def purge(self, before: float, deadline: Deadline) -> int:
         """Delete the rows of deleted items written before then, unless they retain something.
 
         Only rows that have not moved since they were found; returns how many there were. What is
-        left when the budget is spent is left for the next call.
+        left when the deadline has passed is left for the next call.
 
         Raises:
-            OutageError: they cannot be read or deleted at the moment.
+            RetryableError: they cannot be read or deleted at the moment.
         """
 
 
@@ -160,7 +160,7 @@ class Aggregation:
             most, and no item can spoil a sum for the others.
     """
 
-    ledger: Ledger
+    ledger: LedgerStore
     contributions: Callable[[Image], Contribution]
     expiry: Expiry = Expiry.DROP
     decimals: int = DECIMALS
@@ -170,7 +170,7 @@ class Aggregation:
             message = f"decimals: from 0 to {DIGITS - HEADROOM - 1}, got {self.decimals}"
             raise ValueError(message)
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         """Apply the newest change of each item, as many items in a transaction as fit.
 
         Where `contributions` fails on an item's newest change, the newest on which it does not is
@@ -180,13 +180,13 @@ class Aggregation:
         pending = by_item(changes)
         while pending:
             try:
-                rows = self.ledger.read([group[0].item_id for group in pending], budget)
-            except (OutageError, OutOfTime) as error:
+                rows = self.ledger.read([group[0].item_id for group in pending], deadline)
+            except (RetryableError, DeadlineExceeded) as error:
                 outcome.failures |= {group[0]: error for group in pending}
                 break
-            steps = list(self._steps(pending, rows, budget.now(), outcome))
+            steps = list(self._steps(pending, rows, deadline.now(), outcome))
             pending = [
-                group for pack in _packs(steps) for group in self._commit(pack, budget, outcome)
+                group for pack in _packs(steps) for group in self._commit(pack, deadline, outcome)
             ]
         outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
@@ -197,7 +197,11 @@ class Aggregation:
         return self.expiry is Expiry.KEEP
 
     def repair(
-        self, item_id: str, read_item: ReadItem, budget: Budget, known: Stamp | None = None
+        self,
+        item_id: str,
+        read_item: ReadItem,
+        deadline: Deadline,
+        known: ItemVersion | None = None,
     ) -> bool:
         """Make the row of an item, and the sums, what the table says; return whether they differed.
 
@@ -206,35 +210,35 @@ class Aggregation:
         than a transaction holds is emptied first.
 
         Raises:
-            OutageError: the ledger cannot be read or written at the moment.
-            OutOfTime: the budget is spent.
+            RetryableError: the ledger cannot be read or written at the moment.
+            DeadlineExceeded: the deadline has passed.
         """
         differed = False
         for attempt in count():
-            row = self.ledger.read([item_id], budget).get(item_id)
+            row = self.ledger.read([item_id], deadline).get(item_id)
             if row is None and known is None:
                 return differed
-            budget.check()
+            deadline.check()
             image = read_item()
-            budget.check()
+            deadline.check()
             if row is not None and row.retained and image is None:
                 return differed
-            move = self._repairing(row, image, known, budget.now())
-            delta = _difference(row, move.after.contribution)
+            update = self._repairing(row, image, known, deadline.now())
+            delta = _difference(row, update.after.contribution)
             empties = len(delta) > MAX_AGGREGATES
             if empties and row is not None:
                 after = replace(row, revision=row.revision + 1, contribution={}, retained=False)
-                move = Move(row, after)
+                update = RowUpdate(row, after)
                 delta = _difference(row, {})
-            differs = row is None or bool(delta) or row.deleted != move.after.deleted
-            if not differs and row is not None and row.version == move.after.version:
+            differs = row is None or bool(delta) or row.deleted != update.after.deleted
+            if not differs and row is not None and row.version == update.after.version:
                 return differed
             try:
-                self.ledger.commit([move], delta)
-            except RowsMoved:
+                self.ledger.commit([update], delta)
+            except WriteConflict:
                 continue
-            except ContentionError:
-                if not budget.pause(attempt):
+            except ConflictError:
+                if not deadline.pause(attempt):
                     raise
                 continue
             differed = differed or differs
@@ -243,25 +247,25 @@ class Aggregation:
         raise AssertionError  # count() has no end
 
     def _repairing(
-        self, row: LedgerRow | None, image: Image | None, known: Stamp | None, now: float
-    ) -> Move:
+        self, row: LedgerRow | None, image: Image | None, known: ItemVersion | None, now: float
+    ) -> RowUpdate:
         is_newer = known is not None and (row is None or known.version > row.version)
-        stamp = known if is_newer else row
-        assert stamp is not None
+        item_version = known if is_newer else row
+        assert item_version is not None
         after = LedgerRow(
-            item_id=stamp.item_id,
-            version=stamp.version,
+            item_id=item_version.item_id,
+            version=item_version.version,
             revision=1 if row is None else row.revision + 1,
             contribution={} if image is None else self._of(image),
-            timestamp=stamp.timestamp,
+            timestamp=item_version.timestamp,
             written_at=now,
             deleted=image is None,
         )
-        return Move(row, after)
+        return RowUpdate(row, after)
 
-    def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
+    def held(self, item_id: str, deadline: Deadline) -> Mapping[str, Any] | None:
         """Return the ledger row of an item, JSON-ready; `None` if there is none."""
-        row = self.ledger.read([item_id], budget).get(item_id)
+        row = self.ledger.read([item_id], deadline).get(item_id)
         if row is None:
             return None
         contribution = {
@@ -270,7 +274,7 @@ class Aggregation:
         }
         return {**asdict(row), "contribution": contribution}
 
-    def purge(self, older_than: float, budget: Budget) -> int:
+    def purge(self, older_than: float, deadline: Deadline) -> int:
         """Forget the items that were deleted more than so many seconds ago; return how many.
 
         A change that arrives later still is repaired after it is applied, so that nothing comes
@@ -279,12 +283,12 @@ class Aggregation:
         Raises:
             ValueError: `older_than` is less than `TOMBSTONE_SECONDS`; or expiries are kept, and a
                 late one would retain for ever what a purged row says was taken back.
-            OutageError: the ledger cannot be read or written at the moment.
+            RetryableError: the ledger cannot be read or written at the moment.
         """
         if self.retains:
             message = "the ledger cannot be purged while it keeps what expired (Expiry.KEEP)"
             raise ValueError(message)
-        return self.ledger.purge(purge_horizon(older_than, budget), budget)
+        return self.ledger.purge(purge_horizon(older_than, deadline), deadline)
 
     def _steps(
         self,
@@ -321,7 +325,7 @@ class Aggregation:
             deleted=change.new_image is None,
             retained=retained,
         )
-        return _Step(group, change, Move(row, after), _delta(row, contribution))
+        return _Step(group, change, RowUpdate(row, after), _delta(row, contribution))
 
     def _contribution(self, change: Change) -> tuple[Contribution, bool]:
         image = change.new_image
@@ -336,7 +340,7 @@ class Aggregation:
         return evaluated(lambda image: checked(self.contributions(image), self.decimals), image)
 
     def _commit(
-        self, pack: Sequence["_Step"], budget: Budget, outcome: Outcome
+        self, pack: Sequence["_Step"], deadline: Deadline, outcome: Outcome
     ) -> list[list[Change]]:
         """Write a pack; return the changes, by item, whose rows have to be read again.
 
@@ -345,23 +349,23 @@ class Aggregation:
         """
         for attempt in count():
             try:
-                budget.check()
-                self.ledger.commit([step.move for step in pack], add(step.delta for step in pack))
-            except RowsMoved as moved:
-                again = [s.group for s in pack if s.change.item_id in moved.item_ids]
+                deadline.check()
+                self.ledger.commit([step.update for step in pack], add(step.delta for step in pack))
+            except WriteConflict as conflicts:
+                again = [s.group for s in pack if s.change.item_id in conflicts.item_ids]
                 if not again:
                     raise
-                rest = [s for s in pack if s.change.item_id not in moved.item_ids]
-                return again + (self._commit(rest, budget, outcome) if rest else [])
-            except ContentionError as error:
-                if not budget.pause(min(attempt, CONFLICTS_UNTIL_HALVED)):
+                rest = [s for s in pack if s.change.item_id not in conflicts.item_ids]
+                return again + (self._commit(rest, deadline, outcome) if rest else [])
+            except ConflictError as error:
+                if not deadline.pause(min(attempt, CONFLICTS_UNTIL_HALVED)):
                     outcome.failures |= {step.change: error for step in pack}
                     return []
                 if len(pack) > 1 and attempt + 1 >= CONFLICTS_UNTIL_HALVED:
                     middle = (len(pack) + 1) // 2
-                    first = self._commit(pack[:middle], budget, outcome)
-                    return first + self._commit(pack[middle:], budget, outcome)
-            except (OutageError, OutOfTime) as error:
+                    first = self._commit(pack[:middle], deadline, outcome)
+                    return first + self._commit(pack[middle:], deadline, outcome)
+            except (RetryableError, DeadlineExceeded) as error:
                 outcome.failures |= {step.change: error for step in pack}
                 return []
             else:
@@ -374,7 +378,7 @@ class Aggregation:
 class _Step:
     group: list[Change]
     change: Change
-    move: Move
+    update: RowUpdate
     delta: Contribution
 
 
@@ -405,7 +409,7 @@ def _delta(row: LedgerRow | None, contribution: Contribution) -> Contribution:
     delta = _difference(row, contribution)
     if len(delta) > MAX_AGGREGATES:
         # Old and new together may exceed what one transaction holds, though neither does alone:
-        # a letter, and its redrive repairs the item, which may take two.
+        # a dead letter, and its redrive repairs the item, which may take two.
         message = f"the change moves {len(delta)} aggregates; a transaction holds {MAX_AGGREGATES}"
         raise PermanentError(message, "TooManyAggregates")
     return delta

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
-from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import CdcError, PermanentError, visible
 
 Result = TypeVar("Result")
@@ -33,14 +33,15 @@ class Outcome:
         applied: changes that the sink took.
         stale: changes that it refused because it holds the same version or a greater one, and
             changes that a greater one in the same call made unnecessary.
-        stale_but_newer: those of them that are more than a second younger than what it holds. None
-            is expected; see `STALE_BUT_NEWER_SECONDS`.
+        version_order_violations: those of them that are more than a second younger than what it
+            holds. None
+            is expected; see `VERSION_ORDER_VIOLATION_SECONDS`.
         failures: the exception for each change that was not taken.
     """
 
     applied: int = 0
     stale: int = 0
-    stale_but_newer: int = 0
+    version_order_violations: int = 0
     failures: dict[Change, Exception] = field(default_factory=dict)
 
     def refused(self, change: Change, held_timestamp: float) -> None:
@@ -50,10 +51,10 @@ class Outcome:
         """
         if UNKNOWN_TIME in (change.timestamp, held_timestamp):
             return
-        if change.timestamp > held_timestamp + STALE_BUT_NEWER_SECONDS:
-            self.stale_but_newer += 1
+        if change.timestamp > held_timestamp + VERSION_ORDER_VIOLATION_SECONDS:
+            self.version_order_violations += 1
             logger.warning(
-                "stale but newer: %s of %s is %.0f s younger than what the sink holds",
+                "version order violation: %s of %s is %.0f s younger than what the sink holds",
                 visible(change.version),
                 visible(change.item_id),
                 change.timestamp - held_timestamp,
@@ -65,13 +66,13 @@ class Outcome:
         return Outcome(
             self.applied + other.applied,
             self.stale + other.stale,
-            self.stale_but_newer + other.stale_but_newer,
+            self.version_order_violations + other.version_order_violations,
             self.failures | other.failures,
         )
 
 
-STALE_BUT_NEWER_SECONDS = 1.0
-"""How much younger a refused change must be to be counted as `stale_but_newer`.
+VERSION_ORDER_VIOLATION_SECONDS = 1.0
+"""How much younger a refused change must be to be counted as `version_order_violations`.
 
 Timestamps are rounded down to the second, so a difference of one second says nothing. A larger one
 would mean that sequence numbers of an item did not grow, which AWS promises within a shard and
@@ -82,7 +83,7 @@ nobody documents across a split. The count is alarmed, and a repair of the item 
 class Sink(Protocol):
     """Somewhere that changes are applied to."""
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         """Apply what can be applied, in order within each item, and report the rest as failures.
 
         Called again with changes that it has already seen, in any composition and order: a sink
@@ -90,7 +91,7 @@ class Sink(Protocol):
         """
 
 
-class Stamp(NamedTuple):
+class ItemVersion(NamedTuple):
     """How new an item is known to be: `timestamp` in seconds since 1970."""
 
     item_id: str
@@ -98,7 +99,7 @@ class Stamp(NamedTuple):
     timestamp: float
 
     @classmethod
-    def of(cls, change: Change) -> "Stamp":
+    def of(cls, change: Change) -> "ItemVersion":
         """Return the stamp of a change that had its turn."""
         return cls(change.item_id, change.version, change.timestamp)
 
@@ -108,7 +109,11 @@ class Repairable(Protocol):
     """A sink whose copy of an item can be made what the table says, whatever it was told before."""
 
     def repair(
-        self, item_id: str, read_item: ReadItem, budget: Budget, known: Stamp | None = None
+        self,
+        item_id: str,
+        read_item: ReadItem,
+        deadline: Deadline,
+        known: ItemVersion | None = None,
     ) -> bool:
         """Make the copy of an item what the table says; return whether it differed.
 
@@ -122,23 +127,23 @@ class Repairable(Protocol):
         and an item without a row is left alone, its change being still to come.
 
         Raises:
-            OutageError: the sink cannot be read or written at the moment.
-            OutOfTime: the budget is spent.
+            RetryableError: the sink cannot be read or written at the moment.
+            DeadlineExceeded: the deadline has passed.
         """
 
     @property
     def retains(self) -> bool:
         """Whether the expiry of an item leaves something behind that only its record can tell."""
 
-    def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
+    def held(self, item_id: str, deadline: Deadline) -> Mapping[str, Any] | None:
         """Return what the sink holds for an item, with its `version`; `None` if nothing.
 
         Raises:
-            OutageError: the sink cannot be read at the moment.
+            RetryableError: the sink cannot be read at the moment.
         """
 
 
-def purge_horizon(older_than: float, budget: Budget) -> float:
+def purge_horizon(older_than: float, deadline: Deadline) -> float:
     """Return the time, in seconds since 1970, before which tombstones may be forgotten.
 
     Raises:
@@ -150,17 +155,17 @@ def purge_horizon(older_than: float, budget: Budget) -> float:
             f"younger when it arrives relies on them), got {older_than:,}"
         )
         raise ValueError(message)
-    return budget.now() - older_than
+    return deadline.now() - older_than
 
 
-class Items(Protocol):
+class SourceTable(Protocol):
     """The table whose changes are followed."""
 
     def read(self, keys: Attributes) -> Image | None:
         """Return the item with these keys by a consistent read; `None` if it is not there.
 
         Raises:
-            OutageError: the table cannot be read at the moment.
+            RetryableError: the table cannot be read at the moment.
         """
 
 

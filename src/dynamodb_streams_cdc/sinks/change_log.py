@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
-from dynamodb_streams_cdc.deadline import Budget
-from dynamodb_streams_cdc.errors import OutageError, OutOfTime
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
 from dynamodb_streams_cdc.sinks.base import Outcome
 from dynamodb_streams_cdc.sinks.log_entries import (
     Entry,
-    Overflow,
+    ImageStore,
     change_from_entry,
     entry_of,
     fits,
@@ -28,16 +28,16 @@ Inserted: TypeAlias = bool | Exception
 """What became of one entry: written, there already, or why it was not written."""
 
 
-class Log(Protocol):
+class LogStore(Protocol):
     """Where entries are kept."""
 
-    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+    def insert(self, entries: Sequence[Entry], deadline: Deadline) -> Sequence[Inserted]:
         """Write entries that are not there; return what became of each, in order.
 
         No two entries have the same key. An entry that is there is left as it is.
 
         Raises:
-            OutageError: none of them could be written.
+            RetryableError: none of them could be written.
         """
 
     def read(self, item_id: str) -> Iterable[Attributes]:
@@ -54,24 +54,24 @@ class ChangeLog:
             them can never be written.
     """
 
-    log: Log
-    overflow: Overflow | None = None
+    log: LogStore
+    image_store: ImageStore | None = None
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         """Write an entry for each change."""
         outcome = Outcome()
         entries: dict[tuple[str, str], tuple[Change, Entry]] = {}
         for change in changes:
             try:
-                entry = self._entry(change, budget)
+                entry = self._entry(change, deadline)
             except Exception as error:
                 outcome.failures[change] = error
                 continue
             entries.setdefault((change.item_id, change.version), (change, entry))
         pairs = list(entries.values())
         try:
-            results = self.log.insert([entry for _, entry in pairs], budget)
-        except (OutageError, OutOfTime) as error:
+            results = self.log.insert([entry for _, entry in pairs], deadline)
+        except (RetryableError, DeadlineExceeded) as error:
             results = [error] * len(pairs)
         for (change, _), result in zip(pairs, results, strict=True):
             if isinstance(result, Exception):
@@ -81,23 +81,23 @@ class ChangeLog:
         outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
-    def _entry(self, change: Change, budget: Budget) -> Entry:
+    def _entry(self, change: Change, deadline: Deadline) -> Entry:
         entry = entry_of(change)
-        if self.overflow is None:
+        if self.image_store is None:
             return entry
         text = packed(change.images)
         if fits(text, change.images):
             return entry
         name = name_of(change.item_id, change.version)
-        budget.check()
-        self.overflow.keep(name, text)
+        deadline.check()
+        self.image_store.keep(name, text)
         for attribute in ("before", "after", "changed"):
             entry.pop(attribute, None)
         return {**entry, "overflow": {"S": name}}
 
     def history(self, item_id: str) -> list[Change]:
         """Return the changes of an item, oldest first; empty if the log knows none."""
-        return [change_from_entry(entry, self.overflow) for entry in self.log.read(item_id)]
+        return [change_from_entry(entry, self.image_store) for entry in self.log.read(item_id)]
 
     def state_at(self, item_id: str, moment: datetime) -> Image | None:
         """Return the item as it was at the end of the second of `moment`; `None` if there was none.

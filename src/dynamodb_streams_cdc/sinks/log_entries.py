@@ -68,21 +68,21 @@ ENTRY_LEVELS = 30
 value inside, the 32nd level, and the entry's own map is one."""
 
 
-class Overflow(Protocol):
+class ImageStore(Protocol):
     """Where large images are kept."""
 
     def keep(self, name: str, text: str) -> None:
         """Write an object; that it is there already is success.
 
         Raises:
-            OutageError: it cannot be written at the moment.
+            RetryableError: it cannot be written at the moment.
         """
 
     def read(self, name: str) -> str:
         """Return what an object holds.
 
         Raises:
-            OutageError: it cannot be read at the moment.
+            RetryableError: it cannot be read at the moment.
             PermanentError: it is not there.
         """
 
@@ -135,12 +135,12 @@ def _differs(name: str, old: Image, new: Image) -> bool:
 
 
 def change_from_log_record(
-    record: Mapping[str, Any], source: Source, overflow: Overflow | None = None
+    record: Mapping[str, Any], source: Source, image_store: ImageStore | None = None
 ) -> Change:
     """Return the change that a record of the *change log's* stream carries as its new image.
 
     The sequence number is that of the log's record, by which a failure is reported; the version
-    is the one that the source table gave. `overflow` is where the log keeps large images.
+    is the one that the source table gave. `image_store` is where the log keeps large images.
 
     Raises:
         MalformedRecord: the record is not an INSERT with an entry of the change log, or the
@@ -153,7 +153,7 @@ def change_from_log_record(
     view_type = VIEW_TYPES.get(str(body.get("StreamViewType")))
     carried = view_type is None or view_type.carries_new
     fault = MalformedRecord if carried else MalformedSource
-    entry = change_from_entry(field_of(body, "NewImage", dict, fault), overflow)
+    entry = change_from_entry(field_of(body, "NewImage", dict, fault), image_store)
     if entry.table != source.table:
         wanted = f"{source.table!r}, the table in the settings"
         reject("NewImage.table", wanted, entry.table, fault=MalformedSource)
@@ -164,7 +164,7 @@ def change_from_log_record(
     return entry
 
 
-def change_from_entry(entry: Attributes, overflow: Overflow | None = None) -> Change:
+def change_from_entry(entry: Attributes, image_store: ImageStore | None = None) -> Change:
     """Return the change that an entry of the change log keeps, as DynamoDB JSON.
 
     Images that the log keeps beside its entry are read when they are first asked for.
@@ -191,7 +191,7 @@ def change_from_entry(entry: Attributes, overflow: Overflow | None = None) -> Ch
         raw_keys=_attribute(entry, "keys", "M"),
         raw_old=_attribute(entry, "before", "M") if whole and kind is not INSERT else None,
         raw_new=_attribute(entry, "after", "M") if whole and kind is not REMOVE else None,
-        image_loader=None if name is None else partial(_images, kind, name, overflow),
+        image_loader=None if name is None else partial(_images, kind, name, image_store),
     )
 
 
@@ -259,11 +259,11 @@ def _seconds(text: str) -> float:
         reject("entry.changed_at", "an ISO time", text, error)
 
 
-def _images(kind: ChangeKind, name: str, overflow: Overflow | None) -> Images:
-    if overflow is None:
+def _images(kind: ChangeKind, name: str, image_store: ImageStore | None) -> Images:
+    if image_store is None:
         message = f"the images are in the overflow object {name}: say where to read it (overflow=)"
         raise MissingImage(message)
-    images = unpacked(name, overflow.read(name))
+    images = unpacked(name, image_store.read(name))
     for part, image, wanted in (
         ("before", images.before, kind is not INSERT),
         ("after", images.after, kind is not REMOVE),

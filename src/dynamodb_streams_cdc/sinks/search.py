@@ -22,9 +22,9 @@ from decimal import Decimal
 from typing import Any, Protocol, TypeAlias, cast
 
 from dynamodb_streams_cdc.change import INSERT, Change, Image, by_item
-from dynamodb_streams_cdc.deadline import Budget
-from dynamodb_streams_cdc.errors import OutageError, OutOfTime
-from dynamodb_streams_cdc.sinks.base import Outcome, ReadItem, Stamp, evaluated, purge_horizon
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
+from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -77,36 +77,36 @@ class Held:
     revision: object
 
 
-class Index(Protocol):
+class SearchIndex(Protocol):
     """Where documents are kept."""
 
-    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
         """Write each document that is newer than the one held; return what became of each.
 
         Raises:
-            OutageError: none of them could be written.
+            RetryableError: none of them could be written.
         """
 
-    def read(self, item_id: str, budget: Budget) -> Held | None:
+    def read(self, item_id: str, deadline: Deadline) -> Held | None:
         """Return the document or tombstone of an item, as last written; `None` if there is none.
 
         Raises:
-            OutageError: it cannot be read at the moment.
+            RetryableError: it cannot be read at the moment.
         """
 
-    def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
+    def replace(self, held: Held | None, upsert: Upsert, deadline: Deadline) -> bool:
         """Write a document in the place of the one held, or of none; return False if that moved.
 
         Raises:
-            OutageError: it cannot be written at the moment.
+            RetryableError: it cannot be written at the moment.
             PermanentError: it can never be written.
         """
 
-    def purge(self, before: float, budget: Budget) -> int:
+    def purge(self, before: float, deadline: Deadline) -> int:
         """Delete the tombstones written before then that have not moved; return how many.
 
         Raises:
-            OutageError: they cannot be deleted at the moment.
+            RetryableError: they cannot be deleted at the moment.
         """
 
 
@@ -119,7 +119,7 @@ def supersedes(held: str | None, offered: str) -> bool:
 
 
 @dataclass(frozen=True)
-class SearchSync:
+class Search:
     """The sink.
 
     Attributes:
@@ -128,15 +128,15 @@ class SearchSync:
             it raises is permanent for the image.
     """
 
-    index: Index
+    index: SearchIndex
     document: Callable[[Image], Document | None]
 
-    def apply(self, changes: Sequence[Change], budget: Budget) -> Outcome:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         """Write the newest change of each item, or the newest on which `document` does not fail."""
         outcome = Outcome()
-        written_at = budget.now()
+        written_at = deadline.now()
         pairs: list[tuple[Change, Upsert]] = []
-        unread: OutageError | OutOfTime | None = None
+        unread: RetryableError | DeadlineExceeded | None = None
         for group in by_item(changes):
             for position, change in enumerate(group):
                 try:
@@ -144,7 +144,7 @@ class SearchSync:
                         raise unread  # it would be told the same again, one time-out after another
                     is_first = group[-1].kind is INSERT
                     pairs.append((change, self._upsert(change, written_at, is_first)))
-                except (OutageError, OutOfTime) as error:
+                except (RetryableError, DeadlineExceeded) as error:
                     unread = error
                     outcome.failures |= dict.fromkeys(group[position:], error)
                     break
@@ -153,8 +153,8 @@ class SearchSync:
                 else:
                     break
         try:
-            results = self.index.upsert([upsert for _, upsert in pairs], budget)
-        except (OutageError, OutOfTime) as error:
+            results = self.index.upsert([upsert for _, upsert in pairs], deadline)
+        except (RetryableError, DeadlineExceeded) as error:
             results = [error] * len(pairs)
         for (change, _), result in zip(pairs, results, strict=True):
             match result:
@@ -171,7 +171,11 @@ class SearchSync:
     """A document that expired is gone; nothing of it is kept."""
 
     def repair(
-        self, item_id: str, read_item: ReadItem, budget: Budget, known: Stamp | None = None
+        self,
+        item_id: str,
+        read_item: ReadItem,
+        deadline: Deadline,
+        known: ItemVersion | None = None,
     ) -> bool:
         """Make the document of an item what the table says; return whether it differed.
 
@@ -179,35 +183,35 @@ class SearchSync:
         replaced.
 
         Raises:
-            OutageError: the index cannot be read or written at the moment.
-            OutOfTime: the budget is spent.
+            RetryableError: the index cannot be read or written at the moment.
+            DeadlineExceeded: the deadline has passed.
         """
         while True:
-            held = self.index.read(item_id, budget)
-            stamp = _stamp(item_id, held)
-            if known is not None and (stamp is None or known.version > stamp.version):
-                stamp = known
-            if stamp is None:
+            held = self.index.read(item_id, deadline)
+            item_version = _item_version(item_id, held)
+            if known is not None and (item_version is None or known.version > item_version.version):
+                item_version = known
+            if item_version is None:
                 return False
-            budget.check()
+            deadline.check()
             upsert = self._document(
-                item_id, read_item(), stamp.version, stamp.timestamp, budget.now()
+                item_id, read_item(), item_version.version, item_version.timestamp, deadline.now()
             )
             differs = held is None or _shown(upsert.source) != _shown(held.source)
-            if not differs and stamp == _stamp(item_id, held):
+            if not differs and item_version == _item_version(item_id, held):
                 return False
-            if self.index.replace(held, upsert, budget):
+            if self.index.replace(held, upsert, deadline):
                 return differs
 
-    def held(self, item_id: str, budget: Budget) -> Mapping[str, Any] | None:
+    def held(self, item_id: str, deadline: Deadline) -> Mapping[str, Any] | None:
         """Return the document or tombstone of an item, its `cdc.version` as `version` as well."""
-        held = self.index.read(item_id, budget)
-        stamp = _stamp(item_id, held)
+        held = self.index.read(item_id, deadline)
+        item_version = _item_version(item_id, held)
         if held is None:
             return None
-        return {**held.source, "version": stamp.version if stamp else None}
+        return {**held.source, "version": item_version.version if item_version else None}
 
-    def purge(self, older_than: float, budget: Budget) -> int:
+    def purge(self, older_than: float, deadline: Deadline) -> int:
         """Forget the items that were deleted more than so many seconds ago; return how many.
 
         A change that arrives later still is repaired after it is applied, so that nothing comes
@@ -215,9 +219,9 @@ class SearchSync:
 
         Raises:
             ValueError: `older_than` is less than `TOMBSTONE_SECONDS`.
-            OutageError: the index cannot be written at the moment.
+            RetryableError: the index cannot be written at the moment.
         """
-        return self.index.purge(purge_horizon(older_than, budget), budget)
+        return self.index.purge(purge_horizon(older_than, deadline), deadline)
 
     def _upsert(self, change: Change, written_at: float, is_first: bool) -> Upsert:
         return self._document(
@@ -239,14 +243,14 @@ class SearchSync:
         is_first: bool = False,
     ) -> Upsert:
         document = None if image is None else evaluated(self._of, image)
-        stamp = {
+        item_version = {
             "item": item_id,
             "version": version,
             "changed_at": changed_at,
             "written_at": written_at,
             "deleted": document is None,
         }
-        return Upsert(item_id, {**(document or {}), CDC: stamp}, is_first)
+        return Upsert(item_id, {**(document or {}), CDC: item_version}, is_first)
 
     def _of(self, image: Image) -> Document | None:
         document = self.document(image)
@@ -263,11 +267,11 @@ def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**source, CDC: source.get(CDC, {}).get("deleted")}
 
 
-def _stamp(item_id: str, held: Held | None) -> Stamp | None:
+def _item_version(item_id: str, held: Held | None) -> ItemVersion | None:
     about = held.source.get(CDC, {}) if held else {}
     if "version" not in about:
         return None
-    return Stamp(item_id, about["version"], about.get("changed_at", 0.0))
+    return ItemVersion(item_id, about["version"], about.get("changed_at", 0.0))
 
 
 def encoded(value: Any) -> Any:

@@ -22,20 +22,20 @@ from dynamodb_streams_cdc.testing.samples import (
     sample_record,
 )
 from dynamodb_streams_cdc.testing.simulation import (
-    DeadLetter,
     Delivery,
+    DiscardedBatch,
     EndlessRun,
-    Killed,
+    ProcessKilled,
     WriteRefused,
 )
 
 __all__ = [
-    "DeadLetter",
     "Delivery",
+    "DiscardedBatch",
     "EndlessRun",
-    "Killed",
     "Lab",
     "LabFactory",
+    "ProcessKilled",
     "UnreadableEvent",
     "UnusedFault",
     "WriteRefused",

@@ -8,17 +8,17 @@ from typing import Any, TypeVar
 from dynamodb_streams_cdc.change import ViewType
 from dynamodb_streams_cdc.deadline import Clock, LambdaContext
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
-from dynamodb_streams_cdc.testing.simulation.delivery import DeadLetter, Delivery, Record
-from dynamodb_streams_cdc.testing.simulation.faults import Weather
+from dynamodb_streams_cdc.testing.simulation.delivery import Delivery, DiscardedBatch, Record
+from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.faulty import faulty
 from dynamodb_streams_cdc.testing.simulation.limits import check_key_alone
 from dynamodb_streams_cdc.testing.simulation.poller import Event, Handler, Poller
-from dynamodb_streams_cdc.testing.simulation.process import Killed, current
+from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled, current
 from dynamodb_streams_cdc.testing.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.testing.simulation.timeline import Timeline, change_of, listed, shown
-from dynamodb_streams_cdc.testing.simulation.virtual_clock import World, reproducible
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import VirtualClock, reproducible
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
@@ -117,18 +117,18 @@ class Lab:
         if unknown := sorted(settings.keys() - SETTINGS - PASSED_OVER):
             message = f"no setting {', '.join(unknown)}; there are {', '.join(sorted(SETTINGS))}"
             raise TypeError(message)
-        self._world = World()
+        self._virtual_clock = VirtualClock()
         self._handler = handler
         self._policies = policies or Policies()
         self._timeout = timeout
         self._virtual_time = virtual_time
         self._settings = {**DEFAULTS, **settings}
         self._stream_options = {"view_type": ViewType(view_type), "partitions": partitions}
-        self._weather = Weather(self._world, self._note, tells=True)
+        self._faults = FaultInjector(self._virtual_clock, self._note, tells=True)
         self._table = _table(keys)
         self.timeline = Timeline()
         self.deliveries: list[Delivery] = []
-        self.dead_letters: list[DeadLetter] = []
+        self.dead_letters: list[DiscardedBatch] = []
         self._lost: list[Record] = []
         self._pollers: list[Poller] = []
         self.replace_stream()
@@ -143,7 +143,7 @@ class Lab:
     @property
     def clock(self) -> Clock:
         """The lab's time, for functions that take a clock. Sleeping lets everything else go on."""
-        return self._world
+        return self._virtual_clock
 
     def faulty(self, port: T) -> T:
         """Return a port through which faults strike: give the function this one.
@@ -156,7 +156,7 @@ class Lab:
         Raises:
             TypeError: the object makes no requests, or another one makes them for it.
         """
-        return faulty(port, self._weather)
+        return faulty(port, self._faults)
 
     # Writing
 
@@ -170,7 +170,7 @@ class Lab:
         """
         _live()
         for item in items:
-            if self._table.put(deepcopy(dict(item)), self._world.now()):
+            if self._table.put(deepcopy(dict(item)), self._virtual_clock.now()):
                 self._say("put", item)
 
     def delete(self, *keys: Mapping[str, Any]) -> None:
@@ -178,7 +178,7 @@ class Lab:
         _live()
         for key in keys:
             check_key_alone(self._table.keys, key)
-            if self._table.delete(dict(key), self._world.now()):
+            if self._table.delete(dict(key), self._virtual_clock.now()):
                 self._say("delete", key)
 
     def expire(self, *keys: Mapping[str, Any]) -> None:
@@ -186,7 +186,7 @@ class Lab:
         _live()
         for key in keys:
             check_key_alone(self._table.keys, key)
-            if self._table.delete(dict(key), self._world.now(), expired=True):
+            if self._table.delete(dict(key), self._virtual_clock.now(), expired=True):
                 self._say("expire", key)
 
     # Time
@@ -203,13 +203,13 @@ class Lab:
         """
         self._function()
         with reproducible(0):
-            self._world.run(hours * 3600, self._what_goes_on)
-        if self._weather.armed:
+            self._virtual_clock.run(hours * 3600, self._what_goes_on)
+        if self._faults.armed:
             kinds = ", ".join(
-                f"{kind} in {self._weather.aims[kind]}" if kind in self._weather.aims else kind
-                for kind in self._weather.armed
+                f"{kind} in {self._faults.aims[kind]}" if kind in self._faults.aims else kind
+                for kind in self._faults.armed
             )
-            calls = ", ".join(self._weather.called) or "none"
+            calls = ", ".join(self._faults.called) or "none"
             message = (
                 f"armed, and never struck: {kinds}. Crashes, timeouts and lost answers strike in "
                 f"calls of a port that the function got from lab.faulty(port); there were {calls}"
@@ -223,7 +223,7 @@ class Lab:
             message = "lab.wait is for the test: within a function, lab.clock.sleep lets time pass"
             raise RuntimeError(message)
         with reproducible(0):
-            self._world.sleep(seconds)
+            self._virtual_clock.sleep(seconds)
 
     # What happened
 
@@ -276,7 +276,7 @@ class Lab:
         self._arm(FaultKind.CRASH_AFTER, method=method)
 
     def lose_answer(self, method: str | None = None) -> None:
-        """Let the next call of a faulty port, or method, do its work and raise an `OutageError`."""
+        """Let the next call of a faulty port, or method, do its work and raise `RetryableError`."""
         self._arm(FaultKind.LOST_ANSWER, method=method)
 
     def time_out(self, method: str | None = None) -> None:
@@ -286,13 +286,13 @@ class Lab:
     # Faults that last, and changes of scene
 
     def fail_sink(self, seconds: float) -> None:
-        """Let every call of a faulty port raise an `OutageError`, from now on for some time."""
-        self._weather.lasting[FaultKind.FAILING] = self._world.now() + seconds
+        """Let every call of a faulty port raise an `RetryableError`, from now on for some time."""
+        self._faults.lasting[FaultKind.FAILING] = self._virtual_clock.now() + seconds
 
     def slow_sink(self, seconds: float, *, per_call: float) -> None:
         """Let every call of a faulty port take so many seconds, from now on for some time."""
-        self._weather.slow = per_call
-        self._weather.lasting[FaultKind.SLOW] = self._world.now() + seconds
+        self._faults.slow = per_call
+        self._faults.lasting[FaultKind.SLOW] = self._virtual_clock.now() + seconds
 
     def lose_checkpoint(self) -> None:
         """Go back to the checkpoint before the latest, as after the crash of a poller."""
@@ -303,13 +303,17 @@ class Lab:
     def deliver_again(self, delivery: Delivery) -> None:
         """Invoke the function with an old batch now, as a poller does that was believed dead."""
         again = Delivery(
-            self._world.now(), delivery.event, delivery.shard_id, delivery.lane, delivery.attempt
+            self._virtual_clock.now(),
+            delivery.event,
+            delivery.shard_id,
+            delivery.lane,
+            delivery.attempt,
         )
         self.deliveries.append(again)
         self._note(f"invoked by a poller believed dead: {listed(again.records)}")
         try:
             again.answer = self._pollers[-1].run(again.event)
-        except (Exception, Killed) as error:
+        except (Exception, ProcessKilled) as error:
             again.error = error
             self._note(f"failed, {error!r}; nobody tries it again")
         else:
@@ -325,22 +329,22 @@ class Lab:
 
     def replace_stream(self) -> None:
         """Turn the stream off and a new one on, with a mapping of its own; the old one drains."""
-        stream = self._table.enable_stream(self._world.now(), **self._stream_options)
+        stream = self._table.enable_stream(self._virtual_clock.now(), **self._stream_options)
         mapping = MappingConfiguration.from_description(
             {**self._settings, "EventSourceArn": stream.arn},
             filter_operators=self._policies.filter_operators,
         )
         poller = Poller(
-            self._world,
+            self._virtual_clock,
             stream,
             self._call,
-            self._weather,
+            self._faults,
             mapping,
             self._note,
             self._policies,
             self._timeout,
             deliveries=self.deliveries,
-            letters=self.dead_letters,
+            dead_letters=self.dead_letters,
             lost=self._lost,
             virtual_time=self._virtual_time,
         )
@@ -394,17 +398,17 @@ class Lab:
         return told
 
     def _arm(self, kind: FaultKind, times: int = 1, *, method: str | None = None) -> None:
-        self._weather.armed += [kind] * times
-        self._weather.aims.pop(kind, None)
+        self._faults.armed += [kind] * times
+        self._faults.aims.pop(kind, None)
         if method is not None:
-            self._weather.aims[kind] = method
+            self._faults.aims[kind] = method
 
     def _note(self, event: str) -> None:
-        self.timeline.note(self._world.now(), "function", event)
+        self.timeline.note(self._virtual_clock.now(), "function", event)
 
     def _say(self, what: str, item: Mapping[str, Any]) -> None:
         values = ", ".join(f"{name}: {value}" for name, value in item.items())
-        self.timeline.note(self._world.now(), "table", f"{what} {values}")
+        self.timeline.note(self._virtual_clock.now(), "table", f"{what} {values}")
 
 
 def _live() -> None:

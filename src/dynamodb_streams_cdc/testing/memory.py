@@ -12,17 +12,17 @@ from decimal import Context, Decimal
 from typing import Any
 
 from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.dead_letters import Letter
-from dynamodb_streams_cdc.deadline import Budget
-from dynamodb_streams_cdc.errors import OutOfTime, PermanentError
+from dynamodb_streams_cdc.dead_letters import DeadLetter
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError
 from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, OWN, Stored
 from dynamodb_streams_cdc.sinks.aggregation import (
     MAX_ACTIONS,
     Amount,
     Contribution,
     LedgerRow,
-    Move,
-    RowsMoved,
+    RowUpdate,
+    WriteConflict,
     add,
 )
 from dynamodb_streams_cdc.sinks.change_log import Inserted
@@ -37,33 +37,34 @@ _EXACT = Context(prec=300)
 
 @dataclass
 class MemoryLedger:
-    """A `Ledger`, with its rows and sums to look at."""
+    """A `LedgerStore`, with its rows and sums to look at."""
 
     rows: dict[str, LedgerRow] = field(default_factory=dict)
     totals: dict[str, dict[str, Decimal]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
+    def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
         """Return the rows that exist, by item."""
-        budget.check()
+        deadline.check()
         with self._lock:
             return {item_id: self.rows[item_id] for item_id in item_ids if item_id in self.rows}
 
-    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
         """Write the rows and add the deltas, all or nothing."""
         with self._lock:
-            if len(moves) + len(deltas) > MAX_ACTIONS:
-                message = f"{len(moves) + len(deltas)} actions; a transaction holds {MAX_ACTIONS}"
+            if len(updates) + len(deltas) > MAX_ACTIONS:
+                message = f"{len(updates) + len(deltas)} actions; a transaction holds {MAX_ACTIONS}"
                 raise ValueError(message)
-            moved = [
-                move.after.item_id
-                for move in moves
-                if _stamp(self.rows.get(move.after.item_id)) != _stamp(move.before)
+            conflicts = [
+                update.after.item_id
+                for update in updates
+                if _item_version(self.rows.get(update.after.item_id))
+                != _item_version(update.before)
             ]
-            if moved:
-                raise RowsMoved(moved)
+            if conflicts:
+                raise WriteConflict(conflicts)
             totals = {name: self._added(name, measures) for name, measures in deltas.items()}
-            self.rows |= {move.after.item_id: move.after for move in moves}
+            self.rows |= {update.after.item_id: update.after for update in updates}
             self.totals |= totals
 
     def _added(self, aggregate: str, measures: Mapping[str, Amount]) -> dict[str, Decimal]:
@@ -75,9 +76,9 @@ class MemoryLedger:
                 raise PermanentError(message, "NumberOverflow")
         return added
 
-    def purge(self, before: float, budget: Budget) -> int:
+    def purge(self, before: float, deadline: Deadline) -> int:
         """Delete the rows of deleted items written before then; return how many."""
-        budget.check()
+        deadline.check()
         with self._lock:
             old = [
                 item_id
@@ -93,23 +94,23 @@ class MemoryLedger:
         return dict(self.totals.get(aggregate, {}))
 
 
-def _stamp(row: LedgerRow | None) -> tuple[str, int] | None:
+def _item_version(row: LedgerRow | None) -> tuple[str, int] | None:
     return None if row is None else (row.version, row.revision)
 
 
 @dataclass
 class MemoryLog:
-    """A `Log`, with its entries to look at, by item and version."""
+    """A `LogStore`, with its entries to look at, by item and version."""
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
-    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+    def insert(self, entries: Sequence[Entry], deadline: Deadline) -> Sequence[Inserted]:
         """Write entries that are not there; return what became of each, in order."""
         results: list[Inserted] = []
         for entry in entries:
             try:
-                budget.check()
-            except OutOfTime as error:
+                deadline.check()
+            except DeadlineExceeded as error:
                 return [*results, *[error] * (len(entries) - len(results))]
             key = (entry["item"]["S"], entry["version"]["S"])
             results.append(key not in self.entries)
@@ -122,8 +123,8 @@ class MemoryLog:
 
 
 @dataclass
-class MemoryOverflow:
-    """An `Overflow`, with its objects to look at."""
+class MemoryImageStore:
+    """An `ImageStore`, with its objects to look at."""
 
     objects: dict[str, str] = field(default_factory=dict)
 
@@ -135,47 +136,47 @@ class MemoryOverflow:
         """Return what an object holds."""
         if name not in self.objects:
             message = f"the object {name} is gone"
-            raise PermanentError(message, "OverflowGone")
+            raise PermanentError(message, "LargeImageGone")
         return self.objects[name]
 
 
 @dataclass
 class MemoryIndex:
-    """An `Index`, with its documents to look at, tombstones included."""
+    """An `SearchIndex`, with its documents to look at, tombstones included."""
 
     documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def read(self, item_id: str, budget: Budget) -> Held | None:
+    def read(self, item_id: str, deadline: Deadline) -> Held | None:
         """Return the document or tombstone of an item; its revision is the document itself."""
-        budget.check()
+        deadline.check()
         source = self.documents.get(item_id)
         return None if source is None else Held(source, source)
 
-    def replace(self, held: Held | None, upsert: Upsert, budget: Budget) -> bool:
+    def replace(self, held: Held | None, upsert: Upsert, deadline: Deadline) -> bool:
         """Write a document in the place of the one held; return False if that one has moved."""
-        budget.check()
+        deadline.check()
         if self.documents.get(upsert.item_id) is not (held.revision if held else None):
             return False
         self.documents[upsert.item_id] = upsert.source
         return True
 
-    def purge(self, before: float, budget: Budget) -> int:
+    def purge(self, before: float, deadline: Deadline) -> int:
         """Delete the tombstones written before then; return how many."""
-        budget.check()
+        deadline.check()
         stamps = {item_id: source[CDC] for item_id, source in self.documents.items()}
         old = [
             item_id
-            for item_id, stamp in stamps.items()
-            if stamp["deleted"] and stamp["written_at"] < before
+            for item_id, item_version in stamps.items()
+            if item_version["deleted"] and item_version["written_at"] < before
         ]
         for item_id in old:
             del self.documents[item_id]
         return len(old)
 
-    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
         """Write each document whose version is greater than the one held."""
         results: list[Upserted] = []
-        budget.check()
+        deadline.check()
         for upsert in upserts:
             held = self.documents.get(upsert.item_id, {}).get(CDC, {})
             if supersedes(held.get("version"), upsert.source[CDC]["version"]):
@@ -195,22 +196,22 @@ class MemoryIndex:
 
 
 @dataclass
-class MemoryLetters:
-    """`DeadLetters`, by processor and name."""
+class MemoryDeadLetters:
+    """`DeadLetterWriter`, by processor and name."""
 
-    letters: dict[str, Letter] = field(default_factory=dict)
+    dead_letters: dict[str, DeadLetter] = field(default_factory=dict)
 
-    def write(self, letter: Letter) -> bool:
-        """Keep the letter; return False if it was there already."""
-        name = f"{letter.processor}/{letter.name}"
-        is_new = name not in self.letters
-        self.letters.setdefault(name, letter)
+    def write(self, dead_letter: DeadLetter) -> bool:
+        """Keep the dead letter; return False if it was there already."""
+        name = f"{dead_letter.processor}/{dead_letter.name}"
+        is_new = name not in self.dead_letters
+        self.dead_letters.setdefault(name, dead_letter)
         return is_new
 
 
 @dataclass
-class MemoryMarkers:
-    """`Markers`; actions of a transaction are kept to look at."""
+class MemoryIdempotencyStore:
+    """`IdempotencyStore`; actions of a transaction are kept to look at."""
 
     keys: set[str] = field(default_factory=set)
     actions: list[Mapping[str, Any]] = field(default_factory=list)
@@ -249,21 +250,23 @@ class MemoryAttempts:
 
 
 @dataclass
-class MemoryLetterBox:
-    """A `LetterBox` that is `DeadLetters` too, with its objects to look at.
+class MemoryDeadLetterStore:
+    """A `DeadLetterStore` that is `DeadLetterWriter` too, with its objects to look at.
 
     Attributes:
-        objects: letters of both buckets as they are stored, by key, the archive included.
+        objects: dead letters of both buckets as they are stored, by key, the archive included.
         written: when each was written, in seconds since 1970.
     """
 
     objects: dict[str, bytes] = field(default_factory=dict)
     written: dict[str, float] = field(default_factory=dict)
 
-    def write(self, letter: Letter) -> bool:
-        """Keep a processor's letter; return False if it was there already."""
+    def write(self, dead_letter: DeadLetter) -> bool:
+        """Keep a processor's dead letter; return False if it was there already."""
         return self._add(
-            f"{OWN}{letter.processor}/{letter.name}", letter.envelope(), letter.written_at
+            f"{OWN}{dead_letter.processor}/{dead_letter.name}",
+            dead_letter.envelope(),
+            dead_letter.written_at,
         )
 
     def deliver(self, key: str, document: Mapping[str, Any]) -> None:
@@ -272,11 +275,11 @@ class MemoryLetterBox:
 
     @property
     def archived(self) -> Sequence[str]:
-        """The keys that letters had before they were archived."""
+        """The keys that dead letters had before they were archived."""
         return [key.removeprefix(ARCHIVE) for key in sorted(self.objects) if _archived(key)]
 
-    def letters(self) -> Iterable[Stored]:
-        """Return the letters that are not archived, in the order of their keys."""
+    def dead_letters(self) -> Iterable[Stored]:
+        """Return the dead letters that are not archived, in the order of their keys."""
         return [
             Stored(key, len(self.objects[key]), self.written[key])
             for key in sorted(self.objects)
@@ -284,19 +287,19 @@ class MemoryLetterBox:
         ]
 
     def read(self, key: str) -> bytes | None:
-        """Return a letter as it is stored; None if it is gone."""
+        """Return a dead letter as it is stored; None if it is gone."""
         return self.objects.get(key)
 
     def holds(self, key: str) -> bool:
-        """Return whether a letter is there."""
+        """Return whether a dead letter is there."""
         return key in self.objects
 
     def keep(self, key: str, document: Mapping[str, Any]) -> bool:
-        """Write a letter; return False, leaving what is there, if the key is taken."""
+        """Write a dead letter; return False, leaving what is there, if the key is taken."""
         return self._add(key, document)
 
     def archive(self, key: str) -> bool:
-        """Move a letter to the archive; return False if it is gone."""
+        """Move a dead letter to the archive; return False if it is gone."""
         if key not in self.objects:
             return False
         self.objects[ARCHIVE + key] = self.objects.pop(key)

@@ -29,7 +29,7 @@ from tests.factories import order, record
 HANDLERS = {
     "aggregation": "lambdas.aggregation.handler",
     "audit": "lambdas.audit.handler",
-    "search": "lambdas.search_sync.handler",
+    "search": "lambdas.search.handler",
 }
 
 CREDENTIALS = {
@@ -49,9 +49,9 @@ SETTINGS = {
     "EPOCH": "0001",
     "FEED": "table",
     "PROCESSOR": "orders",
-    "DEAD_LETTER_BUCKET": "letters",
-    "DEAD_LETTER_PREFIX": "letters/orders/",
-    "OVERFLOW_BUCKET": "overflow",
+    "DEAD_LETTER_BUCKET": "dead-letters",
+    "DEAD_LETTER_PREFIX": "dead-letters/orders/",
+    "LARGE_IMAGES_BUCKET": "large-images",
     "IDEMPOTENCY_TABLE": "idempotency",
     "ATTEMPTS_TABLE": "idempotency",
     "AGGREGATES_TABLE": "aggregates",
@@ -87,7 +87,7 @@ class Context:
         return 60_000
 
 handler = import_module(sys.argv[2]).handler
-if settings := sys.modules.get("lambdas.search_sync.settings"):
+if settings := sys.modules.get("lambdas.search.settings"):
     settings._DOMAIN = re.compile("http://(?P<region>.+)")  # the server of the test, not a domain
 answer = handler(json.loads(sys.argv[3]), Context())
 files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
@@ -119,7 +119,7 @@ def answer(request, **_):
 
 runtime.session().register("before-send", answer)
 runtime.dynamodb().get_item(TableName="orders", Key={"id": {"S": "1"}})
-runtime.s3().put_object(Bucket="letters-of-orders", Key="a/b.json", Body=b"{}", IfNoneMatch="*")
+runtime.s3().put_object(Bucket="bucket-of-orders", Key="a/b.json", Body=b"{}", IfNoneMatch="*")
 print(json.dumps(sent))
 """
 )
@@ -143,7 +143,7 @@ class Server(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         self.seen.append(operation or f"{self.command} {path}")
         answer = json.dumps(self.answers.get(operation or path, {}))
-        body = b"" if path.startswith("/letters/") else answer.encode()
+        body = b"" if path.startswith("/dead-letters/") else answer.encode()
         signed = self.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 ")
         is_ours = signed and self.headers.get("X-Amz-Security-Token") == "example-token"
         status = 403 if not is_ours else 404 if self.command == "GET" else 200
@@ -216,7 +216,7 @@ def test_function_needs_no_sdk_but_its_own(
     assert file == str(folder / "botocore" / "__init__.py")
     assert found == locked("botocore")
     assert elsewhere == {}
-    assert [call for call in seen if call.startswith("PUT /letters/letters/orders/")]
+    assert [call for call in seen if call.startswith("PUT /dead-letters/dead-letters/orders/")]
     expected = {
         "aggregation": {"BatchGetItem", "TransactWriteItems", "GetItem"},
         "audit": {"BatchExecuteStatement"},

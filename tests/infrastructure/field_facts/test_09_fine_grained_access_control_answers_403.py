@@ -12,10 +12,17 @@ from typing import Any
 import pytest
 from opensearchpy.exceptions import AuthorizationException
 
-from dynamodb_streams_cdc import AccessDeniedError, Budget, Counts, OutageError, Processor, Source
+from dynamodb_streams_cdc import (
+    AccessDeniedError,
+    Counts,
+    Deadline,
+    Processor,
+    RetryableError,
+    Source,
+)
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
-from dynamodb_streams_cdc.sinks.search import SearchSync
-from dynamodb_streams_cdc.testing.memory import MemoryLetters
+from dynamodb_streams_cdc.sinks.search import Search
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.factories import FakeContext, ManualClock, order, record
 from tests.infrastructure.templates import Assembly, only, processors
@@ -62,14 +69,16 @@ def test_the_first_answer_names_the_role_to_map(
     each_document: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     domain: Any = Domain(each_document=each_document)
-    sink = SearchSync(OpenSearchIndex(domain, "orders", PROPERTIES, SETTINGS), document)
-    letters, counts, clock = MemoryLetters(), Kept(), ManualClock()
-    processor = Processor("search", Source("orders"), sink, letters, metrics=counts, clock=clock)
+    sink = Search(OpenSearchIndex(domain, "orders", PROPERTIES, SETTINGS), document)
+    dead_letters, counts, clock = MemoryDeadLetters(), Kept(), ManualClock()
+    processor = Processor(
+        "search", Source("orders"), sink, dead_letters, metrics=counts, clock=clock
+    )
     response = processor({"Records": [record(1, None, order())]}, FakeContext(clock))
     assert len(response["batchItemFailures"]) == 1
     assert domain.requests == 1
     assert counts == [Counts(received=1, reported=1, access_denied=1)]
-    assert letters.letters == {}
+    assert dead_letters.dead_letters == {}
     (line,) = [r for r in caplog.records if r.levelno == logging.ERROR]
     assert f"{ROLE} is not mapped to an OpenSearch role" in line.getMessage()
     assert "indices:data/write/bulk" in line.getMessage()
@@ -77,21 +86,21 @@ def test_the_first_answer_names_the_role_to_map(
 
 def test_an_index_that_may_not_be_created_or_read_says_the_same() -> None:
     index = OpenSearchIndex(Domain(each_document=False), "orders", PROPERTIES, SETTINGS)  # type: ignore[arg-type]
-    for request in (index.create, lambda budget: index.read("orders/1", budget)):
+    for request in (index.create, lambda deadline: index.read("orders/1", deadline)):
         with pytest.raises(AccessDeniedError, match="map it"):
-            request(Budget())
+            request(Deadline())
 
 
 def test_an_outage_is_no_lost_permission() -> None:
     class Down(Domain):
         def bulk(self, body: bytes, **_: Any) -> Any:
-            raise OutageError
+            raise RetryableError
 
     counts, clock = Kept(), ManualClock()
     index = OpenSearchIndex(Down(each_document=True), "orders", PROPERTIES, SETTINGS)  # type: ignore[arg-type]
-    sink = SearchSync(index, document)
+    sink = Search(index, document)
     processor = Processor(
-        "search", Source("orders"), sink, MemoryLetters(), metrics=counts, clock=clock
+        "search", Source("orders"), sink, MemoryDeadLetters(), metrics=counts, clock=clock
     )
     processor({"Records": [record(1, None, order())]}, FakeContext(clock))
     assert counts == [Counts(received=1, reported=1)]

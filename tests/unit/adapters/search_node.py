@@ -197,14 +197,14 @@ class Node:
         }
         if self.meanwhile is not None:
             self.meanwhile()
-        moved = [id for id in found if made.documents.get(id) != found[id]]
-        if moved and request.params.get("conflicts") != "proceed":
+        conflicts = [id for id in found if made.documents.get(id) != found[id]]
+        if conflicts and request.params.get("conflicts") != "proceed":
             raise Refused(409, "version_conflict_engine_exception")
-        for id in found.keys() - set(moved):
+        for id in found.keys() - set(conflicts):
             del made.documents[id]
         if str(request.params.get("refresh")) == "true":
             made.refresh()
-        return {"deleted": len(found) - len(moved)}
+        return {"deleted": len(found) - len(conflicts)}
 
     def _search(self, name: str) -> Any:
         made = self._alias(name)

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Letter, Move, serialize_item
-from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbMarkers
+from dynamodb_streams_cdc import DeadLetter, RowUpdate, serialize_item
+from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencyStore
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbItems
-from dynamodb_streams_cdc.aws.s3 import S3Letters, S3Overflow
+from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
+from dynamodb_streams_cdc.aws.s3 import S3DeadLetters, S3ImageStore
+from tests.contracts.idempotency_store import IdempotencyStoreContract
+from tests.contracts.image_store import ImageStoreContract
 from tests.contracts.ledger import LedgerContract, LedgerWithTotals, adds, row
 from tests.contracts.log import LogContract
-from tests.contracts.markers import MarkersContract
-from tests.contracts.overflow import OverflowContract
-from tests.factories import as_delivered, budget, change, order, record
+from tests.factories import as_delivered, change, deadline, order, record
 from tests.lambdas.conftest import create_table
 
 
@@ -43,7 +43,7 @@ def test_sums_are_spread_over_rows_that_count_their_writes(dynamodb: Any) -> Non
     create_table(dynamodb, "aggregates", [("aggregate", "S"), ("shard", "N")])
     ledger = DynamoDbLedger(dynamodb, "idempotency", "aggregates", shards=4)
     for number in range(40):
-        ledger.commit([Move(None, row(f"orders/S={number}"))], adds("0.10"))
+        ledger.commit([RowUpdate(None, row(f"orders/S={number}"))], adds("0.10"))
     rows = dynamodb.scan(TableName="aggregates", ConsistentRead=True)["Items"]
     assert {int(found["shard"]["N"]) for found in rows} == {0, 1, 2, 3}
     assert sum(int(found["revision"]["N"]) for found in rows) == 40
@@ -57,22 +57,22 @@ def test_purge_leaves_a_row_that_moved_after_it_was_found(dynamodb: Any) -> None
     ledger = DynamoDbLedger(dynamodb, "idempotency", "aggregates")
     gone = replace(row("orders/S=1"), contribution={}, deleted=True)
     back = row("orders/S=1", gone.version, gone.revision + 1)
-    ledger.commit([Move(None, gone)], {})
+    ledger.commit([RowUpdate(None, gone)], {})
 
     def come_back(**_: Any) -> None:
-        ledger.commit([Move(gone, back)], adds("1.5"))
+        ledger.commit([RowUpdate(gone, back)], adds("1.5"))
 
     dynamodb.meta.events.register("before-call.dynamodb.DeleteItem", come_back)
-    assert ledger.purge(gone.written_at + 1, budget()) == 0
-    assert ledger.read(["orders/S=1"], budget()) == {"orders/S=1": back}
+    assert ledger.purge(gone.written_at + 1, deadline()) == 0
+    assert ledger.read(["orders/S=1"], deadline()) == {"orders/S=1": back}
 
 
 def test_purge_leaves_what_others_keep_in_the_table(dynamodb: Any) -> None:
     create_table(dynamodb, "idempotency", [("id", "S")])
     marker = {"id": "once/mail/1", "deleted": True, "retained": False, "written_at": 0}
     dynamodb.put_item(TableName="idempotency", Item=serialize_item(marker))
-    assert DynamoDbLedger(dynamodb, "idempotency", "aggregates").purge(1.0, budget()) == 0
-    assert DynamoDbMarkers(dynamodb, "idempotency").seen("once/mail/1")
+    assert DynamoDbLedger(dynamodb, "idempotency", "aggregates").purge(1.0, deadline()) == 0
+    assert DynamoDbIdempotencyStore(dynamodb, "idempotency").seen("once/mail/1")
 
 
 class TestDynamoDbLog(LogContract):
@@ -82,26 +82,26 @@ class TestDynamoDbLog(LogContract):
         return DynamoDbLog(dynamodb, "change-log")
 
 
-class TestDynamoDbMarkers(MarkersContract):
+class TestDynamoDbIdempotencyStore(IdempotencyStoreContract):
     @pytest.fixture
-    def markers(self, dynamodb: Any) -> DynamoDbMarkers:
+    def store(self, dynamodb: Any) -> DynamoDbIdempotencyStore:
         create_table(dynamodb, "idempotency", [("id", "S")])
-        return DynamoDbMarkers(dynamodb, "idempotency")
+        return DynamoDbIdempotencyStore(dynamodb, "idempotency")
 
 
-class TestS3Overflow(OverflowContract):
+class TestS3ImageStore(ImageStoreContract):
     @pytest.fixture
-    def overflow(self, s3: Any) -> S3Overflow:
+    def image_store(self, s3: Any) -> S3ImageStore:
         s3.create_bucket(Bucket="overflow")
-        return S3Overflow(lambda: s3, "overflow")
+        return S3ImageStore(lambda: s3, "overflow")
 
 
 def test_dead_letter_is_written_once(s3: Any) -> None:
-    """A redelivery gives up the same record again: the first letter stays, and is counted once."""
-    s3.create_bucket(Bucket="letters")
-    letters = S3Letters(lambda: s3, "letters", "letters/search/")
+    """A redelivery gives up the same record: the first dead letter stays, and counts once."""
+    s3.create_bucket(Bucket="dead_letters")
+    dead_letters = S3DeadLetters(lambda: s3, "dead_letters", "dead-letters/search/")
     first, second = (
-        Letter(
+        DeadLetter(
             processor="search",
             record=record(1, None, order()),
             change=change(1, None, order()),
@@ -112,10 +112,10 @@ def test_dead_letter_is_written_once(s3: Any) -> None:
         )
         for text in ("first", "second")
     )
-    assert letters.write(first)
-    assert not letters.write(second)
-    [stored] = s3.list_objects_v2(Bucket="letters")["Contents"]
-    body = s3.get_object(Bucket="letters", Key=stored["Key"])["Body"].read()
+    assert dead_letters.write(first)
+    assert not dead_letters.write(second)
+    [stored] = s3.list_objects_v2(Bucket="dead_letters")["Contents"]
+    body = s3.get_object(Bucket="dead_letters", Key=stored["Key"])["Body"].read()
     assert b"first" in body
 
 
@@ -124,4 +124,4 @@ def test_repair_reads_what_was_written_last(dynamodb: Any) -> None:
     item = order()
     dynamodb.put_item(TableName="orders", Item=serialize_item(item))
     keys = as_delivered({name: item[name] for name in ("customer_id", "order_id")})
-    assert DynamoDbItems(lambda: dynamodb, "orders").read(keys) == item
+    assert DynamoDbSourceTable(lambda: dynamodb, "orders").read(keys) == item

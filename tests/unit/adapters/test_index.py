@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import ContentionError, OutageError, SearchSync, Stale
+from dynamodb_streams_cdc import ConflictError, RetryableError, Search, Stale
 from dynamodb_streams_cdc.aws.opensearch import (
     CDC_MAPPING,
     REQUEST_SECONDS,
@@ -14,7 +14,7 @@ from dynamodb_streams_cdc.aws.opensearch import (
 from dynamodb_streams_cdc.sinks.search import CDC
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.contracts.index import ITEM, IndexContract, ReadableIndex, SearchableIndex, upsert
-from tests.factories import budget, change, order
+from tests.factories import change, deadline, order
 from tests.unit.adapters.search_node import Node
 
 PLACED = order()
@@ -38,19 +38,19 @@ class TestOpenSearchIndex(IndexContract):
 
 def test_missing_index_is_never_guessed_by_a_bulk_request(node: Node, index: ReadableIndex) -> None:
     """OpenSearch makes an index of the alias's name otherwise, and readers find nothing."""
-    assert index.upsert([upsert("1")], budget()) == [None]
+    assert index.upsert([upsert("1")], deadline()) == [None]
     assert list(node.indices) == ["orders-v1"]
     assert set(node.indices["orders-v1"].aliases) == {"orders", "orders-write"}
 
 
 def test_missing_index_is_never_guessed_by_a_repair(node: Node, index: ReadableIndex) -> None:
-    assert index.replace(None, upsert("1"), budget())
+    assert index.replace(None, upsert("1"), deadline())
     assert list(node.indices) == ["orders-v1"]
 
 
 def test_index_that_is_made_meanwhile_is_success(node: Node, index: ReadableIndex) -> None:
-    index.create(budget())
-    index.create(budget())
+    index.create(deadline())
+    index.create(deadline())
     assert list(node.indices) == ["orders-v1"]
 
 
@@ -58,59 +58,59 @@ def test_index_that_is_made_meanwhile_is_success(node: Node, index: ReadableInde
 def test_update_that_meets_others_is_retried_by_the_node(
     node: Node, index: ReadableIndex, others: int, written: bool
 ) -> None:
-    index.upsert([upsert("1", status="placed")], budget())
+    index.upsert([upsert("1", status="placed")], deadline())
     node.conflicts[ITEM] = others
-    [result] = index.upsert([upsert("2", status="shipped")], budget())
-    assert result is None if written else isinstance(result, ContentionError)
+    [result] = index.upsert([upsert("2", status="shipped")], deadline())
+    assert result is None if written else isinstance(result, ConflictError)
     assert index.search() == {ITEM: {"status": "shipped" if written else "placed"}}
 
 
 def test_document_is_read_as_last_written(node: Node, index: ReadableIndex) -> None:
     """A search would find what was there at the last refresh, and undo what came since."""
-    index.upsert([upsert("1", status="placed")], budget())
+    index.upsert([upsert("1", status="placed")], deadline())
     node.indices["orders-v1"].refresh()
-    index.upsert([upsert("2", status="shipped")], budget())
-    held = index.read(ITEM, budget())
+    index.upsert([upsert("2", status="shipped")], deadline())
+    held = index.read(ITEM, deadline())
     assert held is not None
     assert held.source["status"] == "shipped"
 
 
 def test_tombstone_is_read_by_a_repair(index: ReadableIndex) -> None:
     """Readers' alias hides it; a repair that missed it would write an item without a version."""
-    sink = SearchSync(index, document)
-    sink.apply([change(1, PLACED, None)], budget())
-    assert sink.held(ITEM, budget()) is not None
+    sink = Search(index, document)
+    sink.apply([change(1, PLACED, None)], deadline())
+    assert sink.held(ITEM, deadline()) is not None
 
 
 def test_purge_finds_tombstones_that_no_search_has_seen_yet(index: ReadableIndex) -> None:
-    SearchSync(index, document).apply([change(1, PLACED, None)], budget())
-    assert index.purge(budget().now() + 1, budget()) == 1
+    Search(index, document).apply([change(1, PLACED, None)], deadline())
+    assert index.purge(deadline().now() + 1, deadline()) == 1
 
 
 def test_purge_leaves_what_moved_while_it_ran(node: Node, index: ReadableIndex) -> None:
     """Two tombstones are found; the item of one comes back before it is deleted."""
-    sink, other = SearchSync(index, document), order("00009-0001")
-    sink.apply([change(1, PLACED, None), change(1, other, None)], budget())
+    sink, other = Search(index, document), order("00009-0001")
+    sink.apply([change(1, PLACED, None), change(1, other, None)], deadline())
 
     def come_back() -> None:
-        sink.apply([change(2, None, PLACED)], budget())
+        sink.apply([change(2, None, PLACED)], deadline())
 
     node.meanwhile = come_back
-    assert index.purge(budget().now() + 1, budget()) == 1
+    assert index.purge(deadline().now() + 1, deadline()) == 1
     assert list(index.search()) == [ITEM]
 
 
 def test_purged_tombstones_are_not_found_again(node: Node, index: ReadableIndex) -> None:
-    SearchSync(index, document).apply([change(1, PLACED, None)], budget())
-    index.purge(budget().now() + 1, budget())
+    Search(index, document).apply([change(1, PLACED, None)], deadline())
+    index.purge(deadline().now() + 1, deadline())
     assert node.indices["orders-v1"].searchable == {}
 
 
 def test_every_request_ends_before_the_invocation_does(node: Node, index: ReadableIndex) -> None:
     """opensearch-py waits for 10 s by default, and its own time-out is the node's."""
-    index.upsert([upsert("1")], budget())
-    index.upsert([upsert("1")], budget())
-    index.replace(index.read(ITEM, budget()), upsert("1"), budget())
+    index.upsert([upsert("1")], deadline())
+    index.upsert([upsert("1")], deadline())
+    index.replace(index.read(ITEM, deadline()), upsert("1"), deadline())
     kinds = {request.path.split("/")[2] for request in node.requests if request.method != "PUT"}
     assert kinds == {"_bulk", "_doc"}
     assert [r.path for r in node.requests if r.method == "PUT"] == [
@@ -122,31 +122,31 @@ def test_every_request_ends_before_the_invocation_does(node: Node, index: Readab
 
 def test_stale_document_is_told_from_one_that_is_lost(index: ReadableIndex) -> None:
     """The time of what is held decides whether a refusal is alarmed: it has to be asked for."""
-    index.upsert([upsert("2")], budget())
-    assert index.upsert([upsert("1")], budget()) == [Stale(7.0)]
+    index.upsert([upsert("2")], deadline())
+    assert index.upsert([upsert("1")], deadline()) == [Stale(7.0)]
 
 
 def test_writes_go_through_the_write_alias(node: Node, index: ReadableIndex) -> None:
     """A new index is filled behind it while readers search the old one."""
-    index.upsert([upsert("1")], budget())
-    index.replace(index.read(ITEM, budget()), upsert("1"), budget())
+    index.upsert([upsert("1")], deadline())
+    index.replace(index.read(ITEM, deadline()), upsert("1"), deadline())
     aliases: Any = {request.path.split("/")[1] for request in node.requests}
     assert aliases == {"orders-write", "orders-v1"}
     assert node.indices["orders-v1"].aliases["orders-write"] == {"is_write_index": True}
 
 
-@pytest.mark.parametrize(("status", "meaning"), [(429, OutageError), (400, SearchRefused)])
+@pytest.mark.parametrize(("status", "meaning"), [(429, RetryableError), (400, SearchRefused)])
 def test_status_tells_an_outage_from_a_refusal(
     node: Node, index: ReadableIndex, status: int, meaning: type[Exception]
 ) -> None:
     node.refusals[ITEM] = status, "of_no_table"
-    [result] = index.upsert([upsert("1")], budget())
+    [result] = index.upsert([upsert("1")], deadline())
     assert isinstance(result, meaning)
 
 
 def test_index_guesses_no_field(node: Node, index: ReadableIndex) -> None:
     """A field that an item brings along must not fix the type of that field for all others."""
-    index.create(budget())
+    index.create(deadline())
     mappings = node.requests[0].body["mappings"]
     assert mappings["dynamic"] is False
     assert mappings["properties"] == {**PROPERTIES, CDC: CDC_MAPPING}

@@ -8,25 +8,25 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
-from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbMarkers
+from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencyStore
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
-from dynamodb_streams_cdc.errors import OutageError
-from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3LetterBox
-from dynamodb_streams_cdc.operations.aws.notifications import SqsBell
-from dynamodb_streams_cdc.operations.notifications import Message
+from dynamodb_streams_cdc.errors import RetryableError
+from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
+from dynamodb_streams_cdc.operations.aws.notifications import SqsNotificationQueue
+from dynamodb_streams_cdc.operations.notifications import Notification
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.domain.contributions import contributions
-from lambdas.search_sync import handler as search
-from lambdas.search_sync.settings import SearchSettings
-from tests.factories import budget, change, order
+from lambdas.search import handler as search
+from lambdas.search.settings import SearchSettings
+from tests.factories import change, deadline, order
 from tests.unit.adapters.cloud import Body, client
 
-LETTER = "letters/search/0a/1.json"
+DEAD_LETTER = "dead-letters/search/0a/1.json"
 
 
 class Wire:
@@ -69,7 +69,7 @@ def test_rows_that_were_left_unread_are_read_again_and_consistently() -> None:
         {"Responses": {"idempotency": [{**row, **key("b")}]}, "UnprocessedKeys": {}},
     )
     ledger = DynamoDbLedger(wire.client, "idempotency", "aggregates")
-    assert ledger.read(["a", "b"], budget()).keys() == {"a", "b"}
+    assert ledger.read(["a", "b"], deadline()).keys() == {"a", "b"}
     assert [body["RequestItems"]["idempotency"] for _, body in wire.sent] == [
         {"Keys": [key("a"), key("b")], "ConsistentRead": True},
         {"Keys": [key("b")], "ConsistentRead": True},
@@ -81,8 +81,8 @@ def test_rows_that_nobody_reads_are_an_outage() -> None:
     left = {"idempotency": {"Keys": [key("a")]}}
     wire = Wire("dynamodb", *[{"Responses": {}, "UnprocessedKeys": left}] * 3)
     ledger = DynamoDbLedger(wire.client, "idempotency", "aggregates")
-    with pytest.raises(OutageError, match="1 ledger rows unread"):
-        ledger.read(["a"], budget())
+    with pytest.raises(RetryableError, match="1 ledger rows unread"):
+        ledger.read(["a"], deadline())
 
 
 @pytest.mark.parametrize(("entries", "requests"), [(25, [25]), (26, [1, 25])])
@@ -93,15 +93,15 @@ def test_log_sends_25_statements_at_most(entries: int, requests: list[int]) -> N
     """
     wire = Wire("dynamodb", *[{"Responses": [{}] * 25}] * 2)
     changes = [change(number, None, order()) for number in range(1, entries + 1)]
-    DynamoDbLog(wire.client, "log").insert([entry_of(each) for each in changes], budget())
+    DynamoDbLog(wire.client, "log").insert([entry_of(each) for each in changes], deadline())
     assert sorted(len(body["Statements"]) for _, body in wire.sent) == requests
 
 
 def test_record_that_is_twice_in_a_batch_is_one_statement() -> None:
-    """`Log.insert` takes no key twice: DynamoDB has no order for the statements of a batch."""
+    """`LogStore.insert` takes no key twice: DynamoDB has no order for the statements of a batch."""
     wire = Wire("dynamodb", {"Responses": [{}, {}]})
     first, second = change(1, None, order()), change(2, order(), order(status="shipped"))
-    outcome = ChangeLog(DynamoDbLog(wire.client, "log")).apply([first, first, second], budget())
+    outcome = ChangeLog(DynamoDbLog(wire.client, "log")).apply([first, first, second], deadline())
     assert (outcome.applied, outcome.stale, outcome.failures) == (2, 1, {})
     [(_, body)] = wire.sent
     assert len(body["Statements"]) == 2
@@ -112,7 +112,7 @@ def test_item_that_is_twice_in_a_batch_is_one_row() -> None:
     wire = Wire("dynamodb", {"Responses": {}, "UnprocessedKeys": {}})
     sink = Aggregation(DynamoDbLedger(wire.client, "idempotency", "aggregates"), contributions)
     changes = [change(1, None, order()), change(2, order(), order(status="shipped"))]
-    assert sink.apply(changes, budget()).failures == {}
+    assert sink.apply(changes, deadline()).failures == {}
     [(_, read), (_, write)] = wire.sent
     assert len(read["RequestItems"]["idempotency"]["Keys"]) == 1
     assert sum("Put" in action for action in write["TransactItems"]) == 1
@@ -120,53 +120,58 @@ def test_item_that_is_twice_in_a_batch_is_one_row() -> None:
 
 def test_markers_expire() -> None:
     wire = Wire("dynamodb")
-    markers = DynamoDbMarkers(wire.client, "idempotency")
-    markers.mark("once/mail/1", 3600)
-    markers.mark_with("once/mail/1", 3600, [])
+    store = DynamoDbIdempotencyStore(wire.client, "idempotency")
+    store.mark("once/mail/1", 3600)
+    store.mark_with("once/mail/1", 3600, [])
     [(_, put), (_, transaction)] = wire.sent
     for item in (put["Item"], transaction["TransactItems"][0]["Put"]["Item"]):
         assert item.keys() == {"id", "expires_at"}
         assert int(item["expires_at"]["N"]) > 1_700_000_000
 
 
-def test_letter_is_copied_before_it_is_deleted() -> None:
+def test_dead_letter_is_copied_before_it_is_deleted() -> None:
     wire = Wire("s3")
-    assert S3LetterBox(wire.client, "box", "given-up").archive(LETTER)
-    assert [name for name, _ in wire.sent] == [f"PUT /archive/{LETTER}", f"DELETE /{LETTER}"]
+    assert S3DeadLetterStore(wire.client, "box", "given-up").archive(DEAD_LETTER)
+    assert [name for name, _ in wire.sent] == [
+        f"PUT /archive/{DEAD_LETTER}",
+        f"DELETE /{DEAD_LETTER}",
+    ]
 
 
-def test_letter_whose_copy_fails_is_not_deleted() -> None:
+def test_dead_letter_whose_copy_fails_is_not_deleted() -> None:
     wire = Wire("s3", status=503)
     with pytest.raises(Exception, match="503"):
-        S3LetterBox(wire.client, "box", "given-up").archive(LETTER)
-    assert [name for name, _ in wire.sent] == [f"PUT /archive/{LETTER}"]
+        S3DeadLetterStore(wire.client, "box", "given-up").archive(DEAD_LETTER)
+    assert [name for name, _ in wire.sent] == [f"PUT /archive/{DEAD_LETTER}"]
 
 
-class TestBell:
+class TestNotificationQueue:
     @pytest.fixture
     def wire(self) -> Wire:
         return Wire("sqs", {"Messages": []})
 
     @pytest.fixture
-    def bell(self, wire: Wire) -> SqsBell:
-        return SqsBell(wire.client, "https://sqs.us-east-1.amazonaws.com/000000000000/bell")
+    def notifications(self, wire: Wire) -> SqsNotificationQueue:
+        return SqsNotificationQueue(
+            wire.client, "https://sqs.us-east-1.amazonaws.com/000000000000/bell"
+        )
 
     def test_asks_all_servers_of_the_queue_and_hides_what_it_got(
-        self, wire: Wire, bell: SqsBell
+        self, wire: Wire, notifications: SqsNotificationQueue
     ) -> None:
         """A short poll asks some servers: an empty answer would not mean an empty queue.
 
-        Hidden for less than a page of letters takes, a message would be received twice.
+        Hidden for less than a page of dead letters takes, a message would be received twice.
         """
-        bell.receive()
+        notifications.receive()
         [(name, body)] = wire.sent
         assert name == "ReceiveMessage"
         assert body["WaitTimeSeconds"] >= 1
         assert body["MaxNumberOfMessages"] == 10
         assert 60 <= body["VisibilityTimeout"] <= 300
 
-    def test_puts_back_at_once(self, wire: Wire, bell: SqsBell) -> None:
-        bell.put_back([Message("1", "receipt", "body")])
+    def test_puts_back_at_once(self, wire: Wire, notifications: SqsNotificationQueue) -> None:
+        notifications.put_back([Notification("1", "receipt", "body")])
         [(_, body)] = wire.sent
         assert body["Entries"] == [{"Id": "0", "ReceiptHandle": "receipt", "VisibilityTimeout": 0}]
 

@@ -23,9 +23,9 @@ START = 1_732_549_660.0
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2024-11-25T15:47:00.000"
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:f"
 SHARD = "shardId-00000001573689847184-864758bb"
-QUEUE = "arn:aws:sqs:us-east-1:000000000000:letters"
-TOPIC = "arn:aws:sns:us-east-1:000000000000:letters"
-BUCKET = "arn:aws:s3:::letters"
+QUEUE = "arn:aws:sqs:us-east-1:000000000000:dead-letters"
+TOPIC = "arn:aws:sns:us-east-1:000000000000:dead-letters"
+BUCKET = "arn:aws:s3:::dead-letters"
 
 Handler = Callable[[dict[str, Any]], Any]
 
@@ -137,7 +137,7 @@ class Driver:
 
     commands: list[Command] = field(default_factory=list)
     invocations: list[tuple[float, Invoke]] = field(default_factory=list)
-    letters: list[Deliver] = field(default_factory=list)
+    dead_letters: list[Deliver] = field(default_factory=list)
     saved: list[tuple[str, str]] = field(default_factory=list)
     reads: list[tuple[float, ReadShard]] = field(default_factory=list)
 
@@ -148,7 +148,7 @@ class Driver:
 
     @property
     def documents(self) -> list[Mapping[str, Any]]:
-        return [letter.document for letter in self.letters]
+        return [dead_letter.document for dead_letter in self.dead_letters]
 
     def deliveries(self, number: int) -> int:
         """How often a record was sent to the function."""
@@ -189,7 +189,7 @@ class Driver:
                 self.invocations.append((self.now, command))
                 self.invoke(command)
             case Deliver():
-                self.letters.append(command)
+                self.dead_letters.append(command)
                 self.engine.delivered(command.token, ok=self.destination_works)
             case SaveCheckpoint():
                 self.saved.append((command.shard_id, command.place))

@@ -136,12 +136,12 @@ def test_rule_15_a_batch_size_over_10_needs_no_batching_window() -> None:
         f"{QUEUE}.fifo",
         f"{TOPIC}.fifo",
         "arn:aws:lambda:us-east-1:1:function:f",
-        "letters",
+        "dead_letters",
         f"{BUCKET}/prefix",
         f"{BUCKET}/*",
         "arn:aws:s3:us-east-1:000000000000:accesspoint/letters",
-        "arn:aws:s3:::Letters",
-        "arn:aws:sqs:::letters",
+        "arn:aws:s3:::Dead letters",
+        "arn:aws:sqs:::dead-letters",
         f"{TOPIC}:0b8a7a4e-5a0c-5d0e-9b7e-3f1d6f1f5e11",
         "https://sqs.us-east-1.amazonaws.com/000000000000/letters",
     ],
@@ -213,7 +213,7 @@ def test_empty_destinations_as_a_description_has_them_are_none() -> None:
     assert (
         read(description(DestinationConfig={"OnFailure": {}, "OnSuccess": {}})).destination is None
     )
-    gov = "arn:aws-us-gov:sqs:us-gov-west-1:000000000000:letters"
+    gov = "arn:aws-us-gov:sqs:us-gov-west-1:000000000000:dead-letters"
     found = read(description(**on_failure(gov))).destination
     assert found == Destination(gov, DestinationKind.SQS)
 

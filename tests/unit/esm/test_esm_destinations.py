@@ -65,19 +65,19 @@ def test_rule_54_a_queue_or_topic_gets_positions_only(destination: str) -> None:
         raising(),
         records(1),
     )
-    (letter,) = run.letters
+    (dead_letter,) = run.dead_letters
 
-    assert letter.document == exhausted(destination)
-    assert list(letter.document) == [
+    assert dead_letter.document == exhausted(destination)
+    assert list(dead_letter.document) == [
         "requestContext",
         "responseContext",
         "version",
         "timestamp",
         "DDBStreamBatchInfo",
     ]
-    assert letter.key is None
-    assert letter.destination.arn == destination
-    assert letter.records == (record(1),)
+    assert dead_letter.key is None
+    assert dead_letter.destination.arn == destination
+    assert dead_letter.records == (record(1),)
 
 
 def test_rule_54_function_error_is_null_after_a_partial_or_unusable_response() -> None:
@@ -161,8 +161,8 @@ def test_rule_44_its_count_is_that_of_the_invocations_there_were() -> None:
 
 def test_rule_55_an_object_has_the_records_as_a_json_string() -> None:
     run = drive(description(MaximumRetryAttempts=1, **on_failure(BUCKET)), raising(), records(1))
-    (letter,) = run.letters
-    document = dict(letter.document)
+    (dead_letter,) = run.dead_letters
+    document = dict(dead_letter.document)
     payload = document.pop("payload")
 
     assert document == exhausted(BUCKET)
@@ -173,8 +173,8 @@ def test_rule_55_an_object_has_the_records_as_a_json_string() -> None:
 def test_rule_55_the_key_is_mapping_shard_and_time() -> None:
     run = drive(description(MaximumRetryAttempts=0, **on_failure(BUCKET)), raising(), records(1))
 
-    assert run.letters[0].destination.kind is DestinationKind.S3
-    assert run.letters[0].key == (
+    assert run.dead_letters[0].destination.kind is DestinationKind.S3
+    assert run.dead_letters[0].key == (
         "aws/lambda/14e0db71-5d35-4eb5-b481-8945cf9d10c2/shardId-00000001573689847184-864758bb/"
         "2024/11/25/2024-11-25T15.47.40-00000000-0000-4000-8000-000000000002"
     )
@@ -221,7 +221,7 @@ def test_rule_48_adjacent_documents_may_be_merged_by_policy() -> None:
     assert document["DDBStreamBatchInfo"]["endSequenceNumber"] == sequence(3)
     assert document["DDBStreamBatchInfo"]["batchSize"] == 2
     assert document["requestContext"]["approximateInvokeCount"] == 2
-    assert together.letters[0].records == (record(2), record(3))
+    assert together.dead_letters[0].records == (record(2), record(3))
     assert together.saved[-1][1] == sequence(4)
 
 
@@ -267,7 +267,7 @@ def test_the_engine_wakes_its_runner_for_a_document() -> None:
         for command in engine.commands(START):
             driver.act(command)
 
-    assert (len(driver.batches), len(driver.letters)) == (1, 0)
+    assert (len(driver.batches), len(driver.dead_letters)) == (1, 0)
     assert engine.wake_at(START) == START
 
 

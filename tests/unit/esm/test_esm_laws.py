@@ -91,7 +91,11 @@ class Drawn(Driver):
                 self.engine.enable()
 
     def given_up(self) -> set[int]:
-        return {n for letter in self.letters for n in numbers({"Records": letter.records})}
+        return {
+            n
+            for dead_letter in self.dead_letters
+            for n in numbers({"Records": dead_letter.records})
+        }
 
     def play(self) -> None:
         """Go on to the end; what a crash could mend must not be mended by one at the end."""

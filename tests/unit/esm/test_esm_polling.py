@@ -111,7 +111,7 @@ def test_rule_19_a_batch_closes_at_6_mb() -> None:
 
 def test_rule_19_the_6_mb_are_bytes_of_the_event() -> None:
     def pair(bytes_of_text: int) -> list[dict[str, Any]]:
-        """Return two records; the text is of two-byte letters."""
+        """Return two records; the text is of two-byte dead letters."""
         return [record(1), record(2, image={"t": {"S": "ä" * (bytes_of_text // 2)}})]
 
     def size(source: list[dict[str, Any]]) -> int:
@@ -256,7 +256,7 @@ def test_the_cycle_in_the_module_docstring_runs() -> None:
         "records": records(25, time=1_700_000_000.0),
         "last_sequence_number": sequence(25),
         "handler": lambda event: seen.append(numbers(event)),
-        "letters": [],
+        "dead_letters": [],
     }
     exec(textwrap.dedent(code), names)
 

@@ -23,7 +23,7 @@ from tests.unit.esm.driver import (
     sequence,
 )
 
-LETTERS = on_failure(QUEUE)
+DEAD_LETTERS = on_failure(QUEUE)
 BISECT = {"BisectBatchOnFunctionError": True}
 DAY = 86_400
 
@@ -34,7 +34,7 @@ def counts(run: Driver) -> list[int]:
 
 @pytest.mark.parametrize(("retries", "invocations"), [(0, 1), (1, 2), (3, 4)])
 def test_rule_36_n_retries_are_n_plus_1_invocations(retries: int, invocations: int) -> None:
-    run = drive(description(MaximumRetryAttempts=retries, **LETTERS), raising(), records(1))
+    run = drive(description(MaximumRetryAttempts=retries, **DEAD_LETTERS), raising(), records(1))
 
     assert len(run.batches) == invocations
     assert counts(run) == [invocations]
@@ -47,7 +47,9 @@ def test_rule_36_the_attempts_are_numbered() -> None:
 
 
 def test_rule_37_partial_progress_resets_the_retry_budget() -> None:
-    run = drive(reporting(BatchSize=3, MaximumRetryAttempts=3, **LETTERS), failing(6), records(6))
+    run = drive(
+        reporting(BatchSize=3, MaximumRetryAttempts=3, **DEAD_LETTERS), failing(6), records(6)
+    )
 
     assert run.batches == [[1, 2, 3], [4, 5, 6], [6], [6], [6], [6]]
     assert run.deliveries(6) == 5
@@ -59,14 +61,16 @@ def test_rule_37_partial_progress_resets_the_retry_budget() -> None:
 
 
 def test_rule_37_no_progress_uses_the_budget_up() -> None:
-    run = drive(reporting(MaximumRetryAttempts=2, **LETTERS), failing(1), records(2))
+    run = drive(reporting(MaximumRetryAttempts=2, **DEAD_LETTERS), failing(1), records(2))
 
     assert run.batches == [[1, 2]] * 3
     assert counts(run) == [3]
 
 
 def test_rule_38_what_is_left_is_given_up_together_and_the_shard_goes_on() -> None:
-    run = drive(reporting(BatchSize=3, MaximumRetryAttempts=1, **LETTERS), failing(2), records(5))
+    run = drive(
+        reporting(BatchSize=3, MaximumRetryAttempts=1, **DEAD_LETTERS), failing(2), records(5)
+    )
 
     assert run.batches == [[1, 2, 3], [2, 3], [2, 3], [4, 5]]
     (document,) = run.documents
@@ -77,7 +81,7 @@ def test_rule_38_what_is_left_is_given_up_together_and_the_shard_goes_on() -> No
 
 
 def test_rule_38_the_checkpoint_waits_for_the_destination() -> None:
-    engine = Engine(description(MaximumRetryAttempts=0, **LETTERS))
+    engine = Engine(description(MaximumRetryAttempts=0, **DEAD_LETTERS))
     driver = Driver(engine, raising(), {SHARD: records(1)})
     places = []
     original = driver.act
@@ -99,7 +103,7 @@ def test_rule_39_throttles_are_no_attempts() -> None:
     def handler(event: dict[str, Any]) -> None:
         raise next(answers)
 
-    run = drive(description(MaximumRetryAttempts=1, **LETTERS), handler, records(1))
+    run = drive(description(MaximumRetryAttempts=1, **DEAD_LETTERS), handler, records(1))
 
     assert len(run.batches) == 5
     assert counts(run) == [2]
@@ -111,7 +115,7 @@ def test_rule_39_throttles_end_with_the_record_age() -> None:
         raise Throttled
 
     run = drive(
-        description(MaximumRetryAttempts=0, MaximumRecordAgeInSeconds=60, **LETTERS),
+        description(MaximumRetryAttempts=0, MaximumRecordAgeInSeconds=60, **DEAD_LETTERS),
         throttled,
         records(1),
     )
@@ -121,14 +125,14 @@ def test_rule_39_throttles_end_with_the_record_age() -> None:
 
 
 def test_rule_40_partial_failures_obey_the_retry_budget() -> None:
-    run = drive(reporting(MaximumRetryAttempts=0, **LETTERS), failing(2), records(3))
+    run = drive(reporting(MaximumRetryAttempts=0, **DEAD_LETTERS), failing(2), records(3))
 
     assert run.batches == [[1, 2, 3], [2, 3]]
     assert run.documents[0]["requestContext"]["condition"] == "RetryAttemptsExhausted"
 
 
 def test_rule_41_a_record_age_of_60_seconds_leaves_room_for_8_invocations() -> None:
-    run = drive(description(MaximumRecordAgeInSeconds=60, **LETTERS), raising(), records(1))
+    run = drive(description(MaximumRecordAgeInSeconds=60, **DEAD_LETTERS), raising(), records(1))
 
     assert len(run.batches) == 8
     assert counts(run) == [8]
@@ -175,7 +179,9 @@ def test_rule_42_without_limits_a_shard_is_blocked_for_a_day() -> None:
 def test_rule_43_only_the_expired_prefix_is_given_up() -> None:
     source = [record(1, time=START - 61), *(record(n, time=START - 30) for n in range(2, 7))]
 
-    run = drive(description(MaximumRecordAgeInSeconds=60, **LETTERS), lambda event: None, source)
+    run = drive(
+        description(MaximumRecordAgeInSeconds=60, **DEAD_LETTERS), lambda event: None, source
+    )
 
     assert run.batches == [[2, 3, 4, 5, 6]]
     assert [d["DDBStreamBatchInfo"]["batchSize"] for d in run.documents] == [1]
@@ -202,7 +208,9 @@ def test_rule_45_the_age_is_that_of_the_creation_time() -> None:
 
 
 def test_rule_46_a_failing_batch_is_split_until_the_record_is_alone() -> None:
-    run = drive(description(MaximumRetryAttempts=1, **BISECT, **LETTERS), raising(3), records(5))
+    run = drive(
+        description(MaximumRetryAttempts=1, **BISECT, **DEAD_LETTERS), raising(3), records(5)
+    )
 
     assert run.batches == [[1, 2, 3, 4, 5], [1, 2, 3], [1, 2], [3], [3], [4, 5]]
     assert counts(run) == [2]
@@ -244,7 +252,9 @@ def test_rule_47_a_rejected_response_does_not_bisect() -> None:
 
 
 def test_rule_48_each_document_stands_for_what_was_given_up_at_once() -> None:
-    run = drive(description(MaximumRetryAttempts=0, **BISECT, **LETTERS), raising(2, 3), records(4))
+    run = drive(
+        description(MaximumRetryAttempts=0, **BISECT, **DEAD_LETTERS), raising(2, 3), records(4)
+    )
 
     assert run.batches == [[1, 2, 3, 4], [1, 2], [1], [2], [3, 4], [3], [4]]
     assert [d["DDBStreamBatchInfo"]["batchSize"] for d in run.documents] == [1, 1]
@@ -320,7 +330,7 @@ def test_policy_split_point(point: int, halves: list[list[int]]) -> None:
 
 def test_policy_halves_may_keep_the_attempts_of_the_batch() -> None:
     run = drive(
-        description(MaximumRetryAttempts=1, **BISECT, **LETTERS),
+        description(MaximumRetryAttempts=1, **BISECT, **DEAD_LETTERS),
         raising(1),
         records(4),
         policies=Policies(attempts_after_split="keep"),
@@ -359,7 +369,7 @@ def test_policy_the_remainder_may_be_topped_up(top_up: bool, second: list[int]) 
 
 def test_policy_records_that_the_stream_forgot_may_be_reported() -> None:
     old = [record(1, time=START - DAY - 1), record(2)]
-    settings = description(**LETTERS)
+    settings = description(**DEAD_LETTERS)
     silent = drive(settings, lambda event: None, old)
     reported = drive(settings, lambda event: None, old, policies=Policies(retention="destination"))
 
@@ -371,7 +381,9 @@ def test_policy_records_that_the_stream_forgot_may_be_reported() -> None:
 
 def test_a_record_age_over_a_day_is_inert() -> None:
     old = [record(1, time=START - DAY - 1)]
-    run = drive(description(MaximumRecordAgeInSeconds=604_800, **LETTERS), lambda event: None, old)
+    run = drive(
+        description(MaximumRecordAgeInSeconds=604_800, **DEAD_LETTERS), lambda event: None, old
+    )
 
     assert (run.batches, run.documents, run.engine.metrics.trimmed) == ([], [], 1)
 

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from dynamodb_streams_cdc.operations.redrive import Fate
+from dynamodb_streams_cdc.operations.redrive import RedriveStatus
 from dynamodb_streams_cdc.testing.simulation import (
     Consumer,
-    Copies,
     Fault,
     FaultKind,
     Operation,
+    PipelineUnderTest,
     Schedule,
     Simulation,
-    World,
+    VirtualClock,
     Write,
 )
 
@@ -41,24 +41,24 @@ class Observed:
     """The pipeline's copies, looked at just before the outage ends."""
 
     def __init__(self, hours: float) -> None:
-        self.copies: Copies | None = None
+        self.copies: PipelineUnderTest | None = None
         self.simulation = Simulation(outage(hours), self._consumers)
         self.wrong: dict[str, list[str]] = {}
-        self.letters_then = 0
-        world = self.simulation.world
-        world.at(world.now() + hours * HOUR, self._look)
+        self.dead_letters_then = 0
+        virtual_clock = self.simulation.virtual_clock
+        virtual_clock.at(virtual_clock.now() + hours * HOUR, self._inspect)
         self.result = self.simulation.run()
 
-    def _consumers(self, world: World) -> list[Consumer]:
-        self.copies = Copies(world)
+    def _consumers(self, virtual_clock: VirtualClock) -> list[Consumer]:
+        self.copies = PipelineUnderTest(virtual_clock)
         return self.copies.consumers()
 
-    def _look(self) -> None:
+    def _inspect(self) -> None:
         table = self.simulation.table
         for actor in self.simulation.actors:
             self.wrong[actor.consumer.name] = list(actor.consumer.problems(table))
         assert self.copies is not None
-        self.letters_then = len(list(self.copies.letters.letters()))
+        self.dead_letters_then = len(list(self.copies.dead_letters.dead_letters()))
 
 
 def test_ten_hours_cost_time_and_nothing_else() -> None:
@@ -66,18 +66,18 @@ def test_ten_hours_cost_time_and_nothing_else() -> None:
     assert observed.wrong["aggregation"] == []
     assert observed.wrong["audit"] == []
     assert observed.wrong["search"], "there was no outage to speak of"
-    assert observed.letters_then == 0
+    assert observed.dead_letters_then == 0
     assert not observed.result.problems
-    assert (observed.result.letters, observed.result.redriven) == (0, ())
+    assert (observed.result.dead_letters, observed.result.redriven) == (0, ())
 
 
 def test_what_thirty_hours_let_expire_is_in_the_bucket_and_a_redrive_makes_it_equal() -> None:
     observed = Observed(30)
     assert observed.wrong["aggregation"] == []
     assert observed.wrong["audit"] == []
-    assert observed.result.letters > 0
-    fates = {each.fate for each in observed.result.redriven}
-    assert fates == {Fate.ARCHIVED}
+    assert observed.result.dead_letters > 0
+    statuses = {each.status for each in observed.result.redriven}
+    assert statuses == {RedriveStatus.ARCHIVED}
     assert sum(each.repaired for each in observed.result.redriven) + sum(
         each.applied for each in observed.result.redriven
     ), "the redrive had nothing to do"

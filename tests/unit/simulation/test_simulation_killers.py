@@ -15,12 +15,12 @@ import pytest
 from dynamodb_streams_cdc import Change, LambdaContext, Source
 from dynamodb_streams_cdc.testing.simulation import (
     Consumer,
+    FaultInjector,
     Operation,
     Schedule,
     SimulatedTable,
     Simulation,
-    Weather,
-    World,
+    VirtualClock,
     Write,
     faulty,
 )
@@ -53,11 +53,11 @@ class Groups:
 
 
 def run(*, bisect: bool) -> tuple[Simulation, Groups, int]:
-    """Write eight items at once, one of them a killer; return what was written and the letters."""
+    """Write eight items at once, one of them a killer; return the changes and dead letters."""
     copy = Groups()
 
-    def build(world: World, weather: Weather) -> Any:
-        port = faulty(copy, weather)
+    def build(virtual_clock: VirtualClock, faults: FaultInjector) -> Any:
+        port = faulty(copy, faults)
 
         def handler(event: Mapping[str, Any], context: LambdaContext) -> None:
             changes = [Change.from_record(record, Source("items")) for record in event["Records"]]
@@ -65,7 +65,7 @@ def run(*, bisect: bool) -> tuple[Simulation, Groups, int]:
                 os.kill(os.getpid(), signal.SIGKILL)
             for change in changes:
                 group = (change.new_image or {}).get("group")
-                port.write(change.keys["id"], change.version, group, world.now())
+                port.write(change.keys["id"], change.version, group, virtual_clock.now())
 
         return handler
 
@@ -74,10 +74,10 @@ def run(*, bisect: bool) -> tuple[Simulation, Groups, int]:
         for item in range(ITEMS)
     )
     schedule = Schedule(operations, batch_size=ITEMS, bisect=bisect)
-    simulation = Simulation(schedule, lambda world: [Consumer("groups", build, copy.wrong)])
+    simulation = Simulation(schedule, lambda virtual_clock: [Consumer("groups", build, copy.wrong)])
     result = simulation.run()
     assert result.problems == (), result
-    return simulation, copy, result.letters
+    return simulation, copy, result.dead_letters
 
 
 def within_an_hour(copy: Groups) -> set[str]:
@@ -85,16 +85,16 @@ def within_an_hour(copy: Groups) -> set[str]:
 
 
 def test_with_bisecting_what_stands_before_a_killer_passes_at_once() -> None:
-    _, copy, letters = run(bisect=True)
+    _, copy, dead_letters = run(bisect=True)
     assert within_an_hour(copy) == {f"item-{item}" for item in range(KILLER)}
-    assert letters == 2  # the killer alone, and the half of the batch that waited behind it
+    assert dead_letters == 2  # the killer alone, and the half of the batch that waited behind it
     late = [hours for hours, name in copy.written if name not in within_an_hour(copy)]
     assert min(late) == pytest.approx(20, abs=0.5)
     assert {name for _, name in copy.written} == {f"item-{item}" for item in range(ITEMS)}
 
 
 def test_without_bisecting_a_killer_holds_its_whole_batch_for_twenty_hours() -> None:
-    _, copy, letters = run(bisect=False)
+    _, copy, dead_letters = run(bisect=False)
     assert within_an_hour(copy) == set()
-    assert letters == 1
+    assert dead_letters == 1
     assert {name for _, name in copy.written} == {f"item-{item}" for item in range(ITEMS)}

@@ -5,11 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from dynamodb_streams_cdc.deadline import Budget
-from dynamodb_streams_cdc.sinks.aggregation import Contribution, Move
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.sinks.aggregation import Contribution, RowUpdate
 from dynamodb_streams_cdc.sinks.search import CDC, Upsert, Upserted
 from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
-from dynamodb_streams_cdc.testing.simulation import Consumer, Copies, Simulation, World, generate
+from dynamodb_streams_cdc.testing.simulation import (
+    Consumer,
+    PipelineUnderTest,
+    Simulation,
+    VirtualClock,
+    generate,
+)
 
 SCHEDULES = 2_000
 
@@ -17,7 +23,7 @@ SCHEDULES = 2_000
 class IndexWithoutVersionCheck(MemoryIndex):
     """Whoever comes last wins."""
 
-    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
+    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
         self.documents |= {upsert.item_id: upsert.source for upsert in upserts}
         return [None] * len(upserts)
 
@@ -25,8 +31,8 @@ class IndexWithoutVersionCheck(MemoryIndex):
 class IndexWithoutTombstones(MemoryIndex):
     """A delete forgets the version."""
 
-    def upsert(self, upserts: Sequence[Upsert], budget: Budget) -> Sequence[Upserted]:
-        results = super().upsert(upserts, budget)
+    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
+        results = super().upsert(upserts, deadline)
         for item_id in [u.item_id for u in upserts]:
             if self.documents[item_id][CDC]["deleted"]:
                 del self.documents[item_id]
@@ -36,17 +42,17 @@ class IndexWithoutTombstones(MemoryIndex):
 class LedgerWithoutVersionCheck(MemoryLedger):
     """Rows without a version: nothing is stale. The revision still guards each write."""
 
-    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
-        super().commit([replace(m, after=replace(m.after, version="")) for m in moves], deltas)
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
+        super().commit([replace(m, after=replace(m.after, version="")) for m in updates], deltas)
 
 
 class LedgerWithoutRevision(MemoryLedger):
     """A row is the one that was read if it has the same version."""
 
-    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
-        super().commit([self._as_it_is(move) for move in moves], deltas)
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
+        super().commit([self._as_it_is(move) for move in updates], deltas)
 
-    def _as_it_is(self, move: Move) -> Move:
+    def _as_it_is(self, move: RowUpdate) -> RowUpdate:
         held = self.rows.get(move.after.item_id)
         same = held is not None and move.before is not None and held.version == move.before.version
         return replace(move, before=held) if same else move
@@ -55,29 +61,50 @@ class LedgerWithoutRevision(MemoryLedger):
 class LedgerWithoutTombstones(MemoryLedger):
     """A delete forgets the version."""
 
-    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
-        super().commit(moves, deltas)
-        for item_id in [move.after.item_id for move in moves if move.after.deleted]:
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
+        super().commit(updates, deltas)
+        for item_id in [move.after.item_id for move in updates if move.after.deleted]:
             del self.rows[item_id]
 
 
-Mutant = Callable[[World], Copies]
+Mutant = Callable[[VirtualClock], PipelineUnderTest]
 
 
 @pytest.mark.parametrize(
     ("mutant", "known"),
     [
-        (lambda world: Copies(world, index=IndexWithoutVersionCheck()), (11, 12, 29)),
-        (lambda world: Copies(world, ledger=LedgerWithoutVersionCheck()), (16, 33, 47)),
-        (lambda world: Copies(world, ledger=LedgerWithoutRevision()), (246, 340, 385)),
-        (lambda world: Copies(world, index=IndexWithoutTombstones()), (33, 130, 131)),
-        (lambda world: Copies(world, ledger=LedgerWithoutTombstones()), (33, 77, 94)),
+        (
+            lambda virtual_clock: PipelineUnderTest(
+                virtual_clock, index=IndexWithoutVersionCheck()
+            ),
+            (11, 12, 29),
+        ),
+        (
+            lambda virtual_clock: PipelineUnderTest(
+                virtual_clock, ledger=LedgerWithoutVersionCheck()
+            ),
+            (16, 33, 47),
+        ),
+        (
+            lambda virtual_clock: PipelineUnderTest(virtual_clock, ledger=LedgerWithoutRevision()),
+            (246, 340, 385),
+        ),
+        (
+            lambda virtual_clock: PipelineUnderTest(virtual_clock, index=IndexWithoutTombstones()),
+            (33, 130, 131),
+        ),
+        (
+            lambda virtual_clock: PipelineUnderTest(
+                virtual_clock, ledger=LedgerWithoutTombstones()
+            ),
+            (33, 77, 94),
+        ),
     ],
     ids=["index version", "ledger version", "revision", "index tombstone", "ledger tombstone"],
 )
 def test_without_the_rule_a_schedule_ends_wrong(mutant: Mutant, known: tuple[int, ...]) -> None:
-    def consumers(world: World) -> list[Consumer]:
-        return mutant(world).consumers()
+    def consumers(virtual_clock: VirtualClock) -> list[Consumer]:
+        return mutant(virtual_clock).consumers()
 
     def fails(seed: int) -> bool:
         return bool(Simulation(generate(seed), consumers).run().problems)

@@ -26,7 +26,7 @@ class Runs:
     struck: Counter[FaultKind] = field(default_factory=Counter)
     schedules: set[Schedule] = field(default_factory=set)
     redelivered: int = 0
-    letters: int = 0
+    dead_letters: int = 0
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def runs() -> Runs:
         done.struck.update(result.struck.keys())
         done.schedules.add(replace(schedule, seed=None))
         done.redelivered += result.deliveries > 3 * result.writes
-        done.letters += result.letters > 0
+        done.dead_letters += result.dead_letters > 0
     return done
 
 
@@ -59,7 +59,7 @@ def test_each_fault_strikes_in_a_twentieth_of_the_schedules(runs: Runs, kind: Fa
 
 def test_what_the_faults_bring_about_is_there(runs: Runs) -> None:
     assert runs.redelivered > SCHEDULES / 4
-    assert runs.letters > AT_LEAST * SCHEDULES
+    assert runs.dead_letters > AT_LEAST * SCHEDULES
 
 
 @settings(max_examples=60)

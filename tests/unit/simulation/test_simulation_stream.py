@@ -185,7 +185,7 @@ def test_rule_04_the_time_is_rounded_down_to_the_second() -> None:
 
 def test_rule_05_a_stream_has_each_change_once_in_the_order_of_its_item() -> None:
     for seed in range(25):
-        simulation = Simulation(generate(seed), lambda world: [])
+        simulation = Simulation(generate(seed), lambda virtual_clock: [])
         simulation.run()
         found: dict[str, list[Any]] = {}
         for stream in simulation.table.streams:

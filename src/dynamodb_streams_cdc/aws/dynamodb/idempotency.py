@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DynamoDbMarkers:
-    """`Markers` in a table with partition key `id` and TTL attribute `expires_at`."""
+class DynamoDbIdempotencyStore:
+    """`IdempotencyStore` in a table with partition key `id` and TTL attribute `expires_at`."""
 
     client: "DynamoDBClient"
     table: str

@@ -12,15 +12,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.aws.errors import meaning, translated
-from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
-from dynamodb_streams_cdc.errors import ContentionError, OutageError
+from dynamodb_streams_cdc.errors import ConflictError, RetryableError
 from dynamodb_streams_cdc.sinks.aggregation import (
     RESERVED,
     Contribution,
     LedgerRow,
-    Move,
-    RowsMoved,
+    RowUpdate,
+    WriteConflict,
     add,
 )
 
@@ -37,7 +37,7 @@ _SHORT_OF_CAPACITY = frozenset({"ProvisionedThroughputExceeded", "ThrottlingErro
 
 @dataclass(frozen=True)
 class DynamoDbLedger:
-    """A `Ledger`.
+    """A `LedgerStore`.
 
     Attributes:
         client: of DynamoDB.
@@ -52,14 +52,14 @@ class DynamoDbLedger:
     aggregates: str
     shards: int = 1
 
-    def read(self, item_ids: Collection[str], budget: Budget) -> Mapping[str, LedgerRow]:
+    def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
         """Return the rows that exist, by item, read consistently."""
         keys = [{"id": {"S": PREFIX + item_id}} for item_id in item_ids]
         rows: dict[str, LedgerRow] = {}
         for start in range(0, len(keys), BATCH_GET_KEYS):
             wanted: list[Any] = keys[start : start + BATCH_GET_KEYS]
             while wanted:
-                budget.check()
+                deadline.check()
                 with translated():
                     response = self.client.batch_get_item(
                         RequestItems={self.table: {"Keys": wanted, "ConsistentRead": True}}
@@ -70,13 +70,13 @@ class DynamoDbLedger:
                 wanted = list(left["Keys"]) if left else []
                 if wanted and not found:
                     message = f"DynamoDB left {len(wanted)} ledger rows unread: capacity is short"
-                    raise OutageError(message)
+                    raise RetryableError(message)
         return rows
 
-    def commit(self, moves: Sequence[Move], deltas: Contribution) -> None:
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
         """Write the rows and add the deltas to the sums, all or nothing."""
         shard = str(random.randrange(self.shards))
-        actions: list[Any] = [{"Put": self._put(move)} for move in moves]
+        actions: list[Any] = [{"Put": self._put(update)} for update in updates]
         actions += [
             {"Update": self._update(aggregate, shard, measures)}
             for aggregate, measures in deltas.items()
@@ -85,9 +85,9 @@ class DynamoDbLedger:
             with translated():
                 self.client.transact_write_items(TransactItems=actions)
         except self.client.exceptions.TransactionCanceledException as error:
-            raise _cancelled(moves, error.response.get("CancellationReasons", [])) from error
+            raise _cancelled(updates, error.response.get("CancellationReasons", [])) from error
 
-    def purge(self, before: float, budget: Budget) -> int:
+    def purge(self, before: float, deadline: Deadline) -> int:
         """Delete the rows of deleted items written before then; return how many.
 
         Reads the whole table: maintenance for a quiet hour, not a part of processing.
@@ -111,7 +111,7 @@ class DynamoDbLedger:
                 ),
             ):
                 for row in page["Items"]:
-                    if budget.remaining() <= 0:
+                    if deadline.remaining() <= 0:
                         return purged
                     purged += self._delete(row)
         return purged
@@ -129,8 +129,8 @@ class DynamoDbLedger:
             return False
         return True
 
-    def _put(self, move: Move) -> dict[str, Any]:
-        row = move.after
+    def _put(self, update: RowUpdate) -> dict[str, Any]:
+        row = update.after
         put: dict[str, Any] = {
             "TableName": self.table,
             "Item": serialize_item(
@@ -146,15 +146,15 @@ class DynamoDbLedger:
                 }
             ),
         }
-        if move.before is None:
+        if update.before is None:
             return {**put, "ConditionExpression": "attribute_not_exists(id)"}
         return {
             **put,
             "ConditionExpression": "#version = :version AND revision = :revision",
             "ExpressionAttributeNames": {"#version": "version"},
             "ExpressionAttributeValues": {
-                ":version": {"S": move.before.version},
-                ":revision": {"N": str(move.before.revision)},
+                ":version": {"S": update.before.version},
+                ":revision": {"N": str(update.before.revision)},
             },
         }
 
@@ -200,22 +200,22 @@ def _row(attributes: Mapping[str, Any]) -> LedgerRow:
     )
 
 
-def _cancelled(moves: Sequence[Move], reasons: Sequence[Any]) -> Exception:
+def _cancelled(updates: Sequence[RowUpdate], reasons: Sequence[Any]) -> Exception:
     """Return what a cancelled transaction means; `reasons` are in the order of its actions."""
     codes = [str(reason.get("Code", "None")) for reason in reasons]
-    moved = [
-        move.after.item_id
-        for move, code in zip(moves, codes, strict=False)
+    conflicts = [
+        update.after.item_id
+        for update, code in zip(updates, codes, strict=False)
         if code == "ConditionalCheckFailed"
     ]
-    if moved:
-        return RowsMoved(moved)
+    if conflicts:
+        return WriteConflict(conflicts)
     found = [
         meaning(code, str(reason.get("Message", "")))
         for code, reason in zip(codes, reasons, strict=True)
         if code != "None"
     ]
     if any(code in _SHORT_OF_CAPACITY for code in codes):
-        return ContentionError(f"the transaction was cancelled for want of capacity: {codes}")
-    contended = [error for error in found if isinstance(error, ContentionError)]
-    return next(iter([*contended, *found]), OutageError("the transaction was cancelled"))
+        return ConflictError(f"the transaction was cancelled for want of capacity: {codes}")
+    contended = [error for error in found if isinstance(error, ConflictError)]
+    return next(iter([*contended, *found]), RetryableError("the transaction was cancelled"))

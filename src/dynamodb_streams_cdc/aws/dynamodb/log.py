@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.aws.errors import meaning, translated
 from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.deadline import Budget
-from dynamodb_streams_cdc.errors import OutageError, OutOfTime
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
 from dynamodb_streams_cdc.sinks.change_log import Inserted
 from dynamodb_streams_cdc.sinks.log_entries import Entry
 
@@ -31,7 +31,7 @@ PARALLEL = 4
 
 @dataclass(frozen=True)
 class DynamoDbLog:
-    """A `Log`.
+    """A `LogStore`.
 
     Attributes:
         client: of DynamoDB.
@@ -41,21 +41,21 @@ class DynamoDbLog:
     client: "DynamoDBClient"
     table: str
 
-    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+    def insert(self, entries: Sequence[Entry], deadline: Deadline) -> Sequence[Inserted]:
         """Write entries that are not there, 25 a request; return what became of each, in order."""
         starts = range(0, len(entries), BATCH_STATEMENTS)
         requests = [entries[start : start + BATCH_STATEMENTS] for start in starts]
         with ThreadPoolExecutor(PARALLEL) as pool:
-            answers = pool.map(partial(self._insert, budget), requests)
+            answers = pool.map(partial(self._insert, deadline), requests)
             return [inserted for of_request in answers for inserted in of_request]
 
-    def _insert(self, budget: Budget, entries: Sequence[Entry]) -> Sequence[Inserted]:
+    def _insert(self, deadline: Deadline, entries: Sequence[Entry]) -> Sequence[Inserted]:
         statements = [self.statement(entry) for entry in entries]
         try:
-            budget.check()
+            deadline.check()
             with translated():
                 response = self.client.batch_execute_statement(Statements=statements)
-        except (OutageError, OutOfTime) as error:
+        except (RetryableError, DeadlineExceeded) as error:
             return [error] * len(entries)
         return [_inserted(answer) for answer in response["Responses"]]
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DynamoDbItems:
-    """`Items`.
+class DynamoDbSourceTable:
+    """`SourceTable`.
 
     Attributes:
         client: returns the client of DynamoDB; called for the first repair, and most do none.

@@ -2,7 +2,7 @@
 
 A mapping is read through the streams API, its function is invoked through the Lambda API or in this
 process, what it gives up goes to its on-failure destination, and its checkpoints outlive the
-process. Any endpoint will do: the emulator, whose own poller `adopt` retires, or DynamoDB Local
+process. Any endpoint will do: the emulator, whose own poller `take_over` retires, or DynamoDB Local
 with handlers in process.
 
     mappings = adopt(session.client("lambda"), folder)
@@ -55,7 +55,7 @@ from dynamodb_streams_cdc.esm.poller.invocation import (
 )
 from dynamodb_streams_cdc.esm.poller.on_failure import OnFailure, without_destination
 from dynamodb_streams_cdc.esm.poller.streams import Page, StreamReader, Trouble, lambda_record
-from dynamodb_streams_cdc.esm.poller.takeover import adopt, checkpoint_file
+from dynamodb_streams_cdc.esm.poller.takeover import checkpoint_file, take_over
 
 __all__ = [
     "Answer",
@@ -70,10 +70,10 @@ __all__ = [
     "OnFailure",
     "Returned",
     "StreamReader",
-    "adopt",
     "lambda_record",
     "runner_of",
     "running",
+    "take_over",
 ]
 
 logger = logging.getLogger(__name__)

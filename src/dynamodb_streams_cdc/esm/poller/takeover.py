@@ -21,7 +21,7 @@ def checkpoint_file(folder: Path, uuid: str) -> CheckpointFile:
     return CheckpointFile(folder / f"{uuid}.json")
 
 
-def adopt(
+def take_over(
     client: "LambdaClient",
     folder: Path,
     *,

@@ -18,7 +18,7 @@ from dynamodb_streams_cdc.examples.mistakes import (
     timestamp_as_version,
     unpadded_sequence_numbers,
 )
-from dynamodb_streams_cdc.testing.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Mistake:
         """What the mistake is, why it fails, and what is right."""
         return (self.module.__doc__ or "").strip()
 
-    def wrong(self, world: World) -> list[Consumer]:
+    def wrong(self, virtual_clock: VirtualClock) -> list[Consumer]:
         """Return the function with the mistake, for `Simulation`."""
-        return [self.module.wrong(world)]
+        return [self.module.wrong(virtual_clock)]
 
-    def right(self, world: World) -> list[Consumer]:
+    def right(self, virtual_clock: VirtualClock) -> list[Consumer]:
         """Return its correct twin, for `Simulation`."""
-        return [self.module.right(world)]
+        return [self.module.right(virtual_clock)]
 
 
 MISTAKES = tuple(

@@ -20,7 +20,7 @@ from dynamodb_streams_cdc.examples.mistakes.ports import (
     consumer,
     pieces,
 )
-from dynamodb_streams_cdc.testing.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def try_them_all(warehouse: Warehouse, event: Event, _context: LambdaContext) -> Any:
@@ -44,13 +44,13 @@ def stop_at_the_first(warehouse: Warehouse, event: Event, _context: LambdaContex
     return {"batchItemFailures": []}
 
 
-def wrong(_world: World) -> Consumer:
+def wrong(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that goes on."""
     warehouse = Warehouse()
     return consumer(warehouse, try_them_all, warehouse.complaints)
 
 
-def right(_world: World) -> Consumer:
+def right(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that stops."""
     warehouse = Warehouse()
     return consumer(warehouse, stop_at_the_first, warehouse.complaints)

@@ -11,7 +11,7 @@ once nothing that old can be replayed any more.
 
 from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
-from dynamodb_streams_cdc.testing.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def forget(rows: Rows, event: Event, _context: LambdaContext) -> None:
@@ -29,13 +29,13 @@ def remember(rows: Rows, event: Event, _context: LambdaContext) -> None:
         rows.write(change.item_id, change.version, change.new_image)
 
 
-def wrong(_world: World) -> Consumer:
+def wrong(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that forgets what it deletes."""
     rows = Rows()
     return consumer(rows, forget, rows.differences)
 
 
-def right(_world: World) -> Consumer:
+def right(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that leaves tombstones."""
     rows = Rows()
     return consumer(rows, remember, rows.differences)

@@ -19,7 +19,7 @@ from dynamodb_streams_cdc.examples.mistakes.ports import (
     consumer,
     pieces,
 )
-from dynamodb_streams_cdc.testing.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def report_event_id(warehouse: Warehouse, event: Event, _context: LambdaContext) -> Any:
@@ -42,13 +42,13 @@ def report_sequence_number(warehouse: Warehouse, event: Event, _context: LambdaC
     return {"batchItemFailures": []}
 
 
-def wrong(_world: World) -> Consumer:
+def wrong(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that reports event ids."""
     warehouse = Warehouse()
     return consumer(warehouse, report_event_id, warehouse.complaints)
 
 
-def right(_world: World) -> Consumer:
+def right(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that reports sequence numbers."""
     warehouse = Warehouse()
     return consumer(warehouse, report_sequence_number, warehouse.complaints)

@@ -13,7 +13,7 @@ from functools import partial
 from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Mail, changes, consumer
 from dynamodb_streams_cdc.idempotency import MARKER_SECONDS, Once
-from dynamodb_streams_cdc.testing.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def mark_then_send(mail: Mail, event: Event, _context: LambdaContext) -> None:
@@ -31,13 +31,13 @@ def send_then_mark(mail: Mail, event: Event, _context: LambdaContext) -> None:
         once.run(change, partial(mail.send, change.item_id, change.version))
 
 
-def wrong(_world: World) -> Consumer:
+def wrong(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that marks first."""
     mail = Mail()
     return consumer(mail, mark_then_send, mail.silences)
 
 
-def right(_world: World) -> Consumer:
+def right(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that marks last."""
     mail = Mail()
     return consumer(mail, send_then_mark, mail.silences)

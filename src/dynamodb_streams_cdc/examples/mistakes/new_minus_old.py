@@ -15,8 +15,14 @@ from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Sums, changes, consumer
 from dynamodb_streams_cdc.processor import Processor
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
-from dynamodb_streams_cdc.testing.memory import MemoryLedger, MemoryLetters
-from dynamodb_streams_cdc.testing.simulation import Consumer, Copies, Weather, World, faulty
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryLedger
+from dynamodb_streams_cdc.testing.simulation import (
+    Consumer,
+    FaultInjector,
+    PipelineUnderTest,
+    VirtualClock,
+    faulty,
+)
 from dynamodb_streams_cdc.testing.simulation.pipeline import SOURCE, contributions
 from dynamodb_streams_cdc.testing.simulation.poller import Handler
 
@@ -32,18 +38,18 @@ def add_the_difference(sums: Sums, event: Event, _context: LambdaContext) -> Non
         sums.add(amounts)
 
 
-def wrong(_world: World) -> Consumer:
+def wrong(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that adds differences between images."""
     sums = Sums()
     return consumer(sums, add_the_difference, sums.differences)
 
 
-def right(world: World) -> Consumer:
+def right(virtual_clock: VirtualClock) -> Consumer:
     """Return the function that adds differences from a ledger."""
     ledger = MemoryLedger()
 
-    def build(world: World, weather: Weather) -> Handler:
-        sink = Aggregation(faulty(ledger, weather), contributions)
-        return Processor("sums", SOURCE, sink, MemoryLetters(), clock=world)
+    def build(virtual_clock: VirtualClock, faults: FaultInjector) -> Handler:
+        sink = Aggregation(faulty(ledger, faults), contributions)
+        return Processor("sums", SOURCE, sink, MemoryDeadLetters(), clock=virtual_clock)
 
-    return Consumer("function", build, Copies(world, ledger).wrong_sums)
+    return Consumer("function", build, PipelineUnderTest(virtual_clock, ledger).wrong_sums)

@@ -8,8 +8,14 @@ from typing import Any, TypeAlias, TypeVar
 
 from dynamodb_streams_cdc.change import Change, Image
 from dynamodb_streams_cdc.deadline import LambdaContext
-from dynamodb_streams_cdc.testing.memory import MemoryMarkers
-from dynamodb_streams_cdc.testing.simulation import Consumer, SimulatedTable, Weather, World, faulty
+from dynamodb_streams_cdc.testing.memory import MemoryIdempotencyStore
+from dynamodb_streams_cdc.testing.simulation import (
+    Consumer,
+    FaultInjector,
+    SimulatedTable,
+    VirtualClock,
+    faulty,
+)
 from dynamodb_streams_cdc.testing.simulation.pipeline import SOURCE, identity
 from dynamodb_streams_cdc.testing.simulation.poller import Handler
 
@@ -31,8 +37,8 @@ def consumer(
 ) -> Consumer:
     """Return the consumer whose function is `handler(port, event, context)`, in any weather."""
 
-    def build(_world: World, weather: Weather) -> Handler:
-        return partial(handler, faulty(port, weather))
+    def build(_virtual_clock: VirtualClock, faults: FaultInjector) -> Handler:
+        return partial(handler, faulty(port, faults))
 
     return Consumer("function", build, problems)
 
@@ -95,7 +101,7 @@ class Sums:
 
 
 @dataclass
-class Mail(MemoryMarkers):
+class Mail(MemoryIdempotencyStore):
     """A mail server, and beside it a table of markers for what was sent."""
 
     sent: list[str] = field(default_factory=list)

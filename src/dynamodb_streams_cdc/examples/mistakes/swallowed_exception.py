@@ -11,7 +11,7 @@ import logging
 
 from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
-from dynamodb_streams_cdc.testing.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ def let_it_out(rows: Rows, event: Event, _context: LambdaContext) -> None:
         rows.write(change.item_id, change.version, change.new_image)
 
 
-def wrong(_world: World) -> Consumer:
+def wrong(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that makes a success of a failure."""
     rows = Rows()
     return consumer(rows, log_and_go_on, rows.differences)
 
 
-def right(_world: World) -> Consumer:
+def right(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that fails when it fails."""
     rows = Rows()
     return consumer(rows, let_it_out, rows.differences)

@@ -9,7 +9,7 @@ Right: the sequence number orders the changes of an item; `Change.version` carri
 
 from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
-from dynamodb_streams_cdc.testing.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def compare_times(rows: Rows, event: Event, _context: LambdaContext) -> None:
@@ -24,13 +24,13 @@ def compare_versions(rows: Rows, event: Event, _context: LambdaContext) -> None:
         rows.write(change.item_id, change.version, change.new_image)
 
 
-def wrong(_world: World) -> Consumer:
+def wrong(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that compares times."""
     rows = Rows()
     return consumer(rows, compare_times, rows.differences)
 
 
-def right(_world: World) -> Consumer:
+def right(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that compares versions."""
     rows = Rows()
     return consumer(rows, compare_versions, rows.differences)

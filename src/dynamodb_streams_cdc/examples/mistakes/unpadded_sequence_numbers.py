@@ -10,7 +10,7 @@ two streams of a table say nothing about each other.
 
 from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
-from dynamodb_streams_cdc.testing.simulation import Consumer, World
+from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def compare_as_text(rows: Rows, event: Event, _context: LambdaContext) -> None:
@@ -26,13 +26,13 @@ def compare_padded(rows: Rows, event: Event, _context: LambdaContext) -> None:
         rows.write(change.item_id, change.version, change.new_image)
 
 
-def wrong(_world: World) -> Consumer:
+def wrong(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that compares digits of varying width."""
     rows = Rows()
     return consumer(rows, compare_as_text, rows.differences)
 
 
-def right(_world: World) -> Consumer:
+def right(_virtual_clock: VirtualClock) -> Consumer:
     """Return the function that compares padded versions."""
     rows = Rows()
     return consumer(rows, compare_padded, rows.differences)

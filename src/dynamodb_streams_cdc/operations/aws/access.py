@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from botocore.exceptions import ClientError
 
-from dynamodb_streams_cdc.errors import CdcError, OutageError
+from dynamodb_streams_cdc.errors import CdcError, RetryableError
 
 DENIED = frozenset(
     {
@@ -51,7 +51,7 @@ def permitted(action: str, resource: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ClientError, OutageError) as error:
+    except (ClientError, RetryableError) as error:
         if code_of(error) not in DENIED:
             raise
         message = f"These credentials may not do {action} on {resource}: {_words(error)}"
@@ -67,5 +67,5 @@ def code_of(error: BaseException) -> str:
 
 
 def _words(error: BaseException) -> str:
-    text = str(error.__cause__ if isinstance(error, OutageError) else error)
+    text = str(error.__cause__ if isinstance(error, RetryableError) else error)
     return text.rpartition("operation: ")[2] or text

@@ -24,8 +24,8 @@ class _Place(TypedDict):
 
 
 @dataclass(frozen=True)
-class S3LetterBox:
-    """`LetterBox`; several threads may use it.
+class S3DeadLetterStore:
+    """`DeadLetterStore`; several threads may use it.
 
     Attributes:
         client: boto3's of S3.
@@ -38,8 +38,8 @@ class S3LetterBox:
     bucket: str
     on_failure_bucket: str
 
-    def letters(self) -> Iterator[Stored]:
-        """Return the letters that are not archived, in the order of their keys.
+    def dead_letters(self) -> Iterator[Stored]:
+        """Return the dead letters that are not archived, in the order of their keys.
 
         Raises:
             AccessDenied: for this and the other methods.
@@ -53,11 +53,11 @@ class S3LetterBox:
         yield from heapq.merge(given_up, self._list(self.bucket, OWN), key=lambda each: each.key)
 
     def keeps(self, bucket: str, key: str) -> bool:
-        """Return whether this bucket is where the letter of this key is, if there is one."""
+        """Return whether this bucket is where the dead letter of this key is, if there is one."""
         return bucket == self._bucket_of(key)
 
     def read(self, key: str) -> bytes | None:
-        """Return a letter as it is stored; None if it is gone."""
+        """Return a dead letter as it is stored; None if it is gone."""
         try:
             with permitted("s3:GetObject", self._url(key)):
                 return self.client.get_object(**self._place(key))["Body"].read()
@@ -67,7 +67,7 @@ class S3LetterBox:
         return None
 
     def holds(self, key: str) -> bool:
-        """Return whether a letter is there."""
+        """Return whether a dead letter is there."""
         try:
             with permitted("s3:GetObject", self._url(key)):
                 self.client.head_object(**self._place(key))
@@ -78,12 +78,12 @@ class S3LetterBox:
         return True
 
     def keep(self, key: str, document: Mapping[str, Any]) -> bool:
-        """Write a letter; return False, leaving what is there, if the key is taken."""
+        """Write a dead letter; return False, leaving what is there, if the key is taken."""
         with permitted("s3:PutObject", self._url(key)):
             return put_once(self.client, self._bucket_of(key), key, json.dumps(document))
 
     def archive(self, key: str) -> bool:
-        """Move a letter to the archive; return False if it is gone."""
+        """Move a dead letter to the archive; return False if it is gone."""
         copy = ARCHIVE + key
         try:
             with permitted("s3:PutObject", self._url(copy)):

@@ -1,11 +1,11 @@
-"""The bell on SQS."""
+"""The notification queue on SQS."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.operations.aws.access import permitted
-from dynamodb_streams_cdc.operations.notifications import Message
+from dynamodb_streams_cdc.operations.notifications import Notification
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -23,8 +23,8 @@ WAIT_SECONDS = 1
 
 
 @dataclass(frozen=True)
-class SqsBell:
-    """`Queue`.
+class SqsNotificationQueue:
+    """`NotificationQueue`.
 
     Attributes:
         client: of SQS.
@@ -34,7 +34,7 @@ class SqsBell:
     client: "SQSClient"
     url: str
 
-    def receive(self) -> Sequence[Message]:
+    def receive(self) -> Sequence[Notification]:
         """Return some messages and hide them for a while; none if none is visible.
 
         Raises:
@@ -48,24 +48,24 @@ class SqsBell:
                 VisibilityTimeout=HIDDEN_SECONDS,
             )
         return [
-            Message(message["MessageId"], message["ReceiptHandle"], message["Body"])
+            Notification(message["MessageId"], message["ReceiptHandle"], message["Body"])
             for message in answer.get("Messages", ())
         ]
 
-    def delete(self, messages: Sequence[Message]) -> None:
+    def delete(self, messages: Sequence[Notification]) -> None:
         """Delete messages that were received; that one is gone already is success."""
         for entries in _entries(messages):
             with permitted("sqs:DeleteMessage", self.url):
                 self.client.delete_message_batch(QueueUrl=self.url, Entries=entries)
 
-    def put_back(self, messages: Sequence[Message]) -> None:
+    def put_back(self, messages: Sequence[Notification]) -> None:
         """Make messages that were received visible at once."""
         for entries in _entries(messages, VisibilityTimeout=0):
             with permitted("sqs:ChangeMessageVisibility", self.url):
                 self.client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
 
 
-def _entries(messages: Sequence[Message], **others: Any) -> Iterator[list[Any]]:
+def _entries(messages: Sequence[Notification], **others: Any) -> Iterator[list[Any]]:
     for start in range(0, len(messages), BATCH):
         yield [
             {"Id": str(place), "ReceiptHandle": message.receipt, **others}

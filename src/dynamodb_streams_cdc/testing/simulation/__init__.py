@@ -8,13 +8,18 @@
 A schedule is plain data. Time is virtual: an outage of 30 hours takes a fraction of a second.
 """
 
-from dynamodb_streams_cdc.testing.simulation.delivery import DeadLetter, Delivery
-from dynamodb_streams_cdc.testing.simulation.faults import Weather
+from dynamodb_streams_cdc.testing.simulation.delivery import Delivery, DiscardedBatch
+from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.faulty import faulty
 from dynamodb_streams_cdc.testing.simulation.limits import WriteRefused
-from dynamodb_streams_cdc.testing.simulation.pipeline import Consumer, Consumers, Copies, pipeline
+from dynamodb_streams_cdc.testing.simulation.pipeline import (
+    Consumer,
+    Consumers,
+    PipelineUnderTest,
+    pipeline,
+)
 from dynamodb_streams_cdc.testing.simulation.poller import Poller
-from dynamodb_streams_cdc.testing.simulation.process import Killed
+from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled
 from dynamodb_streams_cdc.testing.simulation.schedule import (
     Fault,
     FaultKind,
@@ -24,27 +29,28 @@ from dynamodb_streams_cdc.testing.simulation.schedule import (
     Step,
     Write,
     generate,
-    generate_letters,
+    generate_dead_letters,
 )
 from dynamodb_streams_cdc.testing.simulation.simulation import Result, Simulation
 from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.testing.simulation.timeline import Timeline
-from dynamodb_streams_cdc.testing.simulation.virtual_clock import EndlessRun, World
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import EndlessRun, VirtualClock
 
 __all__ = [
     "Consumer",
     "Consumers",
-    "Copies",
-    "DeadLetter",
     "Delivery",
+    "DiscardedBatch",
     "EndlessRun",
     "Fault",
+    "FaultInjector",
     "FaultKind",
-    "Killed",
     "Later",
     "Operation",
+    "PipelineUnderTest",
     "Poller",
+    "ProcessKilled",
     "Result",
     "Schedule",
     "SimulatedStream",
@@ -52,12 +58,11 @@ __all__ = [
     "Simulation",
     "Step",
     "Timeline",
-    "Weather",
-    "World",
+    "VirtualClock",
     "Write",
     "WriteRefused",
     "faulty",
     "generate",
-    "generate_letters",
+    "generate_dead_letters",
     "pipeline",
 ]

@@ -7,7 +7,7 @@ sent, `after-call` when its answer was read. Nothing here imports boto3 before i
 import re
 from typing import Any
 
-from dynamodb_streams_cdc.testing.simulation.faults import Weather
+from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.process import current
 from dynamodb_streams_cdc.testing.simulation.timeline import called
 
@@ -21,7 +21,7 @@ def is_of_boto3(port: object) -> bool:
     )
 
 
-def follow(port: Any, weather: Weather) -> Any:
+def follow(port: Any, faults: FaultInjector) -> Any:
     """Let the weather strike in the requests of a client or a resource; return it.
 
     It strikes only in requests of a function that runs in the weather's world: what a test asks on
@@ -37,14 +37,14 @@ def follow(port: Any, weather: Weather) -> Any:
             "or the resource (a Table, for instance) that it is made with"
         )
         raise TypeError(message)
-    events, calls = client.meta.events, _Calls(weather)
+    events, calls = client.meta.events, _Calls(faults)
     for event, handler in (
         ("before-parameter-build", calls.given),
         ("before-call", calls.begins),
         ("after-call", calls.answered),
         ("after-call-error", calls.failed),
     ):
-        events.register(event, handler, unique_id=f"{_CALL} {event} {id(weather)}")
+        events.register(event, handler, unique_id=f"{_CALL} {event} {id(faults)}")
     return port
 
 
@@ -57,16 +57,16 @@ def _client_of(port: Any) -> Any:
 class _Calls:
     """Handlers of a client's events."""
 
-    def __init__(self, weather: Weather) -> None:
-        self._weather = weather
+    def __init__(self, faults: FaultInjector) -> None:
+        self._faults = faults
 
     def given(self, params: Any, model: Any, context: dict[str, Any], **_: Any) -> None:
         context[_CALL] = called(_method(model.name), (), params)
 
     def begins(self, model: Any, **_: Any) -> None:
         if self._strikes():
-            self._weather.arrive(_method(model.name))
-            self._weather.before(_method(model.name), _no_connection)
+            self._faults.arrive(_method(model.name))
+            self._faults.before(_method(model.name), _no_connection)
 
     def answered(
         self, http_response: Any, parsed: Any, model: Any, context: dict[str, Any], **_: Any
@@ -76,19 +76,19 @@ class _Calls:
         name, call = _method(model.name), context.get(_CALL, f"    {_method(model.name)}()")
         if http_response.status_code >= 300:
             code = parsed.get("Error", {}).get("Code", http_response.status_code)
-            self._weather.note(f"{call} raises {code}")
+            self._faults.note(f"{call} raises {code}")
             return
-        self._weather.note(call)
-        self._weather.after(name)
-        self._weather.leave(name, _no_answer)
+        self._faults.note(call)
+        self._faults.after(name)
+        self._faults.leave(name, _no_answer)
 
     def failed(self, exception: Exception, context: dict[str, Any], **_: Any) -> None:
         if self._strikes():
-            self._weather.note(f"{context.get(_CALL, '    a request')} raises {exception!r}")
+            self._faults.note(f"{context.get(_CALL, '    a request')} raises {exception!r}")
 
     def _strikes(self) -> bool:
         invocation = current()
-        return invocation is not None and invocation.world is self._weather.world
+        return invocation is not None and invocation.virtual_clock is self._faults.virtual_clock
 
 
 def _method(operation: str) -> str:

@@ -20,7 +20,7 @@ class Delivery:
         shard_id, lane: where the records came from.
         attempt: 1 for the first invocation of these records, and again after progress.
         answer: what the function returned; None if it did not.
-        error: what it raised; `Killed` if its process died.
+        error: what it raised; `ProcessKilled` if its process died.
         result: what that meant to the mapping; None for an answer that got lost.
     """
 
@@ -46,7 +46,7 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class DeadLetter:
+class DiscardedBatch:
     """What a mapping reported of records that it gave up.
 
     Attributes:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from dynamodb_streams_cdc.testing.simulation.process import (
     Invocation,
-    Killed,
+    ProcessKilled,
     Strand,
     current_invocation,
     current_strand,
@@ -40,13 +40,13 @@ def run(invocation: Invocation, function: Callable[[], Any]) -> Any:
             answer = function()
     except SystemExit as exit_:
         reason = _exit_reason(exit_.code)
-        invocation.died = invocation.died or Killed(reason)
-        raise Killed(*invocation.died.args) from exit_
+        invocation.died = invocation.died or ProcessKilled(reason)
+        raise ProcessKilled(*invocation.died.args) from exit_
     except (asyncio.CancelledError, GeneratorExit) as error:
         # The runtime of Lambda catches `Exception`: anything else ends the process.
-        invocation.died = invocation.died or Killed(f"{_exit_reason(1)} ({error!r})")
-        raise Killed(*invocation.died.args) from error
-    except Killed as killed:
+        invocation.died = invocation.died or ProcessKilled(f"{_exit_reason(1)} ({error!r})")
+        raise ProcessKilled(*invocation.died.args) from error
+    except ProcessKilled as killed:
         invocation.died = invocation.died or killed
         raise
     except Exception:
@@ -221,7 +221,7 @@ def _start_thread(thread: threading.Thread) -> None:
             inner()
 
         def live() -> None:
-            with contextlib.suppress(Killed):  # a process that is gone reports no error
+            with contextlib.suppress(ProcessKilled):  # a process that is gone reports no error
                 context.run(work)
 
         thread.run = live  # type: ignore[method-assign]

@@ -1,6 +1,6 @@
 """What goes wrong with the calls of a function's ports: slow, failing, lost, or the end of it.
 
-`dynamodb_streams_cdc.testing.simulation.faulty` puts an object behind a `Weather`.
+`dynamodb_streams_cdc.testing.simulation.faulty` puts an object behind a `FaultInjector`.
 """
 
 import contextlib
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
-from dynamodb_streams_cdc.errors import OutageError
-from dynamodb_streams_cdc.sinks.base import Items
-from dynamodb_streams_cdc.testing.simulation.process import Killed, current
+from dynamodb_streams_cdc.errors import RetryableError
+from dynamodb_streams_cdc.sinks.base import SourceTable
+from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled, current
 from dynamodb_streams_cdc.testing.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.testing.simulation.timeline import called
-from dynamodb_streams_cdc.testing.simulation.virtual_clock import World
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import VirtualClock
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def name_of(method: object) -> str:
 
 
 @dataclass
-class Weather:
+class FaultInjector:
     """What goes wrong for one processor.
 
     Attributes:
@@ -45,10 +45,10 @@ class Weather:
         struck: how often each fault did strike.
         called: how often each method was called.
         tells: whether calls go to the timeline.
-        items: the table that the processor follows, for its sink to be repaired by.
+        source_table: the table that the processor follows, for its sink to be repaired by.
     """
 
-    world: World
+    virtual_clock: VirtualClock
     note: Callable[[str], None]
     armed: list[FaultKind] = field(default_factory=list)
     aims: dict[FaultKind, str] = field(default_factory=dict)
@@ -57,12 +57,12 @@ class Weather:
     struck: dict[FaultKind, int] = field(default_factory=dict)
     called: dict[str, int] = field(default_factory=dict)
     tells: bool = False
-    items: Items | None = None
+    source_table: SourceTable | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
-    def strikes(self, kind: FaultKind, method: str | None = None) -> bool:
+    def should_fail(self, kind: FaultKind, method: str | None = None) -> bool:
         """Whether a fault strikes now, in a call of `method`: one that is armed is used up."""
-        if self.lasting and self.lasting.get(kind, 0.0) > self.world.now():
+        if self.lasting and self.lasting.get(kind, 0.0) > self.virtual_clock.now():
             return self._count(kind)
         if kind in self.armed and self.aims.get(kind, method) == method:
             self.armed.remove(kind)
@@ -78,7 +78,7 @@ class Weather:
 
         Raises:
             Killed: the function is gone, before or after the effect.
-            OutageError: the sink does not answer; after the effect, if the answer was lost.
+            RetryableError: the sink does not answer; after the effect, if the answer was lost.
         """
         with self.turn(name):
             self.before(name)
@@ -111,18 +111,18 @@ class Weather:
             Killed: the function is gone.
         """
         self.called[name] = self.called.get(name, 0) + 1
-        self.world.sleep(self.slow if self.strikes(FaultKind.SLOW) else LATENCY_SECONDS)
+        self.virtual_clock.sleep(self.slow if self.should_fail(FaultKind.SLOW) else LATENCY_SECONDS)
 
-    def before(self, name: str, outage: Callable[[str], Exception] = OutageError) -> None:
+    def before(self, name: str, outage: Callable[[str], Exception] = RetryableError) -> None:
         """Let faults strike that keep a call from its effect.
 
         Raises:
             Killed: the function is gone.
-            OutageError: the sink does not answer, or the error that `outage` makes of that.
+            RetryableError: the sink does not answer, or the error that `outage` makes of that.
         """
-        if self.strikes(FaultKind.CRASH_BEFORE, name):
+        if self.should_fail(FaultKind.CRASH_BEFORE, name):
             self._die(f"in {name}, before it took effect")
-        if self.strikes(FaultKind.FAILING) or self._hangs():
+        if self.should_fail(FaultKind.FAILING) or self._hangs():
             self.note(f"    {name} is not answered: the sink is out")
             message = "the sink does not answer"
             raise outage(message)
@@ -133,22 +133,22 @@ class Weather:
         Raises:
             Killed: the function is gone.
         """
-        if self.strikes(FaultKind.CRASH_AFTER, name):
+        if self.should_fail(FaultKind.CRASH_AFTER, name):
             self._die(f"in {name}, after it took effect")
 
-    def leave(self, name: str, outage: Callable[[str], Exception] = OutageError) -> None:
+    def leave(self, name: str, outage: Callable[[str], Exception] = RetryableError) -> None:
         """Let faults strike on the way back of a call that took effect.
 
         Raises:
             Killed: the function is gone.
-            OutageError: the answer is lost, or the error that `outage` makes of that.
+            RetryableError: the answer is lost, or the error that `outage` makes of that.
         """
         invocation = current()
-        if invocation is not None and self.strikes(FaultKind.TIMEOUT, name):
+        if invocation is not None and self.should_fail(FaultKind.TIMEOUT, name):
             invocation.sleep(max(0.0, invocation.deadline - invocation.now()))
         if invocation is not None:
             invocation.live()
-        if self.strikes(FaultKind.LOST_ANSWER, name):
+        if self.should_fail(FaultKind.LOST_ANSWER, name):
             self.note("    the answer is lost, after it took effect")
             message = "the answer was lost"
             raise outage(message)
@@ -169,16 +169,16 @@ class Weather:
         return result
 
     def _hangs(self) -> bool:
-        if not self.strikes(FaultKind.OUTAGE):
+        if not self.should_fail(FaultKind.OUTAGE):
             return False
-        self.world.sleep(HANG_SECONDS)
+        self.virtual_clock.sleep(HANG_SECONDS)
         return True
 
     def _die(self, when: str) -> NoReturn:
         invocation = current()
         if invocation is not None:
             invocation.die(when)
-        raise Killed(when)
+        raise ProcessKilled(when)
 
     def _count(self, kind: FaultKind) -> bool:
         self.struck[kind] = self.struck.get(kind, 0) + 1

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar, cast
 
 from dynamodb_streams_cdc.testing.simulation.aws_calls import follow, is_of_boto3
-from dynamodb_streams_cdc.testing.simulation.faults import Weather, name_of
+from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector, name_of
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ _SPECIAL = (
 """Methods that Python looks up in the class: forwarded as requests if the port has them."""
 
 
-def faulty(port: T, weather: Weather) -> T:
+def faulty(port: T, faults: FaultInjector) -> T:
     """Return the port, with every request that it makes going through the weather.
 
     Of boto3, give a client or a resource: it is returned as it is, and the weather strikes in its
@@ -38,7 +38,7 @@ def faulty(port: T, weather: Weather) -> T:
         TypeError: the object makes no requests; the message says where to put `faulty`.
     """
     if is_of_boto3(port):
-        return cast("T", follow(port, weather))
+        return cast("T", follow(port, faults))
     if isinstance(port, type):
         problem = f"{port.__name__} is a class: give faulty an object of it"
     elif _makes_no_requests(port):
@@ -47,7 +47,7 @@ def faulty(port: T, weather: Weather) -> T:
             "make them"
         )
     else:
-        return cast("T", _wrapped(port, weather))
+        return cast("T", _wrapped(port, faults))
     raise TypeError(problem)
 
 
@@ -57,7 +57,7 @@ def _makes_no_requests(port: object) -> bool:
     return plain and not callable(port)
 
 
-def _wrapped(port: object, weather: Weather) -> "_Faulty":
+def _wrapped(port: object, faults: FaultInjector) -> "_Faulty":
     special = {name: _forward(name) for name in _SPECIAL if hasattr(type(port), name)}
     if callable(port):
         special["__call__"] = _forward("__call__")
@@ -65,45 +65,45 @@ def _wrapped(port: object, weather: Weather) -> "_Faulty":
         special["__iter__"] = _iterate
     if hasattr(type(port), "__enter__"):
         special |= {"__enter__": _enter, "__exit__": _leave}
-    return cast("_Faulty", type("_Faulty", (_Faulty,), special)(port, weather))
+    return cast("_Faulty", type("_Faulty", (_Faulty,), special)(port, faults))
 
 
 class _Faulty:
-    def __init__(self, port: object, weather: Weather) -> None:
+    def __init__(self, port: object, faults: FaultInjector) -> None:
         self._port = port
-        self._weather = weather
+        self._faults = faults
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._port, name)
         if not callable(attribute) or isinstance(attribute, type):
             return attribute
-        return _method(name, attribute, self._weather)
+        return _method(name, attribute, self._faults)
 
 
-def _method(name: str, method: Callable[..., Any], weather: Weather) -> Callable[..., Any]:
+def _method(name: str, method: Callable[..., Any], faults: FaultInjector) -> Callable[..., Any]:
     """Return a method whose requests go through the weather, made when they are made."""
     if inspect.isgeneratorfunction(method):
-        return lambda *args, **options: _steps(name, method(*args, **options), weather)
+        return lambda *args, **options: _steps(name, method(*args, **options), faults)
     if inspect.isasyncgenfunction(method):
-        return lambda *args, **options: _async_steps(name, method(*args, **options), weather)
+        return lambda *args, **options: _async_steps(name, method(*args, **options), faults)
     if inspect.iscoroutinefunction(method):
 
         async def awaited(*args: Any, **options: Any) -> Any:
-            weather.arrive(name)
-            weather.before(name)
+            faults.arrive(name)
+            faults.before(name)
             result = await method(*args, **options)
-            weather.after(name)
-            weather.leave(name)
+            faults.after(name)
+            faults.leave(name)
             return result
 
         return awaited
 
     def called(*args: Any, **options: Any) -> Any:
-        result = weather.call_as(name, method, *args, **options)
+        result = faults.call_as(name, method, *args, **options)
         if hasattr(type(result), "__next__"):
-            return _steps(name, result, weather)
+            return _steps(name, result, faults)
         if isinstance(result, contextlib._GeneratorContextManager):
-            return _wrapped(result, weather)
+            return _wrapped(result, faults)
         return result
 
     return called
@@ -112,23 +112,23 @@ def _method(name: str, method: Callable[..., Any], weather: Weather) -> Callable
 _END = object()
 
 
-def _steps(name: str, steps: Iterator[Any], weather: Weather) -> Iterator[Any]:
-    while (step := weather.call_as(name, lambda: next(steps, _END))) is not _END:
+def _steps(name: str, steps: Iterator[Any], faults: FaultInjector) -> Iterator[Any]:
+    while (step := faults.call_as(name, lambda: next(steps, _END))) is not _END:
         yield step
 
 
 async def _async_steps(
-    name: str, steps: AsyncIterator[Any], weather: Weather
+    name: str, steps: AsyncIterator[Any], faults: FaultInjector
 ) -> AsyncIterator[Any]:
     while True:
-        weather.arrive(name)
-        weather.before(name)
+        faults.arrive(name)
+        faults.before(name)
         try:
             step = await anext(steps)
         except StopAsyncIteration:
             return
-        weather.after(name)
-        weather.leave(name)
+        faults.after(name)
+        faults.leave(name)
         yield step
 
 
@@ -136,21 +136,21 @@ def _forward(name: str) -> Callable[..., Any]:
     def forward(self: _Faulty, *args: Any, **options: Any) -> Any:
         method = getattr(self._port, name)
         aimed = name_of(self._port) if name == "__call__" else name
-        return _method(aimed, method, self._weather)(*args, **options)
+        return _method(aimed, method, self._faults)(*args, **options)
 
     return functools.wraps(forward, assigned=())(forward)
 
 
 def _iterate(self: _Faulty) -> Iterator[Any]:
-    return _steps("__iter__", iter(cast("Any", self._port)), self._weather)
+    return _steps("__iter__", iter(cast("Any", self._port)), self._faults)
 
 
 def _enter(self: _Faulty) -> Any:
     inner = cast("Any", self._port).__enter__()
     if inner is self._port:
         return self
-    return inner if _makes_no_requests(inner) else faulty(inner, self._weather)
+    return inner if _makes_no_requests(inner) else faulty(inner, self._faults)
 
 
 def _leave(self: _Faulty, *error: Any) -> Any:
-    return self._weather.call_as("__exit__", cast("Any", self._port).__exit__, *error)
+    return self._faults.call_as("__exit__", cast("Any", self._port).__exit__, *error)

@@ -1,4 +1,4 @@
-"""Whoever redrives letters: the code behind `cdc redrive`, on functions in virtual time."""
+"""Whoever redrives dead letters: the code behind `cdc redrive`, on functions in virtual time."""
 
 import json
 import random
@@ -10,61 +10,61 @@ from dynamodb_streams_cdc.change import Attributes, Image
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.operations.dead_letter_store import Names
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed, Redrive, Result
-from dynamodb_streams_cdc.testing.memory import MemoryLetterBox
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from dynamodb_streams_cdc.testing.simulation.faults import LATENCY_SECONDS
 from dynamodb_streams_cdc.testing.simulation.poller import Poller
-from dynamodb_streams_cdc.testing.simulation.process import Killed
+from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled
 from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
-from dynamodb_streams_cdc.testing.simulation.virtual_clock import World
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import VirtualClock
 
 LATENCIES = (LATENCY_SECONDS, LATENCY_SECONDS, 0.5)
 
 
 @dataclass(frozen=True)
-class SimulatedItems:
-    """`Items` of the simulated table, at times so slow that others overtake its reader."""
+class SimulatedSourceTable:
+    """`SourceTable` of the simulated table, at times so slow that others overtake its reader."""
 
-    world: World
+    virtual_clock: VirtualClock
     table: SimulatedTable
     rng: random.Random
 
     def read(self, keys: Attributes) -> Image | None:
         """Return the item with these keys as it was while the read was under way."""
         item: Image = deserialize_item(keys)
-        self.world.sleep(self.rng.choice(LATENCIES))
+        self.virtual_clock.sleep(self.rng.choice(LATENCIES))
         found = self.table.items.get(self.table.key_of(item))
-        self.world.sleep(self.rng.choice(LATENCIES))
+        self.virtual_clock.sleep(self.rng.choice(LATENCIES))
         return found
 
 
 @dataclass
 class Operator:
-    """Redrives the letters of one function.
+    """Redrives the dead letters of one function.
 
     Attributes:
         name: of the function.
         poller: invokes it.
-        box: where its letters are, among those of others.
-        results: what became of each letter, each time.
+        box: where its dead letters are, among those of others.
+        results: what became of each dead letter, each time.
     """
 
     name: str
     poller: Poller
-    box: MemoryLetterBox
+    box: MemoryDeadLetterStore
     results: list[Result] = field(default_factory=list)
 
     def redrive(self, rng: random.Random) -> None:
-        """Redrive all letters of the function, in any order."""
+        """Redrive all dead letters of the function, in any order."""
         names = Names({self.name: self.name})
-        work = Redrive(self.box, self, names, self.poller.world)
-        keys = self.letters()
+        work = Redrive(self.box, self, names, self.poller.virtual_clock)
+        keys = self.dead_letters()
         for result in work.run(rng.sample(keys, len(keys))):
-            self.poller.note(f"redrive of {result.key}: {result.fate}")
+            self.poller.note(f"redrive of {result.key}: {result.status}")
             self.results.append(result)
 
-    def letters(self) -> list[str]:
-        """Return the keys of the function's letters."""
-        return [stored.key for stored in self.box.letters() if self._is_own(stored.key)]
+    def dead_letters(self) -> list[str]:
+        """Return the keys of the function's dead letters."""
+        return [stored.key for stored in self.box.dead_letters() if self._is_own(stored.key)]
 
     def _is_own(self, key: str) -> bool:
         document = json.loads(self.box.objects[key])
@@ -79,6 +79,6 @@ class Operator:
         """
         try:
             return json.loads(json.dumps(self.poller.run(json.loads(json.dumps(event)))))
-        except (Exception, Killed) as error:
+        except (Exception, ProcessKilled) as error:
             message = f"{processor} did not answer: {error!r}"
             raise InvocationFailed(message) from error

@@ -5,30 +5,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
-from dynamodb_streams_cdc.deadline import Budget
+from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.identity import item_id
-from dynamodb_streams_cdc.processor import Processor, Reader
+from dynamodb_streams_cdc.processor import Processor, RecordParser
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation, Contribution, add
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Repairable, Sink
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog, Inserted
 from dynamodb_streams_cdc.sinks.log_entries import Entry, change_from_log_record
-from dynamodb_streams_cdc.sinks.search import SearchSync, encoded
+from dynamodb_streams_cdc.sinks.search import Search, encoded
 from dynamodb_streams_cdc.testing.memory import (
+    MemoryDeadLetterStore,
     MemoryIndex,
     MemoryLedger,
-    MemoryLetterBox,
     MemoryLog,
 )
-from dynamodb_streams_cdc.testing.simulation.faults import Weather
+from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.faulty import faulty
 from dynamodb_streams_cdc.testing.simulation.poller import Handler
 from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
-from dynamodb_streams_cdc.testing.simulation.virtual_clock import World
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import VirtualClock
 
 SOURCE = Source("items")
 
-Repair = Callable[[str, Callable[[], Image | None], Weather], object]
+Repair = Callable[[str, Callable[[], Image | None], FaultInjector], object]
 
 
 @dataclass(frozen=True)
@@ -42,37 +42,38 @@ class Consumer:
         stream: what it reads, if not the table's stream.
         repair: makes the copy of an item what the table says, given the item's identity, a function
             that reads the item, and the weather.
-        letters: where the function and its mapping leave what they give up, for a redrive; without,
-            letters are delivered once more by hand.
+        dead letters: where the function and its mapping leave what they give up, for a redrive;
+        without,
+            dead letters are delivered once more by hand.
         purge: forgets what was deleted long enough ago.
     """
 
     name: str
-    build: Callable[[World, Weather], Handler]
+    build: Callable[[VirtualClock, FaultInjector], Handler]
     problems: Callable[[SimulatedTable], Iterable[str]]
     stream: SimulatedStream | None = None
     repair: Repair | None = None
-    letters: MemoryLetterBox | None = None
-    purge: Callable[[Weather], int] | None = None
+    dead_letters: MemoryDeadLetterStore | None = None
+    purge: Callable[[FaultInjector], int] | None = None
 
 
-Consumers = Callable[[World], Sequence[Consumer]]
+Consumers = Callable[[VirtualClock], Sequence[Consumer]]
 """Whoever follows a table, in the world that they live in."""
 
 
 class StreamedLog(MemoryLog):
     """A change log whose entries make a stream of their own."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, virtual_clock: VirtualClock) -> None:
         super().__init__()
-        self.world = world
+        self.virtual_clock = virtual_clock
         self.stream = SimulatedStream(
-            "change-log-3C4D", now=world.now(), view_type="NEW_IMAGE", partitions=2
+            "change-log-3C4D", now=virtual_clock.now(), view_type="NEW_IMAGE", partitions=2
         )
 
-    def insert(self, entries: Sequence[Entry], budget: Budget) -> Sequence[Inserted]:
+    def insert(self, entries: Sequence[Entry], deadline: Deadline) -> Sequence[Inserted]:
         """Write entries that are not there, each with its record."""
-        results = super().insert(entries, budget)
+        results = super().insert(entries, deadline)
         for entry, inserted in zip(entries, results, strict=True):
             if inserted is True:
                 self.stream.append(entry["item"]["S"], self._record(entry))
@@ -86,7 +87,7 @@ class StreamedLog(MemoryLog):
             "eventSource": "aws:dynamodb",
             "awsRegion": "us-east-1",
             "dynamodb": {
-                "ApproximateCreationDateTime": float(int(self.world.now())),
+                "ApproximateCreationDateTime": float(int(self.virtual_clock.now())),
                 "Keys": {"item": entry["item"], "version": entry["version"]},
                 "NewImage": entry,
                 "StreamViewType": "NEW_IMAGE",
@@ -127,22 +128,22 @@ def document(image: Image) -> dict[str, Any]:
     return {"group": image["group"], "amount": image["amount"]}
 
 
-def pipeline(world: World) -> Sequence[Consumer]:
+def pipeline(virtual_clock: VirtualClock) -> Sequence[Consumer]:
     """Return the three sinks as deployed."""
-    return Copies(world).consumers()
+    return PipelineUnderTest(virtual_clock).consumers()
 
 
 @dataclass
-class Copies:
+class PipelineUnderTest:
     """The three copies of a table: ledger and sums, log, index."""
 
-    world: World
+    virtual_clock: VirtualClock
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     index: MemoryIndex = field(default_factory=MemoryIndex)
-    letters: MemoryLetterBox = field(default_factory=MemoryLetterBox)
+    dead_letters: MemoryDeadLetterStore = field(default_factory=MemoryDeadLetterStore)
 
     def __post_init__(self) -> None:
-        self.log = StreamedLog(self.world)
+        self.log = StreamedLog(self.virtual_clock)
 
     def consumers(self) -> list[Consumer]:
         """Return the pipeline: aggregation and audit on the table, search behind the log."""
@@ -157,36 +158,36 @@ class Copies:
         self,
         name: str,
         problems: Callable[[SimulatedTable], Iterable[str]],
-        make: Callable[[Weather], Sink],
+        make: Callable[[FaultInjector], Sink],
         *,
         stream: SimulatedStream | None = None,
         repair: bool = False,
     ) -> Consumer:
-        read: Reader = Change.from_record if stream is None else change_from_log_record
+        read: RecordParser = Change.from_record if stream is None else change_from_log_record
 
-        def build(world: World, weather: Weather) -> Handler:
+        def build(virtual_clock: VirtualClock, faults: FaultInjector) -> Handler:
             return Processor(
                 name,
                 SOURCE,
-                make(weather),
-                self.letters,
+                make(faults),
+                self.dead_letters,
                 read=read,
                 permanent=(Poisoned,),
-                clock=world,
-                items=weather.items,
+                clock=virtual_clock,
+                source_table=faults.source_table,
             )
 
         def repaired(
-            item_id: str, read_item: Callable[[], Image | None], weather: Weather
+            item_id: str, read_item: Callable[[], Image | None], faults: FaultInjector
         ) -> object:
-            sink = make(weather)
+            sink = make(faults)
             assert isinstance(sink, Repairable)
-            return sink.repair(item_id, read_item, self._budget())
+            return sink.repair(item_id, read_item, self._deadline())
 
-        def purged(weather: Weather) -> int:
-            sink = make(weather)
-            if isinstance(sink, Aggregation | SearchSync):
-                return sink.purge(TOMBSTONE_SECONDS, self._budget())
+        def purged(faults: FaultInjector) -> int:
+            sink = make(faults)
+            if isinstance(sink, Aggregation | Search):
+                return sink.purge(TOMBSTONE_SECONDS, self._deadline())
             return 0
 
         return Consumer(
@@ -195,21 +196,21 @@ class Copies:
             problems,
             stream,
             repair=repaired if repair else None,
-            letters=self.letters,
+            dead_letters=self.dead_letters,
             purge=purged,
         )
 
-    def _budget(self) -> Budget:
-        return Budget(self.world, self.world.now() + 10)
+    def _deadline(self) -> Deadline:
+        return Deadline(self.virtual_clock, self.virtual_clock.now() + 10)
 
-    def _sums(self, weather: Weather) -> Sink:
-        return Aggregation(faulty(self.ledger, weather), contributions)
+    def _sums(self, faults: FaultInjector) -> Sink:
+        return Aggregation(faulty(self.ledger, faults), contributions)
 
-    def _histories(self, weather: Weather) -> Sink:
-        return ChangeLog(faulty(self.log, weather))
+    def _histories(self, faults: FaultInjector) -> Sink:
+        return ChangeLog(faulty(self.log, faults))
 
-    def _documents(self, weather: Weather) -> Sink:
-        return SearchSync(faulty(self.index, weather), document)
+    def _documents(self, faults: FaultInjector) -> Sink:
+        return Search(faulty(self.index, faults), document)
 
     def wrong_sums(self, table: SimulatedTable) -> Iterable[str]:
         """Say which sums are not what the items add up to."""

@@ -24,14 +24,14 @@ from dynamodb_streams_cdc.esm import (
     SaveCheckpoint,
     Verdict,
 )
-from dynamodb_streams_cdc.testing.simulation.delivery import DeadLetter, Delivery, Record
+from dynamodb_streams_cdc.testing.simulation.delivery import Delivery, DiscardedBatch, Record
 from dynamodb_streams_cdc.testing.simulation.emulation import run
-from dynamodb_streams_cdc.testing.simulation.faults import Weather
-from dynamodb_streams_cdc.testing.simulation.process import Invocation, Killed
+from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
+from dynamodb_streams_cdc.testing.simulation.process import Invocation, ProcessKilled
 from dynamodb_streams_cdc.testing.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.testing.simulation.timeline import in_words, listed, shown
-from dynamodb_streams_cdc.testing.simulation.virtual_clock import START, World
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import START, VirtualClock
 
 Event = Mapping[str, Any]
 Handler = Callable[[Event, LambdaContext], Any]
@@ -60,24 +60,24 @@ class Poller:
         settings: as `ListEventSourceMappings` returns them, or what was made of them.
         policies: what AWS leaves open.
         timeout: of the function, in seconds.
-        destination_works: whether letters arrive.
+        destination_works: whether dead letters arrive.
         deliveries: every invocation, the latest last.
-        letters: what was given up.
-        lost: records that are neither done nor among the letters.
+        dead letters: what was given up.
+        lost: records that are neither done nor among the dead letters.
         virtual_time: whether `time` tells the world's time to the function.
     """
 
-    world: World
+    virtual_clock: VirtualClock
     stream: SimulatedStream
     handler: Handler
-    weather: Weather
+    faults: FaultInjector
     settings: MappingConfiguration | Mapping[str, Any]
     note: Callable[[str], None]
     policies: Policies = field(default_factory=Policies)
     timeout: float = TIMEOUT_SECONDS
     destination_works: bool = True
     deliveries: list[Delivery] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
+    dead_letters: list[DiscardedBatch] = field(default_factory=list)
     lost: list[Record] = field(default_factory=list)
     virtual_time: bool = True
 
@@ -99,7 +99,7 @@ class Poller:
         """Go on, once whoever calls is done."""
         if not self._planned:
             self._planned = True
-            self.world.soon(self._pump)
+            self.virtual_clock.soon(self._pump)
 
     def disable(self) -> None:
         """Disable the mapping."""
@@ -126,8 +126,8 @@ class Poller:
         Raises:
             Killed: the function died, exited, or ran into its timeout.
         """
-        deadline = self.world.now() + self.timeout
-        invocation = Invocation(self.world, deadline, self.virtual_time)
+        deadline = self.virtual_clock.now() + self.timeout
+        invocation = Invocation(self.virtual_clock, deadline, self.virtual_time)
         context = FunctionContext(
             aws_request_id=self._new_id(),
             invoked_function_arn=self.engine.configuration.function_arn,
@@ -139,7 +139,7 @@ class Poller:
     def _pump(self) -> None:
         """Do what the engine asks for; each answer to it leads here again."""
         self._planned = False
-        now = self.world.now()
+        now = self.virtual_clock.now()
         self.stream.trim(now)
         for command in self.engine.commands(now):
             self._do(command, now)
@@ -149,7 +149,7 @@ class Poller:
         wake = self.engine.wake_at(now)
         if wake is not None and wake < self._wakes_at and not self._planned:
             self._wakes_at = wake
-            self.world.at(wake, self._woken)
+            self.virtual_clock.at(wake, self._woken)
 
     def _woken(self) -> None:
         self._wakes_at = float("inf")
@@ -162,10 +162,10 @@ class Poller:
             case ReadShard():
                 self._begin_read(command, now)
             case Invoke():
-                self.world.soon(lambda: self._invoke(command))
+                self.virtual_clock.soon(lambda: self._invoke(command))
             case Deliver(token=token, document=document, key=key, records=records):
                 if self.destination_works:
-                    self.letters.append(DeadLetter(document, key, records))
+                    self.dead_letters.append(DiscardedBatch(document, key, records))
                     self.note(f"given up, a dead letter: {listed(records)}")
                 self.engine.delivered(token, ok=self.destination_works)
                 self.nudge()
@@ -242,13 +242,13 @@ class Poller:
         end = event.get("window", {}).get("end")
         if end is not None and end not in self._window_ends:
             self._window_ends.add(end)
-            self.world.at(datetime.fromisoformat(end).timestamp(), self._read_in_vain)
+            self.virtual_clock.at(datetime.fromisoformat(end).timestamp(), self._read_in_vain)
 
     def _read_in_vain(self) -> None:
         """Answer the reads that wait, and each shard's next one, with what there is: nothing."""
         for shard_id, (command, position) in list(self._reads.items()):
             self._answers_empty.add(shard_id)
-            if self._read(command, position, self.world.now()):
+            if self._read(command, position, self.virtual_clock.now()):
                 del self._reads[shard_id]
         self._answers_empty |= self.stream.shards.keys()
         self.nudge()
@@ -257,35 +257,35 @@ class Poller:
 
     def _invoke(self, command: Invoke) -> None:
         records = command.event["Records"]
-        if self.weather.strikes(FaultKind.THROTTLE):
+        if self.faults.should_fail(FaultKind.THROTTLE):
             self.note(f"throttled: {listed(records)}")
-            self.engine.not_invoked(command.token, self.world.now())
+            self.engine.not_invoked(command.token, self.virtual_clock.now())
             self.nudge()
             return
         attempt = "" if command.attempt == 1 else f", attempt {command.attempt}"
         self.note(f"invoked{attempt}: {listed(records) or 'no records, the window is over'}")
         delivery = Delivery(
-            self.world.now(), command.event, command.shard_id, command.lane, command.attempt
+            self.virtual_clock.now(), command.event, command.shard_id, command.lane, command.attempt
         )
         self.deliveries.append(delivery)
         self._await_window_end(command.event)
         try:
             delivery.answer = self.run(command.event)
-        except (Exception, Killed) as error:
+        except (Exception, ProcessKilled) as error:
             delivery.error = error
             self.note(f"failed, {error!r}")
-            verdict = self.engine.failed(command.token, self.world.now())
+            verdict = self.engine.failed(command.token, self.virtual_clock.now())
             delivery.result = verdict.result if verdict else None
         else:
             self._answered(command, delivery)
         self.nudge()
 
     def _answered(self, command: Invoke, delivery: Delivery) -> None:
-        if self.weather.strikes(FaultKind.DUPLICATE):
+        if self.faults.should_fail(FaultKind.DUPLICATE):
             self.note("done, and delivered again all the same")
             self.engine.redeliver(command.token)
             return
-        verdict = self.engine.answered(command.token, delivery.answer, self.world.now())
+        verdict = self.engine.answered(command.token, delivery.answer, self.virtual_clock.now())
         if verdict is None:
             self.note("answered, which counts no longer")
             return

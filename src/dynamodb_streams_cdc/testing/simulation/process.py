@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from dynamodb_streams_cdc.testing.simulation.virtual_clock import World
+    from dynamodb_streams_cdc.testing.simulation.virtual_clock import VirtualClock
 
 
-class Killed(BaseException):
+class ProcessKilled(BaseException):
     """The process of a function is gone, in the middle of what it did."""
 
 
@@ -45,10 +45,10 @@ class Invocation:
         workers: when those of each pool are free.
     """
 
-    world: "World"
+    virtual_clock: "VirtualClock"
     deadline: float
     virtual: bool = True
-    died: Killed | None = None
+    died: ProcessKilled | None = None
     own: float = float("-inf")
     reached: float = float("-inf")
     workers: dict[int, list[float]] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Invocation:
     def now(self) -> float:
         """Return the time of the thread that asks, in seconds since 1970."""
         strand = current_strand.get()
-        return max(self.world.time, self.own) if strand is None else strand.now
+        return max(self.virtual_clock.time, self.own) if strand is None else strand.now
 
     def live(self) -> None:
         """Go on only while the process is there.
@@ -67,7 +67,7 @@ class Invocation:
             Killed: it is gone, or it has come to its timeout.
         """
         if self.died is not None:
-            raise Killed(*self.died.args)
+            raise ProcessKilled(*self.died.args)
         if not self._over and self.now() >= self.deadline:
             self.die("at its timeout")
 
@@ -78,8 +78,8 @@ class Invocation:
             Killed: always.
         """
         if self.died is None:
-            self.died = Killed(reason)
-        raise Killed(reason)
+            self.died = ProcessKilled(reason)
+        raise ProcessKilled(reason)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass, up to the deadline; others go on meanwhile.
@@ -100,7 +100,7 @@ class Invocation:
             self.wait_until(moment)
         else:
             with _detached():
-                self.world.run_until(moment)
+                self.virtual_clock.run_until(moment)
         self.live()
 
     def wait_until(self, moment: float) -> None:
@@ -120,12 +120,12 @@ class Invocation:
         """
         if self.died is None:
             with _detached():
-                self.world.run_until(min(self.reached, self.deadline))
+                self.virtual_clock.run_until(min(self.reached, self.deadline))
             if self.now() >= self.deadline:
-                self.died = Killed("at its timeout")
+                self.died = ProcessKilled("at its timeout")
         self._over = True
         if self.died is not None:
-            raise Killed(*self.died.args)
+            raise ProcessKilled(*self.died.args)
 
     def _is_own_thread(self) -> bool:
         return threading.current_thread() is self._thread

@@ -5,22 +5,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from dynamodb_streams_cdc.esm import Result, classify
-from dynamodb_streams_cdc.testing.simulation.delivery import DeadLetter, Record
+from dynamodb_streams_cdc.testing.simulation.delivery import DiscardedBatch, Record
 from dynamodb_streams_cdc.testing.simulation.poller import Poller
-from dynamodb_streams_cdc.testing.simulation.process import Killed
+from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled
 from dynamodb_streams_cdc.testing.simulation.timeline import listed
 
 
-def redrive(poller: Poller, letter: DeadLetter) -> None:
-    """Invoke the function with a letter's records; those that fail again stay letters.
+def redrive(poller: Poller, dead_letter: DiscardedBatch) -> None:
+    """Invoke the function with a dead letter's records; those that fail again stay dead letters.
 
     Records that fail together are tried one by one: none has to wait for another to be mended.
     """
-    _redrive(poller, json.loads(letter.document["payload"])["Records"])
+    _redrive(poller, json.loads(dead_letter.document["payload"])["Records"])
 
 
 def _redrive(poller: Poller, records: Sequence[Record]) -> None:
-    poller.note(f"a letter is redriven: {listed(records)}")
+    poller.note(f"a dead letter is redriven: {listed(records)}")
     done = _done(poller, records)
     if done == len(records):
         return
@@ -28,7 +28,7 @@ def _redrive(poller: Poller, records: Sequence[Record]) -> None:
         for record in records:
             _redrive(poller, [record])
         return
-    poller.note(f"still a letter: {listed(records[done : done + 1])}")
+    poller.note(f"still a dead letter: {listed(records[done : done + 1])}")
     if rest := records[done + 1 :]:
         _redrive(poller, rest)
 
@@ -37,7 +37,7 @@ def _done(poller: Poller, records: Sequence[Record]) -> int:
     """Return how many of the records the function has done, from the first on."""
     try:
         answer: Any = poller.run({"Records": records})
-    except (Exception, Killed) as error:
+    except (Exception, ProcessKilled) as error:
         poller.note(f"failed, {error!r}")
         return 0
     numbers = [record["dynamodb"]["SequenceNumber"] for record in records]

@@ -53,7 +53,7 @@ class Step(StrEnum):
 
     WAIT = "time passes"
     WRITE = "a write"
-    REDRIVE = "redrive of all letters, in any order"
+    REDRIVE = "redrive of all dead letters, in any order"
     PURGE = "tombstones purged"
 
 
@@ -113,7 +113,8 @@ class Schedule:
         first_sequence_number: of the table's stream; some schedules cross from one number of digits
             to the next.
         seed: that made it, if one did.
-        later: what happens once all is quiet, before what is poisoned is mended, the letters are
+        later: what happens once all is quiet, before what is poisoned is mended, the dead letters
+            are
             redriven until none is left, and the copies are compared.
     """
 
@@ -149,21 +150,21 @@ RATES = dict.fromkeys(FaultKind, 0.3) | {FaultKind.OUTAGE: 0.1}
 
 UNASKED = tuple(kind for kind in FaultKind if kind is not FaultKind.REDRIVE)
 
-LETTER_MAKERS = (FaultKind.OUTAGE, FaultKind.REDRIVE, FaultKind.REDRIVE, FaultKind.REPAIR)
-"""What schedules of letters have more of."""
+DEAD_LETTER_MAKERS = (FaultKind.OUTAGE, FaultKind.REDRIVE, FaultKind.REDRIVE, FaultKind.REPAIR)
+"""What schedules of dead letters have more of."""
 
 WAITS = (60.0, 3 * HOUR, 8 * 24 * HOUR, 40 * 24 * HOUR)
 """Some outlive every record of a stream, some every tombstone that a purge meets."""
 
 
-def generate_letters(seed: int) -> Schedule:
-    """Return the schedule of a seed with poison in it, and all that may befall letters after it.
+def generate_dead_letters(seed: int) -> Schedule:
+    """Return the schedule of a seed with poison in it, and with everything that can happen later.
 
     It is `generate(seed)`, with a third of its puts poisoned, redrives beside live changes, and
     then days of waits, further writes, redrives and purges.
     """
     schedule = generate(seed)
-    rng = random.Random(f"letters {seed}")
+    rng = random.Random(f"dead letters {seed}")
     ends = schedule.operations[-1].at
     operations = tuple(
         replace(operation, write=Write.POISON)
@@ -173,7 +174,7 @@ def generate_letters(seed: int) -> Schedule:
     )
     more = [
         Fault(round(rng.uniform(0, ends * 1.2), 3), kind, rng.randrange(3), OUTAGE_SECONDS)
-        for kind in rng.choices(LETTER_MAKERS, k=rng.randint(0, 3))
+        for kind in rng.choices(DEAD_LETTER_MAKERS, k=rng.randint(0, 3))
     ]
     return replace(
         schedule,

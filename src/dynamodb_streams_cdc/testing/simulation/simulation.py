@@ -4,7 +4,7 @@
     assert not result.problems, result
 
 Once nothing happens any more, comes what the schedule has for later. In the end whatever is
-poisoned is mended, the letters are redriven in any order until none is left, and every copy is
+poisoned is mended, the dead letters are redriven in any order until none is left, and every copy is
 compared with the table.
 """
 
@@ -18,10 +18,10 @@ from typing import Any
 from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
 from dynamodb_streams_cdc.operations.redrive import Result as Redriven
-from dynamodb_streams_cdc.testing.memory import MemoryLetterBox
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from dynamodb_streams_cdc.testing.simulation.emulation import run
-from dynamodb_streams_cdc.testing.simulation.faults import Weather
-from dynamodb_streams_cdc.testing.simulation.operator import Operator, SimulatedItems
+from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
+from dynamodb_streams_cdc.testing.simulation.operator import Operator, SimulatedSourceTable
 from dynamodb_streams_cdc.testing.simulation.pipeline import (
     POISON,
     Consumer,
@@ -30,7 +30,7 @@ from dynamodb_streams_cdc.testing.simulation.pipeline import (
     pipeline,
 )
 from dynamodb_streams_cdc.testing.simulation.poller import TIMEOUT_SECONDS, Event, Handler, Poller
-from dynamodb_streams_cdc.testing.simulation.process import Invocation, Killed
+from dynamodb_streams_cdc.testing.simulation.process import Invocation, ProcessKilled
 from dynamodb_streams_cdc.testing.simulation.redrive import redrive
 from dynamodb_streams_cdc.testing.simulation.schedule import (
     HOUR,
@@ -46,7 +46,7 @@ from dynamodb_streams_cdc.testing.simulation.schedule import (
 from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER, SimulatedStream
 from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.testing.simulation.timeline import Timeline
-from dynamodb_streams_cdc.testing.simulation.virtual_clock import START, World, reproducible
+from dynamodb_streams_cdc.testing.simulation.virtual_clock import START, VirtualClock, reproducible
 
 RECORD_AGE_SECONDS = 20 * 3600
 
@@ -66,8 +66,8 @@ class Result:
         struck: how often each fault did strike.
         writes: how many writes changed something.
         deliveries: how many records were delivered, redeliveries included.
-        letters: how many letters the mappings wrote.
-        redriven: what became of each letter at each redrive, in order.
+        dead letters: how many dead letters the mappings wrote.
+        redriven: what became of each dead letter at each redrive, in order.
         purged: how many tombstones were forgotten.
     """
 
@@ -76,7 +76,7 @@ class Result:
     struck: dict[FaultKind, int]
     writes: int
     deliveries: int
-    letters: int
+    dead_letters: int
     timeline: Timeline
     redriven: tuple[Redriven, ...] = ()
     purged: int = 0
@@ -92,40 +92,44 @@ class Actor:
     """A consumer at work: its function, its weather, and a poller for each stream that it had.
 
     Attributes:
-        operator: redrives its letters, if it has a box for them.
-        delivered: how many letters of its pollers are in the box.
+        operator: redrives its dead letters, if it has a box for them.
+        delivered: how many dead letters of its pollers are in the box.
     """
 
     consumer: Consumer
     handler: Handler
-    weather: Weather
+    faults: FaultInjector
     note: Callable[[str], None]
     pollers: list[Poller] = field(default_factory=list)
     operator: Operator | None = None
     delivered: int = 0
 
     def redrive(self, rng: random.Random) -> bool:
-        """Redrive the letters that have come so far; return whether there were any."""
+        """Redrive the dead letters that have come so far; return whether there were any."""
         poller = self.pollers[-1]
-        if self.consumer.letters is None:
-            letters = [letter for poller in self.pollers for letter in poller.letters]
-            for letter in rng.sample(letters, len(letters)):
-                redrive(poller, letter)
-            return bool(letters)
+        if self.consumer.dead_letters is None:
+            dead_letters = [
+                dead_letter for poller in self.pollers for dead_letter in poller.dead_letters
+            ]
+            for dead_letter in rng.sample(dead_letters, len(dead_letters)):
+                redrive(poller, dead_letter)
+            return bool(dead_letters)
         if self.operator is None:
-            self.operator = Operator(self.consumer.name, poller, self.consumer.letters)
+            self.operator = Operator(self.consumer.name, poller, self.consumer.dead_letters)
         self.operator.poller = poller
-        self._collect(self.consumer.letters)
-        there = bool(self.operator.letters())
+        self._collect(self.consumer.dead_letters)
+        there = bool(self.operator.dead_letters())
         self.operator.redrive(rng)
         return there
 
-    def _collect(self, box: MemoryLetterBox) -> None:
-        letters = [letter for poller in self.pollers for letter in poller.letters]
-        for letter in letters[self.delivered :]:
-            assert letter.key is not None
-            box.deliver(letter.key, letter.document)
-        self.delivered = len(letters)
+    def _collect(self, box: MemoryDeadLetterStore) -> None:
+        dead_letters = [
+            dead_letter for poller in self.pollers for dead_letter in poller.dead_letters
+        ]
+        for dead_letter in dead_letters[self.delivered :]:
+            assert dead_letter.key is not None
+            box.deliver(dead_letter.key, dead_letter.document)
+        self.delivered = len(dead_letters)
 
 
 class Simulation:
@@ -135,52 +139,52 @@ class Simulation:
         self, schedule: Schedule, consumers: Consumers = pipeline, *, timeline: bool = False
     ) -> None:
         self.schedule = schedule
-        self.world = World()
+        self.virtual_clock = VirtualClock()
         self.timeline = Timeline(keep=timeline)
         self.table = SimulatedTable("items-1A2B", ("id",))
         self.struck: dict[FaultKind, int] = {}
         self.rng = random.Random(schedule.seed or 0)
         self.purged = 0
-        self.actors = [self._employ(consumer) for consumer in consumers(self.world)]
+        self.actors = [self._employ(consumer) for consumer in consumers(self.virtual_clock)]
 
     def run(self) -> Result:
-        """Run the schedule to its end, redrive the letters, and compare."""
+        """Run the schedule to its end, redrive the dead letters, and compare."""
         with reproducible(self.schedule.seed or 0):
             self._enable_stream(first_sequence_number=self.schedule.first_sequence_number)
             for actor in self.actors:
                 if actor.consumer.stream is not None:
                     self._follow(actor, actor.consumer.stream)
             for operation in self.schedule.operations:
-                self.world.at(START + operation.at, partial(self._write, operation))
+                self.virtual_clock.at(START + operation.at, partial(self._write, operation))
             for fault in self.schedule.faults:
-                self.world.at(START + fault.at, partial(self._strike, fault))
-            self.world.run(LONGEST_RUN_SECONDS)
+                self.virtual_clock.at(START + fault.at, partial(self._strike, fault))
+            self.virtual_clock.run(LONGEST_RUN_SECONDS)
             self._clear_up()
             for later in self.schedule.later:
                 self._go_on(later)
-                self.world.run(LONGEST_RUN_SECONDS)
+                self.virtual_clock.run(LONGEST_RUN_SECONDS)
             self._mend()
             self._redrive_all()
             return self._result()
 
     def _employ(self, consumer: Consumer) -> Actor:
         def note(event: str) -> None:
-            self.timeline.note(self.world.now(), consumer.name, event)
+            self.timeline.note(self.virtual_clock.now(), consumer.name, event)
 
-        weather = Weather(
-            self.world,
+        faults = FaultInjector(
+            self.virtual_clock,
             note,
             struck=self.struck,
             tells=self.timeline.keep,
-            items=SimulatedItems(self.world, self.table, self.rng),
+            source_table=SimulatedSourceTable(self.virtual_clock, self.table, self.rng),
         )
-        return Actor(consumer, consumer.build(self.world, weather), weather, note)
+        return Actor(consumer, consumer.build(self.virtual_clock, faults), faults, note)
 
     def _note(self, event: str) -> None:
-        self.timeline.note(self.world.now(), "table", event)
+        self.timeline.note(self.virtual_clock.now(), "table", event)
 
     def _enable_stream(self, **options: Any) -> None:
-        now = self.world.now()
+        now = self.virtual_clock.now()
         stream = self.table.enable_stream(now, partitions=self.schedule.partitions, **options)
         self._note(f"has the stream {stream.label}")
         for actor in self.actors:
@@ -189,10 +193,10 @@ class Simulation:
 
     def _follow(self, actor: Actor, stream: SimulatedStream) -> None:
         poller = Poller(
-            self.world,
+            self.virtual_clock,
             stream,
             actor.handler,
-            actor.weather,
+            actor.faults,
             _mapping(self.schedule, actor.consumer.name),
             actor.note,
             POLICIES,
@@ -200,7 +204,7 @@ class Simulation:
         actor.pollers.append(poller)
 
     def _write(self, operation: Operation) -> None:
-        now = self.world.now()
+        now = self.virtual_clock.now()
         item = {
             "id": f"item-{operation.item}",
             "group": Decimal(operation.group),
@@ -232,7 +236,7 @@ class Simulation:
             self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
             return
         if fault.kind is FaultKind.REDRIVE:
-            actors = [actor for actor in self.actors if actor.consumer.letters is not None]
+            actors = [actor for actor in self.actors if actor.consumer.dead_letters is not None]
         elif fault.kind is FaultKind.REPAIR:
             actors = [actor for actor in self.actors if actor.consumer.repair is not None]
         else:
@@ -256,12 +260,12 @@ class Simulation:
 
     def _afflict(self, actor: Actor, fault: Fault) -> bool:
         """Let a fault strike a consumer; return whether it did already."""
-        ends = self.world.now() + fault.seconds
+        ends = self.virtual_clock.now() + fault.seconds
         match fault.kind:
             case FaultKind.DISABLED:
                 for poller in actor.pollers:
                     poller.disable()
-                    self.world.at(ends, poller.enable)
+                    self.virtual_clock.at(ends, poller.enable)
                 return True
             case FaultKind.LOST_CHECKPOINT:
                 return any([poller.rewind() for poller in actor.pollers])
@@ -272,9 +276,9 @@ class Simulation:
             case FaultKind.REDRIVE:
                 return actor.redrive(self.rng)
             case kind if kind in LASTING:
-                actor.weather.lasting[kind] = ends
+                actor.faults.lasting[kind] = ends
             case kind:
-                actor.weather.armed.append(kind)
+                actor.faults.armed.append(kind)
         return False
 
     def _deliver_again(self, actor: Actor) -> bool:
@@ -282,7 +286,7 @@ class Simulation:
         for poller in actor.pollers:
             if poller.deliveries:
                 event = poller.deliveries[0].event
-                self.world.soon(partial(self._zombie, poller, event))
+                self.virtual_clock.soon(partial(self._zombie, poller, event))
                 return True
         return False
 
@@ -290,7 +294,7 @@ class Simulation:
         poller.note("invoked with the first batch again, by a poller believed dead")
         try:
             poller.run(event)
-        except (Exception, Killed) as error:
+        except (Exception, ProcessKilled) as error:
             poller.note(f"failed, {error!r}; nobody tries it again")
 
     def _repair(self, actor: Actor) -> bool:
@@ -299,11 +303,11 @@ class Simulation:
         for states in list(self.table.history.values()):
             item = next(filter(None, states))
             name, read = identity(self.table, item), partial(self._item, item)
-            invocation = Invocation(self.world, self.world.now() + TIMEOUT_SECONDS)
-            repair = partial(actor.consumer.repair, name, read, actor.weather)
+            invocation = Invocation(self.virtual_clock, self.virtual_clock.now() + TIMEOUT_SECONDS)
+            repair = partial(actor.consumer.repair, name, read, actor.faults)
             try:
                 run(invocation, repair)
-            except (Exception, Killed) as error:
+            except (Exception, ProcessKilled) as error:
                 actor.note(f"the repair failed, {error!r}")
         return bool(self.table.history)
 
@@ -313,14 +317,14 @@ class Simulation:
     def _clear_up(self) -> None:
         """Let the weather be fair from now on."""
         for actor in self.actors:
-            actor.weather.armed.clear()
-            actor.weather.lasting.clear()
+            actor.faults.armed.clear()
+            actor.faults.lasting.clear()
 
     def _go_on(self, later: Later) -> None:
         match later.step:
             case Step.WAIT:
                 self._note(f"{later.seconds / HOUR:.1f} hours pass")
-                self.world.sleep(later.seconds)
+                self.virtual_clock.sleep(later.seconds)
             case Step.WRITE:
                 assert later.operation is not None
                 self._write(later.operation)
@@ -330,23 +334,23 @@ class Simulation:
             case Step.PURGE:
                 for actor in self.actors:
                     if actor.consumer.purge is not None:
-                        self.purged += actor.consumer.purge(actor.weather)
+                        self.purged += actor.consumer.purge(actor.faults)
 
     def _mend(self) -> None:
         """Write every item that is poisoned as it should be."""
         for item in list(self.table.items.values()):
             if POISON in item:
                 sound = {name: value for name, value in item.items() if name != POISON}
-                self.table.put(sound, self.world.now())
+                self.table.put(sound, self.virtual_clock.now())
                 self._note(f"mended: {item['id']}")
-        self.world.run(LONGEST_RUN_SECONDS)
+        self.virtual_clock.run(LONGEST_RUN_SECONDS)
 
     def _redrive_all(self) -> None:
-        """Redrive until no letter is left; one of the audit may bring search others."""
+        """Redrive until no dead letter is left; one of the audit may bring search others."""
         for _ in self.actors:
             for actor in self.actors:
                 actor.redrive(self.rng)
-                self.world.run(LONGEST_RUN_SECONDS)
+                self.virtual_clock.run(LONGEST_RUN_SECONDS)
 
     def _result(self) -> Result:
         problems = [
@@ -361,7 +365,7 @@ class Simulation:
             struck=self.struck,
             writes=sum(map(len, self.table.history.values())),
             deliveries=sum(len(d.records) for poller in pollers for d in poller.deliveries),
-            letters=sum(len(poller.letters) for poller in pollers),
+            dead_letters=sum(len(poller.dead_letters) for poller in pollers),
             timeline=self.timeline,
             redriven=tuple(
                 result for a in self.actors if a.operator for result in a.operator.results
@@ -371,9 +375,10 @@ class Simulation:
 
 
 def _left(actor: Actor) -> list[str]:
-    """Say which letters could not be redriven."""
+    """Say which dead letters could not be redriven."""
     return [
-        f"{key} is still a letter" for key in (actor.operator.letters() if actor.operator else ())
+        f"{key} is still a dead letter"
+        for key in (actor.operator.dead_letters() if actor.operator else ())
     ]
 
 
@@ -408,6 +413,6 @@ def _mapping(schedule: Schedule, name: str) -> MappingConfiguration:
             "MaximumRetryAttempts": -1,
             "MaximumRecordAgeInSeconds": RECORD_AGE_SECONDS,
             "FunctionResponseTypes": ["ReportBatchItemFailures"],
-            "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::letters"}},
+            "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::dead-letters"}},
         }
     )

@@ -27,7 +27,7 @@ class EndlessRun(AssertionError):
 
 
 @dataclass
-class World:
+class VirtualClock:
     """A clock and an agenda. It is a `Clock`: handlers and sinks get it as theirs."""
 
     time: float = START
@@ -37,7 +37,7 @@ class World:
     def now(self) -> float:
         """Return seconds since 1970; to a thread of a function, those of the thread."""
         invocation = current()
-        if invocation is None or invocation.world is not self:
+        if invocation is None or invocation.virtual_clock is not self:
             return self.time
         return invocation.now()
 
@@ -59,7 +59,7 @@ class World:
             Killed: within a function, whose process is gone by then.
         """
         invocation = current()
-        if invocation is None or invocation.world is not self:
+        if invocation is None or invocation.virtual_clock is not self:
             self.run_until(self.time + seconds)
         else:
             invocation.sleep(seconds)

@@ -10,12 +10,12 @@ with undisturbed():
     from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
     from pydantic_core import to_json
 
-    from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, SearchSync
+    from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, Search
     from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex, as_json
     from dynamodb_streams_cdc.canary import unless_canary
     from lambdas import runtime
     from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
-    from lambdas.search_sync.settings import SearchSettings
+    from lambdas.search.settings import SearchSettings
 
 
 @cache
@@ -26,9 +26,9 @@ def processor() -> Processor:
     index = OpenSearchIndex(_client(settings), settings.search_index, PROPERTIES, SETTINGS, encoded)
     return runtime.build(
         settings,
-        SearchSync(index, unless_canary(document, None)),
-        items=runtime.items_of(settings.source_table_name),
-        overflow=runtime.overflow_of_log(settings.overflow_bucket),
+        Search(index, unless_canary(document, None)),
+        table=runtime.source_table(settings.source_table_name),
+        image_store=runtime.large_images(settings.large_images_bucket),
     )
 
 

@@ -16,12 +16,12 @@ from rich.console import Console
 from dynamodb_streams_cdc.esm import Invoke
 from dynamodb_streams_cdc.esm.poller.runner import Failed, Lost, NotInvoked, Returned
 from local import demo
-from local.console import Screen
+from local.console import DemoConsole
 from local.demo import Options, run_demo
 from local.deployed.trace import TraceReader, TraceWriter
 from local.scenarios import fault_injection as chaos
 from local.scenarios.chaos_report import Observed, Strikes, show
-from local.scenarios.fault_injection import Calm, Chaos
+from local.scenarios.fault_injection import Chaos, NoFaults
 from local.verify import ReadError
 
 if TYPE_CHECKING:
@@ -161,9 +161,9 @@ def test_what_chance_decides_may_be_zero() -> None:
 
 def test_the_account_shows_each_count() -> None:
     output = io.StringIO()
-    screen = Screen(Console(file=output, width=160))
+    console = DemoConsole(Console(file=output, width=160))
     observed = replace(SEEN, hits=7, redelivered=1234, cut_off=5)
-    show(screen, Strikes(kills=9, restarts=1, back_after=29.4), observed)
+    show(console, Strikes(kills=9, restarts=1, back_after=29.4), observed)
     shown = output.getvalue()
     for part in ("7", "9 workers killed", "1,234", "answered again after 29", "5 invocations"):
         assert part in shown
@@ -176,7 +176,7 @@ def test_a_sink_that_is_down_shows_nothing_under_chaos_and_is_an_error_without()
 
     [patient] = Chaos.patient(cast("Chaos", None), {"search index": down}).values()
     assert patient([]) == set()
-    [strict] = Calm().patient({"search index": down}).values()
+    [strict] = NoFaults().patient({"search index": down}).values()
     with pytest.raises(ReadError):
         strict([])
 
@@ -215,14 +215,14 @@ def test_chaos_and_seed_come_from_the_environment(monkeypatch: pytest.MonkeyPatc
     assert not demo._options([]).chaos
 
 
-class Unseen(Calm):
+class Unseen(NoFaults):
     def account(self) -> list[str]:
         return ["No invocation was retried."]
 
 
-@pytest.mark.parametrize(("unrest", "status"), [(Calm(), 0), (Unseen(), 1)])
+@pytest.mark.parametrize(("fault_injection", "status"), [(NoFaults(), 0), (Unseen(), 1)])
 def test_a_count_of_zero_fails_a_demo_whose_sinks_are_equal(
-    monkeypatch: pytest.MonkeyPatch, unrest: Calm, status: int
+    monkeypatch: pytest.MonkeyPatch, fault_injection: NoFaults, status: int
 ) -> None:
     @contextmanager
     def pipeline(*arguments: object) -> Iterator[None]:
@@ -231,9 +231,9 @@ def test_a_count_of_zero_fails_a_demo_whose_sinks_are_equal(
     traffic = SimpleNamespace(round=lambda *arguments, **options: None, written=None)
     monkeypatch.setattr(demo, "running_pipeline", pipeline)
     monkeypatch.setattr(demo, "Traffic", lambda *arguments: traffic)
-    monkeypatch.setattr(demo, "_unrest", lambda *arguments: unrest)
+    monkeypatch.setattr(demo, "_fault_injection", lambda *arguments: fault_injection)
     monkeypatch.setattr(demo, "_compare", lambda *arguments: True)
     output = io.StringIO()
-    found = run_demo(Options(limit=20, chaos=True), Screen(Console(file=output)))
+    found = run_demo(Options(limit=20, chaos=True), DemoConsole(Console(file=output)))
     assert found == status
     assert ("No invocation was retried." in output.getvalue()) == bool(status)

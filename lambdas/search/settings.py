@@ -18,7 +18,7 @@ class SearchSettings(Settings):
     """
 
     source_table_name: Name
-    overflow_bucket: Name
+    large_images_bucket: Name
     search_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+/?$")]
     search_index: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,200}$")]
     search_auth: Literal["iam", "none"]

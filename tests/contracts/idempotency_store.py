@@ -2,31 +2,31 @@
 
 import pytest
 
-from dynamodb_streams_cdc import Markers, Once
+from dynamodb_streams_cdc import IdempotencyStore, Once
 from tests.factories import change, order
 
 
-class MarkersContract:
+class IdempotencyStoreContract:
     @pytest.fixture
-    def markers(self) -> Markers:
+    def store(self) -> IdempotencyStore:
         raise NotImplementedError
 
-    def test_a_marker_is_seen_once_it_is_written(self, markers: Markers) -> None:
-        assert not markers.seen("once/mail/orders/S=1/v1")
-        markers.mark("once/mail/orders/S=1/v1", 60)
-        assert markers.seen("once/mail/orders/S=1/v1")
-        assert not markers.seen("once/mail/orders/S=1/v2")
+    def test_a_marker_is_seen_once_it_is_written(self, store: IdempotencyStore) -> None:
+        assert not store.seen("once/mail/orders/S=1/v1")
+        store.mark("once/mail/orders/S=1/v1", 60)
+        assert store.seen("once/mail/orders/S=1/v1")
+        assert not store.seen("once/mail/orders/S=1/v2")
 
-    def test_a_transaction_is_done_once(self, markers: Markers) -> None:
+    def test_a_transaction_is_done_once(self, store: IdempotencyStore) -> None:
         placed = change(1, None, order())
-        once = Once(markers, "mail")
+        once = Once(store, "mail")
         assert once.transact(placed, [])
         assert not once.transact(placed, [])
-        assert Once(markers, "other").transact(placed, [])
+        assert Once(store, "other").transact(placed, [])
 
-    def test_an_effect_that_failed_is_tried_again(self, markers: Markers) -> None:
+    def test_an_effect_that_failed_is_tried_again(self, store: IdempotencyStore) -> None:
         placed = change(1, None, order())
-        once = Once(markers, "mail")
+        once = Once(store, "mail")
         sent: list[str] = []
 
         def fail() -> None:

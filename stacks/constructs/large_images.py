@@ -10,7 +10,7 @@ from constructs import Construct
 from stacks.constructs.buckets import private_bucket, refuse_overwriting
 
 
-class Overflow(Construct):
+class LargeImages(Construct):
     """The bucket of the log's large images: they live as long as the log, so none expires.
 
     Where data is kept, an image that was deleted can be brought back for 30 days, as the log can.

@@ -1,6 +1,6 @@
 """The three processors on the streams of DynamoDB Local, in a process that a test may kill.
 
-    python -m tests.integration.live_process DYNAMODB_URL SEARCH_URL FOLDER PREFIX
+    python -m tests.integration.poller_process DYNAMODB_URL SEARCH_URL FOLDER PREFIX
 
 The handlers are called in process, because DynamoDB Local has no Lambda API.
 """
@@ -21,7 +21,7 @@ from dynamodb_streams_cdc import (
     Aggregation,
     ChangeLog,
     Processor,
-    SearchSync,
+    Search,
     Source,
 )
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
@@ -36,16 +36,16 @@ from local.deployed.poller_process import Forgetful
 from local.deployed.trace import TraceWriter
 
 if TYPE_CHECKING:
-    from dynamodb_streams_cdc.dead_letters import Letter
+    from dynamodb_streams_cdc.dead_letters import DeadLetter
 
 TRACE = "trace.jsonl"
 PROCESSORS = {"aggregation": "orders", "audit": "orders", "search": "log"}
 """Which table's stream each of them reads."""
 
 
-class NoLetters:
-    def write(self, letter: Letter) -> bool:
-        message = f"nothing in this test is to become a letter: {letter}"
+class NoDeadLetters:
+    def write(self, dead_letter: DeadLetter) -> bool:
+        message = f"nothing in this test is to become a dead letter: {dead_letter}"
         raise AssertionError(message)
 
 
@@ -56,16 +56,16 @@ def processors(dynamodb: Any, search_url: str, prefix: str) -> dict[str, Process
     index = OpenSearchIndex(search, prefix, PROPERTIES, SETTINGS)
     return {
         "aggregation": Processor(
-            "aggregation", source, Aggregation(ledger, contributions), NoLetters()
+            "aggregation", source, Aggregation(ledger, contributions), NoDeadLetters()
         ),
         "audit": Processor(
-            "audit", source, ChangeLog(DynamoDbLog(dynamodb, f"{prefix}-log")), NoLetters()
+            "audit", source, ChangeLog(DynamoDbLog(dynamodb, f"{prefix}-log")), NoDeadLetters()
         ),
         "search": Processor(
             "search",
             source,
-            SearchSync(index, document),
-            NoLetters(),
+            Search(index, document),
+            NoDeadLetters(),
             read=change_from_log_record,
         ),
     }

@@ -8,9 +8,9 @@ import pytest
 
 from dynamodb_streams_cdc.esm.poller.invocation import Returned
 from local.deployed.trace import Call, TraceReader, TraceWriter
+from local.scenarios.lag import Lag
 from local.scenarios.phases import Round
 from local.scenarios.poison_latency import Influence, Plan, influence, sharing
-from local.verify.lag import Lag
 from local.workload.purchases import PurchasesError
 from local.workload.traffic import Written
 

@@ -1,60 +1,60 @@
-"""Opening letters: Lambda's, our own, and what only looks like one."""
+"""Opening dead letters: Lambda's, our own, and what only looks like one."""
 
 import json
 from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Change, Letter
+from dynamodb_streams_cdc import Change, DeadLetter
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.operations.dead_letter_store import (
     Identity,
     Names,
-    Opened,
-    Unopened,
+    ReadableDeadLetter,
+    UnreadableDeadLetter,
+    dead_letter_of_one_record,
     function_name,
     identify,
-    letter_again,
-    open_letter,
+    parse_dead_letter,
 )
-from dynamodb_streams_cdc.testing.memory import MemoryLetterBox
-from tests.contracts.letter_box import LetterBoxContract
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
+from tests.contracts.dead_letter_store import DeadLetterStoreContract
 from tests.factories import LABEL, NOON, SOURCE, order, record
 from tests.post_office import ARNS, NAMES, given_up, item, lambdas_key, placed
 
 KEY = lambdas_key("a")
-OWN = "letters/search/0a/0001.json"
+OWN = "dead-letters/search/0a/0001.json"
 LOG_VERSION = f"0001/{LABEL}/{7:040}"
 
 
-class TestMemoryLetterBox(LetterBoxContract):
+class TestMemoryLetterBox(DeadLetterStoreContract):
     @pytest.fixture
-    def box(self) -> MemoryLetterBox:
-        return MemoryLetterBox()
+    def box(self) -> MemoryDeadLetterStore:
+        return MemoryDeadLetterStore()
 
-    def test_takes_the_letters_of_processors_too(self) -> None:
-        box = MemoryLetterBox()
-        letter = of_processor(placed(1, 1))
-        assert box.write(letter)
-        assert not box.write(letter)
-        [stored] = box.letters()
-        assert stored.key == f"letters/search/{letter.name}"
+    def test_takes_the_dead_letters_of_processors_too(self) -> None:
+        box = MemoryDeadLetterStore()
+        dead_letter = of_processor(placed(1, 1))
+        assert box.write(dead_letter)
+        assert not box.write(dead_letter)
+        [stored] = box.dead_letters()
+        assert stored.key == f"dead-letters/search/{dead_letter.name}"
         assert stored.written_at == NOON
-        opened = open_letter(stored.key, box.objects[stored.key], NAMES)
-        assert isinstance(opened, Opened)
+        opened = parse_dead_letter(stored.key, box.objects[stored.key], NAMES)
+        assert isinstance(opened, ReadableDeadLetter)
 
     def test_takes_what_lambda_delivers(self) -> None:
-        box = MemoryLetterBox()
+        box = MemoryDeadLetterStore()
         box.deliver(KEY, given_up([placed(1, 1)]))
-        [stored] = box.letters()
+        [stored] = box.dead_letters()
         assert stored.written_at == pytest.approx(1573755365.568)
         assert stored.size == len(box.objects[KEY])
 
 
 def of_processor(
     body: dict[str, Any], error: Exception | None = None, *, unreadable: bool = False
-) -> Letter:
-    return Letter(
+) -> DeadLetter:
+    return DeadLetter(
         processor="search",
         record=body,
         change=None if unreadable else Change.from_record(body, SOURCE),
@@ -65,29 +65,29 @@ def of_processor(
     )
 
 
-def opened(key: str, document: object, names: Names = NAMES) -> Opened:
-    letter = open_letter(key, json.dumps(document).encode(), names)
-    assert isinstance(letter, Opened)
-    return letter
+def opened(key: str, document: object, names: Names = NAMES) -> ReadableDeadLetter:
+    dead_letter = parse_dead_letter(key, json.dumps(document).encode(), names)
+    assert isinstance(dead_letter, ReadableDeadLetter)
+    return dead_letter
 
 
 def shut(key: str, body: bytes) -> str:
-    letter = open_letter(key, body, NAMES)
-    assert isinstance(letter, Unopened)
-    assert letter.problem.startswith(key)
-    assert letter.problem.endswith(".")
-    return letter.problem
+    dead_letter = parse_dead_letter(key, body, NAMES)
+    assert isinstance(dead_letter, UnreadableDeadLetter)
+    assert dead_letter.problem.startswith(key)
+    assert dead_letter.problem.endswith(".")
+    return dead_letter.problem
 
 
 class TestOpening:
     def test_a_batch_that_lambda_gave_up(self) -> None:
         records = [placed(1, 1), placed(2, 2)]
-        letter = opened(KEY, given_up(records))
-        assert letter.processor == "search"
-        assert letter.reason == "RecordAgeExceeded"
-        assert letter.error == "Unhandled"
-        assert letter.records == records
-        assert letter.identities == [
+        dead_letter = opened(KEY, given_up(records))
+        assert dead_letter.processor == "search"
+        assert dead_letter.reason == "RecordAgeExceeded"
+        assert dead_letter.error == "Unhandled"
+        assert dead_letter.records == records
+        assert dead_letter.identities == [
             Identity(item(1), f"{LABEL}/{'100000000003126276362':0>40}"),
             Identity(item(2), f"{LABEL}/{'200000000003126276362':0>40}"),
         ]
@@ -96,8 +96,8 @@ class TestOpening:
         assert opened(KEY, given_up([placed(1, 1)], "audit")).processor == "audit"
 
     def test_a_payload_that_is_an_object_and_no_text(self) -> None:
-        letter = opened(KEY, given_up([], payload={"Records": [placed(1, 1)]}))
-        assert letter.records == [placed(1, 1)]
+        dead_letter = opened(KEY, given_up([], payload={"Records": [placed(1, 1)]}))
+        assert dead_letter.records == [placed(1, 1)]
 
     def test_without_an_invocation_there_is_no_error(self) -> None:
         document = given_up([placed(1, 1)])
@@ -109,21 +109,21 @@ class TestOpening:
         document["requestContext"]["functionArn"] += ":live"
         assert opened(KEY, document).processor == "search"
 
-    def test_a_letter_of_our_own(self) -> None:
-        letter = opened(OWN, of_processor(placed(3, 1)).envelope())
-        assert (letter.processor, letter.reason) == ("search", "mapper_parsing_exception")
-        assert letter.error == "no such field"
-        assert letter.records == [placed(3, 1)]
+    def test_a_dead_letter_of_our_own(self) -> None:
+        dead_letter = opened(OWN, of_processor(placed(3, 1)).envelope())
+        assert (dead_letter.processor, dead_letter.reason) == ("search", "mapper_parsing_exception")
+        assert dead_letter.error == "no such field"
+        assert dead_letter.records == [placed(3, 1)]
         version = f"0001/{LABEL}/{'300000000003126276362':0>40}"
-        assert letter.identities == [Identity(item(1), version)]
+        assert dead_letter.identities == [Identity(item(1), version)]
 
     def test_a_record_that_nobody_could_read(self) -> None:
         error = MalformedRecord("Keys: expected an object")
         document = of_processor({"eventID": "x"}, error, unreadable=True).envelope()
-        letter = opened("letters/search/unreadable/0a.json", document)
-        assert letter.records == [{"eventID": "x"}]
-        assert letter.identities == [None]
-        assert letter.reason == "MalformedRecord"
+        dead_letter = opened("dead-letters/search/unreadable/0a.json", document)
+        assert dead_letter.records == [{"eventID": "x"}]
+        assert dead_letter.identities == [None]
+        assert dead_letter.reason == "MalformedRecord"
 
 
 WHOLE = json.dumps(given_up([placed(1, 1)])).encode()
@@ -163,7 +163,7 @@ class TestShut:
     def test_says_what_is_wrong_and_what_to_do(self, body: bytes, why: str) -> None:
         problem = shut(KEY, body)
         assert why in problem
-        assert any(way in problem for way in ("cdc show", "delete it"))
+        assert any(way in problem for way in ("cdc dead-letters show", "delete it"))
 
     @pytest.mark.parametrize("cut", range(1, len(WHOLE), 37))
     def test_wherever_it_is_cut_off(self, cut: int) -> None:
@@ -179,16 +179,16 @@ class TestShut:
     @pytest.mark.parametrize("name", ["billing", None, 7, ["search"]])
     def test_of_a_processor_that_is_not_deployed(self, name: object) -> None:
         document = of_processor(placed(1, 1)).envelope()
-        document["letter"]["processor"] = name
-        problem = shut("letters/billing/0a/1.json", json.dumps(document).encode())
+        document["dead_letter"]["processor"] = name
+        problem = shut("dead-letters/billing/0a/1.json", json.dumps(document).encode())
         assert f"is for processor {name!r}" in problem
         assert "audit, search" in problem
 
     def test_tells_whose_it_is_by_its_key(self) -> None:
-        for key, processor in (("letters/audit/0a/1.json", "audit"), (KEY, "")):
-            letter = open_letter(key, b"", NAMES)
-            assert isinstance(letter, Unopened)
-            assert letter.processor == processor
+        for key, processor in (("dead-letters/audit/0a/1.json", "audit"), (KEY, "")):
+            dead_letter = parse_dead_letter(key, b"", NAMES)
+            assert isinstance(dead_letter, UnreadableDeadLetter)
+            assert dead_letter.processor == processor
 
     def test_a_successor_takes_over_what_nobody_else_can(self) -> None:
         names = Names(NAMES.processors, NAMES.tables, successor="audit")
@@ -196,8 +196,8 @@ class TestShut:
         assert opened(KEY, orphan, names).processor == "audit"
         assert opened(KEY, given_up([placed(1, 1)]), names).processor == "search"
         document = of_processor(placed(1, 1)).envelope()
-        document["letter"]["processor"] = "billing"
-        assert opened("letters/billing/1", document, names).processor == "audit"
+        document["dead_letter"]["processor"] = "billing"
+        assert opened("dead-letters/billing/1", document, names).processor == "audit"
 
 
 class TestIdentity:
@@ -239,9 +239,11 @@ class TestLetterAgain:
         batch = opened(KEY, given_up([placed(1, 1), placed(2, 2)]))
         change = Change.from_record(batch.records[1], SOURCE)
         identity = Identity(change.item_id, change.version)
-        key, document = letter_again(batch, 1, identity, "ValueError", "no poison", NOON)
+        key, document = dead_letter_of_one_record(
+            batch, 1, identity, "ValueError", "no poison", NOON
+        )
         own = of_processor(placed(2, 2), ValueError("no poison"))
-        assert key == f"letters/search/{own.name}"
+        assert key == f"dead-letters/search/{own.name}"
         written = own.envelope()
         written["requestContext"]["requestId"] = "316aa6d0-8154-xmpl-9af7-85d5f4a6bc81"
         assert document == written
@@ -252,7 +254,7 @@ class TestLetterAgain:
     def test_of_a_record_that_cannot_be_read(self) -> None:
         body = {"eventID": "x"}
         batch = opened(KEY, given_up([placed(1, 1), body]))
-        key, document = letter_again(batch, 1, None, "MalformedRecord", "Keys", NOON)
+        key, document = dead_letter_of_one_record(batch, 1, None, "MalformedRecord", "Keys", NOON)
         own = of_processor(body, unreadable=True)
-        assert key == f"letters/search/{own.name}"
+        assert key == f"dead-letters/search/{own.name}"
         assert opened(key, document).records == [body]

@@ -1,7 +1,7 @@
-"""Letters redriven in any order, at any later time, with anything in between: the copies are right.
+"""Redrive dead letters in any order, at any later time, with anything between: copies converge.
 
 Each of the 2,000 schedules has poison in it; days of waits, further writes, redrives and purged
-tombstones follow. In the end what is poisoned is mended, and every letter is redriven.
+tombstones follow. In the end what is poisoned is mended, and every dead letter is redriven.
 """
 
 from collections import Counter
@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from dynamodb_streams_cdc import processor
-from dynamodb_streams_cdc.applier import Application
-from dynamodb_streams_cdc.operations.redrive import Fate
+from dynamodb_streams_cdc.applier import SinkApplier
+from dynamodb_streams_cdc.operations.redrive import RedriveStatus
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
-from dynamodb_streams_cdc.sinks.search import SearchSync
+from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.simulation import (
     Consumer,
-    Copies,
+    PipelineUnderTest,
     Simulation,
-    World,
-    generate_letters,
+    VirtualClock,
+    generate_dead_letters,
 )
 from tests.unit.simulation.test_simulation_mutations import LedgerWithoutRevision
 
@@ -28,30 +28,33 @@ PARTS = 8
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_for_every_schedule_the_sinks_equal_the_table_and_no_letter_is_left(part: int) -> None:
+def test_for_every_schedule_the_sinks_equal_the_table_and_no_dead_letter_is_left(part: int) -> None:
     seeds = range(part, SCHEDULES, PARTS)
     seen: Counter[str] = Counter()
     for seed in seeds:
-        result = Simulation(generate_letters(seed)).run()
-        assert not result.problems, f"make simulate LETTERS=1 SEED={seed} replays it"
-        fates = {each.fate for each in result.redriven}
-        seen.update(fates)
+        result = Simulation(generate_dead_letters(seed)).run()
+        assert not result.problems, f"make simulate DEAD_LETTERS=1 SEED={seed} replays it"
+        statuses = {each.status for each in result.redriven}
+        seen.update(statuses)
         seen["purged"] += bool(result.purged)
         seen["repaired"] += any(each.repaired for each in result.redriven)
         seen["stale"] += any(each.stale for each in result.redriven)
-        seen["by a mapping"] += bool(result.letters)
-    assert all(seen[what] > 0.2 * len(seeds) for what in (Fate.ARCHIVED, Fate.KEPT, "stale"))
+        seen["by a mapping"] += bool(result.dead_letters)
+    assert all(
+        seen[what] > 0.2 * len(seeds)
+        for what in (RedriveStatus.ARCHIVED, RedriveStatus.KEPT, "stale")
+    )
     assert all(seen[what] > 0.05 * len(seeds) for what in ("by a mapping", "purged", "repaired"))
-    assert seen[Fate.SPLIT]
-    assert seen[Fate.WAITING]
+    assert seen[RedriveStatus.SPLIT]
+    assert seen[RedriveStatus.WAITING]
 
 
 def test_without_the_revision_a_repair_beside_live_changes_counts_twice() -> None:
-    def consumers(world: World) -> list[Consumer]:
-        return Copies(world, ledger=LedgerWithoutRevision()).consumers()
+    def consumers(virtual_clock: VirtualClock) -> list[Consumer]:
+        return PipelineUnderTest(virtual_clock, ledger=LedgerWithoutRevision()).consumers()
 
     def fails(seed: int) -> bool:
-        return bool(Simulation(generate_letters(seed), consumers).run().problems)
+        return bool(Simulation(generate_dead_letters(seed), consumers).run().problems)
 
     assert any(map(fails, seeds(119, 136, 305)))
 
@@ -63,17 +66,17 @@ def test_without_repair_of_late_changes_a_purged_item_comes_back(
     assert any(map(fails, seeds(132, 577, 747)))
 
 
-def test_without_repair_after_a_replay_a_letter_is_never_done(
+def test_without_repair_after_a_replay_a_dead_letter_is_never_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Application, "repair", lambda self, changes: {})
+    monkeypatch.setattr(SinkApplier, "repair", lambda self, changes: {})
     assert any(map(fails, seeds(0, 3, 4)))
 
 
 def test_a_repair_that_reads_the_item_before_the_row_undoes_a_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for sink in (Aggregation, SearchSync):
+    for sink in (Aggregation, Search):
         monkeypatch.setattr(sink, "repair", item_first(sink.repair))
     assert any(map(fails, seeds(669)))
 
@@ -87,7 +90,7 @@ def item_first(repair: Callable[..., bool]) -> Callable[..., bool]:
 
 
 def fails(seed: int) -> bool:
-    return bool(Simulation(generate_letters(seed)).run().problems)
+    return bool(Simulation(generate_dead_letters(seed)).run().problems)
 
 
 def seeds(*known: int) -> Iterable[int]:

@@ -1,4 +1,4 @@
-"""What the demo asserts between poison and equality, on reports and letters made by hand."""
+"""What the demo asserts between poison and equality, on reports and dead letters made by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.deployed.dead_letters import letter_of
+from local.deployed.dead_letters import dead_letter_of
 from local.scenarios.recovery import repaired, shortened, unexpected
 from local.verify import Difference, Inserts, Report, SinkReport
 
@@ -94,7 +94,7 @@ def test_the_index_may_count_as_many_fewer_and_no_more() -> None:
 def stored(**changes: Any) -> bytes:
     image = {"total": {"S": "29.33 USD"}}
     envelope: dict[str, Any] = {
-        "letter": {
+        "dead_letter": {
             "processor": "search",
             "item": "orders/S=1/S=1",
             "reason": "ValidationError",
@@ -105,25 +105,25 @@ def stored(**changes: Any) -> bytes:
     return json.dumps({**envelope, **changes}).encode()
 
 
-def test_a_letter_with_payload_and_reason_is_complete() -> None:
-    letter = letter_of("letters/search/a/1.json", stored())
+def test_a_dead_letter_with_payload_and_reason_is_complete() -> None:
+    dead_letter = dead_letter_of("dead-letters/search/a/1.json", stored())
 
-    assert (letter.processor, letter.item) == ("search", "orders/S=1/S=1")
-    assert letter.complete
+    assert (dead_letter.processor, dead_letter.item) == ("search", "orders/S=1/S=1")
+    assert dead_letter.complete
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"letter": {"processor": "search", "reason": "", "error": "why"}},
-        {"letter": {"processor": "search", "reason": "ValidationError"}},
-        {"letter": {}},
+        {"dead_letter": {"processor": "search", "reason": "", "error": "why"}},
+        {"dead_letter": {"processor": "search", "reason": "ValidationError"}},
+        {"dead_letter": {}},
         {"payload": json.dumps({"Records": []})},
         {"payload": json.dumps({"Records": [{"dynamodb": {"Keys": {}}}]})},
     ],
 )
-def test_a_letter_without_payload_or_reason_is_not(changes: dict[str, Any]) -> None:
-    assert not letter_of("letters/search/a/1.json", stored(**changes)).complete
+def test_a_dead_letter_without_payload_or_reason_is_not(changes: dict[str, Any]) -> None:
+    assert not dead_letter_of("dead-letters/search/a/1.json", stored(**changes)).complete
 
 
 def test_long_output_keeps_its_ends_and_long_lines_their_beginning() -> None:
@@ -136,9 +136,9 @@ def test_long_output_keeps_its_ends_and_long_lines_their_beginning() -> None:
 
 def test_a_summary_says_how_many_copies_were_repaired() -> None:
     summary = (
-        "1,250 letters with 1,250 records: 0 applied, 23 stale, 1,227 not applied.\n"
+        "1,250 dead letters with 1,250 records: 0 applied, 23 stale, 1,227 not applied.\n"
         "Items repaired: 1,012.\nLetters: 1,250 archived.\n"
     )
 
     assert repaired(summary) == 1012
-    assert repaired("No letters.") is None
+    assert repaired("No dead letters.") is None

@@ -1,4 +1,4 @@
-"""Ringing the bell down: only for letters that are gone, whatever else is on the queue."""
+"""Ringing the bell down: only for dead letters that are gone, whatever else is on the queue."""
 
 import itertools
 from collections.abc import Sequence
@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dynamodb_streams_cdc.operations.notifications import Message, Rung, letter_of, ring_down
+from dynamodb_streams_cdc.operations.notifications import (
+    ClearedNotifications,
+    Notification,
+    clear_notifications,
+    dead_letter_of,
+)
 from tests.post_office import BUCKET, pointer
 
 HIDDEN_CALLS = 50
@@ -27,21 +32,21 @@ class Pointers:
         for body in bodies:
             self.bodies[f"m{len(self.bodies)}"] = body
 
-    def receive(self) -> Sequence[Message]:
+    def receive(self) -> Sequence[Notification]:
         self.hidden = {each: left - 1 for each, left in self.hidden.items() if left > 1}
         found = [each for each in self.bodies if each not in self.hidden][:2]
         self.hidden |= dict.fromkeys(found, self.hides_for)
         for each in found:
             self.receipts[each] = f"{self.receipts.get(each, each)}+"
-        return [Message(each, self.receipts[each], self.bodies[each]) for each in found]
+        return [Notification(each, self.receipts[each], self.bodies[each]) for each in found]
 
-    def delete(self, messages: Sequence[Message]) -> None:
+    def delete(self, messages: Sequence[Notification]) -> None:
         for message in messages:
             assert message.receipt == self.receipts[message.id]
             self.bodies.pop(message.id, None)
             self.deleted.append(message.id)
 
-    def put_back(self, messages: Sequence[Message]) -> None:
+    def put_back(self, messages: Sequence[Notification]) -> None:
         for message in messages:
             if message.receipt == self.receipts[message.id]:
                 self.hidden.pop(message.id, None)
@@ -55,29 +60,29 @@ def keeps(bucket: str, key: str) -> bool:
     return bucket == BUCKET
 
 
-def down(queue: Pointers, *there: str) -> Rung:
-    return ring_down(queue, keeps, lambda key: key in there)
+def down(queue: Pointers, *there: str) -> ClearedNotifications:
+    return clear_notifications(queue, keeps, lambda key: key in there)
 
 
-def test_pointers_whose_letters_are_gone_are_deleted() -> None:
+def test_pointers_whose_dead_letters_are_gone_are_deleted() -> None:
     queue = Pointers()
     queue.put(pointer("a"), pointer("b"), pointer("c"), pointer("d"), pointer("e"))
-    assert down(queue, "b", "e") == Rung(silenced=3, ringing=2)
+    assert down(queue, "b", "e") == ClearedNotifications(cleared=3, remaining=2)
     assert queue.visible == [pointer("b"), pointer("e")]
 
 
 def test_an_empty_queue_is_silent() -> None:
-    assert down(Pointers()) == Rung()
+    assert down(Pointers()) == ClearedNotifications()
 
 
 def test_the_same_pointer_twice_is_deleted_twice_or_not_at_all() -> None:
     queue = Pointers()
     queue.put(pointer("a"), pointer("b"), pointer("a"), pointer("b"))
-    assert down(queue, "b") == Rung(silenced=2, ringing=2)
+    assert down(queue, "b") == ClearedNotifications(cleared=2, remaining=2)
     assert queue.visible == [pointer("b"), pointer("b")]
 
 
-def test_each_letter_is_asked_for_once() -> None:
+def test_each_dead_letter_is_asked_for_once() -> None:
     queue = Pointers()
     queue.put(*[pointer("a")] * 5, pointer("b"))
     asked: list[str] = []
@@ -86,7 +91,7 @@ def test_each_letter_is_asked_for_once() -> None:
         asked.append(key)
         return False
 
-    ring_down(queue, keeps, holds)
+    clear_notifications(queue, keeps, holds)
     assert asked == ["a", "b"]
 
 
@@ -99,8 +104,8 @@ UNKNOWN = [
     '"text"',
     "{}",
     '{"detail": 7}',
-    '{"detail": {"bucket": {"name": "letters-1a2b"}, "object": {"key": 7}}}',
-    '{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "letters-1a2b"}',
+    '{"detail": {"bucket": {"name": "dead-letters-1a2b"}, "object": {"key": 7}}}',
+    '{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "dead-letters-1a2b"}',
     pointer("a", "another-bucket"),
 ]
 
@@ -109,8 +114,8 @@ UNKNOWN = [
 def test_a_message_of_another_form_is_left_and_reported(body: str) -> None:
     queue = Pointers()
     queue.put(body, pointer("a"))
-    rung = down(queue)
-    assert rung == Rung(silenced=1, ringing=0, unknown=(body[:80],))
+    cleared = down(queue)
+    assert cleared == ClearedNotifications(cleared=1, remaining=0, unknown=(body[:80],))
     assert queue.visible == [body]
 
 
@@ -135,7 +140,7 @@ def test_killed_at_any_moment_and_run_again() -> None:
             return key in "bd"
 
         try:
-            ring_down(queue, keeps, holds)
+            clear_notifications(queue, keeps, holds)
         except KeyboardInterrupt:
             left = set(queue.bodies.values())
             assert {pointer("b"), pointer("d"), "hello"} <= left
@@ -148,5 +153,5 @@ def test_killed_at_any_moment_and_run_again() -> None:
 
 
 def test_keys_are_taken_as_they_are() -> None:
-    key = "letters/search/a%2Fb+c d/0001_2024-05-01T12:00:00.000_7.json"
-    assert letter_of(pointer(key), keeps) == key
+    key = "dead-letters/search/a%2Fb+c d/0001_2024-05-01T12:00:00.000_7.json"
+    assert dead_letter_of(pointer(key), keeps) == key

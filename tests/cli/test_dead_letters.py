@@ -1,4 +1,4 @@
-"""`cdc letters`: what waits, filtered, for people, pipes and programs."""
+"""`cdc dead-letters list`: what waits, filtered, for people, pipes and programs."""
 
 import io
 import json
@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dynamodb_streams_cdc.cli.letters import in_short
+from dynamodb_streams_cdc.cli.dead_letters import in_short
 from dynamodb_streams_cdc.cli.output import age
 from dynamodb_streams_cdc.cli.selection import id_of, seconds_of
 from tests.cli.conftest import Cloud
 from tests.post_office import POISON, bucket_of, given_up, item, lambdas_key, placed
 
 BATCH = lambdas_key("batch")
-ODD = "letters/search/odd.json"
+ODD = "dead-letters/search/odd.json"
 
 
 @pytest.fixture
@@ -26,21 +26,21 @@ def filled(cloud: Cloud) -> Cloud:
     cloud.office.box.deliver(BATCH, given_up([placed(3, 3), placed(4, 4)]))
     cloud.office.box.deliver(lambdas_key("log"), given_up([placed(5, 1)], "audit"))
     cloud.post()
-    cloud.put("letters/search/broken.json", b"{")
+    cloud.put("dead-letters/search/broken.json", b"{")
     return cloud
 
 
 def listed(cloud: Cloud, *arguments: str) -> list[dict[str, Any]]:
-    result = cloud.run("letters", "--json", *arguments)
+    result = cloud.run("dead-letters", "list", "--json", *arguments)
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["stack"] == "cdc-sandbox-pipeline"
-    letters: list[dict[str, Any]] = document["letters"]
-    return letters
+    dead_letters: list[dict[str, Any]] = document["dead_letters"]
+    return dead_letters
 
 
-def test_each_letter_with_what_is_known_of_it(filled: Cloud) -> None:
-    found = {letter["key"]: letter for letter in listed(filled)}
+def test_each_dead_letter_with_what_is_known_of_it(filled: Cloud) -> None:
+    found = {dead_letter["key"]: dead_letter for dead_letter in listed(filled)}
     assert sorted(found) == filled.objects()
     batch = found[BATCH]
     assert batch["id"] == id_of(BATCH)
@@ -51,44 +51,57 @@ def test_each_letter_with_what_is_known_of_it(filled: Cloud) -> None:
     assert batch["age_seconds"] < 60
     assert batch["written_at"].startswith("20")
     assert batch["bytes"] == len(filled.office.box.objects[BATCH])
-    [first] = [letter for letter in found.values() if letter["items"] == [item(1)]][:1]
-    assert first["key"].startswith(("letters/search/", "aws/lambda/"))
-    broken = found["letters/search/broken.json"]
+    [first] = [dead_letter for dead_letter in found.values() if dead_letter["items"] == [item(1)]][
+        :1
+    ]
+    assert first["key"].startswith(("dead-letters/search/", "aws/lambda/"))
+    broken = found["dead-letters/search/broken.json"]
     assert "it is not JSON" in broken["problem"]
     assert (broken["processor"], broken["reason"]) == ("search", None)
 
 
 def test_for_people_a_line_each(filled: Cloud) -> None:
-    lines = filled.run("letters").stdout.splitlines()
+    lines = filled.run("dead-letters", "list").stdout.splitlines()
     header, *rest = lines
-    assert header.split() == ["letter", "processor", "reason", "item", "age", "records", "key"]
+    assert header.split() == [
+        "dead",
+        "letter",
+        "processor",
+        "reason",
+        "item",
+        "age",
+        "records",
+        "key",
+    ]
     [batch] = [line for line in rest if id_of(BATCH) in line]
     assert batch.split()[:3] == [id_of(BATCH), "search", "RecordAgeExceeded"]
     assert "2 items" in batch
     [poison] = [line for line in rest if item(2) in line]
     assert "ValueError" in poison
-    assert any("letters/search/broken.json is no letter" in line for line in rest)
-    assert lines[-1] == "5 letters, 5 records; 1 cannot be redriven as they are"
+    assert any("dead-letters/search/broken.json is no dead letter" in line for line in rest)
+    assert lines[-1] == "5 dead letters, 5 records; 1 cannot be redriven as they are"
 
 
 def test_lines_for_pipes_are_never_cut(filled: Cloud) -> None:
-    output = filled.run("letters", env={"COLUMNS": "60"}).stdout
+    output = filled.run("dead-letters", "list", env={"COLUMNS": "60"}).stdout
     for key in filled.objects():
         assert sum(key in line for line in output.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["letters"], ["redrive", "--dry-run"], ["show", ODD]])
+@pytest.mark.parametrize(
+    "arguments", [["dead-letters", "list"], ["redrive", "--dry-run"], ["dead-letters", "show", ODD]]
+)
 @pytest.mark.parametrize("as_json", [False, True])
 def test_what_customers_wrote_commands_no_terminal(
     cloud: Cloud, arguments: list[str], as_json: bool
 ) -> None:
     """And half a character is no character: no stream takes it."""
     odd = "\x1b[2J\x9b2J\r\x00\u202e\u2066\u200f\U000e0041\ud800"
-    letter = given_up([placed(1, 1, customer_name=odd)])
-    letter["letter"] = {"processor": "search", "item": f"i/S={odd}", "version": "v"}
-    letter["letter"] |= {"reason": f"é {odd}", "error": odd}
-    cloud.put(ODD, json.dumps(letter).encode())
-    cloud.put("letters/search/other.json", f"{{ {odd[:-1]}".encode())
+    dead_letter = given_up([placed(1, 1, customer_name=odd)])
+    dead_letter["dead_letter"] = {"processor": "search", "item": f"i/S={odd}", "version": "v"}
+    dead_letter["dead_letter"] |= {"reason": f"é {odd}", "error": odd}
+    cloud.put(ODD, json.dumps(dead_letter).encode())
+    cloud.put("dead-letters/search/other.json", f"{{ {odd[:-1]}".encode())
     result = cloud.run(*arguments, *(["--json"] if as_json else []))
     assert result.exit_code == 0, result.output
     assert not {*odd} - {*"[2J"} & {*result.output}
@@ -96,12 +109,14 @@ def test_what_customers_wrote_commands_no_terminal(
     assert "\\u202e\\u2066\\u200f\\udb40\\udc41" in result.output
     if as_json:
         document = json.loads(result.stdout)
-        assert f"é {odd}" in [each.get("reason") for each in document.get("letters", [document])]
+        assert f"é {odd}" in [
+            each.get("reason") for each in document.get("dead_letters", [document])
+        ]
 
 
 def test_sentences_command_no_terminal_either(cloud: Cloud) -> None:
     cloud.put(ODD, b"\x1b[2J")
-    result = cloud.run("show", ODD)
+    result = cloud.run("dead-letters", "show", ODD)
     assert result.exit_code == 1
     assert "and begins: \\u001b[2J" in result.stderr
 
@@ -111,7 +126,7 @@ def test_brackets_are_only_brackets(cloud: Cloud) -> None:
     [key] = cloud.office.waiting
     body = cloud.office.box.objects[key].replace(b"ValueError", b"[bold]x[/nothing]")
     cloud.put(key, body)
-    result = cloud.run("letters")
+    result = cloud.run("dead-letters", "list")
     assert result.exit_code == 0
     assert "[bold]x[/nothing]" in result.stdout
 
@@ -143,7 +158,7 @@ def test_the_oldest_come_first_and_age_is_since_they_were_written(
     key = filled.objects()[0]
     clock = SimpleNamespace(time=lambda: later)
     monkeypatch.setattr("dynamodb_streams_cdc.cli.selection.time", clock)
-    assert all(7190 < letter["age_seconds"] < 7260 for letter in listed(filled))
+    assert all(7190 < dead_letter["age_seconds"] < 7260 for dead_letter in listed(filled))
     assert len(listed(filled, "--older-than", "1h59m")) == 5
     time.sleep(1.1 - time.time() % 1)
     place = {"Bucket": bucket_of(key), "Key": key}
@@ -151,19 +166,19 @@ def test_the_oldest_come_first_and_age_is_since_they_were_written(
     assert listed(filled)[-1]["key"] == key
 
 
-def test_what_is_archived_is_no_letter(cloud: Cloud) -> None:
+def test_what_is_archived_is_no_dead_letter(cloud: Cloud) -> None:
     cloud.put(f"archive/{BATCH}", b"{}")
-    result = cloud.run("letters")
-    assert (result.exit_code, result.stdout) == (0, "No letters.\n")
+    result = cloud.run("dead-letters", "list")
+    assert (result.exit_code, result.stdout) == (0, "No dead letters.\n")
 
 
-def test_a_letter_that_is_archived_while_they_are_listed_is_left_out(filled: Cloud) -> None:
+def test_a_dead_letter_that_is_archived_while_they_are_listed_is_left_out(filled: Cloud) -> None:
     def archived_meanwhile(operation: str, arguments: dict[str, Any]) -> None:
         if operation == "GetObject" and arguments["Key"] == BATCH:
             filled.client("s3").delete_object(Bucket=arguments["Bucket"], Key=BATCH)
 
     filled.fails = archived_meanwhile
-    assert BATCH not in {letter["key"] for letter in listed(filled)}
+    assert BATCH not in {dead_letter["key"] for dead_letter in listed(filled)}
 
 
 @pytest.mark.parametrize(
@@ -197,7 +212,7 @@ def test_ages(seconds: float, text: str) -> None:
 
 
 def test_on_a_terminal_short_names_stand_for_keys() -> None:
-    key = "letters/search/x.json"
-    screen, pipe = (Console(force_terminal=forced, file=io.StringIO()) for forced in (True, False))
-    assert in_short(screen, key, f"{key} is no letter.") == f"{id_of(key)} is no letter."
-    assert in_short(pipe, key, f"{key} is no letter.") == f"{key} is no letter."
+    key = "dead-letters/search/x.json"
+    console, pipe = (Console(force_terminal=forced, file=io.StringIO()) for forced in (True, False))
+    assert in_short(console, key, f"{key} is no dead letter.") == f"{id_of(key)} is no dead letter."
+    assert in_short(pipe, key, f"{key} is no dead letter.") == f"{key} is no dead letter."

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from local.scenarios.lag import Look
     from local.verify import LiveCopies
-    from local.verify.lag import Look
     from local.workload.traffic import Finished, Key
 
 _KEYS_OF_ONE_BATCH = 100

@@ -1,0 +1,70 @@
+"""What every dead-letter store must do; run against the one in memory and the one on S3."""
+
+import json
+
+import pytest
+
+from dynamodb_streams_cdc.operations.dead_letter_store import DeadLetterStore
+
+LAMBDAS = "aws/lambda/1111/shardId-1/2019/11/14/2019-11-14T18.16.05-a"
+OWN = "dead-letters/search/0a/0001_2024-05-01T12:00:00.000_7.json"
+DEAD_LETTER = {"timestamp": "2019-11-14T18:16:05.568Z", "payload": "{}"}
+
+
+class DeadLetterStoreContract:
+    @pytest.fixture
+    def box(self) -> DeadLetterStore:
+        raise NotImplementedError
+
+    def test_a_dead_letter_is_kept_once(self, box: DeadLetterStore) -> None:
+        assert box.keep(OWN, DEAD_LETTER) is True
+        assert box.keep(OWN, {"payload": "another"}) is False
+        body = box.read(OWN)
+        assert body is not None
+        assert json.loads(body) == DEAD_LETTER
+
+    def test_dead_letters_are_listed_by_key_with_size_and_time(self, box: DeadLetterStore) -> None:
+        for key in (OWN, LAMBDAS):
+            box.keep(key, DEAD_LETTER)
+        found = list(box.dead_letters())
+        assert [stored.key for stored in found] == [LAMBDAS, OWN]
+        assert {stored.size for stored in found} == {len(json.dumps(DEAD_LETTER))}
+        assert all(stored.written_at > 1_500_000_000 for stored in found)
+
+    def test_an_archived_dead_letter_is_none_of_the_dead_letters(
+        self, box: DeadLetterStore
+    ) -> None:
+        box.keep(OWN, DEAD_LETTER)
+        assert box.archive(OWN) is True
+        assert list(box.dead_letters()) == []
+        assert box.read(OWN) is None
+        assert not box.holds(OWN)
+        archived = box.read(f"archive/{OWN}")
+        assert archived is not None
+        assert json.loads(archived) == DEAD_LETTER
+
+    def test_archiving_what_is_gone_says_so_and_keeps_the_archive(
+        self, box: DeadLetterStore
+    ) -> None:
+        box.keep(OWN, DEAD_LETTER)
+        box.archive(OWN)
+        assert box.archive(OWN) is False
+        assert box.archive(LAMBDAS) is False
+        assert box.holds(f"archive/{OWN}")
+        assert not box.holds(f"archive/{LAMBDAS}")
+
+    def test_a_dead_letter_that_is_archived_again_replaces_its_copy(
+        self, box: DeadLetterStore
+    ) -> None:
+        """Whoever is killed between copying and deleting leaves both."""
+        box.keep(f"archive/{OWN}", {"payload": "older"})
+        box.keep(OWN, DEAD_LETTER)
+        assert box.archive(OWN) is True
+        archived = box.read(f"archive/{OWN}")
+        assert archived is not None
+        assert json.loads(archived) == DEAD_LETTER
+
+    def test_what_is_not_there(self, box: DeadLetterStore) -> None:
+        assert box.read(OWN) is None
+        assert not box.holds(OWN)
+        assert list(box.dead_letters()) == []
