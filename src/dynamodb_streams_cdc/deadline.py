@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dynamodb_streams_cdc.errors import DeadlineExceeded
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 
 RESERVE_SECONDS = 12.0
 """What is kept back at the end of an invocation: for one request that hangs until its own timeout
@@ -42,21 +43,6 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Let that much time pass."""
         time.sleep(seconds)
-
-
-class LambdaContext(Protocol):
-    """What this library uses of the context that Lambda hands to a function."""
-
-    @property
-    def aws_request_id(self) -> str:
-        """The invocation's id, by which its log lines are found."""
-
-    @property
-    def invoked_function_arn(self) -> str:
-        """The function's ARN."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds until Lambda ends the invocation."""
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
 
 from dynamodb_streams_cdc import control
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
 from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter, reason_of
-from dynamodb_streams_cdc.deadline import Clock, Deadline, LambdaContext, SystemClock
+from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
     BlockedByEarlierFailure,
@@ -65,7 +64,15 @@ from dynamodb_streams_cdc.guards.attempts import (
 )
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.guards.source_fault import source_fault, told_time
-from dynamodb_streams_cdc.lambda_types import BatchResponse, ItemFailure, sequence_number
+from dynamodb_streams_cdc.lambda_types import (
+    AnyEvent,
+    AnyRecord,
+    BatchResponse,
+    ItemFailure,
+    LambdaContext,
+    StreamRecord,
+    sequence_number,
+)
 from dynamodb_streams_cdc.metrics import Counts, Metrics, NoMetrics
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Outcome, Sink, SourceTable
 
@@ -83,7 +90,7 @@ EVERYWHERE = 5
 LATE_SECONDS = TOMBSTONE_SECONDS - 3600
 """From which age on the item of a change is repaired; an hour is left for clocks that differ."""
 
-RecordParser = Callable[[Mapping[str, Any], Source], Change]
+RecordParser = Callable[[AnyRecord, Source], Change]
 """Makes a change of a record: `Change.from_record`, or `change_from_log_record`."""
 
 
@@ -118,7 +125,7 @@ class Processor:
     survived: set[str] = field(default_factory=set, init=False, repr=False)
     """Attempts that this process survived, and has not been able to clear yet."""
 
-    def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+    def __call__(self, event: AnyEvent, context: LambdaContext) -> BatchResponse:
         """Process one batch; return the earliest record that is not done, or none.
 
         Raises:
@@ -145,10 +152,10 @@ class Processor:
         """Return this invocation's dealings with the sink."""
         return SinkApplier(self.sink, deadline, self.is_unexpected, everywhere, self.source_table)
 
-    def _read_all(self, records: Sequence[Any]) -> control.ReadRecords:
+    def _read_all(self, records: Sequence[StreamRecord]) -> control.ReadRecords:
         return [self.reading(record) for record in records]
 
-    def reading(self, record: Any) -> Change | MalformedRecord:
+    def reading(self, record: StreamRecord) -> Change | MalformedRecord:
         """Return the change of a record, or why it could not be read."""
         try:
             return self.read(record, self.source)
@@ -166,7 +173,7 @@ class Processor:
         )
 
 
-def _records(event: object) -> Sequence[Any]:
+def _records(event: object) -> Sequence[StreamRecord]:
     records = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(records, list):
         message = (
@@ -181,7 +188,7 @@ class _Batch:
     """One invocation: the work that is left, and what is known of it."""
 
     def __init__(
-        self, processor: Processor, context: LambdaContext, records: Sequence[Any]
+        self, processor: Processor, context: LambdaContext, records: Sequence[StreamRecord]
     ) -> None:
         self.processor = processor
         self.context = context
@@ -391,8 +398,8 @@ class _Batch:
         self.counts.breaker_open = 1
         return True
 
-    def _record(self, position: int) -> Mapping[str, Any]:
-        record = self.records[position]
+    def _record(self, position: int) -> AnyRecord:
+        record: object = self.records[position]
         return record if isinstance(record, Mapping) else {"unreadable": record}
 
     def _give_up(self, position: int, change: Change | None, error: Exception) -> bool:

@@ -22,6 +22,7 @@ from dynamodb_streams_cdc.identity import (
     stream_label,
     version_of,
 )
+from dynamodb_streams_cdc.lambda_types import OnFailureDocument
 
 OWN = "dead-letters/"
 ARCHIVE = "archive/"
@@ -142,7 +143,7 @@ def dead_letter_of_one_record(
     reason: str,
     error: str,
     now: float,
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, OnFailureDocument]:
     """Return key and content of a dead letter of its own for one record of a dead letter.
 
     The key is that under which the processor would have written it.
