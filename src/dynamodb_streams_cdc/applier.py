@@ -43,6 +43,7 @@ class SinkApplier:
             )
         try:
             outcome = self.sink.apply(changes, self.deadline)
+            outcome.check(len(changes))
         except Exception as error:
             if len(changes) > 1 and not isinstance(error, RetryableError | DeadlineExceeded):
                 middle = (len(changes) + 1) // 2

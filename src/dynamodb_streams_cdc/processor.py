@@ -33,8 +33,9 @@ function instead of a batch is in `operations`.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import count
 
 from dynamodb_streams_cdc import control
@@ -184,6 +185,15 @@ def _records(event: object) -> Sequence[StreamRecord]:
     return records
 
 
+class _Action(Enum):
+    """The action on a change that failed."""
+
+    RETRY = "apply it again in this invocation"
+    GIVE_UP = "write a dead letter"
+    HOLD = "report it, because the breaker is open"
+    REPORT = "report it"
+
+
 class _Batch:
     """One invocation: the work that is left, and what is known of it."""
 
@@ -311,7 +321,9 @@ class _Batch:
         for position, error in unreadable.items():
             breaker.fail(names[position], reason_of(error))
         for position, error in unreadable.items():
-            if not self._held(position, None, error):
+            if self._is_held(error, told_time(self.records[position])):
+                self._hold(position, error)
+            else:
                 self._give_up(position, None, error)
         return changes
 
@@ -352,22 +364,34 @@ class _Batch:
             if self._hopeless(change, error):
                 self.processor.breaker.fail(change.item_id, reason_of(error))
         retry: list[Change] = []
-        stuck: set[str] = set()
+        blocked: set[str] = set()
         for change, error in failures.items():
-            if isinstance(error, RetryableError) or (
-                isinstance(error, BlockedByEarlierFailure) and change.item_id not in stuck
-            ):
-                retry.append(change)
-            elif (
-                self._hopeless(change, error)
-                and not self._held(self.position[change], change, error)
-                and self._give_up(self.position[change], change, error)
-            ):
-                continue
-            else:
-                stuck.add(change.item_id)
-                self.failed.setdefault(self.position[change], error)
+            position = self.position[change]
+            match self._decide(change, error, blocked):
+                case _Action.RETRY:
+                    retry.append(change)
+                case _Action.GIVE_UP:
+                    if not self._give_up(position, change, error):
+                        blocked.add(change.item_id)
+                case _Action.HOLD:
+                    self._hold(position, error)
+                    blocked.add(change.item_id)
+                case _Action.REPORT:
+                    self.failed.setdefault(position, error)
+                    blocked.add(change.item_id)
         return sorted(retry, key=self.position.__getitem__)
+
+    def _decide(self, change: Change, error: Exception, blocked: Collection[str]) -> "_Action":
+        """Return the action on a failure; `blocked` are items with an earlier reported change."""
+        if isinstance(error, RetryableError):
+            return _Action.RETRY
+        if isinstance(error, BlockedByEarlierFailure) and change.item_id not in blocked:
+            return _Action.RETRY
+        if not self._hopeless(change, error):
+            return _Action.REPORT
+        if self._is_held(error, change.recorded_at):
+            return _Action.HOLD
+        return _Action.GIVE_UP
 
     def _hopeless(self, change: Change, error: Exception) -> bool:
         return self.processor.is_permanent(error) or (
@@ -379,15 +403,16 @@ class _Batch:
     def _overdue(self, recorded_at: float) -> bool:
         return self.deadline.now() - recorded_at > YOUNG_SECONDS
 
-    def _held(self, position: int, change: Change | None, error: Exception) -> bool:
-        """Return whether the breaker keeps a record from the dead letters; it is then reported."""
-        breaker, reason = self.processor.breaker, reason_of(error)
-        recorded_at = told_time(self.records[position]) if change is None else change.recorded_at
-        if not breaker.holds(reason, overdue=self._overdue(recorded_at)):
-            return False
+    def _is_held(self, error: Exception, recorded_at: float) -> bool:
+        """Return whether the breaker keeps a record from becoming a dead letter."""
+        return self.processor.breaker.holds(reason_of(error), overdue=self._overdue(recorded_at))
+
+    def _hold(self, position: int, error: Exception) -> None:
+        """Report a record that the breaker keeps from becoming a dead letter."""
         self.failed.setdefault(position, error)
         if not self.counts.breaker_open:
-            failing, seen = breaker.failing(reason)
+            reason = reason_of(error)
+            failing, seen = self.processor.breaker.failing(reason)
             logger.error(
                 "the breaker is open: %d of the last %d items fail with %s. That is the code or "
                 "the writer, not the records: none becomes a dead letter, the shard waits",
@@ -396,7 +421,6 @@ class _Batch:
                 visible(reason),
             )
         self.counts.breaker_open = 1
-        return True
 
     def _record(self, position: int) -> AnyRecord:
         record: object = self.records[position]
