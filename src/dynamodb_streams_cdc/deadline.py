@@ -23,6 +23,20 @@ FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 5.0
 
 
+def backoff(
+    attempt: int,
+    jitter: Callable[[], float] = random.random,
+    first: float = FIRST_PAUSE_SECONDS,
+    longest: float = LONGEST_PAUSE_SECONDS,
+) -> float:
+    """Return the seconds to wait before retry number `attempt`, from 0.
+
+    Exponential with jitter: between `first` and twice `first` before the first retry, and `longest`
+    at most (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/).
+    """
+    return first + (min(longest, first * 2.0 ** min(attempt + 1, 16)) - first) * jitter()
+
+
 class Clock(Protocol):
     """Where the time comes from; a simulation moves its own by hand."""
 
@@ -85,11 +99,9 @@ class Deadline:
     def pause(self, attempt: int) -> bool:
         """Wait before retry number `attempt` (from 0); return False, at once, if no time is left.
 
-        Exponential with jitter, from the first one on: 50 to 100 ms, and at most 5 s
-        (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/).
+        See `backoff`.
         """
-        longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempt + 1, 16))
-        seconds = FIRST_PAUSE_SECONDS + (longest - FIRST_PAUSE_SECONDS) * self.jitter()
+        seconds = backoff(attempt, self.jitter)
         if seconds >= self.remaining():
             return False
         self.clock.sleep(seconds)

@@ -27,6 +27,7 @@ from dynamodb_streams_cdc.errors import (
     PermanentError,
     RetryableError,
 )
+from dynamodb_streams_cdc.halves import halves
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
 
 Amount: TypeAlias = int | Decimal
@@ -363,9 +364,8 @@ class Aggregation:
                     outcome.failures |= {change: error for step in pack for change in step.open}
                     return []
                 if len(pack) > 1 and attempt + 1 >= CONFLICTS_UNTIL_HALVED:
-                    middle = (len(pack) + 1) // 2
-                    first = self._commit(pack[:middle], deadline, outcome)
-                    return first + self._commit(pack[middle:], deadline, outcome)
+                    parts = (self._commit(half, deadline, outcome) for half in halves(pack))
+                    return [group for part in parts for group in part]
             except (RetryableError, DeadlineExceeded) as error:
                 outcome.failures |= {change: error for step in pack for change in step.open}
                 return []
