@@ -23,9 +23,7 @@ from dynamodb_streams_cdc.identity import (
     version_of,
 )
 from dynamodb_streams_cdc.lambda_types import OnFailureDocument
-
-OWN = "dead-letters/"
-ARCHIVE = "archive/"
+from dynamodb_streams_cdc.names import DEAD_LETTERS
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -132,7 +130,9 @@ def parse_dead_letter(
         problem = str(shut)
     except RecursionError:
         problem = f"is no dead letter: it is nested too deep. {_ASIDE}."
-    processor = key.removeprefix(OWN).partition("/")[0] if key.startswith(OWN) else ""
+    processor = (
+        key.removeprefix(DEAD_LETTERS).partition("/")[0] if key.startswith(DEAD_LETTERS) else ""
+    )
     return UnreadableDeadLetter(key, f"{key} {problem}", processor)
 
 
@@ -163,7 +163,10 @@ def dead_letter_of_one_record(
         request_id=context.get("requestId"),
         function_arn=str(context.get("functionArn", "")),
     )
-    return f"{OWN}{dead_letter.processor}/{dead_letter_name(item, version, record)}", document
+    return (
+        f"{DEAD_LETTERS}{dead_letter.processor}/{dead_letter_name(item, version, record)}",
+        document,
+    )
 
 
 def function_name(arn: str) -> str:

@@ -33,8 +33,8 @@ from dynamodb_streams_cdc.control import (
 )
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.halves import in_halves
+from dynamodb_streams_cdc.names import ARCHIVE, Operation
 from dynamodb_streams_cdc.operations.dead_letter_store import (
-    ARCHIVE,
     DeadLetterStore,
     Identity,
     Names,
@@ -221,14 +221,16 @@ class Redrive:
     ) -> list[Mapping[str, Any]]:
         processor = dead_letter.processor
         records = [dead_letter.records[position] for position in positions]
-        answer = self.functions.invoke(processor, {"operation": "inspect", "Records": records})
+        answer = self.functions.invoke(
+            processor, {"operation": Operation.INSPECT, "Records": records}
+        )
         held = answer.get("held") if isinstance(answer, Mapping) else None
         if (
             not isinstance(held, list)
             or len(held) != len(records)
             or not all(isinstance(each, Mapping) for each in held)
         ):
-            raise not_understood(processor, "inspect", answer)
+            raise not_understood(processor, Operation.INSPECT, answer)
         return [
             {**each, "position": position} for position, each in zip(positions, held, strict=True)
         ]
@@ -294,7 +296,7 @@ class Redrive:
 
         def ask(positions: Sequence[int]) -> ReplayResult:
             records = [dead_letter.records[position] for position in positions]
-            event = {"operation": "replay", "Records": records}
+            event = {"operation": Operation.REPLAY, "Records": records}
             answer = self.functions.invoke(dead_letter.processor, event)
             return parse_replay_response(dead_letter.processor, answer, positions)
 
