@@ -68,7 +68,7 @@ class LogMetrics:
 
 def publish(environment: str, processor: str, values: Mapping[Metric, int]) -> None:
     """Write one line with counts by the names of their metrics."""
-    line: dict[str, object] = {
+    line = {
         "_aws": {
             "Timestamp": int(time.time() * 1000),
             "CloudWatchMetrics": [
@@ -81,6 +81,6 @@ def publish(environment: str, processor: str, values: Mapping[Metric, int]) -> N
         },
         "Environment": environment,
         "Processor": processor,
-        **values,
+        **{name.value: count for name, count in values.items()},
     }
     sys.stdout.write(json.dumps(line) + "\n")
