@@ -31,9 +31,9 @@ time.sleep(600)
 STARTER = """
 import sys
 from pathlib import Path
-from local.services.process_guard import Guard
+from local.services.process_guard import ProcessGuard
 folder = Path(sys.argv[1])
-guard = Guard([sys.executable, "family.py"], folder=folder, log=folder / "log", environment={})
+guard = ProcessGuard([sys.executable, "family.py"], folder=folder, log=folder / "log", environment={})
 guard.start()
 sys.stdin.read()
 """
