@@ -1,4 +1,4 @@
-"""Identity and version of an item: what every sink orders its changes by, as plain strings.
+"""Identity and version of an item, as plain strings; every sink orders changes by them.
 
     item id   orders/S=00004/S=00004-0001
     version   <epoch>/<stream label>/<sequence number, zero-padded to 40 digits>
@@ -54,7 +54,7 @@ def item_id(table: str, keys: Mapping[str, Key]) -> str:
     `keys` maps one or two attribute names to `str`, `Decimal` or `bytes`.
 
     Raises:
-        MalformedRecord: there is no key, or a key is of another type or holds half a character.
+        MalformedRecord: a key is missing, is of another type, or holds a lone surrogate.
     """
     if not keys:
         message = "an item has at least one key attribute, got none"

@@ -59,10 +59,10 @@ CDC_MAPPING: Mapping[str, Any] = {
     "dynamic": False,
     "properties": {"deleted": {"type": "boolean"}, "written_at": {"type": "double"}},
 }
-"""What is searched for: tombstones, by age. The rest of `cdc` is read and never searched for."""
+"""The searchable fields of `cdc`: tombstones, by age. Its other fields are only read."""
 
 DENIED = frozenset({"authorization_exception", "security_exception"})
-"""What a domain with fine-grained access control answers, with status 403."""
+"""Error types of a domain with fine-grained access control, with status 403."""
 
 OUTAGES = frozenset(
     {
@@ -93,7 +93,7 @@ PERMANENT = frozenset(
 )
 
 UNAUTHORIZED = "is not authorized to perform"
-"""What the managed service answers with status 403 where IAM or the domain's policy refuses. An
+"""Text of a response with status 403 where IAM or the domain's policy refuses the request. An
 expired token has the same status and another text
 (https://docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html)."""
 
@@ -105,7 +105,7 @@ MISSING = "index_not_found_exception"
 EXISTS = "resource_already_exists_exception"
 
 ANSWERS = "items.*.result,items.*.get,items.*.error,items.*.status"
-"""What is asked for of the answer to a bulk request: a fifth of it."""
+"""Fields of the response to a bulk request: a fifth of its size."""
 
 
 _json = json.JSONEncoder(separators=(",", ":")).encode
@@ -130,7 +130,7 @@ class SearchRefused(Exception):
 
 @dataclass(frozen=True)
 class OpenSearchIndex:
-    """An `SearchIndex`.
+    """A `SearchIndex`.
 
     Attributes:
         client: of OpenSearch, without retries of its own.
@@ -232,8 +232,8 @@ class OpenSearchIndex:
     def purge(self, before: float, deadline: Deadline) -> int:
         """Delete the tombstones written before then that have not moved; return how many.
 
-        OpenSearch deletes by query what a search found, each on condition that it has not changed.
-        What it has not reached when the request times out, the next call finds.
+        OpenSearch deletes the tombstones of a query, each on condition that it has not changed. The
+        next call finds those that are left when the request times out.
         """
         deadline.check()
         deleted = {"term": {f"{CDC}.deleted": True}}
@@ -271,11 +271,11 @@ class OpenSearchIndex:
             yield body
 
     def _bulk(self, documents: Sequence[_Encoded], deadline: Deadline) -> list[Upserted]:
-        """Write documents in one request; what it leaves open, in a second one that settles it.
+        """Write documents in one request; write those left open in a second request.
 
-        The first takes it that a new item has no document, which is then created, and that any
-        other has one, which a script compares and replaces. Either is cheaper than what is right in
-        both cases, and either says so where it was mistaken.
+        The first request assumes that a new item has no document and creates it, and that any other
+        item has one, which a script compares and replaces. Both are cheaper than the update that is
+        right in either case, and both return an error where the assumption is wrong.
         """
         answers = self._send(map(_first, documents), deadline)
         if any(MISSING in _types(answer) for answer in answers if "error" in answer):
@@ -293,8 +293,8 @@ class OpenSearchIndex:
     def _settle(self, documents: Sequence[_Encoded], deadline: Deadline) -> Sequence[Upserted]:
         """Write documents in a request that is right in any case.
 
-        Nothing is raised: others are written already. What is refused as a whole is sent again in
-        halves, down to the document at fault.
+        It raises nothing, because other documents are written already. A request that is refused as
+        a whole is sent again in halves, down to the document at fault.
         """
 
         def send(part: Sequence[_Encoded]) -> list[Upserted]:
@@ -323,7 +323,7 @@ class OpenSearchIndex:
         return [answer for item in response["items"] for answer in item.values()]
 
     def create(self, deadline: Deadline) -> None:
-        """Create the index with its aliases; that somebody else did so meanwhile is success."""
+        """Create the index with its aliases; an index that exists already is success."""
         deadline.check()
         body = {
             "settings": dict(self.settings),
@@ -340,7 +340,7 @@ class OpenSearchIndex:
         except TransportError as error:
             if isinstance(error, RequestError) and error.error == EXISTS:
                 return
-            # Whatever is wrong with an index, such as its mapping, no document is at fault for it.
+            # No document is at fault for an index that cannot be created.
             meaning = _meaning(error)
             denied = isinstance(meaning, AccessDeniedError)
             message = f"the index {self.name}-v1 cannot be created: {meaning if denied else error}"
@@ -390,7 +390,7 @@ def _upserted(answer: Mapping[str, Any]) -> Upserted:
 
 
 def _causes(error: Any) -> Iterator[Mapping[str, Any]]:
-    """Return an error and what it was caused by, down to the first cause."""
+    """Return an error and its causes, down to the first one."""
     while isinstance(error, Mapping):
         yield error
         error = error.get("caused_by")
@@ -406,7 +406,7 @@ def _types(answer: Mapping[str, Any]) -> set[str]:
 
 
 def _refusal(error: Mapping[str, Any], status: object) -> Exception:
-    """Return what the error of a document, or of a request, means; causes count as well.
+    """Return the exception for the error of a document or a request; causes count as well.
 
     Permanent is decided by type alone. The status decides only that an error of an unknown type is
     an outage: OpenSearch answers 429 and 5xx when it, and not the document, is at fault.
@@ -437,11 +437,11 @@ _FIELD = re.compile(
     r"|object mapping for \[([^\]]+)\]"
     r"|Document contains at least one immense term in field=\"([^\"]+)\""
 )
-"""How a reason begins that names a field; what follows may quote its value."""
+"""Beginning of a reason that names a field; the rest may quote its value."""
 
 
 def _without_value(error: Mapping[str, Any]) -> str:
-    """Return an error's type and field: its reason quotes the value, which is nobody's to read."""
+    """Return an error's type and field, without the value that its reason quotes."""
     named = _FIELD.match(str(error.get("reason")))
     return f"{error.get('type')}: {named[0]}" if named else str(error.get("type"))
 
@@ -465,7 +465,7 @@ def _unavailable(status: object) -> bool:
 
 
 def _meaning(error: TransportError | SerializationError) -> Exception:
-    """Return what a failed request means; one that was too large or malformed can be halved."""
+    """Return the exception for a failed request; a permanent one can be sent in halves."""
     if isinstance(error, SerializationError):  # it quotes all that it read
         return RetryableError("the answer is not JSON")
     if isinstance(error, SearchConnectionError):

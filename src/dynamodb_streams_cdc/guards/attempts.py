@@ -1,13 +1,13 @@
-"""Attempts at a record that may kill the function: what a dead process can still tell.
+"""Counts of the attempts at a record that may kill the function.
 
-A record can take the process with it: it needs more memory than the function has, or a native
-library crashes on it. A dead process reports nothing and writes no dead letter. Lambda halves the
-batch until the record is alone and delivers it again for 20 hours, and its shard waits as long.
+A record can kill the process: it needs more memory than the function has, or a native library
+crashes on it. A dead process reports nothing and writes no dead letter. Lambda halves the batch
+until the record is alone and delivers it again for 20 hours; its shard waits as long.
 
-So the attempt is counted *before* it is made, and the count is cleared after it, whatever came of
-it: what is left over are the attempts that nobody survived. Only a suspect is counted: a record
-that is alone in its batch, as a halved batch leaves it, and older than 15 minutes. Healthy traffic
-costs no request.
+So the attempt is counted *before* it is made, and the count is cleared after it, with or without
+success. The attempts that are left are those that killed the process. Only a suspect is counted: a
+record that is alone in its batch, as a halved batch leaves it, and older than 15 minutes. Healthy
+traffic costs no request.
 """
 
 from typing import Protocol
@@ -16,14 +16,14 @@ from dynamodb_streams_cdc.errors import PermanentError
 from dynamodb_streams_cdc.lambda_types import AnyRecord, sequence_number
 
 MOST_DEATHS = 3
-"""As many attempts that did not end make a record a dead letter."""
+"""Attempts without an end after which a record becomes a dead letter."""
 
 MOST_IN_AN_HOUR = 10
-"""As many records of a processor may be given up in an hour because the function died on them. A
-deployed bug that kills it on every record rings, and makes no dead letter of all of them."""
+"""Records of a processor that become dead letters in an hour because the function died on them. A
+deployed bug that kills the function on every record opens the breaker instead."""
 
 END_SECONDS = 7.0
-"""What has to be left of an invocation to clear a count: a request that hangs, and the answer."""
+"""Seconds that must be left to clear a count: for a request that hangs, and the response."""
 
 KEEP_SECONDS = 2 * 24 * 3600
 """How long a count is kept; the stream has forgotten the record a day earlier."""
@@ -39,7 +39,7 @@ class FunctionDied(PermanentError):
 
 
 class Attempts(Protocol):
-    """Where attempts are counted, outside of the process."""
+    """Store of the counts, outside of the process."""
 
     def begin(self, name: str, now: float) -> int:
         """Count an attempt; return how many began before and did not end.

@@ -63,24 +63,24 @@ _EXACT = Context(prec=300)
 
 
 class Expiry(Enum):
-    """What the expiry of an item by Time to Live does to its contribution."""
+    """Effect of an expiry by Time to Live on the item's contribution."""
 
     DROP = "drop"
-    """It is taken back, as by any other delete: sums speak of the items in the table."""
+    """The contribution is removed, as by any other delete: sums cover the items in the table."""
 
     KEEP = "keep"
-    """It stays, and the ledger row is marked `retained`: sums speak of all items that ever were."""
+    """The contribution stays, and the ledger row is `retained`: sums cover all items ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """What the sink holds for one item.
+    """The ledger row of one item.
 
     Attributes:
         item_id: whose row it is.
         version: of the change that it holds.
-        revision: raised by every write of the row, whoever writes it.
-        contribution: what the item contributes; empty for one that is deleted.
+        revision: incremented by every write of the row.
+        contribution: the item's contribution; empty for a deleted item.
         timestamp: of the change, in seconds since 1970.
         written_at: when the row was written, in seconds since 1970.
         deleted: whether the item is gone: the row is a tombstone.
@@ -106,15 +106,15 @@ class RowUpdate:
 
 
 class WriteConflict(CdcError):
-    """Somebody else wrote rows after they were read; nothing of the transaction was done."""
+    """Rows were written after they were read; nothing of the transaction was done."""
 
     def __init__(self, item_ids: Collection[str]) -> None:
-        super().__init__(f"{len(item_ids)} ledger rows have moved since they were read")
+        super().__init__(f"{len(item_ids)} ledger rows have changed since they were read")
         self.item_ids = frozenset(item_ids)
 
 
 class LedgerStore(Protocol):
-    """Where ledger rows and sums are kept."""
+    """Store of ledger rows and sums."""
 
     def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
         """Return the rows that exist, by item, read consistently.
@@ -139,8 +139,8 @@ class LedgerStore(Protocol):
     def purge(self, before: float, deadline: Deadline) -> int:
         """Delete the rows of deleted items written before then, unless they retain something.
 
-        Only rows that have not moved since they were found; returns how many there were. What is
-        left when the deadline has passed is left for the next call.
+        Only rows that have not changed since they were found; returns their number. The next call
+        deletes the rows that are left when the deadline has passed.
 
         Raises:
             RetryableError: they cannot be read or deleted at the moment.
@@ -152,10 +152,10 @@ class Aggregation:
     """The sink.
 
     Attributes:
-        ledger: where rows and sums are kept.
-        contributions: what an item contributes; pure, amounts `int` or `Decimal`. What it raises
-            is permanent for the image.
-        expiry: what becomes of the contribution of an item that expires.
+        ledger: store of rows and sums.
+        contributions: returns the contribution of an item; pure, amounts `int` or `Decimal`. Its
+            errors are permanent for the image.
+        expiry: effect of an expiry on the item's contribution.
         decimals: places that an amount may have behind the point, 0 to 25. Amounts are less than
             10^(26 - decimals), 10^20 by default: then a sum of 10^12 of them has 38 digits at
             most, and no item can spoil a sum for the others.
@@ -175,7 +175,7 @@ class Aggregation:
         """Apply the newest change of each item, as many items in a transaction as fit.
 
         Where `contributions` fails on an item's newest change, the newest on which it does not is
-        applied: what a batch leaves behind does not depend on how the changes were batched.
+        applied: the state after a batch does not depend on how the changes were batched.
         """
         outcome = Outcome()
         pending = by_item(changes)
@@ -203,7 +203,7 @@ class Aggregation:
         deadline: Deadline,
         known: ItemVersion | None = None,
     ) -> bool:
-        """Make the row of an item, and the sums, what the table says; return whether they differed.
+        """Repair the row of an item, and the sums, from the table; return whether they differed.
 
         See `Repairable`. A row that retains the contribution of an item which expired, and is not
         in the table again, is left alone: it is right as it is. A row that moves more aggregates
@@ -282,7 +282,7 @@ class Aggregation:
 
         Raises:
             ValueError: `older_than` is less than `TOMBSTONE_SECONDS`; or expiries are kept, and a
-                late one would retain for ever what a purged row says was taken back.
+                late one would retain for ever a contribution that was removed.
             RetryableError: the ledger cannot be read or written at the moment.
         """
         if self.retains:
@@ -333,7 +333,7 @@ class Aggregation:
         image = change.new_image
         retained = False
         if image is None and change.expired and self.expiry is Expiry.KEEP:
-            # Not what is stored: a MODIFY that was coalesced with the expiry would be lost.
+            # Not the stored contribution: it lacks a MODIFY of the same batch.
             image, retained = change.old_image, True
         contribution = {} if image is None else self._of(image)
         return contribution, retained
@@ -346,8 +346,8 @@ class Aggregation:
     ) -> list[list[Change]]:
         """Write a pack; return the changes, by item, whose rows have to be read again.
 
-        A conflict is mostly one on a sum that the whole pack adds to: halves would conflict as
-        well, and twice. So it is tried again as it is, and halved once that was in vain.
+        A conflict is usually on a sum that the whole pack adds to: each half would conflict as
+        well. So the pack is tried again as it is, and halved after `CONFLICTS_UNTIL_HALVED`.
         """
         for attempt in count():
             try:
@@ -456,7 +456,7 @@ def checked(
     """Return a contribution without its zeros, once its form is found right.
 
     Raises:
-        TypeError: an amount is neither `int` nor a finite `Decimal`, or a name is no text.
+        TypeError: an amount is neither `int` nor a finite `Decimal`, or a name is not text.
         PermanentError: it has more than 99 aggregates, or an amount that is too large or has too
             many decimal places for its sum to stay exact; see `Aggregation.decimals`.
     """

@@ -202,7 +202,7 @@ def _row(attributes: Mapping[str, Any]) -> LedgerRow:
 
 
 def _cancelled(updates: Sequence[RowUpdate], reasons: Sequence[Any]) -> Exception:
-    """Return what a cancelled transaction means; `reasons` are in the order of its actions."""
+    """Return the exception for a cancelled transaction; `reasons` are in its actions' order."""
     codes = [str(reason.get("Code", "None")) for reason in reasons]
     conflicts = [
         update.after.item_id
