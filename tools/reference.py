@@ -20,7 +20,7 @@ PACKAGE = "dynamodb_streams_cdc"
 ROOT = Path(__file__).parent.parent
 LEFT_OUT = {"examples", "cli"}
 
-PARTS: Mapping[str, tuple[str, str]] = {
+PARTS: dict[str, tuple[str, str]] = {
     "poller": (f"{PACKAGE}.esm.poller", "The event source mapping on real endpoints"),
     "simulation": (f"{PACKAGE}.testing.simulation", "The simulation"),
     "sinks": (f"{PACKAGE}.sinks", "The sinks"),
