@@ -1,6 +1,6 @@
 """Keep the pages in `docs` true: fill in what they show, check it, build the site.
 
-    python -m tools.docs            write what the pages show anew, and the reference
+    python -m tools.docs            write the code and output that pages show, and the reference
     python -m tools.docs --check    only say which pages are out of date
     python -m tools.docs --build    check, then build the site into build/site
 
@@ -38,7 +38,7 @@ from rich.console import Console
 
 from benchmarks.harness.common import Row, print_rows
 from dynamodb_streams_cdc.testing import Lab
-from tools import findings_page, reference
+from tools import findings_page, limits_page, reference, settings_page
 from tools.diagrams import drawn
 
 ROOT = Path(__file__).parent.parent
@@ -88,10 +88,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def wanted_pages() -> dict[Path, str]:
     """Return the pages as they should be."""
-    written = {DOCS / "reference" / name: text for name, text in reference.pages().items()}
-    written[DOCS / "reference" / "findings.md"] = findings_page.page()
+    written = reference.pages() | {
+        "findings.md": findings_page.page(),
+        "limits.md": limits_page.page(),
+        "settings.md": settings_page.page(),
+    }
     filled = {path: fill(path.read_text()) for path in hand_written()}
-    return filled | written
+    return filled | {DOCS / "reference" / name: text for name, text in written.items()}
 
 
 def hand_written() -> list[Path]:
