@@ -34,8 +34,6 @@ PARTS: dict[str, tuple[str, str]] = {
 
 TABLES: Mapping[str, str] = {
     "settings.md": "settings of an environment, variables of functions and of `make`",
-    "cli.md": "the commands of `cdc`",
-    "alarms.md": "alarms, with urgency and runbook section",
     "limits.md": "limits of the library and of AWS",
     "permissions.md": "grants of every role",
     "findings.md": "accepted findings of cdk-nag and checkov",
@@ -131,14 +129,7 @@ def _index() -> str:
     parts = [
         GENERATED,
         "# Reference",
-        table(
-            ["page", "contents"],
-            [
-                (f"[{name}]({name})", what)
-                for name, what in TABLES.items()
-                if (ROOT / "docs" / "reference" / name).exists()
-            ],
-        ),
+        table(["page", "contents"], [(f"[{name}]({name})", what) for name, what in TABLES.items()]),
         "Below is every public name of the library, by the module that defines it. Most programs "
         f"need no more than `{PACKAGE}` itself. Signatures are on the site (`make docs`) behind "
         "each name.",
