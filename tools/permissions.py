@@ -1,23 +1,17 @@
-"""The page of permissions: every grant of the deployed stacks, read from their templates.
-
-    python -m tools.permissions        write docs/reference/permissions.md
+"""Render docs/reference/permissions.md: every grant of the synthesised templates.
 
 A test compares the page with the templates, so that a wider or narrower grant is a changed line.
 """
 
-import json
 import re
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "reference" / "permissions.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "permissions.md"
 
 HEAD = """\
-<!-- Written by `python -m tools.permissions` from the templates. -->
+<!-- Written by `python -m tools.template_pages`: edit the stacks instead. -->
 
 # Permissions
 
@@ -127,38 +121,3 @@ def _bare(name: str) -> str:
 
 def _each(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def synthesised(folder: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Return the templates of production, by what the stack is for."""
-    from aws_cdk import App
-    from aws_cdk import aws_lambda as lambda_
-
-    from stacks import environments
-    from stacks.application import add_stacks
-
-    code = folder / "code"
-    code.mkdir()
-    (code / "stand_in.py").touch()
-    context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    context |= {"environment": "production", "alarm_email": "on-call@example.com"}
-    app = App(context=context, outdir=str(folder / "out"))
-    environment = environments.load(app.node.get_all_context())
-    add_stacks(app, environment=environment, code=lambda_.Code.from_asset(str(code)))
-    app.synth()
-    return {
-        path.name.split(".")[0].removeprefix("cdc-production-"): json.loads(path.read_text())
-        for path in (folder / "out").glob("*.template.json")
-    }
-
-
-def main() -> int:
-    """Write the page; return the exit status."""
-    with tempfile.TemporaryDirectory() as folder:
-        PAGE.write_text(page(synthesised(Path(folder))))
-    print(PAGE.relative_to(ROOT))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

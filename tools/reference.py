@@ -34,6 +34,7 @@ PARTS: dict[str, tuple[str, str]] = {
 
 TABLES: Mapping[str, str] = {
     "settings.md": "settings of an environment, variables of functions and of `make`",
+    "alarms.md": "alarms, with urgency and runbook section",
     "limits.md": "limits of the library and of AWS",
     "permissions.md": "grants of every role",
     "findings.md": "accepted findings of cdk-nag and checkov",
