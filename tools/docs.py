@@ -11,8 +11,8 @@ A comment above a fence says what the fence shows:
     <!-- diagram: FILE TEST [SINK] -->   the same as a sequence diagram
     <!-- output: FILE FUNCTION -->       what a function prints
     <!-- text: FILE WORD -->             a text file, from the line on that begins with the word
-    <!-- bench: FILE NAME... -->         these benchmarks of a run that `make bench` wrote down, or
-                                         `machine`, or `goals`: whatever has one
+    <!-- bench: FILE NAME... -->         these benchmarks of a run that `make bench` wrote down,
+                                         `machine`, or `goals` (all rows with a goal)
 
 So the pages can be read as they are, in the repository and on the site, and what they show is
 checked, run and compared like any other code.
@@ -98,8 +98,9 @@ def wanted_pages() -> dict[Path, str]:
 
 
 def hand_written() -> list[Path]:
-    """Return the pages that people write."""
-    return [path for path in sorted(DOCS.rglob("*.md")) if path.parent.name != "reference"]
+    """Return the pages that people write: those without a generator's first line."""
+    pages = sorted(DOCS.rglob("*.md"))
+    return [path for path in pages if not path.read_text().startswith("<!-- Written by")]
 
 
 # What a page shows

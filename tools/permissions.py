@@ -17,7 +17,7 @@ HEAD = """\
 
 The grants of every role and of the operator policy, and the policies of buckets, queues, topics and
 the domain. A name is the logical id of a resource without its hash. The page shows production; a
-sandbox has the same, less the topic where nobody is notified.
+sandbox has the same, without the topic for alarms.
 
 Tests record every call that the functions and the `cdc` command make, and evaluate it against these
 policies: each call is allowed, and each grant is used.

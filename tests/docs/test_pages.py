@@ -86,7 +86,7 @@ def _anchors(page: Path) -> set[str]:
     slugs = {
         re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings
     }
-    names = _listed_names() if page.parent.name == "reference" else set()
+    names = set() if page in PAGES else _listed_names()
     return slugs | names | set(re.findall(r'<a id="([^"]+)"', text))
 
 
@@ -94,6 +94,20 @@ def _listed_names() -> set[str]:
     """Names in the index of the reference, whose headings mkdocstrings makes."""
     index = (docs.DOCS / "reference" / "index.md").read_text()
     return set(re.findall(r"\.md#([\w.]+)\)", index))
+
+
+@pytest.mark.parametrize("name", ["settings.md", "alarms.md", "limits.md", "permissions.md"])
+def test_a_reference_page_is_two_clicks_away(name: str) -> None:
+    first = docs.DOCS / "index.md"
+    second = {first, *_linked(first)}
+    reached = second.union(*map(_linked, second))
+    assert name in {page.name for page in reached}
+
+
+def _linked(page: Path) -> set[Path]:
+    """Return the pages that a page links to."""
+    links = re.findall(r"\]\(([^)\s#:]+\.md)", page.read_text())
+    return {(page.parent / link).resolve() for link in links}
 
 
 @EVERY_PAGE
