@@ -1,4 +1,4 @@
-"""The pages are true: they show what is there, and what they name exists."""
+"""Pages show up-to-date code and name commands, links and sources that exist."""
 
 import importlib
 import inspect
@@ -37,10 +37,10 @@ def sections(page: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-# What is shown
+# Blocks
 
 
-def test_the_pages_show_what_is_there() -> None:
+def test_pages_are_up_to_date() -> None:
     wanted = docs.wanted_pages()
     stale = [str(path.relative_to(ROOT)) for path, text in wanted.items() if _read(path) != text]
     assert not stale, "run `python -m tools.docs` and read the difference"
@@ -64,7 +64,7 @@ def test_every_shown_test_is_collected() -> None:
             assert name.startswith("test_") or path == "tests/docs/costs.py", (page, path)
 
 
-# What is named
+# Links and commands
 
 
 @EVERY_PAGE
@@ -138,7 +138,7 @@ def _leaves(nav: Any) -> Iterator[str]:
                 yield from _leaves(each)
 
 
-# What is said of AWS
+# Sections
 
 
 @pytest.mark.parametrize("page", ["concepts.md", "patterns.md"])
