@@ -64,7 +64,7 @@ def price(name: str) -> float:
 
 @cache
 def counted() -> Mapping[str, Mapping[str, float]]:
-    """Return units and bytes of a change in full batches, for each sink, from `make bench-check`."""
+    """Return units and bytes of a change for each sink, in full batches (`make bench-check`)."""
     found: Mapping[str, Mapping[str, float]] = json.loads(COUNTED.read_text())
     return found
 
