@@ -28,8 +28,8 @@ HEAD = """\
 # Limits
 
 Every limit is a constant; its docstring is the meaning shown here. A limit with a source is one of
-AWS or OpenSearch, or follows from one. Limits of the deployment are under
-[Settings](settings.md).
+AWS or OpenSearch, or follows from one. The deployment's own are under [Settings](settings.md) and
+[Functions](functions.md).
 """
 
 

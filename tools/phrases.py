@@ -58,9 +58,19 @@ CLEAN: Sequence[str] = (
     "docs/decisions/0023-pages-keep-their-own-markers.md",
     "lambdas",
     "tests/docs/test_reference.py",
-    *(f"tools/{name}.py" for name in ("costs", "docs", "lint_templates", "locks", "markdown")),
-    *(f"tools/{name}_page.py" for name in ("alarms", "findings", "limits", "settings")),
-    *(f"tools/{name}.py" for name in ("permissions", "reference", "template_pages")),
+    "tools/alarms_page.py",
+    "tools/costs.py",
+    "tools/docs.py",
+    "tools/findings_page.py",
+    "tools/functions_page.py",
+    "tools/limits_page.py",
+    "tools/lint_templates.py",
+    "tools/locks.py",
+    "tools/markdown.py",
+    "tools/permissions.py",
+    "tools/reference.py",
+    "tools/settings_page.py",
+    "tools/template_pages.py",
 )
 """Paths below which a phrase fails the tests."""
 

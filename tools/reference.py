@@ -36,6 +36,7 @@ TABLES: Mapping[str, str] = {
     "settings.md": "settings of an environment, variables of functions and of `make`",
     "alarms.md": "alarms, with urgency and runbook section",
     "limits.md": "limits of the library and of AWS",
+    "functions.md": "memory, time-out, batch size and age limits of the deployed functions",
     "permissions.md": "grants of every role",
     "findings.md": "accepted findings of cdk-nag and checkov",
 }

@@ -1,4 +1,4 @@
-"""Write the pages of the reference that show the templates: permissions and alarms.
+"""Write the pages of the reference that show the templates: permissions, alarms and functions.
 
 python -m tools.template_pages
 """
@@ -15,7 +15,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from stacks import environments
 from stacks.application import add_stacks
-from tools import alarms_page, permissions
+from tools import alarms_page, functions_page, permissions
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,8 +44,8 @@ def main() -> int:
         found = {name: synthesised(name, Path(folder)) for name in ("sandbox", "production")}
     permissions.PAGE.write_text(permissions.page(found["production"]))
     pipelines = {name: templates["pipeline"] for name, templates in found.items()}
-    alarms_page.PAGE.write_text(alarms_page.page(pipelines))
-    print(permissions.PAGE.relative_to(ROOT), alarms_page.PAGE.relative_to(ROOT), sep="\n")
+    for each in (alarms_page, functions_page):
+        each.PAGE.write_text(each.page(pipelines))
     return 0
 
 
