@@ -1,14 +1,14 @@
 """Compute the tables of the cost page: prices of docs/prices.json times counted quantities.
 
-Quantities come from three places: the templates (their snapshots in tests/infrastructure, which a
-test compares with the stacks), the settings of the environments, and the units and bytes of each
-change that `make bench-check` counts (benchmarks/expected.json). The duration of a function on
-Lambda is assumed: only a deployed function can tell.
+Quantities come from three places: the templates (`python -m tools.template_pages` counts them into
+docs/quantities.json), the settings of the environments, and the units and bytes of each change that
+`make bench-check` counts (benchmarks/expected.json). The duration of a function on Lambda is
+assumed: only a deployed function can tell.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from stacks.environments import DEFAULTS, SearchCluster
 ROOT = Path(__file__).parent.parent
 PRICES = ROOT / "docs" / "prices.json"
 COUNTED = ROOT / "benchmarks" / "expected.json"
-TEMPLATES = ROOT / "tests" / "infrastructure" / "__snapshots__" / "test_snapshots"
+QUANTITIES = ROOT / "docs" / "quantities.json"
 
 MILLION = 1_000_000
 GIGABYTE = 1e9
@@ -69,15 +69,43 @@ def counted() -> Mapping[str, Mapping[str, float]]:
     return found
 
 
-def resources(environment: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the resources of an environment's templates."""
-    for path in sorted(TEMPLATES.glob(f"*[[]{environment}-*.json")):
-        yield from json.loads(path.read_text())["Resources"].values()
+@cache
+def quantities() -> Mapping[str, Any]:
+    """Return the quantities that `count` found in the templates."""
+    found: Mapping[str, Any] = json.loads(QUANTITIES.read_text())
+    return found
 
 
-def of_type(environment: str, kind: str) -> list[Mapping[str, Any]]:
-    """Return the properties of an environment's resources of a type."""
-    return [each["Properties"] for each in resources(environment) if each["Type"] == kind]
+def count(templates: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Count what is billed in the template of each environment's pipeline."""
+    functions = _of_type(templates["production"], "AWS::Lambda::Function")
+    schedules = [
+        str(rule.get("ScheduleExpression", ""))
+        for rule in _of_type(templates["production"], "AWS::Events::Rule")
+    ]
+    (minutes,) = re.findall(r"^rate\((\d+) minutes\)$", "\n".join(schedules), re.MULTILINE)
+    return {
+        "alarm metrics": {
+            environment: sum(map(_metrics, _of_type(template, "AWS::CloudWatch::Alarm")))
+            for environment, template in templates.items()
+        },
+        "processors, GB": [
+            each["MemorySize"] / 1024
+            for each in functions
+            if "PROCESSOR" in each["Environment"]["Variables"]
+        ],
+        "functions, GB": [each["MemorySize"] / 1024 for each in functions],
+        "minutes between runs of the watcher": int(minutes),
+    }
+
+
+def _metrics(alarm: Mapping[str, Any]) -> int:
+    """Return how many metrics an alarm is billed for: each one that its expression reads."""
+    return sum("MetricStat" in metric for metric in alarm.get("Metrics", [{"MetricStat": {}}]))
+
+
+def _of_type(template: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    return [each["Properties"] for each in template["Resources"].values() if each["Type"] == kind]
 
 
 def domain(environment: str) -> Mapping[str, float]:
@@ -100,23 +128,13 @@ def domain(environment: str) -> Mapping[str, float]:
 
 
 def alarms(environment: str) -> int:
-    """Return how many metrics an environment's alarms evaluate.
-
-    An alarm on an expression is billed for each metric that the expression reads.
-    """
-    return sum(
-        sum("MetricStat" in metric for metric in alarm["Metrics"]) if "Metrics" in alarm else 1
-        for alarm in of_type(environment, "AWS::CloudWatch::Alarm")
-    )
+    """Return how many metrics an environment's alarms evaluate."""
+    return int(quantities()["alarm metrics"][environment])
 
 
-def processors() -> list[Mapping[str, Any]]:
-    """Return the functions that read a stream; the environments have the same."""
-    return [
-        function
-        for function in of_type("production", "AWS::Lambda::Function")
-        if "PROCESSOR" in function.get("Environment", {}).get("Variables", {})
-    ]
+def processors() -> list[float]:
+    """Return the memory in GB of each function that reads a stream, in any environment."""
+    return list(quantities()["processors, GB"])
 
 
 def own_metrics() -> int:
@@ -129,12 +147,8 @@ def own_metrics() -> int:
 
 
 def runs() -> float:
-    """Return how often the watcher runs in a month, by the schedule in the template."""
-    (minutes,) = [
-        int(found[1])
-        for rule in of_type("production", "AWS::Events::Rule")
-        if (found := re.fullmatch(r"rate\((\d+) minutes\)", rule.get("ScheduleExpression", "")))
-    ]
+    """Return how often the watcher runs in a month."""
+    minutes = int(quantities()["minutes between runs of the watcher"])
     return float(json.loads(PRICES.read_text())["hours_a_month"]) * 60 / minutes
 
 
@@ -145,8 +159,8 @@ def watching() -> float:
     ledger, in a transaction; it invokes every function once, and lists three places. A list request
     is priced like a put.
     """
-    functions = of_type("production", "AWS::Lambda::Function")
-    gigabyte_seconds = sum(each["MemorySize"] / 1024 for each in functions) * WATCHED_SECONDS
+    functions: Sequence[float] = quantities()["functions, GB"]
+    gigabyte_seconds = sum(functions) * WATCHED_SECONDS
     a_run = (
         4 * price("write request unit")
         + len(functions) * price("Lambda request")
@@ -181,8 +195,7 @@ def a_million(load: Load) -> Mapping[str, float]:
     sum_units = 2 * 4 if alone else sums["write_units"]
     reads = 1.0 if alone else sums["read_units"]
     invocations = MILLION / load.records
-    memory = sum(function["MemorySize"] / 1024 for function in processors())
-    gigabyte_seconds = invocations * load.seconds * memory
+    gigabyte_seconds = invocations * load.seconds * sum(processors())
     invocations *= len(processors())
     return {
         "change log": MILLION * log["write_units"] * price("write request unit"),

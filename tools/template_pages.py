@@ -1,6 +1,9 @@
-"""Write the pages of the reference that show the templates: permissions, alarms and functions.
+"""Synthesise the stacks; write what the reference shows of their templates.
 
-python -m tools.template_pages
+    python -m tools.template_pages
+
+The pages are permissions.md, alarms.md and functions.md; the quantities of the cost page go to
+docs/quantities.json.
 """
 
 import json
@@ -15,7 +18,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from stacks import environments
 from stacks.application import add_stacks
-from tools import alarms_page, functions_page, permissions
+from tools import alarms_page, costs, functions_page, permissions
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,6 +49,7 @@ def main() -> int:
     pipelines = {name: templates["pipeline"] for name, templates in found.items()}
     for each in (alarms_page, functions_page):
         each.PAGE.write_text(each.page(pipelines))
+    costs.QUANTITIES.write_text(json.dumps(costs.count(pipelines), indent=2) + "\n")
     return 0
 
 

@@ -12,7 +12,7 @@ from dynamodb_streams_cdc import Outcome, PermanentError, Processor, RetryableEr
 from dynamodb_streams_cdc.metrics import Counts, LogMetrics
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 from tests.infrastructure.templates import Assembly, flat, of_type, only
-from tools import alarms_page, functions_page
+from tools import alarms_page, costs, functions_page
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = re.compile(r" Runbook: (?P<file>\S+)#(?P<section>\S+)$")
@@ -45,6 +45,8 @@ def test_the_reference_shows_alarms_and_mappings(sandbox: Assembly, production: 
     for page in (functions_page, alarms_page):
         shown = page.page(pipelines)
         assert shown == page.PAGE.read_text(), "run `python -m tools.template_pages`"
+    counted = json.loads(costs.QUANTITIES.read_text())
+    assert costs.count(pipelines) == counted, "run `python -m tools.template_pages`"
     listed = re.findall(r"^\| `(\w+)` \|", shown, re.MULTILINE)
     for logical_id, _ in _alarms(production):
         assert any(name in logical_id for name in listed), logical_id
