@@ -56,7 +56,8 @@ class Settings(FunctionSettings):
         processor: Name of the processor in dead letters and metrics.
         dead_letter_bucket: S3 bucket for dead letters.
         dead_letter_prefix: Prefix of the keys of this processor's dead letters.
-        attempts_table: Table that counts invocations which die on a record: the idempotency table.
+        attempts_table: Name of the idempotency table, which counts the invocations that die on a
+            record, under `attempt/PROCESSOR/`.
         breaker_share: Share of the recent items that may become dead letters for one reason; 1
             turns the breaker off. Unit: share.
         breaker_items: Failing items below which the breaker stays closed. Unit: items.

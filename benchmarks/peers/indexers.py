@@ -17,8 +17,9 @@ from boto3.dynamodb.types import TypeDeserializer
 from opensearchpy import OpenSearch, Urllib3HttpConnection, helpers
 
 from benchmarks.harness.common import OURS
-from dynamodb_streams_cdc import Change, Deadline, Processor, Search, SystemClock
+from dynamodb_streams_cdc import Change, Deadline, Processor, Search
 from dynamodb_streams_cdc.aws.opensearch import ANSWERS, CDC_MAPPING, SCRIPT, OpenSearchIndex
+from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.sinks.search import CDC, encoded
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document

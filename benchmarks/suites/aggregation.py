@@ -33,7 +33,8 @@ from benchmarks.peers.sums import (
     by_day_and_status,
     expected,
 )
-from dynamodb_streams_cdc import Change, SystemClock
+from dynamodb_streams_cdc import Change
+from dynamodb_streams_cdc.deadline import SystemClock
 from local.services import engines
 from tests.factories import SOURCE, FakeContext
 

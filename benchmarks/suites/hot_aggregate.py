@@ -26,8 +26,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from dynamodb_streams_cdc import Aggregation, Change, Deadline, Image, Processor, SystemClock
+from dynamodb_streams_cdc import Aggregation, Change, Deadline, Image, Processor
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from local.deployed.deployment import session
 from local.services import engines

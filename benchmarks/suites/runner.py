@@ -24,7 +24,8 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from benchmarks.harness.common import OURS, Options, Row, compare, turns
 from benchmarks.harness.records import BATCH, batches, changes
-from dynamodb_streams_cdc import Change, ChangeHandlers, Processor, SystemClock
+from dynamodb_streams_cdc import Change, ChangeHandlers, Processor
+from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from tests.factories import SOURCE, FakeContext
 

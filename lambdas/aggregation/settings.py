@@ -12,7 +12,8 @@ class AggregationSettings(Settings):
 
     Attributes:
         source_table_name: Name of the source table, for repairs.
-        idempotency_table: Name of the table with the ledger.
+        idempotency_table: Name of the idempotency table, which has the version and contribution of
+            each item under `ledger/`.
         aggregates_table: Name of the table with the aggregates.
         aggregate_shards: Rows over which each aggregate is spread. Unit: rows.
     """

@@ -21,6 +21,7 @@ from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import CdcError, DeadlineExceeded, MalformedRecord, RetryableError
 from dynamodb_streams_cdc.identity import floor_of, item_id, stream_label
 from dynamodb_streams_cdc.lambda_types import BatchResponse, ItemFailure, sequence_number
+from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, SourceTable
 
 ReadRecords: TypeAlias = Sequence[Change | MalformedRecord]
@@ -327,14 +328,14 @@ def parse_replay_response(processor: str, answer: Any, positions: Sequence[int])
         reported = answer["batchItemFailures"]
         counts = [answer[name] for name in ("applied", "stale", "repaired")]
     except (LookupError, TypeError, ValueError):
-        raise not_understood(processor, "replay", answer) from None
+        raise not_understood(processor, Operation.REPLAY, answer) from None
     if (
         not isinstance(reported, list)
         or bool(reported) != bool(failures)
         or not all(isinstance(count, int) and count >= 0 for count in counts)
         or counts[0] + counts[1] > len(positions)
     ):
-        raise not_understood(processor, "replay", answer)
+        raise not_understood(processor, Operation.REPLAY, answer)
     applied, stale, repaired = counts
     return ReplayResult(applied, stale, repaired, failures)
 
@@ -377,7 +378,7 @@ def not_understood(processor: str, operation: str, answer: Any) -> InvocationFai
 def is_healthy(functions: Functions, processor: str) -> bool:
     """Return whether a function answers at all, to an event without records."""
     try:
-        functions.invoke(processor, {"operation": "replay", "Records": []})
+        functions.invoke(processor, {"operation": Operation.REPLAY, "Records": []})
     except InvocationFailed:
         return False
     return True

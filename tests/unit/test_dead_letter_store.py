@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Change, DeadLetter
+from dynamodb_streams_cdc import Change
+from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.operations.dead_letter_store import (
     Identity,
@@ -178,7 +179,7 @@ class TestShut:
 
     @pytest.mark.parametrize("name", ["billing", None, 7, ["search"]])
     def test_of_a_processor_that_is_not_deployed(self, name: object) -> None:
-        document = of_processor(placed(1, 1)).envelope()
+        document: Any = of_processor(placed(1, 1)).envelope()
         document["dead_letter"]["processor"] = name
         problem = shut("dead-letters/billing/0a/1.json", json.dumps(document).encode())
         assert f"is for processor {name!r}" in problem

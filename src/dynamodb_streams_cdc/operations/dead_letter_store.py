@@ -22,9 +22,8 @@ from dynamodb_streams_cdc.identity import (
     stream_label,
     version_of,
 )
-
-OWN = "dead-letters/"
-ARCHIVE = "archive/"
+from dynamodb_streams_cdc.lambda_types import OnFailureDocument
+from dynamodb_streams_cdc.names import DEAD_LETTERS
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -131,7 +130,9 @@ def parse_dead_letter(
         problem = str(shut)
     except RecursionError:
         problem = f"is no dead letter: it is nested too deep. {_ASIDE}."
-    processor = key.removeprefix(OWN).partition("/")[0] if key.startswith(OWN) else ""
+    processor = (
+        key.removeprefix(DEAD_LETTERS).partition("/")[0] if key.startswith(DEAD_LETTERS) else ""
+    )
     return UnreadableDeadLetter(key, f"{key} {problem}", processor)
 
 
@@ -142,7 +143,7 @@ def dead_letter_of_one_record(
     reason: str,
     error: str,
     now: float,
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, OnFailureDocument]:
     """Return key and content of a dead letter of its own for one record of a dead letter.
 
     The key is that under which the processor would have written it.
@@ -162,7 +163,10 @@ def dead_letter_of_one_record(
         request_id=context.get("requestId"),
         function_arn=str(context.get("functionArn", "")),
     )
-    return f"{OWN}{dead_letter.processor}/{dead_letter_name(item, version, record)}", document
+    return (
+        f"{DEAD_LETTERS}{dead_letter.processor}/{dead_letter_name(item, version, record)}",
+        document,
+    )
 
 
 def function_name(arn: str) -> str:

@@ -32,8 +32,9 @@ from dynamodb_streams_cdc.control import (
     parse_replay_response,
 )
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
+from dynamodb_streams_cdc.halves import in_halves
+from dynamodb_streams_cdc.names import ARCHIVE, Operation
 from dynamodb_streams_cdc.operations.dead_letter_store import (
-    ARCHIVE,
     DeadLetterStore,
     Identity,
     Names,
@@ -200,35 +201,39 @@ class Redrive:
         Raises:
             InvocationFailed: the function did not answer, or not to the question.
         """
+
+        def ask(positions: Sequence[int]) -> list[Mapping[str, Any]]:
+            return self._inspect(dead_letter, positions)
+
+        def failed(_: Sequence[int], error: Exception) -> None:
+            if not isinstance(error, InvocationFailed) or error.reason != RESPONSE_TOO_LARGE:
+                raise error
+
         return [
             each
             for chunk in _chunks(dead_letter.records)
-            for each in self._inspect(
-                dead_letter.processor,
-                [dead_letter.records[position] for position in chunk],
-                chunk[0],
-            )
+            for part in in_halves(ask, chunk, failed, InvocationFailed)
+            for each in part
         ]
 
     def _inspect(
-        self, processor: str, records: Sequence[Record], start: int
+        self, dead_letter: ReadableDeadLetter, positions: Sequence[int]
     ) -> list[Mapping[str, Any]]:
-        try:
-            answer = self.functions.invoke(processor, {"operation": "inspect", "Records": records})
-        except InvocationFailed as error:
-            if len(records) == 1 or error.reason != RESPONSE_TOO_LARGE:
-                raise
-            middle = len(records) // 2
-            first = self._inspect(processor, records[:middle], start)
-            return first + self._inspect(processor, records[middle:], start + middle)
+        processor = dead_letter.processor
+        records = [dead_letter.records[position] for position in positions]
+        answer = self.functions.invoke(
+            processor, {"operation": Operation.INSPECT, "Records": records}
+        )
         held = answer.get("held") if isinstance(answer, Mapping) else None
         if (
             not isinstance(held, list)
             or len(held) != len(records)
             or not all(isinstance(each, Mapping) for each in held)
         ):
-            raise not_understood(processor, "inspect", answer)
-        return [{**each, "position": start + place} for place, each in enumerate(held)]
+            raise not_understood(processor, Operation.INSPECT, answer)
+        return [
+            {**each, "position": position} for position, each in zip(positions, held, strict=True)
+        ]
 
     def _archived(self, result: Result, status: RedriveStatus) -> Result:
         """Archive a dead letter whose records are all done or have dead letters of their own."""
@@ -288,19 +293,22 @@ class Redrive:
 
         A record that is too much for it alone has failed.
         """
-        records = [dead_letter.records[position] for position in positions]
-        event = {"operation": "replay", "Records": records}
-        try:
+
+        def ask(positions: Sequence[int]) -> ReplayResult:
+            records = [dead_letter.records[position] for position in positions]
+            event = {"operation": Operation.REPLAY, "Records": records}
             answer = self.functions.invoke(dead_letter.processor, event)
-        except InvocationFailed as error:
+            return parse_replay_response(dead_letter.processor, answer, positions)
+
+        def failed(positions: Sequence[int], error: Exception) -> ReplayResult | None:
+            assert isinstance(error, InvocationFailed)
             if error.outage or not is_healthy(self.functions, dead_letter.processor):
-                raise
-            if len(positions) == 1:
-                return ReplayResult(failures=(_too_much(dead_letter, positions[0], error),))
-            middle = len(positions) // 2
-            first = self._in_halves(dead_letter, positions[:middle])
-            return first + self._in_halves(dead_letter, positions[middle:])
-        return parse_replay_response(dead_letter.processor, answer, positions)
+                raise error
+            if len(positions) > 1:
+                return None
+            return ReplayResult(failures=(_too_much(dead_letter, positions[0], error),))
+
+        return sum(in_halves(ask, positions, failed, InvocationFailed), ReplayResult())
 
 
 OF_CONTENT = (
