@@ -19,7 +19,7 @@ class FunctionSettings(BaseModel):
     """Variables of any function's environment, in lower case.
 
     Attributes:
-        environment: name of the deployment, on its metrics: sandbox, production or local.
+        environment: Name of the environment, a dimension of the metrics.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -50,17 +50,17 @@ class Settings(FunctionSettings):
     """Variables of a processor's environment, in lower case.
 
     Attributes:
-        source_table: logical name of the table whose changes are followed.
-        epoch: of the lineage of streams, four digits.
-        feed: stream that the mapping reads: the table's own, or the change log's.
-        processor: the function's role, on its dead letters and metrics.
-        dead_letter_bucket: name of the dead-letter bucket.
-        dead_letter_prefix: of the dead letters' keys.
-        attempts_table: name of the idempotency table; the function counts its deaths on a record
-            there, under `attempt/<processor>/`.
-        breaker_share: of the recent items that may become dead letters for one reason, 0 to 1; with
-            1 the breaker never opens.
-        breaker_items: distinct failing items below which the breaker never opens.
+        source_table: Logical name of the source table, the first part of item ids.
+        epoch: First part of every version, four digits.
+        feed: Stream that the mapping reads: the source table's or the change log's.
+        processor: Name of the processor in dead letters and metrics.
+        dead_letter_bucket: S3 bucket for dead letters.
+        dead_letter_prefix: Prefix of the keys of this processor's dead letters.
+        attempts_table: Name of the idempotency table, which counts the invocations that die on a
+            record, under `attempt/PROCESSOR/`.
+        breaker_share: Share of the recent items that may become dead letters for one reason; 1
+            turns the breaker off. Unit: share.
+        breaker_items: Failing items below which the breaker stays closed. Unit: items.
     """
 
     source_table: Name

@@ -1,14 +1,14 @@
-"""The tables of docs/cost.md: prices of docs/prices.json times counted quantities.
+"""Compute the tables of the cost page: prices of docs/prices.json times counted quantities.
 
-Quantities come from three places: the templates (their snapshots in tests/infrastructure, which a
-test holds to the stacks), the settings of the environments, and the units and bytes of each change
-that `make bench-check` counts (benchmarks/expected.json). How long a function takes on Lambda is
-assumed, because only a deployed function can tell.
+Quantities come from three places: the templates (`python -m tools.template_pages` counts them into
+docs/quantities.json), the settings of the environments, and the units and bytes of each change that
+`make bench-check` counts (benchmarks/expected.json). The duration of a function on Lambda is
+assumed: only a deployed function can tell.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -20,18 +20,18 @@ from stacks.environments import DEFAULTS, SearchCluster
 ROOT = Path(__file__).parent.parent
 PRICES = ROOT / "docs" / "prices.json"
 COUNTED = ROOT / "benchmarks" / "expected.json"
-BILLED = ROOT / "tests" / "infrastructure" / "__snapshots__" / "test_snapshots"
+QUANTITIES = ROOT / "docs" / "quantities.json"
 
 MILLION = 1_000_000
 GIGABYTE = 1e9
 ENVIRONMENTS = ("sandbox", "production")
 DASHBOARDS_FREE = 3
-"""Of an account: the app has one, so it is free unless others are there."""
+"""Free dashboards of an account; the app has one."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """Changes as they arrive, with what is assumed of a function.
+    """How changes arrive, with assumptions about a function.
 
     Attributes:
         records: records of one invocation.
@@ -64,26 +64,52 @@ def price(name: str) -> float:
 
 @cache
 def counted() -> Mapping[str, Mapping[str, float]]:
-    """Return what each sink takes of each change in full batches, as `make bench-check` has it."""
+    """Return units and bytes of a change for each sink, in full batches (`make bench-check`)."""
     found: Mapping[str, Mapping[str, float]] = json.loads(COUNTED.read_text())
     return found
 
 
-def resources(environment: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the resources of an environment's templates that are billed by their number."""
-    yield from map(
-        json.loads,
-        (BILLED / f"test_billed_properties[{environment}].jsonl").read_text().splitlines(),
-    )
+@cache
+def quantities() -> Mapping[str, Any]:
+    """Return the quantities that `count` found in the templates."""
+    found: Mapping[str, Any] = json.loads(QUANTITIES.read_text())
+    return found
 
 
-def of_type(environment: str, kind: str) -> list[Mapping[str, Any]]:
-    """Return the properties of an environment's resources of a type."""
-    return [each["Properties"] for each in resources(environment) if each["Type"] == kind]
+def count(templates: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Count what is billed in the template of each environment's pipeline."""
+    functions = _of_type(templates["production"], "AWS::Lambda::Function")
+    schedules = [
+        str(rule.get("ScheduleExpression", ""))
+        for rule in _of_type(templates["production"], "AWS::Events::Rule")
+    ]
+    (minutes,) = re.findall(r"^rate\((\d+) minutes\)$", "\n".join(schedules), re.MULTILINE)
+    return {
+        "alarm metrics": {
+            environment: sum(map(_metrics, _of_type(template, "AWS::CloudWatch::Alarm")))
+            for environment, template in templates.items()
+        },
+        "processors, GB": [
+            each["MemorySize"] / 1024
+            for each in functions
+            if "PROCESSOR" in each["Environment"]["Variables"]
+        ],
+        "functions, GB": [each["MemorySize"] / 1024 for each in functions],
+        "minutes between runs of the watcher": int(minutes),
+    }
+
+
+def _metrics(alarm: Mapping[str, Any]) -> int:
+    """Return how many metrics an alarm is billed for: each one that its expression reads."""
+    return sum("MetricStat" in metric for metric in alarm.get("Metrics", [{"MetricStat": {}}]))
+
+
+def _of_type(template: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    return [each["Properties"] for each in template["Resources"].values() if each["Type"] == kind]
 
 
 def domain(environment: str) -> Mapping[str, float]:
-    """Return what an environment's own OpenSearch domain costs a month, by part."""
+    """Return the monthly cost of an environment's own OpenSearch domain, by part."""
     cluster = DEFAULTS[environment]["search_cluster"]
     assert isinstance(cluster, SearchCluster)
     hours = json.loads(PRICES.read_text())["hours_a_month"]
@@ -102,52 +128,39 @@ def domain(environment: str) -> Mapping[str, float]:
 
 
 def alarms(environment: str) -> int:
-    """Return how many metrics an environment's alarms evaluate.
-
-    An alarm on an expression is billed for each metric that the expression reads.
-    """
-    return sum(
-        sum("MetricStat" in metric for metric in alarm["Metrics"]) if "Metrics" in alarm else 1
-        for alarm in of_type(environment, "AWS::CloudWatch::Alarm")
-    )
+    """Return how many metrics an environment's alarms evaluate."""
+    return int(quantities()["alarm metrics"][environment])
 
 
-def processors() -> list[Mapping[str, Any]]:
-    """Return the functions that read a stream; the environments have the same."""
-    return [
-        function
-        for function in of_type("production", "AWS::Lambda::Function")
-        if "PROCESSOR" in function.get("Environment", {}).get("Variables", {})
-    ]
+def processors() -> list[float]:
+    """Return the memory in GB of each function that reads a stream, in any environment."""
+    return list(quantities()["processors, GB"])
 
 
 def own_metrics() -> int:
-    """Return how many metrics are published: each count, and what waits, for each processor.
+    """Return how many metrics the functions publish.
 
-    One more counts the dead letters of processors that are gone.
+    Each processor has one for each count and one for its dead letters; one more is for the dead
+    letters of processors that are gone.
     """
     return len(processors()) * (len(fields(Counts)) + 1) + 1
 
 
 def runs() -> float:
-    """Return how often the watcher runs in a month, by the schedule in the template."""
-    (minutes,) = [
-        int(found[1])
-        for rule in of_type("production", "AWS::Events::Rule")
-        if (found := re.fullmatch(r"rate\((\d+) minutes\)", rule.get("ScheduleExpression", "")))
-    ]
+    """Return how often the watcher runs in a month."""
+    minutes = int(quantities()["minutes between runs of the watcher"])
     return float(json.loads(PRICES.read_text())["hours_a_month"]) * 60 / minutes
 
 
 def watching() -> float:
-    """Return what the watcher costs a month, with the canary's way through the functions.
+    """Return the monthly cost of the watcher and of its canary in the functions.
 
     Each run writes the canary into the source table and so an entry of the log and a row of the
     ledger, in a transaction; it invokes every function once, and lists three places. A list request
     is priced like a put.
     """
-    functions = of_type("production", "AWS::Lambda::Function")
-    gigabyte_seconds = sum(each["MemorySize"] / 1024 for each in functions) * WATCHED_SECONDS
+    functions: Sequence[float] = quantities()["functions, GB"]
+    gigabyte_seconds = sum(functions) * WATCHED_SECONDS
     a_run = (
         4 * price("write request unit")
         + len(functions) * price("Lambda request")
@@ -159,7 +172,7 @@ def watching() -> float:
 
 
 def a_month(environment: str) -> Mapping[str, float]:
-    """Return what an environment costs in a month without a change, by part."""
+    """Return the cost of an environment in a month without a change, by part."""
     evaluated = alarms(environment)
     return {
         **domain(environment),
@@ -172,7 +185,7 @@ def a_month(environment: str) -> Mapping[str, float]:
 
 
 def a_million(load: Load) -> Mapping[str, float]:
-    """Return what a million changes of the benchmarks cost, by part.
+    """Return the cost of a million changes of the benchmarks, by part.
 
     Units are counted in full batches. Alone, a change shares no write: a new item and three sums
     are four writes in a transaction, two units each, and one entry of the log.
@@ -182,8 +195,7 @@ def a_million(load: Load) -> Mapping[str, float]:
     sum_units = 2 * 4 if alone else sums["write_units"]
     reads = 1.0 if alone else sums["read_units"]
     invocations = MILLION / load.records
-    memory = sum(function["MemorySize"] / 1024 for function in processors())
-    gigabyte_seconds = invocations * load.seconds * memory
+    gigabyte_seconds = invocations * load.seconds * sum(processors())
     invocations *= len(processors())
     return {
         "change log": MILLION * log["write_units"] * price("write request unit"),
@@ -197,7 +209,7 @@ def a_million(load: Load) -> Mapping[str, float]:
 
 
 def a_million_afterwards() -> Mapping[str, float]:
-    """Return what a million changes cost in each month that they are kept, by part."""
+    """Return the cost of a million stored changes for each month, by part."""
     log_gigabytes = MILLION * counted()["audit"]["bytes"] / GIGABYTE
     log_lines = len(processors()) * MILLION / FULL.records * FULL.log_bytes / GIGABYTE
     return {
@@ -208,7 +220,7 @@ def a_million_afterwards() -> Mapping[str, float]:
 
 
 def dead_letters(number: int, kilobytes: float = 2.0) -> Mapping[str, float]:
-    """Return what dead letters cost that are redriven once, by part."""
+    """Return the cost of dead letters that are redriven once, by part."""
     return {
         "puts, and as many copies into the archive": 2 * number * price("S3 put"),
         "events": number * price("S3 event to EventBridge"),
@@ -217,34 +229,34 @@ def dead_letters(number: int, kilobytes: float = 2.0) -> Mapping[str, float]:
     }
 
 
-# What the page shows
+# The tables of the page
 
 
 def idle() -> None:
-    """Print what a month without a change costs."""
+    """Print the cost of a month without a change."""
     for environment in ENVIRONMENTS:
         _print_table(f"{environment}, a month", [a_month(environment)], [""])
         print()
 
 
 def changes() -> None:
-    """Print what a million changes cost."""
+    """Print the cost of a million changes."""
     titles = [f"batches of {FULL.records}", "one by one"]
     _print_table("a million changes", [a_million(FULL), a_million(SINGLE)], titles)
 
 
 def afterwards() -> None:
-    """Print what a million changes cost each month after."""
+    """Print the monthly cost of a million stored changes."""
     _print_table("each month after", [a_million_afterwards()], [""])
 
 
 def failures() -> None:
-    """Print what a hundred thousand dead letters cost."""
+    """Print the cost of a hundred thousand dead letters."""
     _print_table("100,000 dead letters", [dead_letters(100_000)], [""])
 
 
 def prices() -> None:
-    """Print the prices, with where they are from."""
+    """Print the prices and their sources."""
     stored = json.loads(PRICES.read_text())
     print(f"{stored['region']}, {stored['currency']}, {stored['date']}\n")
     for name, found in stored["prices"].items():

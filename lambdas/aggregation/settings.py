@@ -8,14 +8,14 @@ from lambdas.settings import Name, Settings
 
 
 class AggregationSettings(Settings):
-    """Variables of the aggregation's environment.
+    """Variables of the aggregation function.
 
     Attributes:
-        source_table_name: name of the table of items, which repairs read.
-        idempotency_table: name of the idempotency table. Its rows under `ledger/` are the
-            aggregation's idempotency records: an item's version and contribution.
-        aggregates_table: name of the table of sums.
-        aggregate_shards: number of rows that a sum is spread over, 1 to 1,000.
+        source_table_name: Name of the source table, for repairs.
+        idempotency_table: Name of the idempotency table, which has the version and contribution of
+            each item under `ledger/`.
+        aggregates_table: Name of the table with the aggregates.
+        aggregate_shards: Rows over which each aggregate is spread. Unit: rows.
     """
 
     source_table_name: Name

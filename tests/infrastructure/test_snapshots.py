@@ -26,10 +26,6 @@ class TextFile(SingleFileSnapshotExtension):
     _write_mode = WriteMode.TEXT
 
 
-class LinesOfJson(TextFile):
-    file_extension = "jsonl"
-
-
 @pytest.mark.parametrize(
     ("environment", "stack"),
     [("sandbox", "search"), ("sandbox", "pipeline"), ("production", "search-logs")],
@@ -70,44 +66,6 @@ def test_a_grant_an_alarm_and_a_retention_show(sandbox: Assembly) -> None:
             holder = holder[step]
         holder[path[-1]] = value
         assert list(_lines(normalised(template))) != before, kind
-
-
-@pytest.mark.parametrize("environment", ["sandbox", "production"])
-def test_billed_properties(
-    environment: str, request: pytest.FixtureRequest, snapshot: SnapshotAssertion
-) -> None:
-    """tools/costs.py reads these snapshots."""
-    assembly: Assembly = request.getfixturevalue(environment)
-    resources = (
-        resource
-        for template in assembly.templates.values()
-        for resource in template["Resources"].values()
-    )
-    lines = [json.dumps(billed) for resource in resources if (billed := _billed(resource))]
-    assert "\n".join(lines) == snapshot(extension_class=LinesOfJson)
-
-
-def _billed(resource: dict[str, Any]) -> dict[str, Any] | None:
-    """The properties of an alarm, a function or a rule that its price depends on."""
-    match resource:
-        case {"Type": "AWS::CloudWatch::Alarm" as kind, "Properties": {"Metrics": metrics}}:
-            kept: dict[str, Any] = {
-                "Metrics": [{"MetricStat": {}} for metric in metrics if "MetricStat" in metric]
-            }
-        case {"Type": "AWS::CloudWatch::Alarm" as kind}:
-            kept = {}
-        case {"Type": "AWS::Lambda::Function" as kind, "Properties": properties}:
-            variables = properties.get("Environment", {}).get("Variables", {})
-            named = {name: value for name, value in variables.items() if name == "PROCESSOR"}
-            kept = {
-                "MemorySize": properties["MemorySize"],
-                "Environment": {"Variables": named},
-            }
-        case {"Type": "AWS::Events::Rule" as kind, "Properties": {"ScheduleExpression": rate}}:
-            kept = {"ScheduleExpression": rate}
-        case _:
-            return None
-    return {"Type": kind, "Properties": kept}
 
 
 def normalised(template: dict[str, Any]) -> dict[str, Any]:

@@ -94,14 +94,19 @@ def test_one_by_one_costs_what_the_questions_work_out() -> None:
     assert here["logs"] == pytest.approx(there["logs"])
 
 
-def test_alarms_on_expressions_count_by_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alarms_on_expressions_count_by_metric() -> None:
     stat: dict[str, Any] = {"MetricStat": {}}
     expression = {"Metrics": [{"Expression": "a + b"}, stat, stat]}
-    found = {
-        "AWS::CloudWatch::Alarm": [{"MetricName": "Errors"}, expression],
+    alarms = [{"MetricName": "Errors"}, expression]
+    resources: dict[str, Any] = {
+        str(number): {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm}
+        for number, alarm in enumerate(alarms)
     }
-    monkeypatch.setattr(costs, "of_type", lambda environment, kind: found[kind])
-    assert costs.alarms("sandbox") == 3
+    every_hour = {"ScheduleExpression": "rate(60 minutes)"}
+    resources["rule"] = {"Type": "AWS::Events::Rule", "Properties": every_hour}
+    found = costs.count({"production": {"Resources": resources}})
+    assert found["alarm metrics"] == {"production": 3}
+    assert found["minutes between runs of the watcher"] == 60
 
 
 def test_the_watcher_runs_every_five_minutes() -> None:

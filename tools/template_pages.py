@@ -1,0 +1,57 @@
+"""Synthesise the stacks; write what the reference shows of their templates.
+
+    python -m tools.template_pages
+
+The pages are permissions.md, alarms.md and functions.md; the quantities of the cost page go to
+docs/quantities.json.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App
+from aws_cdk import aws_lambda as lambda_
+
+from stacks import environments
+from stacks.application import add_stacks
+from tools import alarms_page, costs, functions_page, permissions
+
+ROOT = Path(__file__).parent.parent
+
+
+def synthesised(name: str, folder: Path) -> Mapping[str, Mapping[str, Any]]:
+    """Return the templates of an environment, by what each stack is for."""
+    code = folder / "code"
+    code.mkdir(exist_ok=True)
+    (code / "stand_in.py").touch()
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    context |= {"environment": name, "alarm_email": "on-call@example.com"}
+    out = folder / name
+    app = App(context=context, outdir=str(out))
+    environment = environments.load(app.node.get_all_context())
+    add_stacks(app, environment=environment, code=lambda_.Code.from_asset(str(code)))
+    app.synth()
+    return {
+        path.name.split(".")[0].removeprefix(f"cdc-{name}-"): json.loads(path.read_text())
+        for path in out.glob("*.template.json")
+    }
+
+
+def main() -> int:
+    """Write the pages; return the exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = {name: synthesised(name, Path(folder)) for name in ("sandbox", "production")}
+    permissions.PAGE.write_text(permissions.page(found["production"]))
+    pipelines = {name: templates["pipeline"] for name, templates in found.items()}
+    for each in (alarms_page, functions_page):
+        each.PAGE.write_text(each.page(pipelines))
+    costs.QUANTITIES.write_text(json.dumps(costs.count(pipelines), indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
