@@ -201,8 +201,8 @@ def where_to_look(console: DemoConsole) -> None:
 
 def how_to_query(console: DemoConsole, pipeline: Pipeline) -> None:
     """Commands to paste into another terminal while everything is up."""
-    tables = {name: pipeline.outputs[f"{name}TableName"] for name in ("ChangeLog", "Aggregates")}
-    index = f"{pipeline.outputs['SearchEndpoint']}/{pipeline.outputs['SearchIndex']}"
+    tables, search = pipeline.manifest.tables, pipeline.manifest.search
+    index = f"{search.endpoint}/{search.index}"
     console.line()
     console.line("Everything stays up until Ctrl-C. In another terminal:")
     console.line(f"  curl -s '{index}/_search?q=status:refunded&size=2&pretty'")
@@ -211,8 +211,8 @@ def how_to_query(console: DemoConsole, pipeline: Pipeline) -> None:
         " AWS_DEFAULT_REGION=us-east-1"
         f" AWS_ENDPOINT_URL={pipeline.aws.url}"
     )
-    console.line(f"  aws dynamodb scan --table-name {tables['Aggregates']} --max-items 5")
-    console.line(f"  aws dynamodb scan --table-name {tables['ChangeLog']} --max-items 3")
+    console.line(f"  aws dynamodb scan --table-name {tables['aggregates']} --max-items 5")
+    console.line(f"  aws dynamodb scan --table-name {tables['change_log']} --max-items 3")
     console.line("  aws lambda list-event-source-mappings")
     console.line("  .venv/bin/cdc dead-letters list --environment local")
     console.line(f"  tail -f {pipeline.aws.log} {pipeline.live.log}")

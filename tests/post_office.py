@@ -20,7 +20,7 @@ from dynamodb_streams_cdc import (
     deserialize_item,
 )
 from dynamodb_streams_cdc.identity import item_id
-from dynamodb_streams_cdc.operations.dead_letter_store import Names
+from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
@@ -36,7 +36,7 @@ ARNS = {
     name: f"arn:aws:lambda:us-east-1:000000000000:function:cdc-sandbox-{name}"
     for name in ("search", "audit")
 }
-NAMES = Names(
+NAMES = DeployedNames(
     processors={f"cdc-sandbox-{name}": name for name in ARNS}, tables={"orders-1A2B": "orders"}
 )
 

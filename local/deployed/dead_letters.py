@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     from local.deployed.pipeline import Pipeline
 
-BUCKETS = {"DeadLetterBucketName": "dead-letters/", "OnFailureBucketName": ""}
-"""Where dead letters are: outputs of the stack, and the prefix in each bucket."""
-_QUEUES = "DeadLetterQueueUrl"
+BUCKETS = {"dead_letters": "dead-letters/", "on_failure": ""}
+"""Where dead letters are: roles of the buckets, and the prefix in each bucket."""
 _COUNTS: list[QueueAttributeFilterType] = [
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -49,7 +48,7 @@ def read_dead_letters(pipeline: Pipeline) -> list[DeadLetter]:
     """Every dead letter that is not archived."""
     client: S3Client
     with closing(session(pipeline.aws.url).client("s3")) as client:
-        places = [(pipeline.outputs[output], prefix) for output, prefix in BUCKETS.items()]
+        places = [(pipeline.manifest.bucket(role), prefix) for role, prefix in BUCKETS.items()]
         return [
             dead_letter_of(key, client.get_object(Bucket=bucket, Key=key)["Body"].read())
             for bucket, prefix in places
@@ -82,9 +81,9 @@ def remaining_notifications(pipeline: Pipeline) -> dict[str, int]:
     client: SQSClient
     with closing(session(pipeline.aws.url).client("sqs")) as client:
         found = {}
-        for name, url in pipeline.outputs.items():
-            if name.endswith(_QUEUES):
-                answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)
-                counts = [int(count) for count in answer["Attributes"].values()]
-                found[name.removesuffix(_QUEUES).lower()] = sum(counts)
+        for each in pipeline.manifest.processors:
+            url = each.dead_letter_queue
+            answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)
+            counts = [int(count) for count in answer["Attributes"].values()]
+            found[each.name] = sum(counts)
         return found

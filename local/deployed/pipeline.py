@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dynamodb_streams_cdc.operations.manifest import Manifest
 from local.deployed.deployment import deploy, session
 from local.deployed.poller_process import PollerProcess
 from local.services.engines import emulator, opensearch
@@ -20,7 +21,7 @@ from local.services.search_cluster import SearchCluster, existing_cluster
 from local.verify import LiveCopies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -44,7 +45,7 @@ class Pipeline:
     search: SearchCluster
     node: Engine | None
     live: PollerProcess
-    outputs: Mapping[str, str]
+    manifest: Manifest
     client: DynamoDBClient
     copies: LiveCopies
 
@@ -67,8 +68,9 @@ def running_pipeline(
         with console.stage("Deploying the app") as stage:
             settings = {"search_index": search.index}
             outputs = deploy(aws.url, search.url, stage.say, settings=settings)
-            functions = sum(name.endswith("FunctionName") for name in outputs)
-            tables = sum(name.endswith("TableName") for name in outputs)
+            manifest = Manifest.of("cdc-local-pipeline", outputs)
+            tables = len(manifest.source_tables) + len(manifest.tables)
+            functions = len(manifest.processors)
             stage.outcome = f"App deployed: {tables} tables, {functions} functions on their streams"
         with console.stage("Taking over the event source mappings") as stage:
             live = stack.enter_context(PollerProcess(aws.url, faults=faults))
@@ -81,23 +83,23 @@ def running_pipeline(
         stack.callback(client.close)
         s3: S3Client = made.client("s3")
         stack.callback(s3.close)
-        copies = copies_of(client, s3, outputs)
-        yield Pipeline(aws, search, node, live, outputs, client, copies)
+        copies = copies_of(client, s3, manifest)
+        yield Pipeline(aws, search, node, live, manifest, client, copies)
 
 
 def copies_of(
-    client: DynamoDBClient, s3: S3Client, outputs: Mapping[str, str], http: Http | None = None
+    client: DynamoDBClient, s3: S3Client, manifest: Manifest, http: Http | None = None
 ) -> LiveCopies:
-    """The table and its copies, by the outputs of the pipeline's stack."""
+    """The table and its copies, by the manifest of the pipeline's stack."""
     return LiveCopies(
         client,
-        orders=outputs["OrdersTableName"],
-        change_log=outputs["ChangeLogTableName"],
-        aggregates=outputs["AggregatesTableName"],
-        ledger=outputs["IdempotencyTableName"],
-        search_url=outputs["SearchEndpoint"],
-        search_index=outputs["SearchIndex"],
-        image_store=partial(_object, s3, outputs["LargeImagesBucketName"]),
+        orders=manifest.source_table().table,
+        change_log=manifest.table("change_log"),
+        aggregates=manifest.table("aggregates"),
+        ledger=manifest.table("idempotency"),
+        search_url=manifest.search.endpoint,
+        search_index=manifest.search.index,
+        image_store=partial(_object, s3, manifest.bucket("large_images")),
         http=http,
     )
 

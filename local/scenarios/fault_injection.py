@@ -109,9 +109,7 @@ class Chaos:
         self._console = console
         self._random = Random(f"{seed}/chaos")
         self._client = session(pipeline.aws.url).client("lambda")
-        self._functions = [
-            name for key, name in pipeline.outputs.items() if key.endswith("FunctionName")
-        ]
+        self._functions = list(pipeline.manifest.functions.values())
         self._trace = TraceReader(self._live.folder / TRACE)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []

@@ -66,7 +66,7 @@ class Traffic:
         self._poison = poison
         self._console = console
         self._pipeline = pipeline
-        ledger = pipeline.outputs["IdempotencyTableName"]
+        ledger = pipeline.manifest.table("idempotency")
         self._looks = fault_injection.patient(looks_at(pipeline.client, ledger, pipeline.copies))
 
     def round(
@@ -92,7 +92,7 @@ class Traffic:
             with self._console.stage(f"Writing orders {how}") as stage:
                 writer = Writer(
                     self._pipeline.client,
-                    self._pipeline.outputs["OrdersTableName"],
+                    self._pipeline.manifest.source_table().table,
                     seed=self._seed,
                     story=self._poison.story,
                     on_finished=finished,

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from local.workload.purchases import Purchase
     from local.workload.traffic import Key
 
-READERS = {"aggregates": "AggregationFunctionName", "search index": "SearchFunctionName"}
-"""The sinks that cannot take poison, and the outputs that name their functions."""
+READERS = {"aggregates": "aggregation", "search index": "search"}
+"""The sinks that cannot take poison, and their processors."""
 GOAL = 1.5  # times as long as without poison, at most
 TURNS = 4  # without, with, with, without: a machine that speeds up or slows down favours neither
 _MOST = 150  # healthy orders in a round
@@ -109,7 +109,7 @@ def take_turns(
     trace.read()
     made = list(trace.calls.values())[earlier:]
     calls = {
-        sink: [call for call in made if call.function == pipeline.outputs[name]]
+        sink: [call for call in made if call.function == pipeline.manifest.functions[name]]
         for sink, name in READERS.items()
     }
     bad = {item_of(*key) for key in poison.orders}

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamodb_streams_cdc.cli.selection import id_of
+from dynamodb_streams_cdc.operations.selection import id_of
 from local import report as show
 from local.deployed.dead_letters import read_dead_letters, remaining_notifications
 from local.deployed.deployment import ROOT
@@ -145,7 +145,7 @@ class Recovery:
 
     def _mend(self) -> None:
         self._heading("The cause is mended, in the table")
-        table, url = self._pipeline.outputs["OrdersTableName"], self._pipeline.aws.url
+        table, url = self._pipeline.manifest.source_table().table, self._pipeline.aws.url
         arguments = ("mend", "--table", table, "--endpoint-url", url)
         self._type(
             ["python", "-m", "local.workload.poison", *arguments],

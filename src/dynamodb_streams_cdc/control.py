@@ -10,9 +10,9 @@ to the sink. A replay writes no dead letters and reports every record that is no
 reason: whoever asked has the dead letters and keeps them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
+from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict, TypeVar, cast
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
@@ -337,6 +337,91 @@ def parse_replay_response(processor: str, answer: Any, positions: Sequence[int])
         raise not_understood(processor, "replay", answer)
     applied, stale, repaired = counts
     return ReplayResult(applied, stale, repaired, failures)
+
+
+@dataclass(frozen=True)
+class RepairResult:
+    """Result of a repair, added up over invocations.
+
+    Attributes:
+        repaired: copies that differed from the table.
+        gone: items that are not in the table; their copies are removed.
+        repairable: whether the sink keeps copies that a repair can fix.
+    """
+
+    repaired: int = 0
+    failures: tuple[RecordFailure, ...] = ()
+    repairable: bool = True
+    gone: int = 0
+
+    def __add__(self, other: "RepairResult") -> "RepairResult":
+        return RepairResult(
+            self.repaired + other.repaired,
+            self.failures + other.failures,
+            self.repairable and other.repairable,
+            self.gone + other.gone,
+        )
+
+
+def parse_repair_response(processor: str, answer: Any, positions: Sequence[int]) -> RepairResult:
+    """Return the result of a repair of the items at `positions`.
+
+    Raises:
+        InvocationFailed: the answer is not a repair's.
+    """
+    try:
+        repaired, repairable, gone = answer["repaired"], answer["repairable"], answer["gone"]
+        failures = failures_of(answer, positions)
+    except (LookupError, TypeError):
+        raise not_understood(processor, "repair", answer) from None
+    if not isinstance(repaired, int) or not isinstance(repairable, bool):
+        raise not_understood(processor, "repair", answer)
+    return RepairResult(repaired, failures, repairable, int(gone))
+
+
+def parse_inspect_response(
+    processor: str, answer: Any, positions: Sequence[int]
+) -> list[HeldState]:
+    """Return the sink's state of the records at `positions`.
+
+    Raises:
+        InvocationFailed: the answer is not an inspection's.
+    """
+    held = answer.get("held") if isinstance(answer, Mapping) else None
+    if (
+        not isinstance(held, list)
+        or len(held) != len(positions)
+        or not all(isinstance(each, Mapping) for each in held)
+    ):
+        raise not_understood(processor, "inspect", answer)
+    return [
+        cast("HeldState", {**each, "position": position})
+        for each, position in zip(held, positions, strict=True)
+    ]
+
+
+ResultT = TypeVar("ResultT", ReplayResult, RepairResult, list[HeldState])
+
+
+def in_halves(
+    ask: Callable[[Sequence[int]], ResultT],
+    positions: Sequence[int],
+    give_up: Callable[[Sequence[int], InvocationFailed], ResultT | None],
+) -> ResultT:
+    """Ask about positions; where the invocation fails, about one half and then the other.
+
+    `give_up` ends the halving: it returns the result for positions, or raises. It returns None to
+    go on, and must not for a single position.
+    """
+    try:
+        return ask(positions)
+    except InvocationFailed as error:
+        result = give_up(positions, error)
+        if result is not None:
+            return result
+    middle = len(positions) // 2
+    first = in_halves(ask, positions[:middle], give_up)
+    return first + in_halves(ask, positions[middle:], give_up)
 
 
 def failures_of(answer: Any, positions: Sequence[int]) -> tuple[RecordFailure, ...]:

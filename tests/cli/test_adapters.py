@@ -30,7 +30,7 @@ from dynamodb_streams_cdc.operations.aws.functions import (
 )
 from dynamodb_streams_cdc.operations.aws.notifications import SqsNotificationQueue
 from dynamodb_streams_cdc.operations.redrive import RESPONSE_TOO_LARGE, InvocationFailed
-from dynamodb_streams_cdc.operations.stack import Deployment
+from dynamodb_streams_cdc.operations.stack import ASKING, Deployment, _client
 from tests.cli.conftest import Cloud, refusal
 from tests.contracts.dead_letter_store import DEAD_LETTER, LAMBDAS, OWN, DeadLetterStoreContract
 from tests.factories import ManualClock
@@ -125,7 +125,7 @@ class TestS3DeadLetterStore(DeadLetterStoreContract):
 class TestSqsNotificationQueue:
     @pytest.fixture
     def notifications(self, cloud: Cloud) -> SqsNotificationQueue:
-        return SqsNotificationQueue(cloud.client("sqs"), cloud.outputs["SearchDeadLetterQueueUrl"])
+        return SqsNotificationQueue(cloud.client("sqs"), cloud.queues["search"])
 
     def test_messages_are_hidden_until_they_are_put_back(
         self, cloud: Cloud, notifications: SqsNotificationQueue
@@ -294,7 +294,7 @@ class TestLambdaFunctions:
     def test_its_client_waits_longer_than_the_function_and_never_repeats(
         self, cloud: Cloud
     ) -> None:
-        client = Deployment(boto3.Session(), "stack", cloud.outputs).functions.client
+        client = Deployment.find("sandbox", None, None).functions.client
         config: Any = client.meta.config
         assert config.read_timeout >= FUNCTION_SECONDS + 20
         assert config.retries["total_max_attempts"] == 1
@@ -307,7 +307,7 @@ class TestEndpoints:
         monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
 
         def make(url: str | None, service: str = "s3") -> BaseClient:
-            client: BaseClient = Deployment(boto3.Session(), "stack", {}, url).client(service)
+            client: BaseClient = _client(boto3.Session(), service, ASKING, url)
             return client
 
         return make

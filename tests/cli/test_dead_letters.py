@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dynamodb_streams_cdc.cli.dead_letters import in_short
 from dynamodb_streams_cdc.cli.output import age
-from dynamodb_streams_cdc.cli.selection import id_of, seconds_of
+from dynamodb_streams_cdc.operations.selection import id_of, seconds_of
 from tests.cli.conftest import Cloud
 from tests.post_office import POISON, bucket_of, given_up, item, lambdas_key, placed
 
@@ -78,7 +78,7 @@ def test_for_people_a_line_each(filled: Cloud) -> None:
     assert "2 items" in batch
     [poison] = [line for line in rest if item(2) in line]
     assert "ValueError" in poison
-    assert any("dead-letters/search/broken.json is no dead letter" in line for line in rest)
+    assert any("dead-letters/search/broken.json is not a dead letter" in line for line in rest)
     assert lines[-1] == "5 dead letters, 5 records; 1 cannot be redriven as they are"
 
 
@@ -157,7 +157,7 @@ def test_the_oldest_come_first_and_age_is_since_they_were_written(
     client, later = filled.client("s3"), time.time() + 7200
     key = filled.objects()[0]
     clock = SimpleNamespace(time=lambda: later)
-    monkeypatch.setattr("dynamodb_streams_cdc.cli.selection.time", clock)
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.selection.time", clock)
     assert all(7190 < dead_letter["age_seconds"] < 7260 for dead_letter in listed(filled))
     assert len(listed(filled, "--older-than", "1h59m")) == 5
     time.sleep(1.1 - time.time() % 1)
@@ -214,5 +214,8 @@ def test_ages(seconds: float, text: str) -> None:
 def test_on_a_terminal_short_names_stand_for_keys() -> None:
     key = "dead-letters/search/x.json"
     console, pipe = (Console(force_terminal=forced, file=io.StringIO()) for forced in (True, False))
-    assert in_short(console, key, f"{key} is no dead letter.") == f"{id_of(key)} is no dead letter."
-    assert in_short(pipe, key, f"{key} is no dead letter.") == f"{key} is no dead letter."
+    assert (
+        in_short(console, key, f"{key} is not a dead letter.")
+        == f"{id_of(key)} is not a dead letter."
+    )
+    assert in_short(pipe, key, f"{key} is not a dead letter.") == f"{key} is not a dead letter."

@@ -120,17 +120,27 @@ def test_no_permission_on_the_bucket(
     assert action in fails(cloud, command)
 
 
-@pytest.mark.parametrize("output", ["DeadLetterBucketName", "OnFailureBucketName"])
-def test_a_bucket_that_is_gone(cloud: Cloud, output: str) -> None:
-    cloud.outputs[output] = "gone-with-the-wind"
+@pytest.mark.parametrize("role", ["dead_letters", "on_failure"])
+def test_a_bucket_that_is_gone(cloud: Cloud, role: str) -> None:
+    cloud.manifest["buckets"][role] = "gone-with-the-wind"
     assert "NoSuchBucket" in fails(cloud, ["dead-letters", "list"])
 
 
 @every_command
 def test_a_stack_of_another_kind(cloud: Cloud, command: list[str]) -> None:
-    cloud.outputs.clear()
-    line = fails(cloud, command, status=2 if command[0] == "history" else 1)
-    assert "has no output" in line or "say whose item it is" in line
+    cloud.manifest.clear()
+    assert "cdc-sandbox-pipeline has no output Manifest to read" in fails(cloud, command)
+
+
+@every_command
+def test_a_manifest_of_another_schema(cloud: Cloud, command: list[str]) -> None:
+    cloud.manifest["schema"] = 2
+    assert "has schema 2, and this version of cdc reads 1" in fails(cloud, command)
+
+
+def test_a_pipeline_without_a_change_log(cloud: Cloud) -> None:
+    cloud.manifest["tables"].clear()
+    assert "no table with the role change_log" in fails(cloud, COMMANDS[-1])
 
 
 @every_command
@@ -277,12 +287,13 @@ def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any, empt
     cloud.put("dead-letters/search/x.json", b"{}")
     required = {"dead-letters show": ["x"], "repair": ["--all"], "history": ["x"]}.get(name, [])
     if parameter.param_type_name == "argument":
-        command = [*name.split(), empty]
+        called, command = parameter.metavar, [*name.split(), empty]
     else:
-        command = [*name.split(), *required, parameter.opts[0], empty]
+        called = parameter.opts[0]
+        command = [*name.split(), *required, called, empty]
     line = fails(cloud, command, status=2)
-    assert line.endswith("is empty: leave it out, or say what is meant.")
-    assert line.startswith(f"{parameter.metavar or parameter.opts[0]} ")
+    assert line.endswith("is empty: leave it out, or give it a value.")
+    assert line.startswith(f"{called} ")
     assert cloud.calls == ["PutObject", "SendMessage"]
 
 

@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from dynamodb_streams_cdc.cli.output import MOST_LINES
-from dynamodb_streams_cdc.cli.selection import id_of
 from dynamodb_streams_cdc.operations.redrive import PATIENCE, InvocationFailed
+from dynamodb_streams_cdc.operations.selection import id_of
 from tests.cli.conftest import Cloud, interrupt_at, refusal, refuse
 from tests.post_office import BUCKET, POISON, given_up, item, lambdas_key, placed, pointer
 
@@ -81,7 +81,7 @@ def test_for_people(poisoned: Cloud) -> None:
     [line] = [line for line in text.splitlines() if item(12) in line]
     assert "ValueError" in line
     assert "nobody can index poison" in line
-    assert "dead-letters/search/broken.json is no dead letter" in text
+    assert "dead-letters/search/broken.json is not a dead letter" in text
 
 
 def test_the_counts_add_up(poisoned: Cloud) -> None:
@@ -132,8 +132,8 @@ def test_very_many_dead_letters_that_cannot_be_read_are_a_summary(cloud: Cloud) 
         cloud.put(f"dead-letters/search/{number:03}.json", b"{")
         cloud.ring(f"no pointer {number}")
     lines = cloud.run("redrive", "--yes").stdout.splitlines()
-    assert sum("is no dead letter" in line for line in lines) == MOST_LINES
-    assert sum("that is no pointer" in line for line in lines) == MOST_LINES
+    assert sum("is not a dead letter" in line for line in lines) == MOST_LINES
+    assert sum("without a dead letter" in line for line in lines) == MOST_LINES
     assert "... and 20 more dead letters: see --json." in lines
     assert "... and 20 more messages: see --json." in lines
 
@@ -212,7 +212,7 @@ class TestConfirmation:
 
     @pytest.fixture
     def asked(self, poisoned: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
-        name = "dynamodb_streams_cdc.cli.redriving.somebody_is_there"
+        name = "dynamodb_streams_cdc.cli.redrive.is_interactive"
         monkeypatch.setattr(name, lambda: True)
         mend(poisoned)
         return poisoned
@@ -328,7 +328,7 @@ class TestTheNotificationQueue:
         cloud.ring(pointer(key, "another-bucket"))
         result = cloud.run("redrive", "--yes")
         assert "search: 2 notifications cleared, 2 remaining." in result.stdout
-        assert "left a message that is no pointer: s3:TestEvent" in result.stdout
+        assert "left a message without a dead letter: s3:TestEvent" in result.stdout
         assert cloud.remaining() == sorted([key, key, key, "s3:TestEvent"])
 
     def test_only_those_of_the_processors_that_are_meant(self, cloud: Cloud) -> None:
@@ -352,11 +352,11 @@ class TestTheNotificationQueue:
         poisoned.fails = refuse(operation)
         summary = run(poisoned, status=1)
         assert summary["archived"] == 12
-        complaint = summary["complaints"][-1]
-        assert "The notifications of search were not cleared" in complaint
-        assert action in complaint
-        assert poisoned.outputs["SearchDeadLetterQueueUrl"] in complaint
-        assert complaint in poisoned.run("redrive", "--yes").stdout or operation != "ReceiveMessage"
+        problem = summary["problems"][-1]
+        assert "The notifications of search were not cleared" in problem
+        assert action in problem
+        assert poisoned.queues["search"] in problem
+        assert problem in poisoned.run("redrive", "--yes").stdout or operation != "ReceiveMessage"
 
 
 class TestFunctions:
@@ -396,7 +396,7 @@ class TestFunctions:
         cloud.post()
         cloud.office.write(1, "placed")
         [left] = run(cloud, status=1)["left"]
-        assert left["fate"] == "unreadable"
+        assert left["status"] == "unreadable"
         assert "cdc redrive --as PROCESSOR" in left["problem"]
         assert run(cloud, "--as", "search", status=0)["archived"] == 1
         assert cloud.office.indexed() == {item(1): "placed"}

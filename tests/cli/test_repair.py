@@ -62,7 +62,7 @@ def test_every_item_a_hundred_at_a_time(cloud: Cloud, asked: list[tuple[str, Any
         "repaired": {"search": 3},
         "gone": {"search": 0},
         "failures": [],
-        "complaints": [],
+        "problems": [],
         "interrupted": False,
     }
     sizes = [len(event["Records"]) for processor, event in asked if processor == "search"]
@@ -134,7 +134,7 @@ def search(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[i
 def test_a_sink_that_is_down_ends_the_run(
     cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dynamodb_streams_cdc.cli.repairing.AT_ONCE", 50)
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.repair.AT_ONCE", 50)
     sizes = search(cloud, monkeypatch, lambda call, records: down(len(records)))
     done = cloud.run("repair", "--all", "--json")
     assert done.exit_code == 1
@@ -142,11 +142,11 @@ def test_a_sink_that_is_down_ends_the_run(
     assert sizes == [50, 50] * PATIENCE
     assert document["items"] == 50 * PATIENCE
     assert [failure["others"] for failure in document["failures"]] == [49] * PATIENCE
-    [complaint] = document["complaints"]
-    assert "RetryableError: down" in complaint
-    assert "run it again with --processor search" in complaint
+    [problem] = document["problems"]
+    assert "RetryableError: down" in problem
+    assert "run it again with --processor search" in problem
     told = cloud.run("repair", "--all")
-    assert complaint in told.stdout
+    assert problem in told.stdout
     assert "i and 49 more" in told.stdout
 
 
@@ -165,7 +165,7 @@ def test_what_the_sink_refuses_for_now_is_asked_once_more(
     assert done.exit_code == 1
     assert sizes == [100, 100, 2, 30]
     document = json.loads(done.stdout)
-    assert (document["repaired"], document["complaints"]) == ({"search": 3}, [])
+    assert (document["repaired"], document["problems"]) == ({"search": 3}, [])
     assert [failure["retryable"] for failure in document["failures"]] == [False]
 
 
@@ -230,6 +230,20 @@ def test_a_table_without_a_stream_has_no_copies(cloud: Cloud, asked: list[tuple[
     assert asked == []
 
 
+def test_a_sinks_own_table_is_not_a_source(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+    cloud.manifest["tables"]["reports"] = "reports-5d6e"
+    assert cloud.run("repair", "customer_id=00004", "order_id=7").exit_code == 0
+
+
+def test_only_processors_of_the_table_repair(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+    cloud.manifest["source_tables"].append({**cloud.table, "name": "invoices"})
+    cloud.manifest["processors"][0]["source_table"] = "invoices"
+    item = ("customer_id=00004", "order_id=7")
+    assert cloud.run("repair", *item).exit_code == 2
+    assert cloud.run("repair", *item, "--table", "orders").exit_code == 0
+    assert [processor for processor, _ in asked] == ["search"]
+
+
 @pytest.mark.parametrize("words", [(), ("customer_id=1", "--all"), ("customer_id",)])
 def test_wrong_use_is_told(cloud: Cloud, asked: list[tuple[str, Any]], words: Any) -> None:
     done = cloud.run("repair", *words)
@@ -261,7 +275,7 @@ def test_keys_of_nothing_are_told(
     monkeypatch.setattr(cloud.office, "invoke", lambda *_: {**DONE, "gone": 1})
     done = cloud.run("repair", "customer_id=00004", "order_id=nosuch")
     assert done.exit_code == 0
-    assert "Not in the table: 1 item; no copy shows them." in done.output
+    assert "Not in the table: 1 item; no copy shows them. Check their keys." in done.output
 
 
 def test_keys_of_other_names_are_refused(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:

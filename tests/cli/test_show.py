@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.cli.selection import id_of
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed
+from dynamodb_streams_cdc.operations.selection import id_of
 from tests.cli.conftest import Cloud, refuse
 from tests.factories import LABEL, order, record
 from tests.post_office import ARNS, POISON, given_up, item, lambdas_key, number, placed
@@ -86,7 +86,7 @@ def test_a_short_name_of_several_dead_letters_is_refused(cloud: Cloud) -> None:
         cloud.put(each or "", json.dumps(given_up([placed(1, 1)])).encode())
     result = cloud.run("dead-letters", "show", id_of(key)[:4])
     assert result.exit_code == 1
-    assert result.stderr.startswith("2 dead letters are called ")
+    assert result.stderr.startswith("2 dead letters have an ID ")
     assert shown(cloud, id_of(key))["key"] == key
 
 
@@ -174,7 +174,7 @@ def test_a_function_that_cannot_say_what_the_sink_holds(
     result = cloud.run("dead-letters", "show", poisoned)
     assert result.exit_code == 0
     assert '"status": "poison"' in result.stdout
-    [line] = [line for line in result.stdout.splitlines() if "cannot be told" in line]
+    [line] = [line for line in result.stdout.splitlines() if "is not known" in line]
     assert why in line
     assert shown(cloud, poisoned)["held"] == []
     assert why in shown(cloud, poisoned)["held_unknown"]
@@ -194,7 +194,7 @@ def test_what_is_no_dead_letter_shows_how_it_begins(cloud: Cloud) -> None:
     cloud.put("dead-letters/search/x.json", b"<html>\xff" + b"x" * 1000)
     result = cloud.run("dead-letters", "show", "dead-letters/search/x.json")
     assert result.exit_code == 1
-    assert "dead-letters/search/x.json is no dead letter" in result.stderr
+    assert "dead-letters/search/x.json is not a dead letter" in result.stderr
     assert "It has 1,007 bytes and begins: <html>" in result.stderr
     assert len(result.stderr) < 1000
 

@@ -56,8 +56,8 @@ class Sinks:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._client = pipeline.client
-        self._aggregates = pipeline.outputs["AggregatesTableName"]
-        self._log = pipeline.outputs["ChangeLogTableName"]
+        self._aggregates = pipeline.manifest.table("aggregates")
+        self._log = pipeline.manifest.table("change_log")
         self._index = f"{pipeline.search.url}/{pipeline.search.index}-v1"
         self._http = urllib3.PoolManager()
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +14,7 @@ import pytest
 import urllib3
 from botocore.credentials import Credentials
 
+from dynamodb_streams_cdc.operations.manifest import Manifest, SearchTarget
 from local.console import DemoConsole
 from local.verify import SignedHttp
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
@@ -220,12 +222,12 @@ class TestUpgrade:
         self, aws: FakeAws, account: Account, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made = upgrade.Upgrade(place(account), None, "", DemoConsole())  # type: ignore[arg-type]
-        before = {"OrdersTableName": "orders-1", "SearchIndex": "orders"}
-        monkeypatch.setattr(Place, "outputs", lambda self: dict(before))
+        before = Manifest((), {"orders": "orders-1"}, (), SearchTarget("", "orders"), {}, {})
+        monkeypatch.setattr(Place, "manifest", lambda self: before)
         made._refuse_replaced(before)
-        after = {"OrdersTableName": "orders-2", "SearchIndex": "other", "NewBucketName": "new"}
-        monkeypatch.setattr(Place, "outputs", lambda self: after)
-        with pytest.raises(AccountError, match="OrdersTableName: orders-1 became orders-2"):
+        after = replace(before, tables={"orders": "orders-2"}, buckets={"new": "new"})
+        monkeypatch.setattr(Place, "manifest", lambda self: after)
+        with pytest.raises(AccountError, match="table orders: orders-1 became orders-2"):
             made._refuse_replaced(before)
 
 

@@ -8,9 +8,9 @@ import pytest
 from dynamodb_streams_cdc import Change, DeadLetter
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.operations.dead_letter_store import (
-    Identity,
-    Names,
+    DeployedNames,
     ReadableDeadLetter,
+    RecordIdentity,
     UnreadableDeadLetter,
     dead_letter_of_one_record,
     function_name,
@@ -65,7 +65,7 @@ def of_processor(
     )
 
 
-def opened(key: str, document: object, names: Names = NAMES) -> ReadableDeadLetter:
+def opened(key: str, document: object, names: DeployedNames = NAMES) -> ReadableDeadLetter:
     dead_letter = parse_dead_letter(key, json.dumps(document).encode(), names)
     assert isinstance(dead_letter, ReadableDeadLetter)
     return dead_letter
@@ -88,8 +88,8 @@ class TestOpening:
         assert dead_letter.error == "Unhandled"
         assert dead_letter.records == records
         assert dead_letter.identities == [
-            Identity(item(1), f"{LABEL}/{'100000000003126276362':0>40}"),
-            Identity(item(2), f"{LABEL}/{'200000000003126276362':0>40}"),
+            RecordIdentity(item(1), f"{LABEL}/{'100000000003126276362':0>40}"),
+            RecordIdentity(item(2), f"{LABEL}/{'200000000003126276362':0>40}"),
         ]
 
     def test_is_for_the_processor_of_the_function_that_failed(self) -> None:
@@ -115,7 +115,7 @@ class TestOpening:
         assert dead_letter.error == "no such field"
         assert dead_letter.records == [placed(3, 1)]
         version = f"0001/{LABEL}/{'300000000003126276362':0>40}"
-        assert dead_letter.identities == [Identity(item(1), version)]
+        assert dead_letter.identities == [RecordIdentity(item(1), version)]
 
     def test_a_record_that_nobody_could_read(self) -> None:
         error = MalformedRecord("Keys: expected an object")
@@ -147,10 +147,10 @@ class TestShut:
             (b"\xff\xfe\x00", "it is not JSON"),
             (WHOLE[:-200], "truncated"),
             (b"[" * 100_000, "it is not JSON"),
-            (b"[1, 2]", "a JSON list, no object"),
+            (b"[1, 2]", "a JSON list, not an object"),
             (b"{}", "has no payload"),
-            (without("payload"), "forgets after 24 hours"),
-            (carrying(None), "forgets after 24 hours"),
+            (without("payload"), "keeps records for 24 hours"),
+            (carrying(None), "keeps records for 24 hours"),
             (carrying('{"Records": ['), "its payload is not JSON"),
             (carrying("7"), "no list of records"),
             (carrying('{"Records": []}'), "no list of records"),
@@ -191,7 +191,7 @@ class TestShut:
             assert dead_letter.processor == processor
 
     def test_a_successor_takes_over_what_nobody_else_can(self) -> None:
-        names = Names(NAMES.processors, NAMES.tables, successor="audit")
+        names = DeployedNames(NAMES.processors, NAMES.tables, successor="audit")
         orphan = given_up([placed(1, 1)], "arn:aws:lambda:us-east-1:0:function:gone")
         assert opened(KEY, orphan, names).processor == "audit"
         assert opened(KEY, given_up([placed(1, 1)]), names).processor == "search"
@@ -204,7 +204,7 @@ class TestIdentity:
     def test_of_a_record_of_the_change_log(self) -> None:
         keys = {"item": item(1), "version": LOG_VERSION}
         found = identify(record(1, None, keys, keys=("item", "version")), {})
-        assert found == Identity(item(1), LOG_VERSION)
+        assert found == RecordIdentity(item(1), LOG_VERSION)
 
     def test_a_table_without_a_logical_name_stands_for_itself(self) -> None:
         found = identify(placed(1, 1), {})
@@ -238,7 +238,7 @@ class TestLetterAgain:
     def test_has_key_and_form_of_the_processors_own(self) -> None:
         batch = opened(KEY, given_up([placed(1, 1), placed(2, 2)]))
         change = Change.from_record(batch.records[1], SOURCE)
-        identity = Identity(change.item_id, change.version)
+        identity = RecordIdentity(change.item_id, change.version)
         key, document = dead_letter_of_one_record(
             batch, 1, identity, "ValueError", "no poison", NOON
         )

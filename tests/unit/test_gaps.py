@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import Change, RetryableError
-from dynamodb_streams_cdc.operations.gaps import gaps
+from dynamodb_streams_cdc.operations.history import gaps
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS
 from dynamodb_streams_cdc.testing.memory import MemoryImageStore, MemoryLog

@@ -9,7 +9,7 @@ import pytest
 
 from dynamodb_streams_cdc.errors import DeadlineExceeded
 from dynamodb_streams_cdc.operations import redrive as redrive_module
-from dynamodb_streams_cdc.operations.dead_letter_store import ReadableDeadLetter, Stored
+from dynamodb_streams_cdc.operations.dead_letter_store import ReadableDeadLetter, StoredDeadLetter
 from dynamodb_streams_cdc.operations.redrive import (
     MOST_BYTES,
     MOST_RECORDS,
@@ -495,7 +495,7 @@ class TestWhatCannotBeRedriven:
         odd, sound = run(office)
         assert (odd.status, sound.status) == (RedriveStatus.UNREADABLE, RedriveStatus.ARCHIVED)
         assert odd.problem.startswith(
-            f"{lambdas_key('a')} holds what this command cannot deal with"
+            f"{lambdas_key('a')} has content that this command cannot process"
         )
         assert "UnicodeEncodeError" in odd.problem
         assert (odd.dead_letters, office.waiting) == ((odd.key,), [odd.key])
@@ -606,7 +606,7 @@ class TestLooking:
             inspect(office)
 
 
-def inspect(office: PostOffice) -> list[Mapping[str, Any]]:
+def inspect(office: PostOffice) -> Sequence[Mapping[str, Any]]:
     dead_letter = work(office).open(BATCH)
     assert isinstance(dead_letter, ReadableDeadLetter)
     return work(office).inspect(dead_letter)
@@ -633,7 +633,7 @@ class Ports:
         self.at(f"after {name}")
         return result
 
-    def dead_letters(self) -> Iterator[Stored]:
+    def dead_letters(self) -> Iterator[StoredDeadLetter]:
         return iter(self.office.box.dead_letters())
 
     def read(self, key: str) -> bytes | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, Stored
+from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, StoredDeadLetter
 from dynamodb_streams_cdc.operations.redrive import Redrive, RedriveStatus, Result
 from tests.post_office import NAMES, POISON, PostOffice, given_up, item, lambdas_key, placed
 
@@ -41,7 +41,7 @@ class Person:
     def redrive(self, keys: Sequence[str]) -> None:
         self.results += Redrive(self, self, NAMES, self.office.clock).run(keys)
 
-    def dead_letters(self) -> Iterable[Stored]:
+    def dead_letters(self) -> Iterable[StoredDeadLetter]:
         self.step()
         return self.office.box.dead_letters()
 

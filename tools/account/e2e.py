@@ -41,8 +41,9 @@ from tools.account.steps import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from dynamodb_streams_cdc.operations.manifest import Manifest
     from local.workload.purchases import Purchase
     from tools.account.findings import Finding
 
@@ -138,34 +139,34 @@ class Rehearsal:
             raise AccountError(message)
 
     def _verify(self) -> None:
-        place, console, outputs = self.place, self.console, self.place.outputs()
+        place, console, manifest = self.place, self.console, self.place.manifest()
         purchases = read_purchases(SAMPLE)
         poison = Poison(SEED)
-        self._write(outputs, islice(purchases, ORDERS), poison, f"{ORDERS} orders")
-        expect_equal(place, console, outputs, self.written, "after the orders")
+        self._write(manifest, islice(purchases, ORDERS), poison, f"{ORDERS} orders")
+        expect_equal(place, console, manifest, self.written, "after the orders")
         hidden = poison.hidden(purchases, NEIGHBOURS + 1, 1)
-        self._write(outputs, hidden, poison, f"{NEIGHBOURS} orders and a poison one")
+        self._write(manifest, hidden, poison, f"{NEIGHBOURS} orders and a poison one")
         [key] = poison.orders
         items = {item_of(*key)}
         report = settled(
-            place, console, outputs, self.written, lambda found: not unexpected(found, items)
+            place, console, manifest, self.written, lambda found: not unexpected(found, items)
         )
         refuse(unexpected(report, items), "with a poison order")
         expect_dead_letters(place, console, len(PROCESSORS))
-        correct(place, console, outputs["OrdersTableName"], key, self.written)
+        correct(place, console, manifest.source_table().table, key, self.written)
         redrive(place, console)
-        expect_equal(place, console, outputs, self.written, "after the redrive")
+        expect_equal(place, console, manifest, self.written, "after the redrive")
         expect_dead_letters(place, console, 0)
 
     def _write(
         self,
-        outputs: Mapping[str, str],
+        manifest: Manifest,
         purchases: Iterator[Purchase],
         poison: Poison,
         what: str,
     ) -> None:
         with self.console.stage(f"Writing {what}") as stage:
-            client, table = self.place.account.client("dynamodb"), outputs["OrdersTableName"]
+            client, table = self.place.account.client("dynamodb"), manifest.source_table().table
             self.written += Writer(client, table, seed=SEED, story=poison.story).run(purchases)
             stage.outcome = f"Written: {what}, {self.written.writes:,} writes so far"
 

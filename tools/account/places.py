@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynamodb_streams_cdc.operations.errors import OperationError
+from dynamodb_streams_cdc.operations.manifest import Manifest
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.deployment import session
 from local.deployed.pipeline import OWN_INDEX, copies_of
@@ -59,21 +61,25 @@ class Place:
     """Further words for the command `cdc`."""
     variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def outputs(self) -> dict[str, str]:
-        """Outputs of the pipeline's stack.
+    def manifest(self) -> Manifest:
+        """Manifest of the pipeline's stack.
 
         Raises:
-            AccountError: It is not deployed.
+            AccountError: The stack has no manifest.
         """
         name = f"{prefix_of(self.environment)}pipeline"
         client = self.account.client("cloudformation")
         [stack] = client.describe_stacks(StackName=name)["Stacks"]
-        return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
+        try:
+            return Manifest.of(name, outputs)
+        except OperationError as error:
+            raise AccountError(str(error)) from error
 
-    def copies(self, outputs: Mapping[str, str]) -> LiveCopies:
+    def copies(self, manifest: Manifest) -> LiveCopies:
         """The table and its copies, for the checker."""
         client = self.account.client
-        return copies_of(client("dynamodb"), client("s3"), outputs, self.http)
+        return copies_of(client("dynamodb"), client("s3"), manifest, self.http)
 
     def cdc(self, *arguments: str) -> tuple[int, Any]:
         """Exit status of the command `cdc`, and the JSON that it wrote.

@@ -12,8 +12,9 @@ from local.workload.poison import corrections
 from tools.account.identity import AccountError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from dynamodb_streams_cdc.operations.manifest import Manifest
     from local.console import DemoConsole
     from local.verify import Report
     from local.workload.traffic import Key, Written
@@ -25,12 +26,12 @@ _SHOWN = 5  # differences
 def settled(
     place: Place,
     console: DemoConsole,
-    outputs: Mapping[str, str],
+    manifest: Manifest,
     written: Written,
     enough: Callable[[Report], bool] = lambda found: found.equal,
 ) -> Report:
     """Report of the checker, once it is `enough` or stays the same for the place's time."""
-    copies = place.copies(outputs)
+    copies = place.copies(manifest)
     with console.stage("Comparing every item with every copy") as stage:
         report = settle(
             lambda: compare(copies, written.effective),
@@ -43,14 +44,14 @@ def settled(
 
 
 def expect_equal(
-    place: Place, console: DemoConsole, outputs: Mapping[str, str], written: Written, when: str
+    place: Place, console: DemoConsole, manifest: Manifest, written: Written, when: str
 ) -> None:
     """Wait until every copy equals the table.
 
     Raises:
         AccountError: One does not; the message shows where.
     """
-    report = settled(place, console, outputs, written)
+    report = settled(place, console, manifest, written)
     if not report.equal:
         differences = [f"{each.sink}: {each}" for each in report.differences]
         refuse(differences or ["nothing could be compared"], when)

@@ -55,8 +55,9 @@ from tools.account.steps import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from dynamodb_streams_cdc.operations.manifest import Manifest
     from local.deployed.poller_process import PollerProcess
     from local.verify import Report
     from local.workload.purchases import Purchase
@@ -174,23 +175,23 @@ class Upgrade:
             settings = {"search_index": OWN_INDEX}
             deploy_to_emulator(url, self.search_url, stage.say, app=earlier, settings=settings)
             stage.outcome = f"Deployed: {commit}"
-        outputs = self.place.outputs()
+        manifest = self.place.manifest()
         with self.runner:
-            before = self._write_before(outputs, purchases, poison)
-            during = self._under_traffic(outputs, purchases)
+            before = self._write_before(manifest, purchases, poison)
+            during = self._under_traffic(manifest, purchases)
             # The mappings are other ones now, or have other settings: they are taken over again.
             self.runner.kill()
             self.runner.start()
-            self._refuse_replaced(outputs)
+            self._refuse_replaced(manifest)
             self._verify(before + during, poison)
 
     def _write_before(
-        self, outputs: Mapping[str, str], purchases: Iterator[Purchase], poison: Poison
+        self, manifest: Manifest, purchases: Iterator[Purchase], poison: Poison
     ) -> Written:
         """Write orders, one of them poison, and wait until the earlier tree is done with them."""
         with self.console.stage("Writing orders before the upgrade") as stage:
             hidden = poison.hidden(purchases, BEFORE, 1)
-            written = self._writer(outputs, story=poison.story).run(hidden)
+            written = self._writer(manifest, story=poison.story).run(hidden)
             stage.outcome = f"Written: {written.purchases:,} orders, {written.writes:,} writes"
         [key] = poison.orders
         items = {item_of(*key)}
@@ -198,18 +199,18 @@ class Upgrade:
         def done(report: Report) -> bool:
             return not unexpected(report, items)
 
-        report = settled(self.place, self.console, outputs, written, done)
+        report = settled(self.place, self.console, manifest, written, done)
         refuse(unexpected(report, items), "before the upgrade")
         return written
 
-    def _writer(self, outputs: Mapping[str, str], **options: Any) -> Writer:
+    def _writer(self, manifest: Manifest, **options: Any) -> Writer:
         client = self.place.account.client("dynamodb")
-        return Writer(client, outputs["OrdersTableName"], seed=SEED, **options)
+        return Writer(client, manifest.source_table().table, seed=SEED, **options)
 
-    def _under_traffic(self, outputs: Mapping[str, str], purchases: Iterator[Purchase]) -> Written:
+    def _under_traffic(self, manifest: Manifest, purchases: Iterator[Purchase]) -> Written:
         """Deploy this tree while orders are written; the writers stop when it is deployed."""
         stop = threading.Event()
-        writer = self._writer(outputs, stop=stop, pause=PAUSE)
+        writer = self._writer(manifest, stop=stop, pause=PAUSE)
         results: list[Written | BaseException] = []
 
         def write() -> None:
@@ -236,13 +237,13 @@ class Upgrade:
             raise AccountError(message)
         return result
 
-    def _refuse_replaced(self, before: Mapping[str, str]) -> None:
-        """A table or bucket that an upgrade replaces loses what it held."""
-        after = self.place.outputs()
+    def _refuse_replaced(self, before: Manifest) -> None:
+        """A table or bucket that an upgrade replaces loses its data."""
+        after = self.place.manifest().holding_data
         moved = [
-            f"{name}: {before[name]} became {after.get(name, 'nothing')}"
-            for name in sorted(before)
-            if name.endswith(("TableName", "BucketName")) and after.get(name) != before[name]
+            f"{role}: {name} became {after.get(role, 'nothing')}"
+            for role, name in sorted(before.holding_data.items())
+            if after.get(role) != name
         ]
         if moved:
             message = "The upgrade replaced what holds data:\n  " + "\n  ".join(moved)
@@ -250,17 +251,17 @@ class Upgrade:
 
     def _verify(self, written: Written, poison: Poison) -> None:
         """Compare every copy; then redrive with this tree the dead letters of the earlier one."""
-        place, console, outputs = self.place, self.console, self.place.outputs()
+        place, console, manifest = self.place, self.console, self.place.manifest()
         [key] = poison.orders
         items = {item_of(*key)}
         report = settled(
-            place, console, outputs, written, lambda found: not unexpected(found, items)
+            place, console, manifest, written, lambda found: not unexpected(found, items)
         )
         refuse(unexpected(report, items), "after the upgrade")
         expect_dead_letters(place, console, len(PROCESSORS))
-        correct(place, console, outputs["OrdersTableName"], key, written)
+        correct(place, console, manifest.source_table().table, key, written)
         redrive(place, console)
-        expect_equal(place, console, outputs, written, "after the upgrade")
+        expect_equal(place, console, manifest, written, "after the upgrade")
         expect_dead_letters(place, console, 0)
 
 

@@ -15,7 +15,7 @@ from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError
-from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, OWN, Stored
+from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, OWN, StoredDeadLetter
 from dynamodb_streams_cdc.sinks.aggregation import (
     MAX_ACTIONS,
     Amount,
@@ -278,10 +278,10 @@ class MemoryDeadLetterStore:
         """The keys that dead letters had before they were archived."""
         return [key.removeprefix(ARCHIVE) for key in sorted(self.objects) if _archived(key)]
 
-    def dead_letters(self) -> Iterable[Stored]:
+    def dead_letters(self) -> Iterable[StoredDeadLetter]:
         """Return the dead letters that are not archived, in the order of their keys."""
         return [
-            Stored(key, len(self.objects[key]), self.written[key])
+            StoredDeadLetter(key, len(self.objects[key]), self.written[key])
             for key in sorted(self.objects)
             if not _archived(key)
         ]
