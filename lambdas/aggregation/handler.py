@@ -1,13 +1,17 @@
 """Keeps the sums right."""
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from lambdas.start import undisturbed
 
 with undisturbed():
-    from dynamodb_streams_cdc import Aggregation, BatchResponse, LambdaContext, Processor
+    from dynamodb_streams_cdc import (
+        Aggregation,
+        BatchResponse,
+        LambdaContext,
+        Processor,
+        StreamEvent,
+    )
     from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
     from dynamodb_streams_cdc.canary import unless_canary
     from lambdas import runtime
@@ -33,6 +37,6 @@ def processor() -> Processor:
     )
 
 
-def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:
     """Apply a batch of changes to the sums."""
     return processor()(event, context)

@@ -1,13 +1,11 @@
 """Keeps the change log complete."""
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from lambdas.start import undisturbed
 
 with undisturbed():
-    from dynamodb_streams_cdc import BatchResponse, ChangeLog, LambdaContext, Processor
+    from dynamodb_streams_cdc import BatchResponse, ChangeLog, LambdaContext, Processor, StreamEvent
     from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
     from lambdas import runtime
     from lambdas.audit.settings import AuditSettings
@@ -23,6 +21,6 @@ def processor() -> Processor:
     return runtime.build(settings, ChangeLog(log, image_store))
 
 
-def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:
     """Add a batch of changes to the log."""
     return processor()(event, context)

@@ -1,8 +1,6 @@
 """Keeps the search index in step."""
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from lambdas.start import undisturbed
 
@@ -10,7 +8,7 @@ with undisturbed():
     from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
     from pydantic_core import to_json
 
-    from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, Search
+    from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, Search, StreamEvent
     from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex, as_json
     from dynamodb_streams_cdc.canary import unless_canary
     from lambdas import runtime
@@ -54,6 +52,6 @@ def _client(settings: SearchSettings) -> OpenSearch:
     )
 
 
-def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:
     """Apply a batch of changes to the index."""
     return processor()(event, context)

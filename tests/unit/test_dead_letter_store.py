@@ -178,7 +178,7 @@ class TestShut:
 
     @pytest.mark.parametrize("name", ["billing", None, 7, ["search"]])
     def test_of_a_processor_that_is_not_deployed(self, name: object) -> None:
-        document = of_processor(placed(1, 1)).envelope()
+        document: Any = of_processor(placed(1, 1)).envelope()
         document["dead_letter"]["processor"] = name
         problem = shut("dead-letters/billing/0a/1.json", json.dumps(document).encode())
         assert f"is for processor {name!r}" in problem

@@ -34,7 +34,8 @@ from dynamodb_streams_cdc.control import HeldState
 from dynamodb_streams_cdc.dead_letters import json_ready
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, visible
-from dynamodb_streams_cdc.operations.dead_letter_store import ReadableDeadLetter, Record
+from dynamodb_streams_cdc.lambda_types import AnyRecord
+from dynamodb_streams_cdc.operations.dead_letter_store import ReadableDeadLetter
 from dynamodb_streams_cdc.operations.inspection import Inspection, inspect_dead_letter
 from dynamodb_streams_cdc.operations.selection import DeadLetterSummary, id_of, list_dead_letters
 from dynamodb_streams_cdc.operations.stack import Deployment
@@ -196,9 +197,9 @@ def _title(dead_letter: ReadableDeadLetter, position: int) -> str:
     return f"record {position + 1} of {len(dead_letter.records)}: {what}"
 
 
-def _contents(record: Record) -> Mapping[str, Any]:
+def _contents(record: AnyRecord) -> Mapping[str, Any]:
     """Return keys and images as plain values; the whole record if it cannot be decoded."""
-    body = record.get("dynamodb")
+    body: Any = record.get("dynamodb")
     try:
         if isinstance(body, Mapping):
             return {

@@ -13,7 +13,7 @@ prefix of a key tells the bucket, and the key alone identifies a dead letter.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 from dynamodb_streams_cdc.dead_letters import dead_letter_name, envelope_of
 from dynamodb_streams_cdc.deserializer import deserialize_item
@@ -25,11 +25,10 @@ from dynamodb_streams_cdc.identity import (
     stream_label,
     version_of,
 )
+from dynamodb_streams_cdc.lambda_types import AnyRecord, OnFailureDocument
 
 OWN = "dead-letters/"
 ARCHIVE = "archive/"
-
-Record: TypeAlias = Mapping[str, Any]
 
 
 class StoredDeadLetter(NamedTuple):
@@ -105,7 +104,7 @@ class ReadableDeadLetter:
     processor: str
     reason: str
     error: str
-    records: Sequence[Record] = field(repr=False)
+    records: Sequence[AnyRecord] = field(repr=False)
     identities: Sequence[RecordIdentity | None] = field(repr=False)
     document: Mapping[str, Any] = field(repr=False)
 
@@ -145,7 +144,7 @@ def dead_letter_of_one_record(
     reason: str,
     error: str,
     now: float,
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, OnFailureDocument]:
     """Return key and content of a dead letter for one record of a batch.
 
     The key is the one that the processor would have used.
@@ -174,7 +173,7 @@ def function_name(arn: str) -> str:
     return parts[6] if len(parts) > 6 else arn
 
 
-def identify(record: Record, tables: Mapping[str, str]) -> RecordIdentity | None:
+def identify(record: AnyRecord, tables: Mapping[str, str]) -> RecordIdentity | None:
     """Return item and version of a record, as far as they are known outside the function.
 
     A record of the change log's stream names both; one of a table's stream has the item's keys.
@@ -242,7 +241,7 @@ def _document(body: bytes) -> Mapping[str, Any]:
     return document
 
 
-def _records(document: Mapping[str, Any]) -> Sequence[Record]:
+def _records(document: Mapping[str, Any]) -> Sequence[AnyRecord]:
     payload = document.get("payload")
     if payload is None:
         message = (
@@ -304,7 +303,7 @@ def _part(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def _recorded_at(record: Record) -> float | None:
+def _recorded_at(record: AnyRecord) -> float | None:
     value = _part(record, "dynamodb").get("ApproximateCreationDateTime")
     try:
         return float(value) if isinstance(value, int | float) else None

@@ -24,7 +24,6 @@ from dynamodb_streams_cdc.control import Functions as Functions
 from dynamodb_streams_cdc.control import (
     HeldState,
     ReplayResult,
-    in_halves,
     is_healthy,
     parse_inspect_response,
     parse_replay_response,
@@ -32,12 +31,13 @@ from dynamodb_streams_cdc.control import (
 from dynamodb_streams_cdc.control import InvocationFailed as InvocationFailed
 from dynamodb_streams_cdc.control import RecordFailure as RecordFailure
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
+from dynamodb_streams_cdc.halves import in_halves
+from dynamodb_streams_cdc.lambda_types import AnyRecord
 from dynamodb_streams_cdc.operations.dead_letter_store import (
     ARCHIVE,
     DeadLetterStore,
     DeployedNames,
     ReadableDeadLetter,
-    Record,
     RecordIdentity,
     UnreadableDeadLetter,
     dead_letter_of_one_record,
@@ -201,12 +201,16 @@ class Redrive:
             answer = self.functions.invoke(processor, {"operation": "inspect", "Records": asked})
             return parse_inspect_response(processor, answer, positions)
 
-        def give_up(positions: Sequence[int], error: InvocationFailed) -> None:
-            if len(positions) == 1 or error.reason != RESPONSE_TOO_LARGE:
+        def failed(_: Sequence[int], error: Exception) -> None:
+            if not isinstance(error, InvocationFailed) or error.reason != RESPONSE_TOO_LARGE:
                 raise error
 
-        chunks = _chunks(records)
-        return [state for chunk in chunks for state in in_halves(ask, chunk, give_up)]
+        return [
+            state
+            for chunk in _chunks(records)
+            for part in in_halves(ask, chunk, failed, InvocationFailed)
+            for state in part
+        ]
 
     def _archived(self, result: Result, status: RedriveStatus) -> Result:
         """Archive a dead letter whose records are all done or have dead letters of their own."""
@@ -272,14 +276,15 @@ class Redrive:
             answer = self.functions.invoke(processor, {"operation": "replay", "Records": asked})
             return parse_replay_response(processor, answer, positions)
 
-        def give_up(positions: Sequence[int], error: InvocationFailed) -> ReplayResult | None:
+        def failed(positions: Sequence[int], error: Exception) -> ReplayResult | None:
+            assert isinstance(error, InvocationFailed)
             if error.outage or not is_healthy(self.functions, processor):
                 raise error
             if len(positions) > 1:
                 return None
             return ReplayResult(failures=(_too_much(dead_letter, positions[0], error),))
 
-        return in_halves(ask, pending, give_up)
+        return sum(in_halves(ask, pending, failed, InvocationFailed), ReplayResult())
 
 
 OF_CONTENT = (
@@ -293,7 +298,7 @@ OF_CONTENT = (
 """Errors that malformed content can raise; neither the store nor the functions raise them."""
 
 
-def _chunks(records: Sequence[Record]) -> Iterator[Sequence[int]]:
+def _chunks(records: Sequence[AnyRecord]) -> Iterator[Sequence[int]]:
     """Return the positions of the records, in runs that one invocation takes."""
     chunk: list[int] = []
     size = 0

@@ -16,11 +16,11 @@ from dynamodb_streams_cdc.control import (
     InvocationFailed,
     RecordFailure,
     RepairResult,
-    in_halves,
     is_healthy,
     parse_repair_response,
 )
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
+from dynamodb_streams_cdc.halves import in_halves
 from dynamodb_streams_cdc.identity import Key
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
@@ -185,7 +185,8 @@ class Repair:
             answer = self.functions.invoke(processor, plain)
             return parse_repair_response(processor, answer, positions)
 
-        def give_up(positions: Sequence[int], error: InvocationFailed) -> RepairResult | None:
+        def failed(positions: Sequence[int], error: Exception) -> RepairResult | None:
+            assert isinstance(error, InvocationFailed)
             outage = error.outage or not is_healthy(self.functions, processor)
             if not outage and len(positions) > 1:
                 return None
@@ -193,12 +194,15 @@ class Repair:
                 failures=tuple(_unanswered(chunk, p, error, outage) for p in positions)
             )
 
-        result = in_halves(ask, range(len(chunk)), give_up)
+        def repaired(positions: Sequence[int]) -> RepairResult:
+            return sum(in_halves(ask, positions, failed, InvocationFailed), RepairResult())
+
+        result = repaired(range(len(chunk)))
         again = [failure.position for failure in result.failures if failure.retryable]
         if not again:
             return result
         final = tuple(failure for failure in result.failures if not failure.retryable)
-        return RepairResult(result.repaired, final) + in_halves(ask, again, give_up)
+        return RepairResult(result.repaired, final) + repaired(again)
 
     def _refuse(self, processor: str) -> None:
         if self.named:

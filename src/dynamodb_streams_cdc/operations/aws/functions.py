@@ -15,7 +15,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from dynamodb_streams_cdc.deadline import Clock, SystemClock
+from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
 from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of, permitted
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed
 
@@ -36,6 +36,8 @@ be running: that would take the time of both."""
 
 ATTEMPTS = 4
 """Attempts to start an invocation, after refused connections and throttling."""
+
+FIRST_PAUSE_SECONDS = 0.25
 
 THROTTLED = "TooManyRequestsException"
 
@@ -80,7 +82,7 @@ class LambdaFunctions:
             except InvocationFailed as error:
                 if attempt + 1 == ATTEMPTS or not _never_began(error):
                     raise
-                self.clock.sleep(0.25 * 2**attempt)
+                self.clock.sleep(backoff(attempt, first=FIRST_PAUSE_SECONDS))
         raise AssertionError
 
     def _invoke(self, name: str, payload: bytes) -> Any:
