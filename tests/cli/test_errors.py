@@ -21,6 +21,7 @@ from dynamodb_streams_cdc.cli.errors import sentence
 from dynamodb_streams_cdc.operations.endpoint import problem_of
 from tests.cli.conftest import STACK, Cloud, refusal, refuse
 from tests.post_office import BUCKET, ON_FAILURE
+from tools.cli_reference import commands
 
 COMMANDS = [
     ["dead-letters", "list"],
@@ -269,15 +270,6 @@ def parameters() -> Iterator[tuple[str, Any]]:
                 yield name, parameter
 
 
-def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command with its name, such as `dead-letters show`."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, f"{prefix}{name} ")
-        else:
-            yield f"{prefix}{name}", command
-
-
 @pytest.mark.parametrize("empty", ["", " "])
 @pytest.mark.parametrize(
     ("name", "parameter"), list(parameters()), ids=lambda each: getattr(each, "name", each)
@@ -297,8 +289,10 @@ def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any, empt
     assert cloud.calls == ["PutObject", "SendMessage"]
 
 
-def test_every_parameter_is_tried() -> None:
-    assert len(list(parameters())) > 25
+def test_every_parameter_is_tried_and_documented() -> None:
+    found = list(parameters())
+    assert len(found) > 25
+    assert [name for name, parameter in found if not parameter.help] == []
 
 
 @pytest.mark.parametrize("key", ["order_id=", "order_id:N=", "order_id:B="])

@@ -3,12 +3,9 @@
 import typer
 
 from dynamodb_streams_cdc.cli.dead_letters import dead_letters
-from dynamodb_streams_cdc.cli.history import STATUSES as HISTORY
 from dynamodb_streams_cdc.cli.history import history
-from dynamodb_streams_cdc.cli.options import Command, Commands
-from dynamodb_streams_cdc.cli.redrive import STATUSES as REDRIVE
+from dynamodb_streams_cdc.cli.options import Command, Commands, epilog
 from dynamodb_streams_cdc.cli.redrive import redrive
-from dynamodb_streams_cdc.cli.repair import STATUSES as REPAIR
 from dynamodb_streams_cdc.cli.repair import repair
 
 app = typer.Typer(
@@ -22,6 +19,6 @@ app = typer.Typer(
     ),
 )
 app.add_typer(dead_letters, name="dead-letters")
-app.command(cls=Command, epilog=REDRIVE)(redrive)
-app.command(cls=Command, epilog=REPAIR)(repair)
-app.command(cls=Command, epilog=HISTORY)(history)
+app.command(cls=Command, epilog=epilog("redrive"))(redrive)
+app.command(cls=Command, epilog=epilog("repair"))(repair)
+app.command(cls=Command, epilog=epilog("history"))(history)

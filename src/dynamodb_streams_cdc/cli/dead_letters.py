@@ -18,7 +18,7 @@ from dynamodb_streams_cdc.cli.options import (
     Processors,
     Reasons,
     Stack,
-    exit_statuses,
+    epilog,
     selection_of,
 )
 from dynamodb_streams_cdc.cli.output import (
@@ -49,9 +49,7 @@ _IMAGES = {"Keys": "keys", "OldImage": "before", "NewImage": "after"}
 dead_letters = typer.Typer(cls=Commands, no_args_is_help=True, help="List and show dead letters.")
 
 
-@dead_letters.command(
-    "list", cls=Command, epilog=exit_statuses("the list is complete", "it could not be read")
-)
+@dead_letters.command("list", cls=Command, epilog=epilog("dead-letters list"))
 def list_(
     processor: Processors = None,
     reason: Reasons = None,
@@ -80,9 +78,7 @@ def list_(
     console.print(summary(found))
 
 
-@dead_letters.command(
-    cls=Command, epilog=exit_statuses("the dead letter is shown", "it is not there or not readable")
-)
+@dead_letters.command(cls=Command, epilog=epilog("dead-letters show"))
 def show(
     dead_letter: Annotated[
         str,

@@ -14,14 +14,11 @@ from dynamodb_streams_cdc.cli.options import (
     Keys,
     Stack,
     Table,
-    exit_statuses,
 )
 from dynamodb_streams_cdc.cli.output import cells, counted, print_json, table, terminal
 from dynamodb_streams_cdc.operations.history import Gap, History, read_history
 from dynamodb_streams_cdc.operations.item_keys import parse_item
 from dynamodb_streams_cdc.operations.stack import Deployment
-
-STATUSES = exit_statuses("the history has no gaps", "it has gaps, or the log has no entry")
 
 
 def history(

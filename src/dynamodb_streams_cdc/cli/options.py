@@ -37,9 +37,28 @@ class Command(TyperCommand):
         return rest
 
 
-def exit_statuses(success: str, failure: str) -> str:
-    """Return the epilog of a command's help: its exit statuses."""
-    return f"Exit status: 0 {success}; 1 {failure}; 2 wrong use; 130 Ctrl-C."
+_STATUSES = {
+    "dead-letters list": ("listed", "not readable"),
+    "dead-letters show": ("shown", "not found, or not readable"),
+    "redrive": (
+        "nothing is left of the selected dead letters",
+        "dead letters or notifications remain, or the confirmation was refused",
+    ),
+    "repair": ("every copy is right", "some copies could not be repaired"),
+    "history": ("no gaps", "gaps, or no entry"),
+}
+
+
+def exit_statuses(command: str) -> dict[int, str]:
+    """Return the meanings of a command's exit statuses."""
+    success, failure = _STATUSES[command]
+    return {0: success, 1: failure, 2: "wrong use", 130: "interrupted by Ctrl-C"}
+
+
+def epilog(command: str) -> str:
+    """Return the end of a command's help: its exit statuses."""
+    meanings = exit_statuses(command).items()
+    return f"Exit status: {'; '.join(f'{status} {meaning}' for status, meaning in meanings)}."
 
 
 Environment = Annotated[

@@ -23,7 +23,6 @@ from dynamodb_streams_cdc.cli.options import (
     Reasons,
     Stack,
     check_processor,
-    exit_statuses,
     selection_of,
 )
 from dynamodb_streams_cdc.cli.output import (
@@ -52,11 +51,6 @@ from dynamodb_streams_cdc.operations.selection import (
     list_stored,
 )
 from dynamodb_streams_cdc.operations.stack import Deployment
-
-STATUSES = exit_statuses(
-    "nothing is left of the selected dead letters",
-    "dead letters or notifications remain, or the question was answered with no",
-)
 
 _SHOWN_ERROR = 160
 

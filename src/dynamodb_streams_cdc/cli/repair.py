@@ -16,7 +16,6 @@ from dynamodb_streams_cdc.cli.options import (
     Stack,
     Table,
     check_processor,
-    exit_statuses,
 )
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
@@ -32,8 +31,6 @@ from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.item_keys import parse_keys
 from dynamodb_streams_cdc.operations.repair import Repair, RepairReport, RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
-
-STATUSES = exit_statuses("every copy is right", "some could not be repaired")
 
 
 def repair(
