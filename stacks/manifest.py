@@ -10,12 +10,17 @@ from collections.abc import Mapping, Sequence
 
 from aws_cdk import CfnOutput, Stack
 
+from dynamodb_streams_cdc.names import (
+    ARCHIVE,
+    DEAD_LETTERS,
+    GIVEN_UP_BY_LAMBDA,
+    MANIFEST,
+    MANIFEST_SCHEMA,
+)
 from stacks.constructs.change_table import ChangeTable
-from stacks.constructs.dead_letters import ARCHIVE, GIVEN_UP_BY_LAMBDA, OWN, DeadLetters
+from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.stream_processor import StreamProcessor
-
-SCHEMA = 1
 
 
 def add_manifest(
@@ -30,7 +35,7 @@ def add_manifest(
 ) -> None:
     """Add the output; `source_tables` are by logical name, the other `tables` by role."""
     manifest = {
-        "schema": SCHEMA,
+        "schema": MANIFEST_SCHEMA,
         "source_tables": [
             {"name": name, "table": table.name, "keys": table.keys, "stream": table.stream_arn}
             for name, table in source_tables.items()
@@ -53,11 +58,15 @@ def add_manifest(
             "on_failure": dead_letters.on_failure.bucket_name,
             "large_images": large_images.bucket.bucket_name,
         },
-        "prefixes": {"dead_letters": OWN, "archive": ARCHIVE, "on_failure": GIVEN_UP_BY_LAMBDA},
+        "prefixes": {
+            "dead_letters": DEAD_LETTERS,
+            "archive": ARCHIVE,
+            "on_failure": GIVEN_UP_BY_LAMBDA,
+        },
     }
     CfnOutput(
         stack,
-        "Manifest",
+        MANIFEST,
         value=stack.to_json_string(manifest),
         description="Tables, processors, search index and buckets of this pipeline (JSON)",
     )

@@ -10,6 +10,13 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from dynamodb_streams_cdc.names import (
+    AGGREGATES_KEYS,
+    ATTEMPT,
+    CHANGE_LOG_KEYS,
+    EXPIRES_AT,
+    IDEMPOTENCY_KEY,
+)
 from stacks.constructs.change_feed import ChangeFeed, inserts_only
 from stacks.constructs.change_table import NUMBER, ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
@@ -116,10 +123,13 @@ class PipelineStack(Stack):
         self._add_outputs()
 
     def _add_tables(self, *, keep: bool, protect: bool) -> None:
-        """The tables; sums and ledger can be restored where they are kept.
+        """Add the tables; the aggregates and idempotency tables are recoverable where data is kept.
 
-        With `Expiry.KEEP` these two are the only copy of what expired, and either of them is of no
-        use without the other.
+        The idempotency table holds three kinds of records by prefix of their key: `ledger/`, the
+        aggregation's idempotency records; `attempt/`, attempts at a record that may kill its
+        function; and `once/`, markers of functions with effects, of which this pipeline has none.
+        With `Expiry.KEEP` sums and ledger are the only copy of expired items, and neither is of use
+        without the other.
         """
         self.orders = ChangeTable(
             self,
@@ -135,8 +145,8 @@ class PipelineStack(Stack):
         self.change_log = ChangeTable(
             self,
             "ChangeLog",
-            partition_key="item",
-            sort_key="version",
+            partition_key=CHANGE_LOG_KEYS[0],
+            sort_key=CHANGE_LOG_KEYS[1],
             stream=dynamodb.StreamViewType.NEW_IMAGE,
             recoverable=True,
             keep=keep,
@@ -145,8 +155,8 @@ class PipelineStack(Stack):
         self.aggregates = ChangeTable(
             self,
             "Aggregates",
-            partition_key="aggregate",
-            sort_key="shard",
+            partition_key=AGGREGATES_KEYS[0],
+            sort_key=AGGREGATES_KEYS[1],
             sort_key_type=NUMBER,
             recoverable=keep,
             keep=keep,
@@ -155,8 +165,8 @@ class PipelineStack(Stack):
         self.idempotency = ChangeTable(
             self,
             "Idempotency",
-            partition_key="id",
-            expires_by="expires_at",
+            partition_key=IDEMPOTENCY_KEY,
+            expires_by=EXPIRES_AT,
             recoverable=keep,
             keep=keep,
             protect=protect,
@@ -200,7 +210,7 @@ class PipelineStack(Stack):
                     resources=[ledger.table_arn],
                     conditions={
                         "ForAllValues:StringLike": {
-                            "dynamodb:LeadingKeys": [f"attempt/{processor.name}/*"]
+                            "dynamodb:LeadingKeys": [f"{ATTEMPT}{processor.name}/*"]
                         },
                         # ForAllValues is true of a request that has no such key at all.
                         "Null": {"dynamodb:LeadingKeys": "false"},

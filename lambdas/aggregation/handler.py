@@ -1,26 +1,22 @@
-"""Keeps the sums right."""
+"""Lambda function of the aggregation sink: keeps the sums right."""
 
 from functools import cache
 
-from lambdas.start import undisturbed
-
-with undisturbed():
-    from dynamodb_streams_cdc import (
-        Aggregation,
-        BatchResponse,
-        LambdaContext,
-        Processor,
-        StreamEvent,
-    )
-    from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
-    from dynamodb_streams_cdc.canary import unless_canary
-    from lambdas import runtime
-    from lambdas.aggregation.settings import AggregationSettings
-    from lambdas.domain.contributions import EXPIRY, contributions
+from dynamodb_streams_cdc import (
+    Aggregation,
+    BatchResponse,
+    LambdaContext,
+    Processor,
+    StreamEvent,
+)
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.canary import unless_canary
+from lambdas import runtime
+from lambdas.aggregation.settings import AggregationSettings
+from lambdas.domain.contributions import EXPIRY, contributions
 
 
 @cache
-@undisturbed()
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = AggregationSettings.load()

@@ -1,18 +1,14 @@
-"""Keeps the change log complete."""
+"""Lambda function of the audit sink: keeps the change log complete."""
 
 from functools import cache
 
-from lambdas.start import undisturbed
-
-with undisturbed():
-    from dynamodb_streams_cdc import BatchResponse, ChangeLog, LambdaContext, Processor, StreamEvent
-    from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
-    from lambdas import runtime
-    from lambdas.audit.settings import AuditSettings
+from dynamodb_streams_cdc import BatchResponse, ChangeLog, LambdaContext, Processor, StreamEvent
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from lambdas import runtime
+from lambdas.audit.settings import AuditSettings
 
 
 @cache
-@undisturbed()
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = AuditSettings.load()

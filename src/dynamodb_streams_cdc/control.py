@@ -21,6 +21,7 @@ from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import CdcError, DeadlineExceeded, MalformedRecord, RetryableError
 from dynamodb_streams_cdc.identity import floor_of, item_id, stream_label
 from dynamodb_streams_cdc.lambda_types import AnyEvent, BatchResponse, ItemFailure, sequence_number
+from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, SourceTable
 
 ReadRecords: TypeAlias = Sequence[Change | MalformedRecord]
@@ -328,14 +329,14 @@ def parse_replay_response(processor: str, answer: Any, positions: Sequence[int])
         reported = answer["batchItemFailures"]
         counts = [answer[name] for name in ("applied", "stale", "repaired")]
     except (LookupError, TypeError, ValueError):
-        raise not_understood(processor, "replay", answer) from None
+        raise not_understood(processor, Operation.REPLAY, answer) from None
     if (
         not isinstance(reported, list)
         or bool(reported) != bool(failures)
         or not all(isinstance(count, int) and count >= 0 for count in counts)
         or counts[0] + counts[1] > len(positions)
     ):
-        raise not_understood(processor, "replay", answer)
+        raise not_understood(processor, Operation.REPLAY, answer)
     applied, stale, repaired = counts
     return ReplayResult(applied, stale, repaired, failures)
 
@@ -374,9 +375,9 @@ def parse_repair_response(processor: str, answer: Any, positions: Sequence[int])
         repaired, repairable, gone = answer["repaired"], answer["repairable"], answer["gone"]
         failures = failures_of(answer, positions)
     except (LookupError, TypeError):
-        raise not_understood(processor, "repair", answer) from None
+        raise not_understood(processor, Operation.REPAIR, answer) from None
     if not isinstance(repaired, int) or not isinstance(repairable, bool):
-        raise not_understood(processor, "repair", answer)
+        raise not_understood(processor, Operation.REPAIR, answer)
     return RepairResult(repaired, failures, repairable, int(gone))
 
 
@@ -394,7 +395,7 @@ def parse_inspect_response(
         or len(held) != len(positions)
         or not all(isinstance(each, Mapping) for each in held)
     ):
-        raise not_understood(processor, "inspect", answer)
+        raise not_understood(processor, Operation.INSPECT, answer)
     return [
         cast("HeldState", {**each, "position": position})
         for each, position in zip(held, positions, strict=True)
@@ -439,7 +440,7 @@ def not_understood(processor: str, operation: str, answer: Any) -> InvocationFai
 def is_healthy(functions: Functions, processor: str) -> bool:
     """Return whether a function responds to an event without records."""
     try:
-        functions.invoke(processor, {"operation": "replay", "Records": []})
+        functions.invoke(processor, {"operation": Operation.REPLAY, "Records": []})
     except InvocationFailed:
         return False
     return True

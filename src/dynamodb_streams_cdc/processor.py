@@ -75,6 +75,7 @@ from dynamodb_streams_cdc.lambda_types import (
     sequence_number,
 )
 from dynamodb_streams_cdc.metrics import Counts, Metrics, NoMetrics
+from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Outcome, Sink, SourceTable
 
 logger = logging.getLogger(__name__)
@@ -139,14 +140,14 @@ class Processor:
             return _Batch(self, context, records).run()
         applier = self.applier(Deadline.of(context, self.clock), everywhere=float("inf"))
         match operation:
-            case "replay":
+            case Operation.REPLAY:
                 return control.replay(applier, records, self._read_all(records))
-            case "inspect":
+            case Operation.INSPECT:
                 return control.inspect(applier, self._read_all(records))
-            case "repair":
+            case Operation.REPAIR:
                 stream = event.get("streamArn")
                 return control.repair(applier, self.source, records, stream)
-        message = f"operation: expected one of replay, inspect, repair, got {operation!r}"
+        message = f"operation: expected one of {', '.join(Operation)}, got {operation!r}"
         raise MalformedRecord(message)
 
     def applier(self, deadline: Deadline, everywhere: float = EVERYWHERE) -> SinkApplier:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, OWN
 from dynamodb_streams_cdc.operations.manifest import Manifest
 from tests.infrastructure.templates import Assembly, environment_of, flat, of_type, processors
 
@@ -43,10 +42,6 @@ def test_processors_are_those_of_their_functions(assembly: Assembly, manifest: M
         assert (each.source_table, each.feed) == (settings["SOURCE_TABLE"], settings["FEED"])
         assert settings["DEAD_LETTER_BUCKET"] == manifest.bucket("dead_letters")
         assert each.dead_letter_queue in of_type(assembly.pipeline, "AWS::SQS::Queue")
-
-
-def test_prefixes_are_the_librarys(manifest: Manifest) -> None:
-    assert (manifest.prefixes["dead_letters"], manifest.prefixes["archive"]) == (OWN, ARCHIVE)
 
 
 def test_it_is_not_exported(assembly: Assembly) -> None:

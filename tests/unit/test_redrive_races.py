@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, StoredDeadLetter
+from dynamodb_streams_cdc.names import ARCHIVE
+from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
 from dynamodb_streams_cdc.operations.redrive import Redrive, RedriveStatus, Result
 from tests.post_office import NAMES, POISON, PostOffice, given_up, item, lambdas_key, placed
 

@@ -22,6 +22,7 @@ from dynamodb_streams_cdc.lambda_types import (
     on_failure_document,
     seconds_of,
 )
+from dynamodb_streams_cdc.names import GIVEN_UP_BY_LAMBDA
 
 
 class Condition(StrEnum):
@@ -102,6 +103,6 @@ def object_key(mapping_uuid: str, shard_id: str, now: float, random_uuid: str) -
     """Return the key under which a mapping writes a document to S3."""
     moment = datetime.fromtimestamp(now, UTC)
     return (
-        f"aws/lambda/{mapping_uuid}/{shard_id}/{moment:%Y/%m/%d}/"
+        f"{GIVEN_UP_BY_LAMBDA}{mapping_uuid}/{shard_id}/{moment:%Y/%m/%d}/"
         f"{moment:%Y-%m-%dT%H.%M.%S}-{random_uuid}"
     )

@@ -26,9 +26,7 @@ from dynamodb_streams_cdc.identity import (
     version_of,
 )
 from dynamodb_streams_cdc.lambda_types import AnyRecord, OnFailureDocument
-
-OWN = "dead-letters/"
-ARCHIVE = "archive/"
+from dynamodb_streams_cdc.names import DEAD_LETTERS
 
 
 class StoredDeadLetter(NamedTuple):
@@ -133,7 +131,9 @@ def parse_dead_letter(
         problem = str(error)
     except RecursionError:
         problem = f"is not a dead letter: it is nested too deep. {_ADVICE}."
-    processor = key.removeprefix(OWN).partition("/")[0] if key.startswith(OWN) else ""
+    processor = ""
+    if key.startswith(DEAD_LETTERS):
+        processor = key.removeprefix(DEAD_LETTERS).partition("/")[0]
     return UnreadableDeadLetter(key, f"{key} {problem}", processor)
 
 
@@ -164,7 +164,10 @@ def dead_letter_of_one_record(
         request_id=context.get("requestId"),
         function_arn=str(context.get("functionArn", "")),
     )
-    return f"{OWN}{dead_letter.processor}/{dead_letter_name(item, version, record)}", document
+    return (
+        f"{DEAD_LETTERS}{dead_letter.processor}/{dead_letter_name(item, version, record)}",
+        document,
+    )
 
 
 def function_name(arn: str) -> str:

@@ -7,10 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dynamodb_streams_cdc.names import MANIFEST, MANIFEST_SCHEMA
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
-
-OUTPUT = "Manifest"
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -84,11 +82,12 @@ class Manifest:
             OperationError: there is none, or none that this version reads.
         """
         try:
-            document = json.loads(outputs[OUTPUT])
-            if (schema := document.pop("schema")) != SCHEMA:
+            document = json.loads(outputs[MANIFEST])
+            if (schema := document.pop("schema")) != MANIFEST_SCHEMA:
                 message = (
-                    f"The output {OUTPUT} of stack {stack} has schema {schema}, and this version "
-                    f"of cdc reads {SCHEMA}: install the version that the stack was deployed with."
+                    f"The output {MANIFEST} of stack {stack} has schema {schema}, and this version "
+                    f"of cdc reads {MANIFEST_SCHEMA}: install the version that the stack was "
+                    "deployed with."
                 )
                 raise OperationError(message)
             return cls(
@@ -100,7 +99,7 @@ class Manifest:
                 }
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            message = f"Stack {stack} has no output {OUTPUT} to read: deploy the pipeline again."
+            message = f"Stack {stack} has no output {MANIFEST} to read: deploy the pipeline again."
             raise OperationError(message) from error
 
     @property

@@ -33,8 +33,8 @@ from dynamodb_streams_cdc.control import RecordFailure as RecordFailure
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.halves import in_halves
 from dynamodb_streams_cdc.lambda_types import AnyRecord
+from dynamodb_streams_cdc.names import ARCHIVE, Operation
 from dynamodb_streams_cdc.operations.dead_letter_store import (
-    ARCHIVE,
     DeadLetterStore,
     DeployedNames,
     ReadableDeadLetter,
@@ -198,7 +198,9 @@ class Redrive:
 
         def ask(positions: Sequence[int]) -> list[HeldState]:
             asked = [records[position] for position in positions]
-            answer = self.functions.invoke(processor, {"operation": "inspect", "Records": asked})
+            answer = self.functions.invoke(
+                processor, {"operation": Operation.INSPECT, "Records": asked}
+            )
             return parse_inspect_response(processor, answer, positions)
 
         def failed(_: Sequence[int], error: Exception) -> None:
@@ -273,7 +275,9 @@ class Redrive:
 
         def ask(positions: Sequence[int]) -> ReplayResult:
             asked = [dead_letter.records[position] for position in positions]
-            answer = self.functions.invoke(processor, {"operation": "replay", "Records": asked})
+            answer = self.functions.invoke(
+                processor, {"operation": Operation.REPLAY, "Records": asked}
+            )
             return parse_replay_response(processor, answer, positions)
 
         def failed(positions: Sequence[int], error: Exception) -> ReplayResult | None:

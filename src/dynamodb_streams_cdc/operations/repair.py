@@ -22,6 +22,7 @@ from dynamodb_streams_cdc.control import (
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
 from dynamodb_streams_cdc.halves import in_halves
 from dynamodb_streams_cdc.identity import Key
+from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.redrive import PATIENCE
@@ -177,7 +178,7 @@ class Repair:
 
         def ask(positions: Sequence[int]) -> RepairResult:
             event = {
-                "operation": "repair",
+                "operation": Operation.REPAIR,
                 "streamArn": self.stream_arn,
                 "Records": [{"Keys": chunk[position]} for position in positions],
             }

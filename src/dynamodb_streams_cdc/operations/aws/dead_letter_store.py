@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from botocore.exceptions import ClientError
 
 from dynamodb_streams_cdc.aws.s3 import put_once
+from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS
 from dynamodb_streams_cdc.operations.aws.access import code_of, permitted
-from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, OWN, StoredDeadLetter
+from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -49,7 +50,9 @@ class S3DeadLetterStore:
             if self.keeps(self.on_failure_bucket, stored.key)
         )
         # S3 lists keys in the order of their UTF-8 bytes, which is that of Python's strings.
-        yield from heapq.merge(given_up, self._list(self.bucket, OWN), key=lambda each: each.key)
+        yield from heapq.merge(
+            given_up, self._list(self.bucket, DEAD_LETTERS), key=lambda each: each.key
+        )
 
     def keeps(self, bucket: str, key: str) -> bool:
         """Return whether this bucket is the one for dead letters of this key."""
@@ -109,7 +112,7 @@ class S3DeadLetterStore:
                     )
 
     def _bucket_of(self, key: str) -> str:
-        return self.bucket if key.startswith((OWN, ARCHIVE)) else self.on_failure_bucket
+        return self.bucket if key.startswith((DEAD_LETTERS, ARCHIVE)) else self.on_failure_bucket
 
     def _place(self, key: str) -> "_Place":
         return {"Bucket": self._bucket_of(key), "Key": key}
