@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.harness.common import Options, Row, machine, print_rows
+from benchmarks.harness.rows import Options, Row, machine, print_rows
 from local.services.errors import EngineError
 from local.workload.purchases import SAMPLE, PurchasesError
 
@@ -24,14 +24,11 @@ NAMES = (
     "runner",
     "aggregation",
     "audit",
-    "batch_sizes",
-    "windows",
     "search",
     "cold_start",
     "end_to_end",
     "growth",
     "engine",
-    "build",
 )
 
 
@@ -79,7 +76,7 @@ def measure(names: Sequence[str], options: Options, path: Path | None, console: 
     rows: list[Row] = []
     for number, name in enumerate(names, start=1):
         console.print(f"{number} of {len(names)}: {name}")
-        found = import_module(f"benchmarks.{name}").run(options)
+        found = import_module(f"benchmarks.suites.{name}").run(options)
         print_rows(found)
         rows += found
         if path:

@@ -28,9 +28,9 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness.common import figure
+from benchmarks.harness.delivery import deliver
 from benchmarks.harness.records import BATCH, batches, changes
-from benchmarks.suites.aggregation import deliver
+from benchmarks.harness.rows import figure
 from benchmarks.suites.sinks import NAMES, Counted, DeadLettersWritten, counted
 from local.services import engines
 from local.services.errors import EngineError

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks.harness.common import Options, Row
+from benchmarks.harness.rows import Options, Row
 from local.console import DemoConsole
 from local.deployed.pipeline import running_pipeline
 from local.scenarios.fault_injection import NoFaults

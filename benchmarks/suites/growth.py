@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.harness.common import Options, Row
+from benchmarks.harness.delivery import deliver
 from benchmarks.harness.records import batches, changes
-from benchmarks.suites.aggregation import deliver
+from benchmarks.harness.rows import Options, Row
 from benchmarks.suites.sinks import NAMES, Counted, counted
 from local.services import engines
 
