@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.harness.rows import Options, Row, machine, print_rows
-from local.services.errors import EngineError
+from local.services.errors import ServiceError
 from local.workload.purchases import SAMPLE, PurchasesError
 
 NAMES = (
@@ -55,7 +55,7 @@ def main() -> int:
     console = Console(stderr=True)
     try:
         measure(arguments.names or NAMES, options, arguments.json, console)
-    except (EngineError, PurchasesError) as error:
+    except (ServiceError, PurchasesError) as error:
         console.print(str(error), markup=False)
         return 1
     except KeyboardInterrupt:

@@ -32,7 +32,7 @@ from benchmarks.peers.sums import (
     expected,
 )
 from dynamodb_streams_cdc import Change
-from local.services import engines
+from local.services import service
 
 CHANGES = 1_000
 REPEATS = 3
@@ -63,7 +63,7 @@ def run(options: Options) -> list[Row]:
     """Measure every variant with both kinds of sums."""
     records = changes(options.records, options.changes or CHANGES)
     rows: list[Row] = []
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         for name in SCENARIOS:
             rows += Scenario(name, engine.url, records).run(options.repeats or REPEATS)
     return rows

@@ -30,7 +30,7 @@ from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL, Dy
 from dynamodb_streams_cdc.deserializer import base64_text
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
-from local.services import engines
+from local.services import service
 
 CHANGES = 1_000
 REPEATS = 5
@@ -68,7 +68,7 @@ def run(options: Options) -> list[Row]:
     """Measure both; count their requests and units."""
     records = changes(options.records, options.changes or CHANGES)
     repeats = options.repeats or REPEATS
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         traffic = {name: count(engine.url, each, records) for name, each in VARIANTS.items()}
         on_loopback = _measured(engine.url, records, 0.0)
         on_loopback[RAW] = partial(measure_engine, engine.url, records)

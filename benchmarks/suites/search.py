@@ -41,7 +41,7 @@ from benchmarks.peers.indexers import (
     results,
 )
 from dynamodb_streams_cdc.aws.opensearch import CONFLICT
-from local.services.engines import opensearch
+from local.services.service import opensearch
 
 CHANGES = 4_000
 REPEATS = 5
