@@ -36,7 +36,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.harness.common import Row, print_rows
+from benchmarks.harness.rows import Row, print_rows
 from dynamodb_streams_cdc.testing import Lab
 from tools import cli_reference, findings_page, reference
 from tools.diagrams import drawn

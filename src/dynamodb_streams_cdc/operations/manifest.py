@@ -107,13 +107,6 @@ class Manifest:
         """Names of the functions by processor."""
         return {each.name: each.function for each in self.processors}
 
-    @property
-    def holding_data(self) -> dict[str, str]:
-        """Names of all tables and buckets, by kind and role."""
-        sources = {f"table {each.name}": each.table for each in self.source_tables}
-        others = {f"table {role}": name for role, name in self.tables.items()}
-        return sources | others | {f"bucket {role}": name for role, name in self.buckets.items()}
-
     def table(self, role: str) -> str:
         """Return the physical name of the table with a role.
 
