@@ -1,4 +1,4 @@
-"""`cdc` in this process: S3, SQS and DynamoDB by moto, the stack and the functions played here."""
+"""`cdc` in this process: moto for S3, SQS and DynamoDB, fakes for the stack and the functions."""
 
 import io
 import itertools
@@ -20,8 +20,8 @@ from typer.testing import CliRunner, Result
 
 from dynamodb_streams_cdc.cli.app import app
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed
+from tests.fake_pipeline import BUCKET, ON_FAILURE, FakePipeline, bucket_of, pointer
 from tests.lambdas.conftest import create_table
-from tests.post_office import BUCKET, ON_FAILURE, PostOffice, bucket_of, pointer
 
 STACK = "cdc-sandbox-pipeline"
 LARGE_IMAGES = "large-images-1a2b"
@@ -49,18 +49,18 @@ def missing(stack: str) -> ClientError:
 
 @dataclass
 class Cloud:
-    """What is deployed, and what goes wrong with it.
+    """A deployed pipeline, and its failures.
 
     Attributes:
         manifest: the document in the stack's output `Manifest`.
-        office: answers for the functions.
-        fails: asked before each call of AWS, with the operation and its arguments; what it returns
-            is raised.
+        pipeline: responds for the functions.
+        fails: called before each request, with the operation and its arguments; returns an
+            exception to raise, or None.
         calls: the operations, in order.
     """
 
     manifest: dict[str, Any]
-    office: PostOffice = field(default_factory=PostOffice)
+    pipeline: FakePipeline = field(default_factory=FakePipeline)
     fails: Refusal = lambda operation, arguments: None
     calls: list[str] = field(default_factory=list)
     posted: set[str] = field(default_factory=set)
@@ -101,7 +101,7 @@ class Cloud:
 
     def post(self) -> None:
         """Put the dead letters into their buckets, and notifications of them on the queues."""
-        for key, body in self.office.box.objects.items():
+        for key, body in self.pipeline.store.objects.items():
             if key not in self.posted:
                 self.posted.add(key)
                 self.put(key, body)
@@ -111,9 +111,9 @@ class Cloud:
         self.client("s3").put_object(Bucket=bucket_of(key), Key=key, Body=body)
         named = processor or (key.split("/")[1] if key.startswith("dead-letters/") else "search")
         if named in self.queues:
-            self.ring(pointer(key), named)
+            self.notify(pointer(key), named)
 
-    def ring(self, body: str, processor: str = "search") -> None:
+    def notify(self, body: str, processor: str = "search") -> None:
         url = self.queues[processor]
         self.client("sqs").send_message(QueueUrl=url, MessageBody=body)
 
@@ -162,7 +162,7 @@ class Cloud:
         processor = names[arguments["FunctionName"]]
         answer: dict[str, Any] = {"StatusCode": 200}
         try:
-            found = self.office.invoke(processor, json.loads(arguments["Payload"]))
+            found = self.pipeline.invoke(processor, json.loads(arguments["Payload"]))
         except InvocationFailed as failed:
             answer["FunctionError"] = "Unhandled"
             found = {"errorType": failed.reason, "errorMessage": str(failed)}

@@ -65,7 +65,7 @@ def test_a_whole_history(logged: Cloud) -> None:
     assert (last["after"], last["changed"], last["expired"]) == (None, [], False)
 
 
-def test_for_people(logged: Cloud) -> None:
+def test_text_has_a_line_per_entry(logged: Cloud) -> None:
     result = logged.run("history", *KEYS)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -75,7 +75,7 @@ def test_for_people(logged: Cloud) -> None:
     assert lines[-1] == f"{ITEM}: 4 entries"
 
 
-def test_a_gap_is_marked_and_what_fills_it_is_said(logged: Cloud) -> None:
+def test_a_gap_is_marked_with_its_remedy(logged: Cloud) -> None:
     forget(logged, 2)
     [gap] = history(logged, status=1)["gaps"]
     assert gap["after"].endswith(f"{'100000000003126276362':0>40}")
@@ -95,7 +95,7 @@ def test_a_missing_beginning(logged: Cloud) -> None:
     assert (gap["after"], gap["attributes"]) == (None, ["the beginning"])
 
 
-def test_by_its_identity(logged: Cloud) -> None:
+def test_an_item_by_its_identity(logged: Cloud) -> None:
     assert history(logged, ITEM)["item"] == ITEM
 
 
@@ -110,7 +110,7 @@ def test_by_its_identity(logged: Cloud) -> None:
         (["others/S=1"], "others/S=1"),
     ],
 )
-def test_what_the_log_does_not_know(logged: Cloud, words: list[str], identity: str) -> None:
+def test_an_item_without_entries(logged: Cloud, words: list[str], identity: str) -> None:
     if identity == ITEM:
         assert history(logged, *words)["item"] == ITEM
         return
@@ -164,7 +164,7 @@ def test_a_table_of_a_sink_is_not_a_source_table(logged: Cloud) -> None:
     assert history(logged)["item"] == ITEM
 
 
-def test_a_name_of_two_words_is_the_manifests(cloud: Cloud) -> None:
+def test_a_table_name_of_two_words(cloud: Cloud) -> None:
     cloud.table["name"] = "OrderItems"
     assert "no entry of item OrderItems/S=1:" in cloud.run("history", "a=1").stderr
 
@@ -176,14 +176,14 @@ def test_a_name_of_two_words_is_the_manifests(cloud: Cloud) -> None:
         ("GetObject", f"s3:GetObject on s3://{LARGE_IMAGES}"),
     ],
 )
-def test_without_permission(logged: Cloud, operation: str, action: str) -> None:
+def test_a_missing_permission_is_named(logged: Cloud, operation: str, action: str) -> None:
     logged.fails = refuse(operation)
     result = logged.run("history", *KEYS)
     assert (result.exit_code, result.stdout) == (1, "")
     assert action in result.stderr
 
 
-def test_images_that_are_gone(logged: Cloud) -> None:
+def test_deleted_images(logged: Cloud) -> None:
     s3 = logged.client("s3")
     for found in s3.list_objects_v2(Bucket=LARGE_IMAGES)["Contents"]:
         s3.delete_object(Bucket=LARGE_IMAGES, Key=found["Key"])

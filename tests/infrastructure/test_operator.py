@@ -14,11 +14,11 @@ from tests.cli.conftest import (  # noqa: F401 - fixtures
 )
 from tests.cli.test_history import KEYS, logged  # noqa: F401 - a fixture
 from tests.cli.test_repair import DONE
+from tests.fake_pipeline import POISON, given_up, lambdas_key, placed, pointer
 from tests.infrastructure.deployment import Deployment, context_of
 from tests.infrastructure.policies import ACCOUNT, Context, Request
 from tests.infrastructure.templates import Assembly, Template, as_list, flat, only
 from tests.lambdas.conftest import create_table
-from tests.post_office import POISON, given_up, lambdas_key, placed, pointer
 
 Permission = tuple[str, str]
 """An action and the resource that IAM is asked about."""
@@ -85,7 +85,7 @@ def granted(template: Template, here: Mapping[str, Any]) -> set[Permission]:
 def furnish(cloud: Cloud) -> None:  # noqa: F811
     """Deploy what the commands' own tests do without, and let something wait everywhere."""
     cloud.add_processor("aggregation")
-    cloud.office.answers["aggregation"] = DONE
+    cloud.pipeline.answers["aggregation"] = DONE
     dynamodb = cloud.client("dynamodb")
     create_table(dynamodb, "orders-1A2B", [("customer_id", "S"), ("order_id", "S")])
     dynamodb.update_table(
@@ -93,13 +93,13 @@ def furnish(cloud: Cloud) -> None:  # noqa: F811
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
     for processor in ("aggregation", "audit", "search"):
-        cloud.ring(pointer(lambdas_key("gone")), processor)
-        cloud.ring("no pointer", processor)
+        cloud.notify(pointer(lambdas_key("gone")), processor)
+        cloud.notify("no pointer", processor)
     for customer in (1, 2):
-        cloud.office.write(customer, POISON)
-    cloud.office.deliver(placed(1, 1, POISON))
-    cloud.office.box.deliver(BATCH, given_up([placed(2, 2, POISON), placed(3, 3)]))
-    cloud.office.box.deliver(LOG, given_up([placed(4, 4)], "audit"))
+        cloud.pipeline.write(customer, POISON)
+    cloud.pipeline.deliver(placed(1, 1, POISON))
+    cloud.pipeline.store.deliver(BATCH, given_up([placed(2, 2, POISON), placed(3, 3)]))
+    cloud.pipeline.store.deliver(LOG, given_up([placed(4, 4)], "audit"))
     cloud.post()
 
 
@@ -130,7 +130,7 @@ def test_a_policy_allows_what_the_commands_call_and_nothing_else(
     ):
         result = logged.run(*command)
         assert result.exit_code == (command[0] == "redrive"), result.output
-        logged.office.write(1, "placed")
+        logged.pipeline.write(1, "placed")
     assert logged.run("redrive", "--yes").exit_code == 1
 
     assert refusals(Deployment(sandbox), logged.manifest, contexts) == []

@@ -114,7 +114,7 @@ def redrive(
             raise typer.Exit(FAILED)
         keys = [each.key for each in found]
     report = RedriveReport(len(keys))
-    run = Redrive(deployment.box, deployment.functions, names)
+    run = Redrive(deployment.store, deployment.functions, names)
     with _reported(report, as_json=as_json):
         with _progress(len(keys), shown=not as_json) as progress:
             for result in run.run(keys):

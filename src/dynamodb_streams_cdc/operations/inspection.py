@@ -36,16 +36,16 @@ def inspect_dead_letter(deployment: Deployment, name: str) -> Inspection:
     Raises:
         OperationError: there is no such dead letter, or it cannot be read.
     """
-    redrive = Redrive(deployment.box, deployment.functions, deployment.names)
+    redrive = Redrive(deployment.store, deployment.functions, deployment.names)
     dead_letter = redrive.open(name) if "/" in name else None
     if dead_letter is None:
-        key = find_key(name, [stored.key for stored in deployment.box.dead_letters()])
+        key = find_key(name, [stored.key for stored in deployment.store.dead_letters()])
         dead_letter = redrive.open(key)
     if dead_letter is None:
         message = f"Dead letter {name} has just been archived by another redrive."
         raise OperationError(message)
     if isinstance(dead_letter, UnreadableDeadLetter):
-        body = deployment.box.read(dead_letter.key) or b""
+        body = deployment.store.read(dead_letter.key) or b""
         start = body[:400].decode("utf-8", "replace")
         message = f"{dead_letter.problem}\nIt has {len(body):,} bytes and begins: {start}"
         raise OperationError(message)

@@ -120,7 +120,7 @@ class Result:
 class Redrive:
     """Redrive the dead letters of a store through the deployed functions."""
 
-    box: DeadLetterStore
+    store: DeadLetterStore
     functions: Functions
     names: DeployedNames
     clock: Clock = field(default_factory=SystemClock)
@@ -156,7 +156,7 @@ class Redrive:
 
     def open(self, key: str) -> ReadableDeadLetter | UnreadableDeadLetter | None:
         """Return a dead letter; None if it is gone."""
-        body = self.box.read(key)
+        body = self.store.read(key)
         return None if body is None else parse_dead_letter(key, body, self.names)
 
     def one(self, dead_letter: ReadableDeadLetter) -> Result:
@@ -216,7 +216,7 @@ class Redrive:
 
     def _archived(self, result: Result, status: RedriveStatus) -> Result:
         """Archive a dead letter whose records are all done or have dead letters of their own."""
-        if self.box.archive(result.key) or status is RedriveStatus.SPLIT:
+        if self.store.archive(result.key) or status is RedriveStatus.SPLIT:
             return replace(result, status=status)
         return replace(result, status=RedriveStatus.GONE)
 
@@ -233,8 +233,8 @@ class Redrive:
         key, document = dead_letter_of_one_record(
             dead_letter, failure.position, identity, failure.reason, failure.error, self.clock.now()
         )
-        if self.box.keep(key, document) and self.box.holds(ARCHIVE + key):
-            self.box.archive(key)
+        if self.store.keep(key, document) and self.store.holds(ARCHIVE + key):
+            self.store.archive(key)
             return None
         return key
 

@@ -75,12 +75,12 @@ def clear_all_notifications(
     deployment: Deployment, processors: Collection[str], report: RedriveReport
 ) -> None:
     """Clear the notifications of archived dead letters; of all processors if none is named."""
-    box = deployment.box
+    store = deployment.store
     for name, queue in deployment.notification_queues().items():
         if processors and name not in processors:
             continue
         try:
-            report.notifications[name] = clear_notifications(queue, box.keeps, box.holds)
+            report.notifications[name] = clear_notifications(queue, store.keeps, store.holds)
         except AccessDenied as error:
             report.problems.append(f"The notifications of {name} were not cleared: {error}")
 

@@ -129,7 +129,7 @@ def list_stored(deployment: Deployment, selection: Selection, now: float) -> lis
     """
     found = [
         stored
-        for stored in deployment.box.dead_letters()
+        for stored in deployment.store.dead_letters()
         if selection.may_match(stored, now - stored.written_at)
     ]
     for name in selection.dead_letters:
@@ -193,7 +193,7 @@ def _read(
 def _summary(
     deployment: Deployment, stored: StoredDeadLetter, names: DeployedNames, now: float
 ) -> DeadLetterSummary | None:
-    body = deployment.box.read(stored.key)
+    body = deployment.store.read(stored.key)
     if body is None:
         return None
     dead_letter = parse_dead_letter(stored.key, body, names)

@@ -89,7 +89,7 @@ class Deployment:
         )
 
     @cached_property
-    def box(self) -> S3DeadLetterStore:
+    def store(self) -> S3DeadLetterStore:
         """Dead letters of the two buckets."""
         return S3DeadLetterStore(
             self.client("s3"),
