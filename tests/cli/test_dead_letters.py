@@ -133,10 +133,11 @@ def test_markup_prints_literally(cloud: Cloud, markup: str) -> None:
         ["redrive", "--yes"],
         ["redrive", markup, "--yes"],
         ["history", f"customer_id={markup}", "order_id=7"],
-        ["repair", f"customer_id={markup}"],
+        ["repair", markup],
         ["redrive", "--yes", "--processor", markup],
     ):
-        assert markup in cloud.run(*command).output, command
+        output = cloud.run(*command).output.replace("%2F", "/")
+        assert markup in output, command
 
 
 @pytest.mark.parametrize(
