@@ -7,28 +7,22 @@ from botocore.config import Config
 from botocore.session import Session, get_session
 from pydantic import ValidationError
 
-from dynamodb_streams_cdc import (
-    Change,
-    ImageStore,
-    LogMetrics,
-    Processor,
-    RecordParser,
-    Sink,
-    Source,
-    SourceTable,
-)
+from dynamodb_streams_cdc import Change, Processor, Sink, Source, SourceTable
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters, S3ImageStore
 from dynamodb_streams_cdc.guards.breaker import Breaker
-from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
+from dynamodb_streams_cdc.metrics import LogMetrics
+from dynamodb_streams_cdc.sinks.log_entries import ImageStore, change_from_log_record
 from lambdas.domain.order import ACTOR_ATTRIBUTE
 from lambdas.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+
+    from dynamodb_streams_cdc.processor import RecordParser
 
 CLIENT = Config(
     connect_timeout=1,

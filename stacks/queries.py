@@ -1,17 +1,17 @@
-"""What to ask the logs of all processors, as the runbook does.
+"""The saved Logs Insights queries of the runbook, for the logs of all functions.
 
-Functions log JSON. Lines of the library have `level`, `message`, `requestId` and, with an
-exception, `errorType`; Lambda's own have `type` and `record`; the counts of each invocation are a
-line in the embedded metric format. `@log` names the log group, and that names the processor.
+Functions log JSON. Lines of the library have `level`, `message`, `requestId`, the fields of
+`names.LogEvent` and, with an exception, `errorType`. Lambda's own lines have `type` and `record`.
+The counts of each invocation are a line in the embedded metric format. `@log` names the log group,
+and the log group names the processor.
 """
 
 from collections.abc import Mapping
 
 QUERIES: Mapping[str, str] = {
     "dead letters by reason": """\
-filter message like "dead letter "
-| parse message /dead letter (?<key>\\S+): (?<reason>\\S+)$/
-| stats count_distinct(key) as dead_letters, min(@timestamp) as first_seen,
+filter event = "dead_letter"
+| stats count_distinct(dead_letter) as dead_letters, min(@timestamp) as first_seen,
     max(@timestamp) as last_seen by @log, reason
 | sort dead_letters desc
 """,
@@ -22,14 +22,13 @@ fields @timestamp, @log, level, message, errorType, errorMessage
 | sort @timestamp asc
 """,
     "version order violation": """\
-filter message like "version order violation: "
+filter event = "version_order_violation"
 | stats count(*) as times, max(@timestamp) as last_seen by @log, item
 | sort last_seen desc
 """,
     "not done": """\
-filter message like "records are not done"
-| parse message /(?<left>\\d+) of (?<received>\\d+) records are not done, .*?: (?<error>\\w+)\\(/
-| stats count(*) as invocations, max(left) as records by bin(5m) as period, @log, error
+filter event = "batch_reported"
+| stats count(*) as invocations, max(reported) as records by bin(5m) as period, @log, error
 | sort period desc
 """,
     "crashes": """\
@@ -54,4 +53,4 @@ filter ispresent(Received)
 | sort period desc
 """,
 }
-"""Name and text of each, in the query language of CloudWatch Logs Insights."""
+"""Queries by name, in the query language of CloudWatch Logs Insights."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from dynamodb_streams_cdc import Change, Clock, Deadline, Source, serialize_item
+from dynamodb_streams_cdc import Change, Deadline, Source, serialize_item
+from dynamodb_streams_cdc.deadline import Clock
 from dynamodb_streams_cdc.deserializer import base64_text
 
 LABEL = "2024-05-01T12:00:00.000"

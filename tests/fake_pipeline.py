@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc import (
-    Attributes,
     Change,
     Deadline,
     Image,
@@ -19,6 +18,7 @@ from dynamodb_streams_cdc import (
     Sink,
     deserialize_item,
 )
+from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed

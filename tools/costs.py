@@ -20,7 +20,7 @@ from stacks.environments import DEFAULTS, SearchCluster
 ROOT = Path(__file__).parent.parent
 PRICES = ROOT / "docs" / "prices.json"
 COUNTED = ROOT / "benchmarks" / "expected.json"
-TEMPLATES = ROOT / "tests" / "infrastructure" / "__snapshots__" / "test_snapshots"
+BILLED = ROOT / "tests" / "infrastructure" / "__snapshots__" / "test_snapshots"
 
 MILLION = 1_000_000
 GIGABYTE = 1e9
@@ -70,9 +70,11 @@ def counted() -> Mapping[str, Mapping[str, float]]:
 
 
 def resources(environment: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the resources of an environment's templates."""
-    for path in sorted(TEMPLATES.glob(f"*[[]{environment}-*.json")):
-        yield from json.loads(path.read_text())["Resources"].values()
+    """Yield the resources of an environment's templates that are billed by their number."""
+    yield from map(
+        json.loads,
+        (BILLED / f"test_billed_properties[{environment}].jsonl").read_text().splitlines(),
+    )
 
 
 def of_type(environment: str, kind: str) -> list[Mapping[str, Any]]:

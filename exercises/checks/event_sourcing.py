@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn, Protocol, TypeAlias
 
-from dynamodb_streams_cdc import Change, Image, entry_of
-from dynamodb_streams_cdc.sinks.log_entries import change_from_entry
+from dynamodb_streams_cdc import Change, Image
+from dynamodb_streams_cdc.sinks.log_entries import change_from_entry, entry_of
 from dynamodb_streams_cdc.testing.simulation import SimulatedTable
 from exercises.checks import reading
 from exercises.checks.bench import ORDERS, a_digit_more, item, order, wrong

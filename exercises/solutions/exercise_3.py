@@ -8,7 +8,8 @@ each change by itself: the images before and after say whether it is the one tha
 from collections import Counter
 from datetime import datetime
 
-from dynamodb_streams_cdc import Change, Image, replay
+from dynamodb_streams_cdc import Change, Image
+from dynamodb_streams_cdc.sinks.change_log import replay
 
 
 class History:

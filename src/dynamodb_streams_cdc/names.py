@@ -58,6 +58,37 @@ class Metric(StrEnum):
     DEAD_LETTERS_WAITING = "DeadLettersWaiting"
 
 
+class LogEvent(StrEnum):
+    """The field `event` of the library's log lines, which the saved queries filter on.
+
+    The fields of each line beside it:
+
+        dead_letter              dead_letter (end of its key), reason, item
+        batch_reported           reported, received, sequence_number, error (its type)
+        version_order_violation  item, version
+        breaker_open             reason, failing, items
+        source_at_fault          received, field
+        access_denied            error
+        attempt_not_counted      error
+    """
+
+    DEAD_LETTER = "dead_letter"
+    BATCH_REPORTED = "batch_reported"
+    VERSION_ORDER_VIOLATION = "version_order_violation"
+    BREAKER_OPEN = "breaker_open"
+    SOURCE_AT_FAULT = "source_at_fault"
+    ACCESS_DENIED = "access_denied"
+    ATTEMPT_NOT_COUNTED = "attempt_not_counted"
+
+    def fields(self, **fields: object) -> dict[str, object]:
+        """Return the fields of a line, for `extra`; None is left out.
+
+        Lambda's JSON log format writes them at the top level of the line
+        (https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html).
+        """
+        return {"event": self.value} | {n: v for n, v in fields.items() if v is not None}
+
+
 class Operation(StrEnum):
     """The requests of an operator to a function; see `control`."""
 

@@ -75,7 +75,7 @@ from dynamodb_streams_cdc.lambda_types import (
     sequence_number,
 )
 from dynamodb_streams_cdc.metrics import Counts, Metrics, NoMetrics
-from dynamodb_streams_cdc.names import Operation
+from dynamodb_streams_cdc.names import LogEvent, Operation
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Outcome, Sink, SourceTable
 
 logger = logging.getLogger(__name__)
@@ -300,7 +300,11 @@ class _Batch:
         return given_up >= MOST_IN_AN_HOUR
 
     def _uncounted(self, error: Exception) -> None:
-        logger.error("an attempt could not be counted: %s", visible(repr(error)))
+        logger.error(
+            "an attempt could not be counted: %s",
+            visible(repr(error)),
+            extra=LogEvent.ATTEMPT_NOT_COUNTED.fields(error=type(error).__name__),
+        )
         if isinstance(error, AccessDeniedError):
             self.counts.access_denied = 1
 
@@ -340,6 +344,7 @@ class _Batch:
             len(self.records),
             fault.field,
             fault,
+            extra=LogEvent.SOURCE_AT_FAULT.fields(received=len(self.records), field=fault.field),
         )
         return True
 
@@ -420,6 +425,9 @@ class _Batch:
                 failing,
                 seen,
                 visible(reason),
+                extra=LogEvent.BREAKER_OPEN.fields(
+                    reason=visible(reason), failing=failing, items=seen
+                ),
             )
         self.counts.breaker_open = 1
 
@@ -447,8 +455,16 @@ class _Batch:
             return False
         self.given_up.add(position)
         self.counts.dead_lettered += is_new
-        item = {} if change is None else {"item": visible(change.item_id)}
-        logger.error("dead letter %s: %s", dead_letter.name, dead_letter.reason, extra=item)
+        logger.error(
+            "dead letter %s: %s",
+            dead_letter.name,
+            visible(dead_letter.reason),
+            extra=LogEvent.DEAD_LETTER.fields(
+                dead_letter=dead_letter.name,
+                reason=visible(dead_letter.reason),
+                item=None if change is None else visible(change.item_id),
+            ),
+        )
         return True
 
     def _respond(self) -> BatchResponse:
@@ -462,12 +478,22 @@ class _Batch:
                 len(self.records),
                 visible(identifier or "not identifiable: the whole batch is retried"),
                 visible(repr(self.failed[first])),
+                extra=LogEvent.BATCH_REPORTED.fields(
+                    reported=len(self.failed),
+                    received=len(self.records),
+                    sequence_number=visible(identifier),
+                    error=type(self.failed[first]).__name__,
+                ),
             )
             failures.append(ItemFailure(itemIdentifier=identifier))
             self.counts.reported = len(self.records) - first
         for error in self.failed.values():
             if isinstance(error, AccessDeniedError):
-                logger.error("access denied: %s", visible(str(error)))
+                logger.error(
+                    "access denied: %s",
+                    visible(str(error)),
+                    extra=LogEvent.ACCESS_DENIED.fields(error=type(error).__name__),
+                )
                 self.counts.access_denied = 1
                 break
         self.counts.canaries = sum(

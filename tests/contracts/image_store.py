@@ -2,7 +2,8 @@
 
 import pytest
 
-from dynamodb_streams_cdc import ImageStore, PermanentError
+from dynamodb_streams_cdc import PermanentError
+from dynamodb_streams_cdc.sinks.log_entries import ImageStore
 
 
 class ImageStoreContract:

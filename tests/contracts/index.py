@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from dynamodb_streams_cdc import Deadline, Image, ItemVersion, Search, SearchIndex, Stale, Upsert
+from dynamodb_streams_cdc import Deadline, Image, Search
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
-from dynamodb_streams_cdc.sinks.search import CDC
+from dynamodb_streams_cdc.sinks.base import ItemVersion
+from dynamodb_streams_cdc.sinks.search import CDC, SearchIndex, Stale, Upsert
 from lambdas.domain.search_document import document
 from tests.factories import ManualClock, change, deadline, order
 

@@ -6,7 +6,8 @@ from typing import Protocol
 
 import pytest
 
-from dynamodb_streams_cdc import LedgerRow, LedgerStore, PermanentError, RowUpdate, WriteConflict
+from dynamodb_streams_cdc import PermanentError
+from dynamodb_streams_cdc.sinks.aggregation import LedgerRow, LedgerStore, RowUpdate, WriteConflict
 from tests.factories import deadline
 
 

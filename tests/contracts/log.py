@@ -5,7 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from dynamodb_streams_cdc import ChangeLog, Deadline, DeadlineExceeded, LogStore
+from dynamodb_streams_cdc import ChangeLog, Deadline
+from dynamodb_streams_cdc.errors import DeadlineExceeded
+from dynamodb_streams_cdc.sinks.change_log import LogStore
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_LEVELS, entry_of
 from dynamodb_streams_cdc.testing.memory import MemoryImageStore
 from tests.factories import NOON, change, deadline, order

@@ -17,7 +17,6 @@ from dynamodb_streams_cdc import (
     Aggregation,
     Change,
     Contribution,
-    Counts,
     Expiry,
     Image,
     LambdaContext,
@@ -25,7 +24,7 @@ from dynamodb_streams_cdc import (
     Search,
     Source,
 )
-from dynamodb_streams_cdc.metrics import LogMetrics
+from dynamodb_streams_cdc.metrics import Counts, LogMetrics
 from dynamodb_streams_cdc.testing import Lab, LabFactory
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
 from stacks.queries import QUERIES

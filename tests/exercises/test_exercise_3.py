@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Change, Image, replay
+from dynamodb_streams_cdc import Change, Image
+from dynamodb_streams_cdc.sinks.change_log import replay
 from exercises.solutions import exercise_3 as solved_3
 from tests.exercises.verdicts import THREE, verdict
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Counts
-from dynamodb_streams_cdc.metrics import LogMetrics
+from dynamodb_streams_cdc.metrics import Counts, LogMetrics
 from tests.infrastructure.conftest import Synthesise
 from tests.infrastructure.templates import Assembly, flat, of_type, only, processors
 

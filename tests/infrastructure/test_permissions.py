@@ -12,9 +12,10 @@ import pytest
 from opensearchpy import NotFoundError, Urllib3HttpConnection
 
 import dynamodb_streams_cdc
-from dynamodb_streams_cdc import Change, LambdaContext, entry_of
+from dynamodb_streams_cdc import Change, LambdaContext
 from dynamodb_streams_cdc.guards.attempts import name_of
 from dynamodb_streams_cdc.names import ATTEMPT
+from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit

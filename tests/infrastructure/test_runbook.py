@@ -10,7 +10,7 @@ import pytest
 
 from dynamodb_streams_cdc import Outcome, PermanentError, Processor, RetryableError
 from dynamodb_streams_cdc.metrics import Counts, LogMetrics
-from tests.factories import SOURCE, FakeContext, ManualClock, order, record
+from tests.factories import SOURCE, FakeContext, ManualClock, change, order, record
 from tests.infrastructure.templates import Assembly, flat, of_type, only
 
 ROOT = Path(__file__).parents[2]
@@ -71,27 +71,36 @@ class TestQueriesFindWhatIsWritten:
     def test_a_dead_letter_with_its_reason(
         self, production: Assembly, caplog: pytest.LogCaptureFixture
     ) -> None:
-        line = _logged_for(PermanentError("no", "mapper_parsing_exception"), caplog)
-        found = _parsed(production, "DeadLettersByReason", line)
+        found = _logged_for(PermanentError("no", "mapper_parsing_exception"), caplog)
+        _finds(production, "DeadLettersByReason", found, {"event", "dead_letter", "reason"})
         assert found["reason"] == "mapper_parsing_exception"
-        assert re.fullmatch(r"[0-9a-f]{64}/\S+\.json", found["key"])
+        assert re.fullmatch(r"[0-9a-f]{64}/\S+\.json", found["dead_letter"])
 
     def test_an_outage_with_its_error(
         self, production: Assembly, caplog: pytest.LogCaptureFixture
     ) -> None:
-        line = _logged_for(RetryableError("HTTP 503: nobody (yet)"), caplog)
-        assert _parsed(production, "NotDone", line) == {
-            "left": "1",
-            "received": "1",
-            "error": "RetryableError",
-        }
+        found = _logged_for(RetryableError("HTTP 503: nobody (yet)"), caplog)
+        _finds(production, "NotDone", found, {"event", "reported", "error"})
+        assert (found["reported"], found["received"], found["error"]) == (1, 1, "RetryableError")
 
-    def test_a_batch_that_no_record_can_be_named_of(self, production: Assembly) -> None:
-        line = (
-            "1 of 2 records are not done, the first is not identifiable: the whole batch is "
-            "retried: EndpointConnectionError('Could not connect: (no)')"
-        )
-        assert _parsed(production, "NotDone", line)["error"] == "EndpointConnectionError"
+    def test_a_batch_that_no_record_can_be_named_of(
+        self, production: Assembly, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        clock = ManualClock()
+        processor = Processor("search", SOURCE, Refusing(KeyError("no")), Kept(), clock=clock)
+        unnamed = record(1, None, order())
+        del unnamed["dynamodb"]["SequenceNumber"], unnamed["dynamodb"]["StreamViewType"]
+        unnamed["dynamodb"]["ApproximateCreationDateTime"] = clock.now()
+        processor({"Records": [unnamed]}, FakeContext(clock, seconds=10))
+        found = vars(caplog.records[-1])
+        _finds(production, "NotDone", found, {"event", "reported", "error"})
+        assert (found["sequence_number"], found["error"]) == ("", "MalformedSource")
+
+    def test_a_version_order_violation(
+        self, production: Assembly, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        Outcome().refused(change(9, None, order()), held_timestamp=1.0)
+        _finds(production, "VersionOrderViolation", vars(caplog.records[-1]), {"event", "item"})
 
     def test_the_counts(self, production: Assembly, capsys: pytest.CaptureFixture[str]) -> None:
         LogMetrics("production", "audit").emit(Counts())
@@ -119,30 +128,27 @@ class Kept:
         return True
 
 
-def _logged_for(error: Exception, caplog: pytest.LogCaptureFixture) -> str:
-    """What a processor logs of a change that fails."""
+def _logged_for(error: Exception, caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
+    """The fields of the line that a processor logs of a change that fails."""
     clock = ManualClock()
     processor = Processor("search", SOURCE, Refusing(error), Kept(), clock=clock)
     processor({"Records": [record(1, None, order())]}, FakeContext(clock, seconds=10))
-    (line,) = caplog.messages
-    return line
+    (line,) = caplog.records
+    return vars(line)
 
 
 def _query(assembly: Assembly, id: str) -> str:
     return str(only(assembly.pipeline, QUERY, f"Observability{id}")["Properties"]["QueryString"])
 
 
-def _parsed(assembly: Assembly, id: str, line: str) -> dict[str, str]:
-    """What a query's filter lets through, and its expression takes out of it."""
+def _finds(assembly: Assembly, id: str, logged: dict[str, Any], asked: set[str]) -> None:
+    """A query's filter lets a line through, and its fields are in the line."""
     text = _query(assembly, id)
-    wanted = re.search(r'filter message like "(.*)"', text)
-    parse = re.search(r"parse message /(.*)/", text)
+    wanted = re.search(r'filter event = "(.*)"', text)
     assert wanted is not None
-    assert parse is not None
-    assert wanted[1] in line
-    found = re.search(parse[1].replace("(?<", "(?P<"), line)
-    assert found is not None, line
-    return found.groupdict()
+    assert logged["event"] == wanted[1]
+    assert asked <= set(logged)
+    assert asked <= set(re.findall(r"\w+", text)), "the query asks for each of these"
 
 
 def _alarms(assembly: Assembly) -> Iterator[tuple[str, dict[str, Any]]]:

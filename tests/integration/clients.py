@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
-from dynamodb_streams_cdc import Clock, Processor, Sink
+from dynamodb_streams_cdc import Processor, Sink
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from local.deployed.deployment import session
 from tests.factories import SOURCE, FakeContext, ManualClock
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+
+    from dynamodb_streams_cdc.deadline import Clock
 
 
 def _config(seconds: float) -> Config:

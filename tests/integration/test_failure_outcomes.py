@@ -11,11 +11,12 @@ from uuid import uuid4
 
 import pytest
 
-from dynamodb_streams_cdc import Aggregation, ChangeLog, Deadline, Search, Upsert, Upserted
+from dynamodb_streams_cdc import Aggregation, ChangeLog, Deadline, Search
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.sinks.change_log import Inserted
 from dynamodb_streams_cdc.sinks.log_entries import Entry
+from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
 from lambdas.domain.search_document import PROPERTIES, SETTINGS
 from tests.contracts.index import ReadableIndex
 from tests.factories import NOON, ManualClock, order, record

@@ -16,19 +16,14 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from dynamodb_streams_cdc import (
-    AccessDeniedError,
-    ConflictError,
-    Deadline,
-    PermanentError,
-    RetryableError,
-    RowUpdate,
-)
+from dynamodb_streams_cdc import Deadline, PermanentError, RetryableError
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.errors import UnexpectedResponse
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
 from dynamodb_streams_cdc.dead_letters import DeadLetter
+from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
+from dynamodb_streams_cdc.sinks.aggregation import RowUpdate
 from tests.contracts.ledger import row
 from tests.factories import change, order
 from tests.integration import clients

@@ -18,8 +18,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from dynamodb_streams_cdc import Aggregation, Change, Deadline, Image, Processor, SystemClock
+from dynamodb_streams_cdc import Aggregation, Change, Deadline, Image, Processor
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from local.deployed.deployment import session
 from tests.factories import SOURCE, FakeContext, order, record

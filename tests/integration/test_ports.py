@@ -8,12 +8,13 @@ from uuid import uuid4
 import pytest
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
-from dynamodb_streams_cdc import RetryableError, RowUpdate, serialize_item
+from dynamodb_streams_cdc import RetryableError, serialize_item
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencyStore
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
+from dynamodb_streams_cdc.sinks.aggregation import RowUpdate
 from lambdas.domain.search_document import PROPERTIES, SETTINGS
 from tests.contracts.attempts import AttemptsContract
 from tests.contracts.idempotency_store import IdempotencyStoreContract

@@ -10,19 +10,12 @@ from uuid import uuid4
 
 import pytest
 
-from dynamodb_streams_cdc import (
-    Aggregation,
-    ChangeLog,
-    Deadline,
-    Processor,
-    Search,
-    Sink,
-    SystemClock,
-)
+from dynamodb_streams_cdc import Aggregation, ChangeLog, Deadline, Processor, Search, Sink
 from dynamodb_streams_cdc.aws import opensearch as index_module
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
+from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryLedger
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document

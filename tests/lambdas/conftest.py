@@ -8,7 +8,8 @@ import pytest
 from moto import mock_aws
 from pytest_socket import disable_socket, enable_socket
 
-from dynamodb_streams_cdc import LambdaContext, SystemClock
+from dynamodb_streams_cdc import LambdaContext
+from dynamodb_streams_cdc.deadline import SystemClock
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit

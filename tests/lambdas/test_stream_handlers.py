@@ -11,12 +11,13 @@ from opensearchpy import Urllib3HttpConnection
 from opensearchpy.exceptions import ConnectionError as SearchConnectionError
 from urllib3 import HTTPResponse, HTTPSConnectionPool
 
-from dynamodb_streams_cdc import LambdaContext, deserialize_item, entry_of, serialize_item
+from dynamodb_streams_cdc import LambdaContext, deserialize_item, serialize_item
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.opensearch import SCRIPT
 from dynamodb_streams_cdc.aws.s3 import S3ImageStore
 from dynamodb_streams_cdc.canary import canary_item
 from dynamodb_streams_cdc.guards.attempts import KEEP_SECONDS
+from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from dynamodb_streams_cdc import (
     Aggregation,
     Change,
-    Counts,
     Deadline,
     Outcome,
     PermanentError,
@@ -20,6 +19,7 @@ from dynamodb_streams_cdc import (
     Sink,
 )
 from dynamodb_streams_cdc.guards.breaker import LEAST, MANY, WINDOW, Breaker
+from dynamodb_streams_cdc.metrics import Counts
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
 from lambdas.domain.contributions import contributions

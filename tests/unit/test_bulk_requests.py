@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from opensearchpy.exceptions import ConnectionTimeout, RequestError
 
-from dynamodb_streams_cdc import RetryableError, Stale, Upsert
+from dynamodb_streams_cdc import RetryableError
 from dynamodb_streams_cdc.aws.opensearch import (
     BULK_BYTES,
     CONFLICT,
@@ -15,6 +15,7 @@ from dynamodb_streams_cdc.aws.opensearch import (
     OpenSearchIndex,
     SearchRefused,
 )
+from dynamodb_streams_cdc.sinks.search import Stale, Upsert
 from lambdas.search.handler import encoded
 from tests.factories import deadline
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Change, DeadLetter
+from dynamodb_streams_cdc import Change
+from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.operations.dead_letter_store import (
     DeployedNames,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_streams_cdc import MISSING, Difference, diff, patch
+from dynamodb_streams_cdc import diff
+from dynamodb_streams_cdc.diff import MISSING, Difference, patch
 
 SCALARS = st.one_of(
     st.none(),

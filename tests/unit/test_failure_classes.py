@@ -28,20 +28,13 @@ from opensearchpy.exceptions import (
     TransportError,
 )
 
-from dynamodb_streams_cdc import (
-    AccessDeniedError,
-    ConflictError,
-    Deadline,
-    LedgerRow,
-    PermanentError,
-    RetryableError,
-    RowUpdate,
-    Stale,
-    WriteConflict,
-)
+from dynamodb_streams_cdc import Deadline, PermanentError, RetryableError
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger, _cancelled
 from dynamodb_streams_cdc.aws.errors import UnexpectedResponse, meaning, translated
 from dynamodb_streams_cdc.aws.opensearch import SearchRefused, _meaning, _upserted
+from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
+from dynamodb_streams_cdc.sinks.aggregation import LedgerRow, RowUpdate, WriteConflict
+from dynamodb_streams_cdc.sinks.search import Stale
 
 TOO_LARGE = "Item size has exceeded the maximum allowed size"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import TOMBSTONE_SECONDS, Deadline, Image
+from dynamodb_streams_cdc import Deadline, Image
 from dynamodb_streams_cdc.aws.dynamodb.ledger import BATCH_GET_KEYS
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
 from dynamodb_streams_cdc.aws.opensearch import BULK_BYTES, REQUEST_SECONDS
@@ -19,6 +19,7 @@ from dynamodb_streams_cdc.operations.aws import notifications as notifications
 from dynamodb_streams_cdc.operations.redrive import MOST_BYTES, MOST_RECORDS
 from dynamodb_streams_cdc.processor import LATE_SECONDS, YOUNG_SECONDS, Processor
 from dynamodb_streams_cdc.sinks.aggregation import MAX_ACTIONS, MAX_AGGREGATES, Aggregation
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS, ENTRY_LEVELS
 from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger

@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import (
-    TOMBSTONE_SECONDS,
     Aggregation,
-    Attributes,
     Change,
     Contribution,
     Deadline,
@@ -26,6 +24,8 @@ from dynamodb_streams_cdc import (
     Processor,
     Search,
 )
+from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
 from tests.factories import (
     LABEL,

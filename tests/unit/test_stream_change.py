@@ -14,16 +14,18 @@ from dynamodb_streams_cdc import (
     Change,
     ChangeKind,
     MalformedRecord,
-    MalformedValue,
     MissingImage,
     Outcome,
     Source,
     ViewType,
-    entry_of,
 )
 from dynamodb_streams_cdc.change import UNKNOWN_TIME
-from dynamodb_streams_cdc.errors import MalformedSource
-from dynamodb_streams_cdc.sinks.log_entries import change_from_entry, change_from_log_record
+from dynamodb_streams_cdc.errors import MalformedSource, MalformedValue
+from dynamodb_streams_cdc.sinks.log_entries import (
+    change_from_entry,
+    change_from_log_record,
+    entry_of,
+)
 from tests.factories import NOON, SOURCE, TTL_IDENTITY, change, order, record
 
 PLACED, SHIPPED = order(), order(status="shipped")

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import (
-    TOMBSTONE_SECONDS,
     Aggregation,
-    Attributes,
     Change,
     ChangeHandlers,
     ChangeLog,
@@ -26,8 +24,10 @@ from dynamodb_streams_cdc import (
     Sink,
     deserialize_item,
 )
+from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.processor import EVERYWHERE, LATE_SECONDS
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
 from dynamodb_streams_cdc.sinks.log_entries import change_from_entry
 from dynamodb_streams_cdc.testing.memory import (
     MemoryDeadLetters,

@@ -8,26 +8,23 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import (
-    BlockedByEarlierFailure,
     Change,
     ChangeHandlers,
-    Counts,
-    DeadLetter,
     Deadline,
-    DeadlineExceeded,
     MalformedRecord,
     MissingImage,
     Outcome,
     PermanentError,
     Processor,
-    RecordParser,
     RetryableError,
     Sink,
-    entry_of,
 )
+from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
-from dynamodb_streams_cdc.processor import YOUNG_SECONDS
-from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
+from dynamodb_streams_cdc.errors import BlockedByEarlierFailure, DeadlineExceeded
+from dynamodb_streams_cdc.metrics import Counts
+from dynamodb_streams_cdc.processor import YOUNG_SECONDS, RecordParser
+from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record, entry_of
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, change, order, record
 

@@ -20,19 +20,16 @@ from dynamodb_streams_cdc import (
     MissingImage,
     Once,
     RetryableError,
-    RowUpdate,
     Search,
     Sink,
-    Upsert,
-    entry_of,
-    replay,
 )
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, by_item
 from dynamodb_streams_cdc.errors import OutcomesMissing
-from dynamodb_streams_cdc.sinks.change_log import Inserted
-from dynamodb_streams_cdc.sinks.log_entries import Entry
-from dynamodb_streams_cdc.sinks.search import LONG, Upserted, encoded
+from dynamodb_streams_cdc.sinks.aggregation import RowUpdate
+from dynamodb_streams_cdc.sinks.change_log import Inserted, replay
+from dynamodb_streams_cdc.sinks.log_entries import Entry, entry_of
+from dynamodb_streams_cdc.sinks.search import LONG, Upsert, Upserted, encoded
 from dynamodb_streams_cdc.testing.memory import (
     MemoryIdempotencyStore,
     MemoryIndex,

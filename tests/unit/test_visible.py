@@ -77,5 +77,6 @@ def test_logs_command_no_terminal(error: type[Exception], caplog: pytest.LogCapt
         process({"Records": [record(1, None, order(f"{odd}-1"))]}, FakeContext(clock))
     assert caplog.records
     for each in caplog.records:
-        for text in (each.getMessage(), str(each.__dict__.get("item", ""))):
+        added = {name for name in vars(each) if name not in vars(logging.makeLogRecord({}))}
+        for text in (each.getMessage(), *(str(vars(each)[name]) for name in added)):
             assert visible(text) == text

@@ -17,14 +17,14 @@ from dynamodb_streams_cdc import (
     Change,
     ChangeKind,
     Contribution,
-    Counts,
     Image,
     LambdaContext,
-    LedgerRow,
     Processor,
     Source,
 )
 from dynamodb_streams_cdc.examples import story
+from dynamodb_streams_cdc.metrics import Counts
+from dynamodb_streams_cdc.sinks.aggregation import LedgerRow
 from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.memory import (
     MemoryDeadLetters,

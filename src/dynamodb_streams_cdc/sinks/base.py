@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checka
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import CdcError, OutcomesMissing, PermanentError, visible
+from dynamodb_streams_cdc.names import LogEvent
 
 Result = TypeVar("Result")
 
@@ -65,11 +66,13 @@ class Outcome:
         if change.timestamp > held_timestamp + VERSION_ORDER_VIOLATION_SECONDS:
             self.version_order_violations += 1
             logger.warning(
-                "version order violation: %s of %s is %.0f s younger than what the sink holds",
+                "version order violation: %s of %s is %.0f s younger than the sink's state",
                 visible(change.version),
                 visible(change.item_id),
                 change.timestamp - held_timestamp,
-                extra={"item": visible(change.item_id)},
+                extra=LogEvent.VERSION_ORDER_VIOLATION.fields(
+                    item=visible(change.item_id), version=visible(change.version)
+                ),
             )
 
     def __add__(self, other: "Outcome") -> "Outcome":

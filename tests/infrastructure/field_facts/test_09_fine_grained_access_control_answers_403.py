@@ -12,15 +12,10 @@ from typing import Any
 import pytest
 from opensearchpy.exceptions import AuthorizationException
 
-from dynamodb_streams_cdc import (
-    AccessDeniedError,
-    Counts,
-    Deadline,
-    Processor,
-    RetryableError,
-    Source,
-)
+from dynamodb_streams_cdc import Deadline, Processor, RetryableError, Source
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.errors import AccessDeniedError
+from dynamodb_streams_cdc.metrics import Counts
 from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document

@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import ConflictError, RetryableError, Search, Stale
+from dynamodb_streams_cdc import RetryableError, Search
 from dynamodb_streams_cdc.aws.opensearch import (
     CDC_MAPPING,
     REQUEST_SECONDS,
     RETRY_ON_CONFLICT,
     SearchRefused,
 )
-from dynamodb_streams_cdc.sinks.search import CDC
+from dynamodb_streams_cdc.errors import ConflictError
+from dynamodb_streams_cdc.sinks.search import CDC, Stale
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.contracts.index import ITEM, IndexContract, ReadableIndex, SearchableIndex, upsert
 from tests.factories import change, deadline, order
