@@ -93,7 +93,7 @@ $(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-loc
 	uv pip sync --quiet --require-hashes --python .venv/bin/python requirements-dev.txt
 	uv pip install --quiet --no-deps --python .venv/bin/python --editable .
 	npm ci --no-audit --no-fund --silent
-	python -m local.services.engines install
+	python -m local.services.java_dependencies
 	python -m stacks.packaging
 	@touch $@
 

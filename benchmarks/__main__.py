@@ -15,8 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.harness.common import Options, Row, machine, print_rows
-from local.services.errors import EngineError
+from benchmarks.harness.rows import Options, Row, machine, print_rows
+from local.services.errors import ServiceError
 from local.workload.purchases import SAMPLE, PurchasesError
 
 NAMES = (
@@ -24,14 +24,11 @@ NAMES = (
     "runner",
     "aggregation",
     "audit",
-    "batch_sizes",
-    "windows",
     "search",
     "cold_start",
     "end_to_end",
     "growth",
     "engine",
-    "build",
 )
 
 
@@ -58,7 +55,7 @@ def main() -> int:
     console = Console(stderr=True)
     try:
         measure(arguments.names or NAMES, options, arguments.json, console)
-    except (EngineError, PurchasesError) as error:
+    except (ServiceError, PurchasesError) as error:
         console.print(str(error), markup=False)
         return 1
     except KeyboardInterrupt:
@@ -79,7 +76,7 @@ def measure(names: Sequence[str], options: Options, path: Path | None, console: 
     rows: list[Row] = []
     for number, name in enumerate(names, start=1):
         console.print(f"{number} of {len(names)}: {name}")
-        found = import_module(f"benchmarks.{name}").run(options)
+        found = import_module(f"benchmarks.suites.{name}").run(options)
         print_rows(found)
         rows += found
         if path:

@@ -28,12 +28,12 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness.common import figure
+from benchmarks.harness.delivery import deliver
 from benchmarks.harness.records import BATCH, batches, changes
-from benchmarks.suites.aggregation import deliver
+from benchmarks.harness.rows import figure
 from benchmarks.suites.sinks import NAMES, Counted, DeadLettersWritten, counted
-from local.services import engines
-from local.services.errors import EngineError
+from local.services import service
+from local.services.errors import ServiceError
 from local.workload.purchases import SAMPLE
 
 EXPECTED = Path(__file__).with_name("expected.json")
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     update = parser.parse_args(arguments).update
     try:
         found = measure()
-    except (EngineError, DeadLettersWritten) as error:
+    except (ServiceError, DeadLettersWritten) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     if update:
@@ -95,7 +95,7 @@ def measure() -> dict[str, dict[str, float]]:
     """
     figures: dict[str, dict[str, float]] = {}
     events = batches(changes(SAMPLE, CHANGES))
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         for name in NAMES:
             with counted(name, engine.url) as sink:
                 deliver(sink.function, batches(changes(SAMPLE, BATCH, shop="warm-up/")))

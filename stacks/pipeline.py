@@ -25,6 +25,7 @@ from stacks.constructs.operator_policy import OperatorPolicy
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
 from stacks.environments import Environment
+from stacks.manifest import add_manifest
 from stacks.observability import Observability
 from stacks.search import SearchTarget, existing_cluster
 
@@ -56,6 +57,7 @@ class PipelineStack(Stack):
 
         self.aggregation = self._add_processor(
             "Aggregation",
+            sink="aggregation",
             handler="lambdas.aggregation.handler.handler",
             feed=orders,
             settings={
@@ -67,6 +69,7 @@ class PipelineStack(Stack):
         )
         self.audit = self._add_processor(
             "Audit",
+            sink="audit",
             handler="lambdas.audit.handler.handler",
             feed=orders,
             settings={
@@ -76,6 +79,7 @@ class PipelineStack(Stack):
         )
         self.search_sync = self._add_processor(
             "Search",
+            sink="search",
             handler="lambdas.search.handler.handler",
             feed=change_log,
             settings={
@@ -169,12 +173,19 @@ class PipelineStack(Stack):
         )
 
     def _add_processor(
-        self, id: str, *, handler: str, feed: ChangeFeed, settings: dict[str, str]
+        self,
+        id: str,
+        *,
+        sink: str,
+        handler: str,
+        feed: ChangeFeed,
+        settings: dict[str, str],
     ) -> StreamProcessor:
         return StreamProcessor(
             self,
             id,
             name=id.lower(),
+            sink=sink,
             handler=handler,
             code=self._code,
             feed=feed,
@@ -215,22 +226,28 @@ class PipelineStack(Stack):
         self.large_images.grant_read(self.search_sync.role)
 
     def _add_outputs(self) -> None:
+        add_manifest(
+            self,
+            source_tables={SOURCE_TABLE: self.orders},
+            tables={
+                "change_log": self.change_log,
+                "aggregates": self.aggregates,
+                "idempotency": self.idempotency,
+            },
+            processors=self.processors,
+            dead_letters=self.dead_letters,
+            large_images=self.large_images,
+            search={"endpoint": self.search.url, "index": self._environment.search_index},
+        )
+        # For people, who type them: the manifest has them too.
         outputs = {
             "OrdersTableName": self.orders.name,
-            "ChangeLogTableName": self.change_log.name,
-            "AggregatesTableName": self.aggregates.name,
-            "IdempotencyTableName": self.idempotency.name,
             "DeadLetterBucketName": self.dead_letters.bucket.bucket_name,
             "OnFailureBucketName": self.dead_letters.on_failure.bucket_name,
-            "LargeImagesBucketName": self.large_images.bucket.bucket_name,
             "OperatorPolicyArn": self.operator.managed_policy_arn,
             "SearchEndpoint": self.search.url,
-            "SearchIndex": self._environment.search_index,
         }
         for processor in self.processors:
             outputs[f"{processor.node.id}FunctionName"] = processor.function.function_name
-            outputs[f"{processor.node.id}DeadLetterQueueUrl"] = (
-                processor.dead_letters.queue.queue_url
-            )
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)

@@ -35,9 +35,9 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.harness.common import Row, print_rows
+from benchmarks.harness.rows import Row, print_rows
 from dynamodb_streams_cdc.testing import Lab
-from tools import findings_page, limits_page, reference, settings_page
+from tools import cli_reference, findings_page, limits_page, reference, settings_page
 from tools.diagrams import drawn
 
 ROOT = Path(__file__).parent.parent
@@ -88,6 +88,7 @@ def main(arguments: Sequence[str]) -> int:
 def wanted_pages() -> dict[Path, str]:
     """Return the up-to-date text of every page."""
     written = reference.pages() | {
+        "cli.md": cli_reference.page(),
         "findings.md": findings_page.page(),
         "limits.md": limits_page.page(),
         "settings.md": settings_page.page(),

@@ -33,6 +33,7 @@ PARTS: dict[str, tuple[str, str]] = {
 """The pages: the package that each shows, without what an earlier one shows, and the title."""
 
 TABLES: Mapping[str, str] = {
+    "cli.md": "commands of `cdc`, with options and exit statuses",
     "settings.md": "settings of an environment, variables of functions and of `make`",
     "alarms.md": "alarms, with urgency and runbook section",
     "limits.md": "limits of the library and of AWS",

@@ -25,6 +25,19 @@ def by_default(url: str) -> Any:
     return session(url).client("dynamodb", config=_PATIENT)
 
 
+def create_table(client: Any, name: str, keys: list[tuple[str, str]]) -> None:
+    """Create a table; `keys` are name and type of its partition key, then of its sort key."""
+    client.create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t in keys],
+        KeySchema=[
+            {"AttributeName": attribute, "KeyType": kind}
+            for (attribute, _), kind in zip(keys, ("HASH", "RANGE"), strict=False)
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
 def move_away(client: Any, seconds: float) -> None:
     """Let every request of a client take so much longer, as over a network."""
 

@@ -8,8 +8,6 @@ tenth of the data set's customers, so ten customers make each purchase; where mo
 wanted than that makes, others make them again.
 """
 
-import json
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -17,11 +15,13 @@ from itertools import count, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+from dynamodb_streams_cdc import Source
+from dynamodb_streams_cdc.testing import sample_record
 from local.workload.life_cycle import Order, Step, life_cycle
 from local.workload.purchases import Purchase, read_purchases, survey
-from tests.factories import record
 
 SEED = 1997
+SOURCE = Source("orders", actor_attribute="updated_by")
 BATCH = 100
 """Records of an invocation: the mapping's default, and what most consumers run with."""
 
@@ -54,16 +54,18 @@ def stream(path: Path, *, in_flight: int = IN_FLIGHT, shop: str = "") -> Iterato
 
     Another `shop` has the same orders of customers of its own: their names begin with it.
 
-    They are parsed from JSON: no two share an object. All were recorded a moment ago, as far as a
-    processor can tell: one that is old it would also repair.
+    No two share an object. All are new: a processor also repairs the item of an old one.
 
     Raises:
         PurchasesError: the file cannot be read as purchases.
     """
-    now = float(int(time.time()))
-    for number, step in enumerate(_steps(path, in_flight), start=1):
-        before, after = _in_shop(shop, step.before), _in_shop(shop, step.after)
-        yield json.loads(json.dumps(record(number, before, after, timestamp=now)))
+    for step in _steps(path, in_flight):
+        yield record(_in_shop(shop, step.before), _in_shop(shop, step.after))
+
+
+def record(before: Order | None, after: Order | None) -> Record:
+    """Return the stream record of a change, with a higher number than those made before."""
+    return sample_record(after, before, keys=("customer_id", "order_id"), table="orders")
 
 
 def batches(records: list[Record], size: int = BATCH) -> list[dict[str, Any]]:

@@ -16,15 +16,15 @@ import urllib3
 from boto3.dynamodb.types import TypeDeserializer
 from opensearchpy import OpenSearch, Urllib3HttpConnection, helpers
 
-from benchmarks.harness.common import OURS
+from benchmarks.harness.delivery import context
+from benchmarks.harness.records import SOURCE
+from benchmarks.harness.rows import OURS
 from dynamodb_streams_cdc import Change, Deadline, Processor, Search
 from dynamodb_streams_cdc.aws.opensearch import ANSWERS, CDC_MAPPING, SCRIPT, OpenSearchIndex
-from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.sinks.search import CDC, encoded
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from lambdas.search.handler import encoded as encoded_as_deployed
-from tests.factories import SOURCE, FakeContext
 
 HELPER, ONE_EACH = "bulk helper", "one request each"
 RAW_PLAIN, RAW_SCRIPTED, RAW_OURS = RAW = (
@@ -122,7 +122,7 @@ def ours(url: str, index: str) -> Write:
     processor = Processor("search", SOURCE, Search(_target(url, index), document), dead_letters)
 
     def write(event: Event) -> None:
-        answer = processor(event, FakeContext(SystemClock()))
+        answer = processor(event, context())
         assert answer["batchItemFailures"] == []
         assert not dead_letters.dead_letters
 

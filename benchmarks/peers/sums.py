@@ -23,19 +23,17 @@ from aws_lambda_powertools.utilities.idempotency import (
 )
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from benchmarks.harness.common import OURS
-from benchmarks.harness.records import Record
+from benchmarks.harness.clients import create_table
+from benchmarks.harness.delivery import Function
+from benchmarks.harness.records import SOURCE, Record
+from benchmarks.harness.rows import OURS
 from dynamodb_streams_cdc import Aggregation, Contribution, Image, Processor
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.sinks.aggregation import RESERVED, add
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
-from tests.factories import SOURCE
-from tests.lambdas.conftest import create_table
 
 Contributions: TypeAlias = Callable[[Image], Contribution]
-Function: TypeAlias = Callable[[Any, Any], Any]
-"""What Lambda calls with an event and a context."""
 
 
 def by_day_and_status(image: Image) -> Contribution:

@@ -12,31 +12,27 @@ are delivered twice, and functions killed between two requests, whose batch Lamb
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
-
 from benchmarks.harness.clients import as_deployed, by_default
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
+from benchmarks.harness.delivery import Function, ProcessKilled, deliver
 from benchmarks.harness.meter import Meter, Traffic
-from benchmarks.harness.records import BATCH, Record, batches, changes
+from benchmarks.harness.records import BATCH, SOURCE, Record, batches, changes
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from benchmarks.peers.sums import (
     VARIANTS,
     Contributions,
-    Function,
     Tables,
     by_customer,
     by_day_and_status,
     expected,
 )
 from dynamodb_streams_cdc import Change
-from dynamodb_streams_cdc.deadline import SystemClock
-from local.services import engines
-from tests.factories import SOURCE, FakeContext
+from local.services import service
 
 CHANGES = 1_000
 REPEATS = 3
@@ -44,8 +40,6 @@ KILLED = 0.8
 TWICE = 0.2
 INVOCATION_SECONDS = 3.0
 """With faults: a lock that a killed function left is honoured until its time would have been up."""
-
-PATIENCE_SECONDS = 60.0
 
 SCENARIOS: dict[str, Contributions] = {"shared": by_day_and_status, "by customer": by_customer}
 
@@ -55,10 +49,6 @@ WRITE_UNITS = {"shared": 2.1, "by customer": 4.2}
 REQUESTS = {"shared": 0.05}
 
 Make: TypeAlias = Callable[[Any, Tables, Contributions], Function]
-
-
-class ProcessKilled(BaseException):
-    """The function is gone; nothing of it may catch this, as nothing catches Lambda's end."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +63,7 @@ def run(options: Options) -> list[Row]:
     """Measure every variant with both kinds of sums."""
     records = changes(options.records, options.changes or CHANGES)
     rows: list[Row] = []
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         for name in SCENARIOS:
             rows += Scenario(name, engine.url, records).run(options.repeats or REPEATS)
     return rows
@@ -198,36 +188,6 @@ class Killer:
     def _kill(self) -> None:
         self.disarm()
         raise ProcessKilled
-
-
-def deliver(
-    function: Function, events: Iterable[dict[str, Any]], seconds: float = PATIENCE_SECONDS
-) -> None:
-    """Deliver batches as the mapping does: again from the earliest failure on, until all is done.
-
-    Raises:
-        TimeoutError: a batch is not done after a minute.
-    """
-    clock = SystemClock()
-    for event in events:
-        records, deadline = event["Records"], clock.now() + PATIENCE_SECONDS
-        while records:
-            try:
-                answer = function({"Records": records}, FakeContext(clock, seconds))
-            except (ProcessKilled, BatchProcessingError):
-                failures = [number(records[0])]
-            else:
-                failures = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
-            numbers = [number(each) for each in records]
-            records = records[min(map(numbers.index, failures)) :] if failures else []
-            if records and clock.now() > deadline:
-                message = f"{len(records)} records are not done after {PATIENCE_SECONDS:.0f} s"
-                raise TimeoutError(message)
-
-
-def number(record: Record) -> str:
-    """Return what a record is reported by."""
-    return str(record["dynamodb"]["SequenceNumber"])
 
 
 def changed_items(records: list[Record]) -> int:

@@ -14,24 +14,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import urllib3
 
-from benchmarks.harness.clients import as_deployed, by_default, move_away
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
+from benchmarks.harness.clients import as_deployed, by_default, create_table, move_away
+from benchmarks.harness.delivery import Function, deliver
 from benchmarks.harness.meter import Meter, Traffic
-from benchmarks.harness.records import BATCH, Record, batches, changes
-from benchmarks.suites.aggregation import Speed, deliver
+from benchmarks.harness.records import BATCH, SOURCE, Record, batches, changes
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
+from benchmarks.suites.aggregation import Speed
 from dynamodb_streams_cdc import Change, ChangeLog, Processor
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL, DynamoDbLog
 from dynamodb_streams_cdc.deserializer import base64_text
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
-from local.services import engines
-from tests.factories import SOURCE
-from tests.lambdas.conftest import create_table
+from local.services import service
 
 CHANGES = 1_000
 REPEATS = 5
@@ -54,7 +53,6 @@ HEADERS = {
 }
 """DynamoDB Local reads whose tables they are, and verifies no signature."""
 
-Function: TypeAlias = Callable[[Any, Any], Any]
 _T = TypeVar("_T")
 
 
@@ -70,7 +68,7 @@ def run(options: Options) -> list[Row]:
     """Measure both; count their requests and units."""
     records = changes(options.records, options.changes or CHANGES)
     repeats = options.repeats or REPEATS
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         traffic = {name: count(engine.url, each, records) for name, each in VARIANTS.items()}
         on_loopback = _measured(engine.url, records, 0.0)
         on_loopback[RAW] = partial(measure_engine, engine.url, records)

@@ -28,8 +28,8 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
 from benchmarks.harness.records import changes
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from local.deployed.deployment import ROOT
 from local.services import loopback
 from stacks.packaging import fetch, package

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from benchmarks.harness.common import Options, Row, turns
+from benchmarks.harness.rows import Options, Row, turns
 from dynamodb_streams_cdc.esm import (
     SHARD_END,
     Deliver,

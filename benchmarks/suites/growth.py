@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.harness.common import Options, Row
+from benchmarks.harness.delivery import deliver
 from benchmarks.harness.records import batches, changes
-from benchmarks.suites.aggregation import deliver
+from benchmarks.harness.rows import Options, Row
 from benchmarks.suites.sinks import NAMES, Counted, counted
-from local.services import engines
+from local.services import service
 
 CHANGES = 100_000
 THOUSAND = 1_000
@@ -45,7 +45,7 @@ def run(options: Options) -> list[Row]:
     """Process that many changes with each sink."""
     thousands = max((options.changes or CHANGES) // THOUSAND, 2)
     rows: list[Row] = []
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         for name in NAMES:
             with counted(name, engine.url) as sink:
                 rows += _rows(name, list(grow(sink, options.records, thousands)))

@@ -18,18 +18,16 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from boto3.dynamodb.types import TypeDeserializer
 
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
-from benchmarks.harness.records import Record, stream
+from benchmarks.harness.records import SOURCE, Record, record, stream
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from benchmarks.suites.runner import fastest
 from dynamodb_streams_cdc import Change
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from local.workload.purchases import read_purchases
-from tests.factories import SOURCE, record
 
 IMAGES = ("Keys", "NewImage", "OldImage")
 RECORDS = 100
@@ -108,7 +106,7 @@ def nested_orders(path: Path, number: int) -> list[Record]:
 
 def flat_purchases(path: Path, number: int) -> list[Record]:
     """Return changes of purchases as the data set has them: who, when, how many discs, for what."""
-    records: list[Any] = []
+    records: list[Record] = []
     for purchase in read_purchases(path, number):
         before = {
             "customer_id": purchase.customer,
@@ -118,6 +116,5 @@ def flat_purchases(path: Path, number: int) -> list[Record]:
             "quantity": purchase.units,
             "value": purchase.value,
         }
-        records.append(record(len(records) + 1, before, before | {"status": "shipped"}))
-    parsed: list[Record] = json.loads(json.dumps(records))
-    return parsed
+        records.append(record(before, before | {"status": "shipped"}))
+    return records

@@ -22,12 +22,11 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.parser.models import DynamoDBStreamRecordModel
 from boto3.dynamodb.types import TypeDeserializer
 
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
-from benchmarks.harness.records import BATCH, batches, changes
+from benchmarks.harness.delivery import context
+from benchmarks.harness.records import BATCH, SOURCE, batches, changes
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from dynamodb_streams_cdc import Change, ChangeHandlers, Processor
-from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
-from tests.factories import SOURCE, FakeContext
 
 CHANGES = 1_000
 REPEATS = 40
@@ -112,11 +111,11 @@ def _ours(events: Events, function: Callable[[Change], object]) -> Callable[[], 
         register(function)
     dead_letters = MemoryDeadLetters()
     processor = Processor("bench", SOURCE, handlers, dead_letters)
-    context = FakeContext(SystemClock(), 3600.0)
+    invocation = context(3600.0)
 
     def ours() -> None:
         for event in events:
-            assert processor(event, context) == {"batchItemFailures": []}
+            assert processor(event, invocation) == {"batchItemFailures": []}
         assert not dead_letters.dead_letters
 
     return ours
@@ -126,14 +125,14 @@ def _powertools(
     events: Events, function: Callable[[Any], object], model: Any = None
 ) -> Callable[[], None]:
     processor = BatchProcessor(event_type=EventType.DynamoDBStreams, model=model)
-    context: Any = FakeContext(SystemClock(), 3600.0)
+    invocation: Any = context(3600.0)
 
     def record_handler(record: Any) -> None:
         function(record)
 
     def powertools() -> None:
         for event in events:
-            answer = process_partial_response(event, record_handler, processor, context)
+            answer = process_partial_response(event, record_handler, processor, invocation)
             assert answer == {"batchItemFailures": []}
 
     return powertools

@@ -23,8 +23,8 @@ from uuid import uuid4
 
 from opensearchpy import OpenSearch, helpers
 
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
-from benchmarks.harness.records import BATCH, Record, batches, orders
+from benchmarks.harness.records import BATCH, Record, batches, orders, record
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from benchmarks.peers.indexers import (
     HELPER,
     ONE_EACH,
@@ -41,8 +41,7 @@ from benchmarks.peers.indexers import (
     results,
 )
 from dynamodb_streams_cdc.aws.opensearch import CONFLICT
-from local.services.engines import opensearch
-from tests.factories import record
+from local.services.service import opensearch
 
 CHANGES = 4_000
 REPEATS = 5
@@ -230,7 +229,6 @@ def _size_rows(found: Mapping[int, Sequence[Mapping[str, float]]]) -> Iterator[R
 
 def prepared(options: Options) -> Work:
     """Return orders that are placed, then each shipped or cancelled."""
-    now = float(int(time.time()))
     inserts: list[Record] = []
     updates: list[Record] = []
     last: dict[str, str | None] = {}
@@ -238,8 +236,8 @@ def prepared(options: Options) -> Work:
     for number, placed in enumerate(found):
         cancelled = number % CANCELLED_ONE_IN == 0
         after = None if cancelled else {**placed, "status": "shipped", "updated_by": "warehouse"}
-        inserts.append(record(number + 1, None, placed, timestamp=now))
-        updates.append(record(len(found) + number + 1, placed, after, timestamp=now))
+        inserts.append(record(None, placed))
+        updates.append(record(placed, after))
         last[placed["order_id"]] = None if after is None else after["status"]
     first = batches(inserts)
     return Work({INSERTS: first, UPDATES: batches(updates), REDELIVERED: first}, last)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.harness.clients import as_deployed, by_default
+from benchmarks.harness.clients import as_deployed, by_default, create_table
 from benchmarks.harness.meter import Meter, Traffic
+from benchmarks.harness.records import SOURCE
 from benchmarks.peers.sums import Tables
 from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, Search, Sink
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
@@ -24,8 +25,6 @@ from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageSt
 from lambdas.domain.contributions import EXPIRY, contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from lambdas.search.handler import encoded
-from tests.factories import SOURCE
-from tests.lambdas.conftest import create_table
 
 NAMES = ("aggregation", "audit", "search")
 REMEMBERED = 1_500

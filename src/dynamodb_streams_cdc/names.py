@@ -15,6 +15,10 @@ GIVEN_UP_BY_LAMBDA = "aws/lambda/"
 """Batches that Lambda gave up: `aws/lambda/<mapping UUID>/`, in the on-failure bucket
 (https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html)."""
 
+MANIFEST = "Manifest"
+"""Output of the pipeline's stack with its manifest; see `operations.manifest`."""
+MANIFEST_SCHEMA = 1
+
 # Prefixes of keys in the idempotency table.
 LEDGER = "ledger/"
 """Ledger rows of the aggregation: `ledger/<item>`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.deployed.deployment import session
-from local.services import engines
+from local.services import service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,21 +27,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def opensearch_url() -> Iterator[str]:
     """A node that the whole session shares: tests make indices of their own."""
-    with engines.opensearch() as engine:
+    with service.opensearch() as engine:
         yield engine.url
 
 
 @pytest.fixture(scope="session")
 def dynamodb_local_url() -> Iterator[str]:
     """A DynamoDB Local that the whole session shares: tests make tables of their own."""
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         yield engine.url
 
 
 @pytest.fixture(scope="session")
 def emulator_url() -> Iterator[str]:
     """An emulator that the whole session shares: tests make resources of their own."""
-    with engines.emulator() as engine:
+    with service.emulator() as engine:
         yield engine.url
 
 

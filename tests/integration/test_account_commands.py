@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.deployed.deployment import ROOT
-from local.services import engines, loopback
+from local.services import loopback, service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def typed() -> Iterator[Type]:
     """Run a command without a terminal; press Ctrl-C when it says `interrupt_at`."""
-    with engines.emulator() as emulator:
+    with service.emulator() as emulator:
         environment = {
             **loopback.clean(),
             **loopback.credentials(),

@@ -45,8 +45,8 @@ def handler(event, context):
 
 STARTER = """
 import sys
-from local.services import engines
-with engines.emulator() as engine:
+from local.services import service
+with service.emulator() as engine:
     print(engine.url, engine.pid, engine.folder, flush=True)
     sys.stdin.read()
 """

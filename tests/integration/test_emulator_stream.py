@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.deployed.deployment import session
-from local.services import engines
+from local.services import service
 from local.services.emulator import UNPATCHED
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def log(emulator_url: str) -> Iterator[Log]:
 def unpatched_url() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(UNPATCHED, "1")
-        with engines.emulator() as engine:
+        with service.emulator() as engine:
             yield engine.url
 
 
@@ -108,7 +108,7 @@ def test_the_repair_is_still_needed(unpatched_url: str) -> None:
     log.close()
     assert records == [], (
         "The emulator now writes a stream record for a PartiQL INSERT by itself: "
-        "delete `mend` from local/services/emulator.py, or the log gets every entry twice."
+        "delete `fix_inserts` from local/services/emulator.py, or the log gets every entry twice."
     )
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -23,17 +21,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamodb_streams_cdc.esm.poller.runner import runner_of, running, take_over
-from local.demo import Options, run_demo
 from local.deployed.deployment import session
 from local.deployed.trace import TraceReader
-from local.services import engines
+from local.services import service
 from local.services.emulator import UNPATCHED
-from local.verify import LiveCopies, compare
+from local.verify import DeployedCopies, compare
 from local.workload.purchases import SAMPLE, read_purchases
 from local.workload.traffic import Writer
 from tests.integration.poller_process import TRACE
 from tests.integration.processes import eventually
-from tests.integration.test_demo import quiet_console
 from tests.lambdas.conftest import create_table
 
 if TYPE_CHECKING:
@@ -105,7 +101,7 @@ def test_a_runner_killed_at_ten_points_loses_nothing(
     random, prefix = Random(1), f"live-{uuid.uuid4().hex[:8]}"
     client = session(dynamodb_local_url).client("dynamodb")
     make_tables(client, prefix)
-    copies = LiveCopies(
+    copies = DeployedCopies(
         client,
         orders=f"{prefix}-orders",
         change_log=f"{prefix}-log",
@@ -360,7 +356,7 @@ def test_the_repair_that_a_take_over_needs_is_still_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(UNPATCHED, "1")
-    with engines.emulator() as unpatched, deployed(session(unpatched.url)) as found:
+    with service.emulator() as unpatched, deployed(session(unpatched.url)) as found:
         found.put("slow")
         eventually(lambda: "begun" in found.deliveries())
         updated = found.functions.update_event_source_mapping(
@@ -368,42 +364,6 @@ def test_the_repair_that_a_take_over_needs_is_still_needed(
         )
         assert "slow" not in found.deliveries()
     assert updated["State"] == "Disabled", (
-        "The emulator now says by itself that a batch is under way: delete `mend_disabling` from "
+        "The emulator now says by itself that a batch is under way: delete `fix_disabling` from "
         "local/services/emulator.py."
     )
-
-
-def test_a_demo_under_chaos_ends_with_every_sink_equal_to_the_table() -> None:
-    console, output = quiet_console()
-    status = run_demo(Options(limit=60, chaos=True, seed=7), console)
-    shown = output.getvalue()
-    assert status == 0, shown
-    assert "every sink equals the table" in shown
-    assert "OpenSearch is stopped" in shown
-    assert "runner killed (SIGKILL) and started again" in shown
-
-
-def test_a_demo_that_is_interrupted_in_the_storm_leaves_nothing_behind(tmp_path: Path) -> None:
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "LIMIT": "60", "CHAOS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "local.demo"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as demo:
-        assert demo.stdout is not None
-        lines = []
-        for line in demo.stdout:
-            lines.append(line)
-            if "OpenSearch is stopped" in line:
-                demo.send_signal(signal.SIGINT)
-                break
-        lines += demo.stdout
-        demo.wait(timeout=40)
-    assert demo.returncode == 130, "".join(lines)
-    assert "Traceback" not in "".join(lines)
-    assert list(tmp_path.iterdir()) == []
-    left = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    assert str(tmp_path) not in left.stdout

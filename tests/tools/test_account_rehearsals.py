@@ -1,4 +1,4 @@
-"""What e2e and the upgrade rehearsal refuse, skip and clean up; CI runs them whole."""
+"""The refusals, skips and clean-ups of e2e and the upgrade rehearsal; CI runs them whole."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import urllib3
 from botocore.credentials import Credentials
 
 from local.console import DemoConsole
+from local.deployed.command_line import CommandLine
 from local.verify import SignedHttp
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
 from tools.account import cdk, e2e, upgrade
@@ -38,6 +39,7 @@ def place(account: Account, deploy: Any = lambda say: None) -> Place:
         polling=nullcontext,
         http=None,
         unchanged_for=0.0,
+        command_line=CommandLine("sandbox", {}),
     )
 
 
@@ -217,16 +219,16 @@ class TestUpgrade:
         assert f"Skipped: commit {upgrade.EARLIER}" in capsys.readouterr().out
 
     def test_a_table_that_the_upgrade_replaced_is_refused(
-        self, aws: FakeAws, account: Account, monkeypatch: pytest.MonkeyPatch
+        self, aws: FakeAws, account: Account
     ) -> None:
         made = upgrade.Upgrade(place(account), None, "", DemoConsole())  # type: ignore[arg-type]
-        before = {"OrdersTableName": "orders-1", "SearchIndex": "orders"}
-        monkeypatch.setattr(Place, "outputs", lambda self: dict(before))
+        tables = [("AWS::DynamoDB::Table", "orders-1"), ("AWS::SQS::Queue", "queue-1")]
+        aws.add(Stack("cdc-sandbox-pipeline", resources=tables))
+        before = made._stores()
+        assert before == {"Logicalorders-1": "orders-1"}
         made._refuse_replaced(before)
-        after = {"OrdersTableName": "orders-2", "SearchIndex": "other", "NewBucketName": "new"}
-        monkeypatch.setattr(Place, "outputs", lambda self: after)
-        with pytest.raises(AccountError, match="OrdersTableName: orders-1 became orders-2"):
-            made._refuse_replaced(before)
+        with pytest.raises(AccountError, match="Logicalorders-1: orders-0 became orders-1"):
+            made._refuse_replaced({"Logicalorders-1": "orders-0"})
 
 
 class TestMake:

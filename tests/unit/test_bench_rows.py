@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.harness.common import Row
+from benchmarks.harness.rows import Row
 from benchmarks.peers.indexers import results
 from benchmarks.suites.search import spread
 

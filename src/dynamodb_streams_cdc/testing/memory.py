@@ -16,7 +16,7 @@ from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError
 from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS
-from dynamodb_streams_cdc.operations.dead_letter_store import Stored
+from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
 from dynamodb_streams_cdc.sinks.aggregation import (
     MAX_ACTIONS,
     Amount,
@@ -279,10 +279,10 @@ class MemoryDeadLetterStore:
         """The keys that dead letters had before they were archived."""
         return [key.removeprefix(ARCHIVE) for key in sorted(self.objects) if _archived(key)]
 
-    def dead_letters(self) -> Iterable[Stored]:
+    def dead_letters(self) -> Iterable[StoredDeadLetter]:
         """Return the dead letters that are not archived, in the order of their keys."""
         return [
-            Stored(key, len(self.objects[key]), self.written[key])
+            StoredDeadLetter(key, len(self.objects[key]), self.written[key])
             for key in sorted(self.objects)
             if not _archived(key)
         ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import Binary
 
-from local.verify import LiveCopies
+from local.verify import DeployedCopies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,8 @@ class Tables:
         return ({"Items": items} for items in self._pages[TableName])
 
 
-def copies(tables: Tables, objects: dict[str, bytes] | None = None) -> LiveCopies:
-    return LiveCopies(
+def copies(tables: Tables, objects: dict[str, bytes] | None = None) -> DeployedCopies:
+    return DeployedCopies(
         cast("DynamoDBClient", tables),
         orders="orders",
         change_log="log",
