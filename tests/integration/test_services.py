@@ -205,7 +205,7 @@ def test_a_jar_that_is_not_the_locked_one_is_refused(
         '[[dependencies]]\ngroupId = "g"\nartifactId = "a"\nversion = "1"\npackaging = "jar"\n'
         f'sha256 = "{"0" * 64}"\n'
     )
-    monkeypatch.setattr(jars, "ENGINES", ("fake",))
+    monkeypatch.setattr(jars, "SERVICES", ("fake",))
 
     def fetch(artifact: object, jar: object) -> Path:
         fetched = tmp_path / "fetched.jar"

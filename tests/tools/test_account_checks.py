@@ -81,7 +81,7 @@ def test_a_new_account_s_concurrency_of_ten_is_named(fresh: FakeAws, account: Ac
     [finding] = found(account, "concurrency")
     assert finding.level == "warning"
     assert "10 functions at once" in finding.sentence
-    assert "want 24" in finding.sentence
+    assert "need 24" in finding.sentence
     assert "--quota-code L-B99A9384" in finding.sentence
 
 
@@ -151,7 +151,7 @@ class TestStacks:
             ("ROLLBACK_COMPLETE", False, "warning", "the next deploy deletes it first"),
             ("ROLLBACK_COMPLETE", True, "blocking", "--no-enable-termination-protection"),
             ("ROLLBACK_FAILED", True, "blocking", "delete-stack --stack-name cdc-sandbox-search"),
-            ("REVIEW_IN_PROGRESS", False, "warning", "the next one goes on from it"),
+            ("REVIEW_IN_PROGRESS", False, "warning", "the next one continues it"),
             ("CREATE_IN_PROGRESS", False, "blocking", "wait until"),
             ("UPDATE_ROLLBACK_IN_PROGRESS", False, "blocking", "wait until"),
             ("DELETE_FAILED", False, "blocking", "`make destroy ENVIRONMENT=sandbox`"),

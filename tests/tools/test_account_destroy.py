@@ -204,7 +204,7 @@ def test_what_could_not_be_seen_is_not_called_gone(aws: FakeAws, account: Accoun
     aws.denied.add("opensearch:ListDomainNames")
     made, said = removal(account)
     assert not made.run()
-    assert said[0].startswith("Whether a search domain is left could not be seen")
+    assert said[0].startswith("Cannot list resources of the kind search domain")
 
 
 def test_a_protected_stack_stays_and_is_named(sandbox: FakeAws, account: Account) -> None:
@@ -288,7 +288,7 @@ def test_a_destroy_is_interrupted_and_repeated(
     pressed = _once(KeyboardInterrupt)
     sandbox.on_call[operation] = pressed
     assert command.main(["destroy", "sandbox"]) == 130
-    assert "the same command goes on from here" in capsys.readouterr().out
+    assert "repeat the command to continue" in capsys.readouterr().out
     assert command.main(["destroy", "sandbox"]) == 0
     assert sandbox.stacks == {}
 

@@ -247,7 +247,9 @@ class TestMake:
             text=True,
             check=False,
         )
-        assert f"usage: make {target} ENVIRONMENT=" in done.stdout, done.stdout + done.stderr
+        assert (
+            f"make {target}: ENVIRONMENT={hostile!r}: choose sandbox or production." in done.stdout
+        ), done.stdout + done.stderr
         assert repr(hostile) in done.stdout
         assert not struck.exists()
 
