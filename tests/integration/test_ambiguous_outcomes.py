@@ -6,9 +6,9 @@ everything is delivered once more when it is done.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -37,10 +37,6 @@ from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 from tests.integration import clients
 from tests.integration.clients import Invoked, invoke, sequence_number
 from tests.integration.faulty_proxy import Exchange, FaultyProxy, faulty_proxy
-from tests.integration.test_ports import table
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 ORDERS = [order(f"{number:05}-1", total=f"{number}.10") for number in range(1, 61)]
 RECORDS = [record(number, None, item) for number, item in enumerate(ORDERS, 1)]
@@ -101,34 +97,6 @@ class Deliveries:
 @pytest.fixture(params=[60.0, 0.05], ids=["retried", "delivered again"])
 def deliveries(request: pytest.FixtureRequest) -> Deliveries:
     return Deliveries(request.param)
-
-
-@pytest.fixture(scope="module")
-def dynamodb_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
-    with faulty_proxy(dynamodb_local_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def spoiled(dynamodb_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
-    client = clients.dynamodb(dynamodb_proxy.url, PATIENCE)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def ledger(spoiled: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
-    return DynamoDbLedger(
-        spoiled,
-        table(dynamodb_local, ("id", "S")),
-        table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
-        shards=2,
-    )
-
-
-@pytest.fixture
-def log(spoiled: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLog:
-    return DynamoDbLog(spoiled, table(dynamodb_local, ("item", "S"), ("version", "S")))
 
 
 def assert_counted_once(ledger: DynamoDbLedger) -> None:

@@ -56,7 +56,7 @@ def test_one_request_per_record_is_red(name: str, dynamodb_local_url: str) -> No
         (0.0, 1, "Less than expected"),
     ],
 )
-def test_what_is_not_as_it_is_written_down_is_an_exit_code(
+def test_a_difference_from_the_expected_cost_fails(
     factor: float,
     code: int,
     says: str,

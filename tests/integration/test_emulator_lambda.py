@@ -91,7 +91,7 @@ def test_a_function_talks_to_the_emulator_and_to_no_account(
     assert seen["environment"]["SOURCE_TABLE"] == "orders"
 
 
-def test_a_function_cannot_import_the_repository_instead_of_its_package(
+def test_a_function_imports_its_package_only(
     seen: dict[str, Any],
 ) -> None:
     assert seen["path"][0].endswith("/code")
@@ -109,7 +109,7 @@ def test_a_worker_is_warm_and_is_replaced_when_it_was_killed(
     client.close()
 
 
-def test_workers_in_the_middle_of_an_invocation_die_with_the_starter(tmp_path: Path) -> None:
+def test_busy_workers_end_when_the_starter_dies(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", STARTER],
         cwd=ROOT,

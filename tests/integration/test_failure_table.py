@@ -238,7 +238,7 @@ def an_index_of_the_alias_name(index: ReadableIndex) -> ReadableIndex:
 
 
 @pytest.mark.parametrize("wrong", [a_wrong_mapping, a_wrong_setting, an_index_of_the_alias_name])
-def test_an_index_that_cannot_be_made_is_no_documents_fault(
+def test_an_index_that_cannot_be_made_blames_no_document(
     index: ReadableIndex, wrong: Callable[[ReadableIndex], ReadableIndex]
 ) -> None:
     """OpenSearch has one error for a wrong mapping and for a document that the mapping refuses."""

@@ -221,7 +221,7 @@ def cdc(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_every_command_of_the_runbook_does_what_it_says(pipeline: Pipeline, s3: Any) -> None:
+def test_every_command_of_the_runbook_works(pipeline: Pipeline, s3: Any) -> None:
     """The commands of `cdc`, in the runbook's order, on a pipeline that has one dead letter."""
     put(pipeline, order("00004-0001"))
     put(pipeline, order("93000-1", status="lost"))

@@ -285,7 +285,7 @@ def taken_over(
         yield
 
 
-def test_what_is_given_up_is_in_the_bucket(made: boto3.Session, tmp_path: Path) -> None:
+def test_a_failed_record_is_in_the_dead_letter_bucket(made: boto3.Session, tmp_path: Path) -> None:
     """The poison record and, as nothing bisects, what came after it in its batch."""
     # The window is longer than anything waits here: it is the batch size that ends a batch.
     settings = {"MaximumRetryAttempts": 1, "BatchSize": 3, "MaximumBatchingWindowInSeconds": 300}
@@ -316,9 +316,7 @@ def test_what_is_given_up_is_in_the_bucket(made: boto3.Session, tmp_path: Path) 
     assert deliveries == {"first": 1, "poison": 3, "fourth": 1, "fifth": 1, "sixth": 1}
 
 
-def test_a_reported_record_comes_again_which_the_emulators_poller_forgets(
-    made: boto3.Session, tmp_path: Path
-) -> None:
+def test_a_reported_record_is_delivered_again(made: boto3.Session, tmp_path: Path) -> None:
     with deployed(made) as found:
         found.put("flaky")
         eventually(lambda: found.deliveries().get("flaky") == 1)
@@ -330,9 +328,7 @@ def test_a_reported_record_comes_again_which_the_emulators_poller_forgets(
         assert found.deliveries()["flaky"] == 2
 
 
-def test_a_take_over_waits_for_the_batch_that_the_poller_has_under_way(
-    made: boto3.Session, tmp_path: Path
-) -> None:
+def test_a_take_over_waits_for_the_batch_under_way(made: boto3.Session, tmp_path: Path) -> None:
     with deployed(made) as found:
         found.put("warm")
         eventually(lambda: "warm" in found.deliveries())

@@ -4,7 +4,6 @@ On real engines and in real time: what was done before stays done, the invocatio
 reports the first change that is not, and the next one finishes.
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -29,9 +28,8 @@ from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.contracts.index import ReadableIndex
 from tests.factories import SOURCE, FakeContext, order, record
 from tests.integration import clients
-from tests.integration.clients import sequence_number
+from tests.integration.clients import sequence_number, table
 from tests.integration.faulty_proxy import Exchange, FaultyProxy, faulty_proxy
-from tests.integration.test_ports import table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -68,34 +66,6 @@ def finish(sink: Sink, records: list[dict[str, Any]]) -> None:
     assert answer == {"batchItemFailures": []}
 
 
-@pytest.fixture(scope="module")
-def shared_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
-    with faulty_proxy(dynamodb_local_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def dynamodb_proxy(shared_proxy: FaultyProxy) -> Iterator[FaultyProxy]:
-    yield shared_proxy
-    shared_proxy.heal()
-
-
-@pytest.fixture
-def impatient(dynamodb_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
-    client = clients.dynamodb(dynamodb_proxy.url, PATIENCE)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def ledger(impatient: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
-    return DynamoDbLedger(
-        impatient,
-        table(dynamodb_local, ("id", "S")),
-        table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
-    )
-
-
 def test_a_ledger_that_hangs(dynamodb_proxy: FaultyProxy, ledger: DynamoDbLedger) -> None:
     sink = Aggregation(ledger, contributions)
     dynamodb_proxy.times(FOR_EVER, "TransactWriteItems", Exchange.hang, after=1)
@@ -120,9 +90,9 @@ def test_a_ledger_that_hangs_from_the_first_read(
 
 
 def test_a_log_that_hangs(
-    dynamodb_proxy: FaultyProxy, impatient: "DynamoDBClient", dynamodb_local: "DynamoDBClient"
+    dynamodb_proxy: FaultyProxy, proxied: "DynamoDBClient", dynamodb_local: "DynamoDBClient"
 ) -> None:
-    log = DynamoDbLog(impatient, table(dynamodb_local, ("item", "S"), ("version", "S")))
+    log = DynamoDbLog(proxied, table(dynamodb_local, ("item", "S"), ("version", "S")))
     sink = ChangeLog(log)
 
     def entries() -> int:

@@ -52,7 +52,7 @@ def test_a_first_deploy_is_protected_only_once_it_is_there(
     assert second[-2:] == ["-c", "alarms=none"]
 
 
-def test_a_stack_that_is_new_is_protected_later_and_the_others_stay_protected(
+def test_a_new_stack_is_protected_in_the_second_pass(
     started: Cdk, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONFIRM", ACCOUNT)
@@ -108,7 +108,7 @@ def test_the_cdk_finds_the_node_of_the_project(account: Any) -> None:
     assert path.split(os.pathsep)[0] == str(Path(sys.executable).parent)
 
 
-def test_a_blocking_finding_stops_a_deploy_before_anybody_is_asked(
+def test_a_blocking_finding_stops_before_the_question(
     started: Cdk,
     aws: FakeAws,
     monkeypatch: pytest.MonkeyPatch,

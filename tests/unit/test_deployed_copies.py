@@ -44,7 +44,7 @@ def copies(tables: Tables, objects: dict[str, bytes] | None = None) -> DeployedC
     )
 
 
-def test_images_beside_an_entry_are_read_with_it() -> None:
+def test_large_images_are_read_with_their_entry() -> None:
     key = {"item": {"S": "orders/S=1/S=2"}, "version": {"S": "1"}}
     beside = {**key, "overflow": {"S": "digest/1.json"}}
     after = {
@@ -86,7 +86,7 @@ def test_the_ledger_is_the_rows_of_items_that_live() -> None:
     assert found == {"orders/S=1/S=2": {"month#1997-01": {"orders": Decimal(1)}}}
 
 
-def test_the_canary_is_no_order_and_in_no_copy() -> None:
+def test_the_canary_is_neither_an_order_nor_compared() -> None:
     """The app writes it every few minutes: the checker would take it for an order too many."""
     canary, item = {"S": "cdc-canary"}, "orders/S=cdc-canary/S=cdc-canary"
     tables = Tables(
