@@ -68,12 +68,12 @@ def invoke(
 
 
 def sequence_number(record: dict[str, Any]) -> str:
-    """Return what a record is reported by."""
+    """Return the sequence number, by which a record is reported."""
     return str(record["dynamodb"]["SequenceNumber"])
 
 
 def result_of(call: Callable[[], object]) -> object:
-    """Return what a call returns, or what it raises."""
+    """Return the result of a call, or its exception."""
     try:
         return call()
     except Exception as error:

@@ -84,10 +84,13 @@ def log(proxied: DynamoDBClient, dynamodb_local: DynamoDBClient) -> DynamoDbLog:
 
 
 @pytest.fixture
-def ledger(proxied: DynamoDBClient, dynamodb_local: DynamoDBClient) -> DynamoDbLedger:
+def ledger(
+    request: pytest.FixtureRequest, proxied: DynamoDBClient, dynamodb_local: DynamoDBClient
+) -> DynamoDbLedger:
+    """A ledger with as many shards as SHARDS of the module."""
     return DynamoDbLedger(
         proxied,
         table(dynamodb_local, ("id", "S")),
         table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
-        shards=4,
+        shards=getattr(request.module, "SHARDS", 4),
     )

@@ -1,8 +1,8 @@
-"""Answers that never arrive: whatever the engine did, delivering again ends right.
+"""Lost responses: a second delivery ends right, whether or not the first one had an effect.
 
-The effects happen on real engines; a proxy before them loses, cuts or replaces the answers. Each
-case is retried by the invocation that met it and, where that one has no time left, by the next; and
-everything is delivered once more when it is done.
+The effects happen on real services; a proxy before them loses, cuts or replaces the responses. Each
+case is retried by the same invocation or, if it has no time left, by the next; and everything is
+delivered once more in the end.
 """
 
 import json
@@ -47,31 +47,32 @@ CHANGED = [
 ]
 COME_BACK = [record(100 + number, None, item) for number, item in enumerate(SHIPPED)]
 """As `CHANGED`, of items that were deleted in between."""
+SHARDS = 2
 PATIENCE = 1.5
-"""Seconds of silence that clients bear."""
+"""Seconds that clients wait for a response."""
 
 Spoiler = Callable[[Exchange], None]
 
 
 def lost(exchange: Exchange) -> None:
-    """The engine did it; nobody hears of it."""
+    """The request has its effect; the response is lost."""
     exchange.forward()
     exchange.drop()
 
 
 def timed_out(exchange: Exchange) -> None:
-    """The engine did it; the client gives up waiting to hear of it."""
+    """The request has its effect; the client times out."""
     exchange.forward()
     exchange.hang()
 
 
 def cut(exchange: Exchange) -> None:
-    """The engine did it; the connection ends in the middle of its answer."""
+    """The request has its effect; the connection ends in the middle of the response."""
     exchange.cut(exchange.forward())
 
 
 def never_sent(exchange: Exchange) -> None:
-    """The engine did not do it; nobody hears of that."""
+    """The request has no effect; the connection ends."""
     exchange.drop()
 
 
@@ -184,7 +185,7 @@ def test_a_batch_of_entries_that_failed_by_halves_is_completed(
 
 @dataclass
 class Documents:
-    """What the index holds before, what is delivered, and after how many requests one is lost."""
+    """Documents in the index before, delivered changes, and the number of the lost request."""
 
     held: list[dict[str, Any]]
     records: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""The emulator's Lambda workers: what they see, and that they end with the emulator."""
+"""The emulator's Lambda workers: their environment, and their end with the emulator."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def invoke(client: LambdaClient, name: str, event: object) -> Any:
 
 @pytest.fixture(scope="module")
 def seen(emulator_url: str) -> Iterator[dict[str, Any]]:
-    """What a function sees around itself."""
+    """Environment of a function."""
     client = session(emulator_url).client("lambda")
     create_function(client, "probe")
     yield invoke(client, "probe", {})

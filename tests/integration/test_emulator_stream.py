@@ -1,4 +1,4 @@
-"""What the pipeline needs of the emulator's streams, and the repair that one statement needs."""
+"""Requirements on the emulator's streams, and the fix of PartiQL's INSERT."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What becomes of a batch when a real sink refuses: through a whole processor.
+"""Results of a batch after an error of a real sink, through a whole processor.
 
-One record that can never succeed is one dead letter, wherever the refusal says it; an outage makes
-none, however long it lasts; and what nobody foresaw has 15 minutes.
+A record that can never succeed becomes one dead letter; an outage writes none, however long it
+lasts; an unexpected error is retried for 15 minutes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -134,7 +134,7 @@ def test_a_document_too_large_for_the_domain_is_one_dead_letter(
 
 
 def test_an_entry_that_cannot_be_kept_is_one_dead_letter(log: DynamoDbLog) -> None:
-    """There is no overflow for it here; with one, no such entry is written."""
+    """Without an image store, a large entry is refused; with one, none is that large."""
     assert invoke(ChangeLog(log), batch(note="x" * 409_200)) == Invoked([], ["ItemTooLarge"])
     assert entries_of(log) == 99
 
@@ -247,7 +247,7 @@ def test_a_table_that_is_missing_makes_no_dead_letter(
 def test_an_unexpected_error_is_retried_for_15_minutes(
     index: ReadableIndex, foreign: int, now: float, dead_letters: int
 ) -> None:
-    """Documents without a version, whoever wrote them, make the script fail."""
+    """Documents without a version make the script fail."""
     records = batch(20)
     for number in range(5, 5 + foreign):
         item = f"orders/S={number:05}/S={number:05}-1"

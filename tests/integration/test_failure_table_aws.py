@@ -1,8 +1,8 @@
-"""What DynamoDB and S3 answer when they refuse, and what the ports make of it.
+"""Errors of DynamoDB and S3, and the exceptions that the ports raise for them.
 
-Provoked on DynamoDB Local and the emulator. What those cannot show (throttles, conflicts of
-transactions, credentials, permissions, item collections) is answered by a proxy before them, in the
-words that AWS uses.
+The errors come from DynamoDB Local and the emulator. Errors that these do not have (throttles,
+conflicts of transactions, credentials, permissions, item collections) come from a proxy before
+them, in AWS's words.
 """
 
 import json
@@ -44,6 +44,8 @@ from tests.integration.faulty_proxy import (
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+SHARDS = 1
 
 
 def entry(version: str, **attributes: Any) -> dict[str, Any]:

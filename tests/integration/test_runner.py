@@ -1,4 +1,4 @@
-"""The live runner on real engines: killed again and again, and in the emulator poller's place."""
+"""The poller on real services: killed again and again, and in place of the emulator's poller."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_runner_killed_at_ten_points_loses_nothing(
         try:
             for _ in range(KILLS):
                 eventually(lambda: invokes(child.process.pid))
-                time.sleep(random.uniform(0, 0.4))  # a random point is what is tested
+                time.sleep(random.uniform(0, 0.4))  # at a random point
                 child.kill()
                 child.start()
         finally:
@@ -193,7 +193,7 @@ def handler(event, context):
 
 
 class Deployed:
-    """A table, a function on its stream and a bucket for what is given up, in the emulator."""
+    """A table, a function on its stream and a dead-letter bucket, in the emulator."""
 
     def __init__(self, made: boto3.Session, name: str, **settings: Any) -> None:
         self.name = name
@@ -238,7 +238,7 @@ class Deployed:
         return {row["id"]["S"]: int(row["deliveries"]["N"]) for row in rows}
 
     def let_go(self) -> None:
-        """Let the function go on with what is slow."""
+        """Let the slow function continue."""
         row = {"id": {"S": "go"}, "deliveries": {"N": "0"}}
         self.dynamodb.put_item(TableName=f"{self.name}-seen", Item=row)
 

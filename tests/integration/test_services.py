@@ -70,7 +70,7 @@ def scripted(
 
 
 def test_a_service_without_a_free_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every port that was free a moment ago may be somebody else's by now."""
+    """Every port that was free a moment ago may be in use now."""
     monkeypatch.setattr(loopback, "is_free", lambda port: False)
 
     with (

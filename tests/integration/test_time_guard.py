@@ -1,7 +1,7 @@
 """A sink that accepts a request and never answers costs one invocation its time, never its work.
 
-On real engines and in real time: what was done before stays done, the invocation ends by itself and
-reports the first change that is not, and the next one finishes.
+On real services and in real time: earlier changes stay applied, the invocation ends in time and
+reports the first change that is not applied, and the next one finishes.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 SECONDS = 8.0
 """Of an invocation. The processor takes up work in the first half of it."""
 
+SHARDS = 1
 PATIENCE = 1.2
-"""Seconds of silence that clients bear; less than what the processor keeps back."""
+"""Seconds that clients wait for a response; less than the processor's reserve."""
 
 FOR_EVER = float("inf")
 
@@ -70,7 +71,7 @@ def test_a_ledger_that_hangs(dynamodb_proxy: FaultyProxy, ledger: DynamoDbLedger
     sink = Aggregation(ledger, contributions)
     dynamodb_proxy.times(FOR_EVER, "TransactWriteItems", Exchange.hang, after=1)
     hung = Hung(sink, RECORDS)
-    done = 98  # what one transaction holds beside the two sums; there is no time for all others
+    done = 98  # one transaction, without the two sums; there is no time for the others
     assert hung.first == sequence_number(RECORDS[done])
     assert ledger.total("status#placed") == {"orders": done}
     dynamodb_proxy.heal()

@@ -1,4 +1,4 @@
-"""What the make targets for an AWS account ask before anything is done, and what they start."""
+"""The questions that the make targets for an AWS account ask, and the commands that they start."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_nothing_goes_on_unless_the_account_is_named(
 def test_a_first_deploy_is_protected_only_once_it_is_there(
     started: Cdk, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CloudFormation cannot remove what is protected when the first deploy fails."""
+    """CloudFormation cannot remove protected resources after a failed first deploy."""
     monkeypatch.setenv("CONFIRM", ACCOUNT)
     monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
     aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
@@ -75,7 +75,7 @@ def test_a_new_stack_is_protected_in_the_second_pass(
 def test_the_environment_is_chosen_in_one_place(
     started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The last context wins at the CDK: what was confirmed would not be what is deployed."""
+    """The CDK takes the last context, which may not be the confirmed environment."""
     monkeypatch.setenv("CONFIRM", ACCOUNT)
     monkeypatch.setenv("CDK_OPTIONS", "-c environment=production")
     assert command.main(["deploy", "sandbox"]) == 1

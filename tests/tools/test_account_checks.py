@@ -1,4 +1,4 @@
-"""What a preflight makes of AWS's answers: one sentence for each finding, with what to do."""
+"""Findings of a preflight from AWS's responses: one sentence each, with the remedy."""
 
 from __future__ import annotations
 

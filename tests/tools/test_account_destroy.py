@@ -1,4 +1,4 @@
-"""What `make destroy` does, in which order, and what it says about the rest."""
+"""Order of the steps of `make destroy`, and its messages about the rest."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class TestE2e:
         self, aws: FakeAws, account: Account
     ) -> None:
         aws.add(Stack("cdc-sandbox-pipeline"))
-        with pytest.raises(AccountError, match="e2e destroys what it finds"):
+        with pytest.raises(AccountError, match="e2e destroys all of them"):
             rehearsal(account, lambda say: pytest.fail("deployed")).run()
         assert "cdc-sandbox-pipeline" in aws.stacks
 
@@ -232,7 +232,7 @@ class TestUpgrade:
 
 
 class TestMake:
-    """What is given to make reaches the programs as it is: no shell reads it."""
+    """Programs get the variables of make as they are typed: no shell reads them."""
 
     @pytest.mark.parametrize("target", ["preflight", "bootstrap", "synth", "deploy", "destroy"])
     def test_an_environment_with_a_command_in_it_is_only_refused(

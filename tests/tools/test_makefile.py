@@ -78,7 +78,7 @@ class Made:
         )
 
     def told(self, *words: str, names: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return what the program of a target was given."""
+        """Return arguments and environment of the program of a target."""
         done = self.run(*words, names=names)
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads((self.folder / "told").read_text())

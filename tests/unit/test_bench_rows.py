@@ -1,4 +1,4 @@
-"""What the benchmarks compare can fail: goals, and items that the raw node refused."""
+"""Comparisons of the benchmarks can fail: goals, and items that the raw node refused."""
 
 import json
 

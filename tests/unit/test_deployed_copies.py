@@ -1,4 +1,4 @@
-"""The checker's reading of tables: what lies in S3, and what of the ledger counts."""
+"""The checker reads large images from S3, and the rows of the ledger that count."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def copies(tables: Tables, objects: dict[str, bytes] | None = None) -> DeployedC
 
 def test_large_images_are_read_with_their_entry() -> None:
     key = {"item": {"S": "orders/S=1/S=2"}, "version": {"S": "1"}}
-    beside = {**key, "overflow": {"S": "digest/1.json"}}
+    claim = {**key, "overflow": {"S": "digest/1.json"}}
     after = {
         "B": {"S": "an attribute of that name"},
         "raw": {"B": "AAEC"},
@@ -56,7 +56,7 @@ def test_large_images_are_read_with_their_entry() -> None:
     stored = json.dumps({"before": None, "after": after}).encode()
     within = {**key, "after": {"M": {"total": {"N": "1"}}}}
 
-    first, second = copies(Tables(log=[[beside], [within]]), {"digest/1.json": stored}).entries()
+    first, second = copies(Tables(log=[[claim], [within]]), {"digest/1.json": stored}).entries()
 
     assert "before" not in first
     assert first["overflow"] == "digest/1.json"

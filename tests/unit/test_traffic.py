@@ -38,7 +38,7 @@ def read(file: Path, text: str) -> list[Purchase]:
 
 
 class FakeTable:
-    """Takes the three writes and keeps what an orders table would keep."""
+    """An orders table in memory, which takes the three kinds of writes."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], dict[str, Any]] = {}
@@ -214,7 +214,7 @@ def test_different_orders_are_written_at_the_same_time() -> None:
 
 
 def test_an_idle_write_to_the_table_changes_nothing() -> None:
-    """The fake counts changes by comparing items, the writer by comparing what it planned."""
+    """The fake counts changes by comparing items, the writer by its plan."""
     table = FakeTable()
     purchases = [
         each

@@ -422,11 +422,11 @@ def test_an_order_that_cannot_be_counted_and_was_is_different(equal: Sinks) -> N
 def test_a_total_that_is_text_is_read_from_the_correction(equal: Sinks) -> None:
     first = next(each for each in equal.log if each["item"] == REFUNDED)
     wrong = {**first["after"], "total": "20 USD"}
-    mended = entry(7, wrong, first["after"])
+    corrected = entry(7, wrong, first["after"])
     equal.log[equal.log.index(first)] = {**first, "after": wrong}
     assert compare(equal).inserts == Inserts(3, Decimal("16.10"))
 
-    equal.log.append(mended)
+    equal.log.append(corrected)
 
     assert compare(in_scan_order(equal), {**WRITES, ("00002", "00002-0001"): 2}).differences == ()
     assert compare(equal).inserts == Inserts(3, Decimal("36.10"))

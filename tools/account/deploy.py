@@ -47,7 +47,7 @@ def deploy(account: Account, environment: str, options: str) -> int:
     """Return the exit status.
 
     Raises:
-        AccountError: A finding of the preflight is blocking, or nobody confirmed.
+        AccountError: A finding of the preflight is blocking, or the deploy is not confirmed.
     """
     findings = look(account, environment, options)
     for finding in findings:
@@ -100,7 +100,7 @@ def bootstrap(account: Account, options: str) -> int:
     """Prepare the account's Region for the CDK; return the exit status.
 
     Raises:
-        AccountError: Nobody confirmed.
+        AccountError: The bootstrap is not confirmed.
     """
     confirm(
         account,
