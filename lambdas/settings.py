@@ -56,7 +56,8 @@ class Settings(FunctionSettings):
         processor: the function's role, on its dead letters and metrics.
         dead_letter_bucket: where dead letters go.
         dead_letter_prefix: of the dead letters' keys.
-        attempts_table: the idempotency table, where the function's deaths on a record are counted.
+        attempts_table: name of the idempotency table; the function counts its deaths on a record
+            there, under `attempt/<processor>/`.
         breaker_share: of the recent items that may become dead letters for one reason, 0 to 1; with
             1 the breaker never opens.
         breaker_items: distinct failing items below which the breaker never opens.

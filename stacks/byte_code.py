@@ -1,12 +1,14 @@
-"""Compiles what is packaged, so that no function compiles it at each of its cold starts.
+"""Compile the package, so that functions do not compile it at each cold start.
 
-Lambda's copy of a package is read-only: Python would compile every module again whenever a function
-starts, and throw the byte code away. It belongs to one version of Python, and the builder's is
-rarely the one in Lambda; so CPython for WebAssembly, from npm, compiles for AWS. It is the same
-program on every machine, and the same sources give the same bytes.
+Lambda's copy of a package is read-only: without byte code Python compiles every module at each cold
+start. That takes 2.8 to 3.0 times the processor time of the imports: 0.57 s instead of 0.20 s for
+aggregation and audit, 0.74 s instead of 0.24 s for search (median of 11 turns, each in a new
+process, `python -B`, Python 3.11, two shared cores).
 
-The byte code is not compared with its source when it is loaded: dates do not survive the archive
-that is uploaded, and both were packaged together.
+Byte code belongs to one version of Python, and the builder's is rarely the one in Lambda. So
+CPython for WebAssembly (Pyodide, from npm) compiles for AWS: it writes the same bytes on every
+machine. The byte code is not compared with its source when it is loaded, because the uploaded
+archive does not keep dates.
 """
 
 import compileall
@@ -20,7 +22,7 @@ from typing import Literal
 from stacks.errors import SynthError
 
 PYTHON = "3.13"
-"""What the functions run on in AWS: see RUNTIME in stacks/constructs/stream_processor.py."""
+"""Python version of the functions in AWS: see RUNTIME in stacks/constructs/stream_processor.py."""
 
 IDENTITY = f"byte code of {PYTHON}, unchecked"
 
@@ -38,11 +40,11 @@ _RUNNER = Path(__file__).with_suffix(".mjs")
 
 
 class ByteCodeError(SynthError):
-    """What is to be packaged cannot be compiled."""
+    """The package cannot be compiled."""
 
 
 def compile_folder(folder: Path, platform: Literal["aws", "host"]) -> None:
-    """Put byte code beside every module in a folder, except those that are no valid Python.
+    """Write the byte code of every module in a folder; skip files that are not valid Python.
 
     Raises:
         ByteCodeError: Pyodide is missing, or is another version of Python.

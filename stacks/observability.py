@@ -12,10 +12,11 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from dynamodb_streams_cdc.names import METRICS_NAMESPACE, RETIRED, Metric
 from stacks.constructs.alarms import FIVE_MINUTES, LESS_THAN, Alarms
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.stream_processor import StreamProcessor
-from stacks.constructs.watcher import RETIRED, Watcher
+from stacks.constructs.watcher import Watcher
 from stacks.domain_alarms import watch_domain
 from stacks.environments import Environment
 from stacks.queries import QUERIES
@@ -23,10 +24,9 @@ from stacks.search import SearchTarget
 
 # A stream forgets after 24 hours and a mapping gives up after 20: an hour leaves time to act.
 LATE_AFTER = Duration.hours(1)
-# What the functions count themselves, under their own name.
-OWN_METRICS = "DynamoDbStreamsCdc"
 # While the watcher does not run, dead letters that waited still wait.
 UNTIL_COUNTED = cloudwatch.TreatMissingData.IGNORE
+SHOWN = (Metric.RECEIVED, Metric.APPLIED, Metric.STALE, Metric.REPORTED)
 
 
 class Observability(Construct):
@@ -108,7 +108,7 @@ class Observability(Construct):
             "CanaryMissing",
             _although(
                 written=self._watcher.function.metric_invocations(period=FIVE_MINUTES),
-                seen=_own(processor, "Canaries"),
+                seen=_own(processor, Metric.CANARIES),
             ),
             f"The canary is written every five minutes, and {name} has not applied it for 15.",
             periods=3,
@@ -136,7 +136,7 @@ class Observability(Construct):
         add(
             scope,
             "DeadLettersPresent",
-            _own(processor, "DeadLettersWaiting", statistic=cloudwatch.Stats.MAXIMUM),
+            _own(processor, Metric.DEAD_LETTERS_WAITING, statistic=cloudwatch.Stats.MAXIMUM),
             f"{name} has dead letters: read them, fix the cause, redrive.",
             missing=UNTIL_COUNTED,
         )
@@ -161,26 +161,26 @@ class Observability(Construct):
         add(
             scope,
             "BatchFailuresReported",
-            _own(processor, "Reported"),
+            _own(processor, Metric.REPORTED),
             f"{name} reports changes as not done, again and again: its shard waits for them.",
             periods=3,
         )
         add(
             scope,
             "BreakerOpen",
-            _own(processor, "BreakerOpen"),
+            _own(processor, Metric.BREAKER_OPEN),
             f"Most changes fail in {name} for one reason: its shard waits, no dead letters.",
         )
         add(
             scope,
             "AccessDenied",
-            _own(processor, "AccessDenied"),
+            _own(processor, Metric.ACCESS_DENIED),
             f"{name} lacks a permission: its shard waits until it is given.",
         )
         add(
             scope,
             "VersionOrderViolation",
-            _own(processor, "VersionOrderViolations"),
+            _own(processor, Metric.VERSION_ORDER_VIOLATIONS),
             f"{name} refused changes as stale that are newer than what it holds: repair them.",
         )
 
@@ -205,7 +205,9 @@ class Observability(Construct):
         self.alarms.add(
             self,
             "DeadLettersPresent",
-            _counted(environment.name, RETIRED, "DeadLettersWaiting", cloudwatch.Stats.MAXIMUM),
+            _counted(
+                environment.name, RETIRED, Metric.DEAD_LETTERS_WAITING, cloudwatch.Stats.MAXIMUM
+            ),
             "There are dead letters of a mapping or a processor that is gone: redrive them.",
             missing=UNTIL_COUNTED,
         )
@@ -234,14 +236,14 @@ def _iterator_age(processor: StreamProcessor) -> cloudwatch.Metric:
 
 
 def _own(
-    processor: StreamProcessor, name: str, statistic: str = cloudwatch.Stats.SUM
+    processor: StreamProcessor, name: Metric, statistic: str = cloudwatch.Stats.SUM
 ) -> cloudwatch.Metric:
     return _counted(processor.environment, processor.name, name, statistic)
 
 
-def _counted(environment: str, processor: str, name: str, statistic: str) -> cloudwatch.Metric:
+def _counted(environment: str, processor: str, name: Metric, statistic: str) -> cloudwatch.Metric:
     return cloudwatch.Metric(
-        namespace=OWN_METRICS,
+        namespace=METRICS_NAMESPACE,
         metric_name=name,
         dimensions_map={"Environment": environment, "Processor": processor},
         statistic=statistic,
@@ -292,7 +294,7 @@ def _graphs(processor: StreamProcessor) -> list[cloudwatch.IWidget]:
         cloudwatch.GraphWidget(
             title=f"{processor.name}: changes",
             width=6,
-            left=[_own(processor, name) for name in ("Received", "Applied", "Stale", "Reported")],
+            left=[_own(processor, name) for name in SHOWN],
         ),
         cloudwatch.GraphWidget(
             title=f"{processor.name}: invocations",
@@ -304,7 +306,7 @@ def _graphs(processor: StreamProcessor) -> list[cloudwatch.IWidget]:
             title=f"{processor.name}: dead letters",
             width=6,
             left=[
-                _own(processor, "DeadLettersWaiting", statistic=cloudwatch.Stats.MAXIMUM),
+                _own(processor, Metric.DEAD_LETTERS_WAITING, statistic=cloudwatch.Stats.MAXIMUM),
                 processor.dead_letters.queue.metric_approximate_number_of_messages_visible(),
             ],
         ),

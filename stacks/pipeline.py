@@ -10,6 +10,13 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from dynamodb_streams_cdc.names import (
+    AGGREGATES_KEYS,
+    ATTEMPT,
+    CHANGE_LOG_KEYS,
+    EXPIRES_AT,
+    IDEMPOTENCY_KEY,
+)
 from stacks.constructs.change_feed import ChangeFeed, inserts_only
 from stacks.constructs.change_table import NUMBER, ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
@@ -18,6 +25,7 @@ from stacks.constructs.operator_policy import OperatorPolicy
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
 from stacks.environments import Environment
+from stacks.manifest import add_manifest
 from stacks.observability import Observability
 from stacks.search import SearchTarget, existing_cluster
 
@@ -49,6 +57,7 @@ class PipelineStack(Stack):
 
         self.aggregation = self._add_processor(
             "Aggregation",
+            sink="aggregation",
             handler="lambdas.aggregation.handler.handler",
             feed=orders,
             settings={
@@ -60,6 +69,7 @@ class PipelineStack(Stack):
         )
         self.audit = self._add_processor(
             "Audit",
+            sink="audit",
             handler="lambdas.audit.handler.handler",
             feed=orders,
             settings={
@@ -69,6 +79,7 @@ class PipelineStack(Stack):
         )
         self.search_sync = self._add_processor(
             "Search",
+            sink="search",
             handler="lambdas.search.handler.handler",
             feed=change_log,
             settings={
@@ -112,10 +123,13 @@ class PipelineStack(Stack):
         self._add_outputs()
 
     def _add_tables(self, *, keep: bool, protect: bool) -> None:
-        """The tables; sums and ledger can be restored where they are kept.
+        """Add the tables; the aggregates and idempotency tables are recoverable where data is kept.
 
-        With `Expiry.KEEP` these two are the only copy of what expired, and either of them is of no
-        use without the other.
+        The idempotency table holds three kinds of records by prefix of their key: `ledger/`, the
+        aggregation's idempotency records; `attempt/`, attempts at a record that may kill its
+        function; and `once/`, markers of functions with effects, of which this pipeline has none.
+        With `Expiry.KEEP` sums and ledger are the only copy of expired items, and neither is of use
+        without the other.
         """
         self.orders = ChangeTable(
             self,
@@ -131,8 +145,8 @@ class PipelineStack(Stack):
         self.change_log = ChangeTable(
             self,
             "ChangeLog",
-            partition_key="item",
-            sort_key="version",
+            partition_key=CHANGE_LOG_KEYS[0],
+            sort_key=CHANGE_LOG_KEYS[1],
             stream=dynamodb.StreamViewType.NEW_IMAGE,
             recoverable=True,
             keep=keep,
@@ -141,8 +155,8 @@ class PipelineStack(Stack):
         self.aggregates = ChangeTable(
             self,
             "Aggregates",
-            partition_key="aggregate",
-            sort_key="shard",
+            partition_key=AGGREGATES_KEYS[0],
+            sort_key=AGGREGATES_KEYS[1],
             sort_key_type=NUMBER,
             recoverable=keep,
             keep=keep,
@@ -151,20 +165,27 @@ class PipelineStack(Stack):
         self.idempotency = ChangeTable(
             self,
             "Idempotency",
-            partition_key="id",
-            expires_by="expires_at",
+            partition_key=IDEMPOTENCY_KEY,
+            expires_by=EXPIRES_AT,
             recoverable=keep,
             keep=keep,
             protect=protect,
         )
 
     def _add_processor(
-        self, id: str, *, handler: str, feed: ChangeFeed, settings: dict[str, str]
+        self,
+        id: str,
+        *,
+        sink: str,
+        handler: str,
+        feed: ChangeFeed,
+        settings: dict[str, str],
     ) -> StreamProcessor:
         return StreamProcessor(
             self,
             id,
             name=id.lower(),
+            sink=sink,
             handler=handler,
             code=self._code,
             feed=feed,
@@ -189,7 +210,7 @@ class PipelineStack(Stack):
                     resources=[ledger.table_arn],
                     conditions={
                         "ForAllValues:StringLike": {
-                            "dynamodb:LeadingKeys": [f"attempt/{processor.name}/*"]
+                            "dynamodb:LeadingKeys": [f"{ATTEMPT}{processor.name}/*"]
                         },
                         # ForAllValues is true of a request that has no such key at all.
                         "Null": {"dynamodb:LeadingKeys": "false"},
@@ -205,22 +226,28 @@ class PipelineStack(Stack):
         self.large_images.grant_read(self.search_sync.role)
 
     def _add_outputs(self) -> None:
+        add_manifest(
+            self,
+            source_tables={SOURCE_TABLE: self.orders},
+            tables={
+                "change_log": self.change_log,
+                "aggregates": self.aggregates,
+                "idempotency": self.idempotency,
+            },
+            processors=self.processors,
+            dead_letters=self.dead_letters,
+            large_images=self.large_images,
+            search={"endpoint": self.search.url, "index": self._environment.search_index},
+        )
+        # For people, who type them: the manifest has them too.
         outputs = {
             "OrdersTableName": self.orders.name,
-            "ChangeLogTableName": self.change_log.name,
-            "AggregatesTableName": self.aggregates.name,
-            "IdempotencyTableName": self.idempotency.name,
             "DeadLetterBucketName": self.dead_letters.bucket.bucket_name,
             "OnFailureBucketName": self.dead_letters.on_failure.bucket_name,
-            "LargeImagesBucketName": self.large_images.bucket.bucket_name,
             "OperatorPolicyArn": self.operator.managed_policy_arn,
             "SearchEndpoint": self.search.url,
-            "SearchIndex": self._environment.search_index,
         }
         for processor in self.processors:
             outputs[f"{processor.node.id}FunctionName"] = processor.function.function_name
-            outputs[f"{processor.node.id}DeadLetterQueueUrl"] = (
-                processor.dead_letters.queue.queue_url
-            )
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)

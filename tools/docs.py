@@ -38,7 +38,7 @@ from rich.console import Console
 
 from benchmarks.harness.rows import Row, print_rows
 from dynamodb_streams_cdc.testing import Lab
-from tools import findings_page, reference
+from tools import cli_reference, findings_page, reference
 from tools.diagrams import drawn
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +90,7 @@ def wanted_pages() -> dict[Path, str]:
     """Return the pages as they should be."""
     written = {DOCS / "reference" / name: text for name, text in reference.pages().items()}
     written[DOCS / "reference" / "findings.md"] = findings_page.page()
+    written[DOCS / "reference" / "cli.md"] = cli_reference.page()
     filled = {path: fill(path.read_text()) for path in hand_written()}
     return filled | written
 

@@ -1,22 +1,22 @@
-"""Keeps the sums right."""
+"""Lambda function of the aggregation sink: keeps the sums right."""
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
-from lambdas.start import undisturbed
-
-with undisturbed():
-    from dynamodb_streams_cdc import Aggregation, BatchResponse, LambdaContext, Processor
-    from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
-    from dynamodb_streams_cdc.canary import unless_canary
-    from lambdas import runtime
-    from lambdas.aggregation.settings import AggregationSettings
-    from lambdas.domain.contributions import EXPIRY, contributions
+from dynamodb_streams_cdc import (
+    Aggregation,
+    BatchResponse,
+    LambdaContext,
+    Processor,
+    StreamEvent,
+)
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.canary import unless_canary
+from lambdas import runtime
+from lambdas.aggregation.settings import AggregationSettings
+from lambdas.domain.contributions import EXPIRY, contributions
 
 
 @cache
-@undisturbed()
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = AggregationSettings.load()
@@ -33,6 +33,6 @@ def processor() -> Processor:
     )
 
 
-def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:
     """Apply a batch of changes to the sums."""
     return processor()(event, context)

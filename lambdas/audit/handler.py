@@ -1,20 +1,14 @@
-"""Keeps the change log complete."""
+"""Lambda function of the audit sink: keeps the change log complete."""
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
-from lambdas.start import undisturbed
-
-with undisturbed():
-    from dynamodb_streams_cdc import BatchResponse, ChangeLog, LambdaContext, Processor
-    from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
-    from lambdas import runtime
-    from lambdas.audit.settings import AuditSettings
+from dynamodb_streams_cdc import BatchResponse, ChangeLog, LambdaContext, Processor, StreamEvent
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from lambdas import runtime
+from lambdas.audit.settings import AuditSettings
 
 
 @cache
-@undisturbed()
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = AuditSettings.load()
@@ -23,6 +17,6 @@ def processor() -> Processor:
     return runtime.build(settings, ChangeLog(log, image_store))
 
 
-def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:
     """Add a batch of changes to the log."""
     return processor()(event, context)

@@ -1,25 +1,19 @@
-"""Keeps the search index in step."""
+"""Lambda function of the search sink: keeps the search index in step."""
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
-from lambdas.start import undisturbed
+from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+from pydantic_core import to_json
 
-with undisturbed():
-    from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
-    from pydantic_core import to_json
-
-    from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, Search
-    from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex, as_json
-    from dynamodb_streams_cdc.canary import unless_canary
-    from lambdas import runtime
-    from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
-    from lambdas.search.settings import SearchSettings
+from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, Search, StreamEvent
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex, as_json
+from dynamodb_streams_cdc.canary import unless_canary
+from lambdas import runtime
+from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.search.settings import SearchSettings
 
 
 @cache
-@undisturbed()
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = SearchSettings.load()
@@ -33,10 +27,10 @@ def processor() -> Processor:
 
 
 def encoded(value: object) -> bytes:
-    """Return JSON by pydantic's encoder, which is compiled, and there."""
+    """Return a document as JSON, by pydantic's compiled encoder."""
     try:
         return to_json(value)
-    except ValueError:  # half a character, which the standard library escapes
+    except ValueError:  # a lone surrogate, which the standard library escapes
         return as_json(value)
 
 
@@ -54,6 +48,6 @@ def _client(settings: SearchSettings) -> OpenSearch:
     )
 
 
-def handler(event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:
     """Apply a batch of changes to the index."""
     return processor()(event, context)

@@ -9,14 +9,12 @@ from typing import Any
 from dynamodb_streams_cdc import LambdaContext
 from dynamodb_streams_cdc.canary import canary_item
 from dynamodb_streams_cdc.metrics import publish
+from dynamodb_streams_cdc.names import RETIRED, Metric
 from lambdas import runtime
 from lambdas.watcher.settings import WatcherSettings
 
 COUNTED_UP_TO = 10_000
 """Objects of a place; ten requests of 1,000 keys. So many need no exact number."""
-
-RETIRED = "retired"
-"""Under this name dead letters are counted whose mapping or processor is gone."""
 
 
 @cache
@@ -33,7 +31,9 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> None:
         waiting.update(_owner(known, bucket, key) for key in _keys(bucket, prefix))
     for processor, number in waiting.items():
         # No canary has arrived here; but the metric is there before the first one does.
-        publish(known.environment, processor, {"DeadLettersWaiting": number, "Canaries": 0})
+        publish(
+            known.environment, processor, {Metric.DEAD_LETTERS_WAITING: number, Metric.CANARIES: 0}
+        )
     runtime.dynamodb().put_item(
         TableName=known.source_table_name,
         Item=canary_item(known.source_table_keys, time.time()),

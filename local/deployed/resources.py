@@ -1,10 +1,11 @@
-"""Names of the deployed resources, from the outputs of the pipeline's stack."""
+"""Names of the deployed resources, from the manifest of the pipeline's stack."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from dynamodb_streams_cdc.operations.manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,47 +41,17 @@ class Resources:
     @classmethod
     def of(cls, outputs: Mapping[str, str]) -> Resources:
         """Return the resources; `outputs` are those of the stack."""
-        if "Manifest" in outputs:
-            return cls._of_manifest(outputs)
+        manifest = Manifest.of("cdc-local-pipeline", outputs)
         return cls(
-            orders=outputs["OrdersTableName"],
-            change_log=outputs["ChangeLogTableName"],
-            aggregates=outputs["AggregatesTableName"],
-            ledger=outputs["IdempotencyTableName"],
-            large_images=outputs["LargeImagesBucketName"],
-            search_endpoint=outputs["SearchEndpoint"],
-            search_index=outputs["SearchIndex"],
-            dead_letters=outputs["DeadLetterBucketName"],
-            on_failure=outputs["OnFailureBucketName"],
-            functions=_by_processor(outputs, "FunctionName"),
-            notification_queues=_by_processor(outputs, "DeadLetterQueueUrl"),
+            orders=manifest.source_table().table,
+            change_log=manifest.table("change_log"),
+            aggregates=manifest.table("aggregates"),
+            ledger=manifest.table("idempotency"),
+            large_images=manifest.bucket("large_images"),
+            search_endpoint=manifest.search.endpoint,
+            search_index=manifest.search.index,
+            dead_letters=manifest.bucket("dead_letters"),
+            on_failure=manifest.bucket("on_failure"),
+            functions=manifest.functions,
+            notification_queues={e.name: e.dead_letter_queue for e in manifest.processors},
         )
-
-    @classmethod
-    def _of_manifest(cls, outputs: Mapping[str, str]) -> Resources:
-        found = json.loads(outputs["Manifest"])
-        tables, buckets = found["tables"], found["buckets"]
-        [source] = found["source_tables"]
-        return cls(
-            orders=source["table"],
-            change_log=tables["change_log"],
-            aggregates=tables["aggregates"],
-            ledger=tables["idempotency"],
-            large_images=buckets["large_images"],
-            search_endpoint=found["search"]["endpoint"],
-            search_index=found["search"]["index"],
-            dead_letters=buckets["dead_letters"],
-            on_failure=buckets["on_failure"],
-            functions={each["name"]: each["function"] for each in found["processors"]},
-            notification_queues={
-                each["name"]: each["dead_letter_queue"] for each in found["processors"]
-            },
-        )
-
-
-def _by_processor(outputs: Mapping[str, str], suffix: str) -> dict[str, str]:
-    return {
-        name.removesuffix(suffix).lower(): value
-        for name, value in outputs.items()
-        if name.endswith(suffix)
-    }

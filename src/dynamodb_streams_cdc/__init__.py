@@ -11,7 +11,7 @@ DynamoDB, S3 and OpenSearch; `dynamodb_streams_cdc.testing.memory` has the same 
 
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Image, Source, ViewType
 from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter
-from dynamodb_streams_cdc.deadline import Clock, Deadline, LambdaContext, SystemClock
+from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
 from dynamodb_streams_cdc.deserializer import (
     deserialize,
     deserialize_item,
@@ -33,7 +33,7 @@ from dynamodb_streams_cdc.errors import (
 )
 from dynamodb_streams_cdc.handlers import ChangeHandlers
 from dynamodb_streams_cdc.idempotency import IdempotencyStore, Once
-from dynamodb_streams_cdc.lambda_types import BatchResponse
+from dynamodb_streams_cdc.lambda_types import BatchResponse, LambdaContext, StreamEvent
 from dynamodb_streams_cdc.metrics import Counts, LogMetrics, Metrics
 from dynamodb_streams_cdc.processor import Processor, RecordParser
 from dynamodb_streams_cdc.sinks.aggregation import (
@@ -116,6 +116,7 @@ __all__ = [
     "Source",
     "SourceTable",
     "Stale",
+    "StreamEvent",
     "SystemClock",
     "Upsert",
     "Upserted",

@@ -7,6 +7,7 @@ from functools import partial
 from dynamodb_streams_cdc.change import Attributes, Change, by_item
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
+from dynamodb_streams_cdc.halves import in_halves
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, Sink, SourceTable
 
 
@@ -37,17 +38,22 @@ class SinkApplier:
 
     def apply(self, changes: Sequence[Change]) -> Outcome:
         """Apply changes; if the sink raises on several, apply the halves, down to the culprits."""
+        return sum(in_halves(self._apply, changes, self._failed), Outcome())
+
+    def _apply(self, changes: Sequence[Change]) -> Outcome:
         if self.stopped:
-            return Outcome(
-                failures=dict.fromkeys(changes, DeadlineExceeded("stopped: see the error above"))
-            )
-        try:
-            outcome = self.sink.apply(changes, self.deadline)
-        except Exception as error:
-            if len(changes) > 1 and not isinstance(error, RetryableError | DeadlineExceeded):
-                middle = (len(changes) + 1) // 2
-                return self.apply(changes[:middle]) + self.apply(changes[middle:])
-            outcome = Outcome(failures=dict.fromkeys(changes, error))
+            error = DeadlineExceeded("stopped: see the error above")
+            return Outcome(failures=dict.fromkeys(changes, error))
+        outcome = self.sink.apply(changes, self.deadline)
+        outcome.check(len(changes))
+        return self._noted(outcome)
+
+    def _failed(self, changes: Sequence[Change], error: Exception) -> Outcome | None:
+        if len(changes) > 1 and not isinstance(error, RetryableError | DeadlineExceeded):
+            return None
+        return self._noted(Outcome(failures=dict.fromkeys(changes, error)))
+
+    def _noted(self, outcome: Outcome) -> Outcome:
         for change, failure in outcome.failures.items():
             self._note(change.item_id, failure)
         return outcome

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from dynamodb_streams_cdc.change import Change, Image
-
-CANARY = "cdc-canary"
-"""Value of the canary's string keys, and the name of its attribute that changes with each write."""
+from dynamodb_streams_cdc.names import CANARY
 
 Result = TypeVar("Result")
 _KEYS: Mapping[str, Any] = {"S": CANARY, "N": "0", "B": CANARY.encode()}

@@ -27,9 +27,8 @@ from dynamodb_streams_cdc.identity import (
     stream_label,
     version_of,
 )
-
-Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""An image as DynamoDB writes it: `{"total": {"N": "29.33"}}`."""
+from dynamodb_streams_cdc.lambda_types import AnyRecord
+from dynamodb_streams_cdc.lambda_types import Attributes as Attributes
 
 Image: TypeAlias = dict[str, Any]
 """An image as Python reads it: `{"total": Decimal("29.33")}`."""
@@ -53,7 +52,7 @@ _YEAR_10000 = 253_402_300_800
 
 UNKNOWN_TIME = 0.0
 """The time of a change whose record tells none: AWS marks `ApproximateCreationDateTime` as optional
-(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html).
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_AnyRecord.html).
 Nothing is ordered by it. Such a change counts as late, so its item is repaired after it, and it is
 compared with no other time (`version_order_violations`)."""
 
@@ -177,7 +176,7 @@ class Change:
         vars(self).update(keys=keys, item_id=item_id(self.table, keys))
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], source: Source) -> "Change":
+    def from_record(cls, record: AnyRecord, source: Source) -> "Change":
         """Return the change that a record of the table's stream tells of.
 
         `record` is an element of `event["Records"]`.

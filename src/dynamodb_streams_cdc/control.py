@@ -12,7 +12,7 @@ reason: whoever asked has the dead letters and keeps them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
+from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict, cast
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
@@ -20,7 +20,8 @@ from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import CdcError, DeadlineExceeded, MalformedRecord, RetryableError
 from dynamodb_streams_cdc.identity import floor_of, item_id, stream_label
-from dynamodb_streams_cdc.lambda_types import BatchResponse, ItemFailure, sequence_number
+from dynamodb_streams_cdc.lambda_types import AnyEvent, BatchResponse, ItemFailure, sequence_number
+from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, SourceTable
 
 ReadRecords: TypeAlias = Sequence[Change | MalformedRecord]
@@ -240,18 +241,18 @@ def _holding(applier: SinkApplier, position: int, change: Change | MalformedReco
 
 
 RESPONSE_TOO_LARGE = "Function.ResponseSizeTooLarge"
-"""The error type of an answer of more than 6 MB."""
+"""Error type of a response above 6 MB."""
 
 
 class InvocationFailed(CdcError):
-    """A function did not answer: it was not reached, was throttled, raised, or ran out of time.
+    """A function was not reached, was throttled, raised, or timed out.
 
-    Nothing is known of the records: some may be applied.
+    Some of the records may be applied.
 
     Attributes:
-        reason: the name of what happened, such as `TooManyRequestsException`.
-        outage: whether any other records would have fared the same: the function was not reached,
-            was throttled, or does not know the operation.
+        reason: error type, such as `TooManyRequestsException`.
+        outage: whether the records are not the cause: the function was not reached, was throttled,
+            or does not know the operation.
     """
 
     def __init__(
@@ -265,11 +266,11 @@ class InvocationFailed(CdcError):
 class Functions(Protocol):
     """The deployed functions."""
 
-    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        """Invoke a processor's function and return its answer, as JSON says it.
+    def invoke(self, processor: str, event: AnyEvent) -> Any:
+        """Invoke a processor's function and return its parsed response.
 
         Raises:
-            InvocationFailed: there was no answer.
+            InvocationFailed: there was no response.
         """
 
 
@@ -278,9 +279,9 @@ class RecordFailure:
     """A record that is not done.
 
     Attributes:
-        position: its place in the dead letter.
-        item, version: as the function has read them; None if it could not.
-        reason: the name by which failures of one cause are grouped.
+        position: index in the dead letter, or in the items of a repair.
+        item, version: as the function read them; None if it could not.
+        reason: name that groups failures of one cause.
         retryable: whether the sink was at fault, and not the record.
     """
 
@@ -294,7 +295,7 @@ class RecordFailure:
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """What became of records, added up over replays; `problem` says why the rest waits.
+    """Result of a replay, added up over invocations; `problem` says why the rest waits.
 
     `replayed` counts each record once, however often it was replayed.
     """
@@ -317,33 +318,95 @@ class ReplayResult:
 
 
 def parse_replay_response(processor: str, answer: Any, positions: Sequence[int]) -> ReplayResult:
-    """Return the answer to a replay of the records at `positions`.
+    """Return the result of a replay of the records at `positions`.
 
-    An answer of any other form counts as none: a dead letter is archived for nothing less than a
-    clear statement that all of it is done.
+    Raises:
+        InvocationFailed: the response is not a replay's, or contradicts itself. A dead letter is
+            archived only if the function clearly states that all of it is done.
     """
     try:
         failures = failures_of(answer, positions)
         reported = answer["batchItemFailures"]
         counts = [answer[name] for name in ("applied", "stale", "repaired")]
     except (LookupError, TypeError, ValueError):
-        raise not_understood(processor, "replay", answer) from None
+        raise not_understood(processor, Operation.REPLAY, answer) from None
     if (
         not isinstance(reported, list)
         or bool(reported) != bool(failures)
         or not all(isinstance(count, int) and count >= 0 for count in counts)
         or counts[0] + counts[1] > len(positions)
     ):
-        raise not_understood(processor, "replay", answer)
+        raise not_understood(processor, Operation.REPLAY, answer)
     applied, stale, repaired = counts
     return ReplayResult(applied, stale, repaired, failures)
 
 
-def failures_of(answer: Any, positions: Sequence[int]) -> tuple[RecordFailure, ...]:
-    """Return the failures of an answer to a question about what is at `positions`.
+@dataclass(frozen=True)
+class RepairResult:
+    """Result of a repair, added up over invocations.
+
+    Attributes:
+        repaired: copies that differed from the table.
+        gone: items that are not in the table; their copies are removed.
+        repairable: whether the sink keeps copies that a repair can fix.
+    """
+
+    repaired: int = 0
+    failures: tuple[RecordFailure, ...] = ()
+    repairable: bool = True
+    gone: int = 0
+
+    def __add__(self, other: "RepairResult") -> "RepairResult":
+        return RepairResult(
+            self.repaired + other.repaired,
+            self.failures + other.failures,
+            self.repairable and other.repairable,
+            self.gone + other.gone,
+        )
+
+
+def parse_repair_response(processor: str, answer: Any, positions: Sequence[int]) -> RepairResult:
+    """Return the result of a repair of the items at `positions`.
 
     Raises:
-        LookupError, TypeError: it has none, not even an empty list, or one of another form.
+        InvocationFailed: the response is not a repair's.
+    """
+    try:
+        repaired, repairable, gone = answer["repaired"], answer["repairable"], answer["gone"]
+        failures = failures_of(answer, positions)
+    except (LookupError, TypeError):
+        raise not_understood(processor, Operation.REPAIR, answer) from None
+    if not isinstance(repaired, int) or not isinstance(repairable, bool):
+        raise not_understood(processor, Operation.REPAIR, answer)
+    return RepairResult(repaired, failures, repairable, int(gone))
+
+
+def parse_inspect_response(
+    processor: str, answer: Any, positions: Sequence[int]
+) -> list[HeldState]:
+    """Return the sink's state of the records at `positions`.
+
+    Raises:
+        InvocationFailed: the response is not an inspection's.
+    """
+    held = answer.get("held") if isinstance(answer, Mapping) else None
+    if (
+        not isinstance(held, list)
+        or len(held) != len(positions)
+        or not all(isinstance(each, Mapping) for each in held)
+    ):
+        raise not_understood(processor, Operation.INSPECT, answer)
+    return [
+        cast("HeldState", {**each, "position": position})
+        for each, position in zip(held, positions, strict=True)
+    ]
+
+
+def failures_of(answer: Any, positions: Sequence[int]) -> tuple[RecordFailure, ...]:
+    """Return the failures in a response about the records or items at `positions`.
+
+    Raises:
+        LookupError, TypeError: it has no list of failures, or one of another form.
     """
     failures = answer["failures"]
     if not isinstance(failures, list):
@@ -366,7 +429,7 @@ def _read_failure(failure: Mapping[str, Any], positions: Sequence[int]) -> Recor
 
 
 def not_understood(processor: str, operation: str, answer: Any) -> InvocationFailed:
-    """Return what is raised for an answer that is none to the question."""
+    """Return the error for a response that does not fit the operation."""
     message = (
         f"the function of {processor} does not know the operation {operation}: it answered "
         f"{str(answer)[:80]!r}. Deploy the version that this command belongs to."
@@ -375,9 +438,9 @@ def not_understood(processor: str, operation: str, answer: Any) -> InvocationFai
 
 
 def is_healthy(functions: Functions, processor: str) -> bool:
-    """Return whether a function answers at all, to an event without records."""
+    """Return whether a function responds to an event without records."""
     try:
-        functions.invoke(processor, {"operation": "replay", "Records": []})
+        functions.invoke(processor, {"operation": Operation.REPLAY, "Records": []})
     except InvocationFailed:
         return False
     return True

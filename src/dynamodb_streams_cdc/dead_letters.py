@@ -11,12 +11,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change
 from dynamodb_streams_cdc.deserializer import base64_text
 from dynamodb_streams_cdc.errors import PermanentError
+from dynamodb_streams_cdc.lambda_types import (
+    AnyRecord,
+    DeadLetterPart,
+    OnFailureDocument,
+    RequestContext,
+    StreamBatchInfo,
+    on_failure_document,
+    seconds_of,
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class DeadLetter:
     """
 
     processor: str
-    record: Mapping[str, Any]
+    record: AnyRecord
     change: Change | None
     error: Exception
     written_at: float
@@ -56,7 +65,7 @@ class DeadLetter:
         """The name by which dead letters of one cause are grouped."""
         return reason_of(self.error)
 
-    def envelope(self) -> dict[str, Any]:
+    def envelope(self) -> OnFailureDocument:
         """Return the dead letter as JSON-ready data; see `envelope_of`."""
         item, version = self._identity
         return envelope_of(
@@ -73,7 +82,7 @@ class DeadLetter:
         )
 
 
-def dead_letter_name(item: str | None, version: str | None, record: Mapping[str, Any]) -> str:
+def dead_letter_name(item: str | None, version: str | None, record: AnyRecord) -> str:
     """Return the end of a dead letter's key: `<SHA-256 of the item>/<version>.json`.
 
     A record that could not be read is named by its own SHA-256, under `unreadable/`.
@@ -85,7 +94,7 @@ def dead_letter_name(item: str | None, version: str | None, record: Mapping[str,
 
 
 def envelope_of(
-    record: Mapping[str, Any],
+    record: AnyRecord,
     *,
     processor: str,
     item: str | None,
@@ -96,42 +105,37 @@ def envelope_of(
     written_at: float,
     request_id: str | None,
     function_arn: str,
-) -> dict[str, Any]:
+) -> OnFailureDocument:
     """Return a dead letter of one record; `payload` is text, as in Lambda's own dead letters.
 
     Times are seconds since 1970; `item` and `version` are None for a record that cannot be read.
     """
     record = json_ready(record)
     body = record.get("dynamodb")
-    body = body if isinstance(body, Mapping) else {}
-    sequence_number = body.get("SequenceNumber")
+    number = body.get("SequenceNumber") if isinstance(body, Mapping) else None
     arrival = _arrival(arrived_at)
-    return {
-        "requestContext": {
-            "requestId": request_id,
-            "functionArn": function_arn,
-            "condition": "PermanentFailure",
-            "approximateInvokeCount": 1,
-        },
-        "version": "1.0",
-        "timestamp": _iso(written_at, "milliseconds"),
-        "DDBStreamBatchInfo": {
-            "startSequenceNumber": sequence_number,
-            "endSequenceNumber": sequence_number,
-            "approximateArrivalOfFirstRecord": arrival,
-            "approximateArrivalOfLastRecord": arrival,
-            "batchSize": 1,
-            "streamArn": record.get("eventSourceARN"),
-        },
-        "dead_letter": {
-            "processor": processor,
-            "item": item,
-            "version": version,
-            "reason": reason,
-            "error": error,
-        },
-        "payload": json.dumps({"Records": [record]}),
-    }
+    document = on_failure_document(
+        RequestContext(
+            requestId=request_id,
+            functionArn=function_arn,
+            condition="PermanentFailure",
+            approximateInvokeCount=1,
+        ),
+        StreamBatchInfo(
+            startSequenceNumber=number,
+            endSequenceNumber=number,
+            approximateArrivalOfFirstRecord=arrival,
+            approximateArrivalOfLastRecord=arrival,
+            batchSize=1,
+            streamArn=record.get("eventSourceARN"),
+        ),
+        written_at,
+    )
+    document["dead_letter"] = DeadLetterPart(
+        processor=processor, item=item, version=version, reason=reason, error=error
+    )
+    document["payload"] = json.dumps({"Records": [record]})
+    return document
 
 
 MOST_LEVELS = 200
@@ -183,11 +187,6 @@ def _digest(text: str) -> str:
 def _arrival(seconds: float | None) -> str | None:
     """Return a time that a record tells; None if it tells none, or one that is in no calendar."""
     try:
-        return None if seconds is None else _iso(seconds)
+        return None if seconds is None else seconds_of(seconds)
     except (ArithmeticError, OSError, ValueError):
         return None
-
-
-def _iso(seconds: float, precision: str = "seconds") -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec=precision).replace("+00:00", "Z")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dynamodb_streams_cdc.errors import DeadlineExceeded
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 
 RESERVE_SECONDS = 12.0
 """What is kept back at the end of an invocation: for one request that hangs until its own timeout
@@ -20,6 +21,20 @@ a sink that drips costs the invocation its end, and the batch is delivered again
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 5.0
+
+
+def backoff(
+    attempt: int,
+    jitter: Callable[[], float] = random.random,
+    first: float = FIRST_PAUSE_SECONDS,
+    longest: float = LONGEST_PAUSE_SECONDS,
+) -> float:
+    """Return the seconds to wait before retry number `attempt`, from 0.
+
+    Exponential with jitter: between `first` and twice `first` before the first retry, and `longest`
+    at most (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/).
+    """
+    return first + (min(longest, first * 2.0 ** min(attempt + 1, 16)) - first) * jitter()
 
 
 class Clock(Protocol):
@@ -42,21 +57,6 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Let that much time pass."""
         time.sleep(seconds)
-
-
-class LambdaContext(Protocol):
-    """What this library uses of the context that Lambda hands to a function."""
-
-    @property
-    def aws_request_id(self) -> str:
-        """The invocation's id, by which its log lines are found."""
-
-    @property
-    def invoked_function_arn(self) -> str:
-        """The function's ARN."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds until Lambda ends the invocation."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,9 @@ class Deadline:
     def pause(self, attempt: int) -> bool:
         """Wait before retry number `attempt` (from 0); return False, at once, if no time is left.
 
-        Exponential with jitter, from the first one on: 50 to 100 ms, and at most 5 s
-        (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/).
+        See `backoff`.
         """
-        longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempt + 1, 16))
-        seconds = FIRST_PAUSE_SECONDS + (longest - FIRST_PAUSE_SECONDS) * self.jitter()
+        seconds = backoff(attempt, self.jitter)
         if seconds >= self.remaining():
             return False
         self.clock.sleep(seconds)

@@ -1,18 +1,20 @@
 """The exceptions of the library, and what each one means for the record that raised it.
 
     CdcError
-    ├── MalformedRecord    the event or record is not what a DynamoDB stream delivers    permanent
-    │   ├── MalformedValue an attribute value is not DynamoDB JSON                       permanent
-    │   └── MalformedSource a field that the stream fills, not the item           see `source_fault`
-    ├── MissingImage       the stream's view type does not carry the image asked for     unexpected
-    ├── PermanentError     this change can never succeed, however often it is retried    permanent
-    ├── RetryableError        the sink refuses everything for now                           outage
-    │   ├── ConflictError the sink refuses this for now: somebody else is writing      outage
-    │   └── AccessDeniedError the function lacks a permission, until it is given one     outage
-    ├── DeadlineExceeded          the invocation ended before the change's turn
-    outage └── BlockedByEarlierFailure           an earlier change of the same item failed outage
+    ├── MalformedRecord      the event or record is not what a DynamoDB stream delivers  permanent
+    │   ├── MalformedValue   an attribute value is not DynamoDB JSON                     permanent
+    │   └── MalformedSource  a field that the stream fills, not the item        see `source_fault`
+    ├── MissingImage         the stream's view type does not carry the image            unexpected
+    ├── PermanentError       the change can never succeed                                permanent
+    ├── RetryableError       the sink refuses everything for now                            outage
+    │   ├── ConflictError    the sink refuses this write: another one is under way          outage
+    │   └── AccessDeniedError  the function lacks a permission                              denied
+    ├── DeadlineExceeded     the invocation ended before the change's turn                 no time
+    ├── BlockedByEarlierFailure  an earlier change of the same item failed                  outage
+    └── OutcomesMissing      the sink did not return one outcome for each change        unexpected
 
-Every other exception is *unexpected*: `dynamodb_streams_cdc.processor` says what becomes of each.
+Every other exception is *unexpected*. `dynamodb_streams_cdc.processor` describes the action on each
+class.
 """
 
 import re
@@ -88,6 +90,10 @@ class AccessDeniedError(RetryableError):
     Waiting does not help, and no record is at fault: the processor reports the batch at once and
     counts `access_denied`, until a person gives the permission. The message says who lacks what.
     """
+
+
+class OutcomesMissing(CdcError):
+    """A sink returned fewer or more outcomes than it was given changes: a fault of the sink."""
 
 
 class DeadlineExceeded(CdcError):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change
+from dynamodb_streams_cdc.names import ONCE
 
 MARKER_SECONDS = 90 * 24 * 3600
 """How long a marker is kept, in seconds. A dead letter may be redriven weeks later, so the 24 hours
@@ -73,4 +74,4 @@ class Once:
         return self.store.mark_with(self._key(change), self.keep_seconds, actions)
 
     def _key(self, change: Change) -> str:
-        return f"once/{self.effect}/{change.item_id}/{change.version}"
+        return f"{ONCE}{self.effect}/{change.item_id}/{change.version}"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-NAMESPACE = "DynamoDbStreamsCdc"
+from dynamodb_streams_cdc.names import METRICS_NAMESPACE, Metric
 
 
 @dataclass
@@ -54,8 +54,7 @@ class NoMetrics:
 class LogMetrics:
     """`Metrics` written to standard output under the dimensions `Environment` and `Processor`.
 
-    Names are those of `Counts` in camel case: Received, Applied, Stale, VersionOrderViolations,
-    DeadLettered, Reported, Repaired, Canaries, BreakerOpen, AccessDenied.
+    The names of the metrics are in `names.Metric`.
     """
 
     environment: str
@@ -63,18 +62,18 @@ class LogMetrics:
 
     def emit(self, counts: Counts) -> None:
         """Write one line."""
-        values = {_camel(name): value for name, value in asdict(counts).items()}
+        values = {Metric[name.upper()]: value for name, value in asdict(counts).items()}
         publish(self.environment, self.processor, values)
 
 
-def publish(environment: str, processor: str, values: Mapping[str, int]) -> None:
+def publish(environment: str, processor: str, values: Mapping[Metric, int]) -> None:
     """Write one line with counts by the names of their metrics."""
     line = {
         "_aws": {
             "Timestamp": int(time.time() * 1000),
             "CloudWatchMetrics": [
                 {
-                    "Namespace": NAMESPACE,
+                    "Namespace": METRICS_NAMESPACE,
                     "Dimensions": [["Environment", "Processor"]],
                     "Metrics": [{"Name": name, "Unit": "Count"} for name in values],
                 }
@@ -82,10 +81,6 @@ def publish(environment: str, processor: str, values: Mapping[str, int]) -> None
         },
         "Environment": environment,
         "Processor": processor,
-        **values,
+        **{name.value: count for name, count in values.items()},
     }
     sys.stdout.write(json.dumps(line) + "\n")
-
-
-def _camel(name: str) -> str:
-    return name.title().replace("_", "")

@@ -33,17 +33,17 @@ function instead of a batch is in `operations`.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import count
-from typing import Any
 
 from dynamodb_streams_cdc import control
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
 from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter, reason_of
-from dynamodb_streams_cdc.deadline import Clock, Deadline, LambdaContext, SystemClock
+from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
     BlockedByEarlierFailure,
@@ -65,8 +65,17 @@ from dynamodb_streams_cdc.guards.attempts import (
 )
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.guards.source_fault import source_fault, told_time
-from dynamodb_streams_cdc.lambda_types import BatchResponse, ItemFailure, sequence_number
+from dynamodb_streams_cdc.lambda_types import (
+    AnyEvent,
+    AnyRecord,
+    BatchResponse,
+    ItemFailure,
+    LambdaContext,
+    StreamRecord,
+    sequence_number,
+)
 from dynamodb_streams_cdc.metrics import Counts, Metrics, NoMetrics
+from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Outcome, Sink, SourceTable
 
 logger = logging.getLogger(__name__)
@@ -83,7 +92,7 @@ EVERYWHERE = 5
 LATE_SECONDS = TOMBSTONE_SECONDS - 3600
 """From which age on the item of a change is repaired; an hour is left for clocks that differ."""
 
-RecordParser = Callable[[Mapping[str, Any], Source], Change]
+RecordParser = Callable[[AnyRecord, Source], Change]
 """Makes a change of a record: `Change.from_record`, or `change_from_log_record`."""
 
 
@@ -118,7 +127,7 @@ class Processor:
     survived: set[str] = field(default_factory=set, init=False, repr=False)
     """Attempts that this process survived, and has not been able to clear yet."""
 
-    def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> BatchResponse:
+    def __call__(self, event: AnyEvent, context: LambdaContext) -> BatchResponse:
         """Process one batch; return the earliest record that is not done, or none.
 
         Raises:
@@ -131,24 +140,24 @@ class Processor:
             return _Batch(self, context, records).run()
         applier = self.applier(Deadline.of(context, self.clock), everywhere=float("inf"))
         match operation:
-            case "replay":
+            case Operation.REPLAY:
                 return control.replay(applier, records, self._read_all(records))
-            case "inspect":
+            case Operation.INSPECT:
                 return control.inspect(applier, self._read_all(records))
-            case "repair":
+            case Operation.REPAIR:
                 stream = event.get("streamArn")
                 return control.repair(applier, self.source, records, stream)
-        message = f"operation: expected one of replay, inspect, repair, got {operation!r}"
+        message = f"operation: expected one of {', '.join(Operation)}, got {operation!r}"
         raise MalformedRecord(message)
 
     def applier(self, deadline: Deadline, everywhere: float = EVERYWHERE) -> SinkApplier:
         """Return this invocation's dealings with the sink."""
         return SinkApplier(self.sink, deadline, self.is_unexpected, everywhere, self.source_table)
 
-    def _read_all(self, records: Sequence[Any]) -> control.ReadRecords:
+    def _read_all(self, records: Sequence[StreamRecord]) -> control.ReadRecords:
         return [self.reading(record) for record in records]
 
-    def reading(self, record: Any) -> Change | MalformedRecord:
+    def reading(self, record: StreamRecord) -> Change | MalformedRecord:
         """Return the change of a record, or why it could not be read."""
         try:
             return self.read(record, self.source)
@@ -166,7 +175,7 @@ class Processor:
         )
 
 
-def _records(event: object) -> Sequence[Any]:
+def _records(event: object) -> Sequence[StreamRecord]:
     records = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(records, list):
         message = (
@@ -177,11 +186,20 @@ def _records(event: object) -> Sequence[Any]:
     return records
 
 
+class _Action(Enum):
+    """The action on a change that failed."""
+
+    RETRY = "apply it again in this invocation"
+    GIVE_UP = "write a dead letter"
+    HOLD = "report it, because the breaker is open"
+    REPORT = "report it"
+
+
 class _Batch:
     """One invocation: the work that is left, and what is known of it."""
 
     def __init__(
-        self, processor: Processor, context: LambdaContext, records: Sequence[Any]
+        self, processor: Processor, context: LambdaContext, records: Sequence[StreamRecord]
     ) -> None:
         self.processor = processor
         self.context = context
@@ -304,7 +322,9 @@ class _Batch:
         for position, error in unreadable.items():
             breaker.fail(names[position], reason_of(error))
         for position, error in unreadable.items():
-            if not self._held(position, None, error):
+            if self._is_held(error, told_time(self.records[position])):
+                self._hold(position, error)
+            else:
                 self._give_up(position, None, error)
         return changes
 
@@ -345,22 +365,34 @@ class _Batch:
             if self._hopeless(change, error):
                 self.processor.breaker.fail(change.item_id, reason_of(error))
         retry: list[Change] = []
-        stuck: set[str] = set()
+        blocked: set[str] = set()
         for change, error in failures.items():
-            if isinstance(error, RetryableError) or (
-                isinstance(error, BlockedByEarlierFailure) and change.item_id not in stuck
-            ):
-                retry.append(change)
-            elif (
-                self._hopeless(change, error)
-                and not self._held(self.position[change], change, error)
-                and self._give_up(self.position[change], change, error)
-            ):
-                continue
-            else:
-                stuck.add(change.item_id)
-                self.failed.setdefault(self.position[change], error)
+            position = self.position[change]
+            match self._decide(change, error, blocked):
+                case _Action.RETRY:
+                    retry.append(change)
+                case _Action.GIVE_UP:
+                    if not self._give_up(position, change, error):
+                        blocked.add(change.item_id)
+                case _Action.HOLD:
+                    self._hold(position, error)
+                    blocked.add(change.item_id)
+                case _Action.REPORT:
+                    self.failed.setdefault(position, error)
+                    blocked.add(change.item_id)
         return sorted(retry, key=self.position.__getitem__)
+
+    def _decide(self, change: Change, error: Exception, blocked: Collection[str]) -> "_Action":
+        """Return the action on a failure; `blocked` are items with an earlier reported change."""
+        if isinstance(error, RetryableError):
+            return _Action.RETRY
+        if isinstance(error, BlockedByEarlierFailure) and change.item_id not in blocked:
+            return _Action.RETRY
+        if not self._hopeless(change, error):
+            return _Action.REPORT
+        if self._is_held(error, change.recorded_at):
+            return _Action.HOLD
+        return _Action.GIVE_UP
 
     def _hopeless(self, change: Change, error: Exception) -> bool:
         return self.processor.is_permanent(error) or (
@@ -372,15 +404,16 @@ class _Batch:
     def _overdue(self, recorded_at: float) -> bool:
         return self.deadline.now() - recorded_at > YOUNG_SECONDS
 
-    def _held(self, position: int, change: Change | None, error: Exception) -> bool:
-        """Return whether the breaker keeps a record from the dead letters; it is then reported."""
-        breaker, reason = self.processor.breaker, reason_of(error)
-        recorded_at = told_time(self.records[position]) if change is None else change.recorded_at
-        if not breaker.holds(reason, overdue=self._overdue(recorded_at)):
-            return False
+    def _is_held(self, error: Exception, recorded_at: float) -> bool:
+        """Return whether the breaker keeps a record from becoming a dead letter."""
+        return self.processor.breaker.holds(reason_of(error), overdue=self._overdue(recorded_at))
+
+    def _hold(self, position: int, error: Exception) -> None:
+        """Report a record that the breaker keeps from becoming a dead letter."""
         self.failed.setdefault(position, error)
         if not self.counts.breaker_open:
-            failing, seen = breaker.failing(reason)
+            reason = reason_of(error)
+            failing, seen = self.processor.breaker.failing(reason)
             logger.error(
                 "the breaker is open: %d of the last %d items fail with %s. That is the code or "
                 "the writer, not the records: none becomes a dead letter, the shard waits",
@@ -389,10 +422,9 @@ class _Batch:
                 visible(reason),
             )
         self.counts.breaker_open = 1
-        return True
 
-    def _record(self, position: int) -> Mapping[str, Any]:
-        record = self.records[position]
+    def _record(self, position: int) -> AnyRecord:
+        record: object = self.records[position]
         return record if isinstance(record, Mapping) else {"unreadable": record}
 
     def _give_up(self, position: int, change: Change | None, error: Exception) -> bool:

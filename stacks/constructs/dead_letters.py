@@ -22,11 +22,9 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS, GIVEN_UP_BY_LAMBDA
 from stacks.constructs.buckets import private_bucket, refuse_overwriting
 
-GIVEN_UP_BY_LAMBDA = "aws/lambda/"
-OWN = "dead-letters/"
-ARCHIVE = "archive/"
 ARCHIVED_FOR = Duration.days(90)
 NOTIFIED_FOR = Duration.days(14)
 
@@ -51,7 +49,7 @@ class DeadLetters(Construct):
             expires_after=ARCHIVED_FOR,
             expires_below=ARCHIVE if keep else None,
         )
-        refuse_overwriting(self.bucket, sid="DeadLettersAreWrittenOnce", below=OWN)
+        refuse_overwriting(self.bucket, sid="DeadLettersAreWrittenOnce", below=DEAD_LETTERS)
         self.on_failure = private_bucket(
             self, "OnFailure", keep=keep, expires_after=None if keep else ARCHIVED_FOR
         )
@@ -79,7 +77,7 @@ class ProcessorDeadLetters(Construct):
         super().__init__(scope, id)
         self.bucket = dead_letters.bucket
         self.on_failure = dead_letters.on_failure
-        self.prefix = f"{OWN}{processor}/"
+        self.prefix = f"{DEAD_LETTERS}{processor}/"
         self.queue = sqs.Queue(
             self,
             "Queue",

@@ -6,8 +6,9 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS
 from stacks.constructs.change_table import ChangeTable
-from stacks.constructs.dead_letters import ARCHIVE, OWN, DeadLetters
+from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.stream_processor import StreamProcessor
 
@@ -31,7 +32,7 @@ class OperatorPolicy(iam.ManagedPolicy):
     ) -> None:
         super().__init__(scope, id, description="Looks at dead letters and redrives them")
         bucket, on_failure = dead_letters.bucket, dead_letters.on_failure
-        own, archive = (bucket.arn_for_objects(f"{prefix}*") for prefix in (OWN, ARCHIVE))
+        own, archive = (bucket.arn_for_objects(f"{prefix}*") for prefix in (DEAD_LETTERS, ARCHIVE))
         given_up = on_failure.arn_for_objects("*")
         stack = Stack.of(self)
         this_stack = stack.format_arn(

@@ -35,6 +35,7 @@ class StreamProcessor(Construct):
         id: str,
         *,
         name: str,
+        sink: str,
         handler: str,
         code: lambda_.Code,
         feed: ChangeFeed,
@@ -45,6 +46,8 @@ class StreamProcessor(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.name = name
+        self.sink = sink
+        self.source_table = source_table
         self.environment = environment.name
         self.feed = feed
         self.dead_letters = ProcessorDeadLetters(

@@ -10,17 +10,14 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from dynamodb_streams_cdc.names import CANARY, DEAD_LETTERS, GIVEN_UP_BY_LAMBDA
 from stacks.constructs.change_table import ChangeTable
-from stacks.constructs.dead_letters import GIVEN_UP_BY_LAMBDA, OWN, DeadLetters
+from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.retention import RETENTION, removal
 from stacks.constructs.stream_processor import ARCHITECTURE, RUNTIME, StreamProcessor
 from stacks.environments import Environment
 
 SCHEDULE_MINUTES = 5
-RETIRED = "retired"
-"""Processor under which dead letters are counted whose mapping or processor is gone."""
-CANARY = "cdc-canary"
-"""Value of the canary's partition key: see dynamodb_streams_cdc.canary."""
 
 
 class Watcher(Construct):
@@ -94,7 +91,7 @@ class Watcher(Construct):
         """Where any dead letter is, also one of a mapping or a processor that is gone."""
         return Stack.of(self).to_json_string(
             [
-                [dead_letters.bucket.bucket_name, OWN],
+                [dead_letters.bucket.bucket_name, DEAD_LETTERS],
                 # Before decision 16 Lambda wrote there.
                 [dead_letters.bucket.bucket_name, GIVEN_UP_BY_LAMBDA],
                 [dead_letters.on_failure.bucket_name, GIVEN_UP_BY_LAMBDA],

@@ -1,4 +1,4 @@
-"""`cdc` in this process: S3, SQS and DynamoDB by moto, the stack and the functions played here."""
+"""`cdc` in this process: moto for S3, SQS and DynamoDB, fakes for the stack and the functions."""
 
 import io
 import itertools
@@ -20,11 +20,12 @@ from typer.testing import CliRunner, Result
 
 from dynamodb_streams_cdc.cli.app import app
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed
+from tests.fake_pipeline import BUCKET, ON_FAILURE, FakePipeline, bucket_of, pointer
 from tests.lambdas.conftest import create_table
-from tests.post_office import BUCKET, ON_FAILURE, PostOffice, bucket_of, pointer
 
 STACK = "cdc-sandbox-pipeline"
-PROCESSORS = ("Audit", "Search")
+LARGE_IMAGES = "large-images-1a2b"
+PROCESSORS = ("audit", "search")
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -48,22 +49,45 @@ def missing(stack: str) -> ClientError:
 
 @dataclass
 class Cloud:
-    """What is deployed, and what goes wrong with it.
+    """A deployed pipeline, and its failures.
 
     Attributes:
-        outputs: of the stack.
-        office: answers for the functions.
-        fails: asked before each call of AWS, with the operation and its arguments; what it returns
-            is raised.
+        manifest: the document in the stack's output `Manifest`.
+        pipeline: responds for the functions.
+        fails: called before each request, with the operation and its arguments; returns an
+            exception to raise, or None.
         calls: the operations, in order.
     """
 
-    outputs: dict[str, str]
-    office: PostOffice = field(default_factory=PostOffice)
+    manifest: dict[str, Any]
+    pipeline: FakePipeline = field(default_factory=FakePipeline)
     fails: Refusal = lambda operation, arguments: None
     calls: list[str] = field(default_factory=list)
     posted: set[str] = field(default_factory=set)
     clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def queues(self) -> dict[str, str]:
+        return {each["name"]: each["dead_letter_queue"] for each in self.manifest["processors"]}
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The first source table of the manifest."""
+        found: dict[str, Any] = self.manifest["source_tables"][0]
+        return found
+
+    def add_processor(self, name: str) -> None:
+        """Deploy a processor with its function and its notification queue."""
+        self.manifest["processors"].append(
+            {
+                "name": name,
+                "function": f"cdc-sandbox-{name}",
+                "feed": "table",
+                "source_table": "orders",
+                "sink": name,
+                "dead_letter_queue": self.client("sqs").create_queue(QueueName=name)["QueueUrl"],
+            }
+        )
 
     def client(self, service: str) -> Any:
         if service not in self.clients:
@@ -77,7 +101,7 @@ class Cloud:
 
     def post(self) -> None:
         """Put the dead letters into their buckets, and notifications of them on the queues."""
-        for key, body in self.office.box.objects.items():
+        for key, body in self.pipeline.store.objects.items():
             if key not in self.posted:
                 self.posted.add(key)
                 self.put(key, body)
@@ -86,16 +110,16 @@ class Cloud:
         """Put an object into its bucket, and a pointer to it on the queue of its processor."""
         self.client("s3").put_object(Bucket=bucket_of(key), Key=key, Body=body)
         named = processor or (key.split("/")[1] if key.startswith("dead-letters/") else "search")
-        if f"{named.title()}DeadLetterQueueUrl" in self.outputs:
-            self.ring(pointer(key), named)
+        if named in self.queues:
+            self.notify(pointer(key), named)
 
-    def ring(self, body: str, processor: str = "search") -> None:
-        url = self.outputs[f"{processor.title()}DeadLetterQueueUrl"]
+    def notify(self, body: str, processor: str = "search") -> None:
+        url = self.queues[processor]
         self.client("sqs").send_message(QueueUrl=url, MessageBody=body)
 
     def remaining(self, processor: str = "search") -> list[str]:
         """Return the keys that visible pointers of a queue point at; other messages as they are."""
-        url = self.outputs[f"{processor.title()}DeadLetterQueueUrl"]
+        url = self.queues[processor]
         found = []
         client = self.client("sqs")
         while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
@@ -130,15 +154,15 @@ class Cloud:
     def _described(self, name: str) -> Any:
         if name != STACK:
             raise missing(name)
-        outputs = [{"OutputKey": k, "OutputValue": v} for k, v in self.outputs.items()]
-        return {"Stacks": [{"StackName": name, "Outputs": outputs}]}
+        output = {"OutputKey": "Manifest", "OutputValue": json.dumps(self.manifest)}
+        return {"Stacks": [{"StackName": name, "Outputs": [output]}]}
 
     def _invoked(self, arguments: dict[str, Any]) -> Any:
-        names = {v: k.removesuffix("FunctionName").lower() for k, v in self.outputs.items()}
+        names = {each["function"]: each["name"] for each in self.manifest["processors"]}
         processor = names[arguments["FunctionName"]]
         answer: dict[str, Any] = {"StatusCode": 200}
         try:
-            found = self.office.invoke(processor, json.loads(arguments["Payload"]))
+            found = self.pipeline.invoke(processor, json.loads(arguments["Payload"]))
         except InvocationFailed as failed:
             answer["FunctionError"] = "Unhandled"
             found = {"errorType": failed.reason, "errorMessage": str(failed)}
@@ -193,22 +217,38 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def cloud(aws: None) -> Iterator[Cloud]:
     """A deployed pipeline of two processors, with nothing in its bucket."""
     make: Any = boto3.client
-    s3, sqs = make("s3"), make("sqs")
-    for bucket in (BUCKET, ON_FAILURE, "overflow-1a2b"):
+    s3 = make("s3")
+    for bucket in (BUCKET, ON_FAILURE, LARGE_IMAGES):
         s3.create_bucket(Bucket=bucket)
     create_table(make("dynamodb"), "change-log-3c4d", [("item", "S"), ("version", "S")])
-    outputs = {
-        "OrdersTableName": "orders-1A2B",
-        "ChangeLogTableName": "change-log-3c4d",
-        "DeadLetterBucketName": BUCKET,
-        "OnFailureBucketName": ON_FAILURE,
-        "LargeImagesBucketName": "overflow-1a2b",
-        "SearchEndpoint": "http://127.0.0.1:9200",
-    }
+    made = Cloud(
+        {
+            "schema": 1,
+            "source_tables": [
+                {
+                    "name": "orders",
+                    "table": "orders-1A2B",
+                    "keys": {"customer_id": "S", "order_id": "S"},
+                    "stream": "arn:aws:dynamodb:us-east-1:000000000000:table/orders-1A2B/stream/x",
+                }
+            ],
+            "tables": {"change_log": "change-log-3c4d"},
+            "processors": [],
+            "search": {"endpoint": "http://127.0.0.1:9200", "index": "orders"},
+            "buckets": {
+                "dead_letters": BUCKET,
+                "on_failure": ON_FAILURE,
+                "large_images": LARGE_IMAGES,
+            },
+            "prefixes": {
+                "dead_letters": "dead-letters/",
+                "archive": "archive/",
+                "on_failure": "aws/lambda/",
+            },
+        }
+    )
     for name in PROCESSORS:
-        outputs[f"{name}FunctionName"] = f"cdc-sandbox-{name.lower()}"
-        outputs[f"{name}DeadLetterQueueUrl"] = sqs.create_queue(QueueName=name)["QueueUrl"]
-    made = Cloud(outputs)
+        made.add_processor(name)
     original = BaseClient._make_api_call  # type: ignore[attr-defined]
 
     def call(self: BaseClient, operation: str, arguments: dict[str, Any]) -> Any:

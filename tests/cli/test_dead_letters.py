@@ -11,9 +11,9 @@ from rich.console import Console
 
 from dynamodb_streams_cdc.cli.dead_letters import in_short
 from dynamodb_streams_cdc.cli.output import age
-from dynamodb_streams_cdc.cli.selection import id_of, seconds_of
+from dynamodb_streams_cdc.operations.selection import id_of, seconds_of
 from tests.cli.conftest import Cloud
-from tests.post_office import POISON, bucket_of, given_up, item, lambdas_key, placed
+from tests.fake_pipeline import POISON, bucket_of, given_up, item, lambdas_key, placed
 
 BATCH = lambdas_key("batch")
 ODD = "dead-letters/search/odd.json"
@@ -22,9 +22,9 @@ ODD = "dead-letters/search/odd.json"
 @pytest.fixture
 def filled(cloud: Cloud) -> Cloud:
     """Two poisonous orders, a batch of Lambda's for each processor, and something broken."""
-    cloud.office.deliver(placed(1, 1, POISON), placed(2, 2, POISON))
-    cloud.office.box.deliver(BATCH, given_up([placed(3, 3), placed(4, 4)]))
-    cloud.office.box.deliver(lambdas_key("log"), given_up([placed(5, 1)], "audit"))
+    cloud.pipeline.deliver(placed(1, 1, POISON), placed(2, 2, POISON))
+    cloud.pipeline.store.deliver(BATCH, given_up([placed(3, 3), placed(4, 4)]))
+    cloud.pipeline.store.deliver(lambdas_key("log"), given_up([placed(5, 1)], "audit"))
     cloud.post()
     cloud.put("dead-letters/search/broken.json", b"{")
     return cloud
@@ -39,7 +39,7 @@ def listed(cloud: Cloud, *arguments: str) -> list[dict[str, Any]]:
     return dead_letters
 
 
-def test_each_dead_letter_with_what_is_known_of_it(filled: Cloud) -> None:
+def test_json_has_all_fields(filled: Cloud) -> None:
     found = {dead_letter["key"]: dead_letter for dead_letter in listed(filled)}
     assert sorted(found) == filled.objects()
     batch = found[BATCH]
@@ -50,7 +50,7 @@ def test_each_dead_letter_with_what_is_known_of_it(filled: Cloud) -> None:
     assert batch["records"] == 2
     assert batch["age_seconds"] < 60
     assert batch["written_at"].startswith("20")
-    assert batch["bytes"] == len(filled.office.box.objects[BATCH])
+    assert batch["bytes"] == len(filled.pipeline.store.objects[BATCH])
     [first] = [dead_letter for dead_letter in found.values() if dead_letter["items"] == [item(1)]][
         :1
     ]
@@ -60,7 +60,7 @@ def test_each_dead_letter_with_what_is_known_of_it(filled: Cloud) -> None:
     assert (broken["processor"], broken["reason"]) == ("search", None)
 
 
-def test_for_people_a_line_each(filled: Cloud) -> None:
+def test_text_has_a_line_per_dead_letter(filled: Cloud) -> None:
     lines = filled.run("dead-letters", "list").stdout.splitlines()
     header, *rest = lines
     assert header.split() == [
@@ -78,11 +78,11 @@ def test_for_people_a_line_each(filled: Cloud) -> None:
     assert "2 items" in batch
     [poison] = [line for line in rest if item(2) in line]
     assert "ValueError" in poison
-    assert any("dead-letters/search/broken.json is no dead letter" in line for line in rest)
+    assert any("dead-letters/search/broken.json is not a dead letter" in line for line in rest)
     assert lines[-1] == "5 dead letters, 5 records; 1 cannot be redriven as they are"
 
 
-def test_lines_for_pipes_are_never_cut(filled: Cloud) -> None:
+def test_pipes_get_whole_lines(filled: Cloud) -> None:
     output = filled.run("dead-letters", "list", env={"COLUMNS": "60"}).stdout
     for key in filled.objects():
         assert sum(key in line for line in output.splitlines()) == 1
@@ -92,9 +92,7 @@ def test_lines_for_pipes_are_never_cut(filled: Cloud) -> None:
     "arguments", [["dead-letters", "list"], ["redrive", "--dry-run"], ["dead-letters", "show", ODD]]
 )
 @pytest.mark.parametrize("as_json", [False, True])
-def test_what_customers_wrote_commands_no_terminal(
-    cloud: Cloud, arguments: list[str], as_json: bool
-) -> None:
+def test_control_characters_are_escaped(cloud: Cloud, arguments: list[str], as_json: bool) -> None:
     """And half a character is no character: no stream takes it."""
     odd = "\x1b[2J\x9b2J\r\x00\u202e\u2066\u200f\U000e0041\ud800"
     dead_letter = given_up([placed(1, 1, customer_name=odd)])
@@ -114,21 +112,32 @@ def test_what_customers_wrote_commands_no_terminal(
         ]
 
 
-def test_sentences_command_no_terminal_either(cloud: Cloud) -> None:
+def test_control_characters_in_messages_are_escaped(cloud: Cloud) -> None:
     cloud.put(ODD, b"\x1b[2J")
     result = cloud.run("dead-letters", "show", ODD)
     assert result.exit_code == 1
     assert "and begins: \\u001b[2J" in result.stderr
 
 
-def test_brackets_are_only_brackets(cloud: Cloud) -> None:
-    cloud.office.deliver(placed(1, 1, POISON))
-    [key] = cloud.office.waiting
-    body = cloud.office.box.objects[key].replace(b"ValueError", b"[bold]x[/nothing]")
+@pytest.mark.parametrize("markup", ["[bold]x[/nothing]", ":x:", "[red]"])
+def test_markup_prints_literally(cloud: Cloud, markup: str) -> None:
+    cloud.pipeline.deliver(placed(1, 1, POISON))
+    [key] = cloud.pipeline.waiting
+    body = cloud.pipeline.store.objects[key].replace(b"ValueError", markup.encode())
     cloud.put(key, body)
-    result = cloud.run("dead-letters", "list")
-    assert result.exit_code == 0
-    assert "[bold]x[/nothing]" in result.stdout
+    cloud.notify(f"no pointer {markup}")
+    for command in (
+        ["dead-letters", "list"],
+        ["dead-letters", "show", key],
+        ["redrive", "--dry-run"],
+        ["redrive", "--yes"],
+        ["redrive", markup, "--yes"],
+        ["history", f"customer_id={markup}", "order_id=7"],
+        ["repair", markup],
+        ["redrive", "--yes", "--processor", markup],
+    ):
+        output = cloud.run(*command).output.replace("%2F", "/")
+        assert markup in output, command
 
 
 @pytest.mark.parametrize(
@@ -151,13 +160,11 @@ def test_filters(filled: Cloud, arguments: list[str], count: int) -> None:
     assert len(listed(filled, *arguments)) == count
 
 
-def test_the_oldest_come_first_and_age_is_since_they_were_written(
-    filled: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_oldest_come_first(filled: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     client, later = filled.client("s3"), time.time() + 7200
     key = filled.objects()[0]
     clock = SimpleNamespace(time=lambda: later)
-    monkeypatch.setattr("dynamodb_streams_cdc.cli.selection.time", clock)
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.selection.time", clock)
     assert all(7190 < dead_letter["age_seconds"] < 7260 for dead_letter in listed(filled))
     assert len(listed(filled, "--older-than", "1h59m")) == 5
     time.sleep(1.1 - time.time() % 1)
@@ -166,13 +173,13 @@ def test_the_oldest_come_first_and_age_is_since_they_were_written(
     assert listed(filled)[-1]["key"] == key
 
 
-def test_what_is_archived_is_no_dead_letter(cloud: Cloud) -> None:
+def test_archived_dead_letters_are_not_listed(cloud: Cloud) -> None:
     cloud.put(f"archive/{BATCH}", b"{}")
     result = cloud.run("dead-letters", "list")
     assert (result.exit_code, result.stdout) == (0, "No dead letters.\n")
 
 
-def test_a_dead_letter_that_is_archived_while_they_are_listed_is_left_out(filled: Cloud) -> None:
+def test_a_dead_letter_archived_meanwhile_is_skipped(filled: Cloud) -> None:
     def archived_meanwhile(operation: str, arguments: dict[str, Any]) -> None:
         if operation == "GetObject" and arguments["Key"] == BATCH:
             filled.client("s3").delete_object(Bucket=arguments["Bucket"], Key=BATCH)
@@ -190,7 +197,7 @@ def test_durations(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "2 h", "-2h", "2h!", "2x", "٢h", "1.5h"])
-def test_what_is_no_duration(text: str) -> None:
+def test_malformed_durations(text: str) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
         seconds_of(text)
 
@@ -211,8 +218,11 @@ def test_ages(seconds: float, text: str) -> None:
     assert age(seconds) == text
 
 
-def test_on_a_terminal_short_names_stand_for_keys() -> None:
+def test_a_terminal_shows_ids_instead_of_keys() -> None:
     key = "dead-letters/search/x.json"
     console, pipe = (Console(force_terminal=forced, file=io.StringIO()) for forced in (True, False))
-    assert in_short(console, key, f"{key} is no dead letter.") == f"{id_of(key)} is no dead letter."
-    assert in_short(pipe, key, f"{key} is no dead letter.") == f"{key} is no dead letter."
+    assert (
+        in_short(console, key, f"{key} is not a dead letter.")
+        == f"{id_of(key)} is not a dead letter."
+    )
+    assert in_short(pipe, key, f"{key} is not a dead letter.") == f"{key} is not a dead letter."

@@ -20,7 +20,8 @@ from dynamodb_streams_cdc.cli.app import app
 from dynamodb_streams_cdc.cli.errors import sentence
 from dynamodb_streams_cdc.operations.endpoint import problem_of
 from tests.cli.conftest import STACK, Cloud, refusal, refuse
-from tests.post_office import BUCKET, ON_FAILURE
+from tests.fake_pipeline import BUCKET, ON_FAILURE
+from tools.cli_reference import commands
 
 COMMANDS = [
     ["dead-letters", "list"],
@@ -54,13 +55,13 @@ def test_no_such_stack(cloud: Cloud, command: list[str], options: list[str], nam
     assert line.startswith(f"There is no stack {name} in region us-east-1")
 
 
-def test_the_environment_by_a_variable(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_from_a_variable(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDC_ENVIRONMENT", "production")
     assert "cdc-production-pipeline" in fails(cloud, ["dead-letters", "list"])
     assert cloud.run("dead-letters", "list", "-e", "sandbox").exit_code == 0
 
 
-def test_the_region_by_the_variable_of_the_aws_cli(
+def test_the_region_from_the_variable_of_the_aws_cli(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
@@ -120,21 +121,31 @@ def test_no_permission_on_the_bucket(
     assert action in fails(cloud, command)
 
 
-@pytest.mark.parametrize("output", ["DeadLetterBucketName", "OnFailureBucketName"])
-def test_a_bucket_that_is_gone(cloud: Cloud, output: str) -> None:
-    cloud.outputs[output] = "gone-with-the-wind"
+@pytest.mark.parametrize("role", ["dead_letters", "on_failure"])
+def test_a_deleted_bucket(cloud: Cloud, role: str) -> None:
+    cloud.manifest["buckets"][role] = "gone-with-the-wind"
     assert "NoSuchBucket" in fails(cloud, ["dead-letters", "list"])
 
 
 @every_command
-def test_a_stack_of_another_kind(cloud: Cloud, command: list[str]) -> None:
-    cloud.outputs.clear()
-    line = fails(cloud, command, status=2 if command[0] == "history" else 1)
-    assert "has no output" in line or "say whose item it is" in line
+def test_a_stack_without_a_manifest(cloud: Cloud, command: list[str]) -> None:
+    cloud.manifest.clear()
+    assert "cdc-sandbox-pipeline has no output Manifest to read" in fails(cloud, command)
 
 
 @every_command
-def test_an_endpoint_that_nobody_listens_at(cloud: Cloud, command: list[str]) -> None:
+def test_a_manifest_of_another_schema(cloud: Cloud, command: list[str]) -> None:
+    cloud.manifest["schema"] = 2
+    assert "has schema 2, and this version of cdc reads 1" in fails(cloud, command)
+
+
+def test_a_pipeline_without_a_change_log(cloud: Cloud) -> None:
+    cloud.manifest["tables"].clear()
+    assert "no table with the role change_log" in fails(cloud, COMMANDS[-1])
+
+
+@every_command
+def test_an_unreachable_endpoint(cloud: Cloud, command: list[str]) -> None:
     url = "http://127.0.0.1:9"
     cloud.fails = lambda operation, arguments: EndpointConnectionError(endpoint_url=url)
     line = fails(cloud, [*command, "--endpoint-url", url])
@@ -144,7 +155,7 @@ def test_an_endpoint_that_nobody_listens_at(cloud: Cloud, command: list[str]) ->
 
 @every_command
 @pytest.mark.parametrize("url", ["127.0.0.1:4566", "ftp://x", "http://", "nonsense"])
-def test_what_is_no_endpoint(cloud: Cloud, command: list[str], url: str) -> None:
+def test_an_endpoint_that_is_not_a_url(cloud: Cloud, command: list[str], url: str) -> None:
     assert url in fails(cloud, [*command, "--endpoint-url", url], status=2)
 
 
@@ -202,7 +213,7 @@ def test_malformed_endpoints(
     ],
 )
 @pytest.mark.parametrize("name", ["--endpoint-url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"])
-def test_an_endpoint_with_credentials_is_refused_and_not_repeated(
+def test_an_endpoint_with_credentials_is_refused(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str
 ) -> None:
     if not name.startswith("--"):
@@ -214,7 +225,7 @@ def test_an_endpoint_with_credentials_is_refused_and_not_repeated(
     assert "ecret" not in line
 
 
-def test_what_botocore_repeats_is_masked(cloud: Cloud) -> None:
+def test_credentials_in_botocore_errors_are_masked(cloud: Cloud) -> None:
     """From a profile, for one; boto3 reads more places than are checked here."""
     url = "http://user:secret@127.0.0.1:1/"
     cloud.fails = lambda operation, arguments: EndpointConnectionError(endpoint_url=url)
@@ -233,7 +244,7 @@ def test_what_botocore_repeats_is_masked(cloud: Cloud) -> None:
         "HTTP://HOST:65535/",
     ],
 )
-def test_endpoints(url: str) -> None:
+def test_well_formed_endpoints(url: str) -> None:
     assert problem_of(url) is None
 
 
@@ -259,15 +270,6 @@ def parameters() -> Iterator[tuple[str, Any]]:
                 yield name, parameter
 
 
-def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command with its name, such as `dead-letters show`."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, f"{prefix}{name} ")
-        else:
-            yield f"{prefix}{name}", command
-
-
 @pytest.mark.parametrize("empty", ["", " "])
 @pytest.mark.parametrize(
     ("name", "parameter"), list(parameters()), ids=lambda each: getattr(each, "name", each)
@@ -277,17 +279,20 @@ def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any, empt
     cloud.put("dead-letters/search/x.json", b"{}")
     required = {"dead-letters show": ["x"], "repair": ["--all"], "history": ["x"]}.get(name, [])
     if parameter.param_type_name == "argument":
-        command = [*name.split(), empty]
+        called, command = parameter.metavar, [*name.split(), empty]
     else:
-        command = [*name.split(), *required, parameter.opts[0], empty]
+        called = parameter.opts[0]
+        command = [*name.split(), *required, called, empty]
     line = fails(cloud, command, status=2)
-    assert line.endswith("is empty: leave it out, or say what is meant.")
-    assert line.startswith(f"{parameter.metavar or parameter.opts[0]} ")
+    assert line.endswith("is empty: leave it out, or give it a value.")
+    assert line.startswith(f"{called} ")
     assert cloud.calls == ["PutObject", "SendMessage"]
 
 
-def test_every_parameter_is_tried() -> None:
-    assert len(list(parameters())) > 25
+def test_every_parameter_is_tried_and_documented() -> None:
+    found = list(parameters())
+    assert len(found) > 25
+    assert [name for name, parameter in found if not parameter.help] == []
 
 
 @pytest.mark.parametrize("key", ["order_id=", "order_id:N=", "order_id:B="])
@@ -322,7 +327,7 @@ def in_a_process(code: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_without_the_extra() -> None:
+def test_a_missing_extra_is_named() -> None:
     found = in_a_process(
         "import sys; sys.modules['typer'] = None; import dynamodb_streams_cdc.cli as c; c.main()"
     )

@@ -9,7 +9,7 @@ from dynamodb_streams_cdc.aws.s3 import S3ImageStore
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS
 from dynamodb_streams_cdc.testing.memory import MemoryLog
-from tests.cli.conftest import Cloud, refuse
+from tests.cli.conftest import LARGE_IMAGES, Cloud, refuse
 from tests.factories import change, deadline, order
 
 ITEM = "orders/S=00004/S=00004-0001"
@@ -27,7 +27,7 @@ STATES: list[Any] = [
 def logged(cloud: Cloud) -> Cloud:
     """The life of an order, its first state too large for the log."""
     log = MemoryLog()
-    image_store = S3ImageStore(lambda: cloud.client("s3"), "overflow-1a2b")
+    image_store = S3ImageStore(lambda: cloud.client("s3"), LARGE_IMAGES)
     changes = [change(n, STATES[n - 1], STATES[n]) for n in range(1, 5)]
     assert ChangeLog(log, image_store).apply(changes, deadline()).applied == 4
     for entry in log.entries.values():
@@ -65,7 +65,7 @@ def test_a_whole_history(logged: Cloud) -> None:
     assert (last["after"], last["changed"], last["expired"]) == (None, [], False)
 
 
-def test_for_people(logged: Cloud) -> None:
+def test_text_has_a_line_per_entry(logged: Cloud) -> None:
     result = logged.run("history", *KEYS)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -75,7 +75,7 @@ def test_for_people(logged: Cloud) -> None:
     assert lines[-1] == f"{ITEM}: 4 entries"
 
 
-def test_a_gap_is_marked_and_what_fills_it_is_said(logged: Cloud) -> None:
+def test_a_gap_is_marked_with_its_remedy(logged: Cloud) -> None:
     forget(logged, 2)
     [gap] = history(logged, status=1)["gaps"]
     assert gap["after"].endswith(f"{'100000000003126276362':0>40}")
@@ -85,7 +85,7 @@ def test_a_gap_is_marked_and_what_fills_it_is_said(logged: Cloud) -> None:
     assert result.exit_code == 1
     [marked] = [line for line in result.stdout.splitlines() if line.startswith("missing")]
     assert "status" in marked
-    assert "1 gap: changes are missing before the entries marked so. " in result.stdout
+    assert "1 gap (see the lines that begin with missing). " in result.stdout
     assert f"cdc redrive --item {ITEM}" in result.stdout
 
 
@@ -95,7 +95,7 @@ def test_a_missing_beginning(logged: Cloud) -> None:
     assert (gap["after"], gap["attributes"]) == (None, ["the beginning"])
 
 
-def test_by_its_identity(logged: Cloud) -> None:
+def test_an_item_by_its_identity(logged: Cloud) -> None:
     assert history(logged, ITEM)["item"] == ITEM
 
 
@@ -110,13 +110,13 @@ def test_by_its_identity(logged: Cloud) -> None:
         (["others/S=1"], "others/S=1"),
     ],
 )
-def test_what_the_log_does_not_know(logged: Cloud, words: list[str], identity: str) -> None:
+def test_an_item_without_entries(logged: Cloud, words: list[str], identity: str) -> None:
     if identity == ITEM:
         assert history(logged, *words)["item"] == ITEM
         return
     result = logged.run("history", *words)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert f"knows no item {identity}:" in result.stderr
+    assert f"no entry of item {identity}:" in result.stderr
 
 
 def test_a_key_without_a_value_is_refused(logged: Cloud) -> None:
@@ -134,10 +134,10 @@ def test_a_key_without_a_value_is_refused(logged: Cloud) -> None:
         (["a=1", "a=2"], "each given once"),
         (["a=1", "b=2", "c=3"], "one key or two"),
         # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
-        (["a="], "'a=' has no value, and no key of an item is empty"),
-        (["a:N=five"], "'five' is no number"),
+        (["a="], "'a=' has no value, and a key of an item is never empty"),
+        (["a:N=five"], "'five' is not a number"),
         (["a:N=NaN"], "finite"),
-        (["a:B=?"], "is no base64"),
+        (["a:B=?"], "is not base64"),
         ([], "Missing argument"),
     ],
 )
@@ -147,31 +147,46 @@ def test_wrong_keys(logged: Cloud, words: list[str], why: str) -> None:
     assert why in result.stderr
 
 
-def test_several_tables_want_to_be_told_apart(cloud: Cloud) -> None:
-    cloud.outputs["InvoicesTableName"] = "invoices-1"
+def test_several_source_tables_need_an_option(cloud: Cloud) -> None:
+    cloud.manifest["source_tables"].append({**cloud.table, "name": "invoices"})
     result = cloud.run("history", "a=1")
     assert result.exit_code == 2
-    assert "tables are orders, invoices" in result.stderr
+    assert "more than one source table: choose one of orders, invoices" in result.stderr
+    assert (
+        "no entry of item invoices/S=1:"
+        in cloud.run("history", "a=1", "--table", "invoices").stderr
+    )
+    assert "no source table 'bills'" in cloud.run("history", "a=1", "--table", "bills").stderr
+
+
+def test_a_table_of_a_sink_is_not_a_source_table(logged: Cloud) -> None:
+    logged.manifest["tables"]["reports"] = "reports-5d6e"
+    assert history(logged)["item"] == ITEM
+
+
+def test_a_table_name_of_two_words(cloud: Cloud) -> None:
+    cloud.table["name"] = "OrderItems"
+    assert "no entry of item OrderItems/S=1:" in cloud.run("history", "a=1").stderr
 
 
 @pytest.mark.parametrize(
     ("operation", "action"),
     [
         ("Query", "dynamodb:Query on table change-log-3c4d"),
-        ("GetObject", "s3:GetObject on s3://overflow-1a2b"),
+        ("GetObject", f"s3:GetObject on s3://{LARGE_IMAGES}"),
     ],
 )
-def test_without_permission(logged: Cloud, operation: str, action: str) -> None:
+def test_a_missing_permission_is_named(logged: Cloud, operation: str, action: str) -> None:
     logged.fails = refuse(operation)
     result = logged.run("history", *KEYS)
     assert (result.exit_code, result.stdout) == (1, "")
     assert action in result.stderr
 
 
-def test_images_that_are_gone(logged: Cloud) -> None:
+def test_deleted_images(logged: Cloud) -> None:
     s3 = logged.client("s3")
-    for found in s3.list_objects_v2(Bucket="overflow-1a2b")["Contents"]:
-        s3.delete_object(Bucket="overflow-1a2b", Key=found["Key"])
+    for found in s3.list_objects_v2(Bucket=LARGE_IMAGES)["Contents"]:
+        s3.delete_object(Bucket=LARGE_IMAGES, Key=found["Key"])
     result = logged.run("history", *KEYS)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "are gone" in result.stderr

@@ -8,10 +8,10 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from dynamodb_streams_cdc.cli.output import MOST_LINES
-from dynamodb_streams_cdc.cli.selection import id_of
 from dynamodb_streams_cdc.operations.redrive import PATIENCE, InvocationFailed
+from dynamodb_streams_cdc.operations.selection import id_of
 from tests.cli.conftest import Cloud, interrupt_at, refusal, refuse
-from tests.post_office import BUCKET, POISON, given_up, item, lambdas_key, placed, pointer
+from tests.fake_pipeline import BUCKET, POISON, given_up, item, lambdas_key, placed, pointer
 
 BATCH, GONE = lambdas_key("batch"), lambdas_key("gone")
 
@@ -20,15 +20,15 @@ BATCH, GONE = lambdas_key("batch"), lambdas_key("gone")
 def poisoned(cloud: Cloud) -> Cloud:
     """Twelve poisonous orders: more than one request takes from a queue."""
     for customer in range(1, 13):
-        cloud.office.write(customer, POISON)
-    cloud.office.deliver(*[placed(n, n, POISON) for n in range(1, 13)])
+        cloud.pipeline.write(customer, POISON)
+    cloud.pipeline.deliver(*[placed(n, n, POISON) for n in range(1, 13)])
     cloud.post()
     return cloud
 
 
-def mend(cloud: Cloud, *customers: int) -> None:
+def fix(cloud: Cloud, *customers: int) -> None:
     for customer in customers or range(1, 13):
-        cloud.office.write(customer, "placed")
+        cloud.pipeline.write(customer, "placed")
 
 
 def run(cloud: Cloud, *arguments: str, status: int) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def run(cloud: Cloud, *arguments: str, status: int) -> dict[str, Any]:
     return document
 
 
-def test_what_fails_again_stays_and_keeps_ringing(poisoned: Cloud) -> None:
+def test_a_second_failure_keeps_the_notification(poisoned: Cloud) -> None:
     before = poisoned.objects()
     summary = run(poisoned, status=1)
     assert (summary["dead_letters"], summary["kept"], summary["archived"]) == (12, 12, 0)
@@ -52,23 +52,23 @@ def test_what_fails_again_stays_and_keeps_ringing(poisoned: Cloud) -> None:
     assert poisoned.objects("archive/") == []
 
 
-def test_once_the_cause_is_mended_nothing_is_left(poisoned: Cloud) -> None:
+def test_after_the_fix_nothing_is_left(poisoned: Cloud) -> None:
     before = poisoned.objects()
-    mend(poisoned)
+    fix(poisoned)
     summary = run(poisoned, status=0)
     assert (summary["archived"], summary["repaired"], summary["left"]) == (12, 12, [])
     assert summary["notifications"]["search"]["cleared"] == 12
     assert poisoned.objects() == []
     assert poisoned.objects("archive/") == [f"archive/{key}" for key in before]
     assert poisoned.remaining() == []
-    assert poisoned.office.indexed() == {item(n): "placed" for n in range(1, 13)}
+    assert poisoned.pipeline.indexed() == {item(n): "placed" for n in range(1, 13)}
     assert run(poisoned, status=0)["dead_letters"] == 0
 
 
-def test_for_people(poisoned: Cloud) -> None:
-    mend(poisoned, *range(1, 12))
-    poisoned.office.write(13, "placed")
-    poisoned.office.box.deliver(BATCH, given_up([placed(13, 13)]))
+def test_text_summary(poisoned: Cloud) -> None:
+    fix(poisoned, *range(1, 12))
+    poisoned.pipeline.write(13, "placed")
+    poisoned.pipeline.store.deliver(BATCH, given_up([placed(13, 13)]))
     poisoned.post()
     poisoned.put("dead-letters/search/broken.json", b"{")
     result = poisoned.run("redrive", "-y")
@@ -80,17 +80,17 @@ def test_for_people(poisoned: Cloud) -> None:
     assert "search: 12 notifications cleared, 2 remaining." in text
     [line] = [line for line in text.splitlines() if item(12) in line]
     assert "ValueError" in line
-    assert "nobody can index poison" in line
-    assert "dead-letters/search/broken.json is no dead letter" in text
+    assert "poison cannot be indexed" in line
+    assert "dead-letters/search/broken.json is not a dead letter" in text
 
 
 def test_the_counts_add_up(poisoned: Cloud) -> None:
     """Some applied, some stale, some never to be applied, some not tried for want of a sink."""
-    mend(poisoned, 1, 2, 3)
-    poisoned.office.write(13, "placed")
-    poisoned.office.box.deliver(BATCH, given_up([placed(13, 13), placed(13, 13)]))
-    poisoned.office.box.deliver(GONE, given_up([placed(14, 14)], "audit"))
-    poisoned.office.answers["audit"] = InvocationFailed("not reached", outage=True)
+    fix(poisoned, 1, 2, 3)
+    poisoned.pipeline.write(13, "placed")
+    poisoned.pipeline.store.deliver(BATCH, given_up([placed(13, 13), placed(13, 13)]))
+    poisoned.pipeline.store.deliver(GONE, given_up([placed(14, 14)], "audit"))
+    poisoned.pipeline.answers["audit"] = InvocationFailed("not reached", outage=True)
     poisoned.post()
     summary = run(poisoned, status=1)
     counts = [summary[name] for name in ("applied", "stale", "unapplied", "untried")]
@@ -103,7 +103,7 @@ def test_the_counts_add_up(poisoned: Cloud) -> None:
     assert int(found[1]) == int(found[2]) + int(found[3]) + 9 + 1
 
 
-def test_one_dead_letter_with_very_many_records_is_a_summary(cloud: Cloud) -> None:
+def test_many_failed_records_are_summarised(cloud: Cloud) -> None:
     def fails(event: dict[str, Any]) -> Any:
         return {
             "batchItemFailures": [{"itemIdentifier": ""}] * len(event["Records"]),
@@ -115,8 +115,8 @@ def test_one_dead_letter_with_very_many_records_is_a_summary(cloud: Cloud) -> No
             ],
         }
 
-    cloud.office.answers["search"] = fails
-    cloud.office.box.deliver(BATCH, given_up([placed(n, n) for n in range(1, 301)]))
+    cloud.pipeline.answers["search"] = fails
+    cloud.pipeline.store.deliver(BATCH, given_up([placed(n, n) for n in range(1, 301)]))
     cloud.post()
     result = cloud.run("redrive", "--yes")
     lines = result.stdout.splitlines()
@@ -127,21 +127,21 @@ def test_one_dead_letter_with_very_many_records_is_a_summary(cloud: Cloud) -> No
     assert len(run(cloud, status=1)["left"]) == 300
 
 
-def test_very_many_dead_letters_that_cannot_be_read_are_a_summary(cloud: Cloud) -> None:
+def test_many_unreadable_dead_letters_are_summarised(cloud: Cloud) -> None:
     for number in range(MOST_LINES + 20):
         cloud.put(f"dead-letters/search/{number:03}.json", b"{")
-        cloud.ring(f"no pointer {number}")
+        cloud.notify(f"no pointer {number}")
     lines = cloud.run("redrive", "--yes").stdout.splitlines()
-    assert sum("is no dead letter" in line for line in lines) == MOST_LINES
-    assert sum("that is no pointer" in line for line in lines) == MOST_LINES
+    assert sum("is not a dead letter" in line for line in lines) == MOST_LINES
+    assert sum("without a dead letter" in line for line in lines) == MOST_LINES
     assert "... and 20 more dead letters: see --json." in lines
     assert "... and 20 more messages: see --json." in lines
 
 
 def test_a_batch_is_split(cloud: Cloud) -> None:
-    cloud.office.write(1, "placed")
-    cloud.office.write(2, POISON)
-    cloud.office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
+    cloud.pipeline.write(1, "placed")
+    cloud.pipeline.write(2, POISON)
+    cloud.pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
     cloud.post()
     summary = run(cloud, status=1)
     assert (summary["split"], summary["applied"]) == (1, 1)
@@ -149,7 +149,7 @@ def test_a_batch_is_split(cloud: Cloud) -> None:
     assert summary["left"][0]["dead_letters"] == [key]
     dead_letter = json.loads(cloud.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
     assert dead_letter["dead_letter"]["item"] == item(2)
-    cloud.office.write(2, "shipped")
+    cloud.pipeline.write(2, "shipped")
     assert run(cloud, status=0)["archived"] == 1
 
 
@@ -166,21 +166,21 @@ def test_a_batch_is_split(cloud: Cloud) -> None:
         ([id_of(BATCH), lambdas_key("log")], 2),
     ],
 )
-def test_only_what_is_meant(poisoned: Cloud, arguments: list[str], count: int) -> None:
-    poisoned.office.box.deliver(BATCH, given_up([placed(13, 13)]))
-    poisoned.office.box.deliver(lambdas_key("log"), given_up([placed(14, 14)], "audit"))
+def test_only_selected_dead_letters(poisoned: Cloud, arguments: list[str], count: int) -> None:
+    poisoned.pipeline.store.deliver(BATCH, given_up([placed(13, 13)]))
+    poisoned.pipeline.store.deliver(lambdas_key("log"), given_up([placed(14, 14)], "audit"))
     poisoned.post()
-    mend(poisoned)
+    fix(poisoned)
     assert run(poisoned, *arguments, status=0)["dead_letters"] == count
     assert len(poisoned.objects()) == 14 - count
 
 
-def test_each_dead_letter_is_read_once_where_nothing_in_it_is_asked_for(poisoned: Cloud) -> None:
+def test_each_dead_letter_is_read_once(poisoned: Cloud) -> None:
     run(poisoned, "--older-than", "0s", status=1)
     assert poisoned.calls.count("GetObject") == 12
 
 
-def test_a_dead_letter_that_is_named_and_not_there(poisoned: Cloud) -> None:
+def test_an_id_that_does_not_exist(poisoned: Cloud) -> None:
     result = poisoned.run("redrive", "--yes", "deadbeef")
     assert result.exit_code == 1
     assert (
@@ -190,7 +190,7 @@ def test_a_dead_letter_that_is_named_and_not_there(poisoned: Cloud) -> None:
 
 
 def test_a_dry_run_changes_nothing(poisoned: Cloud) -> None:
-    mend(poisoned)
+    fix(poisoned)
     before = poisoned.objects()
     result = poisoned.run("redrive", "--dry-run")
     assert result.exit_code == 0
@@ -204,7 +204,7 @@ def test_a_dry_run_changes_nothing(poisoned: Cloud) -> None:
 
 
 class TestConfirmation:
-    def test_without_a_person_it_takes_yes(self, poisoned: Cloud) -> None:
+    def test_without_a_terminal_yes_is_required(self, poisoned: Cloud) -> None:
         result = poisoned.run("redrive")
         assert (result.exit_code, result.stdout) == (2, "")
         assert "pass --yes" in result.stderr
@@ -212,13 +212,13 @@ class TestConfirmation:
 
     @pytest.fixture
     def asked(self, poisoned: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
-        name = "dynamodb_streams_cdc.cli.redriving.somebody_is_there"
+        name = "dynamodb_streams_cdc.cli.redrive.is_interactive"
         monkeypatch.setattr(name, lambda: True)
-        mend(poisoned)
+        fix(poisoned)
         return poisoned
 
     @pytest.mark.parametrize("answer", ["y\n", "YES\n"])
-    def test_a_person_is_asked(self, asked: Cloud, answer: str) -> None:
+    def test_a_terminal_is_asked(self, asked: Cloud, answer: str) -> None:
         result = asked.run("redrive", "--json", input=answer)
         assert result.exit_code == 0
         assert "12 dead letters of search: ValueError" in result.stderr
@@ -226,21 +226,21 @@ class TestConfirmation:
         assert json.loads(result.stdout)["archived"] == 12
 
     @pytest.mark.parametrize("answer", ["n\n", "\n", "", "yo\n"])
-    def test_and_can_say_no(self, asked: Cloud, answer: str) -> None:
+    def test_no_changes_nothing(self, asked: Cloud, answer: str) -> None:
         result = asked.run("redrive", input=answer)
         assert (result.exit_code, result.stdout) == (1, "")
         assert "Nothing was changed." in result.stderr
         assert len(asked.objects()) == 12
 
-    def test_nobody_is_asked_about_nothing(self, asked: Cloud) -> None:
+    def test_no_question_about_nothing(self, asked: Cloud) -> None:
         result = asked.run("redrive", "--processor", "audit")
         assert result.exit_code == 0
         assert "[y/N]" not in result.stderr
 
 
 class TestStopping:
-    def test_ctrl_c_says_what_was_done(self, poisoned: Cloud) -> None:
-        mend(poisoned)
+    def test_ctrl_c_prints_the_report(self, poisoned: Cloud) -> None:
+        fix(poisoned)
         invocations = iter(range(100))
         poisoned.fails = lambda operation, arguments: (
             KeyboardInterrupt() if operation == "Invoke" and next(invocations) == 5 else None
@@ -255,7 +255,7 @@ class TestStopping:
         assert summary["archived"] == 7
         assert summary["notifications"]["search"]["cleared"] == 12
 
-    def test_ctrl_c_for_programs(self, poisoned: Cloud) -> None:
+    def test_ctrl_c_prints_json(self, poisoned: Cloud) -> None:
         poisoned.fails = lambda operation, arguments: (
             KeyboardInterrupt() if operation == "Invoke" else None
         )
@@ -264,10 +264,10 @@ class TestStopping:
 
     @pytest.mark.parametrize("point", range(0, 30, 2))
     def test_ctrl_c_at_any_call(self, cloud: Cloud, point: int) -> None:
-        cloud.office.write(1, "placed")
-        cloud.office.write(2, POISON)
-        cloud.office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
-        cloud.office.deliver(placed(2, 2, POISON))
+        cloud.pipeline.write(1, "placed")
+        cloud.pipeline.write(2, POISON)
+        cloud.pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
+        cloud.pipeline.deliver(placed(2, 2, POISON))
         cloud.post()
         cloud.fails = interrupt_at(point)
         interrupted = cloud.run("redrive", "--yes").exit_code
@@ -282,7 +282,7 @@ class TestStopping:
             assert point > 15
 
     def test_killed_between_copy_and_deletion(self, poisoned: Cloud) -> None:
-        mend(poisoned)
+        fix(poisoned)
         poisoned.fails = lambda operation, arguments: (
             KeyboardInterrupt() if operation == "DeleteObject" else None
         )
@@ -294,10 +294,10 @@ class TestStopping:
         assert len(poisoned.objects("archive/")) == 12
 
 
-class TestTwoAtOnce:
-    def test_what_somebody_else_has_archived_is_counted(self, poisoned: Cloud) -> None:
+class TestConcurrentRedrives:
+    def test_dead_letters_archived_by_another_are_counted(self, poisoned: Cloud) -> None:
         """Somebody else does all of the work after the dead letters were listed and read."""
-        mend(poisoned)
+        fix(poisoned)
         done: list[int] = []
 
         def meanwhile(operation: str, arguments: dict[str, Any]) -> None:
@@ -313,9 +313,9 @@ class TestTwoAtOnce:
 
 
 class TestTheNotificationQueue:
-    def test_pointers_without_objects_are_silenced_others_ring_on(self, cloud: Cloud) -> None:
-        cloud.office.write(1, POISON)
-        cloud.office.deliver(placed(1, 1, POISON))
+    def test_only_notifications_of_archived_ones_are_cleared(self, cloud: Cloud) -> None:
+        cloud.pipeline.write(1, POISON)
+        cloud.pipeline.deliver(placed(1, 1, POISON))
         cloud.post()
         [key] = cloud.objects()
         for body in (
@@ -323,17 +323,17 @@ class TestTheNotificationQueue:
             pointer("dead-letters/search/gone"),
             "s3:TestEvent",
         ):
-            cloud.ring(body)
-        cloud.ring(pointer(key))
-        cloud.ring(pointer(key, "another-bucket"))
+            cloud.notify(body)
+        cloud.notify(pointer(key))
+        cloud.notify(pointer(key, "another-bucket"))
         result = cloud.run("redrive", "--yes")
         assert "search: 2 notifications cleared, 2 remaining." in result.stdout
-        assert "left a message that is no pointer: s3:TestEvent" in result.stdout
+        assert "left a message without a dead letter: s3:TestEvent" in result.stdout
         assert cloud.remaining() == sorted([key, key, key, "s3:TestEvent"])
 
-    def test_only_those_of_the_processors_that_are_meant(self, cloud: Cloud) -> None:
-        cloud.ring(pointer(GONE), "search")
-        cloud.ring(pointer(GONE), "audit")
+    def test_only_queues_of_selected_processors_are_cleared(self, cloud: Cloud) -> None:
+        cloud.notify(pointer(GONE), "search")
+        cloud.notify(pointer(GONE), "audit")
         assert list(run(cloud, "--processor", "audit", status=0)["notifications"]) == ["audit"]
         assert cloud.remaining("search") == [GONE]
         assert cloud.remaining("audit") == []
@@ -345,22 +345,22 @@ class TestTheNotificationQueue:
             ("DeleteMessageBatch", "sqs:DeleteMessage"),
         ],
     )
-    def test_without_permission_the_dead_letters_are_redriven(
+    def test_a_missing_queue_permission_is_reported(
         self, poisoned: Cloud, operation: str, action: str
     ) -> None:
-        mend(poisoned)
+        fix(poisoned)
         poisoned.fails = refuse(operation)
         summary = run(poisoned, status=1)
         assert summary["archived"] == 12
-        complaint = summary["complaints"][-1]
-        assert "The notifications of search were not cleared" in complaint
-        assert action in complaint
-        assert poisoned.outputs["SearchDeadLetterQueueUrl"] in complaint
-        assert complaint in poisoned.run("redrive", "--yes").stdout or operation != "ReceiveMessage"
+        problem = summary["problems"][-1]
+        assert "The notifications of search were not cleared" in problem
+        assert action in problem
+        assert poisoned.queues["search"] in problem
+        assert problem in poisoned.run("redrive", "--yes").stdout or operation != "ReceiveMessage"
 
 
 class TestFunctions:
-    def test_that_is_gone(self, poisoned: Cloud) -> None:
+    def test_a_deleted_function(self, poisoned: Cloud) -> None:
         poisoned.fails = refuse("Invoke", "ResourceNotFoundException")
         summary = run(poisoned, status=1)
         assert summary["waiting"] == 12
@@ -368,20 +368,20 @@ class TestFunctions:
         assert "function cdc-sandbox-search is gone" in summary["left"][0]["problem"]
         assert len(poisoned.objects()) == 12
 
-    def test_whose_code_knows_no_replay(self, poisoned: Cloud) -> None:
-        poisoned.office.answers["search"] = {"batchItemFailures": []}
+    def test_a_function_without_replay(self, poisoned: Cloud) -> None:
+        poisoned.pipeline.answers["search"] = {"batchItemFailures": []}
         result = poisoned.run("redrive", "--yes")
         assert result.exit_code == 1
         assert "does not know the operation replay" in result.stdout
         assert f"was not tried: {PATIENCE} dead letters of search had to wait" in result.stdout
         assert "Dead letters: 12 waiting." in result.stdout
 
-    def test_that_raises(self, poisoned: Cloud) -> None:
-        poisoned.office.answers["search"] = InvocationFailed("'SINK'", "KeyError")
+    def test_a_function_that_raises(self, poisoned: Cloud) -> None:
+        poisoned.pipeline.answers["search"] = InvocationFailed("'SINK'", "KeyError")
         problem = run(poisoned, status=1)["left"][0]["problem"]
         assert "function cdc-sandbox-search failed: KeyError: 'SINK'" in problem
 
-    def test_that_does_not_answer_in_time_is_not_invoked_again(self, poisoned: Cloud) -> None:
+    def test_a_function_that_times_out_is_not_retried(self, poisoned: Cloud) -> None:
         poisoned.fails = lambda operation, arguments: (
             ReadTimeoutError(endpoint_url="https://lambda") if operation == "Invoke" else None
         )
@@ -389,19 +389,19 @@ class TestFunctions:
         assert "no answer from function cdc-sandbox-search" in problem
         assert poisoned.calls.count("Invoke") == PATIENCE
 
-    def test_of_a_dead_letter_that_is_not_deployed_any_more(self, cloud: Cloud) -> None:
-        cloud.office.box.deliver(
+    def test_a_function_that_is_not_deployed_any_more(self, cloud: Cloud) -> None:
+        cloud.pipeline.store.deliver(
             BATCH, given_up([placed(1, 1)], "arn:aws:lambda:us-east-1:0:function:old")
         )
         cloud.post()
-        cloud.office.write(1, "placed")
+        cloud.pipeline.write(1, "placed")
         [left] = run(cloud, status=1)["left"]
-        assert left["fate"] == "unreadable"
+        assert left["status"] == "unreadable"
         assert "cdc redrive --as PROCESSOR" in left["problem"]
         assert run(cloud, "--as", "search", status=0)["archived"] == 1
-        assert cloud.office.indexed() == {item(1): "placed"}
+        assert cloud.pipeline.indexed() == {item(1): "placed"}
 
-    def test_the_successor_has_to_be_deployed(self, cloud: Cloud) -> None:
+    def test_the_successor_must_be_deployed(self, cloud: Cloud) -> None:
         result = cloud.run("redrive", "--as", "billing", "--yes")
         assert result.exit_code == 2
         assert "--as: cdc-sandbox-pipeline has audit, search" in result.stderr
@@ -417,10 +417,10 @@ class TestPermissions:
             ("DeleteObject", f"s3:DeleteObject on s3://{BUCKET}/dead-letters/search/"),
         ],
     )
-    def test_say_what_is_missing_after_what_was_done(
+    def test_a_missing_permission_follows_the_report(
         self, poisoned: Cloud, operation: str, action: str
     ) -> None:
-        mend(poisoned)
+        fix(poisoned)
         calls = iter(range(100))
         poisoned.fails = lambda called, arguments: (
             refusal("AccessDeniedException", called)
@@ -435,9 +435,9 @@ class TestPermissions:
         assert action in sentence
         assert len(poisoned.objects()) == 10
 
-    def test_to_keep_a_dead_letter(self, cloud: Cloud) -> None:
-        cloud.office.write(2, POISON)
-        cloud.office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
+    def test_a_missing_permission_to_write_dead_letters(self, cloud: Cloud) -> None:
+        cloud.pipeline.write(2, POISON)
+        cloud.pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
         cloud.post()
         cloud.fails = refuse("PutObject")
         result = cloud.run("redrive", "--yes")
@@ -445,8 +445,8 @@ class TestPermissions:
         assert f"s3:PutObject on s3://{BUCKET}/dead-letters/search/" in result.stderr
         assert cloud.objects() == [BATCH]
 
-    def test_credentials_that_expire_in_the_middle(self, poisoned: Cloud) -> None:
-        mend(poisoned)
+    def test_credentials_that_expire_during_the_run(self, poisoned: Cloud) -> None:
+        fix(poisoned)
         invocations = iter(range(100))
         poisoned.fails = lambda operation, arguments: (
             refusal("ExpiredTokenException", operation)

@@ -40,7 +40,7 @@ def asked(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]
         found.append((processor, event))
         return DONE if processor == "search" else LOG
 
-    monkeypatch.setattr(cloud.office, "invoke", invoke)
+    monkeypatch.setattr(cloud.pipeline, "invoke", invoke)
     return found
 
 
@@ -62,7 +62,7 @@ def test_every_item_a_hundred_at_a_time(cloud: Cloud, asked: list[tuple[str, Any
         "repaired": {"search": 3},
         "gone": {"search": 0},
         "failures": [],
-        "complaints": [],
+        "problems": [],
         "interrupted": False,
     }
     sizes = [len(event["Records"]) for processor, event in asked if processor == "search"]
@@ -73,7 +73,7 @@ def test_every_item_a_hundred_at_a_time(cloud: Cloud, asked: list[tuple[str, Any
     }
 
 
-def test_what_could_not_be_repaired_is_named(
+def test_an_item_that_cannot_be_repaired_is_named(
     cloud: Cloud, asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failure = {
@@ -85,7 +85,7 @@ def test_what_could_not_be_repaired_is_named(
         "retryable": False,
     }
     answer = {**DONE, "repaired": 0, "failures": [failure]}
-    monkeypatch.setattr(cloud.office, "invoke", lambda processor, event: answer)
+    monkeypatch.setattr(cloud.pipeline, "invoke", lambda processor, event: answer)
     done = cloud.run("repair", "customer_id=00004", "order_id=7", "--processor", "search")
     assert done.exit_code == 1
     assert "status [lost]" in done.output
@@ -99,10 +99,10 @@ def test_a_log_is_not_repaired(cloud: Cloud, asked: list[tuple[str, Any]]) -> No
     assert len(asked) == 1
 
 
-def test_an_older_function_is_told_from_a_healthy_one(
+def test_a_function_without_repair(
     cloud: Cloud, asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cloud.office, "invoke", lambda *_: {"batchItemFailures": []})
+    monkeypatch.setattr(cloud.pipeline, "invoke", lambda *_: {"batchItemFailures": []})
     done = cloud.run("repair", "--all")
     assert done.exit_code == 1
     assert "does not know the operation repair" in done.output
@@ -127,14 +127,14 @@ def search(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[i
             raise answered
         return answered
 
-    monkeypatch.setattr(cloud.office, "invoke", invoke)
+    monkeypatch.setattr(cloud.pipeline, "invoke", invoke)
     return sizes
 
 
 def test_a_sink_that_is_down_ends_the_run(
     cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dynamodb_streams_cdc.cli.repairing.AT_ONCE", 50)
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.repair.AT_ONCE", 50)
     sizes = search(cloud, monkeypatch, lambda call, records: down(len(records)))
     done = cloud.run("repair", "--all", "--json")
     assert done.exit_code == 1
@@ -142,15 +142,15 @@ def test_a_sink_that_is_down_ends_the_run(
     assert sizes == [50, 50] * PATIENCE
     assert document["items"] == 50 * PATIENCE
     assert [failure["others"] for failure in document["failures"]] == [49] * PATIENCE
-    [complaint] = document["complaints"]
-    assert "RetryableError: down" in complaint
-    assert "run it again with --processor search" in complaint
+    [problem] = document["problems"]
+    assert "RetryableError: down" in problem
+    assert "run it again with --processor search" in problem
     told = cloud.run("repair", "--all")
-    assert complaint in told.stdout
+    assert problem in told.stdout
     assert "i and 49 more" in told.stdout
 
 
-def test_what_the_sink_refuses_for_now_is_asked_once_more(
+def test_retryable_failures_are_repeated_once(
     cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def at_first(call: int, records: Any) -> Any:
@@ -165,7 +165,7 @@ def test_what_the_sink_refuses_for_now_is_asked_once_more(
     assert done.exit_code == 1
     assert sizes == [100, 100, 2, 30]
     document = json.loads(done.stdout)
-    assert (document["repaired"], document["complaints"]) == ({"search": 3}, [])
+    assert (document["repaired"], document["problems"]) == ({"search": 3}, [])
     assert [failure["retryable"] for failure in document["failures"]] == [False]
 
 
@@ -185,7 +185,7 @@ def test_an_item_that_kills_the_function_is_found(
     assert (failure["reason"], failure["retryable"]) == ("Runtime.ExitError", False)
 
 
-def test_the_tally_is_told_however_the_run_ends(cloud: Cloud, asked: Any) -> None:
+def test_the_report_is_printed_after_an_error(cloud: Cloud, asked: Any) -> None:
     invocations = iter(range(9))
     cloud.fails = lambda operation, arguments: (
         refusal("ExpiredTokenException", operation)
@@ -211,10 +211,10 @@ def test_the_tally_is_told_however_the_run_ends(cloud: Cloud, asked: Any) -> Non
         None,
     ],
 )
-def test_an_answer_that_is_no_clear_statement(
+def test_a_malformed_response_repairs_nothing(
     cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
-    monkeypatch.setattr(cloud.office, "invoke", lambda processor, event: answer)
+    monkeypatch.setattr(cloud.pipeline, "invoke", lambda processor, event: answer)
     done = cloud.run("repair", "customer_id=00004", "order_id=7")
     assert done.exit_code == 1
     assert "does not know the operation repair" in done.stdout
@@ -230,14 +230,28 @@ def test_a_table_without_a_stream_has_no_copies(cloud: Cloud, asked: list[tuple[
     assert asked == []
 
 
+def test_a_sinks_own_table_is_not_a_source(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+    cloud.manifest["tables"]["reports"] = "reports-5d6e"
+    assert cloud.run("repair", "customer_id=00004", "order_id=7").exit_code == 0
+
+
+def test_only_processors_of_the_table_repair(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+    cloud.manifest["source_tables"].append({**cloud.table, "name": "invoices"})
+    cloud.manifest["processors"][0]["source_table"] = "invoices"
+    item = ("customer_id=00004", "order_id=7")
+    assert cloud.run("repair", *item).exit_code == 2
+    assert cloud.run("repair", *item, "--table", "orders").exit_code == 0
+    assert [processor for processor, _ in asked] == ["search"]
+
+
 @pytest.mark.parametrize("words", [(), ("customer_id=1", "--all"), ("customer_id",)])
-def test_wrong_use_is_told(cloud: Cloud, asked: list[tuple[str, Any]], words: Any) -> None:
+def test_wrong_use(cloud: Cloud, asked: list[tuple[str, Any]], words: Any) -> None:
     done = cloud.run("repair", *words)
     assert done.exit_code == 2, done.output
     assert asked == []
 
 
-def test_ctrl_c_says_what_was_done(
+def test_ctrl_c_prints_the_report(
     cloud: Cloud, asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
@@ -248,23 +262,23 @@ def test_ctrl_c_says_what_was_done(
             raise KeyboardInterrupt
         return DONE
 
-    monkeypatch.setattr(cloud.office, "invoke", invoke)
+    monkeypatch.setattr(cloud.pipeline, "invoke", invoke)
     done = cloud.run("repair", "--all")
     assert done.exit_code == 130
     assert "Interrupted" in done.output
     assert "100 items compared" in done.output
 
 
-def test_keys_of_nothing_are_told(
+def test_keys_without_an_item_are_reported(
     cloud: Cloud, asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cloud.office, "invoke", lambda *_: {**DONE, "gone": 1})
+    monkeypatch.setattr(cloud.pipeline, "invoke", lambda *_: {**DONE, "gone": 1})
     done = cloud.run("repair", "customer_id=00004", "order_id=nosuch")
     assert done.exit_code == 0
-    assert "Not in the table: 1 item; no copy shows them." in done.output
+    assert "Not in the table: 1 item; no copy shows them. Check their keys." in done.output
 
 
-def test_keys_of_other_names_are_refused(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+def test_unknown_key_names_are_refused(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
     done = cloud.run("repair", "customer=00004", "order_id=7")
     assert done.exit_code == 2
     assert "are customer_id, order_id, got customer, order_id" in done.output

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.cli.selection import id_of
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed
+from dynamodb_streams_cdc.operations.selection import id_of
 from tests.cli.conftest import Cloud, refuse
 from tests.factories import LABEL, order, record
-from tests.post_office import ARNS, POISON, given_up, item, lambdas_key, number, placed
+from tests.fake_pipeline import ARNS, POISON, given_up, item, lambdas_key, number, placed
 
 BATCH = lambdas_key("batch")
 
@@ -21,9 +21,9 @@ def version(sequence: int) -> str:
 @pytest.fixture
 def poisoned(cloud: Cloud) -> str:
     """The key of a dead letter whose item the sink has in an older version."""
-    cloud.office.deliver(placed(1, 1))
+    cloud.pipeline.deliver(placed(1, 1))
     changed = order(number(1), status=POISON, blob=b"\x00\x01", tags={"b", "a"})
-    cloud.office.deliver(record(2, order(number(1)), changed))
+    cloud.pipeline.deliver(record(2, order(number(1)), changed))
     cloud.post()
     [key] = cloud.objects()
     return key
@@ -36,7 +36,7 @@ def shown(cloud: Cloud, name: str) -> dict[str, Any]:
     return document
 
 
-def test_payload_reason_and_what_the_sink_holds(cloud: Cloud, poisoned: str) -> None:
+def test_payload_reason_and_state_of_the_sink(cloud: Cloud, poisoned: str) -> None:
     result = cloud.run("dead-letters", "show", poisoned)
     assert result.exit_code == 0
     text = result.stdout
@@ -44,7 +44,7 @@ def test_payload_reason_and_what_the_sink_holds(cloud: Cloud, poisoned: str) -> 
         poisoned,
         id_of(poisoned),
         "ValueError",
-        "nobody can index poison",
+        "poison cannot be indexed",
         ARNS["search"],
         f"record 1 of 1: MODIFY of {item(1)}, version {version(2)}",
         '"status": "poison"',
@@ -57,7 +57,7 @@ def test_payload_reason_and_what_the_sink_holds(cloud: Cloud, poisoned: str) -> 
     assert cloud.objects() == [poisoned]
 
 
-def test_for_programs(cloud: Cloud, poisoned: str) -> None:
+def test_json_has_all_fields(cloud: Cloud, poisoned: str) -> None:
     document = shown(cloud, poisoned)
     assert document["key"] == poisoned
     assert document["dead_letter"]["dead_letter"]["version"] == version(2)
@@ -70,12 +70,12 @@ def test_for_programs(cloud: Cloud, poisoned: str) -> None:
     assert document["held_unknown"] is None
 
 
-def test_by_its_short_name(cloud: Cloud, poisoned: str) -> None:
+def test_a_dead_letter_by_its_id(cloud: Cloud, poisoned: str) -> None:
     for length in (4, 10):
         assert shown(cloud, id_of(poisoned)[:length])["key"] == poisoned
 
 
-def test_a_short_name_of_several_dead_letters_is_refused(cloud: Cloud) -> None:
+def test_an_ambiguous_id_is_refused(cloud: Cloud) -> None:
     ids: dict[str, str] = {}
     for count in range(10_000):
         key = f"dead-letters/search/{count}"
@@ -86,19 +86,19 @@ def test_a_short_name_of_several_dead_letters_is_refused(cloud: Cloud) -> None:
         cloud.put(each or "", json.dumps(given_up([placed(1, 1)])).encode())
     result = cloud.run("dead-letters", "show", id_of(key)[:4])
     assert result.exit_code == 1
-    assert result.stderr.startswith("2 dead letters are called ")
+    assert result.stderr.startswith("2 dead letters have an ID ")
     assert shown(cloud, id_of(key))["key"] == key
 
 
 @pytest.mark.parametrize("name", ["deadbeef", "abc", "dead-letters/search/none", "no such thing"])
-def test_what_is_not_there(cloud: Cloud, poisoned: str, name: str) -> None:
+def test_an_id_that_does_not_exist(cloud: Cloud, poisoned: str, name: str) -> None:
     result = cloud.run("dead-letters", "show", name)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"There is no dead letter {name}: `cdc dead-letters list` lists them.\n"
 
 
-def test_what_is_archived_can_be_shown_by_its_key(cloud: Cloud, poisoned: str) -> None:
-    cloud.put(f"archive/{poisoned}", cloud.office.box.objects[poisoned])
+def test_an_archived_dead_letter_by_its_key(cloud: Cloud, poisoned: str) -> None:
+    cloud.put(f"archive/{poisoned}", cloud.pipeline.store.objects[poisoned])
     assert shown(cloud, f"archive/{poisoned}")["key"] == f"archive/{poisoned}"
 
 
@@ -109,24 +109,24 @@ def test_what_is_archived_can_be_shown_by_its_key(cloud: Cloud, poisoned: str) -
         (2, 5, "The sink holds nothing of it."),
     ],
 )
-def test_how_the_sink_compares(
+def test_the_versions_are_compared(
     cloud: Cloud, poisoned: str, customer: int, sequence: int, said: str
 ) -> None:
-    cloud.office.box.deliver(BATCH, given_up([placed(sequence, customer)]))
+    cloud.pipeline.store.deliver(BATCH, given_up([placed(sequence, customer)]))
     cloud.post()
     assert said in cloud.run("dead-letters", "show", BATCH).stdout
 
 
-def test_a_stale_dead_letter_says_that_it_is(cloud: Cloud) -> None:
-    cloud.office.deliver(record(7, order(number(1)), order(number(1), status="shipped")))
-    cloud.office.box.deliver(BATCH, given_up([placed(1, 1)]))
+def test_a_stale_dead_letter_is_reported(cloud: Cloud) -> None:
+    cloud.pipeline.deliver(record(7, order(number(1)), order(number(1), status="shipped")))
+    cloud.pipeline.store.deliver(BATCH, given_up([placed(1, 1)]))
     cloud.post()
     said = f"The sink holds a newer version, {version(7)}; replaying the record changes nothing:"
     assert said in cloud.run("dead-letters", "show", BATCH).stdout
 
 
-def test_a_record_that_nobody_can_read(cloud: Cloud) -> None:
-    cloud.office.deliver({"eventName": "INSERT", "dynamodb": {"Keys": {"x": {"Q": 1}}}})
+def test_an_unreadable_record_is_shown_whole(cloud: Cloud) -> None:
+    cloud.pipeline.deliver({"eventName": "INSERT", "dynamodb": {"Keys": {"x": {"Q": 1}}}})
     cloud.post()
     text = cloud.run("dead-letters", "show", cloud.objects()[0]).stdout
     assert "record 1 of 1: INSERT of an unreadable item" in text
@@ -139,7 +139,7 @@ class TestTheLog:
 
     @pytest.fixture
     def lost(self, cloud: Cloud) -> Cloud:
-        cloud.office.box.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)], "audit"))
+        cloud.pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)], "audit"))
         cloud.post()
         entry = {"item": {"S": item(1)}, "version": {"S": version(1)}, "kind": {"S": "INSERT"}}
         cloud.client("dynamodb").put_item(TableName="change-log-3c4d", Item=entry)
@@ -153,7 +153,7 @@ class TestTheLog:
         assert "The change log holds this very version:" in text
         assert "The change log holds nothing of it." in text
 
-    def test_without_the_permission(self, lost: Cloud) -> None:
+    def test_a_missing_permission_is_named(self, lost: Cloud) -> None:
         lost.fails = refuse("GetItem", "AccessDeniedException")
         result = lost.run("dead-letters", "show", BATCH)
         assert result.exit_code == 1
@@ -167,21 +167,19 @@ class TestTheLog:
         ({"batchItemFailures": []}, "does not know the operation inspect"),
     ],
 )
-def test_a_function_that_cannot_say_what_the_sink_holds(
-    cloud: Cloud, poisoned: str, said: Any, why: str
-) -> None:
-    cloud.office.answers["search"] = said
+def test_an_unknown_state_is_explained(cloud: Cloud, poisoned: str, said: Any, why: str) -> None:
+    cloud.pipeline.answers["search"] = said
     result = cloud.run("dead-letters", "show", poisoned)
     assert result.exit_code == 0
     assert '"status": "poison"' in result.stdout
-    [line] = [line for line in result.stdout.splitlines() if "cannot be told" in line]
+    [line] = [line for line in result.stdout.splitlines() if "is not known" in line]
     assert why in line
     assert shown(cloud, poisoned)["held"] == []
     assert why in shown(cloud, poisoned)["held_unknown"]
 
 
-def test_a_large_batch_is_cut_for_people_only(cloud: Cloud) -> None:
-    cloud.office.box.deliver(BATCH, given_up([placed(n, n) for n in range(1, 24)]))
+def test_a_large_batch_is_cut_in_text_only(cloud: Cloud) -> None:
+    cloud.pipeline.store.deliver(BATCH, given_up([placed(n, n) for n in range(1, 24)]))
     cloud.post()
     text = cloud.run("dead-letters", "show", BATCH).stdout
     assert "record 20 of 23" in text
@@ -190,20 +188,18 @@ def test_a_large_batch_is_cut_for_people_only(cloud: Cloud) -> None:
     assert len(shown(cloud, BATCH)["records"]) == 23
 
 
-def test_what_is_no_dead_letter_shows_how_it_begins(cloud: Cloud) -> None:
+def test_an_unreadable_object_shows_its_beginning(cloud: Cloud) -> None:
     cloud.put("dead-letters/search/x.json", b"<html>\xff" + b"x" * 1000)
     result = cloud.run("dead-letters", "show", "dead-letters/search/x.json")
     assert result.exit_code == 1
-    assert "dead-letters/search/x.json is no dead letter" in result.stderr
+    assert "dead-letters/search/x.json is not a dead letter" in result.stderr
     assert "It has 1,007 bytes and begins: <html>" in result.stderr
     assert len(result.stderr) < 1000
 
 
 @pytest.mark.parametrize("levels", [200, 400, 480, 485, 490, 5000])
 @pytest.mark.parametrize("option", [[], ["--json"]])
-def test_a_deep_dead_letter_of_lambda_is_shown_or_said_to_be_too_deep(
-    cloud: Cloud, levels: int, option: list[str]
-) -> None:
+def test_a_deeply_nested_dead_letter(cloud: Cloud, levels: int, option: list[str]) -> None:
     deep = '{"L":[' * levels + '{"S":"leaf"}' + "]}" * levels
     dead_letter = json.dumps({**given_up([placed(1, 1)]), "payload": "PAYLOAD"})
     payload = json.dumps('{"Records":[{"dynamodb":{"NewImage":{"where":' + deep + "}}}]}")

@@ -13,58 +13,60 @@ DEAD_LETTER = {"timestamp": "2019-11-14T18:16:05.568Z", "payload": "{}"}
 
 class DeadLetterStoreContract:
     @pytest.fixture
-    def box(self) -> DeadLetterStore:
+    def store(self) -> DeadLetterStore:
         raise NotImplementedError
 
-    def test_a_dead_letter_is_kept_once(self, box: DeadLetterStore) -> None:
-        assert box.keep(OWN, DEAD_LETTER) is True
-        assert box.keep(OWN, {"payload": "another"}) is False
-        body = box.read(OWN)
+    def test_a_dead_letter_is_kept_once(self, store: DeadLetterStore) -> None:
+        assert store.keep(OWN, DEAD_LETTER) is True
+        assert store.keep(OWN, {"payload": "another"}) is False
+        body = store.read(OWN)
         assert body is not None
         assert json.loads(body) == DEAD_LETTER
 
-    def test_dead_letters_are_listed_by_key_with_size_and_time(self, box: DeadLetterStore) -> None:
+    def test_dead_letters_are_listed_by_key_with_size_and_time(
+        self, store: DeadLetterStore
+    ) -> None:
         for key in (OWN, LAMBDAS):
-            box.keep(key, DEAD_LETTER)
-        found = list(box.dead_letters())
+            store.keep(key, DEAD_LETTER)
+        found = list(store.dead_letters())
         assert [stored.key for stored in found] == [LAMBDAS, OWN]
         assert {stored.size for stored in found} == {len(json.dumps(DEAD_LETTER))}
         assert all(stored.written_at > 1_500_000_000 for stored in found)
 
     def test_an_archived_dead_letter_is_none_of_the_dead_letters(
-        self, box: DeadLetterStore
+        self, store: DeadLetterStore
     ) -> None:
-        box.keep(OWN, DEAD_LETTER)
-        assert box.archive(OWN) is True
-        assert list(box.dead_letters()) == []
-        assert box.read(OWN) is None
-        assert not box.holds(OWN)
-        archived = box.read(f"archive/{OWN}")
+        store.keep(OWN, DEAD_LETTER)
+        assert store.archive(OWN) is True
+        assert list(store.dead_letters()) == []
+        assert store.read(OWN) is None
+        assert not store.holds(OWN)
+        archived = store.read(f"archive/{OWN}")
         assert archived is not None
         assert json.loads(archived) == DEAD_LETTER
 
     def test_archiving_what_is_gone_says_so_and_keeps_the_archive(
-        self, box: DeadLetterStore
+        self, store: DeadLetterStore
     ) -> None:
-        box.keep(OWN, DEAD_LETTER)
-        box.archive(OWN)
-        assert box.archive(OWN) is False
-        assert box.archive(LAMBDAS) is False
-        assert box.holds(f"archive/{OWN}")
-        assert not box.holds(f"archive/{LAMBDAS}")
+        store.keep(OWN, DEAD_LETTER)
+        store.archive(OWN)
+        assert store.archive(OWN) is False
+        assert store.archive(LAMBDAS) is False
+        assert store.holds(f"archive/{OWN}")
+        assert not store.holds(f"archive/{LAMBDAS}")
 
     def test_a_dead_letter_that_is_archived_again_replaces_its_copy(
-        self, box: DeadLetterStore
+        self, store: DeadLetterStore
     ) -> None:
         """Whoever is killed between copying and deleting leaves both."""
-        box.keep(f"archive/{OWN}", {"payload": "older"})
-        box.keep(OWN, DEAD_LETTER)
-        assert box.archive(OWN) is True
-        archived = box.read(f"archive/{OWN}")
+        store.keep(f"archive/{OWN}", {"payload": "older"})
+        store.keep(OWN, DEAD_LETTER)
+        assert store.archive(OWN) is True
+        archived = store.read(f"archive/{OWN}")
         assert archived is not None
         assert json.loads(archived) == DEAD_LETTER
 
-    def test_what_is_not_there(self, box: DeadLetterStore) -> None:
-        assert box.read(OWN) is None
-        assert not box.holds(OWN)
-        assert list(box.dead_letters()) == []
+    def test_what_is_not_there(self, store: DeadLetterStore) -> None:
+        assert store.read(OWN) is None
+        assert not store.holds(OWN)
+        assert list(store.dead_letters()) == []

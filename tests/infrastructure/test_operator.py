@@ -1,24 +1,31 @@
 """What `cdc` calls, the operators' policy allows; what the policy allows, `cdc` calls."""
 
+import json
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.cli.conftest import Cloud, aws, cloud, models  # noqa: F401 - fixtures
+from tests.cli.conftest import (  # noqa: F401 - fixtures
+    LARGE_IMAGES,
+    Cloud,
+    aws,
+    cloud,
+    models,
+)
 from tests.cli.test_history import KEYS, logged  # noqa: F401 - a fixture
 from tests.cli.test_repair import DONE
+from tests.fake_pipeline import POISON, given_up, lambdas_key, placed, pointer
 from tests.infrastructure.deployment import Deployment, context_of
 from tests.infrastructure.policies import ACCOUNT, Context, Request
 from tests.infrastructure.templates import Assembly, Template, as_list, flat, only
 from tests.lambdas.conftest import create_table
-from tests.post_office import POISON, given_up, lambdas_key, placed, pointer
 
 Permission = tuple[str, str]
 """An action and the resource that IAM is asked about."""
 
 BATCH, LOG = lambdas_key("batch"), lambdas_key("log")
 
-TOLD_THAT_NOTHING_IS_THERE = ("s3:ListBucket", "overflow-1a2b")
+TOLD_THAT_NOTHING_IS_THERE = ("s3:ListBucket", LARGE_IMAGES)
 """Nobody calls it; whoever has it is told that an object is not there."""
 
 QUEUES = {
@@ -49,9 +56,21 @@ def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
             yield QUEUES[operation], params["QueueUrl"]
 
 
-def granted(template: Template, outputs: Mapping[str, str]) -> set[Permission]:
-    """What the policy allows, on resources by the names that the stack's outputs have here."""
-    names = {flat(template["Outputs"][name]["Value"]): value for name, value in outputs.items()}
+def named(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Names of the resources in a manifest, by kind and role."""
+    found = {f"table {each['name']}": each["table"] for each in manifest["source_tables"]}
+    found |= {f"table {role}": name for role, name in manifest["tables"].items()}
+    found |= {f"bucket {role}": name for role, name in manifest["buckets"].items()}
+    for each in manifest["processors"]:
+        found[f"function {each['name']}"] = each["function"]
+        found[f"queue {each['name']}"] = each["dead_letter_queue"]
+    return found
+
+
+def granted(template: Template, here: Mapping[str, Any]) -> set[Permission]:
+    """What the policy allows, on resources by their names in the manifest that `cdc` reads here."""
+    there = named(json.loads(flat(template["Outputs"]["Manifest"]["Value"])))
+    names = {there[role]: name for role, name in named(here).items()}
     policy = only(template, "AWS::IAM::ManagedPolicy")["Properties"]["PolicyDocument"]
     found = set()
     for statement in policy["Statement"]:
@@ -65,10 +84,8 @@ def granted(template: Template, outputs: Mapping[str, str]) -> set[Permission]:
 
 def furnish(cloud: Cloud) -> None:  # noqa: F811
     """Deploy what the commands' own tests do without, and let something wait everywhere."""
-    create_queue = cloud.client("sqs").create_queue
-    cloud.outputs["AggregationFunctionName"] = "cdc-sandbox-aggregation"
-    cloud.outputs["AggregationDeadLetterQueueUrl"] = create_queue(QueueName="sums")["QueueUrl"]
-    cloud.office.answers["aggregation"] = DONE
+    cloud.add_processor("aggregation")
+    cloud.pipeline.answers["aggregation"] = DONE
     dynamodb = cloud.client("dynamodb")
     create_table(dynamodb, "orders-1A2B", [("customer_id", "S"), ("order_id", "S")])
     dynamodb.update_table(
@@ -76,13 +93,13 @@ def furnish(cloud: Cloud) -> None:  # noqa: F811
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
     for processor in ("aggregation", "audit", "search"):
-        cloud.ring(pointer(lambdas_key("gone")), processor)
-        cloud.ring("no pointer", processor)
+        cloud.notify(pointer(lambdas_key("gone")), processor)
+        cloud.notify("no pointer", processor)
     for customer in (1, 2):
-        cloud.office.write(customer, POISON)
-    cloud.office.deliver(placed(1, 1, POISON))
-    cloud.office.box.deliver(BATCH, given_up([placed(2, 2, POISON), placed(3, 3)]))
-    cloud.office.box.deliver(LOG, given_up([placed(4, 4)], "audit"))
+        cloud.pipeline.write(customer, POISON)
+    cloud.pipeline.deliver(placed(1, 1, POISON))
+    cloud.pipeline.store.deliver(BATCH, given_up([placed(2, 2, POISON), placed(3, 3)]))
+    cloud.pipeline.store.deliver(LOG, given_up([placed(4, 4)], "audit"))
     cloud.post()
 
 
@@ -113,24 +130,23 @@ def test_a_policy_allows_what_the_commands_call_and_nothing_else(
     ):
         result = logged.run(*command)
         assert result.exit_code == (command[0] == "redrive"), result.output
-        logged.office.write(1, "placed")
+        logged.pipeline.write(1, "placed")
     assert logged.run("redrive", "--yes").exit_code == 1
 
-    assert refusals(Deployment(sandbox), logged.outputs, contexts) == []
-    allowed = granted(sandbox.pipeline, logged.outputs)
+    assert refusals(Deployment(sandbox), logged.manifest, contexts) == []
+    allowed = granted(sandbox.pipeline, logged.manifest)
     assert [each for each in needed if not any(_is_that(each, one) for one in allowed)] == []
     allowed.remove(TOLD_THAT_NOTHING_IS_THERE)
     assert [one for one in allowed if not any(_is_that(each, one) for each in needed)] == []
 
 
 def refusals(
-    deployment: Deployment, outputs: Mapping[str, str], contexts: Mapping[Permission, Context]
+    deployment: Deployment, here: Mapping[str, Any], contexts: Mapping[Permission, Context]
 ) -> list[str]:
     """What IAM refuses an operator, by the managed policy and those of buckets and queues."""
-    stack = deployment.assembly.pipeline["Outputs"]
-    names = {
-        here: deployment.value("pipeline", stack[name]["Value"]) for name, here in outputs.items()
-    }
+    output = deployment.assembly.pipeline["Outputs"]["Manifest"]["Value"]
+    there = named(json.loads(deployment.value("pipeline", output)))
+    names = {name: there[role] for role, name in named(here).items()}
     operator = f"arn:aws:iam::{ACCOUNT}:role/operator"
     found = []
     for (action, resource), context in contexts.items():

@@ -13,8 +13,8 @@ from opensearchpy import NotFoundError, Urllib3HttpConnection
 
 import dynamodb_streams_cdc
 from dynamodb_streams_cdc import Change, LambdaContext, entry_of
-from dynamodb_streams_cdc.aws.dynamodb.attempts import PREFIX
 from dynamodb_streams_cdc.guards.attempts import name_of
+from dynamodb_streams_cdc.names import ATTEMPT
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
@@ -237,7 +237,7 @@ def test_attempts_are_counted_under_keys_of_the_processor_only(sandbox: Assembly
         )
         assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
         name = name_of(processor, record(1, None, PLACED))
-        assert fnmatchcase(f"{PREFIX}{name}", pattern)
+        assert fnmatchcase(f"{ATTEMPT}{name}", pattern)
         assert not fnmatchcase("ledger/orders/S=00004/S=00004-0001", pattern)
 
 

@@ -29,15 +29,20 @@ from tests.factories import NOON, FakeContext, ManualClock, change, order, recor
 
 Aws = Callable[[str], Any]
 
+
+def event(*records: Any) -> Any:
+    return {"Records": [*records]}
+
+
 PLACED, SHIPPED = order(), order(status="shipped")
-BATCH = {
-    "Records": [
-        record(1, None, PLACED),
-        record(2, PLACED, SHIPPED),
-        record(3, None, order("00005-0001", total="10.00")),
-    ]
+BATCH = event(
+    record(1, None, PLACED),
+    record(2, PLACED, SHIPPED),
+    record(3, None, order("00005-0001", total="10.00")),
+)
+INVALID: Any = {
+    "Records": [record(1, None, order(status="lost")), record(2, None, order("00005-1"))]
 }
-INVALID = {"Records": [record(1, None, order(status="lost")), record(2, None, order("00005-1"))]}
 DONE: Any = {"batchItemFailures": []}
 
 
@@ -196,7 +201,7 @@ def test_search_compares_the_versions_of_what_is_there_by_one_script(
     cluster: Cluster, context: LambdaContext
 ) -> None:
     changes = [record(2, PLACED, SHIPPED), record(4, order("00005-0001"), None)]
-    assert search_sync.handler({"Records": changes}, context) == DONE
+    assert search_sync.handler(event(*changes), context) == DONE
     [(*_, body)] = cluster.requests
     update, shipped, removal, tombstone = [json.loads(line) for line in body.splitlines()]
     assert update["update"]["_id"] == "orders/S=00004/S=00004-0001"
@@ -213,7 +218,7 @@ def test_search_reads_behind_the_change_log(
     wrapped = record(9, None, PLACED)
     entry = entry_of(change(7, None, PLACED))
     wrapped["dynamodb"] = {**wrapped["dynamodb"], "NewImage": entry}
-    assert search_sync.handler({"Records": [wrapped]}, context) == DONE
+    assert search_sync.handler(event(wrapped), context) == DONE
     assert change(7, None, PLACED).version in cluster.requests[0][3]
 
 
@@ -293,7 +298,7 @@ def test_nothing_is_signed_for_without_a_region(
 def test_a_moment_that_could_be_read_in_two_ways_is_no_order(
     aws: Aws, context: LambdaContext, moment: Any
 ) -> None:
-    batch = {"Records": [record(1, None, {**PLACED, "placed_at": moment})]}
+    batch = event(record(1, None, {**PLACED, "placed_at": moment}))
     assert aggregation.handler(batch, context) == DONE
     [dead_letter] = dead_letters(aws)
     assert dead_letter["dead_letter"]["reason"] == "ValidationError"
@@ -307,7 +312,7 @@ def test_sums_and_documents_read_a_moment_alike() -> None:
 
 def test_reasons_do_not_show_what_people_ordered(aws: Aws, context: LambdaContext) -> None:
     secret = {**PLACED, "lines": [{"title": "CD", "quantity": 1, "amount": "4111-1111"}]}
-    aggregation.handler({"Records": [record(1, None, secret)]}, context)
+    aggregation.handler(event(record(1, None, secret)), context)
     [dead_letter] = dead_letters(aws)
     assert "4111" not in dead_letter["dead_letter"]["error"]
     assert "4111" in dead_letter["payload"]
@@ -316,9 +321,9 @@ def test_reasons_do_not_show_what_people_ordered(aws: Aws, context: LambdaContex
 def test_a_large_image_goes_round_the_log(aws: Aws, context: LambdaContext) -> None:
     """Audit keeps it in the bucket, and search, behind the log, finds it there."""
     large = order(notes="x" * 399_000)
-    event = {"Records": [record(1, None, large), record(2, large, order(status="shipped"))]}
+    batch = event(record(1, None, large), record(2, large, order(status="shipped")))
     for _ in range(2):
-        assert audit.handler(event, context) == DONE
+        assert audit.handler(batch, context) == DONE
     first, second = sorted(rows(aws, "change-log"), key=lambda row: row["version"])
     assert "after" not in first
     assert "before" not in second
@@ -328,7 +333,7 @@ def test_a_large_image_goes_round_the_log(aws: Aws, context: LambdaContext) -> N
 
 
 def test_a_dead_letter_is_replayed_and_its_item_repaired(aws: Aws, context: LambdaContext) -> None:
-    replay = {"operation": "replay", "Records": INVALID["Records"][:1]}
+    replay: Any = {"operation": "replay", "Records": INVALID["Records"][:1]}
     item = {**order(status="lost"), "total": Decimal("29.33")}
     aws("dynamodb").put_item(TableName="orders-1A2B", Item=serialize_item(item))
     [failure] = aggregation.handler(replay, context)["failures"]  # type: ignore[typeddict-item]
@@ -338,15 +343,16 @@ def test_a_dead_letter_is_replayed_and_its_item_repaired(aws: Aws, context: Lamb
     answer: Any = aggregation.handler(replay, context)
     assert (answer["failures"], answer["repaired"]) == ([], 1)
     assert total(aws, "status#shipped", "orders") == 1
-    look: Any = aggregation.handler({**replay, "operation": "inspect"}, context)
+    replay["operation"] = "inspect"
+    look: Any = aggregation.handler(replay, context)
     assert look["held"][0]["state"]["contribution"]["status#shipped"] == {"orders": "1"}
 
 
-def canaries() -> dict[str, Any]:
+def canaries() -> Any:
     """The canary as the watcher writes it, twice."""
     keys = {"customer_id": "S", "order_id": "S"}
     first, second = (deserialize_item(canary_item(keys, at)) for at in (1_000.0, 1_300.0))
-    return {"Records": [record(1, None, first), record(2, first, second)]}
+    return event(record(1, None, first), record(2, first, second))
 
 
 class TestCanary:

@@ -8,9 +8,9 @@ import pytest
 from dynamodb_streams_cdc import Change, DeadLetter
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.operations.dead_letter_store import (
-    Identity,
-    Names,
+    DeployedNames,
     ReadableDeadLetter,
+    RecordIdentity,
     UnreadableDeadLetter,
     dead_letter_of_one_record,
     function_name,
@@ -20,35 +20,35 @@ from dynamodb_streams_cdc.operations.dead_letter_store import (
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from tests.contracts.dead_letter_store import DeadLetterStoreContract
 from tests.factories import LABEL, NOON, SOURCE, order, record
-from tests.post_office import ARNS, NAMES, given_up, item, lambdas_key, placed
+from tests.fake_pipeline import ARNS, NAMES, given_up, item, lambdas_key, placed
 
 KEY = lambdas_key("a")
 OWN = "dead-letters/search/0a/0001.json"
 LOG_VERSION = f"0001/{LABEL}/{7:040}"
 
 
-class TestMemoryLetterBox(DeadLetterStoreContract):
+class TestMemoryDeadLetterStore(DeadLetterStoreContract):
     @pytest.fixture
-    def box(self) -> MemoryDeadLetterStore:
+    def store(self) -> MemoryDeadLetterStore:
         return MemoryDeadLetterStore()
 
     def test_takes_the_dead_letters_of_processors_too(self) -> None:
-        box = MemoryDeadLetterStore()
+        store = MemoryDeadLetterStore()
         dead_letter = of_processor(placed(1, 1))
-        assert box.write(dead_letter)
-        assert not box.write(dead_letter)
-        [stored] = box.dead_letters()
+        assert store.write(dead_letter)
+        assert not store.write(dead_letter)
+        [stored] = store.dead_letters()
         assert stored.key == f"dead-letters/search/{dead_letter.name}"
         assert stored.written_at == NOON
-        opened = parse_dead_letter(stored.key, box.objects[stored.key], NAMES)
+        opened = parse_dead_letter(stored.key, store.objects[stored.key], NAMES)
         assert isinstance(opened, ReadableDeadLetter)
 
-    def test_takes_what_lambda_delivers(self) -> None:
-        box = MemoryDeadLetterStore()
-        box.deliver(KEY, given_up([placed(1, 1)]))
-        [stored] = box.dead_letters()
+    def test_takes_documents_of_lambda(self) -> None:
+        store = MemoryDeadLetterStore()
+        store.deliver(KEY, given_up([placed(1, 1)]))
+        [stored] = store.dead_letters()
         assert stored.written_at == pytest.approx(1573755365.568)
-        assert stored.size == len(box.objects[KEY])
+        assert stored.size == len(store.objects[KEY])
 
 
 def of_processor(
@@ -65,7 +65,7 @@ def of_processor(
     )
 
 
-def opened(key: str, document: object, names: Names = NAMES) -> ReadableDeadLetter:
+def opened(key: str, document: object, names: DeployedNames = NAMES) -> ReadableDeadLetter:
     dead_letter = parse_dead_letter(key, json.dumps(document).encode(), names)
     assert isinstance(dead_letter, ReadableDeadLetter)
     return dead_letter
@@ -79,7 +79,7 @@ def shut(key: str, body: bytes) -> str:
     return dead_letter.problem
 
 
-class TestOpening:
+class TestReadable:
     def test_a_batch_that_lambda_gave_up(self) -> None:
         records = [placed(1, 1), placed(2, 2)]
         dead_letter = opened(KEY, given_up(records))
@@ -88,14 +88,14 @@ class TestOpening:
         assert dead_letter.error == "Unhandled"
         assert dead_letter.records == records
         assert dead_letter.identities == [
-            Identity(item(1), f"{LABEL}/{'100000000003126276362':0>40}"),
-            Identity(item(2), f"{LABEL}/{'200000000003126276362':0>40}"),
+            RecordIdentity(item(1), f"{LABEL}/{'100000000003126276362':0>40}"),
+            RecordIdentity(item(2), f"{LABEL}/{'200000000003126276362':0>40}"),
         ]
 
-    def test_is_for_the_processor_of_the_function_that_failed(self) -> None:
+    def test_belongs_to_the_processor_of_its_function(self) -> None:
         assert opened(KEY, given_up([placed(1, 1)], "audit")).processor == "audit"
 
-    def test_a_payload_that_is_an_object_and_no_text(self) -> None:
+    def test_a_payload_that_is_an_object(self) -> None:
         dead_letter = opened(KEY, given_up([], payload={"Records": [placed(1, 1)]}))
         assert dead_letter.records == [placed(1, 1)]
 
@@ -109,15 +109,15 @@ class TestOpening:
         document["requestContext"]["functionArn"] += ":live"
         assert opened(KEY, document).processor == "search"
 
-    def test_a_dead_letter_of_our_own(self) -> None:
+    def test_a_dead_letter_of_a_processor(self) -> None:
         dead_letter = opened(OWN, of_processor(placed(3, 1)).envelope())
         assert (dead_letter.processor, dead_letter.reason) == ("search", "mapper_parsing_exception")
         assert dead_letter.error == "no such field"
         assert dead_letter.records == [placed(3, 1)]
         version = f"0001/{LABEL}/{'300000000003126276362':0>40}"
-        assert dead_letter.identities == [Identity(item(1), version)]
+        assert dead_letter.identities == [RecordIdentity(item(1), version)]
 
-    def test_a_record_that_nobody_could_read(self) -> None:
+    def test_an_unreadable_record(self) -> None:
         error = MalformedRecord("Keys: expected an object")
         document = of_processor({"eventID": "x"}, error, unreadable=True).envelope()
         dead_letter = opened("dead-letters/search/unreadable/0a.json", document)
@@ -139,7 +139,7 @@ def carrying(payload: object) -> bytes:
     return json.dumps(given_up([], payload=payload)).encode()
 
 
-class TestShut:
+class TestUnreadable:
     @pytest.mark.parametrize(
         ("body", "why"),
         [
@@ -147,10 +147,10 @@ class TestShut:
             (b"\xff\xfe\x00", "it is not JSON"),
             (WHOLE[:-200], "truncated"),
             (b"[" * 100_000, "it is not JSON"),
-            (b"[1, 2]", "a JSON list, no object"),
+            (b"[1, 2]", "a JSON list, not an object"),
             (b"{}", "has no payload"),
-            (without("payload"), "forgets after 24 hours"),
-            (carrying(None), "forgets after 24 hours"),
+            (without("payload"), "keeps records for 24 hours"),
+            (carrying(None), "keeps records for 24 hours"),
             (carrying('{"Records": ['), "its payload is not JSON"),
             (carrying("7"), "no list of records"),
             (carrying('{"Records": []}'), "no list of records"),
@@ -160,13 +160,13 @@ class TestShut:
             (without("requestContext"), "names no function"),
         ],
     )
-    def test_says_what_is_wrong_and_what_to_do(self, body: bytes, why: str) -> None:
+    def test_names_the_fault_and_the_remedy(self, body: bytes, why: str) -> None:
         problem = shut(KEY, body)
         assert why in problem
         assert any(way in problem for way in ("cdc dead-letters show", "delete it"))
 
     @pytest.mark.parametrize("cut", range(1, len(WHOLE), 37))
-    def test_wherever_it_is_cut_off(self, cut: int) -> None:
+    def test_truncated_anywhere(self, cut: int) -> None:
         shut(KEY, WHOLE[:cut])
 
     def test_of_a_deleted_function(self) -> None:
@@ -178,20 +178,20 @@ class TestShut:
 
     @pytest.mark.parametrize("name", ["billing", None, 7, ["search"]])
     def test_of_a_processor_that_is_not_deployed(self, name: object) -> None:
-        document = of_processor(placed(1, 1)).envelope()
+        document: Any = of_processor(placed(1, 1)).envelope()
         document["dead_letter"]["processor"] = name
         problem = shut("dead-letters/billing/0a/1.json", json.dumps(document).encode())
         assert f"is for processor {name!r}" in problem
         assert "audit, search" in problem
 
-    def test_tells_whose_it_is_by_its_key(self) -> None:
+    def test_its_processor_comes_from_its_key(self) -> None:
         for key, processor in (("dead-letters/audit/0a/1.json", "audit"), (KEY, "")):
             dead_letter = parse_dead_letter(key, b"", NAMES)
             assert isinstance(dead_letter, UnreadableDeadLetter)
             assert dead_letter.processor == processor
 
-    def test_a_successor_takes_over_what_nobody_else_can(self) -> None:
-        names = Names(NAMES.processors, NAMES.tables, successor="audit")
+    def test_a_successor_takes_only_orphans(self) -> None:
+        names = DeployedNames(NAMES.processors, NAMES.tables, successor="audit")
         orphan = given_up([placed(1, 1)], "arn:aws:lambda:us-east-1:0:function:gone")
         assert opened(KEY, orphan, names).processor == "audit"
         assert opened(KEY, given_up([placed(1, 1)]), names).processor == "search"
@@ -204,9 +204,9 @@ class TestIdentity:
     def test_of_a_record_of_the_change_log(self) -> None:
         keys = {"item": item(1), "version": LOG_VERSION}
         found = identify(record(1, None, keys, keys=("item", "version")), {})
-        assert found == Identity(item(1), LOG_VERSION)
+        assert found == RecordIdentity(item(1), LOG_VERSION)
 
-    def test_a_table_without_a_logical_name_stands_for_itself(self) -> None:
+    def test_a_table_without_a_logical_name(self) -> None:
         found = identify(placed(1, 1), {})
         assert found is not None
         assert found.item == "orders-1A2B/S=00001/S=00001-0001"
@@ -225,7 +225,7 @@ class TestIdentity:
             record(1, None, {"item": "a", "version": "b"}, keys=("item", "version")),
         ],
     )
-    def test_of_what_cannot_be_read(self, broken: dict[str, Any]) -> None:
+    def test_of_an_unreadable_record(self, broken: dict[str, Any]) -> None:
         assert identify(broken, {}) is None
 
     def test_the_name_of_a_function(self) -> None:
@@ -234,11 +234,11 @@ class TestIdentity:
         assert function_name("cdc-sandbox-audit") == "cdc-sandbox-audit"
 
 
-class TestLetterAgain:
-    def test_has_key_and_form_of_the_processors_own(self) -> None:
+class TestDeadLetterOfARecord:
+    def test_equals_the_one_of_the_processor(self) -> None:
         batch = opened(KEY, given_up([placed(1, 1), placed(2, 2)]))
         change = Change.from_record(batch.records[1], SOURCE)
-        identity = Identity(change.item_id, change.version)
+        identity = RecordIdentity(change.item_id, change.version)
         key, document = dead_letter_of_one_record(
             batch, 1, identity, "ValueError", "no poison", NOON
         )
@@ -251,7 +251,7 @@ class TestLetterAgain:
         assert again.records == [placed(2, 2)]
         assert again.identities == [identity]
 
-    def test_of_a_record_that_cannot_be_read(self) -> None:
+    def test_of_an_unreadable_record(self) -> None:
         body = {"eventID": "x"}
         batch = opened(KEY, given_up([placed(1, 1), body]))
         key, document = dead_letter_of_one_record(batch, 1, None, "MalformedRecord", "Keys", NOON)

@@ -16,7 +16,7 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.dead_letters import MOST_LEVELS, json_ready
 from dynamodb_streams_cdc.operations.dead_letter_store import (
-    Names,
+    DeployedNames,
     ReadableDeadLetter,
     parse_dead_letter,
 )
@@ -72,7 +72,7 @@ def test_a_deep_record_is_applied_or_a_dead_letter(name: str, place: str, tag: s
     assert answer == {"batchItemFailures": []}
     for key, dead_letter in dead_letters.dead_letters.items():
         body = json.dumps(dead_letter.envelope()).encode()
-        opened = parse_dead_letter(key, body, Names({"orders": name}))
+        opened = parse_dead_letter(key, body, DeployedNames({"orders": name}))
         assert isinstance(opened, ReadableDeadLetter)
         assert "nested deeper than" in body.decode()
         assert "eventName" in opened.records[0]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import Change, RetryableError
-from dynamodb_streams_cdc.operations.gaps import gaps
+from dynamodb_streams_cdc.operations.history import gaps
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS
 from dynamodb_streams_cdc.testing.memory import MemoryImageStore, MemoryLog
@@ -27,7 +27,7 @@ def without(*places: int) -> list[Change]:
     return [each for place, each in enumerate(WHOLE) if place not in places]
 
 
-def test_a_whole_history_has_none() -> None:
+def test_a_complete_history_has_no_gaps() -> None:
     assert gaps(WHOLE) == []
     assert gaps([]) == []
 
@@ -56,13 +56,13 @@ def test_a_missing_insertion() -> None:
     assert (gap.after is not None, gap.before.sequence_number[:2]) == (True, "11")
 
 
-def test_neighbouring_changes_that_are_missing_are_one_gap() -> None:
+def test_adjacent_missing_changes_are_one_gap() -> None:
     assert len(gaps(without(1, 2))) == 1
     assert len(gaps(without(1, 3))) == 2
 
 
 @given(st.sets(st.integers(0, 4)))
-def test_whatever_is_missing_between_different_states_is_found(missing: set[int]) -> None:
+def test_any_missing_changes_are_found(missing: set[int]) -> None:
     left = without(*missing)
     states: list[Any] = [None, PLACED, SHIPPED, REFUNDED, None, PLACED]
     kept = [place for place in range(5) if place not in missing]
@@ -73,7 +73,7 @@ def test_whatever_is_missing_between_different_states_is_found(missing: set[int]
     assert [gap.before for gap in gaps(left)] == expected
 
 
-def test_images_beside_the_log_are_compared_too() -> None:
+def test_large_images_are_compared() -> None:
     large, larger = (order(note=mark * ENTRY_CHARACTERS) for mark in "ab")
     log, image_store = MemoryLog(), MemoryImageStore()
     changes = [change(1, None, large), change(2, large, larger), change(3, larger, None)]
@@ -85,7 +85,7 @@ def test_images_beside_the_log_are_compared_too() -> None:
     assert [each.path[0] for each in gap.differences] == ["note"]
 
 
-def test_images_that_cannot_be_read_are_no_gap() -> None:
+def test_an_unreadable_image_is_an_error() -> None:
     class Out(MemoryImageStore):
         def read(self, name: str) -> str:
             raise RetryableError(name)

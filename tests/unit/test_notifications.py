@@ -1,4 +1,4 @@
-"""Ringing the bell down: only for dead letters that are gone, whatever else is on the queue."""
+"""Notifications are cleared for archived dead letters only; other messages stay."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from dynamodb_streams_cdc.operations.notifications import (
     clear_notifications,
     dead_letter_of,
 )
-from tests.post_office import BUCKET, pointer
+from tests.fake_pipeline import BUCKET, pointer
 
 HIDDEN_CALLS = 50
 """How many receives a message stays hidden for."""
 
 
 @dataclass
-class Pointers:
+class MemoryQueue:
     """A queue in memory, two messages a time; only the last receipt of a message counts."""
 
     bodies: dict[str, str] = field(default_factory=dict)
@@ -60,30 +60,30 @@ def keeps(bucket: str, key: str) -> bool:
     return bucket == BUCKET
 
 
-def down(queue: Pointers, *there: str) -> ClearedNotifications:
+def down(queue: MemoryQueue, *there: str) -> ClearedNotifications:
     return clear_notifications(queue, keeps, lambda key: key in there)
 
 
-def test_pointers_whose_dead_letters_are_gone_are_deleted() -> None:
-    queue = Pointers()
+def test_notifications_of_archived_dead_letters_are_deleted() -> None:
+    queue = MemoryQueue()
     queue.put(pointer("a"), pointer("b"), pointer("c"), pointer("d"), pointer("e"))
     assert down(queue, "b", "e") == ClearedNotifications(cleared=3, remaining=2)
     assert queue.visible == [pointer("b"), pointer("e")]
 
 
-def test_an_empty_queue_is_silent() -> None:
-    assert down(Pointers()) == ClearedNotifications()
+def test_an_empty_queue() -> None:
+    assert down(MemoryQueue()) == ClearedNotifications()
 
 
-def test_the_same_pointer_twice_is_deleted_twice_or_not_at_all() -> None:
-    queue = Pointers()
+def test_duplicates_are_deleted_together_or_not_at_all() -> None:
+    queue = MemoryQueue()
     queue.put(pointer("a"), pointer("b"), pointer("a"), pointer("b"))
     assert down(queue, "b") == ClearedNotifications(cleared=2, remaining=2)
     assert queue.visible == [pointer("b"), pointer("b")]
 
 
-def test_each_dead_letter_is_asked_for_once() -> None:
-    queue = Pointers()
+def test_each_dead_letter_is_looked_up_once() -> None:
+    queue = MemoryQueue()
     queue.put(*[pointer("a")] * 5, pointer("b"))
     asked: list[str] = []
 
@@ -104,33 +104,33 @@ UNKNOWN = [
     '"text"',
     "{}",
     '{"detail": 7}',
-    '{"detail": {"bucket": {"name": "dead-letters-1a2b"}, "object": {"key": 7}}}',
-    '{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "dead-letters-1a2b"}',
+    '{"detail": {"bucket": {"name": "dead-dead-letters-1a2b"}, "object": {"key": 7}}}',
+    '{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "dead-dead-letters-1a2b"}',
     pointer("a", "another-bucket"),
 ]
 
 
 @pytest.mark.parametrize("body", UNKNOWN)
 def test_a_message_of_another_form_is_left_and_reported(body: str) -> None:
-    queue = Pointers()
+    queue = MemoryQueue()
     queue.put(body, pointer("a"))
     cleared = down(queue)
     assert cleared == ClearedNotifications(cleared=1, remaining=0, unknown=(body[:80],))
     assert queue.visible == [body]
 
 
-def test_messages_that_become_visible_again_end_the_round() -> None:
+def test_a_kept_message_seen_again_ends_the_run() -> None:
     """A round can take longer than the queue hides messages; it must not go on for ever."""
-    queue = Pointers(hides_for=2)
+    queue = MemoryQueue(hides_for=2)
     queue.put(*map(pointer, "abcdefgh"))
     down(queue, *"abcdefgh")
     assert sorted(queue.visible) == sorted(map(pointer, "abcdefgh"))
     assert queue.deleted == []
 
 
-def test_killed_at_any_moment_and_run_again() -> None:
+def test_killed_at_any_call_and_run_again() -> None:
     for point in itertools.count():
-        queue = Pointers()
+        queue = MemoryQueue()
         queue.put(*map(pointer, "abcdef"), "hello")
         calls = itertools.count()
 
@@ -152,6 +152,6 @@ def test_killed_at_any_moment_and_run_again() -> None:
     assert point == 6
 
 
-def test_keys_are_taken_as_they_are() -> None:
+def test_keys_are_not_decoded() -> None:
     key = "dead-letters/search/a%2Fb+c d/0001_2024-05-01T12:00:00.000_7.json"
     assert dead_letter_of(pointer(key), keeps) == key

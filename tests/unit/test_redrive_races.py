@@ -1,4 +1,4 @@
-"""Redrives that race, in every order of their steps: nothing is lost, nothing is doubled.
+"""Concurrent redrives, in every order of their steps: no record is lost, none is doubled.
 
 A step is what S3 and Lambda do at once: a read, a write, a copy, a deletion, an invocation.
 Archiving is two of them, as S3 can only copy and delete. Each order is a run of its own from the
@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, Stored
+from dynamodb_streams_cdc.names import ARCHIVE
+from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
 from dynamodb_streams_cdc.operations.redrive import Redrive, RedriveStatus, Result
-from tests.post_office import NAMES, POISON, PostOffice, given_up, item, lambdas_key, placed
+from tests.fake_pipeline import NAMES, POISON, FakePipeline, given_up, item, lambdas_key, placed
 
 BATCH = lambdas_key("batch")
 PATIENCE_SECONDS = 30.0
@@ -27,39 +28,39 @@ Actor = Callable[[Step], None]
 
 
 @dataclass
-class Person:
-    """Somebody who redrives dead letters, and stops before each step until it is their turn.
+class Redriver:
+    """A redrive that stops before each step until it is its turn.
 
-    Where there are more than two actors, reading is no step (`reads`): a dead letter never changes.
+    With more than two actors, reading is not a step (`reads`): a dead letter never changes.
     """
 
-    office: PostOffice
+    pipeline: FakePipeline
     step: Step
     reads: bool = True
     results: list[Result] = field(default_factory=list)
 
     def redrive(self, keys: Sequence[str]) -> None:
-        self.results += Redrive(self, self, NAMES, self.office.clock).run(keys)
+        self.results += Redrive(self, self, NAMES, self.pipeline.clock).run(keys)
 
-    def dead_letters(self) -> Iterable[Stored]:
+    def dead_letters(self) -> Iterable[StoredDeadLetter]:
         self.step()
-        return self.office.box.dead_letters()
+        return self.pipeline.store.dead_letters()
 
     def read(self, key: str) -> bytes | None:
         if self.reads:
             self.step()
-        return self.office.box.read(key)
+        return self.pipeline.store.read(key)
 
     def holds(self, key: str) -> bool:
         self.step()
-        return self.office.box.holds(key)
+        return self.pipeline.store.holds(key)
 
     def keep(self, key: str, document: Mapping[str, Any]) -> bool:
         self.step()
-        return self.office.box.keep(key, document)
+        return self.pipeline.store.keep(key, document)
 
     def archive(self, key: str) -> bool:
-        objects = self.office.box.objects
+        objects = self.pipeline.store.objects
         self.step()
         if key not in objects:
             return False
@@ -70,10 +71,10 @@ class Person:
 
     def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
         self.step()
-        return self.office.invoke(processor, event)
+        return self.pipeline.invoke(processor, event)
 
 
-class Turns:
+class Interleaving:
     """Actors in threads, of which one goes on at a time, from step to step."""
 
     def __init__(self, actors: Sequence[Actor]) -> None:
@@ -117,7 +118,7 @@ def every_order(begin: Callable[[], tuple[Sequence[Actor], Step]]) -> Iterator[l
     planned: list[int] = []
     while True:
         actors, check = begin()
-        turns = Turns(actors)
+        turns = Interleaving(actors)
         taken: list[int] = []
         others: list[list[int]] = []
         while turns.alive:
@@ -137,19 +138,19 @@ def every_order(begin: Callable[[], tuple[Sequence[Actor], Step]]) -> Iterator[l
 
 @dataclass
 class Story:
-    """One run: the office, and who redrives in it.
+    """One run: the pipeline and its redrives.
 
     Attributes:
         records: sequence numbers and customers of the records that dead letters held at first.
     """
 
-    office: PostOffice
+    pipeline: FakePipeline
     records: Mapping[str, int]
-    people: list[Person] = field(default_factory=list)
+    people: list[Redriver] = field(default_factory=list)
 
     def redrives(self, *keys: str, reads: bool = True) -> Actor:
         def act(step: Step) -> None:
-            person = Person(self.office, step, reads)
+            person = Redriver(self.pipeline, step, reads)
             self.people.append(person)
             person.redrive(keys)
 
@@ -158,7 +159,7 @@ class Story:
     def mends(self, customer: int) -> Actor:
         def act(step: Step) -> None:
             step()
-            self.office.write(customer, "mended")
+            self.pipeline.write(customer, "fixed")
 
         return act
 
@@ -167,33 +168,35 @@ class Story:
 
         def act(step: Step) -> None:
             step()
-            self.office.deliver(record)
+            self.pipeline.deliver(record)
 
         return act
 
     def check(self) -> None:
         """Nothing is lost: a record waits in a dead letter, or the index has what the table has."""
-        waiting, indexed = self.office.sequences_waiting, self.office.indexed()
+        waiting, indexed = self.pipeline.sequences_waiting, self.pipeline.indexed()
         for sequence, customer in self.records.items():
-            state = self.office.table.items[item(customer)]
+            state = self.pipeline.table.items[item(customer)]
             assert state is not None
             assert sequence in waiting or indexed.get(item(customer)) == state["status"]
 
     def check_end(self) -> None:
         """Nothing is doubled, and once all is mended a further redrive ends it."""
-        box = self.office.box
+        store = self.pipeline.store
         counts = Counter(self._waiting())
         assert set(counts.values()) <= {1}, "a record waits twice"
-        assert len(box.archived) == len(set(box.archived))
-        assert not {*box.archived} & {*self.office.waiting}, "what is archived waits"
-        self.office.write(2, "mended")
-        list(Redrive(box, self.office, NAMES, self.office.clock).run(self.office.waiting))
-        assert self.office.waiting == []
-        assert self.office.indexed() == {item(1): "placed", item(2): "mended"}
+        assert len(store.archived) == len(set(store.archived))
+        assert not {*store.archived} & {*self.pipeline.waiting}, "what is archived waits"
+        self.pipeline.write(2, "fixed")
+        list(Redrive(store, self.pipeline, NAMES, self.pipeline.clock).run(self.pipeline.waiting))
+        assert self.pipeline.waiting == []
+        assert self.pipeline.indexed() == {item(1): "placed", item(2): "fixed"}
 
     def _waiting(self) -> Iterator[str]:
-        for key in self.office.waiting:
-            dead_letter = Redrive(self.office.box, self.office, NAMES, self.office.clock).open(key)
+        for key in self.pipeline.waiting:
+            dead_letter = Redrive(
+                self.pipeline.store, self.pipeline, NAMES, self.pipeline.clock
+            ).open(key)
             for record in getattr(dead_letter, "records", ()):
                 yield record["dynamodb"]["SequenceNumber"]
 
@@ -203,20 +206,20 @@ GOOD, BAD = placed(1, 1), placed(2, 2, POISON)
 
 def story() -> Story:
     """A batch of a record that can be applied and of one that cannot."""
-    office = PostOffice()
-    office.write(1, "placed")
-    office.write(2, POISON)
-    office.box.deliver(BATCH, given_up([GOOD, BAD]))
+    pipeline = FakePipeline()
+    pipeline.write(1, "placed")
+    pipeline.write(2, POISON)
+    pipeline.store.deliver(BATCH, given_up([GOOD, BAD]))
     records = {each["dynamodb"]["SequenceNumber"]: n for n, each in ((1, GOOD), (2, BAD))}
-    return Story(office, records)
+    return Story(pipeline, records)
 
 
 def own_key() -> str:
     """The key under which the processor writes the record that cannot be applied."""
-    office = PostOffice()
-    office.write(2, POISON)
-    office.deliver(BAD)
-    [key] = office.waiting
+    pipeline = FakePipeline()
+    pipeline.write(2, POISON)
+    pipeline.deliver(BAD)
+    [key] = pipeline.waiting
     return key
 
 
@@ -226,7 +229,7 @@ OWN = own_key()
 def with_own_dead_letter() -> Story:
     """The processor has written the same record itself, before its batch was given up."""
     found = story()
-    found.office.deliver(BAD)
+    found.pipeline.deliver(BAD)
     return found
 
 
@@ -268,7 +271,7 @@ def silence() -> Iterator[None]:
     ],
     ids=["two split", "and it is mended", "and it is delivered", "batch and own", "crosswise"],
 )
-def test_nothing_is_lost_and_nothing_is_doubled(
+def test_no_record_is_lost_or_doubled(
     begin: Callable[[], Story], who: Callable[[Story], Sequence[Actor]], least: int
 ) -> None:
     stories: list[Story] = []
@@ -289,7 +292,7 @@ def test_nothing_is_lost_and_nothing_is_doubled(
     assert count >= least
 
 
-def test_the_orders_are_all_orders() -> None:
+def test_every_interleaving_is_tried() -> None:
     def start() -> tuple[Sequence[Actor], Step]:
         def act(step: Step) -> None:
             step()
@@ -301,13 +304,13 @@ def test_the_orders_are_all_orders() -> None:
     assert sorted(map(tuple, found)) == sorted(set(itertools.permutations([0, 0, 1, 1])))
 
 
-def test_both_fates_of_a_race_are_seen() -> None:
+def test_both_outcomes_of_a_race_occur() -> None:
     """A later operator finds the dead letter gone; one in between copies it a second time."""
     stories: list[Story] = []
 
     def start() -> tuple[Sequence[Actor], Step]:
         stories[:] = [story()]
-        stories[0].office.write(2, "mended")
+        stories[0].pipeline.write(2, "fixed")
         return [stories[0].redrives(BATCH), stories[0].redrives(BATCH)], stories[0].check
 
     seen = set()

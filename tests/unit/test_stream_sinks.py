@@ -1,5 +1,6 @@
 """The change log and the search index: what they add to the contracts of their ports."""
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,16 +15,21 @@ from dynamodb_streams_cdc import (
     Aggregation,
     Change,
     ChangeLog,
+    Contribution,
     Deadline,
     MissingImage,
     Once,
     RetryableError,
+    RowUpdate,
     Search,
+    Sink,
     Upsert,
     entry_of,
     replay,
 )
-from dynamodb_streams_cdc.change import UNKNOWN_TIME
+from dynamodb_streams_cdc.applier import SinkApplier
+from dynamodb_streams_cdc.change import UNKNOWN_TIME, by_item
+from dynamodb_streams_cdc.errors import OutcomesMissing
 from dynamodb_streams_cdc.sinks.change_log import Inserted
 from dynamodb_streams_cdc.sinks.log_entries import Entry
 from dynamodb_streams_cdc.sinks.search import LONG, Upserted, encoded
@@ -109,12 +115,45 @@ class DeadIndex(MemoryIndex):
         raise RetryableError(self.__class__.__name__)
 
 
+class DeadLedger(MemoryLedger):
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
+        raise RetryableError(self.__class__.__name__)
+
+
 def test_an_outage_fails_every_change_and_drops_none() -> None:
     changes = [LIFE[0], change(9, None, order("00005-1"))]
     for sink in (ChangeLog(DeadLog()), Search(DeadIndex(), document)):
         outcome = sink.apply(changes, deadline())
         assert list(outcome.failures) == changes
         assert all(isinstance(error, RetryableError) for error in outcome.failures.values())
+
+
+@pytest.mark.parametrize(
+    "sink", [Search(MemoryIndex(), document), Aggregation(MemoryLedger(), contributions)]
+)
+def test_a_change_without_an_outcome_is_not_stale(sink: Sink, monkeypatch: Any) -> None:
+    """The sink drops an item's changes: they are neither applied, nor stale, nor failures."""
+    module = importlib.import_module(type(sink).__module__)
+    monkeypatch.setattr(module, "by_item", lambda changes: by_item(changes)[1:])
+    lost, kept = LIFE[0], change(9, None, order("00005-0001"))
+    outcome = sink.apply([lost, kept], deadline())
+    assert (outcome.applied, outcome.stale, outcome.failures) == (1, 0, {})
+    with pytest.raises(OutcomesMissing, match="1 outcomes for 2 changes"):
+        outcome.check(2)
+    failures = SinkApplier(sink, deadline(), lambda _: True, 5).apply([lost, kept]).failures
+    assert isinstance(failures[lost], OutcomesMissing)
+
+
+def test_two_entries_of_one_key_fail_together() -> None:
+    changes = [change(1, None, PLACED), change(1, None, PLACED)]
+    outcome = ChangeLog(DeadLog()).apply(changes, deadline())
+    assert (list(outcome.failures), outcome.stale) == (changes, 0)
+
+
+def test_older_changes_wait_for_the_ledger_too() -> None:
+    """A batch that the ledger does not take leaves nothing done, and nothing stale."""
+    outcome = Aggregation(DeadLedger(), contributions).apply(LIFE[:2], deadline())
+    assert (set(outcome.failures), outcome.stale) == (set(LIFE[:2]), 0)
 
 
 def test_only_the_newest_change_of_an_item_is_sent_to_the_index() -> None:

@@ -29,6 +29,7 @@ from dynamodb_streams_cdc.errors import (
     PermanentError,
     RetryableError,
 )
+from dynamodb_streams_cdc.halves import in_halves
 from dynamodb_streams_cdc.sinks.number_fields import NumberFields
 from dynamodb_streams_cdc.sinks.search import CDC, Held, Stale, Upsert, Upserted
 
@@ -295,14 +296,15 @@ class OpenSearchIndex:
         Nothing is raised: others are written already. What is refused as a whole is sent again in
         halves, down to the document at fault.
         """
-        try:
-            return [_upserted(answer) for answer in self._send(map(_upsert, documents), deadline)]
-        except Exception as error:
-            if len(documents) == 1 or isinstance(error, RetryableError | DeadlineExceeded):
-                return [error] * len(documents)
-            middle = len(documents) // 2
-            halves = documents[:middle], documents[middle:]
-            return [result for half in halves for result in self._settle(half, deadline)]
+
+        def send(part: Sequence[_Encoded]) -> list[Upserted]:
+            return [_upserted(answer) for answer in self._send(map(_upsert, part), deadline)]
+
+        def failed(part: Sequence[_Encoded], error: Exception) -> list[Upserted] | None:
+            is_final = len(part) == 1 or isinstance(error, RetryableError | DeadlineExceeded)
+            return [error] * len(part) if is_final else None
+
+        return [result for part in in_halves(send, documents, failed) for result in part]
 
     def _send(self, actions: Iterable[bytes], deadline: Deadline) -> list[Mapping[str, Any]]:
         deadline.check()

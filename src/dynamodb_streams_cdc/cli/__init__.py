@@ -1,6 +1,6 @@
-"""The command line of whoever operates a pipeline: `cdc`.
+"""The command line `cdc` for operators of a pipeline.
 
-Needs the extra `cli`. It speaks to AWS through boto3, and so to whatever boto3 is pointed at.
+Needs the extra `cli`. Uses boto3, with its credentials and its configured endpoints.
 """
 
 import sys

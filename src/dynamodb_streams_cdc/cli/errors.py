@@ -1,8 +1,7 @@
-"""What the command line says when it cannot go on: one sentence, and what to do."""
+"""Error messages and exit statuses of the command line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Never
 
 import typer
 from botocore.exceptions import (
@@ -24,6 +23,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from dynamodb_streams_cdc.errors import CdcError, visible
 from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of
 from dynamodb_streams_cdc.operations.endpoint import masked
+from dynamodb_streams_cdc.operations.errors import UsageError
 
 FAILED = 1
 MISUSED = 2
@@ -39,30 +39,23 @@ _NO_CREDENTIALS = (
 _UNREACHABLE = (BotoConnectionError, HTTPClientError, EndpointConnectionError, ConnectTimeoutError)
 
 
-class CommandError(Exception):
-    """A command cannot go on; the message is a sentence for whoever typed it."""
-
-
 @contextmanager
 def sentences() -> Iterator[None]:
-    """End the process with a sentence and status 1 where something fails; 130 after Ctrl-C."""
+    """End the process with a sentence and a status: 2 wrong use, 1 failure, 130 Ctrl-C."""
     try:
         yield
-    except (CommandError, CdcError, BotoCoreError, ClientError) as error:
+    except UsageError as error:
+        typer.echo(visible(masked(str(error))), err=True)
+        raise typer.Exit(MISUSED) from error
+    except (CdcError, BotoCoreError, ClientError) as error:
         typer.echo(visible(masked(sentence(error))), err=True)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def misused(message: str) -> Never:
-    """End the process with a sentence and status 2."""
-    typer.echo(visible(masked(message)), err=True)
-    raise typer.Exit(MISUSED)
-
-
 def sentence(error: Exception) -> str:
-    """Return what went wrong, and what to do where that can be told."""
+    """Return the message of an error, and what to do where that is known."""
     code = code_of(error)
     if isinstance(error, _NO_CREDENTIALS):
         return (

@@ -1,4 +1,4 @@
-"""How the command line writes: tables for people, whole lines for pipes, JSON for programs."""
+"""Output: tables for terminals, whole lines for pipes, JSON for programs; never rich markup."""
 
 import base64
 import json
@@ -16,11 +16,11 @@ from dynamodb_streams_cdc.errors import visible
 _UNLIMITED = 10_000
 
 MOST_LINES = 100
-"""Lines that a summary says of single records, items or dead letters; `--json` has the rest."""
+"""Most lines of a summary about single records, items or dead letters; `--json` has the rest."""
 
 
 def terminal() -> Console:
-    """Return where results go; a pipe gets lines that are never cut or folded."""
+    """Return the console for results; a pipe gets lines that are never cut or folded."""
     return Console(
         highlight=False,
         markup=False,
@@ -30,13 +30,13 @@ def terminal() -> Console:
     )
 
 
-def somebody_is_there() -> bool:
+def is_interactive() -> bool:
     """Return whether a person can answer a question."""
     return sys.stdin.isatty()
 
 
-def beside() -> Console:
-    """Return where questions, progress and complaints go: standard error."""
+def stderr_console() -> Console:
+    """Return the console for questions, progress and problems."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
@@ -51,7 +51,7 @@ def print_json(document: object) -> None:
 
 
 def plain(value: object) -> Any:
-    """Return what JSON can say of a value of an item: sets sorted, bytes as base64.
+    """Return a value of an item for JSON: sets sorted, bytes as base64.
 
     Whole numbers are numbers, others are text: JSON's would not be exact for every reader.
     """
@@ -66,7 +66,7 @@ def plain(value: object) -> Any:
 
 
 def table(columns: Sequence[str], numbers: Sequence[str] = ()) -> Table:
-    """Return an empty table; the columns named in `numbers` stand to the right."""
+    """Return an empty table; the columns named in `numbers` are right-aligned."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         if column in numbers:
@@ -89,9 +89,9 @@ def age(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return `1 dead_letter`, `2 dead_letters`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return `1 dead letter`, `2 dead letters`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def print_some(console: Console, sentences: Sequence[str], noun: str) -> None:

@@ -14,6 +14,15 @@ from typing import Any
 
 from dynamodb_streams_cdc.esm.batch import Entry
 from dynamodb_streams_cdc.esm.configuration import DestinationKind, MappingConfiguration
+from dynamodb_streams_cdc.lambda_types import (
+    OnFailureDocument,
+    RequestContext,
+    ResponseContext,
+    StreamBatchInfo,
+    on_failure_document,
+    seconds_of,
+)
+from dynamodb_streams_cdc.names import GIVEN_UP_BY_LAMBDA
 
 
 class Condition(StrEnum):
@@ -47,40 +56,42 @@ def document_of(
     shard_id: str,
     now: float,
     payload: str = "string",
-) -> dict[str, Any]:
+) -> OnFailureDocument:
     """Return the document for the mapping's destination; for S3 it carries the records."""
-    context: dict[str, Any] = {
-        "requestContext": {
-            "requestId": discard.request_id,
-            "functionArn": mapping.function_arn,
-            "condition": str(discard.condition),
-            "approximateInvokeCount": max(1, discard.invocations),
-        }
-    }
-    if discard.condition is Condition.RETRY_ATTEMPTS_EXHAUSTED:
-        context["responseContext"] = {
-            "statusCode": 200,
-            "executedVersion": discard.executed_version,
-            "functionError": discard.function_error,
-        }
     first, last = discard.entries[0], discard.entries[-1]
-    document = context | {
-        "version": "1.0",
-        "timestamp": milliseconds(now),
-        "DDBStreamBatchInfo": {
-            "shardId": shard_id,
-            "startSequenceNumber": first.sequence_number,
-            "endSequenceNumber": last.sequence_number,
-            "approximateArrivalOfFirstRecord": seconds(first.time),
-            "approximateArrivalOfLastRecord": seconds(last.time),
-            "batchSize": len(discard.entries),
-            "streamArn": mapping.stream_arn or first.record.get("eventSourceARN", ""),
-        },
-    }
+    document = on_failure_document(
+        RequestContext(
+            requestId=discard.request_id,
+            functionArn=mapping.function_arn,
+            condition=str(discard.condition),
+            approximateInvokeCount=max(1, discard.invocations),
+        ),
+        StreamBatchInfo(
+            shardId=shard_id,
+            startSequenceNumber=first.sequence_number,
+            endSequenceNumber=last.sequence_number,
+            approximateArrivalOfFirstRecord=seconds_of(first.time),
+            approximateArrivalOfLastRecord=seconds_of(last.time),
+            batchSize=len(discard.entries),
+            streamArn=mapping.stream_arn or first.record.get("eventSourceARN", ""),
+        ),
+        now,
+        _response(discard),
+    )
     if mapping.destination is not None and mapping.destination.kind is DestinationKind.S3:
         event = event_of([entry.record for entry in discard.entries])
         document["payload"] = event if payload == "object" else json.dumps(event)
     return document
+
+
+def _response(discard: Discard) -> ResponseContext | None:
+    if discard.condition is not Condition.RETRY_ATTEMPTS_EXHAUSTED:
+        return None
+    return ResponseContext(
+        statusCode=200,
+        executedVersion=discard.executed_version,
+        functionError=discard.function_error,
+    )
 
 
 def event_of(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -92,17 +103,6 @@ def object_key(mapping_uuid: str, shard_id: str, now: float, random_uuid: str) -
     """Return the key under which a mapping writes a document to S3."""
     moment = datetime.fromtimestamp(now, UTC)
     return (
-        f"aws/lambda/{mapping_uuid}/{shard_id}/{moment:%Y/%m/%d}/"
+        f"{GIVEN_UP_BY_LAMBDA}{mapping_uuid}/{shard_id}/{moment:%Y/%m/%d}/"
         f"{moment:%Y-%m-%dT%H.%M.%S}-{random_uuid}"
     )
-
-
-def milliseconds(time: float) -> str:
-    """Return a time as the document's `timestamp` has it: `2019-11-14T00:13:49.717Z`."""
-    text = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
-
-
-def seconds(time: float) -> str:
-    """Return a time as arrivals in a DynamoDB stream have it: `2019-11-14T00:13:19Z`."""
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.esm.batch import Record
-from dynamodb_streams_cdc.esm.destinations import seconds
+from dynamodb_streams_cdc.lambda_types import seconds_of
 
 LARGEST_STATE = 1024 * 1024
 """Bytes per shard; beyond, the window ends early."""
@@ -48,7 +48,7 @@ class TumblingWindow:
     def fields(self, *, final: bool, shard_id: str, stream_arn: str) -> dict[str, Any]:
         """Return what an event of a mapping with a window has besides `Records`."""
         return {
-            "window": {"start": seconds(self.start), "end": seconds(self.end)},
+            "window": {"start": seconds_of(self.start), "end": seconds_of(self.end)},
             "state": self.state,
             "shardId": shard_id,
             "eventSourceARN": stream_arn,

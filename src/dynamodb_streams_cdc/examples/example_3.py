@@ -31,7 +31,7 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.examples import story
 from dynamodb_streams_cdc.examples.surroundings import Deployed, Event, Forgetful, Mail
-from dynamodb_streams_cdc.operations.dead_letter_store import Names
+from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
 from dynamodb_streams_cdc.operations.redrive import Redrive, Result
 from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
 from dynamodb_streams_cdc.testing import Lab
@@ -197,7 +197,7 @@ class Counting:
         sums = Aggregation(self.ledger, contributions)
         processor = Processor("sums", ORDERS, sums, self.dead_letters, clock=self.lab.clock)
         self.lab.function(processor)
-        functions, names = Deployed({"sums": processor}), Names({"orders-sums": "sums"})
+        functions, names = Deployed({"sums": processor}), DeployedNames({"orders-sums": "sums"})
         self._redrive = Redrive(self.dead_letters, functions, names, self.lab.clock)
 
     def put(self, *orders: Image) -> None:

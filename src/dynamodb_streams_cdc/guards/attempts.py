@@ -10,11 +10,10 @@ that is alone in its batch, as a halved batch leaves it, and older than 15 minut
 costs no request.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from dynamodb_streams_cdc.errors import PermanentError
-from dynamodb_streams_cdc.lambda_types import sequence_number
+from dynamodb_streams_cdc.lambda_types import AnyRecord, sequence_number
 
 MOST_DEATHS = 3
 """As many attempts that did not end make a record a dead letter."""
@@ -59,7 +58,7 @@ class Attempts(Protocol):
         """
 
 
-def name_of(processor: str, record: Mapping[str, Any]) -> str | None:
+def name_of(processor: str, record: AnyRecord) -> str | None:
     """Return the name under which a processor's attempts at a record are counted.
 
     `None` for a record without a sequence number: its batch is not halved down to it.

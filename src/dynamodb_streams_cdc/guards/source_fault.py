@@ -13,16 +13,16 @@ names them). Where one of these is malformed
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from dynamodb_streams_cdc.errors import MalformedRecord, MalformedSource
+from dynamodb_streams_cdc.lambda_types import StreamRecord
 
 MILLISECONDS = 1e11
 """A time from here on is in milliseconds: in seconds it would be after the year 5000."""
 
 
 def source_fault(
-    records: Sequence[Any], unreadable: Mapping[int, MalformedRecord], young_since: float
+    records: Sequence[StreamRecord], unreadable: Mapping[int, MalformedRecord], young_since: float
 ) -> MalformedSource | None:
     """Return the fault that all records share and that is their source's; None if there is none.
 
@@ -39,7 +39,7 @@ def source_fault(
     return faults[0]
 
 
-def told_time(record: Any) -> float:
+def told_time(record: object) -> float:
     """Return when a record says that it was made, in seconds since 1970, in any form it has.
 
     0, which is long ago, for one that does not tell: how long it has waited is not known, and it

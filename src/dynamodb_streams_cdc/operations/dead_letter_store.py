@@ -1,16 +1,19 @@
-"""Dead letters as an operator finds them: opened, or with a sentence on what keeps them shut.
+"""Read dead letters: each is readable, or unreadable with a sentence on what to do.
 
-There are two kinds, each in a bucket of its own. Lambda writes the batches that a mapping gave up
-into the on-failure bucket, under `aws/lambda/<mapping UUID>/`, with all their records as payload.
-Processors write single records into the dead-letter bucket, under `dead_letters/<processor>/`. What
-has been redriven moves to `archive/` of the dead-letter bucket, under its old key. So a key says by
-its beginning which bucket it belongs to, and names a dead letter on its own.
+There are two kinds, each in a bucket of its own:
+
+- Lambda writes a batch that a mapping gave up to the on-failure bucket, under
+  `aws/lambda/<mapping UUID>/`, with all its records as payload.
+- A processor writes a single record to the dead-letter bucket, under `dead-letters/<processor>/`.
+
+A redrive moves a dead letter to `archive/` of the dead-letter bucket, under its old key. So the
+prefix of a key tells the bucket, and the key alone identifies a dead letter.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 from dynamodb_streams_cdc.dead_letters import dead_letter_name, envelope_of
 from dynamodb_streams_cdc.deserializer import deserialize_item
@@ -22,15 +25,12 @@ from dynamodb_streams_cdc.identity import (
     stream_label,
     version_of,
 )
-
-OWN = "dead-letters/"
-ARCHIVE = "archive/"
-
-Record: TypeAlias = Mapping[str, Any]
+from dynamodb_streams_cdc.lambda_types import AnyRecord, OnFailureDocument
+from dynamodb_streams_cdc.names import DEAD_LETTERS
 
 
-class Stored(NamedTuple):
-    """A dead letter in its box, unopened; `size` in bytes, `written_at` in seconds since 1970."""
+class StoredDeadLetter(NamedTuple):
+    """A dead letter in a list, unread: `size` in bytes, `written_at` in seconds since 1970."""
 
     key: str
     size: int
@@ -38,39 +38,39 @@ class Stored(NamedTuple):
 
 
 class DeadLetterStore(Protocol):
-    """Where dead letters lie until they are redriven.
+    """Dead letters that wait for a redrive.
 
-    Several people may work on one box: whatever is listed may be gone when it is asked for.
+    Redrives may run concurrently: a dead letter that was listed may be gone when it is read.
     """
 
-    def dead_letters(self) -> Iterable[Stored]:
+    def dead_letters(self) -> Iterable[StoredDeadLetter]:
         """Return the dead letters that are not archived, in the order of their keys."""
 
     def read(self, key: str) -> bytes | None:
-        """Return a dead letter as it is stored; None if it is gone."""
+        """Return the content of a dead letter; None if it is gone."""
 
     def holds(self, key: str) -> bool:
-        """Return whether a dead letter is there."""
+        """Return whether a dead letter exists."""
 
     def keep(self, key: str, document: Mapping[str, Any]) -> bool:
-        """Write a dead letter; return False, leaving what is there, if the key is taken."""
+        """Write a dead letter; return False and change nothing if the key is taken."""
 
     def archive(self, key: str) -> bool:
         """Move a dead letter to the archive; return False if it is gone.
 
-        It is copied before it is deleted: one who is killed in between leaves both, and archiving
-        it again is all there is to do.
+        It is copied before it is deleted: a process that is killed in between leaves both, and
+        archiving again completes the move.
         """
 
 
 @dataclass(frozen=True)
-class Names:
-    """What is deployed, by the names that dead letters mention.
+class DeployedNames:
+    """Names in dead letters, and the deployed processors and tables that they refer to.
 
     Attributes:
-        processors: processors by the names of their functions.
-        tables: logical names of tables by physical ones; others stand for themselves.
-        successor: the processor that takes over dead letters whose own is not deployed any more.
+        processors: processors by function name.
+        tables: logical names of tables by physical name; a table that is missing keeps its name.
+        successor: processor that redrives the dead letters of processors that are not deployed.
     """
 
     processors: Mapping[str, str]
@@ -78,8 +78,8 @@ class Names:
     successor: str | None = None
 
 
-class Identity(NamedTuple):
-    """Whose record it is; `version` lacks its epoch where only the function knows that."""
+class RecordIdentity(NamedTuple):
+    """Item and version of a record; `version` has no epoch if only the function knows it."""
 
     item: str
     version: str
@@ -90,30 +90,30 @@ class ReadableDeadLetter:
     """A dead letter that can be redriven.
 
     Attributes:
-        processor: whose function is to replay it.
-        reason: the name by which dead letters of one cause are grouped.
-        error: what went wrong, in words; empty where Lambda knew nothing.
-        records: what was given up, as it was delivered.
-        identities: of each record; None for one that cannot be read here.
-        document: all that the dead letter says.
+        processor: processor whose function replays it.
+        reason: name that groups dead letters of one cause.
+        error: error message; empty if Lambda recorded none.
+        records: stream records, as delivered.
+        identities: one per record; None for a record that cannot be decoded.
+        document: the whole dead letter.
     """
 
     key: str
     processor: str
     reason: str
     error: str
-    records: Sequence[Record] = field(repr=False)
-    identities: Sequence[Identity | None] = field(repr=False)
+    records: Sequence[AnyRecord] = field(repr=False)
+    identities: Sequence[RecordIdentity | None] = field(repr=False)
     document: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class UnreadableDeadLetter:
-    """An object that nobody can redrive as it is.
+    """An object that cannot be redriven as it is.
 
     Attributes:
-        problem: a sentence that names the key, what is wrong, and what to do.
-        processor: whose it is, by its key; empty below the prefix that all share.
+        problem: a sentence with the key, the fault, and what to do.
+        processor: processor in its key; empty in the on-failure bucket.
     """
 
     key: str
@@ -122,30 +122,32 @@ class UnreadableDeadLetter:
 
 
 def parse_dead_letter(
-    key: str, body: bytes, names: Names
+    key: str, body: bytes, names: DeployedNames
 ) -> ReadableDeadLetter | UnreadableDeadLetter:
-    """Return the dead letter of this key and content."""
+    """Return the dead letter of a key and its content."""
     try:
-        return _opened(key, body, names)
-    except _Shut as shut:
-        problem = str(shut)
+        return _parse(key, body, names)
+    except _Unreadable as error:
+        problem = str(error)
     except RecursionError:
-        problem = f"is no dead letter: it is nested too deep. {_ASIDE}."
-    processor = key.removeprefix(OWN).partition("/")[0] if key.startswith(OWN) else ""
+        problem = f"is not a dead letter: it is nested too deep. {_ADVICE}."
+    processor = ""
+    if key.startswith(DEAD_LETTERS):
+        processor = key.removeprefix(DEAD_LETTERS).partition("/")[0]
     return UnreadableDeadLetter(key, f"{key} {problem}", processor)
 
 
 def dead_letter_of_one_record(
     dead_letter: ReadableDeadLetter,
     position: int,
-    identity: Identity | None,
+    identity: RecordIdentity | None,
     reason: str,
     error: str,
     now: float,
-) -> tuple[str, dict[str, Any]]:
-    """Return key and content of a dead letter of its own for one record of a dead letter.
+) -> tuple[str, OnFailureDocument]:
+    """Return key and content of a dead letter for one record of a batch.
 
-    The key is that under which the processor would have written it.
+    The key is the one that the processor would have used.
     """
     record = dead_letter.records[position]
     item, version = identity or (None, None)
@@ -162,17 +164,20 @@ def dead_letter_of_one_record(
         request_id=context.get("requestId"),
         function_arn=str(context.get("functionArn", "")),
     )
-    return f"{OWN}{dead_letter.processor}/{dead_letter_name(item, version, record)}", document
+    return (
+        f"{DEAD_LETTERS}{dead_letter.processor}/{dead_letter_name(item, version, record)}",
+        document,
+    )
 
 
 def function_name(arn: str) -> str:
-    """Return the name in a function's ARN, without a version or an alias."""
+    """Return the name in a function's ARN, without version or alias."""
     parts = arn.split(":")
     return parts[6] if len(parts) > 6 else arn
 
 
-def identify(record: Record, tables: Mapping[str, str]) -> Identity | None:
-    """Return whose change a record tells of, as far as can be told outside of the function.
+def identify(record: AnyRecord, tables: Mapping[str, str]) -> RecordIdentity | None:
+    """Return item and version of a record, as far as they are known outside the function.
 
     A record of the change log's stream names both; one of a table's stream has the item's keys.
     """
@@ -181,7 +186,7 @@ def identify(record: Record, tables: Mapping[str, str]) -> Identity | None:
     try:
         if keys.keys() == {"item", "version"}:
             found = deserialize_item(keys)
-            return Identity(str(found["item"]), check_version(str(found["version"])))
+            return RecordIdentity(str(found["item"]), check_version(str(found["version"])))
         arn = str(record.get("eventSourceARN", ""))
         physical = arn.partition("/stream/")[0].rpartition("/")[2]
         table = check_table(tables.get(physical, physical))
@@ -189,22 +194,22 @@ def identify(record: Record, tables: Mapping[str, str]) -> Identity | None:
         _, version = version_of("", stream_label(arn), str(body.get("SequenceNumber"))).split(
             "/", 1
         )
-        return Identity(item, version)
+        return RecordIdentity(item, version)
     except (MalformedRecord, ValueError):
         return None
 
 
-class _Shut(Exception):
-    """What is wrong with a dead letter: the end of a sentence that begins with its key."""
+class _Unreadable(Exception):
+    """Fault of a dead letter: the end of a sentence that begins with its key."""
 
 
 _NOT_JSON = (ValueError, RecursionError)
-_ASIDE = (
-    "Look at it with `cdc dead-letters show`; if nobody needs it, move it to archive/ or delete it"
+_ADVICE = (
+    "Look at it with `cdc dead-letters show`; if it is not needed, move it to archive/ or delete it"
 )
 
 
-def _opened(key: str, body: bytes, names: Names) -> ReadableDeadLetter:
+def _parse(key: str, body: bytes, names: DeployedNames) -> ReadableDeadLetter:
     document = _document(body)
     records = _records(document)
     own, context = _part(document, "dead_letter"), _part(document, "requestContext")
@@ -218,7 +223,7 @@ def _opened(key: str, body: bytes, names: Names) -> ReadableDeadLetter:
     identities = [identify(record, names.tables) for record in records]
     item, version = own.get("item"), own.get("version")
     if isinstance(item, str) and isinstance(version, str) and len(records) == 1:
-        identities = [Identity(item, version)]
+        identities = [RecordIdentity(item, version)]
     return ReadableDeadLetter(
         key, processor, str(reason), str(error), records, identities, document
     )
@@ -228,69 +233,72 @@ def _document(body: bytes) -> Mapping[str, Any]:
     try:
         document = json.loads(body)
     except _NOT_JSON as error:
-        message = f"is no dead letter, or a truncated one: it is not JSON ({error}). {_ASIDE}."
-        raise _Shut(message) from None
+        message = f"is not a dead letter, or a truncated one: it is not JSON ({error}). {_ADVICE}."
+        raise _Unreadable(message) from None
     if not isinstance(document, Mapping):
         message = (
-            f"is no dead letter: it holds a JSON {type(document).__name__}, no object. {_ASIDE}."
+            f"is not a dead letter: it holds a JSON {type(document).__name__}, not an object. "
+            f"{_ADVICE}."
         )
-        raise _Shut(message)
+        raise _Unreadable(message)
     return document
 
 
-def _records(document: Mapping[str, Any]) -> Sequence[Record]:
+def _records(document: Mapping[str, Any]) -> Sequence[AnyRecord]:
     payload = document.get("payload")
     if payload is None:
         message = (
-            "has no payload: it only points into a stream, which forgets after 24 hours. Compare "
-            "the sink with the table, then move it to archive/ or delete it."
+            "has no payload, only a position in a stream, which keeps records for 24 hours. Repair "
+            "its items (`cdc repair`), then move it to archive/ or delete it."
         )
-        raise _Shut(message)
+        raise _Unreadable(message)
     try:
         event = json.loads(payload) if isinstance(payload, str) else payload
     except _NOT_JSON as error:
-        message = f"is truncated: its payload is not JSON ({error}). {_ASIDE}."
-        raise _Shut(message) from None
+        message = f"is truncated: its payload is not JSON ({error}). {_ADVICE}."
+        raise _Unreadable(message) from None
     records = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(records, list) or not records:
-        message = f"is no dead letter: its payload has no list of records under Records. {_ASIDE}."
-        raise _Shut(message)
+        message = (
+            f"is not a dead letter: its payload has no list of records under Records. {_ADVICE}."
+        )
+        raise _Unreadable(message)
     for position, record in enumerate(records):
         if not isinstance(record, Mapping):
             message = (
-                f"holds something that is no record: Records[{position}] is "
-                f"{form_of(record)}. {_ASIDE}."
+                f"holds something that is not a record: Records[{position}] is "
+                f"{form_of(record)}. {_ADVICE}."
             )
-            raise _Shut(message)
+            raise _Unreadable(message)
     return records
 
 
-def _known(processor: object, names: Names) -> str:
+def _known(processor: object, names: DeployedNames) -> str:
     deployed = sorted(set(names.processors.values()))
     if isinstance(processor, str) and processor in deployed:
         return processor
-    return _taken_over(f"is for processor {processor!r}", deployed, names)
+    return _successor(f"is for processor {processor!r}", deployed, names)
 
 
-def _processor_of(arn: object, names: Names) -> str:
+def _processor_of(arn: object, names: DeployedNames) -> str:
     if not isinstance(arn, str):
-        message = f"is no dead letter: it names no function under requestContext. {_ASIDE}."
-        raise _Shut(message)
+        message = f"is not a dead letter: it names no function under requestContext. {_ADVICE}."
+        raise _Unreadable(message)
     name = function_name(arn)
     if name in names.processors:
         return names.processors[name]
-    return _taken_over(f"was written for function {name}", sorted(names.processors), names)
+    return _successor(f"was written for function {name}", sorted(names.processors), names)
 
 
-def _taken_over(whose: str, deployed: Sequence[str], names: Names) -> str:
+def _successor(whose: str, deployed: Sequence[str], names: DeployedNames) -> str:
     if names.successor is not None:
         return names.successor
     message = (
         f"{whose}, which is not deployed; deployed are {', '.join(deployed) or 'none'}. Redrive it "
-        "through the processor that took over (`cdc redrive --as PROCESSOR`), or move it to "
+        "through the processor that replaced it (`cdc redrive --as PROCESSOR`), or move it to "
         "archive/."
     )
-    raise _Shut(message)
+    raise _Unreadable(message)
 
 
 def _part(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -298,7 +306,7 @@ def _part(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def _recorded_at(record: Record) -> float | None:
+def _recorded_at(record: AnyRecord) -> float | None:
     value = _part(record, "dynamodb").get("ApproximateCreationDateTime")
     try:
         return float(value) if isinstance(value, int | float) else None

@@ -1,4 +1,4 @@
-"""Endpoints that are given in place of AWS's: checked before anything is asked of them."""
+"""Check an endpoint that replaces AWS's, before the first request."""
 
 import re
 from urllib.parse import urlsplit
@@ -8,17 +8,17 @@ _NAMED = re.compile(r"(?<=://)[^\s\"'<>]*@")
 
 
 def problem_of(url: str) -> str | None:
-    """Return what is wrong with an endpoint, without its credentials; None if it can be asked."""
+    """Return the fault of an endpoint, without its credentials; None if it is well-formed."""
     expected = f"expected a URL such as http://127.0.0.1:4566, got {_shown(url)}"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:  # brackets without an end, a port that is no number or too large
-        # The error quotes what it takes for the port, which may be a password.
+    except ValueError as error:  # an open bracket; a port that is not a number
+        # The error quotes the port, which may be a part of a password.
         return expected if "@" in url else f"{expected}: {error}"
     if "@" in parts.netloc:
         return (
-            f"{_shown(url)} holds a name or a password, which nothing here uses: leave it out, "
+            f"{_shown(url)} holds a name or a password, which cdc does not use: leave it out, "
             "and sign in as for AWS"
         )
     if parts.scheme not in ("http", "https") or not host or port == 0:
@@ -34,7 +34,7 @@ def masked(text: str) -> str:
 
 
 def _shown(url: str) -> str:
-    """Return a URL, however malformed, without what may be credentials."""
+    """Return a URL, even a malformed one, without its credentials."""
     before, at, rest = url.rpartition("@")
     scheme, slashes, _ = before.partition("//")
     return f"{scheme if slashes else ''}{slashes}***@{rest}" if at else url or "nothing"

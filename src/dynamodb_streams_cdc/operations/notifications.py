@@ -1,8 +1,7 @@
 """Dead-letter notifications: a queue of pointers to dead letters.
 
-The buckets are the truth. A pointer whose dead letter is no longer there has done its work; one
-whose dead letter is there goes on ringing. A pointer lives 14 days at most, so a silent bell proves
-nothing.
+The buckets are the truth. A notification is cleared when its dead letter is gone, and remains while
+it is there. A message lives 14 days at most, so an empty queue proves nothing.
 """
 
 import json
@@ -12,7 +11,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 
 class Notification(NamedTuple):
-    """A message of the queue; `receipt` is for whoever received it."""
+    """A message of the queue; `receipt` belongs to this reception of it."""
 
     id: str
     receipt: str
@@ -20,13 +19,13 @@ class Notification(NamedTuple):
 
 
 class NotificationQueue(Protocol):
-    """A queue with pointers."""
+    """A queue of notifications."""
 
     def receive(self) -> Sequence[Notification]:
-        """Return some messages and hide them for a while; none if none is visible."""
+        """Return some messages and hide them for a while; none if no message is visible."""
 
     def delete(self, messages: Sequence[Notification]) -> None:
-        """Delete messages that were received; that one is gone already is success."""
+        """Delete messages that were received; a message that is gone counts as deleted."""
 
     def put_back(self, messages: Sequence[Notification]) -> None:
         """Make messages that were received visible at once."""
@@ -34,13 +33,12 @@ class NotificationQueue(Protocol):
 
 @dataclass(frozen=True)
 class ClearedNotifications:
-    """What was on the queue.
+    """Result of clearing a queue.
 
     Attributes:
-        cleared: pointers that were deleted, their dead letters being gone.
-        remaining: pointers whose dead letters are there.
-        unknown: the beginnings of messages that point at no dead letter of these buckets; they
-            stay.
+        cleared: notifications that were deleted, because their dead letters are gone.
+        remaining: notifications of dead letters that are still there.
+        unknown: first 80 characters of other messages; these stay on the queue.
     """
 
     cleared: int = 0
@@ -49,16 +47,16 @@ class ClearedNotifications:
 
 
 Keeps: TypeAlias = Callable[[str, str], bool]
-"""Whether a bucket is the one in which the dead letter of this key is stored."""
+"""Tells whether a bucket is the one for dead letters of this key."""
 
 
 def clear_notifications(
     queue: NotificationQueue, keeps: Keeps, holds: Callable[[str], bool]
 ) -> ClearedNotifications:
-    """Delete the pointers to dead letters that are gone; leave the others visible.
+    """Delete the notifications of dead letters that are gone; leave the others visible.
 
-    `keeps` tells the buckets of dead letters from others, `holds` whether the dead letter of a key
-    is there. One who is killed in between leaves messages hidden until the queue shows them again.
+    `holds` tells whether the dead letter of a key exists. A process that is killed leaves messages
+    hidden until the queue's visibility timeout.
     """
     there: dict[str, bool] = {}
     cleared = 0
@@ -66,7 +64,7 @@ def clear_notifications(
     unknown: list[str] = []
     while messages := queue.receive():
         if any(message.id in kept for message in messages):
-            # What was put aside is visible again: the queue has been seen to its end.
+            # A kept message is visible again, so the whole queue has been read.
             queue.put_back(messages)
             break
         gone: list[Notification] = []
@@ -89,7 +87,7 @@ def clear_notifications(
 def dead_letter_of(body: str, keeps: Keeps) -> str | None:
     """Return the key that a message points at; None for a message of another form or bucket.
 
-    Pointers are the `Object Created` events of S3, as EventBridge delivers them
+    Notifications are the `Object Created` events of S3, as EventBridge delivers them
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html); keys in them are plain.
     """
     try:

@@ -1,56 +1,57 @@
 """Redrive dead letters through the deployed functions, which apply them and repair their items.
 
-    for result in Redrive(box, functions, names).run(stored.key for stored in box.letters()):
+    for result in Redrive(store, functions, names).run(d.key for d in store.dead_letters()):
         ...
 
-A dead letter is archived once every record of it is done. Records of a batch that fail again get
-dead letters of their own first; a dead letter of one record that fails again stays as it is. Where
-the sink or the function is not well, nothing is judged: the dead letter waits. A function that
-raises or runs out of time, and is well without the records, is asked again with one half of them
-and then with the other, down to the record that is at fault.
+A dead letter is archived when all its records are done. If records of a batch fail again, each
+first gets a dead letter of its own; a dead letter of one record that fails again stays. If the sink
+or the function is not healthy, the dead letter waits. If a healthy function raises or times out, it
+gets one half of the records and then the other, down to the record at fault.
 
-It can be stopped at any moment and run again, by several people at once: a replay can only help
-(versions), a dead letter of its own is written once (its key), and a dead letter is deleted only
+A redrive can be stopped at any moment, run again, and run concurrently: versions make replays
+harmless, the key of a record's own dead letter is written once, and a dead letter is deleted only
 after its copy is in the archive.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 from dynamodb_streams_cdc.control import RESPONSE_TOO_LARGE as RESPONSE_TOO_LARGE
 from dynamodb_streams_cdc.control import Functions as Functions
-from dynamodb_streams_cdc.control import InvocationFailed as InvocationFailed
-from dynamodb_streams_cdc.control import RecordFailure as RecordFailure
 from dynamodb_streams_cdc.control import (
+    HeldState,
     ReplayResult,
     is_healthy,
-    not_understood,
+    parse_inspect_response,
     parse_replay_response,
 )
+from dynamodb_streams_cdc.control import InvocationFailed as InvocationFailed
+from dynamodb_streams_cdc.control import RecordFailure as RecordFailure
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
+from dynamodb_streams_cdc.halves import in_halves
+from dynamodb_streams_cdc.lambda_types import AnyRecord
+from dynamodb_streams_cdc.names import ARCHIVE, Operation
 from dynamodb_streams_cdc.operations.dead_letter_store import (
-    ARCHIVE,
     DeadLetterStore,
-    Identity,
-    Names,
+    DeployedNames,
     ReadableDeadLetter,
-    Record,
+    RecordIdentity,
     UnreadableDeadLetter,
     dead_letter_of_one_record,
     parse_dead_letter,
 )
 
 MOST_RECORDS = 100
-"""Of one replay: as many as the mappings deliver at once, which a function does within a minute."""
+"""Most records of one replay: the batch size of the mappings, which a function applies within its
+minute."""
 
 MOST_BYTES = 6 * 1024 * 1024 - 1024
-"""Of one replay: a synchronous invocation takes 6 MB
-(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html). A record that is larger
-goes alone, and Lambda decides."""
+"""Most bytes of one replay: a synchronous invocation takes 6 MB
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html). A larger record is sent
+alone, and Lambda decides."""
 
 PATIENCE = 3
 """After this many consecutive dead letters of one processor fail with a retryable error, skip the
@@ -58,7 +59,7 @@ rest: the sink is down."""
 
 
 class RedriveStatus(StrEnum):
-    """What became of a dead letter."""
+    """Result of redriving a dead letter; see `Result`."""
 
     ARCHIVED = "archived"
     SPLIT = "split"
@@ -75,25 +76,25 @@ class RedriveStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one dead letter.
+    """Result of redriving one dead letter, with one of these statuses.
 
         archived    every record is done
-        split       some are; the others have dead letters of their own, `dead_letters`
+        split       some records are done; the others have dead letters of their own
         kept        its one record failed again
-        waiting     the sink or the function is not well; some records may be applied
-        gone        somebody else has archived it
+        waiting     the sink or the function is not healthy; some records may be applied
+        gone        another redrive has archived it
         unreadable  it cannot be redriven as it is
 
     Attributes:
-        records: of the dead letter; 0 if it was not opened.
-        applied, stale, unapplied: records that the sink took, that it had no use for, and that were
-            replayed and not taken. One that is not taken is done all the same once its item is
-            right.
-        untried: records that were not replayed, or of which the function said nothing. The four
-            add up to `records`.
-        repaired: items whose copy was not what the table says.
+        records: records in the dead letter; 0 if it was not read.
+        applied, stale, unapplied: records that the sink applied, that were older than its state,
+            and that were replayed but not applied. A record that is not applied is done if its item
+            is repaired.
+        untried: records that were not replayed, or that the function did not report. The four
+            counts add up to `records`.
+        repaired: items whose copy differed from the table.
         failures: records that are not done.
-        dead letters: keys of dead letters that hold what is left.
+        dead_letters: keys of the dead letters that hold the rest.
         problem: a sentence on why it waits or cannot be read; empty otherwise.
     """
 
@@ -117,29 +118,25 @@ class Result:
 
 @dataclass(frozen=True)
 class Redrive:
-    """Dead letters of a box, and the functions that they go through.
+    """Redrive the dead letters of a store through the deployed functions."""
 
-    Attributes:
-        names: of what is deployed.
-    """
-
-    box: DeadLetterStore
+    store: DeadLetterStore
     functions: Functions
-    names: Names
+    names: DeployedNames
     clock: Clock = field(default_factory=SystemClock)
 
     def run(self, keys: Iterable[str]) -> Iterator[Result]:
-        """Redrive dead letters one by one; what is in one of them ends no run.
+        """Redrive dead letters one by one; the content of one never ends the run.
 
         Raises:
-            Exception: what the box raises, and what the functions raise beside `InvocationFailed`.
-                The results so far stand, and the dead letter at hand is not lost.
+            Exception: any error of the store, and any of the functions except `InvocationFailed`.
+                The results so far are valid, and no dead letter is lost.
         """
         waiting: Counter[str] = Counter()
         for key in keys:
             dead_letter = self.open(key)
             if not isinstance(dead_letter, ReadableDeadLetter):
-                yield _shut(key, dead_letter)
+                yield _unread(key, dead_letter)
                 continue
             processor = dead_letter.processor
             if waiting[processor] >= PATIENCE:
@@ -151,7 +148,7 @@ class Redrive:
             try:
                 result = self.one(dead_letter)
             except OF_CONTENT as error:
-                result = _odd(dead_letter, error)
+                result = _unexpected(dead_letter, error)
             waiting[processor] = (
                 waiting[processor] + 1 if result.status is RedriveStatus.WAITING else 0
             )
@@ -159,11 +156,11 @@ class Redrive:
 
     def open(self, key: str) -> ReadableDeadLetter | UnreadableDeadLetter | None:
         """Return a dead letter; None if it is gone."""
-        body = self.box.read(key)
+        body = self.store.read(key)
         return None if body is None else parse_dead_letter(key, body, self.names)
 
     def one(self, dead_letter: ReadableDeadLetter) -> Result:
-        """Redrive one dead letter, and say what became of it."""
+        """Redrive one dead letter."""
         answer = self._replay(dead_letter)
         result = Result(
             dead_letter.key,
@@ -191,66 +188,53 @@ class Redrive:
         result = replace(result, failures=left, dead_letters=kept)
         return self._archived(result, RedriveStatus.SPLIT if kept else RedriveStatus.ARCHIVED)
 
-    def inspect(self, dead_letter: ReadableDeadLetter) -> list[Mapping[str, Any]]:
-        """Return what the sink holds of the items of a dead letter's records; it changes nothing.
-
-        One for each record: `position`, `item`, `offered` and `version` (the record's and the
-        sink's), and `state`, which is JSON that depends on the sink.
+    def inspect(self, dead_letter: ReadableDeadLetter) -> list[HeldState]:
+        """Return the sink's state of the items in a dead letter, one per record; changes nothing.
 
         Raises:
-            InvocationFailed: the function did not answer, or not to the question.
+            InvocationFailed: the function did not answer, or does not know the operation.
         """
-        return [
-            each
-            for chunk in _chunks(dead_letter.records)
-            for each in self._inspect(
-                dead_letter.processor,
-                [dead_letter.records[position] for position in chunk],
-                chunk[0],
-            )
-        ]
+        records, processor = dead_letter.records, dead_letter.processor
 
-    def _inspect(
-        self, processor: str, records: Sequence[Record], start: int
-    ) -> list[Mapping[str, Any]]:
-        try:
-            answer = self.functions.invoke(processor, {"operation": "inspect", "Records": records})
-        except InvocationFailed as error:
-            if len(records) == 1 or error.reason != RESPONSE_TOO_LARGE:
-                raise
-            middle = len(records) // 2
-            first = self._inspect(processor, records[:middle], start)
-            return first + self._inspect(processor, records[middle:], start + middle)
-        held = answer.get("held") if isinstance(answer, Mapping) else None
-        if (
-            not isinstance(held, list)
-            or len(held) != len(records)
-            or not all(isinstance(each, Mapping) for each in held)
-        ):
-            raise not_understood(processor, "inspect", answer)
-        return [{**each, "position": start + place} for place, each in enumerate(held)]
+        def ask(positions: Sequence[int]) -> list[HeldState]:
+            asked = [records[position] for position in positions]
+            answer = self.functions.invoke(
+                processor, {"operation": Operation.INSPECT, "Records": asked}
+            )
+            return parse_inspect_response(processor, answer, positions)
+
+        def failed(_: Sequence[int], error: Exception) -> None:
+            if not isinstance(error, InvocationFailed) or error.reason != RESPONSE_TOO_LARGE:
+                raise error
+
+        return [
+            state
+            for chunk in _chunks(records)
+            for part in in_halves(ask, chunk, failed, InvocationFailed)
+            for state in part
+        ]
 
     def _archived(self, result: Result, status: RedriveStatus) -> Result:
         """Archive a dead letter whose records are all done or have dead letters of their own."""
-        if self.box.archive(result.key) or status is RedriveStatus.SPLIT:
+        if self.store.archive(result.key) or status is RedriveStatus.SPLIT:
             return replace(result, status=status)
         return replace(result, status=RedriveStatus.GONE)
 
     def _keep(self, dead_letter: ReadableDeadLetter, failure: RecordFailure) -> str | None:
-        """Give a record a dead letter of its own; return its key, or None if it is done after all.
+        """Write a dead letter for one record; return its key, or None if the record is done.
 
-        Somebody else may have redriven and archived that dead letter since this replay failed. A
-        dead letter is copied before it is deleted: so whoever could write it anew finds the copy.
+        Another redrive may have archived that dead letter since this replay failed. Archiving
+        copies before it deletes, so a redrive that can write the key again finds the copy.
         """
         identity = None
         if failure.item is not None:
             version = failure.version or _version(dead_letter.identities[failure.position])
-            identity = Identity(failure.item, version) if version else None
+            identity = RecordIdentity(failure.item, version) if version else None
         key, document = dead_letter_of_one_record(
             dead_letter, failure.position, identity, failure.reason, failure.error, self.clock.now()
         )
-        if self.box.keep(key, document) and self.box.holds(ARCHIVE + key):
-            self.box.archive(key)
+        if self.store.keep(key, document) and self.store.holds(ARCHIVE + key):
+            self.store.archive(key)
             return None
         return key
 
@@ -259,7 +243,7 @@ class Redrive:
         for positions in _chunks(dead_letter.records):
             try:
                 total += replace(
-                    self._until_nothing_moves(dead_letter, positions), replayed=len(positions)
+                    self._replay_until_stuck(dead_letter, positions), replayed=len(positions)
                 )
             except InvocationFailed as error:
                 return replace(total, problem=f"{dead_letter.key} waits: {error}")
@@ -270,37 +254,41 @@ class Redrive:
                 return replace(total, problem=problem)
         return total
 
-    def _until_nothing_moves(
+    def _replay_until_stuck(
         self, dead_letter: ReadableDeadLetter, positions: Sequence[int]
     ) -> ReplayResult:
-        """Replay records, and those again for which there was no time, while they become fewer."""
+        """Replay records, and the retryable ones again while they become fewer."""
         total, pending = ReplayResult(), positions
         while True:
-            found = self._in_halves(dead_letter, pending)
+            found = self._replay_in_halves(dead_letter, pending)
             again = [failure.position for failure in found.failures if failure.retryable]
             if not again or len(again) == len(pending):
                 return total + found
             final = tuple(failure for failure in found.failures if not failure.retryable)
             total, pending = total + replace(found, failures=final), again
 
-    def _in_halves(self, dead_letter: ReadableDeadLetter, positions: Sequence[int]) -> ReplayResult:
-        """Replay records; where they are too much for the function, one half after the other.
+    def _replay_in_halves(
+        self, dead_letter: ReadableDeadLetter, pending: Sequence[int]
+    ) -> ReplayResult:
+        """Replay records; a record that fails the function even alone has failed."""
+        processor = dead_letter.processor
 
-        A record that is too much for it alone has failed.
-        """
-        records = [dead_letter.records[position] for position in positions]
-        event = {"operation": "replay", "Records": records}
-        try:
-            answer = self.functions.invoke(dead_letter.processor, event)
-        except InvocationFailed as error:
-            if error.outage or not is_healthy(self.functions, dead_letter.processor):
-                raise
-            if len(positions) == 1:
-                return ReplayResult(failures=(_too_much(dead_letter, positions[0], error),))
-            middle = len(positions) // 2
-            first = self._in_halves(dead_letter, positions[:middle])
-            return first + self._in_halves(dead_letter, positions[middle:])
-        return parse_replay_response(dead_letter.processor, answer, positions)
+        def ask(positions: Sequence[int]) -> ReplayResult:
+            asked = [dead_letter.records[position] for position in positions]
+            answer = self.functions.invoke(
+                processor, {"operation": Operation.REPLAY, "Records": asked}
+            )
+            return parse_replay_response(processor, answer, positions)
+
+        def failed(positions: Sequence[int], error: Exception) -> ReplayResult | None:
+            assert isinstance(error, InvocationFailed)
+            if error.outage or not is_healthy(self.functions, processor):
+                raise error
+            if len(positions) > 1:
+                return None
+            return ReplayResult(failures=(_too_much(dead_letter, positions[0], error),))
+
+        return sum(in_halves(ask, pending, failed, InvocationFailed), ReplayResult())
 
 
 OF_CONTENT = (
@@ -311,10 +299,10 @@ OF_CONTENT = (
     TypeError,
     ValueError,
 )
-"""What odd data can raise; neither the box nor the functions raise any of it."""
+"""Errors that malformed content can raise; neither the store nor the functions raise them."""
 
 
-def _chunks(records: Sequence[Record]) -> Iterator[Sequence[int]]:
+def _chunks(records: Sequence[AnyRecord]) -> Iterator[Sequence[int]]:
     """Return the positions of the records, in runs that one invocation takes."""
     chunk: list[int] = []
     size = 0
@@ -336,11 +324,11 @@ def _too_much(
     return RecordFailure(position, item, None, error.reason, str(error), retryable=False)
 
 
-def _version(identity: Identity | None) -> str | None:
+def _version(identity: RecordIdentity | None) -> str | None:
     return identity.version if identity else None
 
 
-def _shut(key: str, dead_letter: UnreadableDeadLetter | None) -> Result:
+def _unread(key: str, dead_letter: UnreadableDeadLetter | None) -> Result:
     if dead_letter is None:
         return Result(key, RedriveStatus.GONE)
     return Result(
@@ -352,10 +340,10 @@ def _shut(key: str, dead_letter: UnreadableDeadLetter | None) -> Result:
     )
 
 
-def _odd(dead_letter: ReadableDeadLetter, error: Exception) -> Result:
+def _unexpected(dead_letter: ReadableDeadLetter, error: Exception) -> Result:
     problem = (
-        f"{dead_letter.key} holds what this command cannot deal with ({type(error).__name__}: "
-        f"{str(error)[:80]}): some of its records may be applied, and it stays as it is."
+        f"{dead_letter.key} has content that this command cannot process ({type(error).__name__}: "
+        f"{str(error)[:80]}): some of its records may be applied; it stays as it is."
     )
     return _untouched(dead_letter, problem, RedriveStatus.UNREADABLE)
 

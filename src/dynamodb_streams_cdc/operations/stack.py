@@ -1,8 +1,7 @@
-"""A deployed pipeline, found by the outputs of its stack."""
+"""A deployed pipeline, found by the manifest in its stack's outputs."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,17 +10,18 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from dynamodb_streams_cdc.cli.errors import CommandError, misused
 from dynamodb_streams_cdc.operations.aws.access import code_of, permitted
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
 from dynamodb_streams_cdc.operations.aws.functions import CLIENT as INVOKING
 from dynamodb_streams_cdc.operations.aws.functions import LambdaFunctions
 from dynamodb_streams_cdc.operations.aws.notifications import SqsNotificationQueue
-from dynamodb_streams_cdc.operations.dead_letter_store import Names
+from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
 from dynamodb_streams_cdc.operations.endpoint import problem_of
+from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.operations.manifest import Manifest
 
 READERS = 16
-"""How many dead letters are read at once."""
+"""Threads that read dead letters concurrently."""
 
 ASKING = Config(
     connect_timeout=5,
@@ -33,37 +33,34 @@ ASKING = Config(
 ENDPOINT = "AWS_ENDPOINT_URL"
 _SERVICES = ("CLOUDFORMATION", "DYNAMODB", "LAMBDA", "S3", "SQS")
 
-_FUNCTION, _QUEUE, _TABLE = "FunctionName", "DeadLetterQueueUrl", "TableName"
-_COPIES = frozenset({"ChangeLog", "Aggregates", "Idempotency"})
-
 
 @dataclass(frozen=True)
 class Deployment:
-    """The outputs of a pipeline's stack, and clients that reach what they name.
+    """The manifest of a pipeline's stack, and boto3 clients that reach its resources.
 
     Attributes:
-        endpoint_url: of everything; None for the endpoints that boto3 knows.
+        endpoint_url: endpoint of all services; None for the endpoints that boto3 is configured for.
     """
 
     session: boto3.Session
     stack: str
-    outputs: Mapping[str, str]
+    manifest: Manifest
     endpoint_url: str | None = None
 
     @classmethod
     def find(cls, environment: str, stack: str | None, endpoint_url: str | None) -> "Deployment":
-        """Return what is deployed.
+        """Return the pipeline of an environment, or of a stack if one is named.
 
         Raises:
-            CommandError: there is no such stack.
-            AccessDenied: nobody may ask for it.
+            OperationError: there is no such stack, or it has no manifest.
+            UsageError: an endpoint is malformed.
+            AccessDenied: the credentials may not describe the stack.
         """
         name = f"cdc-{environment}-pipeline" if stack is None else stack
         _check_endpoints(endpoint_url)
         # boto3 knows AWS_DEFAULT_REGION only; the AWS CLI knows both.
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
-        found = cls(session, name, {}, endpoint_url)
-        client = found.client("cloudformation")
+        client = _client(session, "cloudformation", ASKING, endpoint_url)
         try:
             with permitted("cloudformation:DescribeStacks", f"stack {name}"):
                 [described] = client.describe_stacks(StackName=name)["Stacks"]
@@ -75,88 +72,63 @@ class Deployment:
                 f"There is no stack {name} in {where}: deploy it, or choose another with "
                 "--environment or --stack."
             )
-            raise CommandError(message) from error
+            raise OperationError(message) from error
         outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", ())}
-        return replace(found, outputs=outputs)
+        return cls(session, name, Manifest.of(name, outputs), endpoint_url)
 
     def client(self, service: str, config: Config = ASKING) -> Any:
         """Return a boto3 client."""
-        make: Any = self.session.client
-        endpoint = self.endpoint_url or os.environ.get(ENDPOINT)
-        if endpoint and (urlsplit(endpoint).hostname or "") in ("127.0.0.1", "localhost", "::1"):
-            # On this machine: through no proxy, and without the bucket's name as a host's.
-            config = config.merge(Config(proxies={}, s3={"addressing_style": "path"}))
-        try:
-            return make(service, endpoint_url=self.endpoint_url, config=config)
-        except ValueError as error:
-            message = f"{error}: see --endpoint-url and AWS_ENDPOINT_URL."
-            raise CommandError(message) from error
-
-    def output(self, name: str) -> str:
-        """Return an output of the stack.
-
-        Raises:
-            CommandError: the stack has none of this name.
-        """
-        if name not in self.outputs:
-            message = f"Stack {self.stack} has no output {name}: deploy the pipeline again."
-            raise CommandError(message)
-        return self.outputs[name]
+        return _client(self.session, service, config, self.endpoint_url)
 
     @cached_property
-    def names(self) -> Names:
-        """The names of what is deployed; a processor's is its part of an output's, in lower case.
-
-        So `SearchFunctionName` is that of processor `search`, and `OrdersTableName` that of table
-        `orders`.
-        """
-        return Names(
-            processors={value: name for name, value in self._named(_FUNCTION).items()},
-            tables={value: name for name, value in self._named(_TABLE).items()},
+    def names(self) -> DeployedNames:
+        """Processors by function name, and logical names of source tables by physical name."""
+        return DeployedNames(
+            processors={name: processor for processor, name in self.manifest.functions.items()},
+            tables={each.table: each.name for each in self.manifest.source_tables},
         )
 
-    @property
-    def source_tables(self) -> list[str]:
-        """The logical names of tables that are no copies."""
-        return [
-            name.removesuffix(_TABLE).lower()
-            for name in self.outputs
-            if name.endswith(_TABLE) and name.removesuffix(_TABLE) not in _COPIES
-        ]
-
     @cached_property
-    def box(self) -> S3DeadLetterStore:
-        """The dead letters."""
+    def store(self) -> S3DeadLetterStore:
+        """Dead letters of the two buckets."""
         return S3DeadLetterStore(
             self.client("s3"),
-            bucket=self.output("DeadLetterBucketName"),
-            on_failure_bucket=self.output("OnFailureBucketName"),
+            bucket=self.manifest.bucket("dead_letters"),
+            on_failure_bucket=self.manifest.bucket("on_failure"),
         )
 
     @cached_property
     def functions(self) -> LambdaFunctions:
-        """The functions of the processors."""
-        return LambdaFunctions(self.client("lambda", INVOKING), self._named(_FUNCTION))
+        """Functions of the processors."""
+        return LambdaFunctions(self.client("lambda", INVOKING), self.manifest.functions)
 
     def notification_queues(self) -> dict[str, SqsNotificationQueue]:
         """Return the notification queues by processor."""
         client = self.client("sqs")
         return {
-            name: SqsNotificationQueue(client, url) for name, url in self._named(_QUEUE).items()
+            each.name: SqsNotificationQueue(client, each.dead_letter_queue)
+            for each in self.manifest.processors
         }
 
-    def _named(self, suffix: str) -> dict[str, str]:
-        return {
-            name.removesuffix(suffix).lower(): value
-            for name, value in self.outputs.items()
-            if name.endswith(suffix)
-        }
+
+def _client(session: boto3.Session, service: str, config: Config, endpoint_url: str | None) -> Any:
+    make: Any = session.client
+    endpoint = endpoint_url or os.environ.get(ENDPOINT)
+    if endpoint and (urlsplit(endpoint).hostname or "") in ("127.0.0.1", "localhost", "::1"):
+        # On this machine: through no proxy, and with the bucket's name in the path.
+        config = config.merge(Config(proxies={}, s3={"addressing_style": "path"}))
+    try:
+        return make(service, endpoint_url=endpoint_url, config=config)
+    except ValueError as error:
+        message = f"{error}: see --endpoint-url and AWS_ENDPOINT_URL."
+        raise OperationError(message) from error
 
 
 def _check_endpoints(option: str | None) -> None:
-    """Refuse what is no endpoint: the option's, and those of boto3's variables."""
+    """Refuse malformed endpoints, from the option and from boto3's environment variables."""
     variables = (ENDPOINT, *(f"{ENDPOINT}_{service}" for service in _SERVICES))
     given = {name: os.environ.get(name) or None for name in variables}
     for name, url in {**given, "--endpoint-url": option}.items():
         if url is not None and (problem := problem_of(url)):
-            misused(f"{name}: {problem}.")
+            message = f"{name}: {problem}."
+            raise UsageError(message)

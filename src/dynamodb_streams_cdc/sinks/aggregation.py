@@ -27,6 +27,7 @@ from dynamodb_streams_cdc.errors import (
     PermanentError,
     RetryableError,
 )
+from dynamodb_streams_cdc.halves import halves
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
 
 Amount: TypeAlias = int | Decimal
@@ -182,13 +183,12 @@ class Aggregation:
             try:
                 rows = self.ledger.read([group[0].item_id for group in pending], deadline)
             except (RetryableError, DeadlineExceeded) as error:
-                outcome.failures |= {group[0]: error for group in pending}
+                outcome.failures |= {change: error for group in pending for change in group}
                 break
             steps = list(self._steps(pending, rows, deadline.now(), outcome))
             pending = [
                 group for pack in _packs(steps) for group in self._commit(pack, deadline, outcome)
             ]
-        outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
     @property
@@ -299,12 +299,13 @@ class Aggregation:
     ) -> Iterator["_Step"]:
         for group in groups:
             row = rows.get(group[0].item_id)
-            for change in group:
+            for position, change in enumerate(group):
                 if row is not None and row.version >= change.version:
                     outcome.refused(change, row.timestamp)
+                    outcome.stale += len(group) - position - 1
                     break
                 try:
-                    step = self._step(group, change, row, now)
+                    step = self._step(group, position, row, now)
                 except Exception as error:
                     outcome.failures[change] = error
                 else:
@@ -312,8 +313,9 @@ class Aggregation:
                     break
 
     def _step(
-        self, group: list[Change], change: Change, row: LedgerRow | None, now: float
+        self, group: list[Change], position: int, row: LedgerRow | None, now: float
     ) -> "_Step":
+        change = group[position]
         contribution, retained = self._contribution(change)
         after = LedgerRow(
             item_id=change.item_id,
@@ -325,7 +327,7 @@ class Aggregation:
             deleted=change.new_image is None,
             retained=retained,
         )
-        return _Step(group, change, RowUpdate(row, after), _delta(row, contribution))
+        return _Step(group, position, RowUpdate(row, after), _delta(row, contribution))
 
     def _contribution(self, change: Change) -> tuple[Contribution, bool]:
         image = change.new_image
@@ -352,34 +354,45 @@ class Aggregation:
                 deadline.check()
                 self.ledger.commit([step.update for step in pack], add(step.delta for step in pack))
             except WriteConflict as conflicts:
-                again = [s.group for s in pack if s.change.item_id in conflicts.item_ids]
+                again = [step.group for step in pack if step.item_id in conflicts.item_ids]
                 if not again:
                     raise
-                rest = [s for s in pack if s.change.item_id not in conflicts.item_ids]
+                rest = [step for step in pack if step.item_id not in conflicts.item_ids]
                 return again + (self._commit(rest, deadline, outcome) if rest else [])
             except ConflictError as error:
                 if not deadline.pause(min(attempt, CONFLICTS_UNTIL_HALVED)):
-                    outcome.failures |= {step.change: error for step in pack}
+                    outcome.failures |= {change: error for step in pack for change in step.open}
                     return []
                 if len(pack) > 1 and attempt + 1 >= CONFLICTS_UNTIL_HALVED:
-                    middle = (len(pack) + 1) // 2
-                    first = self._commit(pack[:middle], deadline, outcome)
-                    return first + self._commit(pack[middle:], deadline, outcome)
+                    parts = (self._commit(half, deadline, outcome) for half in halves(pack))
+                    return [group for part in parts for group in part]
             except (RetryableError, DeadlineExceeded) as error:
-                outcome.failures |= {step.change: error for step in pack}
+                outcome.failures |= {change: error for step in pack for change in step.open}
                 return []
             else:
                 outcome.applied += len(pack)
+                outcome.stale += sum(len(step.open) - 1 for step in pack)
                 return []
         raise AssertionError  # count() has no end
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
+    """The write of one item's row: by the change at `position` of its group, newest first."""
+
     group: list[Change]
-    change: Change
+    position: int
     update: RowUpdate
     delta: Contribution
+
+    @property
+    def item_id(self) -> str:
+        return self.update.after.item_id
+
+    @property
+    def open(self) -> list[Change]:
+        """The change, and the older ones that it makes unnecessary."""
+        return self.group[self.position :]
 
 
 @dataclass

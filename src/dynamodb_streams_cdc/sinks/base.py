@@ -1,4 +1,4 @@
-"""What the processor asks of a sink, and what a sink answers."""
+"""The interface between the processor and a sink."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checka
 
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.errors import CdcError, PermanentError, visible
+from dynamodb_streams_cdc.errors import CdcError, OutcomesMissing, PermanentError, visible
 
 Result = TypeVar("Result")
 
@@ -27,15 +27,14 @@ ReadItem: TypeAlias = Callable[[], Image | None]
 
 @dataclass
 class Outcome:
-    """What became of the changes of one call: each is applied, or stale, or a failure.
+    """The outcomes of one call: each change is applied, or stale, or a failure.
 
     Attributes:
-        applied: changes that the sink took.
-        stale: changes that it refused because it holds the same version or a greater one, and
-            changes that a greater one in the same call made unnecessary.
-        version_order_violations: those of them that are more than a second younger than what it
-            holds. None
-            is expected; see `VERSION_ORDER_VIOLATION_SECONDS`.
+        applied: number of changes that the sink took.
+        stale: number of changes that it refused because it holds the same version or a greater one,
+            and of changes that a greater one in the same call made unnecessary.
+        version_order_violations: number of stale changes that are more than a second younger than
+            the state that the sink holds. None is expected; see `VERSION_ORDER_VIOLATION_SECONDS`.
         failures: the exception for each change that was not taken.
     """
 
@@ -44,11 +43,23 @@ class Outcome:
     version_order_violations: int = 0
     failures: dict[Change, Exception] = field(default_factory=dict)
 
-    def refused(self, change: Change, held_timestamp: float) -> None:
-        """Compare a stale change with what the sink holds; log one that is younger.
+    def check(self, changes: int) -> None:
+        """Check that each of so many changes has one outcome.
 
-        A time that no record told, `UNKNOWN_TIME`, is compared with none.
+        Raises:
+            OutcomesMissing: the numbers differ, so a change may be lost.
         """
+        outcomes = self.applied + self.stale + len(self.failures)
+        if outcomes != changes:
+            message = f"the sink returned {outcomes} outcomes for {changes} changes"
+            raise OutcomesMissing(message)
+
+    def refused(self, change: Change, held_timestamp: float) -> None:
+        """Count a stale change; log it if it is younger than the state that the sink holds.
+
+        `UNKNOWN_TIME` is not compared.
+        """
+        self.stale += 1
         if UNKNOWN_TIME in (change.timestamp, held_timestamp):
             return
         if change.timestamp > held_timestamp + VERSION_ORDER_VIOLATION_SECONDS:
@@ -62,7 +73,7 @@ class Outcome:
             )
 
     def __add__(self, other: "Outcome") -> "Outcome":
-        """Return what became of the changes of both."""
+        """Return the outcomes of both calls."""
         return Outcome(
             self.applied + other.applied,
             self.stale + other.stale,

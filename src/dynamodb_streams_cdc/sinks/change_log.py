@@ -60,25 +60,24 @@ class ChangeLog:
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         """Write an entry for each change."""
         outcome = Outcome()
-        entries: dict[tuple[str, str], tuple[Change, Entry]] = {}
+        entries: dict[tuple[str, str], tuple[Entry, list[Change]]] = {}
         for change in changes:
             try:
                 entry = self._entry(change, deadline)
             except Exception as error:
                 outcome.failures[change] = error
                 continue
-            entries.setdefault((change.item_id, change.version), (change, entry))
-        pairs = list(entries.values())
+            entries.setdefault((change.item_id, change.version), (entry, []))[1].append(change)
         try:
-            results = self.log.insert([entry for _, entry in pairs], deadline)
+            results = self.log.insert([entry for entry, _ in entries.values()], deadline)
         except (RetryableError, DeadlineExceeded) as error:
-            results = [error] * len(pairs)
-        for (change, _), result in zip(pairs, results, strict=True):
+            results = [error] * len(entries)
+        for (_, same), result in zip(entries.values(), results, strict=True):
             if isinstance(result, Exception):
-                outcome.failures[change] = result
+                outcome.failures |= dict.fromkeys(same, result)
             else:
                 outcome.applied += result
-        outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
+                outcome.stale += len(same) - result
         return outcome
 
     def _entry(self, change: Change, deadline: Deadline) -> Entry:

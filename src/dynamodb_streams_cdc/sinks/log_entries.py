@@ -50,6 +50,7 @@ from dynamodb_streams_cdc.deserializer import base64_text, with_bytes
 from dynamodb_streams_cdc.diff import diff
 from dynamodb_streams_cdc.errors import MalformedRecord, MalformedSource, MissingImage
 from dynamodb_streams_cdc.identity import check_version
+from dynamodb_streams_cdc.lambda_types import AnyRecord
 
 Entry: TypeAlias = dict[str, dict[str, Any]]
 """An entry as DynamoDB JSON, binary values as `bytes`."""
@@ -135,7 +136,7 @@ def _differs(name: str, old: Image, new: Image) -> bool:
 
 
 def change_from_log_record(
-    record: Mapping[str, Any], source: Source, image_store: ImageStore | None = None
+    record: AnyRecord, source: Source, image_store: ImageStore | None = None
 ) -> Change:
     """Return the change that a record of the *change log's* stream carries as its new image.
 

@@ -135,7 +135,7 @@ class Search:
         """Write the newest change of each item, or the newest on which `document` does not fail."""
         outcome = Outcome()
         written_at = deadline.now()
-        pairs: list[tuple[Change, Upsert]] = []
+        writes: list[tuple[Change, int, Upsert]] = []
         unread: RetryableError | DeadlineExceeded | None = None
         for group in by_item(changes):
             for position, change in enumerate(group):
@@ -143,7 +143,8 @@ class Search:
                     if unread is not None and change.image_loader is not None:
                         raise unread  # it would be told the same again, one time-out after another
                     is_first = group[-1].kind is INSERT
-                    pairs.append((change, self._upsert(change, written_at, is_first)))
+                    upsert = self._upsert(change, written_at, is_first)
+                    writes.append((change, len(group) - position - 1, upsert))
                 except (RetryableError, DeadlineExceeded) as error:
                     unread = error
                     outcome.failures |= dict.fromkeys(group[position:], error)
@@ -153,10 +154,11 @@ class Search:
                 else:
                     break
         try:
-            results = self.index.upsert([upsert for _, upsert in pairs], deadline)
+            results = self.index.upsert([upsert for *_, upsert in writes], deadline)
         except (RetryableError, DeadlineExceeded) as error:
-            results = [error] * len(pairs)
-        for (change, _), result in zip(pairs, results, strict=True):
+            results = [error] * len(writes)
+        for (change, older, _), result in zip(writes, results, strict=True):
+            outcome.stale += older
             match result:
                 case Stale(timestamp):
                     outcome.refused(change, timestamp)
@@ -164,7 +166,6 @@ class Search:
                     outcome.applied += 1
                 case _:
                     outcome.failures[change] = result
-        outcome.stale = len(changes) - outcome.applied - len(outcome.failures)
         return outcome
 
     retains = False

@@ -6,8 +6,9 @@ from copy import deepcopy
 from typing import Any, TypeVar
 
 from dynamodb_streams_cdc.change import ViewType
-from dynamodb_streams_cdc.deadline import Clock, LambdaContext
+from dynamodb_streams_cdc.deadline import Clock
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation.delivery import Delivery, DiscardedBatch, Record
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.faulty import faulty

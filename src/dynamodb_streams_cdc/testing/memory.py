@@ -15,7 +15,8 @@ from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError
-from dynamodb_streams_cdc.operations.dead_letter_store import ARCHIVE, OWN, Stored
+from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS
+from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
 from dynamodb_streams_cdc.sinks.aggregation import (
     MAX_ACTIONS,
     Amount,
@@ -264,7 +265,7 @@ class MemoryDeadLetterStore:
     def write(self, dead_letter: DeadLetter) -> bool:
         """Keep a processor's dead letter; return False if it was there already."""
         return self._add(
-            f"{OWN}{dead_letter.processor}/{dead_letter.name}",
+            f"{DEAD_LETTERS}{dead_letter.processor}/{dead_letter.name}",
             dead_letter.envelope(),
             dead_letter.written_at,
         )
@@ -278,10 +279,10 @@ class MemoryDeadLetterStore:
         """The keys that dead letters had before they were archived."""
         return [key.removeprefix(ARCHIVE) for key in sorted(self.objects) if _archived(key)]
 
-    def dead_letters(self) -> Iterable[Stored]:
+    def dead_letters(self) -> Iterable[StoredDeadLetter]:
         """Return the dead letters that are not archived, in the order of their keys."""
         return [
-            Stored(key, len(self.objects[key]), self.written[key])
+            StoredDeadLetter(key, len(self.objects[key]), self.written[key])
             for key in sorted(self.objects)
             if not _archived(key)
         ]

@@ -1,4 +1,4 @@
-"""The attempts at records, in the idempotency table, which expires them."""
+"""`Attempts` in the idempotency table, which expires them; see `idempotency` for the table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.guards.attempts import KEEP_SECONDS
+from dynamodb_streams_cdc.names import ATTEMPT, IDEMPOTENCY_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-PREFIX = "attempt/"
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class DynamoDbAttempts:
         with translated():
             response = self.client().update_item(
                 TableName=self.table,
-                Key={"id": {"S": PREFIX + name}},
+                Key={IDEMPOTENCY_KEY: {"S": ATTEMPT + name}},
                 UpdateExpression="ADD attempts :one SET expires_at = :expires_at",
                 ExpressionAttributeValues={":one": {"N": "1"}, ":expires_at": _expiry(now)},
                 ReturnValues="UPDATED_NEW",
@@ -45,7 +44,7 @@ class DynamoDbAttempts:
         with translated():
             self.client().update_item(
                 TableName=self.table,
-                Key={"id": {"S": PREFIX + name}},
+                Key={IDEMPOTENCY_KEY: {"S": ATTEMPT + name}},
                 UpdateExpression="SET attempts = :none, expires_at = :expires_at",
                 ExpressionAttributeValues={":none": {"N": "0"}, ":expires_at": _expiry(now)},
             )

@@ -1,4 +1,14 @@
-"""The markers of `idempotency.Once` in the idempotency table, which expires them."""
+"""The markers of `idempotency.Once` in the idempotency table, which expires them.
+
+The table holds three kinds of records, told apart by the prefix of their key `id`:
+
+    ledger/<item>                          ledger rows, the idempotency records of the aggregation:
+                                           the item's version and contribution; they do not expire
+    attempt/<processor>/<sequence number>  attempts at a record that may kill its function; 2 days
+    once/<effect>/<item>/<version>         markers of `Once`; 90 days
+
+The deployed functions write the first two. Functions with effects of their own write markers.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -6,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.aws.errors import meaning, translated
+from dynamodb_streams_cdc.names import EXPIRES_AT, IDEMPOTENCY_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,7 +33,7 @@ class DynamoDbIdempotencyStore:
         """Return whether the marker is there, read consistently."""
         with translated():
             response = self.client.get_item(
-                TableName=self.table, Key={"id": {"S": key}}, ConsistentRead=True
+                TableName=self.table, Key={IDEMPOTENCY_KEY: {"S": key}}, ConsistentRead=True
             )
         return "Item" in response
 
@@ -56,4 +67,4 @@ class DynamoDbIdempotencyStore:
 
 
 def _marker(key: str, keep_seconds: int) -> dict[str, Any]:
-    return {"id": {"S": key}, "expires_at": {"N": str(int(time.time()) + keep_seconds)}}
+    return {IDEMPOTENCY_KEY: {"S": key}, EXPIRES_AT: {"N": str(int(time.time()) + keep_seconds)}}

@@ -1,8 +1,9 @@
 """The ledger and the sums of the aggregation sink, on two DynamoDB tables.
 
-Ledger rows live in the idempotency table under `ledger/<item>`; sums in the aggregates table, each
-aggregate spread over a number of rows (shards) that a reader adds up, so that one hot aggregate is
-not one hot row. A transaction picks one shard for all that it adds.
+Ledger rows are in the idempotency table, under `ledger/<item>`: they are the aggregation's
+idempotency records. Sums are in the aggregates table. Each aggregate is spread over a number of
+rows (shards), which a reader adds up, so that one hot aggregate is not one hot row. A transaction
+picks one shard for all that it adds.
 """
 
 import random
@@ -15,6 +16,7 @@ from dynamodb_streams_cdc.aws.errors import meaning, translated
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
 from dynamodb_streams_cdc.errors import ConflictError, RetryableError
+from dynamodb_streams_cdc.names import IDEMPOTENCY_KEY, LEDGER
 from dynamodb_streams_cdc.sinks.aggregation import (
     RESERVED,
     Contribution,
@@ -27,7 +29,6 @@ from dynamodb_streams_cdc.sinks.aggregation import (
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-PREFIX = "ledger/"
 BATCH_GET_KEYS = 100
 """The most keys of one BatchGetItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html)."""
@@ -54,7 +55,7 @@ class DynamoDbLedger:
 
     def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
         """Return the rows that exist, by item, read consistently."""
-        keys = [{"id": {"S": PREFIX + item_id}} for item_id in item_ids]
+        keys = [{IDEMPOTENCY_KEY: {"S": LEDGER + item_id}} for item_id in item_ids]
         rows: dict[str, LedgerRow] = {}
         for start in range(0, len(keys), BATCH_GET_KEYS):
             wanted: list[Any] = keys[start : start + BATCH_GET_KEYS]
@@ -103,7 +104,7 @@ class DynamoDbLedger:
                 ),
                 ExpressionAttributeValues=serialize_item(
                     {
-                        ":ledger": PREFIX,
+                        ":ledger": LEDGER,
                         ":true": True,
                         ":false": False,
                         ":before": Decimal(str(round(before, 3))),
@@ -121,7 +122,7 @@ class DynamoDbLedger:
         try:
             self.client.delete_item(
                 TableName=self.table,
-                Key={"id": row["id"]},
+                Key={IDEMPOTENCY_KEY: row[IDEMPOTENCY_KEY]},
                 ConditionExpression="revision = :revision",
                 ExpressionAttributeValues={":revision": row["revision"]},
             )
@@ -135,7 +136,7 @@ class DynamoDbLedger:
             "TableName": self.table,
             "Item": serialize_item(
                 {
-                    "id": PREFIX + row.item_id,
+                    IDEMPOTENCY_KEY: LEDGER + row.item_id,
                     "version": row.version,
                     "revision": row.revision,
                     "contribution": row.contribution,
@@ -189,7 +190,7 @@ class DynamoDbLedger:
 def _row(attributes: Mapping[str, Any]) -> LedgerRow:
     row: dict[str, Any] = deserialize_item(attributes)
     return LedgerRow(
-        item_id=row["id"].removeprefix(PREFIX),
+        item_id=row[IDEMPOTENCY_KEY].removeprefix(LEDGER),
         version=row["version"],
         revision=int(row["revision"]),
         contribution=row["contribution"],

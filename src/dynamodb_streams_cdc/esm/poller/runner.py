@@ -26,6 +26,7 @@ from typing import Any, TypeAlias, assert_never
 
 import boto3
 
+from dynamodb_streams_cdc.deadline import backoff
 from dynamodb_streams_cdc.esm import (
     Command,
     ConfigurationError,
@@ -79,6 +80,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 CONCURRENT_READS = 8
+FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 
 Tell: TypeAlias = Callable[[], object]
@@ -270,8 +272,9 @@ class MappingRunner:
 
     def _pause(self) -> None:
         """Wait longer after each failure in a row; at most ten seconds, or until the stop."""
+        seconds = backoff(self._failures, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
         self._failures += 1
-        self._stopping.wait(min(LONGEST_PAUSE_SECONDS, 0.25 * 2 ** min(self._failures, 10)))
+        self._stopping.wait(seconds)
 
     def _invoke(self, command: Invoke) -> Tell:
         answer = self._function(command)

@@ -12,7 +12,6 @@ Right: stop at the first failure and report it. (`ChangeHandlers` goes on with o
 
 from typing import Any
 
-from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import (
     Event,
     Warehouse,
@@ -20,6 +19,7 @@ from dynamodb_streams_cdc.examples.mistakes.ports import (
     consumer,
     pieces,
 )
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 

@@ -9,8 +9,8 @@ Right: a REMOVE writes a tombstone with its version. Readers do not see it; main
 once nothing that old can be replayed any more.
 """
 
-from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 

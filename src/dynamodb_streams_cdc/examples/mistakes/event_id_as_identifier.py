@@ -11,7 +11,6 @@ Right: `record["dynamodb"]["SequenceNumber"]`. Lambda keeps what came before and
 
 from typing import Any
 
-from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import (
     Event,
     Warehouse,
@@ -19,6 +18,7 @@ from dynamodb_streams_cdc.examples.mistakes.ports import (
     consumer,
     pieces,
 )
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 

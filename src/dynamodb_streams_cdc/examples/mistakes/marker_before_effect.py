@@ -10,9 +10,9 @@ reach of transactions, *after* it (`Once.run`): then a crash repeats the effect,
 
 from functools import partial
 
-from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Mail, changes, consumer
 from dynamodb_streams_cdc.idempotency import MARKER_SECONDS, Once
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 

@@ -11,8 +11,8 @@ redelivery adds nothing. That is `aggregation.Aggregation`.
 
 from collections import Counter
 
-from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Sums, changes, consumer
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.processor import Processor
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryLedger

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from dynamodb_streams_cdc.change import Change, Image
-from dynamodb_streams_cdc.deadline import LambdaContext
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.memory import MemoryIdempotencyStore
 from dynamodb_streams_cdc.testing.simulation import (
     Consumer,

@@ -9,8 +9,8 @@ goes to dead letters, with its payload, before it counts as done.
 
 import logging
 
-from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ item within one second have the same, so "newer than what I hold" refuses the se
 Right: the sequence number orders the changes of an item; `Change.version` carries it.
 """
 
-from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 

@@ -8,8 +8,8 @@ Right: pad them to 40 digits, as `Change.version` does, behind the label of the 
 two streams of a table say nothing about each other.
 """
 
-from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 

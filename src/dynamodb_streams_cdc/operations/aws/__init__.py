@@ -1,1 +1,1 @@
-"""The ports of `operations` on S3, SQS and Lambda. Needs the extra `aws`."""
+"""S3, SQS and Lambda for `operations`. Needs the extra `aws`."""

@@ -1,4 +1,4 @@
-"""Missing permissions, by action and resource, whichever way a service words them."""
+"""Missing permissions: one error for all services, with action and resource."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ DENIED = frozenset(
         "UnauthorizedOperation",
     }
 )
-"""The codes by which services refuse; an answer to HEAD has no body, and so its status alone."""
+"""Error codes of missing permissions; a response to HEAD has no body, so its status is the code."""
 
 
 CREDENTIALS = frozenset(
@@ -36,18 +36,18 @@ CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""The codes by which services refuse the credentials themselves."""
+"""Error codes of invalid credentials."""
 
 
 class AccessDenied(CdcError):
-    """The credentials are good, and lack a permission; the message names action and resource."""
+    """The credentials are valid but lack a permission; the message names action and resource."""
 
 
 @contextmanager
 def permitted(action: str, resource: str) -> Iterator[None]:
-    """Let a refusal of what is done within out as `AccessDenied`, and every other error as it is.
+    """Raise `AccessDenied` if a service denies the request; other errors pass unchanged.
 
-    `action` is in the words of IAM, such as `s3:GetObject`.
+    `action` is an IAM action, such as `s3:GetObject`.
     """
     try:
         yield
@@ -59,7 +59,7 @@ def permitted(action: str, resource: str) -> Iterator[None]:
 
 
 def code_of(error: BaseException) -> str:
-    """Return the code of a service's error, or of the one that an error was made of; or nothing."""
+    """Return the code of a service's error, or of an error's cause; empty if there is none."""
     if not isinstance(error, ClientError):
         cause = error.__cause__
         return code_of(cause) if isinstance(cause, ClientError) else ""

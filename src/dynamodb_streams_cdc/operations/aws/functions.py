@@ -1,4 +1,4 @@
-"""The deployed functions behind the Lambda API, for replays and looks."""
+"""Invoke the deployed functions through the Lambda API."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from dynamodb_streams_cdc.deadline import Clock, SystemClock
+from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
 from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of, permitted
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 FUNCTION_SECONDS = 60
-"""How long the functions may run, by their timeout."""
+"""Timeout of the functions, in seconds."""
 
 CLIENT = Config(
     connect_timeout=5,
@@ -31,11 +31,13 @@ CLIENT = Config(
     retries={"mode": "standard", "total_max_attempts": 1},
     tcp_keepalive=True,
 )
-"""Waits longer than a function can run, cold start included, and never repeats an invocation that
-may be under way: that would take the time of both."""
+"""Waits longer than a function can run, cold start included. Never repeats an invocation that may
+be running: that would take the time of both."""
 
 ATTEMPTS = 4
-"""To get an invocation under way: connections that are refused, and throttles."""
+"""Attempts to start an invocation, after refused connections and throttling."""
+
+FIRST_PAUSE_SECONDS = 0.25
 
 THROTTLED = "TooManyRequestsException"
 
@@ -46,17 +48,17 @@ OF_THE_EVENT = frozenset(
         "RequestTooLargeException",
     }
 )
-"""The codes by which Lambda refuses an event, and would take another
+"""Error codes that depend on the event; Lambda would accept another
 (https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors)."""
 
 
 @dataclass(frozen=True)
 class LambdaFunctions:
-    """`Functions`.
+    """`Functions` on Lambda.
 
     Attributes:
-        client: of Lambda, made with `CLIENT`.
-        names: of the functions, by processor.
+        client: boto3 Lambda client, made with the configuration `CLIENT`.
+        names: function names by processor.
     """
 
     client: "LambdaClient"
@@ -64,12 +66,12 @@ class LambdaFunctions:
     clock: Clock = field(default_factory=SystemClock)
 
     def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        """Invoke a processor's function and return its answer, as JSON says it.
+        """Invoke a processor's function and return its parsed response.
 
         Raises:
-            InvocationFailed: there was no answer.
+            InvocationFailed: there was no response.
             AccessDenied: the credentials may not invoke it.
-            ClientError: the credentials are no good.
+            ClientError: the credentials are invalid.
         """
         name = self.names[processor]
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
@@ -80,7 +82,7 @@ class LambdaFunctions:
             except InvocationFailed as error:
                 if attempt + 1 == ATTEMPTS or not _never_began(error):
                     raise
-                self.clock.sleep(0.25 * 2**attempt)
+                self.clock.sleep(backoff(attempt, first=FIRST_PAUSE_SECONDS))
         raise AssertionError
 
     def _invoke(self, name: str, payload: bytes) -> Any:

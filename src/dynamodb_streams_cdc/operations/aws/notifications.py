@@ -1,4 +1,4 @@
-"""The notification queue on SQS."""
+"""Notification queue on SQS."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 BATCH = 10
-"""The most messages of one request
+"""Most messages of one request
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html)."""
 
 HIDDEN_SECONDS = 120
-"""How long messages that were received stay hidden, also from alarms, if nobody puts them back."""
+"""Seconds that received messages stay hidden, also from alarms, unless they are put back."""
 
 WAIT_SECONDS = 1
-"""A long poll asks all servers of the queue: when its answer is empty, nothing is visible
+"""Seconds of a long poll, which asks all servers: an empty response means that nothing is visible
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-long-polling.html)."""
 
 
 @dataclass(frozen=True)
 class SqsNotificationQueue:
-    """`NotificationQueue`.
+    """`NotificationQueue` on SQS.
 
     Attributes:
-        client: of SQS.
-        url: of the queue.
+        client: boto3 SQS client.
+        url: URL of the queue.
     """
 
     client: "SQSClient"
     url: str
 
     def receive(self) -> Sequence[Notification]:
-        """Return some messages and hide them for a while; none if none is visible.
+        """Return some messages and hide them for a while; none if no message is visible.
 
         Raises:
             AccessDenied: for this and the other methods.
@@ -53,7 +53,7 @@ class SqsNotificationQueue:
         ]
 
     def delete(self, messages: Sequence[Notification]) -> None:
-        """Delete messages that were received; that one is gone already is success."""
+        """Delete messages that were received; a message that is gone counts as deleted."""
         for entries in _entries(messages):
             with permitted("sqs:DeleteMessage", self.url):
                 self.client.delete_message_batch(QueueUrl=self.url, Entries=entries)

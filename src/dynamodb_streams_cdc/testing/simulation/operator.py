@@ -8,7 +8,7 @@ from typing import Any
 
 from dynamodb_streams_cdc.change import Attributes, Image
 from dynamodb_streams_cdc.deserializer import deserialize_item
-from dynamodb_streams_cdc.operations.dead_letter_store import Names
+from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed, Redrive, Result
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from dynamodb_streams_cdc.testing.simulation.faults import LATENCY_SECONDS
@@ -55,7 +55,7 @@ class Operator:
 
     def redrive(self, rng: random.Random) -> None:
         """Redrive all dead letters of the function, in any order."""
-        names = Names({self.name: self.name})
+        names = DeployedNames({self.name: self.name})
         work = Redrive(self.box, self, names, self.poller.virtual_clock)
         keys = self.dead_letters()
         for result in work.run(rng.sample(keys, len(keys))):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from dynamodb_streams_cdc.deadline import LambdaContext
 from dynamodb_streams_cdc.esm import (
     LATEST,
     Deliver,
@@ -24,6 +23,7 @@ from dynamodb_streams_cdc.esm import (
     SaveCheckpoint,
     Verdict,
 )
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation.delivery import Delivery, DiscardedBatch, Record
 from dynamodb_streams_cdc.testing.simulation.emulation import run
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector

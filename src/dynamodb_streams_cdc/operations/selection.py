@@ -1,4 +1,4 @@
-"""Filters of dead letters, and the properties of a dead letter that they read."""
+"""Find dead letters by processor, reason, item, age, key or ID."""
 
 import hashlib
 import re
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dynamodb_streams_cdc.cli.errors import CommandError
 from dynamodb_streams_cdc.operations.dead_letter_store import (
-    Names,
+    DeployedNames,
     ReadableDeadLetter,
-    Stored,
+    StoredDeadLetter,
     parse_dead_letter,
 )
+from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.stack import READERS, Deployment
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -28,7 +28,7 @@ def seconds_of(text: str) -> float:
     """Return the seconds of a duration such as `2h`, `90s` or `1d12h`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a duration.
     """
     if not _DURATION.fullmatch(text):
         message = f"expected a duration such as 90s, 15m, 2h, 3d or 1d12h, got {text!r}"
@@ -37,20 +37,21 @@ def seconds_of(text: str) -> float:
 
 
 def id_of(key: str) -> str:
-    """Return the short name of a dead letter: the beginning of its key's SHA-256."""
+    """Return the ID of a dead letter: the first 10 hex digits of its key's SHA-256."""
     return hashlib.sha256(key.encode()).hexdigest()[:_ID_LENGTH]
 
 
 @dataclass(frozen=True)
-class Row:
+class DeadLetterSummary:
     """A dead letter in a list.
 
     Attributes:
-        items: whose changes it holds; empty if nothing can be told.
-        problem: what keeps it shut; empty for a dead letter that can be redriven.
+        age: seconds since it was written.
+        items: identities of the items in its records; empty if it cannot be read.
+        problem: why it cannot be redriven; empty if it can.
     """
 
-    stored: Stored
+    stored: StoredDeadLetter
     age: float
     processor: str = ""
     reason: str = ""
@@ -65,7 +66,7 @@ class Row:
         return self.stored.key
 
     def as_json(self) -> dict[str, Any]:
-        """Return the row for other programs."""
+        """Return the summary as JSON."""
         written = datetime.fromtimestamp(self.stored.written_at, UTC)
         return {
             "id": id_of(self.key),
@@ -84,12 +85,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which dead letters are meant: those that meet each filter that has a value.
+    """Filters of dead letters; a filter without a value matches all.
 
     Attributes:
         items: identities, or their beginnings up to a slash.
         older_than: seconds.
-        dead letters: keys or short names.
+        dead_letters: keys or IDs.
     """
 
     processors: Sequence[str] = ()
@@ -99,20 +100,20 @@ class Selection:
     dead_letters: Sequence[str] = ()
 
     @property
-    def looks_inside(self) -> bool:
-        """Whether dead letters have to be read to be chosen."""
+    def reads_contents(self) -> bool:
+        """Whether dead letters have to be read to be selected."""
         return bool(self.processors or self.reasons or self.items)
 
-    def may_take(self, stored: Stored, age: float) -> bool:
-        """Return whether a dead letter that nobody has read may be meant."""
+    def may_match(self, stored: StoredDeadLetter, age: float) -> bool:
+        """Return whether a dead letter matches, as far as its key and age tell."""
         if age < self.older_than:
             return False
         return not self.dead_letters or any(
-            _is_called(stored.key, name) for name in self.dead_letters
+            _has_name(stored.key, name) for name in self.dead_letters
         )
 
-    def takes(self, row: Row) -> bool:
-        """Return whether a dead letter is selected; an unreadable one has no reason and no item."""
+    def matches(self, row: DeadLetterSummary) -> bool:
+        """Return whether a dead letter matches; an unreadable one has no reason and no item."""
         return (
             (not self.processors or row.processor in self.processors)
             and (not self.reasons or row.reason.lower() in map(str.lower, self.reasons))
@@ -120,53 +121,56 @@ class Selection:
         )
 
 
-def listed(deployment: Deployment, selection: Selection, now: float) -> list[Stored]:
-    """Return the dead letters that may be meant, unread, the oldest first.
+def list_stored(deployment: Deployment, selection: Selection, now: float) -> list[StoredDeadLetter]:
+    """Return the dead letters that match by key and age, unread, the oldest first.
 
     Raises:
-        CommandError: a dead letter that was named is not there.
+        OperationError: a dead letter that was named is not there.
     """
     found = [
         stored
-        for stored in deployment.box.dead_letters()
-        if selection.may_take(stored, now - stored.written_at)
+        for stored in deployment.store.dead_letters()
+        if selection.may_match(stored, now - stored.written_at)
     ]
     for name in selection.dead_letters:
-        only(name, [stored.key for stored in found])
+        find_key(name, [stored.key for stored in found])
     return sorted(found, key=lambda stored: (stored.written_at, stored.key))
 
 
-def rows(deployment: Deployment, selection: Selection, names: Names | None = None) -> list[Row]:
-    """Return the dead letters that are meant, the oldest first.
+def list_dead_letters(
+    deployment: Deployment, selection: Selection, names: DeployedNames | None = None
+) -> list[DeadLetterSummary]:
+    """Return the dead letters that match, the oldest first.
 
     Raises:
-        CommandError: a dead letter that was named is not there.
+        OperationError: a dead letter that was named is not there.
     """
     now = time.time()
-    found = listed(deployment, selection, now)
+    found = list_stored(deployment, selection, now)
     read = _read(deployment, found, names or deployment.names, now)
-    return [row for row in read if selection.takes(row)]
+    return [row for row in read if selection.matches(row)]
 
 
-def only(name: str, keys: Iterable[str]) -> str:
-    """Return the one key that is meant by a key or a short name.
+def find_key(name: str, keys: Iterable[str]) -> str:
+    """Return the one key that a key or an ID stands for.
 
     Raises:
-        CommandError: there is none, or several begin like that.
+        OperationError: there is none, or more than one.
     """
-    called = [key for key in keys if _is_called(key, name)]
+    called = [key for key in keys if _has_name(key, name)]
     if len(called) == 1:
         return called[0]
     if called:
         message = (
-            f"{len(called)} dead letters are called {name}: give more of the name, or the key."
+            f"{len(called)} dead letters have an ID that begins with {name}: give more of the ID, "
+            "or the key."
         )
-        raise CommandError(message)
+        raise OperationError(message)
     message = f"There is no dead letter {name}: `cdc dead-letters list` lists them."
-    raise CommandError(message)
+    raise OperationError(message)
 
 
-def _is_called(key: str, name: str) -> bool:
+def _has_name(key: str, name: str) -> bool:
     digest = hashlib.sha256(key.encode()).hexdigest()
     return key == name or bool(_ID.fullmatch(name) and digest.startswith(name))
 
@@ -176,26 +180,30 @@ def _is_of(item: str, wanted: Sequence[str]) -> bool:
 
 
 def _read(
-    deployment: Deployment, found: Sequence[Stored], names: Names, now: float
-) -> Iterator[Row]:
-    """Read dead letters, many at once; those that are gone meanwhile are left out."""
+    deployment: Deployment, found: Sequence[StoredDeadLetter], names: DeployedNames, now: float
+) -> Iterator[DeadLetterSummary]:
+    """Read dead letters, `READERS` at once; skip those that were archived meanwhile."""
     pool = ThreadPoolExecutor(READERS, thread_name_prefix="dead_letters")
     try:
-        yield from filter(None, pool.map(lambda s: _row(deployment, s, names, now), found))
+        yield from filter(None, pool.map(lambda s: _summary(deployment, s, names, now), found))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _row(deployment: Deployment, stored: Stored, names: Names, now: float) -> Row | None:
-    body = deployment.box.read(stored.key)
+def _summary(
+    deployment: Deployment, stored: StoredDeadLetter, names: DeployedNames, now: float
+) -> DeadLetterSummary | None:
+    body = deployment.store.read(stored.key)
     if body is None:
         return None
     dead_letter = parse_dead_letter(stored.key, body, names)
     age = now - stored.written_at
     if not isinstance(dead_letter, ReadableDeadLetter):
-        return Row(stored, age, processor=dead_letter.processor, problem=dead_letter.problem)
+        return DeadLetterSummary(
+            stored, age, processor=dead_letter.processor, problem=dead_letter.problem
+        )
     items = dict.fromkeys(identity.item for identity in dead_letter.identities if identity)
-    return Row(
+    return DeadLetterSummary(
         stored,
         age,
         processor=dead_letter.processor,

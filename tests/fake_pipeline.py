@@ -1,6 +1,6 @@
-"""Two processors with poison in their table, their dead letters, and the functions behind them.
+"""A pipeline in memory: two processors, their functions, their dead letters, and the table.
 
-Orders with status `poison` cannot be indexed until the table says otherwise.
+Orders with status `poison` cannot be indexed until their status in the table changes.
 """
 
 import json
@@ -20,7 +20,7 @@ from dynamodb_streams_cdc import (
     deserialize_item,
 )
 from dynamodb_streams_cdc.identity import item_id
-from dynamodb_streams_cdc.operations.dead_letter_store import Names
+from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
@@ -30,13 +30,13 @@ from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 UUID = "11111111-2222-3333-4444-555555555555"
 SHARD = "shardId-00000001573689847184-864758bb"
 POISON = "poison"
-BUCKET, ON_FAILURE = "letters-1a2b", "given-up-5e6f"
+BUCKET, ON_FAILURE = "dead-letters-1a2b", "given-up-5e6f"
 
 ARNS = {
     name: f"arn:aws:lambda:us-east-1:000000000000:function:cdc-sandbox-{name}"
     for name in ("search", "audit")
 }
-NAMES = Names(
+NAMES = DeployedNames(
     processors={f"cdc-sandbox-{name}": name for name in ARNS}, tables={"orders-1A2B": "orders"}
 )
 
@@ -57,7 +57,7 @@ def placed(sequence: int, customer: int, status: str = "placed", **others: Any) 
 def given_up(
     records: Sequence[Mapping[str, Any]], processor: str = "search", **others: Any
 ) -> dict[str, Any]:
-    """Return what Lambda writes to a bucket, as its documentation shows it."""
+    """Return the on-failure document of Lambda, as AWS documents it."""
     return {
         "requestContext": {
             "requestId": "316aa6d0-8154-xmpl-9af7-85d5f4a6bc81",
@@ -96,7 +96,7 @@ def bucket_of(key: str) -> str:
 
 
 def pointer(key: str, bucket: str | None = None) -> str:
-    """Return the event that EventBridge puts on a queue, as AWS shows it."""
+    """Return a notification: an event of EventBridge, as AWS documents it."""
     bucket = bucket or bucket_of(key)
     return json.dumps(
         {
@@ -120,8 +120,8 @@ def pointer(key: str, bucket: str | None = None) -> str:
     )
 
 
-class MoodyIndex(MemoryIndex):
-    """An index that is out for a while."""
+class UnreliableIndex(MemoryIndex):
+    """An index that can be down."""
 
     out = False
 
@@ -133,16 +133,20 @@ class MoodyIndex(MemoryIndex):
 
 
 def document(image: Image) -> dict[str, Any]:
-    """Return what a search finds of an order; it finds no poison."""
+    """Return the search document of an order.
+
+    Raises:
+        ValueError: the order is poison.
+    """
     if image["status"] == POISON:
-        message = "nobody can index poison"
+        message = "poison cannot be indexed"
         raise ValueError(message)
     return {"status": image["status"]}
 
 
 @dataclass
 class Table:
-    """The orders as they are now; those that nobody has set are as they were placed."""
+    """The orders in their current state."""
 
     items: dict[str, Image | None] = field(default_factory=dict)
 
@@ -152,16 +156,16 @@ class Table:
 
 
 @dataclass
-class PostOffice:
-    """Box, functions and table; `Functions` itself.
+class FakePipeline:
+    """Store, functions and table; implements `Functions`.
 
     Attributes:
         invocations: the events of each invocation, with the processor.
-        answers: what processors answer instead of their own answers; an exception is raised.
+        answers: responses that replace those of the processors; an exception is raised.
     """
 
-    box: MemoryDeadLetterStore = field(default_factory=MemoryDeadLetterStore)
-    index: MoodyIndex = field(default_factory=MoodyIndex)
+    store: MemoryDeadLetterStore = field(default_factory=MemoryDeadLetterStore)
+    index: UnreliableIndex = field(default_factory=UnreliableIndex)
     log: MemoryLog = field(default_factory=MemoryLog)
     table: Table = field(default_factory=Table)
     clock: ManualClock = field(default_factory=ManualClock)
@@ -189,7 +193,7 @@ class PostOffice:
             name,
             SOURCE,
             sinks[name],
-            self.box,
+            self.store,
             permanent=(ValueError,),
             clock=self.clock,
             source_table=self.table if name == "search" else None,
@@ -199,7 +203,7 @@ class PostOffice:
         return FakeContext(self.clock, invoked_function_arn=ARNS[processor])
 
     def deliver(self, *records: Mapping[str, Any], processor: str = "search") -> None:
-        """Let the mapping invoke a function: what it cannot apply becomes dead letters."""
+        """Let the mapping invoke a function: records that fail become dead letters."""
         event = {"Records": json.loads(json.dumps(records))}
         self.processor(processor)(event, self.context(processor))
 
@@ -211,7 +215,7 @@ class PostOffice:
     @property
     def waiting(self) -> list[str]:
         """The keys of the dead letters that are not archived."""
-        return [stored.key for stored in self.box.dead_letters()]
+        return [stored.key for stored in self.store.dead_letters()]
 
     @property
     def sequences_waiting(self) -> set[str]:
@@ -219,7 +223,7 @@ class PostOffice:
         return {
             each["dynamodb"]["SequenceNumber"]
             for key in self.waiting
-            if (payload := json.loads(self.box.objects[key])["payload"])
+            if (payload := json.loads(self.store.objects[key])["payload"])
             for each in json.loads(payload)["Records"]
         }
 

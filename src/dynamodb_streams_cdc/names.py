@@ -1,0 +1,66 @@
+"""Names that the library, the functions and the stacks must agree on; standard library only.
+
+The names of environment variables are not here: they are the fields of the settings in `lambdas`,
+in upper case, and tests/infrastructure/test_contract.py compares them with the templates.
+"""
+
+from enum import StrEnum
+
+# Prefixes of keys in the two dead-letter buckets.
+DEAD_LETTERS = "dead-letters/"
+"""Dead letters of a processor: `dead-letters/<processor>/`, in the dead-letter bucket."""
+ARCHIVE = "archive/"
+"""Dead letters that were redriven, under their old key, in the dead-letter bucket."""
+GIVEN_UP_BY_LAMBDA = "aws/lambda/"
+"""Batches that Lambda gave up: `aws/lambda/<mapping UUID>/`, in the on-failure bucket
+(https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html)."""
+
+MANIFEST = "Manifest"
+"""Output of the pipeline's stack with its manifest; see `operations.manifest`."""
+MANIFEST_SCHEMA = 1
+
+# Prefixes of keys in the idempotency table.
+LEDGER = "ledger/"
+"""Ledger rows of the aggregation: `ledger/<item>`."""
+ATTEMPT = "attempt/"
+"""Attempts at a record that may kill its function: `attempt/<processor>/<sequence number>`."""
+ONCE = "once/"
+"""Markers of `idempotency.Once`: `once/<effect>/<item>/<version>`."""
+
+# Attributes of the tables.
+IDEMPOTENCY_KEY = "id"
+EXPIRES_AT = "expires_at"
+AGGREGATES_KEYS = ("aggregate", "shard")
+CHANGE_LOG_KEYS = ("item", "version")
+
+CANARY = "cdc-canary"
+"""The canary's key, text or bytes, and the attribute that holds when it was written."""
+
+RETIRED = "retired"
+"""Processor under which dead letters are counted whose mapping or processor is gone."""
+
+METRICS_NAMESPACE = "DynamoDbStreamsCdc"
+
+
+class Metric(StrEnum):
+    """The metrics that the functions publish, in `METRICS_NAMESPACE`."""
+
+    RECEIVED = "Received"
+    APPLIED = "Applied"
+    STALE = "Stale"
+    VERSION_ORDER_VIOLATIONS = "VersionOrderViolations"
+    DEAD_LETTERED = "DeadLettered"
+    REPORTED = "Reported"
+    REPAIRED = "Repaired"
+    CANARIES = "Canaries"
+    BREAKER_OPEN = "BreakerOpen"
+    ACCESS_DENIED = "AccessDenied"
+    DEAD_LETTERS_WAITING = "DeadLettersWaiting"
+
+
+class Operation(StrEnum):
+    """The requests of an operator to a function; see `control`."""
+
+    REPLAY = "replay"
+    INSPECT = "inspect"
+    REPAIR = "repair"

@@ -1,0 +1,145 @@
+"""Manifest of a deployed pipeline: its tables, processors, search index and buckets.
+
+The pipeline's stack publishes it as JSON in the output `Manifest` (stacks/manifest.py writes it).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dynamodb_streams_cdc.names import MANIFEST, MANIFEST_SCHEMA
+from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+
+
+@dataclass(frozen=True)
+class DeployedTable:
+    """A source table.
+
+    Attributes:
+        name: logical name, the first part of its items' identities.
+        table: physical name.
+        keys: types of the key attributes by name, the partition key first.
+        stream: ARN of the stream at the time of the deployment.
+    """
+
+    name: str
+    table: str
+    keys: Mapping[str, str]
+    stream: str
+
+
+@dataclass(frozen=True)
+class DeployedProcessor:
+    """A processor.
+
+    Attributes:
+        function: name of its Lambda function.
+        feed: `table` or `change-log`.
+        source_table: logical name of the table whose changes it applies.
+        sink: kind of its sink, such as `aggregation`.
+        dead_letter_queue: URL of its notification queue.
+    """
+
+    name: str
+    function: str
+    feed: str
+    source_table: str
+    sink: str
+    dead_letter_queue: str
+
+
+@dataclass(frozen=True)
+class SearchTarget:
+    """URL of the search cluster, and the index's base name."""
+
+    endpoint: str
+    index: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the pipeline's stack deployed.
+
+    Attributes:
+        source_tables: tables whose changes are followed.
+        tables: physical names of the other tables, by role, such as `change_log`.
+        buckets: names by role: `dead_letters`, `on_failure`, `large_images`.
+        prefixes: prefixes of keys by role: `dead_letters`, `archive`, `on_failure`.
+    """
+
+    source_tables: tuple[DeployedTable, ...]
+    tables: Mapping[str, str]
+    processors: tuple[DeployedProcessor, ...]
+    search: SearchTarget
+    buckets: Mapping[str, str]
+    prefixes: Mapping[str, str]
+
+    @classmethod
+    def of(cls, stack: str, outputs: Mapping[str, str]) -> "Manifest":
+        """Return the manifest among a stack's outputs.
+
+        Raises:
+            OperationError: there is none, or none that this version reads.
+        """
+        try:
+            document = json.loads(outputs[MANIFEST])
+            if (schema := document.pop("schema")) != MANIFEST_SCHEMA:
+                message = (
+                    f"The output {MANIFEST} of stack {stack} has schema {schema}, and this version "
+                    f"of cdc reads {MANIFEST_SCHEMA}: install the version that the stack was "
+                    "deployed with."
+                )
+                raise OperationError(message)
+            return cls(
+                **{
+                    **document,
+                    "source_tables": tuple(DeployedTable(**t) for t in document["source_tables"]),
+                    "processors": tuple(DeployedProcessor(**p) for p in document["processors"]),
+                    "search": SearchTarget(**document["search"]),
+                }
+            )
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            message = f"Stack {stack} has no output {MANIFEST} to read: deploy the pipeline again."
+            raise OperationError(message) from error
+
+    @property
+    def functions(self) -> dict[str, str]:
+        """Names of the functions by processor."""
+        return {each.name: each.function for each in self.processors}
+
+    def table(self, role: str) -> str:
+        """Return the physical name of the table with a role.
+
+        Raises:
+            OperationError: the pipeline has none.
+        """
+        return _with_role(self.tables, role, "table")
+
+    def bucket(self, role: str) -> str:
+        """Return the name of the bucket with a role.
+
+        Raises:
+            OperationError: the pipeline has none.
+        """
+        return _with_role(self.buckets, role, "bucket")
+
+    def source_table(self, name: str | None = None) -> DeployedTable:
+        """Return the source table of a logical name; the only one if no name is given.
+
+        Raises:
+            UsageError: there is no such table, or several and no name.
+        """
+        found = [each for each in self.source_tables if name in (None, each.name)]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(each.name for each in self.source_tables)
+        what = f"no source table {name!r}" if name else "more than one source table"
+        message = f"This pipeline has {what}: choose one of {known} with --table."
+        raise UsageError(message)
+
+
+def _with_role(names: Mapping[str, str], role: str, kind: str) -> str:
+    if role not in names:
+        message = f"This pipeline has no {kind} with the role {role}."
+        raise OperationError(message)
+    return names[role]

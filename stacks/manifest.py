@@ -1,0 +1,72 @@
+"""The output `Manifest`: what the pipeline's stack deployed, in JSON, for `cdc` and other programs.
+
+It is not exported, so the limit of 1,024 characters does not apply to it: that limit is the one of
+exported values (https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/685).
+AWS Amplify keeps its configuration in outputs too, and measured about 450,000 characters as the
+limit of all outputs of a stack (https://github.com/aws-amplify/amplify-backend/pull/946).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import CfnOutput, Stack
+
+from dynamodb_streams_cdc.names import (
+    ARCHIVE,
+    DEAD_LETTERS,
+    GIVEN_UP_BY_LAMBDA,
+    MANIFEST,
+    MANIFEST_SCHEMA,
+)
+from stacks.constructs.change_table import ChangeTable
+from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.large_images import LargeImages
+from stacks.constructs.stream_processor import StreamProcessor
+
+
+def add_manifest(
+    stack: Stack,
+    *,
+    source_tables: Mapping[str, ChangeTable],
+    tables: Mapping[str, ChangeTable],
+    processors: Sequence[StreamProcessor],
+    dead_letters: DeadLetters,
+    large_images: LargeImages,
+    search: Mapping[str, str],
+) -> None:
+    """Add the output; `source_tables` are by logical name, the other `tables` by role."""
+    manifest = {
+        "schema": MANIFEST_SCHEMA,
+        "source_tables": [
+            {"name": name, "table": table.name, "keys": table.keys, "stream": table.stream_arn}
+            for name, table in source_tables.items()
+        ],
+        "tables": {role: table.name for role, table in tables.items()},
+        "processors": [
+            {
+                "name": processor.name,
+                "function": processor.function.function_name,
+                "feed": processor.feed.kind,
+                "source_table": processor.source_table,
+                "sink": processor.sink,
+                "dead_letter_queue": processor.dead_letters.queue.queue_url,
+            }
+            for processor in processors
+        ],
+        "search": search,
+        "buckets": {
+            "dead_letters": dead_letters.bucket.bucket_name,
+            "on_failure": dead_letters.on_failure.bucket_name,
+            "large_images": large_images.bucket.bucket_name,
+        },
+        "prefixes": {
+            "dead_letters": DEAD_LETTERS,
+            "archive": ARCHIVE,
+            "on_failure": GIVEN_UP_BY_LAMBDA,
+        },
+    }
+    CfnOutput(
+        stack,
+        MANIFEST,
+        value=stack.to_json_string(manifest),
+        description="Tables, processors, search index and buckets of this pipeline (JSON)",
+    )
