@@ -97,9 +97,9 @@ def measure() -> dict[str, dict[str, float]]:
     """
     figures: dict[str, dict[str, float]] = {}
     events = batches(changes(SAMPLE, CHANGES))
-    with service.dynamodb_local() as engine:
+    with service.dynamodb_local() as dynamodb:
         for name in NAMES:
-            with counted(name, engine.url) as sink:
+            with counted(name, dynamodb.url) as sink:
                 deliver(sink.function, batches(changes(SAMPLE, BATCH, shop="warm-up/")))
                 figures[name] = figures_of(sink, events)
                 figures[f"{name}, again"] = figures_of(sink, events)

@@ -63,9 +63,9 @@ def run(options: Options) -> list[Row]:
     """Measure every variant with both kinds of sums."""
     records = changes(options.records, options.changes or CHANGES)
     rows: list[Row] = []
-    with service.dynamodb_local() as engine:
+    with service.dynamodb_local() as dynamodb:
         for name in SCENARIOS:
-            rows += Scenario(name, engine.url, records).run(options.repeats or REPEATS)
+            rows += Scenario(name, dynamodb.url, records).run(options.repeats or REPEATS)
     return rows
 
 

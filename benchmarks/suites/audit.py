@@ -68,13 +68,13 @@ def run(options: Options) -> list[Row]:
     """Measure both; count their requests and units."""
     records = changes(options.records, options.changes or CHANGES)
     repeats = options.repeats or REPEATS
-    with service.dynamodb_local() as engine:
-        traffic = {name: count(engine.url, each, records) for name, each in VARIANTS.items()}
-        on_loopback = _measured(engine.url, records, 0.0)
-        on_loopback[RAW] = partial(measure_engine, engine.url, records)
+    with service.dynamodb_local() as dynamodb:
+        traffic = {name: count(dynamodb.url, each, records) for name, each in VARIANTS.items()}
+        on_loopback = _measured(dynamodb.url, records, 0.0)
+        on_loopback[RAW] = partial(measure_raw, dynamodb.url, records)
         turns(on_loopback, WARM_UP)
         near = turns(on_loopback, repeats)
-        away = turns(_measured(engine.url, records, AWAY), repeats)
+        away = turns(_measured(dynamodb.url, records, AWAY), repeats)
     rows: list[Row] = []
     for name, runs, goals in (("speed", near, GOALS), ("speed, 5 ms away", away, None)):
         speed = {v: [run.events_per_second for run in of_one] for v, of_one in runs.items()}
@@ -145,7 +145,7 @@ def measure(url: str, variant: Variant, records: list[Record], away: float) -> S
     return Speed(len(records) / seconds, cpu / len(records) * 1e6)
 
 
-def measure_engine(url: str, records: list[Record]) -> Speed:
+def measure_raw(url: str, records: list[Record]) -> Speed:
     """Return the speed of DynamoDB Local with prepared requests."""
     entries = [entry_of(Change.from_record(record, SOURCE)) for record in records]
     with (
