@@ -1,11 +1,11 @@
-"""Changes of orders, made from real purchases: what every variant of a benchmark is given.
+"""Changes of orders, made from real purchases: the input of every variant of a benchmark.
 
-Each purchase becomes an order with its life (`local.workload.life_cycle`): placed, mostly shipped,
-some amended, refunded or cancelled. Purchases come in the order of their days. What becomes of an
-order follows after `IN_FLIGHT` other orders, as in a busy shop, so a batch seldom holds two changes
-of one order: only those that a customer makes in quick succession. The repository's file holds a
-tenth of the data set's customers, so ten customers make each purchase; where more changes are
-wanted than that makes, others make them again.
+Each purchase becomes an order with its life cycle (`local.workload.life_cycle`): placed, usually
+shipped, some amended, refunded or cancelled. Purchases are in the order of their days. The next
+step of an order follows after `IN_FLIGHT` other orders, as in a busy shop, so a batch seldom has
+two changes of one order: only those in quick succession. The repository's file has a tenth of the
+data set's customers, so ten customers make each purchase; if more changes are needed, others make
+them again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -80,7 +80,7 @@ def _in_shop(shop: str, order: Order | None) -> Order | None:
 
 
 def _purchases(path: Path) -> Iterator[Purchase]:
-    """Yield the purchases of the file by their days, then the same by other customers, endless."""
+    """Yield the purchases of the file by day, then those of other customers, without end."""
     purchases = _by_day(path)
     for start in count(step=CUSTOMERS):
         for purchase in purchases:
@@ -90,7 +90,7 @@ def _purchases(path: Path) -> Iterator[Purchase]:
 
 @cache
 def _by_day(path: Path) -> list[Purchase]:
-    survey(path)  # raises for a file without purchases, which would be read for ever
+    survey(path)  # raises for a file without purchases, which would be read again without end
     return sorted(read_purchases(path), key=lambda purchase: purchase.day)
 
 

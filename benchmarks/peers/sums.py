@@ -1,7 +1,7 @@
-"""Three functions that keep sums over items in DynamoDB, and what the sums should be.
+"""Three functions that keep sums over items in DynamoDB, and the expected sums.
 
-The peers add what differs between the old and the new image of each record. Their functions are
-written as the pages of their makers show.
+The peers add the difference between the old and the new image of each record. Their functions are
+written as their documentation shows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ def by_customer(image: Image) -> Contribution:
 
 @dataclass(frozen=True)
 class Tables:
-    """Where a function keeps its markers or ledger, and its sums."""
+    """Tables of a function: markers or ledger, and sums."""
 
     markers: str
     sums: str
@@ -71,7 +71,7 @@ class Tables:
         client.delete_table(TableName=self.sums)
 
     def error(self, client: Any, expected: Contribution) -> float:
-        """Return how far the sums are off, in percent of what they should be."""
+        """Return the error of the sums, in percent of the expected ones."""
         pages = client.get_paginator("scan").paginate(TableName=self.sums, ConsistentRead=True)
         rows: list[Any] = [deserialize_item(row) for page in pages for row in page["Items"]]
         found = add(
@@ -133,7 +133,7 @@ VARIANTS = {OURS: ours, "Powertools": powertools, "counters": counters}
 def _counter(
     client: Any, tables: Tables, contributions: Contributions
 ) -> Callable[[Image | None, Image | None], None]:
-    """Return what adds the difference between two images, with one update for each sum."""
+    """Return a function that adds the difference of two images, with one update for each sum."""
     serializer = TypeSerializer()
 
     def count(old: Image | None, new: Image | None) -> None:

@@ -1,8 +1,8 @@
-"""Keeping sums over items, on DynamoDB Local: ours, a lock for each event, plain counters.
+"""Sums over items, on DynamoDB Local: ours, a lock for each event, plain counters.
 
     ours        the aggregation sink behind its processor
-    Powertools  BatchProcessor, the function of each record made idempotent by the DynamoDB
-                persistence layer, as their page shows; what it guards are atomic counters
+    Powertools  BatchProcessor with the DynamoDB idempotency layer around atomic counters, as its
+                page shows
     counters    an atomic counter for each record and sum, nothing else
 
 Twice: with sums that many items share (day, status), and with one sum for each customer. Requests
@@ -39,7 +39,7 @@ REPEATS = 3
 KILLED = 0.8
 TWICE = 0.2
 INVOCATION_SECONDS = 3.0
-"""With faults: a lock that a killed function left is honoured until its time would have been up."""
+"""With faults: the lock of a killed function holds until its invocation would have timed out."""
 
 SCENARIOS: dict[str, Contributions] = {"shared": by_day_and_status, "by customer": by_customer}
 
@@ -53,7 +53,7 @@ Make: TypeAlias = Callable[[Any, Tables, Contributions], Function]
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a run was."""
+    """Speed of a run."""
 
     events_per_second: float
     cpu_us: float
@@ -63,15 +63,15 @@ def run(options: Options) -> list[Row]:
     """Measure every variant with both kinds of sums."""
     records = changes(options.records, options.changes or CHANGES)
     rows: list[Row] = []
-    with service.dynamodb_local() as engine:
+    with service.dynamodb_local() as dynamodb:
         for name in SCENARIOS:
-            rows += Scenario(name, engine.url, records).run(options.repeats or REPEATS)
+            rows += Scenario(name, dynamodb.url, records).run(options.repeats or REPEATS)
     return rows
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of sums, and what is delivered."""
+    """One kind of sums, and the records."""
 
     name: str
     url: str
@@ -79,11 +79,11 @@ class Scenario:
 
     @property
     def contributions(self) -> Contributions:
-        """What an item adds to the sums."""
+        """Contribution of an item."""
         return SCENARIOS[self.name]
 
     def run(self, repeats: int) -> list[Row]:
-        """Count, which warms everything up as well; then measure; then the faults."""
+        """Count, which also warms up; then measure; then inject faults."""
         traffic = {variant: self.count(make) for variant, make in VARIANTS.items()}
         runs = turns({v: partial(self.measure, make) for v, make in VARIANTS.items()}, repeats)
         errors = {
@@ -114,7 +114,7 @@ class Scenario:
                 yield Row("aggregation", name, unit, mine, at_most=goal[self.name])
 
     def count(self, make: Make) -> Traffic:
-        """Return what is sent for all the records."""
+        """Return the requests for all the records."""
         with self._function(make) as (function, client, tables):
             meter = Meter(client, by_default(self.url))
             deliver(function, batches(self.records, BATCH))
@@ -123,7 +123,7 @@ class Scenario:
         return sent
 
     def measure(self, make: Make) -> Speed:
-        """Return how fast all the records are done."""
+        """Return the speed of all the records."""
         with self._function(make) as (function, client, tables):
             events = batches(self.records, BATCH)
             began, cpu = time.perf_counter(), time.process_time()
@@ -133,7 +133,7 @@ class Scenario:
         return Speed(len(self.records) / seconds, cpu / len(self.records) * 1e6)
 
     def error(self, make: Make, clean: Traffic) -> float:
-        """Return how far the sums are off, in percent, after batches came twice or were killed."""
+        """Return the error of the sums, in percent, after batches came twice or were killed."""
         source = random.Random(self.name)
         with self._function(make) as (function, client, tables):
             killer = Killer(client)
@@ -161,7 +161,7 @@ class Scenario:
 
 
 class Killer:
-    """Ends the function when it has sent so many requests, before the next or after its answer."""
+    """Kills the function after so many requests: before the next one, or after its response."""
 
     def __init__(self, client: Any) -> None:
         self.left = float("inf")
@@ -169,11 +169,11 @@ class Killer:
         client.meta.events.register("response-received.dynamodb", self._answered)
 
     def kill_at(self, request: float) -> None:
-        """Kill at that request: in the first half of its time before it is sent, else after."""
+        """Kill at that request: before it is sent if the fraction is below one half, else after."""
         self.left = request
 
     def disarm(self) -> None:
-        """Let everything live."""
+        """Kill no more."""
         self.left = float("inf")
 
     def _sending(self, **others: Any) -> None:
@@ -191,7 +191,7 @@ class Killer:
 
 
 def changed_items(records: list[Record]) -> int:
-    """Return how many items the batches change: one that changes twice in a batch is one."""
+    """Return how many items the batches change; twice in a batch counts once."""
     return sum(
         len({Change.from_record(record, SOURCE).item_id for record in event["Records"]})
         for event in batches(records, BATCH)

@@ -1,10 +1,10 @@
-"""Writing the change log, on DynamoDB Local: ours beside one conditional put for each entry.
+"""Writes to the change log, on DynamoDB Local: ours, and one conditional put for each entry.
 
-All write the same entries, made by the same code, and none writes one that is there. On loopback a
-request takes no time to get there and back, and DynamoDB Local does one thing at a time: what
-remains is processor time, the engine's above all. A row says how fast that engine is when it is
-given the same requests, as many at a time as ours, made before the clock started. So there is a
-second set of rows, with clients that are five milliseconds away.
+All write the same entries, made by the same code, and none overwrites an entry. On loopback a
+request takes no time on its way, and DynamoDB Local does one thing at a time: the result is
+processor time, above all of DynamoDB Local. One row is its speed with the same requests, as many
+at a time as ours, made before the clock started. So a second set of rows has clients that are five
+milliseconds away.
 """
 
 import json
@@ -35,8 +35,8 @@ from local.services import service
 CHANGES = 1_000
 REPEATS = 5
 WARM_UP = 5
-"""Turns that are not counted: the engine's first thousands of inserts take it up to five times as
-long."""
+"""Turns that are not counted: DynamoDB Local is up to five times slower for the first thousands of
+inserts."""
 
 PUTS = "one put each"
 OUR_CLIENT = "one put each, our client"
@@ -51,7 +51,7 @@ HEADERS = {
     "X-Amz-Date": "19970101T000000Z",
     "X-Amz-Target": "DynamoDB_20120810.BatchExecuteStatement",
 }
-"""DynamoDB Local reads whose tables they are, and verifies no signature."""
+"""DynamoDB Local reads the owner of the tables from them, and verifies no signature."""
 
 _T = TypeVar("_T")
 
@@ -68,13 +68,13 @@ def run(options: Options) -> list[Row]:
     """Measure both; count their requests and units."""
     records = changes(options.records, options.changes or CHANGES)
     repeats = options.repeats or REPEATS
-    with service.dynamodb_local() as engine:
-        traffic = {name: count(engine.url, each, records) for name, each in VARIANTS.items()}
-        on_loopback = _measured(engine.url, records, 0.0)
-        on_loopback[RAW] = partial(measure_engine, engine.url, records)
+    with service.dynamodb_local() as dynamodb:
+        traffic = {name: count(dynamodb.url, each, records) for name, each in VARIANTS.items()}
+        on_loopback = _measured(dynamodb.url, records, 0.0)
+        on_loopback[RAW] = partial(measure_raw, dynamodb.url, records)
         turns(on_loopback, WARM_UP)
         near = turns(on_loopback, repeats)
-        away = turns(_measured(engine.url, records, AWAY), repeats)
+        away = turns(_measured(dynamodb.url, records, AWAY), repeats)
     rows: list[Row] = []
     for name, runs, goals in (("speed", near, GOALS), ("speed, 5 ms away", away, None)):
         speed = {v: [run.events_per_second for run in of_one] for v, of_one in runs.items()}
@@ -127,7 +127,7 @@ def _measured(url: str, records: list[Record], away: float) -> dict[str, Callabl
 
 
 def count(url: str, variant: Variant, records: list[Record]) -> Traffic:
-    """Return what is sent for all the records."""
+    """Return the requests for all the records."""
     with _log(url, variant, len(records)) as (client, table):
         meter = Meter(client, by_default(url))
         deliver(variant.make(client, table), batches(records, BATCH))
@@ -135,7 +135,7 @@ def count(url: str, variant: Variant, records: list[Record]) -> Traffic:
 
 
 def measure(url: str, variant: Variant, records: list[Record], away: float) -> Speed:
-    """Return how fast all the records are done, by a client so many seconds away."""
+    """Return the speed of all the records, with a client so many seconds away."""
     with _log(url, variant, len(records)) as (client, table):
         move_away(client, away)
         function, events = variant.make(client, table), batches(records, BATCH)
@@ -145,8 +145,8 @@ def measure(url: str, variant: Variant, records: list[Record], away: float) -> S
     return Speed(len(records) / seconds, cpu / len(records) * 1e6)
 
 
-def measure_engine(url: str, records: list[Record]) -> Speed:
-    """Return how fast the engine takes the entries in requests that are ready."""
+def measure_raw(url: str, records: list[Record]) -> Speed:
+    """Return the speed of DynamoDB Local with prepared requests."""
     entries = [entry_of(Change.from_record(record, SOURCE)) for record in records]
     with (
         _log(url, VARIANTS[OURS], len(records)) as (client, table),

@@ -1,16 +1,15 @@
 """Decoding a stream record: the keys, the new and the old image, each read in full.
 
-Ours against boto3's `TypeDeserializer`, Powertools' `DynamoDBRecord` and, as a mark that no decoder
-of parsed JSON has to reach, `json.loads` of the text of the same images. Two kinds of record: flat,
-a purchase as the CDNOW data set has it, and nested, an order with its lines. A third row does more
-than the peer does: `Change`, with the version, the item's identity and every field checked, beside
-Powertools' record class.
+Ours against boto3's `TypeDeserializer`, Powertools' `DynamoDBRecord` and, for orientation,
+`json.loads` of the text of the same images. Two kinds of record: flat, a purchase as the CDNOW data
+set has it, and nested, an order with its lines. A third row does more than its peer: `Change`, with
+the version, the item's identity and every field checked, against Powertools' record class.
 
-What was tried for ours, as multiples of the time of the nested order: one function per value,
-behind a table 1.3, behind a `match` on the type 1.25; comprehensions over `value.items()` 1.35; a
+Variants that were tried for ours, as multiples of the time of the nested order: one function per
+value, in a table 1.3, in a `match` on the type 1.25; comprehensions over `value.items()` 1.35; a
 `match` on patterns 4.9; one loop for both maps and lists 1.04; numbers checked by a regular
-expression 1.6. A cache of numbers takes 0.85 where the same ones recur, but it is state between
-records, and the goals are met without.
+expression 1.6. A cache of numbers takes 0.85 if the same ones recur, but it is state between
+records, and the goals are met without it.
 """
 
 import json
@@ -58,7 +57,7 @@ def run(options: Options) -> list[Row]:
 
 
 def variants(records: list[Record]) -> dict[str, Callable[[], float]]:
-    """Return what is timed: each reads all images of all `records`."""
+    """Return the timed functions: each reads all images of all `records`."""
     images = [[each["dynamodb"][image] for image in IMAGES] for each in records]
     texts = [json.dumps(dict(zip(IMAGES, of_record, strict=True))) for of_record in images]
     deserializer = TypeDeserializer()

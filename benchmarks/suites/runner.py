@@ -1,11 +1,11 @@
-"""What a batch runner costs per record, over a bare loop that calls the same function.
+"""Cost of a batch runner per record, over a bare loop that calls the same function.
 
-With a function that does nothing, and with one that reads what most do: the keys and both images,
-where the bare loop decodes them with boto3. Ours checks the form of every record, identifies the
-item and orders its changes before the function is called, and holds back later changes of an item
-once one failed. Powertools' BatchProcessor hands on its record class and does none of this. Given a
-model, as their page on validating a batch shows, it checks the form as well; that model decodes all
-images whether they are read or not, so it stands beside the others where all of them are.
+With a function that does nothing, and with one that reads the keys and both images, which the bare
+loop decodes with boto3. Ours checks the form of every record, identifies the item and orders its
+changes before it calls the function, and holds back later changes of an item after a failure.
+Powertools' BatchProcessor passes its record class on and does none of this. With a model, as its
+page on validating a batch shows, it checks the form as well; that model decodes all images, so it
+is compared only where all of them are read.
 """
 
 import time

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 5.0
 _FOLDER_ATTEMPTS = 50
-_NOT_STARTED = 127  # what a shell says of a command that it cannot find
+_NOT_STARTED = 127  # exit status of a shell for a missing command
 
 
 class ProcessGuard:

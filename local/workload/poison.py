@@ -98,7 +98,7 @@ DEFECTS = (
         lambda o: {} if o["placed_at"].endswith("Z") else {"placed_at": f"{o['placed_at']}Z"},
     ),
     Defect(
-        "a currency that is no code",
+        "a currency that is not a code",
         lambda o: {"currency": "US$"},
         lambda o: {"currency": "USD"} if o["currency"] != "USD" else {},
     ),

@@ -283,7 +283,7 @@ def test_poison_becomes_dead_letters_and_is_redriven() -> None:
     assert said.strip().splitlines()[-1] == "every sink equals the table"
 
 
-def test_a_demo_in_an_existing_cluster_touches_only_its_own_index(opensearch_url: str) -> None:
+def test_a_demo_in_an_existing_cluster_uses_its_own_index(opensearch_url: str) -> None:
     http = urllib3.PoolManager()
     earlier, theirs = "cdc-demo-0badcafe-v1", "orders-v1"
     for index in (earlier, theirs):

@@ -38,7 +38,7 @@ app.synth()
 
 MINES = {
     "AWS_PROFILE": "production",
-    "AWS_ACCESS_KEY_ID": "somebody",
+    "AWS_ACCESS_KEY_ID": "person",
     "AWS_SESSION_TOKEN": "secret",
     "AWS_ENDPOINT_URL_DYNAMODB": "http://192.0.2.1",
     "AWS_CONFIG_FILE": "/nowhere/config",
@@ -58,7 +58,7 @@ def app(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of somebody who works with real accounts behind a proxy."""
+    """The environment of a person who works with real accounts behind a proxy."""
     for name, value in MINES.items():
         monkeypatch.setenv(name, value)
 

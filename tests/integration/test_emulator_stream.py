@@ -1,4 +1,4 @@
-"""What the pipeline needs of the emulator's streams, and the repair that one statement needs."""
+"""Requirements on the emulator's streams, and the fix of PartiQL's INSERT."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_partiql_insert_writes_one_insert_record(log: Log) -> None:
     ]
 
 
-def test_a_transaction_of_inserts_writes_its_records_once_it_went_through(log: Log) -> None:
+def test_a_transaction_writes_records_after_its_success(log: Log) -> None:
     log.client.execute_transaction(TransactStatements=[log.entry("1"), log.entry("2")])
     with pytest.raises(ClientError, match="TransactionCanceled"):
         log.client.execute_transaction(TransactStatements=[log.entry("3"), log.entry("1")])

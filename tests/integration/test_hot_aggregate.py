@@ -125,7 +125,7 @@ class Run:
     dead_letters: MemoryDeadLetters
 
     def check(self) -> None:
-        """Compare the sum, and every row of the ledger, with what the orders say.
+        """Compare the sum and every row of the ledger with the orders.
 
         Raises:
             AssertionError: something was lost, or counted twice.

@@ -1,6 +1,6 @@
-"""The deployed pipeline where changes usually get lost: large items, an outage, expired batches.
+"""The deployed pipeline with large items, an outage and expired batches loses no change.
 
-All on real engines: the real templates, the real functions, a real OpenSearch.
+With the real templates, the real functions and a real OpenSearch.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
 
 
 def given_up(pipeline: Pipeline, customer: str) -> dict[str, Any]:
-    """Return what Lambda writes when a batch of the search mapping has become too old."""
+    """Return Lambda's dead letter for a batch of the search mapping that is too old."""
     streams = session(pipeline.aws.url).client("dynamodbstreams")
     log = pipeline.client.describe_table(TableName=pipeline.resources.change_log)
     arn = log["Table"]["LatestStreamArn"]
@@ -221,7 +221,7 @@ def cdc(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_every_command_of_the_runbook_does_what_it_says(pipeline: Pipeline, s3: Any) -> None:
+def test_every_command_of_the_runbook_works(pipeline: Pipeline, s3: Any) -> None:
     """The commands of `cdc`, in the runbook's order, on a pipeline that has one dead letter."""
     put(pipeline, order("00004-0001"))
     put(pipeline, order("93000-1", status="lost"))

@@ -1,4 +1,4 @@
-"""The live runner on real engines: killed again and again, and in the emulator poller's place."""
+"""The poller on real services: killed again and again, and in place of the emulator's poller."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_runner_killed_at_ten_points_loses_nothing(
         try:
             for _ in range(KILLS):
                 eventually(lambda: invokes(child.process.pid))
-                time.sleep(random.uniform(0, 0.4))  # a random point is what is tested
+                time.sleep(random.uniform(0, 0.4))  # at a random point
                 child.kill()
                 child.start()
         finally:
@@ -193,7 +193,7 @@ def handler(event, context):
 
 
 class Deployed:
-    """A table, a function on its stream and a bucket for what is given up, in the emulator."""
+    """A table, a function on its stream and a dead-letter bucket, in the emulator."""
 
     def __init__(self, made: boto3.Session, name: str, **settings: Any) -> None:
         self.name = name
@@ -238,7 +238,7 @@ class Deployed:
         return {row["id"]["S"]: int(row["deliveries"]["N"]) for row in rows}
 
     def let_go(self) -> None:
-        """Let the function go on with what is slow."""
+        """Let the slow function continue."""
         row = {"id": {"S": "go"}, "deliveries": {"N": "0"}}
         self.dynamodb.put_item(TableName=f"{self.name}-seen", Item=row)
 
@@ -285,7 +285,7 @@ def taken_over(
         yield
 
 
-def test_what_is_given_up_is_in_the_bucket(made: boto3.Session, tmp_path: Path) -> None:
+def test_a_failed_record_is_in_the_dead_letter_bucket(made: boto3.Session, tmp_path: Path) -> None:
     """The poison record and, as nothing bisects, what came after it in its batch."""
     # The window is longer than anything waits here: it is the batch size that ends a batch.
     settings = {"MaximumRetryAttempts": 1, "BatchSize": 3, "MaximumBatchingWindowInSeconds": 300}
@@ -316,9 +316,7 @@ def test_what_is_given_up_is_in_the_bucket(made: boto3.Session, tmp_path: Path) 
     assert deliveries == {"first": 1, "poison": 3, "fourth": 1, "fifth": 1, "sixth": 1}
 
 
-def test_a_reported_record_comes_again_which_the_emulators_poller_forgets(
-    made: boto3.Session, tmp_path: Path
-) -> None:
+def test_a_reported_record_is_delivered_again(made: boto3.Session, tmp_path: Path) -> None:
     with deployed(made) as found:
         found.put("flaky")
         eventually(lambda: found.deliveries().get("flaky") == 1)
@@ -330,9 +328,7 @@ def test_a_reported_record_comes_again_which_the_emulators_poller_forgets(
         assert found.deliveries()["flaky"] == 2
 
 
-def test_a_take_over_waits_for_the_batch_that_the_poller_has_under_way(
-    made: boto3.Session, tmp_path: Path
-) -> None:
+def test_a_take_over_waits_for_the_batch_under_way(made: boto3.Session, tmp_path: Path) -> None:
     with deployed(made) as found:
         found.put("warm")
         eventually(lambda: "warm" in found.deliveries())

@@ -69,8 +69,8 @@ def scripted(
     return Service(recipe)
 
 
-def test_an_engine_that_finds_no_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every port that was free a moment ago may be somebody else's by now."""
+def test_a_service_without_a_free_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every port that was free a moment ago may be in use now."""
     monkeypatch.setattr(loopback, "is_free", lambda port: False)
 
     with (
@@ -119,7 +119,7 @@ def test_a_full_disk_does_not_make_indices_read_only(opensearch_url: str) -> Non
     ] == "false"
 
 
-def test_nobody_outside_reaches_opensearch_or_the_emulator(
+def test_opensearch_and_the_emulator_listen_on_loopback(
     opensearch_url: str, emulator_url: str
 ) -> None:
     for url in (opensearch_url, emulator_url):
@@ -128,7 +128,7 @@ def test_nobody_outside_reaches_opensearch_or_the_emulator(
         assert loopback.status(url.replace("127.0.0.1", "127.0.0.2")) is None
 
 
-def test_two_of_a_kind_run_beside_each_other(dynamodb_local_url: str, emulator_url: str) -> None:
+def test_two_of_a_kind_run_at_the_same_time(dynamodb_local_url: str, emulator_url: str) -> None:
     with service.dynamodb_local() as other, service.emulator() as another:
         assert other.url != dynamodb_local_url
         assert another.url != emulator_url
@@ -140,18 +140,18 @@ def test_two_of_a_kind_run_beside_each_other(dynamodb_local_url: str, emulator_u
 
 
 @pytest.mark.parametrize("kind", ["opensearch", "dynamodb_local", "emulator"])
-def test_a_port_in_use_is_said_in_a_sentence(taken_port: int, kind: str) -> None:
+def test_a_port_in_use_is_refused_with_a_sentence(taken_port: int, kind: str) -> None:
     sentence = rf"^Port {taken_port}, asked for .*, is in use\.$"
     with pytest.raises(ServiceError, match=sentence), getattr(service, kind)(port=taken_port):
         pytest.fail("it started on a port that is in use")
 
 
-def test_a_port_that_opensearch_cannot_have_is_said_in_a_sentence() -> None:
+def test_a_port_outside_opensearchs_range_is_refused() -> None:
     with pytest.raises(ServiceError, match="from 9201 to 9299 only"), service.opensearch(port=9400):
         pytest.fail("it started")
 
 
-def test_an_engine_that_ends_early_says_what_its_log_said() -> None:
+def test_a_service_that_ends_early_quotes_its_log() -> None:
     node = scripted("print('no such flag: -x'); raise SystemExit(2)")
     with pytest.raises(ServiceError, match="ended before it was ready") as raised, node:
         pytest.fail("it started")
@@ -159,13 +159,13 @@ def test_an_engine_that_ends_early_says_what_its_log_said() -> None:
     assert not node.folder.exists()
 
 
-def test_an_engine_that_fills_the_disk_says_so() -> None:
+def test_a_service_on_a_full_disk_says_so() -> None:
     node = scripted("raise OSError(28, 'No space left on device')")
     with pytest.raises(ServiceError, match=r"the disk that holds .* is full\.$"), node:
         pytest.fail("it started")
 
 
-def test_an_engine_that_never_answers_is_given_up() -> None:
+def test_a_service_that_never_answers_times_out() -> None:
     def answers(url: str, folder: Path) -> bool:
         # Python may take longer than its patience before it prints anything.
         eventually(lambda: "busy" in node.tail())
@@ -180,16 +180,14 @@ def test_an_engine_that_never_answers_is_given_up() -> None:
     assert not node.folder.exists()
 
 
-def test_no_room_for_an_engine_is_said_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_found_before_a_service_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**12, 10**12, 10**6))
     with pytest.raises(ServiceError, match="has 1 MB left"), service.emulator():
         pytest.fail("it started")
 
 
-def test_missing_jars_are_said_in_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_missing_jars_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(jars, "_INSTALLED", tmp_path)
     with pytest.raises(ServiceError, match="run `make setup`"), service.dynamodb_local():
         pytest.fail("it started")
@@ -205,7 +203,7 @@ def test_a_jar_that_is_not_the_locked_one_is_refused(
         '[[dependencies]]\ngroupId = "g"\nartifactId = "a"\nversion = "1"\npackaging = "jar"\n'
         f'sha256 = "{"0" * 64}"\n'
     )
-    monkeypatch.setattr(jars, "ENGINES", ("fake",))
+    monkeypatch.setattr(jars, "SERVICES", ("fake",))
 
     def fetch(artifact: object, jar: object) -> Path:
         fetched = tmp_path / "fetched.jar"

@@ -126,7 +126,7 @@ def test_a_healthy_order_lives_as_ever() -> None:
 
 
 class Table:
-    """Orders as a client sees them; whoever is in `moving` is changed just before it is written."""
+    """Orders as a client sees them; those in `moving` are changed just before they are written."""
 
     class exceptions:
         ConditionalCheckFailedException = type("Conditional", (ClientError,), {})

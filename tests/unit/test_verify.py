@@ -398,7 +398,7 @@ def test_a_damaged_ledger(
     assert change(equal, damage) == [("aggregation", *expected)]
 
 
-def test_an_order_that_no_ledger_has_is_missing_and_the_sums_are_not_wrong(equal: Sinks) -> None:
+def test_an_order_without_ledger_row_is_missing(equal: Sinks) -> None:
     """Its total is text: it cannot be counted, and the comparison says so instead of failing."""
     strange = {**order("00007", 3, "on hold", "7.00", "checkout"), "total": "7.00 USD"}
     equal.table.append(strange)
@@ -419,20 +419,20 @@ def test_an_order_that_cannot_be_counted_and_was_is_different(equal: Sinks) -> N
     assert ("different", JANUARY) in found
 
 
-def test_a_total_that_is_no_number_is_read_from_the_entry_that_mends_it(equal: Sinks) -> None:
+def test_a_total_that_is_text_is_read_from_the_correction(equal: Sinks) -> None:
     first = next(each for each in equal.log if each["item"] == REFUNDED)
     wrong = {**first["after"], "total": "20 USD"}
-    mended = entry(7, wrong, first["after"])
+    corrected = entry(7, wrong, first["after"])
     equal.log[equal.log.index(first)] = {**first, "after": wrong}
     assert compare(equal).inserts == Inserts(3, Decimal("16.10"))
 
-    equal.log.append(mended)
+    equal.log.append(corrected)
 
     assert compare(in_scan_order(equal), {**WRITES, ("00002", "00002-0001"): 2}).differences == ()
     assert compare(equal).inserts == Inserts(3, Decimal("36.10"))
 
 
-def test_what_changed_is_not_stated_where_images_lie_beside_the_entry(equal: Sinks) -> None:
+def test_large_entries_state_no_changed_attributes(equal: Sinks) -> None:
     amended = equal.log[1]
     del amended["changed"]
     assert [each[3] for each in differences(equal)] == [f"{SECOND} changed"]

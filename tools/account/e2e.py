@@ -95,7 +95,7 @@ class Rehearsal:
             some = ", ".join(str(each) for each in rest.resources[:3])
             message = (
                 f"Environment {self.place.environment} has {len(rest.resources)} resources in "
-                f"{self.place.name} already ({some}), and e2e destroys what it finds: choose an "
+                f"{self.place.name} already ({some}), and e2e destroys all of them: choose an "
                 f"account without it, or `make destroy ENVIRONMENT={self.place.environment}` first."
             )
             raise AccountError(message)
@@ -161,7 +161,7 @@ def rehearse(environment: str, options: str, console: DemoConsole) -> None:
         return
     if environment == "production":
         message = (
-            "e2e destroys what it deploys, and production is protected from that: name sandbox."
+            "e2e destroys its deployment, and production is protected from that: choose sandbox."
         )
         raise AccountError(message)
     account = sign_in(options)
