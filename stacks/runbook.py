@@ -1,6 +1,6 @@
 """How an alarm says where to read on."""
 
-RUNBOOK = "docs/operations/runbook.md"
+RUNBOOK = "docs/how-to/runbook.md"
 
 
 def described(what: str, section: str) -> str:

@@ -1,4 +1,4 @@
-"""The tables of docs/cost.md: prices of docs/prices.json times counted quantities.
+"""The tables of docs/reference/cost.md: prices of docs/prices.json times counted quantities.
 
 Quantities come from three places: the templates (their snapshots in tests/infrastructure, which a
 test holds to the stacks), the settings of the environments, and the units and bytes of each change

@@ -1,6 +1,6 @@
-"""What a million changes cost: the arithmetic of docs/questions.md, in US dollars.
+"""What a million changes cost: the arithmetic of docs/explanation/questions.md, in US dollars.
 
-The prices are those of docs/prices.json; docs/cost.md has the whole bill.
+The prices are those of docs/prices.json; docs/reference/cost.md has the whole bill.
 """
 
 from collections.abc import Mapping

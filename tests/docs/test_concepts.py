@@ -1,4 +1,4 @@
-"""What docs/concepts.md says of streams and mappings, shown by the simulator."""
+"""What docs/explanation/concepts.md says of streams and mappings, shown by the simulator."""
 
 import json
 from collections.abc import Mapping

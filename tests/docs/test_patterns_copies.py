@@ -1,4 +1,4 @@
-"""docs/patterns.md: aggregation, sync, audit, event sourcing, fan-out."""
+"""docs/explanation/patterns.md: aggregation, sync, audit, event sourcing, fan-out."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""docs/patterns.md: handlers, partial batch failures, idempotency."""
+"""docs/explanation/patterns.md: handlers, partial batch failures, idempotency."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

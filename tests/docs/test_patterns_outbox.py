@@ -1,4 +1,4 @@
-"""docs/patterns.md: the outbox."""
+"""docs/explanation/patterns.md: the outbox."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""docs/questions.md: what the simulator and arithmetic can answer."""
+"""docs/explanation/questions.md: what the simulator and arithmetic can answer."""
 
 import contextlib
 import io

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from local.deployed.pipeline import Pipeline
     from local.verify import Report
 
-RUNBOOK = Path(__file__).parents[2] / "docs/operations/runbook.md"
+RUNBOOK = Path(__file__).parents[2] / "docs/how-to/runbook.md"
 OUTAGE_SECONDS = 60.0
 LARGEST_ITEM = 400 * 1024
 

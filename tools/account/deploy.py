@@ -32,7 +32,7 @@ NEVER_CREATED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIE
 _FAILED = (
     "The deploy failed with status {status}. What CloudFormation says is above, and stays in the "
     "stack's events. `make preflight ENVIRONMENT={environment}` says what state the stacks are in; "
-    'see "The first deploy failed" in docs/operations/runbook.md.'
+    'see "The first deploy failed" in docs/how-to/runbook.md.'
 )
 _INTERRUPTED = (
     "\nInterrupted: CloudFormation goes on by itself. Wait until `make preflight "
