@@ -1,4 +1,4 @@
-"""docs/explanation/mistakes.md: the four classic mistakes, each failing in a lab and then mended."""
+"""docs/explanation/mistakes.md: the four classic mistakes, each failing in a lab and then fixed."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
