@@ -16,7 +16,8 @@ PROPERTIES: dict[str, Any] = {
     "titles": {"type": "text"},
     "updated_by": {"type": "keyword"},
 }
-"""Types of the document's fields. Changing one takes a new index: see the guide to reindexing."""
+"""Types of the document's fields. A changed type takes a new index: see
+docs/how-to/change-the-index-mapping.md."""
 
 SETTINGS: dict[str, Any] = {
     "index": {

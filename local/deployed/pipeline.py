@@ -1,7 +1,8 @@
 """The deployed app on this machine: engines started side by side, then the real `cdk deploy`.
 
 The emulator's own poller does not do what Lambda does
-(`docs/explanation/event-source-mapping.md`): a runner of ours takes its mappings over before the first order is written.
+(`docs/explanation/event-source-mapping.md`): a runner of ours takes its mappings
+over before the first order is written.
 """
 
 from __future__ import annotations
