@@ -40,7 +40,7 @@ def sections(page: str) -> dict[str, str]:
 # What is shown
 
 
-def test_the_pages_show_what_is_there() -> None:
+def test_shown_code_and_output_are_current() -> None:
     wanted = docs.wanted_pages()
     stale = [str(path.relative_to(ROOT)) for path, text in wanted.items() if _read(path) != text]
     assert not stale, "run `python -m tools.docs` and read the difference"
@@ -51,13 +51,13 @@ def _read(path: Path) -> str | None:
 
 
 @EVERY_PAGE
-def test_code_says_where_it_comes_from(page: Path) -> None:
+def test_every_code_block_names_its_source(page: Path) -> None:
     blocks = re.findall(r"(.*)\n```(?:python|text|json)\n", TEXT[page])
     if page.name not in ("deploy.md", "upgrade.md"):
         assert [line for line in blocks if not line.startswith("<!-- ")] == []
 
 
-def test_every_shown_test_is_collected() -> None:
+def test_every_shown_test_is_run() -> None:
     for page, text in TEXT.items():
         for path in re.findall(r"<!-- (?:code|story|diagram): (tests/\S+)", text):
             name = Path(path).name
@@ -68,7 +68,7 @@ def test_every_shown_test_is_collected() -> None:
 
 
 @EVERY_PAGE
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_and_anchors_exist(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", PROSE[page]):
         if "://" in link:
             continue
@@ -130,7 +130,7 @@ def test_sections_that_speak_of_aws_name_their_source(page: str) -> None:
     assert without == []
 
 
-def test_each_pattern_says_when_how_it_fails_and_how_to_test_it() -> None:
+def test_each_pattern_has_its_four_parts() -> None:
     for heading, text in sections("explanation/patterns.md").items():
         for part in ("**When.**", "**How it fails.**", "**The code.**", "**Testing it.**"):
             assert text.count(part) == 1, (heading, part)
@@ -138,7 +138,7 @@ def test_each_pattern_says_when_how_it_fails_and_how_to_test_it() -> None:
         assert drawn == text.count("\nsequenceDiagram\n") > 0, f"{heading}: drawn by hand"
 
 
-def test_each_mistake_is_told_and_its_twin_shown() -> None:
+def test_each_mistake_shows_its_story_and_its_fix() -> None:
     page = (docs.DOCS / "explanation" / "mistakes.md").read_text()
     for mistake in MISTAKES:
         assert page.count(f"mistakes/{mistake.name}.py ") == 2, mistake.name
@@ -146,7 +146,7 @@ def test_each_mistake_is_told_and_its_twin_shown() -> None:
     assert page.count("**Fixed.**") == len(MISTAKES) + 4
 
 
-def test_each_mistake_fails_where_its_twin_does_not() -> None:
+def test_each_mistake_fails_and_its_twin_passes() -> None:
     found = list(twins.results())
     assert len(found) == len(MISTAKES)
     assert all(wrong and not right for _, _, wrong, right in found)
@@ -198,7 +198,7 @@ def test_the_glossary_is_in_order() -> None:
     assert terms() == sorted(terms())
 
 
-def test_the_words_of_the_glossary_are_used() -> None:
+def test_every_glossary_word_is_used() -> None:
     sources = [path.read_text() for path in (ROOT / "src").rglob("*.py")]
     pages = [text for page, text in TEXT.items() if page.name != "glossary.md"]
     everything = " ".join((*sources, *pages)).lower().replace("\n", " ").replace("_", " ")
@@ -211,7 +211,7 @@ def test_the_words_of_the_glossary_are_used() -> None:
 WORDS_PER_MINUTE = 160
 
 
-def test_the_thirty_minutes_are_thirty() -> None:
+def test_thirty_minutes_suffice_for_the_reading() -> None:
     table = sections("tutorial/thirty-minutes.md")["Steps"]
     minutes = [int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
     assert sum(minutes) == 30

@@ -80,7 +80,7 @@ def log_of_an_outage() -> None:
         logger.removeHandler(handler)
 
 
-def test_the_log_says_what_is_not_done_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_names_the_error_of_an_outage(capsys: pytest.CaptureFixture[str]) -> None:
     log_of_an_outage()
     told = capsys.readouterr().out
     assert re.search(r"WARNING 2 of 2 records are not done, the first is \d+: RetryableError", told)
@@ -111,7 +111,7 @@ class Api:
         self.calls += 1
 
 
-def test_a_batch_that_does_not_fit_the_timeout_never_ends(stream_lab: LabFactory) -> None:
+def test_a_batch_longer_than_the_timeout_never_ends(stream_lab: LabFactory) -> None:
     lab = stream_lab(timeout=30, BatchSize=100, MaximumRetryAttempts=2)
     api = Api()
     lab.function(partial(call_api, lab.faulty(api)))
@@ -122,7 +122,7 @@ def test_a_batch_that_does_not_fit_the_timeout_never_ends(stream_lab: LabFactory
     assert [len(dead_letter.changes) for dead_letter in lab.dead_letters] == [100]
 
 
-def test_smaller_batches_end(stream_lab: LabFactory) -> None:
+def test_smaller_batches_finish(stream_lab: LabFactory) -> None:
     lab = stream_lab(timeout=30, BatchSize=50, MaximumRetryAttempts=2)
     api = Api()
     lab.function(partial(call_api, lab.faulty(api)))
@@ -194,7 +194,7 @@ def test_a_replay_of_everything_changes_nothing(stream_lab: LabFactory) -> None:
 
 
 @pytest.mark.parametrize(("age", "replayed"), [(72_000, ["1002"]), (-1, ["1001", "1002"])])
-def test_what_a_mapping_made_today_reads_of_yesterday(
+def test_a_new_mapping_gives_up_records_past_the_age(
     stream_lab: LabFactory, age: int, replayed: list[str]
 ) -> None:
     lab = stream_lab(lambda event, context: None, MaximumRecordAgeInSeconds=age)
