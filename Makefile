@@ -33,6 +33,28 @@ TAKES_destroy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_e2e := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKE_NONE := setup examples example-1 example-2 example-3 test integration lint lint-templates bench-check docs format lock upgrade-rehearsal
 
+# One line for each variable, which docs/reference/settings.md shows.
+# PYTHON: Python that `make setup` builds the environment with, 3.11 or later. Example: `python3.12`.
+# ORDERS: File of purchases in the CDNOW format, plain or gzipped. Default: the sample of 6,919 purchases in `data`. Example: `purchases.txt`.
+# LIMIT: Purchases to write. Default: all. Example: `200`.
+# SEARCH_URL: OpenSearch cluster without sign-in, in place of one that the demo starts. Example: `http://127.0.0.1:9200`.
+# KEEP: 1 leaves everything up until Ctrl-C. Default: `0`. Example: `1`.
+# SEED: Number that decides every random choice of a run. Default: the same in every demo; `make simulate` runs seeds from 0. Example: `7`.
+# CHAOS: 1 injects faults into every call. Default: `0`. Example: `1`.
+# POISON: Orders that cannot be applied, which the demo then redrives. Default: `0`. Example: `25`.
+# N: Schedules to simulate. Default: `10000`. Example: `100000`.
+# DEAD_LETTERS: 1 adds poison, redrives and purges to the schedules. Default: `0`. Example: `1`.
+# HINT: Number of the hint to print; nothing is checked. Example: `1`.
+# SOLUTION: 1 checks the solution in place of your file. Example: `1`.
+# BENCH: Benchmarks to run, separated by spaces. Default: all. Example: `"parse audit"`.
+# RECORDS: File of purchases in the CDNOW format. Default: the sample in `data`. Example: `purchases.txt`.
+# CHANGES: Changes per variant and repetition. Default: each benchmark's own. Example: `1000`.
+# REPEATS: Repetitions of each variant. Default: each benchmark's own. Example: `5`.
+# ENVIRONMENT: Environment of the AWS commands: sandbox or production; `make e2e` runs on this machine without it. Example: `production`.
+# CDK_OPTIONS: Options for the CDK, such as settings of the environment. Example: `"-c alarm_email=on-call@example.com"`.
+# CONFIRM: Number of the AWS account, in place of the question for it. Example: `123456789012`.
+# JSON: 1 prints the findings of the preflight as JSON. Example: `1`.
+
 GOALS := $(or $(MAKECMDGOALS),help)
 TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))

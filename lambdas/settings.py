@@ -19,7 +19,7 @@ class FunctionSettings(BaseModel):
     """Variables of any function's environment, in lower case.
 
     Attributes:
-        environment: which deployment this is, on its metrics: sandbox, production or local.
+        environment: Name of the environment, a dimension of the metrics.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -50,16 +50,16 @@ class Settings(FunctionSettings):
     """Variables of a processor's environment, in lower case.
 
     Attributes:
-        source_table: logical name of the table whose changes are followed.
-        epoch: of the lineage of streams, four digits.
-        feed: what the mapping reads: the table's own stream, or the change log's.
-        processor: the function's role, on its dead letters and metrics.
-        dead_letter_bucket: where dead letters go.
-        dead_letter_prefix: of the dead letters' keys.
-        attempts_table: the idempotency table, where the function's deaths on a record are counted.
-        breaker_share: of the recent items that may become dead letters for one reason, 0 to 1; with
-            1 the breaker never opens.
-        breaker_items: distinct failing items below which the breaker never opens.
+        source_table: Logical name of the source table, the first part of item ids.
+        epoch: First part of every version, four digits.
+        feed: Stream that the mapping reads: the source table's or the change log's.
+        processor: Name of the processor in dead letters and metrics.
+        dead_letter_bucket: S3 bucket for dead letters.
+        dead_letter_prefix: Prefix of the keys of this processor's dead letters.
+        attempts_table: Table that counts invocations which die on a record: the idempotency table.
+        breaker_share: Share of the recent items that may become dead letters for one reason; 1
+            turns the breaker off. Unit: share.
+        breaker_items: Failing items below which the breaker stays closed. Unit: items.
     """
 
     source_table: Name

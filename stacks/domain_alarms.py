@@ -16,6 +16,7 @@ from constructs import Construct
 
 from stacks.constructs.alarms import AT_LEAST, AT_MOST, LESS_THAN, Alarms
 from stacks.environments import SearchCluster
+from stacks.runbook import Urgency
 
 _MIB_IN_GIB = 1024
 _STORAGE_LEFT = 0.25
@@ -35,6 +36,7 @@ class DomainAlarm:
     threshold: float = 1
     comparison: cloudwatch.ComparisonOperator = AT_LEAST
     section: str | None = None
+    urgency: Urgency = Urgency.TODAY
 
 
 def watch_domain(
@@ -51,6 +53,7 @@ def watch_domain(
             periods=each.periods,
             comparison=each.comparison,
             section=each.section,
+            urgency=each.urgency,
         )
     alarms.add(
         scope,
@@ -65,6 +68,7 @@ def watch_domain(
             period=Duration.minutes(5),
         ),
         "A tenth of the search domain's answers are server errors.",
+        urgency=Urgency.TODAY,
         threshold=10,
         section="domain-overloaded",
     )
@@ -87,6 +91,7 @@ def _health(cluster: SearchCluster) -> Iterator[DomainAlarm]:
         statistic="Maximum",
         minutes=1,
         description="A primary shard of the search domain is lost.",
+        urgency=Urgency.NOW,
     )
     yield DomainAlarm(
         id="DomainYellow",
@@ -95,6 +100,7 @@ def _health(cluster: SearchCluster) -> Iterator[DomainAlarm]:
         minutes=1,
         periods=5,
         description="A replica shard of the search domain is on no node.",
+        urgency=Urgency.WORKDAY,
     )
     yield DomainAlarm(
         id="DomainStorageLow",
@@ -120,6 +126,7 @@ def _health(cluster: SearchCluster) -> Iterator[DomainAlarm]:
         threshold=cluster.nodes + cluster.masters,
         comparison=LESS_THAN,
         description="A node of the search domain has been missing for a day.",
+        urgency=Urgency.WORKDAY,
     )
     yield DomainAlarm(
         id="DomainSnapshotFailed",
@@ -127,6 +134,7 @@ def _health(cluster: SearchCluster) -> Iterator[DomainAlarm]:
         statistic="Maximum",
         minutes=1,
         description="An automated snapshot of the search domain failed.",
+        urgency=Urgency.WORKDAY,
     )
     if cluster.masters:
         yield DomainAlarm(
@@ -138,6 +146,7 @@ def _health(cluster: SearchCluster) -> Iterator[DomainAlarm]:
             comparison=LESS_THAN,
             section="domain-nodes-missing",
             description="The nodes of the search domain do not reach its master node.",
+            urgency=Urgency.NOW,
         )
 
 

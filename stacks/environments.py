@@ -62,7 +62,17 @@ def _not_derived(index: str) -> str:
 
 
 class SearchCluster(BaseModel):
-    """The size of a managed OpenSearch domain; `masters` of 0 means none of their own."""
+    """The size of the OpenSearch domain that an environment creates.
+
+    Attributes:
+        nodes: Data nodes.
+        instance_type: Instance type of a data node.
+        volume_gib: EBS volume of each data node. Unit: GiB.
+        masters: Dedicated master nodes.
+        master_instance_type: Instance type of a dedicated master node.
+        zones: Availability Zones of the data nodes.
+        publishes_logs: Whether the domain publishes its logs to CloudWatch Logs.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -78,8 +88,33 @@ class SearchCluster(BaseModel):
 class Environment(BaseModel):
     """One environment; every field but the name and the cluster is a setting.
 
-    `protection` keeps stacks and tables from being deleted. It is off while an environment is first
-    deployed: what is protected cannot be removed when that fails.
+    docs/reference/settings.md shows what follows; tools/settings_page.py reads it.
+
+    Attributes:
+        search_url: Endpoint of an existing OpenSearch domain. Without it, the app creates a domain;
+            local has to name a cluster.
+            Example: `https://search-orders-abc.eu-west-1.es.amazonaws.com`.
+        search_auth: Authorisation of requests to OpenSearch: signed with the function's role, or
+            none, which only local may use. Example: `iam`.
+        search_index: Name that readers search. The app creates the index `NAME-v1` and the alias
+            `NAME-write` for it. Example: `purchases`.
+        epoch: First part of every version. Raise it when the sinks follow a restored table or
+            another Region. Example: `0002`.
+        log_retention_days: Time that CloudWatch keeps the functions' logs. Unit: days. Example:
+            `90`.
+        parallelization_factor: Batches of a shard that a function processes at the same time. Unit:
+            batches per shard. Example: `4`.
+        aggregate_shards: Rows over which each aggregate is spread, at least four times
+            `parallelization_factor`. It may be raised at any time. Unit: rows. Example: `16`.
+        alarm_email: Address that receives the alarms; AWS asks it for a confirmation.
+            Example: `on-call@example.com`.
+        alarm_topic_arn: SNS topic in the same Region that receives the alarms.
+            Example: `arn:aws:sns:eu-west-1:123456789012:on-call`.
+        alarms: `none` deploys production without a receiver of alarms. Production needs one of the
+            three. Example: `none`.
+        protection: Termination protection of the stacks and deletion protection of the tables.
+            `make deploy` turns it off for a first deploy: CloudFormation cannot remove a protected
+            stack that failed. Example: `true`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,7 +128,9 @@ class Environment(BaseModel):
         str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,200}$"), AfterValidator(_not_derived)
     ] = "orders"
     epoch: Annotated[str, Field(pattern=r"^\d{4}$")] = "0001"
-    log_retention_days: Annotated[int, AfterValidator(_retention)] = 14
+    log_retention_days: Annotated[
+        int, AfterValidator(_retention), Field(json_schema_extra={"enum": list(RETENTION_DAYS)})
+    ] = 14
     parallelization_factor: Annotated[int, Field(ge=1, le=10)] = 2
     aggregate_shards: Annotated[int, Field(ge=1, le=100)] = 8
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None

@@ -19,6 +19,7 @@ from stacks.constructs.watcher import RETIRED, Watcher
 from stacks.domain_alarms import watch_domain
 from stacks.environments import Environment
 from stacks.queries import QUERIES
+from stacks.runbook import Urgency
 from stacks.search import SearchTarget
 
 # A stream forgets after 24 hours and a mapping gives up after 20: an hour leaves time to act.
@@ -91,6 +92,7 @@ class Observability(Construct):
             "IteratorAgeHigh",
             _iterator_age(processor),
             f"{name} is an hour behind its stream, which forgets after 24.",
+            urgency=Urgency.TODAY,
             threshold=LATE_AFTER.to_milliseconds(),
         )
         add(
@@ -101,6 +103,7 @@ class Observability(Construct):
                 seen=_of_mapping(processor, "PolledEventCount"),
             ),
             f"The event source mapping of {name} reads nothing, although the table is written.",
+            urgency=Urgency.TODAY,
             periods=3,
         )
         add(
@@ -111,6 +114,7 @@ class Observability(Construct):
                 seen=_own(processor, "Canaries"),
             ),
             f"The canary is written every five minutes, and {name} has not applied it for 15.",
+            urgency=Urgency.TODAY,
             periods=3,
         )
         add(
@@ -118,6 +122,7 @@ class Observability(Construct):
             "Errors",
             function.metric_errors(period=FIVE_MINUTES),
             f"{name} crashes or times out: its batches are delivered again until it does not.",
+            urgency=Urgency.TODAY,
             periods=3,
         )
         add(
@@ -125,6 +130,7 @@ class Observability(Construct):
             "Throttles",
             function.metric_throttles(period=FIVE_MINUTES),
             f"{name} is throttled: the account's concurrency is used up.",
+            urgency=Urgency.TODAY,
             periods=3,
         )
         add(
@@ -132,12 +138,14 @@ class Observability(Construct):
             "DestinationDeliveryFailed",
             function.metric("DestinationDeliveryFailures", statistic="Sum"),
             f"Lambda could not write a batch of {name} to the on-failure bucket.",
+            urgency=Urgency.NOW,
         )
         add(
             scope,
             "DeadLettersPresent",
             _own(processor, "DeadLettersWaiting", statistic=cloudwatch.Stats.MAXIMUM),
             f"{name} has dead letters: read them, fix the cause, redrive.",
+            urgency=Urgency.WORKDAY,
             missing=UNTIL_COUNTED,
         )
         add(
@@ -151,18 +159,21 @@ class Observability(Construct):
                 period=FIVE_MINUTES,
             ),
             f"A dead letter of {name} could not be announced on its queue: look into the bucket.",
+            urgency=Urgency.WORKDAY,
         )
         add(
             scope,
             "RecordsDropped",
             _of_mapping(processor, "DroppedEventCount"),
             f"{name} dropped changes: no sink and no dead letter has them.",
+            urgency=Urgency.NOW,
         )
         add(
             scope,
             "BatchFailuresReported",
             _own(processor, "Reported"),
             f"{name} reports changes as not done, again and again: its shard waits for them.",
+            urgency=Urgency.TODAY,
             periods=3,
         )
         add(
@@ -170,18 +181,21 @@ class Observability(Construct):
             "BreakerOpen",
             _own(processor, "BreakerOpen"),
             f"Most changes fail in {name} for one reason: its shard waits, no dead letters.",
+            urgency=Urgency.TODAY,
         )
         add(
             scope,
             "AccessDenied",
             _own(processor, "AccessDenied"),
             f"{name} lacks a permission: its shard waits until it is given.",
+            urgency=Urgency.TODAY,
         )
         add(
             scope,
             "VersionOrderViolation",
             _own(processor, "VersionOrderViolations"),
             f"{name} refused changes as stale that are newer than what it holds: repair them.",
+            urgency=Urgency.WORKDAY,
         )
 
     def _watch_table(self, scope: Construct, table: ChangeTable) -> None:
@@ -198,6 +212,7 @@ class Observability(Construct):
                 period=FIVE_MINUTES,
             ),
             f"DynamoDB throttles requests to the table {table.node.id}.",
+            urgency=Urgency.TODAY,
             periods=3,
         )
 
@@ -207,6 +222,7 @@ class Observability(Construct):
             "DeadLettersPresent",
             _counted(environment.name, RETIRED, "DeadLettersWaiting", cloudwatch.Stats.MAXIMUM),
             "There are dead letters of a mapping or a processor that is gone: redrive them.",
+            urgency=Urgency.WORKDAY,
             missing=UNTIL_COUNTED,
         )
         self.alarms.add(
@@ -214,6 +230,7 @@ class Observability(Construct):
             "WatcherSilent",
             self._watcher.function.metric_invocations(period=FIVE_MINUTES),
             "The function that writes the canary and counts dead letters does not run.",
+            urgency=Urgency.TODAY,
             periods=3,
             comparison=LESS_THAN,
             missing=cloudwatch.TreatMissingData.MISSING,
@@ -223,6 +240,7 @@ class Observability(Construct):
             "WatcherErrors",
             self._watcher.function.metric_errors(period=FIVE_MINUTES),
             "The function that writes the canary and counts dead letters fails.",
+            urgency=Urgency.TODAY,
             periods=3,
         )
 

@@ -1,9 +1,9 @@
-"""The tables of docs/reference/cost.md: prices of docs/prices.json times counted quantities.
+"""Compute the tables of the cost page: prices of docs/prices.json times counted quantities.
 
 Quantities come from three places: the templates (their snapshots in tests/infrastructure, which a
-test holds to the stacks), the settings of the environments, and the units and bytes of each change
-that `make bench-check` counts (benchmarks/expected.json). How long a function takes on Lambda is
-assumed, because only a deployed function can tell.
+test compares with the stacks), the settings of the environments, and the units and bytes of each
+change that `make bench-check` counts (benchmarks/expected.json). The duration of a function on
+Lambda is assumed: only a deployed function can tell.
 """
 
 import json
@@ -26,12 +26,12 @@ MILLION = 1_000_000
 GIGABYTE = 1e9
 ENVIRONMENTS = ("sandbox", "production")
 DASHBOARDS_FREE = 3
-"""Of an account: the app has one, so it is free unless others are there."""
+"""Free dashboards of an account; the app has one."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """Changes as they arrive, with what is assumed of a function.
+    """How changes arrive, with assumptions about a function.
 
     Attributes:
         records: records of one invocation.
@@ -64,7 +64,7 @@ def price(name: str) -> float:
 
 @cache
 def counted() -> Mapping[str, Mapping[str, float]]:
-    """Return what each sink takes of each change in full batches, as `make bench-check` has it."""
+    """Return units and bytes of a change for each sink, in full batches (`make bench-check`)."""
     found: Mapping[str, Mapping[str, float]] = json.loads(COUNTED.read_text())
     return found
 
@@ -81,7 +81,7 @@ def of_type(environment: str, kind: str) -> list[Mapping[str, Any]]:
 
 
 def domain(environment: str) -> Mapping[str, float]:
-    """Return what an environment's own OpenSearch domain costs a month, by part."""
+    """Return the monthly cost of an environment's own OpenSearch domain, by part."""
     cluster = DEFAULTS[environment]["search_cluster"]
     assert isinstance(cluster, SearchCluster)
     hours = json.loads(PRICES.read_text())["hours_a_month"]
@@ -120,9 +120,10 @@ def processors() -> list[Mapping[str, Any]]:
 
 
 def own_metrics() -> int:
-    """Return how many metrics are published: each count, and what waits, for each processor.
+    """Return how many metrics the functions publish.
 
-    One more counts the dead letters of processors that are gone.
+    Each processor has one for each count and one for its dead letters; one more is for the dead
+    letters of processors that are gone.
     """
     return len(processors()) * (len(fields(Counts)) + 1) + 1
 
@@ -138,7 +139,7 @@ def runs() -> float:
 
 
 def watching() -> float:
-    """Return what the watcher costs a month, with the canary's way through the functions.
+    """Return the monthly cost of the watcher and of its canary in the functions.
 
     Each run writes the canary into the source table and so an entry of the log and a row of the
     ledger, in a transaction; it invokes every function once, and lists three places. A list request
@@ -157,7 +158,7 @@ def watching() -> float:
 
 
 def a_month(environment: str) -> Mapping[str, float]:
-    """Return what an environment costs in a month without a change, by part."""
+    """Return the cost of an environment in a month without a change, by part."""
     evaluated = alarms(environment)
     return {
         **domain(environment),
@@ -170,7 +171,7 @@ def a_month(environment: str) -> Mapping[str, float]:
 
 
 def a_million(load: Load) -> Mapping[str, float]:
-    """Return what a million changes of the benchmarks cost, by part.
+    """Return the cost of a million changes of the benchmarks, by part.
 
     Units are counted in full batches. Alone, a change shares no write: a new item and three sums
     are four writes in a transaction, two units each, and one entry of the log.
@@ -195,7 +196,7 @@ def a_million(load: Load) -> Mapping[str, float]:
 
 
 def a_million_afterwards() -> Mapping[str, float]:
-    """Return what a million changes cost in each month that they are kept, by part."""
+    """Return the cost of a million stored changes for each month, by part."""
     log_gigabytes = MILLION * counted()["audit"]["bytes"] / GIGABYTE
     log_lines = len(processors()) * MILLION / FULL.records * FULL.log_bytes / GIGABYTE
     return {
@@ -206,7 +207,7 @@ def a_million_afterwards() -> Mapping[str, float]:
 
 
 def dead_letters(number: int, kilobytes: float = 2.0) -> Mapping[str, float]:
-    """Return what dead letters cost that are redriven once, by part."""
+    """Return the cost of dead letters that are redriven once, by part."""
     return {
         "puts, and as many copies into the archive": 2 * number * price("S3 put"),
         "events": number * price("S3 event to EventBridge"),
@@ -215,34 +216,34 @@ def dead_letters(number: int, kilobytes: float = 2.0) -> Mapping[str, float]:
     }
 
 
-# What the page shows
+# The tables of the page
 
 
 def idle() -> None:
-    """Print what a month without a change costs."""
+    """Print the cost of a month without a change."""
     for environment in ENVIRONMENTS:
         _print_table(f"{environment}, a month", [a_month(environment)], [""])
         print()
 
 
 def changes() -> None:
-    """Print what a million changes cost."""
+    """Print the cost of a million changes."""
     titles = [f"batches of {FULL.records}", "one by one"]
     _print_table("a million changes", [a_million(FULL), a_million(SINGLE)], titles)
 
 
 def afterwards() -> None:
-    """Print what a million changes cost each month after."""
+    """Print the monthly cost of a million stored changes."""
     _print_table("each month after", [a_million_afterwards()], [""])
 
 
 def failures() -> None:
-    """Print what a hundred thousand dead letters cost."""
+    """Print the cost of a hundred thousand dead letters."""
     _print_table("100,000 dead letters", [dead_letters(100_000)], [""])
 
 
 def prices() -> None:
-    """Print the prices, with where they are from."""
+    """Print the prices and their sources."""
     stored = json.loads(PRICES.read_text())
     print(f"{stored['region']}, {stored['currency']}, {stored['date']}\n")
     for name, found in stored["prices"].items():

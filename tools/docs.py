@@ -1,22 +1,21 @@
-"""Keep the pages in `docs` true: fill in what they show, check it, build the site.
+"""Write the code, output and diagrams that pages in `docs` show, and the generated pages.
 
-    python -m tools.docs            write what the pages show anew, and the reference
-    python -m tools.docs --check    only say which pages are out of date
-    python -m tools.docs --build    check, then build the site into build/site
+    python -m tools.docs            write them
+    python -m tools.docs --build    fail if one is out of date, then build the site into build/site
 
-A comment above a fence says what the fence shows:
+A comment above a fence names the source of its text:
 
     <!-- code: FILE NAME... -->          functions, classes and constants of a Python file, or its
                                          `imports`
-    <!-- story: FILE TEST -->            what happened in the labs of a test, line by line
+    <!-- story: FILE TEST -->            the timelines of a test's labs
     <!-- diagram: FILE TEST [SINK] -->   the same as a sequence diagram
-    <!-- output: FILE FUNCTION -->       what a function prints
+    <!-- output: FILE FUNCTION -->       the output of a function
     <!-- text: FILE WORD -->             a text file, from the line on that begins with the word
-    <!-- bench: FILE NAME... -->         these benchmarks of a run that `make bench` wrote down, or
-                                         `machine`, or `goals`: whatever has one
+    <!-- bench: FILE NAME... -->         these benchmarks of a file that `make bench` wrote,
+                                         `machine`, or `goals` (all rows with a goal)
 
-So the pages can be read as they are, in the repository and on the site, and what they show is
-checked, run and compared like any other code.
+The pages contain their code, so they read the same in the repository and on the site. A test
+compares them with the sources.
 """
 
 import ast
@@ -39,7 +38,7 @@ from rich.console import Console
 
 from benchmarks.harness.common import Row, print_rows
 from dynamodb_streams_cdc.testing import Lab
-from tools import findings_page, reference
+from tools import findings_page, limits_page, reference, settings_page
 from tools.diagrams import drawn
 
 ROOT = Path(__file__).parent.parent
@@ -47,13 +46,13 @@ DOCS = ROOT / "docs"
 SITE = ROOT / "build" / "site"
 
 EVENT = 27
-"""Where in a line of a timeline its event begins."""
+"""The column of a timeline in which the event begins."""
 
 MANY = 4
-"""More lines than that, alike and in a row, are shortened."""
+"""The longest run of similar lines that is shown whole."""
 
 HEAD, TAIL = 20, 6
-"""Lines of a long story that are shown."""
+"""Lines of a long story that are shown, from its start and its end."""
 
 BLOCK = re.compile(
     r"^<!-- (?P<kind>code|story|diagram|output|text|bench): (?P<what>[^>]+) -->\n"
@@ -63,13 +62,13 @@ BLOCK = re.compile(
 
 
 class NotShown(Exception):
-    """A page asks for something that there is not."""
+    """A page names a source that does not exist."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write, check or build; return the exit status."""
+    """Write the pages or build the site; return the exit status."""
     logging.disable(logging.CRITICAL)
-    if list(arguments) not in ([], ["--check"], ["--build"]):
+    if list(arguments) not in ([], ["--build"]):
         print(__doc__)
         return 2
     wanted = wanted_pages()
@@ -84,15 +83,18 @@ def main(arguments: Sequence[str]) -> int:
         names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
         print(f"Out of date: {names}. Run `python -m tools.docs` and read the difference.")
         return 1
-    return build() if arguments == ["--build"] else 0
+    return build()
 
 
 def wanted_pages() -> dict[Path, str]:
-    """Return the pages as they should be."""
-    written = {DOCS / "reference" / name: text for name, text in reference.pages().items()}
-    written[DOCS / "reference" / "findings.md"] = findings_page.page()
+    """Return the up-to-date text of every page."""
+    written = reference.pages() | {
+        "findings.md": findings_page.page(),
+        "limits.md": limits_page.page(),
+        "settings.md": settings_page.page(),
+    }
     filled = {path: fill(path.read_text()) for path in hand_written()}
-    return filled | written
+    return filled | {DOCS / "reference" / name: text for name, text in written.items()}
 
 
 def hand_written() -> list[Path]:
@@ -101,14 +103,14 @@ def hand_written() -> list[Path]:
     return [path for path in pages if not path.read_text().startswith("<!-- Written by")]
 
 
-# What a page shows
+# The sources of a page
 
 
 def fill(page: str) -> str:
-    """Return a page with what it shows as it is today.
+    """Return a page with its blocks up to date.
 
     Raises:
-        NotShown: it asks for something that there is not.
+        NotShown: a block names a source that does not exist.
     """
 
     def filled(match: re.Match[str]) -> str:
@@ -121,7 +123,7 @@ def fill(page: str) -> str:
 
 
 def code(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return the source of what a Python file defines under these names."""
+    """Return the source of definitions in a Python file."""
     lines = (ROOT / path).read_text().splitlines()
     places = {name: place for node in _nodes(path) for name, place in _named(node)}
     imports = [node for node in _nodes(path) if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -160,7 +162,7 @@ def story(path: str, names: Sequence[str]) -> tuple[str, str]:
 
 
 def shortened(lines: Sequence[str]) -> Iterator[str]:
-    """Yield lines of a timeline, of many alike in a row the first two and the last."""
+    """Yield lines of a timeline; of a long run of similar lines, the first two and the last."""
     for _, alike in groupby(lines, lambda line: re.split(r"[ (]", line[EVENT:].strip())[0]):
         same = list(alike)
         if len(same) <= MANY:
@@ -170,13 +172,13 @@ def shortened(lines: Sequence[str]) -> Iterator[str]:
 
 
 def diagram(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return a sequence diagram of what happened in a test's lab, the only one that it makes."""
+    """Return a sequence diagram of the only lab of a test."""
     [lab] = labs(path, names[0])
     return "mermaid", drawn(lab.timeline.lines, *[" ".join(names[1:])] * (len(names) > 1))
 
 
 def output(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return what a function prints."""
+    """Return the output of a function."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         _function(path, names[0])()
@@ -195,7 +197,7 @@ def text(path: str, names: Sequence[str]) -> tuple[str, str]:
 
 
 def bench(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return rows of a run of the benchmarks, or when and where it was."""
+    """Return rows of a run of the benchmarks, or its date and machine."""
     run = json.loads((ROOT / path).read_text())
     if names == ["machine"]:
         about = {"date": run["date"], **run["machine"]}
@@ -221,7 +223,7 @@ SHOWN: Mapping[str, Callable[[str, Sequence[str]], tuple[str, str]]] = {
 
 
 def labs(path: str, test: str) -> list[Lab]:
-    """Run a test that takes the fixture `stream_lab`; return the labs that it made."""
+    """Run a test that takes the fixture `stream_lab`; return its labs."""
     made: list[Lab] = []
 
     def stream_lab(*arguments: Any, **options: Any) -> Lab:
@@ -255,7 +257,7 @@ def build() -> int:
         check=False,
     )
     print(found.stdout, end="")
-    # The generator counts its own findings only, not those of the reference.
+    # Strict mode does not count the findings of mkdocstrings.
     if found.returncode or "mkdocstrings:" in found.stdout:
         return 1
     print(f"{SITE.relative_to(ROOT)}/index.html")

@@ -1,8 +1,9 @@
-"""The page of accepted findings, from the table in stacks/findings.py."""
+"""Render docs/reference/findings.md from the table in stacks/findings.py."""
 
 from itertools import groupby
 
 from stacks.findings import ACCEPTED, Accepted
+from tools.markdown import table
 
 HEAD = """\
 <!-- Written by `python -m tools.docs`: edit stacks/findings.py instead. -->
@@ -29,18 +30,10 @@ construct. A row that accepts nothing fails the tests.
 
 
 def page() -> str:
-    """Return the page: the rows in their order, those of one reason together."""
-    rows = [
-        f"| {_code([row.rule for row in alike])} | {_places(alike)} | {reason} |"
-        for reason, alike in _merged()
-    ]
-    table = ["| finding | at | reason |", "| --- | --- | --- |", *rows]
-    return HEAD + "\n".join(table) + "\n"
-
-
-def _merged() -> list[tuple[str, list[Accepted]]]:
-    """Rows in a row that have the same reason."""
-    return [(reason, list(rows)) for reason, rows in groupby(ACCEPTED, lambda row: row.reason)]
+    """Return the page; consecutive findings with the same reason share a row."""
+    merged = [(reason, list(rows)) for reason, rows in groupby(ACCEPTED, lambda row: row.reason)]
+    rows = [(_code([row.rule for row in alike]), _places(alike), why) for why, alike in merged]
+    return HEAD + table(["finding", "at", "reason"], rows) + "\n"
 
 
 def _places(rows: list[Accepted]) -> str:

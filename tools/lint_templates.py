@@ -2,8 +2,8 @@
 
     python -m tools.lint_templates CHECKOV FOLDER...
 
-CHECKOV is its script, in an environment of its own: its dependencies are not those of this project.
-Each FOLDER is what `cdk synth` wrote for one environment and is named after it. Exits with 1 if a
+CHECKOV is the script, in an environment of its own: its dependencies contradict this project's.
+Each FOLDER is the output of `cdk synth` for one environment and has its name. Exits with 1 if a
 finding has no row in stacks/findings.py, or a row for checkov accepts nothing.
 """
 
@@ -22,7 +22,7 @@ PREFIX = "CKV"
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule that a construct of an environment does not keep."""
+    """A violation of a rule by a construct of an environment."""
 
     environment: str
     rule: str
@@ -39,7 +39,7 @@ class Finding:
 
 
 class NotCheckedError(Exception):
-    """Checkov did not check the templates, so that no finding means nothing."""
+    """Checkov did not check the templates."""
 
 
 def run(checkov: str, folder: Path) -> Mapping[str, Any]:
@@ -64,7 +64,7 @@ def run(checkov: str, folder: Path) -> Mapping[str, Any]:
 
 
 def findings(report: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
-    """Yield what a report on a folder says, by the paths of the constructs."""
+    """Yield the findings of a report on a folder, with the paths of the constructs."""
     for failed in report["failed_checks"]:
         stack = failed["file_path"].removeprefix("/").removesuffix(".template.json")
         logical_id = failed["resource"].rpartition(".")[2]
@@ -84,19 +84,19 @@ def _paths(folder: Path, stack: str) -> Mapping[str, str]:
 
 
 def judge(found: Sequence[Finding]) -> list[str]:
-    """Return one sentence for each finding that is not accepted, and for each row in vain."""
+    """Return one sentence for each finding without a row, and for each row without a finding."""
     unaccepted = [
         f"{finding}. Change the stack, or add a row to stacks/findings.py."
         for finding in found
         if not finding.rows
     ]
     used = {row for finding in found for row in finding.rows}
-    vain = [
+    unused = [
         f"{row.rule} at {row.at} accepts nothing: delete the row from stacks/findings.py."
         for row in ACCEPTED
         if row.rule.startswith(PREFIX) and row not in used
     ]
-    return unaccepted + vain
+    return unaccepted + unused
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -23,7 +23,7 @@ LOCKS = {
 
 
 def resolve(name: str, output: Path, *, upgrade: bool) -> None:
-    """Write one lock file, keeping the versions that stand in it unless `upgrade`."""
+    """Write one lock file, keeping its versions unless `upgrade`."""
     subprocess.run(
         [
             *("uv", "pip", "compile", "pyproject.toml", "--quiet", "--universal"),

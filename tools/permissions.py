@@ -1,29 +1,26 @@
-"""The page of permissions: every grant of the deployed stacks, read from their templates.
-
-    python -m tools.permissions        write docs/reference/permissions.md
+"""Render docs/reference/permissions.md: every grant of the synthesised templates.
 
 A test compares the page with the templates, so that a wider or narrower grant is a changed line.
 """
 
-import json
 import re
-import sys
-import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "reference" / "permissions.md"
+from tools.markdown import table
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "permissions.md"
 
 HEAD = """\
-<!-- Written by `python -m tools.permissions` from the templates. -->
+<!-- Written by `python -m tools.template_pages`: edit the stacks instead. -->
 
 # Permissions
 
 The grants of every role and of the operator policy, and the policies of buckets, queues, topics and
 the domain. A name is the logical id of a resource without its hash. The page shows production; a
-sandbox has the same, less the topic where nobody is notified.
+sandbox has the same, without the topic for alarms.
 
 Tests record every call that the functions and the `cdc` command make, and evaluate it against these
 policies: each call is allowed, and each grant is used.
@@ -38,59 +35,45 @@ HOLDERS = {
 
 def page(templates: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the page, for templates by what the stack is for."""
-    roles: dict[str, set[str]] = {}
-    resources: dict[str, set[str]] = {}
+    roles: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    resources: set[tuple[str, ...]] = set()
     for template in templates.values():
         for name, resource in template["Resources"].items():
             properties = resource.get("Properties", {})
             match resource["Type"]:
                 case "AWS::IAM::Policy":
                     for role in properties["Roles"]:
-                        lines = roles.setdefault(_short(role), set())
-                        lines |= set(_granted(properties["PolicyDocument"]))
+                        roles[_short(role)].update(_granted(properties["PolicyDocument"]))
                 case "AWS::IAM::ManagedPolicy":
-                    roles[_bare(name)] = set(_granted(properties["PolicyDocument"]))
+                    roles[_bare(name)].update(_granted(properties["PolicyDocument"]))
                 case "AWS::OpenSearchService::Domain":
-                    lines = set(_ruled(properties["AccessPolicies"]))
-                    resources.setdefault(_bare(name), set()).update(lines)
+                    resources.update(_ruled(_bare(name), properties["AccessPolicies"]))
                 case kind if kind in HOLDERS:
                     for holder in _each(properties[HOLDERS[kind]]):
-                        lines = set(_ruled(properties["PolicyDocument"]))
-                        resources.setdefault(_short(holder), set()).update(lines)
+                        resources.update(_ruled(_short(holder), properties["PolicyDocument"]))
     parts = [HEAD]
-    for name, lines in sorted(roles.items()):
-        parts += [f"## {name}\n", "| action | resource | condition |\n| --- | --- | --- |"]
-        parts += ["\n".join(sorted(lines)) + "\n"]
-    parts += [
-        "## Policies of resources\n",
-        "| resource | effect | principal | action | on | condition |",
-    ]
-    parts += ["| --- | --- | --- | --- | --- | --- |"]
-    parts += [
-        f"| `{name}` {line}" for name, lines in sorted(resources.items()) for line in sorted(lines)
-    ]
-    return "\n".join(parts) + "\n"
+    for name, rows in sorted(roles.items()):
+        parts += [f"## {name}\n", table(["action", "resource", "condition"], sorted(rows)) + "\n"]
+    head = ["resource", "effect", "principal", "action", "on", "condition"]
+    return "\n".join([*parts, "## Policies of resources\n", table(head, sorted(resources))]) + "\n"
 
 
-def _granted(document: Mapping[str, Any]) -> Iterator[str]:
+def _granted(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for statement in document["Statement"]:
         effect = "" if statement["Effect"] == "Allow" else f"{statement['Effect']} "
         for action in _each(statement["Action"]):
             for resource in _each(statement["Resource"]):
-                condition = _condition(statement)
-                yield f"| {effect}`{action}` | `{_short(resource)}` | {condition} |"
+                yield f"{effect}`{action}`", f"`{_short(resource)}`", _condition(statement)
 
 
-def _ruled(document: Mapping[str, Any]) -> Iterator[str]:
+def _ruled(holder: str, document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for statement in document["Statement"]:
         actions = ", ".join(f"`{action}`" for action in _each(statement["Action"]))
         on = ", ".join(f"`{_short(resource)}`" for resource in _each(statement["Resource"]))
         principal = statement["Principal"]
-        who = (
-            principal if isinstance(principal, str) else ", ".join(map(_short, principal.values()))
-        )
-        condition = _condition(statement)
-        yield f"| {statement['Effect']} | `{who}` | {actions} | {on} | {condition} |"
+        named = [principal] if isinstance(principal, str) else map(_short, principal.values())
+        who = f"`{', '.join(named)}`"
+        yield f"`{holder}`", statement["Effect"], who, actions, on, _condition(statement)
 
 
 def _condition(statement: Mapping[str, Any]) -> str:
@@ -127,38 +110,3 @@ def _bare(name: str) -> str:
 
 def _each(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def synthesised(folder: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Return the templates of production, by what the stack is for."""
-    from aws_cdk import App
-    from aws_cdk import aws_lambda as lambda_
-
-    from stacks import environments
-    from stacks.application import add_stacks
-
-    code = folder / "code"
-    code.mkdir()
-    (code / "stand_in.py").touch()
-    context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    context |= {"environment": "production", "alarm_email": "on-call@example.com"}
-    app = App(context=context, outdir=str(folder / "out"))
-    environment = environments.load(app.node.get_all_context())
-    add_stacks(app, environment=environment, code=lambda_.Code.from_asset(str(code)))
-    app.synth()
-    return {
-        path.name.split(".")[0].removeprefix("cdc-production-"): json.loads(path.read_text())
-        for path in (folder / "out").glob("*.template.json")
-    }
-
-
-def main() -> int:
-    """Write the page; return the exit status."""
-    with tempfile.TemporaryDirectory() as folder:
-        PAGE.write_text(page(synthesised(Path(folder))))
-    print(PAGE.relative_to(ROOT))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

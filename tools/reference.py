@@ -1,147 +1,158 @@
-"""The library's public names, and the pages of the reference that show them.
+"""Write the reference of the library: an index of every public name, and a page for each part.
 
-    docs/reference/index.md     every name, with the page that explains it
-    docs/reference/<part>.md    the modules of a part of the library, for mkdocstrings to render
+    docs/reference/index.md     every public name with its summary
+    docs/reference/PART.md      the modules of a part of the library, for mkdocstrings to render
 
 A name is public if no part of it begins with an underscore and it is a class, a function, or
-something that a module documents or lists in `__all__`. Examples are not part of the reference, and
-neither is what the command line is made of: that is `cdc --help`.
+something that a module documents or lists in `__all__`. Examples are not part of the reference, nor
+is the code of the command line: its page is cli.md.
 """
 
-import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
+import griffe
+
+from tools.markdown import table
+
 PACKAGE = "dynamodb_streams_cdc"
-SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
+ROOT = Path(__file__).parent.parent
 LEFT_OUT = {"examples", "cli"}
 
-PARTS: Mapping[str, str] = {
-    "library": "The library",
-    "aws": "On AWS",
-    "esm": "The event source mapping",
-    "simulation": "The simulation",
-    "testing": "The testing kit",
-    "live": "The mapping on real endpoints",
+PARTS: dict[str, tuple[str, str]] = {
+    "poller": (f"{PACKAGE}.esm.poller", "The event source mapping on real endpoints"),
+    "simulation": (f"{PACKAGE}.testing.simulation", "The simulation"),
+    "sinks": (f"{PACKAGE}.sinks", "The sinks"),
+    "aws": (f"{PACKAGE}.aws", "AWS clients"),
+    "operations": (f"{PACKAGE}.operations", "Operations"),
+    "esm": (f"{PACKAGE}.esm", "The event source mapping"),
+    "testing": (f"{PACKAGE}.testing", "The testing kit"),
+    "library": (PACKAGE, "The library"),
 }
-"""The pages, and their titles; all but the first are packages of the same name."""
+"""The pages: the package that each shows, without what an earlier one shows, and the title."""
+
+TABLES: Mapping[str, str] = {
+    "settings.md": "settings of an environment, variables of functions and of `make`",
+    "alarms.md": "alarms, with urgency and runbook section",
+    "limits.md": "limits of the library and of AWS",
+    "permissions.md": "grants of every role",
+    "findings.md": "accepted findings of cdk-nag and checkov",
+}
+"""Pages that list something else than names of the library, and their contents."""
 
 GENERATED = "<!-- Written by `python -m tools.docs`: edit tools/reference.py instead. -->"
 
 
-@dataclass(frozen=True)
-class Module:
-    """A public module.
-
-    Attributes:
-        name: with the package's.
-        names: what it defines that is public, in order.
-        exports: its `__all__`: each name, and the name by which its own module defines it.
-    """
-
-    name: str
-    names: Sequence[str]
-    exports: Mapping[str, str]
-
-    @property
-    def part(self) -> str:
-        """The page that it is on."""
-        inner = self.name.split(".")[1:]
-        return inner[0] if inner and inner[0] in PARTS else "library"
+@cache
+def modules() -> Sequence[griffe.Module]:
+    """Return the public modules of the library, packages before their modules."""
+    return list(_public(_package()))
 
 
-def modules() -> list[Module]:
-    """Return the public modules of the library, packages before what is in them."""
-    found = []
-    for path in sorted(SOURCE.rglob("*.py")):
-        inner = [part for part in path.relative_to(SOURCE).with_suffix("").parts]
-        if inner[-1] == "__init__":
-            inner.pop()
-        if not any(part.startswith("_") for part in inner) and not LEFT_OUT & set(inner):
-            found.append(_module(".".join((PACKAGE, *inner)), ast.parse(path.read_text())))
-    return _resolved(sorted(found, key=lambda module: module.name))
+@cache
+def _package() -> griffe.Module:
+    package = griffe.load(PACKAGE, search_paths=[str(ROOT / "src")])
+    assert isinstance(package, griffe.Module)
+    return package
+
+
+def _public(module: griffe.Module) -> Iterator[griffe.Module]:
+    yield module
+    for name, inner in sorted(module.modules.items()):
+        if not inner.is_alias and not name.startswith("_") and name not in LEFT_OUT:
+            yield from _public(inner)
 
 
 def pages() -> dict[str, str]:
     """Return the reference's pages by file name."""
-    found = modules()
-    return {"index.md": _index(found)} | {
-        f"{part}.md": _part(part, [module for module in found if module.part == part])
-        for part in PARTS
-    }
+    return {"index.md": _index()} | {f"{part}.md": _part(part) for part in PARTS}
 
 
-def _module(name: str, tree: ast.Module) -> Module:
-    names: list[str] = []
-    exports: dict[str, str] = {}
-    imported: dict[str, str] = {}
-    for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
-        match node:
-            case ast.ImportFrom(module=str(source)):
-                imported |= {
-                    alias.asname or alias.name: f"{source}.{alias.name}" for alias in node.names
-                }
-            case ast.ClassDef() | ast.FunctionDef():
-                names.append(node.name)
-            case (
-                ast.Assign(targets=[ast.Name(id=target)])
-                | ast.AnnAssign(target=ast.Name(id=target))
-            ):
-                if target == "__all__":
-                    assert isinstance(node, ast.Assign)
-                    exports = dict.fromkeys(ast.literal_eval(node.value), "")
-                elif _is_text(following):
-                    names.append(target)
-    public = [each for each in names if not each.startswith("_")]
-    return Module(name, public, {each: imported.get(each, f"{name}.{each}") for each in exports})
-
-
-def _resolved(of: list[Module]) -> list[Module]:
-    """Follow what packages export to the modules that define it, through other packages."""
-    exported = {f"{module.name}.{name}": to for module in of for name, to in module.exports.items()}
-
-    def home(name: str) -> str:
-        found = exported.get(name, name)
-        return name if found == name else home(found)
-
+def defined(module: griffe.Module) -> list[griffe.Object]:
+    """Return the public names that a module defines, in order."""
     return [
-        replace(module, exports={name: home(to) for name, to in module.exports.items()})
-        for module in of
+        member
+        for name, member in module.members.items()
+        if not name.startswith("_")
+        and isinstance(member, griffe.Class | griffe.Function | griffe.Attribute)
+        and (member.docstring or not isinstance(member, griffe.Attribute))
     ]
 
 
-def _is_text(node: ast.stmt | None) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+def _home(name: str) -> str:
+    """Follow a name that packages export to the module that defines it."""
+    module, _, own = name.rpartition(".")
+    imports = {each.path: each.imports for each in modules()}
+    found = imports.get(module, {}).get(own, name)
+    return name if found == name else _home(found)
 
 
-def _part(part: str, of: Sequence[Module]) -> str:
-    blocks = "\n\n".join(f"::: {module.name}" for module in of)
-    return f"{GENERATED}\n\n# {PARTS[part]}\n\n{blocks}\n"
-
-
-def _index(of: Sequence[Module]) -> str:
-    return "\n".join((GENERATED, "", *_lines(of)))
-
-
-def _lines(of: Sequence[Module]) -> Iterator[str]:
-    pages = {f"{module.name}.{name}": module.part for module in of for name in module.names}
-    yield "# Reference"
-    yield ""
-    yield (
-        "Every public name of the library, by the module that defines it. What most programs need "
-        f"is in `{PACKAGE}` itself."
+def part_of(name: str) -> str:
+    """Return the page that shows a name."""
+    return next(
+        part for part, (package, _) in PARTS.items() if f"{name}.".startswith(f"{package}.")
     )
-    for part, title in PARTS.items():
-        yield from ("", f"## {title}", "")
-        for module in of:
-            if module.part == part:
-                listed = {name: f"{module.name}.{name}" for name in module.names}
-                listed.update(module.exports)
-                links = [
-                    f"[{name}]({pages.get(target, part)}.md#{target})"
-                    for name, target in sorted(listed.items())
+
+
+def summary(described: griffe.Object) -> str:
+    """Return the first paragraph of a docstring in one line."""
+    text = described.docstring.value if described.docstring else ""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def _part(part: str) -> str:
+    found = [module for module in modules() if part_of(module.path) == part]
+    rows = [
+        (f"[`{module.path}`](#{module.path})", f"`{_file(module)}`", summary(module))
+        for module in found
+    ]
+    return "\n\n".join(
+        [
+            GENERATED,
+            f"# {PARTS[part][1]}",
+            "Signatures and docstrings are on the site: run `make docs` and open "
+            f"`build/site/reference/{part}/index.html`. In the repository, read the files.",
+            table(["module", "file", "purpose"], rows),
+            *(f"::: {module.path}" for module in found),
+            "",
+        ]
+    ).removesuffix("\n")
+
+
+def _file(module: griffe.Module) -> Path:
+    assert isinstance(module.filepath, Path)
+    return module.filepath.relative_to(ROOT)
+
+
+def _index() -> str:
+    documented = {each.path: each for module in modules() for each in defined(module)}
+    parts = [
+        GENERATED,
+        "# Reference",
+        table(["page", "contents"], [(f"[{name}]({name})", what) for name, what in TABLES.items()]),
+        "Below is every public name of the library, by the module that defines it. Most programs "
+        f"need no more than `{PACKAGE}` itself. Signatures are on the site (`make docs`) behind "
+        "each name.",
+    ]
+    for part in reversed(PARTS):
+        parts.append(f"## {PARTS[part][1]}")
+        for module in modules():
+            if part_of(module.path) == part:
+                parts.append(f"**[`{module.path}`]({part}.md#{module.path})**: {summary(module)}")
+                exports = [str(name) for name in module.exports or ()]
+                names = [each.path for each in defined(module)]
+                names += [_home(f"{module.path}.{name}") for name in exports]
+                rows = [
+                    (
+                        f"[`{_short(name)}`]({part_of(name)}.md#{name})",
+                        summary(documented[name]) if name in documented else "",
+                    )
+                    for name in sorted(dict.fromkeys(names), key=_short)
                 ]
-                yield f"- [`{module.name}`]({part}.md#{module.name})" + (":" if links else "")
-                yield from (f"  {link}" for link in links)
-    yield ""
+                parts += [table(["name", "summary"], rows)] if rows else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]

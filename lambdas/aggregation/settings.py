@@ -8,7 +8,14 @@ from lambdas.settings import Name, Settings
 
 
 class AggregationSettings(Settings):
-    """The tables of items, ledger and sums, and over how many rows a sum is spread."""
+    """Variables of the aggregation function.
+
+    Attributes:
+        source_table_name: Name of the source table, for repairs.
+        idempotency_table: Name of the table with the ledger.
+        aggregates_table: Name of the table with the aggregates.
+        aggregate_shards: Rows over which each aggregate is spread. Unit: rows.
+    """
 
     source_table_name: Name
     idempotency_table: Name

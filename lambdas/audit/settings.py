@@ -4,7 +4,12 @@ from lambdas.settings import Name, Settings
 
 
 class AuditSettings(Settings):
-    """The table of the change log, and the bucket of images that are too large for it."""
+    """Variables of the audit function.
+
+    Attributes:
+        change_log_table: Name of the table with the change log.
+        large_images_bucket: S3 bucket for images that are too large for an entry.
+    """
 
     change_log_table: Name
     large_images_bucket: Name

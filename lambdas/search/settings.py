@@ -8,13 +8,15 @@ from lambdas.settings import Name, Settings
 
 
 class SearchSettings(Settings):
-    """The cluster, how requests to it are authorised, and the name that readers search.
-
-    Items are read from the source table to repair their documents; images that the change log
-    could not hold, from the overflow bucket.
+    """Variables of the search function.
 
     Attributes:
-        search_region: of the managed domain, which requests are signed for.
+        source_table_name: Name of the source table, for repairs.
+        large_images_bucket: S3 bucket for images that are too large for an entry.
+        search_endpoint: URL of the OpenSearch cluster.
+        search_index: Name that readers search.
+        search_auth: Authorisation of requests to OpenSearch: signed with the role, or none.
+        search_region: Region that requests are signed for.
     """
 
     source_table_name: Name

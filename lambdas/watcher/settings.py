@@ -8,13 +8,13 @@ from lambdas.settings import FunctionSettings, Name
 
 
 class WatcherSettings(FunctionSettings):
-    """Where the canary is written, and where dead letters wait.
+    """Variables of the watcher.
 
     Attributes:
-        source_table_name: of the table that the canary is written to.
-        source_table_keys: JSON of the table's key attributes with their types.
-        dead_letters: JSON of each processor's places, a bucket and a prefix each.
-        all_dead_letters: JSON of the places that hold any processor's.
+        source_table_name: Name of the source table, for the canary.
+        source_table_keys: Key attributes of the source table with their types. Unit: JSON.
+        dead_letters: Buckets and prefixes with the dead letters of each processor. Unit: JSON.
+        all_dead_letters: Buckets and prefixes with the dead letters of any processor. Unit: JSON.
     """
 
     source_table_name: Name

@@ -11,7 +11,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from stacks.environments import Environment
-from stacks.runbook import described
+from stacks.runbook import Urgency, described
 
 FIVE_MINUTES = Duration.minutes(5)
 # DestinationDeliveryFailed has the section #destination-delivery-failed.
@@ -42,6 +42,7 @@ class Alarms(Construct):
         metric: cloudwatch.IMetric,
         description: str,
         *,
+        urgency: Urgency,
         threshold: float = 1,
         periods: int = 1,
         comparison: cloudwatch.ComparisonOperator = AT_LEAST,
@@ -62,7 +63,7 @@ class Alarms(Construct):
             scope,
             id,
             metric=metric,
-            alarm_description=described(description, section),
+            alarm_description=described(description, urgency, section),
             threshold=threshold,
             evaluation_periods=periods,
             comparison_operator=comparison,

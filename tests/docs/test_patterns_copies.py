@@ -113,7 +113,7 @@ def test_a_retry_after_the_transaction_counts_nothing(stream_lab: LabFactory) ->
 
 def document(order: Image) -> dict[str, Any]:
     if not isinstance(order["total"], Decimal):
-        message = f"the total is no number: {order['total']!r}"
+        message = f"the total is not a number: {order['total']!r}"
         raise PermanentError(message, "BadTotal")
     return {"status": order["status"], "total": order["total"]}
 
@@ -138,7 +138,7 @@ def test_a_late_batch_does_not_restore_a_deleted_item(stream_lab: LabFactory) ->
 
 
 class Mirror:
-    """A copy that takes whatever comes last."""
+    """A copy without versions: it takes the latest delivery."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Image] = {}

@@ -194,7 +194,7 @@ def test_a_permanent_error_makes_a_dead_letter_at_once(stream_lab: LabFactory) -
     handlers = picky(lab.faulty(mail))
     lab.function(Processor("mails", ORDERS, handlers, lab.faulty(dead_letters), clock=lab.clock))
 
-    lab.put({"id": "a@b"}, {"id": "nobody"}, {"id": "c@d"})
+    lab.put({"id": "a@b"}, {"id": "unknown"}, {"id": "c@d"})
     lab.run()
 
     assert mail.sent == ["a@b welcome", "c@d welcome"]

@@ -176,7 +176,7 @@ class TestPage:
 
     def test_the_page_shows_every_grant(self, production: Assembly) -> None:
         shown = permissions.page(production.templates)
-        assert shown == permissions.PAGE.read_text(), "python -m tools.permissions; read the diff"
+        assert shown == permissions.PAGE.read_text(), "python -m tools.template_pages"
 
     def test_a_sandbox_grants_nothing_else(self, sandbox: Assembly) -> None:
         shown = set(permissions.PAGE.read_text().splitlines())

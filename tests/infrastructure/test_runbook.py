@@ -12,6 +12,7 @@ from dynamodb_streams_cdc import Outcome, PermanentError, Processor, RetryableEr
 from dynamodb_streams_cdc.metrics import Counts, LogMetrics
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 from tests.infrastructure.templates import Assembly, flat, of_type, only
+from tools import alarms_page
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = re.compile(r" Runbook: (?P<file>\S+)#(?P<section>\S+)$")
@@ -37,6 +38,15 @@ def test_the_runbook_has_no_section_of_an_alarm_that_is_gone(production: Assembl
         assert reference is not None
         named.add(reference["section"])
     assert named | NO_ALARM == set(_sections(ROOT / "docs/how-to/runbook.md"))
+
+
+def test_the_reference_shows_every_alarm(sandbox: Assembly, production: Assembly) -> None:
+    pipelines = {"sandbox": sandbox.pipeline, "production": production.pipeline}
+    shown = alarms_page.page(pipelines)
+    assert shown == alarms_page.PAGE.read_text(), "run `python -m tools.template_pages`"
+    listed = re.findall(r"^\| `(\w+)` \|", shown, re.MULTILINE)
+    for logical_id, _ in _alarms(production):
+        assert any(name in logical_id for name in listed), logical_id
 
 
 def test_a_section_is_told_from_the_text_before_it(tmp_path: Path) -> None:

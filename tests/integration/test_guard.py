@@ -31,9 +31,10 @@ time.sleep(600)
 STARTER = """
 import sys
 from pathlib import Path
-from local.services.process_guard import Guard
+from local.services.process_guard import ProcessGuard
 folder = Path(sys.argv[1])
-guard = Guard([sys.executable, "family.py"], folder=folder, log=folder / "log", environment={})
+command = [sys.executable, "family.py"]
+guard = ProcessGuard(command, folder=folder, log=folder / "log", environment={})
 guard.start()
 sys.stdin.read()
 """

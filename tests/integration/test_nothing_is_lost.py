@@ -229,7 +229,7 @@ def test_every_command_of_the_runbook_does_what_it_says(pipeline: Pipeline, s3: 
     put(pipeline, order("93000-1", status="lost"))
     bucket = pipeline.outputs["DeadLetterBucketName"]
     eventually(lambda: len([k for k in keys(s3, bucket) if k.startswith("dead-letters/")]) == 2)
-    listed = json.loads(cdc(pipeline, "dead_letters", "--json", "-p", "search").stdout)
+    listed = json.loads(cdc(pipeline, "dead-letters", "list", "--json", "-p", "search").stdout)
     [dead_letter] = [each["id"] for each in listed["dead_letters"]]
     put(pipeline, order("93000-1"))
     commands = re.findall(r"^ *cdc (.*)$", RUNBOOK.read_text(), re.MULTILINE)

@@ -45,13 +45,13 @@ def test_a_finding_is_named_by_its_construct(folder: Path) -> None:
     assert [row.rule for row in found.rows] == ["CKV_AWS_158"]
 
 
-def test_a_finding_without_a_row_is_told(folder: Path) -> None:
+def test_a_finding_without_a_row_is_reported(folder: Path) -> None:
     (found,) = findings(report("CKV_AWS_999"), folder)
     (problem,) = judge([*ACCEPTED_BY_CHECKOV, found])
     assert "CKV_AWS_999 at cdc-sandbox-pipeline/Audit/Logs/Resource" in problem
 
 
-def test_a_row_that_accepts_nothing_is_told() -> None:
+def test_a_row_that_accepts_nothing_is_reported() -> None:
     assert judge(ACCEPTED_BY_CHECKOV) == []
     without = [finding for finding in ACCEPTED_BY_CHECKOV if finding.rule != "CKV_AWS_173"]
     (problem,) = judge(without)
@@ -69,7 +69,7 @@ def test_a_row_that_accepts_nothing_is_told() -> None:
         json.dumps({"summary": {"passed": 9, "parsing_errors": 1}, "results": {}}),
     ],
 )
-def test_a_report_about_nothing_is_an_error(tmp_path: Path, prints: str) -> None:
+def test_a_report_on_no_template_is_an_error(tmp_path: Path, prints: str) -> None:
     """Checkov itself ends well where it finds no template."""
     checkov = tmp_path / "checkov"
     checkov.write_text(f"#!/bin/sh\nprintf '%s' '{prints}'\n")
@@ -78,6 +78,6 @@ def test_a_report_about_nothing_is_an_error(tmp_path: Path, prints: str) -> None
         run(str(checkov), tmp_path)
 
 
-def test_arguments_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_arguments_print_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert lint_templates.main([]) == 2
     assert "CHECKOV FOLDER" in capsys.readouterr().out

@@ -71,7 +71,7 @@ def expect_dead_letters(place: Place, console: DemoConsole, count: int) -> None:
     Raises:
         AccountError: There are more or fewer.
     """
-    _, found = place.cdc("dead_letters")
+    _, found = place.cdc("dead-letters", "list")
     waiting = found["dead_letters"]
     reasons = ", ".join(sorted(str(each.get("reason")) for each in waiting))
     if len(waiting) != count:

@@ -1,0 +1,179 @@
+"""Write docs/reference/settings.md: settings of environments, functions and `make`.
+
+Meaning, unit and example come from the docstrings of the classes ("Attributes:"), values and
+defaults from their fields; those of `make` from the comments and lists of the Makefile.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import griffe
+from pydantic import BaseModel
+
+from lambdas.aggregation.settings import AggregationSettings
+from lambdas.audit.settings import AuditSettings
+from lambdas.search.settings import SearchSettings
+from lambdas.settings import FunctionSettings, Settings
+from lambdas.watcher.settings import WatcherSettings
+from stacks.environments import DEFAULTS, SETTINGS, Environment, SearchCluster
+from tools.markdown import table
+
+ROOT = Path(__file__).parent.parent
+FUNCTIONS: Mapping[type[FunctionSettings], str] = {
+    FunctionSettings: "all",
+    Settings: "the processors",
+    AggregationSettings: "aggregation",
+    AuditSettings: "audit",
+    SearchSettings: "search",
+    WatcherSettings: "watcher",
+}
+LABEL = re.compile(r"\.\s+(Unit|Default|Example): ")
+
+HEAD = """\
+<!-- Written by `python -m tools.docs`: edit the classes of settings or the Makefile instead. -->
+
+# Settings
+
+## Settings of an environment
+
+`-c NAME=VALUE` sets one for one command:
+`make deploy ENVIRONMENT=sandbox CDK_OPTIONS="-c log_retention_days=90"`. To keep a value, write it
+into `cdk.json` under `environments.ENVIRONMENT`. Synth stops at an unknown name or value.
+`stacks/environments.py` defines them.
+"""
+CLUSTER = """
+## The OpenSearch domain of an environment
+
+An environment without `search_url` creates a domain of this size. To change it, edit `DEFAULTS` in
+`stacks/environments.py`.
+"""
+VARIABLES = """
+## Variables of the functions
+
+The stacks set these environment variables. A function checks them at its cold start and names each
+one that is missing or wrong.
+"""
+MAKE = """
+## Variables of make
+
+`make TARGET NAME=VALUE`. Make stops at a name that the target does not take, and at an empty value.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    environment = table(
+        ["setting", "meaning", "unit", "values", *DEFAULTS, "example"], _environment()
+    )
+    cluster = table(["value", "meaning", "unit", *_domains()], _cluster())
+    functions = table(
+        ["variable", "functions", "meaning", "unit", "values", "default"], _functions()
+    )
+    make = table(["variable", "targets", "meaning", "default", "example"], _make())
+    return "\n".join(
+        [HEAD, environment, CLUSTER, cluster, VARIABLES, functions, MAKE, make, ""],
+    )
+
+
+def attributes(of: type) -> dict[str, dict[str, str]]:
+    """Return the docstring's text on each attribute of a class, split by `labelled`."""
+    sections = griffe.Docstring(inspect.cleandoc(of.__doc__ or "")).parse("google")
+    return {
+        each.name: labelled(each.description)
+        for section in sections
+        if isinstance(section, griffe.DocstringSectionAttributes)
+        for each in section.value
+    }
+
+
+def labelled(text: str) -> dict[str, str]:
+    """Split "Text. Unit: days. Example: `90`." into Meaning, Unit, Default and Example."""
+    parts = LABEL.split(" ".join(text.split()).removesuffix("."))
+    found = {"Meaning": parts[0] + ".", "Unit": "", "Default": "", "Example": ""}
+    return found | dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _environment() -> Iterator[list[str]]:
+    described = attributes(Environment)
+    for name in SETTINGS:
+        text = described[name]
+        defaults = [_default(Environment, name, values) for values in DEFAULTS.values()]
+        example = f"`-c {name}={text['Example'].strip('`')}`"
+        values = _values(Environment, name)
+        yield [f"`{name}`", text["Meaning"], text["Unit"], values, *defaults, example]
+
+
+def _domains() -> dict[str, SearchCluster]:
+    return {
+        name: values["search_cluster"]
+        for name, values in DEFAULTS.items()
+        if "search_cluster" in values
+    }
+
+
+def _cluster() -> Iterator[list[str]]:
+    for name, text in attributes(SearchCluster).items():
+        values = [_shown(getattr(cluster, name)) for cluster in _domains().values()]
+        yield [f"`{name}`", text["Meaning"], text["Unit"], *values]
+
+
+def _functions() -> Iterator[list[str]]:
+    for model, functions in FUNCTIONS.items():
+        for name, text in attributes(model).items():
+            values, default = _values(model, name), _default(model, name, {})
+            variable = f"`{name.upper()}`"
+            yield [variable, functions, text["Meaning"], text["Unit"], values, default]
+
+
+def _make() -> Iterator[list[str]]:
+    text = (ROOT / "Makefile").read_text()
+    takers = {
+        target: names.split() for target, names in re.findall(r"^TAKES_(\S+) := (.+)$", text, re.M)
+    }
+    defaults = dict(re.findall(r"^([A-Z_]+) \?= (\S+)$", text, re.M))
+    for name, line in re.findall(r"^# ([A-Z_]+): (.+)$", text, re.M):
+        targets = [f"`{target}`" for target, names in takers.items() if name in names]
+        found = labelled(line)
+        default = f"`{defaults[name]}`" if name in defaults else found["Default"]
+        example = f"`{name}={found['Example'].strip('`')}`"
+        yield [f"`{name}`", ", ".join(targets) or "all", found["Meaning"], default, example]
+
+
+def _default(model: type[BaseModel], name: str, given: Mapping[str, Any]) -> str:
+    field = model.model_fields[name]
+    if name not in given and field.is_required():
+        return "required"
+    return _shown(given.get(name, field.default))
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None | "":
+            return "none"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case _:
+            return f"`{value}`"
+
+
+def _values(model: type[BaseModel], name: str) -> str:
+    """Return the values that a field takes, from its JSON schema."""
+    schema = model.model_json_schema()["properties"][name]
+    for each in schema.get("anyOf", [schema]):
+        match each:
+            case {"const": value}:
+                return f"`{value}`"
+            case {"enum": values}:
+                return ", ".join(f"`{value}`" for value in values)
+            case {"minimum": low, "maximum": high}:
+                return f"{low} to {high}"
+            case {"minimum": low}:
+                return f"at least {low}"
+            case {"pattern": pattern}:
+                return f"`{pattern}`"
+            case {"type": "boolean"}:
+                return "`true`, `false`"
+    return "text"
