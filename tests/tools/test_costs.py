@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.docs import costs as shown
 from tools import costs
 
 STORED: dict[str, Any] = json.loads(costs.PRICES.read_text())
-README = (costs.ROOT / "README.md").read_text()
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_every_price_has_a_source_and_counts(
     monkeypatch.setattr(costs, "PRICES", changed)
     costs.price.cache_clear()
     if name == "stream read by others than Lambda":
-        assert costs.price(name) == 2 * questions.STREAM_READ, "on the page of questions"
+        assert costs.price(name) == 2 * shown.STREAM_READ
     else:
         assert amounts() != before
 
@@ -115,28 +115,12 @@ def test_there_is_something_to_count() -> None:
     assert costs.own_metrics() == 34
 
 
-@pytest.mark.parametrize(
-    ("pattern", "amount"),
-    [
-        (r"of a sandbox \(\$(\d+) a month\)", sum(costs.a_month("sandbox").values())),
-        (r"of production \(\$(\d+)\)", sum(costs.a_month("production").values())),
-        (r"OpenSearch, sandbox \| \$(\d+)", sum(costs.domain("sandbox").values())),
-        (r"OpenSearch, production \| \$(\d+)", sum(costs.domain("production").values())),
-        (r"each of (\d+) metrics of our own", costs.own_metrics()),
-    ],
-)
-def test_the_readme_rounds_these(pattern: str, amount: float) -> None:
-    found = re.search(pattern, README)
-    assert found, pattern
-    assert float(found[1]) == pytest.approx(amount, rel=0.03)
-
-
 def test_what_is_printed_is_what_is_computed() -> None:
     printed = StringIO()
     with redirect_stdout(printed):
         costs.changes()
-    shown = [float(found) for found in re.findall(r"\$([\d.]+)", printed.getvalue())]
+    figures = [float(found) for found in re.findall(r"\$([\d.]+)", printed.getvalue())]
     full, single = costs.a_million(costs.FULL), costs.a_million(costs.SINGLE)
     pairs = [*zip(full.values(), single.values(), strict=True)]
     pairs.append((sum(full.values()), sum(single.values())))
-    assert shown == [round(amount, 2) for pair in pairs for amount in pair]
+    assert figures == [round(amount, 2) for pair in pairs for amount in pair]
