@@ -1,4 +1,4 @@
-# Everything that can be done with this repository. Each target installs what it needs first.
+# The commands of this repository. Each target installs its requirements first.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 UV_VERSION := 0.13.9
 ENVIRONMENT ?= sandbox
-# ENVIRONMENT has a default, which must not lead e2e into an account: only one that was given does.
+# e2e goes to an account only if ENVIRONMENT is typed: the default does not count.
 E2E_ENVIRONMENT := $(if $(filter command,$(firstword $(origin ENVIRONMENT))),$(value ENVIRONMENT),local)
 CDK := $(CURDIR)/node_modules/.bin/cdk
 # The venv's Node comes first: the CDK's own Python bridge warns of older ones.
@@ -17,8 +17,8 @@ export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CURDIR)/build/jsii
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 export CDK_DISABLE_VERSION_CHECK := 1
 
-# The variables that each of these targets takes, besides PYTHON. A misspelt one would be ignored in
-# silence, and an empty one is a variable of yours that is not set: both stop make.
+# The variables of each target, in addition to PYTHON. make refuses an unknown one, which is often
+# misspelt, and an empty one, which is often an unset variable of the shell.
 TAKES_demo := ORDERS LIMIT SEARCH_URL KEEP SEED CHAOS POISON
 TAKES_simulate := N DEAD_LETTERS SEED
 TAKES_exercise-1 := HINT SOLUTION
@@ -60,15 +60,15 @@ TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
 OURS := PYTHON READY BIN CDK SHELL UV_VERSION JSII_RUNTIME_PACKAGE_CACHE_ROOT
 TAKERS := $(patsubst TAKES_%,%,$(filter TAKES_%,$(.VARIABLES)))
-# Of goals in neither list nothing is known.
+# The variables of goals in neither list are not checked.
 ifeq (,$(filter-out $(TAKERS) $(TAKE_NONE),$(GOALS)))
 UNKNOWN := $(filter-out $(TAKEN) $(OURS),$(GIVEN))
 $(if $(UNKNOWN),$(error make $(GOALS) takes no $(UNKNOWN): $(if $(TAKEN),it takes $(TAKEN),it takes no variables)))
-$(foreach name,$(GIVEN),$(if $(value $(name)),,$(error make $(GOALS): $(name) is empty: leave it out, or say what is meant)))
+$(foreach name,$(GIVEN),$(if $(value $(name)),,$(error make $(GOALS): $(name) is empty: leave it out, or set it)))
 endif
 
-# Values reach the programs through the environment, as they were typed: no `$`, quote or backquote
-# of theirs means anything to make or to the shell.
+# Programs get values through the environment, as they were typed: make and the shell interpret no
+# `$`, quote or backquote in them.
 define as_typed
 override $(1) := $$(value $(1))
 export $(1)
@@ -78,13 +78,13 @@ $(foreach name,$(sort PYTHON $(TAKEN)),$(if $(filter-out undefined,$(origin $(na
 READY := .venv/.ready
 
 .PHONY: setup
-setup: $(READY) ## Install everything: Python, Node, the CDK, the engines' jars, the Lambda packages
+setup: $(READY) ## Install everything: Python, Node, the CDK, jars of the local services, Lambda packages
 	@echo "Ready. Next: make demo"
 
 .venv/bin/uv:
-	@command -v "$$PYTHON" >/dev/null || { echo "There is no $$PYTHON: name a Python, as in make setup PYTHON=python3.12"; exit 1; }
+	@command -v "$$PYTHON" >/dev/null || { echo "$$PYTHON is not installed: set a Python, as in make setup PYTHON=python3.12"; exit 1; }
 	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "$$PYTHON is older than 3.11: name a newer one, as in make setup PYTHON=python3.12"; exit 1; }
+	  || { echo "$$PYTHON is older than 3.11: set a newer one, as in make setup PYTHON=python3.12"; exit 1; }
 	"$$PYTHON" -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
@@ -93,49 +93,51 @@ $(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-loc
 	uv pip sync --quiet --require-hashes --python .venv/bin/python requirements-dev.txt
 	uv pip install --quiet --no-deps --python .venv/bin/python --editable .
 	npm ci --no-audit --no-fund --silent
-	python -m local.services.engines install
+	python -m local.services.java_dependencies
 	python -m stacks.packaging
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## Deploy the app on this machine, feed it real orders, compare every copy (LIMIT=n ORDERS=file SEARCH_URL=url KEEP=1 SEED=n, CHAOS=1 or POISON=n)
+demo: $(READY) ## Deploy the app on this machine, write real orders, compare every sink (LIMIT=n ORDERS=file SEARCH_URL=url KEEP=1 SEED=n, CHAOS=1 or POISON=n)
 	@exec python -m local.demo
 
-# Examples and exercises need Python 3.11 and nothing else: not even what `make setup` installs.
+# Examples and exercises need Python 3.11 only, without `make setup`.
 .PHONY: examples example-1 example-2 example-3
-examples: example-1 example-2 example-3 ## Run the three examples, a second each: needs Python alone
-example-1: ## What a stream tells, and what it leaves out
-example-2: ## Counting wrong, and counting right
-example-3: ## One order's life, failures, dead letters, lanes
+examples: example-1 example-2 example-3 ## Run the three examples, a second each; needs Python only
+example-1: ## Read a stream: its records, and the changes that it merges or repeats
+example-2: ## Count changes: the wrong way and the right way
+example-3: ## Follow one order: failures, dead letters, lanes
 example-1 example-2 example-3: .any-python
 	@PYTHONPATH=src "$$PYTHON" -m dynamodb_streams_cdc.examples.$(subst -,_,$@)
 
 .PHONY: exercise-1 exercise-2 exercise-3
-exercise-1: ## Check your audit log (HINT=1 gives a hint)
-exercise-2: ## Check your search sync (HINT=1 gives a hint)
-exercise-3: ## Check your projections of a log (HINT=1 gives a hint)
+exercise-1: ## Check your audit log (HINT=1 prints a hint)
+exercise-2: ## Check your search sync (HINT=1 prints a hint)
+exercise-3: ## Check your projections of a log (HINT=1 prints a hint)
+# A wrong answer (status 1) is a result: without it, make would print an error of its own below.
 exercise-1 exercise-2 exercise-3: exercise-%: .any-python
-	@PYTHONPATH=src "$$PYTHON" -m exercises.checks $* $${HINT:+--hint="$$HINT"} $${SOLUTION:+--solution}
+	@PYTHONPATH=src "$$PYTHON" -m exercises.checks $* $${HINT:+--hint="$$HINT"} $${SOLUTION:+--solution} \
+	  || [ $$? -eq 1 ]
 
 .PHONY: .any-python
 .any-python:
 	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "This takes Python 3.11 or later: name one, as in make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
+	  || { echo "This needs Python 3.11 or later: set one, as in make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
 
 .PHONY: test
-test: $(READY) ## Unit, handler and infrastructure tests: no server, no network
+test: $(READY) ## Run the unit, handler and infrastructure tests (no servers)
 	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile
 
 .PHONY: simulate
-simulate: $(READY) ## Run the pipeline through thousands of schedules in virtual time (N=100000 DEAD_LETTERS=1), or show one (SEED=n)
+simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual time (N=100000 DEAD_LETTERS=1), or print one (SEED=n)
 	@exec python tools/simulate.py $${DEAD_LETTERS:+--dead-letters} $${N:+--schedules="$$N"} $${SEED:+--seed="$$SEED"}
 
 .PHONY: integration
-integration: $(READY) ## Tests on real engines on loopback: DynamoDB Local, OpenSearch, the emulator
+integration: $(READY) ## Run the tests on local services: DynamoDB Local, OpenSearch, the AWS emulator
 	pytest tests/integration
 
 .PHONY: lint
-lint: $(READY) ## Style, types, and whether the lock files match pyproject.toml
+lint: $(READY) ## Check style, types, and the lock files against pyproject.toml
 	ruff check .
 	ruff format --check .
 	mypy
@@ -152,33 +154,33 @@ lint-templates: $(READY) $(CHECKOV) ## Check the templates of sandbox and produc
 	    --output build/templates/$$name > /dev/null; done
 	@python -m tools.lint_templates build/checkov/bin/checkov $(TEMPLATES:%=build/templates/%)
 
-# Its 96 packages contradict this project's: they get an environment of their own.
+# Its 96 packages conflict with this project's, so they have an environment of their own.
 $(CHECKOV): $(READY) requirements-checkov.txt
 	@uv venv --quiet --clear --python .venv/bin/python build/checkov
 	@uv pip sync --quiet --require-hashes --python build/checkov/bin/python requirements-checkov.txt
 	@touch $@
 
 .PHONY: bench
-bench: $(READY) ## Measure against what people would use instead (BENCH="parse audit" RECORDS=file CHANGES=n REPEATS=n)
+bench: $(READY) ## Run the benchmarks against alternatives (BENCH="parse audit" RECORDS=file CHANGES=n REPEATS=n)
 	@mkdir -p build
 	@set -f; exec python -m benchmarks $${BENCH:-} --json build/bench.json \
 	  $${RECORDS:+--records="$$RECORDS"} $${CHANGES:+--changes="$$CHANGES"} $${REPEATS:+--repeats="$$REPEATS"}
 
 .PHONY: bench-check
-bench-check: $(READY) ## Compare what a change costs in requests, units, bytes, calls and memory with what is written down
+bench-check: $(READY) ## Compare the cost of a change (requests, units, bytes, calls, memory) with benchmarks/expected.json
 	python -m benchmarks.check
 
 .PHONY: docs
-docs: $(READY) ## Check what the pages show against a run of it, and build the site into build/site
+docs: $(READY) ## Check the code and output on the pages, and build the site in build/site
 	python -m tools.docs --build
 
 .PHONY: format
-format: $(READY) ## Mend the style
+format: $(READY) ## Fix the style
 	ruff check --fix .
 	ruff format .
 
 .PHONY: lock
-lock: $(READY) ## Resolve the dependencies anew within pyproject.toml's bounds
+lock: $(READY) ## Resolve the dependencies again within pyproject.toml's bounds
 	python tools/locks.py
 
 .PHONY: synth
@@ -186,19 +188,19 @@ synth: $(READY) ## Write the CloudFormation templates to cdk.out (ENVIRONMENT=sa
 	@exec python -m tools.account synth
 
 .PHONY: preflight
-preflight: $(READY) ## Look whether the AWS account of your credentials can take a deploy; changes nothing (JSON=1)
+preflight: $(READY) ## Check whether your AWS account can take a deploy; changes nothing (JSON=1)
 	@exec python -m tools.account preflight $(if $(JSON),--json)
 
 .PHONY: bootstrap
-bootstrap: $(READY) ## Prepare an account's Region for the CDK, once, after you have confirmed it
+bootstrap: $(READY) ## Prepare an account's Region for the CDK, once, after you confirm it
 	@exec python -m tools.account bootstrap
 
 .PHONY: deploy
-deploy: $(READY) ## Deploy to the AWS account of your credentials, once you have confirmed it
+deploy: $(READY) ## Deploy to the AWS account of your credentials, after you confirm it
 	@exec python -m tools.account deploy
 
 .PHONY: destroy
-destroy: $(READY) ## Remove an environment from the account, once you have confirmed it; says what stays
+destroy: $(READY) ## Remove an environment from the account, after you confirm it; lists the resources that stay
 	@exec python -m tools.account destroy
 
 .PHONY: e2e

@@ -1,1 +1,1 @@
-"""Side by side with what people would use instead, all variants taking turns in one run."""
+"""Benchmarks against alternatives; all variants take turns in one run."""

@@ -1,8 +1,8 @@
-"""Ours beside what people would use instead: all of it, or the benchmarks that are named.
+"""Compares ours with alternatives: all benchmarks, or those that are named.
 
     python -m benchmarks [NAME ...] [--json FILE] [--records FILE] [--changes N] [--repeats N]
 
-Each row: ours, the peer, the ratio (above 1, ours is ahead) and its least and greatest turn.
+Each row: ours, the peer, the ratio (above 1: ours is better), its minimum and maximum by turn.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.harness.common import Options, Row, machine, print_rows
-from local.services.errors import EngineError
+from benchmarks.harness.rows import Options, Row, machine, print_rows
+from local.services.errors import ServiceError
 from local.workload.purchases import SAMPLE, PurchasesError
 
 NAMES = (
@@ -24,14 +24,11 @@ NAMES = (
     "runner",
     "aggregation",
     "audit",
-    "batch_sizes",
-    "windows",
     "search",
     "cold_start",
     "end_to_end",
     "growth",
     "engine",
-    "build",
 )
 
 
@@ -46,9 +43,11 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
-    parser.add_argument("--records", type=Path, default=SAMPLE, metavar="FILE", help="of purchases")
-    parser.add_argument("--changes", type=_count, metavar="N", help="per variant and turn")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE")
+    parser.add_argument(
+        "--records", type=Path, default=SAMPLE, metavar="FILE", help="file of purchases"
+    )
+    parser.add_argument("--changes", type=_count, metavar="N", help="changes per variant and turn")
     parser.add_argument("--repeats", type=_count, metavar="N", help="turns of each variant")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NAMES]
@@ -58,28 +57,28 @@ def main() -> int:
     console = Console(stderr=True)
     try:
         measure(arguments.names or NAMES, options, arguments.json, console)
-    except (EngineError, PurchasesError) as error:
+    except (ServiceError, PurchasesError) as error:
         console.print(str(error), markup=False)
         return 1
     except KeyboardInterrupt:
-        console.print("Interrupted. What was measured before stands above.")
+        console.print("Interrupted. Earlier results are above.")
         return 130
     return 0
 
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text)):
-        message = f"expected a number from 1 on, got {text!r}"
+        message = f"expected a whole number of at least 1, got {text!r}"
         raise argparse.ArgumentTypeError(message)
     return int(text)
 
 
 def measure(names: Sequence[str], options: Options, path: Path | None, console: Console) -> None:
-    """Run benchmarks, one after the other; what is done is printed and written down."""
+    """Run benchmarks one after the other; print and write the rows of each when it ends."""
     rows: list[Row] = []
     for number, name in enumerate(names, start=1):
         console.print(f"{number} of {len(names)}: {name}")
-        found = import_module(f"benchmarks.{name}").run(options)
+        found = import_module(f"benchmarks.suites.{name}").run(options)
         print_rows(found)
         rows += found
         if path:

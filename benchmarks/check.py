@@ -1,15 +1,15 @@
-"""What each change costs, in operations: compared with what is written down, red if it differs.
+"""Compares the cost of a change with `expected.json`; fails if it differs.
 
     python -m benchmarks.check [--update]
 
-Requests, bytes, capacity units, calls of functions and memory, never times: a busy machine changes
-none of them. Each sink is as it is deployed and gets the same thousand changes twice: the second
-time everything is stale. More than `expected.json` says, beyond a tolerance (2 % of what is sent,
-10 % of calls, 25 % of memory), is a regression. If a tenth less is sent, either something is not
-done any longer, or it is better, and what is written down would hide the next regression: both are
-red until `--update` writes it down. Calls and memory may fall, to a tenth; they differ between
-versions of Python, and are compared under the one that they were written down with. A dead letter
-is red as well: what is given up costs nothing.
+Costs are requests, bytes, capacity units, calls of functions and memory, not times: they do not
+depend on the load of the machine. Each sink is as deployed and gets the same thousand changes
+twice; the second time, all of them are stale. More than expected, beyond a tolerance (2 % of
+requests, bytes and units, 10 % of calls, 25 % of memory), is a regression. A tenth less of
+requests, bytes or units fails as well until `--update` writes it down: either work is left out, or
+the old figure would hide the next regression. Calls and memory may fall to a tenth; they differ
+between versions of Python, and are compared only under the version of `expected.json`. A dead
+letter fails, too: its change would cost nothing.
 """
 
 import argparse
@@ -28,12 +28,12 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness.common import figure
+from benchmarks.harness.delivery import deliver
 from benchmarks.harness.records import BATCH, batches, changes
-from benchmarks.suites.aggregation import deliver
+from benchmarks.harness.rows import figure
 from benchmarks.suites.sinks import NAMES, Counted, DeadLettersWritten, counted
-from local.services import engines
-from local.services.errors import EngineError
+from local.services import service
+from local.services.errors import ServiceError
 from local.workload.purchases import SAMPLE
 
 EXPECTED = Path(__file__).with_name("expected.json")
@@ -43,18 +43,18 @@ PYTHON = ".".join(platform.python_version_tuple()[:2])
 SENT = ("requests", "bytes", "write_units", "read_units")
 INSIDE = ("calls", "peak_bytes")
 TOLERANCE = {**dict.fromkeys(SENT, 1.02), "calls": 1.1, "peak_bytes": 1.25}
-"""How many times what is expected something may be. The peak depends on which requests, of those
-that are under way together, are in memory at one time."""
+"""Largest ratio to the expected figure. The peak depends on the requests that are in memory at the
+same time."""
 
 LEAST = {**dict.fromkeys(SENT, 0.9), **dict.fromkeys(INSIDE, 0.1)}
-"""How many times what is expected something has to be."""
+"""Smallest ratio to the expected figure."""
 
 Figures = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One figure for each change, beside what is expected."""
+    """One figure for each change, and the expected one."""
 
     sink: str
     what: str
@@ -63,20 +63,22 @@ class Compared:
 
     @property
     def verdict(self) -> Literal["", "more", "less"]:
-        """How it differs from what is expected; empty if by no more than it may."""
+        """Direction of the difference; empty if it is tolerated."""
         if self.found > self.expected * TOLERANCE[self.what]:
             return "more"
         return "less" if self.found < self.expected * LEAST[self.what] else ""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what is compared; return 1 if something is not what it should be."""
+    """Print the comparison; return 1 if a figure differs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.check", description=__doc__)
-    parser.add_argument("--update", action="store_true", help="write down what is found")
+    parser.add_argument(
+        "--update", action="store_true", help="write the measured figures to expected.json"
+    )
     update = parser.parse_args(arguments).update
     try:
         found = measure()
-    except (EngineError, DeadLettersWritten) as error:
+    except (ServiceError, DeadLettersWritten) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     if update:
@@ -88,14 +90,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure() -> dict[str, dict[str, float]]:
-    """Return what a change costs each sink when it is new, and when it is delivered again.
+    """Return the cost of a change by sink, when it is new and when it is delivered again.
 
     Raises:
         DeadLettersWritten: a sink did not take every change.
     """
     figures: dict[str, dict[str, float]] = {}
     events = batches(changes(SAMPLE, CHANGES))
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         for name in NAMES:
             with counted(name, engine.url) as sink:
                 deliver(sink.function, batches(changes(SAMPLE, BATCH, shop="warm-up/")))
@@ -105,7 +107,7 @@ def measure() -> dict[str, dict[str, float]]:
 
 
 def figures_of(sink: Counted, events: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return what each change of these batches costs."""
+    """Return the cost of each change of these batches."""
     before = replace(sink.traffic)
     calls, peaks = count(), 0
 
@@ -141,7 +143,7 @@ def compare(found: Figures, expected: Mapping[str, Any]) -> Iterator[Compared]:
 
 
 def print_compared(compared: list[Compared]) -> None:
-    """Print the table, and what to do about it."""
+    """Print the table and the remedy."""
     table = Table("", "for each change", "found", "expected", "", box=None)
     for each in compared:
         figures = (figure(each.found), figure(each.expected))
@@ -151,16 +153,16 @@ def print_compared(compared: list[Compared]) -> None:
     console.print(table)
     verdicts = {each.verdict for each in compared}
     if "more" in verdicts:
-        console.print("A change costs more than it did.")
+        console.print("A change costs more than expected.")
     if "less" in verdicts:
-        console.print("Less than expected: it is better, or something is not done any longer.")
+        console.print("Less than expected: it is better, or work is left out.")
     if verdicts - {""}:
-        console.print("If that is meant, write it down: python -m benchmarks.check --update")
+        console.print("If that is intended: python -m benchmarks.check --update")
     else:
         allowed = ", ".join(f"{what} {factor - 1:.0%}" for what, factor in TOLERANCE.items())
-        console.print(f"No change costs more than it did. More by so much would pass: {allowed}.")
+        console.print(f"No change costs more than expected. Tolerated: {allowed}.")
     if len(compared) == len(SENT) * len(NAMES) * 2:
-        console.print(f"Calls and memory were written down under another Python than {PYTHON}.")
+        console.print(f"Calls and memory of expected.json are of another Python than {PYTHON}.")
 
 
 if __name__ == "__main__":

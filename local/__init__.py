@@ -1,1 +1,1 @@
-"""The laptop stack: real engines on loopback, the app deployed to them, orders, and a verdict."""
+"""The laptop stack: services on loopback, the deployed app, a workload, and the checker."""

@@ -1,7 +1,7 @@
-"""What the person sees while the demo works: one line per stage, alive where there is a terminal.
+"""Progress of the demo: one line for each stage.
 
-On a terminal a stage shows a spinner and what it is doing; elsewhere (a log, a pipe) it prints a
-plain line when it begins, a few while it goes on, and one with its outcome.
+On a terminal a stage shows a spinner and its progress; elsewhere (a log, a pipe) it prints a plain
+line when it begins, a few while it goes on, and one with its outcome.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _one_line(text: str) -> Text:
 
 
 class Stage:
-    """One step of the demo; `outcome` is what stays on the screen."""
+    """One step of the demo; `outcome` is printed at its end."""
 
     def __init__(self, show: Callable[[str], None], name: str) -> None:
         self._show = show
@@ -50,7 +50,7 @@ class DemoConsole:
         self.console.print(*what)
 
     def line(self, text: str = "", style: str = "") -> None:
-        """Text as it is: `[x]` and `:x:` are no markup, and a path is not broken over two lines."""
+        """Print text literally: without markup (`[x]`, `:x:`) and without breaking lines."""
         self.console.print(Text(visible(text), style), soft_wrap=True)
 
     @property

@@ -1,15 +1,14 @@
-"""The whole pipeline on a laptop: deploy, write real orders, wait, and prove every copy right.
+"""Runs the whole pipeline on a laptop: deploys it, writes orders, and compares every sink.
 
-    python -m local.demo [--orders FILE] [--limit N] [--search-url URL] [--keep]
-                         [--chaos | --poison N] [--seed N]
+    make demo [ORDERS=file] [LIMIT=n] [SEARCH_URL=url] [KEEP=1] [CHAOS=1 | POISON=n] [SEED=n]
 
-Exit status: 0 only if every sink equals the table, 1 if one does not or something failed, 130 after
-Ctrl-C. However it ends, no process and no temporary folder stays behind.
+The options are environment variables, which `make` passes on. The exit status is 0 only if every
+sink equals the table, 1 if one differs or something failed, 2 for a wrong option, 130 after Ctrl-C.
+However it ends, no process and no temporary folder is left.
 """
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import signal
@@ -18,47 +17,117 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import report as show
 from local.console import DemoConsole
 from local.deployed.pipeline import running_pipeline
-from local.scenarios.fault_injection import Chaos, NoFaults, forgetfulness
+from local.scenarios.fault_injection import FaultInjection, NoFaults, poller_faults
 from local.scenarios.phases import UNCHANGED_FOR, Traffic
-from local.scenarios.poison_latency import Plan, take_turns
+from local.scenarios.poison_latency import PhasePlan, measure_poison_latency
 from local.scenarios.recovery import Recovery
-from local.services.errors import EngineError
+from local.services.errors import ServiceError
+from local.services.search_cluster import checked_url
 from local.verify import ReadError, compare, settle
 from local.workload.poison import Poison
 from local.workload.purchases import SAMPLE, PurchasesError, read_purchases, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from local.deployed.pipeline import Pipeline
-    from local.scenarios.phases import Round
+    from local.scenarios.phases import Phase
     from local.workload.purchases import Survey
     from local.workload.traffic import Written
 
-SEED = 1
-_ALL_GONE = "every engine is stopped and its folder removed."
-ONE_BY_ONE = 20  # the last purchases, written at leisure: how long does a lone change take?
+_T = TypeVar("_T")
+_D = TypeVar("_D")
+
+USAGE = (
+    "usage: make demo [ORDERS=file] [LIMIT=n] [SEARCH_URL=url] [KEEP=1] [SEED=n]"
+    " [CHAOS=1 | POISON=n]"
+)
+_ALL_GONE = "every service is stopped and its folder removed."
+ONE_BY_ONE = 20  # the last purchases, written one by one, to measure the lag of a single change
+
+
+class OptionsError(Exception):
+    """An option is wrong; the message is a sentence that names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the person asked for."""
+    """Options of a demo.
+
+    Attributes:
+        orders: file of purchases in the CDNOW format, plain or gzipped.
+        limit: number of purchases to write; None for all.
+        search_url: of an OpenSearch without sign-in; None to start one.
+        keep: whether everything stays up until Ctrl-C.
+        chaos: whether faults are injected.
+        poison: number of orders that cannot be applied.
+        seed: decides on orders, faults and poison.
+    """
 
     orders: Path = SAMPLE
     limit: int | None = None
     search_url: str | None = None
     keep: bool = False
     chaos: bool = False
-    seed: int = SEED
     poison: int = 0
+    seed: int = 1
+
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> Options:
+        """Return the options in environment variables; an empty one counts as missing.
+
+        Raises:
+            OptionsError: One is wrong, or two exclude each other.
+        """
+
+        def given(name: str, parse: Callable[[str], _T], default: _D) -> _T | _D:
+            text = variables.get(name)
+            if not text:
+                return default
+            try:
+                return parse(text)
+            except ValueError as error:
+                message = f"{name}={text}: {error}"
+                raise OptionsError(message) from error
+
+        found = cls(
+            orders=given("ORDERS", Path, SAMPLE),
+            limit=given("LIMIT", _positive, None),
+            search_url=given("SEARCH_URL", checked_url, None),
+            keep=given("KEEP", _switch, False),
+            chaos=given("CHAOS", _switch, False),
+            poison=given("POISON", _positive, 0),
+            seed=given("SEED", _positive, 1),
+        )
+        if found.chaos and found.search_url:
+            message = "CHAOS stops OpenSearch, and only its own: leave SEARCH_URL out."
+            raise OptionsError(message)
+        if found.chaos and found.poison:
+            message = "CHAOS would hide the delays that POISON measures: choose one."
+            raise OptionsError(message)
+        return found
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        message = "expected a whole number of at least 1"
+        raise ValueError(message)
+    return int(text)
+
+
+def _switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        message = "expected 1 or 0"
+        raise ValueError(message)
+    return text == "1"
 
 
 def run_demo(
@@ -66,39 +135,44 @@ def run_demo(
     console: DemoConsole | None = None,
     before_comparison: Callable[[Pipeline, Written], None] = lambda pipeline, written: None,
 ) -> int:
-    """Runs everything once and returns the exit status; what makes it impossible is raised.
+    """Run the demo and return the exit status.
 
-    `before_comparison` is called when the sinks are quiet; tests damage them there.
+    `before_comparison` is called when the sinks have all changes; tests damage them there.
+
+    Raises:
+        ServiceError, PurchasesError, ReadError: The demo cannot run.
     """
     console = console or DemoConsole()
     expected = survey(options.orders, options.limit)
-    at_leisure = min(ONE_BY_ONE, expected.purchases // 10)
-    plan = Plan.of(expected.purchases, options.poison, at_leisure) if options.poison else None
+    one_by_one = min(ONE_BY_ONE, expected.purchases // 10)
+    plan = PhasePlan.of(expected.purchases, options.poison, one_by_one) if options.poison else None
     poison = Poison(options.seed)
     purchases = read_purchases(options.orders, options.limit)
-    faults = forgetfulness(options.seed) if options.chaos else ()
+    faults = poller_faults(options.seed) if options.chaos else ()
     with (
         running_pipeline(console, options.search_url, faults) as pipeline,
         _fault_injection(options, console, pipeline) as fault_injection,
     ):
         traffic = Traffic(console, pipeline, options.seed, fault_injection, poison)
         fault_injection.start()
-        at_once = expected.purchases - at_leisure - (plan.purchases if plan else 0)
+        at_once = expected.purchases - one_by_one - (plan.purchases if plan else 0)
         pause = fault_injection.pause(at_once)
-        fast = traffic.round(fault_injection.manner, purchases, at_once, pause=pause)
+        fast = traffic.run(fault_injection.pace, purchases, at_once, pause=pause)
         fault_injection.second_wave()
-        turns = plan and take_turns(traffic, pipeline, poison, plan, purchases)
-        slow = traffic.round(
-            "one by one", purchases, at_leisure, workers=1, open_orders=1, pause=0.25
+        latency = plan and measure_poison_latency(traffic, pipeline, poison, plan, purchases)
+        slow = traffic.run(
+            "one by one", purchases, one_by_one, workers=1, open_orders=1, pause=0.25
         )
         before_comparison(pipeline, traffic.written)
-        problems = fault_injection.account()
-        if turns:
-            show.turns(console, turns)
-            problems += _heal(console, pipeline, poison, traffic.written)
+        problems = fault_injection.report()
+        if latency:
+            show.poison_latency(console, latency)
+            recovery = Recovery(console, pipeline, poison, traffic.written)
+            recovery.run()
+            problems += recovery.problems
         equal = _compare(console, pipeline, expected, traffic.written, fast, slow)
         if problems:
-            console.line("\nWhat did not go as it should:", "bold red")
+            console.line("\nFailed expectations:", "bold red")
         for sentence in problems:
             console.line(sentence, "red")
         if options.keep:
@@ -108,14 +182,8 @@ def run_demo(
 
 def _fault_injection(
     options: Options, console: DemoConsole, pipeline: Pipeline
-) -> Chaos | NoFaults:
-    return Chaos(pipeline, console, options.seed) if options.chaos else NoFaults()
-
-
-def _heal(console: DemoConsole, pipeline: Pipeline, poison: Poison, written: Written) -> list[str]:
-    recovery = Recovery(console, pipeline, poison, written)
-    recovery.run()
-    return recovery.problems
+) -> FaultInjection | NoFaults:
+    return FaultInjection(pipeline, console, options.seed) if options.chaos else NoFaults()
 
 
 def _compare(
@@ -123,26 +191,26 @@ def _compare(
     pipeline: Pipeline,
     expected: Survey,
     written: Written,
-    fast: Round,
-    slow: Round,
+    fast: Phase,
+    slow: Phase,
 ) -> bool:
-    """Compares, prints all that there is to see, the verdict last, and returns the verdict."""
+    """Compare, print the results, and return the verdict, which is printed last."""
     with console.stage("Comparing every item with every sink") as stage:
-        report = settle(
+        found = settle(
             lambda: compare(pipeline.copies, written.effective), unchanged_for=UNCHANGED_FOR
         )
-        compared = sum(sink.compared for sink in report.sinks)
+        compared = sum(sink.compared for sink in found.sinks)
         stage.outcome = f"Compared: {compared:,} aggregates, documents and histories"
-    show.comparison(console, report)
+    show.comparison(console, found)
     show.lags(console, slow.lags, fast.lags, fast.how)
-    show.numbers(console, fast.written, fast.seconds, report, expected)
+    show.numbers(console, fast.written, fast.seconds, found, expected)
     show.revenue(console, pipeline.copies.aggregates())
     show.where_to_look(console)
-    return show.verdict(console, report, expected)
+    return show.verdict(console, found, expected)
 
 
 def _hold(console: DemoConsole, pipeline: Pipeline) -> None:
-    """Keeps everything up until Ctrl-C, which is then no interruption."""
+    """Keep everything up until Ctrl-C, which then does not count as an interruption."""
     try:
         show.how_to_query(console, pipeline)
         threading.Event().wait()
@@ -150,21 +218,27 @@ def _hold(console: DemoConsole, pipeline: Pipeline) -> None:
         console.line()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = _options(arguments)
+def main(variables: Mapping[str, str] = os.environ, arguments: Sequence[str] = ()) -> int:
+    """Run the demo that the variables describe; return the exit status."""
     console = DemoConsole()
+    if arguments:
+        console.line(USAGE)
+        return 2
     with signals_unwind():
         try:
-            return run_demo(options, console)
+            return run_demo(Options.of(variables), console)
+        except OptionsError as error:
+            console.line(f"make demo: {error}\n{USAGE}", style="red")
+            return 2
         except KeyboardInterrupt:
             console.line(f"Interrupted: {_ALL_GONE}")
             return 128 + signal.SIGINT
         except _Ended as ended:
-            # After SIGHUP there may be no terminal to say it to.
+            # After SIGHUP the terminal may be gone.
             with suppress(OSError):
                 console.line(f"{ended.sent.name}: {_ALL_GONE}", style="red")
             return 128 + ended.sent
-        except (EngineError, PurchasesError, ReadError) as error:
+        except (ServiceError, PurchasesError, ReadError) as error:
             console.line(str(error), style="red")
         except (BotoCoreError, ClientError) as error:
             console.line(f"The AWS emulator failed: {error}", style="red")
@@ -180,7 +254,7 @@ def _sentence(error: OSError) -> str:
 
 
 class _Ended(BaseException):
-    """Somebody sent a signal that ends the demo."""
+    """A signal ends the demo."""
 
     def __init__(self, sent: signal.Signals) -> None:
         super().__init__(sent)
@@ -189,7 +263,7 @@ class _Ended(BaseException):
 
 @contextmanager
 def signals_unwind() -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or SIGHUP leaves every `with`; later ones cannot disturb that."""
+    """Leave every `with` after the first Ctrl-C, SIGTERM or SIGHUP; ignore later ones."""
 
     def unwind(number: int, frame: FrameType | None) -> NoReturn:
         for each in handled:
@@ -207,93 +281,5 @@ def signals_unwind() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-_USAGE = """make demo [LIMIT=n] [ORDERS=file] [SEARCH_URL=url] [KEEP=1] [SEED=n]
-                 [CHAOS=1 | POISON=n]"""
-
-
-def _options(arguments: Sequence[str] | None) -> Options:
-    """From flags, or from variables as `make` hands them on; each is called by its own name."""
-    parser = argparse.ArgumentParser(
-        prog="make demo",
-        usage=_USAGE,
-        description="Deploy the pipeline to this machine, write orders, and compare every sink.",
-    )
-
-    def given(name: str, kind: Callable[[str], Any], otherwise: Any) -> Any:
-        text = os.environ.get(name)
-        if not text:
-            return otherwise
-        try:
-            return kind(text)
-        except argparse.ArgumentTypeError as error:
-            parser.error(f"{name}={text}: {error}")
-
-    def switch(text: str) -> bool:
-        return text != "0"
-
-    parser.add_argument(
-        "--orders",
-        type=lambda text: Path(_text(text)),
-        default=given("ORDERS", Path, SAMPLE),
-        help="a file of purchases in the CDNOW format, plain or gzipped (ORDERS)",
-    )
-    parser.add_argument(
-        "--limit",
-        type=_positive,
-        default=given("LIMIT", _positive, None),
-        help="write only so many purchases (LIMIT)",
-    )
-    parser.add_argument(
-        "--search-url",
-        type=_text,
-        default=given("SEARCH_URL", str, None),
-        help="an OpenSearch that needs no sign-in, instead of starting one (SEARCH_URL)",
-    )
-    parser.add_argument(
-        "--keep",
-        action="store_true",
-        default=given("KEEP", switch, False),
-        help="leave everything up until Ctrl-C, to be queried (KEEP=1)",
-    )
-    parser.add_argument(
-        "--chaos",
-        action="store_true",
-        default=given("CHAOS", switch, False),
-        help="kill, throttle, repeat and stop things meanwhile (CHAOS=1)",
-    )
-    parser.add_argument(
-        "--poison",
-        type=_positive,
-        default=given("POISON", _positive, 0),
-        help="hide so many orders that cannot be counted, mend and redrive them (POISON)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=_positive,
-        default=given("SEED", _positive, SEED),
-        help="another course of orders, of chaos and of poison (SEED)",
-    )
-    found = parser.parse_args(arguments)
-    if found.chaos and found.search_url:
-        parser.error("CHAOS stops OpenSearch, which it does to its own only: leave SEARCH_URL out")
-    if found.chaos and found.poison:
-        parser.error("POISON measures what poison delays, which CHAOS would drown: choose one")
-    return Options(**vars(found))
-
-
-def _text(text: str) -> str:
-    if not text.strip():
-        message = "is empty: leave it out, or say what is meant"
-        raise argparse.ArgumentTypeError(message)
-    return text
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        message = f"expected a whole number of at least 1, found {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return int(text)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(arguments=sys.argv[1:]))

@@ -36,7 +36,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.harness.common import Row, print_rows
+from benchmarks.harness.rows import Row, print_rows
 from dynamodb_streams_cdc.testing import Lab
 from tools import findings_page, limits_page, reference, settings_page
 from tools.diagrams import drawn

@@ -1,1 +1,1 @@
-"""What every benchmark uses: records, clients, meters and the table of results."""
+"""Shared parts of the benchmarks: records, clients, delivery, meters and rows of results."""

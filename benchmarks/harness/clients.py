@@ -1,6 +1,6 @@
-"""Clients of DynamoDB: as our functions have them, and as everybody has them.
+"""Clients of DynamoDB: as our functions have them, and as boto3 makes them.
 
-Both wait longer than a function would: a laptop under load is slower than AWS.
+Both wait longer than a function does: a laptop under load is slower than AWS.
 """
 
 import time
@@ -25,8 +25,21 @@ def by_default(url: str) -> Any:
     return session(url).client("dynamodb", config=_PATIENT)
 
 
+def create_table(client: Any, name: str, keys: list[tuple[str, str]]) -> None:
+    """Create a table; `keys` are name and type of its partition key, then of its sort key."""
+    client.create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t in keys],
+        KeySchema=[
+            {"AttributeName": attribute, "KeyType": kind}
+            for (attribute, _), kind in zip(keys, ("HASH", "RANGE"), strict=False)
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
 def move_away(client: Any, seconds: float) -> None:
-    """Let every request of a client take so much longer, as over a network."""
+    """Delay every request of a client by so many seconds, as a network does."""
 
     def wait(**others: Any) -> None:
         time.sleep(seconds)

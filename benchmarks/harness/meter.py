@@ -1,9 +1,9 @@
-"""What a client of DynamoDB sends: requests, bytes, and the capacity units that AWS would charge.
+"""Counts the requests, bytes and capacity units of a DynamoDB client.
 
 DynamoDB Local reports no units for PartiQL and wrong ones for transactions, so they are counted by
-the published rules: a write takes one unit for each KB of the item, begun, the larger of before and
-after; a consistent read one for each 4 KB; a transaction twice that. A failed condition is charged
-as a write. Items that an update leaves are read back, with a client of their own.
+the published rules: a write takes one unit for each started KB of the item, the larger of before
+and after; a consistent read one for each 4 KB; a transaction twice that. A failed condition is
+charged as a write. The result of an update is read back with another client.
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html)
 """
 
@@ -24,10 +24,10 @@ Item = Mapping[str, Any]
 
 @dataclass
 class Traffic:
-    """What was sent.
+    """Counts of the sent requests.
 
     Attributes:
-        requests: HTTP requests, those that failed and were sent again included.
+        requests: HTTP requests, including failed ones and retries.
         bytes: of their bodies.
         operations: requests by name.
         read_units, write_units: as AWS would charge them.
@@ -45,9 +45,9 @@ class Meter:
     """Counts what `client` sends from now on.
 
     Attributes:
-        client: the one that is watched.
-        reader: another one of the same tables, for what an update leaves behind; without it, units
-            are not counted.
+        client: its requests are counted.
+        reader: another client of the same tables, which reads results of updates back; without it,
+            units are not counted.
     """
 
     client: Any

@@ -1,15 +1,13 @@
-"""Changes of orders, made from real purchases: what every variant of a benchmark is given.
+"""Changes of orders, made from real purchases: the input of every variant of a benchmark.
 
-Each purchase becomes an order with its life (`local.workload.life_cycle`): placed, mostly shipped,
-some amended, refunded or cancelled. Purchases come in the order of their days. What becomes of an
-order follows after `IN_FLIGHT` other orders, as in a busy shop, so a batch seldom holds two changes
-of one order: only those that a customer makes in quick succession. The repository's file holds a
-tenth of the data set's customers, so ten customers make each purchase; where more changes are
-wanted than that makes, others make them again.
+Each purchase becomes an order with its life cycle (`local.workload.life_cycle`): placed, usually
+shipped, some amended, refunded or cancelled. Purchases are in the order of their days. The next
+step of an order follows after `IN_FLIGHT` other orders, as in a busy shop, so a batch seldom has
+two changes of one order: only those in quick succession. The repository's file has a tenth of the
+data set's customers, so ten customers make each purchase; if more changes are needed, others make
+them again.
 """
 
-import json
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -17,11 +15,13 @@ from itertools import count, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+from dynamodb_streams_cdc import Source
+from dynamodb_streams_cdc.testing import sample_record
 from local.workload.life_cycle import Order, Step, life_cycle
 from local.workload.purchases import Purchase, read_purchases, survey
-from tests.factories import record
 
 SEED = 1997
+SOURCE = Source("orders", actor_attribute="updated_by")
 BATCH = 100
 """Records of an invocation: the mapping's default, and what most consumers run with."""
 
@@ -54,16 +54,18 @@ def stream(path: Path, *, in_flight: int = IN_FLIGHT, shop: str = "") -> Iterato
 
     Another `shop` has the same orders of customers of its own: their names begin with it.
 
-    They are parsed from JSON: no two share an object. All were recorded a moment ago, as far as a
-    processor can tell: one that is old it would also repair.
+    No two share an object. All are new: a processor also repairs the item of an old one.
 
     Raises:
         PurchasesError: the file cannot be read as purchases.
     """
-    now = float(int(time.time()))
-    for number, step in enumerate(_steps(path, in_flight), start=1):
-        before, after = _in_shop(shop, step.before), _in_shop(shop, step.after)
-        yield json.loads(json.dumps(record(number, before, after, timestamp=now)))
+    for step in _steps(path, in_flight):
+        yield record(_in_shop(shop, step.before), _in_shop(shop, step.after))
+
+
+def record(before: Order | None, after: Order | None) -> Record:
+    """Return the stream record of a change, with a higher number than those made before."""
+    return sample_record(after, before, keys=("customer_id", "order_id"), table="orders")
 
 
 def batches(records: list[Record], size: int = BATCH) -> list[dict[str, Any]]:
@@ -78,7 +80,7 @@ def _in_shop(shop: str, order: Order | None) -> Order | None:
 
 
 def _purchases(path: Path) -> Iterator[Purchase]:
-    """Yield the purchases of the file by their days, then the same by other customers, endless."""
+    """Yield the purchases of the file by day, then those of other customers, without end."""
     purchases = _by_day(path)
     for start in count(step=CUSTOMERS):
         for purchase in purchases:
@@ -88,7 +90,7 @@ def _purchases(path: Path) -> Iterator[Purchase]:
 
 @cache
 def _by_day(path: Path) -> list[Purchase]:
-    survey(path)  # raises for a file without purchases, which would be read for ever
+    survey(path)  # raises for a file without purchases, which would be read again without end
     return sorted(read_purchases(path), key=lambda purchase: purchase.day)
 
 

@@ -1,4 +1,4 @@
-"""How large DynamoDB counts an item, and what reading or writing it takes.
+"""Size of an item as DynamoDB counts it, and the capacity units to read or write it.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 """
@@ -15,12 +15,12 @@ def item_size(item: Mapping[str, Any]) -> int:
 
 
 def write_units(size: int) -> int:
-    """Return the units of a write: one for each KB, begun."""
+    """Return the units of a write: one for each started KB."""
     return max(1, ceil(size / 1024))
 
 
 def read_units(size: int, consistent: bool) -> float:
-    """Return the units of a read: one for each 4 KB, begun; half if it need not be consistent."""
+    """Return the units of a read: one for each started 4 KB; half if not consistent."""
     return max(1, ceil(size / 4096)) * (1.0 if consistent else 0.5)
 
 

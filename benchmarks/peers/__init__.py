@@ -1,1 +1,1 @@
-"""What people would use instead, written as their documentation does."""
+"""The alternatives, written as their documentation shows."""

@@ -1,10 +1,10 @@
 """Ways to write the orders of a stream into an index of OpenSearch.
 
-The peers are written as the client's guide has them
+The peers are written as the client's guide shows
 (https://docs.opensearch.org/latest/clients/python-low-level/), with boto3's `TypeDeserializer` for
 the images. The raw node gets bodies that were encoded before the clock started: our documents by
-plain index actions, by scripted upserts, and in the very requests that ours sends. Between these
-and ours is the sink alone: from changes whose documents were made before the clock started.
+plain index actions, by scripted upserts, and in the same requests as ours. Between these and ours
+is the sink alone, with documents that were made before the clock started.
 """
 
 import json
@@ -16,14 +16,15 @@ import urllib3
 from boto3.dynamodb.types import TypeDeserializer
 from opensearchpy import OpenSearch, Urllib3HttpConnection, helpers
 
-from benchmarks.harness.common import OURS
-from dynamodb_streams_cdc import Change, Deadline, Processor, Search, SystemClock
+from benchmarks.harness.delivery import context
+from benchmarks.harness.records import SOURCE
+from benchmarks.harness.rows import OURS
+from dynamodb_streams_cdc import Change, Deadline, Processor, Search
 from dynamodb_streams_cdc.aws.opensearch import ANSWERS, CDC_MAPPING, SCRIPT, OpenSearchIndex
 from dynamodb_streams_cdc.sinks.search import CDC, encoded
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from lambdas.search.handler import encoded as encoded_as_deployed
-from tests.factories import SOURCE, FakeContext
 
 HELPER, ONE_EACH = "bulk helper", "one request each"
 RAW_PLAIN, RAW_SCRIPTED, RAW_OURS = RAW = (
@@ -36,11 +37,11 @@ SINK = "ours, sink alone"
 Event = Mapping[str, Any]
 Write = Callable[[Any], object]
 Ready = tuple[Sequence[Change], Mapping[int, Mapping[str, Any]]]
-"""Changes whose images were decoded, and by `id` of the new image the document made of it."""
+"""Changes with decoded images, and documents by `id` of the new image."""
 
 
 class CountingConnection(Urllib3HttpConnection):
-    """A connection that counts what goes over all of its kind."""
+    """A connection that counts the requests of all connections of its kind."""
 
     requests = 0
 
@@ -54,10 +55,10 @@ class Indexer:
     """One way to write.
 
     Attributes:
-        open: makes an index of that name and returns what writes one input.
-        inputs: makes inputs of events, outside of what is measured.
-        batches: so many events, spread over all, are enough for a variant that would take minutes;
-            `None`: all.
+        open: creates an index and returns a function that writes one input.
+        inputs: makes inputs of events before the clock starts.
+        batches: number of events, spread over all, for a variant that would take minutes; `None`:
+            all.
     """
 
     open: Callable[[str], Write]
@@ -110,7 +111,7 @@ def indexers(url: str) -> dict[str, Indexer]:
 
 
 def results(answer: bytes) -> list[str]:
-    """Return what the raw node says of each item: its result, or the type of its error."""
+    """Return the raw node's result of each item, or the type of its error."""
     found = [about for item in json.loads(answer)["items"] for about in item.values()]
     return [each["error"]["type"] if "error" in each else each["result"] for each in found]
 
@@ -121,7 +122,7 @@ def ours(url: str, index: str) -> Write:
     processor = Processor("search", SOURCE, Search(_target(url, index), document), dead_letters)
 
     def write(event: Event) -> None:
-        answer = processor(event, FakeContext(SystemClock()))
+        answer = processor(event, context())
         assert answer["batchItemFailures"] == []
         assert not dead_letters.dead_letters
 
@@ -129,7 +130,7 @@ def ours(url: str, index: str) -> Write:
 
 
 def _sink(url: str, index: str) -> Write:
-    """Return the sink, as the search function calls it, for what `_ready` makes."""
+    """Return the sink as the search function calls it, for the inputs of `_ready`."""
     target = _target(url, index)
 
     def write(ready: Ready) -> None:
@@ -159,7 +160,7 @@ def _create(client: OpenSearch, index: str, properties: Mapping[str, Any]) -> No
 
 
 def _images(event: Event) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield the id and the new image of each record, as consumers without a library read them."""
+    """Yield the id and the new image of each record, read without a library."""
     decode = TypeDeserializer().deserialize
     for each in event["Records"]:
         change = each["dynamodb"]

@@ -1,7 +1,7 @@
-"""Three functions that keep sums over items in DynamoDB, and what the sums should be.
+"""Three functions that keep sums over items in DynamoDB, and the expected sums.
 
-The peers add what differs between the old and the new image of each record. Their functions are
-written as the pages of their makers show.
+The peers add the difference between the old and the new image of each record. Their functions are
+written as their documentation shows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,19 +23,17 @@ from aws_lambda_powertools.utilities.idempotency import (
 )
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from benchmarks.harness.common import OURS
-from benchmarks.harness.records import Record
+from benchmarks.harness.clients import create_table
+from benchmarks.harness.delivery import Function
+from benchmarks.harness.records import SOURCE, Record
+from benchmarks.harness.rows import OURS
 from dynamodb_streams_cdc import Aggregation, Contribution, Image, Processor
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.sinks.aggregation import RESERVED, add
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
-from tests.factories import SOURCE
-from tests.lambdas.conftest import create_table
 
 Contributions: TypeAlias = Callable[[Image], Contribution]
-Function: TypeAlias = Callable[[Any, Any], Any]
-"""What Lambda calls with an event and a context."""
 
 
 def by_day_and_status(image: Image) -> Contribution:
@@ -53,7 +51,7 @@ def by_customer(image: Image) -> Contribution:
 
 @dataclass(frozen=True)
 class Tables:
-    """Where a function keeps its markers or ledger, and its sums."""
+    """Tables of a function: markers or ledger, and sums."""
 
     markers: str
     sums: str
@@ -73,7 +71,7 @@ class Tables:
         client.delete_table(TableName=self.sums)
 
     def error(self, client: Any, expected: Contribution) -> float:
-        """Return how far the sums are off, in percent of what they should be."""
+        """Return the error of the sums, in percent of the expected ones."""
         pages = client.get_paginator("scan").paginate(TableName=self.sums, ConsistentRead=True)
         rows: list[Any] = [deserialize_item(row) for page in pages for row in page["Items"]]
         found = add(
@@ -135,7 +133,7 @@ VARIANTS = {OURS: ours, "Powertools": powertools, "counters": counters}
 def _counter(
     client: Any, tables: Tables, contributions: Contributions
 ) -> Callable[[Image | None, Image | None], None]:
-    """Return what adds the difference between two images, with one update for each sum."""
+    """Return a function that adds the difference of two images, with one update for each sum."""
     serializer = TypeSerializer()
 
     def count(old: Image | None, new: Image | None) -> None:

@@ -1,8 +1,8 @@
-"""Keeping sums over items, on DynamoDB Local: ours, a lock for each event, plain counters.
+"""Sums over items, on DynamoDB Local: ours, a lock for each event, plain counters.
 
     ours        the aggregation sink behind its processor
-    Powertools  BatchProcessor, the function of each record made idempotent by the DynamoDB
-                persistence layer, as their page shows; what it guards are atomic counters
+    Powertools  BatchProcessor with the DynamoDB idempotency layer around atomic counters, as its
+                page shows
     counters    an atomic counter for each record and sum, nothing else
 
 Twice: with sums that many items share (day, status), and with one sum for each customer. Requests
@@ -12,39 +12,34 @@ are delivered twice, and functions killed between two requests, whose batch Lamb
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
-
 from benchmarks.harness.clients import as_deployed, by_default
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
+from benchmarks.harness.delivery import Function, ProcessKilled, deliver
 from benchmarks.harness.meter import Meter, Traffic
-from benchmarks.harness.records import BATCH, Record, batches, changes
+from benchmarks.harness.records import BATCH, SOURCE, Record, batches, changes
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from benchmarks.peers.sums import (
     VARIANTS,
     Contributions,
-    Function,
     Tables,
     by_customer,
     by_day_and_status,
     expected,
 )
-from dynamodb_streams_cdc import Change, SystemClock
-from local.services import engines
-from tests.factories import SOURCE, FakeContext
+from dynamodb_streams_cdc import Change
+from local.services import service
 
 CHANGES = 1_000
 REPEATS = 3
 KILLED = 0.8
 TWICE = 0.2
 INVOCATION_SECONDS = 3.0
-"""With faults: a lock that a killed function left is honoured until its time would have been up."""
-
-PATIENCE_SECONDS = 60.0
+"""With faults: the lock of a killed function holds until its invocation would have timed out."""
 
 SCENARIOS: dict[str, Contributions] = {"shared": by_day_and_status, "by customer": by_customer}
 
@@ -56,13 +51,9 @@ REQUESTS = {"shared": 0.05}
 Make: TypeAlias = Callable[[Any, Tables, Contributions], Function]
 
 
-class ProcessKilled(BaseException):
-    """The function is gone; nothing of it may catch this, as nothing catches Lambda's end."""
-
-
 @dataclass(frozen=True)
 class Speed:
-    """How fast a run was."""
+    """Speed of a run."""
 
     events_per_second: float
     cpu_us: float
@@ -72,7 +63,7 @@ def run(options: Options) -> list[Row]:
     """Measure every variant with both kinds of sums."""
     records = changes(options.records, options.changes or CHANGES)
     rows: list[Row] = []
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         for name in SCENARIOS:
             rows += Scenario(name, engine.url, records).run(options.repeats or REPEATS)
     return rows
@@ -80,7 +71,7 @@ def run(options: Options) -> list[Row]:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of sums, and what is delivered."""
+    """One kind of sums, and the records."""
 
     name: str
     url: str
@@ -88,11 +79,11 @@ class Scenario:
 
     @property
     def contributions(self) -> Contributions:
-        """What an item adds to the sums."""
+        """Contribution of an item."""
         return SCENARIOS[self.name]
 
     def run(self, repeats: int) -> list[Row]:
-        """Count, which warms everything up as well; then measure; then the faults."""
+        """Count, which also warms up; then measure; then inject faults."""
         traffic = {variant: self.count(make) for variant, make in VARIANTS.items()}
         runs = turns({v: partial(self.measure, make) for v, make in VARIANTS.items()}, repeats)
         errors = {
@@ -123,7 +114,7 @@ class Scenario:
                 yield Row("aggregation", name, unit, mine, at_most=goal[self.name])
 
     def count(self, make: Make) -> Traffic:
-        """Return what is sent for all the records."""
+        """Return the requests for all the records."""
         with self._function(make) as (function, client, tables):
             meter = Meter(client, by_default(self.url))
             deliver(function, batches(self.records, BATCH))
@@ -132,7 +123,7 @@ class Scenario:
         return sent
 
     def measure(self, make: Make) -> Speed:
-        """Return how fast all the records are done."""
+        """Return the speed of all the records."""
         with self._function(make) as (function, client, tables):
             events = batches(self.records, BATCH)
             began, cpu = time.perf_counter(), time.process_time()
@@ -142,7 +133,7 @@ class Scenario:
         return Speed(len(self.records) / seconds, cpu / len(self.records) * 1e6)
 
     def error(self, make: Make, clean: Traffic) -> float:
-        """Return how far the sums are off, in percent, after batches came twice or were killed."""
+        """Return the error of the sums, in percent, after batches came twice or were killed."""
         source = random.Random(self.name)
         with self._function(make) as (function, client, tables):
             killer = Killer(client)
@@ -170,7 +161,7 @@ class Scenario:
 
 
 class Killer:
-    """Ends the function when it has sent so many requests, before the next or after its answer."""
+    """Kills the function after so many requests: before the next one, or after its response."""
 
     def __init__(self, client: Any) -> None:
         self.left = float("inf")
@@ -178,11 +169,11 @@ class Killer:
         client.meta.events.register("response-received.dynamodb", self._answered)
 
     def kill_at(self, request: float) -> None:
-        """Kill at that request: in the first half of its time before it is sent, else after."""
+        """Kill at that request: before it is sent if the fraction is below one half, else after."""
         self.left = request
 
     def disarm(self) -> None:
-        """Let everything live."""
+        """Kill no more."""
         self.left = float("inf")
 
     def _sending(self, **others: Any) -> None:
@@ -199,38 +190,8 @@ class Killer:
         raise ProcessKilled
 
 
-def deliver(
-    function: Function, events: Iterable[dict[str, Any]], seconds: float = PATIENCE_SECONDS
-) -> None:
-    """Deliver batches as the mapping does: again from the earliest failure on, until all is done.
-
-    Raises:
-        TimeoutError: a batch is not done after a minute.
-    """
-    clock = SystemClock()
-    for event in events:
-        records, deadline = event["Records"], clock.now() + PATIENCE_SECONDS
-        while records:
-            try:
-                answer = function({"Records": records}, FakeContext(clock, seconds))
-            except (ProcessKilled, BatchProcessingError):
-                failures = [number(records[0])]
-            else:
-                failures = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
-            numbers = [number(each) for each in records]
-            records = records[min(map(numbers.index, failures)) :] if failures else []
-            if records and clock.now() > deadline:
-                message = f"{len(records)} records are not done after {PATIENCE_SECONDS:.0f} s"
-                raise TimeoutError(message)
-
-
-def number(record: Record) -> str:
-    """Return what a record is reported by."""
-    return str(record["dynamodb"]["SequenceNumber"])
-
-
 def changed_items(records: list[Record]) -> int:
-    """Return how many items the batches change: one that changes twice in a batch is one."""
+    """Return how many items the batches change; twice in a batch counts once."""
     return sum(
         len({Change.from_record(record, SOURCE).item_id for record in event["Records"]})
         for event in batches(records, BATCH)

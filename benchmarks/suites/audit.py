@@ -1,10 +1,10 @@
-"""Writing the change log, on DynamoDB Local: ours beside one conditional put for each entry.
+"""Writes to the change log, on DynamoDB Local: ours, and one conditional put for each entry.
 
-All write the same entries, made by the same code, and none writes one that is there. On loopback a
-request takes no time to get there and back, and DynamoDB Local does one thing at a time: what
-remains is processor time, the engine's above all. A row says how fast that engine is when it is
-given the same requests, as many at a time as ours, made before the clock started. So there is a
-second set of rows, with clients that are five milliseconds away.
+All write the same entries, made by the same code, and none overwrites an entry. On loopback a
+request takes no time on its way, and DynamoDB Local does one thing at a time: the result is
+processor time, above all of DynamoDB Local. One row is its speed with the same requests, as many
+at a time as ours, made before the clock started. So a second set of rows has clients that are five
+milliseconds away.
 """
 
 import json
@@ -14,30 +14,29 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import urllib3
 
-from benchmarks.harness.clients import as_deployed, by_default, move_away
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
+from benchmarks.harness.clients import as_deployed, by_default, create_table, move_away
+from benchmarks.harness.delivery import Function, deliver
 from benchmarks.harness.meter import Meter, Traffic
-from benchmarks.harness.records import BATCH, Record, batches, changes
-from benchmarks.suites.aggregation import Speed, deliver
+from benchmarks.harness.records import BATCH, SOURCE, Record, batches, changes
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
+from benchmarks.suites.aggregation import Speed
 from dynamodb_streams_cdc import Change, ChangeLog, Processor
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL, DynamoDbLog
 from dynamodb_streams_cdc.deserializer import base64_text
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
-from local.services import engines
-from tests.factories import SOURCE
-from tests.lambdas.conftest import create_table
+from local.services import service
 
 CHANGES = 1_000
 REPEATS = 5
 WARM_UP = 5
-"""Turns that are not counted: the engine's first thousands of inserts take it up to five times as
-long."""
+"""Turns that are not counted: DynamoDB Local is up to five times slower for the first thousands of
+inserts."""
 
 PUTS = "one put each"
 OUR_CLIENT = "one put each, our client"
@@ -52,9 +51,8 @@ HEADERS = {
     "X-Amz-Date": "19970101T000000Z",
     "X-Amz-Target": "DynamoDB_20120810.BatchExecuteStatement",
 }
-"""DynamoDB Local reads whose tables they are, and verifies no signature."""
+"""DynamoDB Local reads the owner of the tables from them, and verifies no signature."""
 
-Function: TypeAlias = Callable[[Any, Any], Any]
 _T = TypeVar("_T")
 
 
@@ -70,7 +68,7 @@ def run(options: Options) -> list[Row]:
     """Measure both; count their requests and units."""
     records = changes(options.records, options.changes or CHANGES)
     repeats = options.repeats or REPEATS
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         traffic = {name: count(engine.url, each, records) for name, each in VARIANTS.items()}
         on_loopback = _measured(engine.url, records, 0.0)
         on_loopback[RAW] = partial(measure_engine, engine.url, records)
@@ -129,7 +127,7 @@ def _measured(url: str, records: list[Record], away: float) -> dict[str, Callabl
 
 
 def count(url: str, variant: Variant, records: list[Record]) -> Traffic:
-    """Return what is sent for all the records."""
+    """Return the requests for all the records."""
     with _log(url, variant, len(records)) as (client, table):
         meter = Meter(client, by_default(url))
         deliver(variant.make(client, table), batches(records, BATCH))
@@ -137,7 +135,7 @@ def count(url: str, variant: Variant, records: list[Record]) -> Traffic:
 
 
 def measure(url: str, variant: Variant, records: list[Record], away: float) -> Speed:
-    """Return how fast all the records are done, by a client so many seconds away."""
+    """Return the speed of all the records, with a client so many seconds away."""
     with _log(url, variant, len(records)) as (client, table):
         move_away(client, away)
         function, events = variant.make(client, table), batches(records, BATCH)
@@ -148,7 +146,7 @@ def measure(url: str, variant: Variant, records: list[Record], away: float) -> S
 
 
 def measure_engine(url: str, records: list[Record]) -> Speed:
-    """Return how fast the engine takes the entries in requests that are ready."""
+    """Return the speed of DynamoDB Local with prepared requests."""
     entries = [entry_of(Change.from_record(record, SOURCE)) for record in records]
     with (
         _log(url, VARIANTS[OURS], len(records)) as (client, table),

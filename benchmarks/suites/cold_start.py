@@ -1,14 +1,13 @@
 """From a fresh interpreter to the answer of the first invocation, with a batch of one record.
 
-Ours are the functions as they are packaged for this machine, their SDK included, in the folder that
-is deployed, with nothing written there: Lambda's copy of it is read-only too. They are compared
-with the least that a function can be, which imports boto3, makes one client and sends one request,
-and with functions on Powertools that do the same job (`benchmarks/starts`). The peers' boto3 comes
-from a folder that has it alone, with its byte code, as Lambda's does; what they need beside it lies
-in another one. The peers themselves have their byte code, too.
+Ours are the functions as they are packaged for this machine, with their SDK, in the deployed
+folder, which stays read-only, as on Lambda. They are compared with a minimal function, which
+imports boto3, makes one client and sends one request, and with functions on Powertools that do the
+same job (`benchmarks/peers/starts`). The peers' boto3 is in a folder of its own, with its byte
+code, as on Lambda; their other packages are in another one. The peers have their byte code, too.
 
-The time is the processor's, from the first line of the interpreter's program: a start waits for
-nothing else but a server in this process, which knows every answer beforehand.
+The time is processor time, from the first line of the interpreter's program: a start waits only for
+a server in this process, whose responses are ready.
 """
 
 import compileall
@@ -28,8 +27,8 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
 from benchmarks.harness.records import changes
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from local.deployed.deployment import ROOT
 from local.services import loopback
 from stacks.packaging import fetch, package
@@ -47,13 +46,13 @@ MODULES = {
 }
 
 RUNTIME = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
-"""Distributions that Lambda's Python brings along."""
+"""Distributions in Lambda's Python runtime."""
 
 LAYER = (
     *("aws-lambda-powertools", "typing-extensions", "opensearch-py"),
     *("certifi", "charset-normalizer", "events", "idna", "requests"),
 )
-"""What the peers need beside it."""
+"""Other distributions of the peers."""
 
 CHILD = """
 import json, re, sys, time
@@ -79,7 +78,7 @@ answered = time.process_time()
 assert not (answer or {}).get("batchItemFailures"), answer
 sys.stderr.write(json.dumps([imported - began, answered - began]))
 """
-"""Our search function signs for a managed domain of AWS alone, whose name has the Region: here it
+"""Our search function signs requests to managed domains only, whose names have the Region: here it
 takes the server in this process for one, and its address for the Region."""
 
 
@@ -139,12 +138,12 @@ def installed(folder: Path, names: Sequence[str]) -> Path:
 
 
 def command(module: str, event: str) -> list[str]:
-    """Return what starts a function and invokes it once."""
+    """Return the command that starts a function and invokes it once."""
     return [sys.executable, "-S", "-P", "-c", CHILD, module, event]
 
 
 def environment(url: str, path: Sequence[Path]) -> dict[str, str]:
-    """Return what a function finds around it; it may import from `path` alone."""
+    """Return the environment of a function; it can import from `path` only."""
     return {
         **loopback.clean(),
         **loopback.credentials(),
@@ -169,7 +168,7 @@ def _start(event: str, url: str, path: Sequence[Path], module: str) -> Start:
 
 
 def _settings(url: str) -> dict[str, str]:
-    """Return what the templates tell the functions, and what the peers want to know."""
+    """Return the settings that the templates set, and those of the peers."""
     return {
         "AWS_ENDPOINT_URL": url,
         "ENVIRONMENT": "local",
@@ -197,7 +196,7 @@ ANSWERS: Mapping[str, Any] = {
     "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
     "BatchExecuteStatement": {"Responses": [{}]},
 }
-"""Of DynamoDB, by operation; the others answer nothing when all went well."""
+"""Responses of DynamoDB by operation; others are empty on success."""
 
 BULK = {"errors": False, "items": [{"update": {"result": "created", "status": 201}}]}
 
@@ -225,7 +224,7 @@ class _Server(BaseHTTPRequestHandler):
 
 @contextmanager
 def answers() -> Iterator[str]:
-    """The URL of a server that has every answer ready."""
+    """Yield the URL of a server whose responses are ready."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -1,10 +1,10 @@
-"""The deployed app on this machine: from an acknowledged write to its visibility in each copy.
+"""The deployed app on this machine: from an acknowledged write to its visibility in each sink.
 
 The real `cdk deploy` into the emulator, a real OpenSearch, our engine as Lambda's mapping, and real
-purchases with their life cycles. At a pace that it keeps up with, a change is followed until a
+purchases with their life cycles. At a pace that the app keeps up with, a change is followed until a
 reader sees it: the mapping's window (a second, twice on the way to search) and OpenSearch's refresh
-(a second) are part of that. At full speed counts how many changes per second arrive everywhere, and
-whose processor time that is: there are no peers, and the emulator is no DynamoDB.
+(a second) are included. At full speed, the changes per second that reach every sink are counted,
+and the processor time of each part. There are no peers, and the emulator is slower than DynamoDB.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks.harness.common import Options, Row
+from benchmarks.harness.rows import Options, Row
 from local.console import DemoConsole
 from local.deployed.pipeline import running_pipeline
 from local.scenarios.fault_injection import NoFaults
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from local.deployed.pipeline import Pipeline
-    from local.scenarios.phases import Round
+    from local.scenarios.phases import Phase
 
 SEED = 1
 REPEATS = 2
@@ -38,7 +38,7 @@ AT_A_PACE = 150
 PAUSE = 0.2
 """Seconds that each of four writers rests after a write: some 18 changes a second."""
 
-SINKS = ("aggregates", "search index", "audit log")
+SINKS = ("aggregation", "search", "audit")
 PROC = Path("/proc")
 
 
@@ -48,32 +48,32 @@ def run(options: Options) -> list[Row]:
     paced = min(AT_A_PACE, count)
     repeats = options.repeats or REPEATS
     purchases = read_purchases(options.records)
-    slow: list[Round] = []
-    fast: list[Round] = []
+    slow: list[Phase] = []
+    fast: list[Phase] = []
     shares: list[Mapping[str, float]] = []
     console = DemoConsole(Console(stderr=True))
     with running_pipeline(console) as pipeline:
         traffic = Traffic(console, pipeline, SEED, NoFaults(), Poison(SEED))
-        traffic.round("to warm up", purchases, paced)
+        traffic.run("to warm up", purchases, paced)
         for _ in range(repeats):
-            slow.append(traffic.round("at a pace", purchases, paced, samples=paced, pause=PAUSE))
+            slow.append(traffic.run("at a pace", purchases, paced, samples=paced, pause=PAUSE))
             before = processor_seconds(pipeline)
-            fast.append(traffic.round("at full speed", purchases, count))
+            fast.append(traffic.run("at full speed", purchases, count))
             after = processor_seconds(pipeline)
             changes = fast[-1].written.changes
             shares.append({who: 1000 * (after[who] - before[who]) / changes for who in after})
     return [*_lags(slow), *_speed(fast), *_work(shares)]
 
 
-def _lags(rounds: list[Round]) -> Iterator[Row]:
+def _lags(phases: list[Phase]) -> Iterator[Row]:
     for sink in SINKS:
         for name in ("p50", "p99"):
-            values = [getattr(each.lags[sink], name) for each in rounds]
-            yield Row("end_to_end", f"visible in the {sink}", f"s, {name}", values)
+            values = [getattr(each.lags[sink], name) for each in phases]
+            yield Row("end_to_end", f"visible in {sink}", f"s, {name}", values)
 
 
-def _speed(rounds: list[Round]) -> Iterator[Row]:
-    values = [each.written.changes / each.seconds for each in rounds]
+def _speed(phases: list[Phase]) -> Iterator[Row]:
+    values = [each.written.changes / each.seconds for each in phases]
     yield Row("end_to_end", "sustained", "changes/s", values, better="more")
 
 
@@ -94,7 +94,7 @@ def processor_seconds(pipeline: Pipeline) -> dict[str, float]:
         os.getpid(): "writer and reader",
         pipeline.aws.pid: "emulator",
         pipeline.node.pid: "OpenSearch",
-        pipeline.live.pid: "mappings",
+        pipeline.poller.pid: "poller",
     }
     emulated = os.getpgid(pipeline.aws.pid)
     seconds: dict[str, float] = defaultdict(float)

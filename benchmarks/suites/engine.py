@@ -1,10 +1,10 @@
 """Record deliveries per second through the event-source-mapping engine, and its memory.
 
-One core, an empty handler, time that is only a number: what is measured is the engine with the
-dictionaries of its records and a runner of twenty lines. A delivery is one record in one
-invocation; seconds are the processor's, which a busy machine does not stretch. There is no peer:
-nothing else runs a mapping's rules. Memory is what Python holds after a tenth of the records and
-near the end: the engine holds what is unfinished, so the two are alike.
+One core, an empty handler, virtual time: measured are the engine, the dictionaries of its records
+and a loop of twenty lines. A delivery is one record in one invocation; seconds are processor time,
+which does not depend on the load of the machine. There is no peer: no other program runs a
+mapping's rules. Python's memory is compared after a tenth of the records and near the end: the
+engine holds unfinished records only, so the two are alike.
 """
 
 import time
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from benchmarks.harness.common import Options, Row, turns
+from benchmarks.harness.rows import Options, Row, turns
 from dynamodb_streams_cdc.esm import (
     SHARD_END,
     Deliver,
@@ -26,7 +26,7 @@ from dynamodb_streams_cdc.esm import (
 DELIVERIES = 50_000
 REPEATS = 5
 MICROSECONDS = 50.0
-"""A delivery takes at most: 20,000 of them in a second."""
+"""Goal for one delivery: 20,000 in a second."""
 
 GROWTH_MB = 1.0
 START = 1_700_000_000.0
@@ -48,7 +48,7 @@ Handler = Callable[[Mapping[str, Any]], Any]
 
 
 def run(options: Options) -> list[Row]:
-    """Deliver to each kind of mapping in turns; then look at the memory of one."""
+    """Deliver to each kind of mapping in turns; then measure the memory of one."""
     count = options.changes or DELIVERIES
     times = turns(
         {name: partial(_microseconds, name, count) for name in MAPPINGS},
@@ -72,22 +72,24 @@ def _microseconds(mapping: str, count: int) -> float:
 
 
 def _growth(mapping: str, count: int) -> float:
-    """Return how many megabytes more are held near the end than after a tenth of the records."""
+    """Return how many megabytes more are in use near the end than after a tenth of the records."""
     held: list[int] = []
 
-    def look(delivered: int) -> None:
+    def observe(delivered: int) -> None:
         if delivered >= count // 10 and delivered < count:
             held.append(tracemalloc.get_traced_memory()[0])
 
     tracemalloc.start()
     try:
-        deliver(mapping, count, look)
+        deliver(mapping, count, observe)
     finally:
         tracemalloc.stop()
     return (held[-1] - held[0]) / 1e6
 
 
-def deliver(mapping: str, count: int, look: Callable[[int], None] = lambda delivered: None) -> int:
+def deliver(
+    mapping: str, count: int, observe: Callable[[int], None] = lambda delivered: None
+) -> int:
     """Run a mapping over one shard that ends after `count` records; return the deliveries."""
     engine = Engine({"StartingPosition": "TRIM_HORIZON", "BatchSize": 100} | MAPPINGS[mapping])
     handler: Handler = fail_once_in_the_middle if mapping == "partial failures" else do_nothing
@@ -106,14 +108,14 @@ def deliver(mapping: str, count: int, look: Callable[[int], None] = lambda deliv
                     engine.answered(token, handler(event), now)
                 case Deliver(token=token):
                     engine.delivered(token, ok=True)
-        look(delivered)
+        observe(delivered)
         now = engine.wake_at(now) or now
     assert delivered >= count
     return delivered
 
 
 def do_nothing(event: Mapping[str, Any]) -> None:
-    """Be the empty handler."""
+    """Handle nothing."""
 
 
 def fail_once_in_the_middle(event: Mapping[str, Any]) -> dict[str, Any] | None:

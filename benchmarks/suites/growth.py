@@ -1,9 +1,9 @@
-"""Operations for each change after 1, 10 and 100 thousand changes, and the memory that is held.
+"""Operations for each change after 1, 10 and 100 thousand changes, and the memory in use.
 
-The same thousand changes again and again, in another shop each time: whatever differs between the
-first and the last thousand comes from how much there is already. Requests, bytes and units are
-counted while the first, the tenth and the hundredth thousand are processed; memory blocks that
-Python holds, after each of these.
+The same thousand changes are processed again and again, each time for another shop: a difference
+between the first and the last thousand comes from the amount of stored data. Requests, bytes and
+units are counted during the first, the tenth and the hundredth thousand, and Python's memory blocks
+after each of them.
 """
 
 import gc
@@ -12,28 +12,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.harness.common import Options, Row
+from benchmarks.harness.delivery import deliver
 from benchmarks.harness.records import batches, changes
-from benchmarks.suites.aggregation import deliver
+from benchmarks.harness.rows import Options, Row
 from benchmarks.suites.sinks import NAMES, Counted, counted
-from local.services import engines
+from local.services import service
 
 CHANGES = 100_000
 THOUSAND = 1_000
 LEVEL = 1.02
-"""How many times what it took at first a change may take in the end, and memory held as well."""
+"""Largest ratio of the last to the first figures: operations for each change, and memory."""
 
 COUNTS = ("requests", "bytes", "write_units", "read_units")
 
 
 @dataclass(frozen=True)
-class Look:
-    """One thousand changes: what a change took, and what was held after them.
+class Sample:
+    """One thousand changes: operations for each, and the memory in use after them.
 
     Attributes:
         number: of the thousand.
         counts: by name, for each change.
-        blocks: memory blocks that Python holds.
+        blocks: memory blocks in use.
     """
 
     number: int
@@ -45,17 +45,17 @@ def run(options: Options) -> list[Row]:
     """Process that many changes with each sink."""
     thousands = max((options.changes or CHANGES) // THOUSAND, 2)
     rows: list[Row] = []
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         for name in NAMES:
             with counted(name, engine.url) as sink:
                 rows += _rows(name, list(grow(sink, options.records, thousands)))
     return rows
 
 
-def grow(sink: Counted, path: Path, thousands: int) -> Iterator[Look]:
-    """Yield what the first, the tenth, the hundredth and the last thousand took.
+def grow(sink: Counted, path: Path, thousands: int) -> Iterator[Sample]:
+    """Yield samples of the first, the tenth, the hundredth and the last thousand.
 
-    One thousand comes before the first, so that what is loaded once is there.
+    One more thousand comes before the first, to warm up.
     """
     for number in range(thousands + 1):
         before = replace(sink.traffic)
@@ -66,18 +66,20 @@ def grow(sink: Counted, path: Path, thousands: int) -> Iterator[Look]:
                 for name in COUNTS
             }
             gc.collect()
-            yield Look(number, counts, float(sys.getallocatedblocks()))
+            yield Sample(number, counts, float(sys.getallocatedblocks()))
 
 
-def _rows(name: str, looks: list[Look]) -> Iterator[Row]:
-    """Yield the last look beside the ones before: a ratio below 1 is growth."""
-    *earlier, last = looks
-    for look in earlier:
-        peer = f"at {look.number * THOUSAND:,}"
+def _rows(name: str, samples: list[Sample]) -> Iterator[Row]:
+    """Compare the last sample with the earlier ones: a ratio below 1 is growth."""
+    *earlier, last = samples
+    for sample in earlier:
+        peer = f"at {sample.number * THOUSAND:,}"
         for count in COUNTS:
-            if last.counts[count] or look.counts[count]:
+            if last.counts[count] or sample.counts[count]:
                 what, unit = f"{name}: {count.replace('_', ' ')}", "/change"
-                ours, theirs = [last.counts[count]], [look.counts[count]]
+                ours, theirs = [last.counts[count]], [sample.counts[count]]
                 yield Row("growth", what, unit, ours, peer, theirs, at_least=1 / LEVEL)
         held = f"{name}: memory held"
-        yield Row("growth", held, "blocks", [last.blocks], peer, [look.blocks], at_least=1 / LEVEL)
+        yield Row(
+            "growth", held, "blocks", [last.blocks], peer, [sample.blocks], at_least=1 / LEVEL
+        )

@@ -1,16 +1,15 @@
 """Decoding a stream record: the keys, the new and the old image, each read in full.
 
-Ours against boto3's `TypeDeserializer`, Powertools' `DynamoDBRecord` and, as a mark that no decoder
-of parsed JSON has to reach, `json.loads` of the text of the same images. Two kinds of record: flat,
-a purchase as the CDNOW data set has it, and nested, an order with its lines. A third row does more
-than the peer does: `Change`, with the version, the item's identity and every field checked, beside
-Powertools' record class.
+Ours against boto3's `TypeDeserializer`, Powertools' `DynamoDBRecord` and, for orientation,
+`json.loads` of the text of the same images. Two kinds of record: flat, a purchase as the CDNOW data
+set has it, and nested, an order with its lines. A third row does more than its peer: `Change`, with
+the version, the item's identity and every field checked, against Powertools' record class.
 
-What was tried for ours, as multiples of the time of the nested order: one function per value,
-behind a table 1.3, behind a `match` on the type 1.25; comprehensions over `value.items()` 1.35; a
+Variants that were tried for ours, as multiples of the time of the nested order: one function per
+value, in a table 1.3, in a `match` on the type 1.25; comprehensions over `value.items()` 1.35; a
 `match` on patterns 4.9; one loop for both maps and lists 1.04; numbers checked by a regular
-expression 1.6. A cache of numbers takes 0.85 where the same ones recur, but it is state between
-records, and the goals are met without.
+expression 1.6. A cache of numbers takes 0.85 if the same ones recur, but it is state between
+records, and the goals are met without it.
 """
 
 import json
@@ -18,18 +17,16 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from boto3.dynamodb.types import TypeDeserializer
 
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
-from benchmarks.harness.records import Record, stream
+from benchmarks.harness.records import SOURCE, Record, record, stream
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from benchmarks.suites.runner import fastest
 from dynamodb_streams_cdc import Change
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from local.workload.purchases import read_purchases
-from tests.factories import SOURCE, record
 
 IMAGES = ("Keys", "NewImage", "OldImage")
 RECORDS = 100
@@ -60,7 +57,7 @@ def run(options: Options) -> list[Row]:
 
 
 def variants(records: list[Record]) -> dict[str, Callable[[], float]]:
-    """Return what is timed: each reads all images of all `records`."""
+    """Return the timed functions: each reads all images of all `records`."""
     images = [[each["dynamodb"][image] for image in IMAGES] for each in records]
     texts = [json.dumps(dict(zip(IMAGES, of_record, strict=True))) for of_record in images]
     deserializer = TypeDeserializer()
@@ -108,7 +105,7 @@ def nested_orders(path: Path, number: int) -> list[Record]:
 
 def flat_purchases(path: Path, number: int) -> list[Record]:
     """Return changes of purchases as the data set has them: who, when, how many discs, for what."""
-    records: list[Any] = []
+    records: list[Record] = []
     for purchase in read_purchases(path, number):
         before = {
             "customer_id": purchase.customer,
@@ -118,6 +115,5 @@ def flat_purchases(path: Path, number: int) -> list[Record]:
             "quantity": purchase.units,
             "value": purchase.value,
         }
-        records.append(record(len(records) + 1, before, before | {"status": "shipped"}))
-    parsed: list[Record] = json.loads(json.dumps(records))
-    return parsed
+        records.append(record(before, before | {"status": "shipped"}))
+    return records

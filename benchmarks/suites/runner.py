@@ -1,11 +1,11 @@
-"""What a batch runner costs per record, over a bare loop that calls the same function.
+"""Cost of a batch runner per record, over a bare loop that calls the same function.
 
-With a function that does nothing, and with one that reads what most do: the keys and both images,
-where the bare loop decodes them with boto3. Ours checks the form of every record, identifies the
-item and orders its changes before the function is called, and holds back later changes of an item
-once one failed. Powertools' BatchProcessor hands on its record class and does none of this. Given a
-model, as their page on validating a batch shows, it checks the form as well; that model decodes all
-images whether they are read or not, so it stands beside the others where all of them are.
+With a function that does nothing, and with one that reads the keys and both images, which the bare
+loop decodes with boto3. Ours checks the form of every record, identifies the item and orders its
+changes before it calls the function, and holds back later changes of an item after a failure.
+Powertools' BatchProcessor passes its record class on and does none of this. With a model, as its
+page on validating a batch shows, it checks the form as well; that model decodes all images, so it
+is compared only where all of them are read.
 """
 
 import time
@@ -22,11 +22,11 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.parser.models import DynamoDBStreamRecordModel
 from boto3.dynamodb.types import TypeDeserializer
 
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
-from benchmarks.harness.records import BATCH, batches, changes
-from dynamodb_streams_cdc import Change, ChangeHandlers, Processor, SystemClock
+from benchmarks.harness.delivery import context
+from benchmarks.harness.records import BATCH, SOURCE, batches, changes
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
+from dynamodb_streams_cdc import Change, ChangeHandlers, Processor
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
-from tests.factories import SOURCE, FakeContext
 
 CHANGES = 1_000
 REPEATS = 40
@@ -111,11 +111,11 @@ def _ours(events: Events, function: Callable[[Change], object]) -> Callable[[], 
         register(function)
     dead_letters = MemoryDeadLetters()
     processor = Processor("bench", SOURCE, handlers, dead_letters)
-    context = FakeContext(SystemClock(), 3600.0)
+    invocation = context(3600.0)
 
     def ours() -> None:
         for event in events:
-            assert processor(event, context) == {"batchItemFailures": []}
+            assert processor(event, invocation) == {"batchItemFailures": []}
         assert not dead_letters.dead_letters
 
     return ours
@@ -125,14 +125,14 @@ def _powertools(
     events: Events, function: Callable[[Any], object], model: Any = None
 ) -> Callable[[], None]:
     processor = BatchProcessor(event_type=EventType.DynamoDBStreams, model=model)
-    context: Any = FakeContext(SystemClock(), 3600.0)
+    invocation: Any = context(3600.0)
 
     def record_handler(record: Any) -> None:
         function(record)
 
     def powertools() -> None:
         for event in events:
-            answer = process_partial_response(event, record_handler, processor, context)
+            answer = process_partial_response(event, record_handler, processor, invocation)
             assert answer == {"batchItemFailures": []}
 
     return powertools

@@ -2,13 +2,13 @@
 
 Every variant (`benchmarks/peers/indexers.py`) gets the same stream records, a hundred in each
 event, and an index of its own: first orders that are placed, then changes of the same orders, a
-tenth of which are cancelled. Then what was inserted is delivered once more, late: what a retried
-batch or a redrive does. Ours is the whole function, from the event to the answer, and so are the
-peers. Events are what takes turns, in an order that is drawn anew for each: a node is busy now and
-then with what it wrote a second ago, and that must not always be the same one's.
+tenth of which are cancelled. Then the inserts are delivered once more, late, as by a retried batch
+or a redrive. Ours and the peers are whole functions, from the event to the response. Variants take
+turns at each event, in random order: a node is busy now and then with the writes of a second ago,
+and that must not always hit the same variant.
 
-What stands in the index in the end is compared with the last state of each order, and what the raw
-node answers with what it has to. Last come batches of other sizes, ours alone.
+The index is compared with the last state of each order in the end, and the responses of the raw
+node with the expected ones. Batches of other sizes come last, with ours only.
 """
 
 import gc
@@ -23,8 +23,8 @@ from uuid import uuid4
 
 from opensearchpy import OpenSearch, helpers
 
-from benchmarks.harness.common import OURS, Options, Row, compare, turns
-from benchmarks.harness.records import BATCH, Record, batches, orders
+from benchmarks.harness.records import BATCH, Record, batches, orders, record
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from benchmarks.peers.indexers import (
     HELPER,
     ONE_EACH,
@@ -41,8 +41,7 @@ from benchmarks.peers.indexers import (
     results,
 )
 from dynamodb_streams_cdc.aws.opensearch import CONFLICT
-from local.services.engines import opensearch
-from tests.factories import record
+from local.services.service import opensearch
 
 CHANGES = 4_000
 REPEATS = 5
@@ -58,12 +57,12 @@ ANSWERED = {
     RAW_SCRIPTED: {INSERTS: "created", UPDATES: "updated", REDELIVERED: "noop"},
     RAW_OURS: {INSERTS: "created", UPDATES: "updated", REDELIVERED: CONFLICT},
 }
-"""What the raw node has to say of every item. *As ours* is the first request alone, which creates
-what is new: a second one would settle the conflicts."""
+"""Expected response of the raw node for every item. *As ours* is the first request alone, which
+creates new documents: a second one would resolve the conflicts."""
 
 NEVER_STALE = (SINK, RAW_SCRIPTED, RAW_OURS)
-"""Variants beside the functions that have to end right, or they did not do what is measured. Of the
-functions, rows say how they end."""
+"""Variants that are not functions and must end right, or the measurement is wrong. For functions,
+rows show how they end."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +75,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Result:
-    """What one variant did in one round.
+    """Result of one variant in one round.
 
     Attributes:
         speeds: documents per second by phase.
         requests: for each document, by phase.
         stale: orders that the index shows in an earlier state after the late redelivery.
-        resurrected: orders that it shows although they were cancelled.
+        resurrected: cancelled orders that it shows.
     """
 
     speeds: Mapping[str, float]
@@ -123,7 +122,7 @@ class Contestant:
             assert found == expected, f"{self._name}, {phase}: {found}, not {expected}"
 
     def end(self) -> Result:
-        """Look at the index and remove it."""
+        """Compare the index and remove it."""
         stale, resurrected = self._differences()
         if self._name in NEVER_STALE:
             message = f"{self._name}: {stale} stale, {resurrected} resurrected"
@@ -147,7 +146,7 @@ class Contestant:
 
 
 def run(options: Options) -> list[Row]:
-    """Measure inserts and updates apart, requests, and what a late redelivery breaks."""
+    """Measure inserts, updates, requests, and the errors after a late redelivery."""
     work = prepared(options)
     repeats = options.repeats or REPEATS
     found: dict[str, list[Result]] = defaultdict(list)
@@ -230,7 +229,6 @@ def _size_rows(found: Mapping[int, Sequence[Mapping[str, float]]]) -> Iterator[R
 
 def prepared(options: Options) -> Work:
     """Return orders that are placed, then each shipped or cancelled."""
-    now = float(int(time.time()))
     inserts: list[Record] = []
     updates: list[Record] = []
     last: dict[str, str | None] = {}
@@ -238,8 +236,8 @@ def prepared(options: Options) -> Work:
     for number, placed in enumerate(found):
         cancelled = number % CANCELLED_ONE_IN == 0
         after = None if cancelled else {**placed, "status": "shipped", "updated_by": "warehouse"}
-        inserts.append(record(number + 1, None, placed, timestamp=now))
-        updates.append(record(len(found) + number + 1, placed, after, timestamp=now))
+        inserts.append(record(None, placed))
+        updates.append(record(placed, after))
         last[placed["order_id"]] = None if after is None else after["status"]
     first = batches(inserts)
     return Work({INSERTS: first, UPDATES: batches(updates), REDELIVERED: first}, last)

@@ -1,8 +1,8 @@
 """The three sinks as they are deployed, over clients whose requests are counted.
 
-Ledger, sums and log are on DynamoDB Local. What OpenSearch would do is not counted, so its client
-is a stand-in that answers bulk requests. Dead letters end a benchmark: what is given up costs next
-to nothing, and every figure would look better.
+Ledger, sums and log are on DynamoDB Local. The work of OpenSearch is not counted, so its client is
+a fake that answers bulk requests. A dead letter ends a benchmark: its change costs almost nothing,
+and every figure would look better.
 """
 
 import json
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.harness.clients import as_deployed, by_default
+from benchmarks.harness.clients import as_deployed, by_default, create_table
 from benchmarks.harness.meter import Meter, Traffic
+from benchmarks.harness.records import SOURCE
 from benchmarks.peers.sums import Tables
 from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, Search, Sink
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
@@ -24,20 +25,18 @@ from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageSt
 from lambdas.domain.contributions import EXPIRY, contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from lambdas.search.handler import encoded
-from tests.factories import SOURCE
-from tests.lambdas.conftest import create_table
 
 NAMES = ("aggregation", "audit", "search")
 REMEMBERED = 1_500
 
 
 class DeadLettersWritten(Exception):
-    """Changes became dead letters where all can succeed."""
+    """Changes became dead letters although all can succeed."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """A function, its client, what that has sent so far, and the changes that were given up."""
+    """A function, its client, the counts of its requests so far, and its dead letters."""
 
     function: Processor
     traffic: Traffic
@@ -49,7 +48,7 @@ class Counted:
 def counted(name: str, url: str, *, units: bool = True) -> Iterator[Counted]:
     """Make the sink of that name on the DynamoDB at `url`, with tables of its own.
 
-    Counting units takes reading back what is written: do without where time matters.
+    Counting units reads every write back: leave it out if time is measured.
 
     Raises:
         DeadLettersWritten: in the end, if there are any.
@@ -79,7 +78,7 @@ def counted(name: str, url: str, *, units: bool = True) -> Iterator[Counted]:
 
 
 def refuse_dead_letters(name: str, dead_letters: MemoryDeadLetters) -> None:
-    """Raise an error that says how many dead letters there are, and why the first was written.
+    """Raise an error with the number of dead letters and the reason of the first.
 
     Raises:
         DeadLettersWritten: there are any.

@@ -1,1 +1,1 @@
-"""The app as it is deployed on this machine, and the event source mappings that it runs on."""
+"""The deployed app: deployment, event source mappings, resources, dead letters, commands."""

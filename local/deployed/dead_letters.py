@@ -1,4 +1,4 @@
-"""The dead letters and their bells, read with boto3 alone: what `cdc` says is held against this."""
+"""Dead letters and their notifications, read with boto3 only, to check the output of `cdc`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
     from local.deployed.pipeline import Pipeline
 
-BUCKETS = {"DeadLetterBucketName": "dead-letters/", "OnFailureBucketName": ""}
-"""Where dead letters are: outputs of the stack, and the prefix in each bucket."""
-_QUEUES = "DeadLetterQueueUrl"
+_PREFIX = "dead-letters/"  # archived ones have another
 _COUNTS: list[QueueAttributeFilterType] = [
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -29,7 +27,7 @@ _COUNTS: list[QueueAttributeFilterType] = [
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter: where it lies, and what it says."""
+    """One dead letter: its key in the bucket, and its content."""
 
     key: str
     processor: str
@@ -40,19 +38,21 @@ class DeadLetter:
 
     @property
     def complete(self) -> bool:
-        """Whether it says why, and carries the images of the change."""
+        """Whether it names a reason and an error, and carries the images of the change."""
         images = [record.get("dynamodb", {}).get("NewImage") for record in self.payload]
         return bool(self.reason and self.error and images and all(images))
 
 
 def read_dead_letters(pipeline: Pipeline) -> list[DeadLetter]:
-    """Every dead letter that is not archived."""
+    """Return every dead letter that is not archived."""
     client: S3Client
     with closing(session(pipeline.aws.url).client("s3")) as client:
-        places = [(pipeline.outputs[output], prefix) for output, prefix in BUCKETS.items()]
         return [
             dead_letter_of(key, client.get_object(Bucket=bucket, Key=key)["Body"].read())
-            for bucket, prefix in places
+            for bucket, prefix in (
+                (pipeline.resources.dead_letters, _PREFIX),
+                (pipeline.resources.on_failure, ""),
+            )
             for key in _keys(client, bucket, prefix)
         ]
 
@@ -64,7 +64,7 @@ def _keys(client: S3Client, bucket: str, prefix: str) -> Iterator[str]:
 
 
 def dead_letter_of(key: str, stored: bytes) -> DeadLetter:
-    """A dead letter of a processor, or one of Lambda's, which names neither processor nor item."""
+    """Return a dead letter of a processor, or one of Lambda's, without processor and item."""
     envelope = json.loads(stored)
     about = envelope.get("dead_letter", {})
     return DeadLetter(
@@ -78,13 +78,11 @@ def dead_letter_of(key: str, stored: bytes) -> DeadLetter:
 
 
 def remaining_notifications(pipeline: Pipeline) -> dict[str, int]:
-    """How many pointers lie on each processor's queue, those that somebody is reading included."""
+    """Return the number of notifications by processor, those in flight included."""
     client: SQSClient
     with closing(session(pipeline.aws.url).client("sqs")) as client:
         found = {}
-        for name, url in pipeline.outputs.items():
-            if name.endswith(_QUEUES):
-                answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)
-                counts = [int(count) for count in answer["Attributes"].values()]
-                found[name.removesuffix(_QUEUES).lower()] = sum(counts)
+        for name, url in pipeline.resources.notification_queues.items():
+            response = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)
+            found[name] = sum(int(count) for count in response["Attributes"].values())
         return found

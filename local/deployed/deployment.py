@@ -1,8 +1,8 @@
-"""Deploy the very app that AWS gets to the emulator, with the CDK command line.
+"""Deploys the app to the emulator with the CDK command line, as AWS gets it.
 
-Nothing of the person's own AWS account takes part: the environment is cleaned
+The AWS account of the person takes no part: the environment is cleaned
 (`local.services.loopback`), the credentials are the emulator's, and the synthesised app goes to a
-folder of its own, so that several deployments can run beside each other.
+folder of its own, so that several deployments can run at the same time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import uuid
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,14 @@ import botocore.session
 from botocore.config import Config
 
 from local.services import loopback
-from local.services.errors import EngineError
-from local.services.process_guard import ProcessGuard
+from local.services.errors import ServiceError
+from local.services.guarded import GuardedProcess
+from local.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["CONFIG", "EngineError", "cdk_environment", "deploy", "session"]
+__all__ = ["CONFIG", "ServiceError", "cdk_environment", "deploy", "session"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +42,7 @@ CONFIG = Config(
     max_pool_connections=32,
     retries={"mode": "standard", "total_max_attempts": 3},
 )
-"""For every client of a local engine: no proxy, few retries."""
+"""For every client of a local service: no proxy, few retries."""
 
 _TAIL_LINES = 25
 _POLL_SECONDS = 0.05
@@ -49,10 +50,10 @@ _REMOVAL_SECONDS = 5.0
 
 
 def session(url: str) -> boto3.Session:
-    """A boto3 session whose clients and resources talk to this URL and to nothing else.
+    """Return a boto3 session whose clients and resources talk to this URL only.
 
-    They need no further arguments: `session(url).client("dynamodb")`. The person's profiles,
-    credentials and variables play no part.
+    They need no further arguments: `session(url).client("dynamodb")`. Profiles, credentials and
+    variables of the person are ignored.
     """
     keys = loopback.credentials()
     return boto3.Session(
@@ -64,7 +65,7 @@ def session(url: str) -> boto3.Session:
 
 
 class _LocalSession(botocore.session.Session):
-    """A session that knows one endpoint: without one, botocore would quietly talk to AWS."""
+    """A session with one endpoint: without one, botocore would talk to AWS."""
 
     def __init__(self, url: str) -> None:
         # (name in the config file, environment variable, default, conversion): nothing is looked up
@@ -96,7 +97,7 @@ def deploy(
     `settings` are further context values (`-c name=value`) for the app.
 
     Raises:
-        EngineError: The CDK command line failed; the message ends with what it said last.
+        ServiceError: The CDK command line failed; the message ends with its last output.
     """
     environment = cdk_environment(emulator_url)
     account = f"aws://{loopback.ACCOUNT}/{loopback.REGION}"
@@ -106,9 +107,9 @@ def deploy(
 
         def step(*arguments: str, directory: Path | None = None) -> _Step:
             made = _Step(arguments, folder / arguments[0], directory, environment)
-            return steps.enter_context(closing(made))
+            return steps.enter_context(made)
 
-        # Side by side: bootstrapping needs no app, and a synth keeps one core busy for seconds.
+        # At the same time: bootstrapping needs no app, and a synth keeps one core busy for seconds.
         synthesised = str(folder / "cdk.out")
         synth = step("synth", "--quiet", "--output", synthesised, *flags, directory=app)
         _finish([step("bootstrap", account), synth], progress)
@@ -122,7 +123,7 @@ def deploy(
 
 
 def cdk_environment(emulator_url: str) -> Mapping[str, str]:
-    """What the CDK command line and the app run with: the venv's Node and Python, the emulator."""
+    """Return the environment of the CDK command line: the venv's Node and Python, the emulator."""
     own = Path(sys.executable).parent
     path = os.pathsep.join([str(own), os.environ.get("PATH", os.defpath)])
     return {
@@ -137,8 +138,8 @@ def cdk_environment(emulator_url: str) -> Mapping[str, str]:
     }
 
 
-class _Step:
-    """One run of the CDK command line, guarded like an engine: it never outlives its starter."""
+class _Step(GuardedProcess):
+    """One run of the CDK command line; it never outlives its starter."""
 
     def __init__(
         self,
@@ -148,66 +149,49 @@ class _Step:
         environment: Mapping[str, str],
     ) -> None:
         self.name = f"cdk {arguments[0]}"
+        self.folder = folder
         folder.mkdir()
-        self._log = folder / "cdk.log"
+        self._arguments = arguments
+        self._directory = directory
+        self._environment = environment
         self._told = 0
-        self._guard = ProcessGuard(
-            [*_cdk(), *arguments],
-            folder=folder,
-            log=self._log,
-            # What a step that is ended leaves in the temporary folder goes with its own.
-            environment={**environment, "TMPDIR": str(folder)},
-            directory=directory,
-            grace=5.0,
-        )
-        try:
-            self._guard.start()
-        except BaseException:
-            self._guard.close()
-            raise
 
-    def poll(self) -> int | None:
-        return self._guard.status()
+    def start(self) -> None:
+        # Temporary files of a step that is ended are removed with its folder.
+        environment = {**self._environment, "TMPDIR": str(self.folder)}
+        command = [*_cdk(), *self._arguments]
+        self.guard(command, environment, grace=5.0, directory=self._directory).start()
 
     def news(self) -> list[str]:
-        """The lines written since the last call, without empty ones."""
-        lines = self._lines()
+        """Return the lines that were finished since the last call, without empty ones."""
+        finished, _, _ = self.log.read_text("utf-8", "replace").rpartition("\n")
+        lines = [line.strip() for line in finished.splitlines() if line.strip()]
         fresh, self._told = lines[self._told :], len(lines)
         return fresh
 
-    def tail(self) -> str:
-        return "\n".join(self._lines()[-_TAIL_LINES:])
-
-    def close(self) -> None:
-        self._guard.close()
-
-    def _lines(self) -> list[str]:
-        # Only what a line break has ended: the rest is still being written.
-        written, _, _ = self._log.read_text("utf-8", "replace").rpartition("\n")
-        return [line.strip() for line in written.splitlines() if line.strip()]
-
 
 def _finish(steps: Sequence[_Step], progress: Callable[[str], None]) -> None:
-    """Wait for every step, passing their lines on; stop at the first that fails."""
+    """Wait for every step and report its lines; stop at the first that fails."""
     running = list(steps)
     while running:
         for step in list(running):
-            status = step.poll()
+            status = step.status
             for line in step.news():
                 progress(f"{step.name}: {line}")
             if status is not None:
                 running.remove(step)
             if status:
-                message = f"`{step.name}` failed with status {status}. It said:\n{step.tail()}"
-                raise EngineError(message)
+                tail = step.tail(_TAIL_LINES)
+                message = f"`{step.name}` failed with status {status}. Its output ends:\n{tail}"
+                raise ServiceError(message)
         time.sleep(_POLL_SECONDS)
 
 
 @contextmanager
 def _workplace() -> Iterator[Path]:
-    """One temporary folder for all steps, gone with them however they end.
+    """One temporary folder for all steps, removed however they end.
 
-    It has a name before it is there: an interrupt at any moment from then on removes it.
+    It is named before it is made, so that an interrupt at any moment removes it.
     """
     folder = Path(tempfile.gettempdir(), f"cdc-deploy-{uuid.uuid4().hex}").resolve()
     try:
@@ -215,18 +199,20 @@ def _workplace() -> Iterator[Path]:
             folder.mkdir(mode=0o700)
         except OSError as error:
             message = f"Cannot deploy: {error}."
-            raise EngineError(message) from error
+            raise ServiceError(message) from error
         yield folder
     finally:
         _remove(folder)
 
 
 def _remove(folder: Path) -> None:
-    """Remove what a process, killed in the middle of a write, put there while it was removed."""
-    deadline = time.monotonic() + _REMOVAL_SECONDS
-    while folder.exists() and time.monotonic() < deadline:
+    """Remove a folder again while a process that was killed still finishes a write to it."""
+
+    def removed() -> bool:
         shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(_POLL_SECONDS)
+        return not folder.exists()
+
+    wait_until(removed, seconds=_REMOVAL_SECONDS)
 
 
 def _cdk() -> list[str]:
@@ -234,14 +220,14 @@ def _cdk() -> list[str]:
     node = Path(sys.executable).with_name("node")
     if not cdk.exists() or not node.exists():
         message = "The CDK command line is not installed: run `make setup`."
-        raise EngineError(message)
+        raise ServiceError(message)
     return [str(node), str(cdk.resolve()), "--ci", "--no-notices", "--no-version-reporting"]
 
 
 def _outputs(path: Path) -> dict[str, str]:
-    """The outputs of all stacks in one dictionary; their names are unique across the app."""
+    """Return the outputs of all stacks in one dictionary; names are unique across the app."""
     if not path.exists():
-        message = "`cdk deploy` ended well and wrote no outputs."
-        raise EngineError(message)
+        message = "`cdk deploy` succeeded and wrote no outputs."
+        raise ServiceError(message)
     stacks: dict[str, dict[str, str]] = json.loads(path.read_text("utf-8"))
     return {name: value for outputs in stacks.values() for name, value in outputs.items()}

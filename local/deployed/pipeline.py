@@ -1,8 +1,7 @@
-"""The deployed app on this machine: engines started side by side, then the real `cdk deploy`.
+"""The deployed app on this machine: the services, `cdk deploy`, and a poller for the mappings.
 
-The emulator's own poller does not do what Lambda does
-(`docs/explanation/event-source-mapping.md`): a runner of ours takes its mappings
-over before the first order is written.
+The emulator's own poller does not behave as Lambda's (docs/explanation/event-source-mapping.md): a
+process of ours takes its mappings over before the first order is written.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from typing import TYPE_CHECKING
 
 from local.deployed.deployment import deploy, session
 from local.deployed.poller_process import PollerProcess
-from local.services.engines import emulator, opensearch
+from local.deployed.resources import Resources
 from local.services.search_cluster import SearchCluster, existing_cluster
-from local.verify import LiveCopies
+from local.services.service import emulator, opensearch
+from local.verify import DeployedCopies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
     from local.console import DemoConsole, Stage
-    from local.services.engines import Engine
+    from local.services.service import Service
     from local.verify import Http
 
 OWN_INDEX = "orders"
@@ -36,69 +35,79 @@ OWN_INDEX = "orders"
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The app as deployed, what runs it, and what reads it.
+    """The deployed app, the processes that run it, and readers of its copies.
 
-    `node` is the OpenSearch that was started for it, None in somebody's own cluster.
+    Attributes:
+        aws: the emulator.
+        search: the cluster that search writes to.
+        node: the OpenSearch that was started for it; None in an existing cluster.
+        poller: runs the event source mappings.
+        resources: names of the deployed tables, functions, buckets and queues.
+        client: of DynamoDB.
+        copies: the table and its copies, for the checker.
     """
 
-    aws: Engine
+    aws: Service
     search: SearchCluster
-    node: Engine | None
-    live: PollerProcess
-    outputs: Mapping[str, str]
+    node: Service | None
+    poller: PollerProcess
+    resources: Resources
     client: DynamoDBClient
-    copies: LiveCopies
+    copies: DeployedCopies
 
 
 @contextmanager
 def running_pipeline(
     console: DemoConsole, search_url: str | None = None, faults: Sequence[str] = ()
 ) -> Iterator[Pipeline]:
-    """Everything up and deployed on entry, everything gone on exit.
+    """Services started and the app deployed on entry, everything removed on exit.
 
     `faults` are options of `local.deployed.poller_process`.
 
     Raises:
-        EngineError: An engine did not start, or the deployment failed.
+        ServiceError: A service did not start, or the deployment failed.
     """
     with ExitStack() as stack:
-        with console.stage("Starting the engines") as stage:
-            aws, search, node = _engines(stack, stage, search_url, console.line)
-            stage.outcome = f"Engines up: AWS emulator at {aws.url}, OpenSearch at {search.url}"
+        existing = search_url and stack.enter_context(existing_cluster(search_url, console.line))
+        with console.stage("Starting the services") as stage:
+            if existing:
+                [aws], search, node = _start(stack, stage, emulator), existing, None
+            else:
+                aws, node = _start(stack, stage, emulator, opensearch)
+                search = SearchCluster(node.url, OWN_INDEX)
+            stage.outcome = f"Services up: AWS emulator at {aws.url}, OpenSearch at {search.url}"
         with console.stage("Deploying the app") as stage:
             settings = {"search_index": search.index}
-            outputs = deploy(aws.url, search.url, stage.say, settings=settings)
-            functions = sum(name.endswith("FunctionName") for name in outputs)
-            tables = sum(name.endswith("TableName") for name in outputs)
-            stage.outcome = f"App deployed: {tables} tables, {functions} functions on their streams"
+            resources = Resources.of(deploy(aws.url, search.url, stage.say, settings=settings))
+            stage.outcome = f"App deployed: {len(resources.functions)} functions on streams"
         with console.stage("Taking over the event source mappings") as stage:
-            live = stack.enter_context(PollerProcess(aws.url, faults=faults))
+            poller = stack.enter_context(PollerProcess(aws.url, faults=faults))
             stage.outcome = (
-                f"Event source mappings taken over: {live.mappings}, run by process {live.pid}"
-                " as Lambda would"
+                f"Event source mappings taken over: {poller.mappings}, run by process"
+                f" {poller.pid} as Lambda would"
             )
         made = session(aws.url)
         client: DynamoDBClient = made.client("dynamodb")
         stack.callback(client.close)
         s3: S3Client = made.client("s3")
         stack.callback(s3.close)
-        copies = copies_of(client, s3, outputs)
-        yield Pipeline(aws, search, node, live, outputs, client, copies)
+        copies = copies_of(client, s3, resources)
+        yield Pipeline(aws, search, node, poller, resources, client, copies)
 
 
 def copies_of(
-    client: DynamoDBClient, s3: S3Client, outputs: Mapping[str, str], http: Http | None = None
-) -> LiveCopies:
-    """The table and its copies, by the outputs of the pipeline's stack."""
-    return LiveCopies(
+    client: DynamoDBClient, s3: S3Client, resources: Resources, http: Http | None = None
+) -> DeployedCopies:
+    """Return the table and its copies; without `http`, requests to OpenSearch are not signed."""
+    return DeployedCopies(
         client,
-        orders=outputs["OrdersTableName"],
-        change_log=outputs["ChangeLogTableName"],
-        aggregates=outputs["AggregatesTableName"],
-        ledger=outputs["IdempotencyTableName"],
-        search_url=outputs["SearchEndpoint"],
-        search_index=outputs["SearchIndex"],
-        image_store=partial(_object, s3, outputs["LargeImagesBucketName"]),
+        orders=resources.orders,
+        change_log=resources.change_log,
+        aggregates=resources.aggregates,
+        ledger=resources.ledger,
+        search_url=resources.search_endpoint,
+        search_index=resources.search_index,
+        image_store=partial(_object, s3, resources.large_images),
         http=http,
     )
 
@@ -107,35 +116,24 @@ def _object(client: S3Client, bucket: str, key: str) -> bytes:
     return client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
-def _engines(
-    stack: ExitStack, stage: Stage, search_url: str | None, say: Callable[[str], None]
-) -> tuple[Engine, SearchCluster, Engine | None]:
-    if search_url is not None:
-        cluster = stack.enter_context(existing_cluster(search_url, say))
-        [aws] = _start(stack, stage, emulator)
-        return aws, cluster, None
-    aws, node = _start(stack, stage, emulator, opensearch)
-    return aws, SearchCluster(node.url, OWN_INDEX), node
-
-
 def _start(
     stack: ExitStack,
     stage: Stage,
-    *kinds: Callable[..., AbstractContextManager[Engine]],
-) -> list[Engine]:
-    """Starts engines side by side; what came up is the stack's to end, even if another failed."""
+    *kinds: Callable[..., Service],
+) -> list[Service]:
+    """Start services at the same time; the stack ends those that started, even if one fails."""
     cancelled = threading.Event()
 
     def progress(sentence: str) -> None:
         if cancelled.is_set():
-            # The engine that was starting is closed on the way out of its own start.
+            # This service is closed as its own start is left.
             raise _CancelledError
         stage.say(sentence)
 
-    def start(kind: Callable[..., AbstractContextManager[Engine]]) -> Engine:
+    def start(kind: Callable[..., Service]) -> Service:
         return stack.enter_context(kind(progress=progress))
 
-    with ThreadPoolExecutor(len(kinds), thread_name_prefix="engine") as pool:
+    with ThreadPoolExecutor(len(kinds), thread_name_prefix="service") as pool:
         try:
             starting = [pool.submit(start, kind) for kind in kinds]
             for failed in wait(starting, return_when=FIRST_EXCEPTION).done:
@@ -147,4 +145,4 @@ def _start(
 
 
 class _CancelledError(Exception):
-    """Another engine failed, or the person gave up."""
+    """Another service failed, or the person interrupted."""

@@ -1,13 +1,13 @@
-"""The deployed mappings, run as AWS would run them, in a process of their own.
+"""Runs the deployed event source mappings as AWS would, in a process of its own.
 
-    python -m local.deployed.poller_process URL FOLDER [--lose SHARE --rewind-every SECONDS --seed
-    N]
+    python -m local.deployed.poller_process URL FOLDER [--lose SHARE] [--rewind-every SECONDS]
+                                                       [--seed N]
 
-takes the emulator's event source mappings over and runs them until SIGTERM. Checkpoints are kept in
-FOLDER, so that the process may be killed at any moment and started again. The options make it
-forget answers and checkpoints, which Lambda may do as well: records are delivered again.
+takes over the event source mappings of the emulator at URL and runs them until SIGTERM. FOLDER
+holds the checkpoints, so the process may be killed at any moment and started again. The options
+make it lose responses and checkpoints, as Lambda may: records are delivered again.
 
-`PollerProcess` is the starter's end: it holds that process under a guard, like an engine.
+`PollerProcess` is the starter's end: it holds that process under a guard.
 """
 
 from __future__ import annotations
@@ -29,98 +29,49 @@ from dynamodb_streams_cdc.esm.poller.runner import Lost, Returned, runner_of, ru
 from local.deployed.deployment import ROOT, session
 from local.deployed.trace import TraceWriter
 from local.services import loopback
-from local.services.errors import EngineError
-from local.services.process_guard import ProcessGuard
+from local.services.errors import ServiceError
+from local.services.guarded import GuardedProcess
+from local.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from dynamodb_streams_cdc.esm import Invoke
     from dynamodb_streams_cdc.esm.poller.invocation import Answer, Function
 
 TRACE = "trace.jsonl"
 _READY = "ready"
-_LOG = "live.log"
-_PATIENCE = 60.0  # seconds until the mappings are taken over
-_POLL_SECONDS = 0.02
-_TAIL_LINES = 12
+_PATIENCE = 60.0  # seconds to take the mappings over
 
 
-class PollerProcess:
-    """The process that runs the mappings; as a context manager it runs from entry to exit."""
+class PollerProcess(GuardedProcess):
+    """The process that runs the mappings; started again, it goes on from its checkpoints."""
 
     def __init__(self, url: str, *, faults: Sequence[str] = ()) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="cdc-live-")).resolve()
-        self.pid = 0
+        self.folder = Path(tempfile.mkdtemp(prefix="cdc-poller-")).resolve()
         self.mappings = 0
-        environment = {**loopback.clean(), "TMPDIR": str(self.folder)}
-        self._guard = ProcessGuard(
-            [sys.executable, "-m", "local.deployed.poller_process", url, str(self.folder), *faults],
-            folder=self.folder,
-            log=self.log,
-            environment=environment,
-            directory=ROOT,
-            grace=3.0,
-        )
-
-    def __enter__(self) -> PollerProcess:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        module = "local.deployed.poller_process"
+        self._command = [sys.executable, "-m", module, url, str(self.folder), *faults]
 
     def start(self) -> None:
         """Start the process and return when it runs the mappings.
 
         Raises:
-            EngineError: It ended before that, or took too long.
+            ServiceError: It ended before that, or took too long.
         """
         ready = self.folder / _READY
         ready.unlink(missing_ok=True)
-        self.pid = self._guard.start()
-        deadline = time.monotonic() + _PATIENCE
-        while not ready.exists():
-            if self._guard.status() is not None or time.monotonic() > deadline:
-                message = f"The live runner is not up. Its log ends:\n{self.tail()}"
-                raise EngineError(message)
-            time.sleep(_POLL_SECONDS)
+        environment = {**loopback.clean(), "TMPDIR": str(self.folder)}
+        self.pid = self.guard(self._command, environment, grace=3.0, directory=ROOT).start()
+        wait_until(lambda: ready.exists() or not self.running, seconds=_PATIENCE, every=0.02)
+        if not ready.exists():
+            message = f"The poller is not running. Its log ends:\n{self.tail()}"
+            raise ServiceError(message)
         self.mappings = int(ready.read_text("utf-8"))
 
-    def kill(self) -> None:
-        """End it with SIGKILL, as a crash would; `start` goes on from its checkpoints."""
-        self._guard.kill()
 
-    def close(self) -> None:
-        """End it and remove its folder."""
-        self._guard.close()
-
-    @property
-    def log(self) -> Path:
-        return self.folder / _LOG
-
-    @property
-    def running(self) -> bool:
-        return self._guard.status() is None
-
-    def tail(self, lines: int = _TAIL_LINES) -> str:
-        """The last lines of the log."""
-        text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
-
-
-class Forgetful:
-    """Wraps a function: calls are traced, and of some the answer is lost."""
+class Interceptor:
+    """Traces the invocations of a function and loses a share of the responses."""
 
     def __init__(self, trace: TraceWriter, random: Random, share: float) -> None:
         self._trace = trace
@@ -140,21 +91,29 @@ class Forgetful:
 
 
 def run(url: str, folder: Path, *, lose: float, rewind_every: float, seed: str) -> None:
-    """Run the mappings of the emulator at `url` until SIGTERM or SIGINT."""
+    """Run the mappings of the emulator at `url` until SIGTERM or SIGINT.
+
+    Args:
+        url: of the emulator.
+        folder: for checkpoints and the trace.
+        lose: share of the responses to lose, 0 to 1.
+        rewind_every: seconds between two lost checkpoints; 0 for none.
+        seed: of both.
+    """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     random = Random(seed)
     made = session(url)
     trace = TraceWriter(folder / TRACE)
-    forgetful = Forgetful(trace, Random(f"{seed}/answers"), lose)
+    interceptor = Interceptor(trace, Random(f"{seed}/answers"), lose)
     mappings = take_over(made.client("lambda"), folder / "checkpoints")
     runners = [
         runner_of(
             mapping,
             made,
             folder / "checkpoints",
-            around=partial(forgetful.around, mapping["FunctionArn"].split(":")[6]),
+            around=partial(interceptor.around, mapping["FunctionArn"].split(":")[6]),
         )
         for mapping in mappings
     ]
@@ -178,7 +137,7 @@ def _next(random: Random, every: float) -> float:
 
 
 class _Visible(logging.Formatter):
-    """Log lines and tracebacks command no terminal, whatever the data in them."""
+    """Log lines and tracebacks with control characters of the data escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
@@ -188,10 +147,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m local.deployed.poller_process", description=__doc__
     )
-    parser.add_argument("url", help="of the emulator")
-    parser.add_argument("folder", type=Path, help="for checkpoints and the trace")
-    parser.add_argument("--lose", type=float, default=0.0, help="share of answers to forget")
-    parser.add_argument("--rewind-every", type=float, default=0.0, help="seconds between rewinds")
+    parser.add_argument("url", help="URL of the emulator")
+    parser.add_argument("folder", type=Path, help="folder for checkpoints and the trace")
+    parser.add_argument("--lose", type=float, default=0.0, help="share of responses lost, 0 to 1")
+    parser.add_argument(
+        "--rewind-every",
+        type=float,
+        default=0.0,
+        help="seconds between lost checkpoints",
+    )
     parser.add_argument("--seed", default="1")
     options = parser.parse_args(arguments)
     handler = logging.StreamHandler()

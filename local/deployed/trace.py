@@ -1,7 +1,7 @@
-"""What the live runner did, written as it happens: one line of JSON before and after each call.
+"""The trace of the poller: one line of JSON before and after each invocation.
 
-The lines outlive a runner that is killed: a call that begins and never ends was under way at that
-moment. Everything that a demo under chaos claims to have observed is counted from them.
+The lines outlive a poller that is killed: a call that begins and never ends was under way at that
+moment. The chaos report counts its observations from them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dynamodb_streams_cdc.esm.poller.runner import Answer
 
 DEATHS = ("Worker process died", "Worker process exited", "Worker init failed")
-"""What the emulator says of an invocation whose worker was killed: at work, or as it came up. In
+"""Errors of the emulator for an invocation whose worker was killed: at work, or as it started. In
 the second case it ends the function's other workers as well."""
 THROTTLED = "TooManyRequestsException"
 
@@ -41,7 +41,7 @@ class TraceWriter:
         self._file.close()
 
     def begin(self, function: str, command: Invoke) -> str:
-        """Note that a function is about to be invoked; return the call's id."""
+        """Write that a function is about to be invoked; return the call's id."""
         call = f"{os.getpid()}-{next(self._calls)}"
         changes = [each["dynamodb"] for each in command.event["Records"]]
         self._write(
@@ -103,7 +103,7 @@ class TraceReader:
         self.rewinds = 0
 
     def read(self) -> None:
-        """Take what was written since the last time."""
+        """Read the lines that were written since the last call."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
@@ -125,7 +125,7 @@ class TraceReader:
             self.rewinds += 1
 
     def under_way(self, process: int) -> list[Call]:
-        """The calls of a process that have not ended."""
+        """Return the calls of a process that have not ended."""
         return [
             call
             for call in self.calls.values()
@@ -133,12 +133,12 @@ class TraceReader:
         ]
 
     def outcomes(self) -> Counter[str]:
-        """How many calls ended how; those that a kill cut off, or that still run, as `cut off`."""
+        """Return the number of calls by outcome; `cut off`: the poller was killed, or it runs."""
         return Counter(call.outcome or "cut off" for call in self.calls.values())
 
     @property
     def retries(self) -> int:
-        """Calls with records of an earlier one that failed."""
+        """Number of calls with records of an earlier call that failed."""
         failed: set[tuple[str, str]] = set()
         count = 0
         for call in self.calls.values():
@@ -152,7 +152,7 @@ class TraceReader:
 
     @property
     def redelivered(self) -> int:
-        """Records that were delivered again although the function had been done with them."""
+        """Number of records that were delivered again after the function had processed them."""
         done: set[tuple[str, str]] = set()
         again = 0
         for call in self.calls.values():

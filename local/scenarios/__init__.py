@@ -1,1 +1,1 @@
-"""What goes wrong meanwhile: faults, poison records, and the recovery from them."""
+"""Scenarios of the demo: injected faults, poison records, and the recovery from them."""

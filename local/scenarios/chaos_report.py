@@ -1,4 +1,4 @@
-"""The account of a demo under chaos: what was done, and what was seen of it."""
+"""The chaos report: the injected faults, and the effects that were observed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Strikes:
-    """What was done; seconds count from the moment at which OpenSearch was gone."""
+class InjectedFaults:
+    """Number of injected faults; seconds count from the moment at which OpenSearch was down."""
 
     kills: int = 0
     throttles: int = 0
@@ -25,20 +25,21 @@ class Strikes:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What was seen, in the trace of the runner unless a strike is its own proof.
+    """Observed effects, from the trace of the poller except for `outage` and `restarts`.
 
     Attributes:
-        hits: invocations that ended because their worker was killed.
+        died: invocations that ended because their worker was killed.
         throttled: invocations that were refused.
-        redelivered: records that a function got again after it was done with them.
+        redelivered: records that a function got again after it had processed them.
         retries: invocations with records of a failed one.
-        restarts: of the runner, from its checkpoints.
-        cut_off: invocations that were under way when the runner was killed.
-        lost: answers that the runner forgot.
-        rewinds: checkpoints that the runner forgot.
+        outage: seconds without OpenSearch.
+        restarts: of the poller, from its checkpoints.
+        cut_off: invocations that were under way when the poller was killed.
+        lost: responses that the poller lost.
+        rewinds: checkpoints that the poller lost.
     """
 
-    hits: int
+    died: int
     throttled: int
     redelivered: int
     retries: int
@@ -49,15 +50,15 @@ class Observed:
     rewinds: int
 
     @classmethod
-    def of(cls, should_fail: Strikes, trace: TraceReader) -> Observed:
+    def of(cls, injected: InjectedFaults, trace: TraceReader) -> Observed:
         outcomes = trace.outcomes()
         return cls(
-            hits=outcomes["died"],
+            died=outcomes["died"],
             throttled=outcomes["throttled"],
             redelivered=trace.redelivered,
             retries=trace.retries,
-            outage=should_fail.outage,
-            restarts=should_fail.restarts,
+            outage=injected.outage,
+            restarts=injected.restarts,
             cut_off=outcomes["cut off"],
             lost=outcomes["lost"],
             rewinds=trace.rewinds,
@@ -65,47 +66,47 @@ class Observed:
 
     @property
     def missing(self) -> list[str]:
-        """What was to be seen and was not, in sentences; any of them fails the demo."""
+        """A sentence for each effect that was not observed; any of them fails the demo."""
         seen = {
-            "No worker process was killed in the middle of an invocation.": self.hits,
+            "No worker process was killed during an invocation.": self.died,
             "No invocation was throttled.": self.throttled,
             "No record was delivered again.": self.redelivered,
             "No invocation was retried.": self.retries,
             "OpenSearch was not stopped.": self.outage,
-            "The runner was not killed.": self.restarts,
+            "The poller was not killed.": self.restarts,
         }
         return [sentence for sentence, count in seen.items() if not count]
 
 
-def show(console: DemoConsole, should_fail: Strikes, observed: Observed) -> None:
-    """Print the account, what was not seen in red."""
+def show(console: DemoConsole, injected: InjectedFaults, observed: Observed) -> None:
+    """Print the report, with zeros in red."""
     table = Table("chaos")
     table.add_column("observed", justify="right")
-    table.add_column("after")
+    table.add_column("injected")
     rows: list[tuple[str, float, str]] = [
         (
             "invocations that died with their worker (SIGKILL)",
-            observed.hits,
-            f"{should_fail.kills} workers killed",
+            observed.died,
+            f"{injected.kills} workers killed",
         ),
         (
             "invocations throttled",
             observed.throttled,
-            f"{should_fail.throttles} times no concurrency was left",
+            f"{injected.throttles} times a concurrency of 0",
         ),
         ("invocations retried after a failure", observed.retries, ""),
         (
-            "records delivered again, although done",
+            "records delivered again after success",
             observed.redelivered,
-            f"forgotten: answers {observed.lost}, checkpoints {observed.rewinds}",
+            f"lost: responses {observed.lost}, checkpoints {observed.rewinds}",
         ),
         (
             "seconds without OpenSearch",
             round(observed.outage),
-            f"it answered again after {should_fail.back_after:.0f}",
+            f"it answered again after {injected.back_after:.0f}",
         ),
         (
-            "runner killed (SIGKILL) and started again",
+            "poller killed (SIGKILL) and started again",
             observed.restarts,
             f"{observed.cut_off} invocations under way at that moment",
         ),

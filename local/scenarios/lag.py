@@ -1,9 +1,9 @@
-"""How long a change takes to become visible in each sink, seen from outside.
+"""Measures how long a change takes until a reader of each sink sees it.
 
-Of every so many orders the last write is followed: from the moment DynamoDB acknowledged it until a
-reader of the sink first sees it. The sinks are looked at a few times a second, so a lag is exact to
-about one look, and never too small. While the writer runs at full speed, waiting in the stream is
-part of it; so is the second at most that OpenSearch takes until a search finds what it indexed.
+The last write of every n-th order is followed: from DynamoDB's acknowledgment until a probe of the
+sink first sees it. Each sink is probed a few times a second, so a lag is exact to about one
+interval, and never too small. While the writers run at full speed, waiting in the stream is part of
+it; so is OpenSearch's refresh, a second at most.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from local.waiting import wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from local.workload.traffic import Finished, Key
 
-    Look = Callable[[Sequence[Finished]], set[Key]]
-    """Which of these orders a sink shows in their last state."""
+    Probe = Callable[[Sequence[Finished]], set[Key]]
+    """Returns the orders that a sink shows in their last state."""
 
-LOOK_EVERY = 0.2  # seconds
-_AT_ONCE = 50
+PROBE_EVERY = 0.2  # seconds
+_PROBED_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +40,14 @@ class Lag:
 class LagSampler:
     """Follows orders in a thread of its own, from entry to exit as a context manager."""
 
-    def __init__(self, looks: Mapping[str, Look], *, every: int) -> None:
-        self._looks = looks
+    def __init__(self, probes: Mapping[str, Probe], *, every: int) -> None:
+        self._probes = probes
         self._every = every
         self._offered = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._waiting: dict[str, list[Finished]] = {sink: [] for sink in looks}
-        self._lags: dict[str, dict[Key, float]] = {sink: {} for sink in looks}
+        self._waiting: dict[str, list[Finished]] = {sink: [] for sink in probes}
+        self._lags: dict[str, dict[Key, float]] = {sink: {} for sink in probes}
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._follow, name="lag", daemon=True)
 
@@ -58,7 +60,7 @@ class LagSampler:
         self._thread.join()
 
     def offer(self, finished: Finished) -> None:
-        """Takes every so-many-th order whose last state cannot be mistaken for an earlier one."""
+        """Follow every n-th order whose last state differs from its earlier ones."""
         last = finished.steps[-1].after
         if last is None or last["status"] == "placed":
             return
@@ -69,35 +71,37 @@ class LagSampler:
                     waiting.append(finished)
 
     def finish(self, seconds: float) -> None:
-        """Returns when every order was seen, or after so many seconds."""
-        deadline = time.monotonic() + seconds
-        while any(self._waiting.values()) and time.monotonic() < deadline and not self._error:
-            self._stop.wait(LOOK_EVERY)
+        """Return when every order was seen, or after so many seconds."""
+        wait_until(
+            lambda: self._error or not any(self._waiting.values()),
+            seconds=seconds,
+            every=PROBE_EVERY,
+        )
 
     def samples(self) -> Mapping[str, Mapping[Key, float]]:
-        """Per sink the lag of each order, once the sampler was left; raises what a look raised."""
+        """Return the lag of each order by sink, after the end; raise a probe's error."""
         if self._error is not None:
             raise self._error
         return self._lags
 
     def lags(self) -> dict[str, Lag]:
-        """The samples of each sink in three numbers."""
+        """Return the percentiles of each sink."""
         return {sink: summary(lags.values()) for sink, lags in self.samples().items() if lags}
 
     def _follow(self) -> None:
         try:
-            while not self._stop.wait(LOOK_EVERY):
-                for sink, look in self._looks.items():
-                    self._look(sink, look)
-        except Exception as error:  # for the thread that asks for the lags
+            while not self._stop.wait(PROBE_EVERY):
+                for sink, probe in self._probes.items():
+                    self._probe(sink, probe)
+        except Exception as error:  # raised again by `samples`
             self._error = error
 
-    def _look(self, sink: str, look: Look) -> None:
+    def _probe(self, sink: str, probe: Probe) -> None:
         with self._lock:
-            oldest = self._waiting[sink][:_AT_ONCE]
+            oldest = self._waiting[sink][:_PROBED_AT_ONCE]
         if not oldest:
             return
-        visible = look(oldest)
+        visible = probe(oldest)
         now = time.monotonic()
         self._lags[sink] |= {
             each.key: now - each.acknowledged for each in oldest if each.key in visible
@@ -107,11 +111,11 @@ class LagSampler:
 
 
 def summary(lags: Iterable[float]) -> Lag:
-    """At least one lag in three numbers."""
+    """Return the percentiles of at least one lag."""
     ordered = sorted(lags)
     return Lag(len(ordered), _percentile(ordered, 50), _percentile(ordered, 99))
 
 
 def _percentile(ordered: Sequence[float], percent: int) -> float:
-    """The smallest value that is not below so many percent of the values."""
+    """Return the smallest value that is not below so many percent of the values."""
     return ordered[math.ceil(len(ordered) * percent / 100) - 1]

@@ -1,4 +1,4 @@
-"""Rounds of traffic: write some orders, wait until the sinks have them, say how long it took."""
+"""Phases of traffic: write orders, wait until the sinks have them, and measure how long it took."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from local.scenarios.lag import LagSampler
-from local.scenarios.probes import looks_at
-from local.services.errors import EngineError
+from local.scenarios.probes import probes_of
+from local.services.errors import ServiceError
 from local.verify import Progress, wait_for_progress
 from local.workload.traffic import Writer, Written
 
@@ -20,23 +20,28 @@ if TYPE_CHECKING:
 
     from local.console import DemoConsole
     from local.deployed.pipeline import Pipeline
-    from local.scenarios.fault_injection import Chaos, NoFaults
+    from local.scenarios.fault_injection import FaultInjection, NoFaults
     from local.scenarios.lag import Lag
     from local.workload.poison import Poison
     from local.workload.purchases import Purchase
     from local.workload.traffic import Finished, Key
 
-PATIENCE = 30.0  # seconds without any movement until waiting is given up
-UNCHANGED_FOR = 5.0  # seconds that a difference has to stay to be believed
+PATIENCE = 30.0  # seconds without progress until waiting ends
+UNCHANGED_FOR = 5.0  # seconds that a difference must stay the same
 _LAG_SAMPLES = 200
-_LAST_BYTES = 10_000_000  # of disk; engines refuse to write before the very last one
+_LAST_BYTES = 10_000_000  # of disk; with less, the services refuse to write
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """One round of traffic: what was written, and how long until all of it was in every sink.
+class Phase:
+    """Result of a phase.
 
-    `samples` are the lags of the orders that were followed, by sink; `lags` sums them up.
+    Attributes:
+        how: name of the phase, such as `one by one`.
+        written: counts of the writes.
+        seconds: until all of it was in every sink.
+        samples: lags of the followed orders, by sink.
+        lags: their percentiles, by sink.
     """
 
     how: str
@@ -47,9 +52,9 @@ class Round:
 
 
 class Traffic:
-    """Rounds of writing and waiting; `written` is the sum of them.
+    """Runs phases; `written` is the sum over them.
 
-    Orders that are `poison` reach the audit log alone, and their lag is nobody's.
+    Orders that are `poison` reach audit only; their lag is not measured.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class Traffic:
         console: DemoConsole,
         pipeline: Pipeline,
         seed: int,
-        fault_injection: Chaos | NoFaults,
+        fault_injection: FaultInjection | NoFaults,
         poison: Poison,
     ) -> None:
         self.written = Written()
@@ -66,10 +71,10 @@ class Traffic:
         self._poison = poison
         self._console = console
         self._pipeline = pipeline
-        ledger = pipeline.outputs["IdempotencyTableName"]
-        self._looks = fault_injection.patient(looks_at(pipeline.client, ledger, pipeline.copies))
+        probes = probes_of(pipeline.client, pipeline.resources.ledger, pipeline.copies)
+        self._probes = fault_injection.tolerant(probes)
 
-    def round(
+    def run(
         self,
         how: str,
         purchases: Iterator[Purchase],
@@ -77,13 +82,18 @@ class Traffic:
         *,
         samples: int = _LAG_SAMPLES,
         **options: Any,
-    ) -> Round:
-        """Writes the next `count` and returns when they arrived, or when nothing moves any more.
+    ) -> Phase:
+        """Write the next `count` purchases; return when they arrived, or when progress stops.
 
-        `samples` orders are followed at least, or all; `options` are the writer's.
+        Args:
+            how: name of the phase.
+            purchases: the next ones are taken from it.
+            count: how many.
+            samples: orders that are followed at least, if there are so many.
+            options: of the `Writer`.
         """
         began = time.monotonic()
-        with LagSampler(self._looks, every=max(1, count // samples)) as sampler:
+        with LagSampler(self._probes, every=max(1, count // samples)) as sampler:
 
             def finished(order: Finished) -> None:
                 if order.key not in self._poison.orders:
@@ -92,7 +102,7 @@ class Traffic:
             with self._console.stage(f"Writing orders {how}") as stage:
                 writer = Writer(
                     self._pipeline.client,
-                    self._pipeline.outputs["OrdersTableName"],
+                    self._pipeline.resources.orders,
                     seed=self._seed,
                     story=self._poison.story,
                     on_finished=finished,
@@ -106,12 +116,14 @@ class Traffic:
                 stage.outcome = f"Orders written {how}: {written.purchases:,} purchases,"
                 stage.outcome += f" {written.writes:,} writes"
             self._fault_injection.wait()
-            with self._console.stage("Waiting until the sinks are quiet") as stage:
+            with self._console.stage("Waiting for the sinks") as stage:
                 arrived = self._wait(stage.say)
                 seconds = time.monotonic() - began
-                stage.outcome = "The sinks are quiet" if arrived else "The sinks have stopped short"
+                stage.outcome = (
+                    "The sinks have all changes" if arrived else "The sinks lack changes"
+                )
                 sampler.finish(UNCHANGED_FOR)
-        return Round(how, written, seconds, sampler.samples(), sampler.lags())
+        return Phase(how, written, seconds, sampler.samples(), sampler.lags())
 
     def _wait(self, say: Callable[[str], None]) -> bool:
         live = self.written.purchases - self.written.deletes - len(self._poison.orders)
@@ -120,26 +132,31 @@ class Traffic:
             self._pipeline.copies.progress,
             target,
             patience=PATIENCE,
-            report=lambda now: say(
-                f"of {live:,} orders {now.aggregated:,} aggregated, {now.documents:,} indexed;"
-                f" of {target.entries:,} changes {now.entries:,} logged"
+            progress=lambda now: say(
+                f"{now.aggregated:,} of {live:,} orders in aggregation,"
+                f" {now.documents:,} of {live:,} in search;"
+                f" {now.entries:,} of {target.entries:,} changes in audit"
             ),
         )
         if not arrived:
             refuse_full_disk()
-            self._console.line(f"Nothing has moved for {PATIENCE:.0f} s. The emulator's log ends:")
+            self._console.line(f"No progress for {PATIENCE:.0f} s. The emulator's log ends:")
             self._console.line(self._pipeline.aws.tail(), style="dim")
-            self._console.line("The log of the runner of the mappings ends:")
-            self._console.line(self._pipeline.live.tail(), style="dim")
+            self._console.line("The poller's log ends:")
+            self._console.line(self._pipeline.poller.tail(), style="dim")
         return arrived
 
 
 def refuse_full_disk() -> None:
-    """Thousands of differences would say less than the one reason for all of them."""
+    """Raise an error if the disk is full, which explains every difference.
+
+    Raises:
+        ServiceError: It is.
+    """
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if free < _LAST_BYTES:
         message = (
-            f"The disk that holds {folder} is full ({free:,} bytes left): the engines stopped."
+            f"The disk that holds {folder} is full ({free:,} bytes left): the services stopped."
         )
-        raise EngineError(message)
+        raise ServiceError(message)

@@ -1,9 +1,8 @@
-"""Does poison delay its neighbours? Rounds without it and with it take turns, at one pace.
+"""Measures whether poison delays its neighbours: phases with and without it, at one pace.
 
-Compared is how long healthy orders take: those of the rounds without poison, and those whose last
-change was delivered to the sink's function in one batch with poison, as the trace of the runner
-tells. The pace is one that the pipeline keeps up with: behind a writer at full speed, the waiting
-in the stream would hide what a batch costs.
+Compared are healthy orders of the phases without poison, and those whose last change was delivered
+to the sink's function in one batch with poison, by the trace of the poller. The pipeline keeps up
+with the pace: behind writers at full speed, the wait in the stream would hide the cost of a batch.
 """
 
 from __future__ import annotations
@@ -23,37 +22,37 @@ if TYPE_CHECKING:
     from local.deployed.pipeline import Pipeline
     from local.deployed.trace import Call
     from local.scenarios.lag import Lag
-    from local.scenarios.phases import Round, Traffic
+    from local.scenarios.phases import Phase, Traffic
     from local.workload.poison import Poison
     from local.workload.purchases import Purchase
     from local.workload.traffic import Key
 
-READERS = {"aggregates": "AggregationFunctionName", "search index": "SearchFunctionName"}
-"""The sinks that cannot take poison, and the outputs that name their functions."""
+REFUSING = ("aggregation", "search")
+"""The sinks that refuse poison, as processors are named; audit takes every change."""
 GOAL = 1.5  # times as long as without poison, at most
-TURNS = 4  # without, with, with, without: a machine that speeds up or slows down favours neither
-_MOST = 150  # healthy orders in a round
+PHASES = 4  # without, with, with, without: a machine that speeds up or slows down favours neither
+_MOST = 150  # healthy orders in a phase
 _PAUSE = 0.07  # seconds that each writer rests after a write: some 50 writes a second
 _OPEN_ORDERS = 3  # begun and finished close together, so that poison is among all of them
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How many healthy orders each of the turns has, and how many poisonous ones beside them."""
+class PhasePlan:
+    """Number of healthy orders in each phase, and of poisonous ones in each."""
 
     healthy: int
     poisonous: tuple[int, ...]
 
     @classmethod
-    def of(cls, purchases: int, poison: int, at_leisure: int) -> Plan:
-        """Raises PurchasesError if hardly a purchase would be healthy."""
+    def of(cls, purchases: int, poison: int, one_by_one: int) -> PhasePlan:
+        """Return a plan; raise PurchasesError if most purchases would be poison."""
         if poison * 2 > purchases:
             msg = (
                 f"POISON={poison:,}: there are {purchases:,} purchases, and at most half of them"
-                " can be poison; the others show that it delays none of them."
+                " can be poison."
             )
             raise PurchasesError(msg)
-        healthy = min(_MOST, (purchases - poison - at_leisure) // (TURNS + 1))
+        healthy = min(_MOST, (purchases - poison - one_by_one) // (PHASES + 1))
         return cls(healthy, (0, (poison + 1) // 2, poison // 2, 0))
 
     @property
@@ -62,7 +61,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Influence:
+class SinkLatency:
     """Lags of one sink: of orders without poison, and of those that shared a batch with it."""
 
     sink: str
@@ -71,33 +70,38 @@ class Influence:
 
     @property
     def ratio(self) -> float | None:
-        """Of the 99th percentiles; None where a side has no orders."""
+        """Ratio of the 99th percentiles; None where a side has no orders."""
         if self.without is None or self.sharing is None:
             return None
         return self.sharing.p99 / self.without.p99
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
-    """What came of them: the influence on each sink, and the batches of both functions."""
+class PoisonLatency:
+    """Lags by sink, and numbers of batches: in all, with poison, and delivered again."""
 
-    influences: tuple[Influence, ...]
+    sinks: tuple[SinkLatency, ...]
     batches: int
     poisonous: int
     retried: int
 
 
-def take_turns(
-    traffic: Traffic, pipeline: Pipeline, poison: Poison, plan: Plan, purchases: Iterator[Purchase]
-) -> Turns:
-    trace = TraceReader(pipeline.live.folder / TRACE)
+def measure_poison_latency(
+    traffic: Traffic,
+    pipeline: Pipeline,
+    poison: Poison,
+    plan: PhasePlan,
+    purchases: Iterator[Purchase],
+) -> PoisonLatency:
+    """Run the phases of the plan and compare their lags."""
+    trace = TraceReader(pipeline.poller.folder / TRACE)
     trace.read()
     earlier = len(trace.calls)
-    without: list[Round] = []
-    with_poison: list[Round] = []
+    without: list[Phase] = []
+    with_poison: list[Phase] = []
     for poisonous in plan.poisonous:
         count = plan.healthy + poisonous
-        done = traffic.round(
+        done = traffic.run(
             f"at a pace, {f'{poisonous:,} of them poison' if poisonous else 'no poison'}",
             poison.hidden(purchases, count, poisonous),
             count,
@@ -109,34 +113,38 @@ def take_turns(
     trace.read()
     made = list(trace.calls.values())[earlier:]
     calls = {
-        sink: [call for call in made if call.function == pipeline.outputs[name]]
-        for sink, name in READERS.items()
+        sink: [call for call in made if call.function == pipeline.resources.functions[sink]]
+        for sink in REFUSING
     }
     bad = {item_of(*key) for key in poison.orders}
-    return Turns(
-        tuple(influence(sink, without, with_poison, sharing(calls[sink], bad)) for sink in READERS),
+    return PoisonLatency(
+        tuple(
+            sink_latency(sink, without, with_poison, sharing(calls[sink], bad)) for sink in REFUSING
+        ),
         batches=sum(map(len, calls.values())),
         poisonous=sum(bool(_items(call) & bad) for each in calls.values() for call in each),
         retried=trace.retries,
     )
 
 
-def influence(
-    sink: str, without: Sequence[Round], with_poison: Sequence[Round], shared: Set[str]
-) -> Influence:
-    """The lags of all orders without poison, and of those with it that `shared` names."""
+def sink_latency(
+    sink: str, without: Sequence[Phase], with_poison: Sequence[Phase], shared: Set[str]
+) -> SinkLatency:
+    """Compare all orders of the phases without poison with the items in `shared` of the others."""
     alone = [lag for each in without for lag in each.samples[sink].values()]
-    beside = [
+    together = [
         lag
         for each in with_poison
         for key, lag in each.samples[sink].items()
         if item_of(*key) in shared
     ]
-    return Influence(sink, summary(alone) if alone else None, summary(beside) if beside else None)
+    return SinkLatency(
+        sink, summary(alone) if alone else None, summary(together) if together else None
+    )
 
 
 def sharing(calls: Sequence[Call], poison: Set[str]) -> set[str]:
-    """The items whose last change was delivered in one batch with poison."""
+    """Return the items whose last change was delivered in one batch with poison."""
     last: dict[str, bool] = {}
     for call in calls:
         items = _items(call)
@@ -149,7 +157,7 @@ def _items(call: Call) -> set[str]:
 
 
 def _item(keys: Mapping[str, Any]) -> str:
-    """Whose change it is: a record of the orders table, or one of the change log."""
+    """Return the item of a record, by its keys in the orders table or in the change log."""
     if "item" in keys:
         return str(keys["item"]["S"])
     key: Key = (keys["customer_id"]["S"], keys["order_id"]["S"])

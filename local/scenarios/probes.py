@@ -1,4 +1,4 @@
-"""Whether a sink shows the last state of an order yet: what the lag is measured with."""
+"""Probes of the sinks: does a sink show the last state of an order yet?"""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from local.scenarios.lag import Look
-    from local.verify import LiveCopies
+    from local.scenarios.lag import Probe
+    from local.verify import DeployedCopies
     from local.workload.traffic import Finished, Key
 
 _KEYS_OF_ONE_BATCH = 100
 
 
-def looks_at(client: DynamoDBClient, ledger: str, copies: LiveCopies) -> Mapping[str, Look]:
-    """One look per sink, under the name that the report gives it."""
+def probes_of(client: DynamoDBClient, ledger: str, copies: DeployedCopies) -> Mapping[str, Probe]:
+    """Return a probe by sink; `ledger` is the table of the ledger."""
     decode = TypeDeserializer().deserialize
 
-    def aggregates(orders: Sequence[Finished]) -> set[Key]:
-        """The ledger row of an order is written in one transaction with the sums it changes."""
+    def aggregation(orders: Sequence[Finished]) -> set[Key]:
+        """The ledger row of an order is written in one transaction with its aggregates."""
         keys = {f"ledger/{item_of(*each.key)}": each for each in orders[:_KEYS_OF_ONE_BATCH]}
-        answer = client.batch_get_item(
+        response = client.batch_get_item(
             RequestItems={
                 ledger: {"Keys": [{"id": {"S": key}} for key in keys], "ConsistentRead": True}
             }
         )
-        rows = {row["id"]["S"]: row for row in answer["Responses"].get(ledger, [])}
+        rows = {row["id"]["S"]: row for row in response["Responses"].get(ledger, [])}
         shown = set()
         for key, each in keys.items():
             contribution = decode(rows[key]["contribution"]) if key in rows else {}
@@ -56,7 +56,7 @@ def looks_at(client: DynamoDBClient, ledger: str, copies: LiveCopies) -> Mapping
             >= sum(step.effective for step in each.steps)
         }
 
-    return {"aggregates": aggregates, "search index": search, "audit log": audit}
+    return {"aggregation": aggregation, "search": search, "audit": audit}
 
 
 def _last(finished: Finished) -> dict[str, Any]:

@@ -1,53 +1,44 @@
-"""From dead letters to equal sinks, with the commands that a person types: look, mend, redrive.
+"""Recovers from poison with the commands that a person types: inspect, correct, redrive.
 
-Each step is checked on the spot against what boto3 and the checker see. What does not hold is
-listed, and the run has failed; the steps after it are taken all the same, since they show more.
+Each step is checked against boto3 and the checker. A failed check becomes a problem, which fails
+the demo; the later steps run all the same.
 """
 
 from __future__ import annotations
 
-import re
 import shlex
-import subprocess
-import sys
-import time
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dynamodb_streams_cdc.cli.selection import id_of
 from local import report as show
+from local.deployed.command_line import CommandLine
 from local.deployed.dead_letters import read_dead_letters, remaining_notifications
-from local.deployed.deployment import ROOT
 from local.scenarios.phases import UNCHANGED_FOR
-from local.scenarios.poison_latency import READERS
+from local.scenarios.poison_latency import REFUSING
 from local.services import loopback
-from local.services.errors import EngineError
 from local.verify import compare, settle
 from local.verify.expected import item_of
+from local.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Set
+    from collections.abc import Callable, Mapping, Sequence, Set
 
     from local.console import DemoConsole
     from local.deployed.dead_letters import DeadLetter
     from local.deployed.pipeline import Pipeline
-    from local.verify import Report
+    from local.verify import Comparison
     from local.workload.poison import Poison
     from local.workload.traffic import Written
 
-PROCESSORS = ("aggregation", "search")
-"""Those that cannot take poison, as dead letters name them."""
 _PATIENCE = 30.0  # seconds
-_LOOK_EVERY = 0.25  # seconds
-_COMMAND_SECONDS = 120.0
+_POLL_SECONDS = 0.25
 _SHOWN_LINES = 14
 _LINES_OF_A_DEAD_LETTER = 60
 _SHOWN_COLUMNS = 98
 
 
 class Recovery:
-    """Heals what a run's poison did; `problems` says what did not go as it should."""
+    """Recovers from the poison of one run; `problems` are sentences about failed checks."""
 
     def __init__(
         self, console: DemoConsole, pipeline: Pipeline, poison: Poison, written: Written
@@ -58,52 +49,50 @@ class Recovery:
         self._poison = poison
         self._written = written
         self._items = {item_of(*key) for key in poison.orders}
+        self._command_line = CommandLine(
+            "local",
+            {**loopback.clean(), **loopback.credentials()},
+            ("--endpoint-url", pipeline.aws.url),
+        )
 
     def run(self) -> None:
-        """Takes every step. The orders that were mended count as written once more."""
+        """Run every step; the correction adds one write to each poison order."""
         show.poison(self._console, self._poison.orders)
-        self._dead_letters()
-        self._comparison()
-        self._heading("Redriven now, nothing can succeed, and nothing is called done")
-        before = {dead_letter.key for dead_letter in read_dead_letters(self._pipeline)}
-        self._cdc("redrive", "--yes", expected=1)
-        after = {dead_letter.key for dead_letter in read_dead_letters(self._pipeline)}
+        self._inspect()
+        self._compare()
+        self._heading("Redrive before the fix: every dead letter fails again, none is archived")
+        before = {dead_letter.key for dead_letter in self._read()}
+        self._redrive(expected=1, kept=len(before))
+        after = {dead_letter.key for dead_letter in self._read()}
         self._check(
             before == after,
-            f"{len(after):,} dead letters lie where they lay",
+            f"{len(after):,} dead letters unchanged in the bucket",
             f"a redrive before the fix left {len(after):,} of {len(before):,} dead letters",
         )
-        self._mend()
-        self._heading("Redriven again")
-        said = self._cdc("redrive", "--yes", expected=0)
-        healed = repaired(said)
-        if healed is not None:
-            self._console.line(
-                "The mend is a change like any other, so the streams carry it too. Of"
-                f" {len(before):,} copies it had healed {len(before) - healed:,} by the time that"
-                f" the redrive came to them; the redrive repaired the other {healed:,}."
-            )
-        self._empty()
+        self._correct()
+        self._heading("Redrive after the fix")
+        self._redrive(expected=0, archived=len(before))
+        self._console.line(
+            "The correction is a change like any other and reaches the sinks by the streams, too:"
+            " the redrive repairs the items that it comes to first."
+        )
+        self._wait_until_empty()
 
-    def _dead_letters(self) -> None:
-        expected = Counter(dict.fromkeys(PROCESSORS, len(self._items)))
+    def _inspect(self) -> None:
+        expected = Counter(dict.fromkeys(REFUSING, len(self._items)))
         with self._console.stage("Waiting for the dead letters") as stage:
             self._until(lambda: Counter(x.processor for x in self._read()) == expected)
             found = self._read()
             stage.outcome = f"Dead letters found: {len(found):,}"
-        self._heading("What was given up, and why")
+        self._heading("Inspect the dead letters")
         keys = loopback.credentials().items()
         self._console.line(f"With {' '.join(f'{name}={value}' for name, value in keys)}:", "dim")
-        self._cdc("dead-letters", "list", expected=0)
-        if found:
-            self._cdc(
-                "dead-letters",
-                "show",
-                id_of(found[0].key),
-                expected=0,
-                lines=_LINES_OF_A_DEAD_LETTER,
-            )
-        for processor in PROCESSORS:
+        self._type(self._command_line.cdc("dead-letters", "list"))
+        _, listed = self._command_line.json("dead-letters", "list")
+        for first in listed["dead_letters"][:1]:
+            words = self._command_line.cdc("dead-letters", "show", first["id"])
+            self._type(words, lines=_LINES_OF_A_DEAD_LETTER)
+        for processor in REFUSING:
             named = sorted(x.item for x in found if x.processor == processor)
             self._check(
                 named == sorted(self._items),
@@ -113,64 +102,71 @@ class Recovery:
                 f"{len(set(named) & self._items):,} of the"
                 f" {len(self._items):,} orders",
             )
-        others = [x.key for x in found if x.processor not in PROCESSORS]
+        others = [x.key for x in found if x.processor not in REFUSING]
         incomplete = [x.key for x in found if not x.complete]
         self._check(
             not incomplete,
             "each with its payload and its reason",
             f"dead letters without payload or reason: {', '.join(incomplete)}",
         )
-        self._check(not others, "", f"dead letters of somebody else: {', '.join(others)}")
+        self._check(not others, "", f"dead letters of other processors: {', '.join(others)}")
 
     def _read(self) -> list[DeadLetter]:
         return read_dead_letters(self._pipeline)
 
-    def _comparison(self) -> None:
-        self._heading("What the sinks hold at this moment")
+    def _compare(self) -> None:
+        self._heading("State of the sinks before the fix")
         with self._console.stage("Comparing every item with every sink"):
-            report = settle(
+            found = settle(
                 lambda: compare(self._pipeline.copies, self._written.effective),
                 unchanged_for=UNCHANGED_FOR,
                 enough=lambda found: not unexpected(found, self._items),
             )
-        show.comparison(self._console, report)
-        for problem in unexpected(report, self._items):
-            self._fail(f"before the mend, {problem}")
+        show.comparison(self._console, found)
+        for problem in unexpected(found, self._items):
+            self._fail(f"before the fix, {problem}")
         if not self.problems:
             self._console.line(
-                f"Missing in {' and '.join(READERS)}: exactly the {len(self._items):,} orders"
-                " that were hidden; the index counts as many fewer. Nothing else differs.",
+                f"Missing in {' and '.join(REFUSING)}: exactly the {len(self._items):,} poison"
+                " orders; the count of documents is as much lower. Nothing else differs.",
                 "green",
             )
 
-    def _mend(self) -> None:
-        self._heading("The cause is mended, in the table")
-        table, url = self._pipeline.outputs["OrdersTableName"], self._pipeline.aws.url
-        arguments = ("mend", "--table", table, "--endpoint-url", url)
-        self._type(
-            ["python", "-m", "local.workload.poison", *arguments],
-            [sys.executable, "-m", "local.workload.poison", *arguments],
-            expected=0,
-        )
+    def _correct(self) -> None:
+        self._heading("Fix the cause: correct the orders in the table")
+        table, url = self._pipeline.resources.orders, self._pipeline.aws.url
+        arguments = ("correct", "--table", table, "--endpoint-url", url)
+        self._type(["python", "-m", "local.workload.poison", *arguments])
         for key in self._poison.orders:
             self._written.effective[key] += 1
 
-    def _empty(self) -> None:
+    def _redrive(self, *, expected: int, **statuses: int) -> None:
+        """Redrive all dead letters; check the exit status and how many got which status."""
+        arguments = ("redrive", "--yes")
+        self._say_typed([*self._command_line.cdc(*arguments), "--json"])
+        status, redrive = self._command_line.json(*arguments)
+        for line in summary(redrive):
+            self._console.line(f"  {line}")
+        self._check_status("cdc redrive", status, expected)
+        for problem in inconsistencies(redrive, statuses):
+            self._fail(f"cdc redrive: {problem}")
+
+    def _wait_until_empty(self) -> None:
         with self._console.stage("Waiting until no notification is left") as stage:
-            silent = self._until(
+            empty = self._until(
                 lambda: (
                     not self._read() and not any(remaining_notifications(self._pipeline).values())
                 )
             )
-            left, notification_queues = self._read(), remaining_notifications(self._pipeline)
+            left, notifications = self._read(), remaining_notifications(self._pipeline)
             stage.outcome = (
-                "No dead letter is left, and no notification" if silent else "Not all is done"
+                "No dead letter and no notification is left"
+                if empty
+                else "Dead letters or notifications are left"
             )
         self._check(not left, "", f"dead letters left after the redrive: {len(left):,}")
-        for processor, pointers in notification_queues.items():
-            self._check(not pointers, "", f"{processor}: pointers left on its queue: {pointers:,}")
-
-    # Manners
+        for processor, count in notifications.items():
+            self._check(not count, "", f"{processor}: notifications left: {count:,}")
 
     def _heading(self, text: str) -> None:
         self._console.line()
@@ -182,63 +178,71 @@ class Recovery:
         elif good:
             self._console.line(good, "green")
 
+    def _check_status(self, command: str, status: int, expected: int) -> None:
+        self._check(
+            status == expected, "", f"`{command}` ended with status {status}, not {expected}"
+        )
+
     def _fail(self, problem: str) -> None:
         self.problems.append(problem)
         self._console.line(problem, "red")
 
-    def _until(self, seen: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + _PATIENCE
-        while not seen():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_LOOK_EVERY)
-        return True
+    def _until(self, happened: Callable[[], object]) -> bool:
+        return wait_until(happened, seconds=_PATIENCE, every=_POLL_SECONDS)
 
-    def _cdc(self, *arguments: str, expected: int, lines: int = _SHOWN_LINES) -> str:
-        where = ("--environment", "local", "--endpoint-url", self._pipeline.aws.url)
-        words = ["cdc", *arguments, *where]
-        command = [str(Path(sys.executable).with_name("cdc")), *words[1:]]
-        return self._type(words, command, expected, lines)
-
-    def _type(
-        self,
-        words: Sequence[str],
-        command: Sequence[str],
-        expected: int,
-        lines: int = _SHOWN_LINES,
-    ) -> str:
-        """Runs a command and shows it as typed, with what it said; returns that."""
+    def _say_typed(self, words: Sequence[str]) -> None:
         self._console.line(f"$ {shlex.join(words)}", "cyan")
-        environment = {**loopback.clean(), **loopback.credentials()}
-        try:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=_COMMAND_SECONDS,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            message = f"{command[0]} is not installed: run `make setup`."
-            raise EngineError(message) from error
-        except subprocess.TimeoutExpired as error:
-            message = f"`{shlex.join(words)}` took longer than {_COMMAND_SECONDS:.0f} s."
-            raise EngineError(message) from error
-        for line in shortened(done.stdout.splitlines(), lines):
+
+    def _type(self, words: Sequence[str], lines: int = _SHOWN_LINES) -> None:
+        """Run a command that must succeed, and print it with its output."""
+        self._say_typed(words)
+        done = self._command_line.run(words)
+        for line in shortened([*done.stdout.splitlines(), *done.stderr.splitlines()], lines):
             self._console.line(f"  {line}".rstrip())
-        if done.returncode != expected:
-            self._fail(
-                f"`{' '.join(words[:2])}` ended with status {done.returncode}, not {expected}"
-            )
-        return done.stdout
+        self._check_status(" ".join(words[:3]), done.returncode, 0)
+
+
+_STATUSES = ("archived", "kept", "split", "waiting", "gone", "unreadable")
+_OUTCOMES = {
+    "applied": "applied",
+    "stale": "stale",
+    "unapplied": "not applied",
+    "untried": "not tried",
+}
+
+
+def summary(redrive: Mapping[str, Any]) -> list[str]:
+    """Return sums of dead letters by status and of records by outcome, from `cdc redrive`."""
+    statuses = _sum(redrive, {name: name for name in _STATUSES})
+    outcomes = _sum(redrive, _OUTCOMES)
+    return [
+        f"{redrive['dead_letters']:,} dead letters = {statuses}",
+        f"{redrive['records']:,} records = {outcomes}; {redrive['repaired']:,} items repaired",
+    ]
+
+
+def _sum(redrive: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    parts = [f"{redrive[name]:,} {text}" for name, text in names.items() if redrive[name]]
+    return " + ".join(parts) or "0"
+
+
+def inconsistencies(redrive: Mapping[str, Any], statuses: Mapping[str, int]) -> list[str]:
+    """Return a sentence for each sum of a redrive that does not add up, or is not expected."""
+    problems = [
+        f"{redrive[name]:,} dead letters {name}, not {count:,}"
+        for name, count in statuses.items()
+        if redrive[name] != count
+    ]
+    for whole, parts in (("dead_letters", _STATUSES), ("records", tuple(_OUTCOMES))):
+        total = sum(redrive[name] for name in parts)
+        if redrive[whole] != total:
+            name = whole.replace("_", " ")
+            problems.append(f"{redrive[whole]:,} {name} do not equal the sum of parts, {total:,}")
+    return problems
 
 
 def shortened(lines: Sequence[str], most: int, columns: int = _SHOWN_COLUMNS) -> list[str]:
-    """The first and the last of many lines, and of each the beginning."""
+    """Return the first and the last of many lines, and the beginning of long ones."""
     whole = [line.rstrip() for line in lines]
     shown = [f"{line[: columns - 1]}…" if len(line) > columns else line for line in whole]
     if len(shown) <= most + 1:
@@ -247,17 +251,11 @@ def shortened(lines: Sequence[str], most: int, columns: int = _SHOWN_COLUMNS) ->
     return [*shown[:half], f"... {len(shown) - 2 * half:,} lines more ...", *shown[-half:]]
 
 
-def repaired(said: str) -> int | None:
-    """How many copies a redrive repaired, by its summary."""
-    found = re.search(r"Items repaired: ([0-9,]+)\.", said)
-    return int(found[1].replace(",", "")) if found else None
-
-
-def unexpected(report: Report, poison: Set[str]) -> list[str]:
-    """What differs beyond these items, missing where they cannot be; and what of them does not."""
+def unexpected(found: Comparison, poison: Set[str]) -> list[str]:
+    """Return the differences other than that exactly the poison items are missing."""
     problems = []
-    for sink in report.sinks:
-        due = poison if sink.sink in READERS else frozenset[str]()
+    for sink in found.sinks:
+        due = poison if sink.sink in REFUSING else frozenset[str]()
         missing = {each.item for each in sink.differences if each.kind == "missing"}
         problems += [f"{sink.sink}: {item} is there" for item in sorted(due - missing)]
         problems += [

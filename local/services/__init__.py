@@ -1,1 +1,1 @@
-"""The services that AWS would run: the emulator, DynamoDB Local and OpenSearch, as processes."""
+"""Local services in place of AWS: the emulator, DynamoDB Local and OpenSearch, as processes."""

@@ -1,22 +1,23 @@
-"""Launch the AWS emulator with the three things that it lacks for this project mended.
+"""Launches the AWS emulator with fixes for three differences from AWS.
 
 The emulator keeps an item that PartiQL's INSERT wrote but writes no stream record for it. The
 audit processor appends to the change log with exactly that statement, and search reads the log's
-stream: without the record nothing would ever reach OpenSearch. The repair emits the record as a
-PutItem of a new item does; inside ExecuteTransaction, once the transaction went through.
+stream: without the record, no change would reach OpenSearch. The fix emits the record as a PutItem
+of a new item does; inside ExecuteTransaction, after the transaction has succeeded.
 
 The stream of a table that CloudFormation made has a label that ends in "Z"; on AWS, and for a table
 that CreateTable made, it has none (`2015-05-11T21:21:33.291`). The processors refuse such a label,
-because versions are compared as strings. The repair cuts it off.
+because versions are compared as strings. The fix cuts it off.
 
-An event source mapping that is disabled says "Disabled" at once, with a batch still under way. On
-AWS it says "Disabling" until that batch is over, which is what whoever takes a mapping over waits
-for. The repair says so while the emulator's poller is in the middle of a pass.
+A disabled event source mapping is "Disabled" at once, with a batch still under way. On AWS it is
+"Disabling" until that batch has ended, and a program that takes a mapping over waits for that. The
+fix says "Disabling" while the emulator's poller is in the middle of a pass.
 
-`test_emulator_stream.py` and `test_runner.py` in `tests/integration` say when they can go.
+`test_emulator_stream.py` and `test_runner.py` in `tests/integration` fail when a fix can be
+removed.
 
-This file is run by its path, with nothing of the repository to import: the Lambda workers must find
-what their package holds, and nothing else of it.
+This file is run by its path and imports nothing of the repository: the Lambda workers must find the
+contents of their package only.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ from contextvars import ContextVar
 from typing import Any
 
 UNPATCHED = "CDC_EMULATOR_UNPATCHED"
-"""Set this variable to run the emulator as it comes: for the test that says if it still must be
-mended."""
+"""Set this variable to run the emulator without the fixes: a test checks that they are needed."""
 
 _Response = tuple[int, dict[str, str], bytes]
 _Insert = tuple[str, dict[str, Any]]
@@ -37,8 +37,8 @@ _Insert = tuple[str, dict[str, Any]]
 _in_transaction: ContextVar[list[_Insert] | None] = ContextVar("in_transaction", default=None)
 
 
-def mend(dynamodb: Any) -> None:
-    """Give PartiQL's INSERT its stream record."""
+def fix_inserts(dynamodb: Any) -> None:
+    """Write a stream record for PartiQL's INSERT."""
     insert, transaction = dynamodb._partiql_insert, dynamodb._execute_transaction
 
     def inserting(table: dict[str, Any], parsed: dict[str, Any]) -> _Response:
@@ -72,7 +72,7 @@ def mend(dynamodb: Any) -> None:
     dynamodb._execute_transaction = transacting
 
 
-def mend_labels(provisioners: Any, dynamodb: Any) -> None:
+def fix_labels(provisioners: Any, dynamodb: Any) -> None:
     """Give the streams of tables made by CloudFormation the label that AWS gives them."""
     create = provisioners._ddb_create
 
@@ -88,7 +88,7 @@ def mend_labels(provisioners: Any, dynamodb: Any) -> None:
     provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]["create"] = creating
 
 
-def mend_disabling(lambdas: Any) -> None:
+def fix_disabling(lambdas: Any) -> None:
     """Let a mapping be "Disabling" while a batch of it may be under way."""
     poll, describe = lambdas._poll_dynamodb_streams, lambdas._esm_response
     polling = threading.Event()
@@ -118,9 +118,9 @@ def main() -> None:
     )
 
     if UNPATCHED not in os.environ:
-        mend(dynamodb)
-        mend_labels(provisioners, dynamodb)
-        mend_disabling(lambda_svc)
+        fix_inserts(dynamodb)
+        fix_labels(provisioners, dynamodb)
+        fix_disabling(lambda_svc)
     sys.argv[1:] = []
     app.main()
 

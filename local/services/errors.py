@@ -1,5 +1,5 @@
-"""What the laptop stack says when it cannot go on."""
+"""The error of the local services."""
 
 
-class EngineError(Exception):
-    """An engine cannot do its work; the message is for the person at the terminal."""
+class ServiceError(Exception):
+    """A local service cannot work; the message is a sentence for the person at the terminal."""

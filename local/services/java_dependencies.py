@@ -1,11 +1,13 @@
-"""Bring the Java engines' jars into `.jgo/`, exactly those that the lock files name.
+"""Installs the jars of the Java services in `.jgo/`: exactly those in the lock files.
 
-`jgo lock` resolved each engine once (`java/<engine>/jgo.toml`) and wrote every jar with its SHA-256
-into `jgo.lock.toml` beside it. Installing reads that list alone: nothing is resolved again, each
-jar comes from the Maven cache in the home directory or from the repositories of jgo's
-configuration, and must have the recorded hash. A second install needs no network.
+    python -m local.services.java_dependencies
 
-To move to another version, edit `jgo.toml` and run `jgo --resolver python lock` beside it.
+installs the jars. `jgo lock` resolved each service once (`java/NAME/jgo.toml`) and wrote every jar
+with its SHA-256 to `jgo.lock.toml`. Installing reads that list only and resolves nothing: each jar
+comes from the Maven cache in the home directory or from the repositories of jgo's configuration,
+and must have the recorded hash. A second install needs no network.
+
+To move to another version, edit `jgo.toml` and run `jgo --resolver python lock` in its folder.
 """
 
 from __future__ import annotations
@@ -13,20 +15,21 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.services.errors import EngineError
+from local.services.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jgo.maven import Artifact, MavenContext
 
-ENGINES = ("opensearch", "dynamodb-local")
+SERVICES = ("opensearch", "dynamodb-local")
 
 _LOCKS = Path(__file__).parent / "java"
 _INSTALLED = Path(__file__).parents[2] / ".jgo"
@@ -35,32 +38,32 @@ _DOWNLOADS_AT_ONCE = 8
 _TIMEOUT_SECONDS = 60
 
 
-def class_path(engine: str) -> str:
-    """The Java class path of an installed engine.
+def class_path(name: str) -> str:
+    """Return the Java class path of an installed service.
 
     Raises:
-        EngineError: It is not installed, or not as the lock file says.
+        ServiceError: It is not installed, or not as the lock file says.
     """
-    folder = _INSTALLED / engine
-    if not _is_current(engine):
-        message = f"The jars of {engine} are not installed: run `make setup`."
-        raise EngineError(message)
+    folder = _INSTALLED / name
+    if not _is_current(name):
+        message = f"The jars of {name} are not installed: run `make setup`."
+        raise ServiceError(message)
     return f"{folder}{os.sep}*"
 
 
 def install(progress: Callable[[str], None] = print) -> None:
-    """Install the jars of every engine that lacks them.
+    """Install the jars of every service that lacks them.
 
     Raises:
-        EngineError: A jar cannot be had, or is not the one that was locked.
+        ServiceError: A jar cannot be fetched, or differs from the locked one.
     """
-    for engine in ENGINES:
-        if _is_current(engine):
-            progress(f"{engine}: the jars are there")
+    for name in SERVICES:
+        if _is_current(name):
+            progress(f"{name}: the jars are installed")
         else:
-            jars = _locked(engine)
-            progress(f"{engine}: fetching {len(jars)} jars")
-            _install(engine, jars)
+            jars = _locked(name)
+            progress(f"{name}: fetching {len(jars)} jars")
+            _install(name, jars)
 
 
 @dataclass(frozen=True)
@@ -78,17 +81,17 @@ class _Jar:
         return "-".join(filter(None, (self.name, self.version, self.classifier))) + ".jar"
 
 
-def _is_current(engine: str) -> bool:
-    installed = _INSTALLED / engine / _LOCK_NAME
-    return installed.exists() and installed.read_bytes() == _lock(engine).read_bytes()
+def _is_current(name: str) -> bool:
+    installed = _INSTALLED / name / _LOCK_NAME
+    return installed.exists() and installed.read_bytes() == _lock(name).read_bytes()
 
 
-def _lock(engine: str) -> Path:
-    return _LOCKS / engine / _LOCK_NAME
+def _lock(name: str) -> Path:
+    return _LOCKS / name / _LOCK_NAME
 
 
-def _locked(engine: str) -> list[_Jar]:
-    document: dict[str, Any] = tomllib.loads(_lock(engine).read_text("utf-8"))
+def _locked(name: str) -> list[_Jar]:
+    document: dict[str, Any] = tomllib.loads(_lock(name).read_text("utf-8"))
     return [
         _Jar(
             group=entry["groupId"],
@@ -102,9 +105,9 @@ def _locked(engine: str) -> list[_Jar]:
     ]
 
 
-def _install(engine: str, jars: list[_Jar]) -> None:
-    folder = _INSTALLED / engine
-    partial = _INSTALLED / f"{engine}.{os.getpid()}.partial"
+def _install(name: str, jars: list[_Jar]) -> None:
+    folder = _INSTALLED / name
+    partial = _INSTALLED / f"{name}.{os.getpid()}.partial"
     context = _maven()
     try:
         partial.mkdir(parents=True)
@@ -113,18 +116,18 @@ def _install(engine: str, jars: list[_Jar]) -> None:
                 jars, pool.map(lambda jar: _fetch(context, jar), jars), strict=True
             ):
                 shutil.copyfile(path, partial / jar.file_name)
-        shutil.copyfile(_lock(engine), partial / _LOCK_NAME)
+        shutil.copyfile(_lock(name), partial / _LOCK_NAME)
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
-        message = f"Cannot install the jars of {engine}: {error}."
-        raise EngineError(message) from error
+        message = f"Cannot install the jars of {name}: {error}."
+        raise ServiceError(message) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _maven() -> MavenContext:
-    # Imported here: jgo pulls in much, and an installed engine does not need it.
+    # Imported here: jgo imports much, and an installed service does not need it.
     from jgo.config import GlobalSettings
     from jgo.constants import MAVEN_CENTRAL_URL
     from jgo.maven import MavenContext
@@ -138,10 +141,10 @@ def _maven() -> MavenContext:
 
 
 def _fetch(context: MavenContext, jar: _Jar) -> Path:
-    """The jar in the Maven cache, with the locked hash.
+    """Return the jar in the Maven cache, with the locked hash.
 
-    A download that was interrupted leaves half a file in the cache under the jar's own name: a
-    wrong hash is met by fetching once more.
+    An interrupted download leaves half a file in the cache under the jar's name: after a wrong
+    hash, the jar is fetched once more.
     """
     component = context.project(jar.group, jar.name).at_version(jar.version)
     artifact = component.artifact(classifier=jar.classifier)
@@ -151,7 +154,7 @@ def _fetch(context: MavenContext, jar: _Jar) -> Path:
             return path
         path.unlink()
     message = f"{jar.file_name} is not the file that was locked: its SHA-256 differs."
-    raise EngineError(message)
+    raise ServiceError(message)
 
 
 def _resolve(artifact: Artifact, jar: _Jar) -> Path:
@@ -159,8 +162,15 @@ def _resolve(artifact: Artifact, jar: _Jar) -> Path:
         path = artifact.resolve()
     except (OSError, RuntimeError) as error:
         message = f"Cannot fetch {jar.file_name}: {error}."
-        raise EngineError(message) from error
+        raise ServiceError(message) from error
     if not path.exists():
         message = f"Cannot fetch {jar.file_name}: no repository has it."
-        raise EngineError(message)
+        raise ServiceError(message)
     return path
+
+
+if __name__ == "__main__":
+    try:
+        install()
+    except ServiceError as error:
+        sys.exit(str(error))

@@ -1,6 +1,6 @@
-"""Talk to the local engines and to nothing else.
+"""Talks to the local services only.
 
-The person's own AWS account, proxies and credentials must stay out of everything that runs here: a
+The AWS account, proxies and credentials of the person stay out of everything that runs here: a
 profile in the environment would send a request, or a deployment, to the wrong place.
 """
 
@@ -42,7 +42,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def clean() -> dict[str, str]:
-    """This process's environment without what belongs to other AWS accounts, proxies or engines."""
+    """Return this process's environment without variables of AWS, proxies, Python and services."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -59,7 +59,7 @@ def clean() -> dict[str, str]:
 
 
 def credentials() -> dict[str, str]:
-    """What the emulator takes for a person who is signed in."""
+    """Return the credentials and the Region that the emulator accepts."""
     return {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -69,7 +69,7 @@ def credentials() -> dict[str, str]:
 
 
 def status(url: str) -> int | None:
-    """The status that a GET is answered with, or None when nobody answers."""
+    """Return the HTTP status of a GET, None without an answer."""
     try:
         with _opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
             code: int = response.status
@@ -82,7 +82,7 @@ def status(url: str) -> int | None:
 
 
 def get_json(url: str) -> dict[str, Any] | None:
-    """The JSON object that a GET is answered with, or None when there is none."""
+    """Return the JSON object that answers a GET, None without one."""
     try:
         with _opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
             document = json.load(response)
@@ -95,7 +95,7 @@ def get_json(url: str) -> dict[str, Any] | None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """Return a port on which no server listens at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -114,7 +114,7 @@ def is_free(port: int) -> bool:
 
 
 def answers_on(port: int) -> bool:
-    """Whether somebody listens on this port."""
+    """Whether a server listens on this port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

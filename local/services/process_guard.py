@@ -1,16 +1,16 @@
-"""Keep an engine no longer than whoever started it, however that one ends.
+"""Ends a process when its starter ends, even after SIGKILL.
 
-An engine started as a plain subprocess outlives a starter that is killed. So the starter runs this
-file as a process of its own, in a session of its own, and holds the write end of its standard
-input. The kernel closes that end when the starter dies, by Ctrl-C or by SIGKILL alike: the guard
-reads the end of the stream, ends the engine's whole process group (the emulator's Lambda workers
-live in it), removes the engine's folder and exits with the engine's status.
+A plain subprocess outlives a starter that is killed. So the starter runs this file as a process of
+its own, in a session of its own, and holds the write end of its standard input. The kernel closes
+that end when the starter dies. The guard then reads the end of the stream, ends the whole process
+group of the command (the emulator's Lambda workers are in it), removes the folder and exits with
+the command's status.
 
-While the starter lives it may ask for more: `start`, `stop` and `kill` on standard input, answered
-by `started <pid>` and `ended <status>` on standard output. An engine that ends by itself is
-reported the same way; its folder stays until the starter is done with it.
+While the starter lives, it writes `start`, `stop` and `kill` to standard input; the guard answers
+`started <pid>` and `ended <status>` on standard output. A command that ends by itself is reported
+the same way; its folder stays until the starter closes the guard.
 
-Standard library only and no platform's speciality: Linux and macOS behave the same.
+Standard library only; Linux and macOS behave the same.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 5.0
 _FOLDER_ATTEMPTS = 50
-_NOT_STARTED = 127  # what a shell says of a command that it cannot find
+_NOT_STARTED = 127  # exit status of a shell for a missing command
 
 
 class ProcessGuard:
-    """The starter's end: one guarded command that can be started and stopped again."""
+    """The starter's end: one guarded command, which can be started and stopped again."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class ProcessGuard:
         self._send("start")
         answer = self._answer("started")
         if answer is None:
-            message = "the guard ended before it could start the engine"
+            message = "the guard ended before it could start the command"
             raise RuntimeError(message)
         return answer
 
@@ -78,12 +78,12 @@ class ProcessGuard:
         self._status = self._answer("ended")
 
     def kill(self) -> None:
-        """End the command and its descendants with SIGKILL, as a crash would."""
+        """End the command and its descendants with SIGKILL, as a crash does."""
         self._send("kill")
         self._status = self._answer("ended")
 
     def status(self) -> int | None:
-        """The status that the command ended with, or None while it runs."""
+        """Return the exit status of the command, None while it runs."""
         output = self._pipe(self._process.stdout)
         while self._status is None and select.select([output], [], [], 0)[0]:
             word, value = self._line(output)
@@ -103,7 +103,7 @@ class ProcessGuard:
         try:
             self._pipe(self._process.stdin).write(f"{word}\n".encode())
         except BrokenPipeError:
-            return  # The guard is gone, and its engine with it: the answer will say so.
+            return  # The guard and its command have ended: `_answer` finds out.
 
     def _answer(self, wanted: str) -> int | None:
         output = self._pipe(self._process.stdout)
@@ -152,12 +152,12 @@ class _Supervisor:
         return self._last_status
 
     def _obey(self) -> None:
-        notifications = _ring_on(signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+        signals = _readable_on(signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
         asked = False
         while not asked:
-            ready, _, _ = select.select([sys.stdin, notifications], [], [])
-            if notifications in ready:
-                asked = bool({signal.SIGTERM, signal.SIGHUP} & set(os.read(notifications, 64)))
+            ready, _, _ = select.select([sys.stdin, signals], [], [])
+            if signals in ready:
+                asked = bool({signal.SIGTERM, signal.SIGHUP} & set(os.read(signals, 64)))
                 self._report()
             if sys.stdin in ready:
                 words = os.read(sys.stdin.fileno(), 4096).decode().split()
@@ -187,7 +187,7 @@ class _Supervisor:
             deadline = time.monotonic() + self._grace
             while self._child.poll() is None and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
-            # Then what the leader left behind, and the leader itself if it did not listen.
+            # SIGKILL to the descendants that are left, and to a command that ignores SIGTERM.
             deadline = time.monotonic() + _KILL_SECONDS
             while time.monotonic() < deadline:
                 ended = self._child.poll() is not None
@@ -211,18 +211,18 @@ class _Supervisor:
             _say(f"ended {status}")
 
 
-def _ring_on(*signals: signal.Signals) -> int:
-    """A file descriptor that becomes readable, with the signals' numbers, when one of them comes.
+def _readable_on(*signals: signal.Signals) -> int:
+    """Return a file descriptor from which the numbers of arriving signals can be read.
 
-    SIGINT is among them to be ignored: a terminal's Ctrl-C is the starter's affair. A handler, and
-    not SIG_IGN, because the engine would inherit an ignored signal.
+    SIGINT is among them and ignored: the starter handles the terminal's Ctrl-C. It has a handler
+    instead of SIG_IGN because the command would inherit an ignored signal.
     """
-    notifications, rope = os.pipe()
-    os.set_blocking(rope, False)
-    signal.set_wakeup_fd(rope, warn_on_full_buffer=False)
+    readable, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     for number in signals:
         signal.signal(number, lambda *_: None)
-    return notifications
+    return readable
 
 
 def _signal_group(group: int, how: signal.Signals) -> bool:
@@ -237,7 +237,7 @@ def _signal_group(group: int, how: signal.Signals) -> bool:
 def _group_lives(group: int) -> bool:
     """Whether a process group has a member that is not a zombie.
 
-    In a container, nobody may be in a hurry to reap orphans.
+    In a container, orphans may stay zombies.
     """
     command = ["/bin/ps", "-A", "-o", "pgid=", "-o", "stat="]
     try:
@@ -249,7 +249,7 @@ def _group_lives(group: int) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder whose last writers were killed a moment ago."""
+    """Remove a folder whose writers were killed a moment ago."""
     for _ in range(_FOLDER_ATTEMPTS):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -262,8 +262,7 @@ def _say(line: str) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        # The starter is gone; the end of standard input says the same. Flushing the rest at exit
-        # would fail once more.
+        # The starter is gone, and standard input ends as well. Flushing at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,25 +1,24 @@
-"""The checker: does every sink hold exactly what the orders table says?
+"""The checker: compares every sink with the orders table.
 
-It shares no code with the sinks. Identities, aggregates, documents and histories are worked out
-here a second time from the agreed formats, so that a mistake in the library cannot hide in its own
-checker.
+It shares no code with the sinks: it computes identities, aggregates, documents and histories again
+from the agreed formats, so that a mistake of the library cannot hide in its own checker.
 """
 
-from local.verify.comparison import compare
-from local.verify.live import Http, LiveCopies, ReadError, SignedHttp
-from local.verify.quiet import Progress, settle, wait_for_progress
-from local.verify.report import Difference, Inserts, Report, SinkReport
+from local.verify.checker import compare
+from local.verify.comparison import Comparison, Difference, Inserts, SinkComparison
+from local.verify.deployed_copies import DeployedCopies, Http, ReadError, SignedHttp
+from local.verify.progress import Progress, settle, wait_for_progress
 
 __all__ = [
+    "Comparison",
+    "DeployedCopies",
     "Difference",
     "Http",
     "Inserts",
-    "LiveCopies",
     "Progress",
     "ReadError",
-    "Report",
     "SignedHttp",
-    "SinkReport",
+    "SinkComparison",
     "compare",
     "settle",
     "wait_for_progress",

@@ -1,4 +1,4 @@
-"""What the sinks should hold, worked out from the orders alone."""
+"""Computes the expected state of the sinks from the orders alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXACT = Context(prec=100)
 
 
 def item_of(customer_id: str, order_id: str) -> str:
-    """The identity of an order in every sink."""
+    """Return the identity of an order in every sink."""
     keys = (customer_id, order_id)
     escaped = (key.replace("%", "%25").replace("/", "%2F") for key in keys)
     item = "/".join([TABLE, *(f"S={key}" for key in escaped)])
@@ -31,9 +31,9 @@ def item_of(customer_id: str, order_id: str) -> str:
 
 
 def aggregates_of(orders: Iterable[Order]) -> Aggregates:
-    """Every aggregate over all orders; measures that come to zero are left out.
+    """Return every aggregate over all orders, without measures that are zero.
 
-    An order whose total is no number adds nothing.
+    An order whose total is not a number adds nothing.
     """
     rows: list[tuple[str, Mapping[str, Decimal]]] = []
     for order in orders:
@@ -53,7 +53,7 @@ def aggregates_of(orders: Iterable[Order]) -> Aggregates:
 
 
 def sum_of(rows: Iterable[tuple[str, Mapping[str, Decimal]]]) -> Aggregates:
-    """Adds measures up by aggregate, exactly; zero is the same as absent."""
+    """Add measures up by aggregate, exactly; zero is the same as absent."""
     sums: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     with localcontext(_EXACT):
         for aggregate, measures in rows:
@@ -67,7 +67,7 @@ def sum_of(rows: Iterable[tuple[str, Mapping[str, Decimal]]]) -> Aggregates:
 
 
 def document_of(order: Order) -> dict[str, Any]:
-    """The search document of an order, numbers as numbers."""
+    """Return the search document of an order, numbers as numbers."""
     return {
         "customer_id": order["customer_id"],
         "order_id": order["order_id"],

@@ -1,4 +1,4 @@
-"""One item's audit history: unbroken, complete, and ending in what the table holds."""
+"""Checks the history of one item in the change log: complete, unbroken, ending as the table."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from local.verify.comparison import Difference
 from local.verify.expected import TABLE, Order, item_of
-from local.verify.report import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +21,13 @@ _PATH_HEAD = re.compile(r"[^.\[]+")
 def check_history(
     item: str, entries: list[Entry], current: Order | None, writes: int | None
 ) -> Iterator[Difference]:
-    """Differences of the history `entries` of `item`, in any order, from what it should be.
+    """Yield the differences between the history of an item and the expected one.
 
-    `current` is the item in the table, None if it is not there; `writes` is the number of its
-    effective writes, None where nobody counted them.
+    Args:
+        item: its identity.
+        entries: its history, in any order.
+        current: the item in the table, None if it is not there.
+        writes: number of its effective writes, None if it is unknown.
     """
     ordered = sorted(entries, key=lambda entry: str(entry["version"]))
     if writes is not None and len(ordered) != writes:
@@ -42,7 +45,7 @@ def check_history(
 
 
 def totals_of(entries: list[Entry]) -> Iterator[Decimal]:
-    """For each time the item was inserted, the first total that its history states as a number."""
+    """Yield for each insertion of the item the first total of its history that is a number."""
     ordered = sorted(entries, key=lambda entry: str(entry["version"]))
     stated = [(entry.get("after") or {}).get("total") for entry in ordered]
     for position, entry in enumerate(ordered):
@@ -52,7 +55,7 @@ def totals_of(entries: list[Entry]) -> Iterator[Decimal]:
 
 
 def _check_entry(item: str, where: str, entry: Entry) -> Iterator[Difference]:
-    """An entry on its own: its kind fits its images, and it says what changed, and by whom."""
+    """Check one entry: kind, images, changed attributes and actor fit together."""
     before, after = entry.get("before"), entry.get("after")
     kind = {(False, True): "INSERT", (True, True): "MODIFY", (True, False): "REMOVE"}.get(
         (before is not None, after is not None), "an entry with an image"
@@ -68,10 +71,10 @@ def _check_entry(item: str, where: str, entry: Entry) -> Iterator[Difference]:
     found = {name: entry.get(name) for name in expected}
     found["changed"] = sorted({_head(path) for path in entry.get("changed", ())}) or None
     if after is None:
-        # Nothing in a deletion says who made it; what the sink says is its own affair.
+        # A deletion carries no name of its author, so the entry's actor is not checked.
         del expected["actor"]
     if "overflow" in entry:
-        # Which attributes differ stands in its object, as the images themselves.
+        # Its images and the names of the changed attributes are in the image store.
         del expected["changed"]
     for name, value in expected.items():
         if found[name] != value:
@@ -120,4 +123,4 @@ def _strings(keys: dict[str, Any] | None) -> dict[str, str]:
 
 
 def _different(item: str, field: str, expected: Any, found: Any) -> Difference:
-    return Difference("audit log", "different", item, field, expected, found)
+    return Difference("audit", "different", item, field, expected, found)

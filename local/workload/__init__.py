@@ -1,1 +1,1 @@
-"""What is written to the table: orders from real purchases, and orders that cannot be applied."""
+"""The workload: orders from real purchases, and orders that cannot be applied."""

@@ -1,8 +1,8 @@
-"""What happens to an order once it is placed: one purchase and one seed always tell one story.
+"""Life cycles of orders: one purchase and one seed always give the same writes.
 
 Most orders are shipped, some refunded, some cancelled (the item is deleted). A few are amended
-several times in quick succession, so that changes of one item crowd a batch, and a few writes
-change nothing, for which DynamoDB writes no stream record.
+several times in quick succession, so that a batch holds many changes of one item, and a few writes
+change nothing: DynamoDB writes no stream record for them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CANCELLED_TWICE = 0.02
 SHIPPED_TWICE = 0.03
 REFUNDED = 0.08
 
-# The data set tells how many CDs were bought, not which: these are made up.
+# The data set has the number of CDs, not their titles: these are made up.
 TITLES = (
     "Ash and Amber", "Blue Harbour", "Cartographers", "Canción del Sur", "Dry Season",
     "Eleven Bridges", "Fieldnotes", "Glasshouse", "Half Past Winter", "Io", "July, Slowly",
@@ -42,7 +42,7 @@ TITLES = (
 class Step:
     """One write: the item as it is before and after it, None where it does not exist.
 
-    `quickly` means: directly after the step before, with no other order's write in between.
+    `quickly`: directly after the step before, without a write of another order in between.
     """
 
     operation: Literal["put", "update", "delete"]
@@ -56,7 +56,7 @@ class Step:
 
 
 def life_cycle(purchase: Purchase, seed: int) -> list[Step]:
-    """Every write of one order, first to last; no order is placed a second time."""
+    """Return every write of one order, first to last; no order is placed twice."""
     order_id = f"{purchase.customer}-{purchase.number:04d}"
     random = Random(f"{seed}/{order_id}")
     placed_at = datetime.combine(purchase.day, time(), UTC)
@@ -81,7 +81,7 @@ def life_cycle(purchase: Purchase, seed: int) -> list[Step]:
 
 
 def _settle(steps: list[Step], placed_at: datetime, random: Random) -> None:
-    """Appends what becomes of the order in the end."""
+    """Append the end of the order: nothing, shipping, a refund or a deletion."""
     placed, status = steps[-1].after, random.random()
     if placed is None or status < LEFT_PLACED:
         return
@@ -100,7 +100,7 @@ def _settle(steps: list[Step], placed_at: datetime, random: Random) -> None:
 
 
 def _amendments(placed: Order, placed_at: datetime, random: Random) -> list[Step]:
-    """The customer cannot decide on one more CD: two to six changes, the last one takes it back."""
+    """Return two to six changes: one more CD, and back again, so that the order ends unchanged."""
     first = placed["lines"][0]
     price = (first["amount"] / first["quantity"]).quantize(Decimal("0.01"))
     more = {**first, "quantity": first["quantity"] + 1, "amount": first["amount"] + price}
@@ -121,7 +121,7 @@ def _changed(order: Order, now: datetime, actor: str, **fields: Any) -> Order:
 
 
 def _lines(purchase: Purchase, random: Random) -> list[dict[str, Any]]:
-    """The purchase over at most four titles: quantities and cents add up to it exactly."""
+    """Return at most four lines, whose quantities and cents add up to the purchase exactly."""
     count = min(purchase.units, random.randint(1, 4))
     cuts = [0, *sorted(random.sample(range(1, purchase.units), count - 1)), purchase.units]
     cents = int(purchase.value * 100)

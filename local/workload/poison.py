@@ -1,12 +1,12 @@
-"""Orders that the table takes and that can neither be counted nor indexed, and their mending.
+"""Poison: orders that the table takes but that cannot be counted or indexed; and their correction.
 
-    python -m local.workload.poison mend --table NAME --endpoint-url URL
+    python -m local.workload.poison correct --table NAME --endpoint-url URL
 
-corrects them in the table, by what they say themselves, and leaves every other order alone. It may
-be stopped and run again at any moment.
+corrects them in the table, from their own attributes, and leaves every other order alone. It may be
+stopped and run again at any moment.
 
-Each kind is a mistake that programs make: an export with the currency in the amount, a moment that
-lost its zone. The audit log takes such orders as they are; whoever reads an order refuses them.
+Each defect is a common mistake of programs: an export with the currency in the amount, a moment
+without its zone. Audit takes such orders as they are; aggregation and search refuse them.
 """
 
 from __future__ import annotations
@@ -38,21 +38,24 @@ if TYPE_CHECKING:
 
     Fields = dict[str, Any]
 
-MENDER = "support/mend"
+CORRECTED_BY = "support/correction"
 _STATUSES = ("placed", "shipped", "refunded")
 _KEYS = ("customer_id", "order_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One way to be wrong; `spoiled` and `mended` return the attributes that become others.
+class Defect:
+    """One defect of an order.
 
-    `mended` returns none where nothing of this kind is wrong.
+    Attributes:
+        name: as the demo prints it.
+        inject: returns the attributes that give an order the defect.
+        correct: returns the attributes that remove it; none where the order does not have it.
     """
 
     name: str
-    spoiled: Callable[[Order], Fields]
-    mended: Callable[[Order], Fields]
+    inject: Callable[[Order], Fields]
+    correct: Callable[[Order], Fields]
 
 
 def _text_to_number(order: Order) -> Fields:
@@ -81,50 +84,50 @@ def _positive(order: Order) -> Fields:
     return {"lines": lines} if lines != order["lines"] else {}
 
 
-KINDS = (
-    Kind("a total that is text", lambda o: {"total": f"{o['total']} USD"}, _text_to_number),
-    Kind("lines that do not add up", _one_dollar_more, _add_up),
-    Kind(
+DEFECTS = (
+    Defect("a total that is text", lambda o: {"total": f"{o['total']} USD"}, _text_to_number),
+    Defect("lines that do not add up", _one_dollar_more, _add_up),
+    Defect(
         "an unknown status",
         lambda o: {"status": "on hold"},
         lambda o: {"status": "placed"} if o["status"] not in _STATUSES else {},
     ),
-    Kind(
+    Defect(
         "a moment without a zone",
         lambda o: {"placed_at": o["placed_at"].removesuffix("Z")},
         lambda o: {} if o["placed_at"].endswith("Z") else {"placed_at": f"{o['placed_at']}Z"},
     ),
-    Kind(
-        "a currency that is no code",
+    Defect(
+        "a currency that is not a code",
         lambda o: {"currency": "US$"},
         lambda o: {"currency": "USD"} if o["currency"] != "USD" else {},
     ),
-    Kind("a negative quantity", _negative, _positive),
+    Defect("a negative quantity", _negative, _positive),
 )
 
 
 def corrections(order: Order) -> dict[str, Fields]:
-    """What is wrong with an order, by kind, and the attributes that put it right."""
+    """Return the attributes that correct an order, by name of its defects."""
     found = {}
-    for kind in KINDS:
-        fields = kind.mended(order)
+    for defect in DEFECTS:
+        fields = defect.correct(order)
         if fields:
-            found[kind.name] = fields
+            found[defect.name] = fields
             order = {**order, **fields}
     return found
 
 
 class Poison:
-    """The poison of one run: `orders` names each that was hidden, and its kind."""
+    """The poison of one run: `orders` maps each poisonous order to its defect."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self.orders: dict[Key, Kind] = {}
+        self.orders: dict[Key, Defect] = {}
 
     def hidden(
         self, purchases: Iterator[Purchase], count: int, poisonous: int
     ) -> Iterator[Purchase]:
-        """The next `count` purchases, of which `poisonous` become poison: spread, not in a row."""
+        """Yield the next `count` purchases, of which `poisonous`, spread evenly, become poison."""
         random = Random(f"{self._seed}/poison/{len(self.orders)}")
         places = {
             random.randrange(count * number // poisonous, count * (number + 1) // poisonous)
@@ -136,53 +139,53 @@ class Poison:
                 return
             if place in places:
                 key = (purchase.customer, f"{purchase.customer}-{purchase.number:04d}")
-                self.orders[key] = KINDS[len(self.orders) % len(KINDS)]
+                self.orders[key] = DEFECTS[len(self.orders) % len(DEFECTS)]
             yield purchase
 
     def story(self, purchase: Purchase, seed: int) -> list[Step]:
-        """The life cycle of a purchase; that of a poisonous one ends before anybody ships it."""
+        """Return the life cycle of a purchase; a poisonous one is only placed."""
         steps = life_cycle(purchase, seed)
         placed = steps[0].after
         assert placed is not None
-        kind = self.orders.get((placed["customer_id"], placed["order_id"]))
-        if kind is None:
+        defect = self.orders.get((placed["customer_id"], placed["order_id"]))
+        if defect is None:
             return steps
-        return [Step("put", None, {**placed, **kind.spoiled(placed)})]
+        return [Step("put", None, {**placed, **defect.inject(placed)})]
 
 
 @dataclass(slots=True)
-class Mending:
-    """What became of the orders of a table: looked at, corrected by kind, moved meanwhile."""
+class Correction:
+    """Counts of a correction: orders read, defects corrected by name, orders changed meanwhile."""
 
-    looked_at: int = 0
-    moved: int = 0
+    read: int = 0
+    changed_meanwhile: int = 0
     corrected: Counter[str] = field(default_factory=Counter)
 
 
-def mend(client: DynamoDBClient, table: str) -> Mending:
-    """Corrects every order that needs it, unless somebody changed it since it was read."""
+def correct(client: DynamoDBClient, table: str) -> Correction:
+    """Correct every order that needs it, unless it was changed after it was read."""
     decode = TypeDeserializer().deserialize
-    mending = Mending()
+    done = Correction()
     pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     for page in pages:
         for item in page["Items"]:
-            mending.looked_at += 1
+            done.read += 1
             order = {name: decode(value) for name, value in item.items()}
             wrong = corrections(order)
             if not wrong:
                 continue
             fields = {name: value for each in wrong.values() for name, value in each.items()}
             if _write(client, table, order, fields):
-                mending.corrected.update(wrong.keys())
+                done.corrected.update(wrong.keys())
             else:
-                mending.moved += 1
-    return mending
+                done.changed_meanwhile += 1
+    return done
 
 
 def _write(client: DynamoDBClient, table: str, order: Order, fields: Fields) -> bool:
     encode = TypeSerializer().serialize
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    changed = {**fields, "updated_by": MENDER, "updated_at": now}
+    changed = {**fields, "updated_by": CORRECTED_BY, "updated_at": now}
     values = {f":{name}": encode(value) for name, value in changed.items()}
     try:
         client.update_item(
@@ -210,25 +213,25 @@ def _endpoint(url: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m local.workload.poison", description="Mend the orders that no reader takes."
+        prog="python -m local.workload.poison", description="Correct the poison orders of a table."
     )
-    commands = parser.add_subparsers(required=True, metavar="mend")
-    mending = commands.add_parser("mend", help="correct them in the table")
-    mending.add_argument("--table", required=True, help="the orders table")
-    mending.add_argument("--endpoint-url", required=True, type=_endpoint, help="of the emulator")
+    parser.add_argument("command", choices=["correct"])
+    parser.add_argument("--table", required=True, help="name of the orders table")
+    parser.add_argument("--endpoint-url", required=True, type=_endpoint, help="URL of the emulator")
     options = parser.parse_args(arguments)
     try:
         with closing(session(options.endpoint_url).client("dynamodb")) as client:
-            done = mend(client, options.table)
+            done = correct(client, options.table)
     except (BotoCoreError, ClientError) as error:
-        print(f"Cannot mend {options.table}: {error}", file=sys.stderr)
+        print(f"Cannot correct {options.table}: {error}", file=sys.stderr)
         return 1
-    print(f"{done.looked_at:,} orders looked at, {done.corrected.total():,} mistakes corrected")
+    print(f"{done.read:,} orders read, {done.corrected.total():,} defects corrected")
     for name, count in sorted(done.corrected.items()):
         print(f"  {count:>4,}  {name}")
-    if done.moved:
-        print(f"{done.moved:,} were changed meanwhile: run it again.", file=sys.stderr)
-    return 1 if done.moved else 0
+    if done.changed_meanwhile:
+        changed = f"{done.changed_meanwhile:,} orders"
+        print(f"{changed} were changed meanwhile: run it again.", file=sys.stderr)
+    return 1 if done.changed_meanwhile else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Real purchases, read from a file in the format of the CDNOW data set.
+"""Reads real purchases from a file in the format of the CDNOW data set.
 
-The file is read as a stream and each line is checked: a line that is not a purchase stops the
-reading with a sentence that names the file, the line and what was expected.
+Each line is checked as it is read: one that is not a purchase raises an error that names the file,
+the line and the expected format.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LAYOUTS = {
 
 
 class PurchasesError(Exception):
-    """The file cannot be read as purchases; the message is a sentence for the user."""
+    """The file cannot be read as purchases; the message is a sentence for the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a file (or its first `limit` purchases) adds up to."""
+    """Totals of a file, or of its first `limit` purchases."""
 
     purchases: int
     customers: int
@@ -54,12 +54,12 @@ class Survey:
 
 
 def read_purchases(path: Path, limit: int | None = None) -> Iterator[Purchase]:
-    """The purchases of a plain or gzipped file, at most `limit`; raises PurchasesError."""
+    """Yield the purchases of a plain or gzipped file, at most `limit`; raise PurchasesError."""
     return islice(_purchases(path), limit)
 
 
 def survey(path: Path, limit: int | None = None) -> Survey:
-    """Reads the file once, so that a malformed line shows before anything is started."""
+    """Read the file once, so that a malformed line is found before a service starts."""
     count, total = 0, Decimal(0)
     customers = set()
     first, last = date.max, date.min
@@ -103,7 +103,7 @@ def _lines(path: Path) -> Iterator[str]:
             file.seek(0)
             stream = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if packed else file
             for raw in stream:
-                # Undecodable bytes come back in the sentence about their line.
+                # Undecodable bytes appear escaped in the error about their line.
                 yield raw.decode("ascii", errors="backslashreplace")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         msg = f"{path} is damaged: {error}."

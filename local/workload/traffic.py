@@ -1,8 +1,8 @@
-"""Writes orders to the table the way an application would: several at a time, each one in order.
+"""Writes orders to the table as an application does: several at a time, each one in order.
 
-What was written is counted as it is acknowledged: the number of effective writes of each item is
-the truth to which the audit log is held. Purchases are taken from their file as they are needed, so
-memory grows with the number of orders by one counter each.
+Writes are counted as they are acknowledged: audit must have one entry for each effective write of
+an item. Purchases are read from their file as they are needed, so memory grows by one counter for
+each order.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 WORKERS = 4
 OPEN_ORDERS = 12
-_REPORT_EVERY = 0.2  # seconds
+_PROGRESS_EVERY = 0.2  # seconds
 
 
 @dataclass(slots=True)
 class Written:
-    """What the table acknowledged: `effective` counts the writes of each item that changed it."""
+    """Acknowledged writes: `effective` counts the writes of each item that changed it."""
 
     purchases: int = 0
     writes: int = 0
@@ -43,7 +43,7 @@ class Written:
     seconds: float = 0.0
 
     def __add__(self, other: Written) -> Written:
-        """The sum of what wrote different orders."""
+        """Return the sum of two counts of different orders."""
         return Written(
             self.purchases + other.purchases,
             self.writes + other.writes,
@@ -63,7 +63,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An order whose last write was acknowledged, at a time of `time.monotonic()`."""
+    """An order whose last write was acknowledged, at `acknowledged` on `time.monotonic()`."""
 
     key: Key
     steps: list[Step]
@@ -71,10 +71,10 @@ class Finished:
 
 
 class Writer:
-    """Leads purchases through their life cycles; one instance writes once.
+    """Writes the life cycles of purchases; one instance runs once.
 
     Each of the workers has `open_orders` life cycles under way at once, and rests for `pause`
-    seconds after each write. `story` tells the life cycle of a purchase.
+    seconds after each write. `story` returns the life cycle of a purchase.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class Writer:
         self._parts = [Written() for _ in range(workers)]
 
     def run(
-        self, purchases: Iterator[Purchase], report: Callable[[int], None] = lambda orders: None
+        self, purchases: Iterator[Purchase], progress: Callable[[int], None] = lambda orders: None
     ) -> Written:
-        """Returns when all is acknowledged, or soon after `stop` is set; raises a write's error.
+        """Return when all is acknowledged, or soon after `stop` is set; raise a write's error.
 
-        `report` is called from this thread with the number of orders begun so far.
+        `progress` is called from this thread with the number of orders begun so far.
         """
         started = time.monotonic()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="traffic") as pool:
@@ -117,10 +117,10 @@ class Writer:
                     pool.submit(self._work, worker, purchases) for worker in range(self._workers)
                 }
                 while running:
-                    done, running = wait(running, _REPORT_EVERY, return_when=FIRST_EXCEPTION)
+                    done, running = wait(running, _PROGRESS_EVERY, return_when=FIRST_EXCEPTION)
                     for future in done:
                         future.result()
-                    report(sum(part.purchases for part in self._parts))
+                    progress(sum(part.purchases for part in self._parts))
             except BaseException:
                 self._stop.set()
                 raise
@@ -130,7 +130,7 @@ class Writer:
         return sum(self._parts, Written(seconds=seconds))
 
     def _work(self, worker: int, purchases: Iterator[Purchase]) -> None:
-        """Keeps a handful of orders open and advances one of them at a time."""
+        """Keep a few orders open and advance one of them at a time."""
         random = Random(f"{self._seed}/{worker}")
         written = self._parts[worker]
         opened: list[tuple[list[Step], deque[Step]]] = []
@@ -160,7 +160,7 @@ class Writer:
             return next(purchases, None)
 
     def _advance(self, first: Step, remaining: deque[Step], written: Written) -> None:
-        """Performs the next step of an order, and those that follow it quickly."""
+        """Perform the next step of an order, and those that follow it quickly."""
         key = _key(first)
         while remaining:
             step = remaining.popleft()
@@ -179,7 +179,7 @@ class Writer:
         elif step.operation == "put":
             self._client.put_item(TableName=self._table, Item=self._typed(step.after))
         else:
-            # A write that changes nothing sets the same fields once more.
+            # A write that changes nothing sets the same fields again.
             before = step.before if step.effective and step.before else {}
             changed = {
                 name: value

@@ -1,12 +1,13 @@
-"""What the tests of failures have in common: impatient clients, and one invocation of a processor.
+"""Clients, tables and invocations for the tests of failures.
 
-The clients do not retry, like those of the functions; how long they wait is the test's choice.
+The clients do not retry, like those of the functions; each test chooses how long they wait.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from botocore.config import Config
 from opensearchpy import OpenSearch, Urllib3HttpConnection
@@ -15,6 +16,7 @@ from dynamodb_streams_cdc import Clock, Processor, Sink
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from local.deployed.deployment import session
 from tests.factories import SOURCE, FakeContext, ManualClock
+from tests.lambdas.conftest import create_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,13 +68,20 @@ def invoke(
 
 
 def sequence_number(record: dict[str, Any]) -> str:
-    """Return what a record is reported by."""
+    """Return the sequence number, by which a record is reported."""
     return str(record["dynamodb"]["SequenceNumber"])
 
 
 def result_of(call: Callable[[], object]) -> object:
-    """Return what a call returns, or what it raises."""
+    """Return the result of a call, or its exception."""
     try:
         return call()
     except Exception as error:
         return error
+
+
+def table(dynamodb: DynamoDBClient, *keys: tuple[str, str]) -> str:
+    """Create a table with a name of its own; `keys` are names and types."""
+    name = f"contract-{uuid4()}"
+    create_table(dynamodb, name, list(keys))
+    return name

@@ -1,4 +1,4 @@
-"""Real engines on loopback, one of each per session, started by the first test that asks for it."""
+"""Local services, one of each per session, and clients that reach them through a faulty proxy."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from local.deployed.deployment import session
-from local.services import engines
+from local.services import service
+from tests.integration import clients
+from tests.integration.clients import table
+from tests.integration.faulty_proxy import FaultyProxy, faulty_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,21 +32,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def opensearch_url() -> Iterator[str]:
     """A node that the whole session shares: tests make indices of their own."""
-    with engines.opensearch() as engine:
+    with service.opensearch() as engine:
         yield engine.url
 
 
 @pytest.fixture(scope="session")
 def dynamodb_local_url() -> Iterator[str]:
     """A DynamoDB Local that the whole session shares: tests make tables of their own."""
-    with engines.dynamodb_local() as engine:
+    with service.dynamodb_local() as engine:
         yield engine.url
 
 
 @pytest.fixture(scope="session")
 def emulator_url() -> Iterator[str]:
     """An emulator that the whole session shares: tests make resources of their own."""
-    with engines.emulator() as engine:
+    with service.emulator() as engine:
         yield engine.url
 
 
@@ -50,3 +55,42 @@ def dynamodb_local(dynamodb_local_url: str) -> Iterator[DynamoDBClient]:
     client = session(dynamodb_local_url).client("dynamodb")
     yield client
     client.close()
+
+
+@pytest.fixture(scope="module")
+def shared_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
+    with faulty_proxy(dynamodb_local_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def dynamodb_proxy(shared_proxy: FaultyProxy) -> Iterator[FaultyProxy]:
+    """A proxy before DynamoDB Local, which spoils nothing after the test."""
+    yield shared_proxy
+    shared_proxy.heal()
+
+
+@pytest.fixture(scope="module")
+def proxied(request: pytest.FixtureRequest, shared_proxy: FaultyProxy) -> Iterator[DynamoDBClient]:
+    """A client through the proxy; it waits for the seconds in PATIENCE of the module."""
+    client = clients.dynamodb(shared_proxy.url, getattr(request.module, "PATIENCE", 10.0))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def log(proxied: DynamoDBClient, dynamodb_local: DynamoDBClient) -> DynamoDbLog:
+    return DynamoDbLog(proxied, table(dynamodb_local, ("item", "S"), ("version", "S")))
+
+
+@pytest.fixture
+def ledger(
+    request: pytest.FixtureRequest, proxied: DynamoDBClient, dynamodb_local: DynamoDBClient
+) -> DynamoDbLedger:
+    """A ledger with as many shards as SHARDS of the module."""
+    return DynamoDbLedger(
+        proxied,
+        table(dynamodb_local, ("id", "S")),
+        table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
+        shards=getattr(request.module, "SHARDS", 4),
+    )

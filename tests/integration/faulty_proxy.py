@@ -1,4 +1,4 @@
-"""An HTTP proxy before a real engine that spoils what a test asks it to spoil."""
+"""An HTTP proxy before a real service, which injects the faults that a test chooses."""
 
 import json
 import os
@@ -48,9 +48,9 @@ class Exchange:
         return named.rpartition(".")[2] or f"{self.handler.command} {path}"
 
     def forward(self, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
-        """Let the engine do what was asked, or `body` instead; return its answer, not sent on.
+        """Forward the request, or `body` instead; return the response, which is not sent to the client.
 
-        However long the engine takes, the client's patience does not end before it.
+        The client does not time out meanwhile.
         """
         headers = {k: v for k, v in self.handler.headers.items() if k.lower() not in NOT_FORWARDED}
         with self.waiting.client_of(self.handler):
@@ -124,8 +124,8 @@ class Exchange:
 class Waiting:
     """The clients for which the engine is at work.
 
-    A client gives up on silence, so it is told every now and then to go on waiting: an interim
-    answer, which it skips. What a test wants it to give up on is `Exchange.hang` alone.
+    A client times out without a response, so it gets an interim response now and then, which it
+    skips. Only `Exchange.hang` is to time out.
     """
 
     _handlers: set[BaseHTTPRequestHandler] = field(default_factory=set)
@@ -168,7 +168,7 @@ def reset(exchange: Exchange) -> None:
 
 
 PAGE = Answer(503, "<html><body><h1>503 Service Unavailable</h1></body></html>", "text/html")
-"""What load balancers say."""
+"""Page of a load balancer."""
 
 
 @dataclass
@@ -178,7 +178,7 @@ class FaultyProxy:
     Attributes:
         url: where clients find it.
         spoil: what to do with a request; returns whether it was dealt with.
-        operations: what was asked for, in order.
+        operations: names of the requests, in order.
     """
 
     url: str

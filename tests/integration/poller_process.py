@@ -32,7 +32,7 @@ from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
 from lambdas.domain.contributions import contributions
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from local.deployed.deployment import session
-from local.deployed.poller_process import Forgetful
+from local.deployed.poller_process import Interceptor
 from local.deployed.trace import TraceWriter
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def main(url: str, search_url: str, folder: Path, prefix: str) -> None:
     made = session(url)
     dynamodb = made.client("dynamodb")
     handlers = processors(dynamodb, search_url, prefix)
-    trace = Forgetful(TraceWriter(folder / TRACE), Random(1), share=0.0)
+    trace = Interceptor(TraceWriter(folder / TRACE), Random(1), share=0.0)
     runners = []
     for index, (name, table) in enumerate(PROCESSORS.items()):
         described = dynamodb.describe_table(TableName=f"{prefix}-{table}")["Table"]

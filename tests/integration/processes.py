@@ -1,20 +1,18 @@
-"""Look at processes from outside, and wait for what happens to them."""
+"""Checks of processes, and waiting for events."""
 
 from __future__ import annotations
 
 import subprocess
-import time
 from typing import TYPE_CHECKING
+
+from local.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 def eventually(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60.0
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+    assert wait_until(happened, seconds=60.0, every=0.02), "it did not happen in time"
 
 
 def alive(pid: int) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.deployed.deployment import ROOT
-from local.services import engines, loopback
+from local.services import loopback, service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def typed() -> Iterator[Type]:
     """Run a command without a terminal; press Ctrl-C when it says `interrupt_at`."""
-    with engines.emulator() as emulator:
+    with service.emulator() as emulator:
         environment = {
             **loopback.clean(),
             **loopback.credentials(),
@@ -66,9 +66,9 @@ def test_deploy_and_destroy_are_interrupted_and_repeated(typed: Type) -> None:
     status, said = typed("deploy", "sandbox", interrupt_at=": deploying...")
     assert status == 130, said
     assert "--require-approval never" in said
-    assert "CloudFormation goes on by itself" in said
+    assert "CloudFormation continues" in said
     assert "Traceback" not in said
-    # The emulator does not know every type of the last stack: what that says is covered as well.
+    # The emulator does not support every type of the last stack: the failure is checked as well.
     status, said = typed("deploy", "sandbox")
     assert (status == 0) != ("The deploy failed with status" in said), said
     _, found = typed("preflight", "sandbox", "--json")

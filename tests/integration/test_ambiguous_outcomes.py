@@ -1,14 +1,14 @@
-"""Answers that never arrive: whatever the engine did, delivering again ends right.
+"""Lost responses: a second delivery ends right, whether or not the first one had an effect.
 
-The effects happen on real engines; a proxy before them loses, cuts or replaces the answers. Each
-case is retried by the invocation that met it and, where that one has no time left, by the next; and
-everything is delivered once more when it is done.
+The effects happen on real services; a proxy before them loses, cuts or replaces the responses. Each
+case is retried by the same invocation or, if it has no time left, by the next; and everything is
+delivered once more in the end.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -37,10 +37,6 @@ from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 from tests.integration import clients
 from tests.integration.clients import Invoked, invoke, sequence_number
 from tests.integration.faulty_proxy import Exchange, FaultyProxy, faulty_proxy
-from tests.integration.test_ports import table
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 ORDERS = [order(f"{number:05}-1", total=f"{number}.10") for number in range(1, 61)]
 RECORDS = [record(number, None, item) for number, item in enumerate(ORDERS, 1)]
@@ -51,31 +47,32 @@ CHANGED = [
 ]
 COME_BACK = [record(100 + number, None, item) for number, item in enumerate(SHIPPED)]
 """As `CHANGED`, of items that were deleted in between."""
+SHARDS = 2
 PATIENCE = 1.5
-"""Seconds of silence that clients bear."""
+"""Seconds that clients wait for a response."""
 
 Spoiler = Callable[[Exchange], None]
 
 
 def lost(exchange: Exchange) -> None:
-    """The engine did it; nobody hears of it."""
+    """The request has its effect; the response is lost."""
     exchange.forward()
     exchange.drop()
 
 
 def timed_out(exchange: Exchange) -> None:
-    """The engine did it; the client gives up waiting to hear of it."""
+    """The request has its effect; the client times out."""
     exchange.forward()
     exchange.hang()
 
 
 def cut(exchange: Exchange) -> None:
-    """The engine did it; the connection ends in the middle of its answer."""
+    """The request has its effect; the connection ends in the middle of the response."""
     exchange.cut(exchange.forward())
 
 
 def never_sent(exchange: Exchange) -> None:
-    """The engine did not do it; nobody hears of that."""
+    """The request has no effect; the connection ends."""
     exchange.drop()
 
 
@@ -101,34 +98,6 @@ class Deliveries:
 @pytest.fixture(params=[60.0, 0.05], ids=["retried", "delivered again"])
 def deliveries(request: pytest.FixtureRequest) -> Deliveries:
     return Deliveries(request.param)
-
-
-@pytest.fixture(scope="module")
-def dynamodb_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
-    with faulty_proxy(dynamodb_local_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def spoiled(dynamodb_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
-    client = clients.dynamodb(dynamodb_proxy.url, PATIENCE)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def ledger(spoiled: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
-    return DynamoDbLedger(
-        spoiled,
-        table(dynamodb_local, ("id", "S")),
-        table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
-        shards=2,
-    )
-
-
-@pytest.fixture
-def log(spoiled: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLog:
-    return DynamoDbLog(spoiled, table(dynamodb_local, ("item", "S"), ("version", "S")))
 
 
 def assert_counted_once(ledger: DynamoDbLedger) -> None:
@@ -216,7 +185,7 @@ def test_a_batch_of_entries_that_failed_by_halves_is_completed(
 
 @dataclass
 class Documents:
-    """What the index holds before, what is delivered, and after how many requests one is lost."""
+    """Documents in the index before, delivered changes, and the number of the lost request."""
 
     held: list[dict[str, Any]]
     records: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""One small demo on real engines: each sink is damaged by hand, and the report names the place."""
+"""Demos on real services: the report names each damage of a sink, recovery, interrupts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from local.deployed.pipeline import Pipeline
-    from local.verify import Difference, Report
+    from local.verify import Comparison, Difference
     from local.workload.traffic import Written
 
 ROOT = Path(__file__).parents[2]
@@ -41,12 +41,12 @@ MONTH = "month#1997-01"
 
 @dataclass
 class Witness:
-    """What the one demo of this module showed."""
+    """Results of the demo of this module."""
 
     status: int = -1
     output: str = ""
     written: Written | None = None
-    reports: dict[str, Report] = field(default_factory=dict)
+    reports: dict[str, Comparison] = field(default_factory=dict)
     hidden: int = 0
     amended: str = ""
 
@@ -56,8 +56,8 @@ class Sinks:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._client = pipeline.client
-        self._aggregates = pipeline.outputs["AggregatesTableName"]
-        self._log = pipeline.outputs["ChangeLogTableName"]
+        self._aggregates = pipeline.resources.aggregates
+        self._log = pipeline.resources.change_log
         self._index = f"{pipeline.search.url}/{pipeline.search.index}-v1"
         self._http = urllib3.PoolManager()
 
@@ -147,7 +147,7 @@ def demo() -> Witness:
         witness.amended = f"orders/S={longest[0]}/S={longest[1]}"
         witness.hidden = sinks.documents_with_tombstones() - pipeline.copies.document_count()
 
-        def report() -> Report:
+        def report() -> Comparison:
             return compare(pipeline.copies, written.effective)
 
         damages: dict[str, Callable[[], AbstractContextManager[None]]] = {
@@ -163,7 +163,7 @@ def demo() -> Witness:
         for name, damage in damages.items():
             with damage():
                 witness.reports[name] = report()
-        witness.reports["mended"] = report()
+        witness.reports["restored"] = report()
         for name in ("document deleted", "document added", "aggregate changed", "entry dropped"):
             # Entered and never left: nothing is undone.
             left.append(damages[name]())
@@ -197,7 +197,7 @@ def test_cancelled_orders_are_tombstones_that_no_reader_sees(demo: Witness) -> N
 def test_a_deleted_document_is_named(demo: Witness) -> None:
     named, counted = only(demo, "document deleted")
 
-    assert (named.sink, named.kind, named.item) == ("search index", "missing", ORDER)
+    assert (named.sink, named.kind, named.item) == ("search", "missing", ORDER)
     assert named.expected["total"] == Decimal("29.73")
     assert (counted.item, counted.expected - counted.found) == ("_count", 1)
 
@@ -205,7 +205,7 @@ def test_a_deleted_document_is_named(demo: Witness) -> None:
 def test_an_added_document_is_named(demo: Witness) -> None:
     named, counted = only(demo, "document added")
 
-    assert (named.sink, named.kind, named.item) == ("search index", "extra", STRANGER)
+    assert (named.sink, named.kind, named.item) == ("search", "extra", STRANGER)
     assert counted.item == "_count"
 
 
@@ -219,24 +219,24 @@ def test_a_changed_document_is_named_with_its_field(demo: Witness) -> None:
 def test_an_aggregate_that_is_a_cent_off_is_named(demo: Witness) -> None:
     [named] = only(demo, "aggregate changed")
 
-    assert (named.sink, named.item, named.field) == ("aggregates", MONTH, "revenue")
+    assert (named.sink, named.item, named.field) == ("aggregation", MONTH, "revenue")
     assert named.found - named.expected == Decimal("0.01")
 
 
-def test_a_dropped_entry_in_the_middle_of_a_history_is_named(demo: Witness) -> None:
+def test_a_dropped_entry_of_a_history_is_named(demo: Witness) -> None:
     found = only(demo, "entry dropped")
 
-    assert {(each.sink, each.item) for each in found} == {("audit log", demo.amended)}
+    assert {(each.sink, each.item) for each in found} == {("audit", demo.amended)}
     [count] = [each for each in found if each.field == "number of entries"]
     assert count.expected - count.found == 1
     assert any(each.field.startswith("entry 2 of") for each in found)
 
 
-def test_what_was_mended_is_equal_again(demo: Witness) -> None:
-    assert demo.reports["mended"].equal
+def test_restored_sinks_are_equal_again(demo: Witness) -> None:
+    assert demo.reports["restored"].equal
 
 
-def test_the_damaged_demo_says_which_items_differ_and_fails(demo: Witness) -> None:
+def test_a_damaged_demo_names_the_differences_and_fails(demo: Witness) -> None:
     assert demo.status == 1
     assert f"{ORDER} is missing; should be" in demo.output
     assert f"{STRANGER} should not be there" in demo.output
@@ -244,10 +244,10 @@ def test_the_damaged_demo_says_which_items_differ_and_fails(demo: Witness) -> No
     assert f"{demo.amended}: number of entries should be" in demo.output
     assert "every sink equals the table" not in demo.output
     last = demo.output.strip().splitlines()[-1]
-    assert last == "not equal to the table: aggregates, search index, audit log"
+    assert last == "not equal to the table: aggregation, search, audit"
 
 
-def test_poison_is_kept_as_dead_letters_mended_and_redriven() -> None:
+def test_poison_becomes_dead_letters_and_is_redriven() -> None:
     """The commands are the real ones, in processes of their own."""
     console, output = quiet_console()
     during: dict[str, object] = {}
@@ -272,17 +272,18 @@ def test_poison_is_kept_as_dead_letters_mended_and_redriven() -> None:
         "1 validation error for Order",
         '"after": {',
         "The sink holds nothing of it.",
-        "Missing in aggregates and search index: exactly the 4 orders that were hidden",
-        "8 dead letters lie where they lay",
-        " orders looked at, 4 mistakes corrected",
-        "Dead letters: 8 archived.",
-        "No dead letter is left, and no notification",
+        "Missing in aggregation and search: exactly the 4 poison orders",
+        "8 dead letters = 8 kept",
+        "8 dead letters unchanged in the bucket",
+        " orders read, 4 defects corrected",
+        "8 dead letters = 8 archived",
+        "No dead letter and no notification is left",
     ):
         assert sentence in said
     assert said.strip().splitlines()[-1] == "every sink equals the table"
 
 
-def test_a_demo_in_an_existing_cluster_touches_only_its_own_index(opensearch_url: str) -> None:
+def test_a_demo_in_an_existing_cluster_uses_its_own_index(opensearch_url: str) -> None:
     http = urllib3.PoolManager()
     earlier, theirs = "cdc-demo-0badcafe-v1", "orders-v1"
     for index in (earlier, theirs):
@@ -296,7 +297,7 @@ def test_a_demo_in_an_existing_cluster_touches_only_its_own_index(opensearch_url
         assert status == 0, output.getvalue()
         assert (indices[earlier], indices[theirs]) == ("1", "1")
         assert [name for name in indices if name.startswith("cdc-demo-")] == [earlier]
-        assert f"curl -X DELETE {opensearch_url}/{earlier} removes it" in output.getvalue()
+        assert f"remove it with curl -X DELETE {opensearch_url}/{earlier}" in output.getvalue()
     finally:
         for index in (earlier, theirs):
             http.request("DELETE", f"{opensearch_url}/{index}")
@@ -317,31 +318,47 @@ def test_a_demo_in_an_existing_cluster_touches_only_its_own_index(opensearch_url
 def test_a_malformed_cluster_url_is_a_sentence(
     capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
-    assert main(["--search-url", url]) == 1
-    assert "SEARCH_URL must be a scheme, a host and a port" in capsys.readouterr().out
+    assert main({"SEARCH_URL": url}) == 2
+    assert f"SEARCH_URL={url}: expected a scheme, a host and a port" in capsys.readouterr().out
 
 
 def test_a_cluster_that_does_not_answer_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--search-url", "http://127.0.0.1:1/"]) == 1
+    assert main({"SEARCH_URL": "http://127.0.0.1:1/"}) == 1
     assert "No OpenSearch answers at http://127.0.0.1:1 (SEARCH_URL)" in capsys.readouterr().out
 
 
 def test_something_else_than_opensearch_is_a_sentence(
     capsys: pytest.CaptureFixture[str], emulator_url: str
 ) -> None:
-    assert main(["--search-url", emulator_url]) == 1
+    assert main({"SEARCH_URL": emulator_url}) == 1
     assert "is not OpenSearch" in capsys.readouterr().out
 
 
+def test_a_demo_with_chaos_ends_with_equal_sinks() -> None:
+    console, output = quiet_console()
+    status = run_demo(Options(limit=60, chaos=True, seed=7), console)
+    shown = output.getvalue()
+    assert status == 0, shown
+    assert "every sink equals the table" in shown
+    assert "OpenSearch is stopped" in shown
+    assert "poller killed (SIGKILL) and started again" in shown
+
+
+MOMENTS = ["Starting the services", "Deploying the app", "Waiting for the sinks"]
+
+
 @pytest.mark.parametrize(
-    "moment", ["Starting the engines", "Deploying the app", "Waiting until the sinks"]
+    ("moment", "sent", "chaos"),
+    [
+        *((moment, sent, "0") for moment in MOMENTS for sent in (signal.SIGINT, signal.SIGTERM)),
+        ("OpenSearch is stopped", signal.SIGINT, "1"),
+    ],
 )
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_nothing_behind(
-    tmp_path: Path, moment: str, sent: signal.Signals
+    tmp_path: Path, moment: str, sent: signal.Signals, chaos: str
 ) -> None:
-    """Its temporary folder is its own, so whatever process or file it leaves shows there."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "LIMIT": "60"}
+    """It has its own temporary folder, so a process or file that it leaves is found there."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "LIMIT": "60", "CHAOS": chaos}
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "local.demo"],
         cwd=ROOT,
@@ -355,13 +372,14 @@ def test_an_interrupted_demo_leaves_nothing_behind(
         lines = []
         for line in demo.stdout:
             lines.append(line)
-            if line.startswith(moment):
+            if moment in line:
                 demo.send_signal(sent)
                 break
         lines += demo.stdout
-        demo.wait(timeout=30)
+        demo.wait(timeout=40)
 
     assert demo.returncode == 128 + sent, "".join(lines)
+    assert "every service is stopped and its folder removed." in lines[-1]
     assert "Traceback" not in "".join(lines)
     with pytest.raises(ProcessLookupError):
         os.killpg(demo.pid, 0)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.deployed.deployment import cdk_environment, deploy, session
-from local.services import engines
-from local.services.errors import EngineError
+from local.services import service
+from local.services.errors import ServiceError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ app.synth()
 
 MINES = {
     "AWS_PROFILE": "production",
-    "AWS_ACCESS_KEY_ID": "somebody",
+    "AWS_ACCESS_KEY_ID": "person",
     "AWS_SESSION_TOKEN": "secret",
     "AWS_ENDPOINT_URL_DYNAMODB": "http://192.0.2.1",
     "AWS_CONFIG_FILE": "/nowhere/config",
@@ -58,7 +58,7 @@ def app(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of somebody who works with real accounts behind a proxy."""
+    """The environment of a person who works with real accounts behind a proxy."""
     for name, value in MINES.items():
         monkeypatch.setenv(name, value)
 
@@ -66,7 +66,7 @@ def mines(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("mines")
 def test_every_stack_is_deployed_and_its_outputs_come_back(app: Path) -> None:
     told: list[str] = []
-    with engines.emulator() as emulator:
+    with service.emulator() as emulator:
         outputs = deploy(
             emulator.url,
             "http://127.0.0.1:9250",
@@ -88,7 +88,7 @@ def test_every_stack_is_deployed_and_its_outputs_come_back(app: Path) -> None:
 
 def test_an_app_that_fails_is_quoted(app: Path, emulator_url: str) -> None:
     (app / "app.py").write_text("raise SystemExit('environment=local: no such setting')")
-    with pytest.raises(EngineError, match="`cdk synth` failed with status 1") as raised:
+    with pytest.raises(ServiceError, match="`cdk synth` failed with status 1") as raised:
         deploy(emulator_url, "http://127.0.0.1:9250", app=app)
     assert "environment=local: no such setting" in str(raised.value)
 

@@ -1,4 +1,4 @@
-"""The emulator labels the streams of tables from CloudFormation as AWS does, once it is mended."""
+"""The emulator labels the streams of tables from CloudFormation as AWS does, with the fix."""
 
 import json
 import uuid
@@ -8,7 +8,7 @@ import pytest
 
 from dynamodb_streams_cdc.identity import stream_label
 from local.deployed.deployment import session
-from local.services import engines
+from local.services import service
 from local.services.emulator import UNPATCHED
 
 TABLE = {
@@ -46,7 +46,7 @@ def test_a_label_is_one_that_versions_are_made_of(emulator_url: str, kind: str) 
 
 
 def test_the_repair_is_still_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once this fails, `mend_labels` in local/services/emulator.py can go."""
+    """Once this fails, `fix_labels` in local/services/emulator.py can go."""
     monkeypatch.setenv(UNPATCHED, "1")
-    with engines.emulator() as bare:
+    with service.emulator() as bare:
         assert stream_of_a_stack(bare.url, "AWS::DynamoDB::Table").endswith("Z")

@@ -1,4 +1,4 @@
-"""The emulator's Lambda workers: what they see, and that they end with the emulator."""
+"""The emulator's Lambda workers: their environment, and their end with the emulator."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def handler(event, context):
 
 STARTER = """
 import sys
-from local.services import engines
-with engines.emulator() as engine:
+from local.services import service
+with service.emulator() as engine:
     print(engine.url, engine.pid, engine.folder, flush=True)
     sys.stdin.read()
 """
@@ -74,7 +74,7 @@ def invoke(client: LambdaClient, name: str, event: object) -> Any:
 
 @pytest.fixture(scope="module")
 def seen(emulator_url: str) -> Iterator[dict[str, Any]]:
-    """What a function sees around itself."""
+    """Environment of a function."""
     client = session(emulator_url).client("lambda")
     create_function(client, "probe")
     yield invoke(client, "probe", {})
@@ -91,7 +91,7 @@ def test_a_function_talks_to_the_emulator_and_to_no_account(
     assert seen["environment"]["SOURCE_TABLE"] == "orders"
 
 
-def test_a_function_cannot_import_the_repository_instead_of_its_package(
+def test_a_function_imports_its_package_only(
     seen: dict[str, Any],
 ) -> None:
     assert seen["path"][0].endswith("/code")
@@ -109,7 +109,7 @@ def test_a_worker_is_warm_and_is_replaced_when_it_was_killed(
     client.close()
 
 
-def test_workers_in_the_middle_of_an_invocation_die_with_the_starter(tmp_path: Path) -> None:
+def test_busy_workers_end_when_the_starter_dies(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", STARTER],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What the pipeline needs of the emulator's streams, and the repair that one statement needs."""
+"""Requirements on the emulator's streams, and the fix of PartiQL's INSERT."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.deployed.deployment import session
-from local.services import engines
+from local.services import service
 from local.services.emulator import UNPATCHED
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def log(emulator_url: str) -> Iterator[Log]:
 def unpatched_url() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(UNPATCHED, "1")
-        with engines.emulator() as engine:
+        with service.emulator() as engine:
             yield engine.url
 
 
@@ -93,7 +93,7 @@ def test_a_partiql_insert_writes_one_insert_record(log: Log) -> None:
     ]
 
 
-def test_a_transaction_of_inserts_writes_its_records_once_it_went_through(log: Log) -> None:
+def test_a_transaction_writes_records_after_its_success(log: Log) -> None:
     log.client.execute_transaction(TransactStatements=[log.entry("1"), log.entry("2")])
     with pytest.raises(ClientError, match="TransactionCanceled"):
         log.client.execute_transaction(TransactStatements=[log.entry("3"), log.entry("1")])
@@ -108,7 +108,7 @@ def test_the_repair_is_still_needed(unpatched_url: str) -> None:
     log.close()
     assert records == [], (
         "The emulator now writes a stream record for a PartiQL INSERT by itself: "
-        "delete `mend` from local/services/emulator.py, or the log gets every entry twice."
+        "delete `fix_inserts` from local/services/emulator.py, or the log gets every entry twice."
     )
 
 

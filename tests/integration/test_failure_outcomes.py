@@ -1,7 +1,7 @@
-"""What becomes of a batch when a real sink refuses: through a whole processor.
+"""Results of a batch after an error of a real sink, through a whole processor.
 
-One record that can never succeed is one dead letter, wherever the refusal says it; an outage makes
-none, however long it lasts; and what nobody foresaw has 15 minutes.
+A record that can never succeed becomes one dead letter; an outage writes none, however long it
+lasts; an unexpected error is retried for 15 minutes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,6 @@ from tests.integration.test_failure_table import (
     an_index_of_the_alias_name,
 )
 from tests.integration.test_failure_table_aws import Cancelled, Refusal, maps
-from tests.integration.test_ports import table
 from tests.lambdas.conftest import create_table
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 BAD = "00042-1"
 HOURS_LATER = NOON + 10 * 3600.0
-PATIENCE = 8.0
+SECONDS = 8.0
 """Seconds of an invocation that is going to meet an outage: enough for some retries."""
 
 FOR_EVER = float("inf")
@@ -75,40 +74,6 @@ def index(opensearch_url: str) -> Iterator[ReadableIndex]:
     yield made
     client.indices.delete(index=f"{made.name}*")
     client.close()
-
-
-@pytest.fixture(scope="module")
-def shared_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
-    with faulty_proxy(dynamodb_local_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def dynamodb_proxy(shared_proxy: FaultyProxy) -> Iterator[FaultyProxy]:
-    yield shared_proxy
-    shared_proxy.heal()
-
-
-@pytest.fixture(scope="module")
-def proxied(shared_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
-    client = clients.dynamodb(shared_proxy.url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def log(proxied: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLog:
-    return DynamoDbLog(proxied, table(dynamodb_local, ("item", "S"), ("version", "S")))
-
-
-@pytest.fixture
-def ledger(proxied: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
-    return DynamoDbLedger(
-        proxied,
-        table(dynamodb_local, ("id", "S")),
-        table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
-        shards=4,
-    )
 
 
 def late() -> ManualClock:
@@ -169,7 +134,7 @@ def test_a_document_too_large_for_the_domain_is_one_dead_letter(
 
 
 def test_an_entry_that_cannot_be_kept_is_one_dead_letter(log: DynamoDbLog) -> None:
-    """There is no overflow for it here; with one, no such entry is written."""
+    """Without an image store, a large entry is refused; with one, none is that large."""
     assert invoke(ChangeLog(log), batch(note="x" * 409_200)) == Invoked([], ["ItemTooLarge"])
     assert entries_of(log) == 99
 
@@ -190,7 +155,7 @@ NEEDS_NO_SCRIPT = [outage for outage in OUTAGES if outage.id != "compilations"]
 
 
 @pytest.mark.parametrize(("outage", "text"), NEEDS_NO_SCRIPT)
-def test_an_outage_of_the_index_makes_no_dead_letter_of_a_new_item(
+def test_an_outage_of_the_index_writes_no_dead_letter(
     index: ReadableIndex, outage: Outage, text: str
 ) -> None:
     waits_for_the_index(index, outage, batch(3))
@@ -208,7 +173,7 @@ def test_an_outage_of_the_index_makes_no_dead_letter_of_a_change(
 def waits_for_the_index(index: ReadableIndex, outage: Outage, records: list[Any]) -> None:
     sink = Search(index, document)
     with outage(index):
-        invoked = invoke(sink, records, clock=late(), seconds=PATIENCE)
+        invoked = invoke(sink, records, clock=late(), seconds=SECONDS)
         assert invoked == Invoked([sequence_number(records[0])], [])
     assert invoke(sink, records, clock=late()) == Invoked([], [])
     assert sum(item.startswith("orders/") for item in index.search()) == 3
@@ -221,7 +186,7 @@ def test_an_index_that_cannot_be_made_makes_no_dead_letter(
     index.client.indices.delete(index=f"{index.name}-v1")
     records = batch(1)
     sink = Search(wrong(index), document)
-    invoked = invoke(sink, records, clock=late(), seconds=PATIENCE)
+    invoked = invoke(sink, records, clock=late(), seconds=SECONDS)
     assert invoked == Invoked([sequence_number(records[0])], [])
 
 
@@ -240,7 +205,7 @@ def test_an_outage_of_the_log_makes_no_dead_letter(
     records = batch(50)
     second = records[25]["eventID"]
     dynamodb_proxy.times(FOR_EVER, "BatchExecuteStatement", act, carrying=second)
-    invoked = invoke(ChangeLog(log), records, clock=late(), seconds=PATIENCE)
+    invoked = invoke(ChangeLog(log), records, clock=late(), seconds=SECONDS)
     assert invoked == Invoked([sequence_number(records[25])], [])
     assert entries_of(log) == 25
     dynamodb_proxy.heal()
@@ -254,7 +219,7 @@ def test_an_outage_of_the_ledger_makes_no_dead_letter(
 ) -> None:
     sink, records = Aggregation(ledger, contributions), batch(5)
     dynamodb_proxy.times(FOR_EVER, "TransactWriteItems", act)
-    invoked = invoke(sink, records, clock=late(), seconds=PATIENCE)
+    invoked = invoke(sink, records, clock=late(), seconds=SECONDS)
     assert invoked == Invoked([sequence_number(records[0])], [])
     assert ledger.total("month#1997-01") == {}
     dynamodb_proxy.heal()
@@ -267,7 +232,7 @@ def test_a_table_that_is_missing_makes_no_dead_letter(
 ) -> None:
     later = replace(log, table=f"later-{uuid4()}")
     records = batch(3)
-    invoked = invoke(ChangeLog(later), records, clock=late(), seconds=PATIENCE)
+    invoked = invoke(ChangeLog(later), records, clock=late(), seconds=SECONDS)
     assert invoked == Invoked([sequence_number(records[0])], [])
     create_table(dynamodb_local, later.table, [("item", "S"), ("version", "S")])
     assert invoke(ChangeLog(later), records) == Invoked([], [])
@@ -279,10 +244,10 @@ def test_a_table_that_is_missing_makes_no_dead_letter(
     [(1, NOON + 200.0, 0), (1, HOURS_LATER, 1), (4, HOURS_LATER, 4), (5, HOURS_LATER, 0)],
     ids=["young", "one", "four", "everywhere"],
 )
-def test_what_nobody_foresaw_has_15_minutes_unless_it_is_everywhere(
+def test_an_unexpected_error_is_retried_for_15_minutes(
     index: ReadableIndex, foreign: int, now: float, dead_letters: int
 ) -> None:
-    """Documents without a version, whoever wrote them, make the script fail."""
+    """Documents without a version make the script fail."""
     records = batch(20)
     for number in range(5, 5 + foreign):
         item = f"orders/S={number:05}/S={number:05}-1"

@@ -1,8 +1,8 @@
-"""What OpenSearch answers when it refuses, and what the port makes of it.
+"""Errors of OpenSearch, and the exceptions that the port raises for them.
 
-Provoked on a real node; what stands before a managed domain is a proxy that uses its words.
-`test_failure_table_aws` is the same for DynamoDB and S3, and `test_failure_outcomes` shows what
-becomes of the records.
+The errors come from a real node; a proxy answers in place of a managed domain's load balancer.
+`test_failure_table_aws` does the same for DynamoDB and S3, and `test_failure_outcomes` checks the
+results of whole batches.
 """
 
 from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ def test_a_document_that_the_mapping_cannot_take(
     assert refused.reason == reason
     assert cause in str(refused)
     for value in ("yesterday", "a lot", "9999", "xxx"):
-        assert value not in str(refused), "what customers wrote is nobody's to read"
+        assert value not in str(refused), "logs contain no data of customers"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_document_that_fails_its_whole_request(
 
 
 def test_a_script_that_fails_is_unexpected(index: ReadableIndex) -> None:
-    """Somebody wrote a document that has no version; nobody can say which of the two is newer."""
+    """A document without a version cannot be compared with a newer or an older one."""
     index.client.index(index=index.write_alias, id="foreign", body={"cdc": {}})
     written, refused = index.upsert([upsert(), upsert("foreign")], Deadline())
     assert written is None
@@ -238,7 +238,7 @@ def an_index_of_the_alias_name(index: ReadableIndex) -> ReadableIndex:
 
 
 @pytest.mark.parametrize("wrong", [a_wrong_mapping, a_wrong_setting, an_index_of_the_alias_name])
-def test_an_index_that_cannot_be_made_is_no_documents_fault(
+def test_an_index_that_cannot_be_made_blames_no_document(
     index: ReadableIndex, wrong: Callable[[ReadableIndex], ReadableIndex]
 ) -> None:
     """OpenSearch has one error for a wrong mapping and for a document that the mapping refuses."""

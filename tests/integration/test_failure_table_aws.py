@@ -1,8 +1,8 @@
-"""What DynamoDB and S3 answer when they refuse, and what the ports make of it.
+"""Errors of DynamoDB and S3, and the exceptions that the ports raise for them.
 
-Provoked on DynamoDB Local and the emulator. What those cannot show (throttles, conflicts of
-transactions, credentials, permissions, item collections) is answered by a proxy before them, in the
-words that AWS uses.
+The errors come from DynamoDB Local and the emulator. Errors that these do not have (throttles,
+conflicts of transactions, credentials, permissions, item collections) come from a proxy before
+them, in AWS's words.
 """
 
 import json
@@ -41,37 +41,11 @@ from tests.integration.faulty_proxy import (
     faulty_proxy,
     reset,
 )
-from tests.integration.test_ports import table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-
-@pytest.fixture(scope="module")
-def dynamodb_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
-    with faulty_proxy(dynamodb_local_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def proxied(dynamodb_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
-    client = clients.dynamodb(dynamodb_proxy.url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def log(proxied: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLog:
-    return DynamoDbLog(proxied, table(dynamodb_local, ("item", "S"), ("version", "S")))
-
-
-@pytest.fixture
-def ledger(proxied: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
-    return DynamoDbLedger(
-        proxied,
-        table(dynamodb_local, ("id", "S")),
-        table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
-    )
+SHARDS = 1
 
 
 def entry(version: str, **attributes: Any) -> dict[str, Any]:
@@ -124,7 +98,7 @@ def test_one_key_twice_in_a_request_is_unexpected(log: DynamoDbLog) -> None:
         log.insert([entry("1"), entry("1")], Deadline())
 
 
-def test_a_request_of_more_than_16_mb_is_unexpected_and_can_be_halved(log: DynamoDbLog) -> None:
+def test_a_request_above_16_mb_is_unexpected_and_halved(log: DynamoDbLog) -> None:
     escaped = {"S": "\x01" * 380_000}
     entries = [entry(str(number), after=escaped) for number in range(10)]
     with pytest.raises(ClientError, match="413"):
@@ -132,7 +106,7 @@ def test_a_request_of_more_than_16_mb_is_unexpected_and_can_be_halved(log: Dynam
     assert log.insert(entries[:5], Deadline()) == [True] * 5
 
 
-def test_an_entry_that_is_there_is_no_failure(log: DynamoDbLog) -> None:
+def test_an_entry_that_exists_is_not_a_failure(log: DynamoDbLog) -> None:
     assert log.insert([entry("1")], Deadline()) == [True]
     assert log.insert([entry("1"), entry("2")], Deadline()) == [False, True]
 
@@ -161,7 +135,7 @@ def test_an_aggregate_that_cannot_be_kept(ledger: DynamoDbLedger) -> None:
     assert ledger.read(["item"], Deadline()) == {}
 
 
-def test_a_sum_that_is_no_number_is_unexpected(
+def test_a_sum_that_is_not_a_number_is_unexpected(
     ledger: DynamoDbLedger, dynamodb_local: "DynamoDBClient"
 ) -> None:
     dynamodb_local.put_item(

@@ -1,6 +1,6 @@
-"""The deployed pipeline where changes usually get lost: large items, an outage, expired batches.
+"""The deployed pipeline with large items, an outage and expired batches loses no change.
 
-All on real engines: the real templates, the real functions, a real OpenSearch.
+With the real templates, the real functions and a real OpenSearch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from local.deployed.pipeline import Pipeline
-    from local.verify import Report
+    from local.verify import Comparison
 
 RUNBOOK = Path(__file__).parents[2] / "docs/how-to/runbook.md"
 OUTAGE_SECONDS = 60.0
@@ -54,16 +54,14 @@ def s3(pipeline: Pipeline) -> Any:
 
 
 def put(pipeline: Pipeline, item: dict[str, Any]) -> None:
-    pipeline.client.put_item(
-        TableName=pipeline.outputs["OrdersTableName"], Item=serialize_item(item)
-    )
+    pipeline.client.put_item(TableName=pipeline.resources.orders, Item=serialize_item(item))
 
 
 def keys(s3: Any, bucket: str) -> list[str]:
     return [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
 
 
-def settled(pipeline: Pipeline) -> Report:
+def settled(pipeline: Pipeline) -> Comparison:
     report = settle(lambda: compare(pipeline.copies), unchanged_for=20.0)
     assert report.items
     return report
@@ -82,8 +80,8 @@ def test_an_item_of_400_kb_changed_ten_times_is_in_every_copy(pipeline: Pipeline
     name = "orders/S=90000/S=90000-0001"
     assert pipeline.copies.history_length(name) == 11
     assert pipeline.copies.find([name])[name]["status"] == statuses[10 % 3]
-    assert len(keys(s3, pipeline.outputs["LargeImagesBucketName"])) == 11
-    assert keys(s3, pipeline.outputs["DeadLetterBucketName"]) == []
+    assert len(keys(s3, pipeline.resources.large_images)) == 11
+    assert keys(s3, pipeline.resources.dead_letters) == []
 
 
 def size(item: dict[str, Any]) -> int:
@@ -124,7 +122,7 @@ def test_a_minute_without_search_costs_search_a_minute(pipeline: Pipeline, s3: A
         pipeline.node.start()
     report = settled(pipeline)
     assert report.equal, [str(each) for sink in report.sinks for each in sink.differences]
-    assert keys(s3, pipeline.outputs["DeadLetterBucketName"]) == []
+    assert keys(s3, pipeline.resources.dead_letters) == []
 
 
 def sums(pipeline: Pipeline) -> dict[str, dict[str, Decimal]]:
@@ -150,9 +148,9 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
     forget(pipeline, [f"orders/S=92000/S=92000-{number}" for number in range(1, 5)])
     missing = compare(pipeline.copies)
     assert missing.sinks[1].count("missing") == 4
-    bucket = pipeline.outputs["DeadLetterBucketName"]
+    bucket = pipeline.resources.dead_letters
     key = "aws/lambda/00000000-0000-4000-8000-000000000000/shardId-1/letter"
-    given_up_in = pipeline.outputs["OnFailureBucketName"]
+    given_up_in = pipeline.resources.on_failure
     s3.put_object(Bucket=given_up_in, Key=key, Body=json.dumps(dead_letter))
 
     done = cdc(pipeline, "redrive", "--yes", "--json")
@@ -167,9 +165,9 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
 
 
 def given_up(pipeline: Pipeline, customer: str) -> dict[str, Any]:
-    """Return what Lambda writes when a batch of the search mapping has become too old."""
+    """Return Lambda's dead letter for a batch of the search mapping that is too old."""
     streams = session(pipeline.aws.url).client("dynamodbstreams")
-    log = pipeline.client.describe_table(TableName=pipeline.outputs["ChangeLogTableName"])
+    log = pipeline.client.describe_table(TableName=pipeline.resources.change_log)
     arn = log["Table"]["LatestStreamArn"]
     records: list[Any] = []
     for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
@@ -182,7 +180,7 @@ def given_up(pipeline: Pipeline, customer: str) -> dict[str, Any]:
             iterator = page.get("NextShardIterator") if page["Records"] else None
     mine = [each for each in records if customer in each["dynamodb"]["Keys"]["item"]["S"]]
     assert len(mine) == 5
-    function = pipeline.outputs["SearchFunctionName"]
+    function = pipeline.resources.functions["search"]
     return {
         "requestContext": {
             "requestId": "00000000-0000-4000-8000-000000000001",
@@ -199,7 +197,7 @@ def given_up(pipeline: Pipeline, customer: str) -> dict[str, Any]:
 
 def forget(pipeline: Pipeline, items: list[str]) -> None:
     """Delete documents as though they had never been written."""
-    index = f"{pipeline.outputs['SearchEndpoint']}/{pipeline.outputs['SearchIndex']}-write"
+    index = f"{pipeline.resources.search_endpoint}/{pipeline.resources.search_index}-write"
     for item in items:
         url = f"{index}/_doc/{quote(item, safe='')}?refresh=true"
         assert urllib3.request("DELETE", url).status == 200
@@ -223,11 +221,11 @@ def cdc(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_every_command_of_the_runbook_does_what_it_says(pipeline: Pipeline, s3: Any) -> None:
+def test_every_command_of_the_runbook_works(pipeline: Pipeline, s3: Any) -> None:
     """The commands of `cdc`, in the runbook's order, on a pipeline that has one dead letter."""
     put(pipeline, order("00004-0001"))
     put(pipeline, order("93000-1", status="lost"))
-    bucket = pipeline.outputs["DeadLetterBucketName"]
+    bucket = pipeline.resources.dead_letters
     eventually(lambda: len([k for k in keys(s3, bucket) if k.startswith("dead-letters/")]) == 2)
     listed = json.loads(cdc(pipeline, "dead-letters", "list", "--json", "-p", "search").stdout)
     [dead_letter] = [each["id"] for each in listed["dead_letters"]]
@@ -254,10 +252,10 @@ def test_the_canary_is_in_every_copy_and_in_no_reader_s_way(pipeline: Pipeline) 
 
     assert "FunctionError" not in answer, answer["Payload"].read()
     eventually(lambda: pipeline.copies.history_length(item) > before)
-    ledger = pipeline.outputs["IdempotencyTableName"]
+    ledger = pipeline.resources.ledger
     key = {"id": {"S": f"ledger/{item}"}}
     eventually(lambda: pipeline.client.get_item(TableName=ledger, Key=key).get("Item"))
-    address = f"{pipeline.outputs['SearchEndpoint']}/orders-write/_doc/{quote(item, safe='')}"
+    address = f"{pipeline.resources.search_endpoint}/orders-write/_doc/{quote(item, safe='')}"
     eventually(lambda: urllib3.request("GET", address).status == 200)
     assert pipeline.copies.find([item]) == {}, "readers see it"
     assert settled(pipeline).equal

@@ -20,16 +20,10 @@ from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex
 from tests.contracts.ledger import LedgerContract, adds, row
 from tests.contracts.log import LogContract
-from tests.lambdas.conftest import create_table
+from tests.integration.clients import table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-
-def table(dynamodb: "DynamoDBClient", *keys: tuple[str, str]) -> str:
-    name = f"contract-{uuid4()}"
-    create_table(dynamodb, name, list(keys))
-    return name
 
 
 class TestDynamoDbLedger(LedgerContract):

@@ -1,12 +1,10 @@
-"""The live runner on real engines: killed again and again, and in the emulator poller's place."""
+"""The poller on real services: killed again and again, and in place of the emulator's poller."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -23,17 +21,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamodb_streams_cdc.esm.poller.runner import runner_of, running, take_over
-from local.demo import Options, run_demo
 from local.deployed.deployment import session
 from local.deployed.trace import TraceReader
-from local.services import engines
+from local.services import service
 from local.services.emulator import UNPATCHED
-from local.verify import LiveCopies, compare
+from local.verify import DeployedCopies, compare
 from local.workload.purchases import SAMPLE, read_purchases
 from local.workload.traffic import Writer
 from tests.integration.poller_process import TRACE
 from tests.integration.processes import eventually
-from tests.integration.test_demo import quiet_console
 from tests.lambdas.conftest import create_table
 
 if TYPE_CHECKING:
@@ -105,7 +101,7 @@ def test_a_runner_killed_at_ten_points_loses_nothing(
     random, prefix = Random(1), f"live-{uuid.uuid4().hex[:8]}"
     client = session(dynamodb_local_url).client("dynamodb")
     make_tables(client, prefix)
-    copies = LiveCopies(
+    copies = DeployedCopies(
         client,
         orders=f"{prefix}-orders",
         change_log=f"{prefix}-log",
@@ -137,7 +133,7 @@ def test_a_runner_killed_at_ten_points_loses_nothing(
         try:
             for _ in range(KILLS):
                 eventually(lambda: invokes(child.process.pid))
-                time.sleep(random.uniform(0, 0.4))  # a random point is what is tested
+                time.sleep(random.uniform(0, 0.4))  # at a random point
                 child.kill()
                 child.start()
         finally:
@@ -197,7 +193,7 @@ def handler(event, context):
 
 
 class Deployed:
-    """A table, a function on its stream and a bucket for what is given up, in the emulator."""
+    """A table, a function on its stream and a dead-letter bucket, in the emulator."""
 
     def __init__(self, made: boto3.Session, name: str, **settings: Any) -> None:
         self.name = name
@@ -242,7 +238,7 @@ class Deployed:
         return {row["id"]["S"]: int(row["deliveries"]["N"]) for row in rows}
 
     def let_go(self) -> None:
-        """Let the function go on with what is slow."""
+        """Let the slow function continue."""
         row = {"id": {"S": "go"}, "deliveries": {"N": "0"}}
         self.dynamodb.put_item(TableName=f"{self.name}-seen", Item=row)
 
@@ -289,7 +285,7 @@ def taken_over(
         yield
 
 
-def test_what_is_given_up_is_in_the_bucket(made: boto3.Session, tmp_path: Path) -> None:
+def test_a_failed_record_is_in_the_dead_letter_bucket(made: boto3.Session, tmp_path: Path) -> None:
     """The poison record and, as nothing bisects, what came after it in its batch."""
     # The window is longer than anything waits here: it is the batch size that ends a batch.
     settings = {"MaximumRetryAttempts": 1, "BatchSize": 3, "MaximumBatchingWindowInSeconds": 300}
@@ -320,9 +316,7 @@ def test_what_is_given_up_is_in_the_bucket(made: boto3.Session, tmp_path: Path) 
     assert deliveries == {"first": 1, "poison": 3, "fourth": 1, "fifth": 1, "sixth": 1}
 
 
-def test_a_reported_record_comes_again_which_the_emulators_poller_forgets(
-    made: boto3.Session, tmp_path: Path
-) -> None:
+def test_a_reported_record_is_delivered_again(made: boto3.Session, tmp_path: Path) -> None:
     with deployed(made) as found:
         found.put("flaky")
         eventually(lambda: found.deliveries().get("flaky") == 1)
@@ -334,9 +328,7 @@ def test_a_reported_record_comes_again_which_the_emulators_poller_forgets(
         assert found.deliveries()["flaky"] == 2
 
 
-def test_a_take_over_waits_for_the_batch_that_the_poller_has_under_way(
-    made: boto3.Session, tmp_path: Path
-) -> None:
+def test_a_take_over_waits_for_the_batch_under_way(made: boto3.Session, tmp_path: Path) -> None:
     with deployed(made) as found:
         found.put("warm")
         eventually(lambda: "warm" in found.deliveries())
@@ -360,7 +352,7 @@ def test_the_repair_that_a_take_over_needs_is_still_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(UNPATCHED, "1")
-    with engines.emulator() as unpatched, deployed(session(unpatched.url)) as found:
+    with service.emulator() as unpatched, deployed(session(unpatched.url)) as found:
         found.put("slow")
         eventually(lambda: "begun" in found.deliveries())
         updated = found.functions.update_event_source_mapping(
@@ -368,42 +360,6 @@ def test_the_repair_that_a_take_over_needs_is_still_needed(
         )
         assert "slow" not in found.deliveries()
     assert updated["State"] == "Disabled", (
-        "The emulator now says by itself that a batch is under way: delete `mend_disabling` from "
+        "The emulator now says by itself that a batch is under way: delete `fix_disabling` from "
         "local/services/emulator.py."
     )
-
-
-def test_a_demo_under_chaos_ends_with_every_sink_equal_to_the_table() -> None:
-    console, output = quiet_console()
-    status = run_demo(Options(limit=60, chaos=True, seed=7), console)
-    shown = output.getvalue()
-    assert status == 0, shown
-    assert "every sink equals the table" in shown
-    assert "OpenSearch is stopped" in shown
-    assert "runner killed (SIGKILL) and started again" in shown
-
-
-def test_a_demo_that_is_interrupted_in_the_storm_leaves_nothing_behind(tmp_path: Path) -> None:
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "LIMIT": "60", "CHAOS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "local.demo"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as demo:
-        assert demo.stdout is not None
-        lines = []
-        for line in demo.stdout:
-            lines.append(line)
-            if "OpenSearch is stopped" in line:
-                demo.send_signal(signal.SIGINT)
-                break
-        lines += demo.stdout
-        demo.wait(timeout=40)
-    assert demo.returncode == 130, "".join(lines)
-    assert "Traceback" not in "".join(lines)
-    assert list(tmp_path.iterdir()) == []
-    left = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    assert str(tmp_path) not in left.stdout

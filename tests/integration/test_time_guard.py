@@ -1,10 +1,9 @@
 """A sink that accepts a request and never answers costs one invocation its time, never its work.
 
-On real engines and in real time: what was done before stays done, the invocation ends by itself and
-reports the first change that is not, and the next one finishes.
+On real services and in real time: earlier changes stay applied, the invocation ends in time and
+reports the first change that is not applied, and the next one finishes.
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -29,9 +28,8 @@ from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from tests.contracts.index import ReadableIndex
 from tests.factories import SOURCE, FakeContext, order, record
 from tests.integration import clients
-from tests.integration.clients import sequence_number
+from tests.integration.clients import sequence_number, table
 from tests.integration.faulty_proxy import Exchange, FaultyProxy, faulty_proxy
-from tests.integration.test_ports import table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,8 +37,9 @@ if TYPE_CHECKING:
 SECONDS = 8.0
 """Of an invocation. The processor takes up work in the first half of it."""
 
+SHARDS = 1
 PATIENCE = 1.2
-"""Seconds of silence that clients bear; less than what the processor keeps back."""
+"""Seconds that clients wait for a response; less than the processor's reserve."""
 
 FOR_EVER = float("inf")
 
@@ -68,39 +67,11 @@ def finish(sink: Sink, records: list[dict[str, Any]]) -> None:
     assert answer == {"batchItemFailures": []}
 
 
-@pytest.fixture(scope="module")
-def shared_proxy(dynamodb_local_url: str) -> Iterator[FaultyProxy]:
-    with faulty_proxy(dynamodb_local_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def dynamodb_proxy(shared_proxy: FaultyProxy) -> Iterator[FaultyProxy]:
-    yield shared_proxy
-    shared_proxy.heal()
-
-
-@pytest.fixture
-def impatient(dynamodb_proxy: FaultyProxy) -> Iterator["DynamoDBClient"]:
-    client = clients.dynamodb(dynamodb_proxy.url, PATIENCE)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def ledger(impatient: "DynamoDBClient", dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
-    return DynamoDbLedger(
-        impatient,
-        table(dynamodb_local, ("id", "S")),
-        table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
-    )
-
-
 def test_a_ledger_that_hangs(dynamodb_proxy: FaultyProxy, ledger: DynamoDbLedger) -> None:
     sink = Aggregation(ledger, contributions)
     dynamodb_proxy.times(FOR_EVER, "TransactWriteItems", Exchange.hang, after=1)
     hung = Hung(sink, RECORDS)
-    done = 98  # what one transaction holds beside the two sums; there is no time for all others
+    done = 98  # one transaction, without the two sums; there is no time for the others
     assert hung.first == sequence_number(RECORDS[done])
     assert ledger.total("status#placed") == {"orders": done}
     dynamodb_proxy.heal()
@@ -120,9 +91,9 @@ def test_a_ledger_that_hangs_from_the_first_read(
 
 
 def test_a_log_that_hangs(
-    dynamodb_proxy: FaultyProxy, impatient: "DynamoDBClient", dynamodb_local: "DynamoDBClient"
+    dynamodb_proxy: FaultyProxy, proxied: "DynamoDBClient", dynamodb_local: "DynamoDBClient"
 ) -> None:
-    log = DynamoDbLog(impatient, table(dynamodb_local, ("item", "S"), ("version", "S")))
+    log = DynamoDbLog(proxied, table(dynamodb_local, ("item", "S"), ("version", "S")))
     sink = ChangeLog(log)
 
     def entries() -> int:

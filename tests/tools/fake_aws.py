@@ -1,4 +1,4 @@
-"""An AWS account in memory, below botocore: requests and answers have AWS's own shapes.
+"""An AWS account in memory, below botocore: requests and responses have AWS's own shapes.
 
 Both are validated against the service models that boto3 ships, so that a test cannot agree with
 itself on a field that AWS does not have. S3 and STS are moto's.
@@ -42,7 +42,7 @@ class Stack:
 
     @property
     def tags(self) -> list[dict[str, str]]:
-        """What the app gives to its stacks."""
+        """The tags of the app's stacks."""
         environment = self.name.removeprefix("cdc-").partition("-")[0]
         tags = {"application": "cdc", "environment": environment} if self.is_ours else {}
         return [{"Key": key, "Value": value} for key, value in tags.items()]
@@ -54,7 +54,7 @@ class Stack:
 
 @dataclass
 class FakeAws:
-    """What the account holds, and what was called: `calls` are operations in order."""
+    """Resources of the account, and calls: `calls` are operations in order."""
 
     stacks: dict[str, Stack] = field(default_factory=dict)
     mappings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class FakeAws:
     """Code of the error that an operation is answered with."""
     calls: list[str] = field(default_factory=list)
     on_call: dict[str, Callable[[], object]] = field(default_factory=dict)
-    """What happens in the account just before an operation."""
+    """Called just before an operation."""
     bucket_is_empty: Callable[[str], bool] = lambda name: True
 
     def add(self, *stacks: Stack) -> None:

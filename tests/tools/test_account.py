@@ -1,4 +1,4 @@
-"""What the make targets for an AWS account ask before anything is done, and what they start."""
+"""The questions that the make targets for an AWS account ask, and the commands that they start."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_nothing_goes_on_unless_the_account_is_named(
 def test_a_first_deploy_is_protected_only_once_it_is_there(
     started: Cdk, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CloudFormation cannot remove what is protected when the first deploy fails."""
+    """CloudFormation cannot remove protected resources after a failed first deploy."""
     monkeypatch.setenv("CONFIRM", ACCOUNT)
     monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
     aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
@@ -52,7 +52,7 @@ def test_a_first_deploy_is_protected_only_once_it_is_there(
     assert second[-2:] == ["-c", "alarms=none"]
 
 
-def test_a_stack_that_is_new_is_protected_later_and_the_others_stay_protected(
+def test_a_new_stack_is_protected_in_the_second_pass(
     started: Cdk, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONFIRM", ACCOUNT)
@@ -75,12 +75,12 @@ def test_a_stack_that_is_new_is_protected_later_and_the_others_stay_protected(
 def test_the_environment_is_chosen_in_one_place(
     started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The last context wins at the CDK: what was confirmed would not be what is deployed."""
+    """The CDK takes the last context, which may not be the confirmed environment."""
     monkeypatch.setenv("CONFIRM", ACCOUNT)
     monkeypatch.setenv("CDK_OPTIONS", "-c environment=production")
     assert command.main(["deploy", "sandbox"]) == 1
     assert started.runs == []
-    assert "CDK_OPTIONS chooses an environment: say ENVIRONMENT=" in capsys.readouterr().out
+    assert "CDK_OPTIONS chooses an environment: set ENVIRONMENT=" in capsys.readouterr().out
 
 
 def test_a_first_pass_that_fails_is_not_followed_by_a_second(
@@ -108,7 +108,7 @@ def test_the_cdk_finds_the_node_of_the_project(account: Any) -> None:
     assert path.split(os.pathsep)[0] == str(Path(sys.executable).parent)
 
 
-def test_a_blocking_finding_stops_a_deploy_before_anybody_is_asked(
+def test_a_blocking_finding_stops_before_the_question(
     started: Cdk,
     aws: FakeAws,
     monkeypatch: pytest.MonkeyPatch,
@@ -152,14 +152,14 @@ def test_a_deploy_is_interrupted_and_repeated(
     with monkeypatch.context() as pressed:
         pressed.setattr(cdk, "run", interrupted)
         assert command.main(["deploy", "sandbox"]) == 130
-    # CloudFormation goes on by itself: not now ...
+    # CloudFormation continues: not now ...
     assert command.main(["deploy", "sandbox"]) == 1
     assert started.runs == []
     # ... but when it is done.
     assert command.main(["deploy", "sandbox"]) == 0
     said = capsys.readouterr().out
-    assert "CloudFormation goes on by itself" in said
-    assert "cdc-sandbox-pipeline is CREATE_IN_PROGRESS: CloudFormation is still at work" in said
+    assert "CloudFormation continues" in said
+    assert "cdc-sandbox-pipeline is CREATE_IN_PROGRESS: CloudFormation is at work" in said
 
 
 def test_the_account_asked_about_is_the_one_that_cdk_uses(
@@ -177,7 +177,7 @@ def test_a_setting_that_synth_refuses_stops_a_preflight(
 ) -> None:
     for options, sentence in (
         ("-c alarm_emial=a@b.example", "did you mean 'alarm_email'?"),
-        ("-c 'alarm_email=a@b.example", "close what is quoted"),
+        ("-c 'alarm_email=a@b.example", "close the quotation"),
     ):
         monkeypatch.setenv("CDK_OPTIONS", options)
         assert command.main(["preflight", "sandbox"]) == 1
@@ -236,6 +236,40 @@ def test_a_session_of_sso_that_has_expired_says_how_to_sign_in(
         sign_in()
 
 
+def test_synth_names_the_environments_that_can_be_deployed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["synth", "prod"])
+    said = capsys.readouterr().out
+    assert said == "make synth: ENVIRONMENT='prod': choose sandbox or production.\n"
+
+
+def test_synth_leaves_out_the_advice_on_feature_flags(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says = "81 feature flags are not configured. Run 'cdk flags'\nother advice\n"
+    script = f"import sys; sys.stderr.write({says!r}); sys.exit(3)"
+    monkeypatch.setattr(cdk, "command", lambda: [sys.executable, "-c", script])
+    assert cdk.synth("sandbox", []) == 3
+    assert capsys.readouterr().err == "other advice\n"
+
+
+def test_a_missing_region_and_credentials_are_named_together(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert command.main(["deploy", "sandbox"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("No AWS Region: set AWS_REGION")
+    assert "No AWS credentials either: sign in (`aws sso login`" in said
+
+
 def test_a_missing_region_and_wrong_words_are_sentences(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,4 +287,4 @@ def test_a_missing_region_and_wrong_words_are_sentences(
     said = capsys.readouterr().out
     assert "No AWS Region: set AWS_REGION" in said
     assert "No AWS profile: The config profile (nope) could not be found" in said
-    assert "usage: " in said
+    assert said.count(": choose sandbox or production.") == 2

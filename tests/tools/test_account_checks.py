@@ -1,4 +1,4 @@
-"""What a preflight makes of AWS's answers: one sentence for each finding, with what to do."""
+"""Findings of a preflight from AWS's responses: one sentence each, with the remedy."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_new_account_s_concurrency_of_ten_is_named(fresh: FakeAws, account: Ac
     [finding] = found(account, "concurrency")
     assert finding.level == "warning"
     assert "10 functions at once" in finding.sentence
-    assert "want 24" in finding.sentence
+    assert "need 24" in finding.sentence
     assert "--quota-code L-B99A9384" in finding.sentence
 
 
@@ -151,7 +151,7 @@ class TestStacks:
             ("ROLLBACK_COMPLETE", False, "warning", "the next deploy deletes it first"),
             ("ROLLBACK_COMPLETE", True, "blocking", "--no-enable-termination-protection"),
             ("ROLLBACK_FAILED", True, "blocking", "delete-stack --stack-name cdc-sandbox-search"),
-            ("REVIEW_IN_PROGRESS", False, "warning", "the next one goes on from it"),
+            ("REVIEW_IN_PROGRESS", False, "warning", "the next one continues it"),
             ("CREATE_IN_PROGRESS", False, "blocking", "wait until"),
             ("UPDATE_ROLLBACK_IN_PROGRESS", False, "blocking", "wait until"),
             ("DELETE_FAILED", False, "blocking", "`make destroy ENVIRONMENT=sandbox`"),
@@ -159,7 +159,7 @@ class TestStacks:
             ("UPDATE_FAILED", False, "warning", "describe-stack-events"),
         ],
     )
-    def test_a_stack_in_the_way_says_what_to_do(
+    def test_a_stack_in_the_way_names_the_remedy(
         self,
         fresh: FakeAws,
         account: Account,
@@ -209,9 +209,7 @@ class TestReaders:
         [finding] = found(account, "readers")
         assert finding.level == "ok"
 
-    def test_a_third_reader_by_somebody_else_is_named(
-        self, deployed: FakeAws, account: Account
-    ) -> None:
+    def test_a_third_reader_of_a_stream_is_named(self, deployed: FakeAws, account: Account) -> None:
         deployed.add_mapping(uuid("theirs"), "nightly-export", "orders")
         [finding] = found(account, "readers")
         assert finding.level == "warning"
@@ -265,7 +263,7 @@ class TestAlarmTopic:
         assert finding.level == "warning"
 
 
-def test_what_an_earlier_deployment_left_is_named(fresh: FakeAws, account: Account) -> None:
+def test_remains_of_an_earlier_deployment_are_named(fresh: FakeAws, account: Account) -> None:
     tags = {"application": "cdc", "environment": "sandbox"}
     fresh.domains = {"domain66ac69e0": {"tags": tags}, "somebodys": {"tags": {}}}
     fresh.tables["cdc-sandbox-pipeline-Orders"] = STREAM
@@ -296,7 +294,7 @@ def test_leftovers_that_may_not_be_listed_are_not_called_absent(
         ("sns:GetTopicAttributes", "alarm topic", "sns:GetTopicAttributes"),
     ],
 )
-def test_a_permission_that_is_missing_is_a_finding_and_stops_nothing(
+def test_a_missing_permission_is_a_finding_not_a_block(
     fresh: FakeAws, account: Account, operation: str, check: str, action: str
 ) -> None:
     fresh.denied.add(operation)

@@ -1,4 +1,4 @@
-"""What `make destroy` does, in which order, and what it says about the rest."""
+"""Order of the steps of `make destroy`, and its messages about the rest."""
 
 from __future__ import annotations
 
@@ -79,16 +79,14 @@ def removes_buckets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         after_the_stacks(request.getfixturevalue("sandbox"), monkeypatch)
 
 
-def test_everything_goes_and_that_is_said(sandbox: FakeAws, account: Account) -> None:
+def test_everything_is_removed_and_reported(sandbox: FakeAws, account: Account) -> None:
     made, said = removal(account)
     assert made.run(), said
     assert (sandbox.stacks, sandbox.mappings, sandbox.tables) == ({}, {}, {})
     assert said[-1].startswith(f"Nothing of environment sandbox is left in account {ACCOUNT}")
 
 
-def test_mappings_stop_before_buckets_are_emptied_and_stacks_deleted(
-    sandbox: FakeAws, account: Account
-) -> None:
+def test_mappings_stop_before_buckets_and_stacks_go(sandbox: FakeAws, account: Account) -> None:
     def stopped() -> None:
         assert {each["State"] for each in sandbox.mappings.values()} <= {"Disabled"}
 
@@ -173,9 +171,7 @@ def test_a_bucket_that_never_stays_empty_is_a_problem(sandbox: FakeAws, account:
     assert "cdc-sandbox-search stays because cdc-sandbox-pipeline imports from it." in said
 
 
-def test_a_search_stack_that_is_no_longer_in_the_app_is_found(
-    sandbox: FakeAws, account: Account
-) -> None:
+def test_a_search_stack_of_an_earlier_app_is_found(sandbox: FakeAws, account: Account) -> None:
     """`search_url` was set after a deploy: the app has no search stack, and the domain bills."""
     for name in ("cdc-sandbox-observability", "cdc-sandbox-pipeline"):
         del sandbox.stacks[name]
@@ -200,11 +196,13 @@ def test_a_domain_that_no_stack_holds_is_named_with_its_command(
     ]
 
 
-def test_what_could_not_be_seen_is_not_called_gone(aws: FakeAws, account: Account) -> None:
+def test_resources_that_cannot_be_listed_are_not_called_gone(
+    aws: FakeAws, account: Account
+) -> None:
     aws.denied.add("opensearch:ListDomainNames")
     made, said = removal(account)
     assert not made.run()
-    assert said[0].startswith("Whether a search domain is left could not be seen")
+    assert said[0].startswith("Cannot list resources of the kind search domain")
 
 
 def test_a_protected_stack_stays_and_is_named(sandbox: FakeAws, account: Account) -> None:
@@ -228,9 +226,7 @@ def test_a_stack_of_another_team_with_our_prefix_stays(sandbox: FakeAws, account
     assert any(line.startswith("cdc-sandbox-of-another-team stays: it has our") for line in said)
 
 
-def test_what_is_listed_for_a_minute_after_it_went_is_looked_at_again(
-    aws: FakeAws, account: Account
-) -> None:
+def test_a_resource_listed_after_its_deletion_is_ignored(aws: FakeAws, account: Account) -> None:
     """SQS, for one, lists a queue for up to a minute after it was deleted."""
     aws.tables["cdc-sandbox-pipeline-Orders"] = STREAM
     made, said = removal(account)
@@ -246,7 +242,7 @@ def test_what_is_listed_for_a_minute_after_it_went_is_looked_at_again(
     assert len(pauses) == 3
 
 
-def test_a_stack_that_somebody_else_imports_from_stays(sandbox: FakeAws, account: Account) -> None:
+def test_a_stack_with_foreign_imports_stays(sandbox: FakeAws, account: Account) -> None:
     sandbox.add(Stack("a-report", imports=("domain",)))
     made, said = removal(account)
     assert not made.run()
@@ -265,7 +261,7 @@ def test_a_deploy_that_goes_on_is_waited_for(
 
 
 @pytest.mark.parametrize("state", ["ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS", "DELETE_FAILED"])
-def test_what_a_failed_deploy_or_destroy_left_goes(
+def test_remains_of_a_failed_deploy_or_destroy_go(
     sandbox: FakeAws, account: Account, state: str
 ) -> None:
     sandbox.stacks["cdc-sandbox-pipeline"].status = state
@@ -288,7 +284,7 @@ def test_a_destroy_is_interrupted_and_repeated(
     pressed = _once(KeyboardInterrupt)
     sandbox.on_call[operation] = pressed
     assert command.main(["destroy", "sandbox"]) == 130
-    assert "the same command goes on from here" in capsys.readouterr().out
+    assert "repeat the command to continue" in capsys.readouterr().out
     assert command.main(["destroy", "sandbox"]) == 0
     assert sandbox.stacks == {}
 
@@ -303,7 +299,7 @@ def _once(error: type[BaseException]) -> Callable[[], None]:
     return strike
 
 
-def test_destroying_what_was_never_deployed_is_fine(
+def test_destroying_a_missing_environment_succeeds(
     aws: FakeAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CONFIRM", ACCOUNT)

@@ -1,4 +1,4 @@
-"""What e2e and the upgrade rehearsal refuse, skip and clean up; CI runs them whole."""
+"""The refusals, skips and clean-ups of e2e and the upgrade rehearsal; CI runs them whole."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import urllib3
 from botocore.credentials import Credentials
 
 from local.console import DemoConsole
+from local.deployed.command_line import CommandLine
 from local.verify import SignedHttp
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
 from tools.account import cdk, e2e, upgrade
@@ -38,6 +39,7 @@ def place(account: Account, deploy: Any = lambda say: None) -> Place:
         polling=nullcontext,
         http=None,
         unchanged_for=0.0,
+        command_line=CommandLine("sandbox", {}),
     )
 
 
@@ -50,7 +52,7 @@ class TestE2e:
         self, aws: FakeAws, account: Account
     ) -> None:
         aws.add(Stack("cdc-sandbox-pipeline"))
-        with pytest.raises(AccountError, match="e2e destroys what it finds"):
+        with pytest.raises(AccountError, match="e2e destroys all of them"):
             rehearsal(account, lambda say: pytest.fail("deployed")).run()
         assert "cdc-sandbox-pipeline" in aws.stacks
 
@@ -69,7 +71,7 @@ class TestE2e:
             rehearsal(account, deploy).run()
         assert aws.stacks == {}
 
-    def test_a_ctrl_c_leaves_what_is_there_and_says_how_to_remove_it(
+    def test_ctrl_c_leaves_the_deployment_and_says_how_to_go_on(
         self, aws: FakeAws, account: Account, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def deploy(say: Any) -> None:
@@ -88,7 +90,7 @@ class TestE2e:
         with pytest.raises(AccountError, match="No event source mapping and no function"):
             rehearsal(account, deploy).run()
 
-    def test_production_and_an_account_that_nobody_names_are_refused(
+    def test_production_and_an_unnamed_account_are_refused(
         self, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert e2e.main(["production"]) == 1
@@ -126,7 +128,7 @@ class TestE2e:
 
 
 class TestSignedReads:
-    def test_what_is_sent_is_what_was_signed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_signed_request_is_sent(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sent: list[tuple[str, str, bytes | None, dict[str, str]]] = []
 
         def request(self: Any, method: str, url: str, *, body: Any, headers: Any) -> Any:
@@ -205,7 +207,7 @@ class TestUpgrade:
         ):
             pass
 
-    def test_skipping_is_said_and_no_failure(
+    def test_a_skipped_rehearsal_is_reported_and_succeeds(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def nothing(commit: str) -> NoReturn:
@@ -217,20 +219,20 @@ class TestUpgrade:
         assert f"Skipped: commit {upgrade.EARLIER}" in capsys.readouterr().out
 
     def test_a_table_that_the_upgrade_replaced_is_refused(
-        self, aws: FakeAws, account: Account, monkeypatch: pytest.MonkeyPatch
+        self, aws: FakeAws, account: Account
     ) -> None:
         made = upgrade.Upgrade(place(account), None, "", DemoConsole())  # type: ignore[arg-type]
-        before = {"OrdersTableName": "orders-1", "SearchIndex": "orders"}
-        monkeypatch.setattr(Place, "outputs", lambda self: dict(before))
+        tables = [("AWS::DynamoDB::Table", "orders-1"), ("AWS::SQS::Queue", "queue-1")]
+        aws.add(Stack("cdc-sandbox-pipeline", resources=tables))
+        before = made._stores()
+        assert before == {"Logicalorders-1": "orders-1"}
         made._refuse_replaced(before)
-        after = {"OrdersTableName": "orders-2", "SearchIndex": "other", "NewBucketName": "new"}
-        monkeypatch.setattr(Place, "outputs", lambda self: after)
-        with pytest.raises(AccountError, match="OrdersTableName: orders-1 became orders-2"):
-            made._refuse_replaced(before)
+        with pytest.raises(AccountError, match="Logicalorders-1: orders-0 became orders-1"):
+            made._refuse_replaced({"Logicalorders-1": "orders-0"})
 
 
 class TestMake:
-    """What is given to make reaches the programs as it is: no shell reads it."""
+    """Programs get the variables of make as they are typed: no shell reads them."""
 
     @pytest.mark.parametrize("target", ["preflight", "bootstrap", "synth", "deploy", "destroy"])
     def test_an_environment_with_a_command_in_it_is_only_refused(
@@ -245,7 +247,9 @@ class TestMake:
             text=True,
             check=False,
         )
-        assert f"usage: make {target} ENVIRONMENT=" in done.stdout, done.stdout + done.stderr
+        assert (
+            f"make {target}: ENVIRONMENT={hostile!r}: choose sandbox or production." in done.stdout
+        ), done.stdout + done.stderr
         assert repr(hostile) in done.stdout
         assert not struck.exists()
 

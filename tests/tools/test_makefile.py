@@ -1,6 +1,6 @@
-"""What is typed behind `make` reaches the programs as it is, and nothing else does.
+"""Programs get the variables of `make` as they are typed, and nothing else.
 
-The Makefile runs on stand-ins for the programs, which write down what they are given.
+The Makefile runs with fake programs, which write down their arguments and environment.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 MAKEFILE = Path(__file__).parents[2] / "Makefile"
-STAND_IN = """#!{python}
+FAKE = """#!{python}
 import json, os, sys
 if "-c" not in sys.argv:
     open({told!r}, "w").write(json.dumps({{"arguments": sys.argv[1:], "names": dict(os.environ)}}))
@@ -57,10 +57,10 @@ class Made:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).touch()
         for name in (".venv/bin/python", "node_modules/.bin/cdk", "my python"):
-            stand_in = folder / name
-            stand_in.parent.mkdir(parents=True, exist_ok=True)
-            stand_in.write_text(STAND_IN.format(python=sys.executable, told=f"{folder}/told"))
-            stand_in.chmod(0o755)
+            fake = folder / name
+            fake.parent.mkdir(parents=True, exist_ok=True)
+            fake.write_text(FAKE.format(python=sys.executable, told=f"{folder}/told"))
+            fake.chmod(0o755)
         self.files = self._listed()
 
     def run(
@@ -78,7 +78,7 @@ class Made:
         )
 
     def told(self, *words: str, names: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return what the program of a target was given."""
+        """Return arguments and environment of the program of a target."""
         done = self.run(*words, names=names)
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads((self.folder / "told").read_text())
@@ -123,28 +123,36 @@ def test_other_programs_get_each_value_as_one_argument(made: Made, odd: str) -> 
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
-def test_lists_of_words_are_words_and_no_commands(made: Made, odd: str) -> None:
+def test_lists_of_words_are_not_read_as_commands(made: Made, odd: str) -> None:
     told = made.told("bench", f"BENCH={odd}")
     assert told["arguments"] == ["-m", "benchmarks", *odd.split(), "--json", "build/bench.json"]
     for goal in ("synth", "preflight", "bootstrap", "deploy", "destroy", "e2e"):
         assert made.told(goal, f"CDK_OPTIONS={odd}")["names"]["CDK_OPTIONS"] == odd
 
 
-def test_what_is_not_given_is_not_there(made: Made) -> None:
+def test_variables_that_are_not_given_are_not_passed_on(made: Made) -> None:
     assert not {"ORDERS", "LIMIT", "SEED"} & made.told("demo")["names"].keys()
     assert made.told("simulate")["arguments"] == ["tools/simulate.py"]
     assert made.told("bench")["arguments"] == ["-m", "benchmarks", "--json", "build/bench.json"]
     assert made.told("synth")["names"]["ENVIRONMENT"] == "sandbox"
 
 
-def test_only_an_environment_that_is_typed_leads_e2e_into_an_account(made: Made) -> None:
+def test_only_a_typed_environment_sends_e2e_to_an_account(made: Made) -> None:
     assert made.told("e2e")["names"]["E2E_ENVIRONMENT"] == "local"
     exported = made.told("e2e", names={"ENVIRONMENT": "production"})
     assert exported["names"]["E2E_ENVIRONMENT"] == "local"
     assert made.told("e2e", "ENVIRONMENT=sandbox")["names"]["E2E_ENVIRONMENT"] == "sandbox"
 
 
-def test_exercises_are_given_only_what_was_asked_for(made: Made) -> None:
+def test_a_wrong_answer_is_not_an_error_of_make(made: Made) -> None:
+    (made.folder / "my python").write_text('#!/bin/sh\n[ "$1" = -c ] || exit ${ENDS:-0}\n')
+    for ends, status in (("1", 0), ("2", 2), ("0", 0)):
+        done = made.run("exercise-1", mine(made), names={"ENDS": ends})
+        assert done.returncode == status
+        assert ("***" in done.stderr) == bool(status)
+
+
+def test_an_exercise_gets_only_the_given_variables(made: Made) -> None:
     told = made.told("exercise-1", mine(made))
     assert told["arguments"] == ["-m", "exercises.checks", "1"]
 
@@ -160,7 +168,7 @@ def test_exercises_are_given_only_what_was_asked_for(made: Made) -> None:
         (["synth", "ENVIROMENT=production"], "make synth takes no ENVIROMENT: it takes"),
         (["lint", "LIMIT=1"], "make lint takes no LIMIT: it takes no variables"),
         (["demo", "simulate", "X=1"], "make demo simulate takes no X"),
-        (["demo", "LIMIT="], "make demo: LIMIT is empty: leave it out, or say what is meant"),
+        (["demo", "LIMIT="], "make demo: LIMIT is empty: leave it out, or set it"),
         (["synth", "ENVIRONMENT="], "make synth: ENVIRONMENT is empty"),
     ],
 )
@@ -171,6 +179,6 @@ def test_misspelt_and_empty_variables_are_refused(made: Made, words: list[str], 
     assert not (made.folder / "told").exists()
 
 
-def test_variables_of_one_goal_are_fine_beside_another(made: Made) -> None:
+def test_variables_of_one_goal_are_accepted_with_another(made: Made) -> None:
     assert made.run("demo", "simulate", "LIMIT=3", "N=4").returncode == 0
     assert made.run("clean", "WHATEVER=1").returncode == 0

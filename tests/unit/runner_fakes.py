@@ -1,4 +1,4 @@
-"""A stream in memory behind the calls of its API, and what a runner needs beside it."""
+"""A stream in memory behind the calls of its API, and the other fakes of a runner."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Streams:
 
 
 class Function:
-    """Remembers the batches that it got; `answer` says what becomes of one."""
+    """Records the batches that it gets; `answer` returns the result of one."""
 
     def __init__(self, answer: Callable[[Invoke], Answer] = lambda command: Returned(None)) -> None:
         self.answer = answer

@@ -1,10 +1,10 @@
-"""What the benchmarks compare can fail: goals, and items that the raw node refused."""
+"""Comparisons of the benchmarks can fail: goals, and items that the raw node refused."""
 
 import json
 
 import pytest
 
-from benchmarks.harness.common import Row
+from benchmarks.harness.rows import Row
 from benchmarks.peers.indexers import results
 from benchmarks.suites.search import spread
 
@@ -39,7 +39,7 @@ def test_events_are_spread(events: int, wanted: int | None, numbers: list[int]) 
     assert spread(events, wanted) == numbers
 
 
-def test_an_item_that_failed_is_seen_in_the_answer_of_the_raw_node() -> None:
+def test_a_failed_item_of_the_raw_node_is_found() -> None:
     answer = {
         "items": [
             {"update": {"status": 200, "result": "updated"}},

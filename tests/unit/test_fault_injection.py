@@ -1,4 +1,4 @@
-"""Chaos counts what it saw, in the trace of the runner, and nothing else."""
+"""The chaos report counts effects in the trace of the poller, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from local import demo
 from local.console import DemoConsole
 from local.demo import Options, run_demo
 from local.deployed.trace import TraceReader, TraceWriter
-from local.scenarios import fault_injection as chaos
-from local.scenarios.chaos_report import Observed, Strikes, show
-from local.scenarios.fault_injection import Chaos, NoFaults
+from local.scenarios import fault_injection
+from local.scenarios.chaos_report import InjectedFaults, Observed, show
+from local.scenarios.fault_injection import FaultInjection, NoFaults
 from local.verify import ReadError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dynamodb_streams_cdc.esm.poller.runner import Answer
 
 SEEN = Observed(
-    hits=1,
+    died=1,
     throttled=1,
     redelivered=1,
     retries=1,
@@ -70,7 +70,7 @@ def trace(tmp_path: Path) -> Iterator[Traced]:
     made.writer.close()
 
 
-def test_each_answer_is_counted_as_what_it_was(trace: Traced) -> None:
+def test_calls_are_counted_by_outcome(trace: Traced) -> None:
     answers: list[Answer] = [
         Returned({"batchItemFailures": []}),
         Returned(None),
@@ -100,7 +100,7 @@ def test_each_answer_is_counted_as_what_it_was(trace: Traced) -> None:
     assert found.rewinds == 1
 
 
-def test_only_what_was_done_is_delivered_again(trace: Traced) -> None:
+def test_only_processed_records_count_as_redelivered(trace: Traced) -> None:
     trace.call(1, 2, answer=Failed("Worker process died"))
     trace.call(1, 2, answer=NotInvoked("TooManyRequestsException"))
     trace.call(1, 2, answer=Returned(None))
@@ -126,7 +126,7 @@ def test_a_retry_is_a_call_with_records_that_failed(trace: Traced) -> None:
     assert trace.read().retries == 2
 
 
-def test_what_is_under_way_is_that_of_the_living_process(trace: Traced) -> None:
+def test_calls_under_way_are_those_of_the_living_process(trace: Traced) -> None:
     ended, waiting = trace.begin(1), trace.begin(2, function="search")
     trace.writer.end(ended, Returned(None))
     assert waiting
@@ -145,43 +145,43 @@ def test_a_line_that_is_still_being_written_is_read_later(trace: Traced) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["hits", "throttled", "redelivered", "retries", "outage", "restarts"]
+    "name", ["died", "throttled", "redelivered", "retries", "outage", "restarts"]
 )
-def test_whatever_was_not_seen_is_said(name: str) -> None:
+def test_an_effect_that_was_not_observed_is_a_problem(name: str) -> None:
     assert SEEN.missing == []
     zero: Any = {name: 0}
     assert len(replace(SEEN, **zero).missing) == 1
 
 
-def test_what_chance_decides_may_be_zero() -> None:
-    required = {"hits", "throttled", "redelivered", "retries", "outage", "restarts"}
+def test_effects_that_depend_on_chance_may_be_zero() -> None:
+    required = {"died", "throttled", "redelivered", "retries", "outage", "restarts"}
     chance = {field.name for field in fields(Observed)} - required
     assert replace(SEEN, **dict.fromkeys(chance, 0)).missing == []
 
 
-def test_the_account_shows_each_count() -> None:
+def test_the_chaos_report_shows_each_count() -> None:
     output = io.StringIO()
     console = DemoConsole(Console(file=output, width=160))
-    observed = replace(SEEN, hits=7, redelivered=1234, cut_off=5)
-    show(console, Strikes(kills=9, restarts=1, back_after=29.4), observed)
+    observed = replace(SEEN, died=7, redelivered=1234, cut_off=5)
+    show(console, InjectedFaults(kills=9, restarts=1, back_after=29.4), observed)
     shown = output.getvalue()
     for part in ("7", "9 workers killed", "1,234", "answered again after 29", "5 invocations"):
         assert part in shown
 
 
-def test_a_sink_that_is_down_shows_nothing_under_chaos_and_is_an_error_without() -> None:
+def test_a_sink_that_is_down_is_tolerated_under_chaos_only() -> None:
     def down(orders: Any) -> Any:
         message = "OpenSearch does not answer."
         raise ReadError(message)
 
-    [patient] = Chaos.patient(cast("Chaos", None), {"search index": down}).values()
+    [patient] = FaultInjection.tolerant(cast("FaultInjection", None), {"search": down}).values()
     assert patient([]) == set()
-    [strict] = NoFaults().patient({"search index": down}).values()
+    [strict] = NoFaults().tolerant({"search": down}).values()
     with pytest.raises(ReadError):
         strict([])
 
 
-def test_workers_are_those_of_the_function_in_that_emulator(
+def test_workers_belong_to_one_function_and_one_emulator(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     listing = "\n".join(
@@ -196,42 +196,32 @@ def test_workers_are_those_of_the_function_in_that_emulator(
     )
     answer = SimpleNamespace(stdout=listing)
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: answer)
-    assert chaos._workers(7, "audit") == [101]
-    assert chaos._workers(7, "search") == [104]
+    assert fault_injection._workers(7, "audit") == [101]
+    assert fault_injection._workers(7, "search") == [104]
 
 
 def test_chaos_needs_an_opensearch_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        demo.main(["--chaos", "--search-url", "http://127.0.0.1:9200"])
-    assert "leave SEARCH_URL out" in capsys.readouterr().err
-
-
-def test_chaos_and_seed_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHAOS", "1")
-    monkeypatch.setenv("SEED", "42")
-    found = demo._options([])
-    assert (found.chaos, found.seed) == (True, 42)
-    monkeypatch.setenv("CHAOS", "0")
-    assert not demo._options([]).chaos
+    assert demo.main({"CHAOS": "1", "SEARCH_URL": "http://127.0.0.1:9200"}) == 2
+    assert "leave SEARCH_URL out" in capsys.readouterr().out
 
 
 class Unseen(NoFaults):
-    def account(self) -> list[str]:
+    def report(self) -> list[str]:
         return ["No invocation was retried."]
 
 
-@pytest.mark.parametrize(("fault_injection", "status"), [(NoFaults(), 0), (Unseen(), 1)])
-def test_a_count_of_zero_fails_a_demo_whose_sinks_are_equal(
-    monkeypatch: pytest.MonkeyPatch, fault_injection: NoFaults, status: int
+@pytest.mark.parametrize(("faults", "status"), [(NoFaults(), 0), (Unseen(), 1)])
+def test_an_effect_that_was_not_observed_fails_the_demo(
+    monkeypatch: pytest.MonkeyPatch, faults: NoFaults, status: int
 ) -> None:
     @contextmanager
     def pipeline(*arguments: object) -> Iterator[None]:
         yield
 
-    traffic = SimpleNamespace(round=lambda *arguments, **options: None, written=None)
+    traffic = SimpleNamespace(run=lambda *arguments, **options: None, written=None)
     monkeypatch.setattr(demo, "running_pipeline", pipeline)
     monkeypatch.setattr(demo, "Traffic", lambda *arguments: traffic)
-    monkeypatch.setattr(demo, "_fault_injection", lambda *arguments: fault_injection)
+    monkeypatch.setattr(demo, "_fault_injection", lambda *arguments: faults)
     monkeypatch.setattr(demo, "_compare", lambda *arguments: True)
     output = io.StringIO()
     found = run_demo(Options(limit=20, chaos=True), DemoConsole(Console(file=output)))

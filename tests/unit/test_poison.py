@@ -1,4 +1,4 @@
-"""Poison is refused by every reader of orders, mending undoes it, and neither touches the rest."""
+"""Every reader of orders refuses poison; a correction removes it; other orders stay the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lambdas.domain.contributions import contributions
 from lambdas.domain.order import Order
 from lambdas.domain.search_document import document
 from local.workload.life_cycle import life_cycle
-from local.workload.poison import KINDS, MENDER, Kind, Poison, corrections, main, mend
+from local.workload.poison import CORRECTED_BY, DEFECTS, Defect, Poison, correct, corrections, main
 from local.workload.purchases import SAMPLE, read_purchases
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-by_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.replace(" ", "-"))
+by_kind = pytest.mark.parametrize(
+    "defect", DEFECTS, ids=lambda defect: defect.name.replace(" ", "-")
+)
 
 
 def placed(number: int = 0) -> dict[str, Any]:
@@ -32,41 +34,43 @@ def placed(number: int = 0) -> dict[str, Any]:
     return order
 
 
-def spoiled(kind: Kind, number: int = 0) -> dict[str, Any]:
+def spoiled(defect: Defect, number: int = 0) -> dict[str, Any]:
     order = placed(number)
-    return {**order, **kind.spoiled(order)}
+    return {**order, **defect.inject(order)}
 
 
 @by_kind
 @pytest.mark.parametrize("reader", [contributions, document])
-def test_no_reader_takes_poison(kind: Kind, reader: Callable[[dict[str, Any]], object]) -> None:
+def test_every_reader_refuses_poison(
+    defect: Defect, reader: Callable[[dict[str, Any]], object]
+) -> None:
     for number in range(40):
         assert reader(placed(number))
         with pytest.raises(ValidationError):
-            reader(spoiled(kind, number))
+            reader(spoiled(defect, number))
 
 
 @by_kind
-def test_mending_undoes_what_spoiling_did(kind: Kind) -> None:
+def test_a_correction_removes_the_defect(defect: Defect) -> None:
     for number in range(40):
-        wrong = spoiled(kind, number)
+        wrong = spoiled(defect, number)
 
         found = corrections(wrong)
 
-        assert list(found) == [kind.name]
-        assert {**wrong, **found[kind.name]} == placed(number)
+        assert list(found) == [defect.name]
+        assert {**wrong, **found[defect.name]} == placed(number)
 
 
-def test_an_order_with_every_mistake_is_mended_too() -> None:
+def test_an_order_with_every_defect_is_corrected() -> None:
     order = placed(3)
-    for kind in KINDS:
-        if kind.name != "a total that is text":
-            order |= kind.spoiled(order)
+    for defect in DEFECTS:
+        if defect.name != "a total that is text":
+            order |= defect.inject(order)
     order["total"] = f"{order['total']} USD"
 
     found = corrections(order)
 
-    assert len(found) == len(KINDS)
+    assert len(found) == len(DEFECTS)
     for fields in found.values():
         order |= fields
     assert order == placed(3)
@@ -101,8 +105,8 @@ def test_kinds_take_turns_over_all_rounds() -> None:
     for poisonous in (4, 3):
         list(poison.hidden(purchases, 10, poisonous))
 
-    names = [kind.name for kind in poison.orders.values()]
-    assert names == [kind.name for kind in (*KINDS, KINDS[0])]
+    names = [defect.name for defect in poison.orders.values()]
+    assert names == [defect.name for defect in (*DEFECTS, DEFECTS[0])]
 
 
 def test_a_poisonous_order_is_placed_and_never_shipped() -> None:
@@ -112,7 +116,7 @@ def test_a_poisonous_order_is_placed_and_never_shipped() -> None:
     [step] = poison.story(purchase, 1)
 
     assert (step.operation, step.before) == ("put", None)
-    assert step.after == spoiled(KINDS[0])
+    assert step.after == spoiled(DEFECTS[0])
 
 
 def test_a_healthy_order_lives_as_ever() -> None:
@@ -122,7 +126,7 @@ def test_a_healthy_order_lives_as_ever() -> None:
 
 
 class Table:
-    """Orders as a client sees them; whoever is in `moving` is changed just before it is written."""
+    """Orders as a client sees them; those in `moving` are changed just before they are written."""
 
     class exceptions:
         ConditionalCheckFailedException = type("Conditional", (ClientError,), {})
@@ -160,58 +164,58 @@ class Table:
             order[names[name]] = values[value]
 
 
-def test_mending_corrects_the_table_and_says_what() -> None:
-    table = Table(*(spoiled(kind, number) for number, kind in enumerate(KINDS)), placed(20))
+def test_a_correction_fixes_the_table_and_counts_defects() -> None:
+    table = Table(*(spoiled(defect, number) for number, defect in enumerate(DEFECTS)), placed(20))
     client = cast("DynamoDBClient", table)
 
-    done = mend(client, "orders")
+    done = correct(client, "orders")
 
-    assert (done.looked_at, done.moved) == (len(KINDS) + 1, 0)
-    assert done.corrected == {kind.name: 1 for kind in KINDS}
+    assert (done.read, done.changed_meanwhile) == (len(DEFECTS) + 1, 0)
+    assert done.corrected == {defect.name: 1 for defect in DEFECTS}
     stamps = ("updated_by", "updated_at")
     for number, order in enumerate(list(table.orders.values())[:-1]):
-        assert order["updated_by"] == MENDER
+        assert order["updated_by"] == CORRECTED_BY
         assert {**order, **{n: placed(number)[n] for n in stamps}} == placed(number)
     assert table.orders[placed(20)["order_id"]] == placed(20)
 
 
-def test_mending_twice_writes_once() -> None:
-    table = Table(spoiled(KINDS[1]))
+def test_a_second_correction_writes_nothing() -> None:
+    table = Table(spoiled(DEFECTS[1]))
     client = cast("DynamoDBClient", table)
 
-    mend(client, "orders")
+    correct(client, "orders")
 
-    assert mend(client, "orders").corrected == {}
+    assert correct(client, "orders").corrected == {}
     assert table.writes == 1
 
 
-def test_an_order_that_somebody_changes_meanwhile_is_left_for_the_next_time() -> None:
-    wrong = spoiled(KINDS[2])
+def test_an_order_that_changes_meanwhile_is_left_as_it_is() -> None:
+    wrong = spoiled(DEFECTS[2])
     table = Table(wrong)
     table.moving.add(wrong["order_id"])
 
-    done = mend(cast("DynamoDBClient", table), "orders")
+    done = correct(cast("DynamoDBClient", table), "orders")
 
-    assert (done.moved, done.corrected) == (1, {})
+    assert (done.changed_meanwhile, done.corrected) == (1, {})
     assert wrong["status"] == "on hold"
 
 
-def test_totals_that_are_text_are_what_no_number_is() -> None:
+def test_a_total_that_is_text_is_not_the_text_of_a_number() -> None:
     """Pydantic would take the text of a number; this is not one."""
-    total = spoiled(KINDS[0])["total"]
+    total = spoiled(DEFECTS[0])["total"]
 
     assert total.endswith(" USD")
-    assert corrections(spoiled(KINDS[0])) == {
-        KINDS[0].name: {"total": Decimal(total.removesuffix(" USD"))}
+    assert corrections(spoiled(DEFECTS[0])) == {
+        DEFECTS[0].name: {"total": Decimal(total.removesuffix(" USD"))}
     }
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999", "http://a:secret@b"])
-def test_an_endpoint_that_is_none_is_a_sentence(
+def test_a_malformed_endpoint_is_refused_with_a_sentence(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["mend", "--table", "orders", "--endpoint-url", url])
+        main(["correct", "--table", "orders", "--endpoint-url", url])
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert "--endpoint-url: " in said

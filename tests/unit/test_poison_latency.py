@@ -1,4 +1,4 @@
-"""What shares a batch with poison is told from the trace, and compared with what does not."""
+"""Orders that share a batch with poison, by the trace, are compared with the others."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from dynamodb_streams_cdc.esm.poller.invocation import Returned
 from local.deployed.trace import Call, TraceReader, TraceWriter
 from local.scenarios.lag import Lag
-from local.scenarios.phases import Round
-from local.scenarios.poison_latency import Influence, Plan, influence, sharing
+from local.scenarios.phases import Phase
+from local.scenarios.poison_latency import PhasePlan, SinkLatency, sharing, sink_latency
 from local.workload.purchases import PurchasesError
 from local.workload.traffic import Written
 
@@ -35,7 +35,7 @@ def call(*keys: dict[str, Any]) -> Call:
 
 
 @pytest.mark.parametrize("of", [of_table, of_log])
-def test_sharing_is_told_by_the_batch_of_the_last_change(of: Any) -> None:
+def test_sharing_depends_on_the_batch_of_the_last_change(of: Any) -> None:
     calls = [
         call(of("1"), of("2"), of("9")),
         call(of("2"), of("3")),
@@ -47,7 +47,7 @@ def test_sharing_is_told_by_the_batch_of_the_last_change(of: Any) -> None:
     assert found == {"orders/S=1/S=1", "orders/S=4/S=4"}
 
 
-def test_a_trace_tells_whose_changes_a_call_had(tmp_path: Path) -> None:
+def test_a_trace_has_the_keys_of_each_call(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "trace")
     records = [
         {"dynamodb": {"SequenceNumber": "7", "Keys": of_table("1")}},
@@ -64,16 +64,16 @@ def test_a_trace_tells_whose_changes_a_call_had(tmp_path: Path) -> None:
     assert (found.records, found.keys) == (["7", "8"], [of_table("1"), of_log("2")])
 
 
-def a_round(**lags: float) -> Round:
+def a_phase(**lags: float) -> Phase:
     samples: dict[Key, float] = {(name[1:], name[1:]): lag for name, lag in lags.items()}
-    return Round("", Written(), 1.0, {"search index": samples}, {})
+    return Phase("", Written(), 1.0, {"search": samples}, {})
 
 
-def test_lags_are_pooled_over_rounds_and_only_neighbours_of_poison_count() -> None:
-    found = influence(
-        "search index",
-        [a_round(o1=1.0, o2=2.0), a_round(o3=4.0)],
-        [a_round(o4=5.0, o5=9.0), a_round(o6=6.0)],
+def test_lags_of_all_phases_are_compared_with_neighbours() -> None:
+    found = sink_latency(
+        "search",
+        [a_phase(o1=1.0, o2=2.0), a_phase(o3=4.0)],
+        [a_phase(o4=5.0, o5=9.0), a_phase(o6=6.0)],
         {"orders/S=4/S=4", "orders/S=6/S=6", "orders/S=1/S=1"},
     )
 
@@ -82,29 +82,29 @@ def test_lags_are_pooled_over_rounds_and_only_neighbours_of_poison_count() -> No
     assert found.ratio == 1.5
 
 
-def test_nothing_to_compare_is_no_ratio() -> None:
-    assert influence("search index", [a_round(o1=1.0)], [a_round(o2=1.0)], set()).ratio is None
-    assert Influence("search index", None, Lag(1, 1.0, 1.0)).ratio is None
+def test_without_orders_there_is_no_ratio() -> None:
+    assert sink_latency("search", [a_phase(o1=1.0)], [a_phase(o2=1.0)], set()).ratio is None
+    assert SinkLatency("search", None, Lag(1, 1.0, 1.0)).ratio is None
 
 
 @pytest.mark.parametrize("purchases", [2, 7, 60, 400, 6919])
-def test_a_plan_leaves_something_to_write_at_full_speed(purchases: int) -> None:
-    at_leisure = min(20, purchases // 10)
+def test_a_plan_leaves_purchases_for_full_speed(purchases: int) -> None:
+    one_by_one = min(20, purchases // 10)
     for poison in {1, purchases // 4 or 1, purchases // 2}:
-        plan = Plan.of(purchases, poison, at_leisure)
+        plan = PhasePlan.of(purchases, poison, one_by_one)
 
         assert sum(plan.poisonous) == poison
         assert plan.poisonous[0] == plan.poisonous[3] == 0
-        assert purchases - at_leisure - plan.purchases >= plan.healthy >= 0
+        assert purchases - one_by_one - plan.purchases >= plan.healthy >= 0
 
 
-def test_rounds_are_large_where_there_are_many_purchases() -> None:
-    assert Plan.of(400, 25, 20) == Plan(71, (0, 13, 12, 0))
-    assert Plan.of(6919, 25, 20).healthy == 150
+def test_phases_are_large_if_there_are_many_purchases() -> None:
+    assert PhasePlan.of(400, 25, 20) == PhasePlan(71, (0, 13, 12, 0))
+    assert PhasePlan.of(6919, 25, 20).healthy == 150
 
 
 def test_most_purchases_have_to_be_healthy() -> None:
     with pytest.raises(
         PurchasesError, match=r"POISON=31: there are 60 purchases, and at most half"
     ):
-        Plan.of(60, 31, 6)
+        PhasePlan.of(60, 31, 6)

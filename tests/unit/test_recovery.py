@@ -1,4 +1,4 @@
-"""What the demo asserts between poison and equality, on reports and dead letters made by hand."""
+"""Checks of the recovery, on comparisons and dead letters made by hand."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.deployed.dead_letters import dead_letter_of
-from local.scenarios.recovery import repaired, shortened, unexpected
-from local.verify import Difference, Inserts, Report, SinkReport
+from local.scenarios.recovery import inconsistencies, shortened, summary, unexpected
+from local.verify import Comparison, Difference, Inserts, SinkComparison
 
 if TYPE_CHECKING:
-    from local.verify.report import Kind, Sink
+    from local.verify.comparison import Kind, Sink
 
 POISON = {"orders/S=1/S=1", "orders/S=2/S=2"}
 
@@ -22,25 +22,25 @@ def missing(sink: Sink, item: str) -> Difference:
 
 
 def due() -> dict[Sink, list[Difference]]:
-    """What a comparison finds while two orders are poison."""
-    count = Difference("search index", "different", "_count", "documents", 10, 8)
+    """The differences while two orders are poison."""
+    count = Difference("search", "different", "_count", "documents", 10, 8)
     return {
-        "aggregates": [missing("aggregates", item) for item in sorted(POISON)],
-        "search index": [*(missing("search index", item) for item in sorted(POISON)), count],
-        "audit log": [],
+        "aggregation": [missing("aggregation", item) for item in sorted(POISON)],
+        "search": [*(missing("search", item) for item in sorted(POISON)), count],
+        "audit": [],
     }
 
 
 def problems(found: dict[Sink, list[Difference]]) -> list[str]:
-    sinks = tuple(SinkReport(sink, 8, "", tuple(each)) for sink, each in found.items())
-    return unexpected(Report(10, sinks, Inserts()), POISON)
+    sinks = tuple(SinkComparison(sink, 8, "", tuple(each)) for sink, each in found.items())
+    return unexpected(Comparison(10, sinks, Inserts()), POISON)
 
 
-def test_poison_that_is_missing_where_it_has_to_be_is_expected() -> None:
+def test_poison_missing_in_aggregation_and_search_is_expected() -> None:
     assert problems(due()) == []
 
 
-@pytest.mark.parametrize("sink", ["aggregates", "search index"])
+@pytest.mark.parametrize("sink", ["aggregation", "search"])
 def test_poison_that_is_in_a_sink_is_a_problem(sink: Sink) -> None:
     found = due()
     found[sink].pop(0)
@@ -51,10 +51,10 @@ def test_poison_that_is_in_a_sink_is_a_problem(sink: Sink) -> None:
 @pytest.mark.parametrize(
     ("sink", "kind"),
     [
-        ("aggregates", "missing"),
-        ("aggregates", "different"),
-        ("search index", "extra"),
-        ("audit log", "missing"),
+        ("aggregation", "missing"),
+        ("aggregation", "different"),
+        ("search", "extra"),
+        ("audit", "missing"),
     ],
 )
 def test_anything_else_is_a_problem(sink: Sink, kind: Kind) -> None:
@@ -66,17 +66,17 @@ def test_anything_else_is_a_problem(sink: Sink, kind: Kind) -> None:
     assert problem.startswith(f"{sink}: orders/S=3/S=3")
 
 
-def test_poison_that_the_audit_log_lacks_is_a_problem() -> None:
+def test_poison_missing_in_audit_is_a_problem() -> None:
     found = due()
-    found["audit log"].append(missing("audit log", "orders/S=1/S=1"))
+    found["audit"].append(missing("audit", "orders/S=1/S=1"))
 
     assert len(problems(found)) == 1
 
 
 def test_poison_that_differs_is_a_problem_as_well() -> None:
     found = due()
-    found["aggregates"].append(
-        Difference("aggregates", "different", "orders/S=1/S=1", "contribution", {}, {"m": {}})
+    found["aggregation"].append(
+        Difference("aggregation", "different", "orders/S=1/S=1", "contribution", {}, {"m": {}})
     )
 
     assert len(problems(found)) == 1
@@ -84,11 +84,9 @@ def test_poison_that_differs_is_a_problem_as_well() -> None:
 
 def test_the_index_may_count_as_many_fewer_and_no_more() -> None:
     found = due()
-    found["search index"][-1] = Difference(
-        "search index", "different", "_count", "documents", 10, 7
-    )
+    found["search"][-1] = Difference("search", "different", "_count", "documents", 10, 7)
 
-    assert problems(found) == ["search index: _count: documents should be 10, is 7"]
+    assert problems(found) == ["search: _count: documents should be 10, is 7"]
 
 
 def stored(**changes: Any) -> bytes:
@@ -126,7 +124,7 @@ def test_a_dead_letter_without_payload_or_reason_is_not(changes: dict[str, Any])
     assert not dead_letter_of("dead-letters/search/a/1.json", stored(**changes)).complete
 
 
-def test_long_output_keeps_its_ends_and_long_lines_their_beginning() -> None:
+def test_long_output_is_shortened_in_the_middle() -> None:
     lines = [f"line {number}" for number in range(20)]
 
     assert shortened(lines, 6) == [*lines[:3], "... 14 lines more ...", *lines[-3:]]
@@ -134,11 +132,29 @@ def test_long_output_keeps_its_ends_and_long_lines_their_beginning() -> None:
     assert shortened(["x" * 20 + " " * 9, "y" * 21], 5, columns=20) == ["x" * 20, "y" * 19 + "…"]
 
 
-def test_a_summary_says_how_many_copies_were_repaired() -> None:
-    summary = (
-        "1,250 dead letters with 1,250 records: 0 applied, 23 stale, 1,227 not applied.\n"
-        "Items repaired: 1,012.\nLetters: 1,250 archived.\n"
-    )
+REDRIVE = {
+    "dead_letters": 50,
+    **{"archived": 48, "split": 0, "kept": 2, "waiting": 0, "gone": 0, "unreadable": 0},
+    "records": 50,
+    **{"applied": 0, "stale": 25, "unapplied": 25, "untried": 0, "repaired": 7},
+}
 
-    assert repaired(summary) == 1012
-    assert repaired("No dead letters.") is None
+
+def test_the_summary_of_a_redrive_adds_up() -> None:
+    assert summary(REDRIVE) == [
+        "50 dead letters = 48 archived + 2 kept",
+        "50 records = 25 stale + 25 not applied; 7 items repaired",
+    ]
+    assert inconsistencies(REDRIVE, {"archived": 48, "kept": 2}) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"kept": 1}, "1 dead letters kept, not 2"),
+        ({"waiting": 1}, "50 dead letters do not equal the sum of parts, 51"),
+        ({"stale": 20}, "50 records do not equal the sum of parts, 45"),
+    ],
+)
+def test_a_redrive_that_does_not_add_up_is_a_problem(changed: dict[str, int], problem: str) -> None:
+    assert problem in inconsistencies({**REDRIVE, **changed}, {"kept": 2})

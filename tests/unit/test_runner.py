@@ -1,4 +1,4 @@
-"""The live runner: what it does when a stream, a function or a process lets it down."""
+"""The runner of a mapping after errors of the stream, the function or its process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the live runner is made of: records, invocations, destinations, checkpoints, take-over."""
+"""Parts of the runner: records, invocations, destinations, checkpoints, take-over."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def read(file: Path, text: str) -> list[Purchase]:
 
 
 class FakeTable:
-    """Takes the three writes and keeps what an orders table would keep."""
+    """An orders table in memory, which takes the three kinds of writes."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], dict[str, Any]] = {}
@@ -107,7 +107,7 @@ def test_reads_both_layouts_plain_or_packed(file: Path) -> None:
     assert list(read_purchases(file)) == four
 
 
-def test_a_limit_stops_before_what_comes_later(file: Path) -> None:
+def test_a_limit_stops_before_later_purchases(file: Path) -> None:
     file.write_text(FIVE_COLUMNS + "rubbish\n")
 
     assert len(list(read_purchases(file, 2))) == 2
@@ -137,7 +137,7 @@ def test_a_malformed_line_is_named(file: Path, line: str, sentence: str) -> None
     assert str(raised.value).startswith(f"{file}, line 3: {sentence}")
 
 
-def test_what_is_no_file_of_purchases_is_said(file: Path) -> None:
+def test_a_file_without_purchases_is_refused(file: Path) -> None:
     with pytest.raises(PurchasesError, match=r"Cannot read .*: No such file"):
         survey(file)
     file.write_text("\n")
@@ -185,7 +185,7 @@ def test_the_sample_has_every_kind_of_story() -> None:
     assert any(sum(each.quickly for each in steps) >= 6 for steps in stories)
 
 
-def test_what_was_written_is_counted_per_item() -> None:
+def test_writes_are_counted_by_item() -> None:
     table, finished = FakeTable(), list[Finished]()
 
     written = write(table, read_purchases(SAMPLE, 300), on_finished=finished.append)
@@ -214,7 +214,7 @@ def test_different_orders_are_written_at_the_same_time() -> None:
 
 
 def test_an_idle_write_to_the_table_changes_nothing() -> None:
-    """The fake counts changes by comparing items, the writer by comparing what it planned."""
+    """The fake counts changes by comparing items, the writer by its plan."""
     table = FakeTable()
     purchases = [
         each
@@ -227,7 +227,7 @@ def test_an_idle_write_to_the_table_changes_nothing() -> None:
     assert written.writes > written.changes == sum(table.changes.values())
 
 
-def test_quick_changes_of_an_order_have_no_other_write_between_them() -> None:
+def test_no_write_comes_between_quick_changes() -> None:
     written: list[str] = []
 
     class Log(FakeTable):

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import local.verify
-from local.verify import Difference, Inserts, Progress, Report, compare, settle, wait_for_progress
+from local.verify import (
+    Comparison,
+    Difference,
+    Inserts,
+    Progress,
+    compare,
+    settle,
+    wait_for_progress,
+)
 from local.verify.expected import aggregates_of, item_of
 from local.workload.life_cycle import life_cycle
 from local.workload.purchases import SAMPLE, read_purchases
@@ -174,9 +182,9 @@ def test_equal_sinks_are_equal(equal: Sinks) -> None:
     assert report.differences == ()
     assert report.equal
     assert [(each.sink, each.compared) for each in report.sinks] == [
-        ("aggregates", 3),
-        ("search index", 2),
-        ("audit log", 3),
+        ("aggregation", 3),
+        ("search", 2),
+        ("audit", 3),
     ]
     assert report.inserts == Inserts(3, Decimal("36.10"))
 
@@ -222,7 +230,7 @@ def change(equal: Sinks, damage: Callable[[Sinks], object]) -> list[tuple[str, s
 def test_a_damaged_aggregate(
     equal: Sinks, damage: Callable[[Sinks], object], expected: tuple[str, str, str]
 ) -> None:
-    assert change(equal, damage) == [("aggregates", *expected)]
+    assert change(equal, damage) == [("aggregation", *expected)]
 
 
 def test_aggregates_are_summed_without_rounding(equal: Sinks) -> None:
@@ -276,7 +284,7 @@ def test_a_damaged_document(
 ) -> None:
     found = change(equal, damage)
 
-    assert ("search index", *expected) in found
+    assert ("search", *expected) in found
     assert {each[2] for each in found} <= {expected[1], "_count"}
 
 
@@ -285,7 +293,7 @@ def test_a_document_of_a_deleted_order_is_extra(equal: Sinks) -> None:
     equal.index.append(tombstone)
     equal.count += 1
 
-    assert ("search index", "extra", CANCELLED, "") in differences(equal)
+    assert ("search", "extra", CANCELLED, "") in differences(equal)
 
 
 SECOND = "entry 2 of 3 (MODIFY)"
@@ -314,7 +322,7 @@ def test_a_damaged_history(
 ) -> None:
     damage(equal.log)
 
-    found = [each for each in compare(equal, WRITES).differences if each.sink == "audit log"]
+    found = [each for each in compare(equal, WRITES).differences if each.sink == "audit"]
 
     assert {each.item for each in found} == {SHIPPED}
     assert {each.field for each in found} >= set(fields)
@@ -324,8 +332,8 @@ def test_entries_that_swapped_their_versions_break_the_chain(equal: Sinks) -> No
     first, second = equal.log[1], equal.log[2]
     first["version"], second["version"] = second["version"], first["version"]
 
-    assert ("audit log", "different", SHIPPED, "replayed state.total") not in differences(equal)
-    assert ("audit log", "different", SHIPPED, "entry 2 of 3 (MODIFY) before.total") in differences(
+    assert ("audit", "different", SHIPPED, "replayed state.total") not in differences(equal)
+    assert ("audit", "different", SHIPPED, "entry 2 of 3 (MODIFY) before.total") in differences(
         equal
     )
 
@@ -336,8 +344,8 @@ def test_a_missing_and_an_extra_history(equal: Sinks) -> None:
     equal.log = [*removed, entry(9, None, stranger)]
 
     assert differences(equal) == [
-        ("audit log", "extra", "orders/S=00003/S=00003-0001", ""),
-        ("audit log", "missing", CANCELLED, ""),
+        ("audit", "extra", "orders/S=00003/S=00003-0001", ""),
+        ("audit", "missing", CANCELLED, ""),
     ]
 
 
@@ -357,10 +365,10 @@ def test_an_order_in_no_sink_is_missing_in_all(equal: Sinks) -> None:
 
     item = "orders/S=00007/S=00007-0003"
     assert found == {
-        ("aggregates", "missing", item),
-        ("search index", "missing", item),
-        ("search index", "different", "_count"),
-        ("audit log", "missing", item),
+        ("aggregation", "missing", item),
+        ("search", "missing", item),
+        ("search", "different", "_count"),
+        ("audit", "missing", item),
     }
 
 
@@ -371,7 +379,7 @@ def test_an_order_that_is_in_the_ledger_has_to_be_in_the_sums(equal: Sinks) -> N
         "status#placed": {"orders": Decimal(1)},
     }
 
-    found = [each.item for each in compare(equal).differences if each.sink == "aggregates"]
+    found = [each.item for each in compare(equal).differences if each.sink == "aggregation"]
 
     assert found == ["month#1997-03", "status#placed"]
 
@@ -387,17 +395,17 @@ def test_an_order_that_is_in_the_ledger_has_to_be_in_the_sums(equal: Sinks) -> N
 def test_a_damaged_ledger(
     equal: Sinks, damage: Callable[[Sinks], object], expected: tuple[str, str, str]
 ) -> None:
-    assert change(equal, damage) == [("aggregates", *expected)]
+    assert change(equal, damage) == [("aggregation", *expected)]
 
 
-def test_an_order_that_no_ledger_has_is_missing_and_the_sums_are_not_wrong(equal: Sinks) -> None:
+def test_an_order_without_ledger_row_is_missing(equal: Sinks) -> None:
     """Its total is text: it cannot be counted, and the comparison says so instead of failing."""
     strange = {**order("00007", 3, "on hold", "7.00", "checkout"), "total": "7.00 USD"}
     equal.table.append(strange)
 
     found = compare(equal)
 
-    [named] = [each for each in found.differences if each.sink == "aggregates"]
+    [named] = [each for each in found.differences if each.sink == "aggregation"]
     assert str(named) == "orders/S=00007/S=00007-0003 is missing; should be counted"
     assert found.sinks[0].compared == 3
 
@@ -411,20 +419,20 @@ def test_an_order_that_cannot_be_counted_and_was_is_different(equal: Sinks) -> N
     assert ("different", JANUARY) in found
 
 
-def test_a_total_that_is_no_number_is_read_from_the_entry_that_mends_it(equal: Sinks) -> None:
+def test_a_total_that_is_text_is_read_from_the_correction(equal: Sinks) -> None:
     first = next(each for each in equal.log if each["item"] == REFUNDED)
     wrong = {**first["after"], "total": "20 USD"}
-    mended = entry(7, wrong, first["after"])
+    corrected = entry(7, wrong, first["after"])
     equal.log[equal.log.index(first)] = {**first, "after": wrong}
     assert compare(equal).inserts == Inserts(3, Decimal("16.10"))
 
-    equal.log.append(mended)
+    equal.log.append(corrected)
 
     assert compare(in_scan_order(equal), {**WRITES, ("00002", "00002-0001"): 2}).differences == ()
     assert compare(equal).inserts == Inserts(3, Decimal("36.10"))
 
 
-def test_what_changed_is_not_stated_where_images_lie_beside_the_entry(equal: Sinks) -> None:
+def test_large_entries_state_no_changed_attributes(equal: Sinks) -> None:
     amended = equal.log[1]
     del amended["changed"]
     assert [each[3] for each in differences(equal)] == [f"{SECOND} changed"]
@@ -435,15 +443,15 @@ def test_what_changed_is_not_stated_where_images_lie_beside_the_entry(equal: Sin
 
 
 def test_a_log_that_scatters_a_history_is_refused(sinks: Sinks) -> None:
-    with pytest.raises(ValueError, match=r"00001-0001 in two places"):
+    with pytest.raises(ValueError, match=r"00001-0001 are in two places"):
         compare(sinks, WRITES)
 
 
 def test_a_difference_reads_as_a_sentence() -> None:
     changed = Difference(
-        "aggregates", "different", "month#1997-01", "revenue", Decimal("1E+2"), None
+        "aggregation", "different", "month#1997-01", "revenue", Decimal("1E+2"), None
     )
-    extra = Difference("search index", "extra", "orders/x", "", None, {"titles": ["a"]})
+    extra = Difference("search", "extra", "orders/x", "", None, {"titles": ["a"]})
 
     assert str(changed) == "month#1997-01: revenue should be 100, is absent"
     assert str(extra) == "orders/x should not be there; holds {titles: [a]}"
@@ -517,7 +525,12 @@ def test_waiting_ends_when_the_counts_are_reached() -> None:
     looks = iter([Progress(0, 0, 0), Progress(3, 1, 8), target])
 
     reached = wait_for_progress(
-        lambda: next(looks), target, patience=60, report=seen.append, pause=clock.pause, clock=clock
+        lambda: next(looks),
+        target,
+        patience=60,
+        progress=seen.append,
+        pause=clock.pause,
+        clock=clock,
     )
 
     assert reached
@@ -534,7 +547,7 @@ def test_waiting_ends_when_nothing_moves() -> None:
         read,
         Progress(3, 3, 8),
         patience=10,
-        report=lambda progress: None,
+        progress=lambda progress: None,
         pause=clock.pause,
         clock=clock,
     )
@@ -543,7 +556,7 @@ def test_waiting_ends_when_nothing_moves() -> None:
     assert 30 < clock.now < 32  # the last move came at 20 seconds
 
 
-def verdict(*differing: str) -> Report:
+def verdict(*differing: str) -> Comparison:
     base = Sinks()
     base.rows = [
         {"aggregate": each, "shard": Decimal(0), "orders": Decimal(1)} for each in differing

@@ -1,5 +1,5 @@
-"""The path to an AWS account and back: preflight, bootstrap, deploy, e2e, upgrade, destroy.
+"""Commands for an AWS account: preflight, bootstrap, deploy, e2e, upgrade, destroy.
 
-Each is a target of the Makefile. Everything that is looked up is read-only; everything that changes
-an account asks for its number first, or takes it from CONFIRM where nobody can type.
+Each is a target of the Makefile. A command that changes the account asks for its number first, or
+takes it from CONFIRM if there is no terminal; all others only read.
 """

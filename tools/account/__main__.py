@@ -1,7 +1,7 @@
 """`python -m tools.account COMMAND ENVIRONMENT`: the Makefile's targets for an AWS account.
 
-The environment is an argument, or the variable ENVIRONMENT as make exports it. CDK_OPTIONS are
-further words for the CDK's command line, CONFIRM is the account's number where nobody can type.
+The environment is an argument, or the variable ENVIRONMENT that make exports. CDK_OPTIONS has
+further words for the CDK's command line, CONFIRM the account's number if there is no terminal.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tools.account.settings import words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DOOM = (
-    "destroy of environment {} will delete its stacks with all their tables, dead letters and "
-    "documents, for good."
+_DESTROYED = (
+    "destroy of environment {} deletes its stacks with all tables, dead letters and documents, for "
+    "good."
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0, 1 with a sentence, 2 for wrong words, 130 after Ctrl-C."""
+    """Return the exit status: 0, 1 after an error, 2 for wrong arguments, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.account", description=__doc__, allow_abbrev=False
     )
@@ -42,17 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AccountError as error:
         print(json.dumps({"error": str(error)}) if given.json else error)
     except (BotoCoreError, ClientError) as error:
-        print(f"AWS refused: {error}. The same command goes on from here once that is mended.")
+        print(f"AWS refused: {error}. Fix that and repeat the command: it continues.")
     except KeyboardInterrupt:
-        print("\nInterrupted: the same command goes on from here.")
+        print("\nInterrupted: repeat the command to continue.")
         return 130
     return 1
 
 
 def _known(command: str, environment: str | None) -> str:
-    known = (*ENVIRONMENTS, "local") if command == "synth" else ENVIRONMENTS
-    if environment is None or environment not in known:
-        print(f"usage: make {command} ENVIRONMENT={'|'.join(known)}, got {environment!r}")
+    if environment is None or environment not in ENVIRONMENTS:
+        known = " or ".join(ENVIRONMENTS)
+        print(f"make {command}: ENVIRONMENT={environment!r}: choose {known}.")
         raise SystemExit(2)
     return environment
 
@@ -77,7 +77,7 @@ def _run(command: str, environment: str, as_object: bool) -> int:
             return deploy.deploy(account, environment, options)
     if environment == "production":
         destroy.refuse_production(account)
-    confirm(account, _DOOM.format(environment))
+    confirm(account, _DESTROYED.format(environment))
     return 0 if destroy.Removal(account, environment).run() else 1
 
 

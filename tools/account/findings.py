@@ -1,4 +1,4 @@
-"""What a look at an account found: one sentence each, with what to do."""
+"""Findings of the preflight: one sentence each, with the remedy."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Finding:
 
 
 def stops(findings: Iterable[Finding]) -> bool:
-    """Whether a deploy should not be tried."""
+    """Whether a finding is blocking."""
     return any(finding.level == "blocking" for finding in findings)
 
 
 def as_json(account: Account, environment: str, findings: Sequence[Finding]) -> str:
-    """Findings for programs: an object on many lines."""
+    """Return the findings as JSON."""
     return json.dumps(
         {
             "account": account.number,

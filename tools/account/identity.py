@@ -1,4 +1,4 @@
-"""Which AWS account and Region the credentials of this shell reach, and whether that is meant."""
+"""Finds the AWS account and Region of this shell's credentials, and asks for confirmation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ENVIRONMENTS = ("sandbox", "production")
-"""Those that an account can have; `local` is the emulator's."""
+"""Environments that can be deployed to an account."""
 
 _PATIENT = Config(connect_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
@@ -31,7 +31,7 @@ _SIGN_IN = "sign in (`aws sso login`, `aws configure`) or set AWS_PROFILE"
 
 
 class AccountError(Exception):
-    """Something about the account stops the command; the message is a sentence that says what."""
+    """The account or its settings stop the command; the message is a sentence."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,19 @@ class Account:
 
 
 def prefix_of(environment: str) -> str:
-    """What the names of an environment's stacks, and of most that they make, begin with."""
+    """Return the prefix of the names of an environment's stacks and of most of their resources."""
     return f"cdc-{environment}-"
 
 
 def sign_in(options: str = "") -> Account:
-    """Account of this shell's credentials; `options` are those for the CDK's command line.
+    """Return the account of this shell's credentials; `options` are those for the CDK.
 
     Raises:
         AccountError: There are no credentials, they have expired, or no Region is chosen.
     """
     if "--profile" in options:
         message = (
-            "Name the profile as AWS_PROFILE=..., so that the account asked about is the one used."
+            "Set AWS_PROFILE instead of --profile: this command must reach the account of the CDK."
         )
         raise AccountError(message)
     try:
@@ -76,7 +76,9 @@ def sign_in(options: str = "") -> Account:
         raise AccountError(message) from error
     region: str | None = os.environ.get("AWS_REGION") or session.region_name
     if region is None:
-        message = "No AWS Region: set AWS_REGION, or one for your profile."
+        message = "No AWS Region: set AWS_REGION, or one for your profile"
+        signed_in = session.get_credentials() is not None
+        message += "." if signed_in else f". No AWS credentials either: {_SIGN_IN}."
         raise AccountError(message)
     try:
         identity = session.client("sts", region_name=region).get_caller_identity()
@@ -86,7 +88,7 @@ def sign_in(options: str = "") -> Account:
 
 
 def _sentence(error: BotoCoreError | ClientError, region: str) -> str:
-    """Why nobody is signed in, and what to do; no part of a credential is in it."""
+    """Return the reason and the remedy of a failed sign-in, without any part of a credential."""
     code = error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
     if code in _EXPIRED or isinstance(error, SSOError | TokenRetrievalError):
         return f"Your AWS credentials have expired ({_reason(error)}): {_SIGN_IN} again."
@@ -110,17 +112,17 @@ def _reason(error: Exception) -> str:
 
 
 def confirm(account: Account, question: str, ask: Callable[[str], str] = input) -> None:
-    """Return once somebody has named the account's number, by hand or as CONFIRM.
+    """Return after the person has typed the account's number, or set it as CONFIRM.
 
     Raises:
-        AccountError: Nobody can type here, or another number was given.
+        AccountError: There is no terminal, or another number was given.
     """
     print(f"AWS account {account.number}, Region {account.region}, as {account.arn}.")
     print(question)
     given = os.environ.get("CONFIRM")
     if not given:
         if not sys.stdin.isatty():
-            message = f"Nobody can confirm it here: repeat with CONFIRM={account.number}."
+            message = f"There is no terminal to confirm on: repeat with CONFIRM={account.number}."
             raise AccountError(message)
         given = ask("Type the account's number to go on: ").strip()
     if given != account.number:

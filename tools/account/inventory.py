@@ -1,7 +1,7 @@
-"""What an environment has in an account, found by the prefix of its names and by its tags.
+"""Resources of an environment in an account, found by the prefix of their names and by tags.
 
-Stacks are no proof: what they retained, and what a stack that is no longer in the app had made, is
-found here as well. Each kind knows the command that removes one.
+Resources that a deleted stack retained, or that a stack of an earlier app made, are found as well.
+Each kind has the commands that remove one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, order=True)
 class Resource:
-    """One thing of an environment; `name` is what its removing command takes."""
+    """One resource of an environment; `name` is the argument of its removing commands."""
 
     kind: str
     name: str
@@ -39,7 +39,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What was found, and the kinds that could not be looked at, with the reason."""
+    """The resources, and by kind the reason why it could not be listed."""
 
     resources: Sequence[Resource]
     unseen: Mapping[str, str]
@@ -55,7 +55,7 @@ class _Kind:
 
 
 def look(account: Account, environment: str, kinds: Sequence[str] = ()) -> Inventory:
-    """Read-only look at the kinds named, or at all."""
+    """List the resources of these kinds, or of all."""
     found: list[Resource] = []
     unseen: dict[str, str] = {}
     for kind in kinds or _KINDS:
@@ -71,13 +71,13 @@ def look(account: Account, environment: str, kinds: Sequence[str] = ()) -> Inven
 
 
 def pages(client: Any, operation: str, field: str, **request: Any) -> Iterator[Any]:
-    """Every entry of a listing."""
+    """Yield every entry of a listing."""
     for page in client.get_paginator(operation).paginate(**request):
         yield from page.get(field, ())
 
 
 def stacks(account: Account, environment: str) -> list[dict[str, Any]]:
-    """The environment's stacks as DescribeStacks gives them, by name."""
+    """Return the environment's stacks as DescribeStacks gives them, sorted by name."""
     found = pages(account.client("cloudformation"), "describe_stacks", "Stacks")
     prefix = prefix_of(environment)
     return sorted(
@@ -101,7 +101,7 @@ def _stacks(account: Account, environment: str) -> Iterator[str]:
 
 
 def _listed(service: str, operation: str, field: str, name: str, **request: Any) -> Names:
-    """Names that a service lists; those that do not begin with the prefix are passed over."""
+    """Return a function that yields the names with the prefix that a service lists."""
 
     def names(account: Account, environment: str) -> Iterator[str]:
         prefix = prefix_of(environment)
@@ -123,13 +123,13 @@ def _log_groups(account: Account, environment: str) -> Iterator[str]:
 
 
 def _mappings(account: Account, environment: str) -> Iterator[str]:
-    """UUIDs of the mappings whose function is the environment's."""
+    """Yield the UUIDs of the mappings whose function is the environment's."""
     for mapping in mappings(account, environment):
         yield mapping["UUID"]
 
 
 def mappings(account: Account, environment: str) -> Iterator[dict[str, Any]]:
-    """The mappings whose function is the environment's, also when the function is gone."""
+    """Yield the mappings whose function is the environment's, even if it is deleted."""
     prefix = prefix_of(environment)
     found = pages(account.client("lambda"), "list_event_source_mappings", "EventSourceMappings")
     for mapping in found:
@@ -139,7 +139,7 @@ def mappings(account: Account, environment: str) -> Iterator[dict[str, Any]]:
 
 
 def _queues(account: Account, environment: str) -> Iterator[str]:
-    """URLs of queues; without a page size SQS lists a thousand and says nothing of the rest."""
+    """Yield URLs of queues; without a page size SQS lists a thousand and no token."""
     yield from pages(
         account.client("sqs"),
         "list_queues",
@@ -159,7 +159,7 @@ def _alarms(account: Account, environment: str) -> Iterator[str]:
 
 
 def _domains(account: Account, environment: str) -> Iterator[str]:
-    """Domains by their tags: CloudFormation names them without the stack's name."""
+    """Yield domains by their tags: their names lack the stack's name."""
     client = account.client("opensearch")
     for each in client.list_domain_names().get("DomainNames", ()):
         status = client.describe_domain(DomainName=each["DomainName"])["DomainStatus"]
@@ -171,7 +171,7 @@ def _domains(account: Account, environment: str) -> Iterator[str]:
 
 
 def _buckets(account: Account, environment: str) -> Iterator[str]:
-    """Buckets of the account's Region: S3 lists those of all."""
+    """Yield buckets of the account's Region: S3 lists those of all."""
     prefix = prefix_of(environment)
     for bucket in pages(
         account.client("s3"), "list_buckets", "Buckets", PaginationConfig={"PageSize": 1000}
@@ -188,7 +188,7 @@ def _rules(account: Account, environment: str) -> Iterator[str]:
     yield from (rule["Name"] for rule in rules)
 
 
-# Stacks first and what they hold after it: a reader sees the cause before its effects.
+# Stacks come first, as they are removed before their resources.
 _KINDS: Mapping[str, _Kind] = {
     "stack": _Kind(
         _stacks,

@@ -1,26 +1,24 @@
-"""Where a rehearsal runs: the emulator of this machine, or an AWS account.
+"""Places of a rehearsal: the emulator of this machine, or an AWS account.
 
-Both take the real `cdk deploy`, and both are reached through the same boto3 calls afterwards. What
-differs is here: who polls the streams, how OpenSearch is asked, and how long things take.
+Both take the real `cdk deploy`, and both are reached by the same boto3 calls. They differ in the
+poller of the streams, in the requests to OpenSearch and in the time that things take.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from local.deployed.command_line import CommandLine
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.deployment import session
 from local.deployed.pipeline import OWN_INDEX, copies_of
 from local.deployed.poller_process import PollerProcess
+from local.deployed.resources import Resources
 from local.services import loopback
-from local.services.engines import emulator, opensearch
+from local.services.service import emulator, opensearch
 from local.verify import SignedHttp
 from tools.account import cdk
 from tools.account.identity import Account, AccountError, prefix_of
@@ -28,16 +26,13 @@ from tools.account.preflight import bootstrap_version
 from tools.account.settings import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from local.console import DemoConsole
-    from local.verify import Http, LiveCopies
+    from local.verify import DeployedCopies, Http
 
     Say = Callable[[str], None]
-
-ROOT = Path(__file__).parents[2]
-_COMMAND_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
@@ -50,65 +45,39 @@ class Place:
     deploy: Callable[[Say], None]
     """Bootstrap and deploy this tree."""
     polling: Callable[[], AbstractContextManager[object]]
-    """Whatever runs the event source mappings while the pipeline is in use."""
+    """Runs the event source mappings while the pipeline is in use."""
     http: Http | None
-    """What reaches OpenSearch, None where requests are not signed."""
+    """Sends requests to OpenSearch; None where they are not signed."""
     unchanged_for: float
-    """Seconds that a difference has to stay the same to be believed."""
-    words: Sequence[str] = ()
-    """Further words for the command `cdc`."""
-    variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    """Seconds that a difference must stay the same."""
+    command_line: CommandLine
 
     def outputs(self) -> dict[str, str]:
-        """Outputs of the pipeline's stack.
-
-        Raises:
-            AccountError: It is not deployed.
-        """
+        """Return the outputs of the pipeline's stack."""
         name = f"{prefix_of(self.environment)}pipeline"
         client = self.account.client("cloudformation")
         [stack] = client.describe_stacks(StackName=name)["Stacks"]
         return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
 
-    def copies(self, outputs: Mapping[str, str]) -> LiveCopies:
-        """The table and its copies, for the checker."""
+    def resources(self) -> Resources:
+        """Return the names of the deployed resources."""
+        return Resources.of(self.outputs())
+
+    def copies(self) -> DeployedCopies:
+        """Return the table and its copies, for the checker."""
         client = self.account.client
-        return copies_of(client("dynamodb"), client("s3"), outputs, self.http)
-
-    def cdc(self, *arguments: str) -> tuple[int, Any]:
-        """Exit status of the command `cdc`, and the JSON that it wrote.
-
-        Raises:
-            AccountError: It wrote no JSON; the message quotes what it said.
-        """
-        line = ["cdc", *arguments, "--json", "--environment", self.environment, *self.words]
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("cdc")), *line[1:]],
-            cwd=ROOT,
-            env=dict(self.variables),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_SECONDS,
-            check=False,
-        )
-        try:
-            return done.returncode, json.loads(done.stdout)
-        except ValueError as error:
-            said = (done.stderr or done.stdout).strip()
-            message = f"`{' '.join(line)}` ended with status {done.returncode}: {said[-2000:]}"
-            raise AccountError(message) from error
+        return copies_of(client("dynamodb"), client("s3"), self.resources(), self.http)
 
 
 @contextmanager
 def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, str]]:
     """Emulator and OpenSearch on entry, nothing of them on exit.
 
-    Yields the place, the runner that takes its mappings over once it is entered, and the URL of
+    Yields the place, the poller that takes its mappings over when it is entered, and the URL of
     OpenSearch.
 
     Raises:
-        EngineError: An engine does not start.
+        ServiceError: A service does not start.
     """
     with (
         console.stage("Starting the emulator and OpenSearch") as stage,
@@ -116,7 +85,7 @@ def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, st
         opensearch(progress=stage.say) as search,
     ):
         stage.outcome = f"Emulator at {aws.url}, OpenSearch at {search.url}"
-        runner = PollerProcess(aws.url)
+        poller = PollerProcess(aws.url)
         account = Account(
             loopback.ACCOUNT,
             loopback.REGION,
@@ -132,20 +101,23 @@ def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, st
             account=account,
             environment="local",
             deploy=deploy,
-            polling=lambda: runner,
+            polling=lambda: poller,
             http=None,
             unchanged_for=10.0,
-            words=("--endpoint-url", aws.url),
-            variables={**loopback.clean(), **loopback.credentials()},
+            command_line=CommandLine(
+                "local",
+                {**loopback.clean(), **loopback.credentials()},
+                ("--endpoint-url", aws.url),
+            ),
         )
-        yield place, runner, search.url
+        yield place, poller, search.url
 
 
 def in_account(account: Account, environment: str, options: str) -> Place:
-    """An account that somebody named and confirmed; Lambda polls the streams itself."""
+    """Return the place in a confirmed account, where Lambda polls the streams."""
 
     def deploy(say: Say) -> None:
-        # Not where it is done: somebody may have chosen other policies for it than the defaults.
+        # An account that has it may have other policies than the defaults.
         if bootstrap_version(account) is None:
             say("cdk bootstrap")
             _succeed("cdk bootstrap", cdk.bootstrap(account, []))
@@ -165,11 +137,11 @@ def in_account(account: Account, environment: str, options: str) -> Place:
         polling=nullcontext,
         http=SignedHttp(credentials, account.region),
         unchanged_for=180.0,
-        variables={**os.environ, "AWS_REGION": account.region},
+        command_line=CommandLine(environment, {**os.environ, "AWS_REGION": account.region}),
     )
 
 
 def _succeed(name: str, status: int) -> None:
     if status:
-        message = f"`{name}` failed with status {status}; what it said is above."
+        message = f"`{name}` failed with status {status}; its output is above."
         raise AccountError(message)

@@ -1,7 +1,7 @@
-"""A read-only look at an account before a deploy.
+"""Checks an account before a deploy; only reads.
 
-Each check asks AWS and hands the answers to a pure function (`tools.account.checks`). A check whose
-permission is missing says so and stops nobody.
+Each check queries AWS and passes the responses to a pure function (`tools.account.checks`). A check
+without permission is reported and does not block.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tools.account.identity import Account
 
 ENGINE = "OpenSearch_3.5"
-"""Engine of the domain in stacks/search.py; a test holds the two together."""
+"""Engine of the domain in stacks/search.py; a test compares the two."""
 
 _VERSION_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 _DENIED = frozenset(
@@ -34,7 +34,7 @@ _MAPPING = "AWS::Lambda::EventSourceMapping"
 
 @dataclass(frozen=True)
 class Check:
-    """One question: `look` asks AWS and judges; `actions` are what the caller must be allowed."""
+    """One check: `look` queries AWS and judges; `actions` are the permissions that it needs."""
 
     name: str
     actions: str
@@ -42,7 +42,7 @@ class Check:
 
 
 def wanted_of(account: Account, environment: Environment) -> Wanted:
-    """What an environment asks of an account."""
+    """Return the requirements of an environment."""
     cluster, domain = environment.search_cluster, environment.managed_domain
     own = cluster is not None and environment.search_url is None
     types = (cluster.instance_type, cluster.master_instance_type) if own and cluster else ()
@@ -61,7 +61,7 @@ def wanted_of(account: Account, environment: Environment) -> Wanted:
 
 
 def preflight(account: Account, wanted: Wanted) -> list[Finding]:
-    """Findings of every check, in a fixed order."""
+    """Return the findings of every check, in a fixed order."""
     return [finding for check in CHECKS for finding in _run(check, account, wanted)]
 
 
@@ -79,7 +79,7 @@ def _run(check: Check, account: Account, wanted: Wanted) -> list[Finding]:
 
 
 def bootstrap_version(account: Account) -> str | None:
-    """Version of the CDK's bootstrap stack, None where there is none."""
+    """Return the version of the CDK's bootstrap stack, None if there is none."""
     client = account.client("ssm")
     try:
         version: str = client.get_parameter(Name=_VERSION_PARAMETER)["Parameter"]["Value"]
@@ -128,7 +128,7 @@ def _search_domain(account: Account, wanted: Wanted) -> list[Finding]:
 
 
 def _answers(operation: Callable[..., Any], field: str, **request: Any) -> Iterator[Any]:
-    """Entries of a listing that boto3 has no paginator for."""
+    """Yield the entries of a listing without a paginator in boto3."""
     token: dict[str, str] = {}
     while True:
         page = operation(**request, **token)
@@ -151,7 +151,7 @@ def _readers(account: Account, wanted: Wanted) -> list[Finding]:
 
 
 def _resources(account: Account, wanted: Wanted) -> list[tuple[str, str]]:
-    """Type and physical name of what the environment's stacks hold."""
+    """Return type and physical name of the resources of the environment's stacks."""
     client = account.client("cloudformation")
     return [
         (each["ResourceType"], each["PhysicalResourceId"])
@@ -213,7 +213,7 @@ def _leftovers(account: Account, wanted: Wanted) -> list[Finding]:
     kinds = ("table", "bucket", "search domain")
     found = inventory.look(account, wanted.environment, kinds)
     unseen = [
-        Finding("leftovers", "unknown", f"Whether a {kind} is left could not be checked: {reason}.")
+        Finding("leftovers", "unknown", f"Cannot list resources of the kind {kind}: {reason}.")
         for kind, reason in found.unseen.items()
     ]
     return checks.leftovers([str(each) for each in found.resources], wanted) + unseen

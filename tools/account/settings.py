@@ -1,4 +1,4 @@
-"""The settings that an environment will be deployed with, read as the CDK's app reads them."""
+"""Reads the settings of an environment as the CDK's app reads them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def words(options: str) -> list[str]:
     try:
         found = shlex.split(options)
     except ValueError as error:
-        message = f"CDK_OPTIONS={options!r} cannot be read ({error}): close what is quoted."
+        message = f"CDK_OPTIONS={options!r} cannot be read ({error}): close the quotation."
         raise AccountError(message) from error
     if "environment" in _context(found):
-        message = "CDK_OPTIONS chooses an environment: say ENVIRONMENT=... instead."
+        message = "CDK_OPTIONS chooses an environment: set ENVIRONMENT=... instead."
         raise AccountError(message)
     return found
 
 
 def _context(found: list[str]) -> dict[str, str]:
-    """The settings that words for the CDK give, as `-c name=value`."""
+    """Return the settings in words for the CDK, such as `-c name=value`."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-c", "--context", action="append", default=[])
     known, _ = parser.parse_known_args(found)
@@ -44,10 +44,10 @@ def _context(found: list[str]) -> dict[str, str]:
 
 
 def settings_of(environment: str, options: str) -> Environment:
-    """Environment with the settings of cdk.json and of `-c name=value` in CDK_OPTIONS.
+    """Return the environment with the settings of cdk.json and of `-c name=value` in CDK_OPTIONS.
 
     Raises:
-        AccountError: A setting is wrong, as it would be for `cdk synth`.
+        AccountError: A setting is wrong; `cdk synth` would refuse it as well.
     """
     given = _context(words(options))
     context = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]

@@ -1,21 +1,26 @@
-"""What rehearsals do with a deployed pipeline: compare it, correct an order, redrive."""
+"""Steps of a rehearsal: compare a deployed pipeline, correct its orders, redrive."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
 
-from local.verify import compare, settle
-from local.workload.poison import corrections
+from local.demo import signals_unwind
+from local.scenarios.poison_latency import REFUSING
+from local.scenarios.recovery import summary, unexpected
+from local.services.errors import ServiceError
+from local.verify import ReadError, compare, settle
+from local.verify.expected import item_of
+from local.workload.poison import correct as correct_orders
 from tools.account.identity import AccountError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from local.console import DemoConsole
-    from local.verify import Report
+    from local.verify import Comparison
+    from local.workload.poison import Poison
     from local.workload.traffic import Key, Written
     from tools.account.places import Place
 
@@ -25,40 +30,37 @@ _SHOWN = 5  # differences
 def settled(
     place: Place,
     console: DemoConsole,
-    outputs: Mapping[str, str],
     written: Written,
-    enough: Callable[[Report], bool] = lambda found: found.equal,
-) -> Report:
-    """Report of the checker, once it is `enough` or stays the same for the place's time."""
-    copies = place.copies(outputs)
-    with console.stage("Comparing every item with every copy") as stage:
-        report = settle(
+    enough: Callable[[Comparison], bool] = lambda found: found.equal,
+) -> Comparison:
+    """Return the comparison once it is `enough`, or stays the same for the place's time."""
+    copies = place.copies()
+    with console.stage("Comparing every item with every sink") as stage:
+        found = settle(
             lambda: compare(copies, written.effective),
             unchanged_for=place.unchanged_for,
             enough=enough,
         )
-        parts = ", ".join(f"{sink.sink} {sink.compared:,}" for sink in report.sinks)
-        stage.outcome = f"Compared {report.items:,} orders: {parts}"
-    return report
+        parts = ", ".join(f"{sink.sink} {sink.compared:,}" for sink in found.sinks)
+        stage.outcome = f"Compared {found.items:,} orders: {parts}"
+    return found
 
 
-def expect_equal(
-    place: Place, console: DemoConsole, outputs: Mapping[str, str], written: Written, when: str
-) -> None:
-    """Wait until every copy equals the table.
+def expect_equal(place: Place, console: DemoConsole, written: Written, when: str) -> None:
+    """Wait until every sink equals the table.
 
     Raises:
-        AccountError: One does not; the message shows where.
+        AccountError: One does not; the message names the differences.
     """
-    report = settled(place, console, outputs, written)
-    if not report.equal:
-        differences = [f"{each.sink}: {each}" for each in report.differences]
-        refuse(differences or ["nothing could be compared"], when)
-    console.line(f"Every copy equals the table {when}.", "green")
+    found = settled(place, console, written)
+    if not found.equal:
+        differences = [f"{each.sink}: {each}" for each in found.differences]
+        refuse(differences or ["nothing to compare"], when)
+    console.line(f"Every sink equals the table {when}.", "green")
 
 
 def refuse(problems: Sequence[str], when: str) -> None:
-    """Raise an error that shows the first of these problems, if there are any."""
+    """Raise an AccountError with the first of these problems, if there are any."""
     if problems:
         shown = "\n  ".join(problems[:_SHOWN])
         message = f"{len(problems)} differences {when}:\n  {shown}"
@@ -66,12 +68,12 @@ def refuse(problems: Sequence[str], when: str) -> None:
 
 
 def expect_dead_letters(place: Place, console: DemoConsole, count: int) -> None:
-    """Ask `cdc` how many dead letters wait.
+    """Check the number of dead letters in `cdc dead-letters list`.
 
     Raises:
         AccountError: There are more or fewer.
     """
-    _, found = place.cdc("dead-letters", "list")
+    _, found = place.command_line.json("dead-letters", "list")
     waiting = found["dead_letters"]
     reasons = ", ".join(sorted(str(each.get("reason")) for each in waiting))
     if len(waiting) != count:
@@ -82,20 +84,18 @@ def expect_dead_letters(place: Place, console: DemoConsole, count: int) -> None:
     console.line(f"Dead letters: {count}{f' ({reasons})' if reasons else ''}.")
 
 
-def correct(place: Place, console: DemoConsole, table: str, key: Key, written: Written) -> None:
-    """Put a poison order right in the table, as whoever owns the data would."""
-    client = place.account.client("dynamodb")
-    typed = {"customer_id": {"S": key[0]}, "order_id": {"S": key[1]}}
-    item = client.get_item(TableName=table, Key=typed, ConsistentRead=True)["Item"]
-    decode, encode = TypeDeserializer().deserialize, TypeSerializer().serialize
-    order = {name: decode(value) for name, value in item.items()}
-    wrong = corrections(order)
-    fields: dict[str, Any] = {name: v for each in wrong.values() for name, v in each.items()}
-    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    right = {**order, **fields, "updated_by": "support/rehearsal", "updated_at": now}
-    client.put_item(TableName=table, Item={name: encode(value) for name, value in right.items()})
+def correct(place: Place, console: DemoConsole, key: Key, written: Written) -> None:
+    """Correct the poison order in the table.
+
+    Raises:
+        AccountError: Another order was corrected as well, or none.
+    """
+    done = correct_orders(place.account.client("dynamodb"), place.resources().orders)
+    if done.corrected.total() != 1:
+        message = f"{done.corrected.total()} orders were corrected, not 1: {dict(done.corrected)}"
+        raise AccountError(message)
     written.effective[key] += 1
-    console.line(f"Corrected in the table: {', '.join(wrong)}.")
+    console.line(f"Corrected in the table: {', '.join(done.corrected)}.")
 
 
 def redrive(place: Place, console: DemoConsole) -> None:
@@ -105,8 +105,43 @@ def redrive(place: Place, console: DemoConsole) -> None:
         AccountError: Not all of them succeeded.
     """
     with console.stage("Redriving") as stage:
-        status, said = place.cdc("redrive", "--yes")
+        status, redrive = place.command_line.json("redrive", "--yes")
         if status:
-            message = f"`cdc redrive` ended with status {status}: {said}"
+            message = f"`cdc redrive` ended with status {status}: {redrive}"
             raise AccountError(message)
-        stage.outcome = "Redriven"
+        stage.outcome = f"Redriven: {'; '.join(summary(redrive))}"
+
+
+def recover(
+    place: Place, console: DemoConsole, poison: Poison, written: Written, when: str
+) -> None:
+    """Check the effects of one poison order, correct and redrive it, and compare again.
+
+    Raises:
+        AccountError: A check failed.
+    """
+    [key] = poison.orders
+    items = {item_of(*key)}
+    found = settled(place, console, written, lambda found: not unexpected(found, items))
+    refuse(unexpected(found, items), f"{when}, with a poison order")
+    expect_dead_letters(place, console, len(REFUSING))
+    correct(place, console, key, written)
+    redrive(place, console)
+    expect_equal(place, console, written, f"{when} and the redrive")
+    expect_dead_letters(place, console, 0)
+
+
+def exit_status(console: DemoConsole, rehearse: Callable[[], None]) -> int:
+    """Run a rehearsal and return the exit status: 0, 1 after an error, 130 after Ctrl-C."""
+    with signals_unwind():
+        try:
+            rehearse()
+        except (AccountError, ServiceError, ReadError) as error:
+            console.line(str(error), style="red")
+            return 1
+        except (BotoCoreError, ClientError) as error:
+            console.line(f"AWS refused: {error}", style="red")
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    return 0

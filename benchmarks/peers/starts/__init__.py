@@ -1,1 +1,1 @@
-"""The functions that cold starts are compared with, each as its maker's guide writes it."""
+"""Functions that cold starts are compared with, written as their documentation shows."""

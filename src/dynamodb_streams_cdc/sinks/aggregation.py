@@ -42,8 +42,8 @@ MAX_AGGREGATES = MAX_ACTIONS - 1
 
 CONFLICTS_UNTIL_HALVED = 4
 """How often in a row a pack is tried before its halves are. With eight lanes on one sum and half of
-the transactions refused, halving at once took 8 to 14 times as long, and four times as many of them
-(`python -m benchmarks.suites.hot_aggregate`)."""
+the transactions refused, halving at once took 8 to 14 times as long, and four times as many of
+them."""
 
 DIGITS = 38
 """The significant digits of a number in DynamoDB

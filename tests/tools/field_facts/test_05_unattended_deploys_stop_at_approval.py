@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.tools.conftest import Cdk
 
 
-def test_a_deploy_without_a_terminal_approves_in_advance_and_says_so(
+def test_a_deploy_without_a_terminal_approves_in_advance(
     started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CONFIRM", ACCOUNT)

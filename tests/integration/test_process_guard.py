@@ -65,9 +65,7 @@ def guarded(folder: Path, *command: str, grace: float = 10.0) -> ProcessGuard:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_starter_that_dies_takes_the_whole_family_and_the_folder_with_it(
-    folder: Path, how: signal.Signals
-) -> None:
+def test_the_death_of_the_starter_ends_all_processes(folder: Path, how: signal.Signals) -> None:
     starter = subprocess.Popen(
         [sys.executable, "-c", STARTER, str(folder)],
         cwd=ROOT,
@@ -114,7 +112,7 @@ def test_it_stops_and_starts_again_in_the_same_folder(folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_command_that_ends_by_itself_is_reported_and_its_log_stays(folder: Path) -> None:
+def test_a_command_that_ends_is_reported_and_its_log_stays(folder: Path) -> None:
     guard = guarded(folder, "-c", "print('good bye'); raise SystemExit(7)")
     guard.start()
     eventually(lambda: guard.status() is not None)
@@ -132,7 +130,7 @@ def test_a_command_that_does_not_exist_is_reported(folder: Path) -> None:
     guard.close()
 
 
-def test_on_a_command_line_the_guard_exits_with_the_commands_status(folder: Path) -> None:
+def test_the_guard_exits_with_the_status_of_its_command(folder: Path) -> None:
     guard = [sys.executable, "-m", "local.services.process_guard", "--folder", str(folder), "--"]
     with subprocess.Popen(
         [*guard, sys.executable, "-c", "raise SystemExit(3)"],

@@ -1,8 +1,7 @@
-"""What the benchmarks have in common: taking turns, rows with a ratio and its spread, a table.
+"""Turns of variants, and rows with a ratio and its spread.
 
-The single-core speed of a machine changes within a run, so nothing is compared but what took turns:
-a ratio is formed within each turn, and a row gives the median of its turns, the least and the
-greatest.
+The single-core speed of a machine changes within a run, so only variants that take turns are
+compared: a ratio is formed within each turn, and a row has the median, minimum and maximum.
 """
 
 import gc
@@ -27,13 +26,13 @@ _Name = TypeVar("_Name")
 
 @dataclass(frozen=True)
 class Options:
-    """How much is measured.
+    """Size of a measurement.
 
     Attributes:
         records: the file of purchases that the records are made from.
-        changes: how many changes each variant gets in a turn; `None`: what the benchmark thinks
-            right. A benchmark that measures something else than changes scales with it.
-        repeats: turns of each variant; `None`: what the benchmark thinks right.
+        changes: how many changes each variant gets in a turn; `None`: the benchmark's default. A
+            benchmark that measures something else scales with it.
+        repeats: turns of each variant; `None`: the benchmark's default.
     """
 
     records: Path = SAMPLE
@@ -43,19 +42,19 @@ class Options:
 
 @dataclass(frozen=True)
 class Row:
-    """Ours beside one peer, or ours alone.
+    """Ours and one peer, or ours alone.
 
     Attributes:
         benchmark: the module's name, such as `parse`.
-        name: what was measured, such as `nested`.
+        name: of the measurement, such as `nested`.
         unit: of the values: `us/record`, `events/s`.
         ours: one value for each turn.
-        peer: what ours is compared with; empty for a figure that stands alone.
+        peer: name of the alternative; empty for a figure without one.
         theirs: the peer's value in the same turns.
         better: which values are better.
         at_least: the goal for the ratio, if there is one.
-        at_most: the goal for our own value, if there is one. Zero is of what may never be wrong:
-            every turn has to reach it, and not the median.
+        at_most: the goal for our own value, if there is one. Zero must be reached in every turn;
+            for other goals, the median decides.
     """
 
     benchmark: str
@@ -70,9 +69,9 @@ class Row:
 
     @property
     def ratios(self) -> list[float]:
-        """How many times better ours was in each turn: above 1, ours is ahead.
+        """How many times better ours was in each turn: above 1, ours is better.
 
-        Empty without a peer, and where something is zero.
+        Empty without a peer, and if a value is zero.
         """
         if not self.theirs or not all((*self.ours, *self.theirs)):
             return []
@@ -83,7 +82,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The median of the turns."""
+        """The median ratio."""
         return statistics.median(self.ratios) if self.ratios else None
 
     @property
@@ -109,7 +108,7 @@ class Row:
         return cls(**{each.name: described[each.name] for each in fields(cls)})
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything that is known of the row."""
+        """Return the row as JSON, with medians and ratios."""
         return {
             **asdict(self),
             "median_ours": statistics.median(self.ours),
@@ -124,13 +123,13 @@ class Row:
 
 
 def turns(variants: Mapping[_Name, Callable[[], _T]], repeats: int) -> dict[_Name, list[_T]]:
-    """Return what each variant returned in each turn; another one begins every turn."""
+    """Return the results of each variant by turn; another one begins every turn."""
     results: dict[_Name, list[_T]] = {name: [] for name in variants}
     names = list(variants)
     for turn in range(repeats):
         first = turn % len(names)
         for name in [*names[first:], *names[:first]]:
-            gc.collect()  # what one leaves behind is not the next one's work
+            gc.collect()  # garbage of one variant is not collected in the time of the next
             results[name].append(variants[name]())
     return results
 
@@ -145,10 +144,10 @@ def compare(
     goals: Mapping[str, float] | None = None,
     at_most: float | None = None,
 ) -> list[Row]:
-    """Return a row for ours beside each of its peers.
+    """Return a row for ours and each of its peers.
 
-    `values` are those of all variants by turn, ours under `OURS`; `goals` gives by peer the ratio
-    that is wanted, `at_most` the value of ours.
+    `values` are those of all variants by turn, ours under `OURS`; `goals` are ratios by peer,
+    `at_most` is the goal for our value.
     """
     ours = values[OURS]
     goals = goals or {}
@@ -160,7 +159,7 @@ def compare(
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures of a run depend on."""
+    """Return the properties of the machine that figures depend on."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
@@ -178,7 +177,7 @@ def _processor() -> str:
 
 
 def print_rows(rows: Iterable[Row], console: Console | None = None) -> None:
-    """Print the table: medians, and the ratio with its least and greatest turn."""
+    """Print the table: medians, and the ratio with its minimum and maximum."""
     console = console or Console(width=None if sys.stdout.isatty() else 150)
     table = Table(box=None, header_style="bold")
     for header in ("", "", "ours", "peer", "", "unit", "ratio", "spread", "goal", ""):

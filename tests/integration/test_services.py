@@ -1,4 +1,4 @@
-"""Engines start, stop, come back with their data, and say in a sentence why they cannot."""
+"""Services start, stop, come back with their data, and say in a sentence why they cannot."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.services import engines, loopback
 from local.services import java_dependencies as jars
-from local.services.engines import Engine, EngineError, Recipe
+from local.services import loopback, service
+from local.services.service import Recipe, Service, ServiceError
 from tests.integration.processes import alive, eventually
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ ROOT = Path(__file__).parents[2]
 
 STARTER = """
 import sys
-from local.services import engines
-with getattr(engines, sys.argv[1])() as engine:
-    print(engine.pid, engine.folder, flush=True)
+from local.services import service
+with getattr(service, sys.argv[1])() as node:
+    print(node.pid, node.folder, flush=True)
     sys.stdin.read()
 """
 
@@ -58,51 +58,51 @@ def taken_port() -> Iterator[int]:
 
 def scripted(
     script: str, answers: Callable[[str, Path], bool] | None = None, **options: Any
-) -> Engine:
-    """An engine that is a few lines of Python."""
+) -> Service:
+    """A service that is a few lines of Python."""
     recipe = Recipe(
-        "The scripted engine",
+        "The scripted service",
         lambda folder, port: [sys.executable, "-c", script],
         answers or (lambda url, folder: loopback.status(url) is not None),
         **options,
     )
-    return Engine(recipe)
+    return Service(recipe)
 
 
-def test_an_engine_that_finds_no_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every port that was free a moment ago may be somebody else's by now."""
+def test_a_service_without_a_free_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every port that was free a moment ago may be in use now."""
     monkeypatch.setattr(loopback, "is_free", lambda port: False)
 
     with (
-        pytest.raises(EngineError, match=r"The AWS emulator finds no free port\."),
-        engines.emulator(),
+        pytest.raises(ServiceError, match=r"The AWS emulator finds no free port\."),
+        service.emulator(),
     ):
         pass
-    with pytest.raises(EngineError, match="between 9201 and 9299"), engines.opensearch():
+    with pytest.raises(ServiceError, match="between 9201 and 9299"), service.opensearch():
         pass
 
 
 def test_opensearch_keeps_its_data_over_a_stop_and_a_crash(opensearch_url: str) -> None:
     told: list[str] = []
-    with engines.opensearch(progress=told.append) as engine:
-        assert engine.url != opensearch_url, "two nodes at once must have ports of their own"
+    with service.opensearch(progress=told.append) as node:
+        assert node.url != opensearch_url, "two nodes at once must have ports of their own"
         # A new index builds every analyzer that the node knows.
-        request("PUT", f"{engine.url}/kept/_doc/1?refresh=true", {"title": "first"})
-        first, folder = engine.pid, engine.folder
+        request("PUT", f"{node.url}/kept/_doc/1?refresh=true", {"title": "first"})
+        first, folder = node.pid, node.folder
 
-        engine.stop()
-        assert not engine.running
+        node.stop()
+        assert not node.running
         assert not alive(first)
-        assert loopback.status(engine.url) is None
-        engine.start()
-        assert engine.pid != first
-        assert request("GET", f"{engine.url}/kept/_doc/1")["_source"] == {"title": "first"}
+        assert loopback.status(node.url) is None
+        node.start()
+        assert node.pid != first
+        assert request("GET", f"{node.url}/kept/_doc/1")["_source"] == {"title": "first"}
 
-        request("PUT", f"{engine.url}/kept/_doc/2", {"title": "second"})
-        engine.kill()
-        engine.start()
-        assert request("GET", f"{engine.url}/kept/_doc/2")["_source"] == {"title": "second"}
-        last = engine.pid
+        request("PUT", f"{node.url}/kept/_doc/2", {"title": "second"})
+        node.kill()
+        node.start()
+        assert request("GET", f"{node.url}/kept/_doc/2")["_source"] == {"title": "second"}
+        last = node.pid
     assert not alive(last)
     assert not folder.exists()
     assert any("is starting on port" in sentence for sentence in told)
@@ -119,17 +119,17 @@ def test_a_full_disk_does_not_make_indices_read_only(opensearch_url: str) -> Non
     ] == "false"
 
 
-def test_nobody_outside_reaches_opensearch_or_the_emulator(
+def test_opensearch_and_the_emulator_listen_on_loopback(
     opensearch_url: str, emulator_url: str
 ) -> None:
     for url in (opensearch_url, emulator_url):
         assert loopback.status(url) is not None
-        # An engine that listens on every interface answers here, where the platform has it.
+        # A service that listens on every interface answers here, where the platform has it.
         assert loopback.status(url.replace("127.0.0.1", "127.0.0.2")) is None
 
 
-def test_two_of_a_kind_run_beside_each_other(dynamodb_local_url: str, emulator_url: str) -> None:
-    with engines.dynamodb_local() as other, engines.emulator() as another:
+def test_two_of_a_kind_run_at_the_same_time(dynamodb_local_url: str, emulator_url: str) -> None:
+    with service.dynamodb_local() as other, service.emulator() as another:
         assert other.url != dynamodb_local_url
         assert another.url != emulator_url
         assert loopback.status(dynamodb_local_url) == loopback.status(other.url) == 400
@@ -140,58 +140,56 @@ def test_two_of_a_kind_run_beside_each_other(dynamodb_local_url: str, emulator_u
 
 
 @pytest.mark.parametrize("kind", ["opensearch", "dynamodb_local", "emulator"])
-def test_a_port_in_use_is_said_in_a_sentence(taken_port: int, kind: str) -> None:
+def test_a_port_in_use_is_refused_with_a_sentence(taken_port: int, kind: str) -> None:
     sentence = rf"^Port {taken_port}, asked for .*, is in use\.$"
-    with pytest.raises(EngineError, match=sentence), getattr(engines, kind)(port=taken_port):
+    with pytest.raises(ServiceError, match=sentence), getattr(service, kind)(port=taken_port):
         pytest.fail("it started on a port that is in use")
 
 
-def test_a_port_that_opensearch_cannot_have_is_said_in_a_sentence() -> None:
-    with pytest.raises(EngineError, match="from 9201 to 9299 only"), engines.opensearch(port=9400):
+def test_a_port_outside_opensearchs_range_is_refused() -> None:
+    with pytest.raises(ServiceError, match="from 9201 to 9299 only"), service.opensearch(port=9400):
         pytest.fail("it started")
 
 
-def test_an_engine_that_ends_early_says_what_its_log_said() -> None:
-    engine = scripted("print('no such flag: -x'); raise SystemExit(2)")
-    with pytest.raises(EngineError, match="ended before it was ready") as raised, engine:
+def test_a_service_that_ends_early_quotes_its_log() -> None:
+    node = scripted("print('no such flag: -x'); raise SystemExit(2)")
+    with pytest.raises(ServiceError, match="ended before it was ready") as raised, node:
         pytest.fail("it started")
     assert "no such flag: -x" in str(raised.value)
-    assert not engine.folder.exists()
+    assert not node.folder.exists()
 
 
-def test_an_engine_that_fills_the_disk_says_so() -> None:
-    engine = scripted("raise OSError(28, 'No space left on device')")
-    with pytest.raises(EngineError, match=r"the disk that holds .* is full\.$"), engine:
+def test_a_service_on_a_full_disk_says_so() -> None:
+    node = scripted("raise OSError(28, 'No space left on device')")
+    with pytest.raises(ServiceError, match=r"the disk that holds .* is full\.$"), node:
         pytest.fail("it started")
 
 
-def test_an_engine_that_never_answers_is_given_up() -> None:
+def test_a_service_that_never_answers_times_out() -> None:
     def answers(url: str, folder: Path) -> bool:
-        # Python may take longer than the engine's patience before it prints anything.
-        eventually(lambda: "busy" in engine.tail())
+        # Python may take longer than its patience before it prints anything.
+        eventually(lambda: "busy" in node.tail())
         return loopback.status(url) is not None
 
     script = "import time; print('busy', flush=True); time.sleep(600)"
-    engine = scripted(script, answers, patience=0.5)
-    with pytest.raises(EngineError, match=r"did not answer within .* s\.") as raised, engine:
+    node = scripted(script, answers, patience=0.5)
+    with pytest.raises(ServiceError, match=r"did not answer within .* s\.") as raised, node:
         pytest.fail("it started")
     assert "busy" in str(raised.value)
-    assert not alive(engine.pid)
-    assert not engine.folder.exists()
+    assert not alive(node.pid)
+    assert not node.folder.exists()
 
 
-def test_no_room_for_an_engine_is_said_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_found_before_a_service_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**12, 10**12, 10**6))
-    with pytest.raises(EngineError, match="has 1 MB left"), engines.emulator():
+    with pytest.raises(ServiceError, match="has 1 MB left"), service.emulator():
         pytest.fail("it started")
 
 
-def test_missing_jars_are_said_in_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_missing_jars_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(jars, "_INSTALLED", tmp_path)
-    with pytest.raises(EngineError, match="run `make setup`"), engines.dynamodb_local():
+    with pytest.raises(ServiceError, match="run `make setup`"), service.dynamodb_local():
         pytest.fail("it started")
 
 
@@ -205,7 +203,7 @@ def test_a_jar_that_is_not_the_locked_one_is_refused(
         '[[dependencies]]\ngroupId = "g"\nartifactId = "a"\nversion = "1"\npackaging = "jar"\n'
         f'sha256 = "{"0" * 64}"\n'
     )
-    monkeypatch.setattr(jars, "ENGINES", ("fake",))
+    monkeypatch.setattr(jars, "SERVICES", ("fake",))
 
     def fetch(artifact: object, jar: object) -> Path:
         fetched = tmp_path / "fetched.jar"
@@ -213,7 +211,7 @@ def test_a_jar_that_is_not_the_locked_one_is_refused(
         return fetched
 
     monkeypatch.setattr(jars, "_resolve", fetch)
-    with pytest.raises(EngineError, match=r"a-1\.jar is not the file that was locked"):
+    with pytest.raises(ServiceError, match=r"a-1\.jar is not the file that was locked"):
         jars.install(lambda sentence: None)
     assert not (tmp_path / "installed" / "fake").exists()
 
@@ -247,11 +245,11 @@ def test_ctrl_c_while_an_engine_starts_leaves_nothing(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as starter:
-        eventually(lambda: list(tmp_path.glob("cdc-engine-*/engine.log")))
+        eventually(lambda: list(tmp_path.glob("cdc-service-*/process.log")))
         starter.send_signal(signal.SIGINT)
         starter.wait()
     listing = subprocess.run(
         ["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True
     )
     assert str(tmp_path) not in listing.stdout
-    assert list(tmp_path.glob("cdc-engine-*")) == []
+    assert list(tmp_path.glob("cdc-service-*")) == []

@@ -1,4 +1,4 @@
-"""The checker's reading of tables: what lies in S3, and what of the ledger counts."""
+"""The checker reads large images from S3, and the rows of the ledger that count."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import Binary
 
-from local.verify import LiveCopies
+from local.verify import DeployedCopies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,8 @@ class Tables:
         return ({"Items": items} for items in self._pages[TableName])
 
 
-def copies(tables: Tables, objects: dict[str, bytes] | None = None) -> LiveCopies:
-    return LiveCopies(
+def copies(tables: Tables, objects: dict[str, bytes] | None = None) -> DeployedCopies:
+    return DeployedCopies(
         cast("DynamoDBClient", tables),
         orders="orders",
         change_log="log",
@@ -44,9 +44,9 @@ def copies(tables: Tables, objects: dict[str, bytes] | None = None) -> LiveCopie
     )
 
 
-def test_images_beside_an_entry_are_read_with_it() -> None:
+def test_large_images_are_read_with_their_entry() -> None:
     key = {"item": {"S": "orders/S=1/S=2"}, "version": {"S": "1"}}
-    beside = {**key, "overflow": {"S": "digest/1.json"}}
+    claim = {**key, "overflow": {"S": "digest/1.json"}}
     after = {
         "B": {"S": "an attribute of that name"},
         "raw": {"B": "AAEC"},
@@ -56,7 +56,7 @@ def test_images_beside_an_entry_are_read_with_it() -> None:
     stored = json.dumps({"before": None, "after": after}).encode()
     within = {**key, "after": {"M": {"total": {"N": "1"}}}}
 
-    first, second = copies(Tables(log=[[beside], [within]]), {"digest/1.json": stored}).entries()
+    first, second = copies(Tables(log=[[claim], [within]]), {"digest/1.json": stored}).entries()
 
     assert "before" not in first
     assert first["overflow"] == "digest/1.json"
@@ -86,7 +86,7 @@ def test_the_ledger_is_the_rows_of_items_that_live() -> None:
     assert found == {"orders/S=1/S=2": {"month#1997-01": {"orders": Decimal(1)}}}
 
 
-def test_the_canary_is_no_order_and_in_no_copy() -> None:
+def test_the_canary_is_neither_an_order_nor_compared() -> None:
     """The app writes it every few minutes: the checker would take it for an order too many."""
     canary, item = {"S": "cdc-canary"}, "orders/S=cdc-canary/S=cdc-canary"
     tables = Tables(

@@ -1,4 +1,4 @@
-"""Waiting until the sinks have stopped moving, by looking at them rather than by the clock."""
+"""Waits until the sinks stop changing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local.verify.report import Report
+    from local.verify.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the sinks have come, by counts that are cheap to read."""
+    """Progress of the sinks, in counts that are cheap to read."""
 
     aggregated: int
     documents: int
@@ -26,37 +26,36 @@ def wait_for_progress(
     target: Progress,
     *,
     patience: float,
-    report: Callable[[Progress], None],
+    progress: Callable[[Progress], None],
     pause: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """Looks until the counts are the target's: True; False after `patience` seconds of no change.
+    """Return True once the counts are the target's, False after `patience` seconds without change.
 
-    Reaching the target says that it is worth comparing now, no more: a change that alters no count
-    may still be under way.
+    A change that alters no count may still be under way then: compare to be sure.
     """
     last, moved = read(), clock()
     while last != target:
-        report(last)
+        progress(last)
         if clock() - moved > patience:
             return False
         pause(0.25)
         now = read()
         if now != last:
             last, moved = now, clock()
-    report(last)
+    progress(last)
     return True
 
 
 def settle(
-    compare: Callable[[], Report],
+    compare: Callable[[], Comparison],
     *,
     unchanged_for: float,
-    enough: Callable[[Report], bool] = lambda report: report.equal,
+    enough: Callable[[Comparison], bool] = lambda report: report.equal,
     pause: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> Report:
-    """Compares until it is `enough`, or what differs stayed the same for so many seconds."""
+) -> Comparison:
+    """Compare until `enough`, or until the differences stayed the same for so many seconds."""
     last, since = compare(), clock()
     while not enough(last) and clock() - since < unchanged_for:
         pause(0.5)

@@ -1,14 +1,12 @@
-"""Start and stop the laptop stack's engines: OpenSearch, DynamoDB Local and the AWS emulator.
+"""Starts and stops OpenSearch, DynamoDB Local and the AWS emulator.
 
     with opensearch() as search, emulator() as aws:
         print(search.url, aws.url)
 
-Each engine has a folder of its own, which holds its data, its temporary files and its log, and a
-guard (`local.services.process_guard`) that ends the process and removes the folder when the starter
-is gone, however it went. Everything that can go wrong on a laptop (a port in use, jars not
-installed, a full disk, a process that dies) is an EngineError of one or two sentences.
-
-`python -m local.services.engines install` fetches the jars.
+Each service has a folder of its own, which holds its data, its temporary files and its log. A guard
+(`local.services.process_guard`) ends the process and removes the folder when the starter is gone,
+even after SIGKILL. A port in use, missing jars, a full disk, a process that dies: each raises a
+ServiceError with one or two sentences.
 """
 
 from __future__ import annotations
@@ -19,163 +17,116 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.services import java_dependencies as jars
 from local.services import loopback
-from local.services.errors import EngineError
-from local.services.process_guard import ProcessGuard
+from local.services.errors import ServiceError
+from local.services.guarded import GuardedProcess
+from local.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Mapping, Sequence
 
     Progress = Callable[[str], None]
 
-__all__ = ["Engine", "EngineError", "Recipe", "dynamodb_local", "emulator", "opensearch"]
+__all__ = ["Recipe", "Service", "ServiceError", "dynamodb_local", "emulator", "opensearch"]
 
 _NEEDED_BYTES = 200_000_000
 _LAST_BYTES = 1_000_000
 _POLL_SECONDS = 0.1
 _PICKS = 3
-_TAIL_LINES = 12
-_LOG_NAME = "engine.log"
 _EMULATOR = Path(__file__).with_name("emulator.py")
 
-# The OpenSearch runner takes the first free port from its base port on, up to 9299, and ends
-# without a word above.
+# OpenSearchRunner takes the first free port from its base port on, up to 9299; above, it ends
+# without a message.
 _OPENSEARCH_PORTS = range(9201, 9300)
+
+
+def _silent(sentence: str) -> None:
+    pass
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is particular to one kind of engine."""
+    """How one kind of service is started."""
 
     name: str
     command: Callable[[Path, int], Sequence[str]]
-    """The command line, from the engine's folder and port."""
+    """The command line, from the service's folder and port."""
     answers: Callable[[str, Path], bool]
-    """Whether the engine at this URL, with this folder, is ready to work."""
+    """Whether the service at this URL, with this folder, is ready to work."""
     environment: Callable[[Path, int], Mapping[str, str]] = lambda folder, port: loopback.clean()
     ports: Sequence[int] = ()
     """The ports that it can listen on; any, if empty."""
     patience: float = 120.0
     """Seconds within which it must answer."""
     grace: float = 15.0
-    """Seconds that it gets to end by itself."""
+    """Seconds between SIGTERM and SIGKILL."""
 
 
 @dataclass
-class Engine:
-    """One engine process, its folder and its guard.
+class Service(GuardedProcess):
+    """One service: its process, its port and its folder.
 
-    As a context manager it is started on entry and gone, with its folder, on exit. In between it
-    can be stopped (or killed) and started again: on the same port, with the data that it had
-    (except the emulator and DynamoDB Local, which keep theirs in memory).
+    Started again, it listens on the same port, with the data that it had (except the emulator and
+    DynamoDB Local, which keep theirs in memory).
     """
 
     recipe: Recipe
     wanted_port: int | None = None
-    progress: Progress = field(default=lambda sentence: None)
+    progress: Progress = _silent
     port: int = field(init=False, default=0)
-    pid: int = field(init=False, default=0)
-    folder: Path = field(init=False)
-    _guard: ProcessGuard | None = field(init=False, default=None)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def log(self) -> Path:
-        return self.folder / _LOG_NAME
-
-    @property
-    def running(self) -> bool:
-        return self._guard is not None and self._guard.status() is None
-
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Service:
         for attempt in range(1, _PICKS + 1):
             self._settle()
             try:
-                self.start()
-            except BaseException as error:
-                self.close()
-                another = isinstance(error, _PortLostError) and self.wanted_port is None
-                if not another or attempt == _PICKS:
+                return super().__enter__()
+            except _PortLostError:
+                if self.wanted_port is not None or attempt == _PICKS:
                     raise
-            else:
-                break
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        raise AssertionError
 
     def start(self) -> None:
         """Start the process and return when it answers.
 
         Raises:
-            EngineError: It ended before that, or took longer than its patience.
+            ServiceError: It ended before that, or took longer than its patience.
         """
         if loopback.answers_on(self.port):
             message = f"Port {self.port}, which {self.recipe.name} is to listen on, is in use."
             raise _PortLostError(message)
-        if self._guard is None:
-            self._guard = ProcessGuard(
-                self.recipe.command(self.folder, self.port),
-                folder=self.folder,
-                log=self.log,
-                environment=self.recipe.environment(self.folder, self.port),
-                grace=self.recipe.grace,
-            )
-        self.pid = self._guard.start()
+        recipe = self.recipe
+        guard = self.guard(
+            recipe.command(self.folder, self.port),
+            recipe.environment(self.folder, self.port),
+            grace=recipe.grace,
+        )
+        self.pid = guard.start()
         self._wait()
-
-    def stop(self) -> None:
-        """End the process politely and keep the folder: `start` brings it back with its data."""
-        if self._guard is not None:
-            self._guard.stop()
-
-    def kill(self) -> None:
-        """End the process with SIGKILL and keep the folder."""
-        if self._guard is not None:
-            self._guard.kill()
-
-    def close(self) -> None:
-        """End the process and remove its folder; return when both are gone."""
-        if self._guard is not None:
-            self._guard.close()
-            self._guard = None
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def tail(self, lines: int = _TAIL_LINES) -> str:
-        """The last lines of the log."""
-        text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
 
     def _settle(self) -> None:
         """Choose the port and make the folder."""
         self.port = self._choose_port()
         try:
-            self.folder = Path(tempfile.mkdtemp(prefix="cdc-engine-")).resolve()
+            self.folder = Path(tempfile.mkdtemp(prefix="cdc-service-")).resolve()
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
-            raise EngineError(_sentence(self.recipe.name, error)) from error
+            raise ServiceError(_sentence(self.recipe.name, error)) from error
         if free < _NEEDED_BYTES:
             shutil.rmtree(self.folder, ignore_errors=True)
             message = (
                 f"{self.recipe.name} needs {_NEEDED_BYTES // 1_000_000} MB of disk, and "
                 f"{tempfile.gettempdir()} has {free // 1_000_000} MB left."
             )
-            raise EngineError(message)
+            raise ServiceError(message)
 
     def _choose_port(self) -> int:
         name, ports = self.recipe.name, self.recipe.ports
@@ -187,74 +138,65 @@ class Engine:
             message = f"{name} finds no free port."
             if ports:
                 message = f"{name} finds no free port between {ports[0]} and {ports[-1]}."
-            raise EngineError(message)
+            raise ServiceError(message)
         if ports and self.wanted_port not in ports:
             message = f"{name} listens on a port from {ports[0]} to {ports[-1]} only."
-            raise EngineError(message)
+            raise ServiceError(message)
         if not loopback.is_free(self.wanted_port):
             message = f"Port {self.wanted_port}, asked for {name}, is in use."
-            raise EngineError(message)
+            raise ServiceError(message)
         return self.wanted_port
 
     def _wait(self) -> None:
-        began = time.monotonic()
-        told = -1
-        while not self.recipe.answers(self.url, self.folder):
-            waited = time.monotonic() - began
+        began, told = time.monotonic(), -1
+
+        def ready() -> bool:
+            nonlocal told
+            if self.recipe.answers(self.url, self.folder):
+                return True
             if not self.running:
                 self._explain_end()
-            if waited > self.recipe.patience:
-                message = (
-                    f"{self.recipe.name} did not answer within {self.recipe.patience:.0f} s. "
-                    f"Its log ends:\n{self.tail()}"
-                )
-                raise EngineError(message)
-            if int(waited) > told:
-                told = int(waited)
+            waited = int(time.monotonic() - began)
+            if waited > told:
+                told = waited
                 self.progress(f"{self.recipe.name} is starting on port {self.port} ({told} s)")
-            time.sleep(_POLL_SECONDS)
+            return False
+
+        if not wait_until(ready, seconds=self.recipe.patience, every=_POLL_SECONDS):
+            message = (
+                f"{self.recipe.name} did not answer within {self.recipe.patience:.0f} s. "
+                f"Its log ends:\n{self.tail()}"
+            )
+            raise ServiceError(message)
         waited = time.monotonic() - began
         self.progress(f"{self.recipe.name} is ready on port {self.port} after {waited:.1f} s")
 
     def _explain_end(self) -> None:
         tail = self.tail()
-        # The log is on the same disk, so what it would say may be missing.
+        # The log is on the same disk: the message may be missing from it.
         if "No space left on device" in tail or shutil.disk_usage(self.folder).free < _LAST_BYTES:
-            raise EngineError(_sentence(self.recipe.name, OSError(errno.ENOSPC, "")))
+            raise ServiceError(_sentence(self.recipe.name, OSError(errno.ENOSPC, "")))
         message = f"{self.recipe.name} ended before it was ready. Its log ends:\n{tail}"
-        raise _PortLostError(message) if loopback.answers_on(self.port) else EngineError(message)
+        raise _PortLostError(message) if loopback.answers_on(self.port) else ServiceError(message)
 
 
-@contextmanager
-def opensearch(port: int | None = None, progress: Progress | None = None) -> Iterator[Engine]:
-    """A single OpenSearch node, about 10 s away; its data survive `stop` and `start`."""
-    with _running(_opensearch_recipe(), port, progress) as engine:
-        yield engine
+def opensearch(port: int | None = None, progress: Progress = _silent) -> Service:
+    """Return a single OpenSearch node; its data survive `stop` and `start`."""
+    return Service(_opensearch_recipe(), port, progress)
 
 
-@contextmanager
-def dynamodb_local(port: int | None = None, progress: Progress | None = None) -> Iterator[Engine]:
-    """Amazon's DynamoDB Local, in memory.
+def dynamodb_local(port: int | None = None, progress: Progress = _silent) -> Service:
+    """Return Amazon's DynamoDB Local, in memory.
 
-    It has no option for the interface and listens on all of them; it executes nothing, and what it
-    holds is test data.
+    It listens on every interface, as it has no option for that; it runs no code and holds test data
+    only.
     """
-    with _running(_dynamodb_local_recipe(), port, progress) as engine:
-        yield engine
+    return Service(_dynamodb_local_recipe(), port, progress)
 
 
-@contextmanager
-def emulator(port: int | None = None, progress: Progress | None = None) -> Iterator[Engine]:
-    """The AWS emulator that takes `cdk deploy`, in memory, on loopback only."""
-    with _running(_emulator_recipe(), port, progress) as engine:
-        yield engine
-
-
-def _running(recipe: Recipe, port: int | None, progress: Progress | None) -> Engine:
-    engine = Engine(recipe, wanted_port=port)
-    if progress is not None:
-        engine.progress = progress
-    return engine
+def emulator(port: int | None = None, progress: Progress = _silent) -> Service:
+    """Return the AWS emulator that takes `cdk deploy`, in memory, on loopback only."""
+    return Service(_emulator_recipe(), port, progress)
 
 
 def _opensearch_recipe() -> Recipe:
@@ -268,7 +210,7 @@ def _opensearch_recipe() -> Recipe:
         ]
 
     def answers(url: str, folder: Path) -> bool:
-        # A busy port makes the runner take the next one: the name tells our node from another's.
+        # If the port is busy, OpenSearchRunner takes the next one: the cluster's name tells.
         health = loopback.get_json(f"{url}/_cluster/health?wait_for_status=yellow&timeout=1s")
         return (
             health is not None
@@ -280,7 +222,7 @@ def _opensearch_recipe() -> Recipe:
 
 
 def _configure_opensearch(folder: Path) -> None:
-    """Write the node's settings where the runner looks for them."""
+    """Write the node's settings where OpenSearchRunner reads them."""
     config = folder / "node_1" / "config" / "opensearch.yml"
     config.parent.mkdir(parents=True, exist_ok=True)
     lines = [
@@ -301,7 +243,7 @@ def _dynamodb_local_recipe() -> Recipe:
         ]
 
     def answers(url: str, folder: Path) -> bool:
-        return loopback.status(url) is not None  # 400: it misses a signature, and it is there
+        return loopback.status(url) is not None  # 400, for the missing signature, is an answer
 
     return Recipe("DynamoDB Local", command, answers, patience=60, grace=3)
 
@@ -329,13 +271,13 @@ def _emulator_environment(folder: Path, port: int) -> dict[str, str]:
     temporary.mkdir(exist_ok=True)
     return {
         **loopback.clean(),
-        # It executes code for whoever reaches it, and by default listens on every interface.
+        # It runs code for every caller, and by default listens on every interface.
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "TMPDIR": str(temporary),
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        # At its start and end it removes the containers that it takes for its own.
+        # When it starts and ends, it removes containers that it takes for its own.
         "DOCKER_HOST": f"unix://{temporary}/no-docker.sock",
         "LAMBDA_EXECUTOR": "local",
         "MINISTACK_HOST": "127.0.0.1",
@@ -350,7 +292,7 @@ def _java(folder: Path, *options: str) -> list[str]:
 
     if not Path(JAVA).exists():
         message = "Java is not installed: run `make setup`."
-        raise EngineError(message)
+        raise ServiceError(message)
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     return [
@@ -363,27 +305,11 @@ def _java(folder: Path, *options: str) -> list[str]:
     ]
 
 
-class _PortLostError(EngineError):
-    """Somebody else took the port between the choice and the start."""
+class _PortLostError(ServiceError):
+    """Another process took the port between the choice and the start."""
 
 
 def _sentence(name: str, error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return f"{name} cannot start: the disk that holds {tempfile.gettempdir()} is full."
     return f"{name} cannot start: {error}."
-
-
-def main(arguments: Sequence[str]) -> int:
-    if list(arguments) != ["install"]:
-        sys.stderr.write("usage: python -m local.services.engines install\n")
-        return 2
-    try:
-        jars.install()
-    except EngineError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

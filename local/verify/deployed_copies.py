@@ -1,4 +1,4 @@
-"""Reads the deployed table and its copies: boto3 for the tables, plain HTTP for OpenSearch."""
+"""Reads the deployed table and its copies: tables with boto3, OpenSearch with plain HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import urllib3
 from boto3.dynamodb.types import TypeDeserializer
 
-from local.verify.quiet import Progress
+from local.verify.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _PAGE = 1000
 _NOT_FOUND = 404
 _CANARY = "cdc-canary"
-"""The key of the item that the app itself writes every few minutes; no order, and not compared."""
-# An index answers 503 for a moment after it was made, until its shard is up.
+"""Key of the item that the app itself writes every few minutes; not an order, not compared."""
+# A new index answers 503 until its shard is up.
 _RETRIES = urllib3.Retry(
     total=14,
     connect=2,
@@ -39,7 +39,7 @@ _RETRIES = urllib3.Retry(
 
 
 class Http(Protocol):
-    """What sends requests to OpenSearch: urllib3's pool, or one that signs them."""
+    """Sends requests to OpenSearch: urllib3's pool, or one that signs them."""
 
     def request(
         self, method: str, url: str, *, json: Any | None = None
@@ -47,7 +47,7 @@ class Http(Protocol):
 
 
 def plain_http() -> Http:
-    """Connections that sign nothing and wait for an index that is coming up."""
+    """Return connections without signatures, which wait for an index that is starting."""
     return urllib3.PoolManager(retries=_RETRIES, timeout=30.0)
 
 
@@ -69,14 +69,14 @@ class SignedHttp:
 
 
 class ReadError(Exception):
-    """OpenSearch did not answer as it should; the message is a sentence."""
+    """OpenSearch did not answer, or with an error; the message is a sentence."""
 
 
-class LiveCopies:
-    """The copies as deployed: tables by name, OpenSearch by URL and read alias.
+class DeployedCopies:
+    """The deployed copies: tables by name, OpenSearch by URL and read alias.
 
-    `image_store` returns an object with the images of an entry that were too large for it. `http`
-    reaches OpenSearch; without one, requests are not signed.
+    `image_store` returns an object with the images that are too large for an entry. `http` reaches
+    OpenSearch; without one, requests are not signed.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class LiveCopies:
                 yield item, row["contribution"]
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """The entries; images that lie beside one are read with it, and `image_store` stays."""
+        """Yield the entries, with the images of large ones from the image store."""
         for entry in self._scan(self._change_log):
             if _is_canary(str(entry["item"])):
                 continue
@@ -134,7 +134,7 @@ class LiveCopies:
         }
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Scrolls over the read alias, after a refresh: what was indexed by now is found."""
+        """Yield id and source of each document by the read alias, after a refresh."""
         self._post(f"{self._search}/_refresh")
         query = {"size": _PAGE, "query": {"match_all": {}}, "sort": ["_doc"]}
         page = self._post(f"{self._search}/_search?scroll=1m", query)
@@ -151,13 +151,13 @@ class LiveCopies:
         return int(found["count"]) if found else 0
 
     def find(self, items: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """What a search for these ids finds now, without a refresh: as any reader would see it."""
+        """Return the sources that a search for these ids finds now, without a refresh."""
         query = {"size": len(items), "query": {"ids": {"values": list(items)}}}
         page = self._post(f"{self._search}/_search", query)
         return {hit["_id"]: hit["_source"] for hit in page["hits"]["hits"]} if page else {}
 
     def history_length(self, item: str) -> int:
-        """The number of an item's entries, read consistently."""
+        """Return the number of an item's entries, read consistently."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._change_log,
             KeyConditionExpression="#item = :item",
@@ -169,7 +169,7 @@ class LiveCopies:
         return sum(page["Count"] for page in pages)
 
     def progress(self) -> Progress:
-        """Counts only. DescribeTable's item count is live in the emulator; AWS's is hours old."""
+        """Return counts; DescribeTable's is exact in the emulator, and hours old on AWS."""
         status = (row for row in self.aggregates() if str(row["aggregate"]).startswith("status#"))
         entries = self._client.describe_table(TableName=self._change_log)["Table"]["ItemCount"]
         return Progress(
@@ -188,7 +188,7 @@ class LiveCopies:
         return self._request("POST", url, body)
 
     def _request(self, method: str, url: str, body: dict[str, Any] | None) -> Any:
-        """The answer, or None where there is no such index: then every document is missing."""
+        """Return the JSON of the response; None where the index does not exist."""
         try:
             response = self._http.request(method, url, json=body)
         except urllib3.exceptions.HTTPError as error:
@@ -210,7 +210,7 @@ def _is_canary(item: str) -> bool:
 
 
 def _with_bytes(value: dict[str, Any]) -> dict[str, Any]:
-    """DynamoDB JSON travels with its binary values as base64 text; boto3 has bytes."""
+    """Return a value of DynamoDB JSON with base64 text decoded to bytes, as boto3 has it."""
     match value:
         case {"B": str(text), **rest} if not rest:
             return {"B": base64.b64decode(text)}
