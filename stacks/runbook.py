@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 
-RUNBOOK = "docs/operations/runbook.md"
+RUNBOOK = "docs/how-to/runbook.md"
 DESCRIPTION = re.compile(
     rf"(?P<meaning>.+) Urgency: (?P<urgency>[a-z ]+)\. Runbook: {RUNBOOK}#(?P<section>\S+)"
 )

@@ -5,7 +5,8 @@
 
 A comment above a fence names the source of its text:
 
-    <!-- code: FILE NAME... -->          functions, classes and constants of a Python file
+    <!-- code: FILE NAME... -->          functions, classes and constants of a Python file, or its
+                                         `imports`
     <!-- story: FILE TEST -->            the timelines of a test's labs
     <!-- diagram: FILE TEST [SINK] -->   the same as a sequence diagram
     <!-- output: FILE FUNCTION -->       the output of a function
@@ -126,6 +127,9 @@ def code(path: str, names: Sequence[str]) -> tuple[str, str]:
     """Return the source of definitions in a Python file."""
     lines = (ROOT / path).read_text().splitlines()
     places = {name: place for node in _nodes(path) for name, place in _named(node)}
+    imports = [node for node in _nodes(path) if isinstance(node, ast.Import | ast.ImportFrom)]
+    if imports:
+        places["imports"] = (imports[0].lineno, imports[-1].end_lineno or imports[-1].lineno)
     if missing := [name for name in names if name not in places]:
         message = f"{path} does not define {', '.join(missing)}"
         raise NotShown(message)

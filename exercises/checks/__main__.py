@@ -43,7 +43,7 @@ EXERCISES = (
         "event sourcing",
         "History",
         event_sourcing,
-        "a function of your own. docs/testing.md says how to test it as these were tested",
+        "a function of your own. docs/how-to/test-your-function.md shows how to test it",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""The search document of an order, and the mapping of the index."""
+"""What a search finds of an order, and how the index reads it."""
 
 from typing import Any
 
@@ -16,7 +16,8 @@ PROPERTIES: dict[str, Any] = {
     "titles": {"type": "text"},
     "updated_by": {"type": "keyword"},
 }
-"""Types of the document's fields. A changed type needs a new index."""
+"""Types of the document's fields. A changed type takes a new index: see
+docs/how-to/change-the-index-mapping.md."""
 
 SETTINGS: dict[str, Any] = {
     "index": {

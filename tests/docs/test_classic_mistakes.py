@@ -1,4 +1,4 @@
-"""docs/mistakes.md: the four classic mistakes, each failing in a lab and then mended."""
+"""docs/explanation/mistakes.md: the four classic mistakes, each failing in a lab and then fixed."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ def three_orders(lab: Lab) -> None:
     lab.run()
 
 
-def test_without_partial_failures_one_order_spoils_the_others(stream_lab: LabFactory) -> None:
+def test_one_bad_address_repeats_and_loses_the_others(stream_lab: LabFactory) -> None:
     lab = stream_lab(MaximumRetryAttempts=3)
     carrier = Carrier()
     lab.function(partial(all_or_nothing, lab.faulty(carrier)))
@@ -90,7 +90,7 @@ def test_without_partial_failures_one_order_spoils_the_others(stream_lab: LabFac
     ]
 
 
-def test_with_them_it_is_the_only_one(stream_lab: LabFactory) -> None:
+def test_with_partial_failures_only_the_bad_one_fails(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     carrier, dead_letters = Carrier(), MemoryDeadLetters()
     handlers = one_by_one(lab.faulty(carrier))
@@ -108,7 +108,7 @@ def test_with_them_it_is_the_only_one(stream_lab: LabFactory) -> None:
 
 @dataclass
 class Points(MemoryIdempotencyStore):
-    """A customer's points, and markers beside them."""
+    """A customer's points, and the markers of the orders."""
 
     points: Counter[str] = field(default_factory=Counter)
 
@@ -136,7 +136,7 @@ def one_order_delivered_twice(lab: Lab) -> None:
     lab.run()
 
 
-def test_without_idempotency_points_are_given_twice(stream_lab: LabFactory) -> None:
+def test_without_a_marker_points_are_given_twice(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     points = Points()
     lab.function(partial(give_points, lab.faulty(points)))
@@ -145,7 +145,7 @@ def test_without_idempotency_points_are_given_twice(stream_lab: LabFactory) -> N
     assert points.points == {"ann": 60}
 
 
-def test_with_a_marker_they_are_given_once(stream_lab: LabFactory) -> None:
+def test_with_a_marker_points_are_given_once(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     points = Points()
     lab.function(partial(give_points_once, lab.faulty(points)))
@@ -182,7 +182,7 @@ def an_order_is_shipped(lab: Lab) -> None:
     lab.run()
 
 
-def test_with_the_wrong_view_type_nothing_is_taken_back(stream_lab: LabFactory) -> None:
+def test_new_image_alone_never_subtracts(stream_lab: LabFactory) -> None:
     lab = stream_lab(view_type="NEW_IMAGE")
     counts = Counts()
     lab.function(partial(count_by_status, lab.faulty(counts)))
@@ -191,7 +191,7 @@ def test_with_the_wrong_view_type_nothing_is_taken_back(stream_lab: LabFactory) 
     assert counts.orders == {"placed": 1, "shipped": 1}
 
 
-def test_with_the_right_one_it_is(stream_lab: LabFactory) -> None:
+def test_old_and_new_image_subtract(stream_lab: LabFactory) -> None:
     lab = stream_lab(view_type="NEW_AND_OLD_IMAGES")
     counts = Counts()
     lab.function(partial(count_by_status, lab.faulty(counts)))
@@ -204,7 +204,7 @@ def status_of(order: Image) -> Contribution:
     return {order["status"]: {"orders": 1}}
 
 
-def test_a_ledger_needs_no_old_image_and_no_luck(stream_lab: LabFactory) -> None:
+def test_a_ledger_subtracts_without_an_old_image(stream_lab: LabFactory) -> None:
     lab = stream_lab(view_type="NEW_IMAGE", **REPORTING)
     ledger = MemoryLedger()
     sink = Aggregation(lab.faulty(ledger), status_of)
@@ -252,7 +252,7 @@ def forty_orders(lab: Lab) -> None:
     lab.run()
 
 
-def test_slow_calls_in_a_row_never_come_to_an_end(stream_lab: LabFactory) -> None:
+def test_slow_calls_never_fit_the_timeout(stream_lab: LabFactory) -> None:
     lab = stream_lab(timeout=30, MaximumRetryAttempts=1)
     partner = Partner()
     lab.function(partial(call_for_each, lab.faulty(partner)))
@@ -263,7 +263,7 @@ def test_slow_calls_in_a_row_never_come_to_an_end(stream_lab: LabFactory) -> Non
     assert [len(dead_letter.changes) for dead_letter in lab.dead_letters] == [40]
 
 
-def test_one_call_for_all_does(stream_lab: LabFactory) -> None:
+def test_one_call_per_batch_fits_the_timeout(stream_lab: LabFactory) -> None:
     lab = stream_lab(timeout=30, **REPORTING)
     partner = Partner()
     sink = Together(lab.faulty(partner))
@@ -274,7 +274,7 @@ def test_one_call_for_all_does(stream_lab: LabFactory) -> None:
     assert len(lab.deliveries) == 1
 
 
-def test_a_function_that_stops_in_time_comes_through_as_well(stream_lab: LabFactory) -> None:
+def test_a_function_that_stops_in_time_finishes(stream_lab: LabFactory) -> None:
     lab = stream_lab(timeout=30, **REPORTING)
     partner = Partner()
     port, handlers = lab.faulty(partner), ChangeHandlers()

@@ -1,4 +1,4 @@
-"""What docs/concepts.md says of streams and mappings, shown by the simulator."""
+"""What docs/explanation/concepts.md says of streams and mappings, shown by the simulator."""
 
 import json
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ def _carried(record: Event) -> str:
     return ", ".join(word for name, word in parts.items() if name in record["dynamodb"])
 
 
-def test_an_image_that_the_stream_does_not_carry_is_an_error_and_not_none(
+def test_an_image_that_the_stream_lacks_raises(
     stream_lab: LabFactory,
 ) -> None:
     lab = stream_lab(ignore, view_type="NEW_IMAGE")
@@ -144,7 +144,7 @@ def test_order_is_kept_per_item_and_not_per_partition_key(stream_lab: LabFactory
 # Delivery
 
 
-def test_a_batch_that_was_done_may_come_again(stream_lab: LabFactory) -> None:
+def test_a_finished_batch_may_come_again(stream_lab: LabFactory) -> None:
     lab = stream_lab(ignore)
     lab.redeliver()
     lab.put({"id": "1001", "status": "placed"}, {"id": "1002", "status": "placed"})
@@ -189,7 +189,7 @@ def test_a_failing_batch_holds_its_shard_until_it_is_too_old(stream_lab: LabFact
     assert [dead_letter.condition for dead_letter in lab.dead_letters] == ["RecordAgeExceeded"]
 
 
-def test_a_disabled_mapping_goes_on_where_it_was(stream_lab: LabFactory) -> None:
+def test_a_disabled_mapping_continues_where_it_stopped(stream_lab: LabFactory) -> None:
     lab = stream_lab(ignore)
     lab.put({"id": "1001"})
     lab.run()
@@ -202,7 +202,7 @@ def test_a_disabled_mapping_goes_on_where_it_was(stream_lab: LabFactory) -> None
     assert lab.delivered == [["INSERT 1001"], ["INSERT 1002"]]
 
 
-def test_what_was_not_read_within_a_day_is_gone(stream_lab: LabFactory) -> None:
+def test_records_not_read_within_a_day_are_lost(stream_lab: LabFactory) -> None:
     lab = stream_lab(ignore)
     lab.disable()
     lab.put({"id": "1001"})

@@ -28,11 +28,11 @@ OF_THE_CDK = (
 
 
 @pytest.mark.parametrize("message", [*OF_AWS, *OF_THE_CDK])
-def test_a_known_failure_is_found_by_its_message(message: str) -> None:
+def test_the_page_quotes_each_known_failure(message: str) -> None:
     assert message in PAGE
 
 
-def test_the_cdk_that_is_pinned_says_what_is_quoted() -> None:
+def test_the_pinned_cdk_prints_the_quoted_messages() -> None:
     program = ROOT / "node_modules" / "aws-cdk" / "lib" / "index.js"
     text = program.read_text("utf-8")
     for message in (*OF_THE_CDK, "Environment %s bootstrapped."):
@@ -40,7 +40,7 @@ def test_the_cdk_that_is_pinned_says_what_is_quoted() -> None:
     assert "Environment aws://123456789012/eu-west-1 bootstrapped." in PAGE
 
 
-def test_the_app_says_what_is_quoted() -> None:
+def test_the_app_prints_the_quoted_message() -> None:
     with pytest.raises(SettingsError) as raised:
         load({})
     quoted = "No environment is chosen: pass -c environment=NAME, where NAME is one of "

@@ -1,4 +1,4 @@
-"""docs/patterns.md: aggregation, sync, audit, event sourcing, fan-out."""
+"""docs/explanation/patterns.md: aggregation, sync, audit, event sourcing, fan-out."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -82,7 +82,7 @@ def summing(lab: Lab, ledger: MemoryLedger) -> None:
     lab.function(Processor("sums", ORDERS, sink, MemoryDeadLetters(), clock=lab.clock))
 
 
-def test_a_contribution_is_counted_once_however_often_it_comes(stream_lab: LabFactory) -> None:
+def test_a_redelivered_contribution_is_counted_once(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     ledger = MemoryLedger()
     summing(lab, ledger)
@@ -94,7 +94,7 @@ def test_a_contribution_is_counted_once_however_often_it_comes(stream_lab: LabFa
     assert ledger.total("status#placed") == {"orders": 1, "revenue": 30}
 
 
-def test_a_crash_after_the_transaction_counts_nothing_twice(stream_lab: LabFactory) -> None:
+def test_a_retry_after_the_transaction_counts_nothing(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     ledger = MemoryLedger()
     summing(lab, ledger)
@@ -113,7 +113,7 @@ def test_a_crash_after_the_transaction_counts_nothing_twice(stream_lab: LabFacto
 
 def document(order: Image) -> dict[str, Any]:
     if not isinstance(order["total"], Decimal):
-        message = f"the total is no number: {order['total']!r}"
+        message = f"the total is not a number: {order['total']!r}"
         raise PermanentError(message, "BadTotal")
     return {"status": order["status"], "total": order["total"]}
 
@@ -123,7 +123,7 @@ def searching(lab: Lab, index: MemoryIndex, dead_letters: MemoryDeadLetters) -> 
     lab.function(Processor("search", ORDERS, sink, lab.faulty(dead_letters), clock=lab.clock))
 
 
-def test_an_old_batch_does_not_bring_back_what_was_deleted(stream_lab: LabFactory) -> None:
+def test_a_late_batch_does_not_restore_a_deleted_item(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     index = MemoryIndex()
     searching(lab, index, MemoryDeadLetters())
@@ -138,7 +138,7 @@ def test_an_old_batch_does_not_bring_back_what_was_deleted(stream_lab: LabFactor
 
 
 class Mirror:
-    """A copy that takes whatever comes last."""
+    """A copy without versions: it takes the latest delivery."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Image] = {}
@@ -159,7 +159,7 @@ def mirror(copy: Mirror, event: Event, context: LambdaContext) -> None:
             copy.delete(change.item_id)
 
 
-def test_a_copy_that_takes_what_comes_last_brings_it_back(stream_lab: LabFactory) -> None:
+def test_without_versions_a_late_batch_restores_an_item(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     copy = Mirror()
     lab.function(partial(mirror, lab.faulty(copy)))
@@ -173,7 +173,7 @@ def test_a_copy_that_takes_what_comes_last_brings_it_back(stream_lab: LabFactory
     assert "orders/S=1001" in copy.rows
 
 
-def test_an_outage_is_waited_out_and_nothing_becomes_a_dead_letter(stream_lab: LabFactory) -> None:
+def test_an_outage_makes_no_dead_letters(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     index, dead_letters = MemoryIndex(), MemoryDeadLetters()
     searching(lab, index, dead_letters)
@@ -187,7 +187,7 @@ def test_an_outage_is_waited_out_and_nothing_becomes_a_dead_letter(stream_lab: L
     assert not lab.dead_letters
 
 
-def test_a_document_that_cannot_be_made_stops_nothing(stream_lab: LabFactory) -> None:
+def test_an_invalid_document_blocks_no_other_item(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     index, dead_letters = MemoryIndex(), MemoryDeadLetters()
     searching(lab, index, dead_letters)
@@ -212,7 +212,7 @@ def auditing(lab: Lab, log: MemoryLog) -> None:
     lab.function(Processor("audit", source, sink, MemoryDeadLetters(), clock=lab.clock))
 
 
-def test_a_log_has_each_change_once_whatever_comes_again(stream_lab: LabFactory) -> None:
+def test_a_log_has_each_change_once(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     log = MemoryLog()
     auditing(lab, log)
@@ -231,7 +231,7 @@ def test_a_log_has_each_change_once_whatever_comes_again(stream_lab: LabFactory)
     ]
 
 
-def test_a_history_is_in_order_though_its_entries_were_not(stream_lab: LabFactory) -> None:
+def test_a_history_is_in_order_of_versions(stream_lab: LabFactory) -> None:
     lab = stream_lab(BatchSize=1, **REPORTING)
     log = MemoryLog()
     auditing(lab, log)
@@ -266,7 +266,7 @@ def orders_of_a_day(lab: Lab, log: MemoryLog) -> None:
     lab.run()
 
 
-def test_the_log_knows_an_item_as_it_was(stream_lab: LabFactory) -> None:
+def test_the_log_returns_an_item_at_a_past_time(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     log = MemoryLog()
     orders_of_a_day(lab, log)
@@ -278,7 +278,7 @@ def test_the_log_knows_an_item_as_it_was(stream_lab: LabFactory) -> None:
     assert (at(noon + timedelta(hours=2)) or {})["status"] == "refunded"
 
 
-def test_a_log_in_the_order_of_writing_tells_another_story(stream_lab: LabFactory) -> None:
+def test_a_log_in_order_of_writing_ends_wrong(stream_lab: LabFactory) -> None:
     lab = stream_lab(BatchSize=1, **REPORTING)
     log = MemoryLog()
     auditing(lab, log)
@@ -295,7 +295,7 @@ def test_a_log_in_the_order_of_writing_tells_another_story(stream_lab: LabFactor
 
 
 def refunds(changes: Iterable[Change]) -> int:
-    """A projection that nobody thought of when the orders were placed."""
+    """A projection invented after the orders were placed."""
     return sum(
         int(change.new_image["total"])
         for change in changes
@@ -306,7 +306,7 @@ def refunds(changes: Iterable[Change]) -> int:
     )
 
 
-def test_a_new_projection_is_made_of_the_whole_history(stream_lab: LabFactory) -> None:
+def test_a_new_projection_folds_the_whole_history(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     log = MemoryLog()
     orders_of_a_day(lab, log)
@@ -329,7 +329,7 @@ def follow(lab: Lab, index: MemoryIndex) -> None:
     lab.function(Processor("search", ORDERS, sink, MemoryDeadLetters(), read=read, clock=lab.clock))
 
 
-def test_search_behind_the_log_is_right_though_entries_come_in_any_order(
+def test_search_converges_on_entries_in_any_order(
     stream_lab: LabFactory,
 ) -> None:
     log, index = MemoryLog(), MemoryIndex()
@@ -363,7 +363,7 @@ def both(totals: Totals, copy: Mirror, event: Event, context: LambdaContext) -> 
             copy.write(change.item_id, change.new_image)
 
 
-def test_two_effects_in_one_function_fail_together(stream_lab: LabFactory) -> None:
+def test_a_failed_effect_repeats_the_one_before(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     totals, copy = Totals(), Mirror()
     lab.function(partial(both, lab.faulty(totals), lab.faulty(copy)))

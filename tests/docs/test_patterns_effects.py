@@ -1,4 +1,4 @@
-"""docs/patterns.md: handlers, partial batch failures, idempotency."""
+"""docs/explanation/patterns.md: handlers, partial batch failures, idempotency."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ def naive(mail: Mail, event: Event, context: LambdaContext) -> None:
         mail.send(change.keys["id"], "changed")
 
 
-def test_an_exception_repeats_what_came_before_it(stream_lab: LabFactory) -> None:
+def test_an_exception_repeats_earlier_records(stream_lab: LabFactory) -> None:
     lab = stream_lab(MaximumRetryAttempts=2)
     mail = Mail(refuses={"1002": ALWAYS})
     lab.function(partial(naive, lab.faulty(mail)))
@@ -76,7 +76,7 @@ def test_an_exception_repeats_what_came_before_it(stream_lab: LabFactory) -> Non
     assert lab.dead_letters[0].changes == ["INSERT 1001", "INSERT 1002"]
 
 
-def test_a_later_change_of_an_item_is_held_back_and_other_items_are_not(
+def test_a_failed_change_blocks_only_its_own_item(
     stream_lab: LabFactory,
 ) -> None:
     lab = stream_lab(**REPORTING)
@@ -91,7 +91,7 @@ def test_a_later_change_of_an_item_is_held_back_and_other_items_are_not(
     assert mail.sent == ["1002 placed", "1001 placed", "1001 shipped", "1002 placed"]
 
 
-def test_a_function_that_runs_out_of_time_reports_how_far_it_came(stream_lab: LabFactory) -> None:
+def test_a_processor_reports_progress_before_the_timeout(stream_lab: LabFactory) -> None:
     lab = stream_lab(timeout=30, **REPORTING)
     mail = Mail()
     handlers = mails(lab.faulty(mail))
@@ -118,7 +118,7 @@ def ship(mail: Mail, event: Event, context: LambdaContext) -> dict[str, Any]:
     return {"batchItemFailures": []}
 
 
-def test_only_what_is_not_done_comes_again(stream_lab: LabFactory) -> None:
+def test_only_records_from_the_failure_on_come_again(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     mail = Mail(refuses={"1002": 1})
     lab.function(partial(ship, lab.faulty(mail)))
@@ -162,7 +162,7 @@ def test_without_the_setting_a_report_is_a_success(stream_lab: LabFactory) -> No
     assert lab.dead_letters == []
 
 
-def test_a_poison_record_takes_along_what_follows_it(stream_lab: LabFactory) -> None:
+def test_a_poison_record_takes_later_records_along(stream_lab: LabFactory) -> None:
     lab = stream_lab(MaximumRetryAttempts=1, **REPORTING)
     mail = Mail(refuses={"1002": ALWAYS})
     lab.function(partial(ship, lab.faulty(mail)))
@@ -188,13 +188,13 @@ def picky(mail: Mail) -> ChangeHandlers:
     return handlers
 
 
-def test_what_can_never_succeed_becomes_a_dead_letter_at_once(stream_lab: LabFactory) -> None:
+def test_a_permanent_error_makes_a_dead_letter_at_once(stream_lab: LabFactory) -> None:
     lab = stream_lab(**REPORTING)
     mail, dead_letters = Mail(), MemoryDeadLetters()
     handlers = picky(lab.faulty(mail))
     lab.function(Processor("mails", ORDERS, handlers, lab.faulty(dead_letters), clock=lab.clock))
 
-    lab.put({"id": "a@b"}, {"id": "nobody"}, {"id": "c@d"})
+    lab.put({"id": "a@b"}, {"id": "unknown"}, {"id": "c@d"})
     lab.run()
 
     assert mail.sent == ["a@b welcome", "c@d welcome"]
@@ -208,7 +208,7 @@ def test_what_can_never_succeed_becomes_a_dead_letter_at_once(stream_lab: LabFac
 
 @dataclass
 class Bank(MemoryIdempotencyStore):
-    """Charges cards, and keeps the markers of what was charged beside that."""
+    """Charges cards, and keeps a marker of each charge."""
 
     charged: list[str] = field(default_factory=list)
 
@@ -243,7 +243,7 @@ def mark_then_charge(bank: Bank, event: Event, context: LambdaContext) -> None:
             bank.charge(change.keys["id"])
 
 
-def test_a_redelivery_is_seen_and_passed_over(stream_lab: LabFactory) -> None:
+def test_a_redelivery_is_skipped(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     bank = Bank()
     lab.function(partial(charge_once, lab.faulty(bank)))
@@ -279,7 +279,7 @@ def test_a_marker_after_the_effect_repeats_it(stream_lab: LabFactory) -> None:
     assert bank.charged == ["1001", "1001"]
 
 
-def test_a_marker_in_the_effects_transaction_does_neither(stream_lab: LabFactory) -> None:
+def test_a_marker_in_the_transaction_runs_it_once(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     bank = Bank()
     lab.function(partial(charge_in_transaction, lab.faulty(bank)))

@@ -1,4 +1,4 @@
-"""docs/patterns.md: the outbox."""
+"""docs/explanation/patterns.md: the outbox."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ def place(client: "DynamoDBClient", order: str, total: int) -> None:
 
 
 @mock_aws
-def test_an_order_that_is_not_placed_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_order_publishes_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     client = boto3.client("dynamodb", region_name="us-east-1")
@@ -60,7 +60,7 @@ def test_an_order_that_is_not_placed_is_not_told_of(monkeypatch: pytest.MonkeyPa
 
 @dataclass
 class Bus:
-    """Where the events go, and whoever listens."""
+    """An event bus."""
 
     published: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -120,7 +120,7 @@ class Listener:
             self.status[told["order"]] = told["type"]
 
 
-def test_a_listener_that_minds_the_revision_needs_neither(stream_lab: LabFactory) -> None:
+def test_a_listener_skips_old_revisions(stream_lab: LabFactory) -> None:
     lab = stream_lab(keys=("event",), ParallelizationFactor=10, **INSERTS, **REPORTING)
     bus, listener = Bus(), Listener()
     publishing(lab, bus)
@@ -134,7 +134,7 @@ def test_a_listener_that_minds_the_revision_needs_neither(stream_lab: LabFactory
     assert listener.status == {"1001": "OrderShipped"}
 
 
-def test_clearing_the_outbox_tells_nobody(stream_lab: LabFactory) -> None:
+def test_clearing_the_outbox_publishes_no_event(stream_lab: LabFactory) -> None:
     lab = stream_lab(keys=("event",), **INSERTS, **REPORTING)
     bus = Bus()
     publishing(lab, bus)

@@ -24,6 +24,6 @@ def results() -> Iterator[tuple[Mistake, int, list[str], list[str]]]:
 
 
 def side_by_side() -> None:
-    print(f"{'mistake':<28}{'schedule':>8}   wrong with it   with its twin")
+    print(f"{'mistake':<28}{'schedule':>8}   wrong copies   of its twin")
     for mistake, seed, wrong, right in results():
-        print(f"{mistake.name:<28}{seed:>8}   {len(wrong):>13}   {len(right):>13}")
+        print(f"{mistake.name:<28}{seed:>8}   {len(wrong):>12}   {len(right):>11}")

@@ -37,7 +37,7 @@ def test_the_runbook_has_no_section_of_an_alarm_that_is_gone(production: Assembl
         reference = REFERENCE.search(alarm["Properties"]["AlarmDescription"])
         assert reference is not None
         named.add(reference["section"])
-    assert named | NO_ALARM == set(_sections(ROOT / "docs/operations/runbook.md"))
+    assert named | NO_ALARM == set(_sections(ROOT / "docs/how-to/runbook.md"))
 
 
 def test_the_reference_shows_alarms_and_mappings(sandbox: Assembly, production: Assembly) -> None:
@@ -61,7 +61,7 @@ def test_a_section_is_told_from_the_text_before_it(tmp_path: Path) -> None:
 def test_queries_are_saved_for_all_functions_and_the_runbook_names_them(
     production: Assembly,
 ) -> None:
-    runbook = (ROOT / "docs/operations/runbook.md").read_text()
+    runbook = (ROOT / "docs/how-to/runbook.md").read_text()
     for query in of_type(production.pipeline, QUERY).values():
         folder, _, name = query["Properties"]["Name"].partition("/")
         groups = {flat(group) for group in query["Properties"]["LogGroupNames"]}

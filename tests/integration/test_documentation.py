@@ -1,4 +1,4 @@
-"""The example of docs/testing.md that needs a real stream."""
+"""The example of docs/how-to/test-your-function.md that needs a real stream."""
 
 from __future__ import annotations
 

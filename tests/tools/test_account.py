@@ -131,9 +131,9 @@ def test_a_deploy_that_fails_says_where_to_look(
     assert command.main(["deploy", "sandbox"]) == 1
     said = capsys.readouterr().out
     assert "make preflight ENVIRONMENT=sandbox" in said
-    assert '"The first deploy failed" in docs/operations/runbook.md' in said
+    assert '"The first deploy failed" in docs/how-to/runbook.md' in said
     assert "\n## The first deploy failed\n" in (
-        cdk.ROOT / "docs" / "operations" / "runbook.md"
+        cdk.ROOT / "docs" / "how-to" / "runbook.md"
     ).read_text("utf-8")
 
 

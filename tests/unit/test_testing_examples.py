@@ -1,4 +1,4 @@
-"""The examples of docs/testing.md, each in the one place where it is run."""
+"""The examples of docs/how-to/test-your-function.md, each in the one place where it is run."""
 
 import json
 import time

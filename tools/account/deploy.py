@@ -29,7 +29,7 @@ NEVER_CREATED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIE
 _FAILED = (
     "The deploy failed with status {status}. CloudFormation's messages are above and in the "
     "stack's events. `make preflight ENVIRONMENT={environment}` shows the state of the stacks; "
-    'see "The first deploy failed" in docs/operations/runbook.md.'
+    'see "The first deploy failed" in docs/how-to/runbook.md.'
 )
 _INTERRUPTED = (
     "\nInterrupted: CloudFormation continues. Wait until `make preflight "

@@ -21,8 +21,8 @@ virtual time, and a runner that polls a real stream. The cycle, with a list for 
                     engine.delivered(token, ok=True)
         now = engine.wake_at(now) or now
 
-What a mapping does is documented in docs/event-source-mapping.md, rule by rule; what AWS leaves
-open is a choice in `Policies`.
+docs/explanation/event-source-mapping.md documents a mapping rule by rule; `Policies` has the
+choices that AWS leaves open.
 """
 
 from dynamodb_streams_cdc.esm.commands import (

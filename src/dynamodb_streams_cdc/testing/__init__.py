@@ -10,7 +10,7 @@
     assert lab.dead_letters == []
 
 No server, no network, no waiting. `dynamodb_streams_cdc.testing.fixtures` has the pytest fixture;
-docs/testing.md shows both at work.
+docs/how-to/test-your-function.md shows both at work.
 """
 
 from dynamodb_streams_cdc.testing.lab import Lab, LabFactory, UnusedFault

@@ -111,7 +111,7 @@ def test_it_rings_within_minutes(sandbox: Assembly) -> None:
 
 
 def test_the_runbook_says_how_to_map_the_role() -> None:
-    runbook = (Path(__file__).parents[3] / "docs/operations/runbook.md").read_text()
+    runbook = (Path(__file__).parents[3] / "docs/how-to/runbook.md").read_text()
     _, _, section = runbook.partition("## Access denied\n")
     section, _, _ = section.partition("\n## ")
     assert "_plugins/_security/api/rolesmapping/" in section

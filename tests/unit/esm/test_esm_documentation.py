@@ -7,7 +7,7 @@ from pathlib import Path
 from dynamodb_streams_cdc.esm import Policies
 
 HERE = Path(__file__).parent
-DOCUMENT = (HERE.parents[2] / "docs" / "event-source-mapping.md").read_text()
+DOCUMENT = (HERE.parents[2] / "docs/explanation/event-source-mapping.md").read_text()
 ROW = re.compile(r"^\| (\d+) \| .* \| ?([^|]*?) ?\|$", re.MULTILINE)
 ADVICE = {12, 13, 14, 56}
 
