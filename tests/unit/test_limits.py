@@ -117,7 +117,7 @@ def test_operator_waits_longer_than_a_function_runs() -> None:
     assert functions.FUNCTION_SECONDS + 10 <= waits.read_timeout <= 15 * 60
 
 
-def test_unexpected_failure_is_given_up_while_its_shard_can_still_catch_up() -> None:
+def test_a_blocked_shard_can_still_catch_up() -> None:
     """It holds the shard for so long, and may do so more than once a day."""
     assert YOUNG_SECONDS > 5 * FUNCTION_SECONDS, "the mapping has tried again by then, and again"
     assert YOUNG_SECONDS < HOUR, "LATE_AFTER of stacks/observability.py, which alarms"
