@@ -28,7 +28,7 @@ from benchmarks.harness.records import Record
 from dynamodb_streams_cdc import Aggregation, Contribution, Image, Processor
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.deserializer import deserialize_item
-from dynamodb_streams_cdc.sinks.aggregation import RESERVED, add
+from dynamodb_streams_cdc.sinks.contributions import RESERVED, add
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from tests.factories import SOURCE
 from tests.lambdas.conftest import create_table

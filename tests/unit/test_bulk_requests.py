@@ -8,13 +8,8 @@ import pytest
 from opensearchpy.exceptions import ConnectionTimeout, RequestError
 
 from dynamodb_streams_cdc import RetryableError
-from dynamodb_streams_cdc.aws.opensearch import (
-    BULK_BYTES,
-    CONFLICT,
-    DOCUMENT_MISSING,
-    OpenSearchIndex,
-    SearchRefused,
-)
+from dynamodb_streams_cdc.aws.opensearch import BULK_BYTES, OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT, DOCUMENT_MISSING, SearchRefused
 from dynamodb_streams_cdc.sinks.search import Stale, Upsert
 from lambdas.search.handler import encoded
 from tests.factories import deadline

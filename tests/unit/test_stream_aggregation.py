@@ -20,14 +20,8 @@ from dynamodb_streams_cdc import (
     RetryableError,
 )
 from dynamodb_streams_cdc.errors import ConflictError
-from dynamodb_streams_cdc.sinks.aggregation import (
-    CONFLICTS_UNTIL_HALVED,
-    MAX_ACTIONS,
-    LedgerRow,
-    RowUpdate,
-    add,
-    checked,
-)
+from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED, LedgerRow, RowUpdate
+from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, add, checked
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas.domain.contributions import contributions
 from tests.factories import TTL_IDENTITY, change, deadline, order
