@@ -33,7 +33,6 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import count
 
 from dynamodb_streams_cdc import control
 from dynamodb_streams_cdc.applier import SinkApplier
@@ -52,12 +51,10 @@ from dynamodb_streams_cdc.errors import (
     visible,
 )
 from dynamodb_streams_cdc.guards.attempts import (
-    END_SECONDS,
     MOST_DEATHS,
-    MOST_IN_AN_HOUR,
     Attempts,
     FunctionDied,
-    hour_of,
+    Suspect,
     name_of,
 )
 from dynamodb_streams_cdc.guards.breaker import Breaker
@@ -208,15 +205,22 @@ class _Batch:
         self.position: dict[Change, int] = {}
         self.failed: dict[int, Exception] = {}
         self.given_up: set[int] = set()
+        self.suspect = Suspect(
+            processor.attempts,
+            processor.name,
+            self._suspect_name(),
+            processor.survived,
+            self.deadline,
+            lambda: context.get_remaining_time_in_millis() / 1000,
+        )
 
     def run(self) -> BatchResponse:
-        suspect = self._suspect()
-        deaths = self._begin(suspect)
+        deaths = self.suspect.begin()
         pending = self._read()
         if deaths >= MOST_DEATHS and pending:
             message = f"the function died {deaths} times on this record: memory, crash or time"
             killer, error = pending.pop(), FunctionDied(message)
-            if self._dies_of_everything():
+            if self.suspect.dies_of_everything():
                 self.failed[0] = error
                 self.counts.breaker_open = 1
             else:
@@ -235,76 +239,14 @@ class _Batch:
             attempt += waiting
             pending = retry
         if deaths < MOST_DEATHS or not self.failed:
-            self._end(suspect)
+            self.suspect.end()
         return self._respond()
 
-    def _suspect(self) -> str | None:
+    def _suspect_name(self) -> str | None:
         """Return the name of a record that may have killed the function, in a batch of its own."""
-        if self.processor.attempts is None or len(self.records) != 1:
+        if len(self.records) != 1 or not self._overdue(told_time(self.records[0])):
             return None
-        [record] = self.records
-        if not self._overdue(told_time(record)):
-            return None
-        return name_of(self.processor.name, record)
-
-    def _begin(self, suspect: str | None) -> int:
-        """Count an attempt at the suspect; return how many of them the function did not survive.
-
-        A count that fails is logged; the batch goes on.
-        """
-        if suspect is None or self.processor.attempts is None:
-            return 0
-        # This process survived these, and could not say so.
-        for survived in tuple(self.processor.survived):
-            self._end(survived)
-        if suspect in self.processor.survived:
-            return 0
-        try:
-            return self.processor.attempts.begin(suspect, self.deadline.now())
-        except Exception as error:
-            self._uncounted(error)
-            return 0
-
-    def _end(self, suspect: str | None) -> None:
-        """Clear the count of an attempt; if that fails or no time is left, the next one does."""
-        if suspect is None or self.processor.attempts is None:
-            return
-        self.processor.survived.add(suspect)
-        if self.context.get_remaining_time_in_millis() < END_SECONDS * 1000:
-            return
-        for attempt in count():
-            try:
-                self.processor.attempts.end(suspect, self.deadline.now())
-            except RetryableError as error:
-                if attempt == 2 or not self.deadline.pause(attempt):
-                    self._uncounted(error)
-                    return
-            except Exception as error:
-                self._uncounted(error)
-                return
-            else:
-                self.processor.survived.discard(suspect)
-                return
-
-    def _dies_of_everything(self) -> bool:
-        """Count a record that is to be given up; return whether there are too many for one hour."""
-        assert self.processor.attempts is not None
-        now = self.deadline.now()
-        try:
-            given_up = self.processor.attempts.begin(hour_of(self.processor.name, now), now)
-        except Exception as error:
-            self._uncounted(error)
-            return True
-        return given_up >= MOST_IN_AN_HOUR
-
-    def _uncounted(self, error: Exception) -> None:
-        logger.error(
-            "an attempt could not be counted: %s",
-            visible(repr(error)),
-            extra=LogEvent.ATTEMPT_NOT_COUNTED.fields(error=type(error).__name__),
-        )
-        if isinstance(error, AccessDeniedError):
-            self.counts.access_denied = 1
+        return name_of(self.processor.name, self.records[0])
 
     def _read(self) -> list[Change]:
         changes: list[Change] = []
@@ -494,6 +436,7 @@ class _Batch:
                 )
                 self.counts.access_denied = 1
                 break
+        self.counts.access_denied |= self.suspect.denied
         self.counts.canaries = sum(
             is_canary(change)
             for change, position in self.position.items()

@@ -10,10 +10,18 @@ record that is alone in its batch, as a halved batch leaves it, and older than 1
 traffic costs no request.
 """
 
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol
 
-from dynamodb_streams_cdc.errors import PermanentError
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.errors import AccessDeniedError, PermanentError, RetryableError, visible
 from dynamodb_streams_cdc.lambda_types import AnyRecord, sequence_number
+from dynamodb_streams_cdc.names import LogEvent
+
+logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 3
 """Attempts without an end after which a record becomes a dead letter."""
@@ -65,3 +73,83 @@ def name_of(processor: str, record: AnyRecord) -> str | None:
     """
     number = sequence_number(record)
     return f"{processor}/{number}" if number else None
+
+
+@dataclass
+class Suspect:
+    """The attempt of one invocation at a suspect record; without a name or a store, nothing.
+
+    A count that fails is logged; the batch goes on.
+
+    Attributes:
+        store: store of the counts.
+        processor: name of the processor.
+        name: name of the record, by `name_of`; None for a batch without a suspect.
+        survived: names of attempts that this process survived and could not clear yet.
+        deadline: deadline of the invocation.
+        seconds_left: returns the seconds until Lambda ends the invocation.
+        denied: whether the function lacks the permission to count.
+    """
+
+    store: Attempts | None
+    processor: str
+    name: str | None
+    survived: set[str]
+    deadline: Deadline
+    seconds_left: Callable[[], float]
+    denied: bool = field(default=False, init=False)
+
+    def begin(self) -> int:
+        """Count an attempt; return how many of them the function did not survive."""
+        if self.store is None or self.name is None:
+            return 0
+        for name in tuple(self.survived):
+            self._clear(self.store, name)
+        if self.name in self.survived:
+            return 0
+        try:
+            return self.store.begin(self.name, self.deadline.now())
+        except Exception as error:
+            self._uncounted(error)
+            return 0
+
+    def end(self) -> None:
+        """Clear the count; if that fails or no time is left, the next attempt does."""
+        if self.store is not None and self.name is not None:
+            self._clear(self.store, self.name)
+
+    def dies_of_everything(self) -> bool:
+        """Count a record that becomes a dead letter; return whether too many do in this hour."""
+        assert self.store is not None
+        now = self.deadline.now()
+        try:
+            return self.store.begin(hour_of(self.processor, now), now) >= MOST_IN_AN_HOUR
+        except Exception as error:
+            self._uncounted(error)
+            return True
+
+    def _clear(self, store: Attempts, name: str) -> None:
+        self.survived.add(name)
+        if self.seconds_left() < END_SECONDS:
+            return
+        for attempt in count():
+            try:
+                store.end(name, self.deadline.now())
+            except RetryableError as error:
+                if attempt == 2 or not self.deadline.pause(attempt):
+                    self._uncounted(error)
+                    return
+            except Exception as error:
+                self._uncounted(error)
+                return
+            else:
+                self.survived.discard(name)
+                return
+
+    def _uncounted(self, error: Exception) -> None:
+        logger.error(
+            "an attempt could not be counted: %s",
+            visible(repr(error)),
+            extra=LogEvent.ATTEMPT_NOT_COUNTED.fields(error=type(error).__name__),
+        )
+        self.denied = self.denied or isinstance(error, AccessDeniedError)

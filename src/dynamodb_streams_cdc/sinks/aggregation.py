@@ -13,10 +13,9 @@ difference from a contribution that is no longer stored.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from decimal import Context, Decimal
 from enum import Enum
 from itertools import count
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change, Image, by_item
 from dynamodb_streams_cdc.deadline import Deadline
@@ -29,37 +28,22 @@ from dynamodb_streams_cdc.errors import (
 )
 from dynamodb_streams_cdc.halves import halves
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
-
-Amount: TypeAlias = int | Decimal
-Contribution: TypeAlias = Mapping[str, Mapping[str, Amount]]
-"""`{aggregate: {measure: amount}}`, such as `{"month#1997-01": {"revenue": Decimal("29.33")}}`."""
-
-MAX_ACTIONS = 100
-"""The most actions of one transaction
-(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html)."""
-
-MAX_AGGREGATES = MAX_ACTIONS - 1
-"""The most aggregates of one item: they and its ledger row change in one transaction."""
+from dynamodb_streams_cdc.sinks.contributions import (
+    DECIMALS,
+    DIGITS,
+    HEADROOM,
+    MAX_ACTIONS,
+    MAX_AGGREGATES,
+    Contribution,
+    add,
+    checked,
+    negated,
+)
 
 CONFLICTS_UNTIL_HALVED = 4
 """How often in a row a pack is tried before its halves are. With eight lanes on one sum and half of
 the transactions refused, halving at once took 8 to 14 times as long, and four times as many of
 them."""
-
-DIGITS = 38
-"""The significant digits of a number in DynamoDB
-(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-data-types)."""
-
-HEADROOM = 12
-"""Digits that a sum may have more than its amounts: room for 10^12 items in one aggregate."""
-
-DECIMALS = 6
-"""How many decimal places an amount may have, unless the sink is told otherwise."""
-
-RESERVED = frozenset({"aggregate", "shard", "revision"})
-"""Attributes of an aggregate row that cannot name a measure."""
-
-_EXACT = Context(prec=300)
 
 
 class Expiry(Enum):
@@ -415,7 +399,7 @@ def _packs(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
 
 
 def _difference(row: LedgerRow | None, contribution: Contribution) -> Contribution:
-    return add((contribution, _negated(row.contribution if row else {})))
+    return add((contribution, negated(row.contribution if row else {})))
 
 
 def _delta(row: LedgerRow | None, contribution: Contribution) -> Contribution:
@@ -426,81 +410,3 @@ def _delta(row: LedgerRow | None, contribution: Contribution) -> Contribution:
         message = f"the change moves {len(delta)} aggregates; a transaction holds {MAX_AGGREGATES}"
         raise PermanentError(message, "TooManyAggregates")
     return delta
-
-
-def _negated(contribution: Contribution) -> Contribution:
-    return {
-        aggregate: {measure: _EXACT.minus(Decimal(amount)) for measure, amount in measures.items()}
-        for aggregate, measures in contribution.items()
-    }
-
-
-def add(contributions: Iterable[Contribution]) -> Contribution:
-    """Return the exact sum of contributions, without the amounts that are zero."""
-    total: dict[str, dict[str, Decimal]] = {}
-    for contribution in contributions:
-        for aggregate, measures in contribution.items():
-            sums = total.setdefault(aggregate, {})
-            for measure, amount in measures.items():
-                sums[measure] = _EXACT.add(sums.get(measure, Decimal(0)), Decimal(amount))
-    return {
-        aggregate: kept
-        for aggregate, measures in total.items()
-        if (kept := {measure: amount for measure, amount in measures.items() if amount})
-    }
-
-
-def checked(
-    contribution: Mapping[Any, Mapping[Any, Any]], decimals: int = DECIMALS
-) -> Contribution:
-    """Return a contribution without its zeros, once its form is found right.
-
-    Raises:
-        TypeError: an amount is neither `int` nor a finite `Decimal`, or a name is not text.
-        PermanentError: it has more than 99 aggregates, or an amount that is too large or has too
-            many decimal places for its sum to stay exact; see `Aggregation.decimals`.
-    """
-    for aggregate, measures in contribution.items():
-        if not isinstance(aggregate, str) or not aggregate:
-            message = f"an aggregate's key must be non-empty text, got {aggregate!r}"
-            raise TypeError(message)
-        for measure, amount in measures.items():
-            if not isinstance(measure, str) or not measure or measure in RESERVED:
-                message = (
-                    f"{aggregate}: a measure's name must be text other than "
-                    f"{', '.join(sorted(RESERVED))}, got {measure!r}"
-                )
-                raise TypeError(message)
-            exact = isinstance(amount, int | Decimal) and not isinstance(amount, bool)
-            if not exact or not Decimal(amount).is_finite():
-                message = (
-                    f"{aggregate}.{measure}: an amount must be an int or a finite Decimal, "
-                    f"got {amount!r}"
-                )
-                raise TypeError(message)
-            if not _fits(amount, decimals):
-                message = (
-                    f"{aggregate}.{measure}: an amount must be less than 10^"
-                    f"{DIGITS - HEADROOM - decimals} and have at most {decimals} decimal places"
-                )
-                raise PermanentError(message, "AmountOutOfRange")
-    if len(contribution) > MAX_AGGREGATES:
-        message = (
-            f"the item contributes to {len(contribution)} aggregates; at most {MAX_AGGREGATES}"
-        )
-        raise PermanentError(message, "TooManyAggregates")
-    return add([contribution])
-
-
-def _fits(amount: Amount, decimals: int) -> bool:
-    """Return whether 10^12 such amounts have a sum of 38 digits at most."""
-    bound = 10 ** (DIGITS - HEADROOM - decimals)
-    if not -bound < amount < bound:
-        return False
-    if isinstance(amount, int):
-        return True
-    _, digits, exponent = amount.as_tuple()
-    assert isinstance(exponent, int)
-    if exponent >= -decimals:
-        return True
-    return not any(digits[exponent + decimals :])
