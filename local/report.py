@@ -118,7 +118,7 @@ def poison(console: DemoConsole, orders: Mapping[Key, Defect]) -> None:
         defects[defect.name].append(order)
     for name, named in defects.items():
         more = " ..." if len(named) > _SHOWN_ORDERS else ""
-        console.line(f"  {len(named):>4,}  {name:<27}{' '.join(named[:_SHOWN_ORDERS])}{more}")
+        console.line(f"  {len(named):>4,}  {name:<30}{' '.join(named[:_SHOWN_ORDERS])}{more}")
 
 
 def poison_latency(console: DemoConsole, found: PoisonLatency) -> None:

@@ -22,7 +22,7 @@ import time
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from dynamodb_streams_cdc.errors import visible
 from dynamodb_streams_cdc.esm.poller.runner import Lost, Returned, runner_of, running, take_over
@@ -48,10 +48,13 @@ class PollerProcess(GuardedProcess):
     """The process that runs the mappings; started again, it goes on from its checkpoints."""
 
     def __init__(self, url: str, *, faults: Sequence[str] = ()) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="cdc-poller-")).resolve()
         self.mappings = 0
-        module = "local.deployed.poller_process"
-        self._command = [sys.executable, "-m", module, url, str(self.folder), *faults]
+        self._url = url
+        self._faults = faults
+
+    def __enter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="cdc-poller-")).resolve()
+        return super().__enter__()
 
     def start(self) -> None:
         """Start the process and return when it runs the mappings.
@@ -62,7 +65,9 @@ class PollerProcess(GuardedProcess):
         ready = self.folder / _READY
         ready.unlink(missing_ok=True)
         environment = {**loopback.clean(), "TMPDIR": str(self.folder)}
-        self.pid = self.guard(self._command, environment, grace=3.0, directory=ROOT).start()
+        module = "local.deployed.poller_process"
+        command = [sys.executable, "-m", module, self._url, str(self.folder), *self._faults]
+        self.pid = self.guard(command, environment, grace=3.0, directory=ROOT).start()
         wait_until(lambda: ready.exists() or not self.running, seconds=_PATIENCE, every=0.02)
         if not ready.exists():
             message = f"The poller is not running. Its log ends:\n{self.tail()}"

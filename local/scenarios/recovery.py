@@ -73,8 +73,8 @@ class Recovery:
         self._heading("Redrive after the fix")
         self._redrive(expected=0, archived=len(before))
         self._console.line(
-            "The correction is a change like any other and reaches the sinks by the streams, too:"
-            " the redrive repairs the items that it comes to first."
+            "The correction is a change like any other and reaches the sinks by the streams, often"
+            " before the redrive. A record that is not applied is done once its item is right."
         )
         self._wait_until_empty()
 

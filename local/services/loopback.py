@@ -6,13 +6,12 @@ profile in the environment would send a request, or a deployment, to the wrong p
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import socket
-import urllib.error
-import urllib.request
 from typing import Any
+
+import urllib3
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
@@ -37,8 +36,7 @@ _FOREIGN_NAMES = frozenset(
 )
 _TIMEOUT_SECONDS = 5
 
-# Without a proxy handler urllib would send loopback requests through the person's proxy.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_http = urllib3.PoolManager(retries=False, timeout=_TIMEOUT_SECONDS)  # uses no proxy
 
 
 def clean() -> dict[str, str]:
@@ -69,29 +67,28 @@ def credentials() -> dict[str, str]:
 
 
 def status(url: str) -> int | None:
-    """Return the HTTP status of a GET, None without an answer."""
-    try:
-        with _opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
-            code: int = response.status
-            return code
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-    except (OSError, http.client.HTTPException):
-        return None
+    """Return the HTTP status of a GET, None without a response."""
+    response = _get(url)
+    return None if response is None else response.status
 
 
 def get_json(url: str) -> dict[str, Any] | None:
-    """Return the JSON object that answers a GET, None without one."""
-    try:
-        with _opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
-            document = json.load(response)
-    except urllib.error.HTTPError as error:
-        error.close()
+    """Return the JSON object of a successful GET, None without one."""
+    response = _get(url)
+    if response is None or response.status >= 400:
         return None
-    except (OSError, http.client.HTTPException, ValueError):
+    try:
+        document = json.loads(response.data)
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def _get(url: str) -> urllib3.BaseHTTPResponse | None:
+    try:
+        return _http.request("GET", url)
+    except urllib3.exceptions.HTTPError:
+        return None
 
 
 def free_port() -> int:

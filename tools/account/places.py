@@ -7,7 +7,7 @@ poller of the streams, in the requests to OpenSearch and in the time that things
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,12 +79,11 @@ def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, st
     Raises:
         ServiceError: A service does not start.
     """
-    with (
-        console.stage("Starting the emulator and OpenSearch") as stage,
-        emulator(progress=stage.say) as aws,
-        opensearch(progress=stage.say) as search,
-    ):
-        stage.outcome = f"Emulator at {aws.url}, OpenSearch at {search.url}"
+    with ExitStack() as stack:
+        with console.stage("Starting the services") as stage:
+            aws = stack.enter_context(emulator(progress=stage.say))
+            search = stack.enter_context(opensearch(progress=stage.say))
+            stage.outcome = f"Services up: AWS emulator at {aws.url}, OpenSearch at {search.url}"
         poller = PollerProcess(aws.url)
         account = Account(
             loopback.ACCOUNT,
