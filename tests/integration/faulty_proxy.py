@@ -48,7 +48,7 @@ class Exchange:
         return named.rpartition(".")[2] or f"{self.handler.command} {path}"
 
     def forward(self, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
-        """Forward the request, or `body` instead; return the response, which is not sent to the client.
+        """Forward the request, or `body` instead; return the response, which is not sent on.
 
         The client does not time out meanwhile.
         """
