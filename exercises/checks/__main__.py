@@ -141,7 +141,7 @@ def _tell(wrong: Wrong) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"\n{textwrap.fill(text, WIDTH)}")
+    print(f"\n{textwrap.fill(text, WIDTH, break_on_hyphens=False)}")
 
 
 def hint(exercise: Exercise, wanted: int) -> None:
