@@ -11,6 +11,7 @@ from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.operations.dead_letter_store import Names
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed, Redrive, Result
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
+from dynamodb_streams_cdc.testing.simulation.events import Remark
 from dynamodb_streams_cdc.testing.simulation.faults import LATENCY_SECONDS
 from dynamodb_streams_cdc.testing.simulation.poller import Poller
 from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled
@@ -59,7 +60,7 @@ class Operator:
         work = Redrive(self.box, self, names, self.poller.virtual_clock)
         keys = self.dead_letters()
         for result in work.run(rng.sample(keys, len(keys))):
-            self.poller.note(f"redrive of {result.key}: {result.status}")
+            self.poller.note(Remark(f"redrive of {result.key}: {result.status}"))
             self.results.append(result)
 
     def dead_letters(self) -> list[str]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from dynamodb_streams_cdc.esm import Result, classify
 from dynamodb_streams_cdc.testing.simulation.delivery import DiscardedBatch, Record
+from dynamodb_streams_cdc.testing.simulation.events import Failed, Remark, listed
 from dynamodb_streams_cdc.testing.simulation.poller import Poller
 from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled
-from dynamodb_streams_cdc.testing.simulation.timeline import listed
 
 
 def redrive(poller: Poller, dead_letter: DiscardedBatch) -> None:
@@ -20,7 +20,7 @@ def redrive(poller: Poller, dead_letter: DiscardedBatch) -> None:
 
 
 def _redrive(poller: Poller, records: Sequence[Record]) -> None:
-    poller.note(f"a dead letter is redriven: {listed(records)}")
+    poller.note(Remark(f"a dead letter is redriven: {listed(records)}"))
     done = _done(poller, records)
     if done == len(records):
         return
@@ -28,7 +28,7 @@ def _redrive(poller: Poller, records: Sequence[Record]) -> None:
         for record in records:
             _redrive(poller, [record])
         return
-    poller.note(f"still a dead letter: {listed(records[done : done + 1])}")
+    poller.note(Remark(f"still a dead letter: {listed(records[done : done + 1])}"))
     if rest := records[done + 1 :]:
         _redrive(poller, rest)
 
@@ -38,7 +38,7 @@ def _done(poller: Poller, records: Sequence[Record]) -> int:
     try:
         answer: Any = poller.run({"Records": records})
     except (Exception, ProcessKilled) as error:
-        poller.note(f"failed, {error!r}")
+        poller.note(Failed(error))
         return 0
     numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
     verdict = classify(answer, numbers, report_batch_item_failures=True)
