@@ -32,7 +32,6 @@ from dynamodb_streams_cdc.testing.simulation.pipeline import (
 )
 from dynamodb_streams_cdc.testing.simulation.poller import TIMEOUT_SECONDS, Handler, Poller
 from dynamodb_streams_cdc.testing.simulation.process import Invocation, ProcessKilled
-from dynamodb_streams_cdc.testing.simulation.redrive import redrive
 from dynamodb_streams_cdc.testing.simulation.schedule import (
     HOUR,
     LASTING,
@@ -108,17 +107,13 @@ class Actor:
     def redrive(self, rng: random.Random) -> bool:
         """Redrive the dead letters that have come so far; return whether there were any."""
         poller = self.pollers[-1]
-        if self.consumer.dead_letters is None:
-            dead_letters = [
-                dead_letter for poller in self.pollers for dead_letter in poller.dead_letters
-            ]
-            for dead_letter in rng.sample(dead_letters, len(dead_letters)):
-                redrive(poller, dead_letter)
-            return bool(dead_letters)
         if self.operator is None:
-            self.operator = Operator(self.consumer.name, poller, self.consumer.dead_letters)
+            store = self.consumer.dead_letters
+            self.operator = Operator(
+                self.consumer.name, poller, MemoryDeadLetterStore() if store is None else store
+            )
         self.operator.poller = poller
-        self._collect(self.consumer.dead_letters)
+        self._collect(self.operator.box)
         there = bool(self.operator.dead_letters())
         self.operator.redrive(rng)
         return there
@@ -376,11 +371,10 @@ class Simulation:
 
 
 def _left(actor: Actor) -> list[str]:
-    """Say which dead letters could not be redriven."""
-    return [
-        f"{key} is still a dead letter"
-        for key in (actor.operator.dead_letters() if actor.operator else ())
-    ]
+    """Return the dead letters that could not be redriven, if the consumer has a store for them."""
+    if actor.operator is None or actor.consumer.dead_letters is None:
+        return []
+    return [f"{key} is still a dead letter" for key in actor.operator.dead_letters()]
 
 
 AT_ONCE = frozenset(
