@@ -1,9 +1,9 @@
-"""Draw what happened in a lab: its timeline as a sequence diagram in Mermaid.
+"""Draw the timeline of a lab as a sequence diagram in Mermaid.
 
-    print(drawn(lab.timeline.lines))
+    print(drawn(lab.timeline.entries))
 
-A diagram that is drawn from a run cannot show what does not happen. Invocations that repeat each
-other are drawn once, in a loop.
+A diagram drawn from a run shows only events that happened. Equal invocations are drawn once, in a
+loop.
 """
 
 import re
@@ -11,18 +11,35 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from dynamodb_streams_cdc.esm import Result
+from dynamodb_streams_cdc.testing import ProcessKilled
+from dynamodb_streams_cdc.testing.simulation.events import (
+    Answered,
+    AnswerIgnored,
+    AnswerLost,
+    Called,
+    Failed,
+    GivenUp,
+    Invoked,
+    InvokedLate,
+    Lost,
+    Repeated,
+    Throttled,
+    Unanswered,
+    Written,
+    changes_of,
+)
+from dynamodb_streams_cdc.testing.simulation.timeline import Entry
+
 LONGEST_CALL = 72
-"""Characters; of a longer call only the method is shown."""
+"""Characters; a longer call is drawn as its method."""
 
 NAMES = {"A": "application", "M": "mapping", "F": "function", "S": "sink", "D": "dead letters"}
-"""Whoever takes part, in the order in which they stand side by side."""
+"""The participants, from left to right."""
 
 WRITES = "Note over A: "
 
-_LINE = re.compile(r"\S{12}  (?P<actor>.{12}) (?P<indent> {4})?(?P<event>\S.*)")
-_SEQUENCE = re.compile(r" \(\.\.\d+\)")
 _VERSION = re.compile(r"\.\.[\d/T:.-]*(\d{6})(?=[,)])")
-_ATTEMPT = re.compile(r"invoked, attempt \d+: ")
 
 
 @dataclass(frozen=True)
@@ -33,15 +50,15 @@ class Step:
     begins: bool = False
 
 
-def drawn(lines: Sequence[str], sink: str = "sink") -> str:
-    """Return the diagram of a timeline; `sink` is what the function's port stands for."""
-    steps = _joined([step for line in lines for step in _steps(line)])
+def drawn(entries: Sequence[Entry], sink: str = "sink") -> str:
+    """Return the diagram of a timeline; `sink` names the function's port."""
+    steps = _joined([step for entry in entries for step in _steps(entry)])
     body = [line for turn in _turns(steps) for line in turn]
     used = "".join(body)
     head = [
-        f"    participant {dead_letter} as {sink if dead_letter == 'S' else name}"
-        for dead_letter, name in NAMES.items()
-        if re.search(rf"\b{dead_letter}\b(-|:)|over {dead_letter}\b|[>x)]{dead_letter}:", used)
+        f"    participant {participant} as {sink if participant == 'S' else name}"
+        for participant, name in NAMES.items()
+        if re.search(rf"\b{participant}\b(-|:)|over {participant}\b|[>x)]{participant}:", used)
     ]
     return "\n".join(["sequenceDiagram", *head, *body])
 
@@ -80,67 +97,56 @@ def _looped(lines: list[str], times: int) -> list[str]:
     return [f"loop {times} times", *(f"    {line}" for line in lines), "end"]
 
 
-def _steps(line: str) -> Iterator[Step]:
-    match = _LINE.fullmatch(line)
-    if match is None:
-        message = f"no line of a timeline: {line!r}"
-        raise ValueError(message)
-    event = _plain(match["event"])
-    if match["actor"].strip() == "table":
-        yield Step(f"{WRITES}{event}", begins=True)
-    elif match["indent"]:
-        yield from _call(event)
-    else:
-        yield from _happened(event)
-
-
-def _call(event: str) -> Iterator[Step]:
-    call, raised, error = event.partition(" raises ")
-    if call.endswith("is not answered: the sink is out"):
-        yield Step(f"F-xS: {call.partition(' ')[0]}, not answered")
-    elif call.startswith("the answer is lost"):
-        yield Step("S--xF: the answer is lost")
-    elif call.startswith("write(Letter("):
-        yield Step("F->>D: the change and the reason")
-    else:
-        short = call if len(call) <= LONGEST_CALL else call.partition("(")[0]
-        yield Step(f"F->>S: {short}")
-        if raised:
-            yield Step(f"S--xF: {error}")
-
-
-def _happened(event: str) -> Iterator[Step]:
-    what, _, rest = event.partition(": ")
-    if event.startswith("invoked by a poller believed dead"):
-        yield Step(f"M->>F: {rest}, once more, from a poller believed dead", begins=True)
-    elif what.startswith("invoked"):
-        again = " again" if _ATTEMPT.match(event) else ""
-        yield Step(f"M->>F: {rest}{again}", begins=True)
-    elif what == "answered":
-        result, _, reason = rest.partition(", ")
-        arrow = "F--xM" if result == "rejected" else "F-->>M"
-        because = "" if reason.startswith("returned ") else reason
-        yield Step(f"{arrow}: {because or result}")
-    elif what == "answered, which counts no longer":
-        yield Step(f"Note over M: {what}")
-    elif event.startswith("failed, "):
-        died = event.startswith("failed, ProcessKilled(")
-        if died:
-            yield Step(f"Note over F: dies {event.partition('(')[2].strip(chr(39) + ')')}")
-        yield Step(f"F--xM: {'no answer' if died else event.removeprefix('failed, ')}")
-    elif event.startswith("given up"):
-        arrow = "M->>D" if "a dead letter" in what else "M-xD"
-        yield Step(f"{arrow}: {rest}", begins=True)
-    elif what == "throttled":
-        yield Step(f"M-xF: {rest}, throttled", begins=True)
-    elif event == "done, and delivered again all the same":
-        yield Step("F-->>M: success")
-        yield Step("Note over M: delivers it again all the same")
-    else:
-        yield Step(f"Note over M: {event}")
+def _steps(entry: Entry) -> Iterator[Step]:
+    """Yield the steps of an event; the first begins something new if the event does."""
+    event = entry.event
+    match event:
+        case Written(text=text):
+            yield Step(f"{WRITES}{_plain(text)}", begins=True)
+        case Invoked(records=records, attempt=attempt):
+            again = " again" if attempt > 1 else ""
+            none = "no records, the window is over"
+            yield Step(f"M->>F: {changes_of(records) or none}{again}", begins=True)
+        case InvokedLate(records=records):
+            late = "once more, from a poller believed dead"
+            yield Step(f"M->>F: {changes_of(records)}, {late}", begins=True)
+        case Throttled(records=records):
+            yield Step(f"M-xF: {changes_of(records)}, throttled", begins=True)
+        case GivenUp(records=records):
+            yield Step(f"M->>D: {changes_of(records)}", begins=True)
+        case Lost(reason=reason, records=records) if reason.given_up:
+            yield Step(f"M-xD: {changes_of(records)}", begins=True)
+        case Lost(reason=reason, records=records):
+            yield Step(f"Note over M: {reason}: {changes_of(records)}")
+        case Called(dead_letter=True):
+            yield Step("F->>D: the change and the reason")
+        case Called(call=call, method=method, error=error):
+            yield Step(f"F->>S: {_plain(call) if len(_plain(call)) <= LONGEST_CALL else method}")
+            if error:
+                yield Step(f"S--xF: {_plain(error)}")
+        case Unanswered(method=method):
+            yield Step(f"F-xS: {method}, not answered")
+        case AnswerLost():
+            yield Step("S--xF: the answer is lost")
+        case Failed(error=ProcessKilled() as error):
+            yield Step(f"Note over F: dies {_plain(str(error))}")
+            yield Step("F--xM: no answer")
+        case Failed(error=error):
+            yield Step(f"F--xM: {_plain(repr(error))}")
+        case Answered(result=result, reason=reason, first_failed=first):
+            arrow = "F--xM" if result is Result.REJECTED else "F-->>M"
+            partial = f"not done from {changes_of([first])} on" if first else ""
+            yield Step(f"{arrow}: {_plain(partial or reason) or result}")
+        case AnswerIgnored():
+            yield Step(f"Note over M: {AnswerIgnored()}")
+        case Repeated():
+            yield Step("F-->>M: success")
+            yield Step("Note over M: delivers it again all the same")
+        case _:
+            yield Step(f"Note over M: {_plain(str(event))}")
 
 
 def _plain(text: str) -> str:
-    """Return text without what a reader need not see, and what Mermaid would take as its own."""
-    text = _VERSION.sub(r"..\1", _SEQUENCE.sub("", text))
+    """Return text without long versions and without the characters that Mermaid reserves."""
+    text = _VERSION.sub(r"..\1", text)
     return text.replace(";", ",").replace("#", " ").replace("{", "(").replace("}", ")")

@@ -38,15 +38,13 @@ from rich.console import Console
 
 from benchmarks.harness.rows import Row, print_rows
 from dynamodb_streams_cdc.testing import Lab
+from dynamodb_streams_cdc.testing.simulation.timeline import Entry
 from tools import cli_reference, findings_page, limits_page, reference, settings_page
 from tools.diagrams import drawn
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 SITE = ROOT / "build" / "site"
-
-EVENT = 27
-"""The column of a timeline in which the event begins."""
 
 MANY = 4
 """The longest run of similar lines that is shown whole."""
@@ -155,27 +153,32 @@ def _named(node: ast.stmt) -> Iterator[tuple[str, tuple[int, int]]]:
 
 def story(path: str, names: Sequence[str]) -> tuple[str, str]:
     """Return the timelines of a test's labs."""
-    lines = [line for lab in labs(path, names[0]) for line in shortened(lab.timeline.lines)]
+    lines = [line for lab in labs(path, names[0]) for line in shortened(lab.timeline.entries)]
     left_out = len(lines) - HEAD - TAIL
     if left_out > 0:
         lines[HEAD:-TAIL] = [f"   ... {left_out} lines like these ..."]
     return "text", "\n".join(lines)
 
 
-def shortened(lines: Sequence[str]) -> Iterator[str]:
-    """Yield lines of a timeline; of a long run of similar lines, the first two and the last."""
-    for _, alike in groupby(lines, lambda line: re.split(r"[ (]", line[EVENT:].strip())[0]):
-        same = list(alike)
+def shortened(entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield lines of a timeline, of a long run of similar ones the first two and the last."""
+    for _, alike in groupby(entries, _kind):
+        same = list(map(str, alike))
         if len(same) <= MANY:
             yield from same
         else:
             yield from (*same[:2], f"   ... {len(same) - 3} lines like these ...", same[-1])
 
 
+def _kind(entry: Entry) -> tuple[object, ...]:
+    event = entry.event
+    return type(event), getattr(event, "method", None), getattr(event, "attempt", 1) > 1
+
+
 def diagram(path: str, names: Sequence[str]) -> tuple[str, str]:
     """Return a sequence diagram of the only lab of a test."""
     [lab] = labs(path, names[0])
-    return "mermaid", drawn(lab.timeline.lines, *[" ".join(names[1:])] * (len(names) > 1))
+    return "mermaid", drawn(lab.timeline.entries, *[" ".join(names[1:])] * (len(names) > 1))
 
 
 def output(path: str, names: Sequence[str]) -> tuple[str, str]:

@@ -47,7 +47,7 @@ def test_a_diagram_of_a_run_with_everything_in_it() -> None:
     made.run()
     made.put({"id": "3"})
     made.run()
-    assert drawn(made.timeline.lines, "shop").splitlines() == [
+    assert drawn(made.timeline.entries, "shop").splitlines() == [
         "sequenceDiagram",
         "    participant A as application",
         "    participant M as mapping",
@@ -95,11 +95,6 @@ def test_the_diagrams_in_the_pages_are_mermaid() -> None:
     assert len(shown) > 20
     for line in "".join(shown).splitlines():
         assert STATEMENT.fullmatch(line.strip()), line
-
-
-def test_what_is_no_timeline_is_refused() -> None:
-    with pytest.raises(ValueError, match="no line of a timeline"):
-        drawn(["tea at four"])
 
 
 def test_a_page_that_asks_for_what_is_not_there_is_refused() -> None:

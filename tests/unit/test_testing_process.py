@@ -543,7 +543,7 @@ def test_what_the_stream_forgets_is_told_once_at_the_end(stream_lab: LabFactory)
     assert str(lab.timeline).count("lost") == 1
     assert len(lines) < 20
     assert "more attempts that went alike, then" in str(lab.timeline)
-    assert len(lab.timeline.lines) > 2_000
+    assert len(lab.timeline.entries) > 2_000
 
 
 def test_what_a_disabled_mapping_never_read_is_lost(stream_lab: LabFactory) -> None:

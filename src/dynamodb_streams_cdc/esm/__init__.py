@@ -44,7 +44,7 @@ from dynamodb_streams_cdc.esm.configuration import (
     MappingConfiguration,
     StartingPosition,
 )
-from dynamodb_streams_cdc.esm.context import Loss
+from dynamodb_streams_cdc.esm.context import Loss, LossReason
 from dynamodb_streams_cdc.esm.destinations import Condition, object_key
 from dynamodb_streams_cdc.esm.engine import Engine
 from dynamodb_streams_cdc.esm.filters import FilterCriteria, InvalidFilterPattern
@@ -72,6 +72,7 @@ __all__ = [
     "InvalidFilterPattern",
     "Invoke",
     "Loss",
+    "LossReason",
     "MappingConfiguration",
     "Metrics",
     "Policies",

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc.esm.batch import Record
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from dynamodb_streams_cdc.esm.lane import Lane
 
 
+class LossReason(StrEnum):
+    """Why records are lost, in words for timelines and logs."""
+
+    UNREAD = "lost, the stream forgot them before they were read"
+    FORGOTTEN = "lost, the stream forgot them after a day"
+    NO_DESTINATION = "given up, and there is no destination to report it to"
+    DESTINATION_FAILED = "given up, and the destination is gone"
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the mapping gave the records up."""
+        return self in (LossReason.NO_DESTINATION, LossReason.DESTINATION_FAILED)
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """Records that are neither done nor reported to anybody.
@@ -22,7 +37,7 @@ class Loss:
         reason: in words, for timelines and logs.
     """
 
-    reason: str
+    reason: LossReason
     records: tuple[Record, ...]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dynamodb_streams_cdc.esm.batch import ENVELOPE, LARGEST_PAYLOAD, Batch, Entry
 from dynamodb_streams_cdc.esm.commands import Deliver, Invoke
 from dynamodb_streams_cdc.esm.configuration import DestinationKind
-from dynamodb_streams_cdc.esm.context import Context, Loss
+from dynamodb_streams_cdc.esm.context import Context, Loss, LossReason
 from dynamodb_streams_cdc.esm.destinations import (
     Condition,
     Discard,
@@ -145,7 +145,7 @@ class Lane:
         else:
             metrics.delivery_failures += 1
             metrics.dropped += len(discard.entries)
-            self._lose("given up, and the destination is gone", discard.entries)
+            self._lose(LossReason.DESTINATION_FAILED, discard.entries)
         _finish(discard.entries)
 
     def _gathers_discards(self) -> bool:
@@ -217,7 +217,7 @@ class Lane:
         elif forgotten:
             self.context.metrics.trimmed += forgotten
             lost = self._cut(batch, forgotten)
-            self._lose("lost, the stream forgot them after a day", lost)
+            self._lose(LossReason.FORGOTTEN, lost)
             _finish(lost)
         return forgotten > 0
 
@@ -304,7 +304,7 @@ class Lane:
         )
         if self.context.mapping.destination is None:
             self.context.metrics.dropped += count
-            self._lose("given up, and there is no destination to report it to", discard.entries)
+            self._lose(LossReason.NO_DESTINATION, discard.entries)
             _finish(discard.entries)
             return
         if self._discards and not self._sealed and self._discards[-1].condition is condition:
@@ -312,7 +312,7 @@ class Lane:
         self._discards.append(discard)
         self._sealed = self.context.policies.consolidation == "separate"
 
-    def _lose(self, reason: str, entries: Iterable[Entry]) -> None:
+    def _lose(self, reason: LossReason, entries: Iterable[Entry]) -> None:
         self.context.losses.append(Loss(reason, tuple(entry.record for entry in entries)))
 
     def _cut(self, batch: Batch, count: int) -> list[Entry]:

@@ -10,6 +10,17 @@ from dynamodb_streams_cdc.deadline import Clock
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
 from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation.delivery import Delivery, DiscardedBatch, Record
+from dynamodb_streams_cdc.testing.simulation.events import (
+    AnswerIgnored,
+    Failed,
+    InvokedLate,
+    Remark,
+    Written,
+    change_of,
+    listed,
+    shown,
+)
+from dynamodb_streams_cdc.testing.simulation.events import Event as Happening
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.faulty import faulty
 from dynamodb_streams_cdc.testing.simulation.limits import check_key_alone
@@ -18,7 +29,7 @@ from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled, curre
 from dynamodb_streams_cdc.testing.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
-from dynamodb_streams_cdc.testing.simulation.timeline import Timeline, change_of, listed, shown
+from dynamodb_streams_cdc.testing.simulation.timeline import Timeline
 from dynamodb_streams_cdc.testing.simulation.virtual_clock import VirtualClock, reproducible
 
 T = TypeVar("T")
@@ -297,7 +308,7 @@ class Lab:
 
     def lose_checkpoint(self) -> None:
         """Go back to the checkpoint before the latest, as after the crash of a poller."""
-        self._note("the latest checkpoint is lost")
+        self._note(Remark("the latest checkpoint is lost"))
         for poller in self._pollers:
             poller.rewind()
 
@@ -311,14 +322,14 @@ class Lab:
             delivery.attempt,
         )
         self.deliveries.append(again)
-        self._note(f"invoked by a poller believed dead: {listed(again.records)}")
+        self._note(InvokedLate(again.records))
         try:
             again.answer = self._pollers[-1].run(again.event)
         except (Exception, ProcessKilled) as error:
             again.error = error
-            self._note(f"failed, {error!r}; nobody tries it again")
+            self._note(Failed(error, retried=False))
         else:
-            self._note(f"answered, which counts no longer: {shown(again.answer)}")
+            self._note(AnswerIgnored(shown(again.answer)))
 
     def split_shards(self) -> None:
         """Continue every shard in two, as a growing table does."""
@@ -404,12 +415,12 @@ class Lab:
         if method is not None:
             self._faults.aims[kind] = method
 
-    def _note(self, event: str) -> None:
+    def _note(self, event: Happening) -> None:
         self.timeline.note(self._virtual_clock.now(), "function", event)
 
     def _say(self, what: str, item: Mapping[str, Any]) -> None:
         values = ", ".join(f"{name}: {value}" for name, value in item.items())
-        self.timeline.note(self._virtual_clock.now(), "table", f"{what} {values}")
+        self.timeline.note(self._virtual_clock.now(), "table", Written(f"{what} {values}"))
 
 
 def _live() -> None:

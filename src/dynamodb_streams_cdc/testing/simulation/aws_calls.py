@@ -5,11 +5,12 @@ sent, `after-call` when its answer was read. Nothing here imports boto3 before i
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
+from dynamodb_streams_cdc.testing.simulation.events import Called, arguments_of
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.process import current
-from dynamodb_streams_cdc.testing.simulation.timeline import called
 
 _CALL = "dynamodb_streams_cdc.call"
 
@@ -61,7 +62,7 @@ class _Calls:
         self._faults = faults
 
     def given(self, params: Any, model: Any, context: dict[str, Any], **_: Any) -> None:
-        context[_CALL] = called(_method(model.name), (), params)
+        context[_CALL] = Called(_method(model.name), arguments_of((), params))
 
     def begins(self, model: Any, **_: Any) -> None:
         if self._strikes():
@@ -73,10 +74,10 @@ class _Calls:
     ) -> None:
         if not self._strikes():
             return
-        name, call = _method(model.name), context.get(_CALL, f"    {_method(model.name)}()")
+        name, call = _method(model.name), context.get(_CALL, Called(_method(model.name), ""))
         if http_response.status_code >= 300:
             code = parsed.get("Error", {}).get("Code", http_response.status_code)
-            self._faults.note(f"{call} raises {code}")
+            self._faults.note(replace(call, error=str(code)))
             return
         self._faults.note(call)
         self._faults.after(name)
@@ -84,7 +85,8 @@ class _Calls:
 
     def failed(self, exception: Exception, context: dict[str, Any], **_: Any) -> None:
         if self._strikes():
-            self._faults.note(f"{context.get(_CALL, '    a request')} raises {exception!r}")
+            call = context.get(_CALL, Called("a_request", ""))
+            self._faults.note(replace(call, error=repr(exception)))
 
     def _strikes(self) -> bool:
         invocation = current()

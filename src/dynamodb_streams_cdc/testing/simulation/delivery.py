@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.esm import Condition, Result
-from dynamodb_streams_cdc.testing.simulation.timeline import change_of
+from dynamodb_streams_cdc.testing.simulation.events import change_of
 
 Record = Mapping[str, Any]
 

@@ -6,14 +6,21 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeVar
 
+from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.sinks.base import SourceTable
+from dynamodb_streams_cdc.testing.simulation.events import (
+    AnswerLost,
+    Called,
+    Unanswered,
+    arguments_of,
+)
 from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled, current
 from dynamodb_streams_cdc.testing.simulation.schedule import FaultKind
-from dynamodb_streams_cdc.testing.simulation.timeline import called
+from dynamodb_streams_cdc.testing.simulation.timeline import Note
 from dynamodb_streams_cdc.testing.simulation.virtual_clock import VirtualClock
 
 T = TypeVar("T")
@@ -49,7 +56,7 @@ class FaultInjector:
     """
 
     virtual_clock: VirtualClock
-    note: Callable[[str], None]
+    note: Note
     armed: list[FaultKind] = field(default_factory=list)
     aims: dict[FaultKind, str] = field(default_factory=dict)
     lasting: dict[FaultKind, float] = field(default_factory=dict)
@@ -123,7 +130,7 @@ class FaultInjector:
         if self.should_fail(FaultKind.CRASH_BEFORE, name):
             self._die(f"in {name}, before it took effect")
         if self.should_fail(FaultKind.FAILING) or self._hangs():
-            self.note(f"    {name} is not answered: the sink is out")
+            self.note(Unanswered(name))
             message = "the sink does not answer"
             raise outage(message)
 
@@ -149,7 +156,7 @@ class FaultInjector:
         if invocation is not None:
             invocation.live()
         if self.should_fail(FaultKind.LOST_ANSWER, name):
-            self.note("    the answer is lost, after it took effect")
+            self.note(AnswerLost())
             message = "the answer was lost"
             raise outage(message)
 
@@ -159,11 +166,15 @@ class FaultInjector:
         """Call a method, with a line in the timeline: what it was, and what came of it."""
         if not self.tells:
             return method(*args, **options)
-        call = called(name, args, options)
+        call = Called(
+            name,
+            arguments_of(args, options),
+            dead_letter=any(isinstance(each, DeadLetter) for each in args),
+        )
         try:
             result = method(*args, **options)
         except Exception as error:
-            self.note(f"{call} raises {error!r}")
+            self.note(replace(call, error=repr(error)))
             raise
         self.note(call)
         return result

@@ -1,16 +1,22 @@
-"""Whoever redrives dead letters: the code behind `cdc redrive`, on functions in virtual time."""
+"""The operator of a simulation: runs the code of `cdc redrive` on functions in virtual time."""
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.change import Attributes, Image
+from dynamodb_streams_cdc.control import FailureReport, ReplayResponse
 from dynamodb_streams_cdc.deserializer import deserialize_item
+from dynamodb_streams_cdc.esm import Result as BatchResult
+from dynamodb_streams_cdc.esm import classify
+from dynamodb_streams_cdc.lambda_types import ItemFailure
 from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
 from dynamodb_streams_cdc.operations.redrive import InvocationFailed, Redrive, Result
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
+from dynamodb_streams_cdc.testing.simulation.delivery import Record
+from dynamodb_streams_cdc.testing.simulation.events import Remark, shown
 from dynamodb_streams_cdc.testing.simulation.faults import LATENCY_SECONDS
 from dynamodb_streams_cdc.testing.simulation.poller import Poller
 from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled
@@ -42,10 +48,10 @@ class Operator:
     """Redrives the dead letters of one function.
 
     Attributes:
-        name: of the function.
-        poller: invokes it.
-        box: where its dead letters are, among those of others.
-        results: what became of each dead letter, each time.
+        name: name of the function.
+        poller: invokes the function.
+        box: store of its dead letters, shared with other functions.
+        results: result of each redrive of a dead letter.
     """
 
     name: str
@@ -59,7 +65,7 @@ class Operator:
         work = Redrive(self.box, self, names, self.poller.virtual_clock)
         keys = self.dead_letters()
         for result in work.run(rng.sample(keys, len(keys))):
-            self.poller.note(f"redrive of {result.key}: {result.status}")
+            self.poller.note(Remark(f"redrive of {shown(result.key)}: {result.status}"))
             self.results.append(result)
 
     def dead_letters(self) -> list[str]:
@@ -72,13 +78,44 @@ class Operator:
         return arn.rpartition(":")[2] == self.name
 
     def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        """Invoke the function, as JSON carries event and answer.
+        """Invoke the function, with event and answer converted to JSON and back.
 
         Raises:
-            InvocationFailed: it raised, or died.
+            InvocationFailed: the function raised or its process died.
         """
         try:
-            return json.loads(json.dumps(self.poller.run(json.loads(json.dumps(event)))))
+            answer = json.loads(json.dumps(self.poller.run(json.loads(json.dumps(event)))))
         except (Exception, ProcessKilled) as error:
             message = f"{processor} did not answer: {error!r}"
             raise InvocationFailed(message) from error
+        knows_replay = isinstance(answer, Mapping) and "failures" in answer
+        return answer if knows_replay else _as_replay(processor, answer, event["Records"])
+
+
+def _as_replay(processor: str, answer: object, records: Sequence[Record]) -> ReplayResponse:
+    """Return the batch response of a function without `Processor` as the response to a replay.
+
+    The first record that failed is at fault. The records after it are tried again without it.
+    """
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
+    verdict = classify(answer, numbers, report_batch_item_failures=True)
+    if verdict.result is BatchResult.REJECTED and len(records) > 1:
+        message = f"{processor} failed all {len(records)} records"
+        raise InvocationFailed(message)
+    succeeded = verdict.result is BatchResult.SUCCESS
+    first = len(records) if succeeded else verdict.first_failed
+    failures = [
+        FailureReport(
+            position=position,
+            item=None,
+            version=None,
+            reason="Reported",
+            error=f"{processor} reported the record as failed",
+            retryable=position > first,
+        )
+        for position in range(first, len(records))
+    ]
+    reported = [ItemFailure(itemIdentifier=number) for number in numbers[first:]]
+    return ReplayResponse(
+        batchItemFailures=reported, applied=first, stale=0, repaired=0, failures=failures
+    )

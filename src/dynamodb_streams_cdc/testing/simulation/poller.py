@@ -16,6 +16,7 @@ from dynamodb_streams_cdc.esm import (
     Engine,
     FunctionContext,
     Invoke,
+    LossReason,
     MappingConfiguration,
     Policies,
     ReadShard,
@@ -26,11 +27,22 @@ from dynamodb_streams_cdc.esm import (
 from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.testing.simulation.delivery import Delivery, DiscardedBatch, Record
 from dynamodb_streams_cdc.testing.simulation.emulation import run
+from dynamodb_streams_cdc.testing.simulation.events import (
+    Answered,
+    AnswerIgnored,
+    Failed,
+    GivenUp,
+    Invoked,
+    Lost,
+    Repeated,
+    Throttled,
+    shown,
+)
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.process import Invocation, ProcessKilled
 from dynamodb_streams_cdc.testing.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
-from dynamodb_streams_cdc.testing.simulation.timeline import in_words, listed, shown
+from dynamodb_streams_cdc.testing.simulation.timeline import Note
 from dynamodb_streams_cdc.testing.simulation.virtual_clock import START, VirtualClock
 
 Event = Mapping[str, Any]
@@ -72,7 +84,7 @@ class Poller:
     handler: Handler
     faults: FaultInjector
     settings: MappingConfiguration | Mapping[str, Any]
-    note: Callable[[str], None]
+    note: Note
     policies: Policies = field(default_factory=Policies)
     timeout: float = TIMEOUT_SECONDS
     destination_works: bool = True
@@ -166,7 +178,7 @@ class Poller:
             case Deliver(token=token, document=document, key=key, records=records):
                 if self.destination_works:
                     self.dead_letters.append(DiscardedBatch(document, key, records))
-                    self.note(f"given up, a dead letter: {listed(records)}")
+                    self.note(GivenUp(records))
                 self.engine.delivered(token, ok=self.destination_works)
                 self.nudge()
             case SaveCheckpoint():
@@ -231,11 +243,11 @@ class Poller:
         if shard is not None and begins < shard.trimmed:
             self._seen[shard_id] = shard.trimmed
             lost = shard.gone[begins:]
-            self._lose("lost, the stream forgot them before they were read", lost)
+            self._lose(LossReason.UNREAD, lost)
 
-    def _lose(self, reason: str, records: Sequence[Record]) -> None:
+    def _lose(self, reason: LossReason, records: Sequence[Record]) -> None:
         self.lost += records
-        self.note(f"{reason}: {listed(records)}")
+        self.note(Lost(reason, records))
 
     def _await_window_end(self, event: Event) -> None:
         """See to it that a read finds nothing once a tumbling window is over: that ends it."""
@@ -258,12 +270,11 @@ class Poller:
     def _invoke(self, command: Invoke) -> None:
         records = command.event["Records"]
         if self.faults.should_fail(FaultKind.THROTTLE):
-            self.note(f"throttled: {listed(records)}")
+            self.note(Throttled(records))
             self.engine.not_invoked(command.token, self.virtual_clock.now())
             self.nudge()
             return
-        attempt = "" if command.attempt == 1 else f", attempt {command.attempt}"
-        self.note(f"invoked{attempt}: {listed(records) or 'no records, the window is over'}")
+        self.note(Invoked(records, command.attempt))
         delivery = Delivery(
             self.virtual_clock.now(), command.event, command.shard_id, command.lane, command.attempt
         )
@@ -273,7 +284,7 @@ class Poller:
             delivery.answer = self.run(command.event)
         except (Exception, ProcessKilled) as error:
             delivery.error = error
-            self.note(f"failed, {error!r}")
+            self.note(Failed(error))
             verdict = self.engine.failed(command.token, self.virtual_clock.now())
             delivery.result = verdict.result if verdict else None
         else:
@@ -282,25 +293,23 @@ class Poller:
 
     def _answered(self, command: Invoke, delivery: Delivery) -> None:
         if self.faults.should_fail(FaultKind.DUPLICATE):
-            self.note("done, and delivered again all the same")
+            self.note(Repeated())
             self.engine.redeliver(command.token)
             return
         verdict = self.engine.answered(command.token, delivery.answer, self.virtual_clock.now())
         if verdict is None:
-            self.note("answered, which counts no longer")
+            self.note(AnswerIgnored())
             return
         delivery.result = verdict.result
-        self.note(f"answered: {verdict.result}{_because(verdict, delivery)}")
+        self.note(_answered(verdict, delivery))
 
     def _new_id(self) -> str:
         self._ids += 1
         return f"{self._ids:08x}-0000-4000-8000-000000000000"
 
 
-def _because(verdict: Verdict, delivery: Delivery) -> str:
-    """Return why an answer means what it means: its reason, or what was returned."""
+def _answered(verdict: Verdict, delivery: Delivery) -> Answered:
     if verdict.result is Result.PARTIAL:
-        return f", not done from {in_words(delivery.records[verdict.first_failed])} on"
-    if verdict.reason:
-        return f", {verdict.reason}"
-    return "" if delivery.answer is None else f", returned {shown(delivery.answer)}"
+        return Answered(verdict.result, first_failed=delivery.records[verdict.first_failed])
+    returned = "" if delivery.answer is None or verdict.reason else shown(delivery.answer)
+    return Answered(verdict.result, verdict.reason, returned)

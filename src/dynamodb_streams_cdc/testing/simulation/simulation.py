@@ -9,7 +9,7 @@ compared with the table.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -20,6 +20,7 @@ from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
 from dynamodb_streams_cdc.operations.redrive import Result as Redriven
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from dynamodb_streams_cdc.testing.simulation.emulation import run
+from dynamodb_streams_cdc.testing.simulation.events import Event, Failed, Remark
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.operator import Operator, SimulatedSourceTable
 from dynamodb_streams_cdc.testing.simulation.pipeline import (
@@ -29,9 +30,8 @@ from dynamodb_streams_cdc.testing.simulation.pipeline import (
     identity,
     pipeline,
 )
-from dynamodb_streams_cdc.testing.simulation.poller import TIMEOUT_SECONDS, Event, Handler, Poller
+from dynamodb_streams_cdc.testing.simulation.poller import TIMEOUT_SECONDS, Handler, Poller
 from dynamodb_streams_cdc.testing.simulation.process import Invocation, ProcessKilled
-from dynamodb_streams_cdc.testing.simulation.redrive import redrive
 from dynamodb_streams_cdc.testing.simulation.schedule import (
     HOUR,
     LASTING,
@@ -45,7 +45,7 @@ from dynamodb_streams_cdc.testing.simulation.schedule import (
 )
 from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER, SimulatedStream
 from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
-from dynamodb_streams_cdc.testing.simulation.timeline import Timeline
+from dynamodb_streams_cdc.testing.simulation.timeline import Note, Timeline
 from dynamodb_streams_cdc.testing.simulation.virtual_clock import START, VirtualClock, reproducible
 
 RECORD_AGE_SECONDS = 20 * 3600
@@ -99,7 +99,7 @@ class Actor:
     consumer: Consumer
     handler: Handler
     faults: FaultInjector
-    note: Callable[[str], None]
+    note: Note
     pollers: list[Poller] = field(default_factory=list)
     operator: Operator | None = None
     delivered: int = 0
@@ -107,17 +107,13 @@ class Actor:
     def redrive(self, rng: random.Random) -> bool:
         """Redrive the dead letters that have come so far; return whether there were any."""
         poller = self.pollers[-1]
-        if self.consumer.dead_letters is None:
-            dead_letters = [
-                dead_letter for poller in self.pollers for dead_letter in poller.dead_letters
-            ]
-            for dead_letter in rng.sample(dead_letters, len(dead_letters)):
-                redrive(poller, dead_letter)
-            return bool(dead_letters)
         if self.operator is None:
-            self.operator = Operator(self.consumer.name, poller, self.consumer.dead_letters)
+            store = self.consumer.dead_letters
+            self.operator = Operator(
+                self.consumer.name, poller, MemoryDeadLetterStore() if store is None else store
+            )
         self.operator.poller = poller
-        self._collect(self.consumer.dead_letters)
+        self._collect(self.operator.box)
         there = bool(self.operator.dead_letters())
         self.operator.redrive(rng)
         return there
@@ -168,7 +164,7 @@ class Simulation:
             return self._result()
 
     def _employ(self, consumer: Consumer) -> Actor:
-        def note(event: str) -> None:
+        def note(event: Event) -> None:
             self.timeline.note(self.virtual_clock.now(), consumer.name, event)
 
         faults = FaultInjector(
@@ -180,8 +176,8 @@ class Simulation:
         )
         return Actor(consumer, consumer.build(self.virtual_clock, faults), faults, note)
 
-    def _note(self, event: str) -> None:
-        self.timeline.note(self.virtual_clock.now(), "table", event)
+    def _note(self, text: str) -> None:
+        self.timeline.note(self.virtual_clock.now(), "table", Remark(text))
 
     def _enable_stream(self, **options: Any) -> None:
         now = self.virtual_clock.now()
@@ -243,7 +239,7 @@ class Simulation:
             actors = [self.actors[fault.processor % len(self.actors)]] if self.actors else []
         for actor in actors:
             when = "" if fault.kind in AT_ONCE else ", at the next chance"
-            actor.note(f"FAULT: {fault.kind}{when}")
+            actor.note(Remark(f"FAULT: {fault.kind}{when}"))
             if self._afflict(actor, fault):
                 self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
 
@@ -290,12 +286,12 @@ class Simulation:
                 return True
         return False
 
-    def _zombie(self, poller: Poller, event: Event) -> None:
-        poller.note("invoked with the first batch again, by a poller believed dead")
+    def _zombie(self, poller: Poller, event: Mapping[str, Any]) -> None:
+        poller.note(Remark("invoked with the first batch again, by a poller believed dead"))
         try:
             poller.run(event)
         except (Exception, ProcessKilled) as error:
-            poller.note(f"failed, {error!r}; nobody tries it again")
+            poller.note(Failed(error, retried=False))
 
     def _repair(self, actor: Actor) -> bool:
         """Repair every item, each while everything else goes on."""
@@ -308,7 +304,7 @@ class Simulation:
             try:
                 run(invocation, repair)
             except (Exception, ProcessKilled) as error:
-                actor.note(f"the repair failed, {error!r}")
+                actor.note(Remark(f"the repair failed, {error!r}"))
         return bool(self.table.history)
 
     def _item(self, item: Image) -> Image | None:
@@ -375,11 +371,10 @@ class Simulation:
 
 
 def _left(actor: Actor) -> list[str]:
-    """Say which dead letters could not be redriven."""
-    return [
-        f"{key} is still a dead letter"
-        for key in (actor.operator.dead_letters() if actor.operator else ())
-    ]
+    """Return the dead letters that could not be redriven, if the consumer has a store for them."""
+    if actor.operator is None or actor.consumer.dead_letters is None:
+        return []
+    return [f"{key} is still a dead letter" for key in actor.operator.dead_letters()]
 
 
 AT_ONCE = frozenset(
