@@ -16,10 +16,13 @@ export PATH := $(BIN):$(PATH)
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CURDIR)/build/jsii
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 export CDK_DISABLE_VERSION_CHECK := 1
+# Images of Docker set this; each process would compile the CDK, botocore and all tests again.
+export PYTHONDONTWRITEBYTECODE :=
 
 # The variables of each target, in addition to PYTHON. make refuses an unknown one, which is often
 # misspelt, and an empty one, which is often an unset variable of the shell.
 TAKES_demo := ORDERS LIMIT SEARCH_URL KEEP SEED CHAOS POISON
+TAKES_test := SCHEDULES
 TAKES_simulate := N DEAD_LETTERS SEED
 TAKES_exercise-1 := HINT SOLUTION
 TAKES_exercise-2 := HINT SOLUTION
@@ -31,7 +34,7 @@ TAKES_bootstrap := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_deploy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_destroy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_e2e := ENVIRONMENT CDK_OPTIONS CONFIRM
-TAKE_NONE := setup examples example-1 example-2 example-3 test integration lint lint-templates bench-check docs format lock upgrade-rehearsal
+TAKE_NONE := setup examples example-1 example-2 example-3 integration lint lint-templates bench-check docs format lock upgrade-rehearsal
 
 # One line for each variable, which docs/reference/settings.md shows.
 # PYTHON: Python that `make setup` builds the environment with, 3.11 or later. Example: `python3.12`.
@@ -39,6 +42,7 @@ TAKE_NONE := setup examples example-1 example-2 example-3 test integration lint 
 # LIMIT: Purchases to write. Default: all. Example: `200`.
 # SEARCH_URL: OpenSearch cluster without sign-in, in place of one that the demo starts. Example: `http://127.0.0.1:9200`.
 # KEEP: 1 leaves everything up until Ctrl-C. Default: `0`. Example: `1`.
+# SCHEDULES: `all` simulates every schedule in `make test`, as CI does. Default: a quarter of them. Example: `all`.
 # SEED: Number that decides every random choice of a run. Default: the same in every demo; `make simulate` runs seeds from 0. Example: `7`.
 # CHAOS: 1 injects faults into every call. Default: `0`. Example: `1`.
 # POISON: Orders that cannot be applied, which the demo then redrives. Default: `0`. Example: `25`.
@@ -125,7 +129,7 @@ exercise-1 exercise-2 exercise-3: exercise-%: .any-python
 	  || { echo "This needs Python 3.11 or later: set one, as in make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
 
 .PHONY: test
-test: $(READY) ## Run the unit, handler and infrastructure tests (no servers)
+test: $(READY) ## Run the unit, handler and infrastructure tests, no servers (SCHEDULES=all as in CI)
 	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile
 
 .PHONY: simulate
