@@ -1,4 +1,4 @@
-"""What changed between two images of an item, attribute by attribute.
+"""Differences between two images of an item, attribute by attribute.
 
 Law: `patch(before, diff(before, after)) == after`, for all images.
 """

@@ -1,4 +1,4 @@
-"""Guards for effects that do not converge: at least once, or exactly once.
+"""Guards of effects that do not converge: at least once, or exactly once.
 
 A marker in the idempotency table says that the effect of a change was done. The guarantee depends
 on when the marker is written:
