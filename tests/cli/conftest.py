@@ -19,7 +19,7 @@ from pytest_socket import disable_socket, enable_socket
 from typer.testing import CliRunner, Result
 
 from dynamodb_streams_cdc.cli.app import app
-from dynamodb_streams_cdc.operations.redrive import InvocationFailed
+from dynamodb_streams_cdc.control import InvocationFailed
 from tests.fake_pipeline import BUCKET, ON_FAILURE, FakePipeline, bucket_of, pointer
 from tests.lambdas.conftest import create_table
 
@@ -205,7 +205,7 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    # Nobody puts messages on these queues while somebody waits for them.
+    # No message arrives on these queues during a long poll.
     monkeypatch.setattr("dynamodb_streams_cdc.operations.aws.notifications.WAIT_SECONDS", 0)
     disable_socket(allow_unix_socket=True)
     with mock_aws():

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.change import Attributes, Image
+from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
-from dynamodb_streams_cdc.operations.redrive import InvocationFailed, Redrive, Result
+from dynamodb_streams_cdc.operations.redrive import Redrive, Result
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from dynamodb_streams_cdc.testing.simulation.faults import LATENCY_SECONDS
 from dynamodb_streams_cdc.testing.simulation.poller import Poller
