@@ -16,10 +16,13 @@ export PATH := $(BIN):$(PATH)
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CURDIR)/build/jsii
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 export CDK_DISABLE_VERSION_CHECK := 1
+# Images of Docker set this; each process would compile the CDK, botocore and all tests again.
+export PYTHONDONTWRITEBYTECODE :=
 
 # The variables that each of these targets takes, besides PYTHON. A misspelt one would be ignored in
 # silence, and an empty one is a variable of yours that is not set: both stop make.
 TAKES_demo := ORDERS LIMIT SEARCH_URL KEEP SEED CHAOS POISON
+TAKES_test := SCHEDULES
 TAKES_simulate := N DEAD_LETTERS SEED
 TAKES_exercise-1 := HINT SOLUTION
 TAKES_exercise-2 := HINT SOLUTION
@@ -31,7 +34,7 @@ TAKES_bootstrap := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_deploy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_destroy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_e2e := ENVIRONMENT CDK_OPTIONS CONFIRM
-TAKE_NONE := setup examples example-1 example-2 example-3 test integration lint lint-templates bench-check docs format lock upgrade-rehearsal
+TAKE_NONE := setup examples example-1 example-2 example-3 integration lint lint-templates bench-check docs format lock upgrade-rehearsal
 
 GOALS := $(or $(MAKECMDGOALS),help)
 TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
@@ -101,7 +104,7 @@ exercise-1 exercise-2 exercise-3: exercise-%: .any-python
 	  || { echo "This takes Python 3.11 or later: name one, as in make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
 
 .PHONY: test
-test: $(READY) ## Unit, handler and infrastructure tests: no server, no network
+test: $(READY) ## Unit, handler and infrastructure tests: no server, no network (SCHEDULES=all as in CI)
 	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile
 
 .PHONY: simulate

@@ -3,8 +3,11 @@
 import logging
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+from tests.schedules import SCHEDULES
 
 # Contracts are not test modules: have their assertions explained all the same.
 pytest.register_assert_rewrite("tests.contracts")
@@ -12,6 +15,54 @@ pytest.register_assert_rewrite("tests.contracts")
 # A run that was started in the background ignores SIGINT, and so would every process that it
 # starts: tests that press Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+SLOWEST_FIRST = ("tests/unit/simulation/", "tests/infrastructure/", "tests/cli/", "tests/tools/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run slow folders first: no worker is left alone with one in the end."""
+
+    def rank(item: pytest.Item) -> int:
+        found = (n for n, folder in enumerate(SLOWEST_FIRST) if item.nodeid.startswith(folder))
+        return next(found, len(SLOWEST_FIRST))
+
+    items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Any:
+    """Let one worker run all tests of the stacks: it starts one CDK and shares its templates."""
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    if config.option.dist != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = group_of
+    return scheduler
+
+
+def group_of(nodeid: str) -> str:
+    """Return the file of a test, or the folder of those that synthesise stacks."""
+    file = nodeid.split("::", 1)[0]
+    folder, _, name = file.rpartition("/")
+    needs_cdk = folder.startswith("tests/infrastructure") and "packag" not in name
+    return "tests/infrastructure" if needs_cdk and "runtime" not in name else file
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many schedules were run: on a laptop it is a quarter."""
+    reports = [each for found in terminalreporter.stats.values() for each in found]
+    run = sum(
+        value
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, value in report.user_properties
+        if name == "schedules" and isinstance(value, int)
+    )
+    if run:
+        rest = "" if SCHEDULES else ", a quarter of those in CI: SCHEDULES=all runs the rest"
+        terminalreporter.write_line(f"Schedules of the simulation: {run:,}{rest}")
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -15,6 +16,9 @@ from botocore.exceptions import ClientError
 from botocore.loaders import create_loader
 from botocore.response import StreamingBody
 from moto import mock_aws
+from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
+from moto.s3.models import s3_backends
+from moto.sqs.models import sqs_backends
 from pytest_socket import disable_socket, enable_socket
 from typer.testing import CliRunner, Result
 
@@ -47,6 +51,13 @@ def missing(stack: str) -> ClientError:
     return refusal("ValidationError", "DescribeStacks", f"Stack with id {stack} does not exist")
 
 
+@cache
+def client(service: str) -> Any:
+    """Return a client that all tests share: making one takes longer than many a test."""
+    make: Any = boto3.Session(region_name="us-east-1").client
+    return make(service)
+
+
 @dataclass
 class Cloud:
     """A deployed pipeline, and its failures.
@@ -64,7 +75,6 @@ class Cloud:
     fails: Refusal = lambda operation, arguments: None
     calls: list[str] = field(default_factory=list)
     posted: set[str] = field(default_factory=set)
-    clients: dict[str, Any] = field(default_factory=dict)
 
     @property
     def queues(self) -> dict[str, str]:
@@ -90,10 +100,7 @@ class Cloud:
         )
 
     def client(self, service: str) -> Any:
-        if service not in self.clients:
-            make: Any = boto3.client
-            self.clients[service] = make(service)
-        return self.clients[service]
+        return client(service)
 
     def run(self, *arguments: str, **options: Any) -> Result:
         """Run `cdc` with these arguments."""
@@ -108,14 +115,14 @@ class Cloud:
 
     def put(self, key: str, body: bytes = b"", processor: str = "") -> None:
         """Put an object into its bucket, and a pointer to it on the queue of its processor."""
-        self.client("s3").put_object(Bucket=bucket_of(key), Key=key, Body=body)
+        s3_backends[ACCOUNT]["aws"].put_object(bucket_of(key), key, body)
         named = processor or (key.split("/")[1] if key.startswith("dead-letters/") else "search")
         if named in self.queues:
             self.notify(pointer(key), named)
 
     def notify(self, body: str, processor: str = "search") -> None:
-        url = self.queues[processor]
-        self.client("sqs").send_message(QueueUrl=url, MessageBody=body)
+        name = self.queues[processor].rpartition("/")[2]
+        sqs_backends[ACCOUNT]["us-east-1"].send_message(name, body)
 
     def remaining(self, processor: str = "search") -> list[str]:
         """Return the keys that visible pointers of a queue point at; other messages as they are."""
@@ -216,11 +223,9 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def cloud(aws: None) -> Iterator[Cloud]:
     """A deployed pipeline of two processors, with nothing in its bucket."""
-    make: Any = boto3.client
-    s3 = make("s3")
     for bucket in (BUCKET, ON_FAILURE, LARGE_IMAGES):
-        s3.create_bucket(Bucket=bucket)
-    create_table(make("dynamodb"), "change-log-3c4d", [("item", "S"), ("version", "S")])
+        client("s3").create_bucket(Bucket=bucket)
+    create_table(client("dynamodb"), "change-log-3c4d", [("item", "S"), ("version", "S")])
     made = Cloud(
         {
             "schema": 1,

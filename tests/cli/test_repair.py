@@ -30,11 +30,13 @@ def asked(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]
         BillingMode="PAY_PER_REQUEST",
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
-    for number in range(230):
-        client.put_item(
-            TableName=TABLE,
-            Item={"customer_id": {"S": "00004"}, "order_id": {"S": f"{number}"}, "n": {"N": "1"}},
-        )
+    items = [
+        {"customer_id": {"S": "00004"}, "order_id": {"S": f"{number}"}, "n": {"N": "1"}}
+        for number in range(230)
+    ]
+    for first in range(0, 230, 25):
+        puts = [{"PutRequest": {"Item": item}} for item in items[first : first + 25]]
+        client.batch_write_item(RequestItems={TABLE: puts})
     found: list[tuple[str, Any]] = []
 
     def invoke(processor: str, event: Mapping[str, Any]) -> Any:

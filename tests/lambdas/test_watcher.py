@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.s3.models import FakeKey, s3_backends
 
 from dynamodb_streams_cdc import LambdaContext
 from lambdas.settings import SettingsError
@@ -95,8 +96,10 @@ def test_more_than_a_page_is_counted_and_more_than_enough_is_not(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    bucket = s3_backends["123456789012"]["aws"].buckets["dead-letters"]
     for number in range(1_005):
-        aws("s3").put_object(Bucket="dead-letters", Key=f"dead-letters/audit/{number}.json")
+        key = f"dead-letters/audit/{number}.json"
+        bucket.keys[key] = FakeKey(key, b"", account_id="123456789012", region_name="us-east-1")
     watcher.handler({}, context)
     assert counted(capsys)["audit"] == 1_005
     monkeypatch.setattr(watcher, "COUNTED_UP_TO", 1_001)

@@ -40,7 +40,7 @@ def commands(workflow: Mapping[Any, Any]) -> list[str]:
 
 
 def made(text: str) -> list[str]:
-    return re.findall(r"^make ([a-z0-9-]+)", text, re.MULTILINE)
+    return re.findall(r"^ *make ([a-z0-9-]+)", text, re.MULTILINE)
 
 
 def test_ci_runs_what_the_script_runs() -> None:

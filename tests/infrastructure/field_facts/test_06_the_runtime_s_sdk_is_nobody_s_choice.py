@@ -180,11 +180,22 @@ def old_runtime(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the byte code of all runs in one folder, and none in the package."""
+    COMPILED.append(f"pycache_prefix={tmp_path_factory.mktemp('compiled')}")
+    yield
+    COMPILED.clear()
+
+
+COMPILED: list[str] = []
+
+
 def run(program: str, *arguments: str, path: list[Path], **environment: str) -> Any:
     """Return what a program prints as JSON: isolated (-I), without installed packages (-S)."""
     places = json.dumps([str(place) for place in path])
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", program, places, *arguments],
+        [sys.executable, "-I", "-S", "-X", *COMPILED, "-c", program, places, *arguments],
         env={**CREDENTIALS, **SETTINGS, **environment},
         cwd=path[0],
         capture_output=True,

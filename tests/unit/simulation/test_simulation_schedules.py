@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -12,8 +13,9 @@ from dynamodb_streams_cdc.testing.simulation import FaultKind, Schedule, Simulat
 from dynamodb_streams_cdc.testing.simulation.schedule import UNASKED
 from dynamodb_streams_cdc.testing.simulation.shrink import shrink
 from dynamodb_streams_cdc.testing.simulation.strategies import schedules
+from tests.schedules import schedules as share_of
 
-SCHEDULES = 2_000
+SCHEDULES = share_of(2_000)
 AT_LEAST = 0.05
 TIMESTAMP = next(mistake for mistake in MISTAKES if mistake.name == "timestamp_as_version")
 
@@ -44,7 +46,10 @@ def runs() -> Runs:
     return done
 
 
-def test_for_every_schedule_the_sinks_equal_the_table(runs: Runs) -> None:
+def test_for_every_schedule_the_sinks_equal_the_table(
+    runs: Runs, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("schedules", SCHEDULES)
     assert not runs.failing, f"make simulate SEED={runs.failing[0]} replays it"
 
 
