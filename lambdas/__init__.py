@@ -1,1 +1,1 @@
-"""The deployed functions: one folder each, wired from settings; what a fork edits is `domain`."""
+"""The deployed functions: one folder each, wired from settings. A fork edits `domain`."""

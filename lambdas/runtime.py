@@ -1,4 +1,4 @@
-"""What the functions have in common: from settings and a sink to a processor."""
+"""Clients and the processor, made from a function's settings."""
 
 from functools import cache, partial
 from typing import TYPE_CHECKING, cast
@@ -32,8 +32,8 @@ CLIENT = Config(
     parameter_validation=False,
 )
 """Short waits and no retries: the processor retries, with the invocation's time in view. A request
-that hangs ends within the `RESERVE_SECONDS` that the processor keeps back. What is sent has passed
-the library's own checks: botocore's would take four tenths of a client's processor time."""
+that hangs ends within the deadline's `RESERVE_SECONDS`. The library has checked the parameters:
+botocore's check would take four tenths of a client's processor time."""
 
 
 @cache
@@ -59,12 +59,12 @@ def s3() -> "S3Client":
 
 
 def source_table(table: str) -> DynamoDbSourceTable:
-    """Return the table that copies are repaired by."""
+    """Return the source table, for repairs."""
     return DynamoDbSourceTable(dynamodb, table)
 
 
 def large_images(bucket: str) -> S3ImageStore:
-    """Return where the change log keeps large images."""
+    """Return the store of the change log's large images."""
     return S3ImageStore(s3, bucket)
 
 

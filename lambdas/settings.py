@@ -1,4 +1,4 @@
-"""What every function is told through its environment, checked once at its cold start."""
+"""Settings of the functions, from environment variables, checked once at the cold start."""
 
 import os
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
 class SettingsError(Exception):
-    """The function's environment is not what its settings ask for; names each variable."""
+    """Environment variables are missing or wrong; the message names each one."""
 
 
 class FunctionSettings(BaseModel):
     """Variables of any function's environment, in lower case.
 
     Attributes:
-        environment: which deployment this is, on its metrics: sandbox, production or local.
+        environment: name of the deployment, on its metrics: sandbox, production or local.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -28,7 +28,7 @@ class FunctionSettings(BaseModel):
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Return the settings that an environment holds.
+        """Return the settings of an environment.
 
         Raises:
             SettingsError: variables are missing or wrong; names them all.
@@ -52,9 +52,9 @@ class Settings(FunctionSettings):
     Attributes:
         source_table: logical name of the table whose changes are followed.
         epoch: of the lineage of streams, four digits.
-        feed: what the mapping reads: the table's own stream, or the change log's.
+        feed: stream that the mapping reads: the table's own, or the change log's.
         processor: the function's role, on its dead letters and metrics.
-        dead_letter_bucket: where dead letters go.
+        dead_letter_bucket: name of the dead-letter bucket.
         dead_letter_prefix: of the dead letters' keys.
         attempts_table: name of the idempotency table; the function counts its deaths on a record
             there, under `attempt/<processor>/`.

@@ -1,4 +1,4 @@
-"""The AWS side of the project: what is deployed, per environment.
+"""The stacks of each environment.
 
 jsii runs the first `node` on PATH, which may be one that it no longer supports. The Node that the
 project installs is named here, because this package is imported before `aws_cdk` starts jsii.

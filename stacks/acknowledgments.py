@@ -29,7 +29,7 @@ def check_best_practices(app: App, environment: Environment) -> None:
 
 
 def findings(pack: NagPack, app: App) -> Iterator[tuple[str, str]]:
-    """Yield each (rule, path of the construct) that a pack finds in the app and nobody accepted."""
+    """Yield each unaccepted (rule, path of the construct) that a pack finds in the app."""
     for violation in pack.validate_scope(app).violations:
         for resource in violation.violating_resources:
             assert resource.construct_path is not None

@@ -10,7 +10,7 @@ from stacks.search_logs import SearchLogs
 
 
 def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> None:
-    """Add the environment's stacks, deployed with whatever account and Region the caller has."""
+    """Add the environment's stacks, for the account and Region of the caller."""
     prefix = f"cdc-{environment.name}"
     search = None
     if environment.makes_domain:

@@ -1,4 +1,4 @@
-"""The endpoints of OpenSearch Service: which ones the app can use, and what each one names.
+"""The endpoints of OpenSearch Service that the app can use, with the domain of each.
 
 A role is granted a domain by name and Region, so both have to be readable from the endpoint. The
 forms are those of "Supported endpoints" and "dual-stack" in the developer guide:
@@ -31,7 +31,7 @@ def normalised(url: str) -> str:
     """Return an http or https URL with scheme and host in lower case, without its default port.
 
     Raises:
-        ValueError: it is no URL of a host, or holds more than scheme, host and port.
+        ValueError: it is not the URL of a host, or has more than scheme, host and port.
 
     """
     parts = urlsplit(url)

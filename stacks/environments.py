@@ -2,8 +2,8 @@
 
 `-c environment=NAME` chooses one. Its settings have defaults here, values of the project's own in
 `cdk.json` under `environments.NAME`, and overrides on the command line (`-c alarm_email=...`), in
-that order. Whatever is misspelt or out of range stops synth with one sentence: a setting that is
-ignored in silence is found in production.
+that order. A setting that is misspelt or out of range stops synth with one sentence, because an
+ignored setting would be noticed only in production.
 """
 
 import re

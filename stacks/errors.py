@@ -2,4 +2,4 @@
 
 
 class SynthError(Exception):
-    """The app cannot be synthesised; the message says what is wrong, where, and what to do."""
+    """The app cannot be synthesised; the message names the fault, the place and the fix."""

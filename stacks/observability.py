@@ -1,8 +1,8 @@
-"""What wakes somebody up, and where they look first.
+"""Alarms, the dashboard and the saved queries.
 
-Every alarm here means that a copy of the data has stopped following the table, that it soon will,
-or that a change needs a human. The alarms are part of the pipeline's stack: what they watch may be
-replaced, and a value that another stack imports may not.
+Every alarm means that a copy of the data has stopped following the table, that it soon will, or
+that a change needs a person. The alarms are part of the pipeline's stack: a resource that they
+watch may be replaced, and a value that another stack imports may not.
 """
 
 from collections.abc import Sequence

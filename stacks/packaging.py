@@ -1,4 +1,4 @@
-"""Builds what the functions run, without Docker and without a CDK bundling hook.
+"""Build the functions' package, without Docker and without a CDK bundling hook.
 
 `fetch` downloads the locked dependencies once per platform; it alone needs a network. `package`
 puts them together with the sources in `build/lambda/<platform>/`, byte-identical for the same
@@ -47,13 +47,13 @@ KEPT: Mapping[str, frozenset[str]] = {
         }
     ),
 }
-"""All that is packaged of these folders of dependencies."""
+"""Folders of dependencies, with the names in them that are packaged."""
 
 DROPPED = (
     "botocore/cacert.pem",  # for want of certifi, which opensearch-py brings
     "botocore/data/*/*/examples-1.json",  # for documentation
 )
-"""What is not packaged of the dependencies. No function may miss any of it: see
+"""Files of the dependencies that are not packaged. No function may need them: see
 tests/infrastructure/test_field_facts_sdk.py, which starts each with nothing but its package."""
 
 Install = Callable[[Path, Path, Platform], None]
@@ -92,7 +92,7 @@ class Project:
 
 
 def install_with_uv(lock_file: Path, target: Path, platform: Platform) -> None:
-    """Install exactly what the lock file lists, wheels only, hashes checked."""
+    """Install the lock file's packages, wheels only, hashes checked."""
     where = AWS_TARGET if platform == "aws" else ("--python", sys.executable)
     command = ["uv", "pip", "install", "--quiet", "--requirement", str(lock_file)]
     command += ["--target", str(target), *where, "--only-binary", ":all:", "--no-deps"]
@@ -143,7 +143,7 @@ def package(platform: Platform, project: Project | None = None) -> Path:
             "run make setup."
         )
         raise PackagingError(message)
-    # Beside the folder, not in it: whatever is inside becomes part of the deployed asset.
+    # Next to the folder: every file in it becomes part of the deployed asset.
     stamp = target.with_name(f"{platform}.stamp")
     with _locked(project, platform):
         inputs = _fingerprint(dependencies.name, project)
@@ -171,10 +171,9 @@ def _identity(platform: Platform) -> str:
 
 
 def _trim(folder: Path) -> None:
-    """Remove what no function needs, and what differs between machines.
+    """Remove files that no function needs, and files that differ between machines.
 
-    That is scripts, whose first line is the builder's path; and the records of what was installed
-    list what is left.
+    Scripts begin with the builder's path. The RECORD files list the files that are left.
     """
     needless = [folder / "bin", folder / ".lock", *folder.rglob("__pycache__")]
     for kept_of, names in KEPT.items():

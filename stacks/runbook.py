@@ -1,8 +1,8 @@
-"""How an alarm says where to read on."""
+"""The link from an alarm to its section of the runbook."""
 
 RUNBOOK = "docs/operations/runbook.md"
 
 
 def described(what: str, section: str) -> str:
-    """Return an alarm's description: what has happened, and the section that says what to do."""
+    """Return an alarm's description, with the section of the runbook."""
     return f"{what} Runbook: {RUNBOOK}#{section}"

@@ -26,7 +26,7 @@ class SearchTarget:
         url: of the cluster.
         auth: how requests are authorised.
         region: that requests are signed for; empty where they are not.
-        domain_arn: what the role is granted; absent where requests are not signed.
+        domain_arn: domain that the role may write to; None where requests are not signed.
         domain_name: of the domain that this app made.
     """
 

@@ -30,7 +30,7 @@ from benchmarks.harness.rows import OURS
 from dynamodb_streams_cdc import Aggregation, Contribution, Image, Processor
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.deserializer import deserialize_item
-from dynamodb_streams_cdc.sinks.aggregation import RESERVED, add
+from dynamodb_streams_cdc.sinks.contributions import RESERVED, add
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 
 Contributions: TypeAlias = Callable[[Image], Contribution]

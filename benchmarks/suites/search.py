@@ -40,7 +40,7 @@ from benchmarks.peers.indexers import (
     ours,
     results,
 )
-from dynamodb_streams_cdc.aws.opensearch import CONFLICT
+from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT
 from local.services.service import opensearch
 
 CHANGES = 4_000

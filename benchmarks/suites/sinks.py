@@ -19,7 +19,8 @@ from benchmarks.peers.sums import Tables
 from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, Search, Sink
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
-from dynamodb_streams_cdc.aws.opensearch import CONFLICT, DOCUMENT_MISSING, OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT, DOCUMENT_MISSING
 from dynamodb_streams_cdc.sinks.search import CDC, supersedes
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
 from lambdas.domain.contributions import EXPIRY, contributions

@@ -1,4 +1,4 @@
-"""What an order adds to the sums."""
+"""The contribution of an order to the sums."""
 
 from decimal import Decimal
 
@@ -6,8 +6,8 @@ from dynamodb_streams_cdc import Contribution, Expiry, Image
 from lambdas.domain.order import Order
 
 EXPIRY = Expiry.DROP
-"""Sums speak of the orders in the table: one that expires leaves them. Use `Expiry.KEEP` where Time
-to Live clears the table of what the sums should remember."""
+"""Sums cover the orders in the table; an order that expires leaves them. Use `Expiry.KEEP` to keep
+expired orders in the sums."""
 
 
 def contributions(image: Image) -> Contribution:

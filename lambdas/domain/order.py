@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 ACTOR_ATTRIBUTE = "updated_by"
-"""Where the application says who wrote an order; the change log keeps it as the actor."""
+"""Attribute that names the writer of an order; the change log keeps it as the actor."""
 
 
 def _in_utc(value: object) -> datetime:
@@ -44,7 +44,7 @@ class Line(BaseModel):
 
 
 class Order(BaseModel):
-    """An order; attributes of the item that it does not know are let be.
+    """An order; it ignores attributes that it does not know.
 
     Errors do not show values: they go into logs, and what people ordered does not.
     """
@@ -62,10 +62,10 @@ class Order(BaseModel):
 
     @classmethod
     def of(cls, image: dict[str, Any]) -> Self:
-        """Return the order that an image holds.
+        """Return the order of an image.
 
         Raises:
-            pydantic.ValidationError: it holds none; permanent, until the item is changed.
+            pydantic.ValidationError: it is not an order; permanent, until the item is changed.
         """
         return cls.model_validate(image)
 

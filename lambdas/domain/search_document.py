@@ -1,4 +1,4 @@
-"""What a search finds of an order, and how the index reads it."""
+"""The search document of an order, and the mapping of the index."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ PROPERTIES: dict[str, Any] = {
     "titles": {"type": "text"},
     "updated_by": {"type": "keyword"},
 }
-"""Types of the document's fields. Changing one takes a new index: see the guide to reindexing."""
+"""Types of the document's fields. A changed type needs a new index."""
 
 SETTINGS: dict[str, Any] = {
     "index": {

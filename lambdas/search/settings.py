@@ -10,8 +10,8 @@ from lambdas.settings import Name, Settings
 class SearchSettings(Settings):
     """The cluster, how requests to it are authorised, and the name that readers search.
 
-    Items are read from the source table to repair their documents; images that the change log
-    could not hold, from the overflow bucket.
+    Repairs read items from the source table; images that are too large for the change log are read
+    from the large-images bucket.
 
     Attributes:
         search_region: of the managed domain, which requests are signed for.

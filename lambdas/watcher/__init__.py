@@ -1,1 +1,1 @@
-"""What looks after the pipeline on a schedule: the canary, and the dead letters that wait."""
+"""Scheduled function: writes the canary and counts the dead letters."""

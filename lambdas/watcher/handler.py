@@ -1,4 +1,4 @@
-"""Writes the canary and publishes how many dead letters wait; runs every few minutes."""
+"""Lambda function of the watcher: counts the dead letters and writes the canary on a schedule."""
 
 import time
 from collections import Counter
@@ -14,7 +14,7 @@ from lambdas import runtime
 from lambdas.watcher.settings import WatcherSettings
 
 COUNTED_UP_TO = 10_000
-"""Objects of a place; ten requests of 1,000 keys. So many need no exact number."""
+"""Objects of a place that are counted at most: ten requests of 1,000 keys."""
 
 
 @cache
@@ -24,7 +24,7 @@ def settings() -> WatcherSettings:
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> None:
-    """Count first: the count has to be right even where the table cannot be written."""
+    """Publish the counts first: they have to be right even if the table cannot be written."""
     known = settings()
     waiting = Counter(dict.fromkeys([*known.dead_letters, RETIRED], 0))
     for bucket, prefix in known.all_dead_letters:

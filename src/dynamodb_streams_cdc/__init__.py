@@ -30,9 +30,10 @@ from dynamodb_streams_cdc.handlers import ChangeHandlers
 from dynamodb_streams_cdc.idempotency import IdempotencyStore, Once
 from dynamodb_streams_cdc.lambda_types import BatchResponse, LambdaContext, StreamEvent
 from dynamodb_streams_cdc.processor import Processor
-from dynamodb_streams_cdc.sinks.aggregation import Aggregation, Contribution, Expiry
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation, Expiry
 from dynamodb_streams_cdc.sinks.base import Outcome, Sink, SourceTable
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
+from dynamodb_streams_cdc.sinks.contributions import Contribution
 from dynamodb_streams_cdc.sinks.search import Search
 
 __all__ = [

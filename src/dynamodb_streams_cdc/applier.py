@@ -1,4 +1,4 @@
-"""Applying changes to a sink, and repairing what they touched, down to the change at fault."""
+"""Apply changes to a sink, down to the change at fault, and repair copies of items."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, Si
 
 @dataclass
 class SinkApplier:
-    """One invocation's dealings with a sink.
+    """The changes of one invocation on their way to a sink.
 
     Attributes:
-        sink: what the changes are applied to.
-        deadline: when the invocation ends, less a reserve.
-        unexpected: whether an error is in no table.
-        everywhere: with as many distinct items that raise one unexpected error, work stops: that is
-            the sink or the code, not the records.
-        items: the table that copies are repaired by; without it, none is.
+        sink: the sink.
+        deadline: end of the invocation, less a reserve.
+        unexpected: returns whether an error is in no table.
+        everywhere: number of distinct items with one unexpected error at which work stops: the sink
+            or the code is at fault, not the records.
+        source_table: the table, for repairs; without it, no copy is repaired.
     """
 
     sink: Sink
@@ -68,11 +68,11 @@ class SinkApplier:
         return self.source_table is not None and isinstance(self.sink, Repairable)
 
     def repair(self, changes: Iterable[Change]) -> dict[str, bool | Exception]:
-        """Make the copies of the changes' items what the table says.
+        """Repair the copies of the changes' items from the table.
 
         Returns:
-            By item: whether its copy differed, or why it could not be repaired. Nothing where
-            copies cannot be repaired.
+            By item: whether its copy differed, or the error of its repair. Empty if the sink keeps
+            no copies or there is no table.
         """
         if not self.repairs:
             return {}
@@ -82,7 +82,7 @@ class SinkApplier:
         }
 
     def repair_item(self, known: ItemVersion, keys: Attributes) -> bool | Exception:
-        """Make the copy of the item with these keys what the table says; see `Repairable`."""
+        """Repair the copy of the item with these keys from the table; see `Repairable`."""
         assert self.source_table is not None
         assert isinstance(self.sink, Repairable)
         if self.stopped:

@@ -1,4 +1,4 @@
-"""The canary: an item written on a schedule, whose arrival in every copy shows that changes arrive.
+"""The canary: an item written on a schedule, which shows that changes arrive in every copy.
 
 It has a reserved key and a reserved attribute. Processors take it like any change and count it in
 `Counts.canaries` once their sink has it. The functions of the domain never see it: wrap them in
@@ -17,7 +17,7 @@ _VALUES = (CANARY, 0, CANARY.encode())
 
 
 def canary_item(keys: Mapping[str, str], at: float) -> dict[str, Any]:
-    """Return the canary as boto3's client takes it, different from any that was written before.
+    """Return the canary as DynamoDB JSON, different from every earlier one.
 
     Args:
         keys: names of the table's key attributes with their types: S, N or B.
@@ -40,7 +40,7 @@ def unless_canary(
 
     Args:
         function: of an item's image, such as its contributions or its document.
-        instead: what is returned for the canary: an empty contribution, or no document.
+        instead: result for the canary: an empty contribution, or no document.
     """
 
     def guarded(image: Image) -> Result:

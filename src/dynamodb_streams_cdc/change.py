@@ -1,4 +1,4 @@
-"""One change of one item, whichever way it arrived.
+"""One change of one item, from the table's stream or from the change log.
 
 `Change.from_record` reads a record of a table's stream; `sinks.log_entries` reads an entry of the
 change log, which keeps the record's content and version. A change is immutable; each image is
@@ -43,7 +43,7 @@ TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 
 
 LONGEST_ACTOR = 1024
-"""Characters; a longer text names nobody, and would not fit an entry of the change log."""
+"""Characters; a longer text is not a name, and would not fit an entry of the change log."""
 
 
 _YEAR_10000 = 253_402_300_800
@@ -65,7 +65,7 @@ class Images(NamedTuple):
 
 
 class ChangeKind(StrEnum):
-    """What happened to the item, in the words of `eventName`."""
+    """The kind of a change, by the words of `eventName`."""
 
     INSERT = "INSERT"
     MODIFY = "MODIFY"
@@ -78,7 +78,7 @@ INSERT, REMOVE = ChangeKind.INSERT, ChangeKind.REMOVE
 
 
 class ViewType(StrEnum):
-    """What a stream carries of each change.
+    """The images in the records of a stream.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_StreamSpecification.html
     """
@@ -90,12 +90,12 @@ class ViewType(StrEnum):
 
     @property
     def carries_new(self) -> bool:
-        """Whether records say what the item is after the change."""
+        """Whether records have the image after the change."""
         return "NEW" in self
 
     @property
     def carries_old(self) -> bool:
-        """Whether records say what the item was before the change."""
+        """Whether records have the image before the change."""
         return "OLD" in self
 
 
@@ -105,7 +105,7 @@ VIEW_TYPES = {view_type.value: view_type for view_type in ViewType}
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The table that changes come from: what a stream record does not say.
+    """The table that changes come from, by facts that a stream record does not have.
 
     Attributes:
         table: the table's logical name, part of every item's identity. It stays when the physical
@@ -128,9 +128,9 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """One change of one item; each image is decoded when it is first asked for, and once.
+    """One change of one item; each image is decoded once, when it is first read.
 
-    Two deliveries of one record are two changes; they are equal in nothing but what they say.
+    Two deliveries of one record are two changes: they have the same fields and are not equal.
 
     Attributes:
         kind: INSERT, MODIFY or REMOVE.
@@ -143,7 +143,7 @@ class Change:
             DynamoDB: it cannot order the changes of an item. `UNKNOWN_TIME` if no record tells it.
         recorded_at: when the record that was delivered was written: later than `timestamp` for a
             change that comes by way of the change log.
-        view_type: what the stream carries.
+        view_type: images in the stream's records.
         expired: whether Time to Live deleted the item.
         actor: who made the change, where that is known: the service for an expiry, otherwise the
             application's actor attribute in the new image, up to 1,024 characters.
@@ -177,7 +177,7 @@ class Change:
 
     @classmethod
     def from_record(cls, record: AnyRecord, source: Source) -> "Change":
-        """Return the change that a record of the table's stream tells of.
+        """Return the change of a record of the table's stream.
 
         `record` is an element of `event["Records"]`.
 
@@ -234,7 +234,7 @@ class Change:
 
     @property
     def images(self) -> Images:
-        """The raw images, from wherever they are kept.
+        """The raw images, from the record or from the image store.
 
         Raises:
             RetryableError: they are kept elsewhere, and cannot be read at the moment.
@@ -280,7 +280,7 @@ class Change:
         return None if new is None else deserialize_item(new, "NewImage")
 
     def diff(self) -> list[Difference]:
-        """Return what differs between the images; an absent image counts as having no attributes.
+        """Return the differences between the images; an absent image has no attributes.
 
         Raises:
             MissingImage: the stream's view type does not carry both images.
@@ -313,7 +313,7 @@ def reject(
     cause: Exception | None = None,
     fault: type[MalformedRecord] = MalformedRecord,
 ) -> NoReturn:
-    """Raise what a field at `path` was expected to be, and the form that it has."""
+    """Raise an error with the expected and the actual form of the field at `path`."""
     message = f"{path}: expected {expected}, got {form_of(got)}"
     if fault is MalformedSource:
         raise MalformedSource(message, path) from cause
@@ -323,7 +323,7 @@ def reject(
 def field_of(
     holder: object, name: str, kind: type[_T], fault: type[MalformedRecord] = MalformedRecord
 ) -> _T:
-    """Return a field of this type, or reject it."""
+    """Return a field, or reject it if it is not of this type."""
     value = holder.get(name) if isinstance(holder, HOLDERS) else None
     if not isinstance(value, kind):
         expected = {"str": "text", "dict": "an object"}[kind.__name__]

@@ -1,13 +1,13 @@
 """The contract between an operator and a deployed function: replay, inspect, repair.
 
-    {"operation": "replay", "Records": [...]}    apply the records and repair their items
-    {"operation": "inspect",   "Records": [...]}    change nothing, say what the sink holds of them
+    {"operation": "replay", "Records": [...]}     apply the records and repair their items
+    {"operation": "inspect", "Records": [...]}    return the sink's states of the records' items
     {"operation": "repair", "Records": [{"Keys": ...}], "streamArn": ...}
-                                                 make the copies of items what the table says
+                                                  repair the copies of items from the table
 
-They run in the function because there the deployed code is, and the permission and the network path
-to the sink. A replay writes no dead letters and reports every record that is not done, with the
-reason: whoever asked has the dead letters and keeps them.
+They run in the function, which has the deployed code, the permissions and the network path to the
+sink. A replay writes no dead letters, because the operator has them, and returns each failed record
+with its reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, SourceTable
 
 ReadRecords: TypeAlias = Sequence[Change | MalformedRecord]
-"""The change of each record, or why it could not be read."""
+"""The change of each record, or the error of reading it."""
 
 RETRIES = 3
-"""Of what the sink refuses for now: whoever asked waits for the answer, and can ask again."""
+"""Retries of changes that the sink refuses for now; the operator waits, and can ask again."""
 
 
 class FailureReport(TypedDict):
@@ -47,10 +47,10 @@ class FailureReport(TypedDict):
 
 
 class ReplayResponse(BatchResponse):
-    """The answer to a replay.
+    """The response to a replay.
 
-    `applied`, `stale` and `repaired` count records that the sink took, records that it had no use
-    for, and items whose copy was not what the table says.
+    `applied` and `stale` count records that the sink took and that it refused as stale; `repaired`
+    counts items whose copy differed from the table.
     """
 
     applied: int
@@ -60,10 +60,9 @@ class ReplayResponse(BatchResponse):
 
 
 class HeldState(TypedDict):
-    """What the sink holds of one record's item; `offered` is the record's own version.
+    """The sink's state of one record's item; `offered` is the record's own version.
 
-    `state_unknown` is there, and true, for a sink that its function cannot read, such as a log that
-    it can only add to.
+    `state_unknown` is true for a sink that its function cannot read, such as an append-only log.
     """
 
     position: int
@@ -81,10 +80,10 @@ class InspectResponse(BatchResponse):
 
 
 class RepairResponse(BatchResponse):
-    """The answer to a repair: how many copies differed, and which items could not be repaired.
+    """The response to a repair: the number of copies that differed, and the failures.
 
     `repairable` is false, and nothing was done, for a sink that keeps no copies, such as a log.
-    `gone` counts items that are not in the table: their copies are gone now as well.
+    `gone` counts items that are not in the table; their copies are deleted.
     """
 
     repairable: bool
@@ -96,9 +95,9 @@ class RepairResponse(BatchResponse):
 def replay(applier: SinkApplier, records: Sequence[Any], reading: ReadRecords) -> ReplayResponse:
     """Apply the records and repair their items; report all that are not done.
 
-    A record is done once its item is repaired, even if it could never be applied: mending the item
-    in the table is enough. Only an expiry that retains something has to be applied, because what it
-    retains is nowhere but in its record.
+    A record is done once its item is repaired, even if it could never be applied: fixing the item
+    in the table is enough. Only an expiry that retains a contribution has to be applied, because
+    only its record has the contribution.
     """
     changes = [change for change in reading if isinstance(change, Change)]
     outcome = _applied(applier, changes)
@@ -131,10 +130,10 @@ def replay(applier: SinkApplier, records: Sequence[Any], reading: ReadRecords) -
 def repair(
     applier: SinkApplier, source: Source, records: Sequence[Any], stream_arn: object
 ) -> RepairResponse:
-    """Make the copies of items what the table says, by their keys as DynamoDB JSON.
+    """Repair the copies of items from the table, by their keys as DynamoDB JSON.
 
-    A copy gets at least the floor of the table's current stream, which `stream_arn` names: every
-    change of that stream beats it, and it beats what an earlier stream left behind or still brings.
+    A copy gets at least the floor of the table's current stream, which `stream_arn` names. It is
+    older than every change of that stream, and newer than every change of an earlier one.
 
     Raises:
         MalformedRecord: `stream_arn` or a key is not of its form. Nothing was done.
@@ -164,7 +163,7 @@ def repair(
 
 @dataclass(frozen=True)
 class _Noting:
-    """A table, and a note of what was not in it."""
+    """A table, and the keys of items that were not in it."""
 
     source_table: SourceTable
     gone: set[str]
@@ -190,7 +189,7 @@ def _identity(source: Source, keys: Attributes) -> str:
 
 
 def inspect(applier: SinkApplier, reading: ReadRecords) -> InspectResponse:
-    """Say what the sink holds of the records' items.
+    """Return the sink's states of the records' items.
 
     Raises:
         RetryableError: the sink cannot be read at the moment.

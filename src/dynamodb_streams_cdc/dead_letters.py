@@ -1,4 +1,4 @@
-"""Dead letters that keep their payload: the whole record, the reason, and a key of their own.
+"""Dead letters with their payload: the whole record, the reason, and a key of their own.
 
 A dead letter has the envelope that Lambda writes to an S3 failure destination, as far as the
 processor knows the fields
@@ -140,7 +140,7 @@ def envelope_of(
 
 MOST_LEVELS = 200
 """Objects and lists within each other that a dead letter keeps. DynamoDB nests 32 levels, which are
-66 in its JSON: a record with more is no table's. Python's JSON reads about 1,000."""
+66 in its JSON: no table has a record with more. Python's JSON reads about 1,000."""
 
 
 def json_ready(value: object, levels: int = MOST_LEVELS) -> Any:
@@ -165,7 +165,7 @@ def json_ready(value: object, levels: int = MOST_LEVELS) -> Any:
 
 
 class DeadLetterWriter(Protocol):
-    """Where dead letters go."""
+    """Store that processors write dead letters to."""
 
     def write(self, dead_letter: DeadLetter) -> bool:
         """Keep the dead letter; return False if it was there already.

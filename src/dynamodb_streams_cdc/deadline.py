@@ -1,8 +1,7 @@
-"""The time that an invocation has left, and how a sink waits within it.
+"""The deadline of an invocation, and pauses within it.
 
-A sink asks before each request whether there is time for another, and pauses between retries only
-as long as the invocation lasts. So an outage ends in a clean report of what is not done, not in
-Lambda killing the function.
+A sink checks the deadline before each request, and pauses between retries only while the invocation
+lasts. So an outage ends in a report of the failed records, and Lambda does not kill the function.
 """
 
 import random
@@ -15,9 +14,9 @@ from dynamodb_streams_cdc.errors import DeadlineExceeded
 from dynamodb_streams_cdc.lambda_types import LambdaContext
 
 RESERVE_SECONDS = 12.0
-"""What is kept back at the end of an invocation: for one request that hangs until its own timeout
-(keep that below 10 seconds), and for the report. Clients time out by the silence between two bytes:
-a sink that drips costs the invocation its end, and the batch is delivered again."""
+"""Reserve at the end of an invocation, for one request that hangs until its own timeout (keep that
+below 10 seconds) and for the report. Clients time out by the silence between two bytes: a sink that
+sends bytes slowly can exceed the reserve; Lambda then kills the function and delivers again."""
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 5.0
@@ -38,7 +37,7 @@ def backoff(
 
 
 class Clock(Protocol):
-    """Where the time comes from; a simulation moves its own by hand."""
+    """Source of time; a simulation has its own."""
 
     def now(self) -> float:
         """Return seconds since 1970."""
@@ -71,9 +70,9 @@ class Deadline:
     def of(
         cls, context: LambdaContext, clock: Clock, reserve: float = RESERVE_SECONDS
     ) -> "Deadline":
-        """Return what is left of an invocation, less `reserve` seconds for its end.
+        """Return the deadline of an invocation: its end, less `reserve` seconds.
 
-        At most half of what is left is kept back, so that a function with a short timeout works.
+        The reserve is at most half of the time left, so that a function with a short timeout works.
         """
         left = context.get_remaining_time_in_millis() / 1000
         return cls(clock, clock.now() + left - min(reserve, left / 2))
@@ -87,13 +86,13 @@ class Deadline:
         return self.deadline - self.clock.now()
 
     def check(self) -> None:
-        """Go on only while time is left.
+        """Check that time is left.
 
         Raises:
-            DeadlineExceeded: none is left.
+            DeadlineExceeded: no time is left.
         """
         if self.remaining() <= 0:
-            message = "the invocation's time ran out before this change was taken up"
+            message = "the invocation's deadline passed before this change was tried"
             raise DeadlineExceeded(message)
 
     def pause(self, attempt: int) -> bool:

@@ -39,7 +39,7 @@ Value: TypeAlias = (
     "str | Decimal | bool | bytes | list[Value] | dict[str, Value]"
     " | set[str] | set[Decimal] | set[bytes] | None"
 )
-"""What an attribute holds once decoded."""
+"""The value of an attribute in Python."""
 
 _LEVELS = 32
 

@@ -1,4 +1,4 @@
-"""What changed between two images of an item, attribute by attribute.
+"""Differences between two images of an item, attribute by attribute.
 
 Law: `patch(before, diff(before, after)) == after`, for all images.
 """
@@ -18,7 +18,7 @@ class _Missing(Enum):
 
 
 MISSING: Final = _Missing.MISSING
-"""Stands in a `Difference` for a value that is not there; an attribute that is NULL is `None`."""
+"""The value of an absent attribute in a `Difference`; an attribute that is NULL is `None`."""
 
 Path: TypeAlias = tuple[str | int, ...]
 

@@ -1,7 +1,7 @@
-"""The exceptions of the library, and what each one means for the record that raised it.
+"""The exceptions of the library, and the class of each failure.
 
     CdcError
-    ├── MalformedRecord      the event or record is not what a DynamoDB stream delivers  permanent
+    ├── MalformedRecord      no DynamoDB stream delivers such an event or record         permanent
     │   ├── MalformedValue   an attribute value is not DynamoDB JSON                     permanent
     │   └── MalformedSource  a field that the stream fills, not the item        see `source_fault`
     ├── MissingImage         the stream's view type does not carry the image            unexpected
@@ -45,7 +45,7 @@ class MalformedValue(MalformedRecord):
 
 
 class MalformedSource(MalformedRecord):
-    """A field has another form that the stream or its mapping fills, whatever the item holds.
+    """A field that the stream or its mapping fills is malformed.
 
     `field` is its name, such as `eventSourceARN`. Where all records of an event share the fault,
     no record is to blame: `source_fault` says what then happens.
@@ -97,7 +97,7 @@ class OutcomesMissing(CdcError):
 
 
 class DeadlineExceeded(CdcError):
-    """The invocation's time ran out before the change was taken up; it is delivered again."""
+    """The invocation's deadline passed before the change was tried; it is delivered again."""
 
 
 class BlockedByEarlierFailure(CdcError):
@@ -122,7 +122,7 @@ _FORMS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 def form_of(value: object) -> str:
     """Return the form of a value, such as `text` or `an object`, for a message.
 
-    Messages go into logs and tickets: they name a field and its rule, never what it holds.
+    Messages go into logs and tickets: they name a field and its rule, never its value.
     """
     if value is None:
         return "nothing"

@@ -50,7 +50,7 @@ class ChangeHandlers:
         return handler
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
-        """Call the handler of each change; without one, and for the canary, it is done at once."""
+        """Call the handler of each change; without one, and for the canary, it counts as applied."""
         outcome = Outcome()
         held: set[str] = set()
         for change in changes:

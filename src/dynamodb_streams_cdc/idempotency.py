@@ -1,7 +1,7 @@
-"""Guards for effects that do not converge: at least once, or exactly once.
+"""Guards of effects that do not converge: at least once, or exactly once.
 
-A marker in the idempotency table says that the effect of a change was done. What it is worth
-depends on when it is written:
+A marker in the idempotency table says that the effect of a change was done. The guarantee depends
+on when the marker is written:
 
     before the effect            a crash in between loses the effect; this library never does it
     after the effect             a crash in between repeats it: at least once (`Once.run`)
@@ -22,7 +22,7 @@ letters do not expire."""
 
 
 class IdempotencyStore(Protocol):
-    """Where markers are kept."""
+    """Store of markers."""
 
     def seen(self, key: str) -> bool:
         """Return whether the marker is there, read consistently."""
@@ -42,7 +42,7 @@ class Once:
     """The guard of one effect.
 
     Attributes:
-        markers: where markers are kept.
+        store: store of the markers.
         effect: the effect's name; two effects of one change have markers of their own.
         keep_seconds: how long markers are kept.
     """

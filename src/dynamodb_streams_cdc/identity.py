@@ -1,4 +1,4 @@
-"""Identity and version of an item: what every sink orders its changes by, as plain strings.
+"""Identity and version of an item, as plain strings; every sink orders changes by them.
 
     item id   orders/S=00004/S=00004-0001
     version   <epoch>/<stream label>/<sequence number, zero-padded to 40 digits>
@@ -54,7 +54,7 @@ def item_id(table: str, keys: Mapping[str, Key]) -> str:
     `keys` maps one or two attribute names to `str`, `Decimal` or `bytes`.
 
     Raises:
-        MalformedRecord: there is no key, or a key is of another type or holds half a character.
+        MalformedRecord: a key is missing, is of another type, or holds a lone surrogate.
     """
     if not keys:
         message = "an item has at least one key attribute, got none"
@@ -90,7 +90,7 @@ def _component(name: str, value: object) -> str:
 
 
 def canonical_number(value: Decimal) -> str:
-    """Return the one text of a number: `1`, `1.0` and `1E0` all give `1`.
+    """Return the canonical text of a number: `1`, `1.0` and `1E0` all give `1`.
 
     Exact for the 38 digits that DynamoDB holds: no context rounds here.
     """
@@ -168,8 +168,8 @@ def version_of(epoch: str, label: str, sequence_number: str) -> str:
 def floor_of(epoch: str, label: str) -> str:
     """Return the version below every change of a stream, and above all of the one before it.
 
-    A fill writes with it: whatever this stream says wins over the fill, and the fill wins over
-    what an earlier stream left behind.
+    A backfill writes with it: a change of this stream wins over the backfill, and the backfill wins
+    over every change of an earlier stream.
     """
     return version_of(epoch, label, "0")
 

@@ -1,7 +1,7 @@
-"""Types of what Lambda passes to a function, takes from it, and writes about it.
+"""Types of Lambda's events, responses, context and on-failure documents.
 
-They state what AWS documents. An event comes from outside: `Change.from_record` checks what it
-reads of a record, and `operations.dead_letter_store` what it reads of a document.
+They state the documented form. An event comes from outside, so `Change.from_record` checks the
+fields of a record, and `operations.dead_letter_store` those of a document.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Counts of an invocation, and the metrics that they become.
+"""Counts of an invocation, and their metrics.
 
 `LogMetrics` writes them to the log, which takes no request and no client: one line in the embedded
 metric format
@@ -17,11 +17,10 @@ from dynamodb_streams_cdc.names import METRICS_NAMESPACE, Metric
 
 @dataclass
 class Counts:
-    """What one invocation did, for metrics.
+    """Numbers of records of one invocation, by outcome.
 
-    `canaries` are the changes of the canary that the sink has, now or already. `breaker_open` is 1
-    if the breaker kept records from becoming dead letters, `access_denied` 1 if the function lacked
-    a permission.
+    `canaries` counts the canary's changes that the sink has. `breaker_open` is 1 if the breaker
+    kept records from becoming dead letters, `access_denied` 1 if the function lacked a permission.
     """
 
     received: int = 0
@@ -37,14 +36,14 @@ class Counts:
 
 
 class Metrics(Protocol):
-    """Where the counts of an invocation go."""
+    """Destination of an invocation's counts."""
 
     def emit(self, counts: Counts) -> None:
         """Publish the counts."""
 
 
 class NoMetrics:
-    """Metrics for those who want none."""
+    """`Metrics` that publishes nothing."""
 
     def emit(self, counts: Counts) -> None:
         """Publish nothing."""

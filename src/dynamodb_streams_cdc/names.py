@@ -61,7 +61,7 @@ class Metric(StrEnum):
 class LogEvent(StrEnum):
     """The field `event` of the library's log lines, which the saved queries filter on.
 
-    The fields of each line beside it:
+    The other fields of each line:
 
         dead_letter              dead_letter (end of its key), reason, item
         batch_reported           reported, received, sequence_number, error (its type)

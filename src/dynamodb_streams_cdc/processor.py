@@ -1,42 +1,38 @@
-"""The batch runner: from an event of a stream to the answer that Lambda's mapping acts on.
+"""The processor: applies the batch of an event to a sink and returns the failure to report.
 
-What becomes of a change depends on what went wrong, never on where in the batch it stood:
+The action on a failed change depends on the failure, never on the change's place in the batch:
 
-    permanent    it can never succeed: a dead letter at once, payload and reason; the batch goes on.
-                 What a pure function of one image raises is permanent: no retry changes the image
-    too many     most recent items become dead letters for one reason: that is the code, not the
-    records;
-                 they are reported and none becomes a dead letter (see `breaker`)
+    permanent    it can never succeed: a dead letter at once; the batch goes on. An error of a pure
+                 function of one image is permanent: no retry changes the image
+    too many     most recent items fail for one reason: the code is at fault, not the records. They
+                 are reported and none becomes a dead letter (see `breaker`)
     outage       the sink takes nothing for now: retried while the invocation lasts, then reported
     denied       the function lacks a permission: reported at once, counted and logged as an error
     unexpected   narrowed down to the record by halving the batch; reported while the record is
                  young, a dead letter once it is older than 15 minutes
-    everywhere   five distinct items fail with one type of unexpected error: that is the sink or the
-                 code, not the records; work stops, the batch is reported, nothing becomes a dead
-                 letter
+    everywhere   five distinct items fail with one type of unexpected error: the sink or the code is
+                 at fault. Work stops, the batch is reported, nothing becomes a dead letter
     source       all records share a malformed field that the stream fills: reported, no dead
-    letters
-                 (see `source_fault`)
+                 letters (see `source_fault`)
     killed       the function dies on a record that is alone in its batch and older than 15 minutes:
                  a dead letter after three such deaths (see `attempts`)
-    no time      work stops; the first change that was not taken up is reported
+    no time      work stops; the first change that was not tried is reported
 
 A failure is reported by the *sequence number* of the earliest record that is not done. Lambda
 delivers that record and all after it again, and none before it
-(https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html); the event id
-in that place would make it retry the whole batch. The processor drops nothing: a dead letter that
-could not be written leaves its record reported.
+(https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html). With an
+event id instead, Lambda would retry the whole batch. The processor drops nothing: if a dead letter
+cannot be written, its record is reported.
 
 A change that is older than a tombstone's life is applied, and then its item is repaired: it comes
-from a redrive, and what would have refused it may be forgotten. What an operator may ask of the
-function instead of a batch is in `operations`.
+from a redrive, and the tombstone that would have refused it may be gone. `control` has the requests
+of an operator.
 """
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import count
 
 from dynamodb_streams_cdc import control
 from dynamodb_streams_cdc.applier import SinkApplier
@@ -55,12 +51,10 @@ from dynamodb_streams_cdc.errors import (
     visible,
 )
 from dynamodb_streams_cdc.guards.attempts import (
-    END_SECONDS,
     MOST_DEATHS,
-    MOST_IN_AN_HOUR,
     Attempts,
     FunctionDied,
-    hour_of,
+    Suspect,
     name_of,
 )
 from dynamodb_streams_cdc.guards.breaker import Breaker
@@ -81,19 +75,20 @@ from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Outcome, Sink, So
 logger = logging.getLogger(__name__)
 
 PERMANENT: tuple[type[Exception], ...] = (MalformedRecord, PermanentError)
-"""The allow-list of errors that no retry can mend."""
+"""Errors that no retry can fix."""
 
 YOUNG_SECONDS = 15 * 60
-"""How long an unexpected failure may hold its shard before the record becomes a dead letter."""
+"""Seconds that an unexpected failure may block its shard; then the record is a dead letter."""
 
 EVERYWHERE = 5
-"""As many distinct items with one unexpected error are the fault of the sink or the code."""
+"""Distinct items with one unexpected error from which on the sink or the code is at fault."""
 
 LATE_SECONDS = TOMBSTONE_SECONDS - 3600
-"""From which age on the item of a change is repaired; an hour is left for clocks that differ."""
+"""Age in seconds from which on the item of a change is repaired; an hour less than a tombstone's
+life, for clocks that differ."""
 
 RecordParser = Callable[[AnyRecord, Source], Change]
-"""Makes a change of a record: `Change.from_record`, or `change_from_log_record`."""
+"""Returns the change of a record: `Change.from_record`, or `change_from_log_record`."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +96,16 @@ class Processor:
     """A Lambda function: `Processor(...)(event, context)`.
 
     Attributes:
-        name: of the processor; its dead letters and metrics carry it.
-        source: the table that the changes come from.
-        sink: where they go; a `Sink`, or `ChangeHandlers`.
-        dead_letters: where changes go that can never succeed.
+        name: name of the processor, on its dead letters and metrics.
+        source: table that the changes come from.
+        sink: a `Sink`, or `ChangeHandlers`.
+        dead_letters: store of the changes that can never succeed.
         read: `Change.from_record`, or `change_from_log_record` behind a change log.
-        permanent: further error types that no retry can mend, such as those of a validator.
-        source_table: the table itself, which copies are repaired by; without it, none is repaired.
-        breaker: what keeps an error that most items share from making dead letters.
-        attempts: where the deaths of the function are counted; without it, none is, and a record
-            that kills it is delivered again until the mapping gives it up.
+        permanent: further error types that no retry can fix, such as those of a validator.
+        source_table: the table itself, for repairs; without it, no copy is repaired.
+        breaker: keeps records from becoming dead letters for an error that most items share.
+        attempts: store of the function's deaths on a record; without it, a record that kills the
+            function is delivered again until the mapping gives it up.
     """
 
     name: str
@@ -125,7 +120,7 @@ class Processor:
     breaker: Breaker = field(default_factory=Breaker)
     attempts: Attempts | None = None
     survived: set[str] = field(default_factory=set, init=False, repr=False)
-    """Attempts that this process survived, and has not been able to clear yet."""
+    """Names of attempts that this process survived and could not clear yet."""
 
     def __call__(self, event: AnyEvent, context: LambdaContext) -> BatchResponse:
         """Process one batch; return the earliest record that is not done, or none.
@@ -151,7 +146,7 @@ class Processor:
         raise MalformedRecord(message)
 
     def applier(self, deadline: Deadline, everywhere: float = EVERYWHERE) -> SinkApplier:
-        """Return this invocation's dealings with the sink."""
+        """Return the applier of one invocation."""
         return SinkApplier(self.sink, deadline, self.is_unexpected, everywhere, self.source_table)
 
     def _read_all(self, records: Sequence[StreamRecord]) -> control.ReadRecords:
@@ -165,7 +160,7 @@ class Processor:
             return error
 
     def is_permanent(self, error: Exception) -> bool:
-        """Return whether no retry can mend the error."""
+        """Return whether no retry can fix the error."""
         return isinstance(error, (*PERMANENT, *self.permanent))
 
     def is_unexpected(self, error: Exception) -> bool:
@@ -196,7 +191,7 @@ class _Action(Enum):
 
 
 class _Batch:
-    """One invocation: the work that is left, and what is known of it."""
+    """One invocation of a processor."""
 
     def __init__(
         self, processor: Processor, context: LambdaContext, records: Sequence[StreamRecord]
@@ -210,15 +205,22 @@ class _Batch:
         self.position: dict[Change, int] = {}
         self.failed: dict[int, Exception] = {}
         self.given_up: set[int] = set()
+        self.suspect = Suspect(
+            processor.attempts,
+            processor.name,
+            self._suspect_name(),
+            processor.survived,
+            self.deadline,
+            lambda: context.get_remaining_time_in_millis() / 1000,
+        )
 
     def run(self) -> BatchResponse:
-        suspect = self._suspect()
-        deaths = self._begin(suspect)
+        deaths = self.suspect.begin()
         pending = self._read()
         if deaths >= MOST_DEATHS and pending:
             message = f"the function died {deaths} times on this record: memory, crash or time"
             killer, error = pending.pop(), FunctionDied(message)
-            if self._dies_of_everything():
+            if self.suspect.dies_of_everything():
                 self.failed[0] = error
                 self.counts.breaker_open = 1
             else:
@@ -237,76 +239,14 @@ class _Batch:
             attempt += waiting
             pending = retry
         if deaths < MOST_DEATHS or not self.failed:
-            self._end(suspect)
+            self.suspect.end()
         return self._respond()
 
-    def _suspect(self) -> str | None:
+    def _suspect_name(self) -> str | None:
         """Return the name of a record that may have killed the function, in a batch of its own."""
-        if self.processor.attempts is None or len(self.records) != 1:
+        if len(self.records) != 1 or not self._overdue(told_time(self.records[0])):
             return None
-        [record] = self.records
-        if not self._overdue(told_time(record)):
-            return None
-        return name_of(self.processor.name, record)
-
-    def _begin(self, suspect: str | None) -> int:
-        """Count an attempt at the suspect; return how many of them the function did not survive.
-
-        A count that fails is logged and holds nothing up: it is there to help.
-        """
-        if suspect is None or self.processor.attempts is None:
-            return 0
-        # This process survived these, and could not say so.
-        for survived in tuple(self.processor.survived):
-            self._end(survived)
-        if suspect in self.processor.survived:
-            return 0
-        try:
-            return self.processor.attempts.begin(suspect, self.deadline.now())
-        except Exception as error:
-            self._uncounted(error)
-            return 0
-
-    def _end(self, suspect: str | None) -> None:
-        """Clear the count of an attempt; if that fails, or no time is left, the next one does."""
-        if suspect is None or self.processor.attempts is None:
-            return
-        self.processor.survived.add(suspect)
-        if self.context.get_remaining_time_in_millis() < END_SECONDS * 1000:
-            return
-        for attempt in count():
-            try:
-                self.processor.attempts.end(suspect, self.deadline.now())
-            except RetryableError as error:
-                if attempt == 2 or not self.deadline.pause(attempt):
-                    self._uncounted(error)
-                    return
-            except Exception as error:
-                self._uncounted(error)
-                return
-            else:
-                self.processor.survived.discard(suspect)
-                return
-
-    def _dies_of_everything(self) -> bool:
-        """Count a record that is to be given up; return whether there are too many for one hour."""
-        assert self.processor.attempts is not None
-        now = self.deadline.now()
-        try:
-            given_up = self.processor.attempts.begin(hour_of(self.processor.name, now), now)
-        except Exception as error:
-            self._uncounted(error)
-            return True
-        return given_up >= MOST_IN_AN_HOUR
-
-    def _uncounted(self, error: Exception) -> None:
-        logger.error(
-            "an attempt could not be counted: %s",
-            visible(repr(error)),
-            extra=LogEvent.ATTEMPT_NOT_COUNTED.fields(error=type(error).__name__),
-        )
-        if isinstance(error, AccessDeniedError):
-            self.counts.access_denied = 1
+        return name_of(self.processor.name, self.records[0])
 
     def _read(self) -> list[Change]:
         changes: list[Change] = []
@@ -365,7 +305,7 @@ class _Batch:
         return outcome
 
     def _settle(self, failures: Mapping[Change, Exception]) -> list[Change]:
-        """Write dead letters, note what is to be reported; return what may be tried again."""
+        """Act on each failure; return the changes to try again, in the order of the batch."""
         for change, error in failures.items():
             if self._hopeless(change, error):
                 self.processor.breaker.fail(change.item_id, reason_of(error))
@@ -436,7 +376,7 @@ class _Batch:
         return record if isinstance(record, Mapping) else {"unreadable": record}
 
     def _give_up(self, position: int, change: Change | None, error: Exception) -> bool:
-        """Write a dead letter; return False, with the record noted as failed, if that failed."""
+        """Write a dead letter; if that fails, report the record and return False."""
         dead_letter = DeadLetter(
             processor=self.processor.name,
             record=self._record(position),
@@ -496,6 +436,7 @@ class _Batch:
                 )
                 self.counts.access_denied = 1
                 break
+        self.counts.access_denied |= self.suspect.denied
         self.counts.canaries = sum(
             is_canary(change)
             for change, position in self.position.items()

@@ -1,4 +1,4 @@
-"""How alarms are made and who is told of them: one way for all."""
+"""Alarms, and the topic that they notify."""
 
 import re
 

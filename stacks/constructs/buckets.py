@@ -1,4 +1,4 @@
-"""What the buckets have in common: closed to the public, encrypted, and reached over TLS only."""
+"""Buckets that are private, encrypted, and reached over TLS only."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
@@ -48,7 +48,7 @@ def private_bucket(
 
 
 def refuse_overwriting(bucket: s3.Bucket, *, sid: str, below: str = "") -> None:
-    """Refuse whoever puts an object below a prefix without If-None-Match, which asks for a new one.
+    """Deny PutObject below a prefix without If-None-Match, so that no object is overwritten.
 
     The parts of a multipart upload cannot say it; the request that completes the upload must.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html

@@ -1,4 +1,4 @@
-"""A table, and what reads its changes."""
+"""A DynamoDB table, optionally with a stream."""
 
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
@@ -14,8 +14,8 @@ class ChangeTable(Construct):
 
     `keys` has the names of its key attributes with their types, the partition key first.
 
-    `recoverable` gives it point-in-time recovery. `keep` lets it outlive its stack; `protect`
-    refuses whoever would delete it, CloudFormation included.
+    `recoverable` gives it point-in-time recovery. `keep` keeps it when its stack is deleted;
+    `protect` is deletion protection, which also stops CloudFormation.
     """
 
     def __init__(

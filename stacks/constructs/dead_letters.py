@@ -1,9 +1,9 @@
-"""Where changes go that no processor could apply, with their payload.
+"""Buckets, queues and rules of the dead letters.
 
-The buckets are the truth and the queues are notifications. There are two buckets:
+The buckets hold the dead letters; the queues hold notifications. There are two buckets:
 
 - The dead-letter bucket. Processors write single changes under `dead-letters/<processor>/`,
-  each object once. Whatever has been redriven moves to `archive/`, which notifies nobody.
+  each object once. A redrive moves dead letters to `archive/`, without a notification.
 - The on-failure bucket. Lambda writes the batches that it gives up under
   `aws/lambda/<mapping UUID>/`. It has nothing else in it, because Lambda makes no mapping whose
   function may not put *any* object into the destination: see decision 16.

@@ -1,4 +1,4 @@
-"""What whoever redrives dead letters may do."""
+"""Permissions of an operator who redrives dead letters."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from stacks.constructs.stream_processor import StreamProcessor
 
 
 class OperatorPolicy(iam.ManagedPolicy):
-    """All that the command `cdc` calls, and nothing else: attach it to the role of your operators.
+    """The permissions of the command `cdc`: attach the policy to the role of your operators.
 
     It reaches no sink: the functions write there, with their own permissions.
     """

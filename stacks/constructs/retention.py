@@ -1,4 +1,4 @@
-"""How long log groups keep what they hold, and what is removed with its stack."""
+"""Retention of log groups, and removal policies."""
 
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
@@ -19,10 +19,10 @@ RETENTION = {
 
 
 def removal(*, keep: bool) -> RemovalPolicy:
-    """Return what becomes of a resource that holds data when its stack goes.
+    """Return the removal policy of a resource that holds data.
 
-    What is kept is kept except by a stack that failed to be created: a first deployment that fails
-    removes what it made, and can be repeated.
+    A kept resource is removed only if the creation of its stack fails, so that a first deployment
+    that failed can be repeated.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-deletionpolicy.html
     """
     return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if keep else RemovalPolicy.DESTROY

@@ -1,4 +1,4 @@
-"""A function that keeps one sink in step with a table, and everything that belongs to it."""
+"""A function that applies the changes of a table to one sink, with all of its resources."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ class StreamProcessor(Construct):
     """Function, role, log group, event source mapping and dead letters of one processor.
 
     `name` is the processor's name in dead letters and logs; `settings` are the environment
-    variables that this processor has beside those that all have. Grant what it may call on `role`.
+    variables of this processor in addition to the common ones. Grant its permissions on `role`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The function that looks after the pipeline on a schedule: the canary, and what waits."""
+"""The scheduled function that writes the canary and counts the dead letters."""
 
 from collections.abc import Sequence
 
@@ -23,8 +23,8 @@ SCHEDULE_MINUTES = 5
 class Watcher(Construct):
     """Function, role, log group and schedule.
 
-    Every five minutes it writes the canary into the source table, and publishes how many dead
-    dead letters of each processor wait in the buckets. It may write no other item, and read none.
+    Every five minutes it writes the canary into the source table, and publishes the number of dead
+    letters of each processor. It may write no other item, and read none.
     """
 
     def __init__(

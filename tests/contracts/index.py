@@ -81,9 +81,7 @@ class IndexContract:
         assert sink.apply([placed], deadline()).stale == 1
         assert index.search() == {}
 
-    def test_an_item_that_comes_back_is_shown_once_its_tombstone_is_older(
-        self, index: SearchableIndex
-    ) -> None:
+    def test_a_returning_item_replaces_its_older_tombstone(self, index: SearchableIndex) -> None:
         sink = Search(index, document)
         placed, removed = change(1, None, PLACED), change(3, PLACED, None)
         again, between = change(4, None, SHIPPED), change(2, None, PLACED)
@@ -127,9 +125,7 @@ class IndexContract:
         assert not index.replace(held, upsert("1", status="overwritten"), deadline())
         assert index.search() == {ITEM: {"status": "repaired"}}
 
-    def test_a_repair_shows_what_the_table_says_and_changes_in_flight_win(
-        self, index: SearchableIndex
-    ) -> None:
+    def test_a_repair_shows_the_table_and_newer_changes_win(self, index: SearchableIndex) -> None:
         sink = Search(index, document)
         assert not sink.repair(ITEM, lambda: PLACED, deadline())
         sink.apply([change(1, None, PLACED)], deadline())
@@ -148,7 +144,7 @@ class IndexContract:
         assert index.search() == {ITEM: {"status": "repaired"}}
 
     @pytest.mark.parametrize("image", [SHIPPED, None])
-    def test_a_repair_by_a_change_makes_what_is_missing_under_its_version(
+    def test_a_repair_writes_a_missing_document(
         self, index: SearchableIndex, image: dict[str, Any] | None
     ) -> None:
         sink = Search(index, document)

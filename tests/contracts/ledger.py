@@ -68,7 +68,7 @@ class LedgerContract:
         assert ledger.total("month#1997-01") == {"revenue": Decimal(1)}
 
     @pytest.mark.parametrize("stale", [row("orders/S=1", "v0"), row("orders/S=1", "v1", 0)])
-    def test_a_row_that_moved_by_version_or_revision_stops_the_whole_transaction(
+    def test_a_changed_row_stops_the_transaction(
         self, ledger: LedgerWithTotals, stale: LedgerRow
     ) -> None:
         held = row("orders/S=1", "v1", 1)
@@ -102,9 +102,7 @@ class LedgerContract:
             ledger.commit([RowUpdate(None, row("orders/S=1"))], deltas)
         assert ledger.read(["orders/S=1"], deadline()) == {}
 
-    def test_a_sum_of_38_digits_is_read_exactly_and_one_of_more_is_refused(
-        self, ledger: LedgerWithTotals
-    ) -> None:
+    def test_a_sum_of_38_digits_is_exact_and_39_are_refused(self, ledger: LedgerWithTotals) -> None:
         largest = "12345678901234567890123456789012345678"
         ledger.commit([RowUpdate(None, row("orders/S=1"))], adds(largest))
         assert ledger.total("month#1997-01") == {"revenue": Decimal(largest)}

@@ -82,7 +82,7 @@ class TestDeployed:
                 group = flat(function["Properties"]["LoggingConfig"]["LogGroup"])
                 assert group in assembly.pipeline["Resources"]
 
-    def test_the_domain_is_encrypted_and_answers_this_account_over_tls(
+    def test_the_domain_is_encrypted_private_and_on_tls(
         self, sandbox: Assembly, production: Assembly
     ) -> None:
         for assembly in (sandbox, production):
@@ -121,9 +121,7 @@ class TestDeployed:
             ("https://my-domain-a1b2.aos.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1"),
         ],
     )
-    def test_every_form_of_a_public_endpoint_names_domain_and_region(
-        self, endpoint: str, region: str
-    ) -> None:
+    def test_a_public_endpoint_names_domain_and_region(self, endpoint: str, region: str) -> None:
         environment = load({**CONTEXT, "environment": "sandbox", "search_url": endpoint})
         assert environment.managed_domain == ManagedDomain("my-domain", region)
         assert environment.search_url is not None
@@ -169,7 +167,7 @@ class TestSettings:
         assert environment.aggregate_shards == 41
         assert environment.alarm_email == "on-call@example.com"
 
-    def test_the_command_line_wins_over_cdk_json_and_that_over_the_defaults(self) -> None:
+    def test_context_overrides_cdk_json_and_defaults(self) -> None:
         context: dict[str, Any] = {"environment": "production", "alarms": "none"}
         assert load(context).log_retention_days == 365
         context["environments"] = {"production": {"log_retention_days": 180}}
@@ -316,6 +314,6 @@ class TestSettings:
             "sandbox, production, local."
         ]
 
-    def test_every_environment_has_defaults_and_every_retention_a_name(self) -> None:
+    def test_environments_and_retentions_are_complete(self) -> None:
         assert set(DEFAULTS) == set(NAMES) == set(CONTEXT["environments"])
         assert tuple(RETENTION) == RETENTION_DAYS

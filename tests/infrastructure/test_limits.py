@@ -22,7 +22,7 @@ def assembly(request: pytest.FixtureRequest) -> Assembly:
     return found
 
 
-def test_functions_run_as_long_as_the_library_takes_it_that_they_do(assembly: Assembly) -> None:
+def test_function_timeouts_match_the_library(assembly: Assembly) -> None:
     for function in processors(assembly.pipeline).values():
         seconds = function["Properties"]["Timeout"]
         assert seconds == FUNCTION_SECONDS

@@ -14,7 +14,7 @@ TABLE = "AWS::DynamoDB::GlobalTable"
 OF_A_MAPPING = {"DroppedEventCount", "PolledEventCount"}
 
 
-def test_each_processor_is_watched_in_every_way_that_it_can_fall_behind(sandbox: Assembly) -> None:
+def test_each_processor_has_every_alarm(sandbox: Assembly) -> None:
     for processor in processors(sandbox.pipeline):
         prefix = f"Observability{processor.capitalize()}"
         alarms = [a for id, a in of_type(sandbox.pipeline, ALARM).items() if id.startswith(prefix)]
@@ -42,7 +42,7 @@ def test_each_processor_is_watched_in_every_way_that_it_can_fall_behind(sandbox:
                     assert dimensions[0].startswith(f"{processor.capitalize()}Mapping")
 
 
-def test_the_processors_own_metrics_are_the_ones_that_they_write(
+def test_alarms_read_metrics_that_are_written(
     sandbox: Assembly, capsys: pytest.CaptureFixture[str]
 ) -> None:
     LogMetrics("production", "audit").emit(Counts())
@@ -71,9 +71,7 @@ def test_the_processors_own_metrics_are_the_ones_that_they_write(
 class TestNothingIsLostUnseen:
     """Each of these was silent once: the metric went away, or nobody counted."""
 
-    def test_a_mapping_that_reads_nothing_while_its_table_is_written(
-        self, sandbox: Assembly
-    ) -> None:
+    def test_an_alarm_finds_a_mapping_that_reads_nothing(self, sandbox: Assembly) -> None:
         """A mapping that is disabled or gone has no metric at all: FILL makes that a zero."""
         followed = {"Aggregation": "Orders", "Audit": "Orders", "Search": "ChangeLog"}
         for processor, table in followed.items():
@@ -92,9 +90,7 @@ class TestNothingIsLostUnseen:
             minutes = sum(_periods(alarm)) / len(_periods(alarm)) / 60
             assert minutes * alarm["Properties"]["EvaluationPeriods"] == 15
 
-    def test_a_watcher_that_stops_is_told_although_its_metrics_stop_too(
-        self, production: Assembly
-    ) -> None:
+    def test_a_stopped_watcher_raises_an_alarm(self, production: Assembly) -> None:
         """Missing data is a state of its own: nobody is woken before the first run, only after."""
         alarm = only(production.pipeline, ALARM, "ObservabilityWatcherSilent")["Properties"]
         assert alarm["TreatMissingData"] == "missing"

@@ -103,7 +103,7 @@ def furnish(cloud: Cloud) -> None:  # noqa: F811
     cloud.post()
 
 
-def test_a_policy_allows_what_the_commands_call_and_nothing_else(
+def test_a_policy_allows_exactly_the_commands_calls(
     logged: Cloud,  # noqa: F811
     sandbox: Assembly,
 ) -> None:

@@ -45,9 +45,7 @@ def compile_by_name(folder: Path, platform: Platform) -> None:
 
 
 class TestPackage:
-    def test_it_holds_the_dependencies_and_the_sources_that_functions_need(
-        self, project: Project
-    ) -> None:
+    def test_the_package_has_dependencies_and_sources(self, project: Project) -> None:
         fetch("aws", project, Installer())
         assert sorted(_content(package("aws", project))) == [
             "botocore/data/_retry.json",
@@ -68,7 +66,7 @@ class TestPackage:
         content = _content(package("aws", project))
         assert {f"lambdas/{name}/handler.py" for name in ("testing", "cli", "esm")} <= set(content)
 
-    def test_the_same_inputs_give_the_same_bytes_wherever_it_is_built(self, tmp_path: Path) -> None:
+    def test_the_same_inputs_give_the_same_bytes(self, tmp_path: Path) -> None:
         """Or each machine would deploy the functions anew."""
         built = []
         for name in ("one", "a-longer-name"):
@@ -83,9 +81,7 @@ class TestPackage:
         before = folder.stat().st_ino
         assert package("host", project).stat().st_ino == before
 
-    def test_a_change_of_the_sources_is_copied_without_an_installation(
-        self, project: Project
-    ) -> None:
+    def test_changed_sources_need_no_installation(self, project: Project) -> None:
         installer = Installer()
         fetch("host", project, installer)
         package("host", project)
@@ -98,7 +94,7 @@ class TestPackage:
         assert "lambdas/audit/handler.py" not in content
         assert installer.runs == 1
 
-    def test_a_build_that_was_killed_before_its_stamp_is_not_taken_for_the_one_before(
+    def test_a_killed_build_is_built_again(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fetch("host", project, Installer())
@@ -139,9 +135,7 @@ class TestPackage:
 
 
 class TestFetch:
-    def test_dependencies_are_installed_once_per_lock_file_and_platform(
-        self, project: Project
-    ) -> None:
+    def test_dependencies_are_installed_once(self, project: Project) -> None:
         installer = Installer()
         first = fetch("aws", project, installer)
         assert fetch("aws", project, installer) == first
@@ -156,7 +150,7 @@ class TestFetch:
         record = (folder / "library-1.dist-info" / "RECORD").read_text()
         assert record == "botocore/data/_retry.json,,\nlibrary/__init__.py,sha256=1,1\n"
 
-    def test_another_rule_of_what_is_left_out_takes_another_installation(
+    def test_a_changed_trim_rule_installs_again(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = fetch("aws", project, Installer())
@@ -194,9 +188,7 @@ class TestByteCode:
         assert done.stdout.startswith("7 ")
         assert f"code object from '{tmp_path}/one/__pycache__/{compiled}.pyc'" in done.stderr
 
-    def test_aws_gets_that_of_its_own_python_the_same_wherever_it_is_built(
-        self, tmp_path: Path
-    ) -> None:
+    def test_byte_code_is_for_the_functions_python(self, tmp_path: Path) -> None:
         made = []
         for place in ("here", "a-longer-name"):
             folder = tmp_path / place

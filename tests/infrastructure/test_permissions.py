@@ -242,7 +242,7 @@ def test_attempts_are_counted_under_keys_of_the_processor_only(sandbox: Assembly
         assert not fnmatchcase("ledger/orders/S=00004/S=00004-0001", pattern)
 
 
-def test_an_operator_may_do_what_the_command_line_says_that_it_does(sandbox: Assembly) -> None:
+def test_the_operator_policy_covers_the_command_line(sandbox: Assembly) -> None:
     policy = only(sandbox.pipeline, "AWS::IAM::ManagedPolicy")["Properties"]["PolicyDocument"]
     granted = {
         action for statement in policy["Statement"] for action in as_list(statement["Action"])

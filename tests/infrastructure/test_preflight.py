@@ -20,7 +20,7 @@ def test_the_engine_that_is_looked_for_is_the_domain_s(
         assert domain["Properties"]["EngineVersion"] == ENGINE
 
 
-def test_the_bootstrap_version_that_is_looked_for_is_the_templates_own(sandbox: Assembly) -> None:
+def test_the_bootstrap_version_is_the_templates_own(sandbox: Assembly) -> None:
     rule = sandbox.pipeline["Rules"]["CheckBootstrapVersion"]["Assertions"][0]["Assert"]
     [[refused, _]] = [each["Fn::Contains"] for each in rule["Fn::Not"]]
     assert max(map(int, refused)) + 1 == BOOTSTRAP_VERSION

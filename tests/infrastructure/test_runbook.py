@@ -45,7 +45,7 @@ def test_a_section_is_told_from_the_text_before_it(tmp_path: Path) -> None:
     assert _sections(page) == ["stale-but-newer"]
 
 
-def test_queries_are_saved_for_all_functions_and_the_runbook_names_them(
+def test_queries_cover_all_functions_and_are_in_the_runbook(
     production: Assembly,
 ) -> None:
     runbook = (ROOT / "docs/operations/runbook.md").read_text()
@@ -62,7 +62,7 @@ def test_queries_are_saved_for_all_functions_and_the_runbook_names_them(
         }
 
 
-def test_the_emulator_is_not_asked_for_queries_that_it_does_not_know(local: Assembly) -> None:
+def test_the_emulator_gets_no_saved_queries(local: Assembly) -> None:
     types = {resource["Type"] for resource in local.pipeline["Resources"].values()}
     assert QUERY not in types
 

@@ -16,7 +16,8 @@ import pytest
 
 from dynamodb_streams_cdc import Deadline, PermanentError, RetryableError
 from dynamodb_streams_cdc.aws import opensearch as index_module
-from dynamodb_streams_cdc.aws.opensearch import SCRIPT, SearchRefused
+from dynamodb_streams_cdc.aws.opensearch import SCRIPT
+from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
 from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
 from dynamodb_streams_cdc.sinks.search import Stale, Upsert
 from lambdas.domain.search_document import PROPERTIES, SETTINGS

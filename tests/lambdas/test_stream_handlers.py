@@ -91,9 +91,7 @@ def test_audit_keeps_each_change_once(aws: Aws, context: LambdaContext) -> None:
     assert entries[1]["changed"] == ["status"]
 
 
-def test_an_invalid_order_becomes_a_dead_letter_with_its_payload(
-    aws: Aws, context: LambdaContext
-) -> None:
+def test_an_invalid_order_is_a_dead_letter_with_payload(aws: Aws, context: LambdaContext) -> None:
     for _ in range(2):
         assert aggregation.handler(INVALID, context) == DONE
     [dead_letter] = dead_letters(aws)
@@ -198,9 +196,7 @@ def test_search_sends_one_bulk_request_with_an_alias_required(
     assert (shipped["status"], placed["status"]) == ("shipped", "placed")
 
 
-def test_search_compares_the_versions_of_what_is_there_by_one_script(
-    cluster: Cluster, context: LambdaContext
-) -> None:
+def test_search_compares_versions_by_one_script(cluster: Cluster, context: LambdaContext) -> None:
     changes = [record(2, PLACED, SHIPPED), record(4, order("00005-0001"), None)]
     assert search_sync.handler(event(*changes), context) == DONE
     [(*_, body)] = cluster.requests
@@ -223,9 +219,7 @@ def test_search_reads_behind_the_change_log(
     assert change(7, None, PLACED).version in cluster.requests[0][3]
 
 
-def test_a_search_cluster_that_is_down_is_an_outage_and_nobodys_dead_letter(
-    aws: Aws, cluster: Cluster
-) -> None:
+def test_a_search_outage_writes_no_dead_letter(aws: Aws, cluster: Cluster) -> None:
     cluster.down = True
     [failure] = search_sync.handler(BATCH, brief())["batchItemFailures"]
     assert failure["itemIdentifier"] == "200000000003126276362"

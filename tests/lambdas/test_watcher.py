@@ -90,7 +90,7 @@ def test_what_a_mapping_left_that_is_gone_is_counted_too(
     assert counted(capsys) == {"search": 0, "audit": 0, "retired": 3}
 
 
-def test_more_than_a_page_is_counted_and_more_than_enough_is_not(
+def test_the_watcher_counts_several_pages_up_to_a_limit(
     aws: Aws,
     context: LambdaContext,
     capsys: pytest.CaptureFixture[str],
@@ -107,7 +107,7 @@ def test_more_than_a_page_is_counted_and_more_than_enough_is_not(
     assert counted(capsys)["audit"] == 1_001
 
 
-def test_what_waits_is_counted_even_where_the_canary_cannot_be_written(
+def test_dead_letters_are_counted_without_the_table(
     aws: Aws, context: LambdaContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aws("dynamodb").delete_table(TableName="orders-1A2B")

@@ -232,7 +232,7 @@ class TestTheBreaker:
             assert held.place(range(1, 31)) == [sequence(1)]
         assert Instance(refusing([])).place(range(1, 31)) == []
 
-    def test_a_batch_is_judged_by_itself_whatever_the_instance_did_before(self) -> None:
+    def test_a_failing_batch_is_held_after_healthy_ones(self) -> None:
         cold, warm = Instance(refusing(range(1, 31))), Instance(refusing(range(1, 31)))
         assert warm.place(range(101, 201)) == []
         assert cold.place(range(1, 31)) == warm.place(range(1, 31)) == [sequence(1)]

@@ -8,13 +8,8 @@ import pytest
 from opensearchpy.exceptions import ConnectionTimeout, RequestError
 
 from dynamodb_streams_cdc import RetryableError
-from dynamodb_streams_cdc.aws.opensearch import (
-    BULK_BYTES,
-    CONFLICT,
-    DOCUMENT_MISSING,
-    OpenSearchIndex,
-    SearchRefused,
-)
+from dynamodb_streams_cdc.aws.opensearch import BULK_BYTES, OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT, DOCUMENT_MISSING, SearchRefused
 from dynamodb_streams_cdc.sinks.search import Stale, Upsert
 from lambdas.search.handler import encoded
 from tests.factories import deadline
@@ -56,7 +51,7 @@ def upsert(item: str, text: str = "", *, is_first: bool = True) -> Upsert:
     return Upsert(item, {"text": text, "cdc": {"item": item, "version": "1"}}, is_first)
 
 
-def test_what_the_first_request_leaves_open_is_settled_by_a_second() -> None:
+def test_a_second_request_writes_open_documents() -> None:
     client = Bulk([[DONE, THERE, NOT_THERE, OLDER], [DONE, DONE, OLDER]])
     upserts = [upsert("a"), upsert("b"), *(upsert(item, is_first=False) for item in "cd")]
     assert index(client).upsert(upserts, deadline()) == [None, None, None, Stale(7.0)]
@@ -64,14 +59,14 @@ def test_what_the_first_request_leaves_open_is_settled_by_a_second() -> None:
     assert client.bodies[1].count(b"scripted_upsert") == 3
 
 
-def test_a_second_request_that_fails_is_not_the_failure_of_what_was_written() -> None:
+def test_a_failed_second_request_fails_open_documents_only() -> None:
     client = Bulk([[DONE, THERE, DONE], ConnectionTimeout("TIMEOUT", "8 s", OSError())])
     first, second, third = index(client).upsert([upsert(each) for each in "abc"], deadline())
     assert first is third is None
     assert type(second) is RetryableError
 
 
-def test_a_second_request_that_is_refused_is_the_failure_of_the_document_at_fault() -> None:
+def test_a_refused_second_request_fails_one_document() -> None:
     refused = RequestError(400, "odd", {"error": {"type": "odd", "reason": "this one"}})
     first = [THERE, DONE, THERE, THERE, THERE]
     client = Bulk([first, refused, [DONE, OLDER], refused, refused, [DONE]])

@@ -111,7 +111,7 @@ class TestDecoding:
     def test_a_number_keeps_its_trailing_zeros(self) -> None:
         assert str(deserialize({"N": "12.50"})) == "12.50"
 
-    def test_binary_comes_out_immutable_even_where_it_went_in_mutable(self) -> None:
+    def test_mutable_binary_is_decoded_as_bytes(self) -> None:
         assert type(deserialize({"B": bytearray(b"raw")})) is bytes
 
     @given(items)
@@ -537,7 +537,7 @@ def test_text_that_no_utf_8_holds_is_not_written(value: object, where: str) -> N
     assert error.value.path == where
 
 
-def test_names_are_text_that_utf_8_holds_and_those_of_attributes_are_not_empty() -> None:
+def test_names_are_non_empty_utf_8_text() -> None:
     with pytest.raises(MalformedValue, match="an attribute name must be text that UTF-8 can hold"):
         serialize_item({HALF: 1})
     with pytest.raises(MalformedValue, match="an attribute name must be text that UTF-8 can hold"):

@@ -31,7 +31,9 @@ from opensearchpy.exceptions import (
 from dynamodb_streams_cdc import Deadline, PermanentError, RetryableError
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger, _cancelled
 from dynamodb_streams_cdc.aws.errors import UnexpectedResponse, meaning, translated
-from dynamodb_streams_cdc.aws.opensearch import SearchRefused, _meaning, _upserted
+from dynamodb_streams_cdc.aws.opensearch import _upserted
+from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
+from dynamodb_streams_cdc.aws.opensearch_errors import meaning as meaning_of
 from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
 from dynamodb_streams_cdc.sinks.aggregation import LedgerRow, RowUpdate, WriteConflict
 from dynamodb_streams_cdc.sinks.search import Stale
@@ -243,7 +245,7 @@ def test_a_refusal_of_opensearch_tells_type_and_field(kind: str, reason: str, to
     ],
 )
 def test_a_refused_request_quotes_no_document(error: Any) -> None:
-    assert "Jane" not in str(_meaning(error))
+    assert "Jane" not in str(meaning_of(error))
 
 
 def test_a_refusal_of_dynamodb_quotes_no_value() -> None:
@@ -287,7 +289,7 @@ def test_a_refusal_of_dynamodb_quotes_no_value() -> None:
     ],
 )
 def test_failures_of_a_whole_request(error: Any, expected: type[Exception]) -> None:
-    assert type(_meaning(error)) is expected
+    assert type(meaning_of(error)) is expected
 
 
 def row(name: str) -> LedgerRow:

@@ -56,7 +56,7 @@ def test_numbers_of_38_digits_are_kept_exactly() -> None:
     assert canonical_number(Decimal(f"-{digits}E-60")) == f"-{digits}E-60"
 
 
-def test_the_order_of_attributes_does_not_matter_and_the_table_does() -> None:
+def test_identity_depends_on_the_table_not_on_order() -> None:
     assert item_id("t", {"a": "1", "b": "2"}) == item_id("t", {"b": "2", "a": "1"})
     assert item_id("t", {"a": "1"}) != item_id("u", {"a": "1"})
 
@@ -71,7 +71,7 @@ def test_keys_of_no_key_type_are_refused() -> None:
 LABEL = "2024-05-01T12:00:00.000"
 
 
-def test_the_floor_is_below_every_change_of_its_stream_and_above_the_stream_before() -> None:
+def test_the_floor_is_between_two_streams() -> None:
     floor = floor_of("0001", LABEL)
     assert floor < version_of("0001", LABEL, "1")
     assert floor > version_of("0001", "2024-05-01T11:59:59.999", "9" * 40)

@@ -18,8 +18,9 @@ from dynamodb_streams_cdc.operations.aws import functions
 from dynamodb_streams_cdc.operations.aws import notifications as notifications
 from dynamodb_streams_cdc.operations.redrive import MOST_BYTES, MOST_RECORDS
 from dynamodb_streams_cdc.processor import LATE_SECONDS, YOUNG_SECONDS, Processor
-from dynamodb_streams_cdc.sinks.aggregation import MAX_ACTIONS, MAX_AGGREGATES, Aggregation
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
+from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, MAX_AGGREGATES
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS, ENTRY_LEVELS
 from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
@@ -117,7 +118,7 @@ def test_operator_waits_longer_than_a_function_runs() -> None:
     assert functions.FUNCTION_SECONDS + 10 <= waits.read_timeout <= 15 * 60
 
 
-def test_unexpected_failure_is_given_up_while_its_shard_can_still_catch_up() -> None:
+def test_a_blocked_shard_can_still_catch_up() -> None:
     """It holds the shard for so long, and may do so more than once a day."""
     assert YOUNG_SECONDS > 5 * FUNCTION_SECONDS, "the mapping has tried again by then, and again"
     assert YOUNG_SECONDS < HOUR, "LATE_AFTER of stacks/observability.py, which alarms"

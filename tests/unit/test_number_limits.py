@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import Aggregation, PermanentError, Search
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
-from dynamodb_streams_cdc.sinks.aggregation import DECIMALS, DIGITS, HEADROOM, _fits, add, checked
+from dynamodb_streams_cdc.sinks.contributions import DECIMALS, DIGITS, HEADROOM, add, checked, fits
 from dynamodb_streams_cdc.sinks.number_fields import EXACT_DOUBLE, RANGES, NumberFields
 from dynamodb_streams_cdc.sinks.search import encoded
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
@@ -54,7 +54,7 @@ class TestSums:
         assert ledger.total("month#1997-01") == {"units": 2}
 
     @pytest.mark.parametrize(
-        ("amount", "fits"),
+        ("amount", "is_on"),
         [
             (0, True),
             (LARGEST - 1, True),
@@ -71,12 +71,12 @@ class TestSums:
             (Decimal("0E-999999"), True),
         ],
     )
-    def test_an_amount_is_on_a_grid_of_26_digits(self, amount: Any, fits: bool) -> None:
-        assert _fits(amount, DECIMALS) is fits
+    def test_an_amount_is_on_a_grid_of_26_digits(self, amount: Any, is_on: bool) -> None:
+        assert fits(amount, DECIMALS) is is_on
 
     @given(st.lists(st.decimals(-2 * LARGEST, 2 * LARGEST, places=DECIMALS + 1), max_size=20))
     def test_sums_of_what_fits_have_38_digits(self, amounts: list[Decimal]) -> None:
-        taken = [amount for amount in amounts if _fits(amount, DECIMALS)]
+        taken = [amount for amount in amounts if fits(amount, DECIMALS)]
         total = add([{"a": {"m": amount}} for amount in taken]).get("a", {}).get("m", Decimal(0))
         millionths = Fraction(total) * 10**DECIMALS
         assert millionths.denominator == 1

@@ -20,14 +20,8 @@ from dynamodb_streams_cdc import (
     RetryableError,
 )
 from dynamodb_streams_cdc.errors import ConflictError
-from dynamodb_streams_cdc.sinks.aggregation import (
-    CONFLICTS_UNTIL_HALVED,
-    MAX_ACTIONS,
-    LedgerRow,
-    RowUpdate,
-    add,
-    checked,
-)
+from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED, LedgerRow, RowUpdate
+from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, add, checked
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas.domain.contributions import contributions
 from tests.factories import TTL_IDENTITY, change, deadline, order
@@ -94,7 +88,7 @@ def test_transactions_stay_within_their_limit() -> None:
     assert max(ledger.commits) <= MAX_ACTIONS
 
 
-def test_an_item_with_more_aggregates_than_a_transaction_holds_is_permanent() -> None:
+def test_too_many_aggregates_are_permanent() -> None:
     def too_many(image: dict[str, Any]) -> Contribution:
         return {f"day#{n}": {"orders": 1} for n in range(100)}
 
@@ -152,7 +146,7 @@ class ContendedLedger(MemoryLedger):
         super().commit(updates, deltas)
 
 
-def test_contention_is_met_with_another_try_and_then_with_smaller_packs() -> None:
+def test_a_conflict_is_retried_then_halved() -> None:
     ledger = ContendedLedger(CONFLICTS_UNTIL_HALVED + 1)
     changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 9)]
     assert Aggregation(ledger, contributions).apply(changes, deadline()).applied == 8
@@ -231,7 +225,7 @@ def test_a_younger_change_with_a_smaller_version_is_counted() -> None:
     assert (outcome.applied, outcome.stale, outcome.version_order_violations) == (0, 1, 1)
 
 
-def test_a_seeded_storm_of_conflicting_writers_leaves_exact_sums() -> None:
+def test_conflicting_writers_leave_exact_sums() -> None:
     rng = random.Random(7)
     ledger = InterleavedLedger(rng)
     sinks = [Aggregation(ledger, amounts) for _ in range(3)]

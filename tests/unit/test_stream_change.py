@@ -156,9 +156,7 @@ def test_no_value_of_a_record_is_in_its_error() -> None:
         (ViewType.NEW_AND_OLD_IMAGES, True, True),
     ],
 )
-def test_an_image_that_the_view_type_does_not_carry_is_not_the_same_as_none(
-    view_type: ViewType, new: bool, old: bool
-) -> None:
+def test_a_missing_image_is_not_none(view_type: ViewType, new: bool, old: bool) -> None:
     modified = change(2, PLACED, SHIPPED, view_type=view_type)
     if new:
         assert modified.new_image == SHIPPED
@@ -195,7 +193,7 @@ def test_a_change_cannot_be_changed() -> None:
         placed.version = "0002"  # type: ignore[misc]
 
 
-def test_later_sequence_numbers_of_any_width_are_greater_versions() -> None:
+def test_a_later_sequence_number_is_a_greater_version() -> None:
     def version(sequence_number: str) -> str:
         body = record(1, None, PLACED)
         body["dynamodb"]["SequenceNumber"] = sequence_number
@@ -245,7 +243,7 @@ def log_record(entry: dict[str, Any], event_name: str = "INSERT") -> dict[str, A
     }
 
 
-def test_behind_the_log_the_version_is_the_sources_and_the_identifier_the_logs() -> None:
+def test_a_log_record_has_the_sources_version() -> None:
     original = change(7, None, PLACED)
     read = change_from_log_record(log_record(entry_of(original)), SOURCE)
     assert (read.version, read.sequence_number) == (original.version, "424242")
@@ -344,7 +342,7 @@ def test_a_malformed_image_says_where() -> None:
         _ = read.new_image
 
 
-def test_an_attribute_type_that_is_new_is_an_error_with_its_path() -> None:
+def test_a_new_attribute_type_is_an_error_with_its_path() -> None:
     bad = having(NewImage={"where": {"GEO": "1,2"}})
     with pytest.raises(MalformedValue, match=r"^NewImage\.where: .*GEO"):
         _ = Change.from_record(bad, SOURCE).new_image

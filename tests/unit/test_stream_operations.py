@@ -160,7 +160,7 @@ def test_a_dead_letter_is_done_once_its_item_is_mended(make: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [sums, documents])
-def test_a_dead_letter_of_an_item_that_is_gone_leaves_a_tombstone(make: Any) -> None:
+def test_a_replay_of_a_deleted_item_leaves_a_tombstone(make: Any) -> None:
     """Without one, an older change that is still under way would bring the item back."""
     bench, copy = make()
     assert bench.replay(record(5, PLACED, POISON))["failures"] == []
@@ -168,7 +168,7 @@ def test_a_dead_letter_of_an_item_that_is_gone_leaves_a_tombstone(make: Any) -> 
     assert (copy.total("status#placed") if isinstance(copy, MemoryLedger) else copy.search()) == {}
 
 
-def test_every_record_that_is_not_done_is_reported_with_its_reason() -> None:
+def test_each_failed_record_is_reported_with_its_reason() -> None:
     bench, _ = documents(Table({ITEM: PLACED}))
     unreadable = {"dynamodb": {"SequenceNumber": "77"}}
     answer = bench.replay(
@@ -182,7 +182,7 @@ def test_every_record_that_is_not_done_is_reported_with_its_reason() -> None:
     ]
 
 
-def test_many_items_with_one_error_are_what_dead_letters_are_made_of() -> None:
+def test_a_replay_does_not_stop_at_five_items_with_one_error() -> None:
     numbers = range(1, EVERYWHERE + 4)
     poison = {n: order(f"{n:05}-1", status="lost") for n in numbers}
     table = Table({f"orders/S={n:05}/S={n:05}-1": item for n, item in poison.items()})
@@ -194,7 +194,7 @@ def test_many_items_with_one_error_are_what_dead_letters_are_made_of() -> None:
     assert len(answer["failures"]) == len(poison)
 
 
-def test_an_outage_is_waited_for_a_little_and_reported_as_retryable() -> None:
+def test_a_replay_retries_an_outage_then_reports_it() -> None:
     class Down(MemoryIndex):
         calls = 0
 
@@ -282,7 +282,7 @@ def test_an_unknown_operation_is_refused() -> None:
 
 
 @pytest.mark.parametrize("make", [sums, documents])
-def test_what_is_older_than_a_tombstone_cannot_bring_an_item_back(make: Any) -> None:
+def test_a_change_older_than_its_tombstone_is_repaired(make: Any) -> None:
     bench, copy = make()
     old, new = record(1, None, PLACED), record(2, PLACED, None)
     bench.run(new)
@@ -340,7 +340,7 @@ NOWHERE = {"customer_id": "2", "order_id": "2"}
 
 
 @pytest.mark.parametrize("make", [sums, documents])
-def test_a_copy_that_is_missing_is_filled_below_every_change_of_the_stream(make: Any) -> None:
+def test_a_repair_writes_below_the_streams_changes(make: Any) -> None:
     bench, _ = make(Table({ITEM: PLACED}))
     assert floor_repair(bench, KEYS)["repaired"] == 1
     assert floor_repair(bench, KEYS)["repaired"] == 0
@@ -363,7 +363,7 @@ def test_a_copy_that_is_wrong_keeps_a_version_above_the_floor(make: Any) -> None
 
 @pytest.mark.parametrize("make", [sums, documents])
 @pytest.mark.parametrize("now", [None, REFUNDED, PLACED])
-def test_the_backlog_of_an_earlier_stream_does_not_undo_a_repair(make: Any, now: Any) -> None:
+def test_an_earlier_streams_backlog_does_not_undo_a_repair(make: Any, now: Any) -> None:
     """The item changed while no stream was on, or there and back; the next stream is on by now."""
     bench, _ = make(Table({ITEM: now} if now else {}))
     bench.run(record(1, None, PLACED))
@@ -374,7 +374,7 @@ def test_the_backlog_of_an_earlier_stream_does_not_undo_a_repair(make: Any, now:
 
 
 @pytest.mark.parametrize("make", [sums, documents])
-def test_an_older_change_does_not_undo_a_dead_letter_that_was_redriven(make: Any) -> None:
+def test_an_older_change_does_not_undo_a_redrive(make: Any) -> None:
     bench, _ = make(Table({ITEM: REFUNDED}))
     bench.run(record(1, None, PLACED))
     assert bench.replay(record(3, SHIPPED, POISON))["failures"] == []
@@ -383,7 +383,7 @@ def test_an_older_change_does_not_undo_a_dead_letter_that_was_redriven(make: Any
     assert "refunded" in json.dumps(holding["state"])
 
 
-def test_a_retained_row_of_an_item_that_is_there_again_is_repaired() -> None:
+def test_a_retained_row_is_repaired_when_its_item_returns() -> None:
     table = Table()
     bench, ledger = sums(table, Expiry.KEEP)
     bench.run(record(1, None, PLACED), record(2, PLACED, None, userIdentity=TTL_IDENTITY))
@@ -402,7 +402,7 @@ def test_a_ledger_that_keeps_what_expired_is_not_purged() -> None:
         sink.purge(TOMBSTONE_SECONDS, deadline_at(bench.now))
 
 
-def test_an_item_that_moves_more_sums_than_a_transaction_holds_is_repaired_in_two() -> None:
+def test_a_large_repair_takes_two_transactions() -> None:
     def many(image: Image) -> Contribution:
         return {f"{image['status']}#{number}": {"orders": 1} for number in range(60)}
 
@@ -467,7 +467,7 @@ def test_a_delete_needs_no_image() -> None:
         (None, PLACED, '{"before": null, "after": "x"}', "after: expected an image, as a INSERT"),
     ],
 )
-def test_images_kept_beside_an_entry_are_those_that_its_kind_has(
+def test_stored_images_match_the_kind_of_their_entry(
     before: Any, after: Any, text: str, message: str
 ) -> None:
     """A document would be deleted for want of the image after the change."""

@@ -124,7 +124,7 @@ def test_an_event_that_is_no_batch_says_so(event: Any) -> None:
         processor(event, FakeContext(ManualClock()))
 
 
-def test_a_permanent_failure_becomes_a_dead_letter_and_the_batch_goes_on() -> None:
+def test_a_permanent_failure_is_a_dead_letter() -> None:
     sink = PickySink(raising(PermanentError("no such field", "mapper_parsing_exception"), 3))
     bench = Bench(sink)
     assert bench.run(*(insert(number) for number in range(1, 6))) == []
@@ -142,7 +142,7 @@ def test_error_types_of_a_validator_can_be_permanent() -> None:
 
 
 @pytest.mark.parametrize("bad", ["text", None, {}, {"dynamodb": {}}, {"eventID": "x"}])
-def test_a_record_that_cannot_be_read_becomes_a_dead_letter_in_the_middle_of_a_batch(
+def test_an_unreadable_record_is_a_dead_letter(
     bad: Any,
 ) -> None:
     sink = PickySink(raising(ValueError()))
@@ -235,7 +235,7 @@ def test_a_dead_letter_of_unknown_time_tells_no_arrival() -> None:
     assert dead_letter.envelope()["DDBStreamBatchInfo"]["approximateArrivalOfFirstRecord"] is None
 
 
-def test_an_outage_is_retried_while_time_remains_and_then_reported() -> None:
+def test_an_outage_is_retried_until_the_deadline() -> None:
     sink = PickySink(raising(RetryableError("connection refused"), 2))
     bench = Bench(sink, now=OLD)
     assert bench.run(insert(1), insert(2)) == [sequence(1)]
@@ -251,7 +251,7 @@ def test_an_outage_that_ends_costs_only_time() -> None:
     assert len(bench.clock.slept) == 2
 
 
-def test_an_unexpected_failure_is_narrowed_down_and_reported_while_young() -> None:
+def test_a_young_unexpected_failure_is_reported() -> None:
     sink = PickySink(raising(KeyError("surprise"), 6))
     bench = Bench(sink, now=YOUNG)
     assert bench.run(*(insert(number) for number in range(1, 9))) == [sequence(6)]
@@ -259,13 +259,13 @@ def test_an_unexpected_failure_is_narrowed_down_and_reported_while_young() -> No
     assert bench.dead_letters.dead_letters == {}
 
 
-def test_an_unexpected_failure_becomes_a_dead_letter_once_it_is_old() -> None:
+def test_an_old_unexpected_failure_is_a_dead_letter() -> None:
     bench = Bench(PickySink(raising(KeyError("surprise"), 6)), now=OLD)
     assert bench.run(*(insert(number) for number in range(1, 9))) == []
     assert bench.dead_letter_items() == ["00006-1"]
 
 
-def test_the_same_unexpected_failure_of_five_items_is_nobodys_dead_letter() -> None:
+def test_five_items_with_one_error_are_not_dead_letters() -> None:
     sink = PickySink(lambda change: KeyError(change.item_id))
     bench = Bench(sink, now=OLD)
     assert bench.run(*(insert(number) for number in range(1, 101))) == [sequence(1)]
@@ -299,19 +299,19 @@ class BrokenDeadLetters:
         raise RetryableError(message)
 
 
-def test_a_dead_letter_that_cannot_be_written_leaves_its_record_reported() -> None:
+def test_an_unwritten_dead_letter_is_reported() -> None:
     sink = PickySink(raising(PermanentError("poison"), 3))
     bench = Bench(sink, dead_letters=BrokenDeadLetters())
     assert bench.run(*(insert(number) for number in range(1, 6))) == [sequence(3)]
     assert bench.counts[0].dead_lettered == 0
 
 
-def test_an_unreadable_record_without_dead_letters_fails_the_whole_batch() -> None:
+def test_an_unnamed_record_fails_the_whole_batch() -> None:
     bench = Bench(PickySink(raising(ValueError())), dead_letters=BrokenDeadLetters())
     assert bench.run(insert(1), {"no": "number"}, insert(2)) == [""]
 
 
-def test_the_identifier_is_the_sequence_number_of_the_earliest_failure() -> None:
+def test_the_earliest_failure_is_reported_by_its_number() -> None:
     bench = Bench(PickySink(raising(KeyError("surprise"), 4, 2)))
     first = [insert(number) for number in range(1, 6)]
     assert bench.run(*first) == [first[1]["dynamodb"]["SequenceNumber"]]
@@ -356,7 +356,7 @@ def blocked_bench(error: Exception) -> tuple[Bench, list[str]]:
     return Bench(handlers), done
 
 
-def test_later_changes_of_a_failed_item_are_held_back_and_other_items_go_on() -> None:
+def test_a_failed_item_blocks_only_its_later_changes() -> None:
     bench, done = blocked_bench(KeyError("surprise"))
     reported = bench.run(insert(1), insert(2, item=7), insert(3, item=7), insert(4))
     assert reported == [sequence(2)]
@@ -409,13 +409,13 @@ def test_patience_is_measured_by_the_record_that_was_delivered() -> None:
     assert bench.dead_letters.dead_letters == {}
 
 
-def test_a_sink_that_holds_changes_back_for_no_reason_is_not_asked_for_ever() -> None:
+def test_a_change_blocked_without_reason_is_reported() -> None:
     sink = PickySink(lambda change: BlockedByEarlierFailure("no reason"))
     assert Bench(sink).run(insert(1)) == [sequence(1)]
     assert len(sink.calls) == 1
 
 
-def test_a_stream_without_the_image_waits_and_no_record_is_given_up() -> None:
+def test_a_stream_without_the_image_blocks_its_shard() -> None:
     sink = PickySink(lambda change: MissingImage("KEYS_ONLY"))
     bench = Bench(sink, now=OLD)
     assert bench.run(*(insert(number) for number in range(1, 11))) == [sequence(1)]

@@ -54,7 +54,7 @@ def test_any_order_of_deliveries_gives_the_same_history(deliveries: list[Change]
 
 
 @given(st.permutations(LIFE * 2))
-def test_any_order_of_deliveries_leaves_the_deleted_item_out_of_the_index(
+def test_a_deleted_item_stays_out_in_any_order(
     deliveries: list[Change],
 ) -> None:
     sink = Search(index := MemoryIndex(), document)
@@ -177,7 +177,7 @@ def test_an_invalid_order_fails_alone() -> None:
     assert (list(outcome.failures), outcome.applied) == ([bad], 1)
 
 
-def test_what_a_batch_leaves_does_not_depend_on_how_changes_were_batched() -> None:
+def test_the_result_does_not_depend_on_the_batches() -> None:
     poison = change(2, PLACED, order(status="?"))
     for batches in ([[LIFE[0], poison]], [[LIFE[0]], [poison]], [[poison], [LIFE[0]]]):
         index, ledger = MemoryIndex(), MemoryLedger()
@@ -225,7 +225,7 @@ def test_what_no_item_holds_is_refused(value: Any) -> None:
         encoded(value)
 
 
-def test_a_marker_written_after_the_effect_repeats_it_after_a_crash_and_never_loses_it() -> None:
+def test_a_crash_before_the_marker_repeats_the_effect() -> None:
     class Crash(BaseException):
         pass
 

@@ -1,6 +1,6 @@
-"""What the errors of DynamoDB and S3 mean, by type: one table, which the adapters share.
+"""The exceptions for the errors of DynamoDB and S3, in one table for all adapters.
 
-Permanent is an allow-list. What stands in neither table stays as it is: the processor treats it as
+Permanent is an allow-list. An error in no table is raised as it is: the processor treats it as
 unexpected. Lost permissions, credentials or tables are outages: no record can be at fault for them.
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html,
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html,
@@ -34,7 +34,7 @@ CONFLICTS = frozenset({"TransactionConflict", "TransactionConflictException"})
 DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "KMSAccessDeniedException"}
 )
-"""Who asks is known, and not permitted. Expired or wrong credentials are in `OUTAGE`."""
+"""The caller is known and lacks a permission. Expired or wrong credentials are in `OUTAGE`."""
 
 OUTAGE = frozenset(
     {
@@ -125,7 +125,7 @@ only these parts of its messages speak of the item. Where two have one meaning, 
 DynamoDB Local's (https://repost.aws/knowledge-center/dynamodb-transactwriteitems lists some)."""
 
 UNAVAILABLE = frozenset({401, 403, 407, 408, 429})
-"""What a status says whose code is in no table, such as that of a proxy's page."""
+"""Statuses of an outage, for codes that are in no table, such as a proxy's page."""
 
 
 class UnexpectedResponse(Exception):
@@ -151,7 +151,7 @@ def meaning(code: str, message: str) -> Exception:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Let the errors of a boto3 call out as what they mean for the change at hand."""
+    """Raise the errors of a boto3 call as exceptions of this library."""
     try:
         yield
     except (

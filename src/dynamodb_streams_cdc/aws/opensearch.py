@@ -6,14 +6,12 @@ aliases and the documents are sent again.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from opensearchpy.exceptions import ConflictError as DocumentMoved
-from opensearchpy.exceptions import ConnectionError as SearchConnectionError
 from opensearchpy.exceptions import (
     NotFoundError,
     RequestError,
@@ -21,10 +19,18 @@ from opensearchpy.exceptions import (
     TransportError,
 )
 
+from dynamodb_streams_cdc.aws.opensearch_errors import (
+    CONFLICT,
+    DOCUMENT_MISSING,
+    EXISTS,
+    MISSING,
+    meaning,
+    refusal,
+    types_of,
+)
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
-    ConflictError,
     DeadlineExceeded,
     PermanentError,
     RetryableError,
@@ -59,53 +65,10 @@ CDC_MAPPING: Mapping[str, Any] = {
     "dynamic": False,
     "properties": {"deleted": {"type": "boolean"}, "written_at": {"type": "double"}},
 }
-"""What is searched for: tombstones, by age. The rest of `cdc` is read and never searched for."""
-
-DENIED = frozenset({"authorization_exception", "security_exception"})
-"""What a domain with fine-grained access control answers, with status 403."""
-
-OUTAGES = frozenset(
-    {
-        "circuit_breaking_exception",
-        "cluster_block_exception",
-        "cluster_manager_not_discovered_exception",
-        "index_closed_exception",
-        "index_not_found_exception",
-        "master_not_discovered_exception",
-        "no_shard_available_action_exception",
-        "node_closed_exception",
-        "process_cluster_event_timeout_exception",
-        "receive_timeout_transport_exception",
-        "rejected_execution_exception",
-        "timeout_exception",
-        "unavailable_shards_exception",
-    }
-)
-
-PERMANENT = frozenset(
-    {
-        "action_request_validation_exception",
-        "mapper_parsing_exception",
-        "max_bytes_length_exceeded_exception",
-        "stream_constraints_exception",
-        "strict_dynamic_mapping_exception",
-    }
-)
-
-UNAUTHORIZED = "is not authorized to perform"
-"""What the managed service answers with status 403 where IAM or the domain's policy refuses. An
-expired token has the same status and another text
-(https://docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html)."""
-
-ROLE = re.compile(r"arn:aws[a-z-]*:(?:iam|sts)::\d+:(?:assumed-)?role/[^\s,\]]+")
-
-CONFLICT = "version_conflict_engine_exception"
-DOCUMENT_MISSING = "document_missing_exception"
-MISSING = "index_not_found_exception"
-EXISTS = "resource_already_exists_exception"
+"""The searchable fields of `cdc`: tombstones, by age. Its other fields are only read."""
 
 ANSWERS = "items.*.result,items.*.get,items.*.error,items.*.status"
-"""What is asked for of the answer to a bulk request: a fifth of it."""
+"""Fields of the response to a bulk request: a fifth of its size."""
 
 
 _json = json.JSONEncoder(separators=(",", ":")).encode
@@ -124,13 +87,9 @@ class _Encoded(NamedTuple):
     is_first: bool
 
 
-class SearchRefused(Exception):
-    """OpenSearch refused a request or a document for a reason that is in no table."""
-
-
 @dataclass(frozen=True)
 class OpenSearchIndex:
-    """An `SearchIndex`.
+    """A `SearchIndex`.
 
     Attributes:
         client: of OpenSearch, without retries of its own.
@@ -192,7 +151,7 @@ class OpenSearchIndex:
         except NotFoundError:
             return None
         except TransportError as error:
-            raise _meaning(error) from error
+            raise meaning(error) from error
         return Held(found["_source"], (found["_seq_no"], found["_primary_term"]))
 
     def replace(self, held: Held | None, upsert: Upsert, deadline: Deadline) -> bool:
@@ -214,11 +173,11 @@ class OpenSearchIndex:
             return False
         except NotFoundError as error:
             if attempt:
-                raise _meaning(error) from error
+                raise meaning(error) from error
             self.create(deadline)
             return held is None and self._replace(None, upsert, deadline, attempt=1)
         except TransportError as error:
-            raise _meaning(error) from error
+            raise meaning(error) from error
         return True
 
     def _index(self, upsert: Upsert, condition: Mapping[str, Any]) -> None:
@@ -232,8 +191,8 @@ class OpenSearchIndex:
     def purge(self, before: float, deadline: Deadline) -> int:
         """Delete the tombstones written before then that have not moved; return how many.
 
-        OpenSearch deletes by query what a search found, each on condition that it has not changed.
-        What it has not reached when the request times out, the next call finds.
+        OpenSearch deletes the tombstones of a query, each on condition that it has not changed. The
+        next call finds those that are left when the request times out.
         """
         deadline.check()
         deleted = {"term": {f"{CDC}.deleted": True}}
@@ -252,7 +211,7 @@ class OpenSearchIndex:
         except NotFoundError:
             return 0
         except TransportError as error:
-            raise _meaning(error) from error
+            raise meaning(error) from error
         return int(answer["deleted"])
 
     def _bodies(self, upserts: Sequence[Upsert]) -> Iterator[list[_Encoded]]:
@@ -271,14 +230,14 @@ class OpenSearchIndex:
             yield body
 
     def _bulk(self, documents: Sequence[_Encoded], deadline: Deadline) -> list[Upserted]:
-        """Write documents in one request; what it leaves open, in a second one that settles it.
+        """Write documents in one request; write those left open in a second request.
 
-        The first takes it that a new item has no document, which is then created, and that any
-        other has one, which a script compares and replaces. Either is cheaper than what is right in
-        both cases, and either says so where it was mistaken.
+        The first request assumes that a new item has no document and creates it, and that any other
+        item has one, which a script compares and replaces. Both are cheaper than the update that is
+        right in either case, and both return an error where the assumption is wrong.
         """
         answers = self._send(map(_first, documents), deadline)
-        if any(MISSING in _types(answer) for answer in answers if "error" in answer):
+        if any(MISSING in types_of(answer) for answer in answers if "error" in answer):
             self.create(deadline)
             answers = self._send(map(_first, documents), deadline)
         results = [_upserted(answer) for answer in answers]
@@ -293,8 +252,8 @@ class OpenSearchIndex:
     def _settle(self, documents: Sequence[_Encoded], deadline: Deadline) -> Sequence[Upserted]:
         """Write documents in a request that is right in any case.
 
-        Nothing is raised: others are written already. What is refused as a whole is sent again in
-        halves, down to the document at fault.
+        It raises nothing, because other documents are written already. A request that is refused as
+        a whole is sent again in halves, down to the document at fault.
         """
 
         def send(part: Sequence[_Encoded]) -> list[Upserted]:
@@ -319,11 +278,11 @@ class OpenSearchIndex:
                 },
             )
         except (TransportError, SerializationError) as error:
-            raise _meaning(error) from error
+            raise meaning(error) from error
         return [answer for item in response["items"] for answer in item.values()]
 
     def create(self, deadline: Deadline) -> None:
-        """Create the index with its aliases; that somebody else did so meanwhile is success."""
+        """Create the index with its aliases; an index that exists already is success."""
         deadline.check()
         body = {
             "settings": dict(self.settings),
@@ -340,10 +299,10 @@ class OpenSearchIndex:
         except TransportError as error:
             if isinstance(error, RequestError) and error.error == EXISTS:
                 return
-            # Whatever is wrong with an index, such as its mapping, no document is at fault for it.
-            meaning = _meaning(error)
-            denied = isinstance(meaning, AccessDeniedError)
-            message = f"the index {self.name}-v1 cannot be created: {meaning if denied else error}"
+            # No document is at fault for an index that cannot be created.
+            found = meaning(error)
+            denied = isinstance(found, AccessDeniedError)
+            message = f"the index {self.name}-v1 cannot be created: {found if denied else error}"
             raise (AccessDeniedError if denied else RetryableError)(message) from error
 
 
@@ -377,111 +336,13 @@ def _is_open(document: _Encoded, answer: Mapping[str, Any]) -> bool:
     """Return whether a document was refused as stale, or was not expected there, or missed."""
     if "error" not in answer:
         return bool(answer.get("result") == "noop")
-    return (CONFLICT if document.is_first else DOCUMENT_MISSING) in _types(answer)
+    return (CONFLICT if document.is_first else DOCUMENT_MISSING) in types_of(answer)
 
 
 def _upserted(answer: Mapping[str, Any]) -> Upserted:
     if "error" in answer:
-        return _refusal(answer["error"], answer.get("status"))
+        return refusal(answer["error"], answer.get("status"))
     if answer.get("result") == "noop":
         held = answer.get("get", {}).get("_source", {}).get(CDC, {})
         return Stale(float(held.get("changed_at", "inf")))
     return None
-
-
-def _causes(error: Any) -> Iterator[Mapping[str, Any]]:
-    """Return an error and what it was caused by, down to the first cause."""
-    while isinstance(error, Mapping):
-        yield error
-        error = error.get("caused_by")
-
-
-def _types(answer: Mapping[str, Any]) -> set[str]:
-    """Return the types of an answer's error and of its causes."""
-    types: set[str] = set()
-    for error in _causes(answer.get("error")):
-        types |= {str(error.get("type"))}
-        types |= {str(root.get("type")) for root in error.get("root_cause", [])}
-    return types
-
-
-def _refusal(error: Mapping[str, Any], status: object) -> Exception:
-    """Return what the error of a document, or of a request, means; causes count as well.
-
-    Permanent is decided by type alone. The status decides only that an error of an unknown type is
-    an outage: OpenSearch answers 429 and 5xx when it, and not the document, is at fault.
-    """
-    types = _types({"error": error})
-    # The first cause says what was wrong; the error itself is often just "failed to parse".
-    reasons = dict.fromkeys(
-        f"{cause.get('type')}: {cause.get('reason')}" for cause in _causes(error)
-    )
-    text = ", caused by ".join(reasons)
-    refused = ", caused by ".join(dict.fromkeys(map(_without_value, _causes(error))))
-    if CONFLICT in types:
-        return ConflictError(text)
-    if types & DENIED:
-        return AccessDeniedError(_unmapped(text))
-    if types & OUTAGES:
-        return RetryableError(text)
-    if permanent := types & PERMANENT:
-        return PermanentError(refused, min(permanent))
-    if _unavailable(status):
-        return RetryableError(f"HTTP {status}: {text}")
-    return SearchRefused(refused)
-
-
-_FIELD = re.compile(
-    r"failed to parse field \[([^\]]+)\]( of type \[\w+\])?"
-    r"|mapping set to strict, dynamic introduction of \[([^\]]+)\]"
-    r"|object mapping for \[([^\]]+)\]"
-    r"|Document contains at least one immense term in field=\"([^\"]+)\""
-)
-"""How a reason begins that names a field; what follows may quote its value."""
-
-
-def _without_value(error: Mapping[str, Any]) -> str:
-    """Return an error's type and field: its reason quotes the value, which is nobody's to read."""
-    named = _FIELD.match(str(error.get("reason")))
-    return f"{error.get('type')}: {named[0]}" if named else str(error.get("type"))
-
-
-def _unmapped(text: str) -> str:
-    """Return what to do about a refusal of the security plugin, which names who asked.
-
-    Its reason is `no permissions for [ACTION] and User [name=ARN, backend_roles=[ARN], ...]`
-    (https://github.com/opensearch-project/security/issues/4595).
-    """
-    role = ROLE.search(text)
-    who = role[0] if role else "the function's role"
-    return (
-        f"the domain has fine-grained access control, and {who} is not mapped to an OpenSearch "
-        f"role with this permission: map it (runbook, Access denied). {text}"
-    )
-
-
-def _unavailable(status: object) -> bool:
-    return isinstance(status, int) and (status in (408, 429) or status >= 500)
-
-
-def _meaning(error: TransportError | SerializationError) -> Exception:
-    """Return what a failed request means; one that was too large or malformed can be halved."""
-    if isinstance(error, SerializationError):  # it quotes all that it read
-        return RetryableError("the answer is not JSON")
-    if isinstance(error, SearchConnectionError):
-        return RetryableError(str(error))
-    status, info = error.status_code, error.info
-    details = info.get("error") if isinstance(info, Mapping) else None
-    if isinstance(details, Mapping):
-        return _refusal(details, status)
-    if status == 413:
-        return PermanentError("the request is too large", "request_too_large")
-    if status == 403 and UNAUTHORIZED in str(info):
-        message = (
-            "the function's role, or the access policy of the domain, does not permit the request "
-            f"(runbook, Access denied). HTTP 403: {info}"
-        )
-        return AccessDeniedError(message)
-    if _unavailable(status) or status in (401, 403, 404):
-        return RetryableError(f"HTTP {status}: {info}")
-    return SearchRefused(f"HTTP {status}, without an error that names its type")

@@ -38,7 +38,7 @@ class S3ImageStore:
         put_once(self.client(), self.bucket, name, text)
 
     def read(self, name: str) -> str:
-        """Return what an object holds."""
+        """Return the text of an object."""
         try:
             with translated():
                 answer = self.client().get_object(Bucket=self.bucket, Key=name)

@@ -1,29 +1,37 @@
-"""Attempts at a record that may kill the function: what a dead process can still tell.
+"""Counts of the attempts at a record that may kill the function.
 
-A record can take the process with it: it needs more memory than the function has, or a native
-library crashes on it. A dead process reports nothing and writes no dead letter. Lambda halves the
-batch until the record is alone and delivers it again for 20 hours, and its shard waits as long.
+A record can kill the process: it needs more memory than the function has, or a native library
+crashes on it. A dead process reports nothing and writes no dead letter. Lambda halves the batch
+until the record is alone and delivers it again for 20 hours; its shard waits as long.
 
-So the attempt is counted *before* it is made, and the count is cleared after it, whatever came of
-it: what is left over are the attempts that nobody survived. Only a suspect is counted: a record
-that is alone in its batch, as a halved batch leaves it, and older than 15 minutes. Healthy traffic
-costs no request.
+So the attempt is counted *before* it is made, and the count is cleared after it, with or without
+success. The attempts that are left are those that killed the process. Only a suspect is counted: a
+record that is alone in its batch, as a halved batch leaves it, and older than 15 minutes. Healthy
+traffic costs no request.
 """
 
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol
 
-from dynamodb_streams_cdc.errors import PermanentError
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.errors import AccessDeniedError, PermanentError, RetryableError, visible
 from dynamodb_streams_cdc.lambda_types import AnyRecord, sequence_number
+from dynamodb_streams_cdc.names import LogEvent
+
+logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 3
-"""As many attempts that did not end make a record a dead letter."""
+"""Attempts without an end after which a record becomes a dead letter."""
 
 MOST_IN_AN_HOUR = 10
-"""As many records of a processor may be given up in an hour because the function died on them. A
-deployed bug that kills it on every record rings, and makes no dead letter of all of them."""
+"""Records of a processor that become dead letters in an hour because the function died on them. A
+deployed bug that kills the function on every record opens the breaker instead."""
 
 END_SECONDS = 7.0
-"""What has to be left of an invocation to clear a count: a request that hangs, and the answer."""
+"""Seconds that must be left to clear a count: for a request that hangs, and the response."""
 
 KEEP_SECONDS = 2 * 24 * 3600
 """How long a count is kept; the stream has forgotten the record a day earlier."""
@@ -39,7 +47,7 @@ class FunctionDied(PermanentError):
 
 
 class Attempts(Protocol):
-    """Where attempts are counted, outside of the process."""
+    """Store of the counts, outside of the process."""
 
     def begin(self, name: str, now: float) -> int:
         """Count an attempt; return how many began before and did not end.
@@ -65,3 +73,83 @@ def name_of(processor: str, record: AnyRecord) -> str | None:
     """
     number = sequence_number(record)
     return f"{processor}/{number}" if number else None
+
+
+@dataclass
+class Suspect:
+    """The attempt of one invocation at a suspect record; without a name or a store, nothing.
+
+    A count that fails is logged; the batch goes on.
+
+    Attributes:
+        store: store of the counts.
+        processor: name of the processor.
+        name: name of the record, by `name_of`; None for a batch without a suspect.
+        survived: names of attempts that this process survived and could not clear yet.
+        deadline: deadline of the invocation.
+        seconds_left: returns the seconds until Lambda ends the invocation.
+        denied: whether the function lacks the permission to count.
+    """
+
+    store: Attempts | None
+    processor: str
+    name: str | None
+    survived: set[str]
+    deadline: Deadline
+    seconds_left: Callable[[], float]
+    denied: bool = field(default=False, init=False)
+
+    def begin(self) -> int:
+        """Count an attempt; return how many of them the function did not survive."""
+        if self.store is None or self.name is None:
+            return 0
+        for name in tuple(self.survived):
+            self._clear(self.store, name)
+        if self.name in self.survived:
+            return 0
+        try:
+            return self.store.begin(self.name, self.deadline.now())
+        except Exception as error:
+            self._uncounted(error)
+            return 0
+
+    def end(self) -> None:
+        """Clear the count; if that fails or no time is left, the next attempt does."""
+        if self.store is not None and self.name is not None:
+            self._clear(self.store, self.name)
+
+    def dies_of_everything(self) -> bool:
+        """Count a record that becomes a dead letter; return whether too many do in this hour."""
+        assert self.store is not None
+        now = self.deadline.now()
+        try:
+            return self.store.begin(hour_of(self.processor, now), now) >= MOST_IN_AN_HOUR
+        except Exception as error:
+            self._uncounted(error)
+            return True
+
+    def _clear(self, store: Attempts, name: str) -> None:
+        self.survived.add(name)
+        if self.seconds_left() < END_SECONDS:
+            return
+        for attempt in count():
+            try:
+                store.end(name, self.deadline.now())
+            except RetryableError as error:
+                if attempt == 2 or not self.deadline.pause(attempt):
+                    self._uncounted(error)
+                    return
+            except Exception as error:
+                self._uncounted(error)
+                return
+            else:
+                self.survived.discard(name)
+                return
+
+    def _uncounted(self, error: Exception) -> None:
+        logger.error(
+            "an attempt could not be counted: %s",
+            visible(repr(error)),
+            extra=LogEvent.ATTEMPT_NOT_COUNTED.fields(error=type(error).__name__),
+        )
+        self.denied = self.denied or isinstance(error, AccessDeniedError)

@@ -1,4 +1,4 @@
-"""A breaker: errors that many items share are the code's, and make no dead letters.
+"""A breaker: if many items share an error, the code is at fault and no dead letter is written.
 
 One record that can never be applied becomes a dead letter at once. When most records become dead
 letters for one reason, the reason is not in the records: a deployed bug, a mapping of the index
@@ -11,8 +11,8 @@ memory of a warm function instance. It is *open* for a reason while
 - at least `least` items fail for this reason, and
 - they are more than the `share` of the items
 
-of this batch, or of all that it remembers. The batch comes first: whichever instance gets it, and
-whatever that one did before, a batch that fails is held. Small batches are judged together.
+of this batch, or of all that it remembers. The batch comes first, so every instance holds a batch
+that fails. Small batches are judged together.
 
 While it is open, no record becomes a dead letter for this reason: the processor reports it, Lambda
 delivers it and all behind it again, and the other records of the batch are applied. A record that
@@ -100,7 +100,7 @@ class Breaker:
     def holds(self, reason: str, *, overdue: bool) -> bool:
         """Return whether a record must not become a dead letter for this reason now.
 
-        `overdue`: whether it is older than a record may wait for what is probably its own fault.
+        `overdue`: whether the record is older than 15 minutes.
         """
         return self.is_open(reason) and not (overdue and self._failing[reason] < self.many)
 

@@ -1,13 +1,13 @@
-"""Whether the records of an event or their source are at fault.
+"""Tell whether the records of an event or their source are at fault.
 
-The stream and its mapping fill some fields of a record, whatever the item holds (`MalformedSource`
-names them). Where one of these is malformed
+The stream and its mapping fill some fields of every record (`MalformedSource` names them). Where
+one of these is malformed
 
     in all records of an event    the source is at fault: the batch is held and an error is logged,
                                   as when the stream carries no images. None becomes a dead letter
     in the only record            the same while the record is young (15 minutes); then it is a dead
-                                  dead letter, so that a single poison record does not block its
-                                  shard. A record that tells no time is a dead letter at once
+                                  letter, so that a single poison record does not block its shard.
+                                  A record without a time is a dead letter at once
     in some of the records        each of these is a dead letter
 """
 
@@ -42,8 +42,7 @@ def source_fault(
 def told_time(record: object) -> float:
     """Return when a record says that it was made, in seconds since 1970, in any form it has.
 
-    0, which is long ago, for one that does not tell: how long it has waited is not known, and it
-    must not wait for ever.
+    0, which is long ago, if it has no time: it must not wait for ever.
     """
     body = record.get("dynamodb") if isinstance(record, Mapping) else None
     time = body.get("ApproximateCreationDateTime") if isinstance(body, Mapping) else None

@@ -1,1 +1,1 @@
-"""The three sinks: what each stores of an item is a function of the item's newest state."""
+"""The three sinks; the state of each is a function of the items' newest states."""

@@ -13,10 +13,9 @@ difference from a contribution that is no longer stored.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from decimal import Context, Decimal
 from enum import Enum
 from itertools import count
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change, Image, by_item
 from dynamodb_streams_cdc.deadline import Deadline
@@ -29,58 +28,43 @@ from dynamodb_streams_cdc.errors import (
 )
 from dynamodb_streams_cdc.halves import halves
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
-
-Amount: TypeAlias = int | Decimal
-Contribution: TypeAlias = Mapping[str, Mapping[str, Amount]]
-"""`{aggregate: {measure: amount}}`, such as `{"month#1997-01": {"revenue": Decimal("29.33")}}`."""
-
-MAX_ACTIONS = 100
-"""The most actions of one transaction
-(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html)."""
-
-MAX_AGGREGATES = MAX_ACTIONS - 1
-"""The most aggregates of one item: they and its ledger row change in one transaction."""
+from dynamodb_streams_cdc.sinks.contributions import (
+    DECIMALS,
+    DIGITS,
+    HEADROOM,
+    MAX_ACTIONS,
+    MAX_AGGREGATES,
+    Contribution,
+    add,
+    checked,
+    negated,
+)
 
 CONFLICTS_UNTIL_HALVED = 4
 """How often in a row a pack is tried before its halves are. With eight lanes on one sum and half of
 the transactions refused, halving at once took 8 to 14 times as long, and four times as many of
 them."""
 
-DIGITS = 38
-"""The significant digits of a number in DynamoDB
-(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-data-types)."""
-
-HEADROOM = 12
-"""Digits that a sum may have more than its amounts: room for 10^12 items in one aggregate."""
-
-DECIMALS = 6
-"""How many decimal places an amount may have, unless the sink is told otherwise."""
-
-RESERVED = frozenset({"aggregate", "shard", "revision"})
-"""Attributes of an aggregate row that cannot name a measure."""
-
-_EXACT = Context(prec=300)
-
 
 class Expiry(Enum):
-    """What the expiry of an item by Time to Live does to its contribution."""
+    """Effect of an expiry by Time to Live on the item's contribution."""
 
     DROP = "drop"
-    """It is taken back, as by any other delete: sums speak of the items in the table."""
+    """The contribution is removed, as by any other delete: sums cover the items in the table."""
 
     KEEP = "keep"
-    """It stays, and the ledger row is marked `retained`: sums speak of all items that ever were."""
+    """The contribution stays, and the ledger row is `retained`: sums cover all items ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """What the sink holds for one item.
+    """The ledger row of one item.
 
     Attributes:
         item_id: whose row it is.
         version: of the change that it holds.
-        revision: raised by every write of the row, whoever writes it.
-        contribution: what the item contributes; empty for one that is deleted.
+        revision: incremented by every write of the row.
+        contribution: the item's contribution; empty for a deleted item.
         timestamp: of the change, in seconds since 1970.
         written_at: when the row was written, in seconds since 1970.
         deleted: whether the item is gone: the row is a tombstone.
@@ -106,15 +90,15 @@ class RowUpdate:
 
 
 class WriteConflict(CdcError):
-    """Somebody else wrote rows after they were read; nothing of the transaction was done."""
+    """Rows were written after they were read; nothing of the transaction was done."""
 
     def __init__(self, item_ids: Collection[str]) -> None:
-        super().__init__(f"{len(item_ids)} ledger rows have moved since they were read")
+        super().__init__(f"{len(item_ids)} ledger rows have changed since they were read")
         self.item_ids = frozenset(item_ids)
 
 
 class LedgerStore(Protocol):
-    """Where ledger rows and sums are kept."""
+    """Store of ledger rows and sums."""
 
     def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
         """Return the rows that exist, by item, read consistently.
@@ -139,8 +123,8 @@ class LedgerStore(Protocol):
     def purge(self, before: float, deadline: Deadline) -> int:
         """Delete the rows of deleted items written before then, unless they retain something.
 
-        Only rows that have not moved since they were found; returns how many there were. What is
-        left when the deadline has passed is left for the next call.
+        Only rows that have not changed since they were found; returns their number. The next call
+        deletes the rows that are left when the deadline has passed.
 
         Raises:
             RetryableError: they cannot be read or deleted at the moment.
@@ -152,10 +136,10 @@ class Aggregation:
     """The sink.
 
     Attributes:
-        ledger: where rows and sums are kept.
-        contributions: what an item contributes; pure, amounts `int` or `Decimal`. What it raises
-            is permanent for the image.
-        expiry: what becomes of the contribution of an item that expires.
+        ledger: store of rows and sums.
+        contributions: returns the contribution of an item; pure, amounts `int` or `Decimal`. Its
+            errors are permanent for the image.
+        expiry: effect of an expiry on the item's contribution.
         decimals: places that an amount may have behind the point, 0 to 25. Amounts are less than
             10^(26 - decimals), 10^20 by default: then a sum of 10^12 of them has 38 digits at
             most, and no item can spoil a sum for the others.
@@ -175,7 +159,7 @@ class Aggregation:
         """Apply the newest change of each item, as many items in a transaction as fit.
 
         Where `contributions` fails on an item's newest change, the newest on which it does not is
-        applied: what a batch leaves behind does not depend on how the changes were batched.
+        applied: the state after a batch does not depend on how the changes were batched.
         """
         outcome = Outcome()
         pending = by_item(changes)
@@ -203,7 +187,7 @@ class Aggregation:
         deadline: Deadline,
         known: ItemVersion | None = None,
     ) -> bool:
-        """Make the row of an item, and the sums, what the table says; return whether they differed.
+        """Repair the row of an item, and the sums, from the table; return whether they differed.
 
         See `Repairable`. A row that retains the contribution of an item which expired, and is not
         in the table again, is left alone: it is right as it is. A row that moves more aggregates
@@ -282,7 +266,7 @@ class Aggregation:
 
         Raises:
             ValueError: `older_than` is less than `TOMBSTONE_SECONDS`; or expiries are kept, and a
-                late one would retain for ever what a purged row says was taken back.
+                late one would retain for ever a contribution that was removed.
             RetryableError: the ledger cannot be read or written at the moment.
         """
         if self.retains:
@@ -333,7 +317,7 @@ class Aggregation:
         image = change.new_image
         retained = False
         if image is None and change.expired and self.expiry is Expiry.KEEP:
-            # Not what is stored: a MODIFY that was coalesced with the expiry would be lost.
+            # Not the stored contribution: it lacks a MODIFY of the same batch.
             image, retained = change.old_image, True
         contribution = {} if image is None else self._of(image)
         return contribution, retained
@@ -346,8 +330,8 @@ class Aggregation:
     ) -> list[list[Change]]:
         """Write a pack; return the changes, by item, whose rows have to be read again.
 
-        A conflict is mostly one on a sum that the whole pack adds to: halves would conflict as
-        well, and twice. So it is tried again as it is, and halved once that was in vain.
+        A conflict is usually on a sum that the whole pack adds to: each half would conflict as
+        well. So the pack is tried again as it is, and halved after `CONFLICTS_UNTIL_HALVED`.
         """
         for attempt in count():
             try:
@@ -415,7 +399,7 @@ def _packs(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
 
 
 def _difference(row: LedgerRow | None, contribution: Contribution) -> Contribution:
-    return add((contribution, _negated(row.contribution if row else {})))
+    return add((contribution, negated(row.contribution if row else {})))
 
 
 def _delta(row: LedgerRow | None, contribution: Contribution) -> Contribution:
@@ -426,81 +410,3 @@ def _delta(row: LedgerRow | None, contribution: Contribution) -> Contribution:
         message = f"the change moves {len(delta)} aggregates; a transaction holds {MAX_AGGREGATES}"
         raise PermanentError(message, "TooManyAggregates")
     return delta
-
-
-def _negated(contribution: Contribution) -> Contribution:
-    return {
-        aggregate: {measure: _EXACT.minus(Decimal(amount)) for measure, amount in measures.items()}
-        for aggregate, measures in contribution.items()
-    }
-
-
-def add(contributions: Iterable[Contribution]) -> Contribution:
-    """Return the exact sum of contributions, without the amounts that are zero."""
-    total: dict[str, dict[str, Decimal]] = {}
-    for contribution in contributions:
-        for aggregate, measures in contribution.items():
-            sums = total.setdefault(aggregate, {})
-            for measure, amount in measures.items():
-                sums[measure] = _EXACT.add(sums.get(measure, Decimal(0)), Decimal(amount))
-    return {
-        aggregate: kept
-        for aggregate, measures in total.items()
-        if (kept := {measure: amount for measure, amount in measures.items() if amount})
-    }
-
-
-def checked(
-    contribution: Mapping[Any, Mapping[Any, Any]], decimals: int = DECIMALS
-) -> Contribution:
-    """Return a contribution without its zeros, once its form is found right.
-
-    Raises:
-        TypeError: an amount is neither `int` nor a finite `Decimal`, or a name is no text.
-        PermanentError: it has more than 99 aggregates, or an amount that is too large or has too
-            many decimal places for its sum to stay exact; see `Aggregation.decimals`.
-    """
-    for aggregate, measures in contribution.items():
-        if not isinstance(aggregate, str) or not aggregate:
-            message = f"an aggregate's key must be non-empty text, got {aggregate!r}"
-            raise TypeError(message)
-        for measure, amount in measures.items():
-            if not isinstance(measure, str) or not measure or measure in RESERVED:
-                message = (
-                    f"{aggregate}: a measure's name must be text other than "
-                    f"{', '.join(sorted(RESERVED))}, got {measure!r}"
-                )
-                raise TypeError(message)
-            exact = isinstance(amount, int | Decimal) and not isinstance(amount, bool)
-            if not exact or not Decimal(amount).is_finite():
-                message = (
-                    f"{aggregate}.{measure}: an amount must be an int or a finite Decimal, "
-                    f"got {amount!r}"
-                )
-                raise TypeError(message)
-            if not _fits(amount, decimals):
-                message = (
-                    f"{aggregate}.{measure}: an amount must be less than 10^"
-                    f"{DIGITS - HEADROOM - decimals} and have at most {decimals} decimal places"
-                )
-                raise PermanentError(message, "AmountOutOfRange")
-    if len(contribution) > MAX_AGGREGATES:
-        message = (
-            f"the item contributes to {len(contribution)} aggregates; at most {MAX_AGGREGATES}"
-        )
-        raise PermanentError(message, "TooManyAggregates")
-    return add([contribution])
-
-
-def _fits(amount: Amount, decimals: int) -> bool:
-    """Return whether 10^12 such amounts have a sum of 38 digits at most."""
-    bound = 10 ** (DIGITS - HEADROOM - decimals)
-    if not -bound < amount < bound:
-        return False
-    if isinstance(amount, int):
-        return True
-    _, digits, exponent = amount.as_tuple()
-    assert isinstance(exponent, int)
-    if exponent >= -decimals:
-        return True
-    return not any(digits[exponent + decimals :])

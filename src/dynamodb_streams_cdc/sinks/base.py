@@ -89,19 +89,19 @@ VERSION_ORDER_VIOLATION_SECONDS = 1.0
 """How much younger a refused change must be to be counted as `version_order_violations`.
 
 Timestamps are rounded down to the second, so a difference of one second says nothing. A larger one
-would mean that sequence numbers of an item did not grow, which AWS promises within a shard and
-nobody documents across a split. The count is alarmed, and a repair of the item heals it.
+would mean that sequence numbers of an item did not grow: AWS promises that they grow within a
+shard, and documents nothing across a split. The count has an alarm; a repair of the item fixes it.
 """
 
 
 class Sink(Protocol):
-    """Somewhere that changes are applied to."""
+    """A system that changes are applied to."""
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
-        """Apply what can be applied, in order within each item, and report the rest as failures.
+        """Apply changes, in order within each item, and return one outcome for each of them.
 
-        Called again with changes that it has already seen, in any composition and order: a sink
-        must be idempotent and refuse what is stale. Raising fails all the changes of the call.
+        It is called again with changes that it has seen, in any combination and order: a sink must
+        be idempotent and refuse stale changes. An exception fails all the changes of the call.
         """
 
 
@@ -114,13 +114,13 @@ class ItemVersion(NamedTuple):
 
     @classmethod
     def of(cls, change: Change) -> "ItemVersion":
-        """Return the stamp of a change that had its turn."""
+        """Return the version of a change."""
         return cls(change.item_id, change.version, change.timestamp)
 
 
 @runtime_checkable
 class Repairable(Protocol):
-    """A sink whose copy of an item can be made what the table says, whatever it was told before."""
+    """A sink whose copy of an item can be repaired from the table."""
 
     def repair(
         self,
@@ -129,16 +129,16 @@ class Repairable(Protocol):
         deadline: Deadline,
         known: ItemVersion | None = None,
     ) -> bool:
-        """Make the copy of an item what the table says; return whether it differed.
+        """Repair the copy of an item from the table; return whether it differed.
 
-        `read_item` is called after the sink's own row was read: item first, and a change in between
-        would be undone. A row that moved meanwhile is read again.
+        The sink reads its own row before it calls `read_item`; in the other order a change in
+        between would be undone. A row that has changed meanwhile is read again.
 
-        `known` is the stamp of a change that happened before this call, or the floor of the current
-        stream: the item is at least so new. The row gets the greater of this and its own version,
-        whether or not anything else differs: an older change that is still under way is stale from
-        now on, and those in flight that are greater win. Without `known` the row keeps its version,
-        and an item without a row is left alone, its change being still to come.
+        `known` is the version of a change that happened before this call, or the floor of the
+        current stream: the item is at least as new. The row gets the greater of this and its own
+        version, even if nothing else differs: an older change that arrives later is stale, and a
+        newer one wins. Without `known` the row keeps its version, and an item without a row is left
+        alone, because its change is still to come.
 
         Raises:
             RetryableError: the sink cannot be read or written at the moment.
@@ -147,10 +147,10 @@ class Repairable(Protocol):
 
     @property
     def retains(self) -> bool:
-        """Whether the expiry of an item leaves something behind that only its record can tell."""
+        """Whether the expiry of an item leaves a state that only its record can tell."""
 
     def held(self, item_id: str, deadline: Deadline) -> Mapping[str, Any] | None:
-        """Return what the sink holds for an item, with its `version`; `None` if nothing.
+        """Return the sink's state of an item, with its `version`; `None` if it has none.
 
         Raises:
             RetryableError: the sink cannot be read at the moment.
@@ -173,7 +173,7 @@ def purge_horizon(older_than: float, deadline: Deadline) -> float:
 
 
 class SourceTable(Protocol):
-    """The table whose changes are followed."""
+    """The source table."""
 
     def read(self, keys: Attributes) -> Image | None:
         """Return the item with these keys by a consistent read; `None` if it is not there.
@@ -184,15 +184,14 @@ class SourceTable(Protocol):
 
 
 def evaluated(function: Callable[[Image], Result], image: Image) -> Result:
-    """Return what a pure function makes of an image; what it raises is permanent.
+    """Return the result of a pure function of an image; turn its errors into permanent ones.
 
-    A function that sees the image alone fails on it again whenever it is called: the image is at
-    fault, whatever the type of the error. If the function is at fault, it fails on most images, and
-    the processor's breaker holds them.
+    A function that reads the image alone fails on it at every call: the image is at fault. If the
+    function is at fault, it fails on most images, and the processor's breaker holds them.
 
     Raises:
         PermanentError: the function raised; grouped by the type of its error, which is the cause.
-        CdcError: the function raised that: it says itself what it means.
+        CdcError: the function raised it.
         MemoryError, OSError, ImportError: the machine's or the package's, not the image's.
     """
     try:

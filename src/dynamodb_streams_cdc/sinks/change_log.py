@@ -1,4 +1,4 @@
-"""The audit sink: a log that holds every change of every item, and can only grow.
+"""The audit sink: a log of every change of every item, which can only grow.
 
 One entry per change, under the key (item, version): a grow-only set. A redelivered change finds its
 entry there and that is success. Entries of one item are separate items of the log, written in any
@@ -25,14 +25,14 @@ from dynamodb_streams_cdc.sinks.log_entries import (
 )
 
 Inserted: TypeAlias = bool | Exception
-"""What became of one entry: written, there already, or why it was not written."""
+"""Result of one entry: written (True), there already (False), or the error."""
 
 
 class LogStore(Protocol):
-    """Where entries are kept."""
+    """Store of entries."""
 
     def insert(self, entries: Sequence[Entry], deadline: Deadline) -> Sequence[Inserted]:
-        """Write entries that are not there; return what became of each, in order.
+        """Write entries that are not there; return each result, in order.
 
         No two entries have the same key. An entry that is there is left as it is.
 
@@ -49,9 +49,9 @@ class ChangeLog:
     """The sink, and its reading back.
 
     Attributes:
-        log: where entries are kept.
-        overflow: where images are kept that no entry can hold; without it, a change that carries
-            them can never be written.
+        log: store of the entries.
+        image_store: store of images that are too large for an entry; without it, a change with such
+            images can never be written.
     """
 
     log: LogStore

@@ -70,7 +70,7 @@ value inside, the 32nd level, and the entry's own map is one."""
 
 
 class ImageStore(Protocol):
-    """Where large images are kept."""
+    """Store of large images."""
 
     def keep(self, name: str, text: str) -> None:
         """Write an object; that it is there already is success.
@@ -80,7 +80,7 @@ class ImageStore(Protocol):
         """
 
     def read(self, name: str) -> str:
-        """Return what an object holds.
+        """Return the text of an object.
 
         Raises:
             RetryableError: it cannot be read at the moment.
@@ -124,7 +124,7 @@ def _moment(timestamp: float) -> str:
 
 
 def _changed(images: Images, old: Image, new: Image) -> list[str]:
-    """Return the names of the attributes that differ; what is equal as it came is not compared."""
+    """Return the names of the attributes that differ; equal JSON is not decoded."""
     before, after = images.before or {}, images.after or {}
     suspects = [name for name in old.keys() | new.keys() if before.get(name) != after.get(name)]
     return sorted(name for name in suspects if _differs(name, old, new))
@@ -158,7 +158,7 @@ def change_from_log_record(
     if entry.table != source.table:
         wanted = f"{source.table!r}, the table in the settings"
         reject("NewImage.table", wanted, entry.table, fault=MalformedSource)
-    vars(entry).update(  # nobody else has it yet
+    vars(entry).update(  # nothing else refers to it yet
         sequence_number=field_of(body, "SequenceNumber", str),
         recorded_at=timestamp_of(body.get("ApproximateCreationDateTime")),
     )
@@ -168,7 +168,7 @@ def change_from_log_record(
 def change_from_entry(entry: Attributes, image_store: ImageStore | None = None) -> Change:
     """Return the change that an entry of the change log keeps, as DynamoDB JSON.
 
-    Images that the log keeps beside its entry are read when they are first asked for.
+    Images in the image store are read when they are first used.
 
     Raises:
         MalformedRecord: a field of the entry is missing or has the wrong form.

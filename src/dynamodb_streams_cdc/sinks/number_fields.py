@@ -1,4 +1,4 @@
-"""What the number fields of an index hold without loss, held against a document before it is sent.
+"""Check that the number fields of an index hold a document's values without loss.
 
 OpenSearch takes some numbers that a field cannot hold and says nothing: a `scaled_float` saturates
 at the largest `long`, a `double` rounds integers beyond 2^53. The document then shows the right
@@ -7,7 +7,7 @@ number, and searches, sorting and sums use another one
 refuses as a `mapper_parsing_exception`, with the value in the message.
 
 Fractions are rounded to the field's precision, as anyone who declares a float expects; only
-magnitude is checked. A value that is no number is left to the index.
+magnitude is checked. The index checks a value that is not a number.
 """
 
 from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ replaces anything. A deleted item leaves a tombstone with the version of its REM
 itself forgets deleted versions after a minute (`index.gc_deletes`), and a late replay would bring
 the document back. Readers go through an alias that filters tombstones out.
 
-Every document carries, beside the fields of the user,
+Every document has these fields, in addition to the user's:
 
     cdc.item        identity of the item; also the document's _id
     cdc.version     of the change that it shows
@@ -61,7 +61,7 @@ class Stale:
 
 
 Upserted: TypeAlias = Stale | Exception | None
-"""What became of one document: refused as stale, why it was not written, or (`None`) written."""
+"""Result of one document: refused as stale, the error, or `None` if it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Held:
 
     Attributes:
         source: with its version under `cdc`.
-        revision: raised by every write of the document, whoever writes it; the index's own word.
+        revision: token of the index that changes with every write of the document.
     """
 
     source: Mapping[str, Any]
@@ -78,10 +78,10 @@ class Held:
 
 
 class SearchIndex(Protocol):
-    """Where documents are kept."""
+    """Store of documents."""
 
     def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
-        """Write each document that is newer than the one held; return what became of each.
+        """Write each document that is newer than the one held; return each result, in order.
 
         Raises:
             RetryableError: none of them could be written.
@@ -123,9 +123,9 @@ class Search:
     """The sink.
 
     Attributes:
-        index: where documents are kept.
-        document: what readers find of an item; pure. `None` keeps the item out of the index. What
-            it raises is permanent for the image.
+        index: store of the documents.
+        document: returns the document of an item; pure. `None` keeps the item out of the index.
+            Its errors are permanent for the image.
     """
 
     index: SearchIndex
@@ -141,7 +141,7 @@ class Search:
             for position, change in enumerate(group):
                 try:
                     if unread is not None and change.image_loader is not None:
-                        raise unread  # it would be told the same again, one time-out after another
+                        raise unread  # every further read would time out as well
                     is_first = group[-1].kind is INSERT
                     upsert = self._upsert(change, written_at, is_first)
                     writes.append((change, len(group) - position - 1, upsert))
@@ -178,10 +178,9 @@ class Search:
         deadline: Deadline,
         known: ItemVersion | None = None,
     ) -> bool:
-        """Make the document of an item what the table says; return whether it differed.
+        """Repair the document of an item from the table; return whether it differed.
 
-        See `Repairable`. A document that somebody else has put there, without a version, is
-        replaced.
+        See `Repairable`. A document without a version, from another writer, is replaced.
 
         Raises:
             RetryableError: the index cannot be read or written at the moment.
@@ -264,7 +263,7 @@ class Search:
 
 
 def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what readers see of a document, and whether they see it."""
+    """Return the fields of a document that readers see, and whether it is a tombstone."""
     return {**source, CDC: source.get(CDC, {}).get("deleted")}
 
 

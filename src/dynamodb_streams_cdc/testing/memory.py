@@ -17,16 +17,9 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError
 from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS
 from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
-from dynamodb_streams_cdc.sinks.aggregation import (
-    MAX_ACTIONS,
-    Amount,
-    Contribution,
-    LedgerRow,
-    RowUpdate,
-    WriteConflict,
-    add,
-)
+from dynamodb_streams_cdc.sinks.aggregation import LedgerRow, RowUpdate, WriteConflict
 from dynamodb_streams_cdc.sinks.change_log import Inserted
+from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, Amount, Contribution, add
 from dynamodb_streams_cdc.sinks.log_entries import Entry
 from dynamodb_streams_cdc.sinks.search import CDC, Held, Stale, Upsert, Upserted, supersedes
 

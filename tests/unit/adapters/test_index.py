@@ -5,12 +5,8 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import RetryableError, Search
-from dynamodb_streams_cdc.aws.opensearch import (
-    CDC_MAPPING,
-    REQUEST_SECONDS,
-    RETRY_ON_CONFLICT,
-    SearchRefused,
-)
+from dynamodb_streams_cdc.aws.opensearch import CDC_MAPPING, REQUEST_SECONDS, RETRY_ON_CONFLICT
+from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
 from dynamodb_streams_cdc.errors import ConflictError
 from dynamodb_streams_cdc.sinks.search import CDC, Stale
 from lambdas.domain.search_document import PROPERTIES, SETTINGS, document

@@ -51,7 +51,7 @@ def key(item: str) -> dict[str, Any]:
     return {"id": {"S": f"ledger/{item}"}}
 
 
-def test_rows_that_were_left_unread_are_read_again_and_consistently() -> None:
+def test_unprocessed_rows_are_read_again_consistently() -> None:
     row = {
         **key("a"),
         "version": {"S": "v1"},

@@ -1,6 +1,6 @@
 """Requests to DynamoDB without botocore's walk through every value of them.
 
-What the adapters send is DynamoDB's JSON already. botocore still looks up the description of each
+The adapters send DynamoDB JSON already. botocore still looks up the description of each
 value, of each value within it, and copies it: half of the processor time of a request. Here
 the parameters of a call become the body of its request at once. All of this goes through events
 that botocore documents for the purpose

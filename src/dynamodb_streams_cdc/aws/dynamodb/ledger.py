@@ -17,14 +17,8 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
 from dynamodb_streams_cdc.errors import ConflictError, RetryableError
 from dynamodb_streams_cdc.names import IDEMPOTENCY_KEY, LEDGER
-from dynamodb_streams_cdc.sinks.aggregation import (
-    RESERVED,
-    Contribution,
-    LedgerRow,
-    RowUpdate,
-    WriteConflict,
-    add,
-)
+from dynamodb_streams_cdc.sinks.aggregation import LedgerRow, RowUpdate, WriteConflict
+from dynamodb_streams_cdc.sinks.contributions import RESERVED, Contribution, add
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -202,7 +196,7 @@ def _row(attributes: Mapping[str, Any]) -> LedgerRow:
 
 
 def _cancelled(updates: Sequence[RowUpdate], reasons: Sequence[Any]) -> Exception:
-    """Return what a cancelled transaction means; `reasons` are in the order of its actions."""
+    """Return the exception for a cancelled transaction; `reasons` are in its actions' order."""
     codes = [str(reason.get("Code", "None")) for reason in reasons]
     conflicts = [
         update.after.item_id

@@ -42,7 +42,7 @@ class DynamoDbLog:
     table: str
 
     def insert(self, entries: Sequence[Entry], deadline: Deadline) -> Sequence[Inserted]:
-        """Write entries that are not there, 25 a request; return what became of each, in order."""
+        """Write entries that are not there, 25 a request; return each result, in order."""
         starts = range(0, len(entries), BATCH_STATEMENTS)
         requests = [entries[start : start + BATCH_STATEMENTS] for start in starts]
         with ThreadPoolExecutor(PARALLEL) as pool:

@@ -8,9 +8,10 @@ from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.processor import Processor, RecordParser
-from dynamodb_streams_cdc.sinks.aggregation import Aggregation, Contribution, add
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Repairable, Sink
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog, Inserted
+from dynamodb_streams_cdc.sinks.contributions import Contribution, add
 from dynamodb_streams_cdc.sinks.log_entries import Entry, change_from_log_record
 from dynamodb_streams_cdc.sinks.search import Search, encoded
 from dynamodb_streams_cdc.testing.memory import (

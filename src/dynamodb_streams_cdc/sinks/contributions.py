@@ -1,0 +1,113 @@
+"""Contributions of items to aggregates: their arithmetic, their form and their limits."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Context, Decimal
+from typing import Any, TypeAlias
+
+from dynamodb_streams_cdc.errors import PermanentError
+from dynamodb_streams_cdc.names import AGGREGATES_KEYS
+
+Amount: TypeAlias = int | Decimal
+Contribution: TypeAlias = Mapping[str, Mapping[str, Amount]]
+"""`{aggregate: {measure: amount}}`, such as `{"month#1997-01": {"revenue": Decimal("29.33")}}`."""
+
+MAX_ACTIONS = 100
+"""The most actions of one transaction
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html)."""
+
+MAX_AGGREGATES = MAX_ACTIONS - 1
+"""The most aggregates of one item: they and its ledger row change in one transaction."""
+
+DIGITS = 38
+"""The significant digits of a number in DynamoDB
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-data-types)."""
+
+HEADROOM = 12
+"""Digits that a sum may have more than its amounts: room for 10^12 items in one aggregate."""
+
+DECIMALS = 6
+"""How many decimal places an amount may have, unless the sink is told otherwise."""
+
+RESERVED = frozenset({*AGGREGATES_KEYS, "revision"})
+"""Attributes of an aggregate row that cannot name a measure."""
+
+_EXACT = Context(prec=300)
+
+
+def negated(contribution: Contribution) -> Contribution:
+    """Return the contribution with every amount negated."""
+    return {
+        aggregate: {measure: _EXACT.minus(Decimal(amount)) for measure, amount in measures.items()}
+        for aggregate, measures in contribution.items()
+    }
+
+
+def add(contributions: Iterable[Contribution]) -> Contribution:
+    """Return the exact sum of contributions, without the amounts that are zero."""
+    total: dict[str, dict[str, Decimal]] = {}
+    for contribution in contributions:
+        for aggregate, measures in contribution.items():
+            sums = total.setdefault(aggregate, {})
+            for measure, amount in measures.items():
+                sums[measure] = _EXACT.add(sums.get(measure, Decimal(0)), Decimal(amount))
+    return {
+        aggregate: kept
+        for aggregate, measures in total.items()
+        if (kept := {measure: amount for measure, amount in measures.items() if amount})
+    }
+
+
+def checked(
+    contribution: Mapping[Any, Mapping[Any, Any]], decimals: int = DECIMALS
+) -> Contribution:
+    """Return a contribution without its zeros, once its form is found right.
+
+    Raises:
+        TypeError: an amount is neither `int` nor a finite `Decimal`, or a name is not text.
+        PermanentError: it has more than 99 aggregates, or an amount that is too large or has too
+            many decimal places for its sum to stay exact; see `Aggregation.decimals`.
+    """
+    for aggregate, measures in contribution.items():
+        if not isinstance(aggregate, str) or not aggregate:
+            message = f"an aggregate's key must be non-empty text, got {aggregate!r}"
+            raise TypeError(message)
+        for measure, amount in measures.items():
+            if not isinstance(measure, str) or not measure or measure in RESERVED:
+                message = (
+                    f"{aggregate}: a measure's name must be text other than "
+                    f"{', '.join(sorted(RESERVED))}, got {measure!r}"
+                )
+                raise TypeError(message)
+            exact = isinstance(amount, int | Decimal) and not isinstance(amount, bool)
+            if not exact or not Decimal(amount).is_finite():
+                message = (
+                    f"{aggregate}.{measure}: an amount must be an int or a finite Decimal, "
+                    f"got {amount!r}"
+                )
+                raise TypeError(message)
+            if not fits(amount, decimals):
+                message = (
+                    f"{aggregate}.{measure}: an amount must be less than 10^"
+                    f"{DIGITS - HEADROOM - decimals} and have at most {decimals} decimal places"
+                )
+                raise PermanentError(message, "AmountOutOfRange")
+    if len(contribution) > MAX_AGGREGATES:
+        message = (
+            f"the item contributes to {len(contribution)} aggregates; at most {MAX_AGGREGATES}"
+        )
+        raise PermanentError(message, "TooManyAggregates")
+    return add([contribution])
+
+
+def fits(amount: Amount, decimals: int) -> bool:
+    """Return whether 10^12 such amounts have a sum of 38 digits at most."""
+    bound = 10 ** (DIGITS - HEADROOM - decimals)
+    if not -bound < amount < bound:
+        return False
+    if isinstance(amount, int):
+        return True
+    _, digits, exponent = amount.as_tuple()
+    assert isinstance(exponent, int)
+    if exponent >= -decimals:
+        return True
+    return not any(digits[exponent + decimals :])
