@@ -19,9 +19,9 @@ from dynamodb_streams_cdc import (
     deserialize_item,
 )
 from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
-from dynamodb_streams_cdc.operations.redrive import InvocationFailed
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore, MemoryIndex, MemoryLog

@@ -50,7 +50,7 @@ class ChangeHandlers:
         return handler
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
-        """Call the handler of each change; one without a handler, and the canary, is applied."""
+        """Call the handler of each change; the canary and changes without one count as applied."""
         outcome = Outcome()
         held: set[str] = set()
         for change in changes:

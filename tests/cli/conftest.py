@@ -23,7 +23,7 @@ from pytest_socket import disable_socket, enable_socket
 from typer.testing import CliRunner, Result
 
 from dynamodb_streams_cdc.cli.app import app
-from dynamodb_streams_cdc.operations.redrive import InvocationFailed
+from dynamodb_streams_cdc.control import InvocationFailed
 from tests.fake_pipeline import BUCKET, ON_FAILURE, FakePipeline, bucket_of, pointer
 from tests.lambdas.conftest import create_table
 
@@ -121,8 +121,8 @@ class Cloud:
             self.notify(pointer(key), named)
 
     def notify(self, body: str, processor: str = "search") -> None:
-        queue = self.queues[processor].rpartition("/")[2]
-        sqs_backends[ACCOUNT]["us-east-1"].send_message(queue, body)
+        name = self.queues[processor].rpartition("/")[2]
+        sqs_backends[ACCOUNT]["us-east-1"].send_message(name, body)
 
     def remaining(self, processor: str = "search") -> list[str]:
         """Return the keys that visible pointers of a queue point at; other messages as they are."""
@@ -212,7 +212,7 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    # Nobody puts messages on these queues while somebody waits for them.
+    # No message arrives on these queues during a long poll.
     monkeypatch.setattr("dynamodb_streams_cdc.operations.aws.notifications.WAIT_SECONDS", 0)
     disable_socket(allow_unix_socket=True)
     with mock_aws():
@@ -223,9 +223,8 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def cloud(aws: None) -> Iterator[Cloud]:
     """A deployed pipeline of two processors, with nothing in its bucket."""
-    s3 = client("s3")
     for bucket in (BUCKET, ON_FAILURE, LARGE_IMAGES):
-        s3.create_bucket(Bucket=bucket)
+        client("s3").create_bucket(Bucket=bucket)
     create_table(client("dynamodb"), "change-log-3c4d", [("item", "S"), ("version", "S")])
     made = Cloud(
         {

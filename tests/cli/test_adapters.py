@@ -1,4 +1,4 @@
-"""Dead-letter store, bell and functions on boto3: what they promise, and how they fail."""
+"""Dead-letter store, notification queue and functions on boto3: contracts and failures."""
 
 import io
 import json
@@ -19,6 +19,7 @@ from botocore.exceptions import (
 )
 from botocore.response import StreamingBody
 
+from dynamodb_streams_cdc.control import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.aws import functions as functions_module
 from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted
@@ -29,7 +30,6 @@ from dynamodb_streams_cdc.operations.aws.functions import (
     LambdaFunctions,
 )
 from dynamodb_streams_cdc.operations.aws.notifications import SqsNotificationQueue
-from dynamodb_streams_cdc.operations.redrive import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.operations.stack import ASKING, Deployment, _client
 from tests.cli.conftest import Cloud, refusal
 from tests.contracts.dead_letter_store import DEAD_LETTER, LAMBDAS, OWN, DeadLetterStoreContract

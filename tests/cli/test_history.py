@@ -119,13 +119,6 @@ def test_an_item_without_entries(logged: Cloud, words: list[str], identity: str)
     assert f"no entry of item {identity}:" in result.stderr
 
 
-def test_a_key_without_a_value_is_refused(logged: Cloud) -> None:
-    """DynamoDB has no item with an empty key: a variable of a script is not set."""
-    result = logged.run("history", "customer_id=")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "'customer_id=' has no value" in result.stderr
-
-
 @pytest.mark.parametrize(
     ("words", "why"),
     [

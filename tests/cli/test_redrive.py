@@ -8,7 +8,8 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from dynamodb_streams_cdc.cli.output import MOST_LINES
-from dynamodb_streams_cdc.operations.redrive import PATIENCE, InvocationFailed
+from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from dynamodb_streams_cdc.operations.selection import id_of
 from tests.cli.conftest import Cloud, interrupt_at, refusal, refuse
 from tests.fake_pipeline import BUCKET, POISON, given_up, item, lambdas_key, placed, pointer

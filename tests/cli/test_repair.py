@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.operations.redrive import PATIENCE, InvocationFailed
+from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from tests.cli.conftest import Cloud, refusal
 
 TABLE = "orders-1A2B"

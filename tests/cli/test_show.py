@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.operations.redrive import InvocationFailed
+from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.operations.selection import id_of
 from tests.cli.conftest import Cloud, refuse
 from tests.factories import LABEL, order, record

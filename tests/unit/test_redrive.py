@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
+from dynamodb_streams_cdc.control import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.errors import DeadlineExceeded
 from dynamodb_streams_cdc.operations import redrive as redrive_module
 from dynamodb_streams_cdc.operations.dead_letter_store import ReadableDeadLetter, StoredDeadLetter
@@ -14,8 +15,6 @@ from dynamodb_streams_cdc.operations.redrive import (
     MOST_BYTES,
     MOST_RECORDS,
     PATIENCE,
-    RESPONSE_TOO_LARGE,
-    InvocationFailed,
     Redrive,
     RedriveStatus,
     Result,
@@ -55,7 +54,7 @@ def run(pipeline: FakePipeline) -> list[Result]:
 
 
 def assert_adds_up(result: Result) -> None:
-    """Each record is one of four things, whatever became of its item."""
+    """Each record has one of four outcomes."""
     counts = [result.applied, result.stale, result.unapplied, result.untried]
     assert min(counts) >= 0
     assert sum(counts) == result.records
@@ -681,7 +680,7 @@ EXPECTED, CALLS = undisturbed()
 
 
 def poison_is_kept(pipeline: FakePipeline) -> bool:
-    """Whether the records that nobody can apply are in dead letters."""
+    """Whether the records that cannot be applied are in dead letters."""
     poison = {
         placed(4, 2)["dynamodb"]["SequenceNumber"],
         placed(2, 4)["dynamodb"]["SequenceNumber"],

@@ -77,7 +77,7 @@ def table(columns: Sequence[str], numbers: Sequence[str] = ()) -> Table:
 
 
 def cells(*values: object) -> list[Text]:
-    """Return cells that show text as it is, whatever brackets it holds; see `visible`."""
+    """Return cells that show text literally, brackets included; see `visible`."""
     return [value if isinstance(value, Text) else Text(visible(str(value))) for value in values]
 
 

@@ -19,17 +19,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from dynamodb_streams_cdc.control import RESPONSE_TOO_LARGE as RESPONSE_TOO_LARGE
-from dynamodb_streams_cdc.control import Functions as Functions
 from dynamodb_streams_cdc.control import (
+    RESPONSE_TOO_LARGE,
+    Functions,
     HeldState,
+    InvocationFailed,
+    RecordFailure,
     ReplayResult,
     is_healthy,
     parse_inspect_response,
     parse_replay_response,
 )
-from dynamodb_streams_cdc.control import InvocationFailed as InvocationFailed
-from dynamodb_streams_cdc.control import RecordFailure as RecordFailure
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.halves import in_halves
 from dynamodb_streams_cdc.lambda_types import AnyRecord

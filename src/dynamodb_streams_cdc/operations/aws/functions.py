@@ -15,9 +15,9 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
+from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
 from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of, permitted
-from dynamodb_streams_cdc.operations.redrive import InvocationFailed
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.change import Attributes, Image
-from dynamodb_streams_cdc.control import FailureReport, ReplayResponse
+from dynamodb_streams_cdc.control import FailureReport, InvocationFailed, ReplayResponse
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.esm import Result as BatchResult
 from dynamodb_streams_cdc.esm import classify
 from dynamodb_streams_cdc.lambda_types import ItemFailure
 from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
-from dynamodb_streams_cdc.operations.redrive import InvocationFailed, Redrive, Result
+from dynamodb_streams_cdc.operations.redrive import Redrive, Result
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from dynamodb_streams_cdc.testing.simulation.delivery import Record
 from dynamodb_streams_cdc.testing.simulation.events import Remark, shown
