@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.cli.conftest import Cloud, aws, cloud, models  # noqa: F401 - fixtures
+from tests.cli.conftest import Cloud, aws, cloud  # noqa: F401 - fixtures
 from tests.cli.test_history import KEYS, logged  # noqa: F401 - a fixture
 from tests.cli.test_repair import DONE
 from tests.infrastructure.deployment import Deployment, context_of
