@@ -4,6 +4,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -63,6 +64,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if run:
         rest = "" if SCHEDULES else ", a quarter of those in CI: SCHEDULES=all runs the rest"
         terminalreporter.write_line(f"Schedules of the simulation: {run:,}{rest}")
+
+
+@pytest.fixture(scope="session")
+def models() -> Iterator[None]:
+    """Let all sessions share the models of the services: reading them takes longer than a test."""
+    from botocore.loaders import create_loader
+
+    loader = create_loader()
+    with patch("botocore.session.create_loader", lambda search_path_string=None: loader):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,6 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-from botocore.loaders import create_loader
 from botocore.response import StreamingBody
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
@@ -195,14 +194,6 @@ def interrupt_at(point: int) -> Refusal:
     """Let Ctrl-C come at the call of this number."""
     calls = itertools.count()
     return lambda called, arguments: KeyboardInterrupt() if next(calls) == point else None
-
-
-@pytest.fixture(scope="session")
-def models() -> Iterator[None]:
-    """Let all sessions share the models of the services: reading them takes longer than a test."""
-    loader = create_loader()
-    with patch("botocore.session.create_loader", lambda search_path_string=None: loader):
-        yield
 
 
 @pytest.fixture

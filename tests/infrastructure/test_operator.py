@@ -5,13 +5,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.cli.conftest import (  # noqa: F401 - fixtures
-    LARGE_IMAGES,
-    Cloud,
-    aws,
-    cloud,
-    models,
-)
+from tests.cli.conftest import LARGE_IMAGES, Cloud, aws, cloud  # noqa: F401 - fixtures
 from tests.cli.test_history import KEYS, logged  # noqa: F401 - a fixture
 from tests.cli.test_repair import DONE
 from tests.fake_pipeline import POISON, given_up, lambdas_key, placed, pointer

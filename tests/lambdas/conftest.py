@@ -54,7 +54,7 @@ def context() -> LambdaContext:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """Return clients of an account that has what the stacks would have made."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)

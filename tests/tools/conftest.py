@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
+def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
     """The account that the credentials of this test reach."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "CONFIRM", "CDK_OPTIONS", "ENVIRONMENT"):
         monkeypatch.delenv(name, raising=False)
