@@ -14,14 +14,20 @@ import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
-
-if TYPE_CHECKING:
-    from dynamodb_streams_cdc.testing.simulation.virtual_clock import VirtualClock
+from typing import NoReturn, Protocol
 
 
 class ProcessKilled(BaseException):
     """The process of a function is gone, in the middle of what it did."""
+
+
+class Agenda(Protocol):
+    """The clock of a simulation, with the actions that are due on it."""
+
+    time: float
+
+    def run_until(self, moment: float) -> None:
+        """Do all that is due up to a moment."""
 
 
 @dataclass
@@ -45,7 +51,7 @@ class Invocation:
         workers: when those of each pool are free.
     """
 
-    virtual_clock: "VirtualClock"
+    virtual_clock: Agenda
     deadline: float
     virtual: bool = True
     died: ProcessKilled | None = None
