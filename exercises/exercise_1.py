@@ -13,8 +13,9 @@ What you have
     change.kind             INSERT, MODIFY or REMOVE
     change.old_image        the order before; None if there was none
     change.new_image        the order after; None if there is none
-    change.actor            who made the change; None if nobody knows. The application writes it
-                            into `updated_by`; Source(actor_attribute="updated_by") reads it
+    change.actor            who made the change; None for a delete, which carries nobody's
+                            name. The application writes it into `updated_by`;
+                            Source(actor_attribute="updated_by") reads it
     change.time             when, in UTC
     change.event_id, change.sequence_number, change.version
 
@@ -26,7 +27,7 @@ What an entry is
     A dictionary with kind, who, before and after.
 
     make exercise-1             says what is wrong
-    make exercise-1 HINT=1      gives a hint, and HINT=2 the next
+    make exercise-1 HINT=1      prints hint 1, HINT=2 the next
 """
 
 from dynamodb_streams_cdc import Change

@@ -23,7 +23,7 @@ What you have
     index.search()          what readers find: all documents but those with "deleted": True
 
     make exercise-2             says what is wrong
-    make exercise-2 HINT=1      gives a hint, and HINT=2 the next
+    make exercise-2 HINT=1      prints hint 1, HINT=2 the next
 """
 
 from typing import Any

@@ -21,7 +21,7 @@ What you have
     change.event_id, change.sequence_number, change.version
 
     make exercise-3             says what is wrong
-    make exercise-3 HINT=1      gives a hint, and HINT=2 the next
+    make exercise-3 HINT=1      prints hint 1, HINT=2 the next
 """
 
 from datetime import datetime

@@ -145,24 +145,27 @@ def _say(text: str) -> None:
 
 
 def hint(exercise: Exercise, wanted: int) -> None:
-    """Print the hints up to the one that is wanted."""
+    """Print one hint; beyond the last, print where the solution is."""
     hints: Sequence[str] = exercise.check.HINTS
-    for number, text in enumerate(hints[:wanted], 1):
-        _say(f"Hint {number} of {len(hints)}: {text}")
     if wanted > len(hints):
-        _say(f"There are no more. A solution: exercises/solutions/{exercise.name}.py")
+        _say(f"There are {len(hints)} hints. A solution: exercises/solutions/{exercise.name}.py")
+    else:
+        _say(f"Hint {wanted} of {len(hints)}: {hints[wanted - 1]}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check an exercise, or give a hint; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m exercises.checks", description="Check it.")
     parser.add_argument("number", type=int, choices=[each.number for each in EXERCISES])
-    parser.add_argument("--hint", type=int, help="give the first so many hints, check nothing")
+    parser.add_argument("--hint", type=int, help="print this hint, check nothing")
     parser.add_argument("--solution", action="store_true", help="check the solution instead")
     chosen = parser.parse_args(arguments)
     exercise = EXERCISES[chosen.number - 1]
     if chosen.hint is not None:
-        hint(exercise, max(1, chosen.hint))
+        if chosen.hint < 1:
+            _say(f"There is no hint {chosen.hint}: hints are numbered from 1, as in HINT=1.")
+            return 2
+        hint(exercise, chosen.hint)
         return 0
     logging.disable(logging.CRITICAL)
     try:

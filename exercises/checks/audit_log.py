@@ -66,6 +66,13 @@ def who_did_it_and_what_it_was(audit: Audit) -> None:
         entry = entries[str(want["kind"])]
         for name, value in want.items():
             if name not in entry or entry[name] != value:
+                if name == "who" and value is None:
+                    wrong(
+                        f"The entry of the REMOVE should say who: None, and {_says(entry, name)}.",
+                        "A delete carries nobody's name: `updated_by` in the old image is the "
+                        "author of the change before. change.actor knows the difference.",
+                        reading.EXAMPLE_1,
+                    )
                 wrong(
                     f"The entry of the {want['kind']} should say {name}: {_short(value)}, and "
                     f"{_says(entry, name)}.",
@@ -163,13 +170,13 @@ def whatever_fails(audit: Audit) -> None:
 
 
 STEPS = {
-    every_change_leaves_an_entry: 4,
+    every_change_leaves_an_entry: 5,
     changes_within_a_second: 1,
     who_did_it_and_what_it_was: 4,
     an_expiry_is_told_from_a_delete: 4,
     a_batch_delivered_twice: 3,
     a_function_that_dies: 3,
-    a_table_out_of_reach: 4,
+    a_table_out_of_reach: 5,
     an_old_batch_comes_back: 2,
     sequence_numbers_that_grow_a_digit: 2,
     whatever_fails: 2,
@@ -184,6 +191,8 @@ HINTS = (
     "no order. Sequence numbers are text of 21 to 40 digits: is '1000' greater than '999'?)",
     "log.put writes over what is there; log.insert does not, and raises AlreadyThere. When a "
     "change comes a second time, is it a failure that its entry is there, or success?",
+    "change.actor is who made the change: the application's `updated_by` in the new image, Time to "
+    "Live for an expiry, and None for a delete, which carries nobody's name.",
     'The entry needs "kind", "who", "before" and "after": change.kind, change.actor, '
     "change.old_image, change.new_image. Insert it under (change.item_id, change.version), and "
     "catch AlreadyThere, and nothing else: with contextlib.suppress, or try and except.",

@@ -30,7 +30,7 @@ P = TypeVar("P")
 
 ORDERS = Source("orders", actor_attribute="updated_by")
 SCHEDULES = 100
-LONGEST_STORY = 25
+LONGEST_STORY = 15
 """Lines of a simulation that are shown."""
 
 

@@ -30,7 +30,8 @@ def what_is_written_is_found(sync: Sync) -> None:
         wrong(
             f"Order 1001 was deleted, and readers still find {_found(bench.store)}.",
             "change.new_image is None after a delete. Either there is no document then, or one "
-            'that readers do not see because it has "deleted": True.',
+            'that readers do not see because it has "deleted": True. A script of index.update that '
+            "returns None leaves the document as it is.",
             reading.TOMBSTONES,
         )
 

@@ -45,6 +45,11 @@ def actor_from_the_image(change: Change, log: AuditTable) -> None:
     log.put(change.item_id, change.version, {**entry(change), "who": who})
 
 
+def actor_from_either_image(change: Change, log: AuditTable) -> None:
+    who = (change.new_image or change.old_image or {}).get("updated_by")
+    log.put(change.item_id, change.version, {**entry(change), "who": who})
+
+
 def overwriting(change: Change, log: AuditTable) -> None:
     log.put(change.item_id, change.version, entry(change))
 
@@ -93,6 +98,11 @@ def stumbling(change: Change, log: AuditTable) -> None:
         ),
         (without_the_actor, "who_did_it_and_what_it_was", "and it has no 'who'"),
         (actor_from_the_image, "an_expiry_is_told_from_a_delete", "and it says None"),
+        (
+            actor_from_either_image,
+            "who_did_it_and_what_it_was",
+            "A delete carries nobody's name",
+        ),
         (numbering, "a_batch_delivered_twice", "the log has 6 entries for 3 changes"),
         (
             inserting(lambda change: str(uuid.uuid4())),

@@ -4,15 +4,15 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from dynamodb_streams_cdc.esm.batch import Record
 from dynamodb_streams_cdc.esm.configuration import MappingConfiguration
 from dynamodb_streams_cdc.esm.metrics import Metrics
 from dynamodb_streams_cdc.esm.policies import Policies
 
-if TYPE_CHECKING:
-    from dynamodb_streams_cdc.esm.lane import Lane
+L = TypeVar("L")
+"""The lane that waits for an answer."""
 
 
 class LossReason(StrEnum):
@@ -42,7 +42,7 @@ class Loss:
 
 
 @dataclass
-class Context:
+class Context(Generic[L]):
     """The mapping, its policies, and the commands that wait for an answer.
 
     Attributes:
@@ -56,13 +56,13 @@ class Context:
     policies: Policies
     new_id: Callable[[], str]
     metrics: Metrics = field(default_factory=Metrics)
-    outstanding: dict[int, "Lane"] = field(default_factory=dict)
+    outstanding: dict[int, L] = field(default_factory=dict)
     abandoned: set[int] = field(default_factory=set)
     losses: list[Loss] = field(default_factory=list)
     last_result: str = "No records processed"
     _tokens: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
-    def await_answer(self, lane: "Lane") -> int:
+    def await_answer(self, lane: L) -> int:
         """Return a new token, whose answer is for `lane`."""
         token = next(self._tokens)
         self.outstanding[token] = lane
@@ -73,7 +73,7 @@ class Context:
         del self.outstanding[token]
         self.abandoned.add(token)
 
-    def take(self, token: int) -> "Lane | None":
+    def take(self, token: int) -> "L | None":
         """Return the lane that waits for an answer, and end its wait; None if abandoned.
 
         Raises:

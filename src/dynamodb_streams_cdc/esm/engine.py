@@ -59,7 +59,7 @@ class Engine:
                 configuration, filter_operators=policies.filter_operators
             )
         self.configuration = configuration
-        self._context = Context(configuration, policies, new_id)
+        self._context = Context[Lane](configuration, policies, new_id)
         self._checkpoints = dict(checkpoints or {})
         self._begun = bool(self._checkpoints)
         self._shards: dict[str, Shard] = {}

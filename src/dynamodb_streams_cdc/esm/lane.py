@@ -39,7 +39,7 @@ class Lane:
         drained: whether the shard is closed and read to its end.
     """
 
-    def __init__(self, context: Context, shard_id: str, index: int) -> None:
+    def __init__(self, context: "Context[Lane]", shard_id: str, index: int) -> None:
         self.context = context
         self.shard_id = shard_id
         self.index = index

@@ -23,7 +23,7 @@ UNHANDLED = "Unhandled"
 
 
 class Result(StrEnum):
-    """What became of an invocation."""
+    """Result of an invocation."""
 
     SUCCESS = "success"
     """Every record is done."""

@@ -31,7 +31,7 @@ class Shard:
     """
 
     def __init__(
-        self, context: Context, shard_id: str, parent_id: str | None, place: str, saved: str
+        self, context: Context[Lane], shard_id: str, parent_id: str | None, place: str, saved: str
     ) -> None:
         self.context = context
         self.shard_id = shard_id

@@ -164,8 +164,10 @@ def _tell_a_record() -> None:
     story.facts(_facts(change))
     story.say(
         f"All three records carry the same time, {change.timestamp:.0f}: it is rounded down to the "
-        "second, so it cannot put the changes of an item in order. The sequence number can, and "
-        "the version is made of it. The event id is the same each time a record is delivered."
+        "second, so it cannot put the changes of an item in order. Nor can the sequence number "
+        "alone: it is text of 21 to 40 digits, and numbers of two streams of a table do not "
+        "compare. The version can: it is the label of the stream and the padded number. The event "
+        "id is the same each time a record is delivered."
     )
 
 

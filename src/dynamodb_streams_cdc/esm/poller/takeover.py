@@ -1,4 +1,4 @@
-"""Take event source mappings over from whoever polls them, through the Lambda API alone."""
+"""Take event source mappings over from their poller, through the Lambda API alone."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The weather of requests to AWS: faults strike in the calls of a boto3 client, by its own events.
+"""Faults in requests to AWS: they strike in the calls of a boto3 client, by its own events.
 
 https://docs.aws.amazon.com/boto3/latest/guide/events.html: `before-call` comes before a request is
 sent, `after-call` when its answer was read. Nothing here imports boto3 before it is used.
@@ -23,10 +23,10 @@ def is_of_boto3(port: object) -> bool:
 
 
 def follow(port: Any, faults: FaultInjector) -> Any:
-    """Let the weather strike in the requests of a client or a resource; return it.
+    """Let faults strike in the requests of a client or a resource; return it.
 
-    It strikes only in requests of a function that runs in the weather's world: what a test asks on
-    its own goes through.
+    They strike only in requests of a function that runs on the injector's clock: requests of a
+    test go through.
 
     Raises:
         TypeError: the object is neither; the message says where to put `faulty`.

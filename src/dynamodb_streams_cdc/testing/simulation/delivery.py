@@ -1,4 +1,4 @@
-"""What became of one invocation, and of records that were given up: for tests to look at."""
+"""The outcome of one invocation, and the records of a dead letter: for tests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

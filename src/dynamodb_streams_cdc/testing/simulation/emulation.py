@@ -32,7 +32,7 @@ def run(invocation: Invocation, function: Callable[[], Any]) -> Any:
     """Return what a function returns, as Lambda would get it.
 
     Raises:
-        Killed: its process is gone: it crashed, exited, or came to its timeout.
+        ProcessKilled: its process is gone: it crashed, exited, or came to its timeout.
     """
     tokens = current_invocation.set(invocation), current_strand.set(None)
     try:
@@ -102,7 +102,7 @@ _real_exit, _real_abort, _real_kill = os._exit, os.abort, os.kill
 
 @contextlib.contextmanager
 def _emulated() -> Iterator[None]:
-    """Put the emulations in place, and the originals back once nobody needs them."""
+    """Put the emulations in place, and the originals back once no function runs."""
     global _depth
     with _lock:
         _depth += 1

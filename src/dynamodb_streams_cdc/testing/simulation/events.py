@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, TypeAlias
 
 from dynamodb_streams_cdc.esm import LossReason, Result
@@ -248,6 +249,8 @@ def shown(value: object) -> str:
         case Mapping():
             text = ", ".join(f"{name}: {member}" for name, member in value.items())
             return f"{{{_begun(text)}}}"
+        case FunctionType():
+            return value.__name__
         case _:
             return _begun(str(value))
 

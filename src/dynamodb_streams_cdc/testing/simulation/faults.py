@@ -77,14 +77,14 @@ class FaultInjector:
         return False
 
     def call(self, method: Callable[..., T], *args: Any, **options: Any) -> T:
-        """Call a method of a port through the weather; see `before` and `after`."""
+        """Call a method of a port with its faults; see `before` and `after`."""
         return self.call_as(name_of(method), method, *args, **options)
 
     def call_as(self, name: str, method: Callable[..., T], *args: Any, **options: Any) -> T:
         """Call a method under another name than its own.
 
         Raises:
-            Killed: the function is gone, before or after the effect.
+            ProcessKilled: the function is gone, before or after the effect.
             RetryableError: the sink does not answer; after the effect, if the answer was lost.
         """
         with self.turn(name):
@@ -115,7 +115,7 @@ class FaultInjector:
         """Take the time that a call takes.
 
         Raises:
-            Killed: the function is gone.
+            ProcessKilled: the function is gone.
         """
         self.called[name] = self.called.get(name, 0) + 1
         self.virtual_clock.sleep(self.slow if self.should_fail(FaultKind.SLOW) else LATENCY_SECONDS)
@@ -124,7 +124,7 @@ class FaultInjector:
         """Let faults strike that keep a call from its effect.
 
         Raises:
-            Killed: the function is gone.
+            ProcessKilled: the function is gone.
             RetryableError: the sink does not answer, or the error that `outage` makes of that.
         """
         if self.should_fail(FaultKind.CRASH_BEFORE, name):
@@ -138,7 +138,7 @@ class FaultInjector:
         """Let a crash strike that comes after the effect.
 
         Raises:
-            Killed: the function is gone.
+            ProcessKilled: the function is gone.
         """
         if self.should_fail(FaultKind.CRASH_AFTER, name):
             self._die(f"in {name}, after it took effect")
@@ -147,7 +147,7 @@ class FaultInjector:
         """Let faults strike on the way back of a call that took effect.
 
         Raises:
-            Killed: the function is gone.
+            ProcessKilled: the function is gone.
             RetryableError: the answer is lost, or the error that `outage` makes of that.
         """
         invocation = current()

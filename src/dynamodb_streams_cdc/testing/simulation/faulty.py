@@ -1,6 +1,6 @@
-"""Put an object behind the weather: whatever is called through it may be slow, fail, or crash.
+"""Put an object behind a fault injector: each call of it may be slow, fail, or crash.
 
-    ledger = faulty(MemoryLedger(), weather)
+    ledger = faulty(MemoryLedger(), faults)
 
 A fault strikes in the request that is made. For an object of one's own that is a call of a method,
 of the object itself, or one step of what a method yields. For a client or resource of boto3 it is
@@ -29,9 +29,9 @@ _SPECIAL = (
 
 
 def faulty(port: T, faults: FaultInjector) -> T:
-    """Return the port, with every request that it makes going through the weather.
+    """Return the port, with every request that it makes subject to faults.
 
-    Of boto3, give a client or a resource: it is returned as it is, and the weather strikes in its
+    Of boto3, give a client or a resource: it is returned as it is, and faults strike in its
     requests while a function runs.
 
     Raises:
@@ -81,7 +81,7 @@ class _Faulty:
 
 
 def _method(name: str, method: Callable[..., Any], faults: FaultInjector) -> Callable[..., Any]:
-    """Return a method whose requests go through the weather, made when they are made."""
+    """Return a method whose requests are subject to faults, made when they are made."""
     if inspect.isgeneratorfunction(method):
         return lambda *args, **options: _steps(name, method(*args, **options), faults)
     if inspect.isasyncgenfunction(method):

@@ -38,14 +38,13 @@ class Consumer:
 
     Attributes:
         name: of the function.
-        build: makes the function; its ports go through the weather.
+        build: makes the function; its ports are subject to faults.
         problems: returns what is wrong with the copy, in words; nothing if it is right.
         stream: what it reads, if not the table's stream.
         repair: makes the copy of an item what the table says, given the item's identity, a function
-            that reads the item, and the weather.
-        dead letters: where the function and its mapping leave what they give up, for a redrive;
-        without,
-            dead letters are delivered once more by hand.
+            that reads the item, and the fault injector.
+        dead_letters: store of the dead letters of the function and its mapping. Without one, a dead
+            letter that cannot be redriven is not a problem.
         purge: forgets what was deleted long enough ago.
     """
 
@@ -59,7 +58,7 @@ class Consumer:
 
 
 Consumers = Callable[[VirtualClock], Sequence[Consumer]]
-"""Whoever follows a table, in the world that they live in."""
+"""Returns the consumers of a table, on the clock of the simulation."""
 
 
 class StreamedLog(MemoryLog):
@@ -100,32 +99,32 @@ POISON = "poison"
 """An item with this attribute can neither be counted nor found. Its value says how it fails."""
 
 
-class Poisoned(Exception):
-    """Something no retry can mend."""
+class PoisonError(Exception):
+    """A permanent error: no retry helps."""
 
 
-class Strange(Exception):
-    """Something that nobody has foreseen."""
+class UnexpectedError(Exception):
+    """An error that the processor does not know."""
 
 
-def _taste(image: Image) -> None:
+def _raise_if_poisoned(image: Image) -> None:
     match image.get(POISON):
         case None:
             return
         case "strange":
-            raise Strange
-    raise Poisoned
+            raise UnexpectedError
+    raise PoisonError
 
 
 def contributions(image: Image) -> Contribution:
     """Return what an item adds to its group."""
-    _taste(image)
+    _raise_if_poisoned(image)
     return {f"group#{image['group']}": {"count": 1, "amount": image["amount"]}}
 
 
 def document(image: Image) -> dict[str, Any]:
     """Return what a search finds of an item."""
-    _taste(image)
+    _raise_if_poisoned(image)
     return {"group": image["group"], "amount": image["amount"]}
 
 
@@ -173,7 +172,7 @@ class PipelineUnderTest:
                 make(faults),
                 self.dead_letters,
                 read=read,
-                permanent=(Poisoned,),
+                permanent=(PoisonError,),
                 clock=virtual_clock,
                 source_table=faults.source_table,
             )

@@ -74,7 +74,7 @@ class Poller:
         timeout: of the function, in seconds.
         destination_works: whether dead letters arrive.
         deliveries: every invocation, the latest last.
-        dead letters: what was given up.
+        dead_letters: what was given up.
         lost: records that are neither done nor among the dead letters.
         virtual_time: whether `time` tells the world's time to the function.
     """
@@ -108,7 +108,7 @@ class Poller:
         self.nudge()
 
     def nudge(self) -> None:
-        """Go on, once whoever calls is done."""
+        """Go on once the caller is done."""
         if not self._planned:
             self._planned = True
             self.virtual_clock.soon(self._pump)
@@ -136,7 +136,7 @@ class Poller:
         """Invoke the function; return its answer.
 
         Raises:
-            Killed: the function died, exited, or ran into its timeout.
+            ProcessKilled: the function died, exited, or ran into its timeout.
         """
         deadline = self.virtual_clock.now() + self.timeout
         invocation = Invocation(self.virtual_clock, deadline, self.virtual_time)

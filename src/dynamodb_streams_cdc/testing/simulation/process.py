@@ -5,7 +5,7 @@ no handler of exceptions, no thread. Here the function runs within this process,
 it does in virtual time asks first whether its invocation is alive.
 
 Threads that a function starts belong to its invocation. Each has a time of its own, so calls in a
-pool overlap; whoever waits for a result comes to the time of it.
+pool overlap; a thread that waits for a result comes to its time.
 """
 
 import asyncio
@@ -14,14 +14,20 @@ import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
-
-if TYPE_CHECKING:
-    from dynamodb_streams_cdc.testing.simulation.virtual_clock import VirtualClock
+from typing import NoReturn, Protocol
 
 
 class ProcessKilled(BaseException):
     """The process of a function is gone, in the middle of what it did."""
+
+
+class Agenda(Protocol):
+    """The clock of a simulation, with the actions that are due on it."""
+
+    time: float
+
+    def run_until(self, moment: float) -> None:
+        """Do all that is due up to a moment."""
 
 
 @dataclass
@@ -36,7 +42,7 @@ class Invocation:
     """A function at work.
 
     Attributes:
-        world: whose time it takes.
+        virtual_clock: gives the time.
         deadline: when Lambda ends it.
         virtual: whether `time` tells the world's time to it.
         died: why its process is gone; None while it lives.
@@ -45,7 +51,7 @@ class Invocation:
         workers: when those of each pool are free.
     """
 
-    virtual_clock: "VirtualClock"
+    virtual_clock: Agenda
     deadline: float
     virtual: bool = True
     died: ProcessKilled | None = None
@@ -64,7 +70,7 @@ class Invocation:
         """Go on only while the process is there.
 
         Raises:
-            Killed: it is gone, or it has come to its timeout.
+            ProcessKilled: it is gone, or it has come to its timeout.
         """
         if self.died is not None:
             raise ProcessKilled(*self.died.args)
@@ -75,7 +81,7 @@ class Invocation:
         """End the process here: nothing that it still tries takes effect.
 
         Raises:
-            Killed: always.
+            ProcessKilled: always.
         """
         if self.died is None:
             self.died = ProcessKilled(reason)
@@ -87,7 +93,7 @@ class Invocation:
         Within a thread of the function, or an event loop, only the function's own time passes.
 
         Raises:
-            Killed: the process is gone before that.
+            ProcessKilled: the process is gone before that.
         """
         if seconds < 0:
             message = "sleep length must be non-negative"
@@ -116,7 +122,7 @@ class Invocation:
         """End the invocation: wait for its threads' time, and see whether it survived.
 
         Raises:
-            Killed: it did not, so its answer counts for nothing.
+            ProcessKilled: it did not, so its answer counts for nothing.
         """
         if self.died is None:
             with _detached():

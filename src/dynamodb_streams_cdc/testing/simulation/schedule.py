@@ -113,9 +113,8 @@ class Schedule:
         first_sequence_number: of the table's stream; some schedules cross from one number of digits
             to the next.
         seed: that made it, if one did.
-        later: what happens once all is quiet, before what is poisoned is mended, the dead letters
-            are
-            redriven until none is left, and the copies are compared.
+        later: what happens once all is quiet, before the poisoned items are fixed, the dead
+            letters redriven until none is left, and the copies compared.
     """
 
     operations: tuple[Operation, ...]

@@ -3,9 +3,9 @@
     result = Simulation(generate(7)).run()
     assert not result.problems, result
 
-Once nothing happens any more, comes what the schedule has for later. In the end whatever is
-poisoned is mended, the dead letters are redriven in any order until none is left, and every copy is
-compared with the table.
+Once nothing happens any more, comes what the schedule has for later. In the end every
+poisoned item is fixed, the dead letters are redriven in any order until none is left, and every
+copy is compared with the table.
 """
 
 import random
@@ -59,14 +59,14 @@ LONGEST_BACKOFF_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a schedule.
+    """Result of a schedule.
 
     Attributes:
         problems: what is wrong with the copies, in words.
         struck: how often each fault did strike.
         writes: how many writes changed something.
         deliveries: how many records were delivered, redeliveries included.
-        dead letters: how many dead letters the mappings wrote.
+        dead_letters: how many dead letters the mappings wrote.
         redriven: what became of each dead letter at each redrive, in order.
         purged: how many tombstones were forgotten.
     """
@@ -89,7 +89,7 @@ class Result:
 
 @dataclass
 class Actor:
-    """A consumer at work: its function, its weather, and a poller for each stream that it had.
+    """A consumer at work: its function, its faults, and a poller for each stream that it had.
 
     Attributes:
         operator: redrives its dead letters, if it has a box for them.
@@ -159,7 +159,7 @@ class Simulation:
             for later in self.schedule.later:
                 self._go_on(later)
                 self.virtual_clock.run(LONGEST_RUN_SECONDS)
-            self._mend()
+            self._fix_poisoned()
             self._redrive_all()
             return self._result()
 
@@ -311,7 +311,7 @@ class Simulation:
         return self.table.items.get(self.table.key_of(item))
 
     def _clear_up(self) -> None:
-        """Let the weather be fair from now on."""
+        """Remove all faults that are armed or still last."""
         for actor in self.actors:
             actor.faults.armed.clear()
             actor.faults.lasting.clear()
@@ -332,7 +332,7 @@ class Simulation:
                     if actor.consumer.purge is not None:
                         self.purged += actor.consumer.purge(actor.faults)
 
-    def _mend(self) -> None:
+    def _fix_poisoned(self) -> None:
         """Write every item that is poisoned as it should be."""
         for item in list(self.table.items.values()):
             if POISON in item:
@@ -383,7 +383,7 @@ AT_ONCE = frozenset(
 """Faults that do not wait for a chance to strike."""
 
 TO_THE_TABLE = frozenset({FaultKind.NEW_STREAM, FaultKind.SPLIT, FaultKind.ROTATE})
-"""Faults of the table's stream: they strike whoever reads it."""
+"""Faults of the table's stream: they strike every reader."""
 
 
 def _backoff(failures: int) -> float:

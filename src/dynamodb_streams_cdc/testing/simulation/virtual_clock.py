@@ -56,7 +56,7 @@ class VirtualClock:
         function is ended at its timeout, as by Lambda.
 
         Raises:
-            Killed: within a function, whose process is gone by then.
+            ProcessKilled: within a function, whose process is gone by then.
         """
         invocation = current()
         if invocation is None or invocation.virtual_clock is not self:

@@ -1,0 +1,39 @@
+"""The imports of the library keep to its wings, and go in no circle."""
+
+import pytest
+
+from tools import imports
+
+DEPLOYED = {"root", "sinks", "guards", "aws"}
+NEVER_DEPLOYED = {"esm", "testing", "operations", "cli", "examples"}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert imports.circle(imports.arrows()) == []
+
+
+def test_no_wing_imports_a_wing_above_it() -> None:
+    assert imports.upward(imports.arrows()) == []
+
+
+def test_deployed_modules_import_no_wing_that_stays_behind() -> None:
+    wrong = [
+        (importer, imported)
+        for importer, names in imports.arrows().items()
+        for imported in names
+        if imports.wing(importer) in DEPLOYED and imports.wing(imported) in NEVER_DEPLOYED
+    ]
+    assert wrong == []
+
+
+def test_a_circle_and_an_upward_import_are_found() -> None:
+    package = imports.PACKAGE
+    change, cli = f"{package}.change", f"{package}.cli.app"
+    found = {change: {cli}, cli: {change}}
+    assert set(imports.circle(found)) == {change, cli}
+    assert imports.upward(found) == [f"{change} -> {cli}"]
+
+
+def test_the_command_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert imports.main() == 0
+    assert "upward arrows       0" in capsys.readouterr().out
