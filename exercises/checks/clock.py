@@ -10,6 +10,10 @@ LIMIT = 10.0
 """Seconds for one check. The longest takes one or two."""
 
 
+AGAIN = 0.25
+"""Seconds between two attempts to stop code that goes on."""
+
+
 class TooLong(BaseException):
     """The time is up. No `Exception`: code that catches those would go on for ever."""
 
@@ -28,7 +32,8 @@ def limited(seconds: float) -> Iterator[None]:
         raise TooLong
 
     handler = signal.signal(signal.SIGALRM, stop)
-    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    # Again and again: an exception that is raised in a destructor is lost.
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:

@@ -104,11 +104,9 @@ print(json.dumps([answer, botocore.__file__, botocore.__version__, elsewhere]))
 ENDPOINTS = (
     PACKAGE_ALONE
     + """
-import io
+import io, os
 from botocore.awsrequest import AWSResponse
 from lambdas import runtime
-
-sent = []
 
 def answer(request, **_):
     signed_for = str(request.headers["Authorization"]).split("/")[2:4]
@@ -117,13 +115,22 @@ def answer(request, **_):
     raw.stream = lambda **_: iter([raw.read()])
     return AWSResponse(request.url, 200, {}, raw)
 
-runtime.session().register("before-send", answer)
-runtime.dynamodb().get_item(TableName="orders", Key={"id": {"S": "1"}})
-runtime.s3().put_object(Bucket="bucket-of-orders", Key="a/b.json", Body=b"{}", IfNoneMatch="*")
-print(json.dumps(sent))
+requests = []
+before = dict(os.environ)
+for environment in json.loads(sys.argv[2]):
+    os.environ.clear()
+    os.environ.update(before, **environment)
+    for cached in (runtime.session, runtime.dynamodb, runtime.s3):
+        cached.cache_clear()
+    sent = []
+    runtime.session().register("before-send", answer)
+    runtime.dynamodb().get_item(TableName="orders", Key={"id": {"S": "1"}})
+    runtime.s3().put_object(Bucket="bucket-of-orders", Key="a/b", Body=b"{}", IfNoneMatch="*")
+    requests.append(sent)
+print(json.dumps(requests))
 """
 )
-"""Which requests the clients of the functions would send to AWS."""
+"""The requests that the clients of the functions would send to AWS, in several environments."""
 
 
 class Server(BaseHTTPRequestHandler):
@@ -236,9 +243,9 @@ def test_function_needs_no_sdk_but_its_own(
     assert expected[name] <= set(seen)
 
 
-@pytest.mark.parametrize(
-    ("environment", "domain"),
-    [
+def test_trimmed_sdk_finds_the_endpoints_of_the_whole_one() -> None:
+    """Without its rules botocore would not fail: it guesses, by rules of before."""
+    domains: list[tuple[dict[str, str], str]] = [
         ({}, ".amazonaws.com"),
         ({"AWS_REGION": "us-gov-west-1"}, "us-gov-west-1.amazonaws.com"),
         ({"AWS_REGION": "cn-north-1"}, "cn-north-1.amazonaws.com.cn"),
@@ -247,21 +254,22 @@ def test_function_needs_no_sdk_but_its_own(
         ({"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "us-east-1."),
         ({"AWS_DEFAULTS_MODE": "in-region"}, "us-east-1.amazonaws.com"),
         ({"AWS_ACCOUNT_ID": "000000000000"}, ".amazonaws.com"),
-    ],
-)
-def test_trimmed_sdk_finds_the_endpoints_of_the_whole_one(
-    environment: dict[str, str], domain: str
-) -> None:
-    """Without its rules botocore would not fail: it guesses, by rules of before."""
-    if region := environment.get("AWS_REGION"):
-        environment = {**environment, "AWS_DEFAULT_REGION": region}
+    ]
+    environments = json.dumps(
+        [
+            {**each, **({"AWS_DEFAULT_REGION": each["AWS_REGION"]} if "AWS_REGION" in each else {})}
+            for each, _ in domains
+        ]
+    )
     installed = Path(botocore.__file__).parents[1]
     sources = Project().root
-    whole = run(ENDPOINTS, path=[sources, sources / "src", installed], **environment)
-    trimmed = run(ENDPOINTS, path=[package("host")], **environment)
+    whole = run(ENDPOINTS, environments, path=[sources, sources / "src", installed])
+    trimmed = run(ENDPOINTS, environments, path=[package("host")])
     assert trimmed == whole
-    assert [method for method, *_ in trimmed] == ["POST", "PUT"]
-    assert all(domain in url for _, url, _ in trimmed)
+    assert len(trimmed) == len(domains)
+    for sent, (environment, domain) in zip(trimmed, domains, strict=True):
+        assert [method for method, *_ in sent] == ["POST", "PUT"], environment
+        assert all(domain in url for _, url, _ in sent), environment
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
