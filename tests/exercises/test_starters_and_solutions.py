@@ -80,7 +80,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_check_that_fails_names_the_step_says_why_and_offers_a_hint() -> None:
+def test_a_failed_check_names_step_reason_and_hint() -> None:
     done = run("1")
     assert done.returncode == 1
     assert done.stderr == ""
@@ -165,7 +165,7 @@ def test_every_step_is_met_by_somebody() -> None:
     assert [name for name in steps if f'"{name}"' not in source] == []
 
 
-def test_the_story_of_a_run_with_faults_is_short_enough_to_follow() -> None:
+def test_the_story_of_a_run_with_faults_is_short() -> None:
     audit = inserting(lambda change: change.sequence_number.zfill(40))
     *_, (_, wrong) = checks.steps(ONE, audit)
     assert isinstance(wrong, Wrong)

@@ -180,7 +180,7 @@ def test_a_call_takes_the_labs_time(stream_lab: LabFactory, copies: Any) -> None
         (lambda table: Lab, "Lab is a class: give faulty an object of it"),
     ],
 )
-def test_what_makes_no_requests_is_refused_with_where_to_put_faulty(
+def test_faulty_refuses_objects_that_make_no_requests(
     stream_lab: LabFactory, copies: Any, made: Callable[[Any], Any], sentence: str
 ) -> None:
     with pytest.raises(TypeError, match=sentence):

@@ -80,7 +80,7 @@ def test_the_grants_end_with_the_account(template: Template) -> None:
             assert condition == {"StringEquals": {"s3:ResourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
-def test_the_mapping_is_made_after_the_policy_that_lambda_checks(template: Template) -> None:
+def test_the_mapping_is_created_after_its_policy(template: Template) -> None:
     for processor in processors(template):
         mapping = only(template, MAPPING, processor.capitalize())
         policies = {id for id, *_ in on_destination(template, processor)}
@@ -104,7 +104,7 @@ def test_the_destination_holds_nothing_but_what_lambda_gives_up(template: Templa
     assert {outputs["OnFailureBucketName"]} == destinations
 
 
-def test_the_destination_takes_puts_that_do_not_ask_for_a_new_object(template: Template) -> None:
+def test_the_destination_accepts_unconditional_puts(template: Template) -> None:
     """Lambda sends no If-None-Match."""
     bucket = destination(template, "search")
     for policy in of_type(template, "AWS::S3::BucketPolicy").values():

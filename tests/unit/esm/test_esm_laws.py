@@ -119,7 +119,7 @@ class Drawn(Driver):
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_every_record_is_done_or_given_up_and_items_keep_their_order(seed: int) -> None:
+def test_records_are_done_or_given_up_in_item_order(seed: int) -> None:
     run = Drawn(random.Random(seed))
     run.play()
 

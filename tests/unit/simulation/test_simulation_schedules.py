@@ -69,7 +69,7 @@ def test_what_the_faults_bring_about_is_there(runs: Runs) -> None:
 
 @settings(max_examples=60)
 @given(schedules())
-def test_for_every_schedule_that_hypothesis_draws_the_sinks_equal_the_table(
+def test_in_every_drawn_schedule_the_sinks_equal_the_table(
     schedule: Schedule,
 ) -> None:
     result = Simulation(schedule).run()
@@ -85,7 +85,7 @@ def two_changes_of_one_item(schedule: Schedule) -> bool:
     return len(schedule.operations) == 2 and len(items) == 1 and not schedule.faults
 
 
-def test_hypothesis_shrinks_a_schedule_that_fails_to_what_matters() -> None:
+def test_hypothesis_shrinks_a_failing_schedule() -> None:
     minimal = find(
         schedules(), wrong_by_timestamps, settings=settings(database=None, derandomize=True)
     )
