@@ -121,7 +121,7 @@ def test_a_rewind_repeats_records_after_the_checkpoint(tmp_path: Path) -> None:
         eventually(lambda: function.delivered == [1, 2, 3, 3])
 
 
-def test_a_throttle_is_no_attempt(tmp_path: Path) -> None:
+def test_a_throttle_is_not_an_attempt(tmp_path: Path) -> None:
     refusals = [NotInvoked("TooManyRequestsException")] * 3
 
     def throttled(command: Invoke) -> Answer:

@@ -1,4 +1,4 @@
-"""Where a fault strikes: in the request that is made, whatever makes it."""
+"""A fault occurs in the request, with any way to make it."""
 
 import asyncio
 import contextlib
@@ -67,7 +67,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("way", "method"), WAYS, ids=lambda way: getattr(way, "__name__", ""))
-def test_a_crash_strikes_in_the_request_however_it_is_made(
+def test_a_crash_occurs_in_every_kind_of_request(
     stream_lab: LabFactory, copies: Any, way: Callable[[Any, list[str]], None], method: str
 ) -> None:
     lab = stream_lab()

@@ -252,7 +252,7 @@ def test_with_unlimited_retries_it_ends_when_the_stream_forgets(stream_lab: LabF
     assert DAY - 60 <= lab.deliveries[-1].at - began <= DAY
 
 
-def test_without_a_destination_nobody_hears_of_what_was_dropped(stream_lab: LabFactory) -> None:
+def test_without_a_destination_dropped_records_are_not_reported(stream_lab: LabFactory) -> None:
     lab = stream_lab(fail, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {}})
     lab.put({"id": "1"})
     lab.run()
@@ -320,7 +320,7 @@ def test_faults_of_a_call_strike_in_the_method_that_was_named(
     assert lab.deliveries[0].error is not None
 
 
-def test_a_fault_of_any_call_strikes_in_the_next(stream_lab: LabFactory) -> None:
+def test_a_fault_of_any_call_occurs_in_the_next(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     rows = Rows()
     lab.function(writing_to(lab.faulty(rows)))

@@ -350,7 +350,7 @@ def test_unlimited_retries_block_later_records_until_their_age(
     assert lab.lost == []
 
 
-def test_lanes_beside_a_killer_go_on(stream_lab: LabFactory) -> None:
+def test_lanes_next_to_a_killer_go_on(stream_lab: LabFactory) -> None:
     handler = dying_of("3")
     lab = stream_lab(
         handler, BatchSize=1, ParallelizationFactor=4, MaximumRecordAgeInSeconds=20 * 3600
@@ -558,7 +558,7 @@ def test_what_a_disabled_mapping_never_read_is_lost(stream_lab: LabFactory) -> N
     assert lab.lost == ["INSERT 1", "INSERT 2"]
 
 
-def test_what_nobody_is_told_of_is_lost(stream_lab: LabFactory) -> None:
+def test_an_unreported_record_is_lost(stream_lab: LabFactory) -> None:
     def fail(event: Any, context: Any) -> None:
         raise ValueError
 
@@ -603,7 +603,7 @@ def test_a_timeline_says_how_an_old_batch_failed(stream_lab: LabFactory) -> None
     lab.function(lambda event, context: sys.exit(1))
     lab.deliver_again(lab.deliveries[0])
     assert "ExitError" in str(lab.timeline)
-    assert "nobody tries it again" in str(lab.timeline)
+    assert "it is not tried again" in str(lab.timeline)
 
 
 def test_an_unused_fault_names_the_calls_that_were_made(stream_lab: LabFactory) -> None:

@@ -2,7 +2,7 @@
 
 With `s3:PutObject` on `bucket/aws/lambda/*` alone, every mapping fails with "The function execution
 role does not have permissions to call PutObject on S3", and the stack rolls back. Two projects with
-the same prefix report it, and both mended it by all objects of the bucket:
+the same prefix report it, and both fixed it by all objects of the bucket:
 https://github.com/xuanquangIT/aws-oilfield-esp (infrastructure/realtime_stack.py) and
 https://github.com/DavidCs9/personal-finance-system/pull/148. AWS's own example grants all objects,
 and ListBucket, on condition of the account (S3BucketResourceAccountWrite):
@@ -129,7 +129,7 @@ def test_new_objects_of_both_buckets_reach_the_queues(template: Template) -> Non
 
 @pytest.mark.parametrize("output", ["DeadLetterBucketName", "OnFailureBucketName"])
 def test_only_the_archive_expires_where_data_is_kept(production: Assembly, output: str) -> None:
-    """A dead letter that nobody redrove is the only copy of a change that is not applied."""
+    """A dead letter without a redrive is the only copy of a change that is not applied."""
     bucket = production.pipeline["Resources"][flat(production.pipeline["Outputs"][output]["Value"])]
     rules = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
     assert all(rule["Status"] == "Enabled" for rule in rules)

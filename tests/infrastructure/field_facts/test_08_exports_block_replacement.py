@@ -27,7 +27,7 @@ EXPORTS = {
     },
     "local": set[str](),
 }
-"""Names of our own, which stay the same whatever is moved or renamed in the code."""
+"""Names of our own, which stay the same when code is moved or renamed."""
 
 
 @pytest.mark.parametrize("environment", EXPORTS)

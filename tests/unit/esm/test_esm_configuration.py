@@ -139,11 +139,11 @@ def test_rule_15_a_batch_size_over_10_needs_no_batching_window() -> None:
         "dead_letters",
         f"{BUCKET}/prefix",
         f"{BUCKET}/*",
-        "arn:aws:s3:us-east-1:000000000000:accesspoint/letters",
+        "arn:aws:s3:us-east-1:000000000000:accesspoint/dead-letters",
         "arn:aws:s3:::Dead letters",
         "arn:aws:sqs:::dead-letters",
         f"{TOPIC}:0b8a7a4e-5a0c-5d0e-9b7e-3f1d6f1f5e11",
-        "https://sqs.us-east-1.amazonaws.com/000000000000/letters",
+        "https://sqs.us-east-1.amazonaws.com/000000000000/dead-letters",
     ],
 )
 def test_rule_15_a_destination_is_a_queue_topic_or_bucket(arn: str) -> None:
@@ -194,7 +194,7 @@ def test_state_and_dates_say_nothing_of_the_behaviour() -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({"OnSuccess": {"Destination": QUEUE}}, "a success is reported to nobody"),
+        ({"OnSuccess": {"Destination": QUEUE}}, "a success is not reported"),
         ({"OnSucess": {"Destination": QUEUE}}, "OnFailure alone"),
         ({"OnFailure": QUEUE}, "an ARN"),
         ({"OnFailure": {"Arn": QUEUE}}, "an ARN"),

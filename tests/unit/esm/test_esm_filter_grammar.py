@@ -1,7 +1,7 @@
 """Patterns that AWS refuses, each by a rule of the compiler of EventBridge's patterns.
 
 https://github.com/aws/event-ruler/blob/main/src/main/software/amazon/event/ruler/JsonRuleCompiler.java;
-its messages stand beside the cases. Lambda's own table of operators is narrower:
+its messages are next to the cases. Lambda's own table of operators is narrower:
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html#filtering-syntax.
 """
 

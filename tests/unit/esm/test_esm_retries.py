@@ -1,4 +1,4 @@
-"""Failures: retries and their budget, record age, bisecting."""
+"""Failures: retries and their limit, record age, bisecting."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ def test_rule_37_partial_progress_resets_the_retry_budget() -> None:
     assert document["responseContext"]["functionError"] is None
 
 
-def test_rule_37_no_progress_uses_the_budget_up() -> None:
+def test_rule_37_no_progress_uses_up_the_retries() -> None:
     run = drive(reporting(MaximumRetryAttempts=2, **DEAD_LETTERS), failing(1), records(2))
 
     assert run.batches == [[1, 2]] * 3

@@ -1,7 +1,7 @@
 """Redrive dead letters in any order, at any later time, with anything between: copies converge.
 
 Each of the schedules (2,000 in CI) has poison in it; days of waits, further writes, redrives and
-purged tombstones follow. In the end what is poisoned is mended, and every dead letter is redriven.
+purged tombstones follow. In the end all poison is fixed, and every dead letter is redriven.
 """
 
 from collections import Counter

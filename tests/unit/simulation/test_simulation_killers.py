@@ -2,7 +2,7 @@
 
 Nothing in the process can catch it, so only the mapping can get past it: with bisecting the killer
 is alone in its batch, and after 20 hours it is given up. Every copy is right in the end: what was
-given up beside it is redriven.
+given up together with it is redriven.
 """
 
 import os

@@ -22,7 +22,7 @@ TIMESTAMP = next(mistake for mistake in MISTAKES if mistake.name == "timestamp_a
 
 @dataclass
 class Runs:
-    """What became of the seeds from 0 on."""
+    """The results of the seeds from 0 on."""
 
     failing: list[int] = field(default_factory=list)
     struck: Counter[FaultKind] = field(default_factory=Counter)
@@ -58,7 +58,7 @@ def test_the_schedules_are_distinct(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("kind", UNASKED)
-def test_each_fault_strikes_in_a_twentieth_of_the_schedules(runs: Runs, kind: FaultKind) -> None:
+def test_each_fault_occurs_in_a_twentieth_of_the_schedules(runs: Runs, kind: FaultKind) -> None:
     assert runs.struck[kind] >= AT_LEAST * SCHEDULES
 
 
