@@ -93,7 +93,7 @@ def change(
 
 @dataclass
 class ManualClock:
-    """Time that passes only when somebody sleeps."""
+    """Time that passes only when a caller sleeps."""
 
     time: float = NOON + 1000.0
     slept: list[float] = field(default_factory=list)
@@ -123,6 +123,6 @@ class FakeContext:
 
 
 def deadline(seconds: float = 60.0) -> Deadline:
-    """Return a budget on a clock of its own."""
+    """Return a deadline on a clock of its own."""
     clock = ManualClock()
     return Deadline(clock, clock.now() + seconds, jitter=lambda: 1.0)

@@ -39,7 +39,7 @@ def test_what_a_record_holds_depends_on_the_view_type(
     assert list(map(example_1.held, records)) == holds
 
 
-def test_the_more_a_view_type_carries_the_larger_its_records_are() -> None:
+def test_larger_view_types_make_larger_records() -> None:
     weights = [example_1.weight(view_type) for view_type in ViewType]
     assert weights == [36, 101, 101, 166]
 
@@ -72,7 +72,7 @@ def test_a_missing_image_names_the_view_type_that_would_have_it() -> None:
     assert "It takes OLD_IMAGE or NEW_AND_OLD_IMAGES" in str(missing)
 
 
-def test_the_changes_of_one_second_share_their_time_and_not_their_sequence_number() -> None:
+def test_changes_of_one_second_differ_in_sequence_number() -> None:
     records = example_1.life(BOTH)
     assert len({record["dynamodb"]["ApproximateCreationDateTime"] for record in records}) == 1
     numbers = list(map(example_1.sequence_number, records))
@@ -81,7 +81,7 @@ def test_the_changes_of_one_second_share_their_time_and_not_their_sequence_numbe
     assert versions == sorted(set(versions))
 
 
-def test_the_function_hears_of_each_change_and_of_no_write_that_changed_nothing() -> None:
+def test_the_function_receives_each_change_and_no_empty_write() -> None:
     assert [line.partition(":")[0] for line in example_1.follow()] == [
         "order 1001 is new",
         "order 1002 is new",
@@ -91,7 +91,7 @@ def test_the_function_hears_of_each_change_and_of_no_write_that_changed_nothing(
     ]
 
 
-def test_the_changes_of_an_item_keep_their_order_and_those_of_different_items_do_not() -> None:
+def test_order_is_kept_within_an_item_and_not_across_items() -> None:
     written, delivered = example_1.written_and_delivered()
     arrived = [record for records in delivered for record in records]
     assert len(delivered) == 3
@@ -132,7 +132,7 @@ def test_every_way_to_count_gets_the_same_deliveries(mishap: str) -> None:
     assert {example_2.truth(run.orders) for run in runs} == {30}
 
 
-def test_the_ledger_knows_what_each_order_contributes_and_counts_it_once() -> None:
+def test_the_ledger_counts_each_order_once() -> None:
     ledger, counts = example_2.watch_the_ledger()
     assert [(each.applied, each.stale) for each in counts] == [(3, 0), (0, 3), (2, 0)]
     assert {name: row.deleted for name, row in ledger.rows.items()} == {
@@ -195,14 +195,14 @@ def test_an_event_id_makes_lambda_send_all_of_it_again() -> None:
     }
 
 
-def test_a_sequence_number_without_a_guard_repeats_what_came_after_the_failure() -> None:
+def test_a_sequence_number_without_a_guard_repeats_effects() -> None:
     sent = [mail for each in example_3.refused_for_a_while(Forgetful()) for mail in each.sent]
     assert sorted(set(sent), key=sent.count)[-1] == "1003 placed"
     assert sent.count("1003 placed") == 3
     assert sent.count("1001 placed") == 1
 
 
-def test_a_change_that_can_never_be_counted_becomes_a_dead_letter_with_its_payload() -> None:
+def test_an_uncountable_change_becomes_a_dead_letter() -> None:
     counting = example_3.Counting()
     poison = example_3.order("1002", total="29,33")
     counting.put(example_3.order("1001"), poison, example_3.order("1003"))
@@ -214,7 +214,7 @@ def test_a_change_that_can_never_be_counted_becomes_a_dead_letter_with_its_paylo
     assert Change.from_record(record, example_3.ORDERS).new_image == poison
 
 
-def test_a_dead_letter_is_kept_until_its_order_is_mended_and_overtakes_nothing() -> None:
+def test_a_dead_letter_is_kept_until_its_order_is_fixed() -> None:
     counting = example_3.Counting()
     counting.put(example_3.order("1002", total="29,33"))
     [result] = counting.redrive()
@@ -228,7 +228,7 @@ def test_a_dead_letter_is_kept_until_its_order_is_mended_and_overtakes_nothing()
     assert counting.redrive() == []
 
 
-def test_an_item_stays_in_its_lane_and_in_order_and_nobody_waits_for_another() -> None:
+def test_items_stay_in_their_lanes_and_in_order() -> None:
     lab, sent = example_3.in_lanes()
     lanes: dict[str, set[int]] = {}
     for delivery in lab.deliveries:

@@ -51,13 +51,18 @@ RULES: Mapping[str, str] = {
 }
 """Patterns between word boundaries, and the better words."""
 
-ALLOWED: Mapping[tuple[str, str], str] = {}
+ALLOWED: Mapping[tuple[str, str], str] = {
+    ("tests/infrastructure/test_permissions.py", "overflow"): "the stored key of the log's entries",
+    ("tests/lambdas/test_stream_handlers.py", "overflow"): "the stored key of the log's entries",
+    ("tests/unit/test_deployed_copies.py", "overflow"): "the stored key of the log's entries",
+    ("tests/unit/test_verify.py", "overflow"): "the stored key of the log's entries",
+}
 """A file and a phrase in it that stays, with the reason."""
 
 CLEAN: Sequence[str] = (
     "docs/decisions/0023-pages-keep-their-own-markers.md",
     "lambdas",
-    "tests/docs/test_reference.py",
+    "tests",
     "tools/alarms_page.py",
     "tools/costs.py",
     "tools/docs.py",

@@ -126,7 +126,7 @@ def _written(exercise: Exercise, package: str, file: str) -> Any:
     if subject is None:
         _say(f"There is no {exercise.seam} in {file}: that is what is checked.")
     elif inspect.iscoroutinefunction(subject):
-        _say(f"{exercise.seam} in {file} is `async def`: it is called, and nobody awaits it.")
+        _say(f"{exercise.seam} in {file} is `async def`: it is called, and never awaited.")
         return None
     return subject
 

@@ -164,7 +164,7 @@ def sequence_numbers_that_grow_a_digit(audit: Audit) -> None:
         )
 
 
-def whatever_fails(audit: Audit) -> None:
+def any_fault(audit: Audit) -> None:
     """Crashes, outages, redeliveries, replays, splits of shards, new streams."""
     faults(audit, AuditTable, _wrong_histories, reading.VERSIONS)
 
@@ -179,7 +179,7 @@ STEPS = {
     a_table_out_of_reach: 5,
     an_old_batch_comes_back: 2,
     sequence_numbers_that_grow_a_digit: 2,
-    whatever_fails: 2,
+    any_fault: 2,
 }
 """The steps, and the number of the hint that helps with each."""
 

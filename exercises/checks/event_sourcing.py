@@ -227,7 +227,7 @@ def what_is_shipped_already(make: Make) -> None:
     )
 
 
-def what_became_of_it_later(make: Make) -> None:
+def later_changes_of_an_order(make: Make) -> None:
     """One shipped order is refunded, another deleted."""
     changes = log_of(
         *LIFE,
@@ -300,7 +300,7 @@ STEPS = {
     several_changes_up_to_a_moment: 2,
     orders_shipped_per_day: 3,
     what_is_shipped_already: 3,
-    what_became_of_it_later: 3,
+    later_changes_of_an_order: 3,
     changes_that_come_twice: 4,
     any_history_at_all: 4,
 }

@@ -158,7 +158,7 @@ def an_index_out_of_reach(sync: Sync) -> None:
         )
 
 
-def whatever_fails(sync: Sync) -> None:
+def any_fault(sync: Sync) -> None:
     """Crashes, outages, redeliveries, replays, splits of shards, new streams."""
     faults(sync, SearchIndex, _differences, reading.VERSIONS)
 
@@ -172,7 +172,7 @@ STEPS = {
     sequence_numbers_that_grow_a_digit: 1,
     two_functions_at_once: 3,
     an_index_out_of_reach: 4,
-    whatever_fails: 4,
+    any_fault: 4,
 }
 """The steps, and the number of the hint that helps with each."""
 

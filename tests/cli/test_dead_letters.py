@@ -63,16 +63,7 @@ def test_json_has_all_fields(filled: Cloud) -> None:
 def test_text_has_a_line_per_dead_letter(filled: Cloud) -> None:
     lines = filled.run("dead-letters", "list").stdout.splitlines()
     header, *rest = lines
-    assert header.split() == [
-        "dead",
-        "letter",
-        "processor",
-        "reason",
-        "item",
-        "age",
-        "records",
-        "key",
-    ]
+    assert " ".join(header.split()) == "dead letter processor reason item age records key"
     [batch] = [line for line in rest if id_of(BATCH) in line]
     assert batch.split()[:3] == [id_of(BATCH), "search", "RecordAgeExceeded"]
     assert "2 items" in batch
@@ -93,7 +84,7 @@ def test_pipes_get_whole_lines(filled: Cloud) -> None:
 )
 @pytest.mark.parametrize("as_json", [False, True])
 def test_control_characters_are_escaped(cloud: Cloud, arguments: list[str], as_json: bool) -> None:
-    """And half a character is no character: no stream takes it."""
+    """And half a character is not a character: no stream takes it."""
     odd = "\x1b[2J\x9b2J\r\x00\u202e\u2066\u200f\U000e0041\ud800"
     dead_letter = given_up([placed(1, 1, customer_name=odd)])
     dead_letter["dead_letter"] = {"processor": "search", "item": f"i/S={odd}", "version": "v"}

@@ -312,7 +312,7 @@ def test_ctrl_c(cloud: Cloud, command: list[str]) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ProfileNotFound(profile="nobody"), "nobody) could not be found: see AWS_PROFILE."),
+        (ProfileNotFound(profile="absent"), "absent) could not be found: see AWS_PROFILE."),
         (SSOTokenLoadError(error_msg="no token"), "No AWS credentials to work with"),
         (ConnectTimeoutError(endpoint_url="https://x"), "or the network."),
         (refusal("RequestExpired", "GetObject"), "have expired"),

@@ -75,7 +75,7 @@ def test_text_has_a_line_per_entry(logged: Cloud) -> None:
     assert lines[-1] == f"{ITEM}: 4 entries"
 
 
-def test_a_gap_is_marked_with_its_remedy(logged: Cloud) -> None:
+def test_a_gap_is_marked_with_its_fix(logged: Cloud) -> None:
     forget(logged, 2)
     [gap] = history(logged, status=1)["gaps"]
     assert gap["after"].endswith(f"{'100000000003126276362':0>40}")

@@ -297,7 +297,7 @@ class TestStopping:
 
 class TestConcurrentRedrives:
     def test_dead_letters_archived_by_another_are_counted(self, poisoned: Cloud) -> None:
-        """Somebody else does all of the work after the dead letters were listed and read."""
+        """Another redrive does all of the work after the dead letters were listed and read."""
         fix(poisoned)
         done: list[int] = []
 

@@ -58,7 +58,7 @@ class DeadLetterStoreContract:
     def test_a_dead_letter_that_is_archived_again_replaces_its_copy(
         self, store: DeadLetterStore
     ) -> None:
-        """Whoever is killed between copying and deleting leaves both."""
+        """A process that is killed between copying and deleting leaves both."""
         store.keep(f"archive/{OWN}", {"payload": "older"})
         store.keep(OWN, DEAD_LETTER)
         assert store.archive(OWN) is True

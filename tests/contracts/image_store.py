@@ -1,4 +1,4 @@
-"""What every overflow must do; run against the one in memory and the one on S3."""
+"""Tests that every image store passes: the one in memory and the one on S3."""
 
 import pytest
 

@@ -68,7 +68,7 @@ class LogContract:
         assert log.insert([entry_of(change(2, before, after))], Deadline()) == [True]
         assert ChangeLog(log).history(ITEM)[0].new_image == after
 
-    def test_large_images_are_kept_beside_their_entry(self, log: LogStore) -> None:
+    def test_large_images_are_kept_apart_from_their_entry(self, log: LogStore) -> None:
         """An item has 400 KB at most, and a change has two images."""
         audit = ChangeLog(log, MemoryImageStore())
         before = order(notes="é" * 100_000, blob=b"\xff" * 90_000)

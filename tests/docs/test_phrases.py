@@ -1,5 +1,6 @@
 """The check of phrases finds them, and no clean folder contains one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,14 @@ def test_python_pages_and_the_makefile_are_read() -> None:
     read = set(phrases.files())
     assert {Path("Makefile"), Path("README.md"), Path("app.py")} <= read
     assert Path("docs/reference/limits.md") not in read, "its text is in the docstrings"
+
+
+def test_test_names_are_short() -> None:
+    long = [
+        f"{path}: {name}"
+        for path in phrases.files()
+        if path.parts[0] == "tests"
+        for name in re.findall(r"\bdef (test_\w+)", (phrases.ROOT / path).read_text())
+        if len(name) >= 60
+    ]
+    assert long == []

@@ -1,4 +1,4 @@
-"""What people write on the way to a search sync, and the sentence that is meant for it."""
+"""Attempts that people write on the way to a search copy, and the sentence for each."""
 
 import contextlib
 from collections.abc import Callable
@@ -83,7 +83,7 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
         (stumbling_over_deletes, "what_is_written_is_found", "Your code raised AttributeError"),
         (
             comparing(lambda change, held: change.event_id not in held["events"]),
-            "whatever_fails",
+            "any_fault",
             "This is the shortest story of it",
         ),
         (
@@ -107,12 +107,12 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
         (failing_in_silence, "an_index_out_of_reach", "The index could not be reached"),
         (
             comparing(lambda change, held: int(held["number"]) < int(change.sequence_number)),
-            "whatever_fails",
+            "any_fault",
             "This is the shortest story of it",
         ),
     ],
 )
-def test_half_a_search_sync_meets_its_sentence(
+def test_half_a_search_copy_meets_its_sentence(
     sync: Callable[[Change, SearchIndex], None], step: str, sentence: str
 ) -> None:
     failed_at, said = verdict(TWO, sync)

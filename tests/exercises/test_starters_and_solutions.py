@@ -45,7 +45,7 @@ ROOT = Path(__file__).parents[2]
             "1001 is placed. What was read last is not what happened last",
         ),
     ],
-    ids=["audit log", "search sync", "event sourcing"],
+    ids=["audit log", "search", "event sourcing"],
 )
 def test_a_starter_fails_at_its_step_with_its_sentence(
     exercise: checks.Exercise, starter: object, step: str, sentence: str
@@ -80,7 +80,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_check_that_fails_names_the_step_says_why_and_offers_a_hint() -> None:
+def test_a_failed_check_names_step_reason_and_hint() -> None:
     done = run("1")
     assert done.returncode == 1
     assert done.stderr == ""
@@ -125,7 +125,7 @@ def test_a_hint_comes_alone_and_the_solution_last(capsys: pytest.CaptureFixture[
         ("def audit(change, log)\n    pass\n", "Python cannot read line 1 of"),
         ("import nothing_of_that_name\n", "cannot be imported: ModuleNotFoundError"),
         ("def write(change, log): ...\n", "There is no audit in"),
-        ("async def audit(change, log): ...\n", "and nobody awaits it"),
+        ("async def audit(change, log): ...\n", "and never awaited"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_in_a_sentence(
@@ -159,13 +159,13 @@ def test_there_is_something_to_read_on() -> None:
     assert any("#" in place for place in places)
 
 
-def test_every_step_is_met_by_somebody() -> None:
+def test_every_step_is_met_by_a_test() -> None:
     source = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     steps = [step.__name__ for exercise in checks.EXERCISES for step in exercise.check.STEPS]
     assert [name for name in steps if f'"{name}"' not in source] == []
 
 
-def test_the_story_of_a_run_with_faults_is_short_enough_to_follow() -> None:
+def test_the_story_of_a_run_with_faults_is_short() -> None:
     audit = inserting(lambda change: change.sequence_number.zfill(40))
     *_, (_, wrong) = checks.steps(ONE, audit)
     assert isinstance(wrong, Wrong)
@@ -247,7 +247,7 @@ def test_what_remembers_something_between_runs_is_told_so(
     assert "remembers something between runs" in " ".join(capsys.readouterr().out.split())
 
 
-def test_an_interrupt_is_no_traceback(
+def test_an_interrupt_prints_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> None:

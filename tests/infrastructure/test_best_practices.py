@@ -25,7 +25,7 @@ REGIONS = (
 DEPLOYED = {
     "sandbox": {"environment": "sandbox"},
     "production": {"environment": "production", "alarm_email": "on-call@example.com"},
-    "production, notifying nobody": {"environment": "production", "alarms": "none"},
+    "production, without a recipient": {"environment": "production", "alarms": "none"},
     "existing domain": {
         "environment": "sandbox",
         "search_url": "https://search-mine-1a2b3c.eu-west-1.es.amazonaws.com",
@@ -140,7 +140,7 @@ def test_findings_are_named_without_hashes() -> None:
 
 
 def cfn_lint(*templates: Path) -> "subprocess.CompletedProcess[str]":
-    # The script beside this interpreter: the package cannot be run with -m.
+    # The script next to this interpreter: the package cannot be run with -m.
     script = str(Path(sys.executable).with_name("cfn-lint"))
     options = ["--non-zero-exit-code", "error", "--ignore-checks", "W", "--regions", *REGIONS]
     return subprocess.run(

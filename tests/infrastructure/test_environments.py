@@ -20,7 +20,7 @@ HOLDS_DATA = (
     "AWS::Logs::LogGroup",
     "AWS::OpenSearchService::Domain",
 )
-# Whatever of these an account has two of, a second deployment would collide with the first.
+# A second deployment with one of these names would collide with the first.
 PHYSICAL_NAMES = {
     "AWS::DynamoDB::GlobalTable": "TableName",
     "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
@@ -140,7 +140,7 @@ class TestDeployed:
                     assert name not in resource.get("Properties", {}), logical_id
 
     def test_no_function_is_deployed_but_our_own(self, everywhere: list[Assembly]) -> None:
-        """Custom resources bring functions and roles that nobody here looks at."""
+        """Custom resources bring functions and roles that this project does not define."""
         for assembly in everywhere:
             for template in assembly.templates.values():
                 types = {resource["Type"] for resource in template["Resources"].values()}

@@ -1,4 +1,4 @@
-"""An alarm that watches nothing is worse than none; a change that is lost rings."""
+"""An alarm that watches nothing is worse than none; a lost change fires one."""
 
 import json
 from typing import Any
@@ -69,7 +69,7 @@ def test_alarms_read_metrics_that_are_written(
 
 
 class TestNothingIsLostUnseen:
-    """Each of these was silent once: the metric went away, or nobody counted."""
+    """Each of these was silent once: the metric went away, or was not counted."""
 
     def test_an_alarm_finds_a_mapping_that_reads_nothing(self, sandbox: Assembly) -> None:
         """A mapping that is disabled or gone has no metric at all: FILL makes that a zero."""
@@ -91,7 +91,7 @@ class TestNothingIsLostUnseen:
             assert minutes * alarm["Properties"]["EvaluationPeriods"] == 15
 
     def test_a_stopped_watcher_raises_an_alarm(self, production: Assembly) -> None:
-        """Missing data is a state of its own: nobody is woken before the first run, only after."""
+        """Missing data is a state of its own: no one is woken before the first run."""
         alarm = only(production.pipeline, ALARM, "ObservabilityWatcherSilent")["Properties"]
         assert alarm["TreatMissingData"] == "missing"
         assert alarm["InsufficientDataActions"] == alarm["AlarmActions"]
@@ -99,7 +99,7 @@ class TestNothingIsLostUnseen:
         assert rule["ScheduleExpression"] == "rate(5 minutes)"
         assert rule["State"] == "ENABLED"
 
-    def test_dead_letters_ring_as_long_as_they_wait(self, sandbox: Assembly) -> None:
+    def test_the_alarm_stays_while_dead_letters_wait(self, sandbox: Assembly) -> None:
         """A queue forgets after 14 days at most, and an alarm on it turns green."""
         for processor in processors(sandbox.pipeline):
             prefix = f"Observability{processor.capitalize()}DeadLettersPresent"
@@ -145,7 +145,7 @@ class TestWhoIsTold:
         kinds = {resource["Type"] for resource in assembly.pipeline["Resources"].values()}
         assert "AWS::SNS::Topic" not in kinds
 
-    def test_nobody_where_nobody_was_asked_for(self, synthesise: Synthesise) -> None:
+    def test_alarms_have_no_action_without_a_recipient(self, synthesise: Synthesise) -> None:
         assembly = synthesise(environment="production", alarms="none")
         for alarm in of_type(assembly.pipeline, ALARM).values():
             assert "AlarmActions" not in alarm["Properties"]

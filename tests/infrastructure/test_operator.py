@@ -20,7 +20,7 @@ Permission = tuple[str, str]
 BATCH, LOG = lambdas_key("batch"), lambdas_key("log")
 
 TOLD_THAT_NOTHING_IS_THERE = ("s3:ListBucket", LARGE_IMAGES)
-"""Nobody calls it; whoever has it is told that an object is not there."""
+"""Not called: a role with it is told that an object is not there."""
 
 QUEUES = {
     "ReceiveMessage": "sqs:ReceiveMessage",

@@ -20,7 +20,7 @@ def project(tmp_path: Path) -> Project:
 
 
 class Installer:
-    """Stands in for uv: writes what an installation leaves, the builder's paths included."""
+    """Replaces uv: writes what an installation leaves, the builder's paths included."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -39,7 +39,7 @@ class Installer:
 
 
 def compile_by_name(folder: Path, platform: Platform) -> None:
-    """Stands in for the compilers: what was compiled for which platform can be told."""
+    """Replaces the compilers: what was compiled for which platform can be told."""
     for module in sorted(folder.rglob("*.py")):
         _write(module.with_name("__pycache__") / f"{module.stem}.{platform}.pyc", "")
 
@@ -59,7 +59,7 @@ class TestPackage:
             "library/__pycache__/__init__.aws.pyc",
         ]
 
-    def test_a_folder_of_a_fork_is_packaged_whatever_its_name(self, project: Project) -> None:
+    def test_a_folder_of_a_fork_is_packaged_under_any_name(self, project: Project) -> None:
         for name in ("testing", "cli", "examples", "operations", "esm"):
             _write(project.root / "lambdas" / name / "handler.py", "")
         fetch("aws", project, Installer())
@@ -67,7 +67,7 @@ class TestPackage:
         assert {f"lambdas/{name}/handler.py" for name in ("testing", "cli", "esm")} <= set(content)
 
     def test_the_same_inputs_give_the_same_bytes(self, tmp_path: Path) -> None:
-        """Or each machine would deploy the functions anew."""
+        """Or each machine would deploy the functions again."""
         built = []
         for name in ("one", "a-longer-name"):
             project = _project(tmp_path / name)

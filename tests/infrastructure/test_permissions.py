@@ -19,7 +19,7 @@ from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
-from lambdas.search import handler as search_sync
+from lambdas.search import handler as search_handler
 from tests.factories import change, order, record
 from tests.infrastructure.deployment import Deployment, context_of
 from tests.infrastructure.policies import Context, Request
@@ -50,7 +50,7 @@ OTHERS_CALL = {
     "dynamodb:ListStreams",
     "logs:CreateLogStream",
     "logs:PutLogEvents",
-    # The mapping asks for it; and whoever has it is told that an object is not there.
+    # The mapping asks for it; and a role with it is told that an object is not there.
     "s3:ListBucket",
 }
 """What the mapping and the runtime call with the function's role."""
@@ -80,7 +80,7 @@ FUNCTIONS: Mapping[str, tuple[Handler, list[Any]]] = {
         [record(1, None, PLACED), record(2, PLACED, LARGE), {"no": "record"}],
     ),
     "search": (
-        search_sync.handler,
+        search_handler.handler,
         [
             in_log(1, entry(change(1, None, PLACED))),
             in_log(2, entry(change(2, None, POISON))),
@@ -162,7 +162,7 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
     for name in ("FEED", "PROCESSOR", "DEAD_LETTER_PREFIX"):
         monkeypatch.setenv(name, variables[name])
     images = json.dumps({"before": None, "after": record(3, None, LARGE)["dynamodb"]["NewImage"]})
-    aws("s3").put_object(Bucket="overflow", Key="an item/a version", Body=images)
+    aws("s3").put_object(Bucket="large-images", Key="an item/a version", Body=images)
 
     calls = Calls()
     monkeypatch.setattr(Urllib3HttpConnection, "perform_request", calls.search)

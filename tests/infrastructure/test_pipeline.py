@@ -64,7 +64,7 @@ class TestReaders:
         ):
             feed.add_reader("one-too-many", role)
 
-    def test_a_table_without_a_stream_feeds_nobody(self) -> None:
+    def test_a_table_without_a_stream_is_refused(self) -> None:
         with pytest.raises(SynthError, match="Stack/Orders has no stream"):
             _feed(stream=None)
 
@@ -165,7 +165,7 @@ class TestLeastPrivilege:
         assert on_images == {
             "aggregation": set(),
             "audit": {("s3:PutObject", "*")},
-            # Whoever may list a bucket is told that an object is gone; others, that it is denied.
+            # Roles that may list a bucket are told that an object is gone; others, of a denial.
             "search": {("s3:GetObject", "*"), ("s3:ListBucket", "")},
         }
 
@@ -210,11 +210,11 @@ class TestLeastPrivilege:
             "dynamodb:DescribeTable": orders,
             "dynamodb:Scan": orders,
         }
-        assert not {"Roles", "Users", "Groups"} & policy.keys(), "attached to nobody by itself"
+        assert not {"Roles", "Users", "Groups"} & policy.keys(), "attached to no one by itself"
 
 
 class TestDeadLetters:
-    def test_a_dead_letter_rings_the_queue_of_its_processor_alone(self, assembly: Assembly) -> None:
+    def test_a_dead_letter_notifies_only_its_own_queue(self, assembly: Assembly) -> None:
         for processor in processors(assembly.pipeline):
             id = processor.capitalize()
             rule = only(assembly.pipeline, "AWS::Events::Rule", id)["Properties"]
@@ -223,9 +223,9 @@ class TestDeadLetters:
             assert own == f"dead-letters/{processor}/"
             assert given_up.startswith(f"aws/lambda/{id}Mapping")
             assert given_up.endswith("/")
-            assert not _rings(rule, f"archive/{own}an item/a version.json")
-            assert not _rings(rule, f"archive/{given_up}shard/a batch")
-            assert _rings(rule, f"{own}an item/a version.json")
+            assert not _matches(rule, f"archive/{own}an item/a version.json")
+            assert not _matches(rule, f"archive/{given_up}shard/a batch")
+            assert _matches(rule, f"{own}an item/a version.json")
             (target,) = rule["Targets"]
             assert flat(target["Arn"]).startswith(f"{id}DeadLettersQueue")
 
@@ -312,7 +312,7 @@ def _lifecycle(assembly: Assembly, prefix: str) -> list[dict[str, Any]]:
     return rules
 
 
-def _rings(rule: dict[str, Any], key: str) -> bool:
+def _matches(rule: dict[str, Any], key: str) -> bool:
     """Whether a rule of EventBridge matches an object with that key."""
     wanted = rule["EventPattern"]["detail"]["object"]["key"]
     return any(key.startswith(flat(each["prefix"])) for each in wanted)

@@ -1,4 +1,4 @@
-"""What AWS services do for the pipeline is allowed, and what nobody should do is not."""
+"""What AWS services do for the pipeline is allowed, and forbidden actions are not."""
 
 from copy import deepcopy
 from typing import Any

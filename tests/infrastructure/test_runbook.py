@@ -54,8 +54,8 @@ def test_the_reference_shows_alarms_and_mappings(sandbox: Assembly, production: 
 
 def test_a_section_is_told_from_the_text_before_it(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# Page\n\n## Stale, but newer\n\n    ## no heading\n\n### Below\n")
-    assert _sections(page) == ["stale-but-newer"]
+    page.write_text("# Page\n\n## Fixed, but slow\n\n    ## no heading\n\n### Below\n")
+    assert _sections(page) == ["fixed-but-slow"]
 
 
 def test_queries_cover_all_functions_and_are_in_the_runbook(
@@ -92,7 +92,7 @@ class TestQueriesFindWhatIsWritten:
     def test_an_outage_with_its_error(
         self, production: Assembly, caplog: pytest.LogCaptureFixture
     ) -> None:
-        found = _logged_for(RetryableError("HTTP 503: nobody (yet)"), caplog)
+        found = _logged_for(RetryableError("HTTP 503: no node (yet)"), caplog)
         _finds(production, "NotDone", found, {"event", "reported", "error"})
         assert (found["reported"], found["received"], found["error"]) == (1, 1, "RetryableError")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def test_a_function_behind_the_stream_of_dynamodb_local(
     dynamodb_local_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", dynamodb_local_url)  # http://localhost:8000, mostly
+    monkeypatch.setenv("AWS_ENDPOINT_URL", dynamodb_local_url)  # http://localhost:8000, usually
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
     session = boto3.Session(region_name="us-east-1")

@@ -163,7 +163,7 @@ def test_an_outage_of_the_index_writes_no_dead_letter(
 
 
 @pytest.mark.parametrize(("outage", "text"), OUTAGES)
-def test_an_outage_of_the_index_makes_no_dead_letter_of_a_change(
+def test_an_index_outage_makes_no_dead_letters(
     index: ReadableIndex, outage: Outage, text: str
 ) -> None:
     placed = batch(3)

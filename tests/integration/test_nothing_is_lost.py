@@ -149,7 +149,7 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
     missing = compare(pipeline.copies)
     assert missing.sinks[1].count("missing") == 4
     bucket = pipeline.resources.dead_letters
-    key = "aws/lambda/00000000-0000-4000-8000-000000000000/shardId-1/letter"
+    key = "aws/lambda/00000000-0000-4000-8000-000000000000/shardId-1/batch"
     given_up_in = pipeline.resources.on_failure
     s3.put_object(Bucket=given_up_in, Key=key, Body=json.dumps(dead_letter))
 

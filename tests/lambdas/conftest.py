@@ -13,7 +13,7 @@ from dynamodb_streams_cdc.deadline import SystemClock
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
-from lambdas.search import handler as search_sync
+from lambdas.search import handler as search_handler
 from tests.factories import NOON, FakeContext, ManualClock
 from tests.lambdas.partiql import conditional_inserts
 
@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "DEAD_LETTER_BUCKET": "dead-letters",
     "DEAD_LETTER_PREFIX": "dead-letters/orders/",
     "SOURCE_TABLE_NAME": "orders-1A2B",
-    "LARGE_IMAGES_BUCKET": "overflow",
+    "LARGE_IMAGES_BUCKET": "large-images",
     "IDEMPOTENCY_TABLE": "idempotency",
     "ATTEMPTS_TABLE": "idempotency",
     "AGGREGATES_TABLE": "aggregates",
@@ -67,14 +67,14 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str
         runtime.s3,
         aggregation.processor,
         audit.processor,
-        search_sync.processor,
+        search_handler.processor,
     )
     with mock_aws(), conditional_inserts():
         client: Any = boto3.client
         dynamodb = client("dynamodb")
         for table, keys in TABLES.items():
             create_table(dynamodb, table, keys)
-        for bucket in ("dead-letters", "overflow"):
+        for bucket in ("dead-letters", "large-images"):
             client("s3").create_bucket(Bucket=bucket)
         yield client
         for cached in caches:

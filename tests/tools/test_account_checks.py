@@ -1,4 +1,4 @@
-"""Findings of a preflight from AWS's responses: one sentence each, with the remedy."""
+"""Findings of a preflight from AWS's responses: one sentence each, with the fix."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class TestStacks:
             ("UPDATE_FAILED", False, "warning", "describe-stack-events"),
         ],
     )
-    def test_a_stack_in_the_way_names_the_remedy(
+    def test_a_stack_in_the_way_names_the_fix(
         self,
         fresh: FakeAws,
         account: Account,

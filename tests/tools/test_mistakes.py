@@ -19,7 +19,9 @@ def test_the_story_is_up_to_date(mistake: Mistake) -> None:
     told = (mistakes.DIRECTORY / f"{mistake.name}.txt").read_text()
     found = re.search(r"^Schedule (\d+), cut down", told, re.MULTILINE)
     assert found
-    assert mistakes.story(mistake, int(found[1])) == told, "python tools/mistakes.py writes it anew"
+    assert mistakes.story(mistake, int(found[1])) == told, (
+        "python tools/mistakes.py writes it again"
+    )
     assert int(found[1]) < mistakes.SCHEDULES
 
 

@@ -123,7 +123,7 @@ class TestE2e:
             assert role["allowed-account-ids"] == "${{ vars.E2E_ACCOUNT }}"
         assert job["permissions"] == {"contents": "read", "id-token": "write"}
 
-    def test_it_destroys_whatever_happened(self) -> None:
+    def test_it_always_destroys(self) -> None:
         *_, again, last = steps(load("e2e.yml"))
         assert last["run"] == "make destroy ENVIRONMENT=sandbox"
         for step in (again, last):

@@ -83,7 +83,7 @@ def test_the_third_death_is_the_last() -> None:
 @pytest.mark.parametrize(
     ("numbers", "now"), [((1,), OLD - 120), ((1, 2), OLD)], ids=["young", "two records"]
 )
-def test_who_is_no_suspect_is_not_counted(numbers: tuple[int, ...], now: float) -> None:
+def test_a_record_without_suspicion_is_not_counted(numbers: tuple[int, ...], now: float) -> None:
     attempts, dead_letters, sink = MemoryAttempts(), MemoryDeadLetters(), Deadly("00001")
     for _ in range(MOST_DEATHS + 2):
         die(sink, attempts, dead_letters, *numbers, now=now)
@@ -91,7 +91,7 @@ def test_who_is_no_suspect_is_not_counted(numbers: tuple[int, ...], now: float) 
 
 
 @pytest.mark.parametrize("error", [RetryableError("down"), KeyError("surprise")])
-def test_a_failure_that_is_survived_is_no_death(error: Exception) -> None:
+def test_a_failure_that_is_survived_is_not_a_death(error: Exception) -> None:
     attempts, dead_letters = MemoryAttempts(), MemoryDeadLetters()
     sink = Deadly("00001", error=error)
     die(Deadly("00001"), attempts, dead_letters)
@@ -138,7 +138,7 @@ class NotEnding(MemoryAttempts):
         super().end(name, now)
 
 
-def test_an_end_that_cannot_be_written_is_no_death() -> None:
+def test_an_end_that_cannot_be_written_is_not_a_death() -> None:
     """The same outage stops the sink and the count: no healthy record may pay for it."""
     attempts, dead_letters, clock = NotEnding(), MemoryDeadLetters(), ManualClock(OLD)
     sink = Deadly("00001", error=RetryableError("throttled"))
@@ -161,7 +161,7 @@ def test_without_time_the_end_is_left_to_the_next_invocation() -> None:
 
 
 def test_a_function_that_dies_of_everything_is_held() -> None:
-    """A deployed bug that kills it on each record makes ten dead letters an hour, and rings."""
+    """A deployed bug that kills it on each record makes ten dead letters an hour, and an alarm."""
     attempts, dead_letters, clock = MemoryAttempts(), MemoryDeadLetters(), ManualClock(OLD)
     held = []
     for number in range(1, 41):

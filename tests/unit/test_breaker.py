@@ -112,7 +112,7 @@ class Instance:
 
 class TestErrorsOfAnImage:
     @pytest.mark.parametrize("moment", BEYOND_THE_CALENDAR)
-    def test_a_moment_beyond_the_calendar_is_no_order(self, moment: str) -> None:
+    def test_a_moment_beyond_the_calendar_is_not_an_order(self, moment: str) -> None:
         with pytest.raises(ValidationError, match="outside the years 1 to 9999"):
             Order.of(order(placed_at=moment))
 
@@ -179,15 +179,15 @@ class TestErrorsOfAnImage:
         assert instance.dead == 0
         assert instance.counts == Counts(received=100, reported=100, breaker_open=1)
 
-    def test_the_deployment_that_mends_it_lets_the_shard_go_on(self) -> None:
+    def test_the_deployment_that_fixes_it_lets_the_shard_go_on(self) -> None:
         ledger = MemoryLedger()
         buggy = Instance(Aggregation(ledger, lambda image: image["state"]))
         assert buggy.place(range(1, 101))
-        mended = Instance(Aggregation(ledger, contributions))
-        assert mended.place(range(1, 101)) == []
+        fixed = Instance(Aggregation(ledger, contributions))
+        assert fixed.place(range(1, 101)) == []
         assert ledger.total("status#placed") == {"orders": 100}
 
-    def test_five_such_orders_hold_nobody(self) -> None:
+    def test_five_such_orders_block_no_other_order(self) -> None:
         instance = Instance(Search(index := MemoryIndex(), document))
         bad = [placed(number, placed_at=BEYOND_THE_CALENDAR[0]) for number in range(1, 7)]
         assert instance.run(*bad, *map(placed, range(7, 37))) == []

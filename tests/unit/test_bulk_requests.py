@@ -83,7 +83,7 @@ def test_a_refused_second_request_fails_one_document() -> None:
 
 
 @pytest.mark.parametrize("character", ["x", "é", "漢", "😀"])
-def test_requests_are_measured_in_bytes_whatever_the_text(character: str) -> None:
+def test_requests_are_measured_in_bytes_for_any_text(character: str) -> None:
     client = Bulk()
     upserts = [upsert(str(number), character * 60_000) for number in range(100)]
     assert index(client).upsert(upserts, deadline()) == [None] * 100

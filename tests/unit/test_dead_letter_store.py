@@ -161,7 +161,7 @@ class TestUnreadable:
             (without("requestContext"), "names no function"),
         ],
     )
-    def test_names_the_fault_and_the_remedy(self, body: bytes, why: str) -> None:
+    def test_names_the_fault_and_the_fix(self, body: bytes, why: str) -> None:
         problem = shut(KEY, body)
         assert why in problem
         assert any(way in problem for way in ("cdc dead-letters show", "delete it"))

@@ -1,4 +1,4 @@
-"""A record that no table holds becomes a dead letter that can be shown, whatever it holds."""
+"""A record that no table holds becomes a dead letter that can be shown, with any content."""
 
 import json
 from collections.abc import Callable

@@ -115,7 +115,7 @@ class TestDecoding:
         assert type(deserialize({"B": bytearray(b"raw")})) is bytes
 
     @given(items)
-    def test_equals_boto3_for_whatever_boto3_writes(self, item: dict[str, Any]) -> None:
+    def test_equals_boto3_for_every_item_that_boto3_writes(self, item: dict[str, Any]) -> None:
         typed = TypeSerializer().serialize(item)["M"]
         decode = TypeDeserializer().deserialize
         expected = {name: plain(decode(value)) for name, value in typed.items()}
@@ -214,7 +214,7 @@ class TestNumbers:
             *(1, 1.5, True, None, b"1", Decimal(1), ["1"], (0, (1,), 0)),
         ],
     )
-    def test_what_is_no_number_is_refused_alone_and_in_a_set(self, content: object) -> None:
+    def test_a_bad_number_is_refused_alone_and_in_a_set(self, content: object) -> None:
         with pytest.raises(MalformedValue, match=f"^N must be {DIGITS}, got "):
             deserialize({"N": content})
         with pytest.raises(MalformedValue, match=rf"^\[1\]: N must be {DIGITS}, got "):
@@ -353,7 +353,7 @@ class TestErrors:
         )
 
     @pytest.mark.parametrize("attributes", [None, [], "", "text", [["a", {"S": "x"}]], 5])
-    def test_an_item_that_is_no_map(self, attributes: Any) -> None:
+    def test_an_item_that_is_not_a_map(self, attributes: Any) -> None:
         with pytest.raises(MalformedValue) as caught:
             deserialize_item(attributes, "NewImage")
         assert caught.value.path == "NewImage"

@@ -114,7 +114,7 @@ def test_a_version_with_a_label_of_another_form_is_refused(label: str) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 999_999_999), st.integers(0, 9)), min_size=2, max_size=6))
 def test_versions_order_as_the_moments_of_their_streams(moments: list[tuple[int, int]]) -> None:
-    """Whatever the width of the fractions."""
+    """For every width of the fractions."""
 
     def version(nanoseconds: int, digits: int) -> tuple[Decimal, str]:
         fraction = f"{nanoseconds:09}"[:digits]

@@ -129,7 +129,7 @@ class TestDocuments:
     @pytest.mark.parametrize(
         "value", [None, True, "twelve", "NaN", "", {"a": 2**70}, Decimal("0.1"), [], b"\xff"]
     )
-    def test_what_is_no_large_number_is_left_to_the_index(self, value: Any) -> None:
+    def test_other_values_are_left_to_the_index(self, value: Any) -> None:
         _check(encoded({"n": value, "other": 2**70}), {"n": {"type": "byte"}})
 
     def test_one_document_is_refused_and_the_others_are_sent(self) -> None:
@@ -166,7 +166,7 @@ class Client:
 
 class TestOrders:
     def test_every_order_fits_both_sinks(self) -> None:
-        """The model's bounds are held against the sinks', not hoped to be within."""
+        """The model's bounds are compared with the sinks'."""
         total = Decimal("9999999999999.99")
         largest = order(total=str(total))
         largest["lines"][0]["quantity"] = 10**9
@@ -179,7 +179,7 @@ class TestOrders:
     @pytest.mark.parametrize(
         "absurd", [units(10**9 + 1), units(Decimal("1E+38")), order(total="10000000000000.00")]
     )
-    def test_an_absurd_order_is_no_order(self, absurd: dict[str, Any]) -> None:
+    def test_an_absurd_order_is_not_an_order(self, absurd: dict[str, Any]) -> None:
         for reader in (contributions, document):
             with pytest.raises(ValueError, match=r"\d validation error"):
                 reader(absurd)

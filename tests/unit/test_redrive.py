@@ -197,7 +197,7 @@ class TestABatch:
         assert key.endswith(f"/2024-05-01T12:00:00.000_{'200000000003126276362':0>40}.json")
 
     def test_is_kept_if_a_record_has_its_own_key(self, pipeline: FakePipeline) -> None:
-        """Whoever makes dead letters by hand may give them any name."""
+        """A dead letter made by hand may have any name."""
         pipeline.write(2, POISON)
         key = own_key(placed(2, 2, POISON))
         pipeline.store.deliver(key, given_up([placed(1, 1), placed(2, 2, POISON)]))
@@ -649,7 +649,7 @@ class Ports:
 
 
 def troubled() -> FakePipeline:
-    """Dead letters of every kind: batches with and without poison, singles, mended and not."""
+    """Dead letters of every kind: batches with and without poison, singles, fixed and not."""
     pipeline = FakePipeline()
     statuses = {1: "placed", 2: POISON, 3: "shipped", 4: POISON, 5: "placed", 6: "refunded"}
     for customer, status in statuses.items():
@@ -729,7 +729,7 @@ def test_killed_at_any_call_and_run_again(point: int) -> None:
 
 @pytest.mark.parametrize("point", range(CALLS))
 def test_killed_at_any_call_again_and_again(point: int) -> None:
-    """Whoever dies after so many calls each time, gets one dead letter further at least."""
+    """A redrive that dies after so many calls each time gets at least one dead letter further."""
     pipeline = troubled()
     for _ in range(40):
         calls = itertools.count()

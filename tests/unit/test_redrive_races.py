@@ -156,7 +156,7 @@ class Story:
 
         return act
 
-    def mends(self, customer: int) -> Actor:
+    def fixes(self, customer: int) -> Actor:
         def act(step: Step) -> None:
             step()
             self.pipeline.write(customer, "fixed")
@@ -181,7 +181,7 @@ class Story:
             assert sequence in waiting or indexed.get(item(customer)) == state["status"]
 
     def check_end(self) -> None:
-        """Nothing is doubled, and once all is mended a further redrive ends it."""
+        """Nothing is doubled, and once all is fixed a further redrive ends it."""
         store = self.pipeline.store
         counts = Counter(self._waiting())
         assert set(counts.values()) <= {1}, "a record waits twice"
@@ -253,11 +253,11 @@ def silence() -> Iterator[None]:
     ("begin", "who", "least"),
     [
         (story, lambda s: [s.redrives(BATCH), s.redrives(BATCH)], TWO),
-        (story, lambda s: [*two(s), s.mends(2)], TWO),
+        (story, lambda s: [*two(s), s.fixes(2)], TWO),
         (story, lambda s: [*two(s), s.delivers(BAD)], TWO),
         (
             with_own_dead_letter,
-            lambda s: [s.redrives(BATCH), s.redrives(OWN), s.mends(2)],
+            lambda s: [s.redrives(BATCH), s.redrives(OWN), s.fixes(2)],
             TWO,
         ),
         (
@@ -269,7 +269,7 @@ def silence() -> Iterator[None]:
             TWO,
         ),
     ],
-    ids=["two split", "and it is mended", "and it is delivered", "batch and own", "crosswise"],
+    ids=["two split", "and it is fixed", "and it is delivered", "batch and own", "crosswise"],
 )
 def test_no_record_is_lost_or_doubled(
     begin: Callable[[], Story], who: Callable[[Story], Sequence[Actor]], least: int

@@ -59,7 +59,7 @@ def test_a_stop_ends_every_thread(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
-def test_a_stop_waits_for_the_invocation_under_way_and_keeps_its_place(tmp_path: Path) -> None:
+def test_a_stop_waits_for_the_invocation_and_keeps_its_place(tmp_path: Path) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(command: Invoke) -> Answer:
@@ -111,7 +111,7 @@ def test_a_lost_answer_delivers_the_batch_again(tmp_path: Path) -> None:
     assert function.batches == [[1, 2]] * 3
 
 
-def test_a_rewind_delivers_again_what_came_after_the_checkpoint_before(tmp_path: Path) -> None:
+def test_a_rewind_repeats_records_after_the_checkpoint(tmp_path: Path) -> None:
     streams, function = Streams(2), Function()
     with running([runner(streams, function, tmp_path)]) as [made]:
         eventually(lambda: saved(tmp_path) == {SHARD: number(2)})
@@ -121,7 +121,7 @@ def test_a_rewind_delivers_again_what_came_after_the_checkpoint_before(tmp_path:
         eventually(lambda: function.delivered == [1, 2, 3, 3])
 
 
-def test_a_throttle_is_no_attempt(tmp_path: Path) -> None:
+def test_a_throttle_is_not_an_attempt(tmp_path: Path) -> None:
     refusals = [NotInvoked("TooManyRequestsException")] * 3
 
     def throttled(command: Invoke) -> Answer:
@@ -207,7 +207,7 @@ def test_a_destination_that_is_gone_does_not_hold_the_shard(tmp_path: Path) -> N
     assert (made.metrics.dropped, made.metrics.delivery_failures) == (1, 1)
 
 
-def test_an_expired_iterator_is_replaced_by_one_after_the_last_record(tmp_path: Path) -> None:
+def test_an_expired_iterator_resumes_after_the_last_record(tmp_path: Path) -> None:
     streams, function = Streams(2), Function()
     with running([runner(streams, function, tmp_path)]):
         eventually(lambda: function.delivered == [1, 2])
@@ -264,7 +264,7 @@ def test_a_closed_shard_is_finished_once_it_is_read(tmp_path: Path) -> None:
         eventually(lambda: saved(tmp_path) == {SHARD: "SHARD_END"})
 
 
-def test_a_stream_that_is_gone_is_asked_ever_more_rarely_and_leaves_nothing_behind(
+def test_a_deleted_stream_is_polled_with_backoff(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     streams = Streams(1)

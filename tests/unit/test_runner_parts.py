@@ -186,7 +186,7 @@ def test_a_read_without_a_cursor_begins_at_its_place(
         ("get_records", "InternalServerError", Trouble.FAILED),
     ],
 )
-def test_what_goes_wrong_with_a_read_has_its_remedy(
+def test_each_error_of_a_read_has_its_fix(
     streams: tuple[StreamReader, Stubber], operation: str, code: str, trouble: Trouble
 ) -> None:
     reader, stubber = streams
@@ -440,7 +440,7 @@ def test_a_save_that_is_cut_off_leaves_the_places_before_it(
 )
 def test_a_file_that_holds_something_else_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"c\.json is no checkpoint file"):
+    with pytest.raises(CheckpointError, match=r"c\.json is not a checkpoint file"):
         CheckpointFile(tmp_path / "c.json").load()
 
 

@@ -1,4 +1,4 @@
-"""Sums equal what the items say, whatever is delivered how often and in which order."""
+"""Sums equal the items, for any number and order of deliveries."""
 
 import random
 from collections.abc import Collection, Mapping, Sequence
@@ -98,7 +98,7 @@ def test_too_many_aggregates_are_permanent() -> None:
 
 
 class InterferedLedger(MemoryLedger):
-    """Somebody else repairs a row between the read and the write, under its old version."""
+    """Another program repairs a row between the read and the write, under its old version."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ def test_an_expired_item_keeps_its_contribution_only_by_policy(
     assert ledger.rows[expired.item_id].deleted
 
 
-def test_a_delete_is_no_expiry() -> None:
+def test_a_delete_is_not_an_expiry() -> None:
     ledger = MemoryLedger()
     placed, removed = history(revenue("5"), None)
     Aggregation(ledger, amounts, Expiry.KEEP).apply([placed, removed], deadline())
@@ -244,7 +244,7 @@ def _priced(rng: random.Random, number: int) -> dict[str, Any]:
 
 
 class InterleavedLedger(MemoryLedger):
-    """Writes a row anew under a raised revision, at random, just before a commit."""
+    """Writes a row again under a raised revision, at random, just before a commit."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__()

@@ -94,7 +94,7 @@ def test_a_record_without_a_time_is_a_change_of_unknown_time() -> None:
     assert read.version == change(1, None, PLACED).version
 
 
-def test_an_unknown_time_is_never_stale_but_newer() -> None:
+def test_an_unknown_time_is_never_an_order_violation() -> None:
     for told, held in ((UNKNOWN_TIME, NOON), (NOON, UNKNOWN_TIME)):
         outcome = Outcome()
         outcome.refused(change(1, None, PLACED, timestamp=told), held)
@@ -175,7 +175,7 @@ def test_images_are_decoded_once() -> None:
     assert placed.new_image is placed.new_image
 
 
-def test_a_change_has_every_field_whatever_it_was_read_from() -> None:
+def test_a_change_from_any_source_has_every_field() -> None:
     entry = entry_of(change(1, None, PLACED))
     behind_the_log = change_from_log_record(log_record(entry), SOURCE)
     for read in (change(1, None, PLACED), change_from_entry(entry), behind_the_log):
@@ -315,7 +315,7 @@ JSON = st.recursive(
 
 
 @given(st.data())
-def test_whatever_is_delivered_is_a_change_or_malformed(data: st.DataObject) -> None:
+def test_any_delivery_is_a_change_or_malformed(data: st.DataObject) -> None:
     """No other exception: one strange record must not fail its batch."""
     read, good = data.draw(
         st.sampled_from(

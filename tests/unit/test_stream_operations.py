@@ -140,7 +140,7 @@ def test_a_replay_applies_and_repairs_to_what_the_table_says() -> None:
 
 
 @pytest.mark.parametrize("make", [sums, documents])
-def test_a_dead_letter_is_done_once_its_item_is_mended(make: Any) -> None:
+def test_a_dead_letter_is_done_once_its_item_is_fixed(make: Any) -> None:
     """Its payload can never be applied; what the table says now can."""
     table = Table({ITEM: POISON})
     bench, _ = make(table)
@@ -415,7 +415,7 @@ def test_a_large_repair_takes_two_transactions() -> None:
     assert ledger.total("shipped#59") == {"orders": Decimal(1)}
 
 
-def test_a_document_that_somebody_else_put_there_is_replaced() -> None:
+def test_a_foreign_document_is_replaced() -> None:
     bench, index = documents(Table({ITEM: PLACED}))
     index.documents[ITEM] = {"title": "by hand"}
     assert bench.inspect(record(1, None, PLACED))[0]["version"] is None

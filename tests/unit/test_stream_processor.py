@@ -118,7 +118,7 @@ def test_an_empty_batch_is_fine() -> None:
 
 
 @pytest.mark.parametrize("event", [{}, [], "text", None, {"Records": {}}, {"records": []}])
-def test_an_event_that_is_no_batch_says_so(event: Any) -> None:
+def test_an_event_without_a_batch_is_refused(event: Any) -> None:
     processor = Processor("audit", SOURCE, PickySink(raising(ValueError())), MemoryDeadLetters())
     with pytest.raises(MalformedRecord, match="a list under Records"):
         processor(event, FakeContext(ManualClock()))

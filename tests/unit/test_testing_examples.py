@@ -72,7 +72,7 @@ def test_a_poison_record_does_not_stop_the_others(stream_lab: LabFactory) -> Non
     assert dead_letter.condition == "RetryAttemptsExhausted"
 
 
-def test_a_crash_between_the_effect_and_its_marker_repeats_the_effect(
+def test_a_crash_before_the_marker_repeats_the_effect(
     stream_lab: LabFactory,
 ) -> None:
     lab = stream_lab()

@@ -1,4 +1,4 @@
-"""Where a fault strikes: in the request that is made, whatever makes it."""
+"""A fault occurs in the request, with any way to make it."""
 
 import asyncio
 import contextlib
@@ -67,7 +67,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("way", "method"), WAYS, ids=lambda way: getattr(way, "__name__", ""))
-def test_a_crash_strikes_in_the_request_however_it_is_made(
+def test_a_crash_occurs_in_every_kind_of_request(
     stream_lab: LabFactory, copies: Any, way: Callable[[Any, list[str]], None], method: str
 ) -> None:
     lab = stream_lab()
@@ -180,7 +180,7 @@ def test_a_call_takes_the_labs_time(stream_lab: LabFactory, copies: Any) -> None
         (lambda table: Lab, "Lab is a class: give faulty an object of it"),
     ],
 )
-def test_what_makes_no_requests_is_refused_with_where_to_put_faulty(
+def test_faulty_refuses_objects_that_make_no_requests(
     stream_lab: LabFactory, copies: Any, made: Callable[[Any], Any], sentence: str
 ) -> None:
     with pytest.raises(TypeError, match=sentence):

@@ -114,7 +114,7 @@ def test_a_window_gathers_what_comes_within_it(stream_lab: LabFactory) -> None:
     assert lab.delivered == [["INSERT 1", "INSERT 2", "INSERT 3"]]
 
 
-def test_a_mapping_that_starts_at_latest_gets_what_is_written_from_then_on(
+def test_a_mapping_at_latest_receives_only_later_writes(
     stream_lab: LabFactory,
 ) -> None:
     lab = stream_lab(succeed, StartingPosition="LATEST")
@@ -175,7 +175,7 @@ def test_the_context_tells_the_time_that_is_left(stream_lab: LabFactory) -> None
     assert left == [5000, 3000]
 
 
-def test_a_function_that_takes_longer_than_its_timeout_has_failed(stream_lab: LabFactory) -> None:
+def test_a_function_beyond_its_timeout_fails(stream_lab: LabFactory) -> None:
     lab = stream_lab(timeout=5.0, MaximumRetryAttempts=0)
     lab.function(lambda event, context: lab.clock.sleep(6))
     lab.put({"id": "1"})
@@ -187,7 +187,7 @@ def test_a_function_that_takes_longer_than_its_timeout_has_failed(stream_lab: La
 # Retries and dead letters
 
 
-def test_a_batch_that_fails_is_tried_as_often_as_the_mapping_says(stream_lab: LabFactory) -> None:
+def test_a_failing_batch_has_the_attempts_of_its_mapping(stream_lab: LabFactory) -> None:
     lab = stream_lab(fail, MaximumRetryAttempts=2)
     lab.put(*items(2))
     lab.run()
@@ -199,7 +199,7 @@ def test_a_batch_that_fails_is_tried_as_often_as_the_mapping_says(stream_lab: La
     assert lab.metrics["OnFailureDestinationDeliveredEventCount"] == 2
 
 
-def test_a_poison_record_is_delivered_five_times_with_three_retries(
+def test_three_retries_deliver_a_poison_record_five_times(
     stream_lab: LabFactory,
 ) -> None:
     """As observed on AWS: batch size three, three retries, the last of the batch fails."""
@@ -252,7 +252,7 @@ def test_with_unlimited_retries_it_ends_when_the_stream_forgets(stream_lab: LabF
     assert DAY - 60 <= lab.deliveries[-1].at - began <= DAY
 
 
-def test_without_a_destination_nobody_hears_of_what_was_dropped(stream_lab: LabFactory) -> None:
+def test_without_a_destination_dropped_records_are_not_reported(stream_lab: LabFactory) -> None:
     lab = stream_lab(fail, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {}})
     lab.put({"id": "1"})
     lab.run()
@@ -320,7 +320,7 @@ def test_faults_of_a_call_strike_in_the_method_that_was_named(
     assert lab.deliveries[0].error is not None
 
 
-def test_a_fault_of_any_call_strikes_in_the_next(stream_lab: LabFactory) -> None:
+def test_a_fault_of_any_call_occurs_in_the_next(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     rows = Rows()
     lab.function(writing_to(lab.faulty(rows)))
@@ -367,7 +367,7 @@ def test_a_sink_may_fail_and_be_slow_for_some_time(stream_lab: LabFactory) -> No
     assert rows.written == ["1", "2"]
 
 
-def test_a_lost_checkpoint_brings_back_what_came_after_the_one_before(
+def test_a_lost_checkpoint_repeats_the_last_batch(
     stream_lab: LabFactory,
 ) -> None:
     lab = stream_lab(succeed)
@@ -442,9 +442,7 @@ def test_an_answer_that_lambda_cannot_use_fails_the_batch(
 
 
 @pytest.mark.parametrize("answer", ["x" * 7 * 1024 * 1024, {"when": object()}])
-def test_an_answer_that_lambda_cannot_take_is_an_error_of_the_function(
-    stream_lab: LabFactory, answer: object
-) -> None:
+def test_an_unusable_response_is_a_function_error(stream_lab: LabFactory, answer: object) -> None:
     lab = stream_lab(returning(answer), MaximumRetryAttempts=0, **REPORTING)
     lab.put({"id": "1"})
     lab.run()
@@ -460,7 +458,7 @@ def test_an_answer_without_failures_is_success(stream_lab: LabFactory, answer: o
     assert [delivery.result for delivery in lab.deliveries] == [Result.SUCCESS]
 
 
-def test_an_identifier_of_an_earlier_batch_fails_all_of_this_one(stream_lab: LabFactory) -> None:
+def test_an_identifier_of_an_earlier_batch_fails_the_batch(stream_lab: LabFactory) -> None:
     def handler(event: Any, context: Any) -> Any:
         first = lab.deliveries[0].records[0]["dynamodb"]["SequenceNumber"]
         if len(lab.deliveries) > 1:

@@ -139,7 +139,7 @@ def test_a_sort_key_is_shorter() -> None:
         lab.put({"customer": "c", "order": "o" * 1025})
 
 
-def test_a_key_keeps_the_type_of_the_first_item_or_the_one_given() -> None:
+def test_a_key_keeps_its_given_or_first_type() -> None:
     lab = Lab(succeed)
     lab.put({"id": 1})
     with pytest.raises(WriteRefused, match="Type mismatch for key id expected: N actual: S"):

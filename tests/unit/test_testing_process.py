@@ -295,7 +295,7 @@ def dying_of(poison: str) -> Callable[[Any, Any], None]:
     return handler
 
 
-def test_a_record_that_kills_the_process_holds_its_shard_for_twenty_hours_without_bisecting(
+def test_without_bisecting_a_killer_blocks_its_shard_20_hours(
     stream_lab: LabFactory,
 ) -> None:
     """Then its whole batch is given up: healthy neighbours with it, on both sides."""
@@ -313,7 +313,7 @@ def test_a_record_that_kills_the_process_holds_its_shard_for_twenty_hours_withou
     assert handler.done == ["11"]  # type: ignore[attr-defined]
 
 
-def test_with_bisecting_the_killer_is_alone_and_its_neighbours_pass(stream_lab: LabFactory) -> None:
+def test_bisecting_isolates_the_killer_and_neighbours_pass(stream_lab: LabFactory) -> None:
     handler = dying_of("3")
     lab = stream_lab(
         handler,
@@ -330,7 +330,7 @@ def test_with_bisecting_the_killer_is_alone_and_its_neighbours_pass(stream_lab: 
     assert lab.delivered.count(["INSERT 3"]) == 3
 
 
-def test_with_bisecting_and_no_end_of_retries_what_stands_behind_waits_for_its_age(
+def test_unlimited_retries_block_later_records_until_their_age(
     stream_lab: LabFactory,
 ) -> None:
     handler = dying_of("3")
@@ -350,7 +350,7 @@ def test_with_bisecting_and_no_end_of_retries_what_stands_behind_waits_for_its_a
     assert lab.lost == []
 
 
-def test_lanes_beside_a_killer_go_on(stream_lab: LabFactory) -> None:
+def test_lanes_next_to_a_killer_go_on(stream_lab: LabFactory) -> None:
     handler = dying_of("3")
     lab = stream_lab(
         handler, BatchSize=1, ParallelizationFactor=4, MaximumRecordAgeInSeconds=20 * 3600
@@ -438,7 +438,7 @@ def test_others_go_on_while_a_function_sleeps(stream_lab: LabFactory) -> None:
     assert current() is None
 
 
-def test_asyncio_sleeps_in_the_labs_time_and_waits_in_the_machines(stream_lab: LabFactory) -> None:
+def test_asyncio_sleeps_in_lab_time_and_waits_in_real_time(stream_lab: LabFactory) -> None:
     lab = stream_lab(timeout=60.0)
     took: list[float] = []
 
@@ -495,7 +495,7 @@ def test_a_function_may_not_let_the_lab_wait(stream_lab: LabFactory) -> None:
 # Every run ends
 
 
-def test_a_tumbling_window_whose_function_returns_nothing_ends_with_a_sentence(
+def test_a_window_function_without_a_response_is_explained(
     stream_lab: LabFactory,
 ) -> None:
     lab = stream_lab(lambda event, context: None, TumblingWindowInSeconds=60)
@@ -558,7 +558,7 @@ def test_what_a_disabled_mapping_never_read_is_lost(stream_lab: LabFactory) -> N
     assert lab.lost == ["INSERT 1", "INSERT 2"]
 
 
-def test_what_nobody_is_told_of_is_lost(stream_lab: LabFactory) -> None:
+def test_an_unreported_record_is_lost(stream_lab: LabFactory) -> None:
     def fail(event: Any, context: Any) -> None:
         raise ValueError
 
@@ -574,7 +574,7 @@ def test_what_nobody_is_told_of_is_lost(stream_lab: LabFactory) -> None:
     assert broken.lost == ["INSERT 1"]
 
 
-def test_a_timeline_shows_names_of_arguments_and_what_was_returned(stream_lab: LabFactory) -> None:
+def test_a_timeline_shows_argument_names_and_results(stream_lab: LabFactory) -> None:
     class Table:
         def update_item(self, **options: Any) -> None:
             pass
@@ -603,10 +603,10 @@ def test_a_timeline_says_how_an_old_batch_failed(stream_lab: LabFactory) -> None
     lab.function(lambda event, context: sys.exit(1))
     lab.deliver_again(lab.deliveries[0])
     assert "ExitError" in str(lab.timeline)
-    assert "nobody tries it again" in str(lab.timeline)
+    assert "it is not tried again" in str(lab.timeline)
 
 
-def test_a_fault_that_never_struck_names_the_calls_that_there_were(stream_lab: LabFactory) -> None:
+def test_an_unused_fault_names_the_calls_that_were_made(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     port = lab.faulty(Rows())
     lab.function(lambda event, context: port.lock())

@@ -103,7 +103,7 @@ def test_what_makes_no_record_is_refused(arguments: dict[str, Any], problem: str
         sample_record(**arguments)
 
 
-def test_what_dynamodb_refuses_is_no_sample() -> None:
+def test_an_item_that_dynamodb_refuses_is_not_a_sample() -> None:
     with pytest.raises(WriteRefused, match="empty string"):
         sample_event({"id": ""})
 

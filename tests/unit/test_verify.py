@@ -307,7 +307,7 @@ SECOND = "entry 2 of 3 (MODIFY)"
         (lambda log: log.pop(2), ["number of entries", "replayed state.status"]),
         (lambda log: log[1]["after"].update(total=1), ["entry 3 of 3 (MODIFY) before.total"]),
         (lambda log: log[2]["after"].update(total=1), ["replayed state.total"]),
-        (lambda log: log[1].update(actor="nobody"), [f"{SECOND} actor"]),
+        (lambda log: log[1].update(actor="a stranger"), [f"{SECOND} actor"]),
         (lambda log: log[1].update(changed=["status"]), [f"{SECOND} changed"]),
         (lambda log: log[1].update(changed=["total", "lines[0].amount"]), [f"{SECOND} changed"]),
         (lambda log: log[1].update(kind="INSERT"), ["entry 2 of 3 (INSERT) kind"]),

@@ -255,7 +255,7 @@ def _destination(given: Mapping[str, Any]) -> Destination | None:
     config = _object(given, "DestinationConfig")
     for name in config.keys() - {"OnFailure"}:
         if name != "OnSuccess" or config[name]:
-            expected = "documented for a stream: OnFailure alone, a success is reported to nobody"
+            expected = "documented for a stream: OnFailure alone, a success is not reported"
             _refuse(f"DestinationConfig.{name}", config[name], expected, _INVALID)
     on_failure = config.get("OnFailure", {})
     if not isinstance(on_failure, Mapping) or on_failure.keys() - {"Destination"}:

@@ -2,7 +2,7 @@
 
 With `s3:PutObject` on `bucket/aws/lambda/*` alone, every mapping fails with "The function execution
 role does not have permissions to call PutObject on S3", and the stack rolls back. Two projects with
-the same prefix report it, and both mended it by all objects of the bucket:
+the same prefix report it, and both fixed it by all objects of the bucket:
 https://github.com/xuanquangIT/aws-oilfield-esp (infrastructure/realtime_stack.py) and
 https://github.com/DavidCs9/personal-finance-system/pull/148. AWS's own example grants all objects,
 and ListBucket, on condition of the account (S3BucketResourceAccountWrite):
@@ -80,7 +80,7 @@ def test_the_grants_end_with_the_account(template: Template) -> None:
             assert condition == {"StringEquals": {"s3:ResourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
-def test_the_mapping_is_made_after_the_policy_that_lambda_checks(template: Template) -> None:
+def test_the_mapping_is_created_after_its_policy(template: Template) -> None:
     for processor in processors(template):
         mapping = only(template, MAPPING, processor.capitalize())
         policies = {id for id, *_ in on_destination(template, processor)}
@@ -104,7 +104,7 @@ def test_the_destination_holds_nothing_but_what_lambda_gives_up(template: Templa
     assert {outputs["OnFailureBucketName"]} == destinations
 
 
-def test_the_destination_takes_puts_that_do_not_ask_for_a_new_object(template: Template) -> None:
+def test_the_destination_accepts_unconditional_puts(template: Template) -> None:
     """Lambda sends no If-None-Match."""
     bucket = destination(template, "search")
     for policy in of_type(template, "AWS::S3::BucketPolicy").values():
@@ -129,7 +129,7 @@ def test_new_objects_of_both_buckets_reach_the_queues(template: Template) -> Non
 
 @pytest.mark.parametrize("output", ["DeadLetterBucketName", "OnFailureBucketName"])
 def test_only_the_archive_expires_where_data_is_kept(production: Assembly, output: str) -> None:
-    """A dead letter that nobody redrove is the only copy of a change that is not applied."""
+    """A dead letter without a redrive is the only copy of a change that is not applied."""
     bucket = production.pipeline["Resources"][flat(production.pipeline["Outputs"][output]["Value"])]
     rules = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
     assert all(rule["Status"] == "Enabled" for rule in rules)

@@ -38,7 +38,7 @@ def test_that_stack_is_deployed_before_the_domain_s(production: Assembly) -> Non
     assert "cdc-production-search-logs" in dependencies
 
 
-def test_the_domain_publishes_into_the_groups_that_the_policy_names(production: Assembly) -> None:
+def test_the_policy_names_the_log_groups_of_the_domain(production: Assembly) -> None:
     logs = production.templates["search-logs"]
     options = only(production.search, DOMAIN)["Properties"]["LogPublishingOptions"]
     exported = {output["Export"]["Name"] for output in logs["Outputs"].values()}
@@ -47,7 +47,7 @@ def test_the_domain_publishes_into_the_groups_that_the_policy_names(production: 
     assert all(any(name in arn for name in exported) for arn in used)
 
 
-def test_slow_requests_are_logged_because_the_index_has_thresholds() -> None:
+def test_the_index_has_thresholds_for_slow_requests() -> None:
     """Without thresholds the groups of slow requests stay empty for ever.
 
     https://docs.aws.amazon.com/opensearch-service/latest/developerguide/createdomain-configure-slow-logs.html

@@ -27,7 +27,7 @@ def test_nothing_that_is_kept_survives_a_failed_creation(production: Assembly) -
     assert policies == {"Delete", "RetainExceptOnCreate"}
 
 
-def test_what_is_protected_is_not_protected_in_the_first_deployment(
+def test_the_first_deployment_protects_nothing(
     synthesise: Synthesise,
 ) -> None:
     first = synthesise(environment="production", alarms="none", protection="false")

@@ -213,10 +213,10 @@ def run(program: str, *arguments: str, path: list[Path], **environment: str) -> 
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("beside", ["no SDK", "an old SDK"])
+@pytest.mark.parametrize("elsewhere_is", ["no SDK", "an old SDK"])
 @pytest.mark.parametrize("name", HANDLERS)
 def test_function_needs_no_sdk_but_its_own(
-    name: str, beside: str, server: tuple[str, list[str]], old_runtime: Path
+    name: str, elsewhere_is: str, server: tuple[str, list[str]], old_runtime: Path
 ) -> None:
     """S3 is used as well: one record is a dead letter. The other is old: its item is repaired."""
     url, seen = server
@@ -226,7 +226,7 @@ def test_function_needs_no_sdk_but_its_own(
         INVOKE,
         HANDLERS[name],
         json.dumps(event),
-        path=[folder] if beside == "no SDK" else [folder, old_runtime],
+        path=[folder] if elsewhere_is == "no SDK" else [folder, old_runtime],
         AWS_ENDPOINT_URL=url,
         SEARCH_ENDPOINT=url,
     )

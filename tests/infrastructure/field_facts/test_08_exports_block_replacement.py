@@ -27,7 +27,7 @@ EXPORTS = {
     },
     "local": set[str](),
 }
-"""Names of our own, which stay the same whatever is moved or renamed in the code."""
+"""Names of our own, which stay the same when code is moved or renamed."""
 
 
 @pytest.mark.parametrize("environment", EXPORTS)
@@ -47,7 +47,7 @@ def test_few_values_are_exported_under_names_that_do_not_change(
 
 
 @pytest.mark.parametrize("environment", EXPORTS)
-def test_tables_streams_and_functions_are_known_to_no_other_stack(
+def test_tables_streams_and_functions_are_not_exported(
     environment: str, request: pytest.FixtureRequest
 ) -> None:
     """They are replaced when a key or a view type changes: what reads them shares their stack."""
@@ -55,7 +55,7 @@ def test_tables_streams_and_functions_are_known_to_no_other_stack(
     assert not [o for o in assembly.pipeline["Outputs"].values() if "Export" in o]
 
 
-def test_each_stack_is_deployed_after_the_one_that_it_imports_from(production: Assembly) -> None:
+def test_each_stack_is_deployed_after_its_imports(production: Assembly) -> None:
     manifest = json.loads((production.folder / "manifest.json").read_text())["artifacts"]
     for stack in ("search", "pipeline"):
         name = f"cdc-production-{stack}"

@@ -1,4 +1,4 @@
-"""A domain with fine-grained access control refuses a role that nobody mapped, with status 403.
+"""A domain with fine-grained access control refuses an unmapped role with status 403.
 
 The role's policy and the domain's policy permit the request; the security plugin does not:
 "no permissions for [indices:data/write/bulk] and User [name=arn:aws:iam::111122223333:role/...".
@@ -86,7 +86,7 @@ def test_an_index_that_may_not_be_created_or_read_says_the_same() -> None:
             request(Deadline())
 
 
-def test_an_outage_is_no_lost_permission() -> None:
+def test_an_outage_is_not_a_lost_permission() -> None:
     class Down(Domain):
         def bulk(self, body: bytes, **_: Any) -> Any:
             raise RetryableError
@@ -101,7 +101,7 @@ def test_an_outage_is_no_lost_permission() -> None:
     assert counts == [Counts(received=1, reported=1)]
 
 
-def test_it_rings_within_minutes(sandbox: Assembly) -> None:
+def test_its_alarm_fires_within_minutes(sandbox: Assembly) -> None:
     for processor in processors(sandbox.pipeline):
         prefix = f"Observability{processor.capitalize()}AccessDenied"
         alarm = only(sandbox.pipeline, "AWS::CloudWatch::Alarm", prefix)["Properties"]

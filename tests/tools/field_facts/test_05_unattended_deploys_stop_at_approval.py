@@ -1,4 +1,4 @@
-"""`cdk deploy` without a terminal stops at changes of permissions, which nobody can approve.
+"""`cdk deploy` without a terminal stops at changes of permissions, which no one can approve.
 
 https://docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-deploy.html (`--require-approval`)
 """

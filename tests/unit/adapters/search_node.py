@@ -21,8 +21,8 @@ SCRIPT = (
     "if (held == null || held.version.compareTo(params.source.cdc.version) < 0) "
     "{ ctx._source = params.source } else { ctx.op = 'none' }"
 )
-"""The one script that it knows: no Painless is compiled here. Whoever changes it runs the contract
-on OpenSearch, and then changes it here as well."""
+"""The one script that it knows: no Painless is compiled here. After a change, run the
+contract on OpenSearch, then change it here as well."""
 
 
 class Stored(NamedTuple):

@@ -38,7 +38,7 @@ class TestDynamoDbLedger(LedgerContract):
 
 
 def test_sums_are_spread_over_rows_that_count_their_writes(dynamodb: Any) -> None:
-    """The revision of a row of sums tells whoever reads it twice that it moved in between."""
+    """The revision of a row of sums tells a reader that reads twice that it moved in between."""
     create_table(dynamodb, "idempotency", [("id", "S")])
     create_table(dynamodb, "aggregates", [("aggregate", "S"), ("shard", "N")])
     ledger = DynamoDbLedger(dynamodb, "idempotency", "aggregates", shards=4)
@@ -51,7 +51,7 @@ def test_sums_are_spread_over_rows_that_count_their_writes(dynamodb: Any) -> Non
 
 
 def test_purge_leaves_a_row_that_moved_after_it_was_found(dynamodb: Any) -> None:
-    """The item comes back, or is repaired, while the table is scanned: its row is no tombstone."""
+    """An item comes back, or is repaired, during the scan: its row is not a tombstone."""
     create_table(dynamodb, "idempotency", [("id", "S")])
     create_table(dynamodb, "aggregates", [("aggregate", "S"), ("shard", "N")])
     ledger = DynamoDbLedger(dynamodb, "idempotency", "aggregates")
@@ -92,8 +92,8 @@ class TestDynamoDbIdempotencyStore(IdempotencyStoreContract):
 class TestS3ImageStore(ImageStoreContract):
     @pytest.fixture
     def image_store(self, s3: Any) -> S3ImageStore:
-        s3.create_bucket(Bucket="overflow")
-        return S3ImageStore(lambda: s3, "overflow")
+        s3.create_bucket(Bucket="large-images")
+        return S3ImageStore(lambda: s3, "large-images")
 
 
 def test_dead_letter_is_written_once(s3: Any) -> None:

@@ -76,7 +76,7 @@ def test_unprocessed_rows_are_read_again_consistently() -> None:
     ]
 
 
-def test_rows_that_nobody_reads_are_an_outage() -> None:
+def test_unread_rows_are_an_outage() -> None:
     """Taken for missing, their items would be counted a second time."""
     left = {"idempotency": {"Keys": [key("a")]}}
     wire = Wire("dynamodb", *[{"Responses": {}, "UnprocessedKeys": left}] * 3)
@@ -153,7 +153,7 @@ class TestNotificationQueue:
     @pytest.fixture
     def notifications(self, wire: Wire) -> SqsNotificationQueue:
         return SqsNotificationQueue(
-            wire.client, "https://sqs.us-east-1.amazonaws.com/000000000000/bell"
+            wire.client, "https://sqs.us-east-1.amazonaws.com/000000000000/notifications"
         )
 
     def test_asks_all_servers_of_the_queue_and_hides_what_it_got(

@@ -26,7 +26,7 @@ from tests.unit.esm.driver import (
 )
 
 
-def test_rule_17_disabling_waits_for_what_is_under_way_and_enabling_resumes_after_it() -> None:
+def test_rule_17_disabling_waits_and_enabling_resumes() -> None:
     engine = Engine(description(BatchSize=2))
     opened(engine)
     engine.records(SHARD, records(4), "next", START)
@@ -47,7 +47,7 @@ def test_rule_17_disabling_waits_for_what_is_under_way_and_enabling_resumes_afte
     assert ReadShard(SHARD, sequence(2), None, 1000) in commands
 
 
-def test_rule_17_what_failed_while_disabling_is_delivered_again_with_a_fresh_budget() -> None:
+def test_rule_17_a_failure_while_disabling_gets_new_retries() -> None:
     engine = Engine(description(MaximumRetryAttempts=1))
     opened(engine)
     engine.records(SHARD, records(2), "next", START)
@@ -63,7 +63,7 @@ def test_rule_17_what_failed_while_disabling_is_delivered_again_with_a_fresh_bud
     assert (numbers(again.event), again.attempt) == ([1, 2], 1)
 
 
-def test_rule_17_disabling_without_anything_under_way_is_done_at_once() -> None:
+def test_rule_17_an_idle_mapping_is_disabled_at_once() -> None:
     engine = Engine(description())
     opened(engine)
     engine.disable()
@@ -73,7 +73,7 @@ def test_rule_17_disabling_without_anything_under_way_is_done_at_once() -> None:
     assert engine.state == "Disabled"
 
 
-def test_rule_17_a_read_that_comes_back_after_disabling_counts_for_nothing() -> None:
+def test_rule_17_a_read_after_disabling_is_ignored() -> None:
     engine = Engine(description())
     opened(engine)
     engine.disable()
@@ -84,7 +84,7 @@ def test_rule_17_a_read_that_comes_back_after_disabling_counts_for_nothing() -> 
     assert engine.commands(START + 1) == [ReadShard(SHARD, "TRIM_HORIZON", None, 1000)]
 
 
-def test_rule_17_disabling_before_the_first_record_keeps_the_latest_position() -> None:
+def test_rule_17_disabling_keeps_the_latest_position() -> None:
     engine = Engine(description(StartingPosition="LATEST"))
     opened(engine)
     engine.records(SHARD, [], "here", START)
@@ -95,7 +95,7 @@ def test_rule_17_disabling_before_the_first_record_keeps_the_latest_position() -
     assert engine.commands(START + 1) == [ReadShard(SHARD, "LATEST", "here", 1000)]
 
 
-def test_rule_17_with_latest_what_came_before_the_first_read_is_missed() -> None:
+def test_rule_17_latest_misses_records_before_the_first_read() -> None:
     engine = Engine(description(StartingPosition="LATEST"))
     driver = Driver(engine, ignore, {SHARD: records(3)}).run(1)
     driver.shards[SHARD].extend([record(4), record(5)])
@@ -105,7 +105,7 @@ def test_rule_17_with_latest_what_came_before_the_first_read_is_missed() -> None
     assert driver.reads[0][1].iterator == {"ShardIteratorType": "LATEST"}
 
 
-def test_rule_17_with_latest_a_shard_that_appears_later_is_read_from_its_beginning() -> None:
+def test_rule_17_latest_reads_a_new_shard_from_its_beginning() -> None:
     engine = Engine(description(StartingPosition="LATEST"))
     driver = Driver(engine, ignore, {"old": records(2), SHARD: []}, closed={"old"}).run(1)
     driver.shards["child"] = [record(7)]
@@ -117,7 +117,7 @@ def test_rule_17_with_latest_a_shard_that_appears_later_is_read_from_its_beginni
     assert "old" not in {read.shard_id for _, read in driver.reads}
 
 
-def test_rule_17_with_latest_a_restart_loses_nothing_that_was_read() -> None:
+def test_rule_17_with_latest_a_restart_keeps_read_records() -> None:
     engine = Engine(description(StartingPosition="LATEST"))
     opened(engine)
     engine.records(SHARD, [record(4)], "next", START)
@@ -130,7 +130,7 @@ def test_rule_17_with_latest_a_restart_loses_nothing_that_was_read() -> None:
     assert place == {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": sequence(4)}
 
 
-def test_rule_22_a_batch_whose_answer_was_lost_is_delivered_again() -> None:
+def test_rule_22_a_lost_response_repeats_its_batch() -> None:
     engine = Engine(description())
     opened(engine)
     engine.records(SHARD, records(2), "next", START)
@@ -144,7 +144,7 @@ def test_rule_22_a_batch_whose_answer_was_lost_is_delivered_again() -> None:
     assert SaveCheckpoint(SHARD, sequence(2)) in engine.commands(START)
 
 
-def test_rule_22_a_lost_checkpoint_delivers_batches_again_that_were_done() -> None:
+def test_rule_22_a_lost_checkpoint_repeats_done_batches() -> None:
     driver = Driver(Engine(description(BatchSize=2)), ignore, {SHARD: records(6)}).run()
     assert driver.batches == [[1, 2], [3, 4], [5, 6]]
 
@@ -156,7 +156,7 @@ def test_rule_22_a_lost_checkpoint_delivers_batches_again_that_were_done() -> No
     assert driver.batches[4:] == [[2, 3], [4, 5], [6]]
 
 
-def test_rule_22_the_answers_of_a_poller_that_was_replaced_no_longer_matter() -> None:
+def test_rule_22_responses_of_a_replaced_poller_are_ignored() -> None:
     engine = Engine(description())
     opened(engine)
     engine.records(SHARD, records(2), "next", START)
@@ -172,7 +172,7 @@ def test_rule_22_the_answers_of_a_poller_that_was_replaced_no_longer_matter() ->
     assert engine.commands(START + 1) == [ReadShard(SHARD, "TRIM_HORIZON", None, 1000)]
 
 
-def test_rule_22_a_finished_shard_that_was_rewound_is_not_forgotten() -> None:
+def test_rule_22_a_rewound_finished_shard_is_kept() -> None:
     driver = Driver(Engine(description()), ignore, {"a": records(1), "b": []}, closed={"a"}).run()
     driver.engine.rewind("a", "TRIM_HORIZON")
     driver.engine.shards([{"ShardId": "b"}], driver.now)
@@ -181,7 +181,7 @@ def test_rule_22_a_finished_shard_that_was_rewound_is_not_forgotten() -> None:
     assert ReadShard("a", "TRIM_HORIZON", None, 1000) in commands
 
 
-def test_rule_22_a_restart_from_the_checkpoint_delivers_again_what_was_not_done() -> None:
+def test_rule_22_a_restart_repeats_records_after_the_checkpoint() -> None:
     first = drive(description(BatchSize=2), raising(3), records(4), seconds=0)
     assert first.batches == [[1, 2], [3, 4]]
 
@@ -193,13 +193,13 @@ def test_rule_22_a_restart_from_the_checkpoint_delivers_again_what_was_not_done(
     }
 
 
-def test_a_restart_reads_shards_without_a_checkpoint_from_their_beginning() -> None:
+def test_a_restart_reads_new_shards_from_their_beginning() -> None:
     engine = Engine(description(StartingPosition="LATEST"), checkpoints={"other": sequence(1)})
 
     assert opened(engine).place == "TRIM_HORIZON"
 
 
-def test_an_expired_iterator_is_replaced_after_the_last_record_that_was_read() -> None:
+def test_an_expired_iterator_resumes_after_the_last_read_record() -> None:
     engine = Engine(description())
     opened(engine)
     engine.records(SHARD, records(2), "next", START)
@@ -255,7 +255,7 @@ def test_the_engine_wakes_its_runner_for_a_checkpoint() -> None:
     assert engine.wake_at(START) == START + 0.25
 
 
-def test_an_answer_that_nobody_waits_for_is_an_error_of_the_runner() -> None:
+def test_an_unexpected_response_is_a_runner_error() -> None:
     engine = Engine(description())
     opened(engine)
     engine.records(SHARD, records(1), "next", START)

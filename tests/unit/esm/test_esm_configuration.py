@@ -44,7 +44,7 @@ def test_rule_15_the_defaults_are_those_of_a_new_mapping() -> None:
     assert mapping.event_count_metrics is False
 
 
-def test_rule_15_a_description_as_the_api_returns_it_is_read_in_full() -> None:
+def test_rule_15_an_api_description_is_read_in_full() -> None:
     mapping = read(
         description(
             StartingPosition="LATEST",
@@ -139,14 +139,14 @@ def test_rule_15_a_batch_size_over_10_needs_no_batching_window() -> None:
         "dead_letters",
         f"{BUCKET}/prefix",
         f"{BUCKET}/*",
-        "arn:aws:s3:us-east-1:000000000000:accesspoint/letters",
+        "arn:aws:s3:us-east-1:000000000000:accesspoint/dead-letters",
         "arn:aws:s3:::Dead letters",
         "arn:aws:sqs:::dead-letters",
         f"{TOPIC}:0b8a7a4e-5a0c-5d0e-9b7e-3f1d6f1f5e11",
-        "https://sqs.us-east-1.amazonaws.com/000000000000/letters",
+        "https://sqs.us-east-1.amazonaws.com/000000000000/dead-letters",
     ],
 )
-def test_rule_15_a_destination_is_a_standard_queue_a_standard_topic_or_a_bucket(arn: str) -> None:
+def test_rule_15_a_destination_is_a_queue_topic_or_bucket(arn: str) -> None:
     with pytest.raises(ConfigurationError, match="standard SQS queue") as refusal:
         read(description(**on_failure(arn)))
 
@@ -174,7 +174,7 @@ def test_rule_16_the_last_result_is_worded_as_the_api_words_it() -> None:
     assert failed.engine.last_processing_result == "PROBLEM: Function call failed"
 
 
-def test_rule_16_a_bad_pattern_is_refused_in_the_words_of_the_api() -> None:
+def test_rule_16_a_bad_pattern_is_refused_as_by_the_api() -> None:
     expected = "InvalidParameterValueException.*Invalid filter pattern definition\\."
     with pytest.raises(ConfigurationError, match=expected):
         read(description(**filtered_by("single-string")))
@@ -194,7 +194,7 @@ def test_state_and_dates_say_nothing_of_the_behaviour() -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({"OnSuccess": {"Destination": QUEUE}}, "a success is reported to nobody"),
+        ({"OnSuccess": {"Destination": QUEUE}}, "a success is not reported"),
         ({"OnSucess": {"Destination": QUEUE}}, "OnFailure alone"),
         ({"OnFailure": QUEUE}, "an ARN"),
         ({"OnFailure": {"Arn": QUEUE}}, "an ARN"),

@@ -80,7 +80,7 @@ def test_rule_54_a_queue_or_topic_gets_positions_only(destination: str) -> None:
     assert dead_letter.records == (record(1),)
 
 
-def test_rule_54_function_error_is_null_after_a_partial_or_unusable_response() -> None:
+def test_rule_54_function_error_is_null_after_a_bad_response() -> None:
     settings = reporting(MaximumRetryAttempts=1, **on_failure(QUEUE))
     partial = drive(settings, failing(1), records(1))
     unusable = drive(settings, lambda event: {"batchItemFailures": [0]}, records(1))
@@ -120,7 +120,7 @@ def test_rule_54_the_request_is_the_last_invocation() -> None:
     }
 
 
-def test_rule_44_a_document_of_record_age_has_no_response_context() -> None:
+def test_rule_44_a_record_age_document_has_no_response() -> None:
     run = drive(
         description(MaximumRecordAgeInSeconds=60, **on_failure(QUEUE)),
         lambda event: None,
@@ -150,7 +150,7 @@ def test_rule_44_a_document_of_record_age_has_no_response_context() -> None:
     ]
 
 
-def test_rule_44_its_count_is_that_of_the_invocations_there_were() -> None:
+def test_rule_44_its_count_is_the_number_of_invocations() -> None:
     run = drive(
         description(MaximumRecordAgeInSeconds=60, **on_failure(QUEUE)), raising(), records(1)
     )
@@ -181,7 +181,7 @@ def test_rule_55_the_key_is_mapping_shard_and_time() -> None:
     assert object_key("m", "s", START, "r") == "aws/lambda/m/s/2024/11/25/2024-11-25T15.47.40-r"
 
 
-def test_rule_57_what_a_destination_does_not_take_is_dropped_and_counted() -> None:
+def test_rule_57_refused_documents_are_dropped_and_counted() -> None:
     run = drive(
         description(MaximumRetryAttempts=0, BatchSize=2, **on_failure(BUCKET)),
         raising(1),
@@ -278,7 +278,7 @@ def test_a_document_names_the_stream_of_the_mapping() -> None:
     assert run.documents[0]["DDBStreamBatchInfo"]["streamArn"] == STREAM
 
 
-def test_a_mapping_that_was_described_without_a_stream_takes_its_name_from_the_records() -> None:
+def test_a_mapping_without_a_stream_is_named_by_its_records() -> None:
     settings = {"StartingPosition": "TRIM_HORIZON", "MaximumRetryAttempts": 0}
     run = drive(settings | on_failure(QUEUE), raising(), records(1))
 

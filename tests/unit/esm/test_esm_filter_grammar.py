@@ -1,7 +1,7 @@
 """Patterns that AWS refuses, each by a rule of the compiler of EventBridge's patterns.
 
 https://github.com/aws/event-ruler/blob/main/src/main/software/amazon/event/ruler/JsonRuleCompiler.java;
-its messages stand beside the cases. Lambda's own table of operators is narrower:
+its messages are next to the cases. Lambda's own table of operators is narrower:
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html#filtering-syntax.
 """
 
@@ -164,16 +164,14 @@ def test_what_eventbridge_adds_matches_as_there(
         ([{"L": [{"S": "a"}]}, {"N": "1"}], True),
     ],
 )
-def test_a_path_is_absent_from_the_event_not_from_one_element_of_a_list(
-    elements: list[Any], absent: bool
-) -> None:
+def test_a_path_is_absent_only_from_the_whole_event(elements: list[Any], absent: bool) -> None:
     """The README of event-ruler: exists "works on the presence or absence of a field"."""
     pattern = {"dynamodb": {"NewImage": {"k": {"L": {"S": [{"exists": False}]}}}}}
 
     assert FilterCriteria((json.dumps(pattern),)).matches(having(L=elements)) is absent
 
 
-def test_absence_inside_or_and_beside_values_asks_for_the_whole_event_too() -> None:
+def test_absence_with_or_and_values_reads_the_whole_event() -> None:
     nested = {"L": {"M": {"gone": {"S": [{"exists": False}, "yes"]}}}}
     pattern = {"dynamodb": {"NewImage": {"$or": [{"k": nested}, {"x": {"S": ["v"]}}]}}}
     criteria = FilterCriteria((json.dumps(pattern),))
@@ -200,9 +198,7 @@ def test_absence_inside_or_and_beside_values_asks_for_the_whole_event_too() -> N
         ({"Pattern": '{"eventName": ["INSERT"]}'}, "there is only Filters"),
     ],
 )
-def test_criteria_in_which_a_name_is_wrong_are_refused_not_empty(
-    criteria: dict[str, Any], problem: str
-) -> None:
+def test_criteria_with_a_wrong_name_are_refused(criteria: dict[str, Any], problem: str) -> None:
     """Botocore: Unknown parameter in FilterCriteria.Filters[0], must be one of: Pattern."""
     with pytest.raises(InvalidFilterPattern, match=problem):
         FilterCriteria.from_description(criteria)

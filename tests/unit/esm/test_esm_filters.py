@@ -25,7 +25,7 @@ def having(**typed: Any) -> dict[str, Any]:
     return record(1, image={"k": typed})
 
 
-def test_rule_23_filters_come_before_batches_and_the_iterator_passes_what_they_drop() -> None:
+def test_rule_23_the_iterator_passes_filtered_records() -> None:
     source = [record(n, name="MODIFY" if n % 2 else "INSERT") for n in range(1, 8)]
 
     run = drive(
@@ -211,7 +211,7 @@ def test_rule_29_of_a_key_that_stands_twice_the_last_counts() -> None:
         (json.dumps({"eventName": ["I" * 4096]}), "characters, at most 4096"),
     ],
 )
-def test_rule_16_an_invalid_pattern_says_what_is_wrong_and_where(text: str, problem: str) -> None:
+def test_rule_16_an_invalid_pattern_names_fault_and_place(text: str, problem: str) -> None:
     with pytest.raises(
         InvalidFilterPattern, match=f"^Invalid filter pattern definition.*{problem}"
     ):

@@ -83,7 +83,7 @@ def test_rule_50_the_checkpoint_is_that_of_the_slowest_lane() -> None:
     assert saved(engine) == [sequence(4)]
 
 
-def test_rule_50_a_restart_delivers_again_what_faster_lanes_had_done() -> None:
+def test_rule_50_a_restart_repeats_the_work_of_faster_lanes() -> None:
     engine, (even, _) = two_lanes([record(1), record(2), record(4)])
     engine.answered(even.token, None, START)
     engine.commands(START)
@@ -97,7 +97,7 @@ def test_rule_50_a_restart_delivers_again_what_faster_lanes_had_done() -> None:
     assert run.batches == [[1, 2, 4]]
 
 
-def test_rule_50_a_failing_lane_blocks_no_other_until_reading_pauses() -> None:
+def test_rule_50_other_lanes_go_on_until_reading_pauses() -> None:
     engine = Engine(
         description(ParallelizationFactor=2, BatchSize=1),
         policies=Policies(lane_of=by_last_digit, read_ahead=5),

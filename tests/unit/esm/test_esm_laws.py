@@ -98,7 +98,7 @@ class Drawn(Driver):
         }
 
     def play(self) -> None:
-        """Go on to the end; what a crash could mend must not be mended by one at the end."""
+        """Go on to the end; a loss that a crash could fix must not be fixed by one at the end."""
         disturbed = self.chance.choice([0, 30, 100])
         for step in range(2_000):
             commands = self.engine.commands(self.now)
@@ -119,7 +119,7 @@ class Drawn(Driver):
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_every_record_is_done_or_given_up_and_items_keep_their_order(seed: int) -> None:
+def test_records_are_done_or_given_up_in_item_order(seed: int) -> None:
     run = Drawn(random.Random(seed))
     run.play()
 

@@ -38,7 +38,7 @@ def test_rule_58_every_record_is_counted_where_it_went() -> None:
     }
 
 
-def test_rule_58_without_a_destination_what_is_given_up_is_dropped() -> None:
+def test_rule_58_without_a_destination_records_are_dropped() -> None:
     run = drive(description(MaximumRetryAttempts=1), raising(), records(3))
 
     assert run.engine.metrics.dropped == 3
@@ -53,7 +53,7 @@ def test_rule_58_dropped_excludes_what_reached_a_destination() -> None:
     assert run.engine.metrics.on_failure_delivered == 3
 
 
-def test_rule_58_an_invocation_that_did_not_happen_is_counted_as_failed() -> None:
+def test_rule_58_a_throttled_invocation_counts_as_failed() -> None:
     answers = iter([Throttled, None])
 
     def handler(event: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def test_rule_58_an_invocation_that_did_not_happen_is_counted_as_failed() -> Non
     assert (run.engine.metrics.invoked, run.engine.metrics.failed_invoke) == (4, 2)
 
 
-def test_rule_58_a_report_that_counts_for_nothing_is_counted_as_failed() -> None:
+def test_rule_58_an_ignored_report_counts_as_failed() -> None:
     run = drive(
         reporting(),
         lambda event: {"batchItemFailures": [{"itemIdentifier": "7"}]},
@@ -78,7 +78,7 @@ def test_rule_58_a_report_that_counts_for_nothing_is_counted_as_failed() -> None
     assert run.engine.metrics.failed_invoke == 2
 
 
-def test_rule_58_the_iterator_age_is_that_of_the_last_record_when_it_is_sent() -> None:
+def test_rule_58_iterator_age_is_of_the_last_record_sent() -> None:
     source = [record(1, time=START - 90), record(2, time=START - 30)]
 
     assert drive(description(), lambda event: None, source).engine.metrics.iterator_age == 30_000

@@ -61,7 +61,7 @@ def test_rule_19_a_batch_closes_at_its_size() -> None:
     assert run.batches == [[1, 2, 3], [4, 5, 6], [7]]
 
 
-def test_rule_19_without_a_window_whatever_a_read_brought_is_sent() -> None:
+def test_rule_19_without_a_window_each_read_is_sent() -> None:
     driver = Driver(Engine(description()), ignore, {SHARD: [record(1)]}).run()
     driver.shards[SHARD].append(record(2))
     driver.run()
@@ -79,7 +79,7 @@ def test_rule_19_a_batch_closes_when_its_window_is_over() -> None:
     assert [time - START for time, _ in driver.invocations] == [10.0]
 
 
-def test_rule_19_the_next_window_begins_when_the_invocation_is_over() -> None:
+def test_rule_19_the_next_window_begins_after_the_invocation() -> None:
     engine = Engine(description(MaximumBatchingWindowInSeconds=10))
     opened(engine)
     engine.records(SHARD, [record(1)], "next", START)
@@ -176,7 +176,7 @@ def test_rule_21_a_child_whose_parent_is_gone_is_read_at_once() -> None:
     assert driver.batches == [[2]]
 
 
-def test_rule_21_a_shard_that_ends_makes_the_engine_look_for_its_children() -> None:
+def test_rule_21_the_end_of_a_shard_starts_discovery() -> None:
     engine = Engine(description())
     opened(engine)
     engine.records(SHARD, records(1), None, START)
@@ -194,7 +194,7 @@ def test_rule_21_new_shards_are_looked_for_every_ten_seconds() -> None:
     assert driver.commands.count(DescribeStream()) == 7
 
 
-def test_rule_21_a_finished_shard_that_is_no_longer_listed_is_forgotten() -> None:
+def test_rule_21_an_unlisted_finished_shard_is_forgotten() -> None:
     driver = Driver(Engine(description()), ignore, {"a": [record(1)], "b": []}, closed={"a"}).run()
     assert driver.engine.checkpoints["a"] == SHARD_END
     del driver.shards["a"]

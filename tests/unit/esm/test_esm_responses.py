@@ -31,7 +31,7 @@ def failures(*identifiers: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("response", [failures(BATCH[0]), "done", [1], {"state": 1}, 7, None])
-def test_rule_30_without_the_response_type_the_answer_counts_for_nothing(response: object) -> None:
+def test_rule_30_without_the_type_the_response_is_ignored(response: object) -> None:
     run = drive(description(), lambda event: response, records(3))
 
     assert run.batches == [[1, 2, 3]]
@@ -77,7 +77,7 @@ def test_rule_32_an_unusable_identifier_fails_the_whole_batch(response: object) 
     assert run.documents[0]["responseContext"]["functionError"] is None
 
 
-def test_rule_32_an_identifier_of_an_earlier_batch_fails_the_whole_batch() -> None:
+def test_rule_32_an_earlier_identifier_fails_the_whole_batch() -> None:
     answers = iter([None, failures(sequence(1)), None])
     run = drive(reporting(BatchSize=2), lambda event: next(answers), records(4))
 
@@ -105,13 +105,13 @@ def test_rule_33_the_order_of_the_report_does_not_matter() -> None:
     assert judge(failures(BATCH[2], BATCH[1])).first_failed == 1
 
 
-def test_rule_33_records_before_the_failed_one_are_never_sent_again() -> None:
+def test_rule_33_records_before_the_failure_are_not_repeated() -> None:
     run = drive(reporting(BatchSize=6, MaximumRetryAttempts=3), failing(6), records(6))
 
     assert [run.deliveries(number) for number in range(1, 6)] == [1, 1, 1, 1, 1]
 
 
-def test_rule_33_numbers_of_different_width_are_compared_as_numbers() -> None:
+def test_rule_33_sequence_numbers_compare_as_numbers() -> None:
     source = [record(number) for number in (8, 9, 10, 11)]
     answers = iter([failures(sequence(10), sequence(9)), None])
     run = drive(reporting(), lambda event: next(answers), source)
@@ -139,7 +139,7 @@ def test_rule_34_a_response_over_6_mb_is_a_function_error(report: bool) -> None:
     assert "7000002 bytes, at most 6291456" in verdict.reason
 
 
-def test_rule_34_a_response_that_is_not_json_is_a_function_error() -> None:
+def test_rule_34_a_response_without_json_is_an_error() -> None:
     loop: list[Any] = []
     loop.append(loop)
 
@@ -148,7 +148,7 @@ def test_rule_34_a_response_that_is_not_json_is_a_function_error() -> None:
     assert judge({"taken": Decimal("1.5"), "lost": Decimal("NaN")}).result is Result.SUCCESS
 
 
-def test_rule_35_with_a_window_an_answer_without_state_has_failed() -> None:
+def test_rule_35_a_window_response_without_state_fails() -> None:
     def windowed(response: object) -> Verdict:
         return classify(response, BATCH, report_batch_item_failures=True, tumbling_window=True)
 

@@ -1,4 +1,4 @@
-"""Failures: retries and their budget, record age, bisecting."""
+"""Failures: retries and their limit, record age, bisecting."""
 
 from typing import Any
 
@@ -60,14 +60,14 @@ def test_rule_37_partial_progress_resets_the_retry_budget() -> None:
     assert document["responseContext"]["functionError"] is None
 
 
-def test_rule_37_no_progress_uses_the_budget_up() -> None:
+def test_rule_37_no_progress_uses_up_the_retries() -> None:
     run = drive(reporting(MaximumRetryAttempts=2, **DEAD_LETTERS), failing(1), records(2))
 
     assert run.batches == [[1, 2]] * 3
     assert counts(run) == [3]
 
 
-def test_rule_38_what_is_left_is_given_up_together_and_the_shard_goes_on() -> None:
+def test_rule_38_the_remainder_is_given_up_together() -> None:
     run = drive(
         reporting(BatchSize=3, MaximumRetryAttempts=1, **DEAD_LETTERS), failing(2), records(5)
     )
@@ -131,7 +131,7 @@ def test_rule_40_partial_failures_obey_the_retry_budget() -> None:
     assert run.documents[0]["requestContext"]["condition"] == "RetryAttemptsExhausted"
 
 
-def test_rule_41_a_record_age_of_60_seconds_leaves_room_for_8_invocations() -> None:
+def test_rule_41_a_record_age_of_60_seconds_allows_8_attempts() -> None:
     run = drive(description(MaximumRecordAgeInSeconds=60, **DEAD_LETTERS), raising(), records(1))
 
     assert len(run.batches) == 8
@@ -207,7 +207,7 @@ def test_rule_45_the_age_is_that_of_the_creation_time() -> None:
     assert drive(settings, lambda event: None, [older]).batches == []
 
 
-def test_rule_46_a_failing_batch_is_split_until_the_record_is_alone() -> None:
+def test_rule_46_a_failing_batch_is_split_to_one_record() -> None:
     run = drive(
         description(MaximumRetryAttempts=1, **BISECT, **DEAD_LETTERS), raising(3), records(5)
     )
@@ -229,13 +229,13 @@ def test_rule_46_the_batch_size_setting_remains() -> None:
     assert run.batches == [[1, 2], [1], [2], [3, 4], [5, 6]]
 
 
-def test_rule_47_an_error_bisects_although_failures_are_reported() -> None:
+def test_rule_47_an_error_bisects_with_reporting_too() -> None:
     run = drive(reporting(MaximumRetryAttempts=0, **BISECT), raising(2), records(2))
 
     assert run.batches == [[1, 2], [1], [2]]
 
 
-def test_rule_47_a_partial_failure_splits_at_the_reported_record() -> None:
+def test_rule_47_a_partial_failure_splits_at_its_record() -> None:
     run = drive(reporting(MaximumRetryAttempts=0, **BISECT), failing(4), records(5))
 
     assert run.batches == [[1, 2, 3, 4, 5], [4, 5]]
@@ -251,7 +251,7 @@ def test_rule_47_a_rejected_response_does_not_bisect() -> None:
     assert run.batches == [[1, 2], [1, 2]]
 
 
-def test_rule_48_each_document_stands_for_what_was_given_up_at_once() -> None:
+def test_rule_48_records_given_up_together_share_a_document() -> None:
     run = drive(
         description(MaximumRetryAttempts=0, **BISECT, **DEAD_LETTERS), raising(2, 3), records(4)
     )
@@ -260,13 +260,13 @@ def test_rule_48_each_document_stands_for_what_was_given_up_at_once() -> None:
     assert [d["DDBStreamBatchInfo"]["batchSize"] for d in run.documents] == [1, 1]
 
 
-def test_rule_49_the_halves_are_processed_in_order_the_larger_first() -> None:
+def test_rule_49_halves_run_in_order_the_larger_first() -> None:
     run = drive(description(MaximumRetryAttempts=0, **BISECT), raising(5), records(5))
 
     assert run.batches == [[1, 2, 3, 4, 5], [1, 2, 3], [4, 5], [4], [5]]
 
 
-def test_rule_49_the_second_half_waits_until_the_first_is_settled() -> None:
+def test_rule_49_the_second_half_waits_for_the_first() -> None:
     run = drive(description(MaximumRetryAttempts=2, **BISECT), raising(1), records(2))
 
     assert run.batches == [[1, 2], [1], [1], [1], [2]]
@@ -283,7 +283,7 @@ def test_policy_backoff() -> None:
     assert [time - START for time, _ in run.invocations] == [0, 10, 30]
 
 
-def test_rule_39_waits_for_throttles_begin_anew_after_an_invocation() -> None:
+def test_rule_39_an_invocation_resets_the_throttle_backoff() -> None:
     answers = iter([Throttled, Throttled, RuntimeError, Throttled, None])
 
     def handler(event: dict[str, Any]) -> None:

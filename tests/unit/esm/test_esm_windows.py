@@ -81,7 +81,7 @@ def test_rule_51_without_a_window_an_event_has_records_only() -> None:
     assert driver.invocations[0][1].event.keys() == {"Records"}
 
 
-def test_rule_51_a_partial_failure_keeps_the_state_of_what_was_done() -> None:
+def test_rule_51_a_partial_failure_keeps_its_state() -> None:
     answers = iter(
         [
             {"state": 1, "batchItemFailures": [{"itemIdentifier": sequence(2)}]},
@@ -95,7 +95,7 @@ def test_rule_51_a_partial_failure_keeps_the_state_of_what_was_done() -> None:
     assert told(driver) == [([1, 2], {}, False), ([2], 1, False), ([], 2, True)]
 
 
-def test_rule_52_a_record_of_the_next_window_ends_the_one_before() -> None:
+def test_rule_52_a_record_of_the_next_window_ends_this_one() -> None:
     source = [record(1), record(2, time=MINUTE + 60), record(3, time=MINUTE + 61)]
 
     run = windowed(source, now=MINUTE + 62)
@@ -109,7 +109,7 @@ def test_rule_52_a_record_of_the_next_window_ends_the_one_before() -> None:
     assert [time - MINUTE for time, _ in run.invocations][:3] == [62, 62, 62]
 
 
-def test_rule_52_a_record_of_the_next_window_closes_the_batch_before_its_time() -> None:
+def test_rule_52_a_record_of_the_next_window_closes_the_batch() -> None:
     settings = {"MaximumBatchingWindowInSeconds": 300, "TumblingWindowInSeconds": 60}
     source = [record(1), record(2), record(3, time=MINUTE + 60)]
     driver = Driver(Engine(description(**settings)), count, {SHARD: source}, MINUTE + 61).run(1)
@@ -119,13 +119,13 @@ def test_rule_52_a_record_of_the_next_window_closes_the_batch_before_its_time() 
     assert told(driver)[2:3] == [([3], {}, False)]
 
 
-def test_rule_52_the_clock_ends_a_window_once_it_was_read_through() -> None:
+def test_rule_52_the_clock_ends_a_fully_read_window() -> None:
     run = windowed([record(1)])
 
     assert [time - MINUTE for time, _ in run.invocations] == [40, 60]
 
 
-def test_rule_52_the_end_of_the_shard_ends_the_window_and_children_start_fresh() -> None:
+def test_rule_52_the_end_of_the_shard_ends_the_window() -> None:
     engine = Engine(description(TumblingWindowInSeconds=900))
     driver = Driver(
         engine,
@@ -156,7 +156,7 @@ def test_rule_52_a_state_over_1_mb_ends_the_window_early() -> None:
     assert told(run)[2][1] == {}
 
 
-def test_rule_52_the_remainder_of_a_batch_comes_before_the_early_end() -> None:
+def test_rule_52_a_remainder_precedes_the_early_end() -> None:
     large = "x" * (1024 * 1024)
     answers = iter(
         [{"state": large, "batchItemFailures": [{"itemIdentifier": sequence(2)}]}, {"state": large}]
@@ -209,7 +209,7 @@ def test_rule_52_retries_and_record_age_apply() -> None:
     ]
 
 
-def test_rule_52_a_restart_within_a_window_begins_the_window_again() -> None:
+def test_rule_52_a_restart_begins_the_window_again() -> None:
     run = windowed([record(1), record(2), record(3)], seconds=5)
 
     assert told(run) == [([1, 2], {}, False), ([3], {"count": 2}, False)]
@@ -218,7 +218,7 @@ def test_rule_52_a_restart_within_a_window_begins_the_window_again() -> None:
     assert run.saved == [(SHARD, sequence(3))]
 
 
-def test_rule_53_windows_are_multiples_of_their_length_since_1970() -> None:
+def test_rule_53_windows_are_aligned_to_1970() -> None:
     engine = Engine(description(TumblingWindowInSeconds=7))
     driver = Driver(engine, count, {SHARD: [record(1)]}).run(0)
     start = int(START) // 7 * 7

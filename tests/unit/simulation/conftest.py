@@ -1,4 +1,4 @@
-"""Simulations fail on purpose, thousands of times: nobody reads the log of that."""
+"""Simulations fail on purpose, thousands of times: no one reads the log of that."""
 
 import logging
 

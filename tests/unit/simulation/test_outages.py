@@ -71,7 +71,7 @@ def test_ten_hours_cost_time_and_nothing_else() -> None:
     assert (observed.result.dead_letters, observed.result.redriven) == (0, ())
 
 
-def test_what_thirty_hours_let_expire_is_in_the_bucket_and_a_redrive_makes_it_equal() -> None:
+def test_a_redrive_restores_changes_that_expired_in_30_hours() -> None:
     observed = Observed(30)
     assert observed.wrong["aggregation"] == []
     assert observed.wrong["audit"] == []

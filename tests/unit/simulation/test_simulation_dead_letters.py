@@ -1,7 +1,7 @@
 """Redrive dead letters in any order, at any later time, with anything between: copies converge.
 
 Each of the schedules (2,000 in CI) has poison in it; days of waits, further writes, redrives and
-purged tombstones follow. In the end what is poisoned is mended, and every dead letter is redriven.
+purged tombstones follow. In the end all poison is fixed, and every dead letter is redriven.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ PARTS = SCHEDULES // 250
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_for_every_schedule_the_sinks_equal_the_table_and_no_dead_letter_is_left(
+def test_every_schedule_ends_consistent_without_dead_letters(
     part: int, record_property: Callable[[str, object], None]
 ) -> None:
     seeds = range(part, SCHEDULES, PARTS)
@@ -53,7 +53,7 @@ def test_for_every_schedule_the_sinks_equal_the_table_and_no_dead_letter_is_left
     assert seen[RedriveStatus.WAITING]
 
 
-def test_without_the_revision_a_repair_beside_live_changes_counts_twice() -> None:
+def test_without_the_revision_a_concurrent_repair_counts_twice() -> None:
     def consumers(virtual_clock: VirtualClock) -> list[Consumer]:
         return PipelineUnderTest(virtual_clock, ledger=LedgerWithoutRevision()).consumers()
 
@@ -63,21 +63,21 @@ def test_without_the_revision_a_repair_beside_live_changes_counts_twice() -> Non
     assert any(map(fails, seeds(67)))
 
 
-def test_without_repair_of_late_changes_a_purged_item_comes_back(
+def test_without_late_repair_a_purged_item_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(processor, "LATE_SECONDS", float("inf"))
     assert any(map(fails, seeds(38)))
 
 
-def test_without_repair_after_a_replay_a_dead_letter_is_never_done(
+def test_without_repair_after_replay_a_dead_letter_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(SinkApplier, "repair", lambda self, changes: {})
     assert any(map(fails, seeds(0, 3, 4)))
 
 
-def test_a_repair_that_reads_the_item_before_the_row_undoes_a_change(
+def test_a_repair_that_reads_the_item_first_undoes_a_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for sink in (Aggregation, Search):

@@ -2,7 +2,7 @@
 
 Nothing in the process can catch it, so only the mapping can get past it: with bisecting the killer
 is alone in its batch, and after 20 hours it is given up. Every copy is right in the end: what was
-given up beside it is redriven.
+given up together with it is redriven.
 """
 
 import os
@@ -84,7 +84,7 @@ def within_an_hour(copy: Groups) -> set[str]:
     return {name for hours, name in copy.written if hours < 1}
 
 
-def test_with_bisecting_what_stands_before_a_killer_passes_at_once() -> None:
+def test_with_bisecting_records_before_a_killer_pass_at_once() -> None:
     _, copy, dead_letters = run(bisect=True)
     assert within_an_hour(copy) == {f"item-{item}" for item in range(KILLER)}
     assert dead_letters == 2  # the killer alone, and the half of the batch that waited behind it
@@ -93,7 +93,7 @@ def test_with_bisecting_what_stands_before_a_killer_passes_at_once() -> None:
     assert {name for _, name in copy.written} == {f"item-{item}" for item in range(ITEMS)}
 
 
-def test_without_bisecting_a_killer_holds_its_whole_batch_for_twenty_hours() -> None:
+def test_without_bisecting_a_killer_blocks_its_batch_20_hours() -> None:
     _, copy, dead_letters = run(bisect=False)
     assert within_an_hour(copy) == set()
     assert dead_letters == 1

@@ -50,7 +50,7 @@ def test_four_of_them_show_only_when_something_goes_wrong(mistake: Mistake) -> N
 
 
 @pytest.mark.parametrize("name", ["event_id_as_identifier", "continuing_past_a_failure"])
-def test_no_fault_repeats_an_effect_nearly_as_often_as_a_wrong_answer_does(
+def test_a_wrong_response_repeats_effects_most_often(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mistake = next(mistake for mistake in MISTAKES if mistake.name == name)

@@ -22,7 +22,7 @@ SCHEDULES = 2_000
 
 
 class IndexWithoutVersionCheck(MemoryIndex):
-    """Whoever comes last wins."""
+    """The last writer wins."""
 
     def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
         self.documents |= {upsert.item_id: upsert.source for upsert in upserts}

@@ -22,7 +22,7 @@ TIMESTAMP = next(mistake for mistake in MISTAKES if mistake.name == "timestamp_a
 
 @dataclass
 class Runs:
-    """What became of the seeds from 0 on."""
+    """The results of the seeds from 0 on."""
 
     failing: list[int] = field(default_factory=list)
     struck: Counter[FaultKind] = field(default_factory=Counter)
@@ -58,7 +58,7 @@ def test_the_schedules_are_distinct(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("kind", UNASKED)
-def test_each_fault_strikes_in_a_twentieth_of_the_schedules(runs: Runs, kind: FaultKind) -> None:
+def test_each_fault_occurs_in_a_twentieth_of_the_schedules(runs: Runs, kind: FaultKind) -> None:
     assert runs.struck[kind] >= AT_LEAST * SCHEDULES
 
 
@@ -69,7 +69,7 @@ def test_what_the_faults_bring_about_is_there(runs: Runs) -> None:
 
 @settings(max_examples=60)
 @given(schedules())
-def test_for_every_schedule_that_hypothesis_draws_the_sinks_equal_the_table(
+def test_in_every_drawn_schedule_the_sinks_equal_the_table(
     schedule: Schedule,
 ) -> None:
     result = Simulation(schedule).run()
@@ -85,7 +85,7 @@ def two_changes_of_one_item(schedule: Schedule) -> bool:
     return len(schedule.operations) == 2 and len(items) == 1 and not schedule.faults
 
 
-def test_hypothesis_shrinks_a_schedule_that_fails_to_what_matters() -> None:
+def test_hypothesis_shrinks_a_failing_schedule() -> None:
     minimal = find(
         schedules(), wrong_by_timestamps, settings=settings(database=None, derandomize=True)
     )

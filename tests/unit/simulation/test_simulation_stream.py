@@ -149,7 +149,7 @@ def test_rule_01_the_size_of_a_value(value: dict[str, Any], size: int) -> None:
     assert size_of({"x": value}) == 1 + size
 
 
-def test_rule_02_event_ids_are_unique_and_the_same_at_every_delivery() -> None:
+def test_rule_02_event_ids_are_unique_and_stable() -> None:
     lab = Lab(lambda event, context: None)
     lab.redeliver()
     lab.put({"id": "1"}, {"id": "2"}, {"id": "3"})
@@ -183,7 +183,7 @@ def test_rule_04_the_time_is_rounded_down_to_the_second() -> None:
     assert times == [NOON, NOON, NOON + 1]
 
 
-def test_rule_05_a_stream_has_each_change_once_in_the_order_of_its_item() -> None:
+def test_rule_05_a_stream_has_each_change_once_in_item_order() -> None:
     for seed in range(25):
         simulation = Simulation(generate(seed), lambda virtual_clock: [])
         simulation.run()
@@ -245,7 +245,7 @@ def test_rule_07_shards_split_in_two_and_rotate_into_one() -> None:
     assert all(re.fullmatch(r"shardId-\d{20}-[0-9a-f]{8}", each["ShardId"]) for each in described)
 
 
-def test_rule_07_what_a_parent_holds_comes_before_what_its_children_hold() -> None:
+def test_rule_07_parent_records_precede_those_of_children() -> None:
     lab = Lab(lambda event, context: None, BatchSize=1)
     lab.throttle(3)
     lab.put({"id": "1", "n": 1})
@@ -290,7 +290,7 @@ def test_rule_08_reads_begin_at_the_places_that_iterators_name() -> None:
     assert [shard.position(place) for place in places] == [0, 1, 2, 3]
 
 
-def test_rule_08_the_end_of_a_closed_shard_is_told_with_its_last_records() -> None:
+def test_rule_08_the_last_records_tell_the_end_of_a_shard() -> None:
     made = table()
     made.put({"id": "1"}, NOON)
     made.put({"id": "2"}, NOON)
@@ -376,7 +376,7 @@ def test_rule_09_a_mapping_is_told_that_its_place_is_gone(monkeypatch: pytest.Mo
     assert [d.changes for d in lab.deliveries if d.error is None] == [["INSERT late"]]
 
 
-def test_rule_09_a_stream_that_was_turned_off_can_be_read_for_a_day() -> None:
+def test_rule_09_a_disabled_stream_is_readable_for_a_day() -> None:
     lab = Lab(lambda event, context: None)
     lab.throttle(4)
     lab.put({"id": "1"})
@@ -388,7 +388,7 @@ def test_rule_09_a_stream_that_was_turned_off_can_be_read_for_a_day() -> None:
     assert len(labels) == 2
 
 
-def test_rule_09_what_is_written_while_there_is_no_stream_is_not_recorded() -> None:
+def test_rule_09_writes_without_a_stream_are_not_recorded() -> None:
     made = table()
     first = stream_of(made)
     made.disable_stream()
@@ -400,7 +400,7 @@ def test_rule_09_what_is_written_while_there_is_no_stream_is_not_recorded() -> N
     assert (first.label, second.label) == ("2024-05-01T12:00:00.000", "2024-05-01T12:01:00.000")
 
 
-def test_rule_10_an_expiry_carries_the_identity_of_the_service_and_nothing_else_does() -> None:
+def test_rule_10_only_an_expiry_has_the_service_identity() -> None:
     made = table()
     made.put({"id": "1"}, NOON)
     made.delete({"id": "1"}, NOON, expired=True)
@@ -417,7 +417,7 @@ def test_rule_10_an_expiry_carries_the_identity_of_the_service_and_nothing_else_
     assert (change.kind, change.expired) == (ChangeKind.REMOVE, True)
 
 
-def test_rule_11_what_is_written_together_need_not_be_delivered_together() -> None:
+def test_rule_11_a_transaction_may_be_delivered_in_parts() -> None:
     lab = Lab(lambda event, context: None, partitions=4)
     lab.put(*({"id": str(value)} for value in range(8)))
     lab.run()
