@@ -194,7 +194,7 @@ def test_state_and_dates_say_nothing_of_the_behaviour() -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({"OnSuccess": {"Destination": QUEUE}}, "a success is reported to nobody"),
+        ({"OnSuccess": {"Destination": QUEUE}}, "a success is not reported"),
         ({"OnSucess": {"Destination": QUEUE}}, "OnFailure alone"),
         ({"OnFailure": QUEUE}, "an ARN"),
         ({"OnFailure": {"Arn": QUEUE}}, "an ARN"),

@@ -40,7 +40,7 @@ class CheckpointFile:
             return {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = (
-                f"{self.path} is no checkpoint file ({error!r}); remove it to let the mapping "
+                f"{self.path} is not a checkpoint file ({error!r}); remove it to let the mapping "
                 "begin at its starting position"
             )
             raise CheckpointError(message) from error
