@@ -266,8 +266,8 @@ def main() -> None:
     story.say(
         "The first misses what happens to an order after it was placed. The second adds every "
         "change, as often as it comes. The third and the fourth keep a marker, a row that says "
-        "that a change is counted, which stops that. But marker and sum are two writes: a function that "
-        "dies between them has lost an order, or counts it twice. (In one transaction, as the "
+        "that a change is counted, which stops that. But marker and sum are two writes: a function "
+        "that dies between them has lost an order, or counts it twice. (In one transaction, as the "
         "library's Once.transact writes them, they would do. What follows does more: it can be "
         "compared with the table, and repaired.)"
     )
