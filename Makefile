@@ -116,7 +116,7 @@ example-1 example-2 example-3: .any-python
 
 .PHONY: exercise-1 exercise-2 exercise-3
 exercise-1: ## Check your audit log (HINT=1 prints a hint)
-exercise-2: ## Check your search sync (HINT=1 prints a hint)
+exercise-2: ## Check your search index (HINT=1 prints a hint)
 exercise-3: ## Check your projections of a log (HINT=1 prints a hint)
 # A wrong answer (status 1) is a result: without it, make would print an error of its own below.
 exercise-1 exercise-2 exercise-3: exercise-%: .any-python
@@ -145,6 +145,7 @@ lint: $(READY) ## Check style, types, and the lock files against pyproject.toml
 	ruff check .
 	ruff format --check .
 	mypy
+	python -m tools.phrases --clean
 	python tools/locks.py --check
 
 CHECKOV := build/checkov/.ready

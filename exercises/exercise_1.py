@@ -2,8 +2,8 @@
 
 Goal
     A log with one entry for each change of each order: what happened, who did it, and what the
-    order was before and after. What is in the log stays as it is. And all of that whatever Lambda
-    does: it may deliver a batch twice, call a function again that died, bring an old batch back.
+    order was before and after. What is in the log stays as it is. All of that must hold although
+    Lambda may deliver a batch twice, retry a function that died, or bring an old batch back.
 
 What you write
     `audit`. As it stands it looks right, and loses changes.

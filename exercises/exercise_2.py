@@ -1,8 +1,8 @@
-"""Exercise 2: search sync.
+"""Exercise 2: a search index.
 
 Goal
     An index in which readers find every order as it is in the table, and none that is gone. It has
-    to end right whatever Lambda does: deliver a batch twice, bring back one that is hours old, let
+    to end right although Lambda may deliver a batch twice, bring back one that is hours old, or let
     two functions work on the same order at the same time.
 
 What you write

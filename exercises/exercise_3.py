@@ -2,12 +2,12 @@
 
 Goal
     The change log holds every change of every order. Everything else can be made of it again: what
-    an order is, what it was at any moment, and answers to questions that nobody had when the log
+    an order is, what it was at any moment, and answers to questions that no one had when the log
     began. Here the question is how many orders were shipped on each day; the table has forgotten
     that.
 
 What you write
-    The class `History`. It is given the log's changes one by one, as somebody reads them: an old
+    The class `History`. It is given the log's changes one by one, as a program reads them: an old
     part from a scan, new ones from the stream. So they come in any order, and some come twice.
     As it stands it trusts the order, and answers two of the three questions not at all.
 
@@ -57,7 +57,7 @@ class History:
     def shipped_per_day(self) -> dict[str, int]:
         """Return how many orders were shipped on each day, such as {"2024-05-01": 2}.
 
-        An order is shipped when its status becomes `shipped`, whatever happens to it afterwards.
+        An order is shipped when its status becomes `shipped`, even if it changes afterwards.
         Days without any are left out.
         """
         return {}  # TODO

@@ -91,7 +91,7 @@ class SearchIndex:
         """Replace a document by what `script` makes of it, inside of the index and in one step.
 
         `script` gets the document, or None if there is none, and returns the one to keep. If it
-        returns None, nothing is changed. Nobody else writes this document meanwhile.
+        returns None, nothing is changed. No one else writes this document meanwhile.
         """
         kept = script(deepcopy(self.documents.get(doc_id)))
         if kept is not None:

@@ -174,7 +174,7 @@ class Environment(BaseModel):
         return None if url is None else normalised(url)
 
     @model_validator(mode="after")
-    def _somebody_is_told(self) -> Self:
+    def _alarms_have_a_receiver(self) -> Self:
         receivers = {
             name: value
             for name in ("alarm_topic_arn", "alarm_email", "alarms")
@@ -194,7 +194,7 @@ class Environment(BaseModel):
             message = (
                 "Environment production has to say who is told of its alarms: pass "
                 "-c alarm_topic_arn=ARN of an SNS topic in the Region, -c alarm_email=ADDRESS, or "
-                "-c alarms=none if nobody shall be"
+                "-c alarms=none if no one shall be"
             )
             raise ValueError(message)
         return self

@@ -204,8 +204,8 @@ ACCEPTED: tuple[Accepted, ...] = (
         Accepted(
             f"{NIST}-CloudWatchAlarmAction",
             at,
-            "Only where the settings ask that nobody be told; a test holds that every alarm has an "
-            "action where they name somebody.",
+            "Only where the settings ask that no one be told; a test holds that every alarm has an "
+            "action where they name a receiver.",
         )
         for at in ("pipeline/Observability/%", "pipeline/Observability/%/%")
     ),

@@ -2,7 +2,7 @@
 
 `fetch` downloads the locked dependencies once per platform; it alone needs a network. `package`
 puts them together with the sources in `build/lambda/<platform>/`, byte-identical for the same
-inputs and skipped when nothing changed. Both add byte code to what they add, build beside their
+inputs and skipped when nothing changed. Both add byte code to what they add, build next to their
 target and rename: a build that is killed leaves the old folder or none, never half of one.
 
     python -m stacks.packaging [aws] [host]
@@ -34,7 +34,7 @@ NOT_DEPLOYED = tuple(
     f"dynamodb_streams_cdc/{wing}" for wing in ("cli", "esm", "examples", "operations", "testing")
 )
 """The wings of the library that operators and testers run. A folder of any other package is
-packaged, whatever its name."""
+packaged, under any name."""
 
 KEPT: Mapping[str, frozenset[str]] = {
     # botocore describes more than 400 services in 25 MB. The functions have clients of two; the
@@ -120,7 +120,7 @@ def fetch(
     dependencies = project.dependencies(platform)
     with _locked(project, platform):
         if not dependencies.is_dir():
-            with _beside(dependencies) as draft:
+            with _draft_of(dependencies) as draft:
                 install(project.lock_file, draft, platform)
                 _trim(draft)
                 project.compile(draft, platform)
@@ -148,7 +148,7 @@ def package(platform: Platform, project: Project | None = None) -> Path:
     with _locked(project, platform):
         inputs = _fingerprint(dependencies.name, project)
         if not (target.is_dir() and stamp.is_file() and stamp.read_text() == inputs):
-            with _beside(target) as draft:
+            with _draft_of(target) as draft:
                 for folder in project.source_folders:
                     for file in _sources(folder):
                         copy = draft / file.relative_to(folder.parent)
@@ -229,7 +229,7 @@ def _locked(project: Project, platform: Platform) -> Iterator[None]:
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[Path]:
+def _draft_of(target: Path) -> Iterator[Path]:
     """An empty folder on the target's file system, gone afterwards unless renamed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:

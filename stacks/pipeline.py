@@ -77,7 +77,7 @@ class PipelineStack(Stack):
                 "LARGE_IMAGES_BUCKET": self.large_images.bucket.bucket_name,
             },
         )
-        self.search_sync = self._add_processor(
+        self.search_processor = self._add_processor(
             "Search",
             sink="search",
             handler="lambdas.search.handler.handler",
@@ -91,7 +91,7 @@ class PipelineStack(Stack):
                 "SEARCH_REGION": self.search.region,
             },
         )
-        self.processors = (self.aggregation, self.audit, self.search_sync)
+        self.processors = (self.aggregation, self.audit, self.search_processor)
         self._grant()
         self.operator = OperatorPolicy(
             self,
@@ -221,9 +221,9 @@ class PipelineStack(Stack):
         self.orders.table.grant(self.aggregation.role, "dynamodb:GetItem")
         self.change_log.table.grant(self.audit.role, "dynamodb:PartiQLInsert")
         self.large_images.grant_write(self.audit.role)
-        self.search.grant_write(self.search_sync.role, self._environment.search_index)
-        self.orders.table.grant(self.search_sync.role, "dynamodb:GetItem")
-        self.large_images.grant_read(self.search_sync.role)
+        self.search.grant_write(self.search_processor.role, self._environment.search_index)
+        self.orders.table.grant(self.search_processor.role, "dynamodb:GetItem")
+        self.large_images.grant_read(self.search_processor.role)
 
     def _add_outputs(self) -> None:
         add_manifest(

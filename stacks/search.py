@@ -1,6 +1,6 @@
 """The OpenSearch cluster that holds the search index: a domain of our own, or one that exists.
 
-The pipeline knows the domain by three exports with names that do not change, whatever is moved or
+The pipeline knows the domain by three exports. Their names do not change if constructs are moved or
 renamed here. Their values change only if the domain is replaced, which no property set here asks
 for (docs/decisions/0020-few-exports-with-fixed-names.md).
 """

@@ -35,7 +35,7 @@ SHOWN = 20
 
 @dataclass
 class Summary:
-    """What became of some schedules."""
+    """Results of some schedules."""
 
     schedules: int = 0
     writes: int = 0

@@ -179,7 +179,7 @@ def _settings(url: str) -> dict[str, str]:
         "PROCESSOR": "orders",
         "DEAD_LETTER_BUCKET": "dead_letters",
         "DEAD_LETTER_PREFIX": "dead-letters/orders/",
-        "LARGE_IMAGES_BUCKET": "overflow",
+        "LARGE_IMAGES_BUCKET": "large-images",
         "IDEMPOTENCY_TABLE": "idempotency",
         "ATTEMPTS_TABLE": "idempotency",
         "AGGREGATES_TABLE": "aggregates",

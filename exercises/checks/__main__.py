@@ -37,7 +37,7 @@ class Exercise:
 
 EXERCISES = (
     Exercise(1, "an audit log", "audit", audit_log, "make exercise-2"),
-    Exercise(2, "search sync", "sync", search_sync, "make exercise-3"),
+    Exercise(2, "search index", "sync", search_sync, "make exercise-3"),
     Exercise(
         3,
         "event sourcing",
@@ -126,7 +126,7 @@ def _written(exercise: Exercise, package: str, file: str) -> Any:
     if subject is None:
         _say(f"There is no {exercise.seam} in {file}: that is what is checked.")
     elif inspect.iscoroutinefunction(subject):
-        _say(f"{exercise.seam} in {file} is `async def`: it is called, and never awaited.")
+        _say(f"{exercise.seam} in {file} is `async def`: the checks call it without `await`.")
         return None
     return subject
 

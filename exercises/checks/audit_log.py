@@ -92,7 +92,7 @@ def an_expiry_is_told_from_a_delete(audit: Audit) -> None:
     if entry.get("who") != TTL_PRINCIPAL:
         wrong(
             f"Order 1001 expired, and {_says(entry, 'who')}.",
-            f"change.actor is {TTL_PRINCIPAL} when Time to Live has removed an item: nobody did.",
+            f"change.actor is {TTL_PRINCIPAL} when Time to Live removed an item.",
             reading.EXAMPLE_1,
         )
 
@@ -164,7 +164,7 @@ def sequence_numbers_that_grow_a_digit(audit: Audit) -> None:
         )
 
 
-def any_fault(audit: Audit) -> None:
+def every_failure(audit: Audit) -> None:
     """Crashes, outages, redeliveries, replays, splits of shards, new streams."""
     faults(audit, AuditTable, _wrong_histories, reading.VERSIONS)
 
@@ -179,7 +179,7 @@ STEPS = {
     a_table_out_of_reach: 5,
     an_old_batch_comes_back: 2,
     sequence_numbers_that_grow_a_digit: 2,
-    any_fault: 2,
+    every_failure: 2,
 }
 """The steps, and the number of the hint that helps with each."""
 

@@ -207,7 +207,7 @@ def left(exit_: SystemExit, subject: Callable[..., object]) -> Stopped:
 def remembers() -> Wrong:
     """Return what to say of code that is right as long as it has no memory of other runs."""
     return Wrong(
-        "Your code is right here if its file is loaded anew for each run, and wrong if not: it "
+        "Your code is right here if its file is loaded again for each run, and wrong if not: it "
         "remembers something between runs.",
         "What is kept in the module or in a class, outside of what your code is given, is there in "
         "the next run, which has other orders; and on AWS each instance of a function has its own, "

@@ -143,7 +143,7 @@ def sequence_numbers_that_grow_a_digit(make: Make) -> None:
 
 
 def a_new_stream(make: Make) -> None:
-    """The stream is turned off and on again between two changes: its numbers begin anew."""
+    """The stream is turned off and on again between two changes: its numbers start again."""
     changes = log_of(*LIFE, new_stream_before=2)
     for way in (changes, changes[::-1]):
         if (status := _status(told(make, way).state(item()))) != "refunded":
@@ -177,7 +177,7 @@ def the_state_at_a_moment(make: Make) -> None:
                 f"Order 1001 as it was {when}: it was {want or 'not there'}, and the history says "
                 f"{_status(state)}.",
                 "What counts is the last change up to that moment, its own second included. "
-                "Whatever came later had not happened yet.",
+                "Later changes had not happened yet.",
                 reading.LOG,
             )
 
@@ -220,14 +220,14 @@ def what_is_shipped_already(make: Make) -> None:
     _count(
         told(make, table),
         {"2024-05-01": 1},
-        "Order 1001 was shipped on 1 May; on 2 May somebody corrected it, and it was still shipped",
+        "Order 1001 was shipped on 1 May; on 2 May a clerk corrected it, and it was still shipped",
         "To be shipped is a state; to become it is what counts here. The old image says whether it "
         "was shipped before.",
         reading.EXAMPLE_1,
     )
 
 
-def later_changes_of_an_order(make: Make) -> None:
+def refunded_or_deleted_later(make: Make) -> None:
     """One shipped order is refunded, another deleted."""
     changes = log_of(
         *LIFE,
@@ -300,7 +300,7 @@ STEPS = {
     several_changes_up_to_a_moment: 2,
     orders_shipped_per_day: 3,
     what_is_shipped_already: 3,
-    later_changes_of_an_order: 3,
+    refunded_or_deleted_later: 3,
     changes_that_come_twice: 4,
     any_history_at_all: 4,
 }
@@ -312,15 +312,15 @@ HINTS = (
     "For the state at a moment leave out what had not happened by then (change.time > moment). "
     "Which of the rest is the last? Not the one with the latest time: several may share it.",
     "An order became shipped with a change whose new image is shipped and whose old image is not, "
-    "or is not there at all. Such a change can be told by itself, whatever comes before or after.",
+    "or is not there at all. Such a change can be told without the others.",
     "Keep the changes in a dictionary, by (change.item_id, change.version): then one that comes "
     "twice is there once. All three answers are a few lines over its values.",
 )
 
 LEARNT = (
     "State is what is left of history. From the log you can have the state of today, that of any "
-    "moment, and answers to questions that nobody asked in time; and since changes carry versions, "
-    "a new projection can read the past and follow the present at once, in whatever order. "
+    "moment, and answers to questions that no one asked in time; and since changes carry versions, "
+    "a new projection can read the past and follow the present at once, in any order. "
     "ChangeLog.history and ChangeLog.state_at read the log that this project keeps."
 )
 

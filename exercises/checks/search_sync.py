@@ -158,7 +158,7 @@ def an_index_out_of_reach(sync: Sync) -> None:
         )
 
 
-def any_fault(sync: Sync) -> None:
+def every_failure(sync: Sync) -> None:
     """Crashes, outages, redeliveries, replays, splits of shards, new streams."""
     faults(sync, SearchIndex, _differences, reading.VERSIONS)
 
@@ -172,7 +172,7 @@ STEPS = {
     sequence_numbers_that_grow_a_digit: 1,
     two_functions_at_once: 3,
     an_index_out_of_reach: 4,
-    any_fault: 4,
+    every_failure: 4,
 }
 """The steps, and the number of the hint that helps with each."""
 
@@ -182,8 +182,8 @@ HINTS = (
     "are text of varying length; change.version compares as it is.)",
     "If a document is removed, its version is gone too. Write a delete as you write anything else: "
     'a document with the version of the change, and "deleted": True, which readers do not see.',
-    "Between index.get and index.put somebody else may write. index.update(id, script) calls your "
-    "script with the document that is there, and nobody writes it meanwhile.",
+    "Between index.get and index.put another function may write. index.update(id, script) calls "
+    "your script with the document that is there, and no one writes it meanwhile.",
     "Inside of sync, define newest(held): return None if held is not None and held['version'] is "
     "greater than change.version or equal to it; otherwise return the document with its version, "
     "or the tombstone. Then index.update(change.item_id, newest).",
@@ -191,8 +191,8 @@ HINTS = (
 
 LEARNT = (
     "The newest change wins, by its version, wherever and whenever it is delivered; a delete is a "
-    "change like any other; and whoever compares must write in the same step. Search does this "
-    "on OpenSearch: the script is a scripted upsert, and an alias hides the tombstones."
+    "change like any other; and the comparison and the write must be in the same step. Search does "
+    "this on OpenSearch: the script is a scripted upsert, and an alias hides the tombstones."
 )
 
 

@@ -2,7 +2,7 @@
 
 Each document remembers the version that it shows, and a change is written only if its version is
 greater. A delete is written too, as a tombstone with its version, or an older change would find
-nothing to be older than. Comparing and writing is one step inside of the index, so that nobody
+nothing to be older than. Comparing and writing is one step inside of the index, so that no one
 comes between.
 """
 

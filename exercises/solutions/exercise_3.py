@@ -37,7 +37,7 @@ class History:
     def shipped_per_day(self) -> dict[str, int]:
         """Return how many orders were shipped on each day, such as {"2024-05-01": 2}.
 
-        An order is shipped when its status becomes `shipped`, whatever happens to it afterwards.
+        An order is shipped when its status becomes `shipped`, even if it changes afterwards.
         Days without any are left out.
         """
         return dict(

@@ -25,7 +25,13 @@ from random import Random
 from typing import TYPE_CHECKING, Self
 
 from dynamodb_streams_cdc.errors import visible
-from dynamodb_streams_cdc.esm.poller.runner import Lost, Returned, runner_of, running, take_over
+from dynamodb_streams_cdc.esm.poller.runner import (
+    ConnectionLost,
+    FunctionReturned,
+    runner_of,
+    running,
+    take_over,
+)
 from local.deployed.deployment import ROOT, session
 from local.deployed.trace import TraceWriter
 from local.services import loopback
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dynamodb_streams_cdc.esm import Invoke
-    from dynamodb_streams_cdc.esm.poller.invocation import Answer, Function
+    from dynamodb_streams_cdc.esm.poller.invocation import Function, InvocationOutcome
 
 TRACE = "trace.jsonl"
 _READY = "ready"
@@ -84,11 +90,11 @@ class Interceptor:
         self._share = share
 
     def around(self, name: str, function: Function) -> Function:
-        def traced(command: Invoke) -> Answer:
+        def traced(command: Invoke) -> InvocationOutcome:
             call = self._trace.begin(name, command)
             answer = function(command)
-            if isinstance(answer, Returned) and self._random.random() < self._share:
-                answer = Lost()
+            if isinstance(answer, FunctionReturned) and self._random.random() < self._share:
+                answer = ConnectionLost()
             self._trace.end(call, answer)
             return answer
 

@@ -15,13 +15,18 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dynamodb_streams_cdc.esm.poller.runner import Failed, Lost, NotInvoked, Returned
+from dynamodb_streams_cdc.esm.poller.runner import (
+    ConnectionLost,
+    FunctionFailed,
+    FunctionReturned,
+    NotInvoked,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamodb_streams_cdc.esm import Invoke
-    from dynamodb_streams_cdc.esm.poller.runner import Answer
+    from dynamodb_streams_cdc.esm.poller.runner import InvocationOutcome
 
 DEATHS = ("Worker process died", "Worker process exited", "Worker init failed")
 """Errors of the emulator for an invocation whose worker was killed: at work, or as it started. In
@@ -52,21 +57,21 @@ class TraceWriter:
         )
         return call
 
-    def end(self, call: str, answer: Answer) -> None:
+    def end(self, call: str, answer: InvocationOutcome) -> None:
         match answer:
-            case Returned(response) if isinstance(response, dict):
+            case FunctionReturned(response) if isinstance(response, dict):
                 reported = bool(response.get("batchItemFailures"))
                 self._write(end=call, outcome="reported" if reported else "done")
-            case Returned():
+            case FunctionReturned():
                 self._write(end=call, outcome="done")
-            case Failed(reason):
+            case FunctionFailed(reason):
                 died = any(death in reason for death in DEATHS)
                 self._write(end=call, outcome="died" if died else "failed", why=reason)
             case NotInvoked(reason):
                 throttled = THROTTLED in reason
                 outcome = "throttled" if throttled else "not invoked"
                 self._write(end=call, outcome=outcome, why=reason)
-            case Lost():
+            case ConnectionLost():
                 self._write(end=call, outcome="lost")
 
     def rewound(self, mapping: str) -> None:

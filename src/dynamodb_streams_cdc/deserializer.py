@@ -1,7 +1,7 @@
 """DynamoDB's typed JSON to Python values, and back.
 
-A stream hands over every attribute with its type, such as `{"N": "12.50"}`; whatever lies past this
-module works on plain values. It guarantees two things:
+A stream hands over every attribute with its type, such as `{"N": "12.50"}`; every module past this
+one works on plain values. It guarantees two things:
 
 - Exact values. They equal those of boto3's `TypeDeserializer`, so a number is a `Decimal` of up to
   38 digits. Binary alone differs: it comes out as plain `bytes`, from the base64 text of a Lambda
@@ -43,8 +43,8 @@ Value: TypeAlias = (
 
 _LEVELS = 32
 
-# Rounding is not trapped, inexactness is: DynamoDB trims zeros before it counts the digits. What is
-# no number at all comes out as NaN, which like infinity is refused for not being finite.
+# Rounding is not trapped, inexactness is: DynamoDB trims zeros before it counts the digits. Text
+# without a number comes out as NaN, which like infinity is refused for not being finite.
 _exact = decimal.Context(
     prec=38, Emin=-130, Emax=125, traps=[decimal.Overflow, decimal.Inexact, decimal.Subnormal]
 ).create_decimal

@@ -53,7 +53,7 @@ class Alarms(Construct):
 
         `missing` says what a metric without data means: nothing is wrong, the state stays as it is
         (IGNORE), or the alarm tells of it (MISSING). It then tells of a metric that has come and
-        stays away, and not while none has come yet: a first deployment wakes nobody. The emulator
+        stays away, and not while none has come yet: a first deployment wakes no one. The emulator
         knows no metric math: such alarms are left out there.
         """
         if self._environment.is_emulated and isinstance(metric, cloudwatch.MathExpression):

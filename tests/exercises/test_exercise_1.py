@@ -130,7 +130,7 @@ def stumbling(change: Change, log: AuditTable) -> None:
         ),
         (
             inserting(lambda change: change.sequence_number.zfill(40)),
-            "any_fault",
+            "every_failure",
             "This is the shortest story of it",
         ),
         (stumbling, "every_change_leaves_an_entry", "Your code raised TypeError: 'NoneType'"),

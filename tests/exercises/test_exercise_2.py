@@ -83,7 +83,7 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
         (stumbling_over_deletes, "what_is_written_is_found", "Your code raised AttributeError"),
         (
             comparing(lambda change, held: change.event_id not in held["events"]),
-            "any_fault",
+            "every_failure",
             "This is the shortest story of it",
         ),
         (
@@ -107,7 +107,7 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
         (failing_in_silence, "an_index_out_of_reach", "The index could not be reached"),
         (
             comparing(lambda change, held: int(held["number"]) < int(change.sequence_number)),
-            "any_fault",
+            "every_failure",
             "This is the shortest story of it",
         ),
     ],

@@ -157,7 +157,7 @@ class CountingStates(solved_3.History):
                     c.kind == "MODIFY" and is_shipped(c.new_image) and not is_shipped(c.old_image)
                 )
             ),
-            "later_changes_of_an_order",
+            "refunded_or_deleted_later",
             "Order 1003 was shipped on 2 May, as soon as it was made",
         ),
         (

@@ -125,7 +125,7 @@ def test_a_hint_comes_alone_and_the_solution_last(capsys: pytest.CaptureFixture[
         ("def audit(change, log)\n    pass\n", "Python cannot read line 1 of"),
         ("import nothing_of_that_name\n", "cannot be imported: ModuleNotFoundError"),
         ("def write(change, log): ...\n", "There is no audit in"),
-        ("async def audit(change, log): ...\n", "and never awaited"),
+        ("async def audit(change, log): ...\n", "without `await`"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_in_a_sentence(

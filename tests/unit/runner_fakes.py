@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from dynamodb_streams_cdc.esm import Policies
 from dynamodb_streams_cdc.esm.poller.runner import (
     CheckpointFile,
+    FunctionReturned,
     MappingRunner,
-    Returned,
     StreamReader,
 )
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
     from dynamodb_streams_cdc.esm import Deliver, Invoke
-    from dynamodb_streams_cdc.esm.poller.runner import Answer
+    from dynamodb_streams_cdc.esm.poller.runner import InvocationOutcome
 
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2026-01-01T00:00:00.000"
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:f"
@@ -114,12 +114,14 @@ class Streams:
 class Function:
     """Records the batches that it gets; `answer` returns the result of one."""
 
-    def __init__(self, answer: Callable[[Invoke], Answer] = lambda command: Returned(None)) -> None:
+    def __init__(
+        self, answer: Callable[[Invoke], InvocationOutcome] = lambda command: FunctionReturned(None)
+    ) -> None:
         self.answer = answer
         self.batches: list[list[int]] = []
         self._lock = threading.Lock()
 
-    def __call__(self, command: Invoke) -> Answer:
+    def __call__(self, command: Invoke) -> InvocationOutcome:
         with self._lock:
             self.batches.append(numbers(command))
         return self.answer(command)

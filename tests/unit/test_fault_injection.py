@@ -14,7 +14,12 @@ import pytest
 from rich.console import Console
 
 from dynamodb_streams_cdc.esm import Invoke
-from dynamodb_streams_cdc.esm.poller.runner import Failed, Lost, NotInvoked, Returned
+from dynamodb_streams_cdc.esm.poller.runner import (
+    ConnectionLost,
+    FunctionFailed,
+    FunctionReturned,
+    NotInvoked,
+)
 from local import demo
 from local.console import DemoConsole
 from local.demo import Options, run_demo
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dynamodb_streams_cdc.esm.poller.runner import Answer
+    from dynamodb_streams_cdc.esm.poller.runner import InvocationOutcome
 
 SEEN = Observed(
     died=1,
@@ -55,7 +60,7 @@ class Traced:
         records = [{"dynamodb": {"SequenceNumber": str(number)}} for number in numbers]
         return self.writer.begin(function, Invoke(1, {"Records": records}, "shard", 0, 1))
 
-    def call(self, *numbers: int, answer: Answer, function: str = "audit") -> None:
+    def call(self, *numbers: int, answer: InvocationOutcome, function: str = "audit") -> None:
         self.writer.end(self.begin(*numbers, function=function), answer)
 
     def read(self) -> TraceReader:
@@ -71,16 +76,16 @@ def trace(tmp_path: Path) -> Iterator[Traced]:
 
 
 def test_calls_are_counted_by_outcome(trace: Traced) -> None:
-    answers: list[Answer] = [
-        Returned({"batchItemFailures": []}),
-        Returned(None),
-        Returned({"batchItemFailures": [{"itemIdentifier": "1"}]}),
-        Failed("Runtime.HandlerError: Worker process died"),
-        Failed("RuntimeError: Worker process exited immediately. stderr: "),
-        Failed("KeyError: total"),
+    answers: list[InvocationOutcome] = [
+        FunctionReturned({"batchItemFailures": []}),
+        FunctionReturned(None),
+        FunctionReturned({"batchItemFailures": [{"itemIdentifier": "1"}]}),
+        FunctionFailed("Runtime.HandlerError: Worker process died"),
+        FunctionFailed("RuntimeError: Worker process exited immediately. stderr: "),
+        FunctionFailed("KeyError: total"),
         NotInvoked("An error occurred (TooManyRequestsException) when calling Invoke"),
         NotInvoked("connection refused"),
-        Lost(),
+        ConnectionLost(),
     ]
     for answer in answers:
         trace.call(1, answer=answer)
@@ -101,34 +106,34 @@ def test_calls_are_counted_by_outcome(trace: Traced) -> None:
 
 
 def test_only_processed_records_count_as_redelivered(trace: Traced) -> None:
-    trace.call(1, 2, answer=Failed("Worker process died"))
+    trace.call(1, 2, answer=FunctionFailed("Worker process died"))
     trace.call(1, 2, answer=NotInvoked("TooManyRequestsException"))
-    trace.call(1, 2, answer=Returned(None))
+    trace.call(1, 2, answer=FunctionReturned(None))
     assert trace.read().redelivered == 0
-    trace.call(1, 2, answer=Returned(None), function="search")
+    trace.call(1, 2, answer=FunctionReturned(None), function="search")
     trace.call(2, 3, answer=NotInvoked("TooManyRequestsException"))
     assert trace.read().redelivered == 0
-    trace.call(2, 3, answer=Lost())
+    trace.call(2, 3, answer=ConnectionLost())
     assert trace.read().redelivered == 1
     trace.begin(1, 2, 3)
     assert trace.read().redelivered == 4
 
 
 def test_a_retry_is_a_call_with_records_that_failed(trace: Traced) -> None:
-    trace.call(1, 2, 3, answer=Failed("KeyError"))
-    trace.call(1, 2, 3, answer=Returned(None), function="search")
+    trace.call(1, 2, 3, answer=FunctionFailed("KeyError"))
+    trace.call(1, 2, 3, answer=FunctionReturned(None), function="search")
     trace.call(4, answer=NotInvoked("TooManyRequestsException"))
-    trace.call(4, answer=Returned(None))
+    trace.call(4, answer=FunctionReturned(None))
     assert trace.read().retries == 0
-    trace.call(1, 2, answer=Returned(None))
-    trace.call(3, answer=Returned(None))
-    trace.call(3, answer=Returned(None))
+    trace.call(1, 2, answer=FunctionReturned(None))
+    trace.call(3, answer=FunctionReturned(None))
+    trace.call(3, answer=FunctionReturned(None))
     assert trace.read().retries == 2
 
 
 def test_calls_under_way_are_those_of_the_living_process(trace: Traced) -> None:
     ended, waiting = trace.begin(1), trace.begin(2, function="search")
-    trace.writer.end(ended, Returned(None))
+    trace.writer.end(ended, FunctionReturned(None))
     assert waiting
     assert [call.function for call in trace.read().under_way(os.getpid())] == ["search"]
     assert trace.read().under_way(os.getpid() + 1) == []

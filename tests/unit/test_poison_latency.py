@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamodb_streams_cdc.esm.poller.invocation import Returned
+from dynamodb_streams_cdc.esm.poller.invocation import FunctionReturned
 from local.deployed.trace import Call, TraceReader, TraceWriter
 from local.scenarios.lag import Lag
 from local.scenarios.phases import Phase
@@ -54,7 +54,7 @@ def test_a_trace_has_the_keys_of_each_call(tmp_path: Path) -> None:
         {"dynamodb": {"SequenceNumber": "8", "Keys": of_log("2")}},
     ]
     command: Any = type("Command", (), {"event": {"Records": records}})
-    writer.end(writer.begin("search", command), Returned(None))
+    writer.end(writer.begin("search", command), FunctionReturned(None))
     writer.close()
     reader = TraceReader(tmp_path / "trace")
 

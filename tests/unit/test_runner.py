@@ -11,10 +11,10 @@ import pytest
 from dynamodb_streams_cdc.esm import Invoke, Policies
 from dynamodb_streams_cdc.esm.poller.runner import (
     CheckpointFile,
-    Failed,
-    Lost,
+    ConnectionLost,
+    FunctionFailed,
+    FunctionReturned,
     NotInvoked,
-    Returned,
     running,
 )
 from tests.unit.runner_fakes import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamodb_streams_cdc.esm import Deliver
-    from dynamodb_streams_cdc.esm.poller.runner import Answer
+    from dynamodb_streams_cdc.esm.poller.runner import InvocationOutcome
 
 TO_BUCKET: dict[str, Any] = {"DestinationConfig": {"OnFailure": {"Destination": BUCKET}}}
 
@@ -62,10 +62,10 @@ def test_a_stop_ends_every_thread(tmp_path: Path) -> None:
 def test_a_stop_waits_for_the_invocation_and_keeps_its_place(tmp_path: Path) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(command: Invoke) -> Answer:
+    def slow(command: Invoke) -> InvocationOutcome:
         begun.set()
         go_on.wait(5)
-        return Returned(None)
+        return FunctionReturned(None)
 
     made = runner(Streams(3), Function(slow), tmp_path)
     made.start()
@@ -91,7 +91,7 @@ def test_a_restart_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
 def test_what_was_not_answered_is_delivered_again_after_a_crash(tmp_path: Path) -> None:
     """A process that is killed leaves its checkpoint file as it is: here it is set aside."""
     streams = Streams(4)
-    crashed = Function(lambda command: Lost())
+    crashed = Function(lambda command: ConnectionLost())
     patient = Policies(poll_seconds=0.002, backoff=lambda failures: 60.0)
     with running([runner(streams, crashed, tmp_path, policies=patient)]):
         eventually(lambda: len(crashed.batches) > 1)
@@ -104,8 +104,8 @@ def test_what_was_not_answered_is_delivered_again_after_a_crash(tmp_path: Path) 
 
 
 def test_a_lost_answer_delivers_the_batch_again(tmp_path: Path) -> None:
-    answers = [Lost(), Lost()]
-    function = Function(lambda command: answers.pop() if answers else Returned(None))
+    answers = [ConnectionLost(), ConnectionLost()]
+    function = Function(lambda command: answers.pop() if answers else FunctionReturned(None))
     with running([runner(Streams(2), function, tmp_path)]):
         eventually(lambda: saved(tmp_path) == {SHARD: number(2)})
     assert function.batches == [[1, 2]] * 3
@@ -124,8 +124,8 @@ def test_a_rewind_repeats_records_after_the_checkpoint(tmp_path: Path) -> None:
 def test_a_throttle_is_not_an_attempt(tmp_path: Path) -> None:
     refusals = [NotInvoked("TooManyRequestsException")] * 3
 
-    def throttled(command: Invoke) -> Answer:
-        return refusals.pop() if refusals else Returned(None)
+    def throttled(command: Invoke) -> InvocationOutcome:
+        return refusals.pop() if refusals else FunctionReturned(None)
 
     function = Function(throttled)
     made = runner(Streams(2), function, tmp_path, MaximumRetryAttempts=0)
@@ -136,10 +136,10 @@ def test_a_throttle_is_not_an_attempt(tmp_path: Path) -> None:
 
 
 def test_an_item_that_is_reported_is_retried_with_what_follows(tmp_path: Path) -> None:
-    def third_once(command: Invoke) -> Answer:
+    def third_once(command: Invoke) -> InvocationOutcome:
         first = numbers(command) == [1, 2, 3, 4]
         failures = [{"itemIdentifier": number(3)}] if first else []
-        return Returned({"batchItemFailures": failures})
+        return FunctionReturned({"batchItemFailures": failures})
 
     function = Function(third_once)
     with running([runner(Streams(4), function, tmp_path)]):
@@ -150,9 +150,9 @@ def test_an_item_that_is_reported_is_retried_with_what_follows(tmp_path: Path) -
 def test_lanes_are_invoked_side_by_side(tmp_path: Path) -> None:
     together = threading.Barrier(2)
 
-    def both(command: Invoke) -> Answer:
+    def both(command: Invoke) -> InvocationOutcome:
         together.wait(5)
-        return Returned(None)
+        return FunctionReturned(None)
 
     streams = Streams()
     streams.records = [streams.record(n, item=item) for n, item in ((1, "a"), (2, "b"))]
@@ -171,7 +171,7 @@ def test_what_is_given_up_goes_to_the_destination(tmp_path: Path) -> None:
 
     made = runner(
         Streams(2),
-        Function(lambda command: Failed("KeyError: total", request_id="r-1")),
+        Function(lambda command: FunctionFailed("KeyError: total", request_id="r-1")),
         tmp_path,
         deliver=keep,
         MaximumRetryAttempts=1,
@@ -189,8 +189,8 @@ def test_what_is_given_up_goes_to_the_destination(tmp_path: Path) -> None:
 def test_a_destination_that_is_gone_does_not_hold_the_shard(tmp_path: Path) -> None:
     streams = Streams(1)
 
-    def poison(command: Invoke) -> Answer:
-        return Failed("no") if numbers(command) == [1] else Returned(None)
+    def poison(command: Invoke) -> InvocationOutcome:
+        return FunctionFailed("no") if numbers(command) == [1] else FunctionReturned(None)
 
     made = runner(
         streams,

@@ -27,15 +27,15 @@ from dynamodb_streams_cdc.esm import (
     ReadShard,
 )
 from dynamodb_streams_cdc.esm.poller.runner import (
-    Answer,
     CheckpointError,
     CheckpointFile,
-    Failed,
+    FunctionFailed,
+    FunctionReturned,
     HandlerFunction,
+    InvocationOutcome,
     LambdaFunction,
     NotInvoked,
     OnFailure,
-    Returned,
     StreamReader,
     lambda_record,
     runner_of,
@@ -225,7 +225,7 @@ class Api:
         return self.answer()
 
 
-def invoked(answer: Callable[[], Any]) -> Answer:
+def invoked(answer: Callable[[], Any]) -> InvocationOutcome:
     api: Any = Api(answer)
     return LambdaFunction(api, FUNCTION)(COMMAND)
 
@@ -245,7 +245,7 @@ def response(body: bytes, **fields: str) -> dict[str, Any]:
     [(b'{"batchItemFailures":[]}', {"batchItemFailures": []}), (b"null", None), (b"", None)],
 )
 def test_what_a_function_returned_is_handed_on(body: bytes, value: object) -> None:
-    assert invoked(lambda: response(body)) == Returned(value, "r-1", "7")
+    assert invoked(lambda: response(body)) == FunctionReturned(value, "r-1", "7")
 
 
 def test_an_event_is_sent_as_the_engine_measured_it() -> None:
@@ -261,7 +261,7 @@ def test_an_event_is_sent_as_the_engine_measured_it() -> None:
 def test_a_function_error_is_a_failure_with_its_reason() -> None:
     body = b'{"errorType":"KeyError","errorMessage":"total"}'
     found = invoked(lambda: response(body, FunctionError="Unhandled"))
-    assert found == Failed("KeyError: total", "Unhandled", "r-1", "7")
+    assert found == FunctionFailed("KeyError: total", "Unhandled", "r-1", "7")
 
 
 def _raising(error: Exception) -> Callable[[], Any]:
@@ -317,7 +317,7 @@ def test_a_handler_gets_an_event_of_its_own_and_a_context() -> None:
         return {"request": context.aws_request_id, "arn": context.invoked_function_arn}
 
     found = HandlerFunction(handler, FUNCTION, timeout=3)(COMMAND)
-    assert isinstance(found, Returned)
+    assert isinstance(found, FunctionReturned)
     assert found.response == {"request": found.request_id, "arn": FUNCTION}
     assert COMMAND.event["Records"]
     [(name, left)] = seen
@@ -331,7 +331,7 @@ def test_a_handler_that_raises_is_a_function_that_failed(error: BaseException) -
         raise error
 
     found = HandlerFunction(handler, FUNCTION)(COMMAND)
-    assert isinstance(found, Failed)
+    assert isinstance(found, FunctionFailed)
     assert type(error).__name__ in found.reason
 
 

@@ -603,7 +603,7 @@ def test_a_timeline_says_how_an_old_batch_failed(stream_lab: LabFactory) -> None
     lab.function(lambda event, context: sys.exit(1))
     lab.deliver_again(lab.deliveries[0])
     assert "ExitError" in str(lab.timeline)
-    assert "it is not tried again" in str(lab.timeline)
+    assert "not retried" in str(lab.timeline)
 
 
 def test_an_unused_fault_names_the_calls_that_were_made(stream_lab: LabFactory) -> None:

@@ -1,4 +1,4 @@
-"""Findings of the preflight: one sentence each, with the remedy."""
+"""Findings of the preflight: one sentence each, with the fix."""
 
 from __future__ import annotations
 

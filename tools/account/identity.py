@@ -88,7 +88,7 @@ def sign_in(options: str = "") -> Account:
 
 
 def _sentence(error: BotoCoreError | ClientError, region: str) -> str:
-    """Return the reason and the remedy of a failed sign-in, without any part of a credential."""
+    """Return the reason and the fix of a failed sign-in, without any part of a credential."""
     code = error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
     if code in _EXPIRED or isinstance(error, SSOError | TokenRetrievalError):
         return f"Your AWS credentials have expired ({_reason(error)}): {_SIGN_IN} again."

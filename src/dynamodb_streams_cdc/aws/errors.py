@@ -101,7 +101,7 @@ OUTAGE = frozenset(
 OF_THE_KEY = ("KMS", "Kms")
 """How the codes begin that speak of a customer's key: `KMS.DisabledException` and the like of S3,
 `KmsDisabled` and the like of SQS, `KMSAccessDeniedException`. Without its key nothing can be read
-or written, whatever the record. What follows is the name of an error of KMS
+or written, for any record. What follows is the name of an error of KMS
 (https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKey.html)."""
 
 PERMANENT = frozenset(

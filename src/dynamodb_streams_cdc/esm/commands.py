@@ -105,4 +105,4 @@ class SaveCheckpoint:
 
 
 Command: TypeAlias = DescribeStream | ReadShard | Invoke | Deliver | SaveCheckpoint
-"""Whatever an engine may ask for."""
+"""Every command of an engine."""

@@ -19,7 +19,7 @@ from dynamodb_streams_cdc.esm.operators import Dialect
 UNLIMITED = -1
 REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
 UNNAMED_FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:function"
-"""Stands in documents of a mapping that was described without a function."""
+"""Function name in documents of a mapping that was described without a function."""
 
 _RANGES = {
     "BatchSize": (1, 10_000),
@@ -84,7 +84,7 @@ class MappingConfiguration:
     Attributes:
         maximum_retry_attempts: -1 retries until the record is gone from the stream.
         maximum_record_age: in seconds; -1 sets no limit. The stream itself forgets after a day.
-        maximum_batching_window: in seconds; 0 sends whatever a read brought.
+        maximum_batching_window: in seconds; 0 sends the records of each read.
         tumbling_window: in seconds; 0 keeps no state between invocations.
     """
 

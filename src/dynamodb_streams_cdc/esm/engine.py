@@ -34,8 +34,8 @@ class Engine:
 
     `configuration` is a `MappingConfiguration`, or the dictionary that
     `lambda:ListEventSourceMappings` returns. `checkpoints` are the places that `SaveCheckpoint`
-    commands of an earlier engine named, by shard: whatever was not done before them is delivered
-    again. `new_id` makes request ids and the random part of S3 keys; a simulation passes its own.
+    commands of an earlier engine named, by shard: records not done before them are delivered again.
+    `new_id` makes request ids and the random part of S3 keys; a simulation passes its own.
 
     Every time is in seconds since 1970, on the clock that wrote the records: what is older than a
     day is gone from the stream, and is not delivered. An engine is not thread-safe: a runner that
@@ -221,7 +221,7 @@ class Engine:
         """Return what was lost since the last call: neither done nor reported to a destination.
 
         Records that are too old for the stream, or given up where there is no destination or where
-        it does not take the document. AWS tells nobody of the first
+        it does not take the document. AWS does not report the first
         (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html).
         """
         losses, self._context.losses = self._context.losses, []
@@ -248,7 +248,7 @@ class Engine:
             lane.delivered(ok=ok)
 
     def redeliver(self, token: int) -> None:
-        """Lose the answer to an invocation: the batch is delivered again, whatever came of it.
+        """Lose the answer to an invocation: the batch is delivered again, even if it was done.
 
         At-least-once delivery allows it at any time
         (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).

@@ -21,7 +21,7 @@ def function_name(arn: str) -> str:
 
 @dataclass(frozen=True)
 class CognitoIdentity:
-    """Who called: nobody, where an event source mapping did."""
+    """Identity of the caller: none if an event source mapping called."""
 
     cognito_identity_id: str | None = None
     cognito_identity_pool_id: str | None = None

@@ -1,4 +1,4 @@
-"""The conditions of a filter pattern: what stands in the list at a pattern's leaf.
+"""The conditions of a filter pattern: the entries of the list at a pattern's leaf.
 
 What is refused, and what a condition means, follows the compiler of EventBridge's patterns, from
 which Lambda has its language: https://github.com/aws/event-ruler, `JsonRuleCompiler`.

@@ -1,7 +1,7 @@
 """What AWS leaves open about event source mappings, each as a named choice.
 
 The defaults follow the documentation where it says anything, and otherwise what was observed; each
-field says which. Change one to ask whether a function depends on something that nobody promised.
+field says which. Change one to ask whether a function depends on undocumented behaviour.
 """
 
 import json
@@ -66,8 +66,8 @@ class Policies:
             the batch ("failure") or counts for nothing ("ignore"). Not documented.
         bad_entry: one unusable entry among usable ones fails the whole batch ("failure") or is
             passed over ("ignore"). Not documented.
-        unreadable_response: a response that is no object, or whose `batchItemFailures` is no list,
-            is a "failure" or a "success". Not documented for streams.
+        unreadable_response: a response that is not an object, or whose `batchItemFailures` is not a
+            list, is a "failure" or a "success". Not documented for streams.
         top_up: fill the remainder of a partly failed batch with new records. Not documented;
             published walk-throughs show the remainder alone.
         lane_of: the lane of an item, of as many as `ParallelizationFactor`. Not documented.

@@ -144,7 +144,7 @@ def main() -> None:
     _tell_order()
     story.say(
         "Next: Lambda delivers every record at least once, and now and then twice. What that does "
-        "to whoever counts: make example-2"
+        "to a program that counts: make example-2"
     )
 
 

@@ -264,12 +264,12 @@ def main() -> None:
     )
     story.table(("", *MISHAPS), ((way.name, *(shown(way, m) for m in MISHAPS)) for way in WAYS))
     story.say(
-        "The first misses what happens to an order after it was placed. The second adds whatever "
-        "comes, as often as it comes. The third and the fourth keep a marker, a row that says that "
-        "a change is counted, which stops that. But marker and sum are two writes: whoever dies "
-        "between them has lost an order, or counts it twice. (In one transaction, as the library's "
-        "Once.transact writes them, they would do. What follows does more: it can be compared with "
-        "the table, and repaired.)"
+        "The first misses what happens to an order after it was placed. The second adds every "
+        "change, as often as it comes. The third and the fourth keep a marker, a row that says "
+        "that a change is counted, which stops that. But marker and sum are two writes: a function "
+        "that dies between them has lost an order, or counts it twice. (In one transaction, as the "
+        "library's Once.transact writes them, they would do. What follows does more: it can be "
+        "compared with the table, and repaired.)"
     )
     _tell_the_ledger()
     story.say(
@@ -290,7 +290,7 @@ def _tell_the_ledger() -> None:
     story.say("It does not count events. It says what an order adds while it is as it is:")
     story.code(contributions)
     story.say(
-        "Aggregation(ledger, contributions) keeps that beside the sums: of each order the version "
+        "Aggregation(ledger, contributions) keeps that next to the sums: of each order the version "
         "that it has seen, and what that version contributes."
     )
     story.table(
@@ -300,8 +300,8 @@ def _tell_the_ledger() -> None:
     story.say(
         "A change counts only if its version is greater than the one in the ledger, and what it "
         "adds is its contribution less the one that is stored. Ledger row and sums are written in "
-        "one transaction, so nobody can die between them. With the first batch delivered twice, "
-        "the invocations did this:"
+        "one transaction, so no function can die between them. With the first batch delivered "
+        "twice, the invocations did this:"
     )
     story.table(
         ("invocation", "records", "counted", "seen before"),

@@ -189,7 +189,7 @@ def by_event_id(event: Event, answer: Any) -> Any:
 
 
 class Counting:
-    """The function that keeps the sums, its dead letters, and somebody who redrives them."""
+    """The function that keeps the sums, its dead letters, and an operator who redrives them."""
 
     def __init__(self) -> None:
         self.ledger, self.dead_letters = MemoryLedger(), MemoryDeadLetterStore()
@@ -303,7 +303,7 @@ def _tell_a_passing_failure() -> None:
         ),
     )
     story.say(
-        "An event id is no sequence number of the batch. AWS documents that an empty or null "
+        "An event id is not a sequence number of the batch. AWS documents that an empty or null "
         "identifier fails the whole batch, and says nothing of other strings; the engine takes "
         "this one as a failure too, and sends everything again. (Once means at least once: a crash "
         "between a mail and its marker repeats the mail. What must not happen twice takes the "
@@ -339,7 +339,7 @@ def _tell_a_lasting_failure() -> None:
     story.data(json.loads(dead_letter["payload"])["Records"][0]["dynamodb"]["NewImage"])
     steps = [("redriven at once", *_redriven(counting))]
     counting.put(order("1002", "shipped"))
-    steps.append(("the order is mended, and shipped", "", "", _amounts(counting.ledger)))
+    steps.append(("the order is fixed, and shipped", "", "", _amounts(counting.ledger)))
     steps.append(("redriven again", *_redriven(counting)))
     story.say("A redrive sends the dead letter through the deployed function once more:")
     story.table(("", "dead_letter", "changes", "sums"), steps)
@@ -375,8 +375,8 @@ def _tell_lanes() -> None:
     story.say("The mails, in the order in which they were sent:")
     story.show("\n".join(", ".join(sent[start : start + 6]) for start in range(0, len(sent), 6)))
     story.say(
-        "An item is always in the same lane, so its changes stay in order; and nobody waited for "
-        "1004, not even in its own lane. Across lanes, as across shards, there is no order."
+        "An item is always in the same lane, so its changes stay in order; and no change waited "
+        "for 1004, not even in its own lane. Across lanes, as across shards, there is no order."
     )
 
 

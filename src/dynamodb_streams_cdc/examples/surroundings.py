@@ -36,7 +36,7 @@ class Mail:
 
 
 class Forgetful(MemoryIdempotencyStore):
-    """Markers of somebody who does not look at them."""
+    """Markers that are never read."""
 
     def seen(self, key: str) -> bool:
         """Return False."""

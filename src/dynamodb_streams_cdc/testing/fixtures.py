@@ -4,7 +4,7 @@ Name this module in a conftest.py or a test module:
 
     pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
-It is no entry point, so that no other test run of the same environment has to import it.
+It is not an entry point, so that no other test run of the same environment has to import it.
 """
 
 from collections.abc import Callable, Iterator

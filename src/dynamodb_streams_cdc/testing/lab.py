@@ -160,7 +160,7 @@ class Lab:
     def faulty(self, port: T) -> T:
         """Return a port through which faults strike: give the function this one.
 
-        A fault strikes in the request that is made: a call of a method; for a client or resource of
+        A fault occurs in the request that is made: a call of a method; for a client or resource of
         boto3 the request to AWS, by the client's method (`put_item`; a batch writer makes
         `batch_write_item`). A boto3 object is returned as it is, and raises botocore's errors. Each
         request takes some milliseconds of the lab's time.
@@ -248,8 +248,8 @@ class Lab:
     def lost(self) -> list[str]:
         """The changes that are neither done nor among the dead letters, such as `["INSERT 1"]`.
 
-        What the stream forgot before it was done, which AWS tells nobody; and what was given up
-        where there is no destination, or a broken one.
+        Records that the stream forgot before they were done, which AWS does not report; and records
+        given up where there is no destination, or a broken one.
         """
         return [change_of(record) for record in self._lost]
 

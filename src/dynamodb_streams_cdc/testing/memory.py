@@ -99,7 +99,7 @@ class MemoryLog:
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
     def insert(self, entries: Sequence[Entry], deadline: Deadline) -> Sequence[Inserted]:
-        """Write entries that are not there; return what became of each, in order."""
+        """Write entries that are not there; return each result, in order."""
         results: list[Inserted] = []
         for entry in entries:
             try:

@@ -31,7 +31,7 @@ CONCURRENT_INVOCATIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class FunctionReturned:
     """The function returned a value."""
 
     response: object
@@ -40,7 +40,7 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FunctionFailed:
     """The function raised, timed out, ran out of memory or died: Lambda's `FunctionError`."""
 
     reason: str
@@ -57,15 +57,15 @@ class NotInvoked:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """The function did its work and nobody learns of it: the batch is delivered again."""
+class ConnectionLost:
+    """The connection was lost after the function's work: the batch is delivered again."""
 
 
-Answer: TypeAlias = Returned | Failed | NotInvoked | Lost
-"""What came of an invocation."""
+InvocationOutcome: TypeAlias = FunctionReturned | FunctionFailed | NotInvoked | ConnectionLost
+"""Outcome of an invocation."""
 
-Function: TypeAlias = Callable[[Invoke], Answer]
-"""What a runner invokes. It is called by several threads at once and raises nothing."""
+Function: TypeAlias = Callable[[Invoke], InvocationOutcome]
+"""Function that a runner invokes. It is called by several threads at once and raises nothing."""
 
 Handler: TypeAlias = Callable[[Any, Any], object]
 
@@ -107,7 +107,7 @@ class LambdaFunction:
         )
         return cls(session.client("lambda", config=config), arn)
 
-    def __call__(self, command: Invoke) -> Answer:
+    def __call__(self, command: Invoke) -> InvocationOutcome:
         """Invoke the function once.
 
         An answer that does not come counts as not invoked: whether the function ran is unknown, so
@@ -128,8 +128,8 @@ class LambdaFunction:
         found = _parsed(body)
         kind = response.get("FunctionError")
         if kind:
-            return Failed(_message(found), kind, request_id, version)
-        return Returned(found, request_id, version)
+            return FunctionFailed(_message(found), kind, request_id, version)
+        return FunctionReturned(found, request_id, version)
 
 
 def _parsed(body: bytes) -> object:
@@ -163,8 +163,8 @@ class HandlerFunction:
     arn: str
     timeout: float = 60.0
 
-    def __call__(self, command: Invoke) -> Answer:
-        """Call the handler once; whatever it raises is the function's failure."""
+    def __call__(self, command: Invoke) -> InvocationOutcome:
+        """Call the handler once; any exception is the function's failure."""
         deadline = time.monotonic() + self.timeout
         context = FunctionContext(
             str(uuid.uuid4()), self.arn, lambda: deadline - time.monotonic(), _STARTED
@@ -174,5 +174,7 @@ class HandlerFunction:
             response = self.handler(event, context)
         except (Exception, SystemExit) as error:
             logger.exception("the handler of %s failed", self.arn)
-            return Failed(f"{type(error).__name__}: {error}", request_id=context.aws_request_id)
-        return Returned(response, context.aws_request_id)
+            return FunctionFailed(
+                f"{type(error).__name__}: {error}", request_id=context.aws_request_id
+            )
+        return FunctionReturned(response, context.aws_request_id)

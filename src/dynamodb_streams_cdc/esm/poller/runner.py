@@ -5,12 +5,12 @@ process, what it gives up goes to its on-failure destination, and its checkpoint
 process. Any endpoint will do: the emulator, whose own poller `take_over` retires, or DynamoDB Local
 with handlers in process.
 
-    mappings = adopt(session.client("lambda"), folder)
+    mappings = take_over(session.client("lambda"), folder)
     with running([runner_of(mapping, session, folder) for mapping in mappings]) as runners:
         ...
 
 Delivery is at least once, across a kill at any moment: a checkpoint is saved after the answer of
-the function to everything before it, and whatever comes after it is delivered again.
+the function to everything before it, and every record after it is delivered again.
 """
 
 import logging
@@ -44,32 +44,32 @@ from dynamodb_streams_cdc.esm.function_context import function_name
 from dynamodb_streams_cdc.esm.poller.checkpoints import CheckpointError, CheckpointFile
 from dynamodb_streams_cdc.esm.poller.invocation import (
     CONCURRENT_INVOCATIONS,
-    Answer,
-    Failed,
+    ConnectionLost,
     Function,
+    FunctionFailed,
+    FunctionReturned,
     Handler,
     HandlerFunction,
+    InvocationOutcome,
     LambdaFunction,
-    Lost,
     NotInvoked,
-    Returned,
 )
 from dynamodb_streams_cdc.esm.poller.on_failure import OnFailure, without_destination
 from dynamodb_streams_cdc.esm.poller.streams import Page, StreamReader, Trouble, lambda_record
 from dynamodb_streams_cdc.esm.poller.takeover import checkpoint_file, take_over
 
 __all__ = [
-    "Answer",
     "CheckpointError",
     "CheckpointFile",
-    "Failed",
+    "ConnectionLost",
+    "FunctionFailed",
+    "FunctionReturned",
     "HandlerFunction",
+    "InvocationOutcome",
     "LambdaFunction",
-    "Lost",
     "MappingRunner",
     "NotInvoked",
     "OnFailure",
-    "Returned",
     "StreamReader",
     "lambda_record",
     "runner_of",
@@ -146,7 +146,7 @@ class MappingRunner:
         left for the next start.
 
         Raises:
-            Exception: whatever ended the mapping's thread before its time.
+            Exception: the error that ended the mapping's thread early.
         """
         self.ask_to_stop()
         self.join()
@@ -280,16 +280,16 @@ class MappingRunner:
         answer = self._function(command)
         return lambda: self._settle(command.token, answer)
 
-    def _settle(self, token: int, answer: Answer) -> None:
+    def _settle(self, token: int, answer: InvocationOutcome) -> None:
         engine, now = self._engine, self._clock()
         match answer:
-            case Returned(response, request_id, version):
+            case FunctionReturned(response, request_id, version):
                 verdict = engine.answered(
                     token, response, now, request_id=request_id, executed_version=version
                 )
                 if verdict is not None and verdict.reason:
                     logger.warning("%s: %s, %s", self.uuid, verdict.result, verdict.reason)
-            case Failed(reason, error, request_id, version):
+            case FunctionFailed(reason, error, request_id, version):
                 logger.warning("%s: the function failed: %s", self.uuid, reason)
                 engine.failed(
                     token,
@@ -302,7 +302,7 @@ class MappingRunner:
             case NotInvoked(reason):
                 logger.warning("%s: the function was not invoked: %s", self.uuid, reason)
                 engine.not_invoked(token, now)
-            case Lost():
+            case ConnectionLost():
                 engine.redeliver(token)
 
     def _report(self, command: Deliver) -> Tell:

@@ -1,7 +1,7 @@
 """Read a stream through its API, and give its records the form in which Lambda delivers them.
 
-What can go wrong with a read is few things with different remedies, so a read answers with one of
-them instead of raising.
+A read can fail in a few ways, each with its own fix, so a read returns one of them instead of
+raising.
 """
 
 import base64

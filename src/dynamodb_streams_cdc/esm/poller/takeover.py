@@ -44,16 +44,16 @@ def take_over(
         ClientError: the Lambda API refuses.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    adopted: list[dict[str, Any]] = []
+    taken: list[dict[str, Any]] = []
     for mapping in _mappings(client):
         file = checkpoint_file(folder, mapping["UUID"])
         if mapping["State"] in ACTIVE and not file.exists():
             file.save({})
         if file.exists():
-            adopted.append(dict(mapping))
+            taken.append(dict(mapping))
     deadline = clock() + patience
     asked: set[str] = set()
-    while waiting := [mapping for mapping in adopted if mapping["State"] != "Disabled"]:
+    while waiting := [mapping for mapping in taken if mapping["State"] != "Disabled"]:
         if clock() > deadline:
             states = ", ".join(f"{mapping['UUID']} is {mapping['State']}" for mapping in waiting)
             message = f"not disabled after {patience:.0f} seconds: {states}"
@@ -65,7 +65,7 @@ def take_over(
             mapping["State"] = client.get_event_source_mapping(UUID=uuid)["State"]
         if any(mapping["State"] != "Disabled" for mapping in waiting):
             pause(LOOK_EVERY_SECONDS)
-    return adopted
+    return taken
 
 
 def _mappings(client: "LambdaClient") -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""Eight mistakes of stream consumers, each beside the function that does it right.
+"""Eight mistakes of stream consumers, each next to the correct function.
 
 Every module has two `simulation.Consumer` factories, `wrong` and `right`. Both meet the same
 schedules of duplicates, crashes, throttles and outages; only `right` ends with what must hold. The

@@ -2,7 +2,7 @@
 
 To do a thing once, the function writes down that it was done, and then does it. If it dies between
 the two, or the second fails, the retry finds the marker and does nothing: the effect is lost, and
-nobody hears of it. Locks that are taken before the effect have the same gap until they expire.
+no one hears of it. Locks that are taken before the effect have the same gap until they expire.
 
 Right: the marker in the effect's own transaction (`Once.transact`), or, where the effect is out of
 reach of transactions, *after* it (`Once.run`): then a crash repeats the effect, at worst.

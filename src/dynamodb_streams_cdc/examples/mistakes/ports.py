@@ -35,7 +35,7 @@ def consumer(
     handler: Callable[[P, Event, LambdaContext], Any],
     problems: Callable[[SimulatedTable], Iterable[str]],
 ) -> Consumer:
-    """Return the consumer whose function is `handler(port, event, context)`, in any weather."""
+    """Return the consumer whose function is `handler(port, event, context)`."""
 
     def build(_virtual_clock: VirtualClock, faults: FaultInjector) -> Handler:
         return partial(handler, faulty(port, faults))
@@ -81,7 +81,7 @@ def _amount(image: Image | None) -> str:
 
 @dataclass
 class Sums:
-    """Running totals by group; an amount is added as often as somebody says so."""
+    """Running totals by group; an amount is added as often as a caller says so."""
 
     totals: Counter[str] = field(default_factory=Counter)
 
@@ -102,7 +102,7 @@ class Sums:
 
 @dataclass
 class Mail(MemoryIdempotencyStore):
-    """A mail server, and beside it a table of markers for what was sent."""
+    """A mail server, and a table of markers for what was sent."""
 
     sent: list[str] = field(default_factory=list)
 

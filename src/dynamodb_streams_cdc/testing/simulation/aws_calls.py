@@ -65,14 +65,14 @@ class _Calls:
         context[_CALL] = Called(_method(model.name), arguments_of((), params))
 
     def begins(self, model: Any, **_: Any) -> None:
-        if self._strikes():
+        if self._should_fail():
             self._faults.arrive(_method(model.name))
             self._faults.before(_method(model.name), _no_connection)
 
     def answered(
         self, http_response: Any, parsed: Any, model: Any, context: dict[str, Any], **_: Any
     ) -> None:
-        if not self._strikes():
+        if not self._should_fail():
             return
         name, call = _method(model.name), context.get(_CALL, Called(_method(model.name), ""))
         if http_response.status_code >= 300:
@@ -84,11 +84,11 @@ class _Calls:
         self._faults.leave(name, _no_answer)
 
     def failed(self, exception: Exception, context: dict[str, Any], **_: Any) -> None:
-        if self._strikes():
+        if self._should_fail():
             call = context.get(_CALL, Called("a_request", ""))
             self._faults.note(replace(call, error=repr(exception)))
 
-    def _strikes(self) -> bool:
+    def _should_fail(self) -> bool:
         invocation = current()
         return invocation is not None and invocation.virtual_clock is self._faults.virtual_clock
 

@@ -75,7 +75,7 @@ class Failed:
     retried: bool = True
 
     def __str__(self) -> str:
-        return f"failed, {self.error!r}{'' if self.retried else '; it is not tried again'}"
+        return f"failed, {self.error!r}{'' if self.retried else '; not retried'}"
 
 
 @dataclass(frozen=True)

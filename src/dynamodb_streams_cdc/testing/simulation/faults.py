@@ -68,7 +68,7 @@ class FaultInjector:
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def should_fail(self, kind: FaultKind, method: str | None = None) -> bool:
-        """Whether a fault strikes now, in a call of `method`: one that is armed is used up."""
+        """Return whether a fault occurs now in a call of `method`: an armed one is used up."""
         if self.lasting and self.lasting.get(kind, 0.0) > self.virtual_clock.now():
             return self._count(kind)
         if kind in self.armed and self.aims.get(kind, method) == method:

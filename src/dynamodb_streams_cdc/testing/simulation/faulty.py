@@ -2,9 +2,9 @@
 
     ledger = faulty(MemoryLedger(), faults)
 
-A fault strikes in the request that is made. For an object of one's own that is a call of a method,
+A fault occurs in the request that is made. For an object of one's own that is a call of a method,
 of the object itself, or one step of what a method yields. For a client or resource of boto3 it is
-the request to AWS, whatever makes it: a table, a batch writer, a paginator, a waiter.
+the request to AWS, from any caller: a table, a batch writer, a paginator, a waiter.
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
 The limits: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html. The
 words are those that DynamoDB answers with, as ScyllaDB's tests for it (test/alternator), moto and
-dynalite keep them; "limit of2048" is no slip of this page.
+dynalite keep them; "limit of2048" is not a slip of this page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ def check_key_alone(keys: Sequence[str], given: Mapping[str, Any]) -> None:
     if more := sorted(given.keys() - set(keys)):
         message = (
             f"The provided key element does not match the schema (the table's key is "
-            f"{', '.join(keys)}; {', '.join(more)} is no part of it)"
+            f"{', '.join(keys)}; {', '.join(more)} is not part of it)"
         )
         raise WriteRefused(message)
 
@@ -135,7 +135,7 @@ def _check_length(position: int, kind: str, content: str) -> None:
 
 
 def check_item(attributes: Mapping[str, Mapping[str, Any]], size: int) -> None:
-    """Refuse an item that DynamoDB refuses, whatever its keys; `size` is its size in bytes.
+    """Refuse an item that DynamoDB refuses, with any keys; `size` is its size in bytes.
 
     Raises:
         WriteRefused: it is too large, or the name of an attribute is empty or too long.

@@ -143,7 +143,7 @@ current_strand: ContextVar[Strand | None] = ContextVar("strand", default=None)
 
 @contextlib.contextmanager
 def _detached() -> Iterator[None]:
-    """Let others go on: what they do is no part of this invocation."""
+    """Let others go on: their work is not part of this invocation."""
     tokens = current_invocation.set(None), current_strand.set(None)
     try:
         yield

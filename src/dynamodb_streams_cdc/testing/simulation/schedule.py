@@ -40,12 +40,12 @@ class FaultKind(StrEnum):
     FAILING = "failing sink"
     STALE = "old batch delivered again"
     DISABLED = "mapping disabled"
-    NEW_STREAM = "stream created anew"
+    NEW_STREAM = "stream created again"
     SPLIT = "shards split"
     ROTATE = "shards rotate"
-    REPAIR = "repair beside live changes"
+    REPAIR = "repair during live changes"
     OUTAGE = "outage of 30 hours"
-    REDRIVE = "redrive beside live changes"
+    REDRIVE = "redrive during live changes"
 
 
 class Step(StrEnum):
@@ -159,7 +159,7 @@ WAITS = (60.0, 3 * HOUR, 8 * 24 * HOUR, 40 * 24 * HOUR)
 def generate_dead_letters(seed: int) -> Schedule:
     """Return the schedule of a seed with poison in it, and with everything that can happen later.
 
-    It is `generate(seed)`, with a third of its puts poisoned, redrives beside live changes, and
+    It is `generate(seed)`, with a third of its puts poisoned, redrives during live changes, and
     then days of waits, further writes, redrives and purges.
     """
     schedule = generate(seed)

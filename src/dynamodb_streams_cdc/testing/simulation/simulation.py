@@ -51,7 +51,7 @@ from dynamodb_streams_cdc.testing.simulation.virtual_clock import START, Virtual
 RECORD_AGE_SECONDS = 20 * 3600
 
 LONGEST_RUN_SECONDS = 10 * 24 * HOUR
-"""Longer than the longest outage, and whatever a stream and a mapping remember after it."""
+"""Longer than the longest outage, and than all that a stream and a mapping remember after it."""
 
 LONGEST_BACKOFF_SECONDS = 900.0
 """Between two retries of a batch: so that an outage of a day costs some hundred invocations."""
@@ -67,7 +67,7 @@ class Result:
         writes: how many writes changed something.
         deliveries: how many records were delivered, redeliveries included.
         dead_letters: how many dead letters the mappings wrote.
-        redriven: what became of each dead letter at each redrive, in order.
+        redriven: the result of each dead letter at each redrive, in order.
         purged: how many tombstones were forgotten.
     """
 

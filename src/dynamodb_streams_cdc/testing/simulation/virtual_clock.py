@@ -1,6 +1,6 @@
 """Virtual time, and what happens in it.
 
-One thing happens at a time, in the order of the clock. Somebody who sleeps lets everybody else go
+One thing happens at a time, in the order of the clock. A sleeping task lets all others go
 on: a function that waits for its sink is overtaken by others, as on many machines at once.
 """
 
@@ -74,7 +74,7 @@ class VirtualClock:
         """Do all that is on the agenda, as long as it takes, up to a bound.
 
         Args:
-            seconds: the bound; nobody waits for it, so make it longer than anything takes.
+            seconds: the bound, in virtual time, so make it longer than anything takes.
             goes_on: says what goes on, once the bound is reached.
 
         Raises:
