@@ -60,6 +60,10 @@ ALLOWED: Mapping[tuple[str, str], str] = {
     ("src/dynamodb_streams_cdc/aws/opensearch_errors.py", "is no"): "OpenSearch's message.",
     ("src/dynamodb_streams_cdc/sinks/change_log.py", "overflow"): _STORED,
     ("src/dynamodb_streams_cdc/sinks/log_entries.py", "overflow"): _STORED,
+    ("tests/infrastructure/test_permissions.py", "overflow"): _STORED,
+    ("tests/lambdas/test_stream_handlers.py", "overflow"): _STORED,
+    ("tests/unit/test_deployed_copies.py", "overflow"): _STORED,
+    ("tests/unit/test_verify.py", "overflow"): _STORED,
 }
 """A file and a phrase in it that stays, with the reason."""
 
@@ -70,13 +74,14 @@ CLEAN: Sequence[str] = (
     "README.md",
     "SECURITY.md",
     "benchmarks",
+    "data",
     "docs",
     "exercises",
     "lambdas",
     "local",
     "src",
     "stacks",
-    "tests/docs/test_reference.py",
+    "tests",
     "tools",
 )
 """Paths below which a phrase fails the tests."""
