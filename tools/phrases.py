@@ -68,7 +68,6 @@ ALLOWED: Mapping[tuple[str, str], str] = {
 """A file and a phrase in it that stays, with the reason."""
 
 CLEAN: Sequence[str] = (
-    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "Makefile",
     "README.md",
