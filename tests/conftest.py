@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,10 @@ from unittest.mock import patch
 import pytest
 
 from tests.schedules import SCHEDULES
+
+# `make test SCHEDULES=all` would hand its variables on to each make that a test runs.
+for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):
+    os.environ.pop(name, None)
 
 # Contracts are not test modules: have their assertions explained all the same.
 pytest.register_assert_rewrite("tests.contracts")
