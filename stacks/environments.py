@@ -30,7 +30,7 @@ AlarmsSent = Literal["none"]
 
 NAMES: tuple[str, ...] = get_args(EnvironmentName)
 RETENTION_DAYS = (1, 3, 7, 14, 30, 90, 180, 365, 731, 3653)
-# The index behind `orders` is `orders-v1`, its write alias `orders-write`: see aws/index.py.
+# The index behind `orders` is `orders-v1`, its write alias `orders-write`: see aws/opensearch.py.
 DERIVED_INDEX_NAME = re.compile(r".*-(write|v\d+)")
 TOPIC_ARN = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
 SHARDS_OF_A_NEW_STREAM = 4

@@ -54,7 +54,7 @@ DROPPED = (
     "botocore/data/*/*/examples-1.json",  # for documentation
 )
 """Files of the dependencies that are not packaged. No function may need them: see
-tests/infrastructure/test_field_facts_sdk.py, which starts each with nothing but its package."""
+tests/infrastructure/field_facts/test_06_*.py, which starts each with nothing but its package."""
 
 Install = Callable[[Path, Path, Platform], None]
 Compile = Callable[[Path, Platform], None]

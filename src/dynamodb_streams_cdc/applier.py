@@ -45,7 +45,7 @@ class SinkApplier:
             error = DeadlineExceeded("stopped: see the error above")
             return Outcome(failures=dict.fromkeys(changes, error))
         outcome = self.sink.apply(changes, self.deadline)
-        outcome.check(len(changes))
+        outcome.check(changes)
         return self._noted(outcome)
 
     def _failed(self, changes: Sequence[Change], error: Exception) -> Outcome | None:

@@ -10,8 +10,7 @@
     │   ├── ConflictError    the sink refuses this write: another one is under way          outage
     │   └── AccessDeniedError  the function lacks a permission                              denied
     ├── DeadlineExceeded     the invocation ended before the change's turn                 no time
-    ├── BlockedByEarlierFailure  an earlier change of the same item failed                  outage
-    └── OutcomesMissing      the sink did not return one outcome for each change        unexpected
+    └── BlockedByEarlierFailure  an earlier change of the same item failed                  outage
 
 Every other exception is *unexpected*. `dynamodb_streams_cdc.processor` describes the action on each
 class.
@@ -90,10 +89,6 @@ class AccessDeniedError(RetryableError):
     Waiting does not help, and no record is at fault: the processor reports the batch at once and
     counts `access_denied`, until a person gives the permission. The message says who lacks what.
     """
-
-
-class OutcomesMissing(CdcError):
-    """A sink returned fewer or more outcomes than it was given changes: a fault of the sink."""
 
 
 class DeadlineExceeded(CdcError):

@@ -59,7 +59,7 @@ class Metric(StrEnum):
 
 
 class LogEvent(StrEnum):
-    """The field `event` of the library's log lines, which the saved queries filter on.
+    """The field `event` of the library's log lines, which saved queries filter on.
 
     The other fields of each line:
 
@@ -70,11 +70,13 @@ class LogEvent(StrEnum):
         source_at_fault          received, field
         access_denied            error
         attempt_not_counted      error
+        outcomes_missing         returned, expected (numbers of outcomes and of changes)
     """
 
     DEAD_LETTER = "dead_letter"
     BATCH_REPORTED = "batch_reported"
     VERSION_ORDER_VIOLATION = "version_order_violation"
+    OUTCOMES_MISSING = "outcomes_missing"
     BREAKER_OPEN = "breaker_open"
     SOURCE_AT_FAULT = "source_at_fault"
     ACCESS_DENIED = "access_denied"

@@ -128,9 +128,9 @@ def test_a_deleted_bucket(cloud: Cloud, role: str) -> None:
 
 
 @every_command
-def test_a_stack_without_a_manifest(cloud: Cloud, command: list[str]) -> None:
+def test_a_manifest_that_cannot_be_read(cloud: Cloud, command: list[str]) -> None:
     cloud.manifest.clear()
-    assert "cdc-sandbox-pipeline has no output Manifest to read" in fails(cloud, command)
+    assert "output Manifest of stack cdc-sandbox-pipeline cannot be read" in fails(cloud, command)
 
 
 @every_command

@@ -222,7 +222,7 @@ def test_search_reads_behind_the_change_log(
 def test_a_search_outage_writes_no_dead_letter(aws: Aws, cluster: Cluster) -> None:
     cluster.down = True
     [failure] = search_handler.handler(BATCH, brief())["batchItemFailures"]
-    assert failure["itemIdentifier"] == "200000000003126276362"
+    assert failure["itemIdentifier"] == "100000000003126276362"
     assert dead_letters(aws) == []
 
 

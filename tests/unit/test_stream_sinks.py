@@ -25,8 +25,9 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, by_item
-from dynamodb_streams_cdc.errors import OutcomesMissing
+from dynamodb_streams_cdc.errors import PermanentError
 from dynamodb_streams_cdc.sinks.aggregation import RowUpdate
+from dynamodb_streams_cdc.sinks.base import Outcome
 from dynamodb_streams_cdc.sinks.change_log import Inserted, replay
 from dynamodb_streams_cdc.sinks.log_entries import Entry, entry_of
 from dynamodb_streams_cdc.sinks.search import LONG, Upsert, Upserted, encoded
@@ -128,17 +129,45 @@ def test_an_outage_fails_every_change_and_drops_none() -> None:
 @pytest.mark.parametrize(
     "sink", [Search(MemoryIndex(), document), Aggregation(MemoryLedger(), contributions)]
 )
-def test_a_change_without_an_outcome_is_not_stale(sink: Sink, monkeypatch: Any) -> None:
+def test_a_change_without_an_outcome_is_not_stale(
+    sink: Sink, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """The sink drops an item's changes: they are neither applied, nor stale, nor failures."""
     module = importlib.import_module(type(sink).__module__)
     monkeypatch.setattr(module, "by_item", lambda changes: by_item(changes)[1:])
     lost, kept = LIFE[0], change(9, None, order("00005-0001"))
     outcome = sink.apply([lost, kept], deadline())
     assert (outcome.applied, outcome.stale, outcome.failures) == (1, 0, {})
-    with pytest.raises(OutcomesMissing, match="1 outcomes for 2 changes"):
-        outcome.check(2)
-    failures = SinkApplier(sink, deadline(), lambda _: True, 5).apply([lost, kept]).failures
-    assert isinstance(failures[lost], OutcomesMissing)
+    applied = SinkApplier(sink, deadline(), lambda _: True, 5).apply([lost, kept])
+    assert "returned 1 outcomes for 2 changes" in caplog.text
+    assert (applied.applied + applied.stale, applied.failures) == (1, {})
+
+
+def test_a_sink_that_reports_failures_alone_is_applied_once() -> None:
+    """Its code is wrong, not the records: nothing is repeated and nothing is a dead letter."""
+    calls: list[int] = []
+
+    class Silent:
+        def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
+            calls.append(len(changes))
+            return Outcome()
+
+    outcome = SinkApplier(Silent(), deadline(), lambda _: True, 5).apply(LIFE)
+    assert (calls, outcome.failures) == ([len(LIFE)], {})
+
+
+class RefusingIndex(MemoryIndex):
+    """An index whose mapping fits no document."""
+
+    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
+        return [PermanentError("mapper_parsing_exception")] * len(upserts)
+
+
+@pytest.mark.parametrize("index", [DeadIndex(), RefusingIndex()])
+def test_older_changes_fail_with_the_newest(index: MemoryIndex) -> None:
+    """They are not stale: the index has nothing of the item."""
+    outcome = Search(index, document).apply(LIFE[:2], deadline())
+    assert (set(outcome.failures), outcome.stale) == (set(LIFE[:2]), 0)
 
 
 def test_two_entries_of_one_key_fail_together() -> None:

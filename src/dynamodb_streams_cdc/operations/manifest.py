@@ -81,6 +81,9 @@ class Manifest:
         Raises:
             OperationError: there is none, or none that this version reads.
         """
+        if MANIFEST not in outputs:
+            message = f"Stack {stack} has no output {MANIFEST}: deploy the pipeline again."
+            raise OperationError(message)
         try:
             document = json.loads(outputs[MANIFEST])
             if (schema := document.pop("schema")) != MANIFEST_SCHEMA:
@@ -99,7 +102,10 @@ class Manifest:
                 }
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            message = f"Stack {stack} has no output {MANIFEST} to read: deploy the pipeline again."
+            message = (
+                f"The output {MANIFEST} of stack {stack} cannot be read ({error}): use the version "
+                "of cdc that the stack was deployed with."
+            )
             raise OperationError(message) from error
 
     @property

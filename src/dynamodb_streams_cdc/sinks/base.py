@@ -1,13 +1,13 @@
 """The interface between the processor and a sink."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.errors import CdcError, OutcomesMissing, PermanentError, visible
+from dynamodb_streams_cdc.errors import CdcError, PermanentError, visible
 from dynamodb_streams_cdc.names import LogEvent
 
 Result = TypeVar("Result")
@@ -44,16 +44,22 @@ class Outcome:
     version_order_violations: int = 0
     failures: dict[Change, Exception] = field(default_factory=dict)
 
-    def check(self, changes: int) -> None:
-        """Check that each of so many changes has one outcome.
+    def check(self, changes: Collection[Change]) -> None:
+        """Log an error unless each change has one outcome: the sink may have lost a change.
 
-        Raises:
-            OutcomesMissing: the numbers differ, so a change may be lost.
+        A change without an outcome counts neither as applied nor as stale. It is not reported: the
+        sink's code is wrong, and a retry would repeat effects that it had.
         """
         outcomes = self.applied + self.stale + len(self.failures)
-        if outcomes != changes:
-            message = f"the sink returned {outcomes} outcomes for {changes} changes"
-            raise OutcomesMissing(message)
+        strangers = len(self.failures.keys() - set(changes))
+        if outcomes != len(changes) or strangers:
+            logger.error(
+                "the sink returned %d outcomes for %d changes, %d of them for other changes",
+                outcomes,
+                len(changes),
+                strangers,
+                extra=LogEvent.OUTCOMES_MISSING.fields(returned=outcomes, expected=len(changes)),
+            )
 
     def refused(self, change: Change, held_timestamp: float) -> None:
         """Count a stale change; log it if it is younger than the state that the sink holds.

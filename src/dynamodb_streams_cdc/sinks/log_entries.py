@@ -219,7 +219,7 @@ def unpacked(name: str, text: str) -> Images:
     try:
         return Images(**json.loads(text))
     except (ValueError, TypeError) as error:
-        message = f"overflow object {name}: expected an object with before and after, {error}"
+        message = f"large image {name}: expected an object with before and after, {error}"
         raise MalformedRecord(message) from error
 
 
@@ -262,7 +262,7 @@ def _seconds(text: str) -> float:
 
 def _images(kind: ChangeKind, name: str, image_store: ImageStore | None) -> Images:
     if image_store is None:
-        message = f"the images are in the overflow object {name}: say where to read it (overflow=)"
+        message = f"the images are in the object {name}: say where to read it (image_store=)"
         raise MissingImage(message)
     images = unpacked(name, image_store.read(name))
     for part, image, wanted in (
@@ -271,5 +271,5 @@ def _images(kind: ChangeKind, name: str, image_store: ImageStore | None) -> Imag
     ):
         if isinstance(image, dict) is not wanted:
             expected = f"{'an' if wanted else 'no'} image, as a {kind} has"
-            reject(f"overflow object {name}: {part}", expected, image)
+            reject(f"large image {name}: {part}", expected, image)
     return images

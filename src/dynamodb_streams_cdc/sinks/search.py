@@ -135,7 +135,7 @@ class Search:
         """Write the newest change of each item, or the newest on which `document` does not fail."""
         outcome = Outcome()
         written_at = deadline.now()
-        writes: list[tuple[Change, int, Upsert]] = []
+        writes: list[tuple[Change, Sequence[Change], Upsert]] = []
         unread: RetryableError | DeadlineExceeded | None = None
         for group in by_item(changes):
             for position, change in enumerate(group):
@@ -144,7 +144,7 @@ class Search:
                         raise unread  # every further read would time out as well
                     is_first = group[-1].kind is INSERT
                     upsert = self._upsert(change, written_at, is_first)
-                    writes.append((change, len(group) - position - 1, upsert))
+                    writes.append((change, group[position + 1 :], upsert))
                 except (RetryableError, DeadlineExceeded) as error:
                     unread = error
                     outcome.failures |= dict.fromkeys(group[position:], error)
@@ -158,14 +158,15 @@ class Search:
         except (RetryableError, DeadlineExceeded) as error:
             results = [error] * len(writes)
         for (change, older, _), result in zip(writes, results, strict=True):
-            outcome.stale += older
             match result:
                 case Stale(timestamp):
                     outcome.refused(change, timestamp)
+                    outcome.stale += len(older)
                 case None:
                     outcome.applied += 1
+                    outcome.stale += len(older)
                 case _:
-                    outcome.failures[change] = result
+                    outcome.failures |= dict.fromkeys((change, *older), result)
         return outcome
 
     retains = False
