@@ -10,13 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from aws_cdk import CfnOutput, Stack
 
-from dynamodb_streams_cdc.names import (
-    ARCHIVE,
-    DEAD_LETTERS,
-    GIVEN_UP_BY_LAMBDA,
-    MANIFEST,
-    MANIFEST_SCHEMA,
-)
+from dynamodb_streams_cdc.names import MANIFEST, MANIFEST_SCHEMA
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.large_images import LargeImages
@@ -57,11 +51,6 @@ def add_manifest(
             "dead_letters": dead_letters.bucket.bucket_name,
             "on_failure": dead_letters.on_failure.bucket_name,
             "large_images": large_images.bucket.bucket_name,
-        },
-        "prefixes": {
-            "dead_letters": DEAD_LETTERS,
-            "archive": ARCHIVE,
-            "on_failure": GIVEN_UP_BY_LAMBDA,
         },
     }
     CfnOutput(

@@ -196,7 +196,7 @@ class PipelineStack(Stack):
         )
 
     def _grant(self) -> None:
-        """Grant each processor its permissions; they make the audit log append-only.
+        """Grant each processor its permissions; they make the change log append-only.
 
         A repair reads an item of the source table. The log has none: it can only be added to. Each
         counts the attempts at a record that may kill it, under keys of their own.

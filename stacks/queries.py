@@ -31,6 +31,12 @@ filter event = "batch_reported"
 | stats count(*) as invocations, max(reported) as records by bin(5m) as period, @log, error
 | sort period desc
 """,
+    "processor errors": """\
+filter event in ["breaker_open", "source_at_fault", "access_denied", "attempt_not_counted",
+    "outcomes_missing"]
+| stats count(*) as times, latest(message) as example, max(@timestamp) as last_seen by @log, event
+| sort last_seen desc
+""",
     "crashes": """\
 filter ispresent(errorType) or record.status in ["error", "timeout", "failure"]
 | fields coalesce(errorType, record.errorType, record.status) as kind

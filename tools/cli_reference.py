@@ -13,10 +13,10 @@ HEAD = """\
 
 # Command line
 
-`cdc` operates a deployed pipeline. Install it with `pip install 'dynamodb-streams-cdc[cli]'`. It
-uses boto3: your AWS credentials, your Region, and `AWS_ENDPOINT_URL` if it is set. The permissions
-that it needs are in the managed policy of the stack's output `OperatorPolicyArn`. It finds tables,
-functions and buckets by the stack's output `Manifest`.
+`cdc` operates a deployed pipeline. `make setup` installs it, and so does `pip install '.[cli]'`
+in a clone. It uses boto3: your AWS credentials, your Region, and `AWS_ENDPOINT_URL` if it is
+set. The permissions that it needs are in the managed policy of the stack's output
+`OperatorPolicyArn`. It finds tables, functions and buckets by the stack's output `Manifest`.
 """
 
 

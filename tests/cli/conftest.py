@@ -236,11 +236,6 @@ def cloud(aws: None) -> Iterator[Cloud]:
                 "on_failure": ON_FAILURE,
                 "large_images": LARGE_IMAGES,
             },
-            "prefixes": {
-                "dead_letters": "dead-letters/",
-                "archive": "archive/",
-                "on_failure": "aws/lambda/",
-            },
         }
     )
     for name in PROCESSORS:

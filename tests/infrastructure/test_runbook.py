@@ -10,6 +10,7 @@ import pytest
 
 from dynamodb_streams_cdc import Outcome, PermanentError, Processor, RetryableError
 from dynamodb_streams_cdc.metrics import Counts, LogMetrics
+from dynamodb_streams_cdc.names import LogEvent
 from tests.factories import SOURCE, FakeContext, ManualClock, change, order, record
 from tests.infrastructure.templates import Assembly, flat, of_type, only
 from tools import alarms_page, costs, functions_page
@@ -73,6 +74,12 @@ def test_queries_cover_all_functions_and_are_in_the_runbook(
             "Search",
             "Watcher",
         }
+
+
+@pytest.mark.parametrize("event", LogEvent)
+def test_every_log_event_is_in_a_query(production: Assembly, event: LogEvent) -> None:
+    queries = of_type(production.pipeline, QUERY).values()
+    assert any(f'"{event}"' in query["Properties"]["QueryString"] for query in queries)
 
 
 def test_the_emulator_gets_no_saved_queries(local: Assembly) -> None:

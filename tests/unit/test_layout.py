@@ -1,5 +1,7 @@
 """The imports of the library keep to its wings, and go in no circle."""
 
+import ast
+
 import pytest
 
 from tools import imports
@@ -24,6 +26,17 @@ def test_deployed_modules_import_no_wing_that_stays_behind() -> None:
         if imports.wing(importer) in DEPLOYED and imports.wing(imported) in NEVER_DEPLOYED
     ]
     assert wrong == []
+
+
+def test_stacks_import_the_names_of_the_library_alone() -> None:
+    root = imports.SOURCE.parent
+    imported = {
+        node.module
+        for path in (root / "stacks").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(imports.PACKAGE)
+    }
+    assert imported == {f"{imports.PACKAGE}.names"}
 
 
 def test_a_circle_and_an_upward_import_are_found() -> None:

@@ -121,6 +121,30 @@ def amounts(image: dict[str, Any]) -> Contribution:
     return {"month#1997-01": {"revenue": image["total"]}}
 
 
+class OvertakenLedger(MemoryLedger):
+    """Another program writes a newer row between the read and the write."""
+
+    newer: LedgerRow | None = None
+
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
+        if self.newer is not None:
+            self.rows[self.newer.item_id], self.newer = self.newer, None
+        super().commit(updates, deltas)
+
+
+def test_a_failed_change_has_one_outcome_after_a_conflict() -> None:
+    """The newest change cannot be counted, and the older one meets a newer row."""
+
+    def contributions(image: dict[str, Any]) -> Contribution:
+        return amounts(image) if image["total"] < 11 else {"month": {"revenue": Decimal("NaN")}}
+
+    first, second = history(revenue("5"), revenue("11"))
+    ledger = OvertakenLedger()
+    ledger.newer = LedgerRow(first.item_id, f"{second.version}9", 1, {}, second.timestamp, 0.0)
+    outcome = Aggregation(ledger, contributions).apply([first, second], deadline())
+    assert (outcome.applied, outcome.stale, list(outcome.failures)) == (0, 1, [second])
+
+
 def test_a_repair_in_between_is_not_counted_twice() -> None:
     ledger = InterferedLedger()
     sink = Aggregation(ledger, amounts)

@@ -159,11 +159,7 @@ def _reported(report: RedriveReport, *, as_json: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         report.interrupted = True
-        _print(report, as_json=as_json)
-    except BaseException:
-        _print(report, as_json=as_json)
-        raise
-    else:
+    finally:
         _print(report, as_json=as_json)
 
 

@@ -64,7 +64,6 @@ class Manifest:
         source_tables: tables whose changes are followed.
         tables: physical names of the other tables, by role, such as `change_log`.
         buckets: names by role: `dead_letters`, `on_failure`, `large_images`.
-        prefixes: prefixes of keys by role: `dead_letters`, `archive`, `on_failure`.
     """
 
     source_tables: tuple[DeployedTable, ...]
@@ -72,7 +71,6 @@ class Manifest:
     processors: tuple[DeployedProcessor, ...]
     search: SearchTarget
     buckets: Mapping[str, str]
-    prefixes: Mapping[str, str]
 
     @classmethod
     def of(cls, stack: str, outputs: Mapping[str, str]) -> "Manifest":

@@ -338,7 +338,7 @@ class Aggregation:
                 deadline.check()
                 self.ledger.commit([step.update for step in pack], add(step.delta for step in pack))
             except WriteConflict as conflicts:
-                again = [step.group for step in pack if step.item_id in conflicts.item_ids]
+                again = [step.open for step in pack if step.item_id in conflicts.item_ids]
                 if not again:
                     raise
                 rest = [step for step in pack if step.item_id not in conflicts.item_ids]
