@@ -24,6 +24,7 @@ from typing import Any
 
 from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.lambda_types import LambdaContext
+from dynamodb_streams_cdc.processor import Processor
 from dynamodb_streams_cdc.testing.differences import differences
 from dynamodb_streams_cdc.testing.hints import Invocation, Story, hint
 from dynamodb_streams_cdc.testing.lab import PASSED_OVER, SETTINGS
@@ -59,6 +60,9 @@ SHORT = 4
 
 FAULTS = tuple(kind for kind in UNASKED if kind is not FaultKind.REPAIR)
 """Every fault that a consumer can meet without an operator."""
+
+NAME = "function"
+"""Name of the function, and of a processor in it whose dead letters are to be redriven."""
 
 _OF_THE_CHECK = frozenset({"EventSourceArn", "FunctionArn", "UUID"})
 
@@ -262,10 +266,13 @@ class _Check:
     report: Report = field(default_factory=Report)
     implied: set[str] = field(default_factory=set)
 
-    def run(self, schedule: Schedule, *, timeline: bool = False) -> Story:
+    def run(
+        self, schedule: Schedule, scene: Scene | None = None, *, timeline: bool = False
+    ) -> Story:
         """Run a schedule; return what happened and what is wrong."""
+        scene = scene or self.scene
         run = _Run(self)
-        simulation = Simulation(schedule, run.consumers, scene=self.scene, timeline=timeline)
+        simulation = Simulation(schedule, run.consumers, scene=scene, timeline=timeline)
         run.join(simulation)
         try:
             result = simulation.run()
@@ -280,7 +287,7 @@ class _Check:
             run.close()
         return Story(
             schedule=schedule,
-            scene=self.scene,
+            scene=scene,
             problems=problems,
             timeline=simulation.timeline,
             invocations=run.invocations,
@@ -290,10 +297,10 @@ class _Check:
             run=self.tell,
         )
 
-    def tell(self, schedule: Schedule) -> Story:
+    def tell(self, schedule: Schedule, scene: Scene | None = None, /) -> Story:
         """Run a schedule with its timeline, and nothing printed."""
         with _quiet():
-            return self.run(schedule, timeline=True)
+            return self.run(schedule, scene, timeline=True)
 
     def fails(self, schedule: Schedule) -> bool:
         """Whether the copy is wrong after a schedule."""
@@ -377,15 +384,17 @@ class _Run:
         self.invocations: list[Invocation] = []
         self._trial: Trial | None = None
         self._read: Callable[[], Any] | None = None
+        self._handler: Handler | None = None
 
     def consumers(self, virtual_clock: VirtualClock) -> Sequence[Consumer]:
-        return [Consumer("function", self._build, self._problems)]
+        return [Consumer(NAME, self._build, self._problems)]
 
     def join(self, simulation: Simulation) -> None:
         """Let the simulation redrive the function's own dead letters, if it writes any."""
         assert self._trial is not None
         [actor] = simulation.actors
-        actor.consumer = replace(actor.consumer, dead_letters=self._trial.store)
+        name = self._handler.name if isinstance(self._handler, Processor) else NAME
+        actor.consumer = replace(actor.consumer, name=name, dead_letters=self._trial.store)
 
     def close(self) -> None:
         if self._trial is not None:
@@ -396,6 +405,7 @@ class _Run:
         self._trial = Trial(virtual_clock, faults.source_table, faults)
         made = self.check.make(self._trial)
         handler, self._read = _functions(made)
+        self._handler = handler
 
         def handle(event: Event, context: LambdaContext) -> Any:
             seen = Invocation(virtual_clock.now(), event["Records"])

@@ -4,9 +4,9 @@ A hint follows from the run alone: from what was delivered, what the function ca
 and from runs of the same schedule with one thing changed.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from dynamodb_streams_cdc.esm import Result
 from dynamodb_streams_cdc.testing.simulation.delivery import Record
@@ -49,6 +49,13 @@ class Invocation:
     error: BaseException | None = None
 
 
+class Run(Protocol):
+    """Runs another schedule of the same function, in another scene if one is given."""
+
+    def __call__(self, schedule: Schedule, scene: Scene | None = None, /) -> "Story":
+        """Return what happened."""
+
+
 @dataclass(frozen=True)
 class Story:
     """A run: what was told to happen, what happened, and what is wrong in the end.
@@ -66,7 +73,7 @@ class Story:
     lost: int
     wanted: Any
     copy: Any
-    run: Callable[[Schedule], "Story"] = field(repr=False)
+    run: "Run" = field(repr=False)
 
     def fails(self, schedule: Schedule) -> bool:
         """Whether another schedule fails too."""
@@ -144,7 +151,7 @@ def _rejected(story: Story) -> str:
             name = failure.get("itemIdentifier") if isinstance(failure, Mapping) else failure
             if name in numbers:
                 continue
-            what = "the eventID" if name in ids else f"{name!r}"
+            what = "the eventID" if name in ids else f"{name!r}" if name else "empty"
             return (
                 f"itemIdentifier is {what}, which names no record to Lambda: the whole batch is "
                 "repeated, with everything that was done. Report dynamodb.SequenceNumber"
@@ -246,9 +253,10 @@ def _calls(story: Story) -> set[tuple[str, str]]:
 
 
 def _digits(story: Story) -> str:
-    if story.schedule.first_sequence_number == FIRST_SEQUENCE_NUMBER or not _passes(
-        story, first_sequence_number=FIRST_SEQUENCE_NUMBER
-    ):
+    plain = FIRST_SEQUENCE_NUMBER
+    if story.schedule.first_sequence_number == plain or FaultKind.NEW_STREAM in story.kinds:
+        return ""
+    if not _passes(story, first_sequence_number=plain):
         return ""
     return (
         "it fails where sequence numbers get one digit more (21 to 40 are possible): compare them "
@@ -342,11 +350,14 @@ def _deletes(story: Story) -> str:
 
 
 def _batches(story: Story) -> str:
-    if story.kinds or not _passes(story, batch_size=1):
+    several = any(len(each.records) > 1 for each in story.invocations)
+    alone = replace(story.scene, settings={**story.scene.settings, "BatchSize": 1})
+    if story.kinds or not several or story.run(story.schedule, alone).problems:
         return ""
-    if "BatchSize" in story.scene.settings:
-        return ""
-    return "it fails where a batch has several records, and not with BatchSize 1"
+    return (
+        "it fails where a batch has several records, and not with BatchSize 1: the function does "
+        "not handle the records of a batch one after the other"
+    )
 
 
 def _plain(story: Story) -> str:
@@ -368,8 +379,8 @@ RULES = (
     _not_idempotent,
     _out_of_order,
     _new_stream,
-    _deletes,
     _batches,
+    _deletes,
     _plain,
 )
 """The first that applies gives the hint."""

@@ -357,7 +357,7 @@ class Simulation:
         for key in list(self.table.items):
             if key in self.sound:
                 self.table.put(self.sound[key], self.virtual_clock.now())
-                self._note(f"mended: {self._name(self.sound[key])}")
+                self._note(f"put without poison: {self._name(self.sound[key])}")
         self.virtual_clock.run(LONGEST_RUN_SECONDS)
 
     def _redrive_all(self) -> None:
