@@ -34,7 +34,7 @@ TAKES_bootstrap := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_deploy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_destroy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_e2e := ENVIRONMENT CDK_OPTIONS CONFIRM
-TAKE_NONE := setup examples example-1 example-2 example-3 integration lint lint-templates bench-check docs format lock upgrade-rehearsal
+TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration lint lint-templates bench-check docs format lock upgrade-rehearsal
 
 # One line for each variable, which docs/reference/settings.md shows.
 # PYTHON: Python that `make setup` builds the environment with, 3.11 or later. Example: `python3.12`.
@@ -131,6 +131,10 @@ exercise-1 exercise-2 exercise-3: exercise-%: .any-python
 .PHONY: test
 test: $(READY) ## Run the unit, handler and infrastructure tests, no servers (SCHEDULES=all as in CI)
 	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile
+
+.PHONY: fork-check
+fork-check: $(READY) ## Make a fork with another domain in a temporary folder, and run its tests, synth, docs and demo
+	@exec python -m tools.fork.check
 
 .PHONY: simulate
 simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual time (N=100000 DEAD_LETTERS=1), or print one (SEED=n)

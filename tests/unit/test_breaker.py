@@ -22,9 +22,7 @@ from dynamodb_streams_cdc.guards.breaker import LEAST, MANY, WINDOW, Breaker
 from dynamodb_streams_cdc.metrics import Counts
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
-from lambdas.domain.contributions import contributions
-from lambdas.domain.order import Order
-from lambdas.domain.search_document import document
+from lambdas.example_domain.order import Order, contributions, document
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
 
 YOUNG = NOON + 60.0

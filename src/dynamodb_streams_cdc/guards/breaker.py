@@ -36,7 +36,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 LEAST = 5
-"""As many distinct items with one error are the fault of the code, if they are the larger share."""
+"""Distinct items that must fail with one error, and be the larger share, to open the breaker."""
 
 SHARE = 0.5
 """The share of recent items that may become dead letters for one reason."""
