@@ -14,7 +14,8 @@ docs/how-to/test-your-function.md shows both at work. `check_convergence` draws 
 faults itself, and compares a copy with the table: docs/how-to/check-your-consumer.md.
 """
 
-from dynamodb_streams_cdc.testing.convergence import Diverged, Report, check_convergence
+from dynamodb_streams_cdc.testing.check import Report
+from dynamodb_streams_cdc.testing.convergence import Diverged, check_convergence
 from dynamodb_streams_cdc.testing.lab import Lab, LabFactory, UnusedFault
 from dynamodb_streams_cdc.testing.samples import (
     UnreadableEvent,

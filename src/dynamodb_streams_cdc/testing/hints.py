@@ -62,6 +62,7 @@ class Story:
 
     Attributes:
         lost: how many records are neither done nor in a dead letter.
+        pointed_to: how many records went to a queue or a topic, which gets a pointer to them.
         run: runs another schedule of the same function.
     """
 
@@ -71,6 +72,7 @@ class Story:
     timeline: Timeline
     invocations: list[Invocation]
     lost: int
+    pointed_to: int
     wanted: Any
     copy: Any
     run: "Run" = field(repr=False)
@@ -170,12 +172,19 @@ def _always_raises(story: Story) -> str:
 
 
 def _lost(story: Story) -> str:
-    if not story.lost:
-        return ""
-    return (
-        f"{story.lost} of the records are neither done nor in a dead letter: the mapping gave "
-        "them up without a destination that keeps them, or the stream forgot them after 24 hours"
-    )
+    if story.lost:
+        return (
+            f"{story.lost} of the records are neither done nor in a dead letter: the mapping gave "
+            "them up without a destination that keeps them, or the stream forgot them after 24 "
+            "hours"
+        )
+    if story.pointed_to:
+        return (
+            f"the mapping gave up {story.pointed_to} of the records. Its destination gets no "
+            "records but a pointer into the stream, which forgets them after 24 hours: use a "
+            "bucket, or allow more attempts"
+        )
+    return ""
 
 
 def _swallowed(story: Story) -> str:

@@ -225,7 +225,7 @@ def test_dead_letters_of_the_function_are_redriven() -> None:
         "wanted": None,
         "compare": same_amounts,
         "poison": lambda item: {**item, "bad": True},
-        "schedules": 20,
+        "schedules": 8,
         **REPORTING,
     }
     assert check_convergence(make, **options).writes > 0
@@ -263,6 +263,17 @@ def test_records_that_no_destination_keeps_are_told() -> None:
 
     found = failure(making(flaky), faults=(), MaximumRetryAttempts=0, DestinationConfig={})
     assert "neither done nor in a dead letter" in found.hint
+
+
+def test_records_in_a_queue_are_told() -> None:
+    queue = {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:failed"}}
+    found = failure(
+        making(last_wins),
+        faults=[FaultKind.FAILING],
+        MaximumRetryAttempts=1,
+        DestinationConfig=queue,
+    )
+    assert "gets no records but a pointer into the stream" in found.hint
 
 
 def test_a_version_without_the_stream_is_told() -> None:

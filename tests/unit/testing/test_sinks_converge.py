@@ -100,7 +100,7 @@ def test_the_sink_converges(
     name: str, poison: Any, record_property: Callable[[str, object], None]
 ) -> None:
     make, wanted = SINKS[name]
-    number = schedules(200)
+    number = schedules(200 if poison is None else 80)
     record_property("schedules", number)
     check_convergence(
         make,
