@@ -146,11 +146,13 @@ def document(image: Image) -> dict[str, Any]:
 
 @dataclass
 class Table:
-    """The orders in their current state."""
+    """The orders in their current state, by item id; `reads` counts what was asked."""
 
     items: dict[str, Image | None] = field(default_factory=dict)
+    reads: int = 0
 
     def read(self, keys: Attributes) -> Image | None:
+        self.reads += 1
         decoded: dict[str, Any] = deserialize_item(keys)
         return self.items.get(item_id("orders", decoded))
 
