@@ -27,7 +27,7 @@ def sequence(number: int) -> str:
 
 @dataclass
 class Bench:
-    """A processor, which is made anew for each invocation, as in a cold start.
+    """A processor that is created again for each invocation, as in a cold start.
 
     Attributes:
         now: the time of the next invocation.
