@@ -37,8 +37,8 @@ class ConfigurationError(CdcError, ValueError):
 
     Attributes:
         parameter: its name, such as `BatchSize`.
-        value: what was given.
-        expected: what AWS documents.
+        value: the value that was given.
+        expected: the documented range or form.
         code: the error by which the Lambda API refuses it.
     """
 
@@ -60,7 +60,7 @@ class StartingPosition(StrEnum):
 
 
 class DestinationKind(StrEnum):
-    """What an on-failure destination is: an S3 object holds the records, a message does not."""
+    """Service of an on-failure destination: an S3 object holds the records, a message does not."""
 
     SQS = "sqs"
     SNS = "sns"
@@ -117,10 +117,10 @@ class MappingConfiguration:
 
         Only `StartingPosition` is required. `filter_quota` is the account's quota of filters per
         mapping: 5, or up to 10 on request. `filter_operators` are those that patterns may use:
-        what Lambda's guide lists, or all of EventBridge's.
+        the ones in Lambda's guide, or all of EventBridge's.
 
         Raises:
-            ConfigurationError: a value outside of what AWS documents.
+            ConfigurationError: a value outside of its documented range.
         """
         given = {name: value for name, value in description.items() if value is not None}
         numbers = {

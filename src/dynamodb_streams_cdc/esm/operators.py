@@ -1,6 +1,6 @@
 """The conditions of a filter pattern: the entries of the list at a pattern's leaf.
 
-What is refused, and what a condition means, follows the compiler of EventBridge's patterns, from
+The meaning of a condition, and the refusals, follow the compiler of EventBridge's patterns, from
 which Lambda has its language: https://github.com/aws/event-ruler, `JsonRuleCompiler`.
 """
 
@@ -57,7 +57,7 @@ RESERVED = frozenset(
 
 
 class InvalidFilterPattern(CdcError, ValueError):
-    """A pattern that `CreateEventSourceMapping` refuses; says what is wrong, and where."""
+    """Raised for a pattern that `CreateEventSourceMapping` refuses; names fault and place."""
 
     def __init__(self, problem: str, where: str = "") -> None:
         place = f" at {where}" if where else ""

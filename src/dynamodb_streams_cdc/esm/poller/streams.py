@@ -29,7 +29,7 @@ class Trouble(StrEnum):
     """Why a read brought nothing."""
 
     EXPIRED = "expired"
-    """The iterator is older than 15 minutes, or none of this stream."""
+    """The iterator is older than 15 minutes, or is not of this stream."""
 
     TRIMMED = "trimmed"
     """The stream has forgotten the records at this place."""
@@ -81,7 +81,7 @@ class StreamReader:
             return None
 
     def read(self, command: ReadShard) -> Page | Trouble:
-        """Return what the engine asked for; trouble has been logged."""
+        """Return the records that the engine asked for; trouble has been logged."""
         try:
             iterator = command.cursor or self._iterator(command)
             answer = self.client.get_records(ShardIterator=str(iterator), Limit=command.limit)
@@ -119,7 +119,7 @@ def lambda_record(record: Mapping[str, Any], stream_arn: str) -> dict[str, Any]:
     """Return a record of `GetRecords`, as boto3 gives it, in the form in which Lambda delivers it.
 
     The names and their order are those observed in events: binary is base64 text, the time is a
-    number of seconds, what is absent has no key, and the event knows its stream.
+    number of seconds, an absent field has no key, and the event names its stream.
     """
     found = {
         "eventID": record["eventID"],
