@@ -36,7 +36,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 LEAST = 5
-"""Distinct items with one error from which on the code is at fault, if they are the greater part."""
+"""Distinct items with one error from which on the code is at fault, if they are the majority."""
 
 SHARE = 0.5
 """The share of recent items that may become dead letters for one reason."""
