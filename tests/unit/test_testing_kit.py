@@ -98,9 +98,7 @@ def test_a_window_gathers_what_comes_within_it(stream_lab: LabFactory) -> None:
     assert lab.delivered == [["INSERT 1", "INSERT 2", "INSERT 3"]]
 
 
-def test_a_mapping_at_latest_receives_only_later_writes(
-    stream_lab: LabFactory,
-) -> None:
+def test_a_mapping_at_latest_receives_only_later_writes(stream_lab: LabFactory) -> None:
     lab = stream_lab(succeed, StartingPosition="LATEST")
     lab.put({"id": "0"})
     lab.wait(1)
@@ -179,9 +177,7 @@ def test_a_failing_batch_has_the_attempts_of_its_mapping(stream_lab: LabFactory)
     assert lab.metrics["OnFailureDestinationDeliveredEventCount"] == 2
 
 
-def test_three_retries_deliver_a_poison_record_five_times(
-    stream_lab: LabFactory,
-) -> None:
+def test_three_retries_deliver_a_poison_record_five_times(stream_lab: LabFactory) -> None:
     """As observed on AWS: batch size three, three retries, the last of the batch fails."""
 
     def handler(event: Any, context: Any) -> Any:
@@ -336,9 +332,7 @@ def test_a_sink_may_fail_and_be_slow_for_some_time(stream_lab: LabFactory) -> No
     assert rows.written == ["1", "2"]
 
 
-def test_a_lost_checkpoint_repeats_the_last_batch(
-    stream_lab: LabFactory,
-) -> None:
+def test_a_lost_checkpoint_repeats_the_last_batch(stream_lab: LabFactory) -> None:
     lab = stream_lab(succeed)
     for item in items(2):
         lab.put(item)

@@ -280,9 +280,7 @@ class DyingOfThree:
         self.done.extend(key for key in keys(event) if key not in self.done)
 
 
-def test_without_bisecting_a_killer_blocks_its_shard_20_hours(
-    stream_lab: LabFactory,
-) -> None:
+def test_without_bisecting_a_killer_blocks_its_shard_20_hours(stream_lab: LabFactory) -> None:
     """Then its whole batch is given up: healthy neighbours with it, on both sides."""
     handler = DyingOfThree()
     lab = stream_lab(handler, BatchSize=5, MaximumRecordAgeInSeconds=20 * 3600)
@@ -314,9 +312,7 @@ def test_bisecting_isolates_the_killer_and_neighbours_pass(stream_lab: LabFactor
     assert lab.delivered.count(["INSERT 3"]) == 3
 
 
-def test_unlimited_retries_block_later_records_until_their_age(
-    stream_lab: LabFactory,
-) -> None:
+def test_unlimited_retries_block_later_records_until_their_age(stream_lab: LabFactory) -> None:
     handler = DyingOfThree()
     lab = stream_lab(
         handler,
@@ -473,9 +469,7 @@ def test_a_function_may_not_let_the_lab_wait(stream_lab: LabFactory) -> None:
 # Every run ends
 
 
-def test_a_window_function_without_a_response_is_explained(
-    stream_lab: LabFactory,
-) -> None:
+def test_a_window_function_without_a_response_is_explained(stream_lab: LabFactory) -> None:
     lab = stream_lab(succeed, TumblingWindowInSeconds=60)
     lab.put({"id": "1"})
     with pytest.raises(EndlessRun, match=r"after 48 hours") as failure:
