@@ -6,14 +6,15 @@ that order. A setting that is misspelt or out of range stops synth with one sent
 ignored setting would be noticed only in production.
 """
 
-import re
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -21,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from dynamodb_streams_cdc.entities import Table
+from stacks.constructs.change_feed import READERS_PER_SHARD
 from stacks.endpoints import ManagedDomain, managed_domain, normalised
 from stacks.errors import SynthError
 
@@ -30,8 +33,9 @@ AlarmsSent = Literal["none"]
 
 NAMES: tuple[str, ...] = get_args(EnvironmentName)
 RETENTION_DAYS = (1, 3, 7, 14, 30, 90, 180, 365, 731, 3653)
-# The index behind `orders` is `orders-v1`, its write alias `orders-write`: see aws/opensearch.py.
-DERIVED_INDEX_NAME = re.compile(r".*-(write|v\d+)")
+TABLE_ARN = r"^arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:\d{12}:table/[A-Za-z0-9_.-]{3,255}$"
+STREAM_ARN = rf"{TABLE_ARN[:-1]}/stream/\d{{4}}-\d\d-\d\dT[\d:.]+$"
+KEY_ARN = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$"
 TOPIC_ARN = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
 SHARDS_OF_A_NEW_STREAM = 4
 """A new on-demand table takes 4,000 write units a second from four partitions, each with a shard of
@@ -51,14 +55,43 @@ def _retention(days: int) -> int:
     return days
 
 
-def _not_derived(index: str) -> str:
-    if DERIVED_INDEX_NAME.fullmatch(index):
-        message = (
-            "must not end in -write or -v and digits, which are the names that the app gives to "
-            "the alias and the index of another deployment"
-        )
-        raise ValueError(message)
-    return index
+def _parsed(value: object) -> object:
+    """Return a setting that is an object, given on the command line as JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        message = f"must be a JSON object: {error}"
+        raise ValueError(message) from None
+
+
+class ExistingTable(BaseModel):
+    """A source table that exists.
+
+    Attributes:
+        arn: of the table.
+        stream_arn: of its current stream.
+        readers: Lambda functions and other programs that read the stream already. Unit: readers per
+            shard.
+        canary: whether the watcher writes the canary into the table, every five minutes.
+        key_arn: KMS key of the table, if it is the customer's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arn: Annotated[str, Field(pattern=TABLE_ARN)]
+    stream_arn: Annotated[str, Field(pattern=STREAM_ARN)]
+    readers: Annotated[int, Field(ge=0, le=2)] = 0
+    canary: bool = True
+    key_arn: Annotated[str, Field(pattern=KEY_ARN)] | None = None
+
+    @model_validator(mode="after")
+    def _stream_is_of_the_table(self) -> Self:
+        if not self.stream_arn.startswith(f"{self.arn}/stream/"):
+            message = f"stream_arn is not a stream of {self.arn}"
+            raise ValueError(message)
+        return self
 
 
 class SearchCluster(BaseModel):
@@ -96,8 +129,13 @@ class Environment(BaseModel):
             Example: `https://search-orders-abc.eu-west-1.es.amazonaws.com`.
         search_auth: Authorisation of requests to OpenSearch: signed with the function's role, or
             none, which only local may use. Example: `iam`.
-        search_index: Name that readers search. The app creates the index `NAME-v1` and the alias
-            `NAME-write` for it. Example: `purchases`.
+        index_prefix: Beginning of the indexes' names, in front of those that the domain declares:
+            for several deployments on one cluster. Example: `staging-`.
+        source_tables: Source tables that exist, by the name that the domain declares. Without one,
+            the app creates the table. Unit: JSON. Example:
+            `{"orders": {"arn": "arn:aws:dynamodb:eu-west-1:123456789012:table/Orders",
+            "stream_arn":
+            "arn:aws:dynamodb:eu-west-1:123456789012:table/Orders/stream/2026-01-01T00:00:00.000"}}`.
         epoch: First part of every version. Raise it when the sinks follow a restored table or
             another Region. Example: `0002`.
         log_retention_days: Time that CloudWatch keeps the functions' logs. Unit: days. Example:
@@ -124,9 +162,8 @@ class Environment(BaseModel):
 
     search_url: str | None = None
     search_auth: SearchAuth = "iam"
-    search_index: Annotated[
-        str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,200}$"), AfterValidator(_not_derived)
-    ] = "orders"
+    index_prefix: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_-]{0,100})?$")] = ""
+    source_tables: Annotated[dict[str, ExistingTable], BeforeValidator(_parsed)] = {}
     epoch: Annotated[str, Field(pattern=r"^\d{4}$")] = "0001"
     log_retention_days: Annotated[
         int, AfterValidator(_retention), Field(json_schema_extra={"enum": list(RETENTION_DAYS)})
@@ -148,13 +185,23 @@ class Environment(BaseModel):
         """Whether it has a domain of its own."""
         return self.search_url is None and self.search_cluster is not None
 
-    @property
-    def stack_names(self) -> tuple[str, ...]:
-        """Names of its stacks, in the order in which they are deployed."""
+    def readers(self, table: Table) -> int:
+        """Return how many processors may read a table's stream, next to those that already do."""
+        existing = self.source_tables.get(table.name)
+        return READERS_PER_SHARD - (existing.readers if existing else 0)
+
+    def writes_canary(self, table: Table) -> bool:
+        """Return whether the watcher writes the canary into a table."""
+        existing = self.source_tables.get(table.name)
+        return existing is None or existing.canary
+
+    def stack_names(self, tables: Sequence[Table]) -> tuple[str, ...]:
+        """Return the names of its stacks, in the order in which they are deployed."""
         publishes = self.search_cluster is not None and self.search_cluster.publishes_logs
         parts = {"search-logs": self.makes_domain and publishes, "search": self.makes_domain}
         made = [part for part, is_made in parts.items() if is_made]
-        return tuple(f"cdc-{self.name}-{part}" for part in (*made, "pipeline"))
+        pipelines = (table.stack for table in tables)
+        return tuple(f"cdc-{self.name}-{part}" for part in (*made, *pipelines))
 
     @property
     def is_emulated(self) -> bool:

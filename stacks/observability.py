@@ -14,7 +14,7 @@ from constructs import Construct
 
 from dynamodb_streams_cdc.names import METRICS_NAMESPACE, RETIRED, Metric
 from stacks.constructs.alarms import FIVE_MINUTES, LESS_THAN, Alarms
-from stacks.constructs.change_table import ChangeTable
+from stacks.constructs.source_table import SourceTable
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
 from stacks.domain_alarms import watch_domain
@@ -40,9 +40,9 @@ class Observability(Construct):
         *,
         environment: Environment,
         processors: Sequence[StreamProcessor],
-        tables: Sequence[ChangeTable],
+        tables: Sequence[SourceTable],
         watcher: Watcher,
-        search: SearchTarget,
+        search: SearchTarget | None,
     ) -> None:
         super().__init__(scope, id)
         self._watcher = watcher
@@ -52,7 +52,7 @@ class Observability(Construct):
         for table in tables:
             self._watch_table(Construct(self, f"{table.node.id}Table"), table)
         self._watch_watcher(environment)
-        if search.domain_name is not None and environment.search_cluster is not None:
+        if search and search.domain_name is not None and environment.search_cluster is not None:
             watch_domain(
                 Construct(self, "Domain"),
                 self.alarms,
@@ -198,7 +198,7 @@ class Observability(Construct):
             urgency=Urgency.WORKDAY,
         )
 
-    def _watch_table(self, scope: Construct, table: ChangeTable) -> None:
+    def _watch_table(self, scope: Construct, table: SourceTable) -> None:
         self.alarms.add(
             scope,
             "TableThrottled",
@@ -279,7 +279,7 @@ def _of_mapping(processor: StreamProcessor, name: str) -> cloudwatch.Metric:
     )
 
 
-def _of_table(table: ChangeTable, name: str) -> cloudwatch.Metric:
+def _of_table(table: SourceTable, name: str) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace="AWS/DynamoDB",
         metric_name=name,

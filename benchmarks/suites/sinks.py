@@ -23,8 +23,7 @@ from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT, DOCUMENT_MISSING
 from dynamodb_streams_cdc.sinks.search import CDC, supersedes
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
-from lambdas.domain.contributions import EXPIRY, contributions
-from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.example_domain.order import INDEX, contributions, document
 from lambdas.search.handler import encoded
 
 NAMES = ("aggregation", "audit", "search")
@@ -58,7 +57,7 @@ def counted(name: str, url: str, *, units: bool = True) -> Iterator[Counted]:
     if name == "search":
         search = BulkClient(Traffic())
         client: Any = search
-        index = OpenSearchIndex(client, "orders", PROPERTIES, SETTINGS, encoded)
+        index = OpenSearchIndex(client, "orders", INDEX.properties, INDEX.settings, encoded)
         function = _processor(Search(index, document), dead_letters)
         yield Counted(function, search.traffic, search, dead_letters)
     else:
@@ -67,7 +66,7 @@ def counted(name: str, url: str, *, units: bool = True) -> Iterator[Counted]:
             meter = Meter(client, by_default(url) if units else None)
             sinks: dict[str, Sink] = {
                 "aggregation": Aggregation(
-                    DynamoDbLedger(client, tables.markers, tables.sums), contributions, EXPIRY
+                    DynamoDbLedger(client, tables.markers, tables.sums), contributions
                 ),
                 "audit": ChangeLog(DynamoDbLog(client, log), MemoryImageStore()),
             }

@@ -48,6 +48,8 @@ class Metric(StrEnum):
     RECEIVED = "Received"
     APPLIED = "Applied"
     STALE = "Stale"
+    SKIPPED = "Skipped"
+    UNKNOWN = "UnknownItems"
     VERSION_ORDER_VIOLATIONS = "VersionOrderViolations"
     DEAD_LETTERED = "DeadLettered"
     REPORTED = "Reported"

@@ -1,12 +1,17 @@
 """A DynamoDB table, optionally with a stream."""
 
+from collections.abc import Mapping
+
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from stacks.constructs.retention import removal
 
-STRING = dynamodb.AttributeType.STRING
-NUMBER = dynamodb.AttributeType.NUMBER
+TYPES = {
+    "S": dynamodb.AttributeType.STRING,
+    "N": dynamodb.AttributeType.NUMBER,
+    "B": dynamodb.AttributeType.BINARY,
+}
 
 
 class ChangeTable(Construct):
@@ -23,9 +28,7 @@ class ChangeTable(Construct):
         scope: Construct,
         id: str,
         *,
-        partition_key: str,
-        sort_key: str | None = None,
-        sort_key_type: dynamodb.AttributeType = STRING,
+        keys: Mapping[str, str],
         stream: dynamodb.StreamViewType | None = None,
         expires_by: str | None = None,
         recoverable: bool,
@@ -34,14 +37,15 @@ class ChangeTable(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.has_stream = stream is not None
-        self.keys: dict[str, str] = {partition_key: "S"}
-        if sort_key:
-            self.keys[sort_key] = "N" if sort_key_type is NUMBER else "S"
-        self.table = dynamodb.TableV2(
+        self.keys: dict[str, str] = dict(keys)
+        partition_key, *sort_keys = (
+            dynamodb.Attribute(name=name, type=TYPES[kind]) for name, kind in keys.items()
+        )
+        self.table: dynamodb.ITableV2 = dynamodb.TableV2(
             self,
             "Table",
-            partition_key=dynamodb.Attribute(name=partition_key, type=STRING),
-            sort_key=dynamodb.Attribute(name=sort_key, type=sort_key_type) if sort_key else None,
+            partition_key=partition_key,
+            sort_key=sort_keys[0] if sort_keys else None,
             billing=dynamodb.Billing.on_demand(),
             dynamo_stream=stream,
             time_to_live_attribute=expires_by,

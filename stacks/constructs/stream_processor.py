@@ -1,6 +1,8 @@
 """A function that applies the changes of a table to one sink, with all of its resources."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
@@ -8,10 +10,12 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from dynamodb_streams_cdc.esm.lint import lint
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, ProcessorDeadLetters
 from stacks.constructs.retention import RETENTION, removal
 from stacks.environments import Environment
+from stacks.errors import SynthError
 
 # The packaged dependencies are built for these two: see AWS_TARGET in stacks/packaging.py.
 RUNTIME = lambda_.Runtime.PYTHON_3_13
@@ -39,6 +43,7 @@ class StreamProcessor(Construct):
         handler: str,
         code: lambda_.Code,
         feed: ChangeFeed,
+        filters: Sequence[Mapping[str, Any]],
         source_table: str,
         dead_letters: DeadLetters,
         settings: Mapping[str, str],
@@ -89,11 +94,13 @@ class StreamProcessor(Construct):
         self.log_group.grant_write(self.role)
         self.dead_letters.grant_write(self.role)
         feed.add_reader(name, self.role)
-        self.mapping = self._map(feed, environment)
+        self.mapping = self._map(feed, filters, environment)
         self.notifications = self.dead_letters.notify_of(self.mapping)
         self.dead_letter_places = self.dead_letters.places(self.mapping)
 
-    def _map(self, feed: ChangeFeed, environment: Environment) -> lambda_.EventSourceMapping:
+    def _map(
+        self, feed: ChangeFeed, filters: Sequence[Mapping[str, Any]], environment: Environment
+    ) -> lambda_.EventSourceMapping:
         """Read the feed as design requires: nothing skipped, nothing dropped, nothing blocked.
 
         Retries are unlimited because the sinks converge and an outage must not turn changes into
@@ -105,7 +112,7 @@ class StreamProcessor(Construct):
             target=self.function,
             event_source_arn=feed.stream_arn,
             starting_position=lambda_.StartingPosition.TRIM_HORIZON,
-            filters=list(feed.filters) or None,
+            filters=[_checked(pattern) for pattern in filters] or None,
             batch_size=100,
             max_batching_window=Duration.seconds(1),
             parallelization_factor=environment.parallelization_factor,
@@ -116,3 +123,11 @@ class StreamProcessor(Construct):
             on_failure=GivenUpBatches(self.dead_letters.on_failure),
             metrics_config=lambda_.MetricsConfig(metrics=[lambda_.MetricType.EVENT_COUNT]),
         )
+
+
+def _checked(pattern: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a filter of a mapping, once `lint` finds no part of it that can never match."""
+    for warning in lint(json.dumps(pattern)):
+        message = f"A filter of the event source mapping is of no use: {warning}."
+        raise SynthError(message)
+    return lambda_.FilterCriteria.filter(dict(pattern))

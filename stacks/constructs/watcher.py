@@ -11,9 +11,9 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from dynamodb_streams_cdc.names import CANARY, DEAD_LETTERS, GIVEN_UP_BY_LAMBDA
-from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.retention import RETENTION, removal
+from stacks.constructs.source_table import SourceTable
 from stacks.constructs.stream_processor import ARCHITECTURE, RUNTIME, StreamProcessor
 from stacks.environments import Environment
 
@@ -33,7 +33,7 @@ class Watcher(Construct):
         id: str,
         *,
         code: lambda_.Code,
-        source: ChangeTable,
+        source: SourceTable,
         processors: Sequence[StreamProcessor],
         dead_letters: DeadLetters,
         environment: Environment,
@@ -98,7 +98,7 @@ class Watcher(Construct):
             ]
         )
 
-    def _let_write_the_canary(self, source: ChangeTable) -> None:
+    def _let_write_the_canary(self, source: SourceTable) -> None:
         self.role.add_to_policy(
             iam.PolicyStatement(
                 actions=["dynamodb:PutItem"],

@@ -28,6 +28,7 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
         from aws_cdk import App
         from aws_cdk import aws_lambda as lambda_
 
+        from lambdas.example_domain import TABLES
         from stacks.acknowledgments import check_best_practices
         from stacks.application import add_stacks
 
@@ -35,7 +36,9 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
         context = {**CONTEXT, **settings}
         app = App(context=context, outdir=str(outdir))
         environment = environments.load(app.node.get_all_context())
-        add_stacks(app, environment=environment, code=lambda_.Code.from_asset(str(code)))
+        add_stacks(
+            app, environment=environment, tables=TABLES, code=lambda_.Code.from_asset(str(code))
+        )
         if nag:
             check_best_practices(app, environment)
         app.synth()

@@ -19,9 +19,7 @@ from dynamodb_streams_cdc import (
 from dynamodb_streams_cdc.guards.breaker import LEAST, MANY, WINDOW, Breaker
 from dynamodb_streams_cdc.metrics import Counts
 from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
-from lambdas.domain.contributions import contributions
-from lambdas.domain.order import Order
-from lambdas.domain.search_document import document
+from lambdas.example_domain.order import Order, contributions, document
 from tests.factories import NOON, order, record
 from tests.unit.bench import OLD, YOUNG, Bench, placed, sequence
 

@@ -23,8 +23,7 @@ from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, MAX_AGGREGATES
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS, ENTRY_LEVELS
 from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
-from lambdas.domain.contributions import contributions
-from lambdas.domain.search_document import document
+from lambdas.example_domain.order import contributions, document
 from tests.factories import NOON, ManualClock, order, record
 from tests.fake_pipeline import Table
 from tests.unit.bench import Bench

@@ -23,7 +23,7 @@ from dynamodb_streams_cdc.errors import ConflictError
 from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED, LedgerRow, RowUpdate
 from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, add, checked
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
-from lambdas.domain.contributions import contributions
+from lambdas.example_domain.order import contributions
 from tests.factories import TTL_IDENTITY, change, deadline, order
 
 

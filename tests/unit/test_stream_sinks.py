@@ -37,8 +37,7 @@ from dynamodb_streams_cdc.testing.memory import (
     MemoryLedger,
     MemoryLog,
 )
-from lambdas.domain.contributions import contributions
-from lambdas.domain.search_document import document
+from lambdas.example_domain.order import contributions, document
 from tests.factories import NOON, change, deadline, order
 
 PLACED, SHIPPED = order(), order(status="shipped")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from lambdas.domain import TABLES
 from tools.account import cdk, inventory, preflight
 from tools.account.findings import stops
 from tools.account.identity import AccountError, confirm
@@ -93,7 +94,7 @@ def _missing(account: Account, settings: Environment) -> list[str]:
         for stack in inventory.stacks(account, settings.name)
         if stack["StackStatus"] not in NEVER_CREATED
     }
-    return [name for name in settings.stack_names if name not in there]
+    return [name for name in settings.stack_names(TABLES) if name not in there]
 
 
 def bootstrap(account: Account, options: str) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from local.deployed.command_line import CommandLine
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.deployment import session
-from local.deployed.pipeline import OWN_INDEX, copies_of
+from local.deployed.pipeline import copies_of
 from local.deployed.poller_process import PollerProcess
 from local.deployed.resources import Resources
 from local.services import loopback
@@ -93,7 +93,7 @@ def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, st
         )
 
         def deploy(say: Say) -> None:
-            deploy_to_emulator(aws.url, search.url, say, settings={"search_index": OWN_INDEX})
+            deploy_to_emulator(aws.url, search.url, say)
 
         place = Place(
             name="the emulator",

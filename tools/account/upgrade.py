@@ -36,7 +36,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.console import DemoConsole
 from local.deployed.deployment import deploy as deploy_to_emulator
-from local.deployed.pipeline import OWN_INDEX
 from local.deployed.poller_process import TRACE
 from local.deployed.trace import TraceReader
 from local.services import loopback
@@ -171,9 +170,8 @@ class Upgrade:
         purchases = read_purchases(SAMPLE)
         poison = Poison(SEED)
         with self.console.stage(f"Deploying {commit}") as stage:
-            settings = {"search_index": OWN_INDEX}
             url = self.place.account.client("cloudformation").meta.endpoint_url
-            deploy_to_emulator(url, self.search_url, stage.say, app=earlier, settings=settings)
+            deploy_to_emulator(url, self.search_url, stage.say, app=earlier)
             stage.outcome = f"Deployed: {commit}"
         before = self._stores()
         [orders] = [name for id, name in before.items() if id.startswith(_SOURCE)]

@@ -35,7 +35,7 @@ from dynamodb_streams_cdc.errors import (
     PermanentError,
     RetryableError,
 )
-from dynamodb_streams_cdc.halves import in_halves
+from dynamodb_streams_cdc.guards.halves import in_halves
 from dynamodb_streams_cdc.sinks.number_fields import NumberFields
 from dynamodb_streams_cdc.sinks.search import CDC, Held, Stale, Upsert, Upserted
 

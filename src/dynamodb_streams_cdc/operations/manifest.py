@@ -50,10 +50,10 @@ class DeployedProcessor:
 
 @dataclass(frozen=True)
 class SearchTarget:
-    """URL of the search cluster, and the index's base name."""
+    """URL of the search cluster, and the names that readers search."""
 
     endpoint: str
-    index: str
+    indexes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,14 @@ class Manifest:
     Attributes:
         source_tables: tables whose changes are followed.
         tables: physical names of the other tables, by role, such as `change_log`.
-        buckets: names by role: `dead_letters`, `on_failure`, `large_images`.
+        search: None if no entity has a document.
+        buckets: names by role: `dead_letters`, `on_failure`, and `large_images` of a change log.
     """
 
     source_tables: tuple[DeployedTable, ...]
     tables: Mapping[str, str]
     processors: tuple[DeployedProcessor, ...]
-    search: SearchTarget
+    search: SearchTarget | None
     buckets: Mapping[str, str]
 
     @classmethod
@@ -91,12 +92,13 @@ class Manifest:
                     "deployed with."
                 )
                 raise OperationError(message)
+            search = document["search"]
             return cls(
                 **{
                     **document,
                     "source_tables": tuple(DeployedTable(**t) for t in document["source_tables"]),
                     "processors": tuple(DeployedProcessor(**p) for p in document["processors"]),
-                    "search": SearchTarget(**document["search"]),
+                    "search": search and SearchTarget(search["endpoint"], tuple(search["indexes"])),
                 }
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:

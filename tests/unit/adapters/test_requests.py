@@ -20,7 +20,7 @@ from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
-from lambdas.domain.contributions import contributions
+from lambdas.example_domain.order import contributions
 from lambdas.search import handler as search
 from lambdas.search.settings import SearchSettings
 from tests.factories import change, deadline, order
