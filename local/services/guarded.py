@@ -1,16 +1,12 @@
 """A process with a folder and a log of its own, which ends when its starter does."""
 
-from __future__ import annotations
-
 import shutil
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from local.services.process_guard import ProcessGuard
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-    from types import TracebackType
 
 LOG_NAME = "process.log"
 _TAIL_LINES = 12

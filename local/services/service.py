@@ -9,17 +9,16 @@ even after SIGKILL. A port in use, missing jars, a full disk, a process that die
 ServiceError with one or two sentences.
 """
 
-from __future__ import annotations
-
 import errno
 import random
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 from local.services import java_dependencies as jars
 from local.services import loopback
@@ -27,10 +26,7 @@ from local.services.errors import ServiceError
 from local.services.guarded import GuardedProcess
 from local.waiting import wait_until
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    Progress = Callable[[str], None]
+Progress = Callable[[str], None]
 
 __all__ = ["Recipe", "Service", "ServiceError", "dynamodb_local", "emulator", "opensearch"]
 
@@ -84,7 +80,7 @@ class Service(GuardedProcess):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Service:
+    def __enter__(self) -> Self:
         for attempt in range(1, _PICKS + 1):
             self._settle()
             try:

@@ -1,10 +1,9 @@
 """What the make targets print about AWS accounts in memory, for docs/how-to/deploy.md."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
@@ -13,9 +12,6 @@ from moto import mock_aws
 from tests.tools.fake_aws import KINDS, REGION, FakeAws, Stack, uuid
 from tools.account import __main__ as command
 from tools.account import cdk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ACCOUNT = "123456789012"
 BOOTSTRAPPED = {"/cdk-bootstrap/hnb659fds/version": "30"}

@@ -1,8 +1,8 @@
 """An AWS account in memory for the tools that look at one and change one."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -11,10 +11,6 @@ from moto import mock_aws
 from tests.tools.fake_aws import REGION, FakeAws
 from tools.account import cdk
 from tools.account.identity import Account, sign_in
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 
 @pytest.fixture

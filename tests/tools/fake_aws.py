@@ -4,20 +4,15 @@ Both are validated against the service models that boto3 ships, so that a test c
 itself on a field that AWS does not have. S3 and STS are moto's.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Self
 from uuid import UUID
 
 import botocore.client
+import pytest
 from botocore.validate import validate_parameters
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pytest
 
 ACCOUNT = "123456789012"  # moto's
 REGION = "eu-west-1"
@@ -88,7 +83,7 @@ class FakeAws:
             "State": state,
         }
 
-    def installed(self, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    def installed(self, monkeypatch: pytest.MonkeyPatch) -> Self:
         real = botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]
 
         def call(client: Any, operation: str, request: dict[str, Any]) -> Any:

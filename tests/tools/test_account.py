@@ -1,22 +1,18 @@
 """The questions that the make targets for an AWS account ask, and the commands that they start."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from tests.tools.conftest import Cdk
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
 from tools.account import __main__ as command
 from tools.account import cdk
 from tools.account.identity import AccountError, sign_in
-
-if TYPE_CHECKING:
-    from tests.tools.conftest import Cdk
 
 
 def test_nothing_goes_on_unless_the_account_is_named(

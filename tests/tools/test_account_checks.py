@@ -1,9 +1,7 @@
 """Findings of a preflight from AWS's responses: one sentence each, with the fix."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,11 +10,9 @@ from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack, uuid
 from tools.account import __main__ as command
 from tools.account.checks import Wanted, topic_place
 from tools.account.findings import Finding, stops
+from tools.account.identity import Account
 from tools.account.preflight import ENGINE, preflight, wanted_of
 from tools.account.settings import settings_of
-
-if TYPE_CHECKING:
-    from tools.account.identity import Account
 
 VERSION = "/cdk-bootstrap/hnb659fds/version"
 STREAM = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/orders/stream/2026-11-28T11:00:00.000"

@@ -1,8 +1,7 @@
 """Order of the steps of `make destroy`, and its messages about the rest."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import boto3
 import pytest
@@ -10,12 +9,7 @@ import pytest
 from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, uuid
 from tools.account import __main__ as command
 from tools.account.destroy import Removal
-from tools.account.identity import AccountError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tools.account.identity import Account
+from tools.account.identity import Account, AccountError
 
 STREAM = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/orders/stream/2026-11-28T11:00:00.000"
 BUCKET = "cdc-sandbox-pipeline-images"

@@ -1,13 +1,12 @@
 """The refusals, skips and clean-ups of e2e and the upgrade rehearsal; CI runs them whole."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import subprocess
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import urllib3
@@ -19,13 +18,8 @@ from local.verify import SignedHttp
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
 from tools.account import cdk, e2e, upgrade
 from tools.account.findings import Finding
-from tools.account.identity import AccountError
+from tools.account.identity import Account, AccountError
 from tools.account.places import Place, in_account
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tools.account.identity import Account
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,16 +1,10 @@
 """Judges AWS's responses before a deploy: pure functions from responses to findings."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tools.account.findings import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from tools.account.findings import Level
+from tools.account.findings import Finding, Level
 
 # The rule `CheckBootstrapVersion` of a synthesised template refuses versions below it.
 BOOTSTRAP_VERSION = 6

@@ -1,19 +1,12 @@
 """Deploys an environment to an account: preflight, confirmation, deploy, advice after a failure."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
 
+from stacks.environments import Environment
 from tools.account import cdk, inventory, preflight
-from tools.account.findings import stops
-from tools.account.identity import AccountError, confirm
+from tools.account.findings import Finding, stops
+from tools.account.identity import Account, AccountError, confirm
 from tools.account.settings import settings_of, words
-
-if TYPE_CHECKING:
-    from stacks.environments import Environment
-    from tools.account.findings import Finding
-    from tools.account.identity import Account
 
 _EFFECT = (
     "deploy of environment {} creates or changes tables, functions, queues, buckets, alarms and, "

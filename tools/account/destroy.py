@@ -6,23 +6,17 @@ function writes; then buckets are emptied, which CloudFormation does not do; the
 deleted, those that import from another first.
 """
 
-from __future__ import annotations
-
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from tools.account import inventory
-from tools.account.identity import AccountError
+from tools.account.identity import Account, AccountError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from tools.account.identity import Account
-
-    Say = Callable[[str], None]
+Say = Callable[[str], None]
 
 PATIENCE = 45 * 60.0
 """Seconds for one stack; deleting a domain takes up to half an hour."""

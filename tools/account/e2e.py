@@ -7,30 +7,22 @@ that cannot be applied, checks its dead letters, corrects it, redrives, compares
 and checks that no resource is left. Without an environment it runs on the emulator.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from local.console import DemoConsole
 from local.workload.poison import Poison
-from local.workload.purchases import SAMPLE, read_purchases
+from local.workload.purchases import SAMPLE, Purchase, read_purchases
 from local.workload.traffic import Writer, Written
 from tools.account import deploy, destroy, inventory
-from tools.account.findings import stops
+from tools.account.findings import Finding, stops
 from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
 from tools.account.steps import exit_status, expect_equal, recover
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from local.workload.purchases import Purchase
-    from tools.account.findings import Finding
 
 ORDERS = 200
 NEIGHBOURS = 20

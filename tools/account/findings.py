@@ -1,15 +1,11 @@
 """Findings of the preflight: one sentence each, with the fix."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from tools.account.identity import Account
+from tools.account.identity import Account
 
 Level = Literal["ok", "warning", "blocking", "unknown"]
 _LABELS: dict[Level, str] = {

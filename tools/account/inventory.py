@@ -4,21 +4,15 @@ Resources that a deleted stack retained, or that a stack of an earlier app made,
 Each kind has the commands that remove one.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from tools.account.identity import prefix_of
+from tools.account.identity import Account, prefix_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from tools.account.identity import Account
-
-    Names = Callable[[Account, str], Iterator[str]]
+Names = Callable[[Account, str], Iterator[str]]
 
 
 @dataclass(frozen=True, order=True)

@@ -4,13 +4,12 @@ Both take the real `cdk deploy`, and both are reached by the same boto3 calls. T
 poller of the streams, in the requests to OpenSearch and in the time that things take.
 """
 
-from __future__ import annotations
-
 import os
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from local.console import DemoConsole
 from local.deployed.command_line import CommandLine
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.deployment import session
@@ -19,20 +18,13 @@ from local.deployed.poller_process import PollerProcess
 from local.deployed.resources import Resources
 from local.services import loopback
 from local.services.service import emulator, opensearch
-from local.verify import SignedHttp
+from local.verify import DeployedCopies, Http, SignedHttp
 from tools.account import cdk
 from tools.account.identity import Account, AccountError, prefix_of
 from tools.account.preflight import bootstrap_version
 from tools.account.settings import words
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from local.console import DemoConsole
-    from local.verify import DeployedCopies, Http
-
-    Say = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

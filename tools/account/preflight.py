@@ -4,22 +4,17 @@ Each check queries AWS and passes the responses to a pure function (`tools.accou
 without permission is reported and does not block.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from stacks.environments import Environment
 from tools.account import checks, inventory
 from tools.account.checks import Offer, Reader, StreamReaders, Topic, Wanted
 from tools.account.findings import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stacks.environments import Environment
-    from tools.account.identity import Account
+from tools.account.identity import Account
 
 ENGINE = "OpenSearch_3.5"
 """Engine of the domain in stacks/search.py; a test compares the two."""

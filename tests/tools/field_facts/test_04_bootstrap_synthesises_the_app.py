@@ -5,18 +5,12 @@ environment is chosen", and without `node` on PATH it does not start.
 https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html
 """
 
-from __future__ import annotations
+import pytest
 
-from typing import TYPE_CHECKING
-
+from tests.tools.conftest import Cdk
 from tests.tools.fake_aws import ACCOUNT, REGION
 from tools.account import __main__ as command
 from tools.account import cdk
-
-if TYPE_CHECKING:
-    import pytest
-
-    from tests.tools.conftest import Cdk
 
 
 def test_bootstrap_needs_no_environment_and_synthesises_no_app(

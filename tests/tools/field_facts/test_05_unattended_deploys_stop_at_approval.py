@@ -3,18 +3,12 @@
 https://docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-deploy.html (`--require-approval`)
 """
 
-from __future__ import annotations
+import pytest
 
-from typing import TYPE_CHECKING
-
+from tests.tools.conftest import Cdk
 from tests.tools.fake_aws import ACCOUNT, REGION
 from tools.account import __main__ as command
 from tools.account import cdk
-
-if TYPE_CHECKING:
-    import pytest
-
-    from tests.tools.conftest import Cdk
 
 
 def test_a_deploy_without_a_terminal_approves_in_advance(
