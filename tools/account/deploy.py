@@ -4,8 +4,8 @@ import sys
 
 from stacks.environments import Environment
 from tools.account import cdk, inventory, preflight
-from tools.account.findings import Finding, stops
-from tools.account.identity import Account, AccountError, confirm
+from tools.account.findings import Finding, refuse_blocking
+from tools.account.identity import Account, confirm
 from tools.account.settings import settings_of, words
 
 _EFFECT = (
@@ -42,12 +42,7 @@ def deploy(account: Account, environment: str, options: str) -> int:
     Raises:
         AccountError: A finding of the preflight is blocking, or the deploy is not confirmed.
     """
-    findings = look(account, environment, options)
-    for finding in findings:
-        print(finding)
-    if stops(findings):
-        message = "Not deployed: fix the BLOCKING findings above first."
-        raise AccountError(message)
+    refuse_blocking(look(account, environment, options), print)
     confirm(account, _EFFECT.format(environment))
     attended = sys.stdin.isatty() and sys.stdout.isatty()
     if not attended:

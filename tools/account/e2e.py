@@ -19,7 +19,7 @@ from local.workload.poison import Poison
 from local.workload.purchases import SAMPLE, Purchase, read_purchases
 from local.workload.traffic import Writer, Written
 from tools.account import deploy, destroy, inventory
-from tools.account.findings import Finding, stops
+from tools.account.findings import Finding, refuse_blocking
 from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
 from tools.account.steps import exit_status, expect_equal, recover
@@ -109,11 +109,7 @@ class Rehearsal:
         if any(each.check == "bootstrap" and each.level == "blocking" for each in findings):
             self.console.line("The CDK is not set up here yet: e2e sets it up.")
             findings = [each for each in findings if each.check != "bootstrap"]
-        for finding in findings:
-            self.console.line(str(finding))
-        if stops(findings):
-            message = "Not deployed: fix the BLOCKING findings above first."
-            raise AccountError(message)
+        refuse_blocking(findings, self.console.line)
 
     def _verify(self) -> None:
         purchases = read_purchases(SAMPLE)

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from stacks.environments import Environment
 from tools.account import checks, inventory
-from tools.account.checks import Offer, Reader, StreamReaders, Topic, Wanted
+from tools.account.checks import Offer, Reader, StreamReaders, Wanted
 from tools.account.findings import Finding
 from tools.account.identity import Account
 
@@ -147,13 +147,10 @@ def _readers(account: Account, wanted: Wanted) -> list[Finding]:
 
 def _resources(account: Account, wanted: Wanted) -> list[tuple[str, str]]:
     """Return type and physical name of the resources of the environment's stacks."""
-    client = account.client("cloudformation")
     return [
         (each["ResourceType"], each["PhysicalResourceId"])
         for stack in inventory.stacks(account, wanted.environment)
-        for each in inventory.pages(
-            client, "list_stack_resources", "StackResourceSummaries", StackName=stack["StackName"]
-        )
+        for each in inventory.resources(account, stack["StackName"])
         if each.get("PhysicalResourceId") and each["ResourceStatus"] != "DELETE_COMPLETE"
     ]
 
@@ -198,8 +195,8 @@ def _alarm_topic(account: Account, wanted: Wanted) -> list[Finding]:
     try:
         attributes = client.get_topic_attributes(TopicArn=wanted.alarm_topic)["Attributes"]
     except client.exceptions.NotFoundException:
-        return checks.topic(Topic(exists=False), wanted)
-    return checks.topic(Topic(exists=True, key=attributes.get("KmsMasterKeyId")), wanted)
+        attributes = None
+    return checks.topic(attributes, wanted)
 
 
 def _leftovers(account: Account, wanted: Wanted) -> list[Finding]:

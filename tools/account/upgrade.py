@@ -180,16 +180,11 @@ class Upgrade:
 
     def _stores(self) -> dict[str, str]:
         """Return the tables and buckets of the environment: physical by logical names."""
-        client = self.place.account.client("cloudformation")
+        account = self.place.account
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for stack in inventory.stacks(self.place.account, self.place.environment)
-            for each in inventory.pages(
-                client,
-                "list_stack_resources",
-                "StackResourceSummaries",
-                StackName=stack["StackName"],
-            )
+            for stack in inventory.stacks(account, self.place.environment)
+            for each in inventory.resources(account, stack["StackName"])
             if each["ResourceType"] in _STORES
         }
 
