@@ -4,9 +4,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -26,9 +25,7 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_REGION", REGION)
     with mock_aws():
-        fake = FakeAws()
-        fake.bucket_is_empty = _is_empty
-        yield fake.installed(monkeypatch)
+        yield FakeAws().installed(monkeypatch)
 
 
 @pytest.fixture
@@ -91,9 +88,3 @@ def started(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Cdk:
     made = Cdk()
     monkeypatch.setattr(cdk, "run", made.run)
     return made
-
-
-def _is_empty(bucket: str) -> bool:
-    s3: Any = boto3.client("s3", region_name="us-east-1")
-    found = s3.list_object_versions(Bucket=bucket)
-    return not (found.get("Versions") or found.get("DeleteMarkers"))

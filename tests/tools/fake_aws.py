@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 from uuid import UUID
 
+import boto3
 import botocore.client
 import pytest
 from botocore.validate import validate_parameters
@@ -19,7 +20,11 @@ REGION = "eu-west-1"
 CREATED = "2026-11-28T11:00:00Z"
 MOTOS = ("s3",)
 MESSAGES = {"ExpiredToken": "The security token included in the request is expired"}
-KINDS = {"table": "AWS::DynamoDB::GlobalTable", "bucket": "AWS::S3::Bucket"}
+KINDS = {
+    "table": "AWS::DynamoDB::GlobalTable",
+    "bucket": "AWS::S3::Bucket",
+    "mapping": "AWS::Lambda::EventSourceMapping",
+}
 
 
 @dataclass
@@ -70,7 +75,7 @@ class FakeAws:
     calls: list[str] = field(default_factory=list)
     on_call: dict[str, Callable[[], object]] = field(default_factory=dict)
     """Called just before an operation."""
-    bucket_is_empty: Callable[[str], bool] = lambda name: True
+    bucket_is_empty: Callable[[str], bool] = lambda name: _versions(name) == 0
 
     def add(self, *stacks: Stack) -> None:
         self.stacks |= {stack.name: stack for stack in stacks}
@@ -144,9 +149,11 @@ class FakeAws:
 
     def _remove(self, stack: Stack) -> None:
         del self.stacks[stack.name]
-        for _, name in stack.resources:
+        for kind, name in stack.resources:
             self.mappings.pop(name, None)
             self.tables.pop(name, None)
+            if kind == KINDS["bucket"]:
+                s3().delete_bucket(Bucket=name)
 
     def _cloudformation_DeleteStack(self, client: Any, request: Any) -> Any:
         for stack in self.stacks.values():
@@ -272,6 +279,18 @@ class FakeAws:
         name = request["ARN"].rpartition("/")[2]
         tags = self.domains[name].get("tags", {})
         return {"TagList": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+def s3() -> Any:
+    """A client of moto's S3."""
+    make: Any = boto3.client
+    return make("s3", region_name=REGION)
+
+
+def _versions(bucket: str) -> int:
+    """How many versions and delete markers a bucket has."""
+    found = s3().list_object_versions(Bucket=bucket)
+    return len(found.get("Versions", ())) + len(found.get("DeleteMarkers", ()))
 
 
 def uuid(name: str) -> str:

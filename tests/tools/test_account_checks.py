@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from stacks.environments import Environment, SearchCluster
-from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack, uuid
-from tools.account import __main__ as command
+from tests.tools.conftest import Make
+from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, uuid
 from tools.account.checks import Wanted, topic_place
 from tools.account.findings import Finding, stops
 from tools.account.identity import Account
@@ -186,14 +186,13 @@ class TestReaders:
     @pytest.fixture(autouse=True)
     def deployed(self, fresh: FakeAws) -> FakeAws:
         fresh.tables["orders"] = STREAM
-        mapping = "AWS::Lambda::EventSourceMapping"
         fresh.add(
             Stack(
                 "cdc-sandbox-pipeline",
                 resources=[
-                    ("AWS::DynamoDB::GlobalTable", "orders"),
-                    (mapping, uuid("aggregation")),
-                    (mapping, uuid("audit")),
+                    (KINDS["table"], "orders"),
+                    (KINDS["mapping"], uuid("aggregation")),
+                    (KINDS["mapping"], uuid("audit")),
                 ],
             )
         )
@@ -312,12 +311,13 @@ def test_the_settings_are_those_of_the_deploy(account: Account) -> None:
     assert wanted_of(account, made).instance_types == ("a", "b")
 
 
-def test_findings_are_json_for_programs(fresh: FakeAws, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["preflight", "sandbox", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+def test_findings_are_json_for_programs(fresh: FakeAws, make: Make) -> None:
+    status, said = make("preflight", "sandbox", "--json")
+    document = json.loads(said)
+    assert status == 0
     assert (document["account"], document["region"]) == (ACCOUNT, REGION)
     assert document["deployable"] is True
     assert {"check", "level", "sentence"} == set(document["findings"][0])
     fresh.parameters.clear()
-    assert command.main(["preflight", "sandbox", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["deployable"] is False
+    status, said = make("preflight", "sandbox", "--json")
+    assert (status, json.loads(said)["deployable"]) == (1, False)
