@@ -4,9 +4,9 @@ Orders with status `poison` cannot be indexed until their status in the table ch
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from dynamodb_streams_cdc import (
     Change,
@@ -21,11 +21,14 @@ from dynamodb_streams_cdc import (
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.identity import item_id
-from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
+from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames, StoredDeadLetter
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore, MemoryIndex, MemoryLog
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 UUID = "11111111-2222-3333-4444-555555555555"
 SHARD = "shardId-00000001573689847184-864758bb"
@@ -230,6 +233,38 @@ class FakePipeline:
     def indexed(self) -> dict[str, Any]:
         """Return the statuses that readers find, by item."""
         return {found: source["status"] for found, source in self.index.search().items()}
+
+
+class Ports:
+    """Store and functions of a pipeline; `at` is called before and after each call."""
+
+    def __init__(self, pipeline: FakePipeline, at: Callable[[str], None]) -> None:
+        self.pipeline = pipeline
+        self.at = at
+
+    def _call(self, name: str, method: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
+        self.at(f"before {name}")
+        result = method(*arguments, **_)
+        self.at(f"after {name}")
+        return result
+
+    def dead_letters(self) -> Iterable[StoredDeadLetter]:
+        return self.pipeline.store.dead_letters()
+
+    def read(self, key: str) -> bytes | None:
+        return self._call("read", self.pipeline.store.read, key)
+
+    def holds(self, key: str) -> bool:
+        return self._call("holds", self.pipeline.store.holds, key)
+
+    def keep(self, key: str, document: Mapping[str, Any]) -> bool:
+        return self._call("keep", self.pipeline.store.keep, key, document)
+
+    def archive(self, key: str) -> bool:
+        return self._call("archive", self.pipeline.store.archive, key)
+
+    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+        return self._call("invoke", self.pipeline.invoke, processor, event)
 
 
 def change_of(each: Mapping[str, Any]) -> Change:
