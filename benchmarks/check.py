@@ -142,7 +142,6 @@ def compare(found: Figures, expected: Mapping[str, Any]) -> Iterator[Compared]:
 
 
 def print_compared(compared: list[Compared]) -> None:
-    """Print the table and the fix."""
     table = Table("", "for each change", "found", "expected", "", box=None)
     for each in compared:
         figures = (figure(each.found), figure(each.expected))

@@ -53,7 +53,6 @@ def item(customer: int) -> str:
 
 
 def placed(sequence: int, customer: int, status: str = "placed", **others: Any) -> dict[str, Any]:
-    """Return the record of an order that a customer has placed."""
     return record(sequence, None, order(number(customer), status=status), **others)
 
 
@@ -124,8 +123,6 @@ def pointer(key: str, bucket: str | None = None) -> str:
 
 
 class UnreliableIndex(MemoryIndex):
-    """An index that can be down."""
-
     out = False
 
     def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:

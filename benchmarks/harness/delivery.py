@@ -22,7 +22,6 @@ class ProcessKilled(BaseException):
 
 
 def context(seconds: float = PATIENCE_SECONDS) -> FunctionContext:
-    """Return the context of an invocation that ends in so many seconds."""
     ends = time.monotonic() + seconds
     return FunctionContext("5f6b-request", _ARN, remaining=lambda: ends - time.monotonic())
 

@@ -82,7 +82,6 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The median ratio."""
         return statistics.median(self.ratios) if self.ratios else None
 
     @property

@@ -70,7 +70,6 @@ class Scenario:
 
     @property
     def contributions(self) -> Contributions:
-        """Contribution of an item."""
         return SCENARIOS[self.name]
 
     def run(self, repeats: int) -> list[Row]:
@@ -111,7 +110,6 @@ class Scenario:
                 yield Row("aggregation", name, unit, mine, at_most=goal[self.name])
 
     def count(self, make: Make) -> Traffic:
-        """Return the requests for all the records."""
         with self._function(make) as (function, client, tables):
             meter = Meter(client, by_default(self.url))
             deliver(function, batches(self.records, BATCH))
@@ -120,7 +118,6 @@ class Scenario:
         return sent
 
     def measure(self, make: Make) -> Speed:
-        """Return the speed of all the records."""
         with self._function(make) as (function, client, tables):
             found = speed(function, batches(self.records, BATCH))
             self._check(client, tables)
@@ -167,7 +164,6 @@ class Killer:
         self.left = request
 
     def disarm(self) -> None:
-        """Kill no more."""
         self.left = float("inf")
 
     def _sending(self, **others: Any) -> None:

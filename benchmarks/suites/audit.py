@@ -66,13 +66,11 @@ def run(options: Options) -> list[Row]:
 
 
 def ours(client: Any, table: str) -> Function:
-    """Return the audit sink behind its processor."""
     log = ChangeLog(DynamoDbLog(client, table), MemoryImageStore())
     return Processor("audit", SOURCE, log, MemoryDeadLetters())
 
 
 def one_put_each(client: Any, table: str) -> Function:
-    """Return a loop with a conditional put for each record."""
 
     def handler(event: Any, context: Any) -> Any:
         for record in event["Records"]:
@@ -99,7 +97,6 @@ def _measured(url: str, records: list[Record], away: float) -> dict[str, Callabl
 
 
 def count(url: str, variant: Variant, records: list[Record]) -> Traffic:
-    """Return the requests for all the records."""
     with _log(url, variant, len(records)) as (client, table):
         meter = Meter(client, by_default(url))
         deliver(variant.make(client, table), batches(records, BATCH))

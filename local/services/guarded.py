@@ -94,6 +94,5 @@ class GuardedProcess:
         return self._guard is not None and self._guard.status() is None
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
-        """Return the last lines of the log."""
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])

@@ -111,7 +111,6 @@ class Cloud:
         return client(service)
 
     def run(self, *arguments: str, **options: Any) -> Result:
-        """Run `cdc` with these arguments."""
         return CliRunner().invoke(app, arguments, **options)
 
     def json(self, *arguments: str, status: int = 0) -> dict[str, Any]:

@@ -30,7 +30,6 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
 
 @pytest.fixture
 def account(aws: FakeAws) -> Account:
-    """Signed in."""
     return sign_in()
 
 

@@ -629,7 +629,6 @@ def outcome(pipeline: FakePipeline) -> tuple[Any, ...]:
 
 
 def undisturbed() -> tuple[FakePipeline, int]:
-    """Return what a run leads to, and how often it calls a port, twice each."""
     pipeline = troubled()
     calls: list[str] = []
     redrive(pipeline, calls.append)

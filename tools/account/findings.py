@@ -32,7 +32,6 @@ class Finding:
 
 
 def stops(findings: Iterable[Finding]) -> bool:
-    """Whether a finding is blocking."""
     return any(finding.level == "blocking" for finding in findings)
 
 
@@ -51,7 +50,6 @@ def refuse_blocking(findings: Iterable[Finding], say: Callable[[str], object]) -
 
 
 def as_json(account: Account, environment: str, findings: Sequence[Finding]) -> str:
-    """Return the findings as JSON."""
     return json.dumps(
         {
             "account": account.number,

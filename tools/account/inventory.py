@@ -27,7 +27,6 @@ class Resource:
 
     @property
     def removal(self) -> Sequence[str]:
-        """The commands that remove it, in order."""
         return [each.format(self.name) for each in _KINDS[self.kind].removal]
 
 

@@ -45,18 +45,15 @@ class Place:
     command_line: CommandLine
 
     def outputs(self) -> dict[str, str]:
-        """Return the outputs of the pipeline's stack."""
         name = f"{prefix_of(self.environment)}pipeline"
         client = self.account.client("cloudformation")
         [stack] = client.describe_stacks(StackName=name)["Stacks"]
         return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
 
     def resources(self) -> Resources:
-        """Return the names of the deployed resources."""
         return Resources.of(self.outputs())
 
     def copies(self) -> DeployedCopies:
-        """Return the table and its copies, for the checker."""
         client = self.account.client
         return copies_of(client("dynamodb"), client("s3"), self.resources(), self.http)
 
