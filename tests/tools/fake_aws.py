@@ -4,7 +4,6 @@ Both are validated against the service models that boto3 ships, so that a test c
 itself on a field that AWS does not have. S3 and STS are moto's.
 """
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
@@ -316,11 +315,3 @@ def _described(stack: Stack) -> dict[str, Any]:
         "Outputs": outputs,
         "Tags": stack.tags,
     }
-
-
-def count(calls: list[str]) -> dict[str, int]:
-    """How often each operation was called."""
-    found: dict[str, int] = defaultdict(int)
-    for each in calls:
-        found[each] += 1
-    return dict(found)
