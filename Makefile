@@ -149,7 +149,7 @@ lint: $(READY) ## Check style, types, and the lock files against pyproject.toml
 	ruff check .
 	ruff format --check .
 	mypy
-	python -m tools.phrases --clean
+	python -m tools.phrases
 	python tools/locks.py --check
 
 CHECKOV := build/checkov/.ready

@@ -233,30 +233,25 @@ def dead_letters(number: int, kilobytes: float = 2.0) -> Mapping[str, float]:
 
 
 def idle() -> None:
-    """Print the cost of a month without a change."""
     for environment in ENVIRONMENTS:
         _print_table(f"{environment}, a month", [a_month(environment)], [""])
         print()
 
 
 def changes() -> None:
-    """Print the cost of a million changes."""
     titles = [f"batches of {FULL.records}", "one by one"]
     _print_table("a million changes", [a_million(FULL), a_million(SINGLE)], titles)
 
 
 def afterwards() -> None:
-    """Print the monthly cost of a million stored changes."""
     _print_table("each month after", [a_million_afterwards()], [""])
 
 
 def failures() -> None:
-    """Print the cost of a hundred thousand dead letters."""
     _print_table("100,000 dead letters", [dead_letters(100_000)], [""])
 
 
 def prices() -> None:
-    """Print the prices and their sources."""
     stored = json.loads(PRICES.read_text())
     print(f"{stored['region']}, {stored['currency']}, {stored['date']}\n")
     for name, found in stored["prices"].items():

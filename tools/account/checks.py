@@ -1,16 +1,10 @@
 """Judges AWS's responses before a deploy: pure functions from responses to findings."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tools.account.findings import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from tools.account.findings import Level
+from tools.account.findings import Finding, Level
 
 # The rule `CheckBootstrapVersion` of a synthesised template refuses versions below it.
 BOOTSTRAP_VERSION = 6
@@ -259,14 +253,6 @@ def readers(streams: Sequence[StreamReaders], wanted: Wanted) -> list[Finding]:
     return findings or [Finding("readers", "ok", "No stream of the environment has other readers.")]
 
 
-@dataclass(frozen=True)
-class Topic:
-    """An SNS topic as GetTopicAttributes describes it."""
-
-    exists: bool
-    key: str | None = None
-
-
 def topic_place(wanted: Wanted) -> list[Finding]:
     """Whether `alarm_topic_arn` is a topic that alarms of this account and Region can notify."""
     arn = wanted.alarm_topic or ""
@@ -294,14 +280,18 @@ def topic_place(wanted: Wanted) -> list[Finding]:
     return []
 
 
-def topic(found: Topic, wanted: Wanted) -> list[Finding]:
-    """Whether a topic of this account and Region exists and CloudWatch can publish to it."""
-    if not found.exists:
+def topic(attributes: Mapping[str, str] | None, wanted: Wanted) -> list[Finding]:
+    """Whether CloudWatch can publish to a topic of this account and Region.
+
+    `attributes` are those of GetTopicAttributes, None if there is no such topic.
+    """
+    if attributes is None:
         sentence = f"There is no topic {wanted.alarm_topic}: create it, or correct alarm_topic_arn."
         return [Finding("alarm topic", "blocking", sentence)]
-    if found.key in ("alias/aws/sns", "aws/sns"):
+    key = attributes.get("KmsMasterKeyId")
+    if key in ("alias/aws/sns", "aws/sns"):
         sentence = (
-            f"The topic {wanted.alarm_topic} is encrypted with the key {found.key}, whose policy "
+            f"The topic {wanted.alarm_topic} is encrypted with the key {key}, whose policy "
             "denies alarms: use a key of your own that allows cloudwatch.amazonaws.com."
         )
         return [Finding("alarm topic", "warning", sentence)]

@@ -7,30 +7,22 @@ that cannot be applied, checks its dead letters, corrects it, redrives, compares
 and checks that no resource is left. Without an environment it runs on the emulator.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from local.console import DemoConsole
 from local.workload.poison import Poison
-from local.workload.purchases import SAMPLE, read_purchases
+from local.workload.purchases import SAMPLE, Purchase, read_purchases
 from local.workload.traffic import Writer, Written
 from tools.account import deploy, destroy, inventory
-from tools.account.findings import stops
+from tools.account.findings import Finding, refuse_blocking
 from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
 from tools.account.steps import exit_status, expect_equal, recover
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from local.workload.purchases import Purchase
-    from tools.account.findings import Finding
 
 ORDERS = 200
 NEIGHBOURS = 20
@@ -117,11 +109,7 @@ class Rehearsal:
         if any(each.check == "bootstrap" and each.level == "blocking" for each in findings):
             self.console.line("The CDK is not set up here yet: e2e sets it up.")
             findings = [each for each in findings if each.check != "bootstrap"]
-        for finding in findings:
-            self.console.line(str(finding))
-        if stops(findings):
-            message = "Not deployed: fix the BLOCKING findings above first."
-            raise AccountError(message)
+        refuse_blocking(findings, self.console.line)
 
     def _verify(self) -> None:
         purchases = read_purchases(SAMPLE)

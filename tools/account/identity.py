@@ -1,11 +1,10 @@
 """Finds the AWS account and Region of this shell's credentials, and asks for confirmation."""
 
-from __future__ import annotations
-
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -18,9 +17,6 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ENVIRONMENTS = ("sandbox", "production")
 """Environments that can be deployed to an account."""

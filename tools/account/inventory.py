@@ -4,21 +4,15 @@ Resources that a deleted stack retained, or that a stack of an earlier app made,
 Each kind has the commands that remove one.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from tools.account.identity import prefix_of
+from tools.account.identity import Account, prefix_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from tools.account.identity import Account
-
-    Names = Callable[[Account, str], Iterator[str]]
+Names = Callable[[Account, str], Iterator[str]]
 
 
 @dataclass(frozen=True, order=True)
@@ -33,7 +27,6 @@ class Resource:
 
     @property
     def removal(self) -> Sequence[str]:
-        """The commands that remove it, in order."""
         return [each.format(self.name) for each in _KINDS[self.kind].removal]
 
 
@@ -76,6 +69,12 @@ def pages(client: Any, operation: str, field: str, **request: Any) -> Iterator[A
         yield from page.get(field, ())
 
 
+def resources(account: Account, stack: object) -> Iterator[Any]:
+    """Yield the resources of a stack, given by its name or its ID."""
+    client = account.client("cloudformation")
+    return pages(client, "list_stack_resources", "StackResourceSummaries", StackName=stack)
+
+
 def stacks(account: Account, environment: str) -> list[dict[str, Any]]:
     """Return the environment's stacks as DescribeStacks gives them, sorted by name."""
     found = pages(account.client("cloudformation"), "describe_stacks", "Stacks")
@@ -94,10 +93,6 @@ def is_ours(stack: Mapping[str, Any], environment: str) -> bool:
     """Whether a stack carries the tags that the app gives to all of its stacks."""
     tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", ())}
     return tags.get("application") == "cdc" and tags.get("environment") == environment
-
-
-def _stacks(account: Account, environment: str) -> Iterator[str]:
-    yield from (stack["StackName"] for stack in stacks(account, environment))
 
 
 def _listed(service: str, operation: str, field: str, name: str, **request: Any) -> Names:
@@ -122,12 +117,6 @@ def _log_groups(account: Account, environment: str) -> Iterator[str]:
         yield from (group["logGroupName"] for group in groups)
 
 
-def _mappings(account: Account, environment: str) -> Iterator[str]:
-    """Yield the UUIDs of the mappings whose function is the environment's."""
-    for mapping in mappings(account, environment):
-        yield mapping["UUID"]
-
-
 def mappings(account: Account, environment: str) -> Iterator[dict[str, Any]]:
     """Yield the mappings whose function is the environment's, even if it is deleted."""
     prefix = prefix_of(environment)
@@ -136,17 +125,6 @@ def mappings(account: Account, environment: str) -> Iterator[dict[str, Any]]:
         [function] = mapping.get("FunctionArn", "").split(":")[6:7] or [""]
         if function.startswith(prefix):
             yield mapping
-
-
-def _queues(account: Account, environment: str) -> Iterator[str]:
-    """Yield URLs of queues; without a page size SQS lists a thousand and no token."""
-    yield from pages(
-        account.client("sqs"),
-        "list_queues",
-        "QueueUrls",
-        QueueNamePrefix=prefix_of(environment),
-        PaginationConfig={"PageSize": 1000},
-    )
 
 
 def _alarms(account: Account, environment: str) -> Iterator[str]:
@@ -181,24 +159,20 @@ def _buckets(account: Account, environment: str) -> Iterator[str]:
             yield bucket["Name"]
 
 
-def _rules(account: Account, environment: str) -> Iterator[str]:
-    rules = pages(
-        account.client("events"), "list_rules", "Rules", NamePrefix=prefix_of(environment)
-    )
-    yield from (rule["Name"] for rule in rules)
-
-
 # Stacks come first, as they are removed before their resources.
 _KINDS: Mapping[str, _Kind] = {
     "stack": _Kind(
-        _stacks,
+        lambda account, environment: (each["StackName"] for each in stacks(account, environment)),
         (
             "aws cloudformation update-termination-protection --no-enable-termination-protection"
             " --stack-name {}",
             "aws cloudformation delete-stack --stack-name {}",
         ),
     ),
-    "event source mapping": _Kind(_mappings, ("aws lambda delete-event-source-mapping --uuid {}",)),
+    "event source mapping": _Kind(
+        lambda account, environment: (each["UUID"] for each in mappings(account, environment)),
+        ("aws lambda delete-event-source-mapping --uuid {}",),
+    ),
     "function": _Kind(
         _listed("lambda", "list_functions", "Functions", "FunctionName"),
         ("aws lambda delete-function --function-name {}",),
@@ -220,7 +194,11 @@ _KINDS: Mapping[str, _Kind] = {
             "aws s3api delete-bucket --bucket {0}",
         ),
     ),
-    "queue": _Kind(_queues, ("aws sqs delete-queue --queue-url {}",)),
+    "queue": _Kind(
+        # Without a page size, SQS lists a thousand and no token.
+        _listed("sqs", "list_queues", "QueueUrls", "", PaginationConfig={"PageSize": 1000}),
+        ("aws sqs delete-queue --queue-url {}",),
+    ),
     "topic": _Kind(
         _listed("sns", "list_topics", "Topics", "TopicArn"),
         ("aws sns delete-topic --topic-arn {}",),
@@ -229,7 +207,7 @@ _KINDS: Mapping[str, _Kind] = {
     "log group": _Kind(_log_groups, ("aws logs delete-log-group --log-group-name {}",)),
     "alarm": _Kind(_alarms, ("aws cloudwatch delete-alarms --alarm-names {}",)),
     "rule": _Kind(
-        _rules,
+        _listed("events", "list_rules", "Rules", "Name"),
         (
             "aws events remove-targets --rule {0} --ids Target0",
             "aws events delete-rule --name {0}",

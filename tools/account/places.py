@@ -4,13 +4,12 @@ Both take the real `cdk deploy`, and both are reached by the same boto3 calls. T
 poller of the streams, in the requests to OpenSearch and in the time that things take.
 """
 
-from __future__ import annotations
-
 import os
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from local.console import DemoConsole
 from local.deployed.command_line import CommandLine
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.deployment import session
@@ -19,20 +18,13 @@ from local.deployed.poller_process import PollerProcess
 from local.deployed.resources import Resources
 from local.services import loopback
 from local.services.service import emulator, opensearch
-from local.verify import SignedHttp
+from local.verify import DeployedCopies, Http, SignedHttp
 from tools.account import cdk
 from tools.account.identity import Account, AccountError, prefix_of
 from tools.account.preflight import bootstrap_version
 from tools.account.settings import words
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from local.console import DemoConsole
-    from local.verify import DeployedCopies, Http
-
-    Say = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -53,18 +45,15 @@ class Place:
     command_line: CommandLine
 
     def outputs(self) -> dict[str, str]:
-        """Return the outputs of the pipeline's stack."""
         name = f"{prefix_of(self.environment)}pipeline"
         client = self.account.client("cloudformation")
         [stack] = client.describe_stacks(StackName=name)["Stacks"]
         return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
 
     def resources(self) -> Resources:
-        """Return the names of the deployed resources."""
         return Resources.of(self.outputs())
 
     def copies(self) -> DeployedCopies:
-        """Return the table and its copies, for the checker."""
         client = self.account.client
         return copies_of(client("dynamodb"), client("s3"), self.resources(), self.http)
 

@@ -4,22 +4,17 @@ Each check queries AWS and passes the responses to a pure function (`tools.accou
 without permission is reported and does not block.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from stacks.environments import Environment
 from tools.account import checks, inventory
-from tools.account.checks import Offer, Reader, StreamReaders, Topic, Wanted
+from tools.account.checks import Offer, Reader, StreamReaders, Wanted
 from tools.account.findings import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stacks.environments import Environment
-    from tools.account.identity import Account
+from tools.account.identity import Account
 
 ENGINE = "OpenSearch_3.5"
 """Engine of the domain in stacks/search.py; a test compares the two."""
@@ -152,13 +147,10 @@ def _readers(account: Account, wanted: Wanted) -> list[Finding]:
 
 def _resources(account: Account, wanted: Wanted) -> list[tuple[str, str]]:
     """Return type and physical name of the resources of the environment's stacks."""
-    client = account.client("cloudformation")
     return [
         (each["ResourceType"], each["PhysicalResourceId"])
         for stack in inventory.stacks(account, wanted.environment)
-        for each in inventory.pages(
-            client, "list_stack_resources", "StackResourceSummaries", StackName=stack["StackName"]
-        )
+        for each in inventory.resources(account, stack["StackName"])
         if each.get("PhysicalResourceId") and each["ResourceStatus"] != "DELETE_COMPLETE"
     ]
 
@@ -203,8 +195,8 @@ def _alarm_topic(account: Account, wanted: Wanted) -> list[Finding]:
     try:
         attributes = client.get_topic_attributes(TopicArn=wanted.alarm_topic)["Attributes"]
     except client.exceptions.NotFoundException:
-        return checks.topic(Topic(exists=False), wanted)
-    return checks.topic(Topic(exists=True, key=attributes.get("KmsMasterKeyId")), wanted)
+        attributes = None
+    return checks.topic(attributes, wanted)
 
 
 def _leftovers(account: Account, wanted: Wanted) -> list[Finding]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED
+from dynamodb_streams_cdc.cli.errors import reported
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
@@ -61,17 +61,8 @@ def repair(
     source = RepairSource(deployment, source_table)
     items = source.scan() if keys is None else [source.item(keys)]
     report = RepairReport()
-    try:
+    with reported(report, lambda: print_json(asdict(report)) if as_json else _print(report)):
         Repair.of(deployment, source, processor or ()).run(items, report)
-    except KeyboardInterrupt:
-        report.interrupted = True
-    finally:
-        if as_json:
-            print_json(asdict(report))
-        else:
-            _print(report)
-    if not report.complete:
-        raise typer.Exit(INTERRUPTED if report.interrupted else FAILED)
 
 
 def _print(report: RepairReport) -> None:
