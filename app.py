@@ -18,7 +18,7 @@ def main() -> None:
     app = App()
     try:
         environment = environments.load(app.node.get_all_context())
-        folder = package("host" if environment.name == "local" else "aws")
+        folder = package("host" if environment.is_emulated else "aws")
         add_stacks(app, environment=environment, code=lambda_.Code.from_asset(str(folder)))
     except SynthError as error:
         raise SystemExit(str(error)) from None

@@ -11,10 +11,9 @@ from stacks.search_logs import SearchLogs
 
 def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> None:
     """Add the environment's stacks, for the account and Region of the caller."""
-    prefix = f"cdc-{environment.name}"
+    prefix = environment.stack_prefix
     search = None
-    if environment.makes_domain:
-        assert environment.search_cluster is not None
+    if environment.search_cluster is not None:
         logs = None
         if environment.search_cluster.publishes_logs:
             logs = SearchLogs(app, f"{prefix}-search-logs", environment=environment)
@@ -35,5 +34,5 @@ def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> Non
     if search is not None:
         # The imports of its exports have names: the CDK cannot tell the order from them.
         pipeline.add_stack_dependency(search)
-    Tags.of(app).add("application", "cdc")
+    Tags.of(app).add("application", environment.prefix)
     Tags.of(app).add("environment", environment.name)

@@ -15,8 +15,8 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from stacks.constructs.alarms import AT_LEAST, AT_MOST, LESS_THAN, Alarms
-from stacks.environments import SearchCluster
 from stacks.runbook import Urgency
+from stacks.settings.search import SearchCluster
 
 _MIB_IN_GIB = 1024
 _STORAGE_LEFT = 0.25

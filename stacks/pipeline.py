@@ -92,6 +92,7 @@ class PipelineStack(Stack):
             },
         )
         self.processors = (self.aggregation, self.audit, self.search_processor)
+        environment.check_processors(each.name for each in self.processors)
         self._grant()
         self.operator = OperatorPolicy(
             self,

@@ -14,8 +14,9 @@ from aws_cdk import aws_opensearchservice as opensearch
 from constructs import Construct
 
 from stacks.constructs.retention import removal
-from stacks.environments import Environment, SearchAuth, SearchCluster
+from stacks.environments import Environment
 from stacks.search_logs import SearchLogs
+from stacks.settings.search import SearchAuth, SearchCluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ def existing_cluster(scope: Construct, environment: Environment) -> SearchTarget
     named = environment.managed_domain
     domain_arn = None
     if named is not None:
-        domain_arn = Stack.of(scope).format_arn(
+        domain_arn = named.arn or Stack.of(scope).format_arn(
             service="es", region=named.region, resource="domain", resource_name=named.name
         )
     return SearchTarget(

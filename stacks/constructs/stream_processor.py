@@ -12,6 +12,7 @@ from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, ProcessorDeadLetters
 from stacks.constructs.retention import RETENTION, removal
 from stacks.environments import Environment
+from stacks.settings.processors import ProcessorSettings
 
 # The packaged dependencies are built for these two: see AWS_TARGET in stacks/packaging.py.
 RUNTIME = lambda_.Runtime.PYTHON_3_13
@@ -45,10 +46,11 @@ class StreamProcessor(Construct):
         environment: Environment,
     ) -> None:
         super().__init__(scope, id)
+        own = environment.processor(name)
         self.name = name
         self.sink = sink
         self.source_table = source_table
-        self.environment = environment.name
+        self.deployment = environment.deployment
         self.feed = feed
         self.dead_letters = ProcessorDeadLetters(
             self, "DeadLetters", dead_letters=dead_letters, processor=name
@@ -69,12 +71,13 @@ class StreamProcessor(Construct):
             handler=handler,
             code=code,
             role=self.role,
-            memory_size=512,
+            memory_size=own.memory_mib,
             timeout=Duration.minutes(1),
+            reserved_concurrent_executions=own.reserved_concurrency,
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             environment={
-                "ENVIRONMENT": environment.name,
+                "ENVIRONMENT": environment.deployment,
                 "SOURCE_TABLE": source_table,
                 "EPOCH": environment.epoch,
                 "FEED": feed.kind,
@@ -89,11 +92,11 @@ class StreamProcessor(Construct):
         self.log_group.grant_write(self.role)
         self.dead_letters.grant_write(self.role)
         feed.add_reader(name, self.role)
-        self.mapping = self._map(feed, environment)
+        self.mapping = self._map(feed, own)
         self.notifications = self.dead_letters.notify_of(self.mapping)
         self.dead_letter_places = self.dead_letters.places(self.mapping)
 
-    def _map(self, feed: ChangeFeed, environment: Environment) -> lambda_.EventSourceMapping:
+    def _map(self, feed: ChangeFeed, own: ProcessorSettings) -> lambda_.EventSourceMapping:
         """Read the feed as design requires: nothing skipped, nothing dropped, nothing blocked.
 
         Retries are unlimited because the sinks converge and an outage must not turn changes into
@@ -106,9 +109,9 @@ class StreamProcessor(Construct):
             event_source_arn=feed.stream_arn,
             starting_position=lambda_.StartingPosition.TRIM_HORIZON,
             filters=list(feed.filters) or None,
-            batch_size=100,
-            max_batching_window=Duration.seconds(1),
-            parallelization_factor=environment.parallelization_factor,
+            batch_size=own.batch_size,
+            max_batching_window=Duration.seconds(own.batching_window_seconds),
+            parallelization_factor=own.parallelization_factor,
             report_batch_item_failures=True,
             bisect_batch_on_error=True,
             retry_attempts=-1,

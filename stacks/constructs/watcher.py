@@ -60,7 +60,7 @@ class Watcher(Construct):
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             environment={
-                "ENVIRONMENT": environment.name,
+                "ENVIRONMENT": environment.deployment,
                 "SOURCE_TABLE_NAME": source.name,
                 "SOURCE_TABLE_KEYS": Stack.of(self).to_json_string(source.keys),
                 "DEAD_LETTERS": self._places(processors),

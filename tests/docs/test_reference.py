@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stacks.environments import DEFAULTS, SETTINGS, Environment, SearchCluster, load
+from stacks.environments import DEFAULTS, GROUPS, SETTINGS, load
 from tools import limits_page, settings_page
 
 ROOT = Path(__file__).parents[2]
@@ -17,14 +17,22 @@ REQUIRED = {
 
 
 def test_every_setting_of_an_environment_is_described() -> None:
-    assert list(settings_page.attributes(Environment)) == list(SETTINGS)
-    assert list(settings_page.attributes(SearchCluster)) == list(SearchCluster.model_fields)
+    described = [name for group in GROUPS for name in settings_page.attributes(group)]
+    assert described == list(SETTINGS)
+
+
+# Settings that an example needs in addition.
+TOGETHER = {
+    "search_domain_arn": {"search_url": "https://search.example.com"},
+    "profile": {"environment": "staging"},
+}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_example_of_a_setting_is_accepted(setting: str) -> None:
-    example = settings_page.attributes(Environment)[setting]["Example"].strip("`")
-    context = {"environment": "production", "aggregate_shards": "16", setting: example}
+    [group] = [each for each in GROUPS if setting in each.model_fields]
+    example = settings_page.attributes(group)[setting]["Example"].strip("`")
+    context = {"environment": "production", **TOGETHER.get(setting, {}), setting: example}
     receivers = {"alarm_email", "alarm_topic_arn", "alarms"}
     if setting not in receivers:
         context["alarms"] = "none"
@@ -34,6 +42,7 @@ def test_the_example_of_a_setting_is_accepted(setting: str) -> None:
 @pytest.mark.parametrize("environment", DEFAULTS)
 def test_the_defaults_shown_are_those_of_synth(environment: str) -> None:
     rows = re.findall(r"^\| `(\w+)` \|(?:[^|]*\|){3}(.+)\|$", _section("environment"), re.M)
+    assert {name for name, _ in rows} == set(SETTINGS)
     column = list(DEFAULTS).index(environment)
     loaded = load({"environment": environment, **REQUIRED[environment]})
     for name, values in rows:

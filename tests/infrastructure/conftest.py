@@ -40,7 +40,7 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
             check_best_practices(app, environment)
         app.synth()
         templates = {
-            path.name.split(".")[0].removeprefix(f"cdc-{environment.name}-"): json.loads(
+            path.name.split(".")[0].removeprefix(f"{environment.stack_prefix}-"): json.loads(
                 path.read_text()
             )
             for path in sorted(outdir.glob("*.template.json"))

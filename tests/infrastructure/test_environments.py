@@ -10,7 +10,9 @@ import pytest
 
 from stacks.constructs.retention import RETENTION
 from stacks.endpoints import ManagedDomain
-from stacks.environments import DEFAULTS, NAMES, RETENTION_DAYS, SettingsError, load
+from stacks.environments import DEFAULTS, SettingsError, load
+from stacks.settings.general import RETENTION_DAYS
+from stacks.settings.names import PROFILES
 from tests.infrastructure.conftest import CONTEXT, ROOT, Synthesise
 from tests.infrastructure.templates import Assembly, flat, of_type, only, statements
 
@@ -186,7 +188,7 @@ class TestSettings:
             ),
             (
                 {"environment": "sandbox", "colour": "red"},
-                "Unknown setting 'colour' in the context (-c): known are search_url,",
+                "Unknown setting 'colour' in the context (-c): known are profile, prefix,",
             ),
             (
                 {"environment": "sandbox", "environments": {"sandbox": {"epcoh": "0002"}}},
@@ -194,7 +196,8 @@ class TestSettings:
             ),
             (
                 {"environment": "sandbox", "environments": {"producton": {}}},
-                "Unknown environment 'producton' in cdk.json under environments: did you mean",
+                "Environment 'producton' in cdk.json under environments has no profile: did you "
+                "mean 'production'?",
             ),
             (
                 {"environment": "sandbox", "environments": "sandbox"},
@@ -310,10 +313,11 @@ class TestSettings:
         )
         assert app.returncode == 1
         assert app.stderr.splitlines() == [
-            "Unknown environment 'sandbx': pass -c environment= with one of "
-            "sandbox, production, local."
+            "Unknown environment 'sandbx': pass -c environment= with one of sandbox, production, "
+            'local, or give the new one a profile in cdk.json ("environments": {"sandbx": '
+            '{"profile": "sandbox"}}).'
         ]
 
     def test_environments_and_retentions_are_complete(self) -> None:
-        assert set(DEFAULTS) == set(NAMES) == set(CONTEXT["environments"])
+        assert set(DEFAULTS) == set(PROFILES) == set(CONTEXT["environments"])
         assert tuple(RETENTION) == RETENTION_DAYS

@@ -242,7 +242,10 @@ def test_synth_names_the_environments_that_can_be_deployed(
     with pytest.raises(SystemExit):
         command.main(["synth", "prod"])
     said = capsys.readouterr().out
-    assert said == "make synth: ENVIRONMENT='prod': choose sandbox or production.\n"
+    assert said == (
+        "make synth: ENVIRONMENT='prod': choose sandbox or production, or add it to environments "
+        "in cdk.json, with a profile.\n"
+    )
 
 
 def test_synth_leaves_out_the_advice_on_feature_flags(
@@ -287,4 +290,4 @@ def test_a_missing_region_and_wrong_words_are_sentences(
     said = capsys.readouterr().out
     assert "No AWS Region: set AWS_REGION" in said
     assert "No AWS profile: The config profile (nope) could not be found" in said
-    assert said.count(": choose sandbox or production.") == 2
+    assert said.count(": choose sandbox or production, or add it") == 2

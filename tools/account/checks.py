@@ -10,6 +10,7 @@ from tools.account.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from stacks.settings.names import Naming
     from tools.account.findings import Level
 
 # The rule `CheckBootstrapVersion` of a synthesised template refuses versions below it.
@@ -29,7 +30,7 @@ QUOTA_OF_CONCURRENCY = "L-B99A9384"
 class Wanted:
     """Requirements of a deploy: the parts of an environment's settings that checks need."""
 
-    environment: str
+    names: Naming
     account: str
     region: str
     keeps_data: bool
@@ -45,8 +46,12 @@ class Wanted:
     alarm_topic: str | None = None
 
     @property
+    def environment(self) -> str:
+        return self.names.name
+
+    @property
     def prefix(self) -> str:
-        return f"cdc-{self.environment}-"
+        return f"{self.names.stack_prefix}-"
 
 
 def bootstrap(version: str | None, wanted: Wanted) -> list[Finding]:
@@ -114,7 +119,7 @@ class Offer:
 def domain_offer(offer: Offer, wanted: Wanted) -> list[Finding]:
     """Whether the environment's own domain can be made in the Region."""
     recovery = (
-        "set other values in stacks/environments.py, choose another Region, or use an existing "
+        "set others (search_instance_type), choose another Region, or use an existing "
         'domain (CDK_OPTIONS="-c search_url=https://search-NAME-ID.REGION.es.amazonaws.com").'
     )
 

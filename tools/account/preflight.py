@@ -44,17 +44,16 @@ class Check:
 def wanted_of(account: Account, environment: Environment) -> Wanted:
     """Return the requirements of an environment."""
     cluster, domain = environment.search_cluster, environment.managed_domain
-    own = cluster is not None and environment.search_url is None
-    types = (cluster.instance_type, cluster.master_instance_type) if own and cluster else ()
+    types = (cluster.instance_type, cluster.master_instance_type) if cluster else ()
     return Wanted(
-        environment=environment.name,
+        names=environment,
         account=account.number,
         region=account.region,
         keeps_data=environment.keeps_data,
         lanes=environment.parallelization_factor,
         engine=ENGINE,
         instance_types=tuple(dict.fromkeys(each for each in types if each)),
-        zones=cluster.zones if own and cluster else 1,
+        zones=cluster.zones if cluster else 1,
         domain=(domain.name, domain.region) if domain else None,
         alarm_topic=environment.model_dump().get("alarm_topic_arn"),
     )
@@ -139,7 +138,7 @@ def _answers(operation: Callable[..., Any], field: str, **request: Any) -> Itera
 
 
 def _stacks(account: Account, wanted: Wanted) -> list[Finding]:
-    return checks.stacks(inventory.stacks(account, wanted.environment), wanted)
+    return checks.stacks(inventory.stacks(account, wanted.names), wanted)
 
 
 def _readers(account: Account, wanted: Wanted) -> list[Finding]:
@@ -155,7 +154,7 @@ def _resources(account: Account, wanted: Wanted) -> list[tuple[str, str]]:
     client = account.client("cloudformation")
     return [
         (each["ResourceType"], each["PhysicalResourceId"])
-        for stack in inventory.stacks(account, wanted.environment)
+        for stack in inventory.stacks(account, wanted.names)
         for each in inventory.pages(
             client, "list_stack_resources", "StackResourceSummaries", StackName=stack["StackName"]
         )
@@ -208,10 +207,10 @@ def _alarm_topic(account: Account, wanted: Wanted) -> list[Finding]:
 
 
 def _leftovers(account: Account, wanted: Wanted) -> list[Finding]:
-    if inventory.stacks(account, wanted.environment):
+    if inventory.stacks(account, wanted.names):
         return []
     kinds = ("table", "bucket", "search domain")
-    found = inventory.look(account, wanted.environment, kinds)
+    found = inventory.look(account, wanted.names, kinds)
     unseen = [
         Finding("leftovers", "unknown", f"Cannot list resources of the kind {kind}: {reason}.")
         for kind, reason in found.unseen.items()

@@ -191,7 +191,7 @@ class Upgrade:
         client = self.place.account.client("cloudformation")
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for stack in inventory.stacks(self.place.account, self.place.environment)
+            for stack in inventory.stacks(self.place.account, self.place.names)
             for each in inventory.pages(
                 client,
                 "list_stack_resources",
