@@ -1,6 +1,7 @@
 """The stacks of one environment, wired together."""
 
 from aws_cdk import App, Tags
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from stacks.environments import Environment
@@ -34,5 +35,8 @@ def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> Non
     if search is not None:
         # The imports of its exports have names: the CDK cannot tell the order from them.
         pipeline.add_stack_dependency(search)
+    if (arn := environment.permissions_boundary_arn) is not None:
+        boundary = iam.ManagedPolicy.from_managed_policy_arn(pipeline, "Boundary", arn)
+        iam.PermissionsBoundary.of(app).apply(boundary)
     Tags.of(app).add("application", environment.prefix)
     Tags.of(app).add("environment", environment.name)

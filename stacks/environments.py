@@ -15,9 +15,11 @@ from pydantic import BaseModel, ValidationError, ValidationInfo, model_validator
 
 from stacks.errors import SynthError
 from stacks.settings.alarms import AlarmSettings
+from stacks.settings.encryption import EncryptionSettings
 from stacks.settings.functions import FunctionSettings
 from stacks.settings.general import GeneralSettings
 from stacks.settings.names import PARTS, PREFIX, PROFILES, Naming, checked_name
+from stacks.settings.network import NetworkSettings
 from stacks.settings.processors import ProcessorSettings
 from stacks.settings.search import SearchSettings
 
@@ -29,9 +31,12 @@ GROUPS: tuple[type[BaseModel], ...] = (
     SearchSettings,
     ProcessorSettings,
     FunctionSettings,
+    NetworkSettings,
+    EncryptionSettings,
     AlarmSettings,
 )
 """The groups of settings, in the order of docs/reference/settings.md."""
+OF_AWS = ("vpc_id", "kms_key_arn", "permissions_boundary_arn", "tracing", "reserved_concurrency")
 PER_PROCESSOR: tuple[str, ...] = tuple(ProcessorSettings.model_fields)
 SETTINGS: tuple[str, ...] = tuple(
     field for group in GROUPS for field in group.model_fields if field != "name"
@@ -69,6 +74,8 @@ class Environment(
     SearchSettings,
     ProcessorSettings,
     FunctionSettings,
+    NetworkSettings,
+    EncryptionSettings,
     AlarmSettings,
 ):
     """One environment, with the rules between its groups of settings.
@@ -125,6 +132,13 @@ class Environment(
         return self
 
     @model_validator(mode="after")
+    def _the_laptop_is_not_in_aws(self) -> Self:
+        if self.profile == "local" and (found := [n for n in OF_AWS if getattr(self, n)]):
+            message = f"Setting {found[0]!r} is for AWS, and environment local is this machine's"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _every_writer_has_a_shard(self) -> Self:
         factor = self.processor("aggregation").parallelization_factor
         writers = SHARDS_OF_A_NEW_STREAM * factor
@@ -153,13 +167,14 @@ class Environment(
             )
             raise ValueError(message)
         self.check_search(_given(info))
-        if (domain := self.managed_domain) is not None and domain.in_vpc:
+        domain = self.managed_domain
+        if domain is not None and domain.in_vpc and self.vpc_id is None:
             message = (
                 f"Setting 'search_url' is {self.search_url!r}, which is reached only from inside "
-                "its VPC, and the functions are in none: give a public endpoint "
-                "(https://search-NAME-ID.REGION.es.amazonaws.com)"
+                "its VPC: give 'vpc_id', 'subnet_ids' and 'security_group_ids' of that VPC, too"
             )
             raise ValueError(message)
+        self.check_network(self.search_zones if self.makes_domain else 0)
         return self
 
 

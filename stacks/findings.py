@@ -141,6 +141,17 @@ ACCEPTED: tuple[Accepted, ...] = (
         "pipeline/Operator",
         "The last part is the stack's unique id, which changes with the stack.",
     ),
+    Accepted(
+        f"{IAM5}[*]",
+        "pipeline/%/Role/Tracing",
+        "X-Ray takes no resource in a policy.",
+    ),
+    Accepted(
+        f"{IAM5}[*]",
+        "pipeline/%/Role/NetworkInterfaces",
+        "The network interfaces of functions have no names before they are created; describing "
+        "them takes no resource.",
+    ),
     # Buckets
     *_each(
         f"AwsSolutions-S1 {NIST}-S3BucketLoggingEnabled CKV_AWS_18",
@@ -200,10 +211,13 @@ ACCEPTED: tuple[Accepted, ...] = (
         "pipeline/%/Function",
         "The variables name resources and hold no secret; Lambda encrypts them with its own key.",
     ),
-    Accepted(
-        f"{NIST}-IAMNoInlinePolicy",
-        "pipeline/%/Role/DefaultPolicy",
-        "The policy belongs to this one role, changes with it and is deleted with it.",
+    *(
+        Accepted(
+            f"{NIST}-IAMNoInlinePolicy",
+            f"pipeline/%/Role/{policy}",
+            "The policy belongs to this one role, changes with it and is deleted with it.",
+        )
+        for policy in ("DefaultPolicy", "Tracing", "NetworkInterfaces", "Key")
     ),
     *(
         Accepted(

@@ -20,6 +20,8 @@ from dynamodb_streams_cdc.names import (
 from stacks.constructs.change_feed import ChangeFeed, inserts_only
 from stacks.constructs.change_table import NUMBER, ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.gateways import add_gateways
+from stacks.constructs.keys import add_key
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.operator_policy import OperatorPolicy
 from stacks.constructs.stream_processor import StreamProcessor
@@ -45,6 +47,8 @@ class PipelineStack(Stack):
         search: SearchTarget | None,
     ) -> None:
         super().__init__(scope, id, termination_protection=environment.protection)
+        add_key(self, environment)
+        add_gateways(self, environment)
         self.search = search or existing_cluster(self, environment)
         self._environment = environment
         self._code = code

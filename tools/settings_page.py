@@ -144,7 +144,7 @@ def _default(model: type[BaseModel], name: str, given: Mapping[str, Any]) -> str
 
 def _shown(value: Any) -> str:
     match value:
-        case None | "":
+        case None | "" | ():
             return "none"
         case bool():
             return f"`{str(value).lower()}`"
@@ -161,6 +161,8 @@ def _values(model: type[BaseModel], name: str) -> str:
                 return f"`{value}`"
             case {"enum": values}:
                 return ", ".join(f"`{value}`" for value in values)
+            case {"items": {"pattern": pattern}}:
+                return f"`{pattern}`, separated by commas"
             case {"minimum": low, "maximum": high}:
                 return f"{low} to {high}"
             case {"minimum": low}:

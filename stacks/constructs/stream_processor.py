@@ -3,20 +3,15 @@
 from collections.abc import Mapping
 
 from aws_cdk import Duration
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, ProcessorDeadLetters
-from stacks.constructs.retention import RETENTION, removal
+from stacks.constructs.function import add_function
 from stacks.environments import Environment
 from stacks.settings.processors import ProcessorSettings
 
-# The packaged dependencies are built for these two: see AWS_TARGET in stacks/packaging.py.
-RUNTIME = lambda_.Runtime.PYTHON_3_13
-ARCHITECTURE = lambda_.Architecture.ARM_64
 # From as many failing items on, and above this share of the recent ones, a shard waits instead of
 # making dead letters; a share of 1 turns the breaker off (docs/decisions, 17).
 BREAKER_SHARE = 0.5
@@ -55,28 +50,15 @@ class StreamProcessor(Construct):
         self.dead_letters = ProcessorDeadLetters(
             self, "DeadLetters", dead_letters=dead_letters, processor=name
         )
-        self.log_group = logs.LogGroup(
+        parts = add_function(
             self,
-            "Logs",
-            retention=RETENTION[environment.log_retention_days],
-            removal_policy=removal(keep=environment.keeps_data),
-        )
-        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        self.function = lambda_.Function(
-            self,
-            "Function",
             description=f"Applies the changes of {source_table}: {name}",
-            runtime=RUNTIME,
-            architecture=ARCHITECTURE,
             handler=handler,
             code=code,
-            role=self.role,
-            memory_size=own.memory_mib,
-            timeout=Duration.minutes(1),
-            reserved_concurrent_executions=own.reserved_concurrency,
-            log_group=self.log_group,
-            logging_format=lambda_.LoggingFormat.JSON,
-            environment={
+            memory_mib=own.memory_mib,
+            reserved_concurrency=own.reserved_concurrency,
+            environment=environment,
+            variables={
                 "ENVIRONMENT": environment.deployment,
                 "SOURCE_TABLE": source_table,
                 "EPOCH": environment.epoch,
@@ -89,7 +71,7 @@ class StreamProcessor(Construct):
                 **settings,
             },
         )
-        self.log_group.grant_write(self.role)
+        self.function, self.role, self.log_group = parts.function, parts.role, parts.log_group
         self.dead_letters.grant_write(self.role)
         feed.add_reader(name, self.role)
         self.mapping = self._map(feed, own)
