@@ -79,7 +79,7 @@ def _missing(account: Account, settings: Environment) -> list[str]:
     """Return the environment's stacks that do not exist yet."""
     there = {
         stack["StackName"]
-        for stack in inventory.stacks(account, settings.name)
+        for stack in inventory.stacks(account, settings)
         if stack["StackStatus"] not in NEVER_CREATED
     }
     return [name for name in settings.stack_names(TABLES) if name not in there]

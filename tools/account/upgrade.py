@@ -181,7 +181,7 @@ class Upgrade:
         account = self.place.account
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for stack in inventory.stacks(account, self.place.environment)
+            for stack in inventory.stacks(account, self.place.names)
             for each in inventory.resources(account, stack["StackName"])
             if each["ResourceType"] in _STORES
         }
