@@ -42,6 +42,7 @@ class Resources:
     def of(cls, outputs: Mapping[str, str]) -> Resources:
         """Return the resources; `outputs` are those of the stack."""
         manifest = Manifest.of("cdc-local-pipeline", outputs)
+        assert manifest.search is not None
         return cls(
             orders=manifest.source_table().table,
             change_log=manifest.table("change_log"),
