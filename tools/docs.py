@@ -190,6 +190,10 @@ def output(path: str, names: Sequence[str]) -> tuple[str, str]:
     return "json" if text.startswith("{") else "text", text
 
 
+LANGUAGES = {".py": "python", ".yaml": "yaml"}
+"""Languages of fences by the ends of the names of text files."""
+
+
 def text(path: str, names: Sequence[str]) -> tuple[str, str]:
     """Return the rest of a text file from the line on that begins with a word."""
     whole = (ROOT / path).read_text()
@@ -197,7 +201,7 @@ def text(path: str, names: Sequence[str]) -> tuple[str, str]:
     if found is None:
         message = f"{path} has no line that begins with {names[0]}"
         raise NotShown(message)
-    return "text", found[0]
+    return LANGUAGES.get(Path(path).suffix, "text"), found[0]
 
 
 def bench(path: str, names: Sequence[str]) -> tuple[str, str]:
