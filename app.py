@@ -22,7 +22,7 @@ def main() -> None:
         from lambdas.domain import TABLES
 
         environment = environments.load(app.node.get_all_context())
-        folder = package("host" if environment.name == "local" else "aws")
+        folder = package("host" if environment.is_emulated else "aws")
         code = lambda_.Code.from_asset(str(folder))
         add_stacks(app, environment=environment, tables=TABLES, code=code)
     except (SynthError, DeclarationError) as error:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from aws_cdk import App, Tags
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from dynamodb_streams_cdc.entities import Table
@@ -23,10 +24,9 @@ def add_stacks(
         SynthError: the tables do not fit together, or not the environment.
     """
     _check(tables, environment)
-    prefix = f"cdc-{environment.name}"
+    prefix = environment.stack_prefix
     search, has_documents = None, any(table.indexes for table in tables)
-    if environment.makes_domain and has_documents:
-        assert environment.search_cluster is not None
+    if environment.search_cluster is not None and has_documents:
         logs = None
         if environment.search_cluster.publishes_logs:
             logs = SearchLogs(app, f"{prefix}-search-logs", environment=environment)
@@ -49,7 +49,10 @@ def add_stacks(
         if search is not None:
             # The imports of its exports have names: the CDK cannot tell the order from them.
             pipeline.add_stack_dependency(search)
-    Tags.of(app).add("application", "cdc")
+    if (arn := environment.permissions_boundary_arn) is not None:
+        boundary = iam.ManagedPolicy.from_managed_policy_arn(pipeline, "Boundary", arn)
+        iam.PermissionsBoundary.of(app).apply(boundary)
+    Tags.of(app).add("application", environment.prefix)
     Tags.of(app).add("environment", environment.name)
 
 

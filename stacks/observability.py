@@ -61,7 +61,7 @@ class Observability(Construct):
             )
         self._add_dashboard(processors)
         if not environment.is_emulated:
-            self._save_queries(environment.name, processors)
+            self._save_queries(environment.stack_prefix, processors)
 
     def _add_dashboard(self, processors: Sequence[StreamProcessor]) -> None:
         dashboard = cloudwatch.Dashboard(self, "Dashboard")
@@ -71,13 +71,13 @@ class Observability(Construct):
         for processor in processors:
             dashboard.add_widgets(*_graphs(processor))
 
-    def _save_queries(self, environment: str, processors: Sequence[StreamProcessor]) -> None:
+    def _save_queries(self, prefix: str, processors: Sequence[StreamProcessor]) -> None:
         """The runbook's questions to all functions, saved for CloudWatch Logs Insights."""
         for name, text in QUERIES.items():
             logs.CfnQueryDefinition(
                 self,
                 name.title().replace(" ", ""),
-                name=f"cdc-{environment}/{name}",
+                name=f"{prefix}/{name}",
                 query_string=text,
                 log_group_names=[
                     *(each.log_group.log_group_name for each in processors),
@@ -221,7 +221,10 @@ class Observability(Construct):
             self,
             "DeadLettersPresent",
             _counted(
-                environment.name, RETIRED, Metric.DEAD_LETTERS_WAITING, cloudwatch.Stats.MAXIMUM
+                environment.deployment,
+                RETIRED,
+                Metric.DEAD_LETTERS_WAITING,
+                cloudwatch.Stats.MAXIMUM,
             ),
             "There are dead letters of a mapping or a processor that is gone: redrive them.",
             urgency=Urgency.WORKDAY,
@@ -256,14 +259,14 @@ def _iterator_age(processor: StreamProcessor) -> cloudwatch.Metric:
 def _own(
     processor: StreamProcessor, name: Metric, statistic: str = cloudwatch.Stats.SUM
 ) -> cloudwatch.Metric:
-    return _counted(processor.environment, processor.name, name, statistic)
+    return _counted(processor.deployment, processor.name, name, statistic)
 
 
-def _counted(environment: str, processor: str, name: Metric, statistic: str) -> cloudwatch.Metric:
+def _counted(deployment: str, processor: str, name: Metric, statistic: str) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=METRICS_NAMESPACE,
         metric_name=name,
-        dimensions_map={"Environment": environment, "Processor": processor},
+        dimensions_map={"Environment": deployment, "Processor": processor},
         statistic=statistic,
         period=FIVE_MINUTES,
     )

@@ -18,6 +18,8 @@ from dynamodb_streams_cdc.names import ATTEMPT, CHANGE_LOG_KEYS, EXPIRES_AT, IDE
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.gateways import add_gateways
+from stacks.constructs.keys import add_key
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.operator_policy import OperatorPolicy
 from stacks.constructs.source_table import source_table
@@ -58,6 +60,8 @@ class PipelineStack(Stack):
         super().__init__(scope, id, termination_protection=environment.protection)
         self.declaration = table
         self.settings = environment
+        add_key(self, environment)
+        add_gateways(self, environment)
         self.search = None
         if table.indexes:
             self.search = search or existing_cluster(self, environment)
@@ -92,6 +96,7 @@ class PipelineStack(Stack):
             self._feeds["change-log"] = ChangeFeed(self.change_log, kind="change-log")
         self._plan = plan(table, sinks, readers)
         self.processors = tuple(SINKS[sink](self) for sink in sinks)
+        environment.check_processors(each.name for each in self.processors)
 
         self.operator = OperatorPolicy(
             self,

@@ -33,7 +33,6 @@ PROPERTIES = {
 
 
 def page(templates: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the page, for the template of each environment's pipeline."""
     rows = [
         [f"`{name}`", meaning, unit, *(_values(each, name) for each in templates.values())]
         for name, (unit, meaning) in PROPERTIES.items()

@@ -9,6 +9,7 @@ from constructs import Construct
 from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.keys import use_of_key
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.source_table import SourceTable
 from stacks.constructs.stream_processor import StreamProcessor
@@ -60,6 +61,8 @@ class OperatorPolicy(iam.ManagedPolicy):
         self._allow(
             ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"], *queues
         )
+        if statements := use_of_key(self):
+            self.add_statements(*statements)
 
     def _allow(self, actions: Sequence[str], *resources: str) -> None:
         self.add_statements(iam.PolicyStatement(actions=list(actions), resources=list(resources)))

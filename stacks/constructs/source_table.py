@@ -6,7 +6,8 @@ from constructs import Construct
 
 from dynamodb_streams_cdc.entities import Table
 from stacks.constructs.change_table import ChangeTable
-from stacks.environments import Environment, ExistingTable
+from stacks.environments import Environment
+from stacks.settings.tables import ExistingTable
 
 
 class ExistingSourceTable(Construct):

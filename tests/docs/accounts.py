@@ -1,23 +1,16 @@
 """What the make targets print about AWS accounts in memory, for docs/how-to/deploy.md."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
-from tests.tools.fake_aws import KINDS, REGION, FakeAws, Stack, uuid
+from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, s3, uuid
 from tools.account import __main__ as command
 from tools.account import cdk
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ACCOUNT = "123456789012"
 BOOTSTRAPPED = {"/cdk-bootstrap/hnb659fds/version": "30"}
 VARIABLES = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -77,25 +70,15 @@ def destroyed() -> None:
         resources = [
             (KINDS["table"], table),
             (KINDS["bucket"], bucket),
-            ("AWS::Lambda::EventSourceMapping", uuid("audit")),
+            (KINDS["mapping"], uuid("audit")),
         ]
         aws.add(
-            Stack("cdc-sandbox-pipeline", exports=("function",), imports=("domain",)),
+            Stack("cdc-sandbox-pipeline", imports=("domain",), resources=resources),
             Stack("cdc-sandbox-search", exports=("domain",)),
         )
-        aws.stacks["cdc-sandbox-pipeline"].resources = resources
         aws.add_mapping(uuid("audit"), "cdc-sandbox-pipeline-AuditFunction", table)
-        s3: Any = boto3.client("s3", region_name=REGION)
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-        s3.put_object(Bucket=bucket, Key="a", Body=b"{}")
-        remove = aws._remove
-
-        def removing(stack: Stack) -> None:
-            remove(stack)
-            if stack.resources:
-                s3.delete_bucket(Bucket=bucket)
-
-        aws._remove = removing  # type: ignore[method-assign]
+        s3().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3().put_object(Bucket=bucket, Key="a", Body=b"{}")
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("time.sleep", lambda seconds: None)
             command.main(["destroy", "sandbox"])
