@@ -40,9 +40,9 @@ def sandbox(aws: FakeAws) -> FakeAws:
     return aws
 
 
-def removal(account: Account, environment: str = "sandbox") -> tuple[Removal, list[str]]:
+def removal(account: Account) -> tuple[Removal, list[str]]:
     said: list[str] = []
-    made = Removal(account, environment, say=said.append, pause=lambda seconds: None)
+    made = Removal(account, "sandbox", say=said.append, pause=lambda seconds: None)
     return made, said
 
 

@@ -269,14 +269,14 @@ def _cannot_list(kind: str, reason: str) -> str:
     return f"Cannot list resources of the kind {kind}: {reason}"
 
 
-def refuse_production(account: Account, say: Say = print) -> None:
+def refuse_production(account: Account) -> None:
     """List the resources of production and remove none.
 
     Raises:
         AccountError: always.
     """
     rest = inventory.look(account, "production")
-    tell([_cannot_list(kind, why) for kind, why in rest.unseen.items()], rest, say)
+    tell([_cannot_list(kind, why) for kind, why in rest.unseen.items()], rest, print)
     message = (
         "No make target destroys production: its stacks have termination protection, and its "
         "tables, buckets and domain stay when they are deleted. "
