@@ -1,5 +1,6 @@
 """The CDK app: `cdk synth -c environment=sandbox`; see stacks/environments.py for the settings."""
 
+from dynamodb_streams_cdc.entities import DeclarationError
 from stacks import environments
 from stacks.errors import SynthError
 from stacks.packaging import package
@@ -17,10 +18,14 @@ def main() -> None:
     """Synthesise the stacks of the environment that the context chooses."""
     app = App()
     try:
+        # A declaration is checked when it is imported.
+        from lambdas.domain import TABLES
+
         environment = environments.load(app.node.get_all_context())
-        folder = package("host" if environment.name == "local" else "aws")
-        add_stacks(app, environment=environment, code=lambda_.Code.from_asset(str(folder)))
-    except SynthError as error:
+        folder = package("host" if environment.is_emulated else "aws")
+        code = lambda_.Code.from_asset(str(folder))
+        add_stacks(app, environment=environment, tables=TABLES, code=code)
+    except (SynthError, DeclarationError) as error:
         raise SystemExit(str(error)) from None
     if app.node.try_get_context("nag") != "false":
         check_best_practices(app, environment)

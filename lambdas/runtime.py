@@ -1,5 +1,6 @@
 """Clients and the processor, made from a function's settings."""
 
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, cast
 
@@ -7,16 +8,18 @@ from botocore.config import Config
 from botocore.session import Session, get_session
 from pydantic import ValidationError
 
-from dynamodb_streams_cdc import Change, Processor, Sink, Source, SourceTable
+from dynamodb_streams_cdc import Change, Processor, Sink, SourceTable
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters, S3ImageStore
+from dynamodb_streams_cdc.entities import Table
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.metrics import LogMetrics
+from dynamodb_streams_cdc.sinks.by_entity import ByEntity
 from dynamodb_streams_cdc.sinks.log_entries import ImageStore, change_from_log_record
-from lambdas.domain.order import ACTOR_ATTRIBUTE
-from lambdas.settings import Settings
+from lambdas.domain import TABLES
+from lambdas.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -68,16 +71,35 @@ def large_images(bucket: str) -> S3ImageStore:
     return S3ImageStore(s3, bucket)
 
 
+def declared(settings: Settings) -> Table:
+    """Return the declaration of the source table that the settings name.
+
+    Raises:
+        SettingsError: there is none in lambdas/domain.
+    """
+    for table in TABLES:
+        if table.name == settings.source_table:
+            return table
+    known = ", ".join(table.name for table in TABLES)
+    message = f"SOURCE_TABLE is {settings.source_table!r}; lambdas/domain declares {known}"
+    raise SettingsError(message)
+
+
 def build(
     settings: Settings,
-    sink: Sink,
-    table: SourceTable | None = None,
+    table: Table,
+    sinks: Mapping[str, Sink],
+    source_table: SourceTable | None = None,
     image_store: ImageStore | None = None,
 ) -> Processor:
     """Return the processor of a function.
 
-    `table` is the source table, from which the sink is repaired; `image_store` has the large images
-    of a change log.
+    Args:
+        settings: of the function.
+        table: declaration of the source table.
+        sinks: one for each entity that has a copy there, by the entity's name.
+        source_table: the table itself, from which copies are repaired.
+        image_store: has the large images of a change log.
     """
     readers: dict[str, RecordParser] = {
         "table": Change.from_record,
@@ -85,13 +107,13 @@ def build(
     }
     return Processor(
         name=settings.processor,
-        source=Source(settings.source_table, settings.epoch, actor_attribute=ACTOR_ATTRIBUTE),
-        sink=sink,
+        source=table.source(settings.epoch),
+        sink=ByEntity(table, sinks),
         dead_letters=S3DeadLetters(s3, settings.dead_letter_bucket, settings.dead_letter_prefix),
         read=readers[settings.feed],
         permanent=(ValidationError,),
         metrics=LogMetrics(settings.environment, settings.processor),
-        source_table=table,
+        source_table=source_table,
         attempts=DynamoDbAttempts(dynamodb, settings.attempts_table),
         breaker=Breaker(settings.breaker_share, settings.breaker_items),
     )

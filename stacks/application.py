@@ -1,20 +1,32 @@
 """The stacks of one environment, wired together."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from aws_cdk import App, Tags
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
+from dynamodb_streams_cdc.entities import Table
 from stacks.environments import Environment
+from stacks.errors import SynthError
 from stacks.pipeline import PipelineStack
 from stacks.search import SearchStack
 from stacks.search_logs import SearchLogs
 
 
-def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> None:
-    """Add the environment's stacks, for the account and Region of the caller."""
-    prefix = f"cdc-{environment.name}"
-    search = None
-    if environment.makes_domain:
-        assert environment.search_cluster is not None
+def add_stacks(
+    app: App, *, environment: Environment, tables: Sequence[Table], code: lambda_.Code
+) -> None:
+    """Add the environment's stacks, for the account and Region of the caller.
+
+    Raises:
+        SynthError: the tables do not fit together, or not the environment.
+    """
+    _check(tables, environment)
+    prefix = environment.stack_prefix
+    search, has_documents = None, any(table.indexes for table in tables)
+    if environment.search_cluster is not None and has_documents:
         logs = None
         if environment.search_cluster.publishes_logs:
             logs = SearchLogs(app, f"{prefix}-search-logs", environment=environment)
@@ -25,15 +37,46 @@ def add_stacks(app: App, *, environment: Environment, code: lambda_.Code) -> Non
             cluster=environment.search_cluster,
             logs=logs,
         )
-    pipeline = PipelineStack(
-        app,
-        f"{prefix}-pipeline",
-        environment=environment,
-        code=code,
-        search=search.target if search else None,
-    )
-    if search is not None:
-        # The imports of its exports have names: the CDK cannot tell the order from them.
-        pipeline.add_stack_dependency(search)
-    Tags.of(app).add("application", "cdc")
+    for table in tables:
+        pipeline = PipelineStack(
+            app,
+            f"{prefix}-{table.stack}",
+            table=table,
+            environment=environment,
+            code=code,
+            search=search.target if search else None,
+        )
+        if search is not None:
+            # The imports of its exports have names: the CDK cannot tell the order from them.
+            pipeline.add_stack_dependency(search)
+    if (arn := environment.permissions_boundary_arn) is not None:
+        boundary = iam.ManagedPolicy.from_managed_policy_arn(pipeline, "Boundary", arn)
+        iam.PermissionsBoundary.of(app).apply(boundary)
+    Tags.of(app).add("application", environment.prefix)
     Tags.of(app).add("environment", environment.name)
+
+
+def _check(tables: Sequence[Table], environment: Environment) -> None:
+    if not tables:
+        message = "lambdas/domain declares no table: put one into TABLES."
+        raise SynthError(message)
+    for what, names in (
+        ("name", [table.name for table in tables]),
+        ("stack", [table.stack for table in tables]),
+        ("index", [index.name for table in tables for index in table.indexes]),
+    ):
+        for name, times in Counter(names).items():
+            if times > 1:
+                message = (
+                    f"lambdas/domain declares {times} tables with the {what} {name!r}: give each "
+                    f"table a {what} of its own."
+                )
+                raise SynthError(message)
+    declared = [table.name for table in tables]
+    for name in environment.source_tables:
+        if name not in declared:
+            message = (
+                f"Setting 'source_tables' has {name!r}, which lambdas/domain does not declare: use "
+                f"{', '.join(declared)}."
+            )
+            raise SynthError(message)

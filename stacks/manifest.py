@@ -7,6 +7,7 @@ limit of all outputs of a stack (https://github.com/aws-amplify/amplify-backend/
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aws_cdk import CfnOutput, Stack
 
@@ -14,18 +15,19 @@ from dynamodb_streams_cdc.names import MANIFEST, MANIFEST_SCHEMA
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.large_images import LargeImages
+from stacks.constructs.source_table import SourceTable
 from stacks.constructs.stream_processor import StreamProcessor
 
 
 def add_manifest(
     stack: Stack,
     *,
-    source_tables: Mapping[str, ChangeTable],
+    source_tables: Mapping[str, SourceTable],
     tables: Mapping[str, ChangeTable],
     processors: Sequence[StreamProcessor],
     dead_letters: DeadLetters,
-    large_images: LargeImages,
-    search: Mapping[str, str],
+    large_images: LargeImages | None,
+    search: Mapping[str, Any] | None,
 ) -> None:
     """Add the output; `source_tables` are by logical name, the other `tables` by role."""
     manifest = {
@@ -50,7 +52,7 @@ def add_manifest(
         "buckets": {
             "dead_letters": dead_letters.bucket.bucket_name,
             "on_failure": dead_letters.on_failure.bucket_name,
-            "large_images": large_images.bucket.bucket_name,
+            **({"large_images": large_images.bucket.bucket_name} if large_images else {}),
         },
     }
     CfnOutput(

@@ -14,7 +14,7 @@ from constructs import Construct
 
 from dynamodb_streams_cdc.names import METRICS_NAMESPACE, RETIRED, Metric
 from stacks.constructs.alarms import FIVE_MINUTES, LESS_THAN, Alarms
-from stacks.constructs.change_table import ChangeTable
+from stacks.constructs.source_table import SourceTable
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
 from stacks.domain_alarms import watch_domain
@@ -40,9 +40,9 @@ class Observability(Construct):
         *,
         environment: Environment,
         processors: Sequence[StreamProcessor],
-        tables: Sequence[ChangeTable],
+        tables: Sequence[SourceTable],
         watcher: Watcher,
-        search: SearchTarget,
+        search: SearchTarget | None,
     ) -> None:
         super().__init__(scope, id)
         self._watcher = watcher
@@ -52,7 +52,7 @@ class Observability(Construct):
         for table in tables:
             self._watch_table(Construct(self, f"{table.node.id}Table"), table)
         self._watch_watcher(environment)
-        if search.domain_name is not None and environment.search_cluster is not None:
+        if search and search.domain_name is not None and environment.search_cluster is not None:
             watch_domain(
                 Construct(self, "Domain"),
                 self.alarms,
@@ -61,7 +61,7 @@ class Observability(Construct):
             )
         self._add_dashboard(processors)
         if not environment.is_emulated:
-            self._save_queries(environment.name, processors)
+            self._save_queries(environment.stack_prefix, processors)
 
     def _add_dashboard(self, processors: Sequence[StreamProcessor]) -> None:
         dashboard = cloudwatch.Dashboard(self, "Dashboard")
@@ -71,13 +71,13 @@ class Observability(Construct):
         for processor in processors:
             dashboard.add_widgets(*_graphs(processor))
 
-    def _save_queries(self, environment: str, processors: Sequence[StreamProcessor]) -> None:
+    def _save_queries(self, prefix: str, processors: Sequence[StreamProcessor]) -> None:
         """The runbook's questions to all functions, saved for CloudWatch Logs Insights."""
         for name, text in QUERIES.items():
             logs.CfnQueryDefinition(
                 self,
                 name.title().replace(" ", ""),
-                name=f"cdc-{environment}/{name}",
+                name=f"{prefix}/{name}",
                 query_string=text,
                 log_group_names=[
                     *(each.log_group.log_group_name for each in processors),
@@ -198,7 +198,7 @@ class Observability(Construct):
             urgency=Urgency.WORKDAY,
         )
 
-    def _watch_table(self, scope: Construct, table: ChangeTable) -> None:
+    def _watch_table(self, scope: Construct, table: SourceTable) -> None:
         self.alarms.add(
             scope,
             "TableThrottled",
@@ -221,7 +221,10 @@ class Observability(Construct):
             self,
             "DeadLettersPresent",
             _counted(
-                environment.name, RETIRED, Metric.DEAD_LETTERS_WAITING, cloudwatch.Stats.MAXIMUM
+                environment.deployment,
+                RETIRED,
+                Metric.DEAD_LETTERS_WAITING,
+                cloudwatch.Stats.MAXIMUM,
             ),
             "There are dead letters of a mapping or a processor that is gone: redrive them.",
             urgency=Urgency.WORKDAY,
@@ -256,14 +259,14 @@ def _iterator_age(processor: StreamProcessor) -> cloudwatch.Metric:
 def _own(
     processor: StreamProcessor, name: Metric, statistic: str = cloudwatch.Stats.SUM
 ) -> cloudwatch.Metric:
-    return _counted(processor.environment, processor.name, name, statistic)
+    return _counted(processor.deployment, processor.name, name, statistic)
 
 
-def _counted(environment: str, processor: str, name: Metric, statistic: str) -> cloudwatch.Metric:
+def _counted(deployment: str, processor: str, name: Metric, statistic: str) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=METRICS_NAMESPACE,
         metric_name=name,
-        dimensions_map={"Environment": environment, "Processor": processor},
+        dimensions_map={"Environment": deployment, "Processor": processor},
         statistic=statistic,
         period=FIVE_MINUTES,
     )
@@ -279,7 +282,7 @@ def _of_mapping(processor: StreamProcessor, name: str) -> cloudwatch.Metric:
     )
 
 
-def _of_table(table: ChangeTable, name: str) -> cloudwatch.Metric:
+def _of_table(table: SourceTable, name: str) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace="AWS/DynamoDB",
         metric_name=name,

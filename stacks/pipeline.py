@@ -1,8 +1,11 @@
 """The tables, the streams that tie them together, and the processors that read the streams.
 
 A stream and its readers share a stack: a stream's ARN that another stack imports can neither change
-nor be followed when the stream is replaced.
+nor be followed when the stream is replaced. Each source table has a stack of its own.
 """
+
+import re
+from collections.abc import Mapping
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -10,95 +13,97 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from dynamodb_streams_cdc.names import (
-    AGGREGATES_KEYS,
-    ATTEMPT,
-    CHANGE_LOG_KEYS,
-    EXPIRES_AT,
-    IDEMPOTENCY_KEY,
-)
-from stacks.constructs.change_feed import ChangeFeed, inserts_only
-from stacks.constructs.change_table import NUMBER, ChangeTable
+from dynamodb_streams_cdc.entities import AUDIT, Table
+from dynamodb_streams_cdc.names import ATTEMPT, CHANGE_LOG_KEYS, EXPIRES_AT, IDEMPOTENCY_KEY
+from stacks.constructs.change_feed import ChangeFeed
+from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.gateways import add_gateways
+from stacks.constructs.keys import add_key
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.operator_policy import OperatorPolicy
+from stacks.constructs.source_table import source_table
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
 from stacks.environments import Environment
+from stacks.errors import SynthError
+from stacks.feeds import patterns, plan
 from stacks.manifest import add_manifest
 from stacks.observability import Observability
 from stacks.search import SearchTarget, existing_cluster
-
-SOURCE_TABLE = "orders"
+from stacks.sinks import SINKS
 
 
 class PipelineStack(Stack):
-    """Orders, and three copies of them that converge."""
+    """A source table, and the copies of its items that converge.
+
+    Attributes:
+        declaration: what the table's items are, and which copies they have.
+        source: the source table.
+        idempotency: table of the records of idempotency, by prefix of the key: `ledger/` of the
+            aggregation, `attempt/` of records that may kill a function, `once/` of effects.
+        change_log, large_images: of the audited entities; None if there are none.
+        search: cluster of the indexes; None if no entity has a document.
+        tables: those that this stack makes in addition to the source table, by role.
+    """
 
     def __init__(
         self,
         scope: Construct,
         id: str,
         *,
+        table: Table,
         environment: Environment,
         code: lambda_.Code,
         search: SearchTarget | None,
     ) -> None:
         super().__init__(scope, id, termination_protection=environment.protection)
-        self.search = search or existing_cluster(self, environment)
-        self._environment = environment
+        self.declaration = table
+        self.settings = environment
+        add_key(self, environment)
+        add_gateways(self, environment)
+        self.search = None
+        if table.indexes:
+            self.search = search or existing_cluster(self, environment)
         self._code = code
+        self.tables: dict[str, ChangeTable] = {}
+        sinks = _sinks_of(table)
 
-        self._add_tables(keep=environment.keeps_data, protect=environment.protection)
-        self.large_images = LargeImages(self, "LargeImages", keep=environment.keeps_data)
+        self.source = source_table(self, pascal(table.name), table=table, environment=environment)
+        self.change_log: ChangeTable | None = None
+        self.large_images: LargeImages | None = None
+        if AUDIT in sinks:
+            self.change_log = self.add_table(
+                "ChangeLog",
+                role="change_log",
+                keys=dict.fromkeys(CHANGE_LOG_KEYS, "S"),
+                stream=dynamodb.StreamViewType.NEW_IMAGE,
+                recoverable=True,
+            )
+            self.large_images = LargeImages(self, "LargeImages", keep=environment.keeps_data)
+        self.idempotency = self.add_table(
+            "Idempotency",
+            role="idempotency",
+            keys={IDEMPOTENCY_KEY: "S"},
+            expires_by=EXPIRES_AT,
+            recoverable=environment.keeps_data,
+        )
         self.dead_letters = DeadLetters(self, "DeadLetters", keep=environment.keeps_data)
-        orders = ChangeFeed(self.orders, kind="table")
-        change_log = ChangeFeed(self.change_log, kind="change-log", filters=[inserts_only()])
 
-        self.aggregation = self._add_processor(
-            "Aggregation",
-            sink="aggregation",
-            handler="lambdas.aggregation.handler.handler",
-            feed=orders,
-            settings={
-                "SOURCE_TABLE_NAME": self.orders.name,
-                "IDEMPOTENCY_TABLE": self.idempotency.name,
-                "AGGREGATES_TABLE": self.aggregates.name,
-                "AGGREGATE_SHARDS": str(environment.aggregate_shards),
-            },
-        )
-        self.audit = self._add_processor(
-            "Audit",
-            sink="audit",
-            handler="lambdas.audit.handler.handler",
-            feed=orders,
-            settings={
-                "CHANGE_LOG_TABLE": self.change_log.name,
-                "LARGE_IMAGES_BUCKET": self.large_images.bucket.bucket_name,
-            },
-        )
-        self.search_processor = self._add_processor(
-            "Search",
-            sink="search",
-            handler="lambdas.search.handler.handler",
-            feed=change_log,
-            settings={
-                "SOURCE_TABLE_NAME": self.orders.name,
-                "LARGE_IMAGES_BUCKET": self.large_images.bucket.bucket_name,
-                "SEARCH_ENDPOINT": self.search.url,
-                "SEARCH_INDEX": environment.search_index,
-                "SEARCH_AUTH": self.search.auth,
-                "SEARCH_REGION": self.search.region,
-            },
-        )
-        self.processors = (self.aggregation, self.audit, self.search_processor)
-        self._grant()
+        readers = environment.readers(table)
+        self._feeds = {"table": ChangeFeed(self.source, kind="table", readers=readers)}
+        if self.change_log is not None:
+            self._feeds["change-log"] = ChangeFeed(self.change_log, kind="change-log")
+        self._plan = plan(table, sinks, readers)
+        self.processors = tuple(SINKS[sink](self) for sink in sinks)
+        environment.check_processors(each.name for each in self.processors)
+
         self.operator = OperatorPolicy(
             self,
             "Operator",
             processors=self.processors,
             dead_letters=self.dead_letters,
-            source=self.orders,
+            source=self.source,
             change_log=self.change_log,
             large_images=self.large_images,
         )
@@ -106,7 +111,7 @@ class PipelineStack(Stack):
             self,
             "Watcher",
             code=code,
-            source=self.orders,
+            source=self.source,
             processors=self.processors,
             dead_letters=self.dead_letters,
             environment=environment,
@@ -116,138 +121,118 @@ class PipelineStack(Stack):
             "Observability",
             environment=environment,
             processors=self.processors,
-            tables=(self.orders, self.change_log, self.aggregates, self.idempotency),
+            tables=(self.source, *self.tables.values()),
             watcher=watcher,
             search=self.search,
         )
         self._add_outputs()
 
-    def _add_tables(self, *, keep: bool, protect: bool) -> None:
-        """Add the tables; the aggregates and idempotency tables are recoverable where data is kept.
-
-        The idempotency table holds three kinds of records by prefix of their key: `ledger/`, the
-        aggregation's idempotency records; `attempt/`, attempts at a record that may kill its
-        function; and `once/`, markers of functions with effects, of which this pipeline has none.
-        With `Expiry.KEEP` sums and ledger are the only copy of expired items, and neither is of use
-        without the other.
-        """
-        self.orders = ChangeTable(
-            self,
-            "Orders",
-            partition_key="customer_id",
-            sort_key="order_id",
-            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
-            expires_by="expires_at",
-            recoverable=True,
-            keep=keep,
-            protect=protect,
-        )
-        self.change_log = ChangeTable(
-            self,
-            "ChangeLog",
-            partition_key=CHANGE_LOG_KEYS[0],
-            sort_key=CHANGE_LOG_KEYS[1],
-            stream=dynamodb.StreamViewType.NEW_IMAGE,
-            recoverable=True,
-            keep=keep,
-            protect=protect,
-        )
-        self.aggregates = ChangeTable(
-            self,
-            "Aggregates",
-            partition_key=AGGREGATES_KEYS[0],
-            sort_key=AGGREGATES_KEYS[1],
-            sort_key_type=NUMBER,
-            recoverable=keep,
-            keep=keep,
-            protect=protect,
-        )
-        self.idempotency = ChangeTable(
-            self,
-            "Idempotency",
-            partition_key=IDEMPOTENCY_KEY,
-            expires_by=EXPIRES_AT,
-            recoverable=keep,
-            keep=keep,
-            protect=protect,
-        )
-
-    def _add_processor(
+    def add_table(
         self,
         id: str,
         *,
-        sink: str,
-        handler: str,
-        feed: ChangeFeed,
-        settings: dict[str, str],
-    ) -> StreamProcessor:
-        return StreamProcessor(
+        role: str,
+        keys: Mapping[str, str],
+        stream: dynamodb.StreamViewType | None = None,
+        expires_by: str | None = None,
+        recoverable: bool,
+    ) -> ChangeTable:
+        """Add a table, which the manifest names under its role."""
+        self.tables[role] = ChangeTable(
             self,
             id,
-            name=id.lower(),
+            keys=keys,
+            stream=stream,
+            expires_by=expires_by,
+            recoverable=recoverable,
+            keep=self.settings.keeps_data,
+            protect=self.settings.protection,
+        )
+        return self.tables[role]
+
+    def images_for(self, sink: str) -> LargeImages | None:
+        """Return the large images, if the sink's changes come from the change log."""
+        return self.large_images if self._plan[sink] == "change-log" else None
+
+    def add_processor(self, sink: str, settings: Mapping[str, str]) -> StreamProcessor:
+        """Add the processor of a sink, with the function in lambdas/SINK.
+
+        `settings` are the function's environment variables in addition to those of every processor.
+        """
+        kind = self._plan[sink]
+        processor = StreamProcessor(
+            self,
+            pascal(sink),
+            name=sink,
             sink=sink,
-            handler=handler,
+            handler=f"lambdas.{sink.replace('-', '_')}.handler.handler",
             code=self._code,
-            feed=feed,
-            source_table=SOURCE_TABLE,
+            feed=self._feeds[kind],
+            filters=patterns(self.declaration, sink, kind),
+            source_table=self.declaration.name,
             dead_letters=self.dead_letters,
             settings={**settings, "ATTEMPTS_TABLE": self.idempotency.name},
-            environment=self._environment,
+            environment=self.settings,
         )
-
-    def _grant(self) -> None:
-        """Grant each processor its permissions; they make the change log append-only.
-
-        A repair reads an item of the source table. The log has none: it can only be added to. Each
-        counts the attempts at a record that may kill it, under keys of their own.
-        """
-        ledger, aggregates = self.idempotency.table, self.aggregates.table
-        ledger.grant(self.aggregation.role, "dynamodb:BatchGetItem", "dynamodb:PutItem")
-        for processor in self.processors:
-            processor.role.add_to_policy(
-                iam.PolicyStatement(
-                    actions=["dynamodb:UpdateItem"],
-                    resources=[ledger.table_arn],
-                    conditions={
-                        "ForAllValues:StringLike": {
-                            "dynamodb:LeadingKeys": [f"{ATTEMPT}{processor.name}/*"]
-                        },
-                        # ForAllValues is true of a request that has no such key at all.
-                        "Null": {"dynamodb:LeadingKeys": "false"},
-                    },
-                )
+        processor.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["dynamodb:UpdateItem"],
+                resources=[self.idempotency.table.table_arn],
+                conditions={
+                    "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"{ATTEMPT}{sink}/*"]},
+                    # ForAllValues is true of a request that has no such key at all.
+                    "Null": {"dynamodb:LeadingKeys": "false"},
+                },
             )
-        aggregates.grant(self.aggregation.role, "dynamodb:UpdateItem")
-        self.orders.table.grant(self.aggregation.role, "dynamodb:GetItem")
-        self.change_log.table.grant(self.audit.role, "dynamodb:PartiQLInsert")
-        self.large_images.grant_write(self.audit.role)
-        self.search.grant_write(self.search_processor.role, self._environment.search_index)
-        self.orders.table.grant(self.search_processor.role, "dynamodb:GetItem")
-        self.large_images.grant_read(self.search_processor.role)
+        )
+        return processor
 
     def _add_outputs(self) -> None:
+        prefix = self.settings.index_prefix
+        search = None
+        if self.search is not None:
+            indexes = [f"{prefix}{index.name}" for index in self.declaration.indexes]
+            search = {"endpoint": self.search.url, "indexes": indexes}
         add_manifest(
             self,
-            source_tables={SOURCE_TABLE: self.orders},
-            tables={
-                "change_log": self.change_log,
-                "aggregates": self.aggregates,
-                "idempotency": self.idempotency,
-            },
+            source_tables={self.declaration.name: self.source},
+            tables=self.tables,
             processors=self.processors,
             dead_letters=self.dead_letters,
             large_images=self.large_images,
-            search={"endpoint": self.search.url, "index": self._environment.search_index},
+            search=search,
         )
         # For people, who type them: the manifest has them too.
         outputs = {
-            "OrdersTableName": self.orders.name,
+            f"{pascal(self.declaration.name)}TableName": self.source.name,
             "DeadLetterBucketName": self.dead_letters.bucket.bucket_name,
             "OnFailureBucketName": self.dead_letters.on_failure.bucket_name,
             "OperatorPolicyArn": self.operator.managed_policy_arn,
-            "SearchEndpoint": self.search.url,
         }
+        if self.search is not None:
+            outputs["SearchEndpoint"] = self.search.url
         for processor in self.processors:
             outputs[f"{processor.node.id}FunctionName"] = processor.function.function_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
+
+
+def pascal(name: str) -> str:
+    """Return a name such as `order-items` as a construct's id: `OrderItems`."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name))
+
+
+def _sinks_of(table: Table) -> list[str]:
+    """Return the sinks that the table's entities use, in the order of `SINKS`.
+
+    Raises:
+        SynthError: an entity uses a sink that there is not.
+    """
+    for name in table.further_sinks:
+        if name not in SINKS:
+            message = (
+                f"Table {table.name!r}: an entity uses the sink {name!r}, which stacks/sinks does "
+                f"not have: add it there, or use one of {', '.join(SINKS)}."
+            )
+            raise SynthError(message)
+    return [name for name in SINKS if table.using(name)]

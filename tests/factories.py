@@ -41,6 +41,19 @@ def order(
     }
 
 
+def customer(number: str = "00004", **others: Any) -> dict[str, Any]:
+    """Return a customer as the application writes it, next to the customer's orders."""
+    return {
+        "customer_id": number,
+        "order_id": "PROFILE",
+        "name": "A. Reader",
+        "segment": "regular",
+        "since": "1997-01-01T00:00:00Z",
+        "updated_by": "shop",
+        **others,
+    }
+
+
 def as_delivered(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item as JSON carries it in an event: typed, with binary as base64 text."""
     delivered: dict[str, Any] = json.loads(json.dumps(serialize_item(item), default=base64_text))

@@ -6,6 +6,7 @@ Orders with status `poison` cannot be indexed until their status in the table ch
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ParamSpec, TypeVar
 
 from dynamodb_streams_cdc import (
@@ -146,11 +147,13 @@ def document(image: Image) -> dict[str, Any]:
 
 @dataclass
 class Table:
-    """The orders in their current state."""
+    """The orders in their current state, by item id; `reads` counts what was asked."""
 
     items: dict[str, Image | None] = field(default_factory=dict)
+    reads: int = 0
 
     def read(self, keys: Attributes) -> Image | None:
+        self.reads += 1
         decoded: dict[str, Any] = deserialize_item(keys)
         return self.items.get(item_id("orders", decoded))
 
@@ -221,15 +224,20 @@ class FakePipeline:
     def sequences_waiting(self) -> set[str]:
         """The sequence numbers of the records that dead letters hold."""
         return {
-            each["dynamodb"]["SequenceNumber"]
-            for key in self.waiting
-            if (payload := json.loads(self.store.objects[key])["payload"])
-            for each in json.loads(payload)["Records"]
+            number for key in self.waiting for number in sequence_numbers(self.store.objects[key])
         }
 
     def indexed(self) -> dict[str, Any]:
         """Return the statuses that readers find, by item."""
         return {found: source["status"] for found, source in self.index.search().items()}
+
+
+@cache
+def sequence_numbers(dead_letter: bytes) -> list[str]:
+    """Return the sequence numbers of the records that a dead letter holds, if any."""
+    payload = json.loads(dead_letter)["payload"]
+    records = json.loads(payload)["Records"] if payload else []
+    return [each["dynamodb"]["SequenceNumber"] for each in records]
 
 
 class Ports:

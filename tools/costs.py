@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamodb_streams_cdc.metrics import Counts
-from stacks.environments import DEFAULTS, SearchCluster
+from stacks.environments import load
 
 ROOT = Path(__file__).parent.parent
 PRICES = ROOT / "docs" / "prices.json"
@@ -110,8 +110,8 @@ def _of_type(template: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
 
 def domain(environment: str) -> Mapping[str, float]:
     """Return the monthly cost of an environment's own OpenSearch domain, by part."""
-    cluster = DEFAULTS[environment]["search_cluster"]
-    assert isinstance(cluster, SearchCluster)
+    cluster = load({"environment": environment, "alarms": "none"}).search_cluster
+    assert cluster is not None
     hours = json.loads(PRICES.read_text())["hours_a_month"]
     found = {
         f"data nodes: {cluster.nodes} x {cluster.instance_type}": cluster.nodes

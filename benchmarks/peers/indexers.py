@@ -22,7 +22,7 @@ from dynamodb_streams_cdc import Change, Deadline, Processor, Search
 from dynamodb_streams_cdc.aws.opensearch import ANSWERS, CDC_MAPPING, SCRIPT, OpenSearchIndex
 from dynamodb_streams_cdc.sinks.search import CDC, encoded
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
-from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.example_domain.order import INDEX, document
 from lambdas.search.handler import encoded as encoded_as_deployed
 
 HELPER, ONE_EACH = "bulk helper", "one request each"
@@ -68,11 +68,11 @@ def indexers(url: str) -> dict[str, Indexer]:
     http = urllib3.PoolManager()
 
     def bulk_helper(index: str) -> Write:
-        _create(client, index, PROPERTIES)
+        _create(client, index, INDEX.properties)
         return lambda event: helpers.bulk(client, _actions(event, index))
 
     def one_each(index: str) -> Write:
-        _create(client, index, PROPERTIES)
+        _create(client, index, INDEX.properties)
 
         def write(event: Event) -> None:
             for id, image in _images(event):
@@ -84,7 +84,7 @@ def indexers(url: str) -> dict[str, Indexer]:
         return write
 
     def raw(index: str) -> Write:
-        _create(client, index, {**PROPERTIES, CDC: CDC_MAPPING})
+        _create(client, index, {**INDEX.properties, CDC: CDC_MAPPING})
         headers = {"Content-Type": "application/x-ndjson"}
 
         def write(body: bytes) -> bytes:
@@ -126,14 +126,14 @@ def ours(url: str, index: str) -> Write:
 
 def _target(url: str, index: str) -> OpenSearchIndex:
     client = OpenSearch(url, connection_class=CountingConnection, max_retries=0, pool_maxsize=2)
-    target = OpenSearchIndex(client, index, PROPERTIES, SETTINGS, encoded_as_deployed)
+    target = OpenSearchIndex(client, index, INDEX.properties, INDEX.settings, encoded_as_deployed)
     target.create(Deadline())
     return target
 
 
 def _create(client: OpenSearch, index: str, properties: Mapping[str, Any]) -> None:
     mappings = {"dynamic": False, "properties": properties}
-    client.indices.create(index=index, body={"settings": SETTINGS, "mappings": mappings})
+    client.indices.create(index=index, body={"settings": INDEX.settings, "mappings": mappings})
 
 
 def _images(event: Event) -> Iterator[tuple[str, dict[str, Any] | None]]:
@@ -195,7 +195,9 @@ def _as_ours(event: Event) -> bytes:
             return {"items": [{"update": {"result": "updated"}} for _ in event["Records"]]}
 
     client: Any = Client()
-    target = OpenSearchIndex(client, "orders", PROPERTIES, SETTINGS, encoded_as_deployed)
+    target = OpenSearchIndex(
+        client, "orders", INDEX.properties, INDEX.settings, encoded_as_deployed
+    )
     changes = [Change.from_record(each, SOURCE) for each in event["Records"]]
     assert Search(target, document).apply(changes, Deadline()).applied == len(changes)
     (body,) = bodies

@@ -23,8 +23,7 @@ from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT, DOCUMENT_MISSING
 from dynamodb_streams_cdc.sinks.search import CDC, supersedes
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
-from lambdas.domain.contributions import EXPIRY, contributions
-from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.example_domain.order import INDEX, contributions, document
 from lambdas.search.handler import encoded
 
 NAMES = ("aggregation", "audit", "search")
@@ -65,7 +64,7 @@ def counted(name: str, url: str) -> Iterator[Counted]:
 def _sink(name: str, url: str) -> Iterator[tuple[Sink, Traffic]]:
     if name == "search":
         search: Any = BulkClient(Traffic())
-        index = OpenSearchIndex(search, "orders", PROPERTIES, SETTINGS, encoded)
+        index = OpenSearchIndex(search, "orders", INDEX.properties, INDEX.settings, encoded)
         yield Search(index, document), search.traffic
         return
     client = as_deployed(url)
@@ -73,7 +72,7 @@ def _sink(name: str, url: str) -> Iterator[tuple[Sink, Traffic]]:
     create_table(client, log, [("item", "S"), ("version", "S")])
     ledger = DynamoDbLedger(client, tables.markers, tables.sums)
     sinks: dict[str, Sink] = {
-        "aggregation": Aggregation(ledger, contributions, EXPIRY),
+        "aggregation": Aggregation(ledger, contributions),
         "audit": ChangeLog(DynamoDbLog(client, log), MemoryImageStore()),
     }
     yield sinks[name], Meter(client, by_default(url)).traffic

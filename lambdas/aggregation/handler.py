@@ -13,7 +13,6 @@ from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.canary import unless_canary
 from lambdas import runtime
 from lambdas.aggregation.settings import AggregationSettings
-from lambdas.domain.contributions import EXPIRY, contributions
 
 
 @cache
@@ -26,11 +25,14 @@ def processor() -> Processor:
         settings.aggregates_table,
         settings.aggregate_shards,
     )
-    return runtime.build(
-        settings,
-        Aggregation(ledger, unless_canary(contributions, {}), EXPIRY),
-        table=runtime.source_table(settings.source_table_name),
-    )
+    table = runtime.declared(settings)
+    sinks = {
+        entity.name: Aggregation(ledger, unless_canary(entity.contributions, {}), entity.expiry)
+        for entity in table.entities
+        if entity.contributions is not None
+    }
+    source_table = runtime.source_table(settings.source_table_name)
+    return runtime.build(settings, table, sinks, source_table)
 
 
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:

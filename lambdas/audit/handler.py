@@ -14,7 +14,9 @@ def processor() -> Processor:
     settings = AuditSettings.load()
     log = DynamoDbLog(runtime.dynamodb(), settings.change_log_table)
     image_store = runtime.large_images(settings.large_images_bucket)
-    return runtime.build(settings, ChangeLog(log, image_store))
+    table = runtime.declared(settings)
+    sink = ChangeLog(log, image_store)
+    return runtime.build(settings, table, {entity.name: sink for entity in table.using("audit")})
 
 
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:

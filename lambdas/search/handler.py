@@ -8,8 +8,8 @@ from pydantic_core import to_json
 from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, Search, StreamEvent
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex, as_json
 from dynamodb_streams_cdc.canary import unless_canary
+from dynamodb_streams_cdc.entities import Index
 from lambdas import runtime
-from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
 from lambdas.search.settings import SearchSettings
 
 
@@ -17,13 +17,28 @@ from lambdas.search.settings import SearchSettings
 def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = SearchSettings.load()
-    index = OpenSearchIndex(_client(settings), settings.search_index, PROPERTIES, SETTINGS, encoded)
+    table = runtime.declared(settings)
+    client = _client(settings)
+    sinks = {
+        entity.name: Search(
+            _index(client, settings, entity.index), unless_canary(entity.document, None)
+        )
+        for entity in table.entities
+        if entity.document is not None and entity.index is not None
+    }
+    bucket = settings.large_images_bucket
     return runtime.build(
         settings,
-        Search(index, unless_canary(document, None)),
-        table=runtime.source_table(settings.source_table_name),
-        image_store=runtime.large_images(settings.large_images_bucket),
+        table,
+        sinks,
+        runtime.source_table(settings.source_table_name),
+        runtime.large_images(bucket) if bucket else None,
     )
+
+
+def _index(client: OpenSearch, settings: SearchSettings, index: Index) -> OpenSearchIndex:
+    name = f"{settings.search_index_prefix}{index.name}"
+    return OpenSearchIndex(client, name, index.properties, index.settings, encoded)
 
 
 def encoded(value: object) -> bytes:

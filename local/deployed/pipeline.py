@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from local.services.service import Service
     from local.verify import Http
 
-OWN_INDEX = "orders"
-
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
@@ -74,10 +72,10 @@ def running_pipeline(
                 [aws], search, node = _start(stack, stage, emulator), existing, None
             else:
                 aws, node = _start(stack, stage, emulator, opensearch)
-                search = SearchCluster(node.url, OWN_INDEX)
+                search = SearchCluster(node.url)
             stage.outcome = f"Services up: AWS emulator at {aws.url}, OpenSearch at {search.url}"
         with console.stage("Deploying the app") as stage:
-            settings = {"search_index": search.index}
+            settings = {"index_prefix": search.index_prefix}
             resources = Resources.of(deploy(aws.url, search.url, stage.say, settings=settings))
             stage.outcome = f"App deployed: {len(resources.functions)} functions on streams"
         with console.stage("Taking over the event source mappings") as stage:

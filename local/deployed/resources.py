@@ -42,6 +42,7 @@ class Resources:
     def of(cls, outputs: Mapping[str, str]) -> Resources:
         """Return the resources; `outputs` are those of the stack."""
         manifest = Manifest.of("cdc-local-pipeline", outputs)
+        assert manifest.search is not None
         return cls(
             orders=manifest.source_table().table,
             change_log=manifest.table("change_log"),
@@ -49,7 +50,7 @@ class Resources:
             ledger=manifest.table("idempotency"),
             large_images=manifest.bucket("large_images"),
             search_endpoint=manifest.search.endpoint,
-            search_index=manifest.search.index,
+            search_index=manifest.search.indexes[0],
             dead_letters=manifest.bucket("dead_letters"),
             on_failure=manifest.bucket("on_failure"),
             functions=manifest.functions,

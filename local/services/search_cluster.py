@@ -1,8 +1,8 @@
 """The OpenSearch cluster of a demo: started for it, or an existing one.
 
-In an existing cluster a demo writes to an index whose name it makes up for the run, and removes
-that index at the end. It touches no other index: it names one that a killed demo left, with the
-command that removes it.
+In an existing cluster a demo writes to indexes whose prefix it makes up for the run, and removes
+them at the end. It touches no other index: it names one that a killed demo left, with the command
+that removes it.
 """
 
 import json
@@ -22,10 +22,10 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SearchCluster:
-    """Target of the search processor: `index` is the read alias, `<index>-v1` the index."""
+    """Target of the search processor: `index_prefix` begins the names of its indexes."""
 
     url: str
-    index: str
+    index_prefix: str = ""
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def existing_cluster(url: str, say: Callable[[str], None]) -> Iterator[SearchClu
             f"An earlier demo left the index {leftover}: remove it with"
             f" curl -X DELETE {url}/{leftover}"
         )
-    cluster = SearchCluster(url, _PREFIX + secrets.token_hex(4))
+    cluster = SearchCluster(url, f"{_PREFIX}{secrets.token_hex(4)}-")
     try:
         yield cluster
     finally:
@@ -92,16 +92,21 @@ def _get(http: urllib3.PoolManager, url: str) -> object:
 
 
 def _leftovers(http: urllib3.PoolManager, url: str) -> list[str]:
-    found = _get(http, f"{url}/_cat/indices/{_PREFIX}*?format=json&h=index")
+    return _indexes(http, url, _PREFIX)
+
+
+def _indexes(http: urllib3.PoolManager, url: str, prefix: str) -> list[str]:
+    found = _get(http, f"{url}/_cat/indices/{prefix}*?format=json&h=index")
     return sorted(row["index"] for row in found) if isinstance(found, list) else []
 
 
 def _remove(http: urllib3.PoolManager, cluster: SearchCluster, say: Callable[[str], None]) -> None:
-    """Remove this run's index, whose name is unique."""
-    address = f"{cluster.url}/{cluster.index}-v1"
+    """Remove this run's indexes, whose prefix is unique."""
     try:
-        removed = http.request("DELETE", address).status in (200, 404)
-    except urllib3.exceptions.HTTPError:
-        removed = False
-    if not removed:
-        say(f"Could not remove the index of this run: remove it with curl -X DELETE {address}")
+        names = _indexes(http, cluster.url, cluster.index_prefix)
+        left = [n for n in names if http.request("DELETE", f"{cluster.url}/{n}").status != 200]
+    except (urllib3.exceptions.HTTPError, ServiceError):
+        left = [f"{cluster.index_prefix}*"]
+    for name in left:
+        address = f"{cluster.url}/{name}"
+        say(f"Could not remove an index of this run: remove it with curl -X DELETE {address}")

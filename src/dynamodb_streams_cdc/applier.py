@@ -4,11 +4,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from dynamodb_streams_cdc.change import Attributes, Change, by_item
+from dynamodb_streams_cdc.change import Attributes, Change, Image, by_item
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
-from dynamodb_streams_cdc.halves import in_halves
-from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, Sink, SourceTable
+from dynamodb_streams_cdc.deserializer import deserialize_item
+from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError, RetryableError
+from dynamodb_streams_cdc.guards.halves import in_halves
+from dynamodb_streams_cdc.sinks.base import (
+    ItemVersion,
+    Outcome,
+    Repairable,
+    Sink,
+    SinkChoice,
+    Skip,
+    SourceTable,
+)
 
 
 @dataclass
@@ -16,7 +25,7 @@ class SinkApplier:
     """The changes of one invocation on their way to a sink.
 
     Attributes:
-        sink: the sink.
+        sink: the sink, or the choice of one for each item.
         deadline: end of the invocation, less a reserve.
         unexpected: returns whether an error is in no table.
         everywhere: number of distinct items with one unexpected error at which work stops: the sink
@@ -24,7 +33,7 @@ class SinkApplier:
         source_table: the table, for repairs; without it, no copy is repaired.
     """
 
-    sink: Sink
+    sink: Sink | SinkChoice
     deadline: Deadline
     unexpected: Callable[[Exception], bool]
     everywhere: float
@@ -37,14 +46,37 @@ class SinkApplier:
         return any(len(items) >= self.everywhere for items in self._culprits.values())
 
     def apply(self, changes: Sequence[Change]) -> Outcome:
-        """Apply changes; if the sink raises on several, apply the halves, down to the culprits."""
-        return sum(in_halves(self._apply, changes, self._failed), Outcome())
+        """Apply changes; if a sink raises on several, apply the halves, down to the culprits."""
+        total = Outcome()
+        groups: dict[int, tuple[Sink, list[Change]]] = {}
+        for change in changes:
+            try:
+                sink = self.sink_of(change.keys)
+            except PermanentError as error:
+                total.failures[change] = error
+                continue
+            if isinstance(sink, Skip):
+                total.skipped += 1
+                total.unknown += sink is Skip.UNKNOWN
+            else:
+                groups.setdefault(id(sink), (sink, []))[1].append(change)
+        for sink, group in groups.values():
+            total += sum(in_halves(partial(self._apply, sink), group, self._failed), Outcome())
+        return total
 
-    def _apply(self, changes: Sequence[Change]) -> Outcome:
+    def sink_of(self, keys: Image) -> Sink | Skip:
+        """Return the sink that holds the item with these keys, or why none does.
+
+        Raises:
+            PermanentError: such an item must not be skipped.
+        """
+        return self.sink.sink_of(keys) if isinstance(self.sink, SinkChoice) else self.sink
+
+    def _apply(self, sink: Sink, changes: Sequence[Change]) -> Outcome:
         if self.stopped:
             error = DeadlineExceeded("stopped: see the error above")
             return Outcome(failures=dict.fromkeys(changes, error))
-        outcome = self.sink.apply(changes, self.deadline)
+        outcome = sink.apply(changes, self.deadline)
         outcome.check(changes)
         return self._noted(outcome)
 
@@ -64,8 +96,8 @@ class SinkApplier:
 
     @property
     def repairs(self) -> bool:
-        """Whether copies can be repaired: the sink knows how, and there is a table to read."""
-        return self.source_table is not None and isinstance(self.sink, Repairable)
+        """Whether copies can be repaired: a sink knows how, and there is a table to read."""
+        return self.source_table is not None and isinstance(self.sink, Repairable | SinkChoice)
 
     def repair(self, changes: Iterable[Change]) -> dict[str, bool | Exception]:
         """Repair the copies of the changes' items from the table.
@@ -82,19 +114,29 @@ class SinkApplier:
         }
 
     def repair_item(self, known: ItemVersion, keys: Attributes) -> bool | Exception:
-        """Repair the copy of the item with these keys from the table; see `Repairable`."""
+        """Repair the copy of the item with these keys from the table; see `Repairable`.
+
+        There is nothing to repair, and nothing differs, if no sink holds the item.
+        """
         assert self.source_table is not None
-        assert isinstance(self.sink, Repairable)
         if self.stopped:
             return DeadlineExceeded("stopped: see the error above")
         read_item = partial(self.source_table.read, keys)
         try:
-            return self.sink.repair(known.item_id, read_item, self.deadline, known)
+            sink = self.sink_of(deserialize_item(keys, "Keys"))
+            if not isinstance(sink, Repairable):
+                return False
+            return sink.repair(known.item_id, read_item, self.deadline, known)
         except Exception as error:
             self._note(known.item_id, error)
             return error
 
-    @property
-    def retains(self) -> bool:
-        """Whether the expiry of an item has to be applied: a repair would not do."""
-        return isinstance(self.sink, Repairable) and self.sink.retains
+    def retains(self, change: Change) -> bool:
+        """Return whether the expiry of an item has to be applied: a repair would not do."""
+        if not change.expired:
+            return False
+        try:
+            sink = self.sink_of(change.keys)
+        except PermanentError:
+            return False
+        return isinstance(sink, Repairable) and sink.retains

@@ -8,7 +8,7 @@ It has a reserved key and a reserved attribute. Processors take it like any chan
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from dynamodb_streams_cdc.change import Change, Image
+from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.names import CANARY
 
 Result = TypeVar("Result")
@@ -27,9 +27,9 @@ def canary_item(keys: Mapping[str, str], at: float) -> dict[str, Any]:
     return {**item, CANARY: {"N": f"{at:.3f}"}}
 
 
-def is_canary(change: Change) -> bool:
-    """Return whether a change is of the canary: every key attribute has its reserved value."""
-    values = change.keys.values()
+def is_canary(keys: Mapping[str, object]) -> bool:
+    """Return whether keys are the canary's: every key attribute has its reserved value."""
+    values = keys.values()
     return CANARY in values and all(value in _VALUES for value in values)
 
 

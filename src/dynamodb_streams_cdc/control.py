@@ -22,7 +22,7 @@ from dynamodb_streams_cdc.errors import CdcError, DeadlineExceeded, MalformedRec
 from dynamodb_streams_cdc.identity import floor_of, item_id, stream_label
 from dynamodb_streams_cdc.lambda_types import AnyEvent, BatchResponse, ItemFailure, sequence_number
 from dynamodb_streams_cdc.names import Operation
-from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, SourceTable
+from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, Skip, SourceTable
 
 ReadRecords: TypeAlias = Sequence[Change | MalformedRecord]
 """The change of each record, or the error of reading it."""
@@ -104,7 +104,7 @@ def replay(applier: SinkApplier, records: Sequence[Any], reading: ReadRecords) -
     untouched = {
         change.item_id
         for change, error in outcome.failures.items()
-        if _retryable(error) or (change.expired and applier.retains)
+        if _retryable(error) or applier.retains(change)
     }
     repairs = applier.repair(c for c in changes if c.item_id not in untouched)
     failures: list[FailureReport] = []
@@ -233,9 +233,12 @@ def _holding(applier: SinkApplier, position: int, change: Change | MalformedReco
     holding = HeldState(
         position=position, item=change.item_id, offered=change.version, version=None, state=None
     )
-    if not isinstance(applier.sink, Repairable):
+    sink = applier.sink_of(change.keys)
+    if isinstance(sink, Skip):
+        return holding
+    if not isinstance(sink, Repairable):
         return {**holding, "state_unknown": True}
-    held = applier.sink.held(change.item_id, applier.deadline)
+    held = sink.held(change.item_id, applier.deadline)
     return {**holding, "version": held["version"] if held else None, "state": held}
 
 

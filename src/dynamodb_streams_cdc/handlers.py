@@ -62,7 +62,7 @@ class ChangeHandlers:
             try:
                 deadline.check()
                 handler = self._handlers.get(change.kind)
-                if handler is not None and not is_canary(change):
+                if handler is not None and not is_canary(change.keys):
                     handler(change)
             except Exception as error:
                 outcome.failures[change] = error

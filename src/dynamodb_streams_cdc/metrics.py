@@ -19,13 +19,17 @@ from dynamodb_streams_cdc.names import METRICS_NAMESPACE, Metric
 class Counts:
     """Numbers of records of one invocation, by outcome.
 
-    `canaries` counts the canary's changes that the sink has. `breaker_open` is 1 if the breaker
-    kept records from becoming dead letters, `access_denied` 1 if the function lacked a permission.
+    `skipped` counts changes of items that the sink does not hold, `unknown` those of them whose
+    item is of no entity. `canaries` counts the canary's changes that the sink has. `breaker_open`
+    is 1 if the breaker kept records from becoming dead letters, `access_denied` 1 if the function
+    lacked a permission.
     """
 
     received: int = 0
     applied: int = 0
     stale: int = 0
+    skipped: int = 0
+    unknown: int = 0
     version_order_violations: int = 0
     dead_lettered: int = 0
     reported: int = 0

@@ -48,6 +48,8 @@ class Metric(StrEnum):
     RECEIVED = "Received"
     APPLIED = "Applied"
     STALE = "Stale"
+    SKIPPED = "Skipped"
+    UNKNOWN = "UnknownItems"
     VERSION_ORDER_VIOLATIONS = "VersionOrderViolations"
     DEAD_LETTERED = "DeadLettered"
     REPORTED = "Reported"
@@ -64,7 +66,7 @@ class LogEvent(StrEnum):
     The other fields of each line:
 
         dead_letter              dead_letter (end of its key), reason, item
-        batch_reported           reported, received, sequence_number, error (its type)
+        batch_reported           reported, received, sequence_number, item, error (its type)
         version_order_violation  item, version
         breaker_open             reason, failing, items
         source_at_fault          received, field

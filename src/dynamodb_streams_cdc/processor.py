@@ -70,7 +70,13 @@ from dynamodb_streams_cdc.lambda_types import (
 )
 from dynamodb_streams_cdc.metrics import Counts, Metrics, NoMetrics
 from dynamodb_streams_cdc.names import LogEvent, Operation
-from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Outcome, Sink, SourceTable
+from dynamodb_streams_cdc.sinks.base import (
+    TOMBSTONE_SECONDS,
+    Outcome,
+    Sink,
+    SinkChoice,
+    SourceTable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +104,7 @@ class Processor:
     Attributes:
         name: name of the processor, on its dead letters and metrics.
         source: table that the changes come from.
-        sink: a `Sink`, or `ChangeHandlers`.
+        sink: a `Sink`, `ChangeHandlers`, or `ByEntity`, which chooses a sink for each item.
         dead_letters: store of the changes that can never succeed.
         read: `Change.from_record`, or `change_from_log_record` behind a change log.
         permanent: further error types that no retry can fix, such as those of a validator.
@@ -110,7 +116,7 @@ class Processor:
 
     name: str
     source: Source
-    sink: Sink
+    sink: Sink | SinkChoice
     dead_letters: DeadLetterWriter
     read: RecordParser = Change.from_record
     permanent: tuple[type[Exception], ...] = ()
@@ -292,6 +298,8 @@ class _Batch:
         outcome = self.applier.apply(changes)
         self.counts.applied += outcome.applied
         self.counts.stale += outcome.stale
+        self.counts.skipped += outcome.skipped
+        self.counts.unknown += outcome.unknown
         self.counts.version_order_violations += outcome.version_order_violations
         latest = self.deadline.now() - LATE_SECONDS
         late = [c for c in changes if c.timestamp < latest and c not in outcome.failures]
@@ -412,16 +420,19 @@ class _Batch:
         if self.failed:
             first = min(self.failed)
             identifier = sequence_number(self.records[first])
+            item = next((c.item_id for c, p in self.position.items() if p == first), None)
             logger.warning(
-                "%d of %d records are not done, the first is %s: %s",
+                "%d of %d records are not done, the first is %s: %s of %s",
                 len(self.failed),
                 len(self.records),
                 visible(identifier or "not identifiable: the whole batch is retried"),
                 visible(repr(self.failed[first])),
+                visible(item or "an unreadable item"),
                 extra=LogEvent.BATCH_REPORTED.fields(
                     reported=len(self.failed),
                     received=len(self.records),
                     sequence_number=visible(identifier),
+                    item=None if item is None else visible(item),
                     error=type(self.failed[first]).__name__,
                 ),
             )
@@ -438,7 +449,7 @@ class _Batch:
                 break
         self.counts.access_denied |= self.suspect.denied
         self.counts.canaries = sum(
-            is_canary(change)
+            is_canary(change.keys)
             for change, position in self.position.items()
             if position not in self.failed and position not in self.given_up
         )

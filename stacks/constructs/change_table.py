@@ -1,12 +1,18 @@
 """A DynamoDB table, optionally with a stream."""
 
+from collections.abc import Mapping
+
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
+from stacks.constructs.keys import key_of
 from stacks.constructs.retention import removal
 
-STRING = dynamodb.AttributeType.STRING
-NUMBER = dynamodb.AttributeType.NUMBER
+TYPES = {
+    "S": dynamodb.AttributeType.STRING,
+    "N": dynamodb.AttributeType.NUMBER,
+    "B": dynamodb.AttributeType.BINARY,
+}
 
 
 class ChangeTable(Construct):
@@ -23,9 +29,7 @@ class ChangeTable(Construct):
         scope: Construct,
         id: str,
         *,
-        partition_key: str,
-        sort_key: str | None = None,
-        sort_key_type: dynamodb.AttributeType = STRING,
+        keys: Mapping[str, str],
         stream: dynamodb.StreamViewType | None = None,
         expires_by: str | None = None,
         recoverable: bool,
@@ -34,14 +38,15 @@ class ChangeTable(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.has_stream = stream is not None
-        self.keys: dict[str, str] = {partition_key: "S"}
-        if sort_key:
-            self.keys[sort_key] = "N" if sort_key_type is NUMBER else "S"
-        self.table = dynamodb.TableV2(
+        self.keys: dict[str, str] = dict(keys)
+        partition_key, *sort_keys = (
+            dynamodb.Attribute(name=name, type=TYPES[kind]) for name, kind in keys.items()
+        )
+        self.table: dynamodb.ITableV2 = dynamodb.TableV2(
             self,
             "Table",
-            partition_key=dynamodb.Attribute(name=partition_key, type=STRING),
-            sort_key=dynamodb.Attribute(name=sort_key, type=sort_key_type) if sort_key else None,
+            partition_key=partition_key,
+            sort_key=sort_keys[0] if sort_keys else None,
             billing=dynamodb.Billing.on_demand(),
             dynamo_stream=stream,
             time_to_live_attribute=expires_by,
@@ -51,6 +56,24 @@ class ChangeTable(Construct):
             deletion_protection=protect,
             removal_policy=removal(keep=keep),
         )
+
+        self._encrypt()
+
+    def _encrypt(self) -> None:
+        """Let the stack's key encrypt the table.
+
+        The construct's own `encryption` needs the Region at synth, which this app never knows.
+        """
+        key = key_of(self)
+        if key is not None:
+            resource = self.table.node.default_child
+            assert isinstance(resource, dynamodb.CfnGlobalTable)
+            resource.sse_specification = dynamodb.CfnGlobalTable.SSESpecificationProperty(
+                sse_enabled=True, sse_type="KMS"
+            )
+            resource.add_property_override(
+                "Replicas.0.SSESpecification", {"KMSMasterKeyId": key.key_arn}
+            )
 
     @property
     def stream_arn(self) -> str | None:

@@ -9,7 +9,9 @@ from constructs import Construct
 from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.keys import use_of_key
 from stacks.constructs.large_images import LargeImages
+from stacks.constructs.source_table import SourceTable
 from stacks.constructs.stream_processor import StreamProcessor
 
 
@@ -26,9 +28,9 @@ class OperatorPolicy(iam.ManagedPolicy):
         *,
         processors: Sequence[StreamProcessor],
         dead_letters: DeadLetters,
-        source: ChangeTable,
-        change_log: ChangeTable,
-        large_images: LargeImages,
+        source: SourceTable,
+        change_log: ChangeTable | None,
+        large_images: LargeImages | None,
     ) -> None:
         super().__init__(scope, id, description="Looks at dead letters and redrives them")
         bucket, on_failure = dead_letters.bucket, dead_letters.on_failure
@@ -46,19 +48,21 @@ class OperatorPolicy(iam.ManagedPolicy):
             ["s3:ListBucket"],
             bucket.bucket_arn,
             on_failure.bucket_arn,
-            large_images.bucket.bucket_arn,
+            *([large_images.bucket.bucket_arn] if large_images else []),
         )
-        self._allow(
-            ["s3:GetObject"], own, given_up, archive, large_images.bucket.arn_for_objects("*")
-        )
+        images = [large_images.bucket.arn_for_objects("*")] if large_images else []
+        self._allow(["s3:GetObject"], own, given_up, archive, *images)
         self._allow(["s3:PutObject"], own, archive)
         self._allow(["s3:DeleteObject"], own, given_up)
         self._allow(["lambda:InvokeFunction"], *functions)
-        self._allow(["dynamodb:GetItem", "dynamodb:Query"], change_log.table.table_arn)
+        if change_log is not None:
+            self._allow(["dynamodb:GetItem", "dynamodb:Query"], change_log.table.table_arn)
         self._allow(["dynamodb:DescribeTable", "dynamodb:Scan"], source.table.table_arn)
         self._allow(
             ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"], *queues
         )
+        if statements := use_of_key(self):
+            self.add_statements(*statements)
 
     def _allow(self, actions: Sequence[str], *resources: str) -> None:
         self.add_statements(iam.PolicyStatement(actions=list(actions), resources=list(resources)))

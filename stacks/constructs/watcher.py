@@ -7,14 +7,13 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from dynamodb_streams_cdc.names import CANARY, DEAD_LETTERS, GIVEN_UP_BY_LAMBDA
-from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
-from stacks.constructs.retention import RETENTION, removal
-from stacks.constructs.stream_processor import ARCHITECTURE, RUNTIME, StreamProcessor
+from stacks.constructs.function import add_function
+from stacks.constructs.source_table import SourceTable
+from stacks.constructs.stream_processor import StreamProcessor
 from stacks.environments import Environment
 
 SCHEDULE_MINUTES = 5
@@ -33,41 +32,28 @@ class Watcher(Construct):
         id: str,
         *,
         code: lambda_.Code,
-        source: ChangeTable,
+        source: SourceTable,
         processors: Sequence[StreamProcessor],
         dead_letters: DeadLetters,
         environment: Environment,
     ) -> None:
         super().__init__(scope, id)
-        self.log_group = logs.LogGroup(
+        parts = add_function(
             self,
-            "Logs",
-            retention=RETENTION[environment.log_retention_days],
-            removal_policy=removal(keep=environment.keeps_data),
-        )
-        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        self.function = lambda_.Function(
-            self,
-            "Function",
             description="Writes the canary and counts the dead letters that wait",
-            runtime=RUNTIME,
-            architecture=ARCHITECTURE,
             handler="lambdas.watcher.handler.handler",
             code=code,
-            role=self.role,
-            memory_size=256,
-            timeout=Duration.minutes(1),
-            log_group=self.log_group,
-            logging_format=lambda_.LoggingFormat.JSON,
-            environment={
-                "ENVIRONMENT": environment.name,
+            memory_mib=256,
+            environment=environment,
+            variables={
+                "ENVIRONMENT": environment.deployment,
                 "SOURCE_TABLE_NAME": source.name,
                 "SOURCE_TABLE_KEYS": Stack.of(self).to_json_string(source.keys),
                 "DEAD_LETTERS": self._places(processors),
                 "ALL_DEAD_LETTERS": self._all_places(dead_letters),
             },
         )
-        self.log_group.grant_write(self.role)
+        self.function, self.role, self.log_group = parts.function, parts.role, parts.log_group
         self._let_write_the_canary(source)
         self._let_count(dead_letters)
         events.Rule(
@@ -98,7 +84,7 @@ class Watcher(Construct):
             ]
         )
 
-    def _let_write_the_canary(self, source: ChangeTable) -> None:
+    def _let_write_the_canary(self, source: SourceTable) -> None:
         self.role.add_to_policy(
             iam.PolicyStatement(
                 actions=["dynamodb:PutItem"],

@@ -261,7 +261,7 @@ def cloud(aws: None) -> Iterator[Cloud]:
             ],
             "tables": {"change_log": "change-log-3c4d"},
             "processors": [],
-            "search": {"endpoint": "http://127.0.0.1:9200", "index": "orders"},
+            "search": {"endpoint": "http://127.0.0.1:9200", "indexes": ["orders"]},
             "buckets": {
                 "dead_letters": BUCKET,
                 "on_failure": ON_FAILURE,

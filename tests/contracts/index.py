@@ -9,7 +9,7 @@ from dynamodb_streams_cdc import Deadline, Image, Search
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.sinks.base import ItemVersion
 from dynamodb_streams_cdc.sinks.search import CDC, SearchIndex, Stale, Upsert
-from lambdas.domain.search_document import document
+from lambdas.example_domain.order import document
 from tests.factories import ManualClock, change, deadline, order
 
 PLACED, SHIPPED = order(), order(status="shipped")

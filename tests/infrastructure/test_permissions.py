@@ -20,7 +20,7 @@ from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
 from lambdas.search import handler as search_handler
-from tests.factories import change, order, record
+from tests.factories import change, customer, order, record
 from tests.infrastructure.deployment import Deployment, context_of
 from tests.infrastructure.policies import Context, Request
 from tests.infrastructure.templates import (
@@ -58,6 +58,7 @@ OTHERS_CALL = {
 PLACED = order()
 POISON = order("00005-1", lines=[])
 LARGE = order("00006-1", note="x" * 390_000)
+CUSTOMER = customer()
 
 
 def in_log(sequence: int, entry: Any) -> dict[str, Any]:
@@ -84,6 +85,7 @@ FUNCTIONS: Mapping[str, tuple[Handler, list[Any]]] = {
         [
             in_log(1, entry(change(1, None, PLACED))),
             in_log(2, entry(change(2, None, POISON))),
+            in_log(4, entry(change(4, None, CUSTOMER))),
             in_log(3, {**entry(change(3, None, LARGE)), "overflow": {"S": "an item/a version"}}),
         ],
     ),
@@ -96,7 +98,7 @@ class Calls:
     def __init__(self) -> None:
         self.needed: set[Permission] = set()
         self.contexts: dict[Permission, Context] = {}
-        self.has_index = False
+        self.indexes: set[str] = set()
 
     def aws(self, params: Mapping[str, Any], model: Any, **others: Any) -> None:
         needed = others["context"]["needed"] = list(needs(model.name, params))
@@ -118,7 +120,10 @@ class Calls:
         permission = f"es:ESHttp{method.capitalize()}", f"domain{url}"
         self.needed.add(permission)
         self.contexts[permission] = context_of(permission[0])
-        created, self.has_index = self.has_index, self.has_index or url == "/orders-v1"
+        index = re.split(r"-v1|-write", url)[0]
+        created = index in self.indexes
+        if url.endswith("-v1"):
+            self.indexes.add(index)
         if "_bulk" in url:
             sent = re.findall(rb'^{"(create|update)"', args[1], re.MULTILINE)
             items = [{action.decode(): {"status": 200, "result": "created"}} for action in sent]

@@ -29,8 +29,7 @@ from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.esm.poller.runner import runner_of, running
 from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
-from lambdas.domain.contributions import contributions
-from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.example_domain.order import INDEX, contributions, document
 from local.deployed.deployment import session
 from local.deployed.poller_process import Interceptor
 from local.deployed.trace import TraceWriter
@@ -53,7 +52,7 @@ def processors(dynamodb: Any, search_url: str, prefix: str) -> dict[str, Process
     ledger = DynamoDbLedger(dynamodb, f"{prefix}-ledger", f"{prefix}-aggregates", shards=4)
     search = OpenSearch(search_url, connection_class=Urllib3HttpConnection)
     source = Source("orders", "0001", actor_attribute="updated_by")
-    index = OpenSearchIndex(search, prefix, PROPERTIES, SETTINGS)
+    index = OpenSearchIndex(search, prefix, INDEX.properties, INDEX.settings)
     return {
         "aggregation": Processor(
             "aggregation", source, Aggregation(ledger, contributions), NoDeadLetters()

@@ -30,8 +30,7 @@ from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
 from dynamodb_streams_cdc.dead_letters import dead_letter_name
-from lambdas.domain.contributions import contributions
-from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.example_domain.order import INDEX, contributions, document
 from tests.contracts.index import ReadableIndex
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 from tests.integration import clients
@@ -218,7 +217,7 @@ def test_documents_whose_answer_is_lost_are_there_once(
     bulk = f"POST /{name}-write/_bulk"
     with faulty_proxy(opensearch_url) as proxy:
         client = clients.opensearch(proxy.url)
-        index = ReadableIndex(client, name, PROPERTIES, SETTINGS)
+        index = ReadableIndex(client, name, INDEX.properties, INDEX.settings)
         index.create(Deadline())
         sink = Search(index, document)
         if documents.held:

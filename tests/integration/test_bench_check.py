@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -38,7 +38,8 @@ def test_one_request_per_record_is_red(name: str, dynamodb_local_url: str) -> No
     with counted(name, dynamodb_local_url) as sink:
         together = check.figures_of(sink, events)
     with counted(name, dynamodb_local_url) as sink:
-        one_by_one = replace(sink.function, sink=OneByOne(sink.function.sink))
+        wrapped = OneByOne(cast("Sink", sink.function.sink))
+        one_by_one = replace(sink.function, sink=wrapped)
         each = check.figures_of(replace(sink, function=one_by_one), events)
     assert together["requests"] < 0.1
     more = {c.what for c in check.compare({name: each}, EXPECTED) if c.verdict == "more"}

@@ -58,7 +58,7 @@ class Sinks:
         self._client = pipeline.client
         self._aggregates = pipeline.resources.aggregates
         self._log = pipeline.resources.change_log
-        self._index = f"{pipeline.search.url}/{pipeline.search.index}-v1"
+        self._index = f"{pipeline.search.url}/{pipeline.resources.search_index}-v1"
         self._http = urllib3.PoolManager()
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:

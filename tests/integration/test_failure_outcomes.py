@@ -17,7 +17,7 @@ from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.sinks.change_log import Inserted
 from dynamodb_streams_cdc.sinks.log_entries import Entry
 from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
-from lambdas.domain.search_document import PROPERTIES, SETTINGS
+from lambdas.example_domain.order import INDEX
 from tests.contracts.index import ReadableIndex
 from tests.factories import NOON, ManualClock, order, record
 from tests.integration import clients
@@ -70,7 +70,7 @@ def contributions(image: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def index(opensearch_url: str) -> Iterator[ReadableIndex]:
     client = clients.opensearch(opensearch_url)
-    made = ReadableIndex(client, f"outcomes-{uuid4()}", PROPERTIES, SETTINGS)
+    made = ReadableIndex(client, f"outcomes-{uuid4()}", INDEX.properties, INDEX.settings)
     made.create(Deadline())
     yield made
     client.indices.delete(index=f"{made.name}*")
@@ -109,7 +109,7 @@ def test_a_document_that_cannot_be_mapped_is_one_dead_letter(index: ReadableInde
 
 
 def test_an_id_that_fails_its_request_is_one_dead_letter(index: ReadableIndex) -> None:
-    long = IdsTooLong(index.client, index.name, PROPERTIES, SETTINGS)
+    long = IdsTooLong(index.client, index.name, INDEX.properties, INDEX.settings)
     invoked = invoke(Search(long, document), batch())
     assert invoked == Invoked([], ["action_request_validation_exception"])
     assert len(index.search()) == 99

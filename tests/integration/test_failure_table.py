@@ -20,7 +20,7 @@ from dynamodb_streams_cdc.aws.opensearch import SCRIPT
 from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
 from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
 from dynamodb_streams_cdc.sinks.search import Stale, Upsert
-from lambdas.domain.search_document import PROPERTIES, SETTINGS
+from lambdas.example_domain.order import INDEX
 from tests.contracts.index import ReadableIndex
 from tests.integration import clients
 from tests.integration.clients import result_of
@@ -39,7 +39,7 @@ def upsert(item_id: str = "item", version: str = "1", **fields: Any) -> Upsert:
 @pytest.fixture
 def index(opensearch_url: str) -> Iterator[ReadableIndex]:
     client = clients.opensearch(opensearch_url)
-    made = ReadableIndex(client, name_of(), PROPERTIES, SETTINGS)
+    made = ReadableIndex(client, name_of(), INDEX.properties, INDEX.settings)
     made.create(Deadline())
     yield made
     client.indices.delete(index=f"{made.name}*")
@@ -245,7 +245,7 @@ def test_an_index_that_cannot_be_made_blames_no_document(
 
 def test_a_node_that_is_not_there() -> None:
     client = clients.opensearch("http://127.0.0.1:1")
-    index = ReadableIndex(client, name_of(), PROPERTIES, SETTINGS)
+    index = ReadableIndex(client, name_of(), INDEX.properties, INDEX.settings)
     [refused] = index.upsert([upsert()], Deadline())
     assert type(refused) is RetryableError
     assert "Connection refused" in str(refused)

@@ -15,7 +15,7 @@ from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from dynamodb_streams_cdc.sinks.aggregation import RowUpdate
-from lambdas.domain.search_document import PROPERTIES, SETTINGS
+from lambdas.example_domain.order import INDEX
 from tests.contracts.attempts import AttemptsContract
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex
@@ -76,7 +76,7 @@ class TestOpenSearchIndex(IndexContract):
             opensearch_url, connection_class=Urllib3HttpConnection, max_retries=0, timeout=30
         )
         name = f"contract-{uuid4()}"
-        yield ReadableIndex(client, name, PROPERTIES, SETTINGS)
+        yield ReadableIndex(client, name, INDEX.properties, INDEX.settings)
         client.indices.delete(index=f"{name}-v1")
         client.close()
 

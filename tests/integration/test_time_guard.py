@@ -16,8 +16,7 @@ from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
 from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryLedger
-from lambdas.domain.contributions import contributions
-from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.example_domain.order import INDEX, contributions, document
 from tests.contracts.index import ReadableIndex
 from tests.factories import SOURCE, FakeContext, order, record
 from tests.integration import clients
@@ -105,11 +104,13 @@ def test_an_index_that_hangs(opensearch_url: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(index_module, "REQUEST_SECONDS", PATIENCE)
     monkeypatch.setattr(index_module, "BULK_BYTES", 25_000)
     client = clients.opensearch(opensearch_url)
-    direct = ReadableIndex(client, f"hangs-{uuid4()}", PROPERTIES, SETTINGS)
+    direct = ReadableIndex(client, f"hangs-{uuid4()}", INDEX.properties, INDEX.settings)
     direct.create(Deadline())
     with faulty_proxy(opensearch_url) as proxy:
         behind = clients.opensearch(proxy.url)
-        sink = Search(ReadableIndex(behind, direct.name, PROPERTIES, SETTINGS), document)
+        sink = Search(
+            ReadableIndex(behind, direct.name, INDEX.properties, INDEX.settings), document
+        )
         proxy.times(FOR_EVER, f"POST /{direct.write_alias}/_bulk", Exchange.hang, after=1)
         hung = Hung(sink, RECORDS[:100])
         done = len(direct.search())

@@ -10,7 +10,7 @@ from pytest_socket import disable_socket, enable_socket
 
 from dynamodb_streams_cdc import LambdaContext
 from dynamodb_streams_cdc.deadline import SystemClock
-from lambdas import runtime
+from lambdas import example_domain, runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
 from lambdas.search import handler as search_handler
@@ -36,7 +36,6 @@ ENVIRONMENT = {
     "AGGREGATE_SHARDS": "4",
     "CHANGE_LOG_TABLE": "change-log",
     "SEARCH_ENDPOINT": "http://127.0.0.1:9200",
-    "SEARCH_INDEX": "orders",
     "SEARCH_AUTH": "none",
 }
 
@@ -58,6 +57,8 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str
     """Return clients of an account that has what the stacks would have made."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    # Also where lambdas/domain has another domain.
+    monkeypatch.setattr(runtime, "TABLES", example_domain.TABLES)
     # The records of these tests are of that day; days later their items would be repaired.
     monkeypatch.setattr(SystemClock, "now", lambda self: NOON + 1000.0)
     disable_socket(allow_unix_socket=True)

@@ -21,8 +21,7 @@ from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
-from lambdas.domain.contributions import contributions
-from lambdas.domain.search_document import document
+from lambdas.example_domain.order import contributions, document
 from lambdas.search import handler as search_handler
 from lambdas.settings import SettingsError
 from tests.contracts.attempts import AttemptsContract
@@ -146,6 +145,8 @@ def test_one_line_of_metrics_per_invocation(
         "Canaries",
         "BreakerOpen",
         "AccessDenied",
+        "Skipped",
+        "UnknownItems",
     }
 
 

@@ -4,6 +4,7 @@ Both are validated against the service models that boto3 ships, so that a test c
 itself on a field that AWS does not have. S3 and STS are moto's.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
@@ -68,6 +69,15 @@ class FakeAws:
     engines: list[str] = field(default_factory=lambda: ["OpenSearch_3.5"])
     instance_types: list[str] = field(default_factory=lambda: ["t3.small.search"])
     domains: dict[str, dict[str, Any]] = field(default_factory=dict)
+    subnets: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """VPC and zone of each subnet."""
+    security_groups: dict[str, str] = field(default_factory=dict)
+    """VPC of each security group."""
+    route_tables: list[dict[str, Any]] = field(default_factory=list)
+    gateways: list[dict[str, Any]] = field(default_factory=list)
+    linked_roles: set[str] = field(default_factory=set)
+    keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Metadata of each key by ARN, with its policy as `Policy`."""
     denied: set[str] = field(default_factory=set)
     errors: dict[str, str] = field(default_factory=dict)
     """Code of the error that an operation is answered with."""
@@ -216,7 +226,56 @@ class FakeAws:
         return {"Functions": []}
 
     def _lambda_GetAccountSettings(self, client: Any, request: Any) -> Any:
-        return {"AccountLimit": {"UnreservedConcurrentExecutions": self.concurrency}}
+        limits = {
+            "UnreservedConcurrentExecutions": self.concurrency,
+            "ConcurrentExecutions": self.concurrency,
+        }
+        return {"AccountLimit": limits}
+
+    # Network and keys
+
+    def _ec2_DescribeSubnets(self, client: Any, request: Any) -> Any:
+        wanted = request["Filters"][0]["Values"]
+        return {
+            "Subnets": [
+                {"SubnetId": name, "VpcId": vpc, "AvailabilityZone": zone}
+                for name, (vpc, zone) in self.subnets.items()
+                if name in wanted
+            ]
+        }
+
+    def _ec2_DescribeSecurityGroups(self, client: Any, request: Any) -> Any:
+        wanted = request["Filters"][0]["Values"]
+        return {
+            "SecurityGroups": [
+                {"GroupId": name, "VpcId": vpc}
+                for name, vpc in self.security_groups.items()
+                if name in wanted
+            ]
+        }
+
+    def _ec2_DescribeRouteTables(self, client: Any, request: Any) -> Any:
+        return {"RouteTables": self.route_tables}
+
+    def _ec2_DescribeVpcEndpoints(self, client: Any, request: Any) -> Any:
+        return {"VpcEndpoints": self.gateways}
+
+    def _iam_GetRole(self, client: Any, request: Any) -> Any:
+        name = request["RoleName"]
+        if name not in self.linked_roles:
+            fail(client, "GetRole", "NoSuchEntity")
+        arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        role = {"RoleName": name, "Arn": arn, "Path": "/", "RoleId": "A" * 20}
+        return {"Role": {**role, "CreateDate": CREATED}}
+
+    def _kms_DescribeKey(self, client: Any, request: Any) -> Any:
+        if request["KeyId"] not in self.keys:
+            fail(client, "DescribeKey", "NotFoundException")
+        metadata = {k: v for k, v in self.keys[request["KeyId"]].items() if k != "Policy"}
+        return {"KeyMetadata": {"KeyId": request["KeyId"], **metadata}}
+
+    def _kms_GetKeyPolicy(self, client: Any, request: Any) -> Any:
+        return {"Policy": json.dumps(self.keys[request["KeyId"]]["Policy"])}
 
     # The others
 
@@ -271,6 +330,7 @@ class FakeAws:
                 "ARN": f"arn:aws:es:{REGION}:{ACCOUNT}:domain/{name}",
                 "ClusterConfig": {},
                 "AdvancedSecurityOptions": options,
+                **self.domains[name].get("status", {}),
             }
         }
 

@@ -211,7 +211,10 @@ def test_synth_names_the_environments_that_can_be_deployed(
     with pytest.raises(SystemExit):
         make("synth", "prod")
     said = capsys.readouterr().out
-    assert said == "make synth: ENVIRONMENT='prod': choose sandbox or production.\n"
+    assert said == (
+        "make synth: ENVIRONMENT='prod': choose sandbox or production, or add it to environments "
+        "in cdk.json, with a profile.\n"
+    )
 
 
 def test_synth_leaves_out_the_advice_on_feature_flags(
@@ -242,14 +245,15 @@ def test_a_missing_region_and_profile_are_sentences(
     status, said = make("deploy", "sandbox")
     assert status == 1
     assert "No AWS profile: The config profile (nope) could not be found" in said
+    assert said.count(": choose sandbox or production, or add it") == 2
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["remove", "sandbox"], "invalid choice: 'remove'"),
-        (["destroy", "local"], ": choose sandbox or production."),
-        (["deploy", 'x"; touch f'], ": choose sandbox or production."),
+        (["destroy", "local"], ": choose sandbox or production, or add it"),
+        (["deploy", 'x"; touch f'], ": choose sandbox or production, or add it"),
     ],
 )
 def test_wrong_words_are_sentences(

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from stacks.environments import Environment, SearchCluster
+from stacks.environments import load
+from stacks.settings.names import Naming
 from tests.tools.conftest import Make
 from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, uuid
 from tools.account.checks import Wanted, topic_place
@@ -21,7 +22,7 @@ TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"
 
 def wanted(**changes: Any) -> Wanted:
     usual: dict[str, Any] = {
-        "environment": "sandbox",
+        "names": Naming(name="sandbox", profile="sandbox"),
         "account": ACCOUNT,
         "region": REGION,
         "keeps_data": False,
@@ -111,7 +112,7 @@ class TestSearchDomain:
         [finding] = found(account, "search domain")
         assert finding.level == "blocking"
         assert f"t3.small.search is not offered for {ENGINE} in Region {REGION}" in finding.sentence
-        assert "stacks/environments.py" in finding.sentence
+        assert "search_instance_type" in finding.sentence
 
     def test_a_region_without_the_engine(self, fresh: FakeAws, account: Account) -> None:
         fresh.engines = ["OpenSearch_2.19"]
@@ -306,9 +307,9 @@ def test_the_settings_are_those_of_the_deploy(account: Account) -> None:
     assert seen.domain == ("orders", "eu-central-1")
     assert seen.instance_types == ()
     assert seen.keeps_data
-    cluster = SearchCluster(nodes=3, instance_type="a", volume_gib=1, master_instance_type="b")
-    made = Environment(name="production", search_cluster=cluster, alarms="none")
-    assert wanted_of(account, made).instance_types == ("a", "b")
+    made = load({"environment": "production", "alarms": "none"})
+    types = ("r7g.large.search", "m7g.medium.search")
+    assert wanted_of(account, made).instance_types == types
 
 
 def test_findings_are_json_for_programs(fresh: FakeAws, make: Make) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stacks.settings.names import Naming
 from tests.tools.conftest import Make
 from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, s3, uuid
 from tools.account.destroy import Removal
@@ -42,7 +43,8 @@ def sandbox(aws: FakeAws) -> FakeAws:
 
 def removal(account: Account) -> tuple[Removal, list[str]]:
     said: list[str] = []
-    made = Removal(account, "sandbox", say=said.append, pause=lambda seconds: None)
+    names = Naming(name="sandbox", profile="sandbox")
+    made = Removal(account, names, say=said.append, pause=lambda seconds: None)
     return made, said
 
 
@@ -100,7 +102,10 @@ def test_versions_and_delete_markers_are_objects_too(sandbox: FakeAws, account: 
 
 def test_every_bucket_of_every_stack_is_emptied(sandbox: FakeAws, account: Account) -> None:
     """Found among the stacks' resources: a new bucket needs no output to be found."""
-    more = {"cdc-sandbox-pipeline": "cdc-sandbox-given-up", "cdc-sandbox-search": "cdc-sandbox-s"}
+    more = {
+        "cdc-sandbox-pipeline": "cdc-sandbox-pipeline-given-up",
+        "cdc-sandbox-search": "cdc-sandbox-search-s",
+    }
     for stack, bucket in more.items():
         sandbox.stacks[stack].resources.append((KINDS["bucket"], bucket))
         s3().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -185,10 +190,12 @@ def test_a_protected_stack_stays_and_is_named(sandbox: FakeAws, account: Account
 
 
 def test_a_stack_of_another_team_with_our_prefix_stays(sandbox: FakeAws, account: Account) -> None:
-    sandbox.add(Stack("cdc-sandbox-of-another-team", is_ours=False))
+    sandbox.add(Stack("cdc-sandbox-search-of-another-team", is_ours=False))
     said = not_removed(account)
-    assert set(sandbox.stacks) == {"cdc-sandbox-of-another-team"}
-    assert any(line.startswith("cdc-sandbox-of-another-team stays: it has our") for line in said)
+    assert set(sandbox.stacks) == {"cdc-sandbox-search-of-another-team"}
+    assert any(
+        line.startswith("cdc-sandbox-search-of-another-team stays: it has our") for line in said
+    )
 
 
 def test_a_resource_listed_after_its_deletion_is_ignored(aws: FakeAws, account: Account) -> None:

@@ -15,18 +15,21 @@ from botocore.credentials import Credentials
 from local.console import DemoConsole
 from local.deployed.command_line import CommandLine
 from local.verify import SignedHttp
+from stacks.settings.names import Naming
 from tests.tools.fake_aws import ACCOUNT, FakeAws, Stack
 from tools.account import cdk, e2e, upgrade
 from tools.account.findings import Finding
 from tools.account.identity import Account, AccountError
 from tools.account.places import Place, in_account
 
+SANDBOX = Naming(name="sandbox", profile="sandbox")
+
 
 def place(account: Account, deploy: Any = lambda say: None) -> Place:
     return Place(
         name="an account in memory",
         account=account,
-        environment="sandbox",
+        names=SANDBOX,
         deploy=deploy,
         polling=nullcontext,
         http=None,
@@ -88,7 +91,7 @@ class TestE2e:
         assert e2e.main(["production"]) == 1
         assert e2e.main(["sandbox"]) == 1
         said = capsys.readouterr().out
-        assert "production is protected from that" in said
+        assert "which has profile production, is protected from that" in said
         assert f"repeat with CONFIRM={ACCOUNT}" in said
 
     def test_a_region_that_is_bootstrapped_is_left_as_it_is(
@@ -101,9 +104,9 @@ class TestE2e:
             return 0
 
         monkeypatch.setattr(cdk, "run", run)
-        in_account(account, "sandbox", "").deploy(lambda sentence: None)
+        in_account(account, SANDBOX, "").deploy(lambda sentence: None)
         aws.parameters["/cdk-bootstrap/hnb659fds/version"] = "30"
-        in_account(account, "sandbox", "").deploy(lambda sentence: None)
+        in_account(account, SANDBOX, "").deploy(lambda sentence: None)
         assert ran == ["bootstrap", "deploy", "deploy"]
 
     def test_without_an_environment_it_stays_on_this_machine(

@@ -117,7 +117,7 @@ def test_the_watcher_runs_every_five_minutes() -> None:
 def test_there_is_something_to_count() -> None:
     assert costs.alarms("production") >= 29
     assert len(costs.processors()) == 3
-    assert costs.own_metrics() == 34
+    assert costs.own_metrics() == 40
 
 
 def test_what_is_printed_is_what_is_computed() -> None:

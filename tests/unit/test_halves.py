@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_streams_cdc.halves import halves, in_halves
+from dynamodb_streams_cdc.guards.halves import halves, in_halves
 
 
 @given(st.sets(st.integers(0, 19)))

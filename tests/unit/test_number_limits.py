@@ -15,9 +15,7 @@ from dynamodb_streams_cdc.sinks.contributions import DECIMALS, DIGITS, HEADROOM,
 from dynamodb_streams_cdc.sinks.number_fields import EXACT_DOUBLE, RANGES, NumberFields
 from dynamodb_streams_cdc.sinks.search import encoded
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
-from lambdas.domain.contributions import contributions
-from lambdas.domain.order import Order
-from lambdas.domain.search_document import PROPERTIES, document
+from lambdas.example_domain.order import INDEX, Order, contributions, document
 from tests.factories import change, deadline, order
 
 LARGEST = 10 ** (DIGITS - HEADROOM - DECIMALS)
@@ -171,9 +169,9 @@ class TestOrders:
         largest = order(total=str(total))
         largest["lines"][0]["quantity"] = 10**9
         Order.of(largest)
-        _check(encoded(document(largest)), PROPERTIES)
+        _check(encoded(document(largest)), INDEX.properties)
         checked(contributions(largest))
-        factor = PROPERTIES["total"]["scaling_factor"]
+        factor = INDEX.properties["total"]["scaling_factor"]
         assert total * factor <= EXACT_DOUBLE
 
     @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lambdas.domain.order import Order
+from lambdas.example_domain.order import Order
 from tests.factories import order
 
 PRIVATE = "Jane Doe secret@example.com"

@@ -10,9 +10,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from lambdas.domain.contributions import contributions
-from lambdas.domain.order import Order
-from lambdas.domain.search_document import document
+from lambdas.example_domain.order import Order, contributions, document
 from local.workload.life_cycle import life_cycle
 from local.workload.poison import CORRECTED_BY, DEFECTS, Defect, Poison, correct, corrections, main
 from local.workload.purchases import SAMPLE, read_purchases

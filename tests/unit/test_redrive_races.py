@@ -7,10 +7,11 @@ same start, and what must hold is checked after each of its steps.
 
 import itertools
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -65,19 +66,19 @@ class Redriver(Ports):
 class Interleaving:
     """Actors in threads, of which one goes on at a time, from step to step."""
 
-    def __init__(self, actors: Sequence[Actor]) -> None:
-        self._parked = threading.Semaphore(0)
-        self._turns = [threading.Semaphore(0) for _ in actors]
+    def __init__(self, actors: Sequence[Actor], threads: Executor) -> None:
+        self._parked: SimpleQueue[None] = SimpleQueue()
+        self._turns: list[SimpleQueue[None]] = [SimpleQueue() for _ in actors]
         self._errors: list[BaseException] = []
         self.alive = list(range(len(actors)))
         for number, actor in enumerate(actors):
-            threading.Thread(target=self._play, args=(number, actor), daemon=True).start()
+            threads.submit(self._play, number, actor)
         for _ in actors:
             self._wait()
 
     def next(self, number: int) -> None:
         """Let an actor take its next step, and go on to the one after it."""
-        self._turns[number].release()
+        self._turns[number].put(None)
         self._wait()
 
     def _play(self, number: int, actor: Actor) -> None:
@@ -86,14 +87,14 @@ class Interleaving:
         except BaseException as error:
             self._errors.append(error)
         self.alive.remove(number)
-        self._parked.release()
+        self._parked.put(None)
 
     def _park(self, number: int) -> None:
-        self._parked.release()
-        assert self._turns[number].acquire(timeout=PATIENCE_SECONDS)
+        self._parked.put(None)
+        self._turns[number].get(timeout=PATIENCE_SECONDS)
 
     def _wait(self) -> None:
-        assert self._parked.acquire(timeout=PATIENCE_SECONDS)
+        self._parked.get(timeout=PATIENCE_SECONDS)
         if self._errors:
             raise self._errors[0]
 
@@ -103,10 +104,11 @@ def every_order(begin: Callable[[], tuple[Sequence[Actor], Step]]) -> Iterator[l
 
     `begin` returns them, and what to check after each step.
     """
+    threads = ThreadPoolExecutor()  # to start a thread takes longer than a step
     planned: list[int] = []
     while True:
         actors, check = begin()
-        turns = Interleaving(actors)
+        turns = Interleaving(actors, threads)
         taken: list[int] = []
         others: list[list[int]] = []
         while turns.alive:

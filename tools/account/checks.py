@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stacks.settings.names import Naming
+from stacks.settings.network import NetworkSettings
 from tools.account.findings import Finding, Level
 
 # The rule `CheckBootstrapVersion` of a synthesised template refuses versions below it.
@@ -16,6 +18,8 @@ READERS_OF_A_STREAM = 2
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
 SHARDS_AT_THE_START = 4
 MAPPINGS = 3
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+NEVER_RESERVED = 100
 QUOTA_OF_CONCURRENCY = "L-B99A9384"
 
 
@@ -23,7 +27,7 @@ QUOTA_OF_CONCURRENCY = "L-B99A9384"
 class Wanted:
     """Requirements of a deploy: the parts of an environment's settings that checks need."""
 
-    environment: str
+    names: Naming
     account: str
     region: str
     keeps_data: bool
@@ -37,10 +41,21 @@ class Wanted:
     domain: tuple[str, str] | None = None
     """Name and Region of the existing domain that `search_url` names."""
     alarm_topic: str | None = None
+    makes_topic: bool = False
+    """Whether it makes a topic for its alarms."""
+    reserved: int = 0
+    """Invocations that all functions reserve together."""
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    key: str | None = None
+    """ARN of the customer's key."""
+
+    @property
+    def environment(self) -> str:
+        return self.names.name
 
     @property
     def prefix(self) -> str:
-        return f"cdc-{self.environment}-"
+        return f"{self.names.stack_prefix}-"
 
 
 def bootstrap(version: str | None, wanted: Wanted) -> list[Finding]:
@@ -58,8 +73,15 @@ def bootstrap(version: str | None, wanted: Wanted) -> list[Finding]:
     return [Finding("bootstrap", "ok", f"Bootstrap version {version}.")]
 
 
-def concurrency(unreserved: int, wanted: Wanted) -> list[Finding]:
-    """`unreserved` is how many invocations the account may run at once without a reservation."""
+def concurrency(unreserved: int, wanted: Wanted, total: int | None = None) -> list[Finding]:
+    """`unreserved` is how many of `total` invocations are not reserved for a function."""
+    if total is not None and 0 < wanted.reserved > total - NEVER_RESERVED:
+        sentence = (
+            f"reserved_concurrency asks for {wanted.reserved:,} invocations in all, and of the "
+            f"account's {total:,} Lambda keeps {NEVER_RESERVED} unreserved: give less, or request "
+            "more for the account."
+        )
+        return [Finding("concurrency", "blocking", sentence)]
     wish = MAPPINGS * wanted.lanes * SHARDS_AT_THE_START
     if unreserved >= wish:
         return [Finding("concurrency", "ok", f"Lambda may run {unreserved:,} functions at once.")]
@@ -108,7 +130,7 @@ class Offer:
 def domain_offer(offer: Offer, wanted: Wanted) -> list[Finding]:
     """Whether the environment's own domain can be made in the Region."""
     recovery = (
-        "set other values in stacks/environments.py, choose another Region, or use an existing "
+        "set others (search_instance_type), choose another Region, or use an existing "
         'domain (CDK_OPTIONS="-c search_url=https://search-NAME-ID.REGION.es.amazonaws.com").'
     )
 
@@ -150,6 +172,18 @@ def existing_domain(status: Mapping[str, Any] | None, wanted: Wanted) -> list[Fi
         )
         return [Finding("search domain", "warning", sentence)]
     return [Finding("search domain", "ok", f"The domain {name} in Region {region} is used.")]
+
+
+def foreign(names: Sequence[str], wanted: Wanted) -> list[Finding]:
+    """`names` are stacks with the environment's names and without the app's tags."""
+    if not names:
+        return []
+    sentence = (
+        f"{' and '.join(names)}: another program's, without the tags application="
+        f"{wanted.names.prefix} and environment={wanted.names.name}: choose another environment "
+        "or prefix."
+    )
+    return [Finding("stacks", "blocking", sentence)]
 
 
 def stacks(found: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 import sys
 
+from lambdas.domain import TABLES
 from stacks.environments import Environment
 from tools.account import cdk, inventory, preflight
 from tools.account.findings import Finding, refuse_blocking
@@ -78,10 +79,10 @@ def _missing(account: Account, settings: Environment) -> list[str]:
     """Return the environment's stacks that do not exist yet."""
     there = {
         stack["StackName"]
-        for stack in inventory.stacks(account, settings.name)
+        for stack in inventory.stacks(account, settings)
         if stack["StackStatus"] not in NEVER_CREATED
     }
-    return [name for name in settings.stack_names if name not in there]
+    return [name for name in settings.stack_names(TABLES) if name not in there]
 
 
 def bootstrap(account: Account, options: str) -> int:

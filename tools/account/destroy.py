@@ -13,6 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from stacks.settings.names import Naming
 from tools.account import inventory
 from tools.account.identity import Account, AccountError
 
@@ -32,7 +33,7 @@ class Removal:
     """One destroy of one environment; `problems` are sentences about resources that stay."""
 
     account: Account
-    environment: str
+    names: Naming
     say: Say = print
     pause: Callable[[float], object] = lambda seconds: time.sleep(seconds)
     clock: Callable[[], float] = time.monotonic
@@ -43,11 +44,11 @@ class Removal:
     def run(self) -> bool:
         """Remove all that is not protected; return whether no resource is left."""
         protected, doomed = [], []
-        for stack in inventory.stacks(self.account, self.environment):
-            if not inventory.is_ours(stack, self.environment):
+        for stack in inventory.stacks(self.account, self.names):
+            if not inventory.is_ours(stack, self.names):
                 self.problems.append(
                     f"{stack['StackName']} stays: it has our prefix but not the tags "
-                    f"application=cdc and environment={self.environment}."
+                    f"application={self.names.prefix} and environment={self.names.name}."
                 )
                 protected.append(stack)
             elif stack.get("EnableTerminationProtection"):
@@ -101,7 +102,7 @@ class Removal:
     def _polling(self) -> list[dict[str, Any]]:
         return [
             mapping
-            for mapping in inventory.mappings(self.account, self.environment)
+            for mapping in inventory.mappings(self.account, self.names)
             if mapping["State"] not in ("Disabled", "Deleting")
             and not {mapping["UUID"], mapping["FunctionArn"].split(":")[6]} & self._kept
         ]
@@ -234,20 +235,20 @@ class Removal:
         return found or [("the stack", "its events say why")]
 
     def _list_the_rest(self) -> bool:
-        rest = inventory.look(self.account, self.environment)
+        rest = inventory.look(self.account, self.names)
         for _ in range(_LISTINGS):
             # Some resources, such as queues, are listed for a minute after their deletion.
             if not rest.resources or self.problems:
                 break
             self.pause(10.0)
-            rest = inventory.look(self.account, self.environment)
+            rest = inventory.look(self.account, self.names)
         for kind, reason in rest.unseen.items():
             self.problems.append(_cannot_list(kind, reason))
         tell(self.problems, rest, self.say)
         if rest.resources or self.problems:
             return False
         self.say(
-            f"Nothing of environment {self.environment} is left in account {self.account.number}, "
+            f"Nothing of environment {self.names.name} is left in account {self.account.number}, "
             f"Region {self.account.region}. The stack CDKToolkit, which all CDK apps share, stays."
         )
         return True
@@ -269,17 +270,17 @@ def _cannot_list(kind: str, reason: str) -> str:
     return f"Cannot list resources of the kind {kind}: {reason}"
 
 
-def refuse_production(account: Account) -> None:
-    """List the resources of production and remove none.
+def refuse_production(account: Account, names: Naming) -> None:
+    """List the resources of an environment with profile production and remove none.
 
     Raises:
         AccountError: always.
     """
-    rest = inventory.look(account, "production")
+    rest = inventory.look(account, names)
     tell([_cannot_list(kind, why) for kind, why in rest.unseen.items()], rest, print)
     message = (
-        "No make target destroys production: its stacks have termination protection, and its "
-        "tables, buckets and domain stay when they are deleted. "
+        f"No make target destroys {names.name}, which has profile production: its stacks have "
+        "termination protection, and its tables, buckets and domain stay when they are deleted. "
         + (
             "The commands above remove what is listed. Stacks come first, one after the other."
             if rest.resources

@@ -20,8 +20,9 @@ from local.workload.purchases import SAMPLE, Purchase, read_purchases
 from local.workload.traffic import Writer, Written
 from tools.account import deploy, destroy, inventory
 from tools.account.findings import Finding, refuse_blocking
-from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
+from tools.account.identity import AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
+from tools.account.settings import deployable, names_of
 from tools.account.steps import exit_status, expect_equal, recover
 
 ORDERS = 200
@@ -65,7 +66,7 @@ class Rehearsal:
         except KeyboardInterrupt:
             self.console.line(
                 "Interrupted: the deployment stays. `make destroy ENVIRONMENT="
-                f"{self.place.environment}` removes it."
+                f"{self.place.names.name}` removes it."
             )
             raise
         except BaseException:
@@ -76,7 +77,7 @@ class Rehearsal:
             raise AccountError(message)
 
     def _begin_with_nothing(self) -> None:
-        rest = inventory.look(self.place.account, self.place.environment)
+        rest = inventory.look(self.place.account, self.place.names)
         if rest.unseen:
             message = (
                 f"e2e destroys the environment, and may not list all of {self.place.name}: "
@@ -86,15 +87,15 @@ class Rehearsal:
         if rest.resources:
             some = ", ".join(str(each) for each in rest.resources[:3])
             message = (
-                f"Environment {self.place.environment} has {len(rest.resources)} resources in "
+                f"Environment {self.place.names.name} has {len(rest.resources)} resources in "
                 f"{self.place.name} already ({some}), and e2e destroys all of them: choose an "
-                f"account without it, or `make destroy ENVIRONMENT={self.place.environment}` first."
+                f"account without it, or `make destroy ENVIRONMENT={self.place.names.name}` first."
             )
             raise AccountError(message)
 
     def _see_what_is_there(self) -> None:
         """Check that the inventory, which proves that nothing is left, sees the deployment."""
-        rest = inventory.look(self.place.account, self.place.environment, _DEPLOYED)
+        rest = inventory.look(self.place.account, self.place.names, _DEPLOYED)
         blind = [kind for kind in _DEPLOYED if not rest.of(kind)]
         if blind:
             message = (
@@ -127,9 +128,9 @@ class Rehearsal:
             stage.outcome = f"Written: {what}, {self.written.writes:,} writes so far"
 
     def _destroy(self) -> bool:
-        self.console.line(f"Destroying environment {self.place.environment}")
+        self.console.line(f"Destroying environment {self.place.names.name}")
         removal = destroy.Removal(
-            self.place.account, self.place.environment, say=lambda s: self.console.line(f"  {s}")
+            self.place.account, self.place.names, say=lambda s: self.console.line(f"  {s}")
         )
         return removal.run()
 
@@ -147,21 +148,23 @@ def rehearse(environment: str, options: str, console: DemoConsole) -> None:
                 place, console, lambda: deploy.look(place.account, environment, context)
             ).run()
         return
-    if environment == "production":
+    names = names_of(environment, options)
+    if names.keeps_data:
         message = (
-            "e2e destroys its deployment, and production is protected from that: choose sandbox."
+            f"e2e destroys its deployment, and {environment}, which has profile production, is "
+            "protected from that: choose sandbox."
         )
         raise AccountError(message)
     account = sign_in(options)
     confirm(account, _EFFECT.format(environment))
-    place = in_account(account, environment, options)
+    place = in_account(account, names, options)
     Rehearsal(place, console, lambda: deploy.look(account, environment, options)).run()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 only if every check passed and nothing is left."""
     parser = argparse.ArgumentParser(prog="python -m tools.account.e2e", description=__doc__)
-    parser.add_argument("environment", nargs="?", choices=(*ENVIRONMENTS, "local"))
+    parser.add_argument("environment", nargs="?", choices=(*deployable(), "local"))
     given = parser.parse_args(arguments).environment
     # Not ENVIRONMENT: its default is an environment of an account, and this one is the emulator.
     environment = given or os.environ.get("E2E_ENVIRONMENT") or "local"

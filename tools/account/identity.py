@@ -17,9 +17,6 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-ENVIRONMENTS = ("sandbox", "production")
-"""Environments that can be deployed to an account."""
-
 _PATIENT = Config(connect_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _SIGN_IN = "sign in (`aws sso login`, `aws configure`) or set AWS_PROFILE"
@@ -46,11 +43,6 @@ class Account:
             make: Any = self.session.client
             self._clients[where] = make(service, region_name=where[1], config=_PATIENT)
         return self._clients[where]
-
-
-def prefix_of(environment: str) -> str:
-    """Return the prefix of the names of an environment's stacks and of most of their resources."""
-    return f"cdc-{environment}-"
 
 
 def sign_in(options: str = "") -> Account:

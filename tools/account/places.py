@@ -13,16 +13,16 @@ from local.console import DemoConsole
 from local.deployed.command_line import CommandLine
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.deployment import session
-from local.deployed.pipeline import OWN_INDEX, copies_of
+from local.deployed.pipeline import copies_of
 from local.deployed.poller_process import PollerProcess
 from local.deployed.resources import Resources
 from local.services import loopback
 from local.services.service import emulator, opensearch
 from local.verify import DeployedCopies, Http, SignedHttp
-from tools.account import cdk
-from tools.account.identity import Account, AccountError, prefix_of
+from stacks.settings.names import Naming
+from tools.account import cdk, settings
+from tools.account.identity import Account, AccountError
 from tools.account.preflight import bootstrap_version
-from tools.account.settings import words
 
 Say = Callable[[str], None]
 
@@ -33,7 +33,7 @@ class Place:
 
     name: str
     account: Account
-    environment: str
+    names: Naming
     deploy: Callable[[Say], None]
     """Bootstrap and deploy this tree."""
     polling: Callable[[], AbstractContextManager[object]]
@@ -45,7 +45,8 @@ class Place:
     command_line: CommandLine
 
     def outputs(self) -> dict[str, str]:
-        name = f"{prefix_of(self.environment)}pipeline"
+        """Return the outputs of the pipeline's stack."""
+        name = f"{self.names.stack_prefix}-pipeline"
         client = self.account.client("cloudformation")
         [stack] = client.describe_stacks(StackName=name)["Stacks"]
         return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
@@ -82,12 +83,12 @@ def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, st
         )
 
         def deploy(say: Say) -> None:
-            deploy_to_emulator(aws.url, search.url, say, settings={"search_index": OWN_INDEX})
+            deploy_to_emulator(aws.url, search.url, say)
 
         place = Place(
             name="the emulator",
             account=account,
-            environment="local",
+            names=settings.names_of("local"),
             deploy=deploy,
             polling=lambda: poller,
             http=None,
@@ -101,7 +102,7 @@ def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, st
         yield place, poller, search.url
 
 
-def in_account(account: Account, environment: str, options: str) -> Place:
+def in_account(account: Account, names: Naming, options: str) -> Place:
     """Return the place in a confirmed account, where Lambda polls the streams."""
 
     def deploy(say: Say) -> None:
@@ -110,7 +111,7 @@ def in_account(account: Account, environment: str, options: str) -> Place:
             say("cdk bootstrap")
             _succeed("cdk bootstrap", cdk.bootstrap(account, []))
         say("cdk deploy")
-        status = cdk.deploy(account, environment, words(options), attended=False)
+        status = cdk.deploy(account, names.name, settings.words(options), attended=False)
         _succeed("cdk deploy", status)
 
     credentials = account.session.get_credentials()
@@ -120,12 +121,12 @@ def in_account(account: Account, environment: str, options: str) -> Place:
     return Place(
         name=f"account {account.number}, Region {account.region}",
         account=account,
-        environment=environment,
+        names=names,
         deploy=deploy,
         polling=nullcontext,
         http=SignedHttp(credentials, account.region),
         unchanged_for=180.0,
-        command_line=CommandLine(environment, {**os.environ, "AWS_REGION": account.region}),
+        command_line=CommandLine(names.name, {**os.environ, "AWS_REGION": account.region}),
     )
 
 

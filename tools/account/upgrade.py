@@ -35,7 +35,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.console import DemoConsole
 from local.deployed.deployment import deploy as deploy_to_emulator
-from local.deployed.pipeline import OWN_INDEX
 from local.deployed.poller_process import TRACE, PollerProcess
 from local.deployed.trace import TraceReader
 from local.services import loopback
@@ -163,9 +162,8 @@ class Upgrade:
         purchases = read_purchases(SAMPLE)
         poison = Poison(SEED)
         with self.console.stage(f"Deploying {commit}") as stage:
-            settings = {"search_index": OWN_INDEX}
             url = self.place.account.client("cloudformation").meta.endpoint_url
-            deploy_to_emulator(url, self.search_url, stage.say, app=earlier, settings=settings)
+            deploy_to_emulator(url, self.search_url, stage.say, app=earlier)
             stage.outcome = f"Deployed: {commit}"
         before = self._stores()
         [orders] = [name for id, name in before.items() if id.startswith(_SOURCE)]
@@ -183,7 +181,7 @@ class Upgrade:
         account = self.place.account
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for stack in inventory.stacks(account, self.place.environment)
+            for stack in inventory.stacks(account, self.place.names)
             for each in inventory.resources(account, stack["StackName"])
             if each["ResourceType"] in _STORES
         }

@@ -31,7 +31,7 @@ from dynamodb_streams_cdc.control import (
     parse_replay_response,
 )
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
-from dynamodb_streams_cdc.halves import in_halves
+from dynamodb_streams_cdc.guards.halves import in_halves
 from dynamodb_streams_cdc.lambda_types import AnyRecord
 from dynamodb_streams_cdc.names import ARCHIVE, Operation
 from dynamodb_streams_cdc.operations.dead_letter_store import (

@@ -20,7 +20,7 @@ from dynamodb_streams_cdc.control import (
     parse_repair_response,
 )
 from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
-from dynamodb_streams_cdc.halves import in_halves
+from dynamodb_streams_cdc.guards.halves import in_halves
 from dynamodb_streams_cdc.identity import Key
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.aws.access import permitted

@@ -26,7 +26,7 @@ from dynamodb_streams_cdc.errors import (
     PermanentError,
     RetryableError,
 )
-from dynamodb_streams_cdc.halves import halves
+from dynamodb_streams_cdc.guards.halves import halves
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
 from dynamodb_streams_cdc.sinks.contributions import (
     DECIMALS,

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
@@ -28,7 +29,7 @@ ReadItem: TypeAlias = Callable[[], Image | None]
 
 @dataclass
 class Outcome:
-    """The outcomes of one call: each change is applied, or stale, or a failure.
+    """The outcomes of one call: each change is applied, stale, skipped, or a failure.
 
     Attributes:
         applied: number of changes that the sink took.
@@ -36,11 +37,15 @@ class Outcome:
             and of changes that a greater one in the same call made unnecessary.
         version_order_violations: number of stale changes that are more than a second younger than
             the state that the sink holds. None is expected; see `VERSION_ORDER_VIOLATION_SECONDS`.
+        skipped: number of changes of items that the sink does not hold; see `SinkChoice`.
+        unknown: number of the skipped changes whose item is of no entity.
         failures: the exception for each change that was not taken.
     """
 
     applied: int = 0
     stale: int = 0
+    skipped: int = 0
+    unknown: int = 0
     version_order_violations: int = 0
     failures: dict[Change, Exception] = field(default_factory=dict)
 
@@ -50,7 +55,7 @@ class Outcome:
         A change without an outcome counts neither as applied nor as stale. It is not reported: the
         sink's code is wrong, and a retry would repeat effects that it had.
         """
-        outcomes = self.applied + self.stale + len(self.failures)
+        outcomes = self.applied + self.stale + self.skipped + len(self.failures)
         strangers = len(self.failures.keys() - set(changes))
         if outcomes != len(changes) or strangers:
             logger.error(
@@ -86,6 +91,8 @@ class Outcome:
         return Outcome(
             self.applied + other.applied,
             self.stale + other.stale,
+            self.skipped + other.skipped,
+            self.unknown + other.unknown,
             self.version_order_violations + other.version_order_violations,
             self.failures | other.failures,
         )
@@ -109,6 +116,25 @@ class Sink(Protocol):
         It is called again with changes that it has seen, in any combination and order: a sink must
         be idempotent and refuse stale changes. An exception fails all the changes of the call.
         """
+
+
+@runtime_checkable
+class SinkChoice(Protocol):
+    """A choice of the sink for each item, by its keys."""
+
+    def sink_of(self, keys: Image) -> "Sink | Skip":
+        """Return the sink that holds the item with these keys, or why none does.
+
+        Raises:
+            PermanentError: such an item must not be skipped.
+        """
+
+
+class Skip(Enum):
+    """Why no sink holds an item."""
+
+    UNUSED = "the sink has no use for items of its entity"
+    UNKNOWN = "the item is of no entity"
 
 
 class ItemVersion(NamedTuple):

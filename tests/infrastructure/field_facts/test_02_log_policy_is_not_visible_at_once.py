@@ -52,7 +52,7 @@ def test_the_index_has_thresholds_for_slow_requests() -> None:
 
     https://docs.aws.amazon.com/opensearch-service/latest/developerguide/createdomain-configure-slow-logs.html
     """
-    from lambdas.domain.search_document import SETTINGS
+    from lambdas.example_domain.order import INDEX
 
-    thresholds = {name for name in SETTINGS["index"] if "slowlog.threshold" in name}
+    thresholds = {name for name in INDEX.settings["index"] if "slowlog.threshold" in name}
     assert {name.partition(".")[0] for name in thresholds} == {"search", "indexing"}

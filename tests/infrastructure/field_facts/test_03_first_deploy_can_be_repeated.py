@@ -11,6 +11,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-del
 import json
 from typing import Any
 
+from lambdas.example_domain import TABLES
 from stacks.environments import load
 from tests.infrastructure.conftest import CONTEXT, Synthesise
 from tests.infrastructure.templates import Assembly, of_type
@@ -71,6 +72,6 @@ def test_the_stacks_that_the_tools_know_are_those_of_the_app(
         settings = {"production": {"alarms": "none"}, "local": {"search_url": "http://127.0.0.1:1"}}
         environment = load({**CONTEXT, "environment": name, **settings.get(name, {})})
         prefix = f"cdc-{name}-"
-        assert {each.removeprefix(prefix) for each in environment.stack_names} == set(
+        assert {each.removeprefix(prefix) for each in environment.stack_names(TABLES)} == set(
             assembly.templates
         )

@@ -18,7 +18,7 @@ from dynamodb_streams_cdc.errors import AccessDeniedError
 from dynamodb_streams_cdc.metrics import Counts
 from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
-from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.example_domain.order import INDEX, document
 from tests.factories import FakeContext, ManualClock, order, record
 from tests.infrastructure.templates import Assembly, only, processors
 
@@ -64,7 +64,7 @@ def test_the_first_answer_names_the_role_to_map(
     each_document: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     domain: Any = Domain(each_document=each_document)
-    sink = Search(OpenSearchIndex(domain, "orders", PROPERTIES, SETTINGS), document)
+    sink = Search(OpenSearchIndex(domain, "orders", INDEX.properties, INDEX.settings), document)
     dead_letters, counts, clock = MemoryDeadLetters(), Kept(), ManualClock()
     processor = Processor(
         "search", Source("orders"), sink, dead_letters, metrics=counts, clock=clock
@@ -80,7 +80,7 @@ def test_the_first_answer_names_the_role_to_map(
 
 
 def test_an_index_that_may_not_be_created_or_read_says_the_same() -> None:
-    index = OpenSearchIndex(Domain(each_document=False), "orders", PROPERTIES, SETTINGS)  # type: ignore[arg-type]
+    index = OpenSearchIndex(Domain(each_document=False), "orders", INDEX.properties, INDEX.settings)  # type: ignore[arg-type]
     for request in (index.create, lambda deadline: index.read("orders/1", deadline)):
         with pytest.raises(AccessDeniedError, match="map it"):
             request(Deadline())
@@ -92,7 +92,7 @@ def test_an_outage_is_not_a_lost_permission() -> None:
             raise RetryableError
 
     counts, clock = Kept(), ManualClock()
-    index = OpenSearchIndex(Down(each_document=True), "orders", PROPERTIES, SETTINGS)  # type: ignore[arg-type]
+    index = OpenSearchIndex(Down(each_document=True), "orders", INDEX.properties, INDEX.settings)  # type: ignore[arg-type]
     sink = Search(index, document)
     processor = Processor(
         "search", Source("orders"), sink, MemoryDeadLetters(), metrics=counts, clock=clock
@@ -111,8 +111,15 @@ def test_its_alarm_fires_within_minutes(sandbox: Assembly) -> None:
 
 
 def test_the_runbook_says_how_to_map_the_role() -> None:
-    runbook = (Path(__file__).parents[3] / "docs/how-to/runbook.md").read_text()
-    _, _, section = runbook.partition("## Access denied\n")
-    section, _, _ = section.partition("\n## ")
-    assert "_plugins/_security/api/rolesmapping/" in section
-    assert "indices:data/write/bulk" in section
+    assert "(use-an-existing-domain.md#fine-grained-access-control)" in _section(
+        "runbook.md", "Access denied"
+    )
+    request = _section("use-an-existing-domain.md", "Fine-grained access control")
+    assert "_plugins/_security/api/rolesmapping/" in request
+    assert "indices:data/write/bulk" in request
+
+
+def _section(page: str, heading: str) -> str:
+    text = (Path(__file__).parents[3] / "docs/how-to" / page).read_text()
+    _, _, section = text.partition(f"## {heading}\n")
+    return section.partition("\n## ")[0]

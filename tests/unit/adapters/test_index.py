@@ -9,7 +9,7 @@ from dynamodb_streams_cdc.aws.opensearch import CDC_MAPPING, REQUEST_SECONDS, RE
 from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
 from dynamodb_streams_cdc.errors import ConflictError
 from dynamodb_streams_cdc.sinks.search import CDC, Stale
-from lambdas.domain.search_document import PROPERTIES, SETTINGS, document
+from lambdas.example_domain.order import INDEX, document
 from tests.contracts.index import ITEM, IndexContract, ReadableIndex, SearchableIndex, upsert
 from tests.factories import change, deadline, order
 from tests.unit.adapters.search_node import Node
@@ -24,13 +24,13 @@ def node() -> Node:
 
 @pytest.fixture
 def index(node: Node) -> ReadableIndex:
-    return ReadableIndex(node.client(), "orders", PROPERTIES, SETTINGS)
+    return ReadableIndex(node.client(), "orders", INDEX.properties, INDEX.settings)
 
 
 class TestOpenSearchIndex(IndexContract):
     @pytest.fixture
     def index(self, node: Node) -> SearchableIndex:
-        return ReadableIndex(node.client(), "orders", PROPERTIES, SETTINGS)
+        return ReadableIndex(node.client(), "orders", INDEX.properties, INDEX.settings)
 
 
 def test_missing_index_is_never_guessed_by_a_bulk_request(node: Node, index: ReadableIndex) -> None:
@@ -146,5 +146,5 @@ def test_index_guesses_no_field(node: Node, index: ReadableIndex) -> None:
     index.create(deadline())
     mappings = node.requests[0].body["mappings"]
     assert mappings["dynamic"] is False
-    assert mappings["properties"] == {**PROPERTIES, CDC: CDC_MAPPING}
+    assert mappings["properties"] == {**INDEX.properties, CDC: CDC_MAPPING}
     assert CDC_MAPPING["properties"].keys() == {"deleted", "written_at"}

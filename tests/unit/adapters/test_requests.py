@@ -20,7 +20,7 @@ from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
-from lambdas.domain.contributions import contributions
+from lambdas.example_domain.order import contributions
 from lambdas.search import handler as search
 from lambdas.search.settings import SearchSettings
 from tests.factories import change, deadline, order
@@ -73,6 +73,17 @@ def test_unprocessed_rows_are_read_again_consistently() -> None:
     assert [body["RequestItems"]["idempotency"] for _, body in wire.sent] == [
         {"Keys": [key("a"), key("b")], "ConsistentRead": True},
         {"Keys": [key("b")], "ConsistentRead": True},
+    ]
+
+
+def test_a_hundred_rows_are_read_at_once_at_most() -> None:
+    wire = Wire("dynamodb", *[{"Responses": {}, "UnprocessedKeys": {}}] * 2)
+    ledger = DynamoDbLedger(wire.client, "idempotency", "aggregates")
+    ledger.read([f"item-{number}" for number in range(130)], deadline())
+    requests = [body["RequestItems"]["idempotency"] for _, body in wire.sent]
+    assert [(len(each["Keys"]), each["ConsistentRead"]) for each in requests] == [
+        (100, True),
+        (30, True),
     ]
 
 

@@ -1,0 +1,32 @@
+"""Search: the processor that writes documents into the indexes."""
+
+from typing import TYPE_CHECKING
+
+from dynamodb_streams_cdc.entities import SEARCH
+from stacks.constructs.stream_processor import StreamProcessor
+
+if TYPE_CHECKING:
+    from stacks.pipeline import PipelineStack
+
+
+def add_search(pipeline: "PipelineStack") -> StreamProcessor:
+    """Add the processor; it reads large images if its changes come from the change log."""
+    target, images = pipeline.search, pipeline.images_for(SEARCH)
+    assert target is not None
+    processor = pipeline.add_processor(
+        SEARCH,
+        {
+            "SOURCE_TABLE_NAME": pipeline.source.name,
+            **({"LARGE_IMAGES_BUCKET": images.bucket.bucket_name} if images else {}),
+            "SEARCH_ENDPOINT": target.url,
+            "SEARCH_INDEX_PREFIX": pipeline.settings.index_prefix,
+            "SEARCH_AUTH": target.auth,
+            "SEARCH_REGION": target.region,
+        },
+    )
+    for index in pipeline.declaration.indexes:
+        target.grant_write(processor.role, f"{pipeline.settings.index_prefix}{index.name}")
+    pipeline.source.table.grant(processor.role, "dynamodb:GetItem")
+    if images is not None:
+        images.grant_read(processor.role)
+    return processor
