@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import pytest
 import urllib3
+from local.verify.expected import aggregates_of, sum_of
 from rich.console import Console
 
 from dynamodb_streams_cdc import serialize_item
@@ -27,7 +28,6 @@ from local.console import DemoConsole
 from local.deployed.deployment import session
 from local.deployed.pipeline import running_pipeline
 from local.verify import compare, settle
-from local.verify.expected import aggregates_of, sum_of
 from tests.factories import order
 from tests.integration.processes import eventually
 

@@ -19,6 +19,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from local.workload.purchases import SAMPLE, read_purchases
 
 from dynamodb_streams_cdc.esm.poller.runner import runner_of, running, take_over
 from local.deployed.deployment import session
@@ -26,7 +27,6 @@ from local.deployed.trace import TraceReader
 from local.services import service
 from local.services.emulator import UNPATCHED
 from local.verify import DeployedCopies, compare
-from local.workload.purchases import SAMPLE, read_purchases
 from local.workload.traffic import Writer
 from tests.integration.poller_process import TRACE
 from tests.integration.processes import eventually
@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import boto3
-    from mypy_boto3_dynamodb import DynamoDBClient
-
     from local.workload.purchases import Purchase
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 ROOT = Path(__file__).parents[2]
 KILLS = 10

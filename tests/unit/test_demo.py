@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from local.workload.life_cycle import life_cycle
+from local.workload.purchases import SAMPLE, PurchasesError, Survey, read_purchases, survey
 from rich.console import Console
 
 from local import demo, report
@@ -23,9 +25,7 @@ from local.scenarios.phases import refuse_full_disk
 from local.scenarios.poison_latency import PoisonLatency, SinkLatency
 from local.services.errors import ServiceError
 from local.verify import Comparison, Difference, Inserts, ReadError, SinkComparison
-from local.workload.life_cycle import life_cycle
 from local.workload.poison import DEFECTS
-from local.workload.purchases import SAMPLE, PurchasesError, Survey, read_purchases, survey
 from local.workload.traffic import Finished
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
+from local.workload.life_cycle import life_cycle
+from local.workload.purchases import SAMPLE, read_purchases
 from pydantic import ValidationError
 
 from lambdas.example_domain.order import Order, contributions, document
-from local.workload.life_cycle import life_cycle
 from local.workload.poison import CORRECTED_BY, DEFECTS, Defect, Poison, correct, corrections, main
-from local.workload.purchases import SAMPLE, read_purchases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

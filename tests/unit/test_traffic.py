@@ -10,18 +10,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-
 from local.workload.life_cycle import life_cycle
 from local.workload.purchases import SAMPLE, PurchasesError, read_purchases, survey
+
 from local.workload.traffic import Finished, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mypy_boto3_dynamodb import DynamoDBClient
-
     from local.workload.purchases import Purchase
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 FIVE_COLUMNS = " 00004 0001 19970101  2   29.33\r\n 00004 0001 19970118  2   29.73\r\n"
 FOUR_COLUMNS = " customer_id  date number_of_cds  dollar_value\r\n 00001 19970101  1   11.77\r\n"
