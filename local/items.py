@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.entities import AGGREGATION, SEARCH
-from dynamodb_streams_cdc.errors import CdcError
+from dynamodb_streams_cdc.errors import CdcError, PermanentError
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.sinks.base import evaluated
 from dynamodb_streams_cdc.sinks.contributions import checked
@@ -46,15 +46,16 @@ def function_of(entity: Entity | None, sink: str) -> Function | None:
     return entity.sinks.get(sink)
 
 
-def refusals(entity: Entity | None, image: Image) -> dict[str, CdcError]:
+def refusals(entity: Entity | None, image: Image) -> dict[str, str]:
     """Return the error of each sink that cannot apply an image, by the declared functions."""
-    errors: dict[str, CdcError] = {}
+    errors: dict[str, str] = {}
     for sink in (AGGREGATION, SEARCH, *(entity.sinks if entity else ())):
         if (function := function_of(entity, sink)) is not None:
             try:
                 evaluated(partial(_shaped, sink, function), image)
             except CdcError as error:
-                errors[sink] = error
+                reason = error.reason if isinstance(error, PermanentError) else type(error).__name__
+                errors[sink] = " ".join(f"{reason}: {error}".split())
     return errors
 
 
