@@ -6,7 +6,7 @@ import base64
 import json
 from decimal import Decimal
 from json import dumps
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import urllib3
 from boto3.dynamodb.types import Binary, TypeDeserializer
@@ -252,7 +252,7 @@ def plain(value: Any) -> Any:
     """Return a value of boto3 with `bytes` in place of its `Binary`, as functions get it."""
     match value:
         case Binary():
-            return bytes(value)
+            return cast("Any", value).value
         case dict():
             return {name: plain(member) for name, member in value.items()}
         case list():

@@ -290,9 +290,10 @@ def test_a_delay_within_the_goal_is_a_number_only(console: DemoConsole) -> None:
 
 def test_poison_is_listed_by_defect_with_some_items(console: DemoConsole) -> None:
     stories = list(told_orders(8))
-    first = [stories[0].poison and replace(each, poison=stories[0].poison) for each in stories[:6]]
-    second = [replace(each, poison=stories[1].poison) for each in stories[6:]]
-    items = {each.item: each for each in [*first, *second] if each is not None}
+    items = {
+        each.item: replace(each, poison=stories[0 if place < 6 else 1].poison)
+        for place, each in enumerate(stories)
+    }
 
     report.poison(console, items)
 
