@@ -68,7 +68,7 @@ def checks_of(copies: DeployedCopies) -> dict[str, SinkCheck]:
 
 
 def unchecked(table: Table) -> list[str]:
-    """Return the sinks that the table's entities use and nobody compares."""
+    """Return the sinks that the table's entities use and that have no check."""
     return [sink for sink in table.further_sinks if sink not in CHECKS]
 
 

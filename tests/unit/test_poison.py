@@ -169,7 +169,7 @@ def test_an_item_that_changes_meanwhile_is_left_as_it_is() -> None:
     assert order == {**wrong.state, "status": "shipped"}
 
 
-def test_an_attribute_that_only_the_correction_has_must_still_be_missing() -> None:
+def test_an_attribute_of_the_correction_must_still_be_missing() -> None:
     [story] = told_orders(1)
     assert story.poison is not None
     lacking = {n: v for n, v in story.poison.state.items() if n != "currency"}

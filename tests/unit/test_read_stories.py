@@ -114,7 +114,7 @@ def test_a_story_that_cannot_be_played_is_named(stories: list[Story], sentence: 
     assert "lambdas/domain/stories.py" in str(raised.value)
 
 
-def test_an_item_that_becomes_a_dead_letter_is_no_story() -> None:
+def test_an_item_of_no_entity_may_become_a_dead_letter() -> None:
     strict = Table("rooms", TABLE.keys, TABLE.entities, unknown="dead-letter")
 
     with pytest.raises(StoriesError, match=r"rooms/S=%3F/N=1 is of no entity|is of no entity"):
