@@ -37,12 +37,12 @@ NOT_DEPLOYED = tuple(
 packaged, under any name."""
 
 KEPT: Mapping[str, frozenset[str]] = {
-    # botocore describes more than 400 services in 25 MB. The functions have clients of two; the
+    # botocore describes more than 400 services in 25 MB. The functions have clients of three; the
     # four files say, for any client, where endpoints are and what is retried. Credentials come
     # from the environment: no client of STS or SSO is made for them.
     "botocore/data": frozenset(
         {
-            *("dynamodb", "s3"),
+            *("dynamodb", "s3", "sns"),
             *("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"),
         }
     ),

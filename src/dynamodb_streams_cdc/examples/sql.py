@@ -250,7 +250,7 @@ class SqlTable:
     def _transaction(self) -> Iterator[Any]:
         """Do all that is in the block, or nothing of it.
 
-        The connection is opened anew after an error, because it may be the connection's. A commit
+        The connection is opened again after an error, because it may be the connection's. A commit
         that was done, and whose answer was lost, does no harm: the same versions are then stale.
 
         Raises:
