@@ -97,8 +97,8 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(
         f"{IAM5}[LargeImagesBucket/*]",
         "pipeline/%/Role/DefaultPolicy",
-        "Audit adds large images, each under its item and version; the processors that read the log "
-        "read them. A test holds that each has the one permission, and no other has any.",
+        "Audit adds large images, each under its item and version; the processors that read the "
+        "log read them. A test holds that each has the one permission, and no other has any.",
     ),
     Accepted(
         f"{IAM5}[Domain/%-write/_doc/*]",

@@ -31,7 +31,8 @@ def settings_of_functions() -> dict[type[FunctionSettings], str]:
     for path in sorted(LAMBDAS.glob("*/settings.py")):
         module = importlib.import_module(f"lambdas.{path.parent.name}.settings")
         for each in vars(module).values():
-            if inspect.isclass(each) and each.__module__ == module.__name__:
+            if isinstance(each, type) and each.__module__ == module.__name__:
+                assert issubclass(each, FunctionSettings)
                 found[each] = path.parent.name.replace("_", "-")
     return found
 

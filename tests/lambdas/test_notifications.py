@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.sns import sns_backends
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.sns.models import sns_backends
 
 from dynamodb_streams_cdc import LambdaContext
 from dynamodb_streams_cdc.canary import canary_item
