@@ -28,7 +28,9 @@ from stacks.errors import SynthError
 Platform = Literal["aws", "host"]
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 # The functions' runtime and architecture are set in stacks/constructs/stream_processor.py.
-AWS_TARGET = ("--python-platform", "aarch64-manylinux2014", "--python-version", PYTHON)
+# It runs on Amazon Linux 2023, whose C library is glibc 2.34: wheels for 2.28 run there as well.
+# https://docs.aws.amazon.com/linux/al2023/ug/core-glibc.html
+AWS_TARGET = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", PYTHON)
 IGNORED = ("__pycache__", "*.pyc", ".DS_Store", "requirements.txt")
 NOT_DEPLOYED = tuple(
     f"dynamodb_streams_cdc/{wing}" for wing in ("cli", "esm", "examples", "operations", "testing")

@@ -1,7 +1,9 @@
 """Lambda function of the notifications: sends a message when an item reaches a state.
 
 A message is an effect that does not converge: nothing takes it back, and it may not come twice. So
-the handlers take every change in order, and `Once` keeps a marker of each message that was sent.
+the handlers take every change, and `Once` keeps a marker of each message that was sent. Behind the
+change log the changes of an item may arrive in another order: a message says what happened, and the
+table says how the item is now.
 
 At least once: the marker is written after the message. A crash between the two sends the message
 again, with the same `change` among its attributes, by which a subscriber can tell. An effect that

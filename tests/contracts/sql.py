@@ -14,13 +14,16 @@ from dynamodb_streams_cdc import Change, Image, Processor, RetryableError
 from dynamodb_streams_cdc.examples import sql
 from dynamodb_streams_cdc.examples.sql import Row, SqlTable
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, ItemVersion, Repairable
+from dynamodb_streams_cdc.sinks.by_entity import ByEntity
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
+from lambdas import example_domain
 from tests.factories import (
     NOON,
     SOURCE,
     FakeContext,
     ManualClock,
     change,
+    customer,
     deadline,
     order,
     record,
@@ -232,6 +235,15 @@ class SqlContract:
         [dead_letter] = dead_letters.dead_letters.values()
         assert "does not fit the table orders" in str(dead_letter.error)
         assert "secret" not in str(dead_letter.error)
+
+    def test_an_item_of_another_entity_leaves_no_row(self, database: Database) -> None:
+        (table,) = example_domain.TABLES
+        sink, clock = ByEntity(table, {"order": database.sink()}), ManualClock()
+        processor = Processor("sql", SOURCE, sink, MemoryDeadLetters(), clock=clock)
+        records = [record(1, None, customer()), record(2, customer(), None)]
+        event: Any = {"Records": [*records, record(3, None, PLACED)]}
+        assert processor(event, FakeContext(clock)) == {"batchItemFailures": []}
+        assert database.run("SELECT item FROM orders") == [(ITEM,)]
 
     def test_a_row_with_an_unknown_column_is_refused(self, database: Database) -> None:
         sink = database.sink(lambda order: {"colour": "red"})

@@ -1,5 +1,6 @@
 """The notifications send one message for each state that an item reaches, against moto."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,16 @@ def test_a_message_is_sent_once_when_the_state_is_reached(
         "once/notifications/orders/S=00004/S=00004-0001/0001/2024-05-01T12:00:00.000",
         "once/notifications/orders/S=00005/S=00005-1/0001/2024-05-01T12:00:00.000",
     ]
+
+
+def test_other_entities_are_skipped(
+    aws: Aws, context: LambdaContext, topic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch = event(record(1, None, customer()), record(2, customer(), None))
+    assert notifications.handler(batch, context) == DONE
+    assert json.loads(capsys.readouterr().out)["Skipped"] == 2
+    assert sent(topic) == []
+    assert rows(aws, "idempotency") == []
 
 
 def test_a_state_that_is_reached_again_sends_again(context: LambdaContext, topic: str) -> None:
@@ -107,7 +118,7 @@ def test_the_canary_is_counted_and_sends_nothing(
     }
     assert notifications.handler(event(canary), context) == DONE
     assert sent(topic) == []
-    assert '"Canaries": 1' in capsys.readouterr().out.replace('"Canaries":1', '"Canaries": 1')
+    assert json.loads(capsys.readouterr().out)["Canaries"] == 1
 
 
 def test_a_repair_has_nothing_to_do(context: LambdaContext) -> None:
