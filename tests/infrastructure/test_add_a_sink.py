@@ -76,16 +76,20 @@ class Followed:
 
 
 def run(root: Path, *command: str) -> None:
+    """Run a command in the copy, with the copy's packages."""
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(root)}
-    done = subprocess.run(
-        command,
-        cwd=root,
-        env={**environment, "PYTHONPATH": f"{root}:{root / 'src'}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    # A pipe would stay open for as long as a process that the command started.
+    output = root.parent / "output.txt"
+    with output.open("w") as file:
+        done = subprocess.run(
+            command,
+            cwd=root,
+            env={**environment, "PYTHONPATH": f"{root}:{root / 'src'}"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    assert done.returncode == 0, output.read_text()
 
 
 def follow(root: Path) -> None:
@@ -118,7 +122,8 @@ def differing(root: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
-    root = tmp_path_factory.mktemp("copy")
+    root = tmp_path_factory.mktemp("how-to") / "copy"
+    root.mkdir()
     for name in COPIED:
         original = ROOT / name
         if original.is_dir():
