@@ -144,11 +144,15 @@ simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual
 integration: $(READY) ## Run the tests on local services: DynamoDB Local, OpenSearch, the AWS emulator
 	pytest tests/integration
 
+# Files that people copy.
+BEHIND := docs/how-to/behind-your-table
+
 .PHONY: lint
 lint: $(READY) ## Check style, types, and the lock files against pyproject.toml
 	ruff check .
 	ruff format --check .
 	mypy
+	mypy $(BEHIND)/handler.py
 	python -m tools.phrases
 	python tools/locks.py --check
 
@@ -157,6 +161,7 @@ TEMPLATES := sandbox production
 
 .PHONY: lint-templates
 lint-templates: $(READY) $(CHECKOV) ## Check the templates of sandbox and production with checkov, against stacks/findings.py
+	@cfn-lint --ignore-checks W3002 -- $(BEHIND)/template.yaml  # W3002: needs `aws cloudformation package`
 	@rm -rf build/templates
 	@for name in $(TEMPLATES); do \
 	  "$(CDK)" synth --quiet --context environment=$$name --context alarm_email=on-call@example.com \

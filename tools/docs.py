@@ -181,13 +181,17 @@ def output(path: str, names: Sequence[str]) -> tuple[str, str]:
     return "json" if text.startswith("{") else "text", text
 
 
+LANGUAGES = {".py": "python", ".yaml": "yaml"}
+"""Languages of fences by the ends of the names of text files."""
+
+
 def text(path: str, names: Sequence[str]) -> tuple[str, str]:
     whole = (ROOT / path).read_text()
     found = re.search(rf"^{re.escape(names[0])}\b.*", whole, re.MULTILINE | re.DOTALL)
     if found is None:
         message = f"{path} has no line that begins with {names[0]}"
         raise NotShown(message)
-    return "text", found[0]
+    return LANGUAGES.get(Path(path).suffix, "text"), found[0]
 
 
 def bench(path: str, names: Sequence[str]) -> tuple[str, str]:

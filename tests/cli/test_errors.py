@@ -1,5 +1,6 @@
 """What cannot work ends with one sentence, never with a traceback."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -131,6 +132,30 @@ def test_a_deleted_bucket(cloud: Cloud, role: str) -> None:
 def test_a_manifest_that_cannot_be_read(cloud: Cloud, command: list[str]) -> None:
     cloud.manifest.clear()
     assert "output Manifest of stack cdc-sandbox-pipeline cannot be read" in fails(cloud, command)
+
+
+def test_a_manifest_in_a_file(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "manifest.json"
+    file.write_text(json.dumps({**cloud.manifest, "search": None}))
+    cloud.fails = refuse("DescribeStacks")
+    assert cloud.run("dead-letters", "list", "--manifest", str(file)).exit_code == 0
+    monkeypatch.setenv("CDC_MANIFEST", str(file))
+    assert cloud.run("dead-letters", "list").exit_code == 0
+
+
+@every_command
+def test_a_file_without_a_manifest_is_refused(
+    cloud: Cloud, command: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "manifest.json"
+    of_file = [*command, "--manifest", str(file)]
+    assert f"--manifest: {file} cannot be read" in fails(cloud, of_file, status=2)
+    file.write_text("{}")
+    assert f"The file {file} cannot be read ('schema')" in fails(cloud, of_file)
+    both = [*of_file, "--stack", "mine"]
+    assert f"--stack mine and --manifest {file}" in fails(cloud, both, status=2)
 
 
 @every_command

@@ -151,6 +151,11 @@ class TestTheLog:
         assert result.exit_code == 1
         assert "may not do dynamodb:GetItem on table change-log-3c4d" in result.stderr
 
+    def test_is_not_needed(self, lost: Cloud) -> None:
+        del lost.manifest["tables"]["change_log"]
+        text = lost.run("dead-letters", "show", BATCH).stdout
+        assert "The state of the sink is not known: its function cannot read it." in text
+
 
 @pytest.mark.parametrize(
     ("said", "why"),

@@ -317,6 +317,7 @@ def test_a_report_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.WARNING):
         Bench(Picky(raising(KeyError("surprise"), 2))).run(insert(1), insert(2))
     assert f"1 of 2 records are not done, the first is {sequence(2)}: KeyError" in caplog.text
+    assert "KeyError('surprise') of orders/S=" in caplog.text
 
 
 def test_patience_is_measured_by_the_record_that_was_delivered() -> None:

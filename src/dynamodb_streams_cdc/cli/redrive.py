@@ -17,6 +17,7 @@ from dynamodb_streams_cdc.cli.options import (
     Endpoint,
     Environment,
     Items,
+    ManifestFile,
     OlderThan,
     Processors,
     Reasons,
@@ -84,6 +85,7 @@ def redrive(
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
+    manifest: ManifestFile = None,
     endpoint_url: Endpoint = None,
 ) -> None:
     """Replay dead letters through the deployed functions and repair every item in them.
@@ -92,7 +94,7 @@ def redrive(
     Safe at any time, in any order, concurrently, and as often as you like. Ctrl-C stops it after
     the current request.
     """
-    deployment = Deployment.find(environment, stack, endpoint_url)
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     selection = selection_of(deployment, processor, reason, item, older_than, dead_letter)
     if successor is not None:
         check_processor(deployment, "--as", successor)

@@ -11,6 +11,7 @@ from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
     Environment,
+    ManifestFile,
     OptionalKeys,
     Processors,
     Stack,
@@ -43,6 +44,7 @@ def repair(
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
+    manifest: ManifestFile = None,
     endpoint_url: Endpoint = None,
 ) -> None:
     """Make the copies of an item, or of all items, equal to the table.
@@ -54,7 +56,7 @@ def repair(
     if bool(key) == everything:
         message = "Give an item's keys, as in customer_id=00004 order_id=7, or --all; not both."
         raise UsageError(message)
-    deployment = Deployment.find(environment, stack, endpoint_url)
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     for name in processor or ():
         check_processor(deployment, "--processor", name)
     keys = parse_keys(key or ()) if key else None

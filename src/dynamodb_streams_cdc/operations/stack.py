@@ -1,8 +1,9 @@
-"""A deployed pipeline, found by the manifest in its stack's outputs."""
+"""A deployed pipeline, found by the manifest in its stack's outputs, or in a file."""
 
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,9 +37,10 @@ _SERVICES = ("CLOUDFORMATION", "DYNAMODB", "LAMBDA", "S3", "SQS")
 
 @dataclass(frozen=True)
 class Deployment:
-    """The manifest of a pipeline's stack, and boto3 clients that reach its resources.
+    """The manifest of a pipeline, and boto3 clients that reach its resources.
 
     Attributes:
+        stack: name of its stack, or of the file with its manifest.
         endpoint_url: endpoint of all services; None for the endpoints that boto3 is configured for.
     """
 
@@ -48,18 +50,29 @@ class Deployment:
     endpoint_url: str | None = None
 
     @classmethod
-    def find(cls, environment: str, stack: str | None, endpoint_url: str | None) -> "Deployment":
-        """Return the pipeline of an environment, or of a stack if one is named.
+    def find(
+        cls,
+        environment: str,
+        stack: str | None,
+        endpoint_url: str | None,
+        manifest: str | None = None,
+    ) -> "Deployment":
+        """Return the pipeline of a manifest's file, or of a stack, or of an environment.
 
         Raises:
             OperationError: there is no such stack, or it has no manifest.
-            UsageError: an endpoint is malformed.
+            UsageError: an endpoint is malformed, the file cannot be read, or a stack is named too.
             AccessDenied: the credentials may not describe the stack.
         """
-        name = f"cdc-{environment}-pipeline" if stack is None else stack
         _check_endpoints(endpoint_url)
         # boto3 knows AWS_DEFAULT_REGION only; the AWS CLI knows both.
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
+        if manifest is not None:
+            if stack is not None:
+                message = f"--stack {stack} and --manifest {manifest}: give only one of them."
+                raise UsageError(message)
+            return cls(session, manifest, _read(Path(manifest)), endpoint_url)
+        name = f"cdc-{environment}-pipeline" if stack is None else stack
         client = _client(session, "cloudformation", ASKING, endpoint_url)
         try:
             with permitted("cloudformation:DescribeStacks", f"stack {name}"):
@@ -109,6 +122,15 @@ class Deployment:
             each.name: SqsNotificationQueue(client, each.dead_letter_queue)
             for each in self.manifest.processors
         }
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"--manifest: {path} cannot be read ({error}): name a file with JSON."
+        raise UsageError(message) from error
+    return Manifest.parse(text, f"The file {path}")
 
 
 def _client(session: boto3.Session, service: str, config: Config, endpoint_url: str | None) -> Any:
