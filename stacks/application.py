@@ -8,6 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from dynamodb_streams_cdc.entities import Table
+from stacks.constructs.gateways import add_gateways
 from stacks.environments import Environment
 from stacks.errors import SynthError
 from stacks.pipeline import PipelineStack
@@ -24,6 +25,7 @@ def add_stacks(
         SynthError: the tables do not fit together, or not the environment.
     """
     _check(tables, environment)
+    environment.check_stacks(tables)
     prefix = environment.stack_prefix
     search, has_documents = None, any(table.indexes for table in tables)
     if environment.search_cluster is not None and has_documents:
@@ -37,6 +39,7 @@ def add_stacks(
             cluster=environment.search_cluster,
             logs=logs,
         )
+    pipelines = []
     for table in tables:
         pipeline = PipelineStack(
             app,
@@ -49,8 +52,11 @@ def add_stacks(
         if search is not None:
             # The imports of its exports have names: the CDK cannot tell the order from them.
             pipeline.add_stack_dependency(search)
+        pipelines.append(pipeline)
+    # A route table takes one gateway of each service.
+    add_gateways(pipelines[0], environment)
     if (arn := environment.permissions_boundary_arn) is not None:
-        boundary = iam.ManagedPolicy.from_managed_policy_arn(pipeline, "Boundary", arn)
+        boundary = iam.ManagedPolicy.from_managed_policy_arn(pipelines[0], "Boundary", arn)
         iam.PermissionsBoundary.of(app).apply(boundary)
     Tags.of(app).add("application", environment.prefix)
     Tags.of(app).add("environment", environment.name)

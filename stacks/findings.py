@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from stacks.settings.names import PARTS
+from stacks.settings.names import PIPELINE, SEARCH, SEARCH_LOGS
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,9 @@ def readable(rule: str, path: str) -> tuple[str, str]:
     """Return rule and path without hashes, environment, account and Region."""
     for pattern, replacement in _SHORTER:
         rule = pattern.sub(replacement, rule)
-    return rule, _BEFORE_PART.sub("", path).removesuffix("/Resource")
-
-
-_BEFORE_PART = re.compile(rf"^[a-z0-9-]+?-(?=({'|'.join(PARTS)})(/|$))")
+    stack, slash, construct = path.partition("/")
+    part = next((each for each in (SEARCH_LOGS, SEARCH) if stack.endswith(f"-{each}")), PIPELINE)
+    return rule, f"{part}{slash}{construct}".removesuffix("/Resource")
 
 
 _SHORTER = [

@@ -7,7 +7,7 @@ watch may be replaced, and a value that another stack imports may not.
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -22,6 +22,7 @@ from stacks.environments import Environment
 from stacks.queries import QUERIES
 from stacks.runbook import Urgency
 from stacks.search import SearchTarget
+from stacks.settings.names import PIPELINE
 
 # A stream forgets after 24 hours and a mapping gives up after 20: an hour leaves time to act.
 LATE_AFTER = Duration.hours(1)
@@ -61,7 +62,7 @@ class Observability(Construct):
             )
         self._add_dashboard(processors)
         if not environment.is_emulated:
-            self._save_queries(environment.stack_prefix, processors)
+            self._save_queries(processors)
 
     def _add_dashboard(self, processors: Sequence[StreamProcessor]) -> None:
         dashboard = cloudwatch.Dashboard(self, "Dashboard")
@@ -71,13 +72,14 @@ class Observability(Construct):
         for processor in processors:
             dashboard.add_widgets(*_graphs(processor))
 
-    def _save_queries(self, prefix: str, processors: Sequence[StreamProcessor]) -> None:
+    def _save_queries(self, processors: Sequence[StreamProcessor]) -> None:
         """The runbook's questions to all functions, saved for CloudWatch Logs Insights."""
+        folder = Stack.of(self).stack_name.removesuffix(f"-{PIPELINE}")
         for name, text in QUERIES.items():
             logs.CfnQueryDefinition(
                 self,
                 name.title().replace(" ", ""),
-                name=f"{prefix}/{name}",
+                name=f"{folder}/{name}",
                 query_string=text,
                 log_group_names=[
                     *(each.log_group.log_group_name for each in processors),
@@ -221,7 +223,7 @@ class Observability(Construct):
             self,
             "DeadLettersPresent",
             _counted(
-                environment.deployment,
+                environment.deployment_of(Stack.of(self).stack_name),
                 RETIRED,
                 Metric.DEAD_LETTERS_WAITING,
                 cloudwatch.Stats.MAXIMUM,

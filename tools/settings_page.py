@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from lambdas.settings import FunctionSettings, Settings
 from stacks.environments import DEFAULTS, GROUPS, PER_PROCESSOR
+from stacks.settings.tables import ExistingTable
 from tools.markdown import table
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +61,11 @@ PROCESSORS = """\
 Any of these may be given for one processor: `-c batch_size.audit=500`, or `"batch_size.audit": 500`
 in `cdk.json`.
 """
+EXISTING = """
+## Source tables that exist
+
+Each table of `source_tables` is an object with these fields:
+"""
 VARIABLES = """
 ## Variables of the functions
 
@@ -79,7 +85,8 @@ def page() -> str:
         ["variable", "functions", "meaning", "unit", "values", "default"], _functions()
     )
     make = table(["variable", "targets", "meaning", "default", "example"], _make())
-    return "\n".join([HEAD, *_groups(), VARIABLES, functions, MAKE, make, ""])
+    existing = table(["field", "meaning", "unit", "values", "default", "example"], _existing())
+    return "\n".join([HEAD, *_groups(), EXISTING, existing, VARIABLES, functions, MAKE, make, ""])
 
 
 def attributes(of: type) -> dict[str, dict[str, str]]:
@@ -109,6 +116,12 @@ def _groups() -> Iterator[str]:
         if set(settings) == set(PER_PROCESSOR):
             yield PROCESSORS
         yield table(head, _settings(group, settings))
+
+
+def _existing() -> Iterator[list[str]]:
+    for name, text in attributes(ExistingTable).items():
+        values, default = _values(ExistingTable, name), _default(ExistingTable, name, {})
+        yield [f"`{name}`", text["Meaning"], text["Unit"], values, default, text["Example"]]
 
 
 def _settings(

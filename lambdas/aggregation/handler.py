@@ -31,8 +31,14 @@ def processor() -> Processor:
         for entity in table.entities
         if entity.contributions is not None
     }
-    source_table = runtime.source_table(settings.source_table_name)
-    return runtime.build(settings, table, sinks, source_table)
+    bucket = settings.large_images_bucket
+    return runtime.build(
+        settings,
+        table,
+        sinks,
+        runtime.source_table(settings.source_table_name),
+        runtime.large_images(bucket) if bucket else None,
+    )
 
 
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:

@@ -46,7 +46,7 @@ class Watcher(Construct):
             memory_mib=256,
             environment=environment,
             variables={
-                "ENVIRONMENT": environment.deployment,
+                "ENVIRONMENT": environment.deployment_of(Stack.of(self).stack_name),
                 "SOURCE_TABLE_NAME": source.name,
                 "SOURCE_TABLE_KEYS": Stack.of(self).to_json_string(source.keys),
                 "DEAD_LETTERS": self._places(processors),

@@ -28,6 +28,9 @@ EVERYTHING: Mapping[str, str] = {
     "vpc_id": "vpc-0123456789abcdef0",
 }
 """Production with every setting that adds resources or permissions."""
+ORDERS = "arn:aws:dynamodb:us-east-1:111122223333:table/Orders"
+STREAM = f"{ORDERS}/stream/2026-01-01T00:00:00.000"
+GLOBAL_TABLE = json.dumps({"orders": {"arn": ORDERS, "stream_arn": STREAM, "global_table": True}})
 
 
 @pytest.fixture(scope="session")

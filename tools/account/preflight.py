@@ -11,6 +11,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from dynamodb_streams_cdc.entities import BUILT_IN
+from lambdas.domain import TABLES
 from stacks.environments import Environment
 from tools.account import checks, inventory, key, vpc
 from tools.account.checks import Offer, Reader, StreamReaders, Wanted
@@ -20,7 +22,6 @@ from tools.account.identity import Account
 ENGINE = "OpenSearch_3.5"
 """Engine of the domain in stacks/search.py; a test compares the two."""
 
-PROCESSORS = ("aggregation", "audit", "search")
 _VERSION_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 _DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
@@ -54,7 +55,12 @@ def wanted_of(account: Account, environment: Environment) -> Wanted:
         domain=(domain.name, domain.region) if domain else None,
         alarm_topic=environment.alarm_topic_arn,
         makes_topic=environment.alarm_email is not None,
-        reserved=sum(environment.processor(each).reserved_concurrency or 0 for each in PROCESSORS),
+        reserved=sum(
+            environment.processor(sink).reserved_concurrency or 0
+            for table in TABLES
+            for sink in (*BUILT_IN, *table.further_sinks)
+            if table.using(sink)
+        ),
         network=environment,
         key=environment.kms_key_arn,
     )
