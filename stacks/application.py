@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from aws_cdk import App, Tags
 from aws_cdk import aws_lambda as lambda_
@@ -15,9 +16,11 @@ from stacks.search_logs import SearchLogs
 
 
 def add_stacks(
-    app: App, *, environment: Environment, tables: Sequence[Table], code: lambda_.Code
+    app: App, *, environment: Environment, tables: Sequence[Table], package: Path
 ) -> None:
     """Add the environment's stacks, for the account and Region of the caller.
+
+    `package` is the folder with the functions' code.
 
     Raises:
         SynthError: the tables do not fit together, or not the environment.
@@ -37,14 +40,16 @@ def add_stacks(
             cluster=environment.search_cluster,
             logs=logs,
         )
-    for table in tables:
+    pipelines = {f"{prefix}-{table.stack}": table for table in tables}
+    for name, table in pipelines.items():
         pipeline = PipelineStack(
             app,
-            f"{prefix}-{table.stack}",
+            name,
             table=table,
             environment=environment,
-            code=code,
+            code=lambda_.Code.from_asset(str(package)),
             search=search.target if search else None,
+            pipelines=tuple(pipelines),
         )
         if search is not None:
             # The imports of its exports have names: the CDK cannot tell the order from them.

@@ -74,7 +74,8 @@ class ExistingTable(BaseModel):
         stream_arn: of its current stream.
         readers: Lambda functions and other programs that read the stream already. Unit: readers per
             shard.
-        canary: whether the watcher writes the canary into the table, every five minutes.
+        canary: whether the watcher writes the canary into the table, every five minutes; other
+            readers of the stream get it too.
         key_arn: KMS key of the table, if it is the customer's.
     """
 
@@ -83,7 +84,7 @@ class ExistingTable(BaseModel):
     arn: Annotated[str, Field(pattern=TABLE_ARN)]
     stream_arn: Annotated[str, Field(pattern=STREAM_ARN)]
     readers: Annotated[int, Field(ge=0, le=2)] = 0
-    canary: bool = True
+    canary: bool = False
     key_arn: Annotated[str, Field(pattern=KEY_ARN)] | None = None
 
     @model_validator(mode="after")
@@ -189,11 +190,6 @@ class Environment(BaseModel):
         """Return how many processors may read a table's stream, next to those that already do."""
         existing = self.source_tables.get(table.name)
         return READERS_PER_SHARD - (existing.readers if existing else 0)
-
-    def writes_canary(self, table: Table) -> bool:
-        """Return whether the watcher writes the canary into a table."""
-        existing = self.source_tables.get(table.name)
-        return existing is None or existing.canary
 
     def stack_names(self, tables: Sequence[Table]) -> tuple[str, ...]:
         """Return the names of its stacks, in the order in which they are deployed."""

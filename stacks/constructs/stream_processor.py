@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -53,7 +53,7 @@ class StreamProcessor(Construct):
         self.name = name
         self.sink = sink
         self.source_table = source_table
-        self.environment = environment.name
+        self.pipeline = Stack.of(self).stack_name
         self.feed = feed
         self.dead_letters = ProcessorDeadLetters(
             self, "DeadLetters", dead_letters=dead_letters, processor=name
@@ -79,7 +79,7 @@ class StreamProcessor(Construct):
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             environment={
-                "ENVIRONMENT": environment.name,
+                "PIPELINE": self.pipeline,
                 "SOURCE_TABLE": source_table,
                 "EPOCH": environment.epoch,
                 "FEED": feed.kind,

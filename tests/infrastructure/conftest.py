@@ -1,10 +1,12 @@
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.entities import Table
+from lambdas.example_domain import TABLES as EXAMPLE
 from stacks import environments
 from tests.infrastructure.templates import Assembly
 
@@ -24,11 +26,11 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
-    def synthesise(*, nag: bool = False, **settings: str) -> Assembly:
+    def synthesise(
+        *, nag: bool = False, tables: Sequence[Table] = EXAMPLE, **settings: str
+    ) -> Assembly:
         from aws_cdk import App
-        from aws_cdk import aws_lambda as lambda_
 
-        from lambdas.example_domain import TABLES
         from stacks.acknowledgments import check_best_practices
         from stacks.application import add_stacks
 
@@ -36,9 +38,7 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
         context = {**CONTEXT, **settings}
         app = App(context=context, outdir=str(outdir))
         environment = environments.load(app.node.get_all_context())
-        add_stacks(
-            app, environment=environment, tables=TABLES, code=lambda_.Code.from_asset(str(code))
-        )
+        add_stacks(app, environment=environment, tables=tables, package=code)
         if nag:
             check_best_practices(app, environment)
         app.synth()

@@ -61,12 +61,14 @@ class Manifest:
     """What the pipeline's stack deployed.
 
     Attributes:
+        pipelines: stacks of all pipelines of the environment, a table each.
         source_tables: tables whose changes are followed.
         tables: physical names of the other tables, by role, such as `change_log`.
         search: None if no entity has a document.
         buckets: names by role: `dead_letters`, `on_failure`, and `large_images` of a change log.
     """
 
+    pipelines: tuple[str, ...]
     source_tables: tuple[DeployedTable, ...]
     tables: Mapping[str, str]
     processors: tuple[DeployedProcessor, ...]
@@ -96,6 +98,7 @@ class Manifest:
             return cls(
                 **{
                     **document,
+                    "pipelines": tuple(document["pipelines"]),
                     "source_tables": tuple(DeployedTable(**t) for t in document["source_tables"]),
                     "processors": tuple(DeployedProcessor(**p) for p in document["processors"]),
                     "search": search and SearchTarget(search["endpoint"], tuple(search["indexes"])),
