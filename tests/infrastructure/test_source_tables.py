@@ -84,7 +84,7 @@ class TestExisting:
         assert {source.endswith("StreamArn") for source in sources.values()} == {True}
         assert Counter(sources.values()).most_common()[0][1] == 2
 
-    def test_whoever_reads_the_log_reads_its_large_images(self, plain: Assembly) -> None:
+    def test_readers_of_the_log_read_its_large_images(self, plain: Assembly) -> None:
         functions = processors(plain.pipeline)
         for processor in ("aggregation", "search"):
             variables = environment_of(functions[processor])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lambdas.example_domain import TABLES
 from stacks.environments import Environment, SearchCluster
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack, uuid
 from tools.account import __main__ as command
@@ -30,6 +31,7 @@ def wanted(**changes: Any) -> Wanted:
         "region": REGION,
         "keeps_data": False,
         "lanes": 2,
+        "mappings": 3,
         "engine": ENGINE,
         "instance_types": ("t3.small.search",),
     }
@@ -307,13 +309,15 @@ def test_a_missing_permission_is_a_finding_not_a_block(
 
 def test_the_settings_are_those_of_the_deploy(account: Account) -> None:
     url = "https://search-orders-abc123.eu-central-1.es.amazonaws.com"
-    seen = wanted_of(account, settings_of("production", f"-c alarms=none -c search_url={url}"))
+    seen = wanted_of(
+        account, settings_of("production", f"-c alarms=none -c search_url={url}"), TABLES
+    )
     assert seen.domain == ("orders", "eu-central-1")
     assert seen.instance_types == ()
     assert seen.keeps_data
     cluster = SearchCluster(nodes=3, instance_type="a", volume_gib=1, master_instance_type="b")
     made = Environment(name="production", search_cluster=cluster, alarms="none")
-    assert wanted_of(account, made).instance_types == ("a", "b")
+    assert wanted_of(account, made, TABLES).instance_types == ("a", "b")
 
 
 def test_findings_are_json_for_programs(fresh: FakeAws, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tools.account.findings import Level
+    from tools.account.source_tables import SourceTable
 
 # The rule `CheckBootstrapVersion` of a synthesised template refuses versions below it.
 BOOTSTRAP_VERSION = 6
@@ -21,7 +22,6 @@ READERS_OF_A_STREAM = 2
 # An on-demand table starts at 4,000 write units: four partitions, each with a shard of its own.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
 SHARDS_AT_THE_START = 4
-MAPPINGS = 3
 QUOTA_OF_CONCURRENCY = "L-B99A9384"
 
 
@@ -35,6 +35,8 @@ class Wanted:
     keeps_data: bool
     lanes: int
     """`parallelization_factor`: invocations at once for each shard of a mapping."""
+    mappings: int
+    """Event source mappings of all pipelines."""
     engine: str
     """OpenSearch version of the domain, such as `OpenSearch_3.5`."""
     instance_types: tuple[str, ...] = ()
@@ -43,6 +45,8 @@ class Wanted:
     domain: tuple[str, str] | None = None
     """Name and Region of the existing domain that `search_url` names."""
     alarm_topic: str | None = None
+    source_tables: tuple[SourceTable, ...] = ()
+    """Source tables that exist."""
 
     @property
     def prefix(self) -> str:
@@ -66,12 +70,13 @@ def bootstrap(version: str | None, wanted: Wanted) -> list[Finding]:
 
 def concurrency(unreserved: int, wanted: Wanted) -> list[Finding]:
     """`unreserved` is how many invocations the account may run at once without a reservation."""
-    wish = MAPPINGS * wanted.lanes * SHARDS_AT_THE_START
+    wish = wanted.mappings * wanted.lanes * SHARDS_AT_THE_START
     if unreserved >= wish:
         return [Finding("concurrency", "ok", f"Lambda may run {unreserved:,} functions at once.")]
     sentence = (
-        f"Lambda may run {unreserved:,} functions at once here (new accounts have 10), and three "
-        f"mappings with {wanted.lanes} lanes for each of {SHARDS_AT_THE_START} shards need {wish}: "
+        f"Lambda may run {unreserved:,} functions at once here (new accounts have 10), and "
+        f"{wanted.mappings} mappings with {wanted.lanes} lanes for each of {SHARDS_AT_THE_START} "
+        f"shards need {wish}: "
         "under load they are throttled and late. Request more: `aws service-quotas "
         f"request-service-quota-increase --service-code lambda --quota-code {QUOTA_OF_CONCURRENCY} "
         "--desired-value 1000`."

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from tools.account import checks, inventory
+from dynamodb_streams_cdc.entities import BUILT_IN
+from tools.account import checks, inventory, source_tables
 from tools.account.checks import Offer, Reader, StreamReaders, Topic, Wanted
 from tools.account.findings import Finding
+from tools.account.source_tables import Found, SourceTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from dynamodb_streams_cdc.entities import Table
     from stacks.environments import Environment
     from tools.account.identity import Account
 
@@ -41,8 +44,8 @@ class Check:
     look: Callable[[Account, Wanted], list[Finding]]
 
 
-def wanted_of(account: Account, environment: Environment) -> Wanted:
-    """Return the requirements of an environment."""
+def wanted_of(account: Account, environment: Environment, tables: Sequence[Table]) -> Wanted:
+    """Return the requirements of an environment with these tables."""
     cluster, domain = environment.search_cluster, environment.managed_domain
     own = cluster is not None and environment.search_url is None
     types = (cluster.instance_type, cluster.master_instance_type) if own and cluster else ()
@@ -52,12 +55,22 @@ def wanted_of(account: Account, environment: Environment) -> Wanted:
         region=account.region,
         keeps_data=environment.keeps_data,
         lanes=environment.parallelization_factor,
+        mappings=sum(map(_mappings, tables)),
         engine=ENGINE,
         instance_types=tuple(dict.fromkeys(each for each in types if each)),
         zones=cluster.zones if own and cluster else 1,
         domain=(domain.name, domain.region) if domain else None,
         alarm_topic=environment.model_dump().get("alarm_topic_arn"),
+        source_tables=tuple(
+            SourceTable(table, setting)
+            for table in tables
+            if (setting := environment.source_tables.get(table.name))
+        ),
     )
+
+
+def _mappings(table: Table) -> int:
+    return sum(bool(table.using(sink)) for sink in (*BUILT_IN, *table.further_sinks))
 
 
 def preflight(account: Account, wanted: Wanted) -> list[Finding]:
@@ -150,6 +163,31 @@ def _readers(account: Account, wanted: Wanted) -> list[Finding]:
     return checks.readers(streams, wanted)
 
 
+def _source_tables(account: Account, wanted: Wanted) -> list[Finding]:
+    if not wanted.source_tables:
+        return []
+    own = {name for kind, name in _resources(account, wanted) if kind == _MAPPING}
+    return [
+        finding
+        for source in wanted.source_tables
+        for finding in source_tables.elsewhere(source, wanted)
+        or _source_table(account, source, own, wanted)
+    ]
+
+
+def _source_table(
+    account: Account, source: SourceTable, own: set[str], wanted: Wanted
+) -> list[Finding]:
+    client = account.client("dynamodb")
+    try:
+        table = client.describe_table(TableName=source.name)["Table"]
+    except client.exceptions.ResourceNotFoundException:
+        return source_tables.absent(source)
+    time_to_live = client.describe_time_to_live(TableName=source.name)["TimeToLiveDescription"]
+    readers = _readers_at(account, source.name, source.setting.stream_arn, own)
+    return source_tables.judged(source, Found(table, time_to_live, readers), wanted)
+
+
 def _resources(account: Account, wanted: Wanted) -> list[tuple[str, str]]:
     """Return type and physical name of the resources of the environment's stacks."""
     client = account.client("cloudformation")
@@ -169,8 +207,11 @@ def _readers_of(account: Account, table: str, own: set[str]) -> Iterator[StreamR
         arn = client.describe_table(TableName=table)["Table"].get("LatestStreamArn")
     except client.exceptions.ResourceNotFoundException:
         return
-    if arn is None:
-        return
+    if arn is not None:
+        yield _readers_at(account, table, arn, own)
+
+
+def _readers_at(account: Account, table: str, arn: str, own: set[str]) -> StreamReaders:
     mappings = inventory.pages(
         account.client("lambda"),
         "list_event_source_mappings",
@@ -178,7 +219,7 @@ def _readers_of(account: Account, table: str, own: set[str]) -> Iterator[StreamR
         EventSourceArn=arn,
     )
     pipes = inventory.pages(account.client("pipes"), "list_pipes", "Pipes", SourcePrefix=arn)
-    yield StreamReaders(
+    return StreamReaders(
         table,
         [
             Reader(
@@ -234,6 +275,12 @@ CHECKS = (
         "cloudformation:ListStackResources, dynamodb:DescribeTable, "
         "lambda:ListEventSourceMappings and pipes:ListPipes",
         _readers,
+    ),
+    Check(
+        "source table",
+        "cloudformation:ListStackResources, dynamodb:DescribeTable, dynamodb:DescribeTimeToLive, "
+        "lambda:ListEventSourceMappings and pipes:ListPipes",
+        _source_tables,
     ),
     Check("alarm topic", "sns:GetTopicAttributes", _alarm_topic),
     Check(
