@@ -21,7 +21,7 @@ def main() -> None:
         from lambdas.domain import TABLES
 
         environment = environments.load(app.node.get_all_context())
-        folder = package("host" if environment.name == "local" else "aws")
+        folder = package("host" if environment.is_emulated else "aws")
         add_stacks(app, environment=environment, tables=TABLES, package=folder)
     except (SynthError, DeclarationError) as error:
         raise SystemExit(str(error)) from None

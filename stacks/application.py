@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aws_cdk import App, Tags
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from dynamodb_streams_cdc.entities import Table
@@ -26,10 +27,9 @@ def add_stacks(
         SynthError: the tables do not fit together, or not the environment.
     """
     _check(tables, environment)
-    prefix = f"cdc-{environment.name}"
+    prefix = environment.stack_prefix
     search, has_documents = None, any(table.indexes for table in tables)
-    if environment.makes_domain and has_documents:
-        assert environment.search_cluster is not None
+    if environment.search_cluster is not None and has_documents:
         logs = None
         if environment.search_cluster.publishes_logs:
             logs = SearchLogs(app, f"{prefix}-search-logs", environment=environment)
@@ -41,6 +41,7 @@ def add_stacks(
             logs=logs,
         )
     pipelines = {f"{prefix}-{table.stack}": table for table in tables}
+    known: set[str] = set()
     for name, table in pipelines.items():
         pipeline = PipelineStack(
             app,
@@ -54,7 +55,12 @@ def add_stacks(
         if search is not None:
             # The imports of its exports have names: the CDK cannot tell the order from them.
             pipeline.add_stack_dependency(search)
-    Tags.of(app).add("application", "cdc")
+        known |= {each.name for each in pipeline.processors}
+    environment.check_processors(known)
+    if (arn := environment.permissions_boundary_arn) is not None:
+        boundary = iam.ManagedPolicy.from_managed_policy_arn(pipeline, "Boundary", arn)
+        iam.PermissionsBoundary.of(app).apply(boundary)
+    Tags.of(app).add("application", environment.prefix)
     Tags.of(app).add("environment", environment.name)
 
 

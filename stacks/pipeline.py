@@ -18,9 +18,11 @@ from dynamodb_streams_cdc.names import ATTEMPT, CHANGE_LOG_KEYS, EXPIRES_AT, IDE
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.gateways import add_gateways
+from stacks.constructs.keys import add_key
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.operator_policy import OperatorPolicy
-from stacks.constructs.source_table import source_table, use_of_key
+from stacks.constructs.source_table import source_table, use_of_table_key
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
 from stacks.environments import Environment
@@ -59,6 +61,8 @@ class PipelineStack(Stack):
         super().__init__(scope, id, termination_protection=environment.protection)
         self.declaration = table
         self.settings = environment
+        add_key(self, environment)
+        add_gateways(self, environment)
         self.search = None
         if table.indexes:
             self.search = search or existing_cluster(self, environment)
@@ -184,7 +188,7 @@ class PipelineStack(Stack):
                 },
             )
         )
-        for statement in use_of_key(self.source):
+        for statement in use_of_table_key(self.source):
             processor.role.add_to_policy(statement)
         if images is not None:
             images.grant_read(processor.role)

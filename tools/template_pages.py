@@ -42,7 +42,6 @@ def synthesised(name: str, folder: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def main() -> int:
-    """Write the pages; return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
         found = {name: synthesised(name, Path(folder)) for name in ("sandbox", "production")}
     permissions.PAGE.write_text(permissions.page(found["production"]))

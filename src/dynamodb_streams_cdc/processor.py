@@ -420,16 +420,19 @@ class _Batch:
         if self.failed:
             first = min(self.failed)
             identifier = sequence_number(self.records[first])
+            item = next((c.item_id for c, p in self.position.items() if p == first), None)
             logger.warning(
-                "%d of %d records are not done, the first is %s: %s",
+                "%d of %d records are not done, the first is %s: %s of %s",
                 len(self.failed),
                 len(self.records),
                 visible(identifier or "not identifiable: the whole batch is retried"),
                 visible(repr(self.failed[first])),
+                visible(item or "an unreadable item"),
                 extra=LogEvent.BATCH_REPORTED.fields(
                     reported=len(self.failed),
                     received=len(self.records),
                     sequence_number=visible(identifier),
+                    item=None if item is None else visible(item),
                     error=type(self.failed[first]).__name__,
                 ),
             )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
+from stacks.constructs.keys import key_of
 from stacks.constructs.retention import removal
 
 TYPES = {
@@ -58,6 +59,24 @@ class ChangeTable(Construct):
             deletion_protection=protect,
             removal_policy=removal(keep=keep),
         )
+
+        self._encrypt()
+
+    def _encrypt(self) -> None:
+        """Let the stack's key encrypt the table.
+
+        The construct's own `encryption` needs the Region at synth, which this app never knows.
+        """
+        key = key_of(self)
+        if key is not None:
+            resource = self.table.node.default_child
+            assert isinstance(resource, dynamodb.CfnGlobalTable)
+            resource.sse_specification = dynamodb.CfnGlobalTable.SSESpecificationProperty(
+                sse_enabled=True, sse_type="KMS"
+            )
+            resource.add_property_override(
+                "Replicas.0.SSESpecification", {"KMSMasterKeyId": key.key_arn}
+            )
 
     @property
     def stream_arn(self) -> str | None:

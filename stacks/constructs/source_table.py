@@ -9,8 +9,9 @@ from constructs import Construct
 
 from dynamodb_streams_cdc.entities import Table
 from stacks.constructs.change_table import ChangeTable
-from stacks.environments import Environment, ExistingTable
+from stacks.environments import Environment
 from stacks.errors import SynthError
+from stacks.settings.tables import ExistingTable
 
 # Those that the CDK grants readers and writers of a table that it encrypts with a customer's key,
 # without its wildcards.
@@ -81,7 +82,7 @@ def can_have_canary(table: Table) -> bool:
     return next(iter(table.keys.values())) == "S"
 
 
-def use_of_key(source: SourceTable, *, write: bool = False) -> list[iam.PolicyStatement]:
+def use_of_table_key(source: SourceTable, *, write: bool = False) -> list[iam.PolicyStatement]:
     """Return the statement that lets a role use the customer's key of an existing table.
 
     DynamoDB uses the key on behalf of the caller, also for the stream

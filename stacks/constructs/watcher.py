@@ -7,14 +7,13 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from dynamodb_streams_cdc.names import CANARY, DEAD_LETTERS, GIVEN_UP_BY_LAMBDA
 from stacks.constructs.dead_letters import DeadLetters
-from stacks.constructs.retention import RETENTION, removal
-from stacks.constructs.source_table import SourceTable, use_of_key
-from stacks.constructs.stream_processor import ARCHITECTURE, RUNTIME, StreamProcessor
+from stacks.constructs.function import add_function
+from stacks.constructs.source_table import SourceTable, use_of_table_key
+from stacks.constructs.stream_processor import StreamProcessor
 from stacks.environments import Environment
 
 SCHEDULE_MINUTES = 5
@@ -41,34 +40,21 @@ class Watcher(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.has_canary = source.has_canary
-        self.log_group = logs.LogGroup(
+        parts = add_function(
             self,
-            "Logs",
-            retention=RETENTION[environment.log_retention_days],
-            removal_policy=removal(keep=environment.keeps_data),
-        )
-        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        self.function = lambda_.Function(
-            self,
-            "Function",
             description="Writes the canary and counts the dead letters that wait",
-            runtime=RUNTIME,
-            architecture=ARCHITECTURE,
             handler="lambdas.watcher.handler.handler",
             code=code,
-            role=self.role,
-            memory_size=256,
-            timeout=Duration.minutes(1),
-            log_group=self.log_group,
-            logging_format=lambda_.LoggingFormat.JSON,
-            environment={
+            memory_mib=256,
+            environment=environment,
+            variables={
                 "PIPELINE": Stack.of(self).stack_name,
                 **self._canary(source),
                 "DEAD_LETTERS": self._places(processors),
                 "ALL_DEAD_LETTERS": self._all_places(dead_letters),
             },
         )
-        self.log_group.grant_write(self.role)
+        self.function, self.role, self.log_group = parts.function, parts.role, parts.log_group
         if source.has_canary:
             self._let_write_the_canary(source)
         self._let_count(dead_letters)
@@ -120,7 +106,7 @@ class Watcher(Construct):
                 },
             )
         )
-        for statement in use_of_key(source, write=True):
+        for statement in use_of_table_key(source, write=True):
             self.role.add_to_policy(statement)
 
     def _let_count(self, dead_letters: DeadLetters) -> None:

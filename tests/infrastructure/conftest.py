@@ -14,6 +14,20 @@ ROOT = Path(__file__).parents[2]
 CONTEXT: Mapping[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
 
 Synthesise = Callable[..., Assembly]
+KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+SUBNETS = tuple(f"subnet-0123456789abcdef{number}" for number in range(3))
+EVERYTHING: Mapping[str, str] = {
+    "environment": "production",
+    "alarm_email": "on-call@example.com",
+    "kms_key_arn": KEY,
+    "permissions_boundary_arn": "arn:aws:iam::111122223333:policy/boundary",
+    "route_table_ids": "rtb-0123456789abcdef0",
+    "security_group_ids": "sg-0123456789abcdef0",
+    "subnet_ids": ", ".join(SUBNETS),
+    "tracing": "true",
+    "vpc_id": "vpc-0123456789abcdef0",
+}
+"""Production with every setting that adds resources or permissions."""
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +57,7 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
             check_best_practices(app, environment)
         app.synth()
         templates = {
-            path.name.split(".")[0].removeprefix(f"cdc-{environment.name}-"): json.loads(
+            path.name.split(".")[0].removeprefix(f"{environment.stack_prefix}-"): json.loads(
                 path.read_text()
             )
             for path in sorted(outdir.glob("*.template.json"))
@@ -61,6 +75,11 @@ def sandbox(synthesise: Synthesise) -> Assembly:
 @pytest.fixture(scope="session")
 def production(synthesise: Synthesise) -> Assembly:
     return synthesise(environment="production", alarm_email="on-call@example.com")
+
+
+@pytest.fixture(scope="session")
+def everything(synthesise: Synthesise) -> Assembly:
+    return synthesise(**EVERYTHING)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ from tests.factories import as_delivered, record
 INDEX = Index(name="things")
 STREAMS: tuple[FeedKind, ...] = ("table", "change-log")
 STATES: tuple[tuple[int, int], ...] = ((0, 1), (1, 2), (1, 0))
-"""Before and after of an insertion, a modification and a removal; 0: there is none."""
+"""Before and after of an insertion, a modification and a removal; 0 for no item."""
 
 
 def entity(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from lambdas.example_domain import TABLES
-from stacks.environments import DEFAULTS, Environment
+from stacks.environments import load
 from tests.infrastructure.templates import only
 from tools.account.checks import BOOTSTRAP_VERSION
 from tools.account.identity import Account
@@ -37,6 +37,6 @@ def test_as_many_mappings_are_counted_as_there_are(sandbox: Assembly) -> None:
         for resource in sandbox.pipeline["Resources"].values()
         if resource["Type"] == "AWS::Lambda::EventSourceMapping"
     ]
-    environment = Environment(**DEFAULTS["sandbox"], name="sandbox")
+    environment = load({"environment": "sandbox"})
     account = Account("111122223333", "us-east-1", "arn", boto3.Session())
     assert wanted_of(account, environment, TABLES).mappings == len(mappings)

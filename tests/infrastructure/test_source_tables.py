@@ -172,7 +172,7 @@ def team(name: str) -> tuple[Table, ...]:
                 Entity("user", keys={"sk": exactly("USER")}, document=dict, index=first),
                 Entity("seat", keys={"sk": exactly("SEAT")}),
             ),
-            stack="users",
+            stack="pipeline-users",
         ),
         Table(
             f"{name}-invoices",
@@ -180,7 +180,7 @@ def team(name: str) -> tuple[Table, ...]:
             entities=(
                 Entity("invoice", contributions=_sums, document=dict, index=second, audited=False),
             ),
-            stack="invoices",
+            stack="pipeline-invoices",
         ),
     )
 
@@ -204,6 +204,7 @@ def everything(synthesise: Synthesise) -> dict[tuple[str, str], Template]:
         for environment, settings in SETTINGS.items()
         for stack, template in synthesise(
             environment=environment,
+            nag=environment == "sandbox",
             tables=team(name),
             index_prefix=f"{environment}-",
             **settings,
@@ -215,11 +216,11 @@ class TestSeveral:
     """Environments of one account; the second team has an account, or a prefix, of its own."""
 
     def test_a_stack_per_table(self, everything: Mapping[tuple[str, str], Template]) -> None:
-        assert {stack for _, stack in everything} == {"users", "invoices"}
+        assert {stack for _, stack in everything} == {"pipeline-users", "pipeline-invoices"}
         assert len(everything) == 2 * 3 * 2
         for (_, stack), template in everything.items():
-            names = {"users": {"audit", "search"}, "invoices": {"aggregation", "search"}}[stack]
-            assert processors(template).keys() == names
+            other = "audit" if stack == "pipeline-users" else "aggregation"
+            assert processors(template).keys() == {other, "search"}
 
     def test_no_physical_name_and_no_export(
         self, everything: Mapping[tuple[str, str], Template]
@@ -276,14 +277,14 @@ class TestSeveral:
             environment = deployment.partition("-")[2]
             manifest = json.loads(flat(template["Outputs"]["Manifest"]["Value"]))
             assert manifest["pipelines"] == [
-                f"cdc-{environment}-users",
-                f"cdc-{environment}-invoices",
+                f"cdc-{environment}-pipeline-users",
+                f"cdc-{environment}-pipeline-invoices",
             ]
 
     def test_a_table_with_number_keys_has_no_canary(
         self, everything: Mapping[tuple[str, str], Template]
     ) -> None:
-        template = everything["blue-sandbox", "invoices"]
+        template = everything["blue-sandbox", "pipeline-invoices"]
         watcher = only(template, "AWS::Lambda::Function", "Watcher")
         assert "SOURCE_TABLE_NAME" not in environment_of(watcher)
         actions = {action for _, action, _ in statements(template)}
@@ -308,13 +309,13 @@ def _metrics(alarm: Resource) -> Iterator[Resource]:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"stack": "users"}, "2 tables with the stack 'users'"),
+        ({"stack": "pipeline-users"}, "2 tables with the stack 'pipeline-users'"),
         ({"name": "blue-users"}, "2 tables with the name 'blue-users'"),
     ],
 )
 def test_two_tables_alike(synthesise: Synthesise, changes: dict[str, str], says: str) -> None:
     first, _ = team("blue")
-    given: dict[str, Any] = {"name": "other", "stack": "other", **changes}
+    given: dict[str, Any] = {"name": "other", "stack": "pipeline-other", **changes}
     other = Table(
         given["name"], keys={"pk": "S"}, entities=(Entity("thing"),), stack=given["stack"]
     )

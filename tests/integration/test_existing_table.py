@@ -51,7 +51,7 @@ from stacks.packaging import package
 
 app = App()
 environment = environments.load(app.node.get_all_context())
-tables = [replace(table, stack="second") for table in TABLES]
+tables = [replace(table, stack="pipeline-second") for table in TABLES]
 add_stacks(app, environment=environment, tables=tables, package=package("host"))
 app.synth()
 """
@@ -185,7 +185,7 @@ def deployed(
     deploy(aws_url, opensearch_url, app=app, settings={"index_prefix": "second-"})
     aws = session(aws_url)
     found = {}
-    for name in ("cdc-local-pipeline", "cdc-local-second"):
+    for name in ("cdc-local-pipeline", "cdc-local-pipeline-second"):
         [stack] = aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
         found[name] = Copies(aws, Manifest.of(name, outputs))

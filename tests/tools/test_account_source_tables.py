@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambdas.example_domain import TABLES
-from stacks.environments import DEFAULTS, Environment, ExistingTable
+from stacks.environments import load
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack, uuid
 from tools.account.preflight import preflight, wanted_of
 
@@ -50,10 +50,8 @@ def shop(aws: FakeAws) -> dict[str, Any]:
 
 
 def look(account: Account, table: Any = ORDERS, **setting: Any) -> list[Finding]:
-    given = ExistingTable.model_validate({"arn": ARN, "stream_arn": STREAM, **setting})
-    environment = Environment(
-        **DEFAULTS["sandbox"], name="sandbox", source_tables={table.name: given}
-    )
+    tables = {table.name: {"arn": ARN, "stream_arn": STREAM, **setting}}
+    environment = load({"environment": "sandbox", "source_tables": tables})
     findings = preflight(account, wanted_of(account, environment, [table]))
     return [each for each in findings if each.check == CHECK]
 
@@ -188,7 +186,7 @@ def test_another_time_to_live(shop: dict[str, Any], aws: FakeAws, account: Accou
 
 
 def test_nothing_is_looked_up_without_an_existing_table(aws: FakeAws, account: Account) -> None:
-    environment = Environment(**DEFAULTS["sandbox"], name="sandbox")
+    environment = load({"environment": "sandbox"})
     findings = preflight(account, wanted_of(account, environment, [ORDERS]))
     assert CHECK not in {each.check for each in findings}
     assert "dynamodb:DescribeTimeToLive" not in aws.calls

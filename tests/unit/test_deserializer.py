@@ -6,6 +6,7 @@ import datetime
 import json
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from decimal import Decimal, getcontext, localcontext
 from types import MappingProxyType
 from typing import Any
@@ -76,6 +77,13 @@ def plain(value: Any) -> Any:
         case dict():
             return {name: plain(element) for name, element in value.items()}
     return value
+
+
+def refusal(function: Callable[..., object], *arguments: Any) -> MalformedValue:
+    """Return the error that a call raises."""
+    with pytest.raises(MalformedValue) as caught:
+        function(*arguments)
+    return caught.value
 
 
 class TestDecoding:
@@ -242,10 +250,7 @@ class TestErrors:
             (["S"], 'expected an attribute value such as {"S": "text"}, got a list'),
             ([0], 'expected an attribute value such as {"S": "text"}, got a list'),
             ({}, "an attribute value must have exactly one type, got an object"),
-            (
-                {"S": "a", "N": "1"},
-                "an attribute value must have exactly one type, got an object",
-            ),
+            ({"S": "a", "N": "1"}, "an attribute value must have exactly one type, got an object"),
             (
                 {"X": "a"},
                 "a type must be one of S, N, B, BOOL, NULL, SS, NS, BS, L, M (here X), got text",
@@ -275,10 +280,7 @@ class TestErrors:
             ({"L": None}, "L must be a list of attribute values, got nothing"),
             ({"L": ["x"]}, '[0]: expected an attribute value such as {"S": "text"}, got text'),
             ({"M": []}, "M must be a map of attribute values, got a list"),
-            (
-                {"M": [["a", {"S": "x"}]]},
-                "M must be a map of attribute values, got a list",
-            ),
+            ({"M": [["a", {"S": "x"}]]}, "M must be a map of attribute values, got a list"),
             ({"M": ""}, "M must be a map of attribute values, got text"),
             (
                 {"M": {"a": None}},
@@ -305,11 +307,10 @@ class TestErrors:
         ],
     )
     def test_says_what_is_wrong(self, typed: Any, message: str) -> None:
-        with pytest.raises(MalformedValue) as caught:
-            deserialize(typed)
-        assert str(caught.value) == message
-        assert caught.value.__cause__ is None
-        assert caught.value.__suppress_context__
+        error = refusal(deserialize, typed)
+        assert str(error) == message
+        assert error.__cause__ is None
+        assert error.__suppress_context__
 
     @pytest.mark.parametrize(
         ("item", "root", "path"),
@@ -329,19 +330,17 @@ class TestErrors:
         ],
     )
     def test_says_where(self, item: dict[str, Any], root: str, path: str) -> None:
-        with pytest.raises(MalformedValue) as caught:
-            deserialize_item(item, root)
-        assert caught.value.path == path
-        assert str(caught.value).startswith(f"{path}: ")
+        error = refusal(deserialize_item, item, root)
+        assert error.path == path
+        assert str(error).startswith(f"{path}: ")
 
     def test_the_example_of_the_documentation(self) -> None:
         line = {"M": {"title": {"S": "x"}, "price": {"N": "12,3"}}}
         good = {"M": {"title": {"S": "x"}, "price": {"N": "12.3"}}}
-        with pytest.raises(MalformedValue) as caught:
-            deserialize_item({"lines": {"L": [good, good, line]}}, "NewImage")
-        assert str(caught.value) == f"NewImage.lines[2].price: N must be {DIGITS}, got text"
-        assert isinstance(caught.value, MalformedRecord)
-        assert isinstance(caught.value, ValueError)
+        error = refusal(deserialize_item, {"lines": {"L": [good, good, line]}}, "NewImage")
+        assert str(error) == f"NewImage.lines[2].price: N must be {DIGITS}, got text"
+        assert isinstance(error, MalformedRecord)
+        assert isinstance(error, ValueError)
 
     def test_survives_pickling(self) -> None:
         with pytest.raises(MalformedValue) as caught:
@@ -354,19 +353,17 @@ class TestErrors:
 
     @pytest.mark.parametrize("attributes", [None, [], "", "text", [["a", {"S": "x"}]], 5])
     def test_an_item_that_is_not_a_map(self, attributes: Any) -> None:
-        with pytest.raises(MalformedValue) as caught:
-            deserialize_item(attributes, "NewImage")
-        assert caught.value.path == "NewImage"
-        assert "expected a map of attribute values, got " in str(caught.value)
+        error = refusal(deserialize_item, attributes, "NewImage")
+        assert error.path == "NewImage"
+        assert "expected a map of attribute values, got " in str(error)
 
     @pytest.mark.parametrize("tag", ["N", "B", "BOOL", "NULL", "L", "M", "NS", "SS", "GEO", "Jane"])
     def test_a_value_is_never_shown(self, tag: str) -> None:
         """Messages go into logs: they name the field and the rule."""
         for content in ("Jane Doe", ["Jane Doe", "Jane Doe"]):
-            with pytest.raises(MalformedValue) as caught:
-                deserialize({tag: content}, "NewImage.customer")
-            assert str(caught.value).startswith("NewImage.customer")
-            assert "Jane" not in str(caught.value)
+            error = refusal(deserialize, {tag: content}, "NewImage.customer")
+            assert str(error).startswith("NewImage.customer")
+            assert "Jane" not in str(error)
 
     @pytest.mark.parametrize(
         "content",
@@ -379,9 +376,8 @@ class TestErrors:
         ],
     )
     def test_a_vast_value_makes_a_short_message(self, content: object) -> None:
-        with pytest.raises(MalformedValue) as caught:
-            deserialize({"S": content})
-        assert len(str(caught.value)) <= len("S must be a string, got ") + 40
+        error = refusal(deserialize, {"S": content})
+        assert len(str(error)) <= len("S must be a string, got ") + 40
 
 
 class TestDepth:
@@ -468,18 +464,13 @@ class TestEncoding:
             ({None}, "a set must hold only strings, only numbers or only binaries, got a set"),
             ({1.5}, "a float is not exact, use Decimal, got a float"),
             ({(1, 2)}, "DynamoDB cannot hold a tuple here, got a tuple"),
-            (
-                datetime.date(1997, 1, 1),
-                "DynamoDB cannot hold a date here, got a date",
-            ),
+            (datetime.date(1997, 1, 1), "DynamoDB cannot hold a date here, got a date"),
             ({1: "a"}, "[1]: an attribute name must be a string, got an integer"),
             ({"a": [0, {"b": 1.5}]}, "a[1].b: a float is not exact, use Decimal, got a float"),
         ],
     )
     def test_says_what_is_wrong_and_where(self, value: object, message: str) -> None:
-        with pytest.raises(MalformedValue) as caught:
-            serialize(value)
-        assert str(caught.value) == message
+        assert str(refusal(serialize, value)) == message
 
     @pytest.mark.parametrize("mixed", [{1, "a"}, {b"a", "a"}, {True, 2}, {None, "a"}])
     def test_a_set_of_several_kinds_is_refused(self, mixed: set[object]) -> None:
@@ -488,12 +479,8 @@ class TestEncoding:
             serialize_item({"a": mixed})
 
     def test_the_path_begins_where_the_caller_says(self) -> None:
-        with pytest.raises(MalformedValue) as caught:
-            serialize_item({"a": [1.5]}, "after")
-        assert caught.value.path == "after.a[0]"
-        with pytest.raises(MalformedValue) as caught:
-            serialize(1.5, "after.a")
-        assert caught.value.path == "after.a"
+        assert refusal(serialize_item, {"a": [1.5]}, "after").path == "after.a[0]"
+        assert refusal(serialize, 1.5, "after.a").path == "after.a"
 
     @given(binaries)
     def test_base64_text_is_what_lambda_delivers(self, content: bytes) -> None:

@@ -72,9 +72,7 @@ def test_a_poison_record_does_not_stop_the_others(stream_lab: LabFactory) -> Non
     assert dead_letter.condition == "RetryAttemptsExhausted"
 
 
-def test_a_crash_before_the_marker_repeats_the_effect(
-    stream_lab: LabFactory,
-) -> None:
+def test_a_crash_before_the_marker_repeats_the_effect(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     sent: list[str] = []
     once = Once(lab.faulty(MemoryIdempotencyStore()), "welcome")

@@ -10,10 +10,7 @@ import pytest
 
 from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.simulation.limits import WriteRefused
-
-
-def succeed(event: Any, context: Any) -> None:
-    """Do nothing, successfully."""
+from tests.unit.labs import deliver, succeed
 
 
 def nested(levels: int) -> Any:
@@ -180,7 +177,6 @@ def test_a_deletion_names_the_key_and_nothing_else() -> None:
 
 def test_a_record_holds_json_and_no_enums() -> None:
     lab = Lab(succeed)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     kind = lab.deliveries[0].records[0]["dynamodb"]["StreamViewType"]
     assert (type(kind), kind) == (str, "NEW_AND_OLD_IMAGES")

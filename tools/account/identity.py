@@ -1,11 +1,10 @@
 """Finds the AWS account and Region of this shell's credentials, and asks for confirmation."""
 
-from __future__ import annotations
-
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -18,12 +17,6 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-ENVIRONMENTS = ("sandbox", "production")
-"""Environments that can be deployed to an account."""
 
 _PATIENT = Config(connect_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
@@ -51,11 +44,6 @@ class Account:
             make: Any = self.session.client
             self._clients[where] = make(service, region_name=where[1], config=_PATIENT)
         return self._clients[where]
-
-
-def prefix_of(environment: str) -> str:
-    """Return the prefix of the names of an environment's stacks and of most of their resources."""
-    return f"cdc-{environment}-"
 
 
 def sign_in(options: str = "") -> Account:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dynamodb_streams_cdc.entities import Table
-    from stacks.environments import ExistingTable
+    from stacks.settings.tables import ExistingTable
     from tools.account.checks import Wanted
     from tools.account.findings import Level
 

@@ -1,28 +1,21 @@
 """Steps of a rehearsal: compare a deployed pipeline, correct its orders, redrive."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.console import DemoConsole
 from local.demo import signals_unwind
 from local.scenarios.poison_latency import REFUSING
 from local.scenarios.recovery import summary, unexpected
 from local.services.errors import ServiceError
-from local.verify import ReadError, compare, settle
+from local.verify import Comparison, ReadError, compare, settle
 from local.verify.expected import item_of
+from local.workload.poison import Poison
 from local.workload.poison import correct as correct_orders
+from local.workload.traffic import Key, Written
 from tools.account.identity import AccountError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from local.console import DemoConsole
-    from local.verify import Comparison
-    from local.workload.poison import Poison
-    from local.workload.traffic import Key, Written
-    from tools.account.places import Place
+from tools.account.places import Place
 
 _SHOWN = 5  # differences
 

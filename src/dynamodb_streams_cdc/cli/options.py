@@ -79,6 +79,16 @@ Stack = Annotated[
         show_default="the only pipeline of the environment",
     ),
 ]
+ManifestFile = Annotated[
+    str | None,
+    typer.Option(
+        "--manifest",
+        envvar="CDC_MANIFEST",
+        metavar="FILE",
+        help="JSON file that says what is deployed, for a pipeline without a CloudFormation stack.",
+        show_default="the stack's output Manifest",
+    ),
+]
 Endpoint = Annotated[
     str | None,
     typer.Option(

@@ -1,9 +1,10 @@
-"""A deployed pipeline, found by the manifest in its stack's outputs."""
+"""A deployed pipeline, found by the manifest in its stack's outputs, or in a file."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,9 +39,10 @@ _SERVICES = ("CLOUDFORMATION", "DYNAMODB", "LAMBDA", "S3", "SQS")
 
 @dataclass(frozen=True)
 class Deployment:
-    """The manifest of a pipeline's stack, and boto3 clients that reach its resources.
+    """The manifest of a pipeline, and boto3 clients that reach its resources.
 
     Attributes:
+        stack: name of its stack, or of the file with its manifest.
         endpoint_url: endpoint of all services; None for the endpoints that boto3 is configured for.
     """
 
@@ -50,17 +52,29 @@ class Deployment:
     endpoint_url: str | None = None
 
     @classmethod
-    def find(cls, environment: str, stack: str | None, endpoint_url: str | None) -> "Deployment":
-        """Return the only pipeline of an environment, or that of a stack if one is named.
+    def find(
+        cls,
+        environment: str,
+        stack: str | None,
+        endpoint_url: str | None,
+        manifest: str | None = None,
+    ) -> "Deployment":
+        """Return the pipeline of a manifest's file, of a stack, or of an environment that has one.
 
         Raises:
             OperationError: there is no such stack, or it has no manifest.
-            UsageError: an endpoint is malformed, or the environment has several pipelines.
+            UsageError: an endpoint is malformed, the file cannot be read, a stack is named too, or
+                the environment has several pipelines.
             AccessDenied: the credentials may not describe the stack.
         """
         _check_endpoints(endpoint_url)
         # boto3 knows AWS_DEFAULT_REGION only; the AWS CLI knows both.
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
+        if manifest is not None:
+            if stack is not None:
+                message = f"--stack {stack} and --manifest {manifest}: give only one of them."
+                raise UsageError(message)
+            return cls(session, manifest, _read(Path(manifest)), endpoint_url)
         client = _client(session, "cloudformation", ASKING, endpoint_url)
         name = f"cdc-{environment}-pipeline" if stack is None else stack
         outputs = _outputs_of(client, name)
@@ -76,10 +90,10 @@ class Deployment:
                 "--environment or --stack."
             )
             raise OperationError(message)
-        manifest = Manifest.of(name, outputs)
-        if stack is None and len(manifest.pipelines) > 1:
-            raise UsageError(_several(environment, manifest.pipelines))
-        return cls(session, name, manifest, endpoint_url)
+        found = Manifest.of(name, outputs)
+        if stack is None and len(found.pipelines) > 1:
+            raise UsageError(_several(environment, found.pipelines))
+        return cls(session, name, found, endpoint_url)
 
     def client(self, service: str, config: Config = ASKING) -> Any:
         """Return a boto3 client."""
@@ -137,7 +151,7 @@ def _pipelines_of(client: Any, environment: str) -> dict[str, dict[str, str]]:
                 found |= {each["StackName"]: _outputs(each) for each in page["Stacks"]}
     except AccessDenied:
         return {}
-    prefix = f"cdc-{environment}-"
+    prefix = f"cdc-{environment}-pipeline"
     return {
         n: outputs for n, outputs in found.items() if n.startswith(prefix) and MANIFEST in outputs
     }
@@ -152,6 +166,15 @@ def _several(environment: str, pipelines: Sequence[str]) -> str:
         f"Environment {environment} has {len(pipelines)} pipelines: choose one of "
         f"{', '.join(sorted(pipelines))} with --stack."
     )
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"--manifest: {path} cannot be read ({error}): name a file with JSON."
+        raise UsageError(message) from error
+    return Manifest.parse(text, f"The file {path}")
 
 
 def _client(session: boto3.Session, service: str, config: Config, endpoint_url: str | None) -> Any:
