@@ -70,9 +70,9 @@ class Deployed:
 
 
 @pytest.mark.parametrize(
-    ("unknown", "filtered", "letters"), [("ignore", True, 0), ("dead-letter", False, 2)]
+    ("unknown", "filtered", "refused"), [("ignore", True, 0), ("dead-letter", False, 2)]
 )
-def test_an_item_of_no_entity(unknown: Unknown, filtered: bool, letters: int) -> None:
+def test_an_item_of_no_entity(unknown: Unknown, filtered: bool, refused: int) -> None:
     """Ignored, the filter keeps it away; else each change is a dead letter, and blocks nothing."""
     deployed = Deployed(replace(TABLE, unknown=unknown))
     assert bool(deployed.patterns) is filtered
@@ -81,8 +81,8 @@ def test_an_item_of_no_entity(unknown: Unknown, filtered: bool, letters: int) ->
     assert deployed.ledger.totals == {"all": {"amount": Decimal(7)}}
     assert deployed.ledger.rows.keys() == {"shop/S=1/S=PAYMENT"}
     reasons = [each.reason for each in deployed.dead_letters.dead_letters.values()]
-    assert reasons == ["UnknownItem"] * letters
-    assert sum(each.received for each in deployed.counts) == 2 + letters
+    assert reasons == ["UnknownItem"] * refused
+    assert sum(each.received for each in deployed.counts) == 2 + refused
     assert deployed.lab.lost == []
 
 

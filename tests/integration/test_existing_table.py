@@ -27,11 +27,11 @@ from local.deployed.command_line import CommandLine
 from local.deployed.deployment import ROOT, deploy, session
 from local.deployed.poller_process import PollerProcess
 from local.services import loopback, service
+from local.waiting import wait_until
 from tests.factories import order
-from tests.integration.processes import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     import boto3
@@ -100,6 +100,12 @@ class Copies:
     def _scan(self, table: str) -> Iterator[dict[str, Any]]:
         for page in self.aws.client("dynamodb").get_paginator("scan").paginate(TableName=table):
             yield from (deserialize_item(item, "row") for item in page["Items"])
+
+
+def becomes(current: Callable[[], object], wanted: object) -> None:
+    """Wait until a copy is as wanted; the failure shows how it is."""
+    wait_until(lambda: current() == wanted, seconds=120.0, every=0.2)
+    assert current() == wanted
 
 
 def wanted_sums(items: Iterable[dict[str, Any]]) -> Contribution:
@@ -216,9 +222,9 @@ def test_a_table_that_was_there_is_followed_and_filled(
     items = shop.items()
     assert len(items) == ITEMS
     arrived = {name: items[name] for name in names}
-    eventually(lambda: len(shop.documents()) == len(names) and len(shop.logged()) == 60)
-    eventually(lambda: shop.sums() == wanted_sums(arrived.values()))
-    assert shop.documents() == wanted_documents(arrived)
+    becomes(lambda: len(shop.logged()), 60)
+    becomes(shop.sums, wanted_sums(arrived.values()))
+    becomes(shop.documents, wanted_documents(arrived))
     assert set(shop.logged().values()) == {1}
 
     cdc = CommandLine(
@@ -235,8 +241,8 @@ def test_a_table_that_was_there_is_followed_and_filled(
 
     own = second.items()
     assert len(own) == 20
-    eventually(lambda: second.documents() == wanted_documents(own))
-    eventually(lambda: second.sums() == wanted_sums(own.values()))
+    becomes(second.documents, wanted_documents(own))
+    becomes(second.sums, wanted_sums(own.values()))
     assert second.logged().keys() == own.keys()
     described = client.describe_table(TableName="Shop")["Table"]
     assert described["LatestStreamArn"] == source["stream_arn"]
