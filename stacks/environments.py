@@ -20,14 +20,10 @@ from stacks.settings.encryption import EncryptionSettings
 from stacks.settings.functions import FunctionSettings
 from stacks.settings.general import GeneralSettings
 from stacks.settings.names import (
-    PARTS,
     PREFIX,
     PROFILES,
-    SEARCH,
-    SEARCH_LOGS,
     Naming,
     checked_name,
-    stacks_of,
 )
 from stacks.settings.network import NetworkSettings
 from stacks.settings.processors import ProcessorSettings
@@ -112,29 +108,13 @@ class Environment(
         for name in self.processors:
             _refuse_unknown(name, known, "processor", "a setting SETTING.PROCESSOR")
 
-    def check_stacks(self, tables: Sequence[Table]) -> None:
-        """Check that the tables' stacks can be told from the other stacks, in every name.
-
-        Raises:
-            SettingsError: one cannot.
-        """
-        parts = stacks_of(tables)
-        for part in parts:
-            if part.partition("-")[0] == SEARCH:
-                message = (
-                    f"The stack {part!r} of a table in lambdas/domain begins like the stack "
-                    f"{SEARCH!r} of the OpenSearch domain: name it otherwise."
-                )
-                raise SettingsError(message)
-        _check_name(self.name, "-c environment=", (*PARTS, *parts))
-
     def stack_names(self, tables: Sequence[Table]) -> tuple[str, ...]:
         """Return the names of its stacks, in the order in which they are deployed."""
         cluster = self.search_cluster
         made = {
-            SEARCH_LOGS: cluster is not None and cluster.publishes_logs,
-            SEARCH: cluster is not None,
-            **dict.fromkeys(stacks_of(tables), True),
+            "search-logs": cluster is not None and cluster.publishes_logs,
+            "search": cluster is not None,
+            **dict.fromkeys((table.stack for table in tables), True),
         }
         return tuple(f"{self.stack_prefix}-{part}" for part, is_made in made.items() if is_made)
 
@@ -280,9 +260,9 @@ def _chosen(context: Mapping[str, Any], environments: Mapping[str, Any]) -> str:
     return str(name)
 
 
-def _check_name(name: str, place: str, parts: Iterable[str] = PARTS) -> None:
+def _check_name(name: str, place: str) -> None:
     try:
-        checked_name(name, parts)
+        checked_name(name)
     except ValueError as error:
         message = f"The environment's name {name!r} in {place} {error}."
         raise SettingsError(message) from None

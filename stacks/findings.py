@@ -5,9 +5,10 @@ that no template needs any more, delete it: a test names rows that accept nothin
 docs/reference/findings.md shows the table.
 
 `at` is the construct's path without `PREFIX-ENVIRONMENT-` and without a final `/Resource`, as in
-`pipeline/Audit/Logs`. `%` stands for any one name in it, or in a rule. A finding about a wildcard
-carries the wildcard: `AwsSolutions-IAM5[DeadLettersBucket/dead_letters/%/*]` accepts all objects
-below a processor's prefix, and no wildcard else.
+`pipeline/Audit/Logs`; the stack of any table is `pipeline`. `%` stands for any one name in it, or
+in a rule. A finding about a wildcard carries the wildcard:
+`AwsSolutions-IAM5[DeadLettersBucket/dead_letters/%/*]` accepts all objects below a processor's
+prefix, and no wildcard else.
 """
 
 import re
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from stacks.settings.names import PIPELINE, SEARCH, SEARCH_LOGS
+from stacks.settings.names import PARTS
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,11 @@ def readable(rule: str, path: str) -> tuple[str, str]:
     """Return rule and path without hashes, environment, account and Region."""
     for pattern, replacement in _SHORTER:
         rule = pattern.sub(replacement, rule)
-    stack, slash, construct = path.partition("/")
-    part = next((each for each in (SEARCH_LOGS, SEARCH) if stack.endswith(f"-{each}")), PIPELINE)
-    return rule, f"{part}{slash}{construct}".removesuffix("/Resource")
+    return rule, _STACK.sub(r"\1", path).removesuffix("/Resource")
 
+
+_STACK = re.compile(rf"^[a-z0-9-]+?-({'|'.join(PARTS)})(-[a-z0-9-]+)?(?=/|$)")
+"""The name of a stack, with the part that says what it is: PREFIX-ENVIRONMENT-PART."""
 
 _SHORTER = [
     (re.compile(pattern), replacement)
@@ -132,7 +134,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Operators read the images that an item's history points at.",
     ),
     Accepted(
-        f"{IAM5}[cloudformation:stack/cdc-%-pipeline/*]",
+        f"{IAM5}[cloudformation:stack/%/*]",
         "pipeline/Operator",
         "The last part is the stack's unique id, which changes with the stack.",
     ),

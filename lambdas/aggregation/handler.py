@@ -31,14 +31,7 @@ def processor() -> Processor:
         for entity in table.entities
         if entity.contributions is not None
     }
-    bucket = settings.large_images_bucket
-    return runtime.build(
-        settings,
-        table,
-        sinks,
-        runtime.source_table(settings.source_table_name),
-        runtime.large_images(bucket) if bucket else None,
-    )
+    return runtime.build(settings, table, sinks, runtime.source_table(settings.source_table_name))
 
 
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:

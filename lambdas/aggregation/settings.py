@@ -12,8 +12,6 @@ class AggregationSettings(Settings):
 
     Attributes:
         source_table_name: Name of the source table, for repairs.
-        large_images_bucket: S3 bucket for images that are too large for an entry; empty if the
-            function reads the table's own stream.
         idempotency_table: Name of the idempotency table, which has the version and contribution of
             each item under `ledger/`.
         aggregates_table: Name of the table with the aggregates.
@@ -21,7 +19,6 @@ class AggregationSettings(Settings):
     """
 
     source_table_name: Name
-    large_images_bucket: str = ""
     idempotency_table: Name
     aggregates_table: Name
     aggregate_shards: Annotated[int, Field(ge=1, le=1000)]

@@ -1,37 +1,25 @@
 """The names of an environment: of its stacks, and of everything that is named after them."""
 
 import re
-from collections.abc import Iterable
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from dynamodb_streams_cdc.entities import Table
-
 Profile = Literal["sandbox", "production", "local"]
 PROFILES: tuple[str, ...] = get_args(Profile)
 PREFIX = "cdc"
-SEARCH_LOGS, SEARCH, PIPELINE = "search-logs", "search", "pipeline"
-"""The stacks of an environment are PREFIX-NAME-PART. That of a table has a part of its own, where
-the declaration names one in place of `pipeline`."""
-PARTS = (SEARCH_LOGS, SEARCH, PIPELINE, "observability")
-"""Parts of this version and of earlier ones, whose resources may still be in an account."""
+PARTS = ("search-logs", "search", "pipeline")
+"""The stacks of an environment are PREFIX-NAME-PART."""
+EARLIER_PARTS = ("observability",)
+"""Parts of earlier versions, whose stacks and resources may still be in an account."""
 LONGEST = 20
 """Characters of prefix and name together. CloudFormation shortens the names that it makes, of which
 a bucket's has 63 characters at most: the part before PART has to survive."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_FIRST_WORDS = {part.partition("-")[0] for part in (*PARTS, *EARLIER_PARTS)}
 
 
-def stacks_of(tables: Iterable[Table]) -> tuple[str, ...]:
-    """Return the parts of the names of the tables' stacks."""
-    return tuple(table.stack for table in tables)
-
-
-def _first_words(parts: Iterable[str]) -> set[str]:
-    return {part.partition("-")[0] for part in parts}
-
-
-def checked_name(name: str, parts: Iterable[str] = PARTS) -> str:
+def checked_name(name: str) -> str:
     """Return an environment's name that its stacks can have.
 
     The resources of an environment are found by the beginning of their names, so no name may be
@@ -45,7 +33,7 @@ def checked_name(name: str, parts: Iterable[str] = PARTS) -> str:
         message = "must match [a-z][a-z0-9]*(-[a-z0-9]+)*, such as dev-anna"
         raise ValueError(message)
     for word in name.split("-")[1:]:
-        if found := [each for each in _first_words(parts) if each.startswith(word)]:
+        if found := [each for each in _FIRST_WORDS if each.startswith(word)]:
             message = f"must not have {word!r} after a hyphen, which begins {found[0]!r}, a stack"
             raise ValueError(message)
     return name
@@ -75,30 +63,14 @@ class Naming(BaseModel):
         """The beginning of its stacks' names, without the last hyphen."""
         return f"{self.prefix}-{self.name}"
 
-    @property
-    def deployment(self) -> str:
-        """Its name among all copies in an account, for the dimension of metrics.
-
-        A name has no slash, so no environment of the default prefix is called `a/b`.
-        """
-        return self.name if self.prefix == PREFIX else f"{self.prefix}/{self.name}"
-
-    def deployment_of(self, stack_name: str) -> str:
-        """The name of one of its tables' stacks among all in an account: `staging:invoices`."""
-        part = stack_name.removeprefix(f"{self.stack_prefix}-")
-        return self.deployment if part == PIPELINE else f"{self.deployment}:{part}"
-
-    def owns(self, name: str, parts: Iterable[str] = PARTS) -> bool:
+    def owns(self, name: str) -> bool:
         """Whether a stack or a resource with this name is the environment's.
 
-        CloudFormation names a resource after its stack, and shortens long names. `parts` are the
-        last parts of the names of stacks.
+        CloudFormation names a resource after its stack, and shortens long names.
         """
         prefix = f"{self.stack_prefix}-"
         word = re.split(r"[^a-z0-9]", name.removeprefix(prefix), maxsplit=1)[0]
-        return name.startswith(prefix) and any(
-            each.startswith(word) for each in _first_words(parts)
-        )
+        return name.startswith(prefix) and any(each.startswith(word) for each in _FIRST_WORDS)
 
     @property
     def keeps_data(self) -> bool:

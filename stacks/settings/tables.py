@@ -38,7 +38,8 @@ class ExistingTable(BaseModel):
             shard. Example: `1`.
         global_table: A global table, whose replication leaves one reader per shard:
             docs/how-to/global-tables.md. Example: `true`.
-        canary: The watcher writes the canary into the table, every five minutes. Example: `false`.
+        canary: The watcher writes the canary into the table, every five minutes; other readers of
+            the stream get it too. Example: `true`.
         key_arn: KMS key of the table, if it is the customer's.
             Example: `arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab`.
     """
@@ -49,7 +50,7 @@ class ExistingTable(BaseModel):
     stream_arn: Annotated[str, Field(pattern=STREAM_ARN)]
     readers: Annotated[int, Field(ge=0, le=2)] = 0
     global_table: bool = False
-    canary: bool = True
+    canary: bool = False
     key_arn: Annotated[str, Field(pattern=KEY_ARN)] | None = None
 
     @property

@@ -13,12 +13,9 @@ if TYPE_CHECKING:
 def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
     """Add the processor; it writes its ledger and the sums in one transaction.
 
-    It reads large images if its changes come from the change log.
-
     With `Expiry.KEEP` sums and ledger are the only copy of expired items, and neither is of use
     without the other: both are recoverable where data is kept.
     """
-    images = pipeline.images_for(AGGREGATION)
     aggregates = pipeline.add_table(
         "Aggregates",
         role="aggregates",
@@ -29,7 +26,6 @@ def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
         AGGREGATION,
         {
             "SOURCE_TABLE_NAME": pipeline.source.name,
-            **({"LARGE_IMAGES_BUCKET": images.bucket.bucket_name} if images else {}),
             "IDEMPOTENCY_TABLE": pipeline.idempotency.name,
             "AGGREGATES_TABLE": aggregates.name,
             "AGGREGATE_SHARDS": str(pipeline.settings.aggregate_shards),
@@ -39,6 +35,4 @@ def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
     ledger.grant(processor.role, "dynamodb:BatchGetItem", "dynamodb:PutItem")
     aggregates.table.grant(processor.role, "dynamodb:UpdateItem")
     pipeline.source.table.grant(processor.role, "dynamodb:GetItem")
-    if images is not None:
-        images.grant_read(processor.role)
     return processor

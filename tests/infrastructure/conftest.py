@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc.entities import Table
+from lambdas.example_domain import TABLES as EXAMPLE
 from stacks import environments
 from tests.infrastructure.templates import Assembly
 from tests.lambdas.conftest import with_notifications
@@ -44,12 +45,10 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
     def synthesise(
-        *, nag: bool = False, tables: Sequence[Table] | None = None, **settings: str
+        *, nag: bool = False, tables: Sequence[Table] = EXAMPLE, **settings: str
     ) -> Assembly:
         from aws_cdk import App
-        from aws_cdk import aws_lambda as lambda_
 
-        from lambdas.example_domain import TABLES
         from stacks.acknowledgments import check_best_practices
         from stacks.application import add_stacks
 
@@ -57,12 +56,7 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
         context = {**CONTEXT, **settings}
         app = App(context=context, outdir=str(outdir))
         environment = environments.load(app.node.get_all_context())
-        add_stacks(
-            app,
-            environment=environment,
-            tables=TABLES if tables is None else tables,
-            code=lambda_.Code.from_asset(str(code)),
-        )
+        add_stacks(app, environment=environment, tables=tables, package=code)
         if nag:
             check_best_practices(app, environment)
         app.synth()

@@ -22,6 +22,8 @@ REGIONS = (
     *("us-east-1", "eu-west-1", "eu-central-1", "ap-southeast-2", "sa-east-1"),
     *("us-gov-west-1", "cn-north-1"),
 )
+ARN = "arn:aws:dynamodb:us-east-1:111122223333:table/Shop"
+EXISTING = {"arn": ARN, "stream_arn": f"{ARN}/stream/2026-01-01T00:00:00.000"}
 DEPLOYED: Mapping[str, Mapping[str, str]] = {
     "sandbox": {"environment": "sandbox"},
     "production": {"environment": "production", "alarm_email": "on-call@example.com"},
@@ -33,6 +35,11 @@ DEPLOYED: Mapping[str, Mapping[str, str]] = {
     "every setting": EVERYTHING,
     "global table": {"environment": "sandbox", "source_tables": GLOBAL_TABLE},
     "local": {"environment": "local", "search_url": "http://127.0.0.1:9250"},
+    "existing table": {
+        "environment": "local",
+        "search_url": "http://127.0.0.1:9250",
+        "source_tables": json.dumps({"orders": {**EXISTING, "readers": 1}}),
+    },
 }
 
 

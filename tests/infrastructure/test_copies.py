@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.entities import Entity, Table
 from lambdas.example_domain import TABLES
 from stacks.environments import Environment, SettingsError, load, names
 from stacks.settings.names import Naming
@@ -117,23 +116,6 @@ class TestNames:
         assert sentence in str(refused.value)
         assert "\n" not in str(refused.value)
 
-    @pytest.mark.parametrize(
-        ("name", "stack", "sentence"),
-        [
-            ("dev-invoices", "invoices", "must not have 'invoices' after a hyphen, which begins"),
-            ("dev", "search-other", "The stack 'search-other' of a table in lambdas/domain begins"),
-        ],
-    )
-    def test_a_table_s_stack_is_told_from_the_others(
-        self, name: str, stack: str, sentence: str
-    ) -> None:
-        table = Table("invoices", keys={"id": "S"}, entities=(Entity("invoice"),), stack=stack)
-        environment = loaded(environment=name, profile="sandbox")
-        with pytest.raises(SettingsError) as refused:
-            environment.check_stacks([table])
-        assert sentence in str(refused.value)
-        environment.check_stacks(TABLES)
-
     def test_names_are_known_where_a_setting_is_wrong(self) -> None:
         """`make destroy` needs the names alone: production without a receiver can be destroyed."""
         found = names({"environment": "production", "prefix": "team", "epoch": "no number"})
@@ -152,6 +134,7 @@ class TestOwnership:
         [
             ("cdc-dev-pipeline", True),
             ("cdc-dev-pipeline-OrdersTable-1A2B", True),
+            ("cdc-dev-pipeline-customers-AuditFunction-1A2B", True),
             ("cdc-dev-search-logs", True),
             ("cdc-dev-observability", True),
             # Shortened by CloudFormation.
@@ -165,11 +148,6 @@ class TestOwnership:
     )
     def test_a_name_is_owned_by_one_environment(self, name: str, owned: bool) -> None:
         assert Naming(name="dev", profile="sandbox").owns(name) is owned
-
-    def test_a_table_s_own_stack_is_owned_if_it_is_known(self) -> None:
-        names = Naming(name="dev", profile="sandbox")
-        assert not names.owns("cdc-dev-invoices-InvoicesTable")
-        assert names.owns("cdc-dev-invoices-InvoicesTable", ("pipeline", "invoices"))
 
     def test_the_longest_name_is_found_in_a_bucket_s(self) -> None:
         longest = Naming(name="integration-us", profile="sandbox", prefix="acmecd")
@@ -189,25 +167,20 @@ class TestCopies:
         }
         assert exports == {f"team-sandbox-search-Domain{x}" for x in ("Arn", "Endpoint", "Name")}
         for query in of_type(copy.pipeline, "AWS::Logs::QueryDefinition").values():
-            assert query["Properties"]["Name"].startswith("team-sandbox/")
+            assert query["Properties"]["Name"].startswith("team-sandbox-pipeline/")
 
     def test_the_metrics_of_a_copy_are_its_own(self, copy: Assembly, sandbox: Assembly) -> None:
-        for assembly, name in ((copy, "team/sandbox"), (sandbox, "sandbox")):
+        for assembly, name in ((copy, "team-sandbox-pipeline"), (sandbox, "cdc-sandbox-pipeline")):
             dimensions = {
                 dimension["Value"]
                 for alarm in of_type(assembly.pipeline, "AWS::CloudWatch::Alarm").values()
                 for dimension in alarm["Properties"].get("Dimensions", [])
-                if dimension["Name"] == "Environment"
+                if dimension["Name"] == "Pipeline"
             }
             assert dimensions == {name}
             for function in of_type(assembly.pipeline, "AWS::Lambda::Function").values():
-                assert environment_of(function)["ENVIRONMENT"] == name
+                assert environment_of(function)["PIPELINE"] == name
             assert len(processors(assembly.pipeline)) == 3
-
-    def test_the_metrics_of_a_table_s_own_stack_are_its_own(self) -> None:
-        names = Naming(name="dev", profile="sandbox")
-        assert names.deployment_of("cdc-dev-pipeline") == "dev"
-        assert names.deployment_of("cdc-dev-invoices") == "dev:invoices"
 
     def test_the_tags_tell_copies_apart(self, copy: Assembly) -> None:
         manifest = json.loads((copy.folder / "manifest.json").read_text())["artifacts"]

@@ -10,16 +10,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from lambdas.domain import TABLES
-from stacks.settings.names import PARTS, Naming, stacks_of
+from stacks.settings.names import Naming
 from tools.account.identity import Account
 
 Names = Callable[[Account, Naming], Iterator[str]]
-_PARTS = (*PARTS, *stacks_of(TABLES))
-
-
-def _owns(names: Naming, name: str) -> bool:
-    return names.owns(name, _PARTS)
 
 
 @dataclass(frozen=True, order=True)
@@ -89,7 +83,7 @@ def stacks(account: Account, names: Naming) -> list[dict[str, Any]]:
         (
             stack
             for stack in found
-            if _owns(names, stack["StackName"]) and stack["StackStatus"] != "DELETE_COMPLETE"
+            if names.owns(stack["StackName"]) and stack["StackStatus"] != "DELETE_COMPLETE"
         ),
         key=lambda stack: str(stack["StackName"]),
     )
@@ -112,7 +106,7 @@ def _listed(service: str, operation: str, field: str, name: str, **request: Any)
     def listed(account: Account, names: Naming) -> Iterator[str]:
         for each in pages(account.client(service), operation, field, **request):
             found = each if isinstance(each, str) else each[name]
-            if _owns(names, _last(found)):
+            if names.owns(_last(found)):
                 yield found
 
     return listed
@@ -129,7 +123,7 @@ def _log_groups(account: Account, names: Naming) -> Iterator[str]:
     for start in (prefix, f"/aws/lambda/{prefix}", f"/aws/cloudformation/{prefix}"):
         groups = pages(client, "describe_log_groups", "logGroups", logGroupNamePrefix=start)
         yield from (
-            group["logGroupName"] for group in groups if _owns(names, _last(group["logGroupName"]))
+            group["logGroupName"] for group in groups if names.owns(_last(group["logGroupName"]))
         )
 
 
@@ -138,7 +132,7 @@ def mappings(account: Account, names: Naming) -> Iterator[dict[str, Any]]:
     found = pages(account.client("lambda"), "list_event_source_mappings", "EventSourceMappings")
     for mapping in found:
         [function] = mapping.get("FunctionArn", "").split(":")[6:7] or [""]
-        if _owns(names, function):
+        if names.owns(function):
             yield mapping
 
 
@@ -149,7 +143,7 @@ def _alarms(account: Account, names: Naming) -> Iterator[str]:
     for page in client.get_paginator("describe_alarms").paginate(**request):
         for kind in ("MetricAlarms", "CompositeAlarms"):
             found = (alarm["AlarmName"] for alarm in page.get(kind, ()))
-            yield from (name for name in found if _owns(names, name))
+            yield from (name for name in found if names.owns(name))
 
 
 def _domains(account: Account, names: Naming) -> Iterator[str]:
@@ -169,7 +163,7 @@ def _buckets(account: Account, names: Naming) -> Iterator[str]:
         account.client("s3"), "list_buckets", "Buckets", PaginationConfig={"PageSize": 1000}
     ):
         here = bucket.get("BucketRegion", account.region) == account.region
-        if here and _owns(names, bucket["Name"]):
+        if here and names.owns(bucket["Name"]):
             yield bucket["Name"]
 
 
