@@ -5,9 +5,10 @@ that no template needs any more, delete it: a test names rows that accept nothin
 docs/reference/findings.md shows the table.
 
 `at` is the construct's path without `PREFIX-ENVIRONMENT-` and without a final `/Resource`, as in
-`pipeline/Audit/Logs`. `%` stands for any one name in it, or in a rule. A finding about a wildcard
-carries the wildcard: `AwsSolutions-IAM5[DeadLettersBucket/dead_letters/%/*]` accepts all objects
-below a processor's prefix, and no wildcard else.
+`pipeline/Audit/Logs`; the stack of any table is `pipeline`. `%` stands for any one name in it, or
+in a rule. A finding about a wildcard carries the wildcard:
+`AwsSolutions-IAM5[DeadLettersBucket/dead_letters/%/*]` accepts all objects below a processor's
+prefix, and no wildcard else.
 """
 
 import re
@@ -51,11 +52,11 @@ def readable(rule: str, path: str) -> tuple[str, str]:
     """Return rule and path without hashes, environment, account and Region."""
     for pattern, replacement in _SHORTER:
         rule = pattern.sub(replacement, rule)
-    return rule, _BEFORE_PART.sub("", path).removesuffix("/Resource")
+    return rule, _STACK.sub(r"\1", path).removesuffix("/Resource")
 
 
-_BEFORE_PART = re.compile(rf"^[a-z0-9-]+?-(?=({'|'.join(PARTS)})(/|$))")
-
+_STACK = re.compile(rf"^[a-z0-9-]+?-({'|'.join(PARTS)})(-[a-z0-9-]+)?(?=/|$)")
+"""The name of a stack, with the part that says what it is: PREFIX-ENVIRONMENT-PART."""
 
 _SHORTER = [
     (re.compile(pattern), replacement)
@@ -101,13 +102,9 @@ ACCEPTED: tuple[Accepted, ...] = (
     ),
     Accepted(
         f"{IAM5}[LargeImagesBucket/*]",
-        "pipeline/Audit/Role/DefaultPolicy",
-        "Adds large images, each under its item and version.",
-    ),
-    Accepted(
-        f"{IAM5}[LargeImagesBucket/*]",
-        "pipeline/Search/Role/DefaultPolicy",
-        "Reads the large images that entries of the log point at.",
+        "pipeline/%/Role/DefaultPolicy",
+        "Audit adds large images, each under its item and version; the processors that read the "
+        "log read them. A test holds that each has the one permission, and no other has any.",
     ),
     Accepted(
         f"{IAM5}[Domain/%-write/_doc/*]",
@@ -137,7 +134,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Operators read the images that an item's history points at.",
     ),
     Accepted(
-        f"{IAM5}[cloudformation:stack/cdc-%-pipeline/*]",
+        f"{IAM5}[cloudformation:stack/%/*]",
         "pipeline/Operator",
         "The last part is the stack's unique id, which changes with the stack.",
     ),

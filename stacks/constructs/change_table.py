@@ -21,7 +21,8 @@ class ChangeTable(Construct):
     `keys` has the names of its key attributes with their types, the partition key first.
 
     `recoverable` gives it point-in-time recovery. `keep` keeps it when its stack is deleted;
-    `protect` is deletion protection, which also stops CloudFormation.
+    `protect` is deletion protection, which also stops CloudFormation. `has_canary` says whether the
+    watcher writes the canary into it.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class ChangeTable(Construct):
         recoverable: bool,
         keep: bool,
         protect: bool = False,
+        has_canary: bool = False,
     ) -> None:
         super().__init__(scope, id)
+        self.has_canary = has_canary
         self.has_stream = stream is not None
         self.keys: dict[str, str] = dict(keys)
         partition_key, *sort_keys = (

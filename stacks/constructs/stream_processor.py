@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -50,7 +50,7 @@ class StreamProcessor(Construct):
         self.name = name
         self.sink = sink
         self.source_table = source_table
-        self.deployment = environment.deployment
+        self.pipeline = Stack.of(self).stack_name
         self.feed = feed
         self.dead_letters = ProcessorDeadLetters(
             self, "DeadLetters", dead_letters=dead_letters, processor=name
@@ -64,7 +64,7 @@ class StreamProcessor(Construct):
             reserved_concurrency=own.reserved_concurrency,
             environment=environment,
             variables={
-                "ENVIRONMENT": environment.deployment,
+                "PIPELINE": self.pipeline,
                 "SOURCE_TABLE": source_table,
                 "EPOCH": environment.epoch,
                 "FEED": feed.kind,

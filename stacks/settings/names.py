@@ -63,14 +63,6 @@ class Naming(BaseModel):
         """The beginning of its stacks' names, without the last hyphen."""
         return f"{self.prefix}-{self.name}"
 
-    @property
-    def deployment(self) -> str:
-        """Its name among all copies in an account, for the dimension of metrics.
-
-        A name has no slash, so no environment of the default prefix is called `a/b`.
-        """
-        return self.name if self.prefix == PREFIX else f"{self.prefix}/{self.name}"
-
     def owns(self, name: str) -> bool:
         """Whether a stack or a resource with this name is the environment's.
 

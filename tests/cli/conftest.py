@@ -76,6 +76,7 @@ class Cloud:
         fails: called before each request, with the operation and its arguments; returns an
             exception to raise, or None.
         calls: the operations, in order.
+        stacks: names of the stacks that have the manifest.
     """
 
     manifest: dict[str, Any]
@@ -83,6 +84,7 @@ class Cloud:
     fails: Refusal = lambda operation, arguments: None
     calls: list[str] = field(default_factory=list)
     posted: set[str] = field(default_factory=set)
+    stacks: list[str] = field(default_factory=lambda: [STACK])
 
     @property
     def queues(self) -> dict[str, str]:
@@ -174,16 +176,18 @@ class Cloud:
         if failure is not None:
             raise failure
         if service == "cloudformation":
-            return self._described(arguments["StackName"])
+            return self._described(arguments.get("StackName"))
         if service == "lambda":
             return self._invoked(arguments)
         return None
 
-    def _described(self, name: str) -> Any:
-        if name != STACK:
-            raise missing(name)
+    def _described(self, name: str | None) -> Any:
+        if name not in (None, *self.stacks):
+            raise missing(str(name))
         output = {"OutputKey": "Manifest", "OutputValue": json.dumps(self.manifest)}
-        return {"Stacks": [{"StackName": name, "Outputs": [output]}]}
+        named = [each for each in self.stacks if name in (None, each)]
+        described = [{"StackName": each, "Outputs": [output]} for each in named]
+        return {"Stacks": [*described, *({"StackName": "other"} for _ in range(name is None))]}
 
     def _invoked(self, arguments: dict[str, Any]) -> Any:
         names = {each["function"]: each["name"] for each in self.manifest["processors"]}
@@ -251,6 +255,7 @@ def cloud(aws: None) -> Iterator[Cloud]:
     made = Cloud(
         {
             "schema": 1,
+            "pipelines": [STACK],
             "source_tables": [
                 {
                     "name": "orders",

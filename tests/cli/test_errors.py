@@ -56,6 +56,39 @@ def test_no_such_stack(cloud: Cloud, command: list[str], options: list[str], nam
     assert line.startswith(f"There is no stack {name} in region us-east-1")
 
 
+TWO = ["cdc-sandbox-pipeline-customers", "cdc-sandbox-pipeline-orders"]
+CHOOSE = (
+    "Environment sandbox has 2 pipelines: choose one of cdc-sandbox-pipeline-customers, "
+    "cdc-sandbox-pipeline-orders with --stack."
+)
+
+
+@every_command
+@pytest.mark.parametrize("stacks", [TWO, [STACK, *TWO]])
+def test_an_environment_of_several_pipelines(
+    cloud: Cloud, command: list[str], stacks: list[str]
+) -> None:
+    """The manifest names them; without the usual stack, CloudFormation lists them."""
+    cloud.stacks, cloud.manifest["pipelines"] = stacks, TWO
+    assert fails(cloud, command, 2) == CHOOSE
+    assert cloud.run("dead-letters", "list", "--stack", TWO[0]).exit_code == 0
+
+
+def test_the_only_pipeline_may_have_any_name(cloud: Cloud) -> None:
+    cloud.stacks, cloud.manifest["pipelines"] = TWO[:1], TWO[:1]
+    assert cloud.run("dead-letters", "list").exit_code == 0
+    assert f"no stack {STACK}" not in cloud.run("dead-letters", "list").output
+
+
+def test_an_operator_need_not_list_all_stacks(cloud: Cloud) -> None:
+    cloud.stacks = TWO
+    listing = refusal("AccessDenied", "DescribeStacks")
+    cloud.fails = lambda operation, arguments: (
+        listing if operation == "DescribeStacks" and not arguments else None
+    )
+    assert fails(cloud, ["dead-letters", "list"]).startswith(f"There is no stack {STACK} in")
+
+
 def test_the_environment_from_a_variable(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDC_ENVIRONMENT", "production")
     assert "cdc-production-pipeline" in fails(cloud, ["dead-letters", "list"])

@@ -1,5 +1,6 @@
-"""What the make targets print about AWS accounts in memory, for docs/how-to/deploy.md."""
+"""What the make targets print about AWS accounts in memory, for pages of docs/how-to."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +8,10 @@ from contextlib import contextmanager
 import pytest
 from moto import mock_aws
 
+from lambdas.example_domain import TABLES
 from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, s3, uuid
 from tools.account import __main__ as command
-from tools.account import cdk
+from tools.account import cdk, deploy
 
 BOOTSTRAPPED = {"/cdk-bootstrap/hnb659fds/version": "30"}
 VARIABLES = {
@@ -29,6 +31,8 @@ def account() -> Iterator[FakeAws]:
             patched.delenv(name, raising=False)
         for name, value in VARIABLES.items():
             patched.setenv(name, value)
+        # Also where lambdas/domain has another domain.
+        patched.setattr(deploy, "TABLES", TABLES)
         yield FakeAws().installed(patched)
 
 
@@ -45,6 +49,28 @@ def not_ready() -> None:
         aws.concurrency = 10
         aws.instance_types = ["m7g.large.search"]
         aws.add(Stack("cdc-sandbox-pipeline", "ROLLBACK_COMPLETE"))
+        command.main(["preflight", "sandbox"])
+
+
+def unfit_table() -> None:
+    """`make preflight` for a table without a sort key, whose stream was replaced."""
+    arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/Shop"
+    streams = [f"{arn}/stream/2026-0{month}-01T00:00:00.000" for month in (1, 2)]
+    with account() as aws, pytest.MonkeyPatch.context() as patched:
+        aws.parameters = dict(BOOTSTRAPPED)
+        aws.tables["Shop"] = streams[1]
+        aws.expires_by["Shop"] = "expires_at"
+        aws.described["Shop"] = {
+            "TableStatus": "ACTIVE",
+            "KeySchema": [{"AttributeName": "customer_id", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "customer_id", "AttributeType": "S"}],
+            "StreamSpecification": {
+                "StreamEnabled": True,
+                "StreamViewType": "NEW_AND_OLD_IMAGES",
+            },
+        }
+        tables = json.dumps({"orders": {"arn": arn, "stream_arn": streams[0]}})
+        patched.setenv("CDK_OPTIONS", f"-c 'source_tables={tables}'")
         command.main(["preflight", "sandbox"])
 
 

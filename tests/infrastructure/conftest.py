@@ -1,12 +1,15 @@
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.entities import Table
+from lambdas.example_domain import TABLES as EXAMPLE
 from stacks import environments
 from tests.infrastructure.templates import Assembly
+from tests.lambdas.conftest import with_notifications
 
 ROOT = Path(__file__).parents[2]
 CONTEXT: Mapping[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
@@ -26,6 +29,9 @@ EVERYTHING: Mapping[str, str] = {
     "vpc_id": "vpc-0123456789abcdef0",
 }
 """Production with every setting that adds resources or permissions."""
+ORDERS = "arn:aws:dynamodb:us-east-1:111122223333:table/Orders"
+STREAM = f"{ORDERS}/stream/2026-01-01T00:00:00.000"
+GLOBAL_TABLE = json.dumps({"orders": {"arn": ORDERS, "stream_arn": STREAM, "global_table": True}})
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +44,11 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
-    def synthesise(*, nag: bool = False, **settings: str) -> Assembly:
+    def synthesise(
+        *, nag: bool = False, tables: Sequence[Table] = EXAMPLE, **settings: str
+    ) -> Assembly:
         from aws_cdk import App
-        from aws_cdk import aws_lambda as lambda_
 
-        from lambdas.example_domain import TABLES
         from stacks.acknowledgments import check_best_practices
         from stacks.application import add_stacks
 
@@ -50,9 +56,7 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
         context = {**CONTEXT, **settings}
         app = App(context=context, outdir=str(outdir))
         environment = environments.load(app.node.get_all_context())
-        add_stacks(
-            app, environment=environment, tables=TABLES, code=lambda_.Code.from_asset(str(code))
-        )
+        add_stacks(app, environment=environment, tables=tables, package=code)
         if nag:
             check_best_practices(app, environment)
         app.synth()
@@ -70,6 +74,17 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
 @pytest.fixture(scope="session")
 def sandbox(synthesise: Synthesise) -> Assembly:
     return synthesise(environment="sandbox")
+
+
+@pytest.fixture(scope="session")
+def notifying(synthesise: Synthesise) -> Assembly:
+    """Production in which orders have the further sink `notifications`."""
+    return synthesise(
+        nag=True,
+        environment="production",
+        alarm_email="on-call@example.com",
+        tables=with_notifications(),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -134,6 +134,7 @@ class TestOwnership:
         [
             ("cdc-dev-pipeline", True),
             ("cdc-dev-pipeline-OrdersTable-1A2B", True),
+            ("cdc-dev-pipeline-customers-AuditFunction-1A2B", True),
             ("cdc-dev-search-logs", True),
             ("cdc-dev-observability", True),
             # Shortened by CloudFormation.
@@ -166,19 +167,19 @@ class TestCopies:
         }
         assert exports == {f"team-sandbox-search-Domain{x}" for x in ("Arn", "Endpoint", "Name")}
         for query in of_type(copy.pipeline, "AWS::Logs::QueryDefinition").values():
-            assert query["Properties"]["Name"].startswith("team-sandbox/")
+            assert query["Properties"]["Name"].startswith("team-sandbox-pipeline/")
 
     def test_the_metrics_of_a_copy_are_its_own(self, copy: Assembly, sandbox: Assembly) -> None:
-        for assembly, name in ((copy, "team/sandbox"), (sandbox, "sandbox")):
+        for assembly, name in ((copy, "team-sandbox-pipeline"), (sandbox, "cdc-sandbox-pipeline")):
             dimensions = {
                 dimension["Value"]
                 for alarm in of_type(assembly.pipeline, "AWS::CloudWatch::Alarm").values()
                 for dimension in alarm["Properties"].get("Dimensions", [])
-                if dimension["Name"] == "Environment"
+                if dimension["Name"] == "Pipeline"
             }
             assert dimensions == {name}
             for function in of_type(assembly.pipeline, "AWS::Lambda::Function").values():
-                assert environment_of(function)["ENVIRONMENT"] == name
+                assert environment_of(function)["PIPELINE"] == name
             assert len(processors(assembly.pipeline)) == 3
 
     def test_the_tags_tell_copies_apart(self, copy: Assembly) -> None:

@@ -66,7 +66,7 @@ def test_queries_cover_all_functions_and_are_in_the_runbook(
     for query in of_type(production.pipeline, QUERY).values():
         folder, _, name = query["Properties"]["Name"].partition("/")
         groups = {flat(group) for group in query["Properties"]["LogGroupNames"]}
-        assert folder == "cdc-production"
+        assert folder == "cdc-production-pipeline"
         assert f"`{name}`" in runbook
         assert {re.sub("Logs.*", "", g.rpartition("Ref")[2]) for g in groups} == {
             "Aggregation",

@@ -60,6 +60,9 @@ class FakeAws:
     mappings: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
     """ARN of the stream of each table."""
+    described: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Description of a table, in addition to the ARN of its stream."""
+    expires_by: dict[str, str] = field(default_factory=dict)
     pipes: dict[str, str] = field(default_factory=dict)
     """Name of each pipe, and the ARN that it reads."""
     parameters: dict[str, str] = field(default_factory=dict)
@@ -89,12 +92,12 @@ class FakeAws:
     def add(self, *stacks: Stack) -> None:
         self.stacks |= {stack.name: stack for stack in stacks}
 
-    def add_mapping(self, uuid: str, function: str, table: str, state: str = "Enabled") -> None:
+    def add_mapping(self, uuid: str, function: str, table: str) -> None:
         self.mappings[uuid] = {
             "UUID": uuid,
             "FunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}",
             "EventSourceArn": self.tables[table],
-            "State": state,
+            "State": "Enabled",
         }
 
     def installed(self, monkeypatch: pytest.MonkeyPatch) -> Self:
@@ -285,7 +288,15 @@ class FakeAws:
     def _dynamodb_DescribeTable(self, client: Any, request: Any) -> Any:
         if request["TableName"] not in self.tables:
             fail(client, "DescribeTable", "ResourceNotFoundException")
-        return {"Table": {"LatestStreamArn": self.tables[request["TableName"]]}}
+        name = request["TableName"]
+        return {"Table": {"LatestStreamArn": self.tables[name], **self.described.get(name, {})}}
+
+    def _dynamodb_DescribeTimeToLive(self, client: Any, request: Any) -> Any:
+        attribute = self.expires_by.get(request["TableName"])
+        found = {"TimeToLiveStatus": "DISABLED"}
+        if attribute:
+            found = {"TimeToLiveStatus": "ENABLED", "AttributeName": attribute}
+        return {"TimeToLiveDescription": found}
 
     def _pipes_ListPipes(self, client: Any, request: Any) -> Any:
         source = request["SourcePrefix"]

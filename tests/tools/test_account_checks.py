@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lambdas.example_domain import TABLES
 from stacks.environments import load
 from stacks.settings.names import Naming
 from tests.tools.conftest import Make
@@ -27,6 +28,7 @@ def wanted(**changes: Any) -> Wanted:
         "region": REGION,
         "keeps_data": False,
         "lanes": 2,
+        "mappings": 3,
         "engine": ENGINE,
         "instance_types": ("t3.small.search",),
     }
@@ -303,13 +305,15 @@ def test_a_missing_permission_is_a_finding_not_a_block(
 
 def test_the_settings_are_those_of_the_deploy(account: Account) -> None:
     url = "https://search-orders-abc123.eu-central-1.es.amazonaws.com"
-    seen = wanted_of(account, settings_of("production", f"-c alarms=none -c search_url={url}"))
+    seen = wanted_of(
+        account, settings_of("production", f"-c alarms=none -c search_url={url}"), TABLES
+    )
     assert seen.domain == ("orders", "eu-central-1")
     assert seen.instance_types == ()
     assert seen.keeps_data
     made = load({"environment": "production", "alarms": "none"})
     types = ("r7g.large.search", "m7g.medium.search")
-    assert wanted_of(account, made).instance_types == types
+    assert wanted_of(account, made, TABLES).instance_types == types
 
 
 def test_findings_are_json_for_programs(fresh: FakeAws, make: Make) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lambdas.example_domain import TABLES
 from stacks.environments import load
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
 from tools.account.preflight import preflight, wanted_of
@@ -42,7 +43,7 @@ POLICY = [
 
 def found(account: Account, check: str, **settings: Any) -> list[Finding]:
     context = {"environment": "production", "alarm_email": "on-call@example.com", **settings}
-    wanted = wanted_of(account, load(context))
+    wanted = wanted_of(account, load(context), TABLES)
     return [each for each in preflight(account, wanted) if each.check == check]
 
 
@@ -205,7 +206,7 @@ class TestKey:
     def test_a_topic_of_others_needs_no_statement(self, key: FakeAws, account: Account) -> None:
         key.keys[KEY]["Policy"]["Statement"] = POLICY[:2]
         context = {"environment": "production", "alarms": "none", "kms_key_arn": KEY}
-        wanted = wanted_of(account, load(context))
+        wanted = wanted_of(account, load(context), TABLES)
         levels = [each.level for each in preflight(account, wanted) if each.check == "key"]
         assert levels == ["ok"]
 

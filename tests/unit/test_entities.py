@@ -109,7 +109,10 @@ def test_an_item_is_of_the_entity_that_its_keys_fit() -> None:
         (lambda: table(Entity("a"), keys={}), "`keys` must have one or two attributes"),
         (lambda: table(Entity("a"), keys={"pk": "X"}), "with their types S, N or B"),
         (lambda: table(Entity("a"), unknown="drop"), "one of ignore, dead-letter, got 'drop'"),
-        (lambda: table(Entity("a"), stack="My Stack"), "`stack` must be a-z 0-9 -"),
+        (
+            lambda: table(Entity("a"), stack="My Stack"),
+            "`stack` must be `pipeline`, or",
+        ),
         (lambda: Table("a b", keys={"pk": "S"}, entities=[Entity("a")]), "logical name is 1 to"),
         (lambda: Entity("Order"), "entity 'Order': its name must begin with a-z"),
         (

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stacks.settings.names import Naming
 from stacks.settings.network import NetworkSettings
 from tools.account.findings import Finding, Level
+
+if TYPE_CHECKING:
+    from tools.account.source_tables import SourceTable
 
 # The rule `CheckBootstrapVersion` of a synthesised template refuses versions below it.
 BOOTSTRAP_VERSION = 6
@@ -17,7 +20,6 @@ READERS_OF_A_STREAM = 2
 # An on-demand table starts at 4,000 write units: four partitions, each with a shard of its own.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
 SHARDS_AT_THE_START = 4
-MAPPINGS = 3
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 NEVER_RESERVED = 100
 QUOTA_OF_CONCURRENCY = "L-B99A9384"
@@ -33,6 +35,8 @@ class Wanted:
     keeps_data: bool
     lanes: int
     """`parallelization_factor`: invocations at once for each shard of a mapping."""
+    mappings: int
+    """Event source mappings of all pipelines."""
     engine: str
     """OpenSearch version of the domain, such as `OpenSearch_3.5`."""
     instance_types: tuple[str, ...] = ()
@@ -48,6 +52,8 @@ class Wanted:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     key: str | None = None
     """ARN of the customer's key."""
+    source_tables: Sequence["SourceTable"] = ()
+    """Source tables that exist."""
 
     @property
     def environment(self) -> str:
@@ -82,12 +88,13 @@ def concurrency(unreserved: int, wanted: Wanted, total: int | None = None) -> li
             "more for the account."
         )
         return [Finding("concurrency", "blocking", sentence)]
-    wish = MAPPINGS * wanted.lanes * SHARDS_AT_THE_START
+    wish = wanted.mappings * wanted.lanes * SHARDS_AT_THE_START
     if unreserved >= wish:
         return [Finding("concurrency", "ok", f"Lambda may run {unreserved:,} functions at once.")]
     sentence = (
-        f"Lambda may run {unreserved:,} functions at once here (new accounts have 10), and three "
-        f"mappings with {wanted.lanes} lanes for each of {SHARDS_AT_THE_START} shards need {wish}: "
+        f"Lambda may run {unreserved:,} functions at once here (new accounts have 10), and "
+        f"{wanted.mappings} mappings with {wanted.lanes} lanes for each of {SHARDS_AT_THE_START} "
+        f"shards need {wish}: "
         "under load they are throttled and late. Request more: `aws service-quotas "
         f"request-service-quota-increase --service-code lambda --quota-code {QUOTA_OF_CONCURRENCY} "
         "--desired-value 1000`."

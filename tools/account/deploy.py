@@ -34,7 +34,7 @@ _INTERRUPTED = (
 def look(account: Account, environment: str, options: str) -> list[Finding]:
     """Return the findings of the preflight for an environment and options of the CDK."""
     settings = settings_of(environment, options)
-    return preflight.preflight(account, preflight.wanted_of(account, settings))
+    return preflight.preflight(account, preflight.wanted_of(account, settings, TABLES))
 
 
 def deploy(account: Account, environment: str, options: str) -> int:

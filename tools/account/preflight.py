@@ -5,22 +5,23 @@ without permission is reported and does not block.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from dynamodb_streams_cdc.entities import BUILT_IN, Table
 from stacks.environments import Environment
-from tools.account import checks, inventory, key, vpc
+from tools.account import checks, inventory, key, source_tables, vpc
 from tools.account.checks import Offer, Reader, StreamReaders, Wanted
 from tools.account.findings import Finding
 from tools.account.identity import Account
+from tools.account.source_tables import Found, SourceTable
 
 ENGINE = "OpenSearch_3.5"
 """Engine of the domain in stacks/search.py; a test compares the two."""
 
-PROCESSORS = ("aggregation", "audit", "search")
 _VERSION_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 _DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
@@ -38,26 +39,38 @@ class Check:
     look: Callable[[Account, Wanted], list[Finding]]
 
 
-def wanted_of(account: Account, environment: Environment) -> Wanted:
-    """Return the requirements of an environment."""
+def wanted_of(account: Account, environment: Environment, tables: Sequence[Table]) -> Wanted:
+    """Return the requirements of an environment with these tables."""
     cluster, domain = environment.search_cluster, environment.managed_domain
     types = (cluster.instance_type, cluster.master_instance_type) if cluster else ()
+    processors = [sink for table in tables for sink in _sinks(table)]
     return Wanted(
         names=environment,
         account=account.number,
         region=account.region,
         keeps_data=environment.keeps_data,
         lanes=environment.parallelization_factor,
+        mappings=len(processors),
         engine=ENGINE,
         instance_types=tuple(dict.fromkeys(each for each in types if each)),
         zones=cluster.zones if cluster else 1,
         domain=(domain.name, domain.region) if domain else None,
+        source_tables=tuple(
+            SourceTable(table, setting)
+            for table in tables
+            if (setting := environment.source_tables.get(table.name))
+        ),
         alarm_topic=environment.alarm_topic_arn,
         makes_topic=environment.alarm_email is not None,
-        reserved=sum(environment.processor(each).reserved_concurrency or 0 for each in PROCESSORS),
+        reserved=sum(environment.processor(each).reserved_concurrency or 0 for each in processors),
         network=environment,
         key=environment.kms_key_arn,
     )
+
+
+def _sinks(table: Table) -> list[str]:
+    """Return the sinks that a table's entities use: each has a processor and a mapping."""
+    return [sink for sink in (*BUILT_IN, *table.further_sinks) if table.using(sink)]
 
 
 def preflight(account: Account, wanted: Wanted) -> list[Finding]:
@@ -153,6 +166,31 @@ def _readers(account: Account, wanted: Wanted) -> list[Finding]:
     return checks.readers(streams, wanted)
 
 
+def _source_tables(account: Account, wanted: Wanted) -> list[Finding]:
+    if not wanted.source_tables:
+        return []
+    own = {name for kind, name in _resources(account, wanted) if kind == _MAPPING}
+    return [
+        finding
+        for source in wanted.source_tables
+        for finding in source_tables.elsewhere(source, wanted)
+        or _source_table(account, source, own, wanted)
+    ]
+
+
+def _source_table(
+    account: Account, source: SourceTable, own: set[str], wanted: Wanted
+) -> list[Finding]:
+    client = account.client("dynamodb")
+    try:
+        table = client.describe_table(TableName=source.name)["Table"]
+    except client.exceptions.ResourceNotFoundException:
+        return source_tables.absent(source)
+    time_to_live = client.describe_time_to_live(TableName=source.name)["TimeToLiveDescription"]
+    readers = _readers_at(account, source.name, source.setting.stream_arn, own)
+    return source_tables.judged(source, Found(table, time_to_live, readers), wanted)
+
+
 def _resources(account: Account, wanted: Wanted) -> list[tuple[str, str]]:
     """Return type and physical name of the resources of the environment's stacks."""
     return [
@@ -169,8 +207,11 @@ def _readers_of(account: Account, table: str, own: set[str]) -> Iterator[StreamR
         arn = client.describe_table(TableName=table)["Table"].get("LatestStreamArn")
     except client.exceptions.ResourceNotFoundException:
         return
-    if arn is None:
-        return
+    if arn is not None:
+        yield _readers_at(account, table, arn, own)
+
+
+def _readers_at(account: Account, table: str, arn: str, own: set[str]) -> StreamReaders:
     mappings = inventory.pages(
         account.client("lambda"),
         "list_event_source_mappings",
@@ -178,7 +219,7 @@ def _readers_of(account: Account, table: str, own: set[str]) -> Iterator[StreamR
         EventSourceArn=arn,
     )
     pipes = inventory.pages(account.client("pipes"), "list_pipes", "Pipes", SourcePrefix=arn)
-    yield StreamReaders(
+    return StreamReaders(
         table,
         [
             Reader(
@@ -319,6 +360,12 @@ CHECKS = (
         "cloudformation:ListStackResources, dynamodb:DescribeTable, "
         "lambda:ListEventSourceMappings and pipes:ListPipes",
         _readers,
+    ),
+    Check(
+        "source table",
+        "cloudformation:ListStackResources, dynamodb:DescribeTable, dynamodb:DescribeTimeToLive, "
+        "lambda:ListEventSourceMappings and pipes:ListPipes",
+        _source_tables,
     ),
     Check(
         "network",

@@ -68,15 +68,15 @@ Environment = Annotated[
         "-e",
         envvar="CDC_ENVIRONMENT",
         metavar="NAME",
-        help="Environment name; selects the stack cdc-NAME-pipeline.",
+        help="Environment name; selects its pipeline, the stack cdc-NAME-pipeline.",
     ),
 ]
 Stack = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Stack name, if it is not cdc-NAME-pipeline.",
-        show_default="cdc-ENVIRONMENT-pipeline",
+        help="Stack name, if the environment has several pipelines.",
+        show_default="the only pipeline of the environment",
     ),
 ]
 ManifestFile = Annotated[

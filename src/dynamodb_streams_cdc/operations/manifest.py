@@ -62,12 +62,14 @@ class Manifest:
     """What the pipeline's stack deployed.
 
     Attributes:
+        pipelines: stacks of all pipelines of the environment, a table each; empty in a file.
         source_tables: tables whose changes are followed.
         tables: physical names of the other tables, by role, such as `change_log`.
         buckets: names by role: `dead_letters`, `on_failure`, and `large_images` of a change log.
         search: None for a pipeline without a search index.
     """
 
+    pipelines: tuple[str, ...]
     source_tables: tuple[DeployedTable, ...]
     tables: Mapping[str, str]
     processors: tuple[DeployedProcessor, ...]
@@ -105,6 +107,7 @@ class Manifest:
             return cls(
                 **{
                     **document,
+                    "pipelines": tuple(document.get("pipelines", ())),
                     "source_tables": tuple(DeployedTable(**t) for t in document["source_tables"]),
                     "processors": tuple(DeployedProcessor(**p) for p in document["processors"]),
                     "search": search and SearchTarget(search["endpoint"], tuple(search["indexes"])),
