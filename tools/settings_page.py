@@ -4,6 +4,7 @@ Meaning, unit and example come from the docstrings of the classes ("Attributes:"
 defaults from their fields; those of `make` from the comments and lists of the Makefile.
 """
 
+import importlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -13,24 +14,31 @@ from typing import Any
 import griffe
 from pydantic import BaseModel
 
-from lambdas.aggregation.settings import AggregationSettings
-from lambdas.audit.settings import AuditSettings
-from lambdas.search.settings import SearchSettings
 from lambdas.settings import FunctionSettings, Settings
-from lambdas.watcher.settings import WatcherSettings
 from stacks.environments import DEFAULTS, GROUPS, PER_PROCESSOR
 from stacks.settings.tables import ExistingTable
 from tools.markdown import table
 
 ROOT = Path(__file__).parent.parent
-FUNCTIONS: Mapping[type[FunctionSettings], str] = {
-    FunctionSettings: "all",
-    Settings: "the processors",
-    AggregationSettings: "aggregation",
-    AuditSettings: "audit",
-    SearchSettings: "search",
-    WatcherSettings: "watcher",
-}
+LAMBDAS = ROOT / "lambdas"
+
+
+def settings_of_functions() -> dict[type[FunctionSettings], str]:
+    """Return the classes of settings, with the functions that have them."""
+    found: dict[type[FunctionSettings], str] = {
+        FunctionSettings: "all",
+        Settings: "the processors",
+    }
+    for path in sorted(LAMBDAS.glob("*/settings.py")):
+        module = importlib.import_module(f"lambdas.{path.parent.name}.settings")
+        for each in vars(module).values():
+            if isinstance(each, type) and each.__module__ == module.__name__:
+                assert issubclass(each, FunctionSettings)
+                found[each] = path.parent.name.replace("_", "-")
+    return found
+
+
+FUNCTIONS = settings_of_functions()
 LABEL = re.compile(r"\.\s+(Unit|Default|Example): ")
 
 HEAD = """\

@@ -1,12 +1,14 @@
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.entities import Table
 from stacks import environments
 from tests.infrastructure.templates import Assembly
+from tests.lambdas.conftest import with_notifications
 
 ROOT = Path(__file__).parents[2]
 CONTEXT: Mapping[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
@@ -42,7 +44,9 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
-    def synthesise(*, nag: bool = False, **settings: str) -> Assembly:
+    def synthesise(
+        *, nag: bool = False, tables: Sequence[Table] | None = None, **settings: str
+    ) -> Assembly:
         from aws_cdk import App
         from aws_cdk import aws_lambda as lambda_
 
@@ -55,7 +59,10 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
         app = App(context=context, outdir=str(outdir))
         environment = environments.load(app.node.get_all_context())
         add_stacks(
-            app, environment=environment, tables=TABLES, code=lambda_.Code.from_asset(str(code))
+            app,
+            environment=environment,
+            tables=TABLES if tables is None else tables,
+            code=lambda_.Code.from_asset(str(code)),
         )
         if nag:
             check_best_practices(app, environment)
@@ -74,6 +81,17 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
 @pytest.fixture(scope="session")
 def sandbox(synthesise: Synthesise) -> Assembly:
     return synthesise(environment="sandbox")
+
+
+@pytest.fixture(scope="session")
+def notifying(synthesise: Synthesise) -> Assembly:
+    """Production in which orders have the further sink `notifications`."""
+    return synthesise(
+        nag=True,
+        environment="production",
+        alarm_email="on-call@example.com",
+        tables=with_notifications(),
+    )
 
 
 @pytest.fixture(scope="session")

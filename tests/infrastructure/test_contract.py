@@ -1,5 +1,6 @@
 """What the templates promise the functions is what the functions ask for."""
 
+import itertools
 from importlib import import_module
 
 import pytest
@@ -9,8 +10,13 @@ from lambdas.watcher.settings import WatcherSettings
 from tests.infrastructure.templates import Assembly, environment_of, only, processors
 
 
-@pytest.mark.parametrize("environment", ["sandbox", "production", "local"])
-@pytest.mark.parametrize("processor", ["aggregation", "audit", "search"])
+@pytest.mark.parametrize(
+    ("environment", "processor"),
+    [
+        *itertools.product(["sandbox", "production", "local"], ["aggregation", "audit", "search"]),
+        ("notifying", "notifications"),
+    ],
+)
 def test_a_function_finds_its_handler_and_its_settings(
     environment: str, processor: str, request: pytest.FixtureRequest
 ) -> None:
