@@ -149,6 +149,12 @@ ACCEPTED: tuple[Accepted, ...] = (
         "The network interfaces of functions have no names before they are created; describing "
         "them takes no resource.",
     ),
+    Accepted(
+        "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
+        "AWSCodeDeployRoleForLambdaLimited]",
+        "pipeline/Observability/%/Release/ServiceRole",
+        "The policy that AWS keeps for CodeDeploy's releases of functions.",
+    ),
     # Buckets
     *_each(
         f"AwsSolutions-S1 {NIST}-S3BucketLoggingEnabled CKV_AWS_18",
