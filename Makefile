@@ -34,7 +34,7 @@ TAKES_bootstrap := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_deploy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_destroy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_e2e := ENVIRONMENT CDK_OPTIONS CONFIRM
-TAKE_NONE := setup examples example-1 example-2 example-3 integration lint lint-templates bench-check docs format lock upgrade-rehearsal
+TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration lint lint-templates bench-check docs format lock upgrade-rehearsal
 
 # One line for each variable, which docs/reference/settings.md shows.
 # PYTHON: Python that `make setup` builds the environment with, 3.11 or later. Example: `python3.12`.
@@ -132,6 +132,10 @@ exercise-1 exercise-2 exercise-3: exercise-%: .any-python
 test: $(READY) ## Run the unit, handler and infrastructure tests, no servers (SCHEDULES=all as in CI)
 	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile
 
+.PHONY: fork-check
+fork-check: $(READY) ## Make a fork with another domain in a temporary folder, and run its tests, synth, docs and demo
+	@exec python -m tools.fork.check
+
 .PHONY: simulate
 simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual time (N=100000 DEAD_LETTERS=1), or print one (SEED=n)
 	@exec python tools/simulate.py $${DEAD_LETTERS:+--dead-letters} $${N:+--schedules="$$N"} $${SEED:+--seed="$$SEED"}
@@ -140,12 +144,16 @@ simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual
 integration: $(READY) ## Run the tests on local services: DynamoDB Local, OpenSearch, the AWS emulator
 	pytest tests/integration
 
+# Files that people copy.
+BEHIND := docs/how-to/behind-your-table
+
 .PHONY: lint
 lint: $(READY) ## Check style, types, and the lock files against pyproject.toml
 	ruff check .
 	ruff format --check .
 	mypy
-	python -m tools.phrases --clean
+	mypy $(BEHIND)/handler.py
+	python -m tools.phrases
 	python tools/locks.py --check
 
 CHECKOV := build/checkov/.ready
@@ -153,6 +161,7 @@ TEMPLATES := sandbox production
 
 .PHONY: lint-templates
 lint-templates: $(READY) $(CHECKOV) ## Check the templates of sandbox and production with checkov, against stacks/findings.py
+	@cfn-lint --ignore-checks W3002 -- $(BEHIND)/template.yaml  # W3002: needs `aws cloudformation package`
 	@rm -rf build/templates
 	@for name in $(TEMPLATES); do \
 	  "$(CDK)" synth --quiet --context environment=$$name --context alarm_email=on-call@example.com \

@@ -50,7 +50,7 @@ def changes(path: Path, number: int, *, shop: str = "") -> list[Record]:
     return list(islice(stream(path, shop=shop), number))
 
 
-def stream(path: Path, *, in_flight: int = IN_FLIGHT, shop: str = "") -> Iterator[Record]:
+def stream(path: Path, *, shop: str = "") -> Iterator[Record]:
     """Yield stream records without end, as Lambda delivers them.
 
     Another `shop` has the same orders of customers of its own: their names begin with it.
@@ -60,7 +60,7 @@ def stream(path: Path, *, in_flight: int = IN_FLIGHT, shop: str = "") -> Iterato
     Raises:
         PurchasesError: the file cannot be read as purchases.
     """
-    for before, after in _changes(path, in_flight):
+    for before, after in _changes(path):
         yield record(_in_shop(shop, before), _in_shop(shop, after))
 
 
@@ -95,10 +95,10 @@ def _by_day(path: Path) -> list[Purchase]:
     return sorted(read_purchases(path), key=lambda purchase: purchase.day)
 
 
-def _changes(path: Path, in_flight: int) -> Iterator[Change]:
+def _changes(path: Path) -> Iterator[Change]:
     purchases = _purchases(path)
     while True:
-        lives = [_visits(life_cycle(each, SEED)) for each in islice(purchases, in_flight)]
+        lives = [_visits(life_cycle(each, SEED)) for each in islice(purchases, IN_FLIGHT)]
         for at_one_time in zip_longest(*lives, fillvalue=()):
             for visit in at_one_time:
                 yield from visit

@@ -7,13 +7,11 @@ reader sees it: the mapping's window (a second, twice on the way to search) and 
 and the processor time of each part. There are no peers, and the emulator is slower than DynamoDB.
 """
 
-from __future__ import annotations
-
 import os
 import statistics
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -21,17 +19,11 @@ from benchmarks.harness.rows import Options, Row
 from lambdas.domain import TABLES
 from lambdas.domain.stories import stories
 from local.console import DemoConsole
-from local.deployed.pipeline import running_pipeline
+from local.deployed.pipeline import Pipeline, running_pipeline
 from local.scenarios.fault_injection import NoFaults
-from local.scenarios.phases import Traffic
+from local.scenarios.phases import Phase, Traffic
 from local.workload.poison import Poison
 from local.workload.stories import read_stories
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from local.deployed.pipeline import Pipeline
-    from local.scenarios.phases import Phase
 
 SEED = 1
 REPEATS = 2

@@ -44,6 +44,9 @@ CONFIG = Config(
 )
 """For every client of a local service: no proxy, few retries."""
 
+CDK_ADVICE = "feature flags are not configured"
+"""Part of a line that `cdk synth` prints; no option of the CDK turns it off."""
+
 _TAIL_LINES = 25
 _POLL_SECONDS = 0.05
 _REMOVAL_SECONDS = 5.0
@@ -165,7 +168,8 @@ class _Step(GuardedProcess):
     def news(self) -> list[str]:
         """Return the lines that were finished since the last call, without empty ones."""
         finished, _, _ = self.log.read_text("utf-8", "replace").rpartition("\n")
-        lines = [line.strip() for line in finished.splitlines() if line.strip()]
+        stripped = map(str.strip, finished.splitlines())
+        lines = [line for line in stripped if line and CDK_ADVICE not in line]
         fresh, self._told = lines[self._told :], len(lines)
         return fresh
 

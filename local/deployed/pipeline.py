@@ -92,7 +92,7 @@ def running_pipeline(
         with console.stage("Deploying the app") as stage:
             settings = {"index_prefix": search.index_prefix}
             outputs = deploy(aws.url, search.url, stage.say, settings=settings)
-            stacks = [stack_of(ENVIRONMENT, table) for table in declared]
+            stacks = [stack_of(f"cdc-{ENVIRONMENT}", table) for table in declared]
             resources = [
                 Resources.of(table, stack, outputs.get(stack, {}))
                 for table, stack in zip(declared, stacks, strict=True)

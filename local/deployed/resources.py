@@ -67,6 +67,6 @@ class Resources:
         )
 
 
-def stack_of(environment: str, table: Table) -> str:
+def stack_of(stack_prefix: str, table: Table) -> str:
     """Return the name of the stack that has a table's pipeline."""
-    return f"cdc-{environment}-{table.stack}"
+    return f"{stack_prefix}-{table.stack}"

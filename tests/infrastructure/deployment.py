@@ -109,6 +109,8 @@ class Deployment:
                 return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
             case "sqs":
                 return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name.rpartition('/')[2]}"
+            case "sns":
+                return name  # a topic is called by its ARN
             case "cloudformation":
                 return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:{name}"
         message = f"what is {name} to {action}?"
@@ -134,6 +136,15 @@ class Deployment:
             for stack, policy in self._properties("AWS::IAM::Policy")
             if role
             in (ARNS["AWS::IAM::Role"].format(name=self.value(stack, r)) for r in policy["Roles"])
+        ]
+
+    def roles(self) -> list[str]:
+        """Return the ARNs of all roles."""
+        return [
+            str(self._attribute(stack, name, "Arn"))
+            for stack, template in self.assembly.templates.items()
+            for name, resource in template["Resources"].items()
+            if resource["Type"] == "AWS::IAM::Role"
         ]
 
     def managed_policy(self) -> Document:

@@ -84,6 +84,7 @@ def test_every_stack_is_deployed_and_its_outputs_come_back(app: Path) -> None:
     assert outputs["Further"] == "setting"
     assert sorted(queues) == sorted([outputs["OneQueueUrl"], outputs["TwoQueueUrl"]])
     assert any(sentence.startswith("cdk deploy: ") for sentence in told)
+    assert not any("feature flags" in sentence for sentence in told)
     assert {path.name for path in app.iterdir()} == {"app.py", "cdk.json"}
 
 

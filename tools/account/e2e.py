@@ -7,22 +7,22 @@ be applied, checks its dead letters, corrects it, redrives, compares again, dest
 that no resource is left. Without an environment it runs on the emulator.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from local.console import DemoConsole
 from local.workload.poison import Poison
+from local.workload.stories import ItemStory
 from local.workload.traffic import Writer, Written
 from tools.account import deploy, destroy, inventory
-from tools.account.findings import stops
-from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
+from tools.account.findings import Finding, refuse_blocking
+from tools.account.identity import AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
+from tools.account.settings import deployable, names_of
 from tools.account.steps import (
     exit_status,
     expect_equal,
@@ -30,12 +30,6 @@ from tools.account.steps import (
     sample_stories,
     with_poison,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from local.workload.stories import ItemStory
-    from tools.account.findings import Finding
 
 STORIES = 200
 NEIGHBOURS = 20
@@ -78,7 +72,7 @@ class Rehearsal:
         except KeyboardInterrupt:
             self.console.line(
                 "Interrupted: the deployment stays. `make destroy ENVIRONMENT="
-                f"{self.place.environment}` removes it."
+                f"{self.place.names.name}` removes it."
             )
             raise
         except BaseException:
@@ -89,7 +83,7 @@ class Rehearsal:
             raise AccountError(message)
 
     def _begin_with_nothing(self) -> None:
-        rest = inventory.look(self.place.account, self.place.environment)
+        rest = inventory.look(self.place.account, self.place.names)
         if rest.unseen:
             message = (
                 f"e2e destroys the environment, and may not list all of {self.place.name}: "
@@ -99,15 +93,15 @@ class Rehearsal:
         if rest.resources:
             some = ", ".join(str(each) for each in rest.resources[:3])
             message = (
-                f"Environment {self.place.environment} has {len(rest.resources)} resources in "
+                f"Environment {self.place.names.name} has {len(rest.resources)} resources in "
                 f"{self.place.name} already ({some}), and e2e destroys all of them: choose an "
-                f"account without it, or `make destroy ENVIRONMENT={self.place.environment}` first."
+                f"account without it, or `make destroy ENVIRONMENT={self.place.names.name}` first."
             )
             raise AccountError(message)
 
     def _see_what_is_there(self) -> None:
         """Check that the inventory, which proves that nothing is left, sees the deployment."""
-        rest = inventory.look(self.place.account, self.place.environment, _DEPLOYED)
+        rest = inventory.look(self.place.account, self.place.names, _DEPLOYED)
         blind = [kind for kind in _DEPLOYED if not rest.of(kind)]
         if blind:
             message = (
@@ -122,11 +116,7 @@ class Rehearsal:
         if any(each.check == "bootstrap" and each.level == "blocking" for each in findings):
             self.console.line("The CDK is not set up here yet: e2e sets it up.")
             findings = [each for each in findings if each.check != "bootstrap"]
-        for finding in findings:
-            self.console.line(str(finding))
-        if stops(findings):
-            message = "Not deployed: fix the BLOCKING findings above first."
-            raise AccountError(message)
+        refuse_blocking(findings, self.console.line)
 
     def _verify(self) -> None:
         told = sample_stories(SEED)
@@ -145,9 +135,9 @@ class Rehearsal:
             stage.outcome = f"Written: {what}, {self.written.writes:,} writes so far"
 
     def _destroy(self) -> bool:
-        self.console.line(f"Destroying environment {self.place.environment}")
+        self.console.line(f"Destroying environment {self.place.names.name}")
         removal = destroy.Removal(
-            self.place.account, self.place.environment, say=lambda s: self.console.line(f"  {s}")
+            self.place.account, self.place.names, say=lambda s: self.console.line(f"  {s}")
         )
         return removal.run()
 
@@ -165,21 +155,23 @@ def rehearse(environment: str, options: str, console: DemoConsole) -> None:
                 place, console, lambda: deploy.look(place.account, environment, context)
             ).run()
         return
-    if environment == "production":
+    names = names_of(environment, options)
+    if names.keeps_data:
         message = (
-            "e2e destroys its deployment, and production is protected from that: choose sandbox."
+            f"e2e destroys its deployment, and {environment}, which has profile production, is "
+            "protected from that: choose sandbox."
         )
         raise AccountError(message)
     account = sign_in(options)
     confirm(account, _EFFECT.format(environment))
-    place = in_account(account, environment, options)
+    place = in_account(account, names, options)
     Rehearsal(place, console, lambda: deploy.look(account, environment, options)).run()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 only if every check passed and nothing is left."""
     parser = argparse.ArgumentParser(prog="python -m tools.account.e2e", description=__doc__)
-    parser.add_argument("environment", nargs="?", choices=(*ENVIRONMENTS, "local"))
+    parser.add_argument("environment", nargs="?", choices=(*deployable(), "local"))
     given = parser.parse_args(arguments).environment
     # Not ENVIRONMENT: its default is an environment of an account, and this one is the emulator.
     environment = given or os.environ.get("E2E_ENVIRONMENT") or "local"

@@ -1,34 +1,26 @@
 """Steps of a rehearsal: compare a deployed pipeline, correct its items, redrive."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dynamodb_streams_cdc.testing.stories import StoriesError
 from lambdas.domain import TABLES
 from lambdas.domain.stories import stories
+from local.console import DemoConsole
 from local.demo import signals_unwind
+from local.deployed.command_line import CommandLine
 from local.deployed.resources import stack_of
 from local.scenarios.recovery import summary, unexpected
 from local.services.errors import ServiceError
-from local.verify import ReadError, compare, settle
+from local.verify import Comparison, ReadError, compare, settle
+from local.workload.poison import Poison
 from local.workload.poison import correct as correct_items
-from local.workload.stories import WHERE, read_stories
+from local.workload.stories import WHERE, ItemStory, read_stories
+from local.workload.traffic import Written
 from tools.account.identity import AccountError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from local.console import DemoConsole
-    from local.deployed.command_line import CommandLine
-    from local.verify import Comparison
-    from local.workload.poison import Poison
-    from local.workload.stories import ItemStory
-    from local.workload.traffic import Written
-    from tools.account.places import Place
+from tools.account.places import Place
 
 _SHOWN = 5  # differences
 NO_POISON = f"No story in {WHERE} has poison"
@@ -108,7 +100,7 @@ def correct(place: Place, console: DemoConsole, story: ItemStory, written: Writt
 
 
 def _line(place: Place, story: ItemStory) -> CommandLine:
-    return place.command_line.on(stack_of(place.environment, story.table))
+    return place.command_line.on(stack_of(place.names.stack_prefix, story.table))
 
 
 def redrive(place: Place, console: DemoConsole, story: ItemStory) -> None:

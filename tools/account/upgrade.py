@@ -14,8 +14,6 @@ Without that commit (a shallow clone, an archive without git) the rehearsal is s
 message.
 """
 
-from __future__ import annotations
-
 import argparse
 import filecmp
 import io
@@ -25,36 +23,31 @@ import tarfile
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dynamodb_streams_cdc.entities import Table
 from lambdas.domain import TABLES
 from local.console import DemoConsole
 from local.deployed.deployment import deploy as deploy_to_emulator
-from local.deployed.poller_process import TRACE
+from local.deployed.poller_process import TRACE, PollerProcess
 from local.deployed.trace import TraceReader
 from local.services import loopback
 from local.waiting import wait_until
 from local.workload.poison import Poison
+from local.workload.stories import ItemStory
 from local.workload.traffic import Writer, Written
 from tools.account import inventory
 from tools.account.identity import AccountError
-from tools.account.places import on_emulator
+from tools.account.places import Place, on_emulator
 from tools.account.steps import exit_status, recover, sample_stories, with_poison
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence, Set
-
-    from dynamodb_streams_cdc.entities import Table
-    from local.deployed.poller_process import PollerProcess
-    from local.workload.stories import ItemStory
-    from tools.account.places import Place
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,16 +182,11 @@ class Upgrade:
 
     def _stores(self) -> dict[str, str]:
         """Return the tables and buckets of the environment: physical by logical names."""
-        client = self.place.account.client("cloudformation")
+        account = self.place.account
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for stack in inventory.stacks(self.place.account, self.place.environment)
-            for each in inventory.pages(
-                client,
-                "list_stack_resources",
-                "StackResourceSummaries",
-                StackName=stack["StackName"],
-            )
+            for stack in inventory.stacks(account, self.place.names)
+            for each in inventory.resources(account, stack["StackName"])
             if each["ResourceType"] in _STORES
         }
 

@@ -1,10 +1,11 @@
-"""The exceptions for the errors of DynamoDB and S3, in one table for all adapters.
+"""The exceptions for the errors of DynamoDB, S3 and SNS, in one table for all adapters.
 
 Permanent is an allow-list. An error in no table is raised as it is: the processor treats it as
 unexpected. Lost permissions, credentials or tables are outages: no record can be at fault for them.
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html,
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html,
-https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; the codes that botocore
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html,
+https://docs.aws.amazon.com/sns/latest/api/API_Publish.html; the codes that botocore
 retries are in it as well)
 """
 
@@ -32,7 +33,13 @@ from dynamodb_streams_cdc.errors import (
 CONFLICTS = frozenset({"TransactionConflict", "TransactionConflictException"})
 
 DENIED = frozenset(
-    {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "KMSAccessDeniedException"}
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AllAccessDisabled",
+        "AuthorizationError",
+        "KMSAccessDeniedException",
+    }
 )
 """The caller is known and lacks a permission. Expired or wrong credentials are in `OUTAGE`."""
 
@@ -62,6 +69,7 @@ OUTAGE = frozenset(
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
         "NoSuchBucket",
+        "NotFound",
         "NotSignedUp",
         "OperationAborted",
         "OptInRequired",
@@ -99,9 +107,9 @@ OUTAGE = frozenset(
 )
 
 OF_THE_KEY = ("KMS", "Kms")
-"""How the codes begin that speak of a customer's key: `KMS.DisabledException` and the like of S3,
-`KmsDisabled` and the like of SQS, `KMSAccessDeniedException`. Without its key nothing can be read
-or written, for any record. What follows is the name of an error of KMS
+"""Prefixes of the codes about a customer's key, followed by the name of an error of KMS:
+`KMS.DisabledException` (S3), `KmsDisabled` (SQS), `KMSAccessDeniedException`. Without its key no
+record can be read or written
 (https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKey.html)."""
 
 PERMANENT = frozenset(
@@ -121,7 +129,7 @@ PERMANENT_VALIDATION = {
     "primary key values must be under": "KeyTooLong",
 }
 """DynamoDB has one code, ValidationException, for a wrong request and for an item it cannot hold;
-only these parts of its messages speak of the item. Where two have one meaning, one of them is
+only these parts of its messages are about the item. Where two have one meaning, one of them is
 DynamoDB Local's (https://repost.aws/knowledge-center/dynamodb-transactwriteitems lists some)."""
 
 UNAVAILABLE = frozenset({401, 403, 407, 408, 429})
@@ -129,11 +137,11 @@ UNAVAILABLE = frozenset({401, 403, 407, 408, 429})
 
 
 class UnexpectedResponse(Exception):
-    """DynamoDB refused one element of a request for a reason that is in no table."""
+    """Raised if DynamoDB refuses one element of a request for a reason that is in no table."""
 
 
 def meaning(code: str, message: str) -> Exception:
-    """Return the exception that an error code of DynamoDB or S3 stands for."""
+    """Return the exception for an error code of DynamoDB or S3."""
     text = f"{code}: {message}"
     if code in CONFLICTS:
         return ConflictError(text)
