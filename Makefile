@@ -21,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # The variables of each target, in addition to PYTHON. make refuses an unknown one, which is often
 # misspelt, and an empty one, which is often an unset variable of the shell.
-TAKES_demo := ORDERS LIMIT SEARCH_URL KEEP SEED CHAOS POISON
+TAKES_demo := DATA LIMIT SEARCH_URL KEEP SEED CHAOS POISON
 TAKES_test := SCHEDULES
 TAKES_simulate := N DEAD_LETTERS SEED
 TAKES_exercise-1 := HINT SOLUTION
@@ -38,14 +38,14 @@ TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration
 
 # One line for each variable, which docs/reference/settings.md shows.
 # PYTHON: Python that `make setup` builds the environment with, 3.11 or later. Example: `python3.12`.
-# ORDERS: File of purchases in the CDNOW format, plain or gzipped. Default: the sample of 6,919 purchases in `data`. Example: `purchases.txt`.
-# LIMIT: Purchases to write. Default: all. Example: `200`.
+# DATA: File that `lambdas/domain/stories.py` makes stories from; the example takes purchases in the CDNOW format, plain or gzipped. Default: the sample of 6,919 purchases in `data`. Example: `purchases.txt`.
+# LIMIT: Stories to write, each the life of one item. Default: all. Example: `200`.
 # SEARCH_URL: OpenSearch cluster without sign-in, in place of one that the demo starts. Example: `http://127.0.0.1:9200`.
 # KEEP: 1 leaves everything up until Ctrl-C. Default: `0`. Example: `1`.
 # SCHEDULES: `all` simulates every schedule in `make test`, as CI does. Default: an eighth of them. Example: `all`.
 # SEED: Number that decides every random choice of a run. Default: the same in every demo; `make simulate` runs seeds from 0. Example: `7`.
 # CHAOS: 1 injects faults into every call. Default: `0`. Example: `1`.
-# POISON: Orders that cannot be applied, which the demo then redrives. Default: `0`. Example: `25`.
+# POISON: Items that some sink cannot apply, which the demo then redrives. Default: `0`. Example: `25`.
 # N: Schedules to simulate. Default: `10000`. Example: `100000`.
 # DEAD_LETTERS: 1 adds poison, redrives and purges to the schedules. Default: `0`. Example: `1`.
 # HINT: Number of the hint to print; nothing is checked. Example: `1`.
@@ -102,7 +102,7 @@ $(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-loc
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## Deploy the app on this machine, write real orders, compare every sink (LIMIT=n ORDERS=file SEARCH_URL=url KEEP=1 SEED=n, CHAOS=1 or POISON=n)
+demo: $(READY) ## Deploy the app on this machine, write sample items, compare every sink (LIMIT=n DATA=file SEARCH_URL=url KEEP=1 SEED=n, CHAOS=1 or POISON=n)
 	@exec python -m local.demo
 
 # Examples and exercises need Python 3.11 only, without `make setup`.

@@ -17,8 +17,8 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.harness.rows import Options, Row, machine, print_rows
+from lambdas.example_domain.stories.purchases import SAMPLE, PurchasesError
 from local.services.errors import ServiceError
-from local.workload.purchases import SAMPLE, PurchasesError
 
 NAMES = (
     "parse",

@@ -33,9 +33,9 @@ from benchmarks.harness.meter import COUNTS
 from benchmarks.harness.records import BATCH, batches, changes
 from benchmarks.harness.rows import figure
 from benchmarks.suites.sinks import NAMES, Counted, DeadLettersWritten, counted
+from lambdas.example_domain.stories.purchases import SAMPLE
 from local.services import service
 from local.services.errors import ServiceError
-from local.workload.purchases import SAMPLE
 
 EXPECTED = Path(__file__).with_name("expected.json")
 CHANGES = 1_000

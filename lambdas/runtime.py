@@ -43,8 +43,8 @@ botocore's check would take four tenths of a client's processor time."""
 def session() -> Session:
     """Return the function's session: of botocore, as boto3 would be imported for nothing else.
 
-    The package has botocore and its description of two services: a client of a third one takes a
-    line in `KEPT` of stacks/packaging.py.
+    The package has botocore and its description of the services in `KEPT` of stacks/packaging.py: a
+    client of another one takes its name there.
     """
     return get_session()
 

@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from dynamodb_streams_cdc.entities import Table
+from stacks.constructs.gateways import add_gateways
 from stacks.environments import Environment
 from stacks.errors import SynthError
 from stacks.pipeline import PipelineStack
@@ -42,6 +43,7 @@ def add_stacks(
         )
     pipelines = {f"{prefix}-{table.stack}": table for table in tables}
     known: set[str] = set()
+    made: list[PipelineStack] = []
     for name, table in pipelines.items():
         pipeline = PipelineStack(
             app,
@@ -55,10 +57,13 @@ def add_stacks(
         if search is not None:
             # The imports of its exports have names: the CDK cannot tell the order from them.
             pipeline.add_stack_dependency(search)
+        made.append(pipeline)
         known |= {each.name for each in pipeline.processors}
     environment.check_processors(known)
+    # A route table takes one gateway of each service.
+    add_gateways(made[0], environment)
     if (arn := environment.permissions_boundary_arn) is not None:
-        boundary = iam.ManagedPolicy.from_managed_policy_arn(pipeline, "Boundary", arn)
+        boundary = iam.ManagedPolicy.from_managed_policy_arn(made[0], "Boundary", arn)
         iam.PermissionsBoundary.of(app).apply(boundary)
     Tags.of(app).add("application", environment.prefix)
     Tags.of(app).add("environment", environment.name)

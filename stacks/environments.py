@@ -14,13 +14,17 @@ from typing import Any, Self
 from pydantic import BaseModel, ValidationError, ValidationInfo, model_validator
 
 from dynamodb_streams_cdc.entities import Table
-from stacks.constructs.change_feed import READERS_PER_SHARD
 from stacks.errors import SynthError
 from stacks.settings.alarms import AlarmSettings
 from stacks.settings.encryption import EncryptionSettings
 from stacks.settings.functions import FunctionSettings
 from stacks.settings.general import GeneralSettings
-from stacks.settings.names import PREFIX, PROFILES, Naming, checked_name
+from stacks.settings.names import (
+    PREFIX,
+    PROFILES,
+    Naming,
+    checked_name,
+)
 from stacks.settings.network import NetworkSettings
 from stacks.settings.processors import ProcessorSettings
 from stacks.settings.search import SearchSettings
@@ -103,11 +107,6 @@ class Environment(
         known = tuple(names)
         for name in self.processors:
             _refuse_unknown(name, known, "processor", "a setting SETTING.PROCESSOR")
-
-    def readers(self, table: Table) -> int:
-        """Return how many processors may read a table's stream, next to those that already do."""
-        existing = self.source_tables.get(table.name)
-        return READERS_PER_SHARD - (existing.readers if existing else 0)
 
     def stack_names(self, tables: Sequence[Table]) -> tuple[str, ...]:
         """Return the names of its stacks, in the order in which they are deployed."""

@@ -13,7 +13,8 @@ from typing import Any
 from dynamodb_streams_cdc.entities import AUDIT, SEARCH, Entity, KeyPattern, Table, exactly
 from dynamodb_streams_cdc.esm.filters import FILTER_QUOTA, LONGEST_PATTERN
 from dynamodb_streams_cdc.names import CANARY
-from stacks.constructs.change_feed import READERS_PER_SHARD, FeedKind, TooManyReadersError
+from stacks.constructs.change_feed import FeedKind, TooManyReadersError
+from stacks.settings.tables import READERS_PER_SHARD
 
 
 def plan(table: Table, sinks: Sequence[str], readers: int) -> dict[str, FeedKind]:

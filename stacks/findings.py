@@ -102,16 +102,9 @@ ACCEPTED: tuple[Accepted, ...] = (
     ),
     Accepted(
         f"{IAM5}[LargeImagesBucket/*]",
-        "pipeline/Audit/Role/DefaultPolicy",
-        "Adds large images, each under its item and version.",
-    ),
-    *(
-        Accepted(
-            f"{IAM5}[LargeImagesBucket/*]",
-            f"pipeline/{processor}/Role/DefaultPolicy",
-            "Reads the large images that entries of the log point at.",
-        )
-        for processor in ("Search", "Aggregation")
+        "pipeline/%/Role/DefaultPolicy",
+        "Audit adds large images, each under its item and version; the processors that read the "
+        "log read them. A test holds that each has the one permission, and no other has any.",
     ),
     Accepted(
         f"{IAM5}[Domain/%-write/_doc/*]",

@@ -28,21 +28,29 @@ from stacks.errors import SynthError
 Platform = Literal["aws", "host"]
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 # The functions' runtime and architecture are set in stacks/constructs/stream_processor.py.
-AWS_TARGET = ("--python-platform", "aarch64-manylinux2014", "--python-version", PYTHON)
+# It runs on Amazon Linux 2023, whose C library is glibc 2.34: wheels for 2.28 run there as well.
+# https://docs.aws.amazon.com/linux/al2023/ug/core-glibc.html
+AWS_TARGET = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", PYTHON)
 IGNORED = ("__pycache__", "*.pyc", ".DS_Store", "requirements.txt")
 NOT_DEPLOYED = tuple(
     f"dynamodb_streams_cdc/{wing}" for wing in ("cli", "esm", "examples", "operations", "testing")
 )
 """The wings of the library that operators and testers run. A folder of any other package is
 packaged, under any name."""
+STORIES = tuple(
+    f"lambdas/{domain}/{stories}"
+    for domain in ("domain", "example_domain")
+    for stories in ("stories.py", "stories")
+)
+"""Sample stories of the domains, which the demo and the rehearsals play."""
 
 KEPT: Mapping[str, frozenset[str]] = {
-    # botocore describes more than 400 services in 25 MB. The functions have clients of two; the
+    # botocore describes more than 400 services in 25 MB. The functions have clients of three; the
     # four files say, for any client, where endpoints are and what is retried. Credentials come
     # from the environment: no client of STS or SSO is made for them.
     "botocore/data": frozenset(
         {
-            *("dynamodb", "s3"),
+            *("dynamodb", "s3", "sns"),
             *("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"),
         }
     ),
@@ -204,7 +212,7 @@ def _sources(folder: Path) -> Iterator[Path]:
     """Return the files of a source folder that are deployed."""
     for file in _files(folder):
         path = file.relative_to(folder.parent)
-        if not any(path.is_relative_to(wing) for wing in NOT_DEPLOYED):
+        if not any(path.is_relative_to(wing) for wing in (*NOT_DEPLOYED, *STORIES)):
             yield file
 
 

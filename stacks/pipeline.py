@@ -18,7 +18,6 @@ from dynamodb_streams_cdc.names import ATTEMPT, CHANGE_LOG_KEYS, EXPIRES_AT, IDE
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
-from stacks.constructs.gateways import add_gateways
 from stacks.constructs.keys import add_key
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.operator_policy import OperatorPolicy
@@ -62,7 +61,6 @@ class PipelineStack(Stack):
         self.declaration = table
         self.settings = environment
         add_key(self, environment)
-        add_gateways(self, environment)
         self.search = None
         if table.indexes:
             self.search = search or existing_cluster(self, environment)
@@ -97,6 +95,7 @@ class PipelineStack(Stack):
         if self.change_log is not None:
             self._feeds["change-log"] = ChangeFeed(self.change_log, kind="change-log")
         self._plan = plan(table, sinks, readers)
+        environment.check_processors(sinks)
         self.processors = tuple(SINKS[sink](self) for sink in sinks)
 
         self.operator = OperatorPolicy(

@@ -219,13 +219,13 @@ def a_million_afterwards() -> Mapping[str, float]:
     }
 
 
-def dead_letters(number: int, kilobytes: float = 2.0) -> Mapping[str, float]:
-    """Return the cost of dead letters that are redriven once, by part."""
+def dead_letters(number: int) -> Mapping[str, float]:
+    """Return the cost of dead letters of 2 KB that are redriven once, by part."""
     return {
         "puts, and as many copies into the archive": 2 * number * price("S3 put"),
         "events": number * price("S3 event to EventBridge"),
         "queue: send, receive, delete": 3 * number * price("SQS request"),
-        "a month in the bucket": number * kilobytes / 1e6 * price("S3 storage, GB-month"),
+        "a month in the bucket": number * 2 / 1e6 * price("S3 storage, GB-month"),
     }
 
 

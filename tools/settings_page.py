@@ -4,6 +4,7 @@ Meaning, unit and example come from the docstrings of the classes ("Attributes:"
 defaults from their fields; those of `make` from the comments and lists of the Makefile.
 """
 
+import importlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -13,23 +14,31 @@ from typing import Any
 import griffe
 from pydantic import BaseModel
 
-from lambdas.aggregation.settings import AggregationSettings
-from lambdas.audit.settings import AuditSettings
-from lambdas.search.settings import SearchSettings
 from lambdas.settings import FunctionSettings, Settings
-from lambdas.watcher.settings import WatcherSettings
 from stacks.environments import DEFAULTS, GROUPS, PER_PROCESSOR
+from stacks.settings.tables import ExistingTable
 from tools.markdown import table
 
 ROOT = Path(__file__).parent.parent
-FUNCTIONS: Mapping[type[FunctionSettings], str] = {
-    FunctionSettings: "all",
-    Settings: "the processors",
-    AggregationSettings: "aggregation",
-    AuditSettings: "audit",
-    SearchSettings: "search",
-    WatcherSettings: "watcher",
-}
+LAMBDAS = ROOT / "lambdas"
+
+
+def settings_of_functions() -> dict[type[FunctionSettings], str]:
+    """Return the classes of settings, with the functions that have them."""
+    found: dict[type[FunctionSettings], str] = {
+        FunctionSettings: "all",
+        Settings: "the processors",
+    }
+    for path in sorted(LAMBDAS.glob("*/settings.py")):
+        module = importlib.import_module(f"lambdas.{path.parent.name}.settings")
+        for each in vars(module).values():
+            if isinstance(each, type) and each.__module__ == module.__name__:
+                assert issubclass(each, FunctionSettings)
+                found[each] = path.parent.name.replace("_", "-")
+    return found
+
+
+FUNCTIONS = settings_of_functions()
 LABEL = re.compile(r"\.\s+(Unit|Default|Example): ")
 
 HEAD = """\
@@ -52,6 +61,11 @@ PROCESSORS = """\
 Any of these may be given for one processor: `-c batch_size.audit=500`, or `"batch_size.audit": 500`
 in `cdk.json`.
 """
+EXISTING = """
+## Source tables that exist
+
+Each table of `source_tables` is an object with these fields:
+"""
 VARIABLES = """
 ## Variables of the functions
 
@@ -71,7 +85,8 @@ def page() -> str:
         ["variable", "functions", "meaning", "unit", "values", "default"], _functions()
     )
     make = table(["variable", "targets", "meaning", "default", "example"], _make())
-    return "\n".join([HEAD, *_groups(), VARIABLES, functions, MAKE, make, ""])
+    existing = table(["field", "meaning", "unit", "values", "default", "example"], _existing())
+    return "\n".join([HEAD, *_groups(), EXISTING, existing, VARIABLES, functions, MAKE, make, ""])
 
 
 def attributes(of: type) -> dict[str, dict[str, str]]:
@@ -101,6 +116,12 @@ def _groups() -> Iterator[str]:
         if set(settings) == set(PER_PROCESSOR):
             yield PROCESSORS
         yield table(head, _settings(group, settings))
+
+
+def _existing() -> Iterator[list[str]]:
+    for name, text in attributes(ExistingTable).items():
+        values, default = _values(ExistingTable, name), _default(ExistingTable, name, {})
+        yield [f"`{name}`", text["Meaning"], text["Unit"], values, default, text["Example"]]
 
 
 def _settings(

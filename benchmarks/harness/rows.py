@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from local.workload.purchases import SAMPLE
+from lambdas.example_domain.stories.purchases import SAMPLE
 
 OURS = "ours"
 _T = TypeVar("_T")

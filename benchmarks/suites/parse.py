@@ -20,7 +20,7 @@ from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from benchmarks.suites.runner import fastest
 from dynamodb_streams_cdc import Change
 from dynamodb_streams_cdc.deserializer import deserialize_item
-from local.workload.purchases import read_purchases
+from lambdas.example_domain.stories.purchases import read_purchases
 
 IMAGES = ("Keys", "NewImage", "OldImage")
 RECORDS = 100

@@ -107,3 +107,14 @@ def document(image: Image) -> dict[str, Any]:
         "titles": sorted({line.title for line in order.lines}),
         "updated_by": order.updated_by,
     }
+
+
+def notice(image: Image) -> str | None:
+    """Return the message about an order that is refunded; it names no person.
+
+    No entity uses it: declare `sinks={"notifications": order.notice}` to send the messages.
+    """
+    order = Order.of(image)
+    if order.status != "refunded":
+        return None
+    return f"Order {order.order_id} is refunded: {order.total} {order.currency}."

@@ -94,8 +94,8 @@ def deploy(
     *,
     app: Path = ROOT,
     settings: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, str]:
-    """Bootstrap the emulator and deploy every stack of the app; return the stacks' outputs.
+) -> dict[str, dict[str, str]]:
+    """Bootstrap the emulator and deploy every stack of the app; return the outputs by stack.
 
     `settings` are further context values (`-c name=value`) for the app.
 
@@ -228,10 +228,9 @@ def _cdk() -> list[str]:
     return [str(node), str(cdk.resolve()), "--ci", "--no-notices", "--no-version-reporting"]
 
 
-def _outputs(path: Path) -> dict[str, str]:
-    """Return the outputs of all stacks in one dictionary; names are unique across the app."""
+def _outputs(path: Path) -> dict[str, dict[str, str]]:
     if not path.exists():
         message = "`cdk deploy` succeeded and wrote no outputs."
         raise ServiceError(message)
     stacks: dict[str, dict[str, str]] = json.loads(path.read_text("utf-8"))
-    return {name: value for outputs in stacks.values() for name, value in outputs.items()}
+    return stacks

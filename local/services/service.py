@@ -201,7 +201,7 @@ def opensearch(port: int | None = None, progress: Progress = _silent) -> Service
     return Service(recipe, port, progress)
 
 
-def dynamodb_local(port: int | None = None, progress: Progress = _silent) -> Service:
+def dynamodb_local() -> Service:
     """Return Amazon's DynamoDB Local, in memory.
 
     It listens on every interface, as it has no option for that; it runs no code and holds test data
@@ -218,11 +218,10 @@ def dynamodb_local(port: int | None = None, progress: Progress = _silent) -> Ser
     def answers(url: str, folder: Path) -> bool:
         return loopback.status(url) is not None  # 400, for the missing signature, is an answer
 
-    recipe = Recipe("DynamoDB Local", command, answers, patience=60, grace=3)
-    return Service(recipe, port, progress)
+    return Service(Recipe("DynamoDB Local", command, answers, patience=60, grace=3))
 
 
-def emulator(port: int | None = None, progress: Progress = _silent) -> Service:
+def emulator(progress: Progress = _silent) -> Service:
     """Return the AWS emulator that takes `cdk deploy`, in memory, on loopback only."""
     recipe = Recipe(
         "The AWS emulator",
@@ -232,7 +231,7 @@ def emulator(port: int | None = None, progress: Progress = _silent) -> Service:
         patience=60,
         grace=5,
     )
-    return Service(recipe, port, progress)
+    return Service(recipe, progress=progress)
 
 
 def _configure_opensearch(folder: Path) -> None:

@@ -268,7 +268,8 @@ class _Batch:
             return []
         breaker = self.processor.breaker
         names = {p: f"unreadable/{sequence_number(self.records[p]) or p}" for p in unreadable}
-        breaker.deliver([*(change.item_id for change in changes), *names.values()])
+        held = (change.item_id for change in changes if self.applier.holds(change))
+        breaker.deliver([*held, *names.values()])
         for position, error in unreadable.items():
             breaker.fail(names[position], reason_of(error))
         for position, error in unreadable.items():

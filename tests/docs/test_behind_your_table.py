@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cfnlint.decode  # type: ignore[import-untyped]
@@ -26,7 +27,7 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from dynamodb_streams_cdc.operations.manifest import Manifest
-from dynamodb_streams_cdc.testing import Lab
+from dynamodb_streams_cdc.testing import Lab, Trial, check_convergence
 from dynamodb_streams_cdc.testing.memory import (
     MemoryDeadLetters,
     MemoryIndex,
@@ -170,6 +171,74 @@ def function(
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return Function(module, context, aws("dynamodb"))
+
+
+class Rows:
+    """The table of the copy in memory, with the conditions that the handler uses."""
+
+    class Refused(Exception):
+        pass
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        refusal = SimpleNamespace(ConditionalCheckFailedException=Rows.Refused)
+        self.meta = SimpleNamespace(client=SimpleNamespace(exceptions=refusal))
+
+    def get_item(self, *, Key: Mapping[str, str], ConsistentRead: bool) -> dict[str, Any]:
+        found = self.rows.get(Key["item"])
+        return {"Item": dict(found)} if found else {}
+
+    def put_item(self, *, Item: dict[str, Any], ConditionExpression: Any) -> None:
+        if not self._holds(ConditionExpression, self.rows.get(Item["item"], {})):
+            raise Rows.Refused
+        self.rows[Item["item"]] = Item
+
+    def _holds(self, condition: Any, row: Mapping[str, Any]) -> bool:
+        expression = condition.get_expression()
+        first, *others = expression["values"]
+        match expression["operator"]:
+            case "OR":
+                return any(self._holds(each, row) for each in expression["values"])
+            case "attribute_not_exists":
+                return first.name not in row
+            case "<":
+                return first.name in row and row[first.name] < others[0]
+            case "=":
+                return bool(row.get(first.name) == others[0])
+        raise AssertionError(expression)
+
+    def views(self) -> dict[str, Any]:
+        """Return the views by identity, without those of deleted items."""
+        return {name: row["view"] for name, row in self.rows.items() if row["view"] is not None}
+
+
+def test_the_copy_converges_after_any_schedule_of_faults(function: Function) -> None:
+    """With redrives, which repair the items whose view fails."""
+
+    def make(trial: Trial) -> Any:
+        rows = Rows()
+        processor = Processor(
+            "copy",
+            Source("items"),
+            function.module.Copy(trial.faulty(rows)),
+            trial.dead_letters,
+            clock=trial.clock,
+            source_table=trial.source_table,
+        )
+        return processor, rows.views
+
+    function.module.view = lambda item: {"amount": item["amount"]}
+    for poison in (None, lambda item: {k: v for k, v in item.items() if k != "amount"}):
+        check_convergence(
+            make,
+            wanted=lambda items: {
+                f"items/S={item['id']}": {"amount": item["amount"]} for item in items
+            },
+            poison=poison,
+            schedules=30,
+            view_type="NEW_IMAGE",
+            FunctionResponseTypes=["ReportBatchItemFailures"],
+        )
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)

@@ -55,7 +55,7 @@ def test_a_declaration_imports_the_models_and_the_core_alone() -> None:
 
 
 def test_the_page_shows_the_environments_of_the_fork() -> None:
-    shown = re.search(r'```json\n"environments": (.*?)```', PAGE.read_text(), re.S)
+    shown = re.search(r'^    "environments": (.*?^    })$', PAGE.read_text(), re.S | re.M)
     assert shown is not None
     names = {**ENVIRONMENTS, "local": {}}
     assert set(json.loads(shown[1])) == set(names)
@@ -64,4 +64,4 @@ def test_the_page_shows_the_environments_of_the_fork() -> None:
 def test_the_page_shows_the_sentence_of_a_wrong_declaration() -> None:
     with pytest.raises(DeclarationError) as refused:
         Table("climate", {"id": "S"}, [Entity("station"), Entity("reading")])
-    assert str(refused.value) in PAGE.read_text().replace("\n", " ")
+    assert str(refused.value) in " ".join(PAGE.read_text().split())

@@ -9,6 +9,7 @@ from dynamodb_streams_cdc.entities import Table
 from lambdas.example_domain import TABLES as EXAMPLE
 from stacks import environments
 from tests.infrastructure.templates import Assembly
+from tests.lambdas.conftest import with_notifications
 
 ROOT = Path(__file__).parents[2]
 CONTEXT: Mapping[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
@@ -28,6 +29,9 @@ EVERYTHING: Mapping[str, str] = {
     "vpc_id": "vpc-0123456789abcdef0",
 }
 """Production with every setting that adds resources or permissions."""
+ORDERS = "arn:aws:dynamodb:us-east-1:111122223333:table/Orders"
+STREAM = f"{ORDERS}/stream/2026-01-01T00:00:00.000"
+GLOBAL_TABLE = json.dumps({"orders": {"arn": ORDERS, "stream_arn": STREAM, "global_table": True}})
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +74,17 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
 @pytest.fixture(scope="session")
 def sandbox(synthesise: Synthesise) -> Assembly:
     return synthesise(environment="sandbox")
+
+
+@pytest.fixture(scope="session")
+def notifying(synthesise: Synthesise) -> Assembly:
+    """Production in which orders have the further sink `notifications`."""
+    return synthesise(
+        nag=True,
+        environment="production",
+        alarm_email="on-call@example.com",
+        tables=with_notifications(),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -109,6 +109,8 @@ class Deployment:
                 return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
             case "sqs":
                 return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name.rpartition('/')[2]}"
+            case "sns":
+                return name  # a topic is called by its ARN
             case "cloudformation":
                 return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:{name}"
         message = f"what is {name} to {action}?"

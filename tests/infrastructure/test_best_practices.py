@@ -14,7 +14,7 @@ from aws_cdk import aws_sqs as sqs
 from stacks import environments
 from stacks.acknowledgments import check_best_practices
 from stacks.findings import ACCEPTED, Accepted, readable, rows_for
-from tests.infrastructure.conftest import EVERYTHING, Synthesise
+from tests.infrastructure.conftest import EVERYTHING, GLOBAL_TABLE, Synthesise
 from tests.infrastructure.templates import Assembly
 
 # Commercial Regions near and far, and the other two partitions that the templates support.
@@ -33,6 +33,7 @@ DEPLOYED: Mapping[str, Mapping[str, str]] = {
         "search_url": "https://search-mine-1a2b3c.eu-west-1.es.amazonaws.com",
     },
     "every setting": EVERYTHING,
+    "global table": {"environment": "sandbox", "source_tables": GLOBAL_TABLE},
     "local": {"environment": "local", "search_url": "http://127.0.0.1:9250"},
     "existing table": {
         "environment": "local",
@@ -123,7 +124,7 @@ def test_nag_would_find_something(tmp_path: Path, environment: str, rule: str) -
         ("<DeadLettersBucket1234ABCD.Arn>/dead-letters/*", "Audit/Role/DefaultPolicy"),
         ("<DeadLettersBucket1234ABCD.Arn>/*", "Audit/Role/DefaultPolicy"),
         # Another role.
-        ("<LargeImagesBucket1234ABCD.Arn>/*", "Aggregation/Role/DefaultPolicy"),
+        ("<LargeImagesBucket1234ABCD.Arn>/*", "Watcher/Role/DefaultPolicy"),
         ("*", "Operator"),
     ],
 )

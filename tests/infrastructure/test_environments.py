@@ -162,8 +162,9 @@ class TestDeployed:
             environment="sandbox", search_url="https://search.example.com", search_domain_arn=ARN
         )
         granted = {r for _, a, r in statements(assembly.pipeline) if a.startswith("es:")}
-        paths = ("orders-v1", "orders-write/_bulk", "orders-write/_doc/*")
-        assert granted == {f"{ARN}/{path}" for path in paths}
+        paths = ("v1", "write/_bulk", "write/_doc/*")
+        indexes = ("orders", "customers")
+        assert granted == {f"{ARN}/{index}-{path}" for index in indexes for path in paths}
         function = processors(assembly.pipeline)["search"]
         variables = environment_of(function)
         assert variables["SEARCH_ENDPOINT"] == "https://search.example.com"

@@ -121,7 +121,7 @@ class TestPlan:
             "Streams."
         )
 
-    def test_an_entity_that_is_not_audited_keeps_its_sinks_at_the_table(self) -> None:
+    def test_an_unaudited_entity_keeps_its_sinks_at_the_table(self) -> None:
         declared = table(
             entity("thing", {"sk": exactly("A")}),
             entity("secret", {"sk": exactly("B")}, searched=False, audited=False),

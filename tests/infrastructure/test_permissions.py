@@ -19,6 +19,7 @@ from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
+from lambdas.notifications import handler as notifications
 from lambdas.search import handler as search_handler
 from tests.factories import change, customer, order, record
 from tests.infrastructure.deployment import Deployment, context_of
@@ -33,7 +34,12 @@ from tests.infrastructure.templates import (
     only,
     processors,
 )
-from tests.lambdas.conftest import ENVIRONMENT, aws, context  # noqa: F401 - fixtures
+from tests.lambdas.conftest import (
+    ENVIRONMENT,
+    aws,  # noqa: F401 - a fixture
+    context,  # noqa: F401 - a fixture
+    with_notifications,
+)
 
 Handler = Callable[[Any, LambdaContext], Any]
 Permission = tuple[str, str]
@@ -56,6 +62,7 @@ OTHERS_CALL = {
 """What the mapping and the runtime call with the function's role."""
 
 PLACED = order()
+REFUNDED = order(status="refunded")
 POISON = order("00005-1", lines=[])
 LARGE = order("00006-1", note="x" * 390_000)
 CUSTOMER = customer()
@@ -89,6 +96,14 @@ FUNCTIONS: Mapping[str, tuple[Handler, list[Any]]] = {
             in_log(3, {**entry(change(3, None, LARGE)), "overflow": {"S": "an item/a version"}}),
         ],
     ),
+    "notifications": (
+        notifications.handler,
+        [
+            in_log(1, entry(change(1, PLACED, REFUNDED))),
+            in_log(2, entry(change(2, None, POISON))),
+            in_log(3, {**entry(change(3, None, LARGE)), "overflow": {"S": "an item/a version"}}),
+        ],
+    ),
 }
 
 
@@ -103,8 +118,8 @@ class Calls:
     def aws(self, params: Mapping[str, Any], model: Any, **others: Any) -> None:
         needed = others["context"]["needed"] = list(needs(model.name, params))
         self.needed.update(needed)
-        in_table = "TableName" in params and "Key" in params
-        partition: Mapping[str, str] = next(iter(params["Key"].values())) if in_table else {}
+        key = params.get("Key") or params.get("Item") if "TableName" in params else None
+        partition: Mapping[str, str] = next(iter(key.values())) if key else {}
         others["context"]["leading"] = next(iter(partition.values()), None)
 
     def sent(self, params: Mapping[str, Any], **others: Any) -> None:
@@ -146,10 +161,12 @@ def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
                 insert = re.match(r'INSERT INTO "([^"]+)" VALUE', statement["Statement"])
                 assert insert is not None
                 yield "dynamodb:PartiQLInsert", insert[1]
-        case "GetItem" | "UpdateItem":
+        case "GetItem" | "PutItem" | "UpdateItem":
             yield f"dynamodb:{operation}", params["TableName"]
         case "PutObject" | "GetObject":
             yield f"s3:{operation}", f"{params['Bucket']}/{params['Key']}"
+        case "Publish":
+            yield "sns:Publish", params["TopicArn"]
         case _:
             pytest.fail(f"{operation}: which permissions does it need?")
 
@@ -159,19 +176,26 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
     processor: str,
     aws: Any,  # noqa: F811
     context: LambdaContext,  # noqa: F811
-    sandbox: Assembly,
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    function = processors(sandbox.pipeline)[processor]
+    further = processor == "notifications"
+    assembly: Assembly = request.getfixturevalue("notifying" if further else "sandbox")
+    template = assembly.pipeline
+    function = processors(template)[processor]
     variables = environment_of(function)
     for name in ("FEED", "PROCESSOR", "DEAD_LETTER_PREFIX"):
         monkeypatch.setenv(name, variables[name])
     images = json.dumps({"before": None, "after": record(3, None, LARGE)["dynamodb"]["NewImage"]})
     aws("s3").put_object(Bucket="large-images", Key="an item/a version", Body=images)
 
+    if further:
+        monkeypatch.setattr(runtime, "TABLES", with_notifications())
+        aws("sns").create_topic(Name="notices")
+
     calls = Calls()
     monkeypatch.setattr(Urllib3HttpConnection, "perform_request", calls.search)
-    for client in (runtime.dynamodb(), runtime.s3()):
+    for client in (runtime.dynamodb(), runtime.s3(), notifications.sns()):
         client.meta.events.register("before-parameter-build", calls.aws)
         client.meta.events.register("before-call", calls.sent)
     handler, records = FUNCTIONS[processor]
@@ -182,20 +206,20 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
         handler({"operation": operation, "Records": records}, context)
 
     granted = {
-        (action, re.sub(r"^cdc-sandbox-search-DomainArn", "domain", resource))
-        for action, resource in allowed(sandbox.pipeline, processor)
+        (action, re.sub(r"^cdc-\w+-search-DomainArn", "domain", resource))
+        for action, resource in allowed(template, processor)
     }
     deployed = {
-        ENVIRONMENT[name]: f"{resource}.Arn"
+        ENVIRONMENT[name]: resource if name == "TOPIC_ARN" else f"{resource}.Arn"
         for name, resource in variables.items()
-        if resource in sandbox.pipeline["Resources"]
+        if resource in template["Resources"]
     }
     needed = {(action, _deployed(resource, deployed)) for action, resource in calls.needed}
     assert [each for each in needed if not _is_among(each, granted)] == []
     assert set(calls.contexts) == calls.needed
-    refused = refusals(Deployment(sandbox), processor, calls)
+    refused = refusals(Deployment(assembly), processor, calls)
     assert refused == []
-    destination = flat(sandbox.pipeline["Outputs"]["OnFailureBucketName"]["Value"])
+    destination = flat(template["Outputs"]["OnFailureBucketName"]["Value"])
     own = {
         each
         for each in granted

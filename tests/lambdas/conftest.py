@@ -1,6 +1,7 @@
 """Handlers under moto: real boto3 calls, answered in this process."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -10,9 +11,12 @@ from pytest_socket import disable_socket, enable_socket
 
 from dynamodb_streams_cdc import LambdaContext
 from dynamodb_streams_cdc.deadline import SystemClock
+from dynamodb_streams_cdc.entities import Table
 from lambdas import example_domain, runtime
 from lambdas.aggregation import handler as aggregation
 from lambdas.audit import handler as audit
+from lambdas.example_domain import order
+from lambdas.notifications import handler as notifications
 from lambdas.search import handler as search_handler
 from tests.factories import NOON, FakeContext, ManualClock
 from tests.lambdas.partiql import conditional_inserts
@@ -37,6 +41,7 @@ ENVIRONMENT = {
     "CHANGE_LOG_TABLE": "change-log",
     "SEARCH_ENDPOINT": "http://127.0.0.1:9200",
     "SEARCH_AUTH": "none",
+    "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:notices",
 }
 
 TABLES = {
@@ -45,6 +50,16 @@ TABLES = {
     "aggregates": [("aggregate", "S"), ("shard", "N")],
     "change-log": [("item", "S"), ("version", "S")],
 }
+
+
+def with_notifications() -> tuple[Table, ...]:
+    """Return the example domain, whose orders send messages and whose customers do not."""
+    (orders,) = example_domain.TABLES
+    entities = [
+        replace(each, sinks={"notifications": order.notice}) if each.name == "order" else each
+        for each in orders.entities
+    ]
+    return (replace(orders, entities=tuple(entities)),)
 
 
 @pytest.fixture
@@ -69,6 +84,8 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str
         aggregation.processor,
         audit.processor,
         search_handler.processor,
+        notifications.processor,
+        notifications.sns,
     )
     with mock_aws(), conditional_inserts():
         client: Any = boto3.client

@@ -92,12 +92,12 @@ class FakeAws:
     def add(self, *stacks: Stack) -> None:
         self.stacks |= {stack.name: stack for stack in stacks}
 
-    def add_mapping(self, uuid: str, function: str, table: str, state: str = "Enabled") -> None:
+    def add_mapping(self, uuid: str, function: str, table: str) -> None:
         self.mappings[uuid] = {
             "UUID": uuid,
             "FunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}",
             "EventSourceArn": self.tables[table],
-            "State": state,
+            "State": "Enabled",
         }
 
     def installed(self, monkeypatch: pytest.MonkeyPatch) -> Self:

@@ -245,7 +245,6 @@ def test_a_missing_region_and_profile_are_sentences(
     status, said = make("deploy", "sandbox")
     assert status == 1
     assert "No AWS profile: The config profile (nope) could not be found" in said
-    assert said.count(": choose sandbox or production, or add it") == 2
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,9 @@ def sandbox(aws: FakeAws) -> FakeAws:
     return aws
 
 
-def removal(account: Account, environment: str = "sandbox") -> tuple[Removal, list[str]]:
+def removal(account: Account) -> tuple[Removal, list[str]]:
     said: list[str] = []
-    names = Naming(name=environment, profile="sandbox")
+    names = Naming(name="sandbox", profile="sandbox")
     made = Removal(account, names, say=said.append, pause=lambda seconds: None)
     return made, said
 

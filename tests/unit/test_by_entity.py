@@ -141,6 +141,17 @@ def test_an_item_of_no_entity_is_a_dead_letter_where_declared() -> None:
     assert deployed.counts.skipped == deployed.counts.unknown == 0
 
 
+def test_skipped_items_do_not_keep_the_breaker_closed() -> None:
+    deployed = Deployed()
+    notes = [a_record(n, None, item(f"NOTE#{n}")) for n in range(1, 90)]
+    broken = [a_record(n, None, item(f"ORDER#{n}")) for n in range(100, 106)]
+    answer = deployed.deliver(*notes, *broken)
+    assert deployed.counts.breaker_open == 1, "all orders fail, and notes are no evidence"
+    assert deployed.counts.dead_lettered == 0
+    first = broken[0]["dynamodb"]["SequenceNumber"]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": first}]}
+
+
 def test_the_canary_arrives_and_is_of_no_entity() -> None:
     deployed = Deployed("dead-letter")
     canary = deserialize_item(canary_item({"pk": "S", "sk": "S"}, NOON))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamodb_streams_cdc.esm import Invoke, Policies
+from dynamodb_streams_cdc.esm.poller import runner as poller
 from dynamodb_streams_cdc.esm.poller.runner import (
     CheckpointFile,
     ConnectionLost,
@@ -218,7 +219,10 @@ def test_a_trimmed_stream_goes_on_with_the_oldest_that_is_left(tmp_path: Path) -
 
 @pytest.mark.parametrize("operation", ["DescribeStream", "GetShardIterator", "GetRecords"])
 @pytest.mark.parametrize("code", ["LimitExceededException", "InternalServerError"])
-def test_a_stream_that_is_busy_is_asked_again(tmp_path: Path, operation: str, code: str) -> None:
+def test_a_stream_that_is_busy_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, code: str
+) -> None:
+    monkeypatch.setattr(poller, "FIRST_PAUSE_SECONDS", 0.01)
     streams, function = Streams(2), Function()
     streams.refuse(code, operation)
     with running([runner(streams, function, tmp_path)]):

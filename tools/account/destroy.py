@@ -270,14 +270,14 @@ def _cannot_list(kind: str, reason: str) -> str:
     return f"Cannot list resources of the kind {kind}: {reason}"
 
 
-def refuse_production(account: Account, names: Naming, say: Say = print) -> None:
+def refuse_production(account: Account, names: Naming) -> None:
     """List the resources of an environment with profile production and remove none.
 
     Raises:
         AccountError: always.
     """
     rest = inventory.look(account, names)
-    tell([_cannot_list(kind, why) for kind, why in rest.unseen.items()], rest, say)
+    tell([_cannot_list(kind, why) for kind, why in rest.unseen.items()], rest, print)
     message = (
         f"No make target destroys {names.name}, which has profile production: its stacks have "
         "termination protection, and its tables, buckets and domain stay when they are deleted. "

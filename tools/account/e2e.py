@@ -2,9 +2,9 @@
 
     python -m tools.account.e2e [ENVIRONMENT]
 
-Deploys, writes the life cycles of 200 orders, compares every sink with the table, writes an order
-that cannot be applied, checks its dead letters, corrects it, redrives, compares again, destroys,
-and checks that no resource is left. Without an environment it runs on the emulator.
+Deploys, writes 200 sample stories, compares every sink with the tables, writes an item that cannot
+be applied, checks its dead letters, corrects it, redrives, compares again, destroys, and checks
+that no resource is left. Without an environment it runs on the emulator.
 """
 
 import argparse
@@ -16,25 +16,31 @@ from itertools import islice
 
 from local.console import DemoConsole
 from local.workload.poison import Poison
-from local.workload.purchases import SAMPLE, Purchase, read_purchases
+from local.workload.stories import ItemStory
 from local.workload.traffic import Writer, Written
 from tools.account import deploy, destroy, inventory
 from tools.account.findings import Finding, refuse_blocking
 from tools.account.identity import AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
 from tools.account.settings import deployable, names_of
-from tools.account.steps import exit_status, expect_equal, recover
+from tools.account.steps import (
+    exit_status,
+    expect_equal,
+    recover,
+    sample_stories,
+    with_poison,
+)
 
-ORDERS = 200
+STORIES = 200
 NEIGHBOURS = 20
-"""Healthy orders that are written around the poison order."""
+"""Healthy stories that are written around the poisoned one."""
 SEED = 1
 _DEPLOYED = (
     *("stack", "event source mapping", "function", "table", "bucket", "queue", "log group"),
     *("alarm", "rule"),
 )
 _EFFECT = (
-    "e2e deploys environment {}, writes orders, and destroys it again: 30 to 60 minutes with "
+    "e2e deploys environment {}, writes items, and destroys it again: 30 to 60 minutes with "
     "an OpenSearch domain, at the price of that hour."
 )
 
@@ -113,18 +119,19 @@ class Rehearsal:
         refuse_blocking(findings, self.console.line)
 
     def _verify(self) -> None:
-        purchases = read_purchases(SAMPLE)
+        told = sample_stories(SEED)
         poison = Poison(SEED)
-        self._write(islice(purchases, ORDERS), poison, f"{ORDERS} orders")
-        expect_equal(self.place, self.console, self.written, "after the orders")
-        hidden = poison.hidden(purchases, NEIGHBOURS + 1, 1)
-        self._write(hidden, poison, f"{NEIGHBOURS} orders and a poison one")
-        recover(self.place, self.console, poison, self.written, "after the orders")
+        self._write(islice(told, STORIES), f"{STORIES} stories")
+        expect_equal(self.place, self.console, self.written, "after the stories")
+        hidden = with_poison(poison, told, NEIGHBOURS + 1)
+        self._write(hidden, f"{NEIGHBOURS} stories and a poisoned one")
+        recover(self.place, self.console, poison, self.written, "after the stories")
 
-    def _write(self, purchases: Iterator[Purchase], poison: Poison, what: str) -> None:
+    def _write(self, told: Iterator[ItemStory], what: str) -> None:
         with self.console.stage(f"Writing {what}") as stage:
-            client, table = self.place.account.client("dynamodb"), self.place.resources().orders
-            self.written += Writer(client, table, seed=SEED, story=poison.story).run(purchases)
+            client = self.place.account.client("dynamodb")
+            names = {each.table.name: each.resources.source for each in self.place.tables()}
+            self.written += Writer(client, names, seed=SEED).run(told)
             stage.outcome = f"Written: {what}, {self.written.writes:,} writes so far"
 
     def _destroy(self) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +98,7 @@ def _reason(error: Exception) -> str:
     return str(error).rstrip(".")
 
 
-def confirm(account: Account, question: str, ask: Callable[[str], str] = input) -> None:
+def confirm(account: Account, question: str) -> None:
     """Return after the person has typed the account's number, or set it as CONFIRM.
 
     Raises:
@@ -112,7 +111,7 @@ def confirm(account: Account, question: str, ask: Callable[[str], str] = input) 
         if not sys.stdin.isatty():
             message = f"There is no terminal to confirm on: repeat with CONFIRM={account.number}."
             raise AccountError(message)
-        given = ask("Type the account's number to go on: ").strip()
+        given = input("Type the account's number to go on: ").strip()
     if given != account.number:
         message = f"Not done: the account is {account.number}, not {given or 'nothing'}."
         raise AccountError(message)

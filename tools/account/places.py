@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
+from dynamodb_streams_cdc.entities import Table
+from lambdas.domain import TABLES
 from local.console import DemoConsole
 from local.deployed.command_line import CommandLine
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.deployment import session
 from local.deployed.pipeline import copies_of
 from local.deployed.poller_process import PollerProcess
-from local.deployed.resources import Resources
+from local.deployed.resources import Resources, stack_of
 from local.services import loopback
 from local.services.service import emulator, opensearch
 from local.verify import DeployedCopies, Http, SignedHttp
@@ -44,19 +46,19 @@ class Place:
     """Seconds that a difference must stay the same."""
     command_line: CommandLine
 
-    def outputs(self) -> dict[str, str]:
-        """Return the outputs of the pipeline's stack."""
-        name = f"{self.names.stack_prefix}-pipeline"
-        client = self.account.client("cloudformation")
-        [stack] = client.describe_stacks(StackName=name)["Stacks"]
-        return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
-
-    def resources(self) -> Resources:
-        return Resources.of(self.outputs())
-
-    def copies(self) -> DeployedCopies:
+    def tables(self) -> list[DeployedCopies]:
+        """Return the deployed tables and their copies, in the order of the declaration."""
         client = self.account.client
-        return copies_of(client("dynamodb"), client("s3"), self.resources(), self.http)
+        return [
+            copies_of(client("dynamodb"), client("s3"), table, self._resources(table), self.http)
+            for table in TABLES
+        ]
+
+    def _resources(self, table: Table) -> Resources:
+        name = stack_of(self.names.stack_prefix, table)
+        [stack] = self.account.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
+        return Resources.of(table, name, outputs)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""The exceptions for the errors of DynamoDB and S3, in one table for all adapters.
+"""The exceptions for the errors of DynamoDB, S3 and SNS, in one table for all adapters.
 
 Permanent is an allow-list. An error in no table is raised as it is: the processor treats it as
 unexpected. Lost permissions, credentials or tables are outages: no record can be at fault for them.
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html,
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html,
-https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; the codes that botocore
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html,
+https://docs.aws.amazon.com/sns/latest/api/API_Publish.html; the codes that botocore
 retries are in it as well)
 """
 
@@ -32,7 +33,13 @@ from dynamodb_streams_cdc.errors import (
 CONFLICTS = frozenset({"TransactionConflict", "TransactionConflictException"})
 
 DENIED = frozenset(
-    {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "KMSAccessDeniedException"}
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AllAccessDisabled",
+        "AuthorizationError",
+        "KMSAccessDeniedException",
+    }
 )
 """The caller is known and lacks a permission. Expired or wrong credentials are in `OUTAGE`."""
 
@@ -62,6 +69,7 @@ OUTAGE = frozenset(
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
         "NoSuchBucket",
+        "NotFound",
         "NotSignedUp",
         "OperationAborted",
         "OptInRequired",

@@ -129,6 +129,19 @@ class Check:
                     break
         return min(found, key=_length)
 
+    def complain_unless_fresh(self) -> None:
+        """Raise if the copy is wrong before anything is written.
+
+        Raises:
+            ValueError: the copy does not begin as the table does, which is empty.
+        """
+        if problems := replace(self, report=Report()).run(Schedule(operations=())).problems:
+            message = (
+                f"the copy is wrong before the first write: {problems[0]}. Let make(trial) make "
+                "function and store afresh"
+            )
+            raise ValueError(message)
+
     def complain_if_idle(self) -> None:
         """Raise if no schedule could have failed.
 

@@ -164,6 +164,7 @@ def check_convergence(
     )
     kinds = {FaultKind(kind) for kind in faults}
     check = Check(make, wanted or Items.by_key, compare, scene, kinds)
+    check.complain_unless_fresh()
     if replay is not None:
         story = check.run(from_data(replay), timeline=True)
         if story.problems:
@@ -173,6 +174,7 @@ def check_convergence(
     drawn = (_with(draw(each), kinds) for each in range(seed, seed + schedules))
     for number, schedule in enumerate(drawn, 1):
         if check.fails(schedule):
+            check.complain_unless_fresh()
             shortest = check.shortest([schedule, *itertools.islice(drawn, OTHERS)])
             story = check.run(shortest, timeline=True)
             raise Diverged(story, number=number, of=schedules, seed=schedule.seed)

@@ -303,6 +303,25 @@ def _not_idempotent(story: Story) -> str:
     )
 
 
+def _by_batch(story: Story) -> str:
+    batches: dict[str, set[str]] = {}
+    for invocation in story.invocations:
+        numbers = {record["dynamodb"]["SequenceNumber"] for record in invocation.records}
+        for number in numbers:
+            batches.setdefault(number, set()).add(" ".join(sorted(numbers)))
+    again = any(len(each) > 1 for each in batches.values())
+    if not (story.kinds and again) or story.run(story.schedule, _one_by_one(story.scene)).problems:
+        return ""
+    return (
+        "it fails where a record comes again in a batch with other records, and not with "
+        "BatchSize 1: remember each record, not the batch"
+    )
+
+
+def _one_by_one(scene: Scene) -> Scene:
+    return replace(scene, settings={**scene.settings, "BatchSize": 1})
+
+
 def _out_of_order(story: Story) -> str:
     late = next(_late(story.invocations), None)
     if late is None or not story.fails(first_change_again(story.schedule)):
@@ -360,8 +379,9 @@ def _deletes(story: Story) -> str:
 
 def _batches(story: Story) -> str:
     several = any(len(each.records) > 1 for each in story.invocations)
-    alone = replace(story.scene, settings={**story.scene.settings, "BatchSize": 1})
-    if story.kinds or not several or story.run(story.schedule, alone).problems:
+    if story.kinds or not several:
+        return ""
+    if story.run(story.schedule, _one_by_one(story.scene)).problems:
         return ""
     return (
         "it fails where a batch has several records, and not with BatchSize 1: the function does "
@@ -387,6 +407,7 @@ RULES = (
     _one_second,
     _not_idempotent,
     _out_of_order,
+    _by_batch,
     _new_stream,
     _batches,
     _deletes,

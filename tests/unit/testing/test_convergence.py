@@ -303,6 +303,23 @@ def test_an_order_within_the_batch_is_told() -> None:
     assert "not with BatchSize 1" in found.hint
 
 
+def test_a_marker_of_the_batch_is_told() -> None:
+    def make(trial: Trial) -> Any:
+        copy: Rows = {}
+
+        def handler(event: Any, context: Any) -> None:
+            number = " ".join(r["dynamodb"]["SequenceNumber"] for r in event["Records"])
+            copy[number] = len(event["Records"])
+
+        return handler, lambda: sum(copy.values())
+
+    def changes(items: Items) -> int:
+        return sum(len(states) for states in items.history.values())
+
+    found = failure(make, wanted=changes, faults=["crash before the checkpoint"])
+    assert "remember each record, not the batch" in found.hint
+
+
 @pytest.mark.parametrize(
     ("ignored", "hint"),
     [
@@ -362,6 +379,21 @@ def test_a_function_that_is_never_invoked_is_refused() -> None:
         check_convergence(
             making(last_wins), compare=lambda copy, items: [], schedules=3, FilterCriteria=nothing
         )
+
+
+def test_a_copy_that_is_not_made_afresh_is_refused() -> None:
+    rows: Rows = {}
+
+    def handler(event: Any, context: Any) -> None:
+        for record in event["Records"]:
+            last_wins(rows, record)
+
+    def check() -> None:
+        check_convergence(lambda trial: (handler, lambda: rows), wanted=amounts, faults=())
+
+    for _ in range(2):  # the second begins with the rows of the first
+        with pytest.raises(ValueError, match=r"wrong before the first write: .* copy has"):
+            check()
 
 
 def test_make_returns_two_functions() -> None:

@@ -7,7 +7,8 @@ The table holds three kinds of records, told apart by the prefix of their key `i
     attempt/<processor>/<sequence number>  attempts at a record that may kill its function; 2 days
     once/<effect>/<item>/<version>         markers of `Once`; 90 days
 
-The deployed functions write the first two. Functions with effects of their own write markers.
+Aggregation writes ledger rows, every processor writes attempts, and functions with effects that do
+not converge, such as `lambdas/notifications`, write markers.
 """
 
 import time
