@@ -7,9 +7,9 @@ class AuditSettings(Settings):
     """Variables of the audit function.
 
     Attributes:
-        change_log_table: Name of the table with the change log.
         large_images_bucket: S3 bucket for images that are too large for an entry.
+        change_log_table: Name of the table with the change log.
     """
 
-    change_log_table: Name
     large_images_bucket: Name
+    change_log_table: Name

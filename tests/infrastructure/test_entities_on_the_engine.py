@@ -86,7 +86,7 @@ def test_an_item_of_no_entity(unknown: Unknown, filtered: bool, refused: int) ->
     assert deployed.lab.lost == []
 
 
-def test_an_item_of_no_entity_that_a_filter_lets_pass_is_counted() -> None:
+def test_an_item_that_no_filter_keeps_away_is_counted() -> None:
     many = [Entity(f"e{n}", keys={"pk": exactly(f"{n}"), "sk": exactly("X")}) for n in range(5)]
     table = replace(TABLE, entities=[replace(e, contributions=contributions) for e in many])
     deployed = Deployed(table)
