@@ -64,7 +64,7 @@ def wanted_of(account: Account, environment: Environment, tables: Sequence[Table
         makes_topic=environment.alarm_email is not None,
         reserved=sum(environment.processor(each).reserved_concurrency or 0 for each in processors),
         network=environment,
-        tables={f"{environment.stack_prefix}-{each.stack}": each.name for each in TABLES},
+        tables={f"{environment.stack_prefix}-{each.stack}": each.name for each in tables},
         key=environment.kms_key_arn,
     )
 
