@@ -1,7 +1,7 @@
 """Steps of a rehearsal: compare a deployed pipeline, correct its items, redrive."""
 
-from collections.abc import Callable, Iterator, Sequence
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from botocore.exceptions import BotoCoreError, ClientError
