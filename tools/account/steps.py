@@ -1,5 +1,6 @@
 """Steps of a rehearsal: compare a deployed pipeline, correct its items, redrive."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
@@ -40,7 +41,10 @@ def settled(
             unchanged_for=place.unchanged_for,
             enough=enough,
         )
-        parts = ", ".join(f"{each.compared:,} {each.unit} of {each.of}" for each in found.sinks)
+        counts: Counter[str] = Counter()
+        for each in found.sinks:
+            counts[each.unit] += each.compared
+        parts = ", ".join(f"{count:,} {unit}" for unit, count in counts.items())
         stage.outcome = f"Compared {found.items:,} items: {parts}"
     return found
 
