@@ -21,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # The variables of each target, in addition to PYTHON. make refuses an unknown one, which is often
 # misspelt, and an empty one, which is often an unset variable of the shell.
-TAKES_demo := ORDERS LIMIT SEARCH_URL KEEP SEED CHAOS POISON
+TAKES_demo := DATA LIMIT SEARCH_URL KEEP SEED CHAOS POISON
 TAKES_test := SCHEDULES
 TAKES_simulate := N DEAD_LETTERS SEED
 TAKES_exercise-1 := HINT SOLUTION
@@ -34,18 +34,18 @@ TAKES_bootstrap := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_deploy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_destroy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_e2e := ENVIRONMENT CDK_OPTIONS CONFIRM
-TAKE_NONE := setup examples example-1 example-2 example-3 integration lint lint-templates bench-check docs format lock upgrade-rehearsal
+TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration lint lint-templates bench-check docs format lock upgrade-rehearsal
 
 # One line for each variable, which docs/reference/settings.md shows.
 # PYTHON: Python that `make setup` builds the environment with, 3.11 or later. Example: `python3.12`.
-# ORDERS: File of purchases in the CDNOW format, plain or gzipped. Default: the sample of 6,919 purchases in `data`. Example: `purchases.txt`.
-# LIMIT: Purchases to write. Default: all. Example: `200`.
+# DATA: File that `lambdas/domain/stories.py` makes stories from; the example takes purchases in the CDNOW format, plain or gzipped. Default: the sample of 6,919 purchases in `data`. Example: `purchases.txt`.
+# LIMIT: Stories to write, each the life of one item. Default: all. Example: `200`.
 # SEARCH_URL: OpenSearch cluster without sign-in, in place of one that the demo starts. Example: `http://127.0.0.1:9200`.
 # KEEP: 1 leaves everything up until Ctrl-C. Default: `0`. Example: `1`.
 # SCHEDULES: `all` simulates every schedule in `make test`, as CI does. Default: an eighth of them. Example: `all`.
 # SEED: Number that decides every random choice of a run. Default: the same in every demo; `make simulate` runs seeds from 0. Example: `7`.
 # CHAOS: 1 injects faults into every call. Default: `0`. Example: `1`.
-# POISON: Orders that cannot be applied, which the demo then redrives. Default: `0`. Example: `25`.
+# POISON: Items that some sink cannot apply, which the demo then redrives. Default: `0`. Example: `25`.
 # N: Schedules to simulate. Default: `10000`. Example: `100000`.
 # DEAD_LETTERS: 1 adds poison, redrives and purges to the schedules. Default: `0`. Example: `1`.
 # HINT: Number of the hint to print; nothing is checked. Example: `1`.
@@ -102,7 +102,7 @@ $(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-loc
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## Deploy the app on this machine, write real orders, compare every sink (LIMIT=n ORDERS=file SEARCH_URL=url KEEP=1 SEED=n, CHAOS=1 or POISON=n)
+demo: $(READY) ## Deploy the app on this machine, write sample items, compare every sink (LIMIT=n DATA=file SEARCH_URL=url KEEP=1 SEED=n, CHAOS=1 or POISON=n)
 	@exec python -m local.demo
 
 # Examples and exercises need Python 3.11 only, without `make setup`.
@@ -132,6 +132,10 @@ exercise-1 exercise-2 exercise-3: exercise-%: .any-python
 test: $(READY) ## Run the unit, handler and infrastructure tests, no servers (SCHEDULES=all as in CI)
 	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile
 
+.PHONY: fork-check
+fork-check: $(READY) ## Make a fork with another domain in a temporary folder, and run its tests, synth, docs and demo
+	@exec python -m tools.fork.check
+
 .PHONY: simulate
 simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual time (N=100000 DEAD_LETTERS=1), or print one (SEED=n)
 	@exec python tools/simulate.py $${DEAD_LETTERS:+--dead-letters} $${N:+--schedules="$$N"} $${SEED:+--seed="$$SEED"}
@@ -140,12 +144,16 @@ simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual
 integration: $(READY) ## Run the tests on local services: DynamoDB Local, OpenSearch, the AWS emulator
 	pytest tests/integration
 
+# Files that people copy.
+BEHIND := docs/how-to/behind-your-table
+
 .PHONY: lint
 lint: $(READY) ## Check style, types, and the lock files against pyproject.toml
 	ruff check .
 	ruff format --check .
 	mypy
-	python -m tools.phrases --clean
+	mypy $(BEHIND)/handler.py
+	python -m tools.phrases
 	python tools/locks.py --check
 
 CHECKOV := build/checkov/.ready
@@ -153,6 +161,7 @@ TEMPLATES := sandbox production
 
 .PHONY: lint-templates
 lint-templates: $(READY) $(CHECKOV) ## Check the templates of sandbox and production with checkov, against stacks/findings.py
+	@cfn-lint --ignore-checks W3002 -- $(BEHIND)/template.yaml  # W3002: needs `aws cloudformation package`
 	@rm -rf build/templates
 	@for name in $(TEMPLATES); do \
 	  "$(CDK)" synth --quiet --context environment=$$name --context alarm_email=on-call@example.com \

@@ -8,7 +8,6 @@ from stacks.packaging import package
 # jsii starts with aws_cdk, and `stacks` says which Node it runs.
 # isort: split
 from aws_cdk import App
-from aws_cdk import aws_lambda as lambda_
 
 from stacks.acknowledgments import check_best_practices
 from stacks.application import add_stacks
@@ -22,9 +21,8 @@ def main() -> None:
         from lambdas.domain import TABLES
 
         environment = environments.load(app.node.get_all_context())
-        folder = package("host" if environment.name == "local" else "aws")
-        code = lambda_.Code.from_asset(str(folder))
-        add_stacks(app, environment=environment, tables=TABLES, code=code)
+        folder = package("host" if environment.is_emulated else "aws")
+        add_stacks(app, environment=environment, tables=TABLES, package=folder)
     except (SynthError, DeclarationError) as error:
         raise SystemExit(str(error)) from None
     if app.node.try_get_context("nag") != "false":

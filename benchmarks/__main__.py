@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -16,8 +17,8 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.harness.rows import Options, Row, machine, print_rows
+from lambdas.example_domain.stories.purchases import SAMPLE, PurchasesError
 from local.services.errors import ServiceError
-from local.workload.purchases import SAMPLE, PurchasesError
 
 NAMES = (
     "parse",
@@ -88,7 +89,7 @@ def measure(names: Sequence[str], options: Options, path: Path | None, console: 
 def _document(rows: list[Row]) -> str:
     """Return JSON with a line for each row."""
     about = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
-    lines = ",\n".join(json.dumps(row.as_json()) for row in rows)
+    lines = ",\n".join(json.dumps(asdict(row)) for row in rows)
     return f'{json.dumps(about)[:-1]}, "rows": [\n{lines}\n]}}\n'
 
 

@@ -29,24 +29,24 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness.delivery import deliver
+from benchmarks.harness.meter import COUNTS
 from benchmarks.harness.records import BATCH, batches, changes
 from benchmarks.harness.rows import figure
 from benchmarks.suites.sinks import NAMES, Counted, DeadLettersWritten, counted
+from lambdas.example_domain.stories.purchases import SAMPLE
 from local.services import service
 from local.services.errors import ServiceError
-from local.workload.purchases import SAMPLE
 
 EXPECTED = Path(__file__).with_name("expected.json")
 CHANGES = 1_000
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 
-SENT = ("requests", "bytes", "write_units", "read_units")
 INSIDE = ("calls", "peak_bytes")
-TOLERANCE = {**dict.fromkeys(SENT, 1.02), "calls": 1.1, "peak_bytes": 1.25}
+TOLERANCE = {**dict.fromkeys(COUNTS, 1.02), "calls": 1.1, "peak_bytes": 1.25}
 """Largest ratio to the expected figure. The peak depends on the requests that are in memory at the
 same time."""
 
-LEAST = {**dict.fromkeys(SENT, 0.9), **dict.fromkeys(INSIDE, 0.1)}
+LEAST = {**dict.fromkeys(COUNTS, 0.9), **dict.fromkeys(INSIDE, 0.1)}
 """Smallest ratio to the expected figure."""
 
 Figures = Mapping[str, Mapping[str, float]]
@@ -128,22 +128,20 @@ def figures_of(sink: Counted, events: Sequence[dict[str, Any]]) -> dict[str, flo
         sys.setprofile(None)
         threading.setprofile(None)
         tracemalloc.stop()
-    found = {name: getattr(sink.traffic, name) - getattr(before, name) for name in SENT}
-    found |= {"calls": next(calls), "peak_bytes": peaks}
+    found = sink.traffic.since(before) | {"calls": next(calls), "peak_bytes": peaks}
     number = sum(len(event["Records"]) for event in events)
     return {name: round(total / number, 4) for name, total in found.items()}
 
 
 def compare(found: Figures, expected: Mapping[str, Any]) -> Iterator[Compared]:
     """Yield every figure that can be compared."""
-    kinds = (*SENT, *INSIDE) if expected["python"] == PYTHON else SENT
+    kinds = (*COUNTS, *INSIDE) if expected["python"] == PYTHON else COUNTS
     for sink, figures in found.items():
         for what in kinds:
             yield Compared(sink, what, figures[what], expected[sink][what])
 
 
 def print_compared(compared: list[Compared]) -> None:
-    """Print the table and the fix."""
     table = Table("", "for each change", "found", "expected", "", box=None)
     for each in compared:
         figures = (figure(each.found), figure(each.expected))
@@ -161,7 +159,7 @@ def print_compared(compared: list[Compared]) -> None:
     else:
         allowed = ", ".join(f"{what} {factor - 1:.0%}" for what, factor in TOLERANCE.items())
         console.print(f"No change costs more than expected. Tolerated: {allowed}.")
-    if len(compared) == len(SENT) * len(NAMES) * 2:
+    if len(compared) == len(COUNTS) * len(NAMES) * 2:
         console.print(f"Calls and memory of expected.json are of another Python than {PYTHON}.")
 
 

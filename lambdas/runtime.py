@@ -17,7 +17,7 @@ from dynamodb_streams_cdc.entities import Table
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.metrics import LogMetrics
 from dynamodb_streams_cdc.sinks.by_entity import ByEntity
-from dynamodb_streams_cdc.sinks.log_entries import ImageStore, change_from_log_record
+from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record
 from lambdas.domain import TABLES
 from lambdas.settings import Settings, SettingsError
 
@@ -90,7 +90,6 @@ def build(
     table: Table,
     sinks: Mapping[str, Sink],
     source_table: SourceTable | None = None,
-    image_store: ImageStore | None = None,
 ) -> Processor:
     """Return the processor of a function.
 
@@ -99,8 +98,9 @@ def build(
         table: declaration of the source table.
         sinks: one for each entity that has a copy there, by the entity's name.
         source_table: the table itself, from which copies are repaired.
-        image_store: has the large images of a change log.
     """
+    bucket = settings.large_images_bucket
+    image_store = large_images(bucket) if bucket else None
     readers: dict[str, RecordParser] = {
         "table": Change.from_record,
         "change-log": partial(change_from_log_record, image_store=image_store),
@@ -112,7 +112,7 @@ def build(
         dead_letters=S3DeadLetters(s3, settings.dead_letter_bucket, settings.dead_letter_prefix),
         read=readers[settings.feed],
         permanent=(ValidationError,),
-        metrics=LogMetrics(settings.environment, settings.processor),
+        metrics=LogMetrics(settings.pipeline, settings.processor),
         source_table=source_table,
         attempts=DynamoDbAttempts(dynamodb, settings.attempts_table),
         breaker=Breaker(settings.breaker_share, settings.breaker_items),

@@ -19,12 +19,12 @@ class FunctionSettings(BaseModel):
     """Variables of any function's environment, in lower case.
 
     Attributes:
-        environment: Name of the environment, a dimension of the metrics.
+        pipeline: Name of the pipeline's stack, a dimension of the metrics.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    environment: Name
+    pipeline: Name
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -56,6 +56,8 @@ class Settings(FunctionSettings):
         processor: Name of the processor in dead letters and metrics.
         dead_letter_bucket: S3 bucket for dead letters.
         dead_letter_prefix: Prefix of the keys of this processor's dead letters.
+        large_images_bucket: S3 bucket for images that are too large for an entry of the change log;
+            empty if the function reads the table's own stream.
         attempts_table: Name of the idempotency table, which counts the invocations that die on a
             record, under `attempt/PROCESSOR/`.
         breaker_share: Share of the recent items that may become dead letters for one reason; 1
@@ -69,6 +71,7 @@ class Settings(FunctionSettings):
     processor: Name
     dead_letter_bucket: Name
     dead_letter_prefix: Annotated[str, Field(pattern=r".+/$")]
+    large_images_bucket: str = ""
     attempts_table: Name
     breaker_share: Annotated[float, Field(ge=0, le=1)] = SHARE
     breaker_items: Annotated[int, Field(ge=1)] = LEAST

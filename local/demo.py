@@ -1,6 +1,6 @@
-"""Runs the whole pipeline on a laptop: deploys it, writes orders, and compares every sink.
+"""Runs the whole pipeline on a laptop: deploys it, writes stories, and compares every sink.
 
-    make demo [ORDERS=file] [LIMIT=n] [SEARCH_URL=url] [KEEP=1] [CHAOS=1 | POISON=n] [SEED=n]
+    make demo [DATA=file] [LIMIT=n] [SEARCH_URL=url] [KEEP=1] [CHAOS=1 | POISON=n] [SEED=n]
 
 The options are environment variables, which `make` passes on. The exit status is 0 only if every
 sink equals the table, 1 if one differs or something failed, 2 for a wrong option, 130 after Ctrl-C.
@@ -16,11 +16,15 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dynamodb_streams_cdc.testing.stories import StoriesError
+from lambdas.domain import TABLES
+from lambdas.domain.stories import stories
 from local import report as show
 from local.console import DemoConsole
 from local.deployed.pipeline import running_pipeline
@@ -32,7 +36,7 @@ from local.services.errors import ServiceError
 from local.services.search_cluster import checked_url
 from local.verify import ReadError, compare, settle
 from local.workload.poison import Poison
-from local.workload.purchases import SAMPLE, PurchasesError, read_purchases, survey
+from local.workload.stories import read_stories, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,18 +44,17 @@ if TYPE_CHECKING:
 
     from local.deployed.pipeline import Pipeline
     from local.scenarios.phases import Phase
-    from local.workload.purchases import Survey
+    from local.workload.stories import ItemStory, Survey
     from local.workload.traffic import Written
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 
 USAGE = (
-    "usage: make demo [ORDERS=file] [LIMIT=n] [SEARCH_URL=url] [KEEP=1] [SEED=n]"
-    " [CHAOS=1 | POISON=n]"
+    "usage: make demo [DATA=file] [LIMIT=n] [SEARCH_URL=url] [KEEP=1] [SEED=n] [CHAOS=1 | POISON=n]"
 )
 _ALL_GONE = "every service is stopped and its folder removed."
-ONE_BY_ONE = 20  # the last purchases, written one by one, to measure the lag of a single change
+ONE_BY_ONE = 20  # the last stories, written one by one, to measure the lag of a single change
 
 
 class OptionsError(Exception):
@@ -63,16 +66,16 @@ class Options:
     """Options of a demo.
 
     Attributes:
-        orders: file of purchases in the CDNOW format, plain or gzipped.
-        limit: number of purchases to write; None for all.
+        data: file that the stories are made from; None for the one that they choose.
+        limit: number of stories to write; None for all.
         search_url: of an OpenSearch without sign-in; None to start one.
         keep: whether everything stays up until Ctrl-C.
         chaos: whether faults are injected.
-        poison: number of orders that cannot be applied.
-        seed: decides on orders, faults and poison.
+        poison: number of items that some sink cannot apply.
+        seed: decides on stories, faults and poison.
     """
 
-    orders: Path = SAMPLE
+    data: Path | None = None
     limit: int | None = None
     search_url: str | None = None
     keep: bool = False
@@ -99,7 +102,7 @@ class Options:
                 raise OptionsError(message) from error
 
         found = cls(
-            orders=given("ORDERS", Path, SAMPLE),
+            data=given("DATA", Path, None),
             limit=given("LIMIT", _positive, None),
             search_url=given("SEARCH_URL", checked_url, None),
             keep=given("KEEP", _switch, False),
@@ -140,14 +143,14 @@ def run_demo(
     `before_comparison` is called when the sinks have all changes; tests damage them there.
 
     Raises:
-        ServiceError, PurchasesError, ReadError: The demo cannot run.
+        ServiceError, StoriesError, ReadError: The demo cannot run.
     """
     console = console or DemoConsole()
-    expected = survey(options.orders, options.limit)
-    one_by_one = min(ONE_BY_ONE, expected.purchases // 10)
-    plan = PhasePlan.of(expected.purchases, options.poison, one_by_one) if options.poison else None
+    expected = survey(_stories(options), options.limit)
+    one_by_one = min(ONE_BY_ONE, expected.stories // 10)
+    plan = PhasePlan.of(expected, options.poison, one_by_one) if options.poison else None
     poison = Poison(options.seed)
-    purchases = read_purchases(options.orders, options.limit)
+    told = islice(_stories(options), options.limit)
     faults = poller_faults(options.seed) if options.chaos else ()
     with (
         running_pipeline(console, options.search_url, faults) as pipeline,
@@ -155,19 +158,17 @@ def run_demo(
     ):
         traffic = Traffic(console, pipeline, options.seed, fault_injection, poison)
         fault_injection.start()
-        at_once = expected.purchases - one_by_one - (plan.purchases if plan else 0)
+        at_once = expected.stories - one_by_one - (plan.stories if plan else 0)
         pause = fault_injection.pause(at_once)
-        fast = traffic.run(fault_injection.pace, purchases, at_once, pause=pause)
+        fast = traffic.run(fault_injection.pace, told, at_once, pause=pause)
         fault_injection.second_wave()
-        latency = plan and measure_poison_latency(traffic, pipeline, poison, plan, purchases)
-        slow = traffic.run(
-            "one by one", purchases, one_by_one, workers=1, open_orders=1, pause=0.25
-        )
+        latency = plan and measure_poison_latency(traffic, pipeline, poison, plan, told)
+        slow = traffic.run("one by one", told, one_by_one, workers=1, open_stories=1, pause=0.25)
         before_comparison(pipeline, traffic.written)
         problems = fault_injection.report()
         if latency:
             show.poison_latency(console, latency)
-            recovery = Recovery(console, pipeline, poison, traffic.written)
+            recovery = Recovery(console, pipeline, poison, traffic.written, _words(options))
             recovery.run()
             problems += recovery.problems
         equal = _compare(console, pipeline, expected, traffic.written, fast, slow)
@@ -178,6 +179,16 @@ def run_demo(
         if options.keep:
             _hold(console, pipeline)
     return 0 if equal and not problems else 1
+
+
+def _stories(options: Options) -> Iterator[ItemStory]:
+    return read_stories(TABLES, stories, options.seed, options.data)
+
+
+def _words(options: Options) -> list[str]:
+    """Return the options of the command that corrects poison, where they are not its defaults."""
+    seed = ["--seed", str(options.seed)] if options.seed != Options().seed else []
+    return [*seed, *(["--data", str(options.data)] if options.data else [])]
 
 
 def _fault_injection(
@@ -197,16 +208,17 @@ def _compare(
     """Compare, print the results, and return the verdict, which is printed last."""
     with console.stage("Comparing every item with every sink") as stage:
         found = settle(
-            lambda: compare(pipeline.copies, written.effective), unchanged_for=UNCHANGED_FOR
+            lambda: compare(pipeline.tables, written.effective), unchanged_for=UNCHANGED_FOR
         )
         compared = sum(sink.compared for sink in found.sinks)
-        stage.outcome = f"Compared: {compared:,} aggregates, documents and histories"
+        stage.outcome = f"Compared: {compared:,} rows, aggregates, documents and histories"
     show.comparison(console, found)
     show.lags(console, slow.lags, fast.lags, fast.how)
-    show.numbers(console, fast.written, fast.seconds, found, expected)
-    show.revenue(console, pipeline.copies.aggregates())
+    show.numbers(console, fast.written, fast.seconds, expected)
+    show.sums(console, (row for copies in pipeline.tables for row in copies.aggregates()))
+    show.not_compared(console, [copies.table for copies in pipeline.tables])
     show.where_to_look(console)
-    return show.verdict(console, found, expected)
+    return show.verdict(console, found)
 
 
 def _hold(console: DemoConsole, pipeline: Pipeline) -> None:
@@ -238,7 +250,7 @@ def main(variables: Mapping[str, str] = os.environ, arguments: Sequence[str] = (
             with suppress(OSError):
                 console.line(f"{ended.sent.name}: {_ALL_GONE}", style="red")
             return 128 + ended.sent
-        except (ServiceError, PurchasesError, ReadError) as error:
+        except (ServiceError, StoriesError, ReadError) as error:
             console.line(str(error), style="red")
         except (BotoCoreError, ClientError) as error:
             console.line(f"The AWS emulator failed: {error}", style="red")

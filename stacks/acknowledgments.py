@@ -13,15 +13,15 @@ from stacks.findings import rows_for
 def check_best_practices(app: App, environment: Environment) -> None:
     """Let synth fail on a finding that no row of the table accepts.
 
-    Every environment is held to the pack AwsSolutions, and production to NIST 800-53 r5 as well.
-    Call it when the app has all its stacks.
+    Every environment is held to the pack AwsSolutions, and profile production to NIST 800-53 r5 as
+    well. Call it when the app has all its stacks.
     """
     packs: list[NagPack] = [AwsSolutionsChecks(app)]
-    if environment.name == "production":
+    if environment.keeps_data:
         packs.append(NIST80053R5Checks(app))
     for pack in packs:
         for rule, path in findings(pack, app):
-            for row in rows_for(rule, path, environment.name):
+            for row in rows_for(rule, path, environment.profile):
                 Validations.of(_at(app, path)).acknowledge(
                     Acknowledgment(id=f"{pack.name}::{rule}", reason=row.reason)
                 )

@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from aws_cdk import App, Tags
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from dynamodb_streams_cdc.entities import Table
+from stacks.constructs.gateways import add_gateways
 from stacks.environments import Environment
 from stacks.errors import SynthError
 from stacks.pipeline import PipelineStack
@@ -15,18 +18,19 @@ from stacks.search_logs import SearchLogs
 
 
 def add_stacks(
-    app: App, *, environment: Environment, tables: Sequence[Table], code: lambda_.Code
+    app: App, *, environment: Environment, tables: Sequence[Table], package: Path
 ) -> None:
     """Add the environment's stacks, for the account and Region of the caller.
+
+    `package` is the folder with the functions' code.
 
     Raises:
         SynthError: the tables do not fit together, or not the environment.
     """
     _check(tables, environment)
-    prefix = f"cdc-{environment.name}"
+    prefix = environment.stack_prefix
     search, has_documents = None, any(table.indexes for table in tables)
-    if environment.makes_domain and has_documents:
-        assert environment.search_cluster is not None
+    if environment.search_cluster is not None and has_documents:
         logs = None
         if environment.search_cluster.publishes_logs:
             logs = SearchLogs(app, f"{prefix}-search-logs", environment=environment)
@@ -37,19 +41,31 @@ def add_stacks(
             cluster=environment.search_cluster,
             logs=logs,
         )
-    for table in tables:
+    pipelines = {f"{prefix}-{table.stack}": table for table in tables}
+    known: set[str] = set()
+    made: list[PipelineStack] = []
+    for name, table in pipelines.items():
         pipeline = PipelineStack(
             app,
-            f"{prefix}-{table.stack}",
+            name,
             table=table,
             environment=environment,
-            code=code,
+            code=lambda_.Code.from_asset(str(package)),
             search=search.target if search else None,
+            pipelines=tuple(pipelines),
         )
         if search is not None:
             # The imports of its exports have names: the CDK cannot tell the order from them.
             pipeline.add_stack_dependency(search)
-    Tags.of(app).add("application", "cdc")
+        made.append(pipeline)
+        known |= {each.name for each in pipeline.processors}
+    environment.check_processors(known)
+    # A route table takes one gateway of each service.
+    add_gateways(made[0], environment)
+    if (arn := environment.permissions_boundary_arn) is not None:
+        boundary = iam.ManagedPolicy.from_managed_policy_arn(made[0], "Boundary", arn)
+        iam.PermissionsBoundary.of(app).apply(boundary)
+    Tags.of(app).add("application", environment.prefix)
     Tags.of(app).add("environment", environment.name)
 
 

@@ -2,8 +2,7 @@
 
 Names, statistics, periods and thresholds are those of
 https://docs.aws.amazon.com/opensearch-service/latest/developerguide/cloudwatch-alarms.html.
-Left out are those of features that are off here: customer-managed keys, warm and cold storage,
-audit logs, SQL.
+Left out are those of features that are off here: warm and cold storage, audit logs, SQL.
 """
 
 from collections.abc import Iterator
@@ -15,8 +14,9 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from stacks.constructs.alarms import AT_LEAST, AT_MOST, LESS_THAN, Alarms
-from stacks.environments import SearchCluster
+from stacks.constructs.keys import key_of
 from stacks.runbook import Urgency
+from stacks.settings.search import SearchCluster
 
 _MIB_IN_GIB = 1024
 _STORAGE_LEFT = 0.25
@@ -39,11 +39,34 @@ class DomainAlarm:
     urgency: Urgency = Urgency.TODAY
 
 
+_KEY = (
+    DomainAlarm(
+        id="DomainKeyDisabled",
+        metric="KMSKeyError",
+        statistic="Maximum",
+        minutes=1,
+        description="The key of the search domain is disabled: the domain stops.",
+        section="domain-key-unusable",
+        urgency=Urgency.NOW,
+    ),
+    DomainAlarm(
+        id="DomainKeyInaccessible",
+        metric="KMSKeyInaccessible",
+        statistic="Maximum",
+        minutes=1,
+        description="The key of the search domain is deleted, or OpenSearch may not use it.",
+        section="domain-key-unusable",
+        urgency=Urgency.NOW,
+    ),
+)
+
+
 def watch_domain(
     scope: Construct, alarms: Alarms, *, domain_name: str, cluster: SearchCluster
 ) -> None:
     """Add the alarms for a domain of this size."""
-    for each in (*_health(cluster), *_load(cluster)):
+    encrypted = _KEY if key_of(scope) else ()
+    for each in (*_health(cluster), *_load(cluster), *encrypted):
         alarms.add(
             scope,
             each.id,

@@ -1,8 +1,10 @@
 """The endpoints of OpenSearch Service that the app can use, with the domain of each.
 
-A role is granted a domain by name and Region, so both have to be readable from the endpoint. The
-forms are those of "Supported endpoints" and "dual-stack" in the developer guide:
+A role is granted a domain by name and Region, so both have to be readable from the endpoint, or
+from the domain's ARN. The forms are those of "Supported endpoints" and "dual-stack" in the
+developer guide, and of custom endpoints:
 https://docs.aws.amazon.com/opensearch-service/latest/developerguide/createupdatedomains.html
+https://docs.aws.amazon.com/opensearch-service/latest/developerguide/customendpoint.html
 """
 
 import re
@@ -21,10 +23,17 @@ _SERVERLESS = re.compile(r".+\.aoss\.(amazonaws\.com(\.cn)?|on\.aws)")
 
 @dataclass(frozen=True)
 class ManagedDomain:
-    """A domain of OpenSearch Service, as its endpoint names it."""
+    """A domain of OpenSearch Service, as its endpoint or its ARN names it.
+
+    Attributes:
+        arn: of the domain, where it was given.
+        in_vpc: whether the endpoint says that only its VPC reaches it.
+    """
 
     name: str
     region: str
+    arn: str | None = None
+    in_vpc: bool = False
 
 
 def normalised(url: str) -> str:
@@ -50,8 +59,10 @@ def normalised(url: str) -> str:
     return f"{parts.scheme}://{host}{port}"
 
 
-def managed_domain(url: str) -> ManagedDomain:
+def managed_domain(url: str, arn: str | None = None) -> ManagedDomain:
     """Return the domain that a normalised URL reaches with signed requests.
+
+    `arn` is the domain's, which a custom endpoint does not name.
 
     Raises:
         ValueError: signed requests cannot be granted or cannot arrive there; says which and why.
@@ -65,21 +76,25 @@ def managed_domain(url: str) -> ManagedDomain:
             "(docs/decisions/0019-managed-domains-only.md): give the endpoint of a managed domain"
         )
         raise ValueError(message)
-    found = next((match for form in _MANAGED if (match := form.fullmatch(host))), None)
-    if found is None:
-        message = (
-            "does not name its domain and Region, which the function's role is granted: give the "
-            "domain endpoint (https://search-NAME-ID.REGION.es.amazonaws.com or "
-            "https://NAME-ID.aos.REGION.on.aws) instead of a custom one"
-        )
-        raise ValueError(message)
-    if found["kind"] == "vpc-":
-        message = (
-            "is reached only from inside its VPC, and the functions are in none: give a public "
-            "endpoint (https://search-NAME-ID.REGION.es.amazonaws.com)"
-        )
-        raise ValueError(message)
     if parts.scheme != "https" or parts.port is not None:
         message = "must be https on port 443, where a managed domain answers"
         raise ValueError(message)
-    return ManagedDomain(found["name"], found["region"])
+    found = next((match for form in _MANAGED if (match := form.fullmatch(host))), None)
+    region, name = (arn.split(":")[3], arn.rpartition("/")[2]) if arn else (None, None)
+    if found is None:
+        if region is None or name is None:
+            message = (
+                "does not name its domain and Region, which the function's role is granted: give "
+                "the domain's ARN as well (-c search_domain_arn=arn:aws:es:REGION:ACCOUNT:domain/"
+                "NAME)"
+            )
+            raise ValueError(message)
+        return ManagedDomain(name, region, arn)
+    named = ManagedDomain(found["name"], found["region"], arn, found["kind"] == "vpc-")
+    if arn and (name, region) != (named.name, named.region):
+        message = (
+            f"is the endpoint of domain {named.name} in {named.region}, and 'search_domain_arn' "
+            f"names {name} in {region}: give the ARN of that endpoint's domain, or none"
+        )
+        raise ValueError(message)
+    return named

@@ -6,15 +6,15 @@ a stream of its own with every change of the audited entities, so a processor wh
 audited can read either.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dynamodb_streams_cdc.entities import AUDIT, SEARCH, Entity, KeyPattern, Table, exactly
-from dynamodb_streams_cdc.esm.filters import FILTER_QUOTA
+from dynamodb_streams_cdc.esm.filters import FILTER_QUOTA, LONGEST_PATTERN
 from dynamodb_streams_cdc.names import CANARY
-from stacks.constructs.change_feed import READERS_PER_SHARD, FeedKind, TooManyReadersError
-
-_CANARY_KEYS: Mapping[str, str] = {"S": CANARY, "N": "0", "B": "Y2RjLWNhbmFyeQ=="}
+from stacks.constructs.change_feed import FeedKind, TooManyReadersError
+from stacks.settings.tables import READERS_PER_SHARD
 
 
 def plan(table: Table, sinks: Sequence[str], readers: int) -> dict[str, FeedKind]:
@@ -72,18 +72,25 @@ def patterns(table: Table, sink: str, kind: FeedKind) -> list[dict[str, Any]]:
     """Return the filter patterns of a sink's mapping; empty if every record is wanted.
 
     A pattern is over the item's keys, and one lets the canary pass. With more patterns than a
-    mapping may have, the function gets every record and skips those that it does not need.
+    mapping may have, or a longer one, the function gets every record and skips those that it does
+    not need.
     """
     wanted = table.using(sink)
     if kind == "table":
         if table.unknown == "dead-letter" or _covers(table.entities, wanted):
             return []
-        return _over(table, wanted, ("Keys",))
-    audited = table.using(AUDIT)
-    if len(wanted) == len(audited):
-        return [{"eventName": ["INSERT"]}]
+        return _allowed(_over(table, wanted, ("Keys",)))
+    inserts = {"eventName": ["INSERT"]}
+    if len(wanted) == len(table.using(AUDIT)):
+        return [inserts]
     found = _over(table, wanted, ("NewImage", "keys", "M"))
-    return [{"eventName": ["INSERT"], **p} for p in found] or [{"eventName": ["INSERT"]}]
+    return _allowed([{**inserts, **pattern} for pattern in found]) or [inserts]
+
+
+def _allowed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the patterns, or none if a mapping may not have that many or that long ones."""
+    fits = all(len(json.dumps(pattern)) <= LONGEST_PATTERN for pattern in found)
+    return found if fits and len(found) <= FILTER_QUOTA else []
 
 
 def _covers(entities: Sequence[Entity], wanted: Sequence[Entity]) -> bool:
@@ -104,31 +111,29 @@ def _covers(entities: Sequence[Entity], wanted: Sequence[Entity]) -> bool:
 def _over(table: Table, wanted: Iterable[Entity], path: Sequence[str]) -> list[dict[str, Any]]:
     """Return patterns over the keys at `path`; one if all are over the same attribute."""
     alternatives = [dict(entity.keys) for entity in wanted]
-    attributes = {tuple(keys) for keys in alternatives}
-    canary = _canary(table, preferred={name for names in attributes for name in names})
-    if len(attributes) == 1 and len(only := next(iter(attributes))) == 1 and only[0] in canary:
-        rules = [rule for keys in alternatives for rule in keys[only[0]].rules]
-        found = [{only[0]: {"S": [*rules, *canary[only[0]]["S"]]}}]
-    elif not all(alternatives):
+    if not all(alternatives):
         return []  # an entity of any key: nothing can be excluded
+    attributes = {tuple(keys) for keys in alternatives}
+    canary = _key_of_the_canary(table, preferred={name for names in attributes for name in names})
+    if attributes == {(canary,)}:
+        rules = [rule for keys in alternatives for rule in keys[canary].rules]
+        found = [{canary: {"S": [*rules, CANARY]}}]
     else:
-        found = [_typed(keys) for keys in alternatives] + [canary]
-    if len(found) > FILTER_QUOTA:
-        return []
+        found = [_typed(keys) for keys in (*alternatives, {canary: exactly(CANARY)})]
     return [{"dynamodb": _nested(path, keys)} for keys in found]
+
+
+def _key_of_the_canary(table: Table, preferred: set[str]) -> str:
+    """Return the text key by which the canary is recognised.
+
+    There is one: entities have patterns, and patterns are of text keys.
+    """
+    texts = [name for name, kind in table.keys.items() if kind == "S"]
+    return next((name for name in texts if name in preferred), texts[0])
 
 
 def _typed(keys: Mapping[str, KeyPattern]) -> dict[str, Any]:
     return {name: {"S": pattern.rules} for name, pattern in keys.items()}
-
-
-def _canary(table: Table, preferred: set[str]) -> dict[str, Any]:
-    """Return the pattern of the canary's key: one attribute is enough."""
-    texts = [name for name, kind in table.keys.items() if kind == "S"]
-    for name in [*(n for n in texts if n in preferred), *texts]:
-        return _typed({name: exactly(CANARY)})
-    name, kind = next(iter(table.keys.items()))
-    return {name: {kind: [_CANARY_KEYS[kind]]}}
 
 
 def _nested(path: Sequence[str], keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,11 @@ This table is the only place where a finding is accepted. To accept one, add a r
 that no template needs any more, delete it: a test names rows that accept nothing. The page
 docs/reference/findings.md shows the table.
 
-`at` is the construct's path without `cdc-ENVIRONMENT-` and without a final `/Resource`, as in
-`pipeline/Audit/Logs`. `%` stands for any one name in it, or in a rule. A finding about a wildcard
-carries the wildcard: `AwsSolutions-IAM5[DeadLettersBucket/dead_letters/%/*]` accepts all objects
-below a processor's prefix, and no wildcard else.
+`at` is the construct's path without `PREFIX-ENVIRONMENT-` and without a final `/Resource`, as in
+`pipeline/Audit/Logs`; the stack of any table is `pipeline`. `%` stands for any one name in it, or
+in a rule. A finding about a wildcard carries the wildcard:
+`AwsSolutions-IAM5[DeadLettersBucket/dead_letters/%/*]` accepts all objects below a processor's
+prefix, and no wildcard else.
 """
 
 import re
@@ -15,10 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from stacks.settings.names import PARTS
+
 
 @dataclass(frozen=True)
 class Accepted:
-    """A rule that is accepted at some constructs; of all environments, or of one alone.
+    """A rule that is accepted at some constructs; of all profiles, or of one alone.
 
     `unless` are constructs at which it is not accepted, although `at` fits.
     """
@@ -26,13 +29,13 @@ class Accepted:
     rule: str
     at: str
     reason: str
-    environment: str | None = None
+    profile: str | None = None
     unless: tuple[str, ...] = ()
 
-    def accepts(self, rule: str, path: str, environment: str) -> bool:
+    def accepts(self, rule: str, path: str, profile: str) -> bool:
         """Return whether this row accepts a finding; rule and path as `readable` gives them."""
         return (
-            self.environment in (None, environment)
+            self.profile in (None, profile)
             and _pattern(self.rule).fullmatch(rule) is not None
             and _pattern(self.at).fullmatch(path) is not None
             and path not in self.unless
@@ -44,18 +47,21 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(re.escape(text).replace("%", "[^/]+"))
 
 
-def rows_for(rule: str, path: str, environment: str) -> list[Accepted]:
+def rows_for(rule: str, path: str, profile: str) -> list[Accepted]:
     """Return the rows that accept a finding, given as the tool names it."""
     short = readable(rule, path)
-    return [row for row in ACCEPTED if row.accepts(*short, environment)]
+    return [row for row in ACCEPTED if row.accepts(*short, profile)]
 
 
 def readable(rule: str, path: str) -> tuple[str, str]:
     """Return rule and path without hashes, environment, account and Region."""
     for pattern, replacement in _SHORTER:
         rule = pattern.sub(replacement, rule)
-    return rule, re.sub(r"^cdc-\w+?-", "", path).removesuffix("/Resource")
+    return rule, _STACK.sub(r"\1", path).removesuffix("/Resource")
 
+
+_STACK = re.compile(rf"^[a-z0-9-]+?-({'|'.join(PARTS)})(-[a-z0-9-]+)?(?=/|$)")
+"""The name of a stack, with the part that says what it is: PREFIX-ENVIRONMENT-PART."""
 
 _SHORTER = [
     (re.compile(pattern), replacement)
@@ -64,16 +70,16 @@ _SHORTER = [
         # An attribute or reference: <DeadLettersBucket3DB126B9.Arn>
         (r"<(\w+?)[0-9A-F]{8}(?:\.\w+)?>", r"\1"),
         # What another stack exports: cdc-sandbox-search-DomainArn
-        (r"cdc-\w+-search-DomainArn", r"Domain"),
+        (r"[a-z0-9-]+-search-DomainArn", r"Domain"),
         (r"arn:<AWS::Partition>:(\w+):(?:<AWS::Region>|[^:<]*):<AWS::AccountId>:", r"\1:"),
     )
 ]
 
 
-def _each(rules: str, at: str, reason: str, environment: str | None = None) -> Iterator[Accepted]:
+def _each(rules: str, at: str, reason: str, profile: str | None = None) -> Iterator[Accepted]:
     """Yield a row for each rule: the same fact under the names of several tools."""
     for rule in rules.split():
-        yield Accepted(rule, at, reason, environment)
+        yield Accepted(rule, at, reason, profile)
 
 
 IAM5 = "AwsSolutions-IAM5"
@@ -107,10 +113,8 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(
         f"{IAM5}[LargeImagesBucket/*]",
         "pipeline/%/Role/DefaultPolicy",
-        "Search and further sinks read the large images that entries of the log point at.",
-        unless=tuple(
-            f"pipeline/{role}/Role/DefaultPolicy" for role in ("Aggregation", "Audit", "Watcher")
-        ),
+        "A processor behind the change log reads the large images that entries point at.",
+        unless=tuple(f"pipeline/{role}/Role/DefaultPolicy" for role in ("Audit", "Watcher")),
     ),
     Accepted(
         f"{IAM5}[Domain/%-write/_doc/*]",
@@ -140,9 +144,20 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Operators read the images that an item's history points at.",
     ),
     Accepted(
-        f"{IAM5}[cloudformation:stack/cdc-%-pipeline/*]",
+        f"{IAM5}[cloudformation:stack/%/*]",
         "pipeline/Operator",
         "The last part is the stack's unique id, which changes with the stack.",
+    ),
+    Accepted(
+        f"{IAM5}[*]",
+        "pipeline/%/Role/Tracing",
+        "X-Ray takes no resource in a policy.",
+    ),
+    Accepted(
+        f"{IAM5}[*]",
+        "pipeline/%/Role/NetworkInterfaces",
+        "The network interfaces of functions have no names before they are created; describing "
+        "them takes no resource.",
     ),
     # Buckets
     *_each(
@@ -203,10 +218,13 @@ ACCEPTED: tuple[Accepted, ...] = (
         "pipeline/%/Function",
         "The variables name resources and hold no secret; Lambda encrypts them with its own key.",
     ),
-    Accepted(
-        f"{NIST}-IAMNoInlinePolicy",
-        "pipeline/%/Role/DefaultPolicy",
-        "The policy belongs to this one role, changes with it and is deleted with it.",
+    *(
+        Accepted(
+            f"{NIST}-IAMNoInlinePolicy",
+            f"pipeline/%/Role/{policy}",
+            "The policy belongs to this one role, changes with it and is deleted with it.",
+        )
+        for policy in ("DefaultPolicy", "Tracing", "NetworkInterfaces", "Key")
     ),
     *(
         Accepted(

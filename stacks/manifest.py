@@ -22,6 +22,7 @@ from stacks.constructs.stream_processor import StreamProcessor
 def add_manifest(
     stack: Stack,
     *,
+    pipelines: Sequence[str],
     source_tables: Mapping[str, SourceTable],
     tables: Mapping[str, ChangeTable],
     processors: Sequence[StreamProcessor],
@@ -29,9 +30,14 @@ def add_manifest(
     large_images: LargeImages | None,
     search: Mapping[str, Any] | None,
 ) -> None:
-    """Add the output; `source_tables` are by logical name, the other `tables` by role."""
+    """Add the output.
+
+    `pipelines` are the stacks of all pipelines of the environment; `source_tables` are by logical
+    name, the other `tables` by role.
+    """
     manifest = {
         "schema": MANIFEST_SCHEMA,
+        "pipelines": list(pipelines),
         "source_tables": [
             {"name": name, "table": table.name, "keys": table.keys, "stream": table.stream_arn}
             for name, table in source_tables.items()

@@ -7,7 +7,7 @@ watch may be replaced, and a value that another stack imports may not.
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -46,12 +46,13 @@ class Observability(Construct):
     ) -> None:
         super().__init__(scope, id)
         self._watcher = watcher
+        self._has_canary = watcher.has_canary
         self.alarms = Alarms(self, "Alarms", environment=environment)
         for processor in processors:
             self._watch_processor(Construct(self, processor.node.id), processor)
         for table in tables:
             self._watch_table(Construct(self, f"{table.node.id}Table"), table)
-        self._watch_watcher(environment)
+        self._watch_watcher()
         if search and search.domain_name is not None and environment.search_cluster is not None:
             watch_domain(
                 Construct(self, "Domain"),
@@ -61,7 +62,7 @@ class Observability(Construct):
             )
         self._add_dashboard(processors)
         if not environment.is_emulated:
-            self._save_queries(environment.name, processors)
+            self._save_queries(processors)
 
     def _add_dashboard(self, processors: Sequence[StreamProcessor]) -> None:
         dashboard = cloudwatch.Dashboard(self, "Dashboard")
@@ -71,13 +72,13 @@ class Observability(Construct):
         for processor in processors:
             dashboard.add_widgets(*_graphs(processor))
 
-    def _save_queries(self, environment: str, processors: Sequence[StreamProcessor]) -> None:
+    def _save_queries(self, processors: Sequence[StreamProcessor]) -> None:
         """The runbook's questions to all functions, saved for CloudWatch Logs Insights."""
         for name, text in QUERIES.items():
             logs.CfnQueryDefinition(
                 self,
                 name.title().replace(" ", ""),
-                name=f"cdc-{environment}/{name}",
+                name=f"{Stack.of(self).stack_name}/{name}",
                 query_string=text,
                 log_group_names=[
                     *(each.log_group.log_group_name for each in processors),
@@ -106,17 +107,18 @@ class Observability(Construct):
             urgency=Urgency.TODAY,
             periods=3,
         )
-        add(
-            scope,
-            "CanaryMissing",
-            _although(
-                written=self._watcher.function.metric_invocations(period=FIVE_MINUTES),
-                seen=_own(processor, Metric.CANARIES),
-            ),
-            f"The canary is written every five minutes, and {name} has not applied it for 15.",
-            urgency=Urgency.TODAY,
-            periods=3,
-        )
+        if self._has_canary:
+            add(
+                scope,
+                "CanaryMissing",
+                _although(
+                    written=self._watcher.function.metric_invocations(period=FIVE_MINUTES),
+                    seen=_own(processor, Metric.CANARIES),
+                ),
+                f"The canary is written every five minutes, and {name} has not applied it for 15.",
+                urgency=Urgency.TODAY,
+                periods=3,
+            )
         add(
             scope,
             "Errors",
@@ -216,12 +218,15 @@ class Observability(Construct):
             periods=3,
         )
 
-    def _watch_watcher(self, environment: Environment) -> None:
+    def _watch_watcher(self) -> None:
         self.alarms.add(
             self,
             "DeadLettersPresent",
             _counted(
-                environment.name, RETIRED, Metric.DEAD_LETTERS_WAITING, cloudwatch.Stats.MAXIMUM
+                Stack.of(self).stack_name,
+                RETIRED,
+                Metric.DEAD_LETTERS_WAITING,
+                cloudwatch.Stats.MAXIMUM,
             ),
             "There are dead letters of a mapping or a processor that is gone: redrive them.",
             urgency=Urgency.WORKDAY,
@@ -256,14 +261,14 @@ def _iterator_age(processor: StreamProcessor) -> cloudwatch.Metric:
 def _own(
     processor: StreamProcessor, name: Metric, statistic: str = cloudwatch.Stats.SUM
 ) -> cloudwatch.Metric:
-    return _counted(processor.environment, processor.name, name, statistic)
+    return _counted(processor.pipeline, processor.name, name, statistic)
 
 
-def _counted(environment: str, processor: str, name: Metric, statistic: str) -> cloudwatch.Metric:
+def _counted(pipeline: str, processor: str, name: Metric, statistic: str) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=METRICS_NAMESPACE,
         metric_name=name,
-        dimensions_map={"Environment": environment, "Processor": processor},
+        dimensions_map={"Pipeline": pipeline, "Processor": processor},
         statistic=statistic,
         period=FIVE_MINUTES,
     )

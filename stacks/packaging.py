@@ -37,6 +37,12 @@ NOT_DEPLOYED = tuple(
 )
 """The wings of the library that operators and testers run. A folder of any other package is
 packaged, under any name."""
+STORIES = tuple(
+    f"lambdas/{domain}/{stories}"
+    for domain in ("domain", "example_domain")
+    for stories in ("stories.py", "stories")
+)
+"""Sample stories of the domains, which the demo and the rehearsals play."""
 
 KEPT: Mapping[str, frozenset[str]] = {
     # botocore describes more than 400 services in 25 MB. The functions have clients of three; the
@@ -206,7 +212,7 @@ def _sources(folder: Path) -> Iterator[Path]:
     """Return the files of a source folder that are deployed."""
     for file in _files(folder):
         path = file.relative_to(folder.parent)
-        if not any(path.is_relative_to(wing) for wing in NOT_DEPLOYED):
+        if not any(path.is_relative_to(wing) for wing in (*NOT_DEPLOYED, *STORIES)):
             yield file
 
 

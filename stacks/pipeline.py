@@ -5,7 +5,7 @@ nor be followed when the stream is replaced. Each source table has a stack of it
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -18,9 +18,10 @@ from dynamodb_streams_cdc.names import ATTEMPT, CHANGE_LOG_KEYS, EXPIRES_AT, IDE
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.keys import add_key
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.operator_policy import OperatorPolicy
-from stacks.constructs.source_table import source_table
+from stacks.constructs.source_table import source_table, use_of_table_key
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
 from stacks.environments import Environment
@@ -54,14 +55,17 @@ class PipelineStack(Stack):
         environment: Environment,
         code: lambda_.Code,
         search: SearchTarget | None,
+        pipelines: Sequence[str],
     ) -> None:
         super().__init__(scope, id, termination_protection=environment.protection)
         self.declaration = table
         self.settings = environment
+        add_key(self, environment)
         self.search = None
         if table.indexes:
             self.search = search or existing_cluster(self, environment)
         self._code = code
+        self._pipelines = pipelines
         self.tables: dict[str, ChangeTable] = {}
         sinks = _sinks_of(table)
 
@@ -91,6 +95,7 @@ class PipelineStack(Stack):
         if self.change_log is not None:
             self._feeds["change-log"] = ChangeFeed(self.change_log, kind="change-log")
         self._plan = plan(table, sinks, readers)
+        environment.check_processors(sinks)
         self.processors = tuple(SINKS[sink](self) for sink in sinks)
 
         self.operator = OperatorPolicy(
@@ -145,16 +150,14 @@ class PipelineStack(Stack):
         )
         return self.tables[role]
 
-    def images_for(self, sink: str) -> LargeImages | None:
-        """Return the large images, if the sink's changes come from the change log."""
-        return self.large_images if self._plan[sink] == "change-log" else None
-
     def add_processor(self, sink: str, settings: Mapping[str, str]) -> StreamProcessor:
         """Add the processor of a sink, with the function in lambdas/SINK.
 
         `settings` are the function's environment variables in addition to those of every processor.
+        A processor that reads the change log also reads the large images.
         """
         kind = self._plan[sink]
+        images = self.large_images if kind == "change-log" else None
         processor = StreamProcessor(
             self,
             pascal(sink),
@@ -166,7 +169,11 @@ class PipelineStack(Stack):
             filters=patterns(self.declaration, sink, kind),
             source_table=self.declaration.name,
             dead_letters=self.dead_letters,
-            settings={**settings, "ATTEMPTS_TABLE": self.idempotency.name},
+            settings={
+                "LARGE_IMAGES_BUCKET": images.bucket.bucket_name if images else "",
+                "ATTEMPTS_TABLE": self.idempotency.name,
+                **settings,
+            },
             environment=self.settings,
         )
         processor.role.add_to_policy(
@@ -180,6 +187,10 @@ class PipelineStack(Stack):
                 },
             )
         )
+        for statement in use_of_table_key(self.source):
+            processor.role.add_to_policy(statement)
+        if images is not None:
+            images.grant_read(processor.role)
         return processor
 
     def _add_outputs(self) -> None:
@@ -190,6 +201,7 @@ class PipelineStack(Stack):
             search = {"endpoint": self.search.url, "indexes": indexes}
         add_manifest(
             self,
+            pipelines=self._pipelines,
             source_tables={self.declaration.name: self.source},
             tables=self.tables,
             processors=self.processors,

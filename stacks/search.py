@@ -13,9 +13,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_opensearchservice as opensearch
 from constructs import Construct
 
+from stacks.constructs.keys import add_key, key_of
 from stacks.constructs.retention import removal
-from stacks.environments import Environment, SearchAuth, SearchCluster
+from stacks.environments import Environment
 from stacks.search_logs import SearchLogs
+from stacks.settings.network import NetworkSettings
+from stacks.settings.search import SearchAuth, SearchCluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,7 @@ class SearchStack(Stack):
         logs: SearchLogs | None,
     ) -> None:
         super().__init__(scope, id, termination_protection=environment.protection)
+        add_key(self, environment)
         self.domain = opensearch.Domain(
             self,
             "Domain",
@@ -79,7 +83,9 @@ class SearchStack(Stack):
             ebs=opensearch.EbsOptions(
                 volume_size=cluster.volume_gib, volume_type=ec2.EbsDeviceVolumeType.GP3
             ),
-            encryption_at_rest=opensearch.EncryptionAtRestOptions(enabled=True),
+            encryption_at_rest=opensearch.EncryptionAtRestOptions(
+                enabled=True, kms_key=key_of(self)
+            ),
             node_to_node_encryption=True,
             enforce_https=True,
             tls_security_policy=opensearch.TLSSecurityPolicy.TLS_1_2_PFS,
@@ -91,6 +97,7 @@ class SearchStack(Stack):
             removal_policy=removal(keep=environment.keeps_data),
         )
         self._refuse_the_unsigned()
+        self._enter_the_vpc(environment, cluster)
         self.target = SearchTarget(
             url=f"https://{self._exported('DomainEndpoint', self.domain.domain_endpoint)}",
             auth="iam",
@@ -105,13 +112,26 @@ class SearchStack(Stack):
         self.export_value(value, name=name)
         return Fn.import_value(name)
 
+    @property
+    def _resource(self) -> opensearch.CfnDomain:
+        resource = self.domain.node.default_child
+        assert isinstance(resource, opensearch.CfnDomain)
+        return resource
+
+    def _enter_the_vpc(self, network: NetworkSettings, cluster: SearchCluster) -> None:
+        """Give the domain an address in a subnet of each zone, and no public endpoint."""
+        if network.vpc_id is not None:
+            # The construct's `vpc` would have to know the zones of the subnets, which it looks up.
+            self._resource.vpc_options = opensearch.CfnDomain.VPCOptionsProperty(
+                subnet_ids=list(network.subnet_ids[: cluster.zones]),
+                security_group_ids=list(network.security_group_ids),
+            )
+
     def _refuse_the_unsigned(self) -> None:
         """Leave it to the roles of this account, each by its own policy, who reaches the domain."""
         # `access_policies` of the construct adds a custom resource for this one property.
-        resource = self.domain.node.default_child
-        assert isinstance(resource, opensearch.CfnDomain)
         any_domain = self.format_arn(service="es", resource="domain", resource_name="*")
-        resource.access_policies = iam.PolicyDocument(
+        self._resource.access_policies = iam.PolicyDocument(
             statements=[
                 iam.PolicyStatement(
                     principals=[iam.AccountRootPrincipal()],
@@ -129,7 +149,7 @@ def existing_cluster(scope: Construct, environment: Environment) -> SearchTarget
     named = environment.managed_domain
     domain_arn = None
     if named is not None:
-        domain_arn = Stack.of(scope).format_arn(
+        domain_arn = named.arn or Stack.of(scope).format_arn(
             service="es", region=named.region, resource="domain", resource_name=named.name
         )
     return SearchTarget(

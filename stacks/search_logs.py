@@ -14,6 +14,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_opensearchservice as opensearch
 from constructs import Construct
 
+from stacks.constructs.keys import add_key, key_of
 from stacks.constructs.retention import RETENTION, removal
 from stacks.environments import Environment
 
@@ -29,11 +30,13 @@ class SearchLogs(Stack):
 
     def __init__(self, scope: Construct, id: str, *, environment: Environment) -> None:
         super().__init__(scope, id, termination_protection=environment.protection)
+        add_key(self, environment)
         groups = [
             logs.LogGroup(
                 self,
                 name,
                 retention=RETENTION[environment.log_retention_days],
+                encryption_key=key_of(self),
                 removal_policy=removal(keep=environment.keeps_data),
             )
             for name in GROUPS

@@ -4,9 +4,10 @@ Orders with status `poison` cannot be indexed until their status in the table ch
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, ParamSpec, TypeVar
 
 from dynamodb_streams_cdc import (
     Change,
@@ -21,11 +22,14 @@ from dynamodb_streams_cdc import (
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.identity import item_id
-from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
+from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames, StoredDeadLetter
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore, MemoryIndex, MemoryLog
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 UUID = "11111111-2222-3333-4444-555555555555"
 SHARD = "shardId-00000001573689847184-864758bb"
@@ -50,7 +54,6 @@ def item(customer: int) -> str:
 
 
 def placed(sequence: int, customer: int, status: str = "placed", **others: Any) -> dict[str, Any]:
-    """Return the record of an order that a customer has placed."""
     return record(sequence, None, order(number(customer), status=status), **others)
 
 
@@ -121,8 +124,6 @@ def pointer(key: str, bucket: str | None = None) -> str:
 
 
 class UnreliableIndex(MemoryIndex):
-    """An index that can be down."""
-
     out = False
 
     def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
@@ -146,11 +147,13 @@ def document(image: Image) -> dict[str, Any]:
 
 @dataclass
 class Table:
-    """The orders in their current state."""
+    """The orders in their current state, by item id; `reads` counts what was asked."""
 
     items: dict[str, Image | None] = field(default_factory=dict)
+    reads: int = 0
 
     def read(self, keys: Attributes) -> Image | None:
+        self.reads += 1
         decoded: dict[str, Any] = deserialize_item(keys)
         return self.items.get(item_id("orders", decoded))
 
@@ -221,15 +224,52 @@ class FakePipeline:
     def sequences_waiting(self) -> set[str]:
         """The sequence numbers of the records that dead letters hold."""
         return {
-            each["dynamodb"]["SequenceNumber"]
-            for key in self.waiting
-            if (payload := json.loads(self.store.objects[key])["payload"])
-            for each in json.loads(payload)["Records"]
+            number for key in self.waiting for number in sequence_numbers(self.store.objects[key])
         }
 
     def indexed(self) -> dict[str, Any]:
         """Return the statuses that readers find, by item."""
         return {found: source["status"] for found, source in self.index.search().items()}
+
+
+@cache
+def sequence_numbers(dead_letter: bytes) -> list[str]:
+    """Return the sequence numbers of the records that a dead letter holds, if any."""
+    payload = json.loads(dead_letter)["payload"]
+    records = json.loads(payload)["Records"] if payload else []
+    return [each["dynamodb"]["SequenceNumber"] for each in records]
+
+
+class Ports:
+    """Store and functions of a pipeline; `at` is called before and after each call."""
+
+    def __init__(self, pipeline: FakePipeline, at: Callable[[str], None]) -> None:
+        self.pipeline = pipeline
+        self.at = at
+
+    def _call(self, name: str, method: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
+        self.at(f"before {name}")
+        result = method(*arguments, **_)
+        self.at(f"after {name}")
+        return result
+
+    def dead_letters(self) -> Iterable[StoredDeadLetter]:
+        return self.pipeline.store.dead_letters()
+
+    def read(self, key: str) -> bytes | None:
+        return self._call("read", self.pipeline.store.read, key)
+
+    def holds(self, key: str) -> bool:
+        return self._call("holds", self.pipeline.store.holds, key)
+
+    def keep(self, key: str, document: Mapping[str, Any]) -> bool:
+        return self._call("keep", self.pipeline.store.keep, key, document)
+
+    def archive(self, key: str) -> bool:
+        return self._call("archive", self.pipeline.store.archive, key)
+
+    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+        return self._call("invoke", self.pipeline.invoke, processor, event)
 
 
 def change_of(each: Mapping[str, Any]) -> Change:

@@ -1,12 +1,13 @@
 """The page of the command line, from the commands and their options."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from typer.main import get_command
 
 from dynamodb_streams_cdc.cli.app import app
 from dynamodb_streams_cdc.cli.options import exit_statuses
+from tools.markdown import table
 
 HEAD = """\
 <!-- Written by `python -m tools.docs`: edit src/dynamodb_streams_cdc/cli instead. -->
@@ -30,9 +31,9 @@ def page() -> str:
         rows = [_row(f"`{p.metavar}`", p) for p in arguments] + [
             _row(_called(p), p) for p in options
         ]
-        parts.append(_table(("argument or option", "meaning", "default"), rows))
+        parts.append(table(("argument or option", "meaning", "default"), rows))
         statuses = [(f"{status}", meaning) for status, meaning in exit_statuses(name).items()]
-        parts.append(_table(("exit status", "meaning"), statuses))
+        parts.append(table(("exit status", "meaning"), statuses))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -78,8 +79,3 @@ def _default(parameter: Any) -> str:
     if isinstance(parameter.default, str):
         return f"`{parameter.default}`"
     return "no" if getattr(parameter, "is_flag", False) else "none"
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

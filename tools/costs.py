@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamodb_streams_cdc.metrics import Counts
-from stacks.environments import DEFAULTS, SearchCluster
+from stacks.environments import load
 
 ROOT = Path(__file__).parent.parent
 PRICES = ROOT / "docs" / "prices.json"
@@ -110,8 +110,8 @@ def _of_type(template: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
 
 def domain(environment: str) -> Mapping[str, float]:
     """Return the monthly cost of an environment's own OpenSearch domain, by part."""
-    cluster = DEFAULTS[environment]["search_cluster"]
-    assert isinstance(cluster, SearchCluster)
+    cluster = load({"environment": environment, "alarms": "none"}).search_cluster
+    assert cluster is not None
     hours = json.loads(PRICES.read_text())["hours_a_month"]
     found = {
         f"data nodes: {cluster.nodes} x {cluster.instance_type}": cluster.nodes
@@ -219,13 +219,13 @@ def a_million_afterwards() -> Mapping[str, float]:
     }
 
 
-def dead_letters(number: int, kilobytes: float = 2.0) -> Mapping[str, float]:
-    """Return the cost of dead letters that are redriven once, by part."""
+def dead_letters(number: int) -> Mapping[str, float]:
+    """Return the cost of dead letters of 2 KB that are redriven once, by part."""
     return {
         "puts, and as many copies into the archive": 2 * number * price("S3 put"),
         "events": number * price("S3 event to EventBridge"),
         "queue: send, receive, delete": 3 * number * price("SQS request"),
-        "a month in the bucket": number * kilobytes / 1e6 * price("S3 storage, GB-month"),
+        "a month in the bucket": number * 2 / 1e6 * price("S3 storage, GB-month"),
     }
 
 
@@ -233,30 +233,25 @@ def dead_letters(number: int, kilobytes: float = 2.0) -> Mapping[str, float]:
 
 
 def idle() -> None:
-    """Print the cost of a month without a change."""
     for environment in ENVIRONMENTS:
         _print_table(f"{environment}, a month", [a_month(environment)], [""])
         print()
 
 
 def changes() -> None:
-    """Print the cost of a million changes."""
     titles = [f"batches of {FULL.records}", "one by one"]
     _print_table("a million changes", [a_million(FULL), a_million(SINGLE)], titles)
 
 
 def afterwards() -> None:
-    """Print the monthly cost of a million stored changes."""
     _print_table("each month after", [a_million_afterwards()], [""])
 
 
 def failures() -> None:
-    """Print the cost of a hundred thousand dead letters."""
     _print_table("100,000 dead letters", [dead_letters(100_000)], [""])
 
 
 def prices() -> None:
-    """Print the prices and their sources."""
     stored = json.loads(PRICES.read_text())
     print(f"{stored['region']}, {stored['currency']}, {stored['date']}\n")
     for name, found in stored["prices"].items():

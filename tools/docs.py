@@ -41,6 +41,7 @@ from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.simulation.timeline import Entry
 from tools import cli_reference, findings_page, limits_page, reference, settings_page
 from tools.diagrams import drawn
+from tools.mistakes import cut
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -48,9 +49,6 @@ SITE = ROOT / "build" / "site"
 
 MANY = 4
 """The longest run of similar lines that is shown whole."""
-
-HEAD, TAIL = 20, 6
-"""Lines of a long story that are shown, from its start and its end."""
 
 BLOCK = re.compile(
     r"^<!-- (?P<kind>code|story|diagram|output|text|bench): (?P<what>[^>]+) -->\n"
@@ -122,7 +120,6 @@ def fill(page: str) -> str:
 
 
 def code(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return the source of definitions in a Python file."""
     lines = (ROOT / path).read_text().splitlines()
     places = {name: place for node in _nodes(path) for name, place in _named(node)}
     imports = [node for node in _nodes(path) if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -152,12 +149,8 @@ def _named(node: ast.stmt) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def story(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return the timelines of a test's labs."""
     lines = [line for lab in labs(path, names[0]) for line in shortened(lab.timeline.entries)]
-    left_out = len(lines) - HEAD - TAIL
-    if left_out > 0:
-        lines[HEAD:-TAIL] = [f"   ... {left_out} lines like these ..."]
-    return "text", "\n".join(lines)
+    return "text", "\n".join(cut(lines))
 
 
 def shortened(entries: Sequence[Entry]) -> Iterator[str]:
@@ -176,13 +169,11 @@ def _kind(entry: Entry) -> tuple[object, ...]:
 
 
 def diagram(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return a sequence diagram of the only lab of a test."""
     [lab] = labs(path, names[0])
     return "mermaid", drawn(lab.timeline.entries, *[" ".join(names[1:])] * (len(names) > 1))
 
 
 def output(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return the output of a function."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         _function(path, names[0])()
@@ -190,18 +181,20 @@ def output(path: str, names: Sequence[str]) -> tuple[str, str]:
     return "json" if text.startswith("{") else "text", text
 
 
+LANGUAGES = {".py": "python", ".yaml": "yaml"}
+"""Languages of fences by the ends of the names of text files."""
+
+
 def text(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return the rest of a text file from the line on that begins with a word."""
     whole = (ROOT / path).read_text()
     found = re.search(rf"^{re.escape(names[0])}\b.*", whole, re.MULTILINE | re.DOTALL)
     if found is None:
         message = f"{path} has no line that begins with {names[0]}"
         raise NotShown(message)
-    return "text", found[0]
+    return LANGUAGES.get(Path(path).suffix, "text"), found[0]
 
 
 def bench(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return rows of a run of the benchmarks, or its date and machine."""
     run = json.loads((ROOT / path).read_text())
     if names == ["machine"]:
         about = {"date": run["date"], **run["machine"]}
@@ -251,7 +244,6 @@ def _function(path: str, name: str) -> Callable[..., object]:
 
 
 def build() -> int:
-    """Build the site; return the exit status."""
     found = subprocess.run(
         [sys.executable, "-m", "zensical", "build", "--clean", "--strict"],
         cwd=ROOT,

@@ -38,7 +38,7 @@ def page() -> str:
 
 def _places(rows: list[Accepted]) -> str:
     places = _code([row.at for row in rows])
-    only = {row.environment for row in rows} - {None}
+    only = {row.profile for row in rows} - {None}
     return f"{places}, {', '.join(sorted(map(str, only)))} only" if only else places
 
 

@@ -21,7 +21,7 @@ parameters of a mapping](https://docs.aws.amazon.com/lambda/latest/dg/services-d
 AWS's.
 """
 PROPERTIES = {
-    "MemorySize": ("MB", "Memory of a function; its share of a processor grows with it."),
+    "MemorySize": ("MB", "Memory of a function; its share of the CPU grows with it."),
     "Timeout": ("seconds", "Duration of an invocation, at most."),
     "BatchSize": ("records", "Records of an invocation, at most."),
     "MaximumBatchingWindowInSeconds": ("seconds", "Time that a mapping waits for a full batch."),
@@ -33,7 +33,6 @@ PROPERTIES = {
 
 
 def page(templates: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the page, for the template of each environment's pipeline."""
     rows = [
         [f"`{name}`", meaning, unit, *(_values(each, name) for each in templates.values())]
         for name, (unit, meaning) in PROPERTIES.items()

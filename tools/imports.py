@@ -84,7 +84,6 @@ def _imported(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print the figures; return the exit status."""
     found = arrows()
     loop, wrong = circle(found), upward(found)
     print(f"modules          {len(found):4}")

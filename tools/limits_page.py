@@ -34,7 +34,6 @@ AWS or OpenSearch, or follows from one. The deployment's own are under [Settings
 
 
 def page() -> str:
-    """Return the page."""
     parts = [HEAD]
     for part in reversed(reference.PARTS):
         rows = [] if part in LEFT_OUT else sorted(_rows(part))

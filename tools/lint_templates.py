@@ -31,7 +31,6 @@ class Finding:
 
     @property
     def rows(self) -> list[Accepted]:
-        """The rows that accept it."""
         return rows_for(self.rule, self.path, self.environment)
 
     def __str__(self) -> str:
@@ -100,7 +99,6 @@ def judge(found: Sequence[Finding]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check; return the exit status."""
     if len(arguments) < 2:
         print(__doc__)
         return 2

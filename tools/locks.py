@@ -53,7 +53,6 @@ def drifted() -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Resolve or check; return the exit status."""
     if arguments == ["--check"]:
         names = drifted()
         if names:

@@ -6,7 +6,6 @@ BAR = r"\|"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table, with one line for each row."""
     return "\n".join(map(_row, (head, ["---"] * len(head), *rows)))
 
 

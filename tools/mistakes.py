@@ -23,7 +23,6 @@ HEAD, TAIL = 20, 6
 
 
 def main() -> int:
-    """Write the stories."""
     logging.disable(logging.CRITICAL)
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     for mistake in MISTAKES:
@@ -47,15 +46,18 @@ def seed_of(mistake: Mistake) -> int:
 
 
 def story(mistake: Mistake, seed: int) -> str:
-    """Return the story of a seed."""
     schedule = shortened(mistake, seed)
-    lines = timeline(mistake, schedule)
-    left_out = len(lines) - HEAD - TAIL
-    if left_out > 0:
-        lines[HEAD:-TAIL] = [f"   ... {left_out} lines like these ..."]
+    lines = cut(timeline(mistake, schedule))
     counted = f"{len(schedule.operations)} of its writes, {len(schedule.faults)} of its faults"
     title = f"Schedule {seed}, cut down to {counted}:"
     return "\n".join((mistake.story, "", title, "", *lines, ""))
+
+
+def cut(lines: list[str]) -> list[str]:
+    """Return the start and the end of a long timeline."""
+    left_out = len(lines) - HEAD - TAIL
+    told = [f"   ... {left_out} lines like these ..."]
+    return lines if left_out <= 0 else [*lines[:HEAD], *told, *lines[-TAIL:]]
 
 
 def shortened(mistake: Mistake, seed: int) -> Schedule:

@@ -15,7 +15,8 @@ import griffe
 from pydantic import BaseModel
 
 from lambdas.settings import FunctionSettings, Settings
-from stacks.environments import DEFAULTS, SETTINGS, Environment, SearchCluster
+from stacks.environments import DEFAULTS, GROUPS, PER_PROCESSOR
+from stacks.settings.tables import ExistingTable
 from tools.markdown import table
 
 ROOT = Path(__file__).parent.parent
@@ -50,13 +51,20 @@ HEAD = """\
 `-c NAME=VALUE` sets one for one command:
 `make deploy ENVIRONMENT=sandbox CDK_OPTIONS="-c log_retention_days=90"`. To keep a value, write it
 into `cdk.json` under `environments.ENVIRONMENT`. Synth stops at an unknown name or value.
-`stacks/environments.py` defines them.
-"""
-CLUSTER = """
-## The OpenSearch domain of an environment
+`stacks/environments.py` and the modules of `stacks/settings` define them. The columns `sandbox`,
+`production` and `local` are the defaults of each profile.
 
-An environment without `search_url` creates a domain of this size. To change it, edit `DEFAULTS` in
-`stacks/environments.py`.
+An environment of a name of your own, such as `staging` or `dev-anna`, is an entry in `cdk.json`
+with a profile: `"environments": {"staging": {"profile": "production"}}`.
+"""
+PROCESSORS = """\
+Any of these may be given for one processor: `-c batch_size.audit=500`, or `"batch_size.audit": 500`
+in `cdk.json`.
+"""
+EXISTING = """
+## Source tables that exist
+
+Each table of `source_tables` is an object with these fields:
 """
 VARIABLES = """
 ## Variables of the functions
@@ -73,17 +81,12 @@ MAKE = """
 
 def page() -> str:
     """Return the page."""
-    environment = table(
-        ["setting", "meaning", "unit", "values", *DEFAULTS, "example"], _environment()
-    )
-    cluster = table(["value", "meaning", "unit", *_domains()], _cluster())
     functions = table(
         ["variable", "functions", "meaning", "unit", "values", "default"], _functions()
     )
     make = table(["variable", "targets", "meaning", "default", "example"], _make())
-    return "\n".join(
-        [HEAD, environment, CLUSTER, cluster, VARIABLES, functions, MAKE, make, ""],
-    )
+    existing = table(["field", "meaning", "unit", "values", "default", "example"], _existing())
+    return "\n".join([HEAD, *_groups(), EXISTING, existing, VARIABLES, functions, MAKE, make, ""])
 
 
 def attributes(of: type) -> dict[str, dict[str, str]]:
@@ -104,28 +107,31 @@ def labelled(text: str) -> dict[str, str]:
     return found | dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def _environment() -> Iterator[list[str]]:
-    described = attributes(Environment)
-    for name in SETTINGS:
-        text = described[name]
-        defaults = [_default(Environment, name, values) for values in DEFAULTS.values()]
+def _groups() -> Iterator[str]:
+    """Yield heading and table of each group of an environment's settings."""
+    head = ["setting", "meaning", "unit", "values", *DEFAULTS, "example"]
+    for group in GROUPS:
+        settings = attributes(group)
+        yield f"\n### {str(group.__doc__).partition('.')[0]}\n"
+        if set(settings) == set(PER_PROCESSOR):
+            yield PROCESSORS
+        yield table(head, _settings(group, settings))
+
+
+def _existing() -> Iterator[list[str]]:
+    for name, text in attributes(ExistingTable).items():
+        values, default = _values(ExistingTable, name), _default(ExistingTable, name, {})
+        yield [f"`{name}`", text["Meaning"], text["Unit"], values, default, text["Example"]]
+
+
+def _settings(
+    group: type[BaseModel], settings: Mapping[str, Mapping[str, str]]
+) -> Iterator[list[str]]:
+    for name, text in settings.items():
+        defaults = [_default(group, name, {"profile": each, **DEFAULTS[each]}) for each in DEFAULTS]
         example = f"`-c {name}={text['Example'].strip('`')}`"
-        values = _values(Environment, name)
+        values = _values(group, name)
         yield [f"`{name}`", text["Meaning"], text["Unit"], values, *defaults, example]
-
-
-def _domains() -> dict[str, SearchCluster]:
-    return {
-        name: values["search_cluster"]
-        for name, values in DEFAULTS.items()
-        if "search_cluster" in values
-    }
-
-
-def _cluster() -> Iterator[list[str]]:
-    for name, text in attributes(SearchCluster).items():
-        values = [_shown(getattr(cluster, name)) for cluster in _domains().values()]
-        yield [f"`{name}`", text["Meaning"], text["Unit"], *values]
 
 
 def _functions() -> Iterator[list[str]]:
@@ -159,7 +165,7 @@ def _default(model: type[BaseModel], name: str, given: Mapping[str, Any]) -> str
 
 def _shown(value: Any) -> str:
     match value:
-        case None | "":
+        case None | "" | ():
             return "none"
         case bool():
             return f"`{str(value).lower()}`"
@@ -176,6 +182,8 @@ def _values(model: type[BaseModel], name: str) -> str:
                 return f"`{value}`"
             case {"enum": values}:
                 return ", ".join(f"`{value}`" for value in values)
+            case {"items": {"pattern": pattern}}:
+                return f"`{pattern}`, separated by commas"
             case {"minimum": low, "maximum": high}:
                 return f"{low} to {high}"
             case {"minimum": low}:

@@ -37,27 +37,25 @@ SHOWN = 20
 class Summary:
     """Results of some schedules."""
 
-    schedules: int = 0
-    writes: int = 0
-    deliveries: int = 0
-    dead_letters: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     struck: Counter[FaultKind] = field(default_factory=Counter)
     failing: list[int] = field(default_factory=list)
     options: str = ""
 
+    @property
+    def schedules(self) -> int:
+        return self.counts["schedules"]
+
     def add(self, other: "Summary") -> None:
-        self.schedules += other.schedules
-        self.writes += other.writes
-        self.deliveries += other.deliveries
-        self.dead_letters += other.dead_letters
-        self.struck.update(other.struck)
+        self.counts += other.counts
+        self.struck += other.struck
         self.failing += other.failing
 
     def lines(self, seconds: float) -> Iterator[str]:
         """Yield the summary, for a person."""
         yield f"{self.schedules:,} schedules in {seconds:.0f} s"
-        yield f"{self.writes:,} writes, {self.deliveries:,} deliveries"
-        yield f"{self.dead_letters:,} dead letters"
+        yield f"{self.counts['writes']:,} writes, {self.counts['deliveries']:,} deliveries"
+        yield f"{self.counts['dead_letters']:,} dead letters"
         yield "How many schedules each fault did strike in:"
         for kind in filter(self.struck.get, FaultKind):
             share = self.struck[kind] / max(1, self.schedules)
@@ -74,21 +72,11 @@ class Summary:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments say; return 1 if anything ended wrong."""
     parser = argparse.ArgumentParser(prog="python tools/simulate.py", description=__doc__)
-    parser.add_argument(
-        "--schedules",
-        type=_count,
-        default=10_000,
-        metavar="N",
-        help="how many (make simulate N=...)",
-    )
+    parser.add_argument("--schedules", type=_count, default=10_000, metavar="N", help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--seed", type=int, help="run this one, and show what happens")
-    parser.add_argument(
-        "--dead-letters",
-        action="store_true",
-        help="with poison, redrives and purges (make simulate DEAD_LETTERS=1)",
-    )
+    parser.add_argument("--dead-letters", action="store_true", help="poison, redrives and purges")
     options = parser.parse_args(arguments)
     _silence()
     make = generate_dead_letters if options.dead_letters else generate
@@ -125,9 +113,8 @@ def run_many(seeds: range, make: Callable[[int], Schedule], jobs: int) -> int:
     started = time.monotonic()
     total = Summary(options="DEAD_LETTERS=1 " if make is generate_dead_letters else "")
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
-    on_interrupt = signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # workers inherit it: Ctrl-C is ours
+    # Workers inherit it: Ctrl-C is ours.
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     with multiprocessing.get_context("spawn").Pool(jobs, initializer=_work) as workers:
         signal.signal(signal.SIGINT, on_interrupt)
         for done in workers.imap_unordered(partial(run_some, make=make), chunks):
@@ -153,14 +140,12 @@ def _work() -> None:
 
 
 def run_some(seeds: range, make: Callable[[int], Schedule]) -> Summary:
-    """Run the schedules of some seeds."""
     summary = Summary()
     for seed in seeds:
         result = Simulation(make(seed)).run()
-        summary.schedules += 1
-        summary.writes += result.writes
-        summary.deliveries += result.deliveries
-        summary.dead_letters += result.dead_letters
+        summary.counts["schedules"] += 1
+        for name in ("writes", "deliveries", "dead_letters"):
+            summary.counts[name] += getattr(result, name)
         summary.struck.update(result.struck.keys())
         if result.problems:
             summary.failing.append(seed)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from aws_cdk import App
-from aws_cdk import aws_lambda as lambda_
 
 from lambdas.example_domain import TABLES
 from stacks import environments
@@ -34,7 +33,7 @@ def synthesised(name: str, folder: Path) -> Mapping[str, Mapping[str, Any]]:
     out = folder / name
     app = App(context=context, outdir=str(out))
     environment = environments.load(app.node.get_all_context())
-    add_stacks(app, environment=environment, tables=TABLES, code=lambda_.Code.from_asset(str(code)))
+    add_stacks(app, environment=environment, tables=TABLES, package=code)
     app.synth()
     return {
         path.name.split(".")[0].removeprefix(f"cdc-{name}-"): json.loads(path.read_text())
@@ -43,7 +42,6 @@ def synthesised(name: str, folder: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def main() -> int:
-    """Write the pages; return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
         found = {name: synthesised(name, Path(folder)) for name in ("sandbox", "production")}
     permissions.PAGE.write_text(permissions.page(found["production"]))

@@ -16,6 +16,9 @@ from typing import Any
 
 from benchmarks.harness.units import item_size, read_units, write_units
 
+COUNTS = ("requests", "bytes", "write_units", "read_units")
+"""The counts of `Traffic` that have a cost for each change."""
+
 _INSERT = re.compile(r'INSERT INTO "(?P<table>[^"]+)" VALUE \{(?P<members>.*)\}')
 _READS = frozenset({"GetItem", "BatchGetItem", "TransactGetItems"})
 
@@ -38,6 +41,10 @@ class Traffic:
     operations: Counter[str] = field(default_factory=Counter)
     read_units: float = 0.0
     write_units: float = 0.0
+
+    def since(self, before: "Traffic") -> dict[str, float]:
+        """Return the growth of each of `COUNTS`."""
+        return {name: getattr(self, name) - getattr(before, name) for name in COUNTS}
 
 
 @dataclass

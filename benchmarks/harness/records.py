@@ -1,6 +1,6 @@
 """Changes of orders, made from real purchases: the input of every variant of a benchmark.
 
-Each purchase becomes an order with its life cycle (`local.workload.life_cycle`): placed, usually
+Each purchase becomes an order with its life cycle (lambdas/example_domain/stories): placed, usually
 shipped, some amended, refunded or cancelled. Purchases are in the order of their days. The next
 step of an order follows after `IN_FLIGHT` other orders, as in a busy shop, so a batch seldom has
 two changes of one order: only those in quick succession. The repository's file has a tenth of the
@@ -11,14 +11,14 @@ them again.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import count, islice, zip_longest
+from itertools import count, islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
 from dynamodb_streams_cdc import Source
 from dynamodb_streams_cdc.testing import sample_record
-from local.workload.life_cycle import Order, Step, life_cycle
-from local.workload.purchases import Purchase, read_purchases, survey
+from lambdas.example_domain.stories.orders import AMENDED_BY, Order, life_cycle
+from lambdas.example_domain.stories.purchases import Purchase, read_purchases, survey
 
 SEED = 1997
 SOURCE = Source("orders", actor_attribute="updated_by")
@@ -32,6 +32,7 @@ CUSTOMERS = 10
 """How many customers make each purchase of the file."""
 
 Record = dict[str, Any]
+Change = tuple[Order | None, Order | None]
 
 
 def orders(path: Path, number: int) -> list[Order]:
@@ -41,7 +42,7 @@ def orders(path: Path, number: int) -> list[Order]:
         PurchasesError: the file cannot be read as purchases.
     """
     lives = (life_cycle(purchase, SEED) for purchase in _purchases(path))
-    return [placed for life in islice(lives, number) if (placed := life[0].after) is not None]
+    return [placed for life in islice(lives, number) if (placed := life[0]) is not None]
 
 
 def changes(path: Path, number: int, *, shop: str = "") -> list[Record]:
@@ -49,7 +50,7 @@ def changes(path: Path, number: int, *, shop: str = "") -> list[Record]:
     return list(islice(stream(path, shop=shop), number))
 
 
-def stream(path: Path, *, in_flight: int = IN_FLIGHT, shop: str = "") -> Iterator[Record]:
+def stream(path: Path, *, shop: str = "") -> Iterator[Record]:
     """Yield stream records without end, as Lambda delivers them.
 
     Another `shop` has the same orders of customers of its own: their names begin with it.
@@ -59,8 +60,8 @@ def stream(path: Path, *, in_flight: int = IN_FLIGHT, shop: str = "") -> Iterato
     Raises:
         PurchasesError: the file cannot be read as purchases.
     """
-    for step in _steps(path, in_flight):
-        yield record(_in_shop(shop, step.before), _in_shop(shop, step.after))
+    for before, after in _changes(path):
+        yield record(_in_shop(shop, before), _in_shop(shop, after))
 
 
 def record(before: Order | None, after: Order | None) -> Record:
@@ -94,21 +95,27 @@ def _by_day(path: Path) -> list[Purchase]:
     return sorted(read_purchases(path), key=lambda purchase: purchase.day)
 
 
-def _steps(path: Path, in_flight: int) -> Iterator[Step]:
+def _changes(path: Path) -> Iterator[Change]:
     purchases = _purchases(path)
     while True:
-        lives = [_visits(life_cycle(each, SEED)) for each in islice(purchases, in_flight)]
+        lives = [_visits(life_cycle(each, SEED)) for each in islice(purchases, IN_FLIGHT)]
         for at_one_time in zip_longest(*lives, fillvalue=()):
             for visit in at_one_time:
                 yield from visit
 
 
-def _visits(life: Sequence[Step]) -> list[list[Step]]:
-    """Return the steps that have an effect; those in quick succession come together."""
-    visits: list[list[Step]] = []
-    for step in life:
-        if not (step.quickly and visits):
+def _visits(life: Sequence[Order | None]) -> list[list[Change]]:
+    """Return the changes that have an effect; amendments, in quick succession, come together.
+
+    A write without effect takes the place of a change, but for one that repeats a shipping at once.
+    """
+    visits: list[list[Change]] = []
+    for before, after in pairwise((None, *life)):
+        state = after or {"updated_by": "", "status": ""}
+        repeated = before == after and state["status"] == "shipped"
+        quickly = repeated or state["updated_by"].startswith(AMENDED_BY)
+        if not (quickly and visits):
             visits.append([])
-        if step.effective:
-            visits[-1].append(step)
+        if before != after:
+            visits[-1].append((before, after))
     return visits

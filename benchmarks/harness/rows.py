@@ -10,14 +10,14 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
-from local.workload.purchases import SAMPLE
+from lambdas.example_domain.stories.purchases import SAMPLE
 
 OURS = "ours"
 _T = TypeVar("_T")
@@ -82,7 +82,6 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The median ratio."""
         return statistics.median(self.ratios) if self.ratios else None
 
     @property
@@ -104,22 +103,8 @@ class Row:
 
     @classmethod
     def from_json(cls, described: Mapping[str, Any]) -> "Row":
-        """Return the row that `as_json` described."""
+        """Return the row of a file that `make bench` wrote."""
         return cls(**{each.name: described[each.name] for each in fields(cls)})
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the row as JSON, with medians and ratios."""
-        return {
-            **asdict(self),
-            "median_ours": statistics.median(self.ours),
-            "median_theirs": statistics.median(self.theirs) if self.theirs else None,
-            "ratio": self.ratio,
-            "ratio_low": min(self.ratios, default=None),
-            "ratio_high": max(self.ratios, default=None),
-            "repeats": len(self.ours),
-            "goal": self.goal,
-            "met": self.met,
-        }
 
 
 def turns(variants: Mapping[_Name, Callable[[], _T]], repeats: int) -> dict[_Name, list[_T]]:
@@ -156,6 +141,11 @@ def compare(
         for peer, theirs in values.items()
         if peer != OURS
     ]
+
+
+def by_name(results: Mapping[str, Sequence[object]], name: str) -> dict[str, list[float]]:
+    """Return one attribute of each variant's results."""
+    return {variant: [getattr(each, name) for each in found] for variant, found in results.items()}
 
 
 def machine() -> dict[str, Any]:

@@ -3,8 +3,7 @@
 The peers are written as the client's guide shows
 (https://docs.opensearch.org/latest/clients/python-low-level/), with boto3's `TypeDeserializer` for
 the images. The raw node gets bodies that were encoded before the clock started: our documents by
-plain index actions, by scripted upserts, and in the same requests as ours. Between these and ours
-is the sink alone, with documents that were made before the clock started.
+plain index actions, by scripted upserts, and in the same requests as ours.
 """
 
 import json
@@ -32,12 +31,9 @@ RAW_PLAIN, RAW_SCRIPTED, RAW_OURS = RAW = (
     "raw node, scripted",
     "raw node, as ours",
 )
-SINK = "ours, sink alone"
 
 Event = Mapping[str, Any]
 Write = Callable[[Any], object]
-Ready = tuple[Sequence[Change], Mapping[int, Mapping[str, Any]]]
-"""Changes with decoded images, and documents by `id` of the new image."""
 
 
 class CountingConnection(Urllib3HttpConnection):
@@ -101,7 +97,6 @@ def indexers(url: str) -> dict[str, Indexer]:
 
     return {
         OURS: Indexer(lambda index: ours(url, index)),
-        SINK: Indexer(lambda index: _sink(url, index), lambda events: list(map(_ready, events))),
         HELPER: Indexer(bulk_helper),
         ONE_EACH: Indexer(one_each, batches=2),
         RAW_PLAIN: Indexer(raw, lambda events: [_encoded(event, _plain) for event in events]),
@@ -129,29 +124,11 @@ def ours(url: str, index: str) -> Write:
     return write
 
 
-def _sink(url: str, index: str) -> Write:
-    """Return the sink as the search function calls it, for the inputs of `_ready`."""
-    target = _target(url, index)
-
-    def write(ready: Ready) -> None:
-        changes, documents = ready
-        sink = Search(target, lambda image: documents[id(image)])
-        assert not sink.apply(changes, Deadline()).failures
-
-    return write
-
-
 def _target(url: str, index: str) -> OpenSearchIndex:
     client = OpenSearch(url, connection_class=CountingConnection, max_retries=0, pool_maxsize=2)
     target = OpenSearchIndex(client, index, INDEX.properties, INDEX.settings, encoded_as_deployed)
     target.create(Deadline())
     return target
-
-
-def _ready(event: Event) -> Ready:
-    changes = [Change.from_record(each, SOURCE) for each in event["Records"]]
-    images = [change.new_image for change in changes]
-    return changes, {id(image): document(image) for image in images if image is not None}
 
 
 def _create(client: OpenSearch, index: str, properties: Mapping[str, Any]) -> None:

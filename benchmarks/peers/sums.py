@@ -58,7 +58,6 @@ class Tables:
 
     @classmethod
     def create(cls, client: Any) -> "Tables":
-        """Return two empty tables."""
         name = f"sums-{uuid4()}"
         tables = cls(f"{name}-markers", name)
         create_table(client, tables.markers, [("id", "S")])
@@ -66,7 +65,6 @@ class Tables:
         return tables
 
     def delete(self, client: Any) -> None:
-        """Delete both."""
         client.delete_table(TableName=self.markers)
         client.delete_table(TableName=self.sums)
 

@@ -11,7 +11,6 @@ are delivered twice, and functions killed between two requests, whose batch Lamb
 """
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,10 +18,10 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from benchmarks.harness.clients import as_deployed, by_default
-from benchmarks.harness.delivery import Function, ProcessKilled, deliver
+from benchmarks.harness.delivery import Function, ProcessKilled, Speed, deliver, speed
 from benchmarks.harness.meter import Meter, Traffic
 from benchmarks.harness.records import BATCH, SOURCE, Record, batches, changes
-from benchmarks.harness.rows import OURS, Options, Row, compare, turns
+from benchmarks.harness.rows import OURS, Options, Row, by_name, compare, turns
 from benchmarks.peers.sums import (
     VARIANTS,
     Contributions,
@@ -51,14 +50,6 @@ REQUESTS = {"shared": 0.05}
 Make: TypeAlias = Callable[[Any, Tables, Contributions], Function]
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Speed of a run."""
-
-    events_per_second: float
-    cpu_us: float
-
-
 def run(options: Options) -> list[Row]:
     """Measure every variant with both kinds of sums."""
     records = changes(options.records, options.changes or CHANGES)
@@ -79,7 +70,6 @@ class Scenario:
 
     @property
     def contributions(self) -> Contributions:
-        """Contribution of an item."""
         return SCENARIOS[self.name]
 
     def run(self, repeats: int) -> list[Row]:
@@ -89,13 +79,19 @@ class Scenario:
         errors = {
             variant: [self.error(make, traffic[variant])] for variant, make in VARIANTS.items()
         }
-        speed = {v: [run.events_per_second for run in of_one] for v, of_one in runs.items()}
-        cpu = {v: [run.cpu_us for run in of_one] for v, of_one in runs.items()}
         compared = partial(compare, "aggregation")
         goals = {"Powertools": SPEED[self.name]}
-        rows = compared(f"{self.name}: speed", "events/s", speed, better="more", goals=goals)
+        rows = compared(
+            f"{self.name}: speed",
+            "events/s",
+            by_name(runs, "events_per_second"),
+            better="more",
+            goals=goals,
+        )
         goals = {"Powertools": CPU[self.name]} if self.name in CPU else {}
-        rows += compared(f"{self.name}: client CPU", "us/event", cpu, goals=goals)
+        rows += compared(
+            f"{self.name}: client CPU", "us/event", by_name(runs, "cpu_us"), goals=goals
+        )
         rows += self._units(traffic)
         rows += compared(f"{self.name}: error after faults", "%", errors, at_most=0.0)
         return rows
@@ -114,7 +110,6 @@ class Scenario:
                 yield Row("aggregation", name, unit, mine, at_most=goal[self.name])
 
     def count(self, make: Make) -> Traffic:
-        """Return the requests for all the records."""
         with self._function(make) as (function, client, tables):
             meter = Meter(client, by_default(self.url))
             deliver(function, batches(self.records, BATCH))
@@ -123,14 +118,10 @@ class Scenario:
         return sent
 
     def measure(self, make: Make) -> Speed:
-        """Return the speed of all the records."""
         with self._function(make) as (function, client, tables):
-            events = batches(self.records, BATCH)
-            began, cpu = time.perf_counter(), time.process_time()
-            deliver(function, events)
-            seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+            found = speed(function, batches(self.records, BATCH))
             self._check(client, tables)
-        return Speed(len(self.records) / seconds, cpu / len(self.records) * 1e6)
+        return found
 
     def error(self, make: Make, clean: Traffic) -> float:
         """Return the error of the sums, in percent, after batches came twice or were killed."""
@@ -173,7 +164,6 @@ class Killer:
         self.left = request
 
     def disarm(self) -> None:
-        """Kill no more."""
         self.left = float("inf")
 
     def _sending(self, **others: Any) -> None:

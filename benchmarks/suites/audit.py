@@ -1,33 +1,25 @@
 """Writes to the change log, on DynamoDB Local: ours, and one conditional put for each entry.
 
-All write the same entries, made by the same code, and none overwrites an entry. On loopback a
+Both write the same entries, made by the same code, and neither overwrites an entry. On loopback a
 request takes no time on its way, and DynamoDB Local does one thing at a time: the result is
-processor time, above all of DynamoDB Local. One row is its speed with the same requests, as many
-at a time as ours, made before the clock started. So a second set of rows has clients that are five
+processor time, above all of DynamoDB Local. So a second set of rows has clients that are five
 milliseconds away.
 """
 
-import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
-import urllib3
-
 from benchmarks.harness.clients import as_deployed, by_default, create_table, move_away
-from benchmarks.harness.delivery import Function, deliver
+from benchmarks.harness.delivery import Function, Speed, deliver, speed
 from benchmarks.harness.meter import Meter, Traffic
 from benchmarks.harness.records import BATCH, SOURCE, Record, batches, changes
-from benchmarks.harness.rows import OURS, Options, Row, compare, turns
-from benchmarks.suites.aggregation import Speed
+from benchmarks.harness.rows import OURS, Options, Row, by_name, compare, turns
 from dynamodb_streams_cdc import Change, ChangeLog, Processor
-from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL, DynamoDbLog
-from dynamodb_streams_cdc.deserializer import base64_text
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
 from local.services import service
@@ -39,21 +31,8 @@ WARM_UP = 5
 inserts."""
 
 PUTS = "one put each"
-OUR_CLIENT = "one put each, our client"
-RAW = "raw engine"
 GOALS = {PUTS: 5.0}
 AWAY = 0.005
-
-HEADERS = {
-    "Authorization": "AWS4-HMAC-SHA256 Credential=test/19970101/us-east-1/dynamodb/aws4_request, "
-    "SignedHeaders=host, Signature=none",
-    "Content-Type": "application/x-amz-json-1.0",
-    "X-Amz-Date": "19970101T000000Z",
-    "X-Amz-Target": "DynamoDB_20120810.BatchExecuteStatement",
-}
-"""DynamoDB Local reads the owner of the tables from them, and verifies no signature."""
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -71,17 +50,14 @@ def run(options: Options) -> list[Row]:
     with service.dynamodb_local() as dynamodb:
         traffic = {name: count(dynamodb.url, each, records) for name, each in VARIANTS.items()}
         on_loopback = _measured(dynamodb.url, records, 0.0)
-        on_loopback[RAW] = partial(measure_raw, dynamodb.url, records)
         turns(on_loopback, WARM_UP)
         near = turns(on_loopback, repeats)
         away = turns(_measured(dynamodb.url, records, AWAY), repeats)
     rows: list[Row] = []
     for name, runs, goals in (("speed", near, GOALS), ("speed, 5 ms away", away, None)):
-        speed = {v: [run.events_per_second for run in of_one] for v, of_one in runs.items()}
-        rows += compare("audit", name, "entries/s", speed, better="more", goals=goals)
-    cpu = {name: [run.cpu_us for run in near[name]] for name in VARIANTS}
-    rows += compare("audit", "client CPU", "us/entry", cpu)
-    del traffic[OUR_CLIENT]
+        speeds = by_name(runs, "events_per_second")
+        rows += compare("audit", name, "entries/s", speeds, better="more", goals=goals)
+    rows += compare("audit", "client CPU", "us/entry", by_name(near, "cpu_us"))
     for what in ("requests", "bytes", "write_units"):
         values = {name: [getattr(sent, what) / len(records)] for name, sent in traffic.items()}
         words = what.replace("_", " ")
@@ -90,13 +66,11 @@ def run(options: Options) -> list[Row]:
 
 
 def ours(client: Any, table: str) -> Function:
-    """Return the audit sink behind its processor."""
     log = ChangeLog(DynamoDbLog(client, table), MemoryImageStore())
     return Processor("audit", SOURCE, log, MemoryDeadLetters())
 
 
 def one_put_each(client: Any, table: str) -> Function:
-    """Return a loop with a conditional put for each record."""
 
     def handler(event: Any, context: Any) -> Any:
         for record in event["Records"]:
@@ -115,11 +89,7 @@ def one_put_each(client: Any, table: str) -> Function:
     return handler
 
 
-VARIANTS = {
-    OURS: Variant(as_deployed, ours),
-    PUTS: Variant(by_default, one_put_each),
-    OUR_CLIENT: Variant(as_deployed, one_put_each),
-}
+VARIANTS = {OURS: Variant(as_deployed, ours), PUTS: Variant(by_default, one_put_each)}
 
 
 def _measured(url: str, records: list[Record], away: float) -> dict[str, Callable[[], Speed]]:
@@ -127,7 +97,6 @@ def _measured(url: str, records: list[Record], away: float) -> dict[str, Callabl
 
 
 def count(url: str, variant: Variant, records: list[Record]) -> Traffic:
-    """Return the requests for all the records."""
     with _log(url, variant, len(records)) as (client, table):
         meter = Meter(client, by_default(url))
         deliver(variant.make(client, table), batches(records, BATCH))
@@ -138,41 +107,7 @@ def measure(url: str, variant: Variant, records: list[Record], away: float) -> S
     """Return the speed of all the records, with a client so many seconds away."""
     with _log(url, variant, len(records)) as (client, table):
         move_away(client, away)
-        function, events = variant.make(client, table), batches(records, BATCH)
-        began, cpu = time.perf_counter(), time.process_time()
-        deliver(function, events)
-        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    return Speed(len(records) / seconds, cpu / len(records) * 1e6)
-
-
-def measure_raw(url: str, records: list[Record]) -> Speed:
-    """Return the speed of DynamoDB Local with prepared requests."""
-    entries = [entry_of(Change.from_record(record, SOURCE)) for record in records]
-    with (
-        _log(url, VARIANTS[OURS], len(records)) as (client, table),
-        urllib3.PoolManager(maxsize=PARALLEL) as http,
-    ):
-        log = DynamoDbLog(client, table)
-        bodies = [
-            json.dumps({"Statements": list(map(log.statement, of_request))}, default=base64_text)
-            for of_request in _chunks(entries, BATCH_STATEMENTS)
-        ]
-
-        def send(body: str) -> None:
-            answer = http.request("POST", url, body=body, headers=HEADERS)
-            assert answer.status == 200
-            assert b"Error" not in answer.data
-
-        began, cpu = time.perf_counter(), time.process_time()
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            for of_batch in _chunks(bodies, PARALLEL):
-                list(pool.map(send, of_batch))
-        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    return Speed(len(records) / seconds, cpu / len(records) * 1e6)
-
-
-def _chunks(sequence: Sequence[_T], size: int) -> list[Sequence[_T]]:
-    return [sequence[start : start + size] for start in range(0, len(sequence), size)]
+        return speed(variant.make(client, table), batches(records, BATCH))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from threading import Thread
 from typing import Any
 
 from benchmarks.harness.records import changes
-from benchmarks.harness.rows import OURS, Options, Row, compare, turns
+from benchmarks.harness.rows import OURS, Options, Row, by_name, compare, turns
 from local.deployed.deployment import ROOT
 from local.services import loopback
 from stacks.packaging import fetch, package
@@ -55,7 +55,7 @@ LAYER = (
 """Other distributions of the peers."""
 
 CHILD = """
-import json, re, sys, time
+import json, sys, time
 from importlib import import_module
 
 class Context:
@@ -67,19 +67,14 @@ class Context:
         return 60_000
 
 event = json.loads(sys.argv[2])
-any_server = re.compile("http://(?P<region>.+)")
 began = time.process_time()
 handler = import_module(sys.argv[1]).handler
 imported = time.process_time()
-if settings := sys.modules.get("lambdas.search.settings"):
-    settings._DOMAIN = any_server
 answer = handler(event, Context())
 answered = time.process_time()
 assert not (answer or {}).get("batchItemFailures"), answer
 sys.stderr.write(json.dumps([imported - began, answered - began]))
 """
-"""Our search function signs requests to managed domains only, whose names have the Region: here it
-takes the server in this process for one, and its address for the Region."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +109,8 @@ def run(options: Options) -> list[Row]:
 
 
 def _rows(name: str, starts: Mapping[str, list[Start]]) -> Iterator[Row]:
-    imports = {variant: [start.imported for start in found] for variant, found in starts.items()}
-    answers = {variant: [start.answered for start in found] for variant, found in starts.items()}
-    yield from compare("cold_start", f"{name}: import", "ms", imports)
-    goals = {BARE: GOALS[name]}
+    yield from compare("cold_start", f"{name}: import", "ms", by_name(starts, "imported"))
+    answers, goals = by_name(starts, "answered"), {BARE: GOALS[name]}
     yield from compare("cold_start", f"{name}: first answer", "ms", answers, goals=goals)
 
 
@@ -171,7 +164,7 @@ def _settings(url: str) -> dict[str, str]:
     """Return the settings that the templates set, and those of the peers."""
     return {
         "AWS_ENDPOINT_URL": url,
-        "ENVIRONMENT": "local",
+        "PIPELINE": "cdc-local-pipeline",
         "SOURCE_TABLE": "orders",
         "SOURCE_TABLE_NAME": "orders",
         "EPOCH": "0001",
@@ -188,6 +181,7 @@ def _settings(url: str) -> dict[str, str]:
         "SEARCH_ENDPOINT": url,
         "SEARCH_INDEX": "orders",
         "SEARCH_AUTH": "iam",
+        "SEARCH_REGION": loopback.REGION,
         "TABLE": "orders",
     }
 

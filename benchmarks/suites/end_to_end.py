@@ -1,39 +1,33 @@
 """The deployed app on this machine: from an acknowledged write to its visibility in each sink.
 
-The real `cdk deploy` into the emulator, a real OpenSearch, our engine as Lambda's mapping, and real
-purchases with their life cycles. At a pace that the app keeps up with, a change is followed until a
+The real `cdk deploy` into the emulator, a real OpenSearch, our engine as Lambda's mapping, and the
+sample stories of the domain. At a pace that the app keeps up with, a change is followed until a
 reader sees it: the mapping's window (a second, twice on the way to search) and OpenSearch's refresh
 (a second) are included. At full speed, the changes per second that reach every sink are counted,
 and the processor time of each part. There are no peers, and the emulator is slower than DynamoDB.
 """
 
-from __future__ import annotations
-
 import os
 import statistics
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from benchmarks.harness.rows import Options, Row
+from lambdas.domain import TABLES
+from lambdas.domain.stories import stories
 from local.console import DemoConsole
-from local.deployed.pipeline import running_pipeline
+from local.deployed.pipeline import Pipeline, running_pipeline
 from local.scenarios.fault_injection import NoFaults
-from local.scenarios.phases import Traffic
+from local.scenarios.phases import Phase, Traffic
 from local.workload.poison import Poison
-from local.workload.purchases import read_purchases
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from local.deployed.pipeline import Pipeline
-    from local.scenarios.phases import Phase
+from local.workload.stories import read_stories
 
 SEED = 1
 REPEATS = 2
-PURCHASES = 1_000
+STORIES = 1_000
 AT_A_PACE = 150
 PAUSE = 0.2
 """Seconds that each of four writers rests after a write: some 18 changes a second."""
@@ -44,21 +38,21 @@ PROC = Path("/proc")
 
 def run(options: Options) -> list[Row]:
     """Deploy once; write at a pace and at full speed in turns."""
-    count = options.changes or PURCHASES
+    count = options.changes or STORIES
     paced = min(AT_A_PACE, count)
     repeats = options.repeats or REPEATS
-    purchases = read_purchases(options.records)
+    told = read_stories(TABLES, stories, SEED, options.records)
     slow: list[Phase] = []
     fast: list[Phase] = []
     shares: list[Mapping[str, float]] = []
     console = DemoConsole(Console(stderr=True))
     with running_pipeline(console) as pipeline:
         traffic = Traffic(console, pipeline, SEED, NoFaults(), Poison(SEED))
-        traffic.run("to warm up", purchases, paced)
+        traffic.run("to warm up", told, paced)
         for _ in range(repeats):
-            slow.append(traffic.run("at a pace", purchases, paced, samples=paced, pause=PAUSE))
+            slow.append(traffic.run("at a pace", told, paced, samples=paced, pause=PAUSE))
             before = processor_seconds(pipeline)
-            fast.append(traffic.run("at full speed", purchases, count))
+            fast.append(traffic.run("at full speed", told, count))
             after = processor_seconds(pipeline)
             changes = fast[-1].written.changes
             shares.append({who: 1000 * (after[who] - before[who]) / changes for who in after})

@@ -23,22 +23,20 @@ THOUSAND = 1_000
 LEVEL = 1.02
 """Largest ratio of the last to the first figures: operations for each change, and memory."""
 
-COUNTS = ("requests", "bytes", "write_units", "read_units")
+MEMORY = "memory held"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One thousand changes: operations for each, and the memory in use after them.
+    """One thousand changes: what each took, and the memory blocks in use after them.
 
     Attributes:
         number: of the thousand.
-        counts: by name, for each change.
-        blocks: memory blocks in use.
+        figures: by name.
     """
 
     number: int
-    counts: dict[str, float]
-    blocks: float
+    figures: dict[str, float]
 
 
 def run(options: Options) -> list[Row]:
@@ -61,12 +59,9 @@ def grow(sink: Counted, path: Path, thousands: int) -> Iterator[Sample]:
         before = replace(sink.traffic)
         deliver(sink.function, batches(changes(path, THOUSAND, shop=f"{number:04}-")))
         if number in (1, 10, 100, thousands):
-            counts = {
-                name: (getattr(sink.traffic, name) - getattr(before, name)) / THOUSAND
-                for name in COUNTS
-            }
+            counts = {n: each / THOUSAND for n, each in sink.traffic.since(before).items()}
             gc.collect()
-            yield Sample(number, counts, float(sys.getallocatedblocks()))
+            yield Sample(number, counts | {MEMORY: float(sys.getallocatedblocks())})
 
 
 def _rows(name: str, samples: list[Sample]) -> Iterator[Row]:
@@ -74,12 +69,9 @@ def _rows(name: str, samples: list[Sample]) -> Iterator[Row]:
     *earlier, last = samples
     for sample in earlier:
         peer = f"at {sample.number * THOUSAND:,}"
-        for count in COUNTS:
-            if last.counts[count] or sample.counts[count]:
-                what, unit = f"{name}: {count.replace('_', ' ')}", "/change"
-                ours, theirs = [last.counts[count]], [sample.counts[count]]
-                yield Row("growth", what, unit, ours, peer, theirs, at_least=1 / LEVEL)
-        held = f"{name}: memory held"
-        yield Row(
-            "growth", held, "blocks", [last.blocks], peer, [sample.blocks], at_least=1 / LEVEL
-        )
+        for figure, now in last.figures.items():
+            then = sample.figures[figure]
+            if now or then:
+                what = f"{name}: {figure.replace('_', ' ')}"
+                unit = "blocks" if figure == MEMORY else "/change"
+                yield Row("growth", what, unit, [now], peer, [then], at_least=1 / LEVEL)

@@ -4,12 +4,6 @@ Ours against boto3's `TypeDeserializer`, Powertools' `DynamoDBRecord` and, for o
 `json.loads` of the text of the same images. Two kinds of record: flat, a purchase as the CDNOW data
 set has it, and nested, an order with its lines. A third row does more than its peer: `Change`, with
 the version, the item's identity and every field checked, against Powertools' record class.
-
-Variants that were tried for ours, as multiples of the time of the nested order: one function per
-value, in a table 1.3, in a `match` on the type 1.25; comprehensions over `value.items()` 1.35; a
-`match` on patterns 4.9; one loop for both maps and lists 1.04; numbers checked by a regular
-expression 1.6. A cache of numbers takes 0.85 if the same ones recur, but it is state between
-records, and the goals are met without it.
 """
 
 import json
@@ -26,7 +20,7 @@ from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from benchmarks.suites.runner import fastest
 from dynamodb_streams_cdc import Change
 from dynamodb_streams_cdc.deserializer import deserialize_item
-from local.workload.purchases import read_purchases
+from lambdas.example_domain.stories.purchases import read_purchases
 
 IMAGES = ("Keys", "NewImage", "OldImage")
 RECORDS = 100

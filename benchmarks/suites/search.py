@@ -8,7 +8,7 @@ turns at each event, in random order: a node is busy now and then with the write
 and that must not always hit the same variant.
 
 The index is compared with the last state of each order in the end, and the responses of the raw
-node with the expected ones. Batches of other sizes come last, with ours only.
+node with the expected ones.
 """
 
 import gc
@@ -24,7 +24,7 @@ from uuid import uuid4
 from opensearchpy import OpenSearch, helpers
 
 from benchmarks.harness.records import BATCH, Record, batches, orders, record
-from benchmarks.harness.rows import OURS, Options, Row, compare, turns
+from benchmarks.harness.rows import Options, Row, by_name, compare
 from benchmarks.peers.indexers import (
     HELPER,
     ONE_EACH,
@@ -32,12 +32,10 @@ from benchmarks.peers.indexers import (
     RAW_OURS,
     RAW_PLAIN,
     RAW_SCRIPTED,
-    SINK,
     CountingConnection,
     Event,
     Indexer,
     indexers,
-    ours,
     results,
 )
 from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT
@@ -46,7 +44,6 @@ from local.services.service import opensearch
 CHANGES = 4_000
 REPEATS = 5
 CANCELLED_ONE_IN = 10
-SIZES = (25, 50, BATCH, 250, 500, 1_000)
 SEED = 1997
 
 GOALS = {HELPER: 1.0, ONE_EACH: 20.0, RAW_SCRIPTED: 0.85}
@@ -60,7 +57,7 @@ ANSWERED = {
 """Expected response of the raw node for every item. *As ours* is the first request alone, which
 creates new documents: a second one would resolve the conflicts."""
 
-NEVER_STALE = (SINK, RAW_SCRIPTED, RAW_OURS)
+NEVER_STALE = (RAW_SCRIPTED, RAW_OURS)
 """Variants that are not functions and must end right, or the measurement is wrong. For functions,
 rows show how they end."""
 
@@ -156,8 +153,7 @@ def run(options: Options) -> list[Row]:
         for _ in range(repeats):
             for name, result in _round(node.url, work, draw).items():
                 found[name].append(result)
-        sizes = turns({size: partial(_speeds, node.url, work, size) for size in SIZES}, repeats)
-    return [*_rows(found), *_size_rows(sizes)]
+    return list(_rows(found))
 
 
 def spread(events: int, wanted: int | None) -> list[int]:
@@ -180,51 +176,20 @@ def _round(url: str, work: Work, draw: random.Random) -> dict[str, Result]:
 
 
 def _rows(found: Mapping[str, Sequence[Result]]) -> Iterator[Row]:
-    functions = {name: done for name, done in found.items() if name not in (SINK, *RAW)}
+    functions = {name: done for name, done in found.items() if name not in RAW}
     compared = partial(compare, "search", unit="documents/s", better="more")
     for phase in PHASES:
         speeds = {name: [each.speeds[phase] for each in done] for name, done in found.items()}
         if phase == REDELIVERED:
             yield from compared(phase, values={name: speeds[name] for name in functions})
             continue
-        sink = speeds.pop(SINK)
         yield from compared(phase, values=speeds, goals=GOALS)
-        raw = {OURS: sink, **{name: speeds[name] for name in RAW}}
-        yield from compared(f"{phase}, sink alone", values=raw)
     for phase in PHASES:
         sent = {name: [each.requests[phase] for each in done] for name, done in functions.items()}
         yield from compare("search", f"{phase}: requests", "requests/document", sent)
     for kind in ("stale", "resurrected"):
-        wrong: dict[str, list[float]] = {
-            name: [getattr(each, kind) for each in done] for name, done in functions.items()
-        }
+        wrong = by_name(functions, kind)
         yield from compare("search", f"{kind} in the end", "documents", wrong, at_most=0.0)
-
-
-def _speeds(url: str, work: Work, size: int) -> dict[str, float]:
-    """Return ours, in batches of that size, by phase."""
-    index = uuid4().hex
-    write = ours(url, index)
-    speeds: dict[str, float] = {}
-    for phase in (INSERTS, UPDATES):
-        records = [each for event in work.events[phase] for each in event["Records"]]
-        events = batches(records, size)
-        began = time.perf_counter()
-        for event in events:
-            write(event)
-        speeds[phase] = len(records) / (time.perf_counter() - began)
-    OpenSearch(url).indices.delete(index=f"{index}*")
-    return speeds
-
-
-def _size_rows(found: Mapping[int, Sequence[Mapping[str, float]]]) -> Iterator[Row]:
-    for phase in (INSERTS, UPDATES):
-        by_size = {size: [speeds[phase] for speeds in done] for size, done in found.items()}
-        for size in SIZES:
-            if size != BATCH:
-                row = partial(Row, "search", f"{phase}, {size} in a batch", "documents/s")
-                peer = f"{BATCH} in a batch"
-                yield row(by_size[size], peer, by_size[BATCH], better="more")
 
 
 def prepared(options: Options) -> Work:

@@ -36,74 +36,49 @@ class DeadLettersWritten(Exception):
 
 @dataclass(frozen=True)
 class Counted:
-    """A function, its client, the counts of its requests so far, and its dead letters."""
+    """A function, and the counts of its requests so far."""
 
     function: Processor
     traffic: Traffic
-    client: Any
-    dead_letters: MemoryDeadLetters
 
 
 @contextmanager
-def counted(name: str, url: str, *, units: bool = True) -> Iterator[Counted]:
+def counted(name: str, url: str) -> Iterator[Counted]:
     """Make the sink of that name on the DynamoDB at `url`, with tables of its own.
-
-    Counting units reads every write back: leave it out if time is measured.
 
     Raises:
         DeadLettersWritten: in the end, if there are any.
     """
     dead_letters = MemoryDeadLetters()
-    if name == "search":
-        search = BulkClient(Traffic())
-        client: Any = search
-        index = OpenSearchIndex(client, "orders", INDEX.properties, INDEX.settings, encoded)
-        function = _processor(Search(index, document), dead_letters)
-        yield Counted(function, search.traffic, search, dead_letters)
-    else:
-        client = as_deployed(url)
-        with client_tables(client) as (tables, log):
-            meter = Meter(client, by_default(url) if units else None)
-            sinks: dict[str, Sink] = {
-                "aggregation": Aggregation(
-                    DynamoDbLedger(client, tables.markers, tables.sums), contributions
-                ),
-                "audit": ChangeLog(DynamoDbLog(client, log), MemoryImageStore()),
-            }
-            yield Counted(
-                _processor(sinks[name], dead_letters), meter.traffic, client, dead_letters
-            )
-        client.close()
-    refuse_dead_letters(name, dead_letters)
-
-
-def refuse_dead_letters(name: str, dead_letters: MemoryDeadLetters) -> None:
-    """Raise an error with the number of dead letters and the reason of the first.
-
-    Raises:
-        DeadLettersWritten: there are any.
-    """
-    if dead_letters.dead_letters:
-        first = next(iter(dead_letters.dead_letters.values()))
+    with _sink(name, url) as (sink, traffic):
+        yield Counted(Processor("bench", SOURCE, sink, dead_letters), traffic)
+    if written := list(dead_letters.dead_letters.values()):
         message = (
-            f"{name}: {len(dead_letters.dead_letters):,} changes became dead letters, so the cost "
-            f"was not measured. The first: {first.reason}: {first.error}"
+            f"{name}: {len(written):,} changes became dead letters, so the cost was not measured. "
+            f"The first: {written[0].reason}: {written[0].error}"
         )
         raise DeadLettersWritten(message)
 
 
 @contextmanager
-def client_tables(client: Any) -> Iterator[tuple[Tables, str]]:
-    """Create the tables of the sums, and a change log; delete them in the end."""
+def _sink(name: str, url: str) -> Iterator[tuple[Sink, Traffic]]:
+    if name == "search":
+        search: Any = BulkClient(Traffic())
+        index = OpenSearchIndex(search, "orders", INDEX.properties, INDEX.settings, encoded)
+        yield Search(index, document), search.traffic
+        return
+    client = as_deployed(url)
     tables, log = Tables.create(client), f"log-{uuid4()}"
     create_table(client, log, [("item", "S"), ("version", "S")])
-    yield tables, log
+    ledger = DynamoDbLedger(client, tables.markers, tables.sums)
+    sinks: dict[str, Sink] = {
+        "aggregation": Aggregation(ledger, contributions),
+        "audit": ChangeLog(DynamoDbLog(client, log), MemoryImageStore()),
+    }
+    yield sinks[name], Meter(client, by_default(url)).traffic
     tables.delete(client)
     client.delete_table(TableName=log)
-
-
-def _processor(sink: Sink, dead_letters: MemoryDeadLetters) -> Processor:
-    return Processor("bench", SOURCE, sink, dead_letters)
+    client.close()
 
 
 @dataclass

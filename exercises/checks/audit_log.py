@@ -71,14 +71,14 @@ def who_did_it_and_what_it_was(audit: Audit) -> None:
                         f"The entry of the REMOVE should say who: None, and {_says(entry, name)}.",
                         "A delete carries nobody's name: `updated_by` in the old image is the "
                         "author of the change before. change.actor knows the difference.",
-                        reading.EXAMPLE_1,
+                        reading.AUTHORS,
                     )
                 wrong(
                     f"The entry of the {want['kind']} should say {name}: {_short(value)}, and "
                     f"{_says(entry, name)}.",
                     "The record holds both images, and the change has the actor: who wrote the "
                     "item, as the application says in it. What is not kept now is gone tomorrow.",
-                    reading.EXAMPLE_1,
+                    reading.AUTHORS,
                 )
 
 
@@ -93,7 +93,7 @@ def an_expiry_is_told_from_a_delete(audit: Audit) -> None:
         wrong(
             f"Order 1001 expired, and {_says(entry, 'who')}.",
             f"change.actor is {TTL_PRINCIPAL} when Time to Live removed an item.",
-            reading.EXAMPLE_1,
+            reading.AUTHORS,
         )
 
 

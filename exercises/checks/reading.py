@@ -2,6 +2,7 @@
 
 TIMES = "docs/explanation/mistakes.md#a-timestamp-as-version"
 NUMBERS = "docs/explanation/mistakes.md#sequence-numbers-unpadded"
+AUTHORS = "docs/explanation/patterns.md#audit"
 TOMBSTONES = "docs/explanation/mistakes.md#a-delete-without-a-tombstone"
 MARKERS = "docs/explanation/mistakes.md#the-marker-before-the-effect"
 SWALLOWED = "docs/explanation/mistakes.md#a-swallowed-exception"

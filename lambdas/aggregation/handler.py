@@ -31,8 +31,7 @@ def processor() -> Processor:
         for entity in table.entities
         if entity.contributions is not None
     }
-    source_table = runtime.source_table(settings.source_table_name)
-    return runtime.build(settings, table, sinks, source_table)
+    return runtime.build(settings, table, sinks, runtime.source_table(settings.source_table_name))
 
 
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:

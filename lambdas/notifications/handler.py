@@ -47,9 +47,7 @@ def processor() -> Processor:
         entity.name: handlers(entity.sinks[NAME], Once(store, NAME), settings.topic_arn)
         for entity in table.using(NAME)
     }
-    bucket = settings.large_images_bucket
-    image_store = runtime.large_images(bucket) if bucket else None
-    return runtime.build(settings, table, sinks, image_store=image_store)
+    return runtime.build(settings, table, sinks)
 
 
 @cache

@@ -26,14 +26,8 @@ def processor() -> Processor:
         for entity in table.entities
         if entity.document is not None and entity.index is not None
     }
-    bucket = settings.large_images_bucket
-    return runtime.build(
-        settings,
-        table,
-        sinks,
-        runtime.source_table(settings.source_table_name),
-        runtime.large_images(bucket) if bucket else None,
-    )
+    source_table = runtime.source_table(settings.source_table_name)
+    return runtime.build(settings, table, sinks, source_table)
 
 
 def _index(client: OpenSearch, settings: SearchSettings, index: Index) -> OpenSearchIndex:

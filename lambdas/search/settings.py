@@ -12,8 +12,6 @@ class SearchSettings(Settings):
 
     Attributes:
         source_table_name: Name of the source table, for repairs.
-        large_images_bucket: S3 bucket for images that are too large for an entry; empty if the
-            function reads the table's own stream.
         search_endpoint: URL of the OpenSearch cluster.
         search_index_prefix: Beginning of the indexes' names, in front of those that the domain
             declares.
@@ -22,7 +20,6 @@ class SearchSettings(Settings):
     """
 
     source_table_name: Name
-    large_images_bucket: str = ""
     search_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+/?$")]
     search_index_prefix: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_-]{0,100})?$")] = ""
     search_auth: Literal["iam", "none"]

@@ -24,7 +24,10 @@ def settings() -> WatcherSettings:
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> None:
-    """Publish the counts first: they have to be right even if the table cannot be written."""
+    """Publish the counts first: they have to be right even if the table cannot be written.
+
+    Without the keys of a table, write no canary.
+    """
     known = settings()
     waiting = Counter(dict.fromkeys([*known.dead_letters, RETIRED], 0))
     for bucket, prefix in known.all_dead_letters:
@@ -32,12 +35,13 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> None:
     for processor, number in waiting.items():
         # No canary has arrived here; but the metric is there before the first one does.
         publish(
-            known.environment, processor, {Metric.DEAD_LETTERS_WAITING: number, Metric.CANARIES: 0}
+            known.pipeline, processor, {Metric.DEAD_LETTERS_WAITING: number, Metric.CANARIES: 0}
         )
-    runtime.dynamodb().put_item(
-        TableName=known.source_table_name,
-        Item=canary_item(known.source_table_keys, time.time()),
-    )
+    if known.source_table_keys:
+        runtime.dynamodb().put_item(
+            TableName=known.source_table_name,
+            Item=canary_item(known.source_table_keys, time.time()),
+        )
 
 
 def _owner(known: WatcherSettings, bucket: str, key: str) -> str:

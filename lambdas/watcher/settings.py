@@ -12,12 +12,15 @@ class WatcherSettings(FunctionSettings):
 
     Attributes:
         source_table_name: Name of the source table, for the canary.
-        source_table_keys: Key attributes of the source table with their types. Unit: JSON.
+        source_table_keys: Key attributes of the source table with their types; without them, the
+            function writes no canary. Unit: JSON.
         dead_letters: Buckets and prefixes with the dead letters of each processor. Unit: JSON.
         all_dead_letters: Buckets and prefixes with the dead letters of any processor. Unit: JSON.
     """
 
-    source_table_name: Name
-    source_table_keys: Annotated[Json[dict[Name, Literal["S", "N", "B"]]], Field(min_length=1)]
+    source_table_name: str = ""
+    source_table_keys: (
+        Annotated[Json[dict[Name, Literal["S", "N", "B"]]], Field(min_length=1)] | None
+    ) = None
     dead_letters: Json[dict[Name, list[tuple[Name, Name]]]]
     all_dead_letters: Json[list[tuple[Name, Name]]]

@@ -6,7 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +28,23 @@ class CommandLine:
         environment: name of the pipeline's environment.
         variables: environment variables, such as those with credentials.
         words: further words for `cdc`.
+        stack: name of the pipeline's stack, if it is not the one that `cdc` finds by itself.
     """
 
     environment: str
     variables: Mapping[str, str]
     words: Sequence[str] = ()
+    stack: str | None = None
+
+    def on(self, stack: str) -> CommandLine:
+        """Return a command line for another stack of the environment."""
+        usual = f"cdc-{self.environment}-pipeline"
+        return replace(self, stack=None if stack == usual else stack)
 
     def cdc(self, *arguments: str) -> list[str]:
         """Return the words of a `cdc` command."""
-        return ["cdc", *arguments, "--environment", self.environment, *self.words]
+        where = ["--stack", self.stack] if self.stack else ["--environment", self.environment]
+        return ["cdc", *arguments, *where, *self.words]
 
     def run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a command of the virtual environment.

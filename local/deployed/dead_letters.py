@@ -27,8 +27,9 @@ _COUNTS: list[QueueAttributeFilterType] = [
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter: its key in the bucket, and its content."""
+    """One dead letter: the logical name of its table, its key in the bucket, and its content."""
 
+    table: str
     key: str
     processor: str
     item: str
@@ -48,10 +49,13 @@ def read_dead_letters(pipeline: Pipeline) -> list[DeadLetter]:
     client: S3Client
     with closing(session(pipeline.aws.url).client("s3")) as client:
         return [
-            dead_letter_of(key, client.get_object(Bucket=bucket, Key=key)["Body"].read())
+            dead_letter_of(
+                copies.table.name, key, client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            )
+            for copies in pipeline.tables
             for bucket, prefix in (
-                (pipeline.resources.dead_letters, _PREFIX),
-                (pipeline.resources.on_failure, ""),
+                (copies.resources.dead_letters, _PREFIX),
+                (copies.resources.on_failure, ""),
             )
             for key in _keys(client, bucket, prefix)
         ]
@@ -63,11 +67,12 @@ def _keys(client: S3Client, bucket: str, prefix: str) -> Iterator[str]:
             yield found["Key"]
 
 
-def dead_letter_of(key: str, stored: bytes) -> DeadLetter:
+def dead_letter_of(table: str, key: str, stored: bytes) -> DeadLetter:
     """Return a dead letter of a processor, or one of Lambda's, without processor and item."""
     envelope = json.loads(stored)
     about = envelope.get("dead_letter", {})
     return DeadLetter(
+        table,
         key,
         processor=about.get("processor") or "",
         item=about.get("item") or "",
@@ -77,12 +82,14 @@ def dead_letter_of(key: str, stored: bytes) -> DeadLetter:
     )
 
 
-def remaining_notifications(pipeline: Pipeline) -> dict[str, int]:
-    """Return the number of notifications by processor, those in flight included."""
+def remaining_notifications(pipeline: Pipeline) -> dict[tuple[str, str], int]:
+    """Return the number of notifications by table and processor, those in flight included."""
     client: SQSClient
     with closing(session(pipeline.aws.url).client("sqs")) as client:
         found = {}
-        for name, url in pipeline.resources.notification_queues.items():
-            response = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)
-            found[name] = sum(int(count) for count in response["Attributes"].values())
+        for copies in pipeline.tables:
+            for name, url in copies.resources.notification_queues.items():
+                response = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)
+                count = sum(int(count) for count in response["Attributes"].values())
+                found[copies.table.name, name] = count
         return found

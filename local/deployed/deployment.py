@@ -44,6 +44,9 @@ CONFIG = Config(
 )
 """For every client of a local service: no proxy, few retries."""
 
+CDK_ADVICE = "feature flags are not configured"
+"""Part of a line that `cdk synth` prints; no option of the CDK turns it off."""
+
 _TAIL_LINES = 25
 _POLL_SECONDS = 0.05
 _REMOVAL_SECONDS = 5.0
@@ -91,8 +94,8 @@ def deploy(
     *,
     app: Path = ROOT,
     settings: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, str]:
-    """Bootstrap the emulator and deploy every stack of the app; return the stacks' outputs.
+) -> dict[str, dict[str, str]]:
+    """Bootstrap the emulator and deploy every stack of the app; return the outputs by stack.
 
     `settings` are further context values (`-c name=value`) for the app.
 
@@ -165,7 +168,8 @@ class _Step(GuardedProcess):
     def news(self) -> list[str]:
         """Return the lines that were finished since the last call, without empty ones."""
         finished, _, _ = self.log.read_text("utf-8", "replace").rpartition("\n")
-        lines = [line.strip() for line in finished.splitlines() if line.strip()]
+        stripped = map(str.strip, finished.splitlines())
+        lines = [line for line in stripped if line and CDK_ADVICE not in line]
         fresh, self._told = lines[self._told :], len(lines)
         return fresh
 
@@ -224,10 +228,9 @@ def _cdk() -> list[str]:
     return [str(node), str(cdk.resolve()), "--ci", "--no-notices", "--no-version-reporting"]
 
 
-def _outputs(path: Path) -> dict[str, str]:
-    """Return the outputs of all stacks in one dictionary; names are unique across the app."""
+def _outputs(path: Path) -> dict[str, dict[str, str]]:
     if not path.exists():
         message = "`cdk deploy` succeeded and wrote no outputs."
         raise ServiceError(message)
     stacks: dict[str, dict[str, str]] = json.loads(path.read_text("utf-8"))
-    return {name: value for outputs in stacks.values() for name, value in outputs.items()}
+    return stacks

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lambdas.domain import TABLES
 from local.deployed.deployment import deploy, session
 from local.deployed.poller_process import PollerProcess
-from local.deployed.resources import Resources
+from local.deployed.resources import Resources, stack_of
 from local.services.search_cluster import SearchCluster, existing_cluster
 from local.services.service import emulator, opensearch
 from local.verify import DeployedCopies
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
+    from dynamodb_streams_cdc.entities import Table
     from local.console import DemoConsole, Stage
     from local.services.service import Service
     from local.verify import Http
+
+ENVIRONMENT = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +44,38 @@ class Pipeline:
         search: the cluster that search writes to.
         node: the OpenSearch that was started for it; None in an existing cluster.
         poller: runs the event source mappings.
-        resources: names of the deployed tables, functions, buckets and queues.
         client: of DynamoDB.
-        copies: the table and its copies, for the checker.
+        tables: the deployed tables and their copies, in the order of the declaration.
     """
 
     aws: Service
     search: SearchCluster
     node: Service | None
     poller: PollerProcess
-    resources: Resources
     client: DynamoDBClient
-    copies: DeployedCopies
+    tables: tuple[DeployedCopies, ...]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Physical names of the tables by logical name."""
+        return {each.table.name: each.resources.source for each in self.tables}
+
+    @property
+    def functions(self) -> list[str]:
+        """Names of the processors' functions."""
+        return [name for each in self.tables for name in each.resources.functions.values()]
 
 
 @contextmanager
 def running_pipeline(
-    console: DemoConsole, search_url: str | None = None, faults: Sequence[str] = ()
+    console: DemoConsole,
+    search_url: str | None = None,
+    faults: Sequence[str] = (),
+    declared: Sequence[Table] = TABLES,
 ) -> Iterator[Pipeline]:
     """Services started and the app deployed on entry, everything removed on exit.
 
-    `faults` are options of `local.deployed.poller_process`.
+    `faults` are options of `local.deployed.poller_process`; `declared` are the tables of the app.
 
     Raises:
         ServiceError: A service did not start, or the deployment failed.
@@ -76,8 +91,14 @@ def running_pipeline(
             stage.outcome = f"Services up: AWS emulator at {aws.url}, OpenSearch at {search.url}"
         with console.stage("Deploying the app") as stage:
             settings = {"index_prefix": search.index_prefix}
-            resources = Resources.of(deploy(aws.url, search.url, stage.say, settings=settings))
-            stage.outcome = f"App deployed: {len(resources.functions)} functions on streams"
+            outputs = deploy(aws.url, search.url, stage.say, settings=settings)
+            stacks = [stack_of(f"cdc-{ENVIRONMENT}", table) for table in declared]
+            resources = [
+                Resources.of(table, stack, outputs.get(stack, {}))
+                for table, stack in zip(declared, stacks, strict=True)
+            ]
+            count = sum(len(each.functions) for each in resources)
+            stage.outcome = f"App deployed: {count} functions on streams"
         with console.stage("Taking over the event source mappings") as stage:
             poller = stack.enter_context(PollerProcess(aws.url, faults=faults))
             stage.outcome = (
@@ -89,25 +110,23 @@ def running_pipeline(
         stack.callback(client.close)
         s3: S3Client = made.client("s3")
         stack.callback(s3.close)
-        copies = copies_of(client, s3, resources)
-        yield Pipeline(aws, search, node, poller, resources, client, copies)
+        tables = tuple(
+            copies_of(client, s3, *each) for each in zip(declared, resources, strict=True)
+        )
+        yield Pipeline(aws, search, node, poller, client, tables)
 
 
 def copies_of(
-    client: DynamoDBClient, s3: S3Client, resources: Resources, http: Http | None = None
+    client: DynamoDBClient,
+    s3: S3Client,
+    table: Table,
+    resources: Resources,
+    http: Http | None = None,
 ) -> DeployedCopies:
-    """Return the table and its copies; without `http`, requests to OpenSearch are not signed."""
-    return DeployedCopies(
-        client,
-        orders=resources.orders,
-        change_log=resources.change_log,
-        aggregates=resources.aggregates,
-        ledger=resources.ledger,
-        search_url=resources.search_endpoint,
-        search_index=resources.search_index,
-        image_store=partial(_object, s3, resources.large_images),
-        http=http,
-    )
+    """Return a table and its copies; without `http`, requests to OpenSearch are not signed."""
+    bucket = resources.large_images
+    images = partial(_object, s3, bucket) if bucket else None
+    return DeployedCopies(client, table, resources, image_store=images, http=http)
 
 
 def _object(client: S3Client, bucket: str, key: str) -> bytes:

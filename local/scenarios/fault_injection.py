@@ -25,7 +25,7 @@ from local.deployed.poller_process import TRACE
 from local.deployed.trace import TraceReader
 from local.scenarios import chaos_report
 from local.scenarios.chaos_report import InjectedFaults, Observed
-from local.verify import ReadError
+from local.scenarios.probes import TolerantProbe
 from local.waiting import wait_until
 from local.workload.traffic import WORKERS
 
@@ -34,12 +34,11 @@ if TYPE_CHECKING:
 
     from local.console import DemoConsole
     from local.deployed.pipeline import Pipeline
-    from local.scenarios.lag import Probe
-    from local.workload.traffic import Finished, Key
+    from local.scenarios.probes import Probe
 
 OUTAGE_SECONDS = 20.0
 FIRST_WAVE_SECONDS = 18.0
-_WRITES_PER_PURCHASE = 2.2
+_WRITES_PER_STORY = 2.0
 LOST_RESPONSES = 0.08
 REWIND_EVERY_SECONDS = 6.0
 _BEGINS_AFTER = (0.2, 1.2)  # seconds from the first write until OpenSearch stops
@@ -76,7 +75,7 @@ class NoFaults:
 
     second_wave = wait = __exit__ = start
 
-    def pause(self, purchases: int) -> float:
+    def pause(self, stories: int) -> float:
         """Return 0: the writers do not rest."""
         return 0.0
 
@@ -101,7 +100,7 @@ class FaultInjection:
         self._console = console
         self._random = Random(f"{seed}/chaos")
         self._client = session(pipeline.aws.url).client("lambda")
-        self._functions = list(pipeline.resources.functions.values())
+        self._functions = pipeline.functions
         self._trace = TraceReader(self._poller.folder / TRACE)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -121,9 +120,9 @@ class FaultInjection:
         self._begin(self._outage, self._random.uniform(*_BEGINS_AFTER))
         self._begin(self._inject_all, self._shuffled(FIRST_WAVE))
 
-    def pause(self, purchases: int) -> float:
+    def pause(self, stories: int) -> float:
         """Return the seconds that a writer rests after each write, so that the writing lasts."""
-        return FIRST_WAVE_SECONDS * WORKERS / (_WRITES_PER_PURCHASE * max(1, purchases))
+        return FIRST_WAVE_SECONDS * WORKERS / (_WRITES_PER_STORY * max(1, stories))
 
     def second_wave(self) -> None:
         """Begin a few more faults."""
@@ -140,18 +139,8 @@ class FaultInjection:
             raise self._error
 
     def tolerant(self, probes: Mapping[str, Probe]) -> Mapping[str, Probe]:
-        """Return probes to which a sink that does not answer shows no order."""
-
-        def tolerantly(probe: Probe) -> Probe:
-            def probing(orders: Sequence[Finished]) -> set[Key]:
-                try:
-                    return probe(orders)
-                except ReadError:
-                    return set()
-
-            return probing
-
-        return {sink: tolerantly(probe) for sink, probe in probes.items()}
+        """Return probes to which a sink that does not answer shows no item."""
+        return {sink: TolerantProbe(probe) for sink, probe in probes.items()}
 
     def report(self) -> list[str]:
         """Print the chaos report; return a sentence for each effect that was not observed."""

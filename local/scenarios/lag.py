@@ -1,6 +1,6 @@
 """Measures how long a change takes until a reader of each sink sees it.
 
-The last write of every n-th order is followed: from DynamoDB's acknowledgment until a probe of the
+The last write of every n-th story is followed: from DynamoDB's acknowledgment until a probe of the
 sink first sees it. Each sink is probed a few times a second, so a lag is exact to about one
 interval, and never too small. While the writers run at full speed, waiting in the stream is part of
 it; so is OpenSearch's refresh, a second at most.
@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING
 from local.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from local.workload.traffic import Finished, Key
-
-    Probe = Callable[[Sequence[Finished]], set[Key]]
-    """Returns the orders that a sink shows in their last state."""
+    from local.scenarios.probes import Probe
+    from local.workload.traffic import Finished
 
 PROBE_EVERY = 0.2  # seconds
 _PROBED_AT_ONCE = 50
@@ -30,7 +28,7 @@ _PROBED_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Seconds; `samples` orders were followed."""
+    """Seconds; `samples` items were followed."""
 
     samples: int
     p50: float
@@ -38,7 +36,7 @@ class Lag:
 
 
 class LagSampler:
-    """Follows orders in a thread of its own, from entry to exit as a context manager."""
+    """Follows items in a thread of its own, from entry to exit as a context manager."""
 
     def __init__(self, probes: Mapping[str, Probe], *, every: int) -> None:
         self._probes = probes
@@ -47,7 +45,7 @@ class LagSampler:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._waiting: dict[str, list[Finished]] = {sink: [] for sink in probes}
-        self._lags: dict[str, dict[Key, float]] = {sink: {} for sink in probes}
+        self._lags: dict[str, dict[str, float]] = {sink: {} for sink in probes}
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._follow, name="lag", daemon=True)
 
@@ -60,26 +58,27 @@ class LagSampler:
         self._thread.join()
 
     def offer(self, finished: Finished) -> None:
-        """Follow every n-th order whose last state differs from its earlier ones."""
-        last = finished.steps[-1].after
-        if last is None or last["status"] == "placed":
-            return
+        """Follow every n-th item, in each sink that tells its last state from earlier ones."""
         with self._lock:
             self._offered += 1
-            if self._offered % self._every == 0:
-                for waiting in self._waiting.values():
-                    waiting.append(finished)
+            if self._offered < self._every:
+                return
+            following = [s for s, probe in self._probes.items() if probe.follows(finished.story)]
+            if following:
+                self._offered = 0
+            for sink in following:
+                self._waiting[sink].append(finished)
 
     def finish(self, seconds: float) -> None:
-        """Return when every order was seen, or after so many seconds."""
+        """Return when every item was seen, or after so many seconds."""
         wait_until(
             lambda: self._error or not any(self._waiting.values()),
             seconds=seconds,
             every=PROBE_EVERY,
         )
 
-    def samples(self) -> Mapping[str, Mapping[Key, float]]:
-        """Return the lag of each order by sink, after the end; raise a probe's error."""
+    def samples(self) -> Mapping[str, Mapping[str, float]]:
+        """Return the lag of each item by sink, after the end; raise a probe's error."""
         if self._error is not None:
             raise self._error
         return self._lags
@@ -101,13 +100,13 @@ class LagSampler:
             oldest = self._waiting[sink][:_PROBED_AT_ONCE]
         if not oldest:
             return
-        visible = probe(oldest)
+        visible = probe.shown(oldest)
         now = time.monotonic()
         self._lags[sink] |= {
-            each.key: now - each.acknowledged for each in oldest if each.key in visible
+            each.item: now - each.acknowledged for each in oldest if each.item in visible
         }
         with self._lock:
-            self._waiting[sink] = [each for each in self._waiting[sink] if each.key not in visible]
+            self._waiting[sink] = [each for each in self._waiting[sink] if each.item not in visible]
 
 
 def summary(lags: Iterable[float]) -> Lag:

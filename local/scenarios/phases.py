@@ -1,18 +1,21 @@
-"""Phases of traffic: write orders, wait until the sinks have them, and measure how long it took."""
+"""Phases of traffic: write stories, wait until the sinks have them, and measure the time."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from dynamodb_streams_cdc.entities import AGGREGATION, AUDIT, SEARCH
 from local.scenarios.lag import LagSampler
 from local.scenarios.probes import probes_of
 from local.services.errors import ServiceError
-from local.verify import Progress, wait_for_progress
+from local.verify import checks_of, wait_for_progress
 from local.workload.traffic import Writer, Written
 
 if TYPE_CHECKING:
@@ -22,13 +25,16 @@ if TYPE_CHECKING:
     from local.deployed.pipeline import Pipeline
     from local.scenarios.fault_injection import FaultInjection, NoFaults
     from local.scenarios.lag import Lag
+    from local.verify import Progress
     from local.workload.poison import Poison
-    from local.workload.purchases import Purchase
-    from local.workload.traffic import Finished, Key
+    from local.workload.stories import ItemStory
+    from local.workload.traffic import Finished
 
 PATIENCE = 30.0  # seconds without progress until waiting ends
 UNCHANGED_FOR = 5.0  # seconds that a difference must stay the same
 _LAG_SAMPLES = 200
+UNITS = {AGGREGATION: "items", SEARCH: "documents", AUDIT: "changes"}
+"""Units of the sinks' counts."""
 _LAST_BYTES = 10_000_000  # of disk; with less, the services refuse to write
 
 
@@ -40,21 +46,21 @@ class Phase:
         how: name of the phase, such as `one by one`.
         written: counts of the writes.
         seconds: until all of it was in every sink.
-        samples: lags of the followed orders, by sink.
+        samples: lags of the followed items, by sink.
         lags: their percentiles, by sink.
     """
 
     how: str
     written: Written
     seconds: float
-    samples: Mapping[str, Mapping[Key, float]]
+    samples: Mapping[str, Mapping[str, float]]
     lags: Mapping[str, Lag]
 
 
 class Traffic:
     """Runs phases; `written` is the sum over them.
 
-    Orders that are `poison` reach audit only; their lag is not measured.
+    The sinks that refuse a poisoned item do not get it, and its lag is not measured.
     """
 
     def __init__(
@@ -71,49 +77,55 @@ class Traffic:
         self._poison = poison
         self._console = console
         self._pipeline = pipeline
-        probes = probes_of(pipeline.client, pipeline.resources.ledger, pipeline.copies)
-        self._probes = fault_injection.tolerant(probes)
+        self._probes = fault_injection.tolerant(probes_of(pipeline.tables))
+        self._checks = {
+            (copies.table.name, sink): check
+            for copies in pipeline.tables
+            for sink, check in checks_of(copies).items()
+        }
+        self._due: Counter[tuple[str, str]] = Counter(dict.fromkeys(self._checks, 0))
+        self._lock = threading.Lock()
 
     def run(
         self,
         how: str,
-        purchases: Iterator[Purchase],
+        stories: Iterator[ItemStory],
         count: int,
         *,
         samples: int = _LAG_SAMPLES,
         **options: Any,
     ) -> Phase:
-        """Write the next `count` purchases; return when they arrived, or when progress stops.
+        """Write the next `count` stories; return when they arrived, or when progress stops.
 
         Args:
             how: name of the phase.
-            purchases: the next ones are taken from it.
+            stories: the next ones are taken from it.
             count: how many.
-            samples: orders that are followed at least, if there are so many.
+            samples: items that are followed at least, if there are so many.
             options: of the `Writer`.
         """
         began = time.monotonic()
         with LagSampler(self._probes, every=max(1, count // samples)) as sampler:
 
-            def finished(order: Finished) -> None:
-                if order.key not in self._poison.orders:
-                    sampler.offer(order)
+            def finished(each: Finished) -> None:
+                self._expect(each.story)
+                if not each.story.poisoned:
+                    sampler.offer(each)
 
-            with self._console.stage(f"Writing orders {how}") as stage:
+            with self._console.stage(f"Writing items {how}") as stage:
                 writer = Writer(
                     self._pipeline.client,
-                    self._pipeline.resources.orders,
+                    self._pipeline.names,
                     seed=self._seed,
-                    story=self._poison.story,
                     on_finished=finished,
                     **options,
                 )
                 written = writer.run(
-                    islice(purchases, count),
-                    lambda begun: stage.say(f"{begun:,} of {count:,} purchases"),
+                    islice(stories, count),
+                    lambda begun: stage.say(f"{begun:,} of {count:,} stories"),
                 )
                 self.written += written
-                stage.outcome = f"Orders written {how}: {written.purchases:,} purchases,"
+                stage.outcome = f"Items written {how}: {written.stories:,} stories,"
                 stage.outcome += f" {written.writes:,} writes"
             self._fault_injection.wait()
             with self._console.stage("Waiting for the sinks") as stage:
@@ -125,18 +137,34 @@ class Traffic:
                 sampler.finish(UNCHANGED_FOR)
         return Phase(how, written, seconds, sampler.samples(), sampler.lags())
 
+    def _expect(self, story: ItemStory) -> None:
+        """Add the story to the counts that the sinks must reach."""
+        refused = story.poison.refused_by if story.poisoned and story.poison else frozenset()
+        for (table, sink), check in self._checks.items():
+            entity = story.entity
+            if table != story.table.name or entity is None or not entity.uses(sink):
+                continue
+            if sink not in refused:
+                due = check.due(entity, story.states)
+                with self._lock:
+                    self._due[table, sink] += due
+
     def _wait(self, say: Callable[[str], None]) -> bool:
-        live = self.written.purchases - self.written.deletes - len(self._poison.orders)
-        target = Progress(aggregated=live, documents=live, entries=self.written.changes)
+        target = dict(self._due)
+        several = len(self._pipeline.tables) > 1
+
+        def shown(now: Progress) -> str:
+            return ", ".join(
+                f"{now[name]:,} of {due:,} {UNITS.get(name[1], 'rows')} in {name[1]}"
+                + (f" of {name[0]}" if several else "")
+                for name, due in target.items()
+            )
+
         arrived = wait_for_progress(
-            self._pipeline.copies.progress,
+            lambda: {name: check.count() for name, check in self._checks.items()},
             target,
             patience=PATIENCE,
-            progress=lambda now: say(
-                f"{now.aggregated:,} of {live:,} orders in aggregation,"
-                f" {now.documents:,} of {live:,} in search;"
-                f" {now.entries:,} of {target.entries:,} changes in audit"
-            ),
+            progress=lambda now: say(shown(now)),
         )
         if not arrived:
             refuse_full_disk()

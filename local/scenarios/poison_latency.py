@@ -1,6 +1,6 @@
 """Measures whether poison delays its neighbours: phases with and without it, at one pace.
 
-Compared are healthy orders of the phases without poison, and those whose last change was delivered
+Compared are healthy items of the phases without poison, and those whose last change was delivered
 to the sink's function in one batch with poison, by the trace of the poller. The pipeline keeps up
 with the pace: behind writers at full speed, the wait in the stream would hide the cost of a batch.
 """
@@ -8,61 +8,78 @@ with the pace: behind writers at full speed, the wait in the stream would hide t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dynamodb_streams_cdc import deserialize_item
+from dynamodb_streams_cdc.testing.stories import StoriesError
 from local.deployed.poller_process import TRACE
 from local.deployed.trace import TraceReader
+from local.items import item_of
 from local.scenarios.lag import summary
-from local.verify.expected import item_of
-from local.workload.purchases import PurchasesError
+from local.workload.poison import too_few
+from local.workload.stories import WHERE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence, Set
+    from collections.abc import Iterator, Sequence, Set
 
     from local.deployed.pipeline import Pipeline
     from local.deployed.trace import Call
     from local.scenarios.lag import Lag
     from local.scenarios.phases import Phase, Traffic
+    from local.verify import DeployedCopies
     from local.workload.poison import Poison
-    from local.workload.purchases import Purchase
-    from local.workload.traffic import Key
+    from local.workload.stories import ItemStory, Survey
 
-REFUSING = ("aggregation", "search")
-"""The sinks that refuse poison, as processors are named; audit takes every change."""
 GOAL = 1.5  # times as long as without poison, at most
 PHASES = 4  # without, with, with, without: a machine that speeds up or slows down favours neither
-_MOST = 150  # healthy orders in a phase
+_MOST = 150  # healthy stories in a phase
 _PAUSE = 0.07  # seconds that each writer rests after a write: some 50 writes a second
-_OPEN_ORDERS = 3  # begun and finished close together, so that poison is among all of them
+_OPEN_STORIES = 3  # begun and finished close together, so that poison is among all of them
 
 
 @dataclass(frozen=True, slots=True)
 class PhasePlan:
-    """Number of healthy orders in each phase, and of poisonous ones in each."""
+    """Number of healthy stories in each phase, and of poisonous ones in each."""
 
     healthy: int
     poisonous: tuple[int, ...]
 
     @classmethod
-    def of(cls, purchases: int, poison: int, one_by_one: int) -> PhasePlan:
-        """Return a plan; raise PurchasesError if most purchases would be poison."""
-        if poison * 2 > purchases:
-            msg = (
-                f"POISON={poison:,}: there are {purchases:,} purchases, and at most half of them"
+    def of(cls, survey: Survey, poison: int, one_by_one: int) -> PhasePlan:
+        """Return a plan.
+
+        Raises:
+            StoriesError: no story has poison, too few have, or most stories would be poison.
+        """
+        if not any(survey.poison):
+            message = f"POISON={poison:,}: no story in {WHERE} has poison; give some of them one."
+            raise StoriesError(message)
+        if poison * 2 > survey.stories:
+            message = (
+                f"POISON={poison:,}: there are {survey.stories:,} stories, and at most half of them"
                 " can be poison."
             )
-            raise PurchasesError(msg)
-        healthy = min(_MOST, (purchases - poison - one_by_one) // (PHASES + 1))
-        return cls(healthy, (0, (poison + 1) // 2, poison // 2, 0))
+            raise StoriesError(message)
+        healthy = min(_MOST, (survey.stories - poison - one_by_one) // (PHASES + 1))
+        plan = cls(healthy, (0, (poison + 1) // 2, poison // 2, 0))
+        begin = survey.stories - one_by_one - plan.stories
+        for poisonous in plan.poisonous:
+            end = begin + healthy + poisonous
+            able = sum(survey.poison[begin:end])
+            if able < poisonous:
+                message = f"POISON={poison:,}: {too_few(able, end - begin, poisonous)}"
+                raise StoriesError(message)
+            begin = end
+        return plan
 
     @property
-    def purchases(self) -> int:
+    def stories(self) -> int:
         return len(self.poisonous) * self.healthy + sum(self.poisonous)
 
 
 @dataclass(frozen=True, slots=True)
 class SinkLatency:
-    """Lags of one sink: of orders without poison, and of those that shared a batch with it."""
+    """Lags of one sink: of items without poison, and of those that shared a batch with it."""
 
     sink: str
     without: Lag | None
@@ -70,7 +87,7 @@ class SinkLatency:
 
     @property
     def ratio(self) -> float | None:
-        """Ratio of the 99th percentiles; None where a side has no orders."""
+        """Ratio of the 99th percentiles; None where a side has no items."""
         if self.without is None or self.sharing is None:
             return None
         return self.sharing.p99 / self.without.p99
@@ -91,7 +108,7 @@ def measure_poison_latency(
     pipeline: Pipeline,
     poison: Poison,
     plan: PhasePlan,
-    purchases: Iterator[Purchase],
+    stories: Iterator[ItemStory],
 ) -> PoisonLatency:
     """Run the phases of the plan and compare their lags."""
     trace = TraceReader(pipeline.poller.folder / TRACE)
@@ -103,26 +120,31 @@ def measure_poison_latency(
         count = plan.healthy + poisonous
         done = traffic.run(
             f"at a pace, {f'{poisonous:,} of them poison' if poisonous else 'no poison'}",
-            poison.hidden(purchases, count, poisonous),
+            poison.hidden(stories, count, poisonous),
             count,
             samples=count,
             pause=_PAUSE,
-            open_orders=_OPEN_ORDERS,
+            open_stories=_OPEN_STORIES,
         )
         (with_poison if poisonous else without).append(done)
     trace.read()
     made = list(trace.calls.values())[earlier:]
-    calls = {
-        sink: [call for call in made if call.function == pipeline.resources.functions[sink]]
-        for sink in REFUSING
-    }
-    bad = {item_of(*key) for key in poison.orders}
+    found: list[SinkLatency] = []
+    batches: list[tuple[set[str], set[str]]] = []
+    for sink in poison.refusing:
+        bad = poison.refused_by(sink)
+        delivered = [
+            items_of(call, copies)
+            for copies in pipeline.tables
+            for call in made
+            if call.function == copies.resources.functions.get(sink)
+        ]
+        batches += [(items, bad) for items in delivered]
+        found.append(sink_latency(sink, without, with_poison, sharing(delivered, bad)))
     return PoisonLatency(
-        tuple(
-            sink_latency(sink, without, with_poison, sharing(calls[sink], bad)) for sink in REFUSING
-        ),
-        batches=sum(map(len, calls.values())),
-        poisonous=sum(bool(_items(call) & bad) for each in calls.values() for call in each),
+        tuple(found),
+        batches=len(batches),
+        poisonous=sum(bool(items & bad) for items, bad in batches),
         retried=trace.retries,
     )
 
@@ -130,35 +152,28 @@ def measure_poison_latency(
 def sink_latency(
     sink: str, without: Sequence[Phase], with_poison: Sequence[Phase], shared: Set[str]
 ) -> SinkLatency:
-    """Compare all orders of the phases without poison with the items in `shared` of the others."""
+    """Compare all items of the phases without poison with those in `shared` of the others."""
     alone = [lag for each in without for lag in each.samples[sink].values()]
     together = [
-        lag
-        for each in with_poison
-        for key, lag in each.samples[sink].items()
-        if item_of(*key) in shared
+        lag for each in with_poison for item, lag in each.samples[sink].items() if item in shared
     ]
     return SinkLatency(
         sink, summary(alone) if alone else None, summary(together) if together else None
     )
 
 
-def sharing(calls: Sequence[Call], poison: Set[str]) -> set[str]:
+def sharing(batches: Sequence[Set[str]], poison: Set[str]) -> set[str]:
     """Return the items whose last change was delivered in one batch with poison."""
     last: dict[str, bool] = {}
-    for call in calls:
-        items = _items(call)
+    for items in batches:
         last |= dict.fromkeys(items, bool(items & poison))
     return {item for item, shared in last.items() if shared} - poison
 
 
-def _items(call: Call) -> set[str]:
-    return {_item(keys) for keys in call.keys}
-
-
-def _item(keys: Mapping[str, Any]) -> str:
-    """Return the item of a record, by its keys in the orders table or in the change log."""
-    if "item" in keys:
-        return str(keys["item"]["S"])
-    key: Key = (keys["customer_id"]["S"], keys["order_id"]["S"])
-    return item_of(*key)
+def items_of(call: Call, copies: DeployedCopies) -> set[str]:
+    """Return the items of an invocation's records, by their keys in the table or the log."""
+    feeds, functions = copies.resources.feeds, copies.resources.functions
+    of_log = any(feeds[sink] == "change-log" for sink, f in functions.items() if f == call.function)
+    if of_log:
+        return {str(keys["item"]["S"]) for keys in call.keys}
+    return {item_of(copies.table, deserialize_item(keys)) for keys in call.keys}

@@ -1,63 +1,76 @@
-"""Probes of the sinks: does a sink show the last state of an order yet?"""
+"""Probes of the sinks: does a sink show the last state of an item yet?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from boto3.dynamodb.types import TypeDeserializer
-
-from local.verify.expected import aggregates_of, item_of, sum_of
+from local.verify import ReadError, checks_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from local.scenarios.lag import Probe
-    from local.verify import DeployedCopies
-    from local.workload.traffic import Finished, Key
-
-_KEYS_OF_ONE_BATCH = 100
+    from local.verify import DeployedCopies, SinkCheck
+    from local.workload.stories import ItemStory
+    from local.workload.traffic import Finished
 
 
-def probes_of(client: DynamoDBClient, ledger: str, copies: DeployedCopies) -> Mapping[str, Probe]:
-    """Return a probe by sink; `ledger` is the table of the ledger."""
-    decode = TypeDeserializer().deserialize
+class Probe(Protocol):
+    """Looks at one sink."""
 
-    def aggregation(orders: Sequence[Finished]) -> set[Key]:
-        """The ledger row of an order is written in one transaction with its aggregates."""
-        keys = {f"ledger/{item_of(*each.key)}": each for each in orders[:_KEYS_OF_ONE_BATCH]}
-        response = client.batch_get_item(
-            RequestItems={
-                ledger: {"Keys": [{"id": {"S": key}} for key in keys], "ConsistentRead": True}
+    def follows(self, story: ItemStory) -> bool:
+        """Return whether the sink has the item and tells its last state from earlier ones."""
+
+    def shown(self, finished: Sequence[Finished]) -> set[str]:
+        """Return the items that a reader of the sink sees in their last state now."""
+
+
+@dataclass(frozen=True)
+class SinkProbe:
+    """A probe of one sink over all tables; `checks` are by the table's name."""
+
+    sink: str
+    checks: Mapping[str, SinkCheck]
+
+    def follows(self, story: ItemStory) -> bool:
+        check, entity = self.checks.get(story.table.name), story.entity
+        if check is None or entity is None or not entity.uses(self.sink) or story.last is None:
+            return False
+        return check.tells_last(entity, story.states)
+
+    def shown(self, finished: Sequence[Finished]) -> set[str]:
+        shown: set[str] = set()
+        for name, check in self.checks.items():
+            last = {
+                each.item: (each.story.entity, each.story.states)
+                for each in finished
+                if each.story.table.name == name and each.story.entity is not None
             }
-        )
-        rows = {row["id"]["S"]: row for row in response["Responses"].get(ledger, [])}
-        shown = set()
-        for key, each in keys.items():
-            contribution = decode(rows[key]["contribution"]) if key in rows else {}
-            if sum_of(contribution.items()) == aggregates_of([_last(each)]):
-                shown.add(each.key)
+            if last:
+                shown |= check.shown(last)
         return shown
 
-    def search(orders: Sequence[Finished]) -> set[Key]:
-        found = copies.find([item_of(*each.key) for each in orders])
-        return {
-            each.key
-            for each in orders
-            if found.get(item_of(*each.key), {}).get("status") == _last(each)["status"]
-        }
 
-    def audit(orders: Sequence[Finished]) -> set[Key]:
-        return {
-            each.key
-            for each in orders
-            if copies.history_length(item_of(*each.key))
-            >= sum(step.effective for step in each.steps)
-        }
+@dataclass(frozen=True)
+class TolerantProbe:
+    """A probe to which a sink that does not answer shows no item."""
 
-    return {"aggregation": aggregation, "search": search, "audit": audit}
+    probe: Probe
+
+    def follows(self, story: ItemStory) -> bool:
+        return self.probe.follows(story)
+
+    def shown(self, finished: Sequence[Finished]) -> set[str]:
+        try:
+            return self.probe.shown(finished)
+        except ReadError:
+            return set()
 
 
-def _last(finished: Finished) -> dict[str, Any]:
-    return finished.steps[-1].after or {}
+def probes_of(tables: Sequence[DeployedCopies]) -> dict[str, Probe]:
+    """Return a probe by sink."""
+    checks: dict[str, dict[str, SinkCheck]] = {}
+    for copies in tables:
+        for sink, check in checks_of(copies).items():
+            checks.setdefault(sink, {})[copies.table.name] = check
+    return {sink: SinkProbe(sink, each) for sink, each in checks.items()}

@@ -10,23 +10,24 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from dynamodb_streams_cdc.entities import SEARCH
 from local import report as show
 from local.deployed.command_line import CommandLine
 from local.deployed.dead_letters import read_dead_letters, remaining_notifications
 from local.scenarios.phases import UNCHANGED_FOR
-from local.scenarios.poison_latency import REFUSING
 from local.services import loopback
 from local.verify import compare, settle
-from local.verify.expected import item_of
+from local.verify.search import COUNT
 from local.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence, Set
 
+    from dynamodb_streams_cdc.entities import Entity
     from local.console import DemoConsole
     from local.deployed.dead_letters import DeadLetter
     from local.deployed.pipeline import Pipeline
-    from local.verify import Comparison
+    from local.verify import Comparison, DeployedCopies, Difference
     from local.workload.poison import Poison
     from local.workload.traffic import Written
 
@@ -38,32 +39,42 @@ _SHOWN_COLUMNS = 98
 
 
 class Recovery:
-    """Recovers from the poison of one run; `problems` are sentences about failed checks."""
+    """Recovers from the poison of one run; `problems` are sentences about failed checks.
+
+    `options` are further words for the command that corrects the items.
+    """
 
     def __init__(
-        self, console: DemoConsole, pipeline: Pipeline, poison: Poison, written: Written
+        self,
+        console: DemoConsole,
+        pipeline: Pipeline,
+        poison: Poison,
+        written: Written,
+        options: Sequence[str] = (),
     ) -> None:
         self.problems: list[str] = []
         self._console = console
         self._pipeline = pipeline
         self._poison = poison
         self._written = written
-        self._items = {item_of(*key) for key in poison.orders}
-        self._command_line = CommandLine(
+        self._options = options
+        self._tables = [each for each in pipeline.tables if self._items_of(each)]
+        line = CommandLine(
             "local",
             {**loopback.clean(), **loopback.credentials()},
             ("--endpoint-url", pipeline.aws.url),
         )
+        self._lines = [line.on(each.resources.stack) for each in self._tables]
 
     def run(self) -> None:
-        """Run every step; the correction adds one write to each poison order."""
-        show.poison(self._console, self._poison.orders)
+        """Run every step; the correction adds one write to each poisoned item."""
+        show.poison(self._console, self._poison.items)
         self._inspect()
         self._compare()
         self._heading("Redrive before the fix: every dead letter fails again, none is archived")
-        before = {dead_letter.key for dead_letter in self._read()}
-        self._redrive(expected=1, kept=len(before))
-        after = {dead_letter.key for dead_letter in self._read()}
+        before = {(each.table, each.key) for each in self._read()}
+        self._redrive(expected=1, status="kept")
+        after = {(each.table, each.key) for each in self._read()}
         self._check(
             before == after,
             f"{len(after):,} dead letters unchanged in the bucket",
@@ -71,38 +82,49 @@ class Recovery:
         )
         self._correct()
         self._heading("Redrive after the fix")
-        self._redrive(expected=0, archived=len(before))
+        self._redrive(expected=0, status="archived")
         self._console.line(
             "The correction is a change like any other and reaches the sinks by the streams, often"
             " before the redrive. A record that is not applied is done once its item is right."
         )
         self._wait_until_empty()
 
+    def _items_of(self, copies: DeployedCopies, sink: str | None = None) -> set[str]:
+        """Return the poisoned items of a table, all or those that a sink refuses."""
+        items = self._poison.items if sink is None else self._poison.refused_by(sink)
+        return {i for i in items if self._poison.items[i].table.name == copies.table.name}
+
+    def _due(self) -> Counter[tuple[str, str]]:
+        """Return the number of dead letters by table and processor."""
+        return Counter(
+            {
+                (copies.table.name, sink): len(items)
+                for copies in self._tables
+                for sink in self._poison.refusing
+                if (items := self._items_of(copies, sink))
+            }
+        )
+
     def _inspect(self) -> None:
-        expected = Counter(dict.fromkeys(REFUSING, len(self._items)))
+        due = self._due()
         with self._console.stage("Waiting for the dead letters") as stage:
-            self._until(lambda: Counter(x.processor for x in self._read()) == expected)
+            self._until(lambda: Counter((x.table, x.processor) for x in self._read()) == due)
             found = self._read()
             stage.outcome = f"Dead letters found: {len(found):,}"
         self._heading("Inspect the dead letters")
         keys = loopback.credentials().items()
         self._console.line(f"With {' '.join(f'{name}={value}' for name, value in keys)}:", "dim")
-        self._type(self._command_line.cdc("dead-letters", "list"))
-        _, listed = self._command_line.json("dead-letters", "list")
+        for line in self._lines:
+            self._type(line.cdc("dead-letters", "list"))
+        _, listed = self._lines[0].json("dead-letters", "list")
         for first in listed["dead_letters"][:1]:
-            words = self._command_line.cdc("dead-letters", "show", first["id"])
+            words = self._lines[0].cdc("dead-letters", "show", first["id"])
             self._type(words, lines=_LINES_OF_A_DEAD_LETTER)
-        for processor in REFUSING:
-            named = sorted(x.item for x in found if x.processor == processor)
-            self._check(
-                named == sorted(self._items),
-                f"{processor}: {len(named):,} dead letters, one for each of the"
-                f" {len(self._items):,} orders",
-                f"{processor}: {len(named):,} dead letters of "
-                f"{len(set(named) & self._items):,} of the"
-                f" {len(self._items):,} orders",
-            )
-        others = [x.key for x in found if x.processor not in REFUSING]
+        for copies in self._tables:
+            for sink in self._poison.refusing:
+                if items := self._items_of(copies, sink):
+                    self._check_dead_letters(copies.table.name, sink, items, found)
+        others = [x.key for x in found if (x.table, x.processor) not in due]
         incomplete = [x.key for x in found if not x.complete]
         self._check(
             not incomplete,
@@ -111,6 +133,17 @@ class Recovery:
         )
         self._check(not others, "", f"dead letters of other processors: {', '.join(others)}")
 
+    def _check_dead_letters(
+        self, table: str, sink: str, items: Set[str], found: Sequence[DeadLetter]
+    ) -> None:
+        named = sorted(x.item for x in found if (x.table, x.processor) == (table, sink))
+        self._check(
+            named == sorted(items),
+            f"{sink}: {len(named):,} dead letters, one for each of the {len(items):,} items",
+            f"{sink}: {len(named):,} dead letters of {len(set(named) & items):,} of the"
+            f" {len(items):,} items",
+        )
+
     def _read(self) -> list[DeadLetter]:
         return read_dead_letters(self._pipeline)
 
@@ -118,38 +151,46 @@ class Recovery:
         self._heading("State of the sinks before the fix")
         with self._console.stage("Comparing every item with every sink"):
             found = settle(
-                lambda: compare(self._pipeline.copies, self._written.effective),
+                lambda: compare(self._pipeline.tables, self._written.effective),
                 unchanged_for=UNCHANGED_FOR,
-                enough=lambda found: not unexpected(found, self._items),
+                enough=lambda found: not unexpected(found, self._poison),
             )
         show.comparison(self._console, found)
-        for problem in unexpected(found, self._items):
+        for problem in unexpected(found, self._poison):
             self._fail(f"before the fix, {problem}")
         if not self.problems:
             self._console.line(
-                f"Missing in {' and '.join(REFUSING)}: exactly the {len(self._items):,} poison"
-                " orders; the count of documents is as much lower. Nothing else differs.",
+                f"Missing in {' and '.join(self._poison.refusing)}: exactly the"
+                f" {len(self._poison.items):,} poison items; counts of documents are as much"
+                " lower. Nothing else differs.",
                 "green",
             )
 
     def _correct(self) -> None:
-        self._heading("Fix the cause: correct the orders in the table")
-        table, url = self._pipeline.resources.orders, self._pipeline.aws.url
-        arguments = ("correct", "--table", table, "--endpoint-url", url)
-        self._type(["python", "-m", "local.workload.poison", *arguments])
-        for key in self._poison.orders:
-            self._written.effective[key] += 1
+        self._heading("Fix the cause: correct the items in the table")
+        for copies in self._tables:
+            arguments = [
+                *("correct", "--source-table", copies.table.name),
+                *("--table", copies.resources.source),
+                *("--endpoint-url", self._pipeline.aws.url, *self._options),
+            ]
+            self._type(["python", "-m", "local.workload.poison", *arguments])
+        for item in self._poison.items:
+            self._written.effective[item] += 1
 
-    def _redrive(self, *, expected: int, **statuses: int) -> None:
-        """Redrive all dead letters; check the exit status and how many got which status."""
-        arguments = ("redrive", "--yes")
-        self._say_typed([*self._command_line.cdc(*arguments), "--json"])
-        status, redrive = self._command_line.json(*arguments)
-        for line in summary(redrive):
-            self._console.line(f"  {line}")
-        self._check_status("cdc redrive", status, expected)
-        for problem in inconsistencies(redrive, statuses):
-            self._fail(f"cdc redrive: {problem}")
+    def _redrive(self, *, expected: int, status: str) -> None:
+        """Redrive all dead letters; check the exit status and that all got this status."""
+        due = self._due()
+        for copies, line in zip(self._tables, self._lines, strict=True):
+            arguments = ("redrive", "--yes")
+            self._say_typed([*line.cdc(*arguments), "--json"])
+            code, redrive = line.json(*arguments)
+            for text in summary(redrive):
+                self._console.line(f"  {text}")
+            self._check_status("cdc redrive", code, expected)
+            count = sum(number for (table, _), number in due.items() if table == copies.table.name)
+            for problem in inconsistencies(redrive, {status: count}):
+                self._fail(f"cdc redrive: {problem}")
 
     def _wait_until_empty(self) -> None:
         with self._console.stage("Waiting until no notification is left") as stage:
@@ -166,7 +207,8 @@ class Recovery:
             )
         self._check(not left, "", f"dead letters left after the redrive: {len(left):,}")
         for processor, count in notifications.items():
-            self._check(not count, "", f"{processor}: notifications left: {count:,}")
+            name = " of ".join(reversed(processor))
+            self._check(not count, "", f"{name}: notifications left: {count:,}")
 
     def _heading(self, text: str) -> None:
         self._console.line()
@@ -196,7 +238,7 @@ class Recovery:
     def _type(self, words: Sequence[str], lines: int = _SHOWN_LINES) -> None:
         """Run a command that must succeed, and print it with its output."""
         self._say_typed(words)
-        done = self._command_line.run(words)
+        done = self._lines[0].run(words)
         for line in shortened([*done.stdout.splitlines(), *done.stderr.splitlines()], lines):
             self._console.line(f"  {line}".rstrip())
         self._check_status(" ".join(words[:3]), done.returncode, 0)
@@ -251,17 +293,32 @@ def shortened(lines: Sequence[str], most: int, columns: int = _SHOWN_COLUMNS) ->
     return [*shown[:half], f"... {len(shown) - 2 * half:,} lines more ...", *shown[-half:]]
 
 
-def unexpected(found: Comparison, poison: Set[str]) -> list[str]:
-    """Return the differences other than that exactly the poison items are missing."""
+def unexpected(found: Comparison, poison: Poison) -> list[str]:
+    """Return the differences other than that each sink lacks exactly the poison it refuses."""
     problems = []
+    missing: dict[str, set[str]] = {}
     for sink in found.sinks:
-        due = poison if sink.sink in REFUSING else frozenset[str]()
-        missing = {each.item for each in sink.differences if each.kind == "missing"}
-        problems += [f"{sink.sink}: {item} is there" for item in sorted(due - missing)]
-        problems += [
-            f"{sink.sink}: {each}"
-            for each in sink.differences
-            if not (each.kind == "missing" and each.item in due)
-            and not (each.item == "_count" and each.expected - each.found == len(due))
-        ]
+        due = poison.refused_by(sink.sink)
+        for each in sink.differences:
+            if each.kind == "missing" and each.item in due:
+                missing.setdefault(sink.sink, set()).add(each.item)
+            elif not _is_lower_count(each, poison):
+                problems.append(f"{sink.sink}: {each}")
+    for name in poison.refusing:
+        there = poison.refused_by(name) - missing.get(name, set())
+        problems += [f"{name}: {item} is there" for item in sorted(there)]
     return problems
+
+
+def _is_lower_count(difference: Difference, poison: Poison) -> bool:
+    """Return whether an index counts fewer documents by exactly the poison that it lacks."""
+    index, slash, count = difference.item.rpartition("/")
+    if difference.sink != SEARCH or not slash or count != COUNT:
+        return False
+    entities = (poison.items[item].entity for item in poison.refused_by(SEARCH))
+    lacking = sum(entity is not None and _is_of(entity, index) for entity in entities)
+    return bool(difference.expected - difference.found == lacking)
+
+
+def _is_of(entity: Entity, index: str) -> bool:
+    return entity.index is not None and entity.index.name == index

@@ -20,8 +20,6 @@ This file is run by its path and imports nothing of the repository: the Lambda w
 contents of their package only.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -1,16 +1,12 @@
 """A process with a folder and a log of its own, which ends when its starter does."""
 
-from __future__ import annotations
-
 import shutil
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from local.services.process_guard import ProcessGuard
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-    from types import TracebackType
 
 LOG_NAME = "process.log"
 _TAIL_LINES = 12
@@ -98,6 +94,5 @@ class GuardedProcess:
         return self._guard is not None and self._guard.status() is None
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
-        """Return the last lines of the log."""
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])

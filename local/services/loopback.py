@@ -4,8 +4,6 @@ The AWS account, proxies and credentials of the person stay out of everything th
 profile in the environment would send a request, or a deployment, to the wrong place.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

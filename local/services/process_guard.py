@@ -13,8 +13,6 @@ the same way; its folder stays until the starter closes the guard.
 Standard library only; Linux and macOS behave the same.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import select
@@ -23,11 +21,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+from typing import IO
 
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 5.0

@@ -5,21 +5,16 @@ them at the end. It touches no other index: it names one that a killed demo left
 that removes it.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import urllib3
 
 from local.services.errors import ServiceError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _PREFIX = "cdc-demo-"
 _SECONDS = 10.0

@@ -9,17 +9,16 @@ even after SIGKILL. A port in use, missing jars, a full disk, a process that die
 ServiceError with one or two sentences.
 """
 
-from __future__ import annotations
-
 import errno
 import random
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 from local.services import java_dependencies as jars
 from local.services import loopback
@@ -27,10 +26,7 @@ from local.services.errors import ServiceError
 from local.services.guarded import GuardedProcess
 from local.waiting import wait_until
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    Progress = Callable[[str], None]
+Progress = Callable[[str], None]
 
 __all__ = ["Recipe", "Service", "ServiceError", "dynamodb_local", "emulator", "opensearch"]
 
@@ -84,7 +80,7 @@ class Service(GuardedProcess):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Service:
+    def __enter__(self) -> Self:
         for attempt in range(1, _PICKS + 1):
             self._settle()
             try:
@@ -182,24 +178,7 @@ class Service(GuardedProcess):
 
 def opensearch(port: int | None = None, progress: Progress = _silent) -> Service:
     """Return a single OpenSearch node; its data survive `stop` and `start`."""
-    return Service(_opensearch_recipe(), port, progress)
 
-
-def dynamodb_local(port: int | None = None, progress: Progress = _silent) -> Service:
-    """Return Amazon's DynamoDB Local, in memory.
-
-    It listens on every interface, as it has no option for that; it runs no code and holds test data
-    only.
-    """
-    return Service(_dynamodb_local_recipe(), port, progress)
-
-
-def emulator(port: int | None = None, progress: Progress = _silent) -> Service:
-    """Return the AWS emulator that takes `cdk deploy`, in memory, on loopback only."""
-    return Service(_emulator_recipe(), port, progress)
-
-
-def _opensearch_recipe() -> Recipe:
     def command(folder: Path, port: int) -> list[str]:
         _configure_opensearch(folder)
         return [
@@ -218,7 +197,41 @@ def _opensearch_recipe() -> Recipe:
             and health.get("status") in {"yellow", "green"}
         )
 
-    return Recipe("OpenSearch", command, answers, ports=_OPENSEARCH_PORTS)
+    recipe = Recipe("OpenSearch", command, answers, ports=_OPENSEARCH_PORTS)
+    return Service(recipe, port, progress)
+
+
+def dynamodb_local() -> Service:
+    """Return Amazon's DynamoDB Local, in memory.
+
+    It listens on every interface, as it has no option for that; it runs no code and holds test data
+    only.
+    """
+
+    def command(folder: Path, port: int) -> list[str]:
+        return [
+            *_java(folder, "-Xmx512m", "-cp", jars.class_path("dynamodb-local")),
+            "software.amazon.dynamodb.services.local.main.ServerRunner",
+            *("-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(port)),
+        ]
+
+    def answers(url: str, folder: Path) -> bool:
+        return loopback.status(url) is not None  # 400, for the missing signature, is an answer
+
+    return Service(Recipe("DynamoDB Local", command, answers, patience=60, grace=3))
+
+
+def emulator(progress: Progress = _silent) -> Service:
+    """Return the AWS emulator that takes `cdk deploy`, in memory, on loopback only."""
+    recipe = Recipe(
+        "The AWS emulator",
+        command=lambda folder, port: [sys.executable, "-P", str(_EMULATOR)],
+        answers=lambda url, folder: loopback.status(f"{url}/_ministack/health") == 200,
+        environment=_emulator_environment,
+        patience=60,
+        grace=5,
+    )
+    return Service(recipe, progress=progress)
 
 
 def _configure_opensearch(folder: Path) -> None:
@@ -232,37 +245,6 @@ def _configure_opensearch(folder: Path) -> None:
         "cluster.routing.allocation.disk.threshold_enabled: false",
     ]
     config.write_text("\n".join(lines) + "\n", "utf-8")
-
-
-def _dynamodb_local_recipe() -> Recipe:
-    def command(folder: Path, port: int) -> list[str]:
-        return [
-            *_java(folder, "-Xmx512m", "-cp", jars.class_path("dynamodb-local")),
-            "software.amazon.dynamodb.services.local.main.ServerRunner",
-            *("-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(port)),
-        ]
-
-    def answers(url: str, folder: Path) -> bool:
-        return loopback.status(url) is not None  # 400, for the missing signature, is an answer
-
-    return Recipe("DynamoDB Local", command, answers, patience=60, grace=3)
-
-
-def _emulator_recipe() -> Recipe:
-    def command(folder: Path, port: int) -> list[str]:
-        return [sys.executable, "-P", str(_EMULATOR)]
-
-    def answers(url: str, folder: Path) -> bool:
-        return loopback.status(f"{url}/_ministack/health") == 200
-
-    return Recipe(
-        "The AWS emulator",
-        command,
-        answers,
-        environment=_emulator_environment,
-        patience=60,
-        grace=5,
-    )
 
 
 def _emulator_environment(folder: Path, port: int) -> dict[str, str]:

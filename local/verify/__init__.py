@@ -1,25 +1,32 @@
-"""The checker: compares every sink with the orders table.
+"""The checker: compares every sink with the tables that the domain declares.
 
-It shares no code with the sinks: it computes identities, aggregates, documents and histories again
-from the agreed formats, so that a mistake of the library cannot hide in its own checker.
+It computes the wanted state from the items with the functions of the declaration, and reads the
+copies without the sinks' code. The example domain has a second checker, which shares no code with
+library and domain: tests/example_domain.
 """
 
-from local.verify.checker import compare
-from local.verify.comparison import Comparison, Difference, Inserts, SinkComparison
+from local.verify.checker import CHECKS, SinkCheck, checks_of, compare, unchecked
+from local.verify.comparison import Comparison, Difference, SinkComparison
 from local.verify.deployed_copies import DeployedCopies, Http, ReadError, SignedHttp
+from local.verify.items import Items, Tally
 from local.verify.progress import Progress, settle, wait_for_progress
 
 __all__ = [
+    "CHECKS",
     "Comparison",
     "DeployedCopies",
     "Difference",
     "Http",
-    "Inserts",
+    "Items",
     "Progress",
     "ReadError",
     "SignedHttp",
+    "SinkCheck",
     "SinkComparison",
+    "Tally",
+    "checks_of",
     "compare",
     "settle",
+    "unchecked",
     "wait_for_progress",
 ]

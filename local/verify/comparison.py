@@ -1,4 +1,4 @@
-"""Result of a comparison: the compared items of each sink, and every difference."""
+"""Result of a comparison: the compared items of each copy, and every difference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-Sink = Literal["aggregation", "search", "audit"]
 Kind = Literal["missing", "extra", "different"]
 
 
@@ -17,7 +16,7 @@ class Difference:
     `missing` and `extra` concern a whole item of the sink: an aggregate, a document, a history.
     """
 
-    sink: Sink
+    sink: str
     kind: Kind
     item: str
     field: str
@@ -37,12 +36,24 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class SinkComparison:
-    """One sink: `compared` items were found on both sides and compared field by field."""
+    """A copy: `compared` items were found on both sides and compared field by field.
 
-    sink: Sink
+    Attributes:
+        sink: name of the sink.
+        compared: number of items; `parts` says what they are made of.
+        differences: all of them.
+        table: logical name of the source table.
+        of: the entity, or the part of the sink that is of no single entity.
+        unit: what `compared` counts, such as `documents`.
+    """
+
+    sink: str
     compared: int
     parts: str
     differences: tuple[Difference, ...]
+    table: str = ""
+    of: str = ""
+    unit: str = "items"
 
     def count(self, kind: Kind) -> int:
         """Return the number of items with a difference of this kind."""
@@ -55,24 +66,33 @@ class SinkComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Inserts:
-    """Totals of the INSERT entries of the change log."""
-
-    orders: int = 0
-    total: Decimal = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
-    """All sinks; `items` is the number of orders in the table."""
+    """All copies; `items` is the number of items in the tables."""
 
     items: int
     sinks: tuple[SinkComparison, ...]
-    inserts: Inserts
 
     @property
     def equal(self) -> bool:
-        return bool(self.sinks) and all(sink.equal for sink in self.sinks)
+        """Whether each sink of each table has compared items, and none differs."""
+        return bool(self.sinks) and not self.differences and not self.empty
+
+    @property
+    def empty(self) -> tuple[str, ...]:
+        """Sinks that have nothing to compare, each with its table."""
+        compared: dict[str, int] = {}
+        for each in self.sinks:
+            name = f"{each.sink} of {each.table}" if each.table else each.sink
+            compared[name] = compared.get(name, 0) + each.compared
+        return tuple(name for name, count in compared.items() if not count)
+
+    @property
+    def differing(self) -> tuple[str, ...]:
+        """Sinks that do not equal the table, by name, each once."""
+        empty = {name.partition(" of ")[0] for name in self.empty}
+        names = dict.fromkeys(each.sink for each in self.sinks)
+        differ = {each.sink for each in self.differences} | empty
+        return tuple(name for name in names if name in differ)
 
     @property
     def differences(self) -> tuple[Difference, ...]:

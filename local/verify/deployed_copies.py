@@ -6,25 +6,26 @@ import base64
 import json
 from decimal import Decimal
 from json import dumps
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import urllib3
-from boto3.dynamodb.types import TypeDeserializer
+from boto3.dynamodb.types import Binary, TypeDeserializer
 
-from local.verify.progress import Progress
+from dynamodb_streams_cdc.canary import canary_item
+from local.items import item_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from botocore.credentials import Credentials
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from local.verify.expected import Contribution
+    from dynamodb_streams_cdc.entities import Table
+    from local.deployed.resources import Resources
+    from local.items import Image
 
 _PAGE = 1000
 _NOT_FOUND = 404
-_CANARY = "cdc-canary"
-"""Key of the item that the app itself writes every few minutes; not an order, not compared."""
 # A new index answers 503 until its shard is up.
 _RETRIES = urllib3.Retry(
     total=14,
@@ -73,52 +74,86 @@ class ReadError(Exception):
 
 
 class DeployedCopies:
-    """The deployed copies: tables by name, OpenSearch by URL and read alias.
+    """A deployed table and its copies: tables by name, OpenSearch by URL and alias.
 
     `image_store` returns an object with the images that are too large for an entry. `http` reaches
     OpenSearch; without one, requests are not signed.
+
+    Attributes:
+        table: declaration of the table.
+        resources: names of what is deployed for it.
+        client: of DynamoDB.
     """
 
     def __init__(
         self,
         client: DynamoDBClient,
+        table: Table,
+        resources: Resources,
         *,
-        orders: str,
-        change_log: str,
-        aggregates: str,
-        ledger: str,
-        search_url: str,
-        search_index: str,
         image_store: Callable[[str], bytes] | None = None,
         http: Http | None = None,
     ) -> None:
-        self._client = client
-        self._orders = orders
-        self._change_log = change_log
-        self._aggregates = aggregates
-        self._ledger = ledger
+        self.client = client
+        self.table = table
+        self.resources = resources
         self._image_store = image_store
-        self._search = f"{search_url.rstrip('/')}/{search_index}"
-        self._scroll = f"{search_url.rstrip('/')}/_search/scroll"
+        self._search = (resources.search_endpoint or "").rstrip("/")
         self._http = http or plain_http()
         self._decode = TypeDeserializer().deserialize
+        canary = {name: self._decode(v) for name, v in canary_item(table.keys, 0).items()}
+        self._canary = item_of(table, plain(canary))
 
-    def orders(self) -> Iterator[dict[str, Any]]:
-        return (row for row in self._scan(self._orders) if row["customer_id"] != _CANARY)
+    def items(self) -> Iterator[tuple[str, Image]]:
+        """Yield identity and image of each item in the table."""
+        for row in self._scan(self.resources.source):
+            item = item_of(self.table, row)
+            if item != self._canary:
+                yield item, row
 
-    def aggregates(self) -> Iterator[dict[str, Any]]:
-        return self._scan(self._aggregates)
+    def aggregates(self) -> Iterator[Image]:
+        """Yield the rows of the aggregates table, one for each shard."""
+        return self._scan(self.resources.aggregates)
 
-    def ledger(self) -> Iterator[tuple[str, Contribution]]:
-        for row in self._scan(self._ledger):
+    def ledger(self) -> Iterator[tuple[str, Image]]:
+        """Yield item and row of the ledger, those of deleted items included."""
+        for row in self._scan(self.resources.ledger):
             kind, _, item = str(row["id"]).partition("/")
-            if kind == "ledger" and not row.get("deleted") and not _is_canary(item):
-                yield item, row["contribution"]
+            if kind == "ledger" and item != self._canary:
+                yield item, row
 
-    def entries(self) -> Iterator[dict[str, Any]]:
+    def ledger_count(self) -> int:
+        """Return the number of items in the ledger, without deleted ones."""
+        pages = self.client.get_paginator("scan").paginate(
+            TableName=self.resources.ledger,
+            ConsistentRead=True,
+            Select="COUNT",
+            FilterExpression=(
+                "begins_with(id, :ledger) AND id <> :canary AND"
+                " (attribute_not_exists(deleted) OR deleted = :false)"
+            ),
+            ExpressionAttributeValues={
+                ":ledger": {"S": "ledger/"},
+                ":canary": {"S": f"ledger/{self._canary}"},
+                ":false": {"BOOL": False},
+            },
+        )
+        return sum(page["Count"] for page in pages)
+
+    def ledger_rows(self, items: Sequence[str]) -> dict[str, Image]:
+        """Return the ledger rows of at most 100 items, by item, read consistently."""
+        keys = [{"id": {"S": f"ledger/{item}"}} for item in items]
+        name = self.resources.ledger
+        response = self.client.batch_get_item(
+            RequestItems={name: {"Keys": keys, "ConsistentRead": True}}
+        )
+        rows = map(self._plainly, response["Responses"].get(name, []))
+        return {str(row["id"]).partition("/")[2]: row for row in rows}
+
+    def entries(self) -> Iterator[Image]:
         """Yield the entries, with the images of large ones from the image store."""
-        for entry in self._scan(self._change_log):
-            if _is_canary(str(entry["item"])):
+        for entry in self._scan(self.resources.change_log):
+            if entry["item"] == self._canary:
                 continue
             if "overflow" in entry and self._image_store is not None:
                 yield {**entry, **self._images(self._image_store(str(entry["overflow"])))}
@@ -127,39 +162,47 @@ class DeployedCopies:
 
     def _images(self, stored: bytes) -> dict[str, Any]:
         images = json.loads(stored, object_hook=_with_bytes)
-        return {
-            name: {attribute: self._decode(value) for attribute, value in image.items()}
-            for name, image in images.items()
-            if image is not None
-        }
+        return {name: self._plainly(image) for name, image in images.items() if image is not None}
 
-    def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def documents(self, index: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield id and source of each document by the read alias, after a refresh."""
-        self._post(f"{self._search}/_refresh")
-        query = {"size": _PAGE, "query": {"match_all": {}}, "sort": ["_doc"]}
-        page = self._post(f"{self._search}/_search?scroll=1m", query)
+        return self._hits(self.resources.indexes[index], {"match_all": {}})
+
+    def hidden(self, index: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield id and source of each document that readers do not see: tombstones and strays."""
+        seen = {"bool": {"must_not": {"term": {"cdc.deleted": False}}}}
+        for item, source in self._hits(f"{self.resources.indexes[index]}-write", seen):
+            if item != self._canary:
+                yield item, source
+
+    def _hits(self, alias: str, query: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        url, scroll = f"{self._search}/{alias}", f"{self._search}/_search/scroll"
+        self._post(f"{url}/_refresh")
+        page = self._post(
+            f"{url}/_search?scroll=1m", {"size": _PAGE, "query": query, "sort": ["_doc"]}
+        )
         while page is not None and page["hits"]["hits"]:
             for hit in page["hits"]["hits"]:
                 yield hit["_id"], hit["_source"]
-            following = {"scroll": "1m", "scroll_id": page["_scroll_id"]}
-            page = self._post(self._scroll, following)
+            page = self._post(scroll, {"scroll": "1m", "scroll_id": page["_scroll_id"]})
         if page is not None:
-            self._request("DELETE", self._scroll, {"scroll_id": page["_scroll_id"]})
+            self._request("DELETE", scroll, {"scroll_id": page["_scroll_id"]})
 
-    def document_count(self) -> int:
-        found = self._post(f"{self._search}/_count")
+    def document_count(self, index: str) -> int:
+        """Return the result of `_count` by the read alias."""
+        found = self._post(f"{self._search}/{self.resources.indexes[index]}/_count")
         return int(found["count"]) if found else 0
 
-    def find(self, items: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def find(self, index: str, items: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the sources that a search for these ids finds now, without a refresh."""
         query = {"size": len(items), "query": {"ids": {"values": list(items)}}}
-        page = self._post(f"{self._search}/_search", query)
+        page = self._post(f"{self._search}/{self.resources.indexes[index]}/_search", query)
         return {hit["_id"]: hit["_source"] for hit in page["hits"]["hits"]} if page else {}
 
     def history_length(self, item: str) -> int:
         """Return the number of an item's entries, read consistently."""
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._change_log,
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.resources.change_log or "",
             KeyConditionExpression="#item = :item",
             ExpressionAttributeNames={"#item": "item"},
             ExpressionAttributeValues={":item": {"S": item}},
@@ -168,21 +211,21 @@ class DeployedCopies:
         )
         return sum(page["Count"] for page in pages)
 
-    def progress(self) -> Progress:
-        """Return counts; DescribeTable's is exact in the emulator, and hours old on AWS."""
-        status = (row for row in self.aggregates() if str(row["aggregate"]).startswith("status#"))
-        entries = self._client.describe_table(TableName=self._change_log)["Table"]["ItemCount"]
-        return Progress(
-            aggregated=int(sum(row.get("orders", 0) for row in status)),
-            documents=self.document_count(),
-            entries=entries - self.history_length(f"orders/S={_CANARY}/S={_CANARY}"),
-        )
+    def entry_count(self) -> int:
+        """Return the number of entries; exact in the emulator, and hours old on AWS."""
+        described = self.client.describe_table(TableName=self.resources.change_log or "")
+        return described["Table"]["ItemCount"] - self.history_length(self._canary)
 
-    def _scan(self, table: str) -> Iterator[dict[str, Any]]:
-        pages = self._client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    def _scan(self, table: str | None) -> Iterator[Image]:
+        """Yield the rows of a table; none if it is not deployed."""
+        if table is None:
+            return
+        pages = self.client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
         for page in pages:
-            for item in page["Items"]:
-                yield {name: self._decode(value) for name, value in item.items()}
+            yield from map(self._plainly, page["Items"])
+
+    def _plainly(self, row: Mapping[str, Any]) -> Image:
+        return {name: plain(self._decode(value)) for name, value in row.items()}
 
     def _post(self, url: str, body: dict[str, Any] | None = None) -> Any:
         return self._request("POST", url, body)
@@ -205,8 +248,18 @@ class DeployedCopies:
         return json.loads(response.data, parse_float=Decimal)
 
 
-def _is_canary(item: str) -> bool:
-    return f"={_CANARY}/" in item
+def plain(value: Any) -> Any:
+    """Return a value of boto3 with `bytes` in place of its `Binary`, as functions get it."""
+    match value:
+        case Binary():
+            return cast("Any", value).value
+        case dict():
+            return {name: plain(member) for name, member in value.items()}
+        case list():
+            return [plain(member) for member in value]
+        case set():
+            return {plain(member) for member in value}
+    return value
 
 
 def _with_bytes(value: dict[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,13 +12,8 @@ if TYPE_CHECKING:
     from local.verify.comparison import Comparison
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Progress of the sinks, in counts that are cheap to read."""
-
-    aggregated: int
-    documents: int
-    entries: int
+Progress: TypeAlias = Mapping[tuple[str, str], int]
+"""How much each sink has, by table and sink, in counts that are cheap to read."""
 
 
 def wait_for_progress(

@@ -1,12 +1,9 @@
-"""Poison: orders that the table takes but that cannot be counted or indexed; and their correction.
+"""Poison: items that the table takes but that some sink cannot apply; and their correction.
 
-    python -m local.workload.poison correct --table NAME --endpoint-url URL
+    python -m local.workload.poison correct --source-table NAME --table NAME --endpoint-url URL
 
-corrects them in the table, from their own attributes, and leaves every other order alone. It may be
-stopped and run again at any moment.
-
-Each defect is a common mistake of programs: an export with the currency in the amount, a moment
-without its zone. Audit takes such orders as they are; aggregation and search refuse them.
+corrects the poison of lambdas/domain/stories.py in the table and leaves every other item alone. It
+may be stopped and run again at any moment.
 """
 
 from __future__ import annotations
@@ -15,190 +12,149 @@ import argparse
 import sys
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dynamodb_streams_cdc import deserialize_item
 from dynamodb_streams_cdc.operations.endpoint import problem_of
+from dynamodb_streams_cdc.testing.stories import StoriesError
 from local.deployed.deployment import session
-from local.workload.life_cycle import Order, Step, life_cycle
+from local.items import item_of, keys_of
+from local.workload.stories import WHERE, ItemPoison, read_stories
+from local.workload.traffic import update_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from local.workload.purchases import Purchase
-    from local.workload.traffic import Key
-
-    Fields = dict[str, Any]
-
-CORRECTED_BY = "support/correction"
-_STATUSES = ("placed", "shipped", "refunded")
-_KEYS = ("customer_id", "order_id")
-
-
-@dataclass(frozen=True, slots=True)
-class Defect:
-    """One defect of an order.
-
-    Attributes:
-        name: as the demo prints it.
-        inject: returns the attributes that give an order the defect.
-        correct: returns the attributes that remove it; none where the order does not have it.
-    """
-
-    name: str
-    inject: Callable[[Order], Fields]
-    correct: Callable[[Order], Fields]
-
-
-def _text_to_number(order: Order) -> Fields:
-    total = order["total"]
-    return {"total": Decimal(total.removesuffix(" USD"))} if isinstance(total, str) else {}
-
-
-def _one_dollar_more(order: Order) -> Fields:
-    first, *others = order["lines"]
-    return {"lines": [{**first, "amount": first["amount"] + 1}, *others]}
-
-
-def _add_up(order: Order) -> Fields:
-    first, *others = order["lines"]
-    amount = order["total"] - sum(line["amount"] for line in others)
-    return {"lines": [{**first, "amount": amount}, *others]} if amount != first["amount"] else {}
-
-
-def _negative(order: Order) -> Fields:
-    first, *others = order["lines"]
-    return {"lines": [{**first, "quantity": -first["quantity"]}, *others]}
-
-
-def _positive(order: Order) -> Fields:
-    lines = [{**line, "quantity": abs(line["quantity"])} for line in order["lines"]]
-    return {"lines": lines} if lines != order["lines"] else {}
-
-
-DEFECTS = (
-    Defect("a total that is text", lambda o: {"total": f"{o['total']} USD"}, _text_to_number),
-    Defect("lines that do not add up", _one_dollar_more, _add_up),
-    Defect(
-        "an unknown status",
-        lambda o: {"status": "on hold"},
-        lambda o: {"status": "placed"} if o["status"] not in _STATUSES else {},
-    ),
-    Defect(
-        "a moment without a zone",
-        lambda o: {"placed_at": o["placed_at"].removesuffix("Z")},
-        lambda o: {} if o["placed_at"].endswith("Z") else {"placed_at": f"{o['placed_at']}Z"},
-    ),
-    Defect(
-        "a currency that is not a code",
-        lambda o: {"currency": "US$"},
-        lambda o: {"currency": "USD"} if o["currency"] != "USD" else {},
-    ),
-    Defect("a negative quantity", _negative, _positive),
-)
-
-
-def corrections(order: Order) -> dict[str, Fields]:
-    """Return the attributes that correct an order, by name of its defects."""
-    found = {}
-    for defect in DEFECTS:
-        fields = defect.correct(order)
-        if fields:
-            found[defect.name] = fields
-            order = {**order, **fields}
-    return found
+    from dynamodb_streams_cdc.entities import Table
+    from local.items import Image
+    from local.workload.stories import ItemStory
 
 
 class Poison:
-    """The poison of one run: `orders` maps each poisonous order to its defect."""
+    """The poison of one run: `items` maps each poisoned item to its story."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self.orders: dict[Key, Defect] = {}
+        self.items: dict[str, ItemStory] = {}
 
     def hidden(
-        self, purchases: Iterator[Purchase], count: int, poisonous: int
-    ) -> Iterator[Purchase]:
-        """Yield the next `count` purchases, of which `poisonous`, spread evenly, become poison."""
-        random = Random(f"{self._seed}/poison/{len(self.orders)}")
-        places = {
-            random.randrange(count * number // poisonous, count * (number + 1) // poisonous)
-            for number in range(poisonous)
-        }
-        for place in range(count):
-            purchase = next(purchases, None)
-            if purchase is None:
-                return
-            if place in places:
-                key = (purchase.customer, f"{purchase.customer}-{purchase.number:04d}")
-                self.orders[key] = DEFECTS[len(self.orders) % len(DEFECTS)]
-            yield purchase
+        self, stories: Iterator[ItemStory], count: int, poisonous: int
+    ) -> Iterator[ItemStory]:
+        """Yield the next `count` stories, of which `poisonous`, spread evenly, become poison.
 
-    def story(self, purchase: Purchase, seed: int) -> list[Step]:
-        """Return the life cycle of a purchase; a poisonous one is only placed."""
-        steps = life_cycle(purchase, seed)
-        placed = steps[0].after
-        assert placed is not None
-        defect = self.orders.get((placed["customer_id"], placed["order_id"]))
-        if defect is None:
-            return steps
-        return [Step("put", None, {**placed, **defect.inject(placed)})]
+        Of the stories in question, those of the defects that the run has least are preferred.
+
+        Raises:
+            StoriesError: too few of them have poison.
+        """
+        random = Random(f"{self._seed}/poison/{len(self.items)}")
+        taken = list(islice(stories, count))
+        able = [place for place, story in enumerate(taken) if story.poison is not None]
+        if len(able) < poisonous:
+            raise StoriesError(too_few(len(able), len(taken), poisonous))
+        for number in range(poisonous):
+            share = able[len(able) * number // poisonous : len(able) * (number + 1) // poisonous]
+            used = Counter(poison.defect for _, poison in self._poison())
+            defects = [(used[p.defect], place) for place in share if (p := taken[place].poison)]
+            least = min(times for times, _ in defects)
+            place = random.choice([place for times, place in defects if times == least])
+            taken[place] = self._spoil(taken[place])
+        yield from taken
+
+    def _spoil(self, story: ItemStory) -> ItemStory:
+        """Return the story with poison as its only state."""
+        assert story.poison is not None
+        self.items[story.item] = replace(story, states=(story.poison.state,), poisoned=True)
+        return self.items[story.item]
+
+    def _poison(self) -> Iterator[tuple[str, ItemPoison]]:
+        for item, story in self.items.items():
+            assert story.poison is not None
+            yield item, story.poison
+
+    def refused_by(self, sink: str) -> set[str]:
+        """Return the poisoned items that a sink cannot apply."""
+        return {item for item, poison in self._poison() if sink in poison.refused_by}
+
+    @property
+    def refusing(self) -> list[str]:
+        """The sinks that cannot apply the poison, by name."""
+        return sorted({sink for _, poison in self._poison() for sink in poison.refused_by})
+
+
+def too_few(able: int, stories: int, poisonous: int) -> str:
+    """Return the sentence for stories of which too few have poison."""
+    return (
+        f"{poisonous:,} stories must be poison, and {able:,} of {stories:,} have any: give more of "
+        f"them `poison` in {WHERE}."
+    )
 
 
 @dataclass(slots=True)
 class Correction:
-    """Counts of a correction: orders read, defects corrected by name, orders changed meanwhile."""
+    """Counts of a correction: items read, defects corrected by name, items changed meanwhile."""
 
     read: int = 0
     changed_meanwhile: int = 0
     corrected: Counter[str] = field(default_factory=Counter)
 
 
-def correct(client: DynamoDBClient, table: str) -> Correction:
-    """Correct every order that needs it, unless it was changed after it was read."""
-    decode = TypeDeserializer().deserialize
+def correct(
+    client: DynamoDBClient, name: str, table: Table, stories: Iterable[ItemStory]
+) -> Correction:
+    """Correct every item that holds the poison of its story, unless it is changed meanwhile.
+
+    Args:
+        client: of DynamoDB.
+        name: physical name of the table.
+        table: its declaration.
+        stories: have the poison and its correction.
+    """
+    poison = {story.item: story.poison for story in stories if story.poison is not None}
     done = Correction()
-    pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    pages = client.get_paginator("scan").paginate(TableName=name, ConsistentRead=True)
     for page in pages:
-        for item in page["Items"]:
+        for row in page["Items"]:
             done.read += 1
-            order = {name: decode(value) for name, value in item.items()}
-            wrong = corrections(order)
-            if not wrong:
+            item: Image = deserialize_item(row)
+            found = poison.get(item_of(table, item))
+            if found is None or found.state != item:
                 continue
-            fields = {name: value for each in wrong.values() for name, value in each.items()}
-            if _write(client, table, order, fields):
-                done.corrected.update(wrong.keys())
+            if _write(client, name, keys_of(table, item), found):
+                done.corrected[found.defect] += 1
             else:
                 done.changed_meanwhile += 1
     return done
 
 
-def _write(client: DynamoDBClient, table: str, order: Order, fields: Fields) -> bool:
+def _write(client: DynamoDBClient, table: str, keys: Image, poison: ItemPoison) -> bool:
+    """Write the attributes that the correction changes, if they are still those of the poison."""
     encode = TypeSerializer().serialize
-    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    changed = {**fields, "updated_by": CORRECTED_BY, "updated_at": now}
-    values = {f":{name}": encode(value) for name, value in changed.items()}
+    update = update_of(poison.state, poison.correction, keys)
+    conditions, values = [], update.pop("ExpressionAttributeValues", {})
+    for short, name in update["ExpressionAttributeNames"].items():
+        if name in poison.state:
+            conditions.append(f"{short} = :seen{short[1:]}")
+            values[f":seen{short[1:]}"] = encode(poison.state[name])
+        else:
+            conditions.append(f"attribute_not_exists({short})")
+    arguments: dict[str, Any] = {
+        **update,
+        "ConditionExpression": " AND ".join(conditions),
+        **({"ExpressionAttributeValues": values} if values else {}),
+    }
     try:
         client.update_item(
-            TableName=table,
-            Key={name: encode(order[name]) for name in _KEYS},
-            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in changed),
-            ConditionExpression="#updated_at = :seen AND #updated_by = :by",
-            ExpressionAttributeNames={f"#{name}": name for name in changed},
-            ExpressionAttributeValues={
-                **values,
-                ":seen": encode(order["updated_at"]),
-                ":by": encode(order["updated_by"]),
-            },
+            TableName=table, Key={n: encode(v) for n, v in keys.items()}, **arguments
         )
     except client.exceptions.ConditionalCheckFailedException:
         return False
@@ -212,24 +168,33 @@ def _endpoint(url: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    from lambdas.domain import TABLES
+    from lambdas.domain.stories import stories
+
+    names = [table.name for table in TABLES]
     parser = argparse.ArgumentParser(
-        prog="python -m local.workload.poison", description="Correct the poison orders of a table."
+        prog="python -m local.workload.poison", description="Correct the poison of a table."
     )
     parser.add_argument("command", choices=["correct"])
-    parser.add_argument("--table", required=True, help="name of the orders table")
+    parser.add_argument("--source-table", required=True, choices=names, help="its logical name")
+    parser.add_argument("--table", required=True, help="its physical name")
     parser.add_argument("--endpoint-url", required=True, type=_endpoint, help="URL of the emulator")
+    parser.add_argument("--seed", type=int, default=1, help="of the stories")
+    parser.add_argument("--data", type=Path, help="file that the stories were made from")
     options = parser.parse_args(arguments)
+    [table] = [table for table in TABLES if table.name == options.source_table]
     try:
         with closing(session(options.endpoint_url).client("dynamodb")) as client:
-            done = correct(client, options.table)
-    except (BotoCoreError, ClientError) as error:
+            told = read_stories([table], stories, options.seed, options.data)
+            done = correct(client, options.table, table, told)
+    except (BotoCoreError, ClientError, StoriesError) as error:
         print(f"Cannot correct {options.table}: {error}", file=sys.stderr)
         return 1
-    print(f"{done.read:,} orders read, {done.corrected.total():,} defects corrected")
+    print(f"{done.read:,} items read, {done.corrected.total():,} defects corrected")
     for name, count in sorted(done.corrected.items()):
         print(f"  {count:>4,}  {name}")
     if done.changed_meanwhile:
-        changed = f"{done.changed_meanwhile:,} orders"
+        changed = f"{done.changed_meanwhile:,} items"
         print(f"{changed} were changed meanwhile: run it again.", file=sys.stderr)
     return 1 if done.changed_meanwhile else 0
 

@@ -1,8 +1,7 @@
-"""Writes orders to the table as an application does: several at a time, each one in order.
+"""Writes stories to the tables as an application does: several at a time, each one in order.
 
 Writes are counted as they are acknowledged: audit must have one entry for each effective write of
-an item. Purchases are read from their file as they are needed, so memory grows by one counter for
-each order.
+an item. Stories are read as they are needed, so memory grows by one counter for each item.
 """
 
 from __future__ import annotations
@@ -12,40 +11,81 @@ import time
 from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from boto3.dynamodb.types import TypeSerializer
 
-from local.workload.life_cycle import Order, Step, life_cycle
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from local.workload.purchases import Purchase
+    from local.items import Image
+    from local.workload.stories import ItemStory
 
-Key = tuple[str, str]
 WORKERS = 4
-OPEN_ORDERS = 12
+OPEN_STORIES = 12
 _PROGRESS_EVERY = 0.2  # seconds
+_HURRY = 1 / 16  # probability, for each state of a story, that its writes follow each other quickly
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One write: the item as it is before and after it, None where it does not exist.
+
+    `quickly`: directly after the step before, without a write of another item in between.
+    """
+
+    operation: Literal["put", "update", "delete"]
+    before: Image | None
+    after: Image | None
+    quickly: bool = False
+
+    @property
+    def effective(self) -> bool:
+        """Whether it changes the item: without a change there is no stream record."""
+        return self.before != self.after
+
+
+def steps_of(story: ItemStory, seed: int) -> list[Step]:
+    """Return the writes of a story: put where the item does not exist, update where it does.
+
+    A state that equals the one before it repeats the write before it. The longer a story, the
+    likelier its writes follow each other quickly, so that a batch holds many changes of one item.
+    """
+    hurried = Random(f"{seed}/{story.item}").random() < _HURRY * len(story.states)
+    steps: list[Step] = []
+    for before, after in pairwise((None, *story.states)):
+        operation: Literal["put", "update", "delete"]
+        if after is None:
+            operation = "delete"
+        elif before is None:
+            operation = "put"
+        elif before == after:
+            # An update needs an attribute that is not a key.
+            operation = steps[-1].operation if len(after) > len(story.table.keys) else "put"
+        else:
+            operation = "update"
+        steps.append(Step(operation, before, after, quickly=hurried and bool(steps)))
+    return steps
 
 
 @dataclass(slots=True)
 class Written:
     """Acknowledged writes: `effective` counts the writes of each item that changed it."""
 
-    purchases: int = 0
+    stories: int = 0
     writes: int = 0
     deletes: int = 0
-    effective: dict[Key, int] = field(default_factory=dict)
+    effective: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     def __add__(self, other: Written) -> Written:
-        """Return the sum of two counts of different orders."""
+        """Return the sum of two counts of different items."""
         return Written(
-            self.purchases + other.purchases,
+            self.stories + other.stories,
             self.writes + other.writes,
             self.deletes + other.deletes,
             {**self.effective, **other.effective},
@@ -63,40 +103,41 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An order whose last write was acknowledged, at `acknowledged` on `time.monotonic()`."""
+    """A story whose last write was acknowledged, at `acknowledged` on `time.monotonic()`."""
 
-    key: Key
-    steps: list[Step]
+    story: ItemStory
     acknowledged: float
+
+    @property
+    def item(self) -> str:
+        return self.story.item
 
 
 class Writer:
-    """Writes the life cycles of purchases; one instance runs once.
+    """Writes stories; one instance runs once.
 
-    Each of the workers has `open_orders` life cycles under way at once, and rests for `pause`
-    seconds after each write. `story` returns the life cycle of a purchase.
+    `tables` has the physical name of each table by its logical name. Each of the workers has
+    `open_stories` under way at once, and rests for `pause` seconds after each write.
     """
 
     def __init__(
         self,
         client: DynamoDBClient,
-        table: str,
+        tables: Mapping[str, str],
         *,
         seed: int,
         workers: int = WORKERS,
-        open_orders: int = OPEN_ORDERS,
+        open_stories: int = OPEN_STORIES,
         pause: float = 0.0,
-        story: Callable[[Purchase, int], list[Step]] = life_cycle,
         stop: threading.Event | None = None,
         on_finished: Callable[[Finished], None] = lambda finished: None,
     ) -> None:
         self._client = client
-        self._table = table
+        self._tables = tables
         self._seed = seed
         self._workers = workers
-        self._open_orders = open_orders
+        self._open_stories = open_stories
         self._pause = pause
-        self._story = story
         self._stop = stop or threading.Event()
         self._on_finished = on_finished
         self._serialize = TypeSerializer().serialize
@@ -104,23 +145,23 @@ class Writer:
         self._parts = [Written() for _ in range(workers)]
 
     def run(
-        self, purchases: Iterator[Purchase], progress: Callable[[int], None] = lambda orders: None
+        self, stories: Iterator[ItemStory], progress: Callable[[int], None] = lambda begun: None
     ) -> Written:
         """Return when all is acknowledged, or soon after `stop` is set; raise a write's error.
 
-        `progress` is called from this thread with the number of orders begun so far.
+        `progress` is called from this thread with the number of stories begun so far.
         """
         started = time.monotonic()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="traffic") as pool:
             try:
                 running = {
-                    pool.submit(self._work, worker, purchases) for worker in range(self._workers)
+                    pool.submit(self._work, worker, stories) for worker in range(self._workers)
                 }
                 while running:
                     done, running = wait(running, _PROGRESS_EVERY, return_when=FIRST_EXCEPTION)
                     for future in done:
                         future.result()
-                    progress(sum(part.purchases for part in self._parts))
+                    progress(sum(part.stories for part in self._parts))
             except BaseException:
                 self._stop.set()
                 raise
@@ -129,79 +170,77 @@ class Writer:
     def _sum(self, seconds: float) -> Written:
         return sum(self._parts, Written(seconds=seconds))
 
-    def _work(self, worker: int, purchases: Iterator[Purchase]) -> None:
-        """Keep a few orders open and advance one of them at a time."""
+    def _work(self, worker: int, stories: Iterator[ItemStory]) -> None:
+        """Keep a few stories open and advance one of them at a time."""
         random = Random(f"{self._seed}/{worker}")
         written = self._parts[worker]
-        opened: list[tuple[list[Step], deque[Step]]] = []
+        opened: list[tuple[ItemStory, deque[Step]]] = []
         exhausted = False
         while not self._stop.is_set():
-            while not exhausted and len(opened) < self._open_orders:
-                purchase = self._take(purchases)
-                exhausted = purchase is None
-                if purchase is not None:
-                    steps = self._story(purchase, self._seed)
-                    opened.append((steps, deque(steps)))
-                    written.purchases += 1
+            while not exhausted and len(opened) < self._open_stories:
+                story = self._take(stories)
+                exhausted = story is None
+                if story is not None:
+                    opened.append((story, deque(steps_of(story, self._seed))))
+                    written.stories += 1
             if not opened:
                 return
             position = random.randrange(len(opened))
-            steps, remaining = opened[position]
-            self._advance(steps[0], remaining, written)
+            story, remaining = opened[position]
+            self._advance(story, remaining, written)
             if not remaining:
                 opened[position] = opened[-1]
                 opened.pop()
-                self._on_finished(Finished(_key(steps[0]), steps, time.monotonic()))
+                self._on_finished(Finished(story, time.monotonic()))
             if self._pause:
                 self._stop.wait(self._pause)
 
-    def _take(self, purchases: Iterator[Purchase]) -> Purchase | None:
+    def _take(self, stories: Iterator[ItemStory]) -> ItemStory | None:
         with self._taking:
-            return next(purchases, None)
+            return next(stories, None)
 
-    def _advance(self, first: Step, remaining: deque[Step], written: Written) -> None:
-        """Perform the next step of an order, and those that follow it quickly."""
-        key = _key(first)
+    def _advance(self, story: ItemStory, remaining: deque[Step], written: Written) -> None:
+        """Perform the next step of a story, and those that follow it quickly."""
         while remaining:
             step = remaining.popleft()
-            self._perform(key, step)
+            self._perform(story, step)
             written.writes += 1
             if step.effective:
-                written.effective[key] = written.effective.get(key, 0) + 1
+                written.effective[story.item] = written.effective.get(story.item, 0) + 1
                 written.deletes += step.after is None
             if not (remaining and remaining[0].quickly):
                 return
 
-    def _perform(self, key: Key, step: Step) -> None:
-        typed_key = {"customer_id": {"S": key[0]}, "order_id": {"S": key[1]}}
+    def _perform(self, story: ItemStory, step: Step) -> None:
+        table, keys = self._tables[story.table.name], story.keys
         if step.after is None:
-            self._client.delete_item(TableName=self._table, Key=typed_key)
+            self._client.delete_item(TableName=table, Key=self._typed(keys))
         elif step.operation == "put":
-            self._client.put_item(TableName=self._table, Item=self._typed(step.after))
+            self._client.put_item(TableName=table, Item=self._typed(step.after))
         else:
-            # A write that changes nothing sets the same fields again.
+            # A write that changes nothing sets the same attributes again.
             before = step.before if step.effective and step.before else {}
-            changed = {
-                name: value
-                for name, value in step.after.items()
-                if name not in ("customer_id", "order_id") and before.get(name) != value
-            }
-            self._client.update_item(
-                TableName=self._table,
-                Key=typed_key,
-                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in changed),
-                ExpressionAttributeNames={f"#{name}": name for name in changed},
-                ExpressionAttributeValues=self._typed(
-                    {f":{name}": value for name, value in changed.items()}
-                ),
-            )
+            update = update_of(before, step.after, keys)
+            self._client.update_item(TableName=table, Key=self._typed(keys), **update)
 
-    def _typed(self, fields: Order) -> dict[str, Any]:
-        return {name: self._serialize(value) for name, value in fields.items()}
+    def _typed(self, attributes: Image) -> dict[str, Any]:
+        return {name: self._serialize(value) for name, value in attributes.items()}
 
 
-def _key(first: Step) -> Key:
-    if first.after is None:
-        msg = "A life cycle begins by placing the order."
-        raise ValueError(msg)
-    return first.after["customer_id"], first.after["order_id"]
+def update_of(before: Image, after: Image, keys: Image) -> dict[str, Any]:
+    """Return the arguments of `update_item` that set the changed attributes and remove others."""
+    serialize = TypeSerializer().serialize
+    changed = [n for n in after if n not in keys and (n not in before or before[n] != after[n])]
+    gone = [name for name in before if name not in after]
+    names = {name: f"#{number}" for number, name in enumerate([*changed, *gone])}
+    parts = []
+    if changed:
+        parts.append("SET " + ", ".join(f"{names[n]} = :{names[n][1:]}" for n in changed))
+    if gone:
+        parts.append("REMOVE " + ", ".join(names[name] for name in gone))
+    values = {f":{names[name][1:]}": serialize(after[name]) for name in changed}
+    return {
+        "UpdateExpression": " ".join(parts),
+        "ExpressionAttributeNames": {short: name for name, short in names.items()},
+        **({"ExpressionAttributeValues": values} if values else {}),
+    }

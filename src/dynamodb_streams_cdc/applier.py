@@ -72,6 +72,13 @@ class SinkApplier:
         """
         return self.sink.sink_of(keys) if isinstance(self.sink, SinkChoice) else self.sink
 
+    def holds(self, change: Change) -> bool:
+        """Return whether a sink holds the change's item; also if it may not be skipped."""
+        try:
+            return not isinstance(self.sink_of(change.keys), Skip)
+        except PermanentError:
+            return True
+
     def _apply(self, sink: Sink, changes: Sequence[Change]) -> Outcome:
         if self.stopped:
             error = DeadlineExceeded("stopped: see the error above")

@@ -37,6 +37,7 @@ AGGREGATION, SEARCH, AUDIT = "aggregation", "search", "audit"
 BUILT_IN = (AGGREGATION, SEARCH, AUDIT)
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
+_STACK = re.compile(r"pipeline(-[a-z0-9]+){0,3}", re.ASCII)
 _INDEX = re.compile(r"[a-z0-9][a-z0-9_-]{0,200}", re.ASCII)
 _ALIAS_OF_AN_INDEX = re.compile(r".*-(write|v\d+)")
 
@@ -218,7 +219,8 @@ class Table:
         actor_attribute: attribute in which the application says who wrote the item.
         unknown: `ignore` counts an item of no entity and goes on; `dead-letter` makes each of its
             changes a dead letter of every processor that reads the table's stream.
-        stack: last part of the stack's name. Two tables of an app need two.
+        stack: last part of the stack's name: `pipeline`, or `pipeline-NAME`. Two tables of an app
+            need two.
     """
 
     name: str
@@ -246,8 +248,8 @@ class Table:
             )
         if self.unknown not in UNKNOWN:
             yield f"`unknown` must be one of {', '.join(UNKNOWN)}, got {self.unknown!r}"
-        if not _NAME.fullmatch(self.stack):
-            yield f"`stack` must be a-z 0-9 - and begin with a-z, got {self.stack!r}"
+        if not _STACK.fullmatch(self.stack):
+            yield f"`stack` must be `pipeline`, or `pipeline-` and a-z 0-9 -; got {self.stack!r}"
         if not self.entities:
             yield "`entities` is empty: declare at least one"
         for entity in self.entities:

@@ -55,21 +55,21 @@ class NoMetrics:
 
 @dataclass(frozen=True)
 class LogMetrics:
-    """`Metrics` written to standard output under the dimensions `Environment` and `Processor`.
+    """`Metrics` written to standard output under the dimensions `Pipeline` and `Processor`.
 
     The names of the metrics are in `names.Metric`.
     """
 
-    environment: str
+    pipeline: str
     processor: str
 
     def emit(self, counts: Counts) -> None:
         """Write one line."""
         values = {Metric[name.upper()]: value for name, value in asdict(counts).items()}
-        publish(self.environment, self.processor, values)
+        publish(self.pipeline, self.processor, values)
 
 
-def publish(environment: str, processor: str, values: Mapping[Metric, int]) -> None:
+def publish(pipeline: str, processor: str, values: Mapping[Metric, int]) -> None:
     """Write one line with counts by the names of their metrics."""
     line = {
         "_aws": {
@@ -77,12 +77,12 @@ def publish(environment: str, processor: str, values: Mapping[Metric, int]) -> N
             "CloudWatchMetrics": [
                 {
                     "Namespace": METRICS_NAMESPACE,
-                    "Dimensions": [["Environment", "Processor"]],
+                    "Dimensions": [["Pipeline", "Processor"]],
                     "Metrics": [{"Name": name, "Unit": "Count"} for name in values],
                 }
             ],
         },
-        "Environment": environment,
+        "Pipeline": pipeline,
         "Processor": processor,
         **{name.value: count for name, count in values.items()},
     }

@@ -66,7 +66,7 @@ class LogEvent(StrEnum):
     The other fields of each line:
 
         dead_letter              dead_letter (end of its key), reason, item
-        batch_reported           reported, received, sequence_number, error (its type)
+        batch_reported           reported, received, sequence_number, item, error (its type)
         version_order_violation  item, version
         breaker_open             reason, failing, items
         source_at_fault          received, field

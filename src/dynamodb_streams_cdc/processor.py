@@ -268,7 +268,8 @@ class _Batch:
             return []
         breaker = self.processor.breaker
         names = {p: f"unreadable/{sequence_number(self.records[p]) or p}" for p in unreadable}
-        breaker.deliver([*(change.item_id for change in changes), *names.values()])
+        held = (change.item_id for change in changes if self.applier.holds(change))
+        breaker.deliver([*held, *names.values()])
         for position, error in unreadable.items():
             breaker.fail(names[position], reason_of(error))
         for position, error in unreadable.items():
@@ -420,16 +421,19 @@ class _Batch:
         if self.failed:
             first = min(self.failed)
             identifier = sequence_number(self.records[first])
+            item = next((c.item_id for c, p in self.position.items() if p == first), None)
             logger.warning(
-                "%d of %d records are not done, the first is %s: %s",
+                "%d of %d records are not done, the first is %s: %s of %s",
                 len(self.failed),
                 len(self.records),
                 visible(identifier or "not identifiable: the whole batch is retried"),
                 visible(repr(self.failed[first])),
+                visible(item or "an unreadable item"),
                 extra=LogEvent.BATCH_REPORTED.fields(
                     reported=len(self.failed),
                     received=len(self.records),
                     sequence_number=visible(identifier),
+                    item=None if item is None else visible(item),
                     error=type(self.failed[first]).__name__,
                 ),
             )

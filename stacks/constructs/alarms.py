@@ -10,6 +10,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from stacks.constructs.keys import key_of
 from stacks.environments import Environment
 from stacks.runbook import Urgency, described
 
@@ -80,7 +81,7 @@ class Alarms(Construct):
             return sns.Topic.from_topic_arn(self, "Topic", environment.alarm_topic_arn)
         if environment.alarm_email is None:
             return None
-        topic = sns.Topic(self, "Topic", enforce_ssl=True)
+        topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=key_of(self))
         topic.add_subscription(subscriptions.EmailSubscription(environment.alarm_email))
         topic.add_to_resource_policy(
             iam.PolicyStatement(

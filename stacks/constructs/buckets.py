@@ -5,6 +5,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks.constructs.keys import key_of
 from stacks.constructs.retention import removal
 
 DELETED_FOR = Duration.days(30)
@@ -33,10 +34,14 @@ def private_bucket(
     ]
     if expires_below:
         rules.append(s3.LifecycleRule(expiration=expires_after, prefix=expires_below))
+    key = key_of(scope)
     return s3.Bucket(
         scope,
         id,
-        encryption=s3.BucketEncryption.S3_MANAGED,
+        encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+        encryption_key=key,
+        # One request to KMS for many objects: a processor would pay for one each.
+        bucket_key_enabled=True if key else None,
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
         enforce_ssl=True,

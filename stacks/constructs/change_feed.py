@@ -5,14 +5,10 @@ from typing import TYPE_CHECKING, Literal
 from aws_cdk import aws_iam as iam
 
 from stacks.errors import SynthError
+from stacks.settings.tables import READERS_PER_SHARD, READERS_PER_SHARD_OF_A_GLOBAL_TABLE
 
 if TYPE_CHECKING:
     from stacks.constructs.source_table import SourceTable
-
-# Named in "Reading and processing a stream" of the DynamoDB developer guide:
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
-READERS_PER_SHARD = 2
-READERS_PER_SHARD_OF_A_GLOBAL_TABLE = 1
 
 FeedKind = Literal["table", "change-log"]
 

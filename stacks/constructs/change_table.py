@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
+from stacks.constructs.keys import key_of
 from stacks.constructs.retention import removal
 
 TYPES = {
@@ -20,7 +21,8 @@ class ChangeTable(Construct):
     `keys` has the names of its key attributes with their types, the partition key first.
 
     `recoverable` gives it point-in-time recovery. `keep` keeps it when its stack is deleted;
-    `protect` is deletion protection, which also stops CloudFormation.
+    `protect` is deletion protection, which also stops CloudFormation. `has_canary` says whether the
+    watcher writes the canary into it.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class ChangeTable(Construct):
         recoverable: bool,
         keep: bool,
         protect: bool = False,
+        has_canary: bool = False,
     ) -> None:
         super().__init__(scope, id)
+        self.has_canary = has_canary
         self.has_stream = stream is not None
         self.keys: dict[str, str] = dict(keys)
         partition_key, *sort_keys = (
@@ -55,6 +59,24 @@ class ChangeTable(Construct):
             deletion_protection=protect,
             removal_policy=removal(keep=keep),
         )
+
+        self._encrypt()
+
+    def _encrypt(self) -> None:
+        """Let the stack's key encrypt the table.
+
+        The construct's own `encryption` needs the Region at synth, which this app never knows.
+        """
+        key = key_of(self)
+        if key is not None:
+            resource = self.table.node.default_child
+            assert isinstance(resource, dynamodb.CfnGlobalTable)
+            resource.sse_specification = dynamodb.CfnGlobalTable.SSESpecificationProperty(
+                sse_enabled=True, sse_type="KMS"
+            )
+            resource.add_property_override(
+                "Replicas.0.SSESpecification", {"KMSMasterKeyId": key.key_arn}
+            )
 
     @property
     def stream_arn(self) -> str | None:

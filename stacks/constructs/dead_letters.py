@@ -24,6 +24,7 @@ from constructs import Construct
 
 from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS, GIVEN_UP_BY_LAMBDA
 from stacks.constructs.buckets import private_bucket, refuse_overwriting
+from stacks.constructs.keys import key_of
 
 ARCHIVED_FOR = Duration.days(90)
 NOTIFIED_FOR = Duration.days(14)
@@ -85,6 +86,19 @@ class ProcessorDeadLetters(Construct):
             enforce_ssl=True,
             retention_period=NOTIFIED_FOR,
         )
+        self._encrypt()
+
+    def _encrypt(self) -> None:
+        """Let the stack's key encrypt the queue.
+
+        Where the construct knows of a key, its rule's target lets every rule of every account send.
+        """
+        key = key_of(self)
+        if key is not None:
+            resource = self.queue.node.default_child
+            assert isinstance(resource, sqs.CfnQueue)
+            resource.sqs_managed_sse_enabled = None
+            resource.kms_master_key_id = key.key_arn
 
     def grant_write(self, role: iam.Role) -> None:
         """Let a processor add dead letters of its own; it can read none."""

@@ -9,8 +9,9 @@ from constructs import Construct
 from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.keys import use_of_key
 from stacks.constructs.large_images import LargeImages
-from stacks.constructs.source_table import SourceTable
+from stacks.constructs.source_table import SourceTable, use_of_table_key
 from stacks.constructs.stream_processor import StreamProcessor
 
 
@@ -57,9 +58,12 @@ class OperatorPolicy(iam.ManagedPolicy):
         if change_log is not None:
             self._allow(["dynamodb:GetItem", "dynamodb:Query"], change_log.table.table_arn)
         self._allow(["dynamodb:DescribeTable", "dynamodb:Scan"], source.table.table_arn)
+        self.add_statements(*use_of_table_key(source))
         self._allow(
             ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"], *queues
         )
+        if statements := use_of_key(self):
+            self.add_statements(*statements)
 
     def _allow(self, actions: Sequence[str], *resources: str) -> None:
         self.add_statements(iam.PolicyStatement(actions=list(actions), resources=list(resources)))

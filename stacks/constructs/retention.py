@@ -3,7 +3,7 @@
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
-# The keys are the days that stacks/environments.py accepts.
+# The keys are the days that stacks/settings/general.py accepts.
 RETENTION = {
     1: RetentionDays.ONE_DAY,
     3: RetentionDays.THREE_DAYS,

@@ -4,22 +4,18 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Duration
-from aws_cdk import aws_iam as iam
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from dynamodb_streams_cdc.esm.lint import lint
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, ProcessorDeadLetters
-from stacks.constructs.retention import RETENTION, removal
+from stacks.constructs.function import add_function
 from stacks.environments import Environment
 from stacks.errors import SynthError
+from stacks.settings.processors import ProcessorSettings
 
-# The packaged dependencies are built for these two: see AWS_TARGET in stacks/packaging.py.
-RUNTIME = lambda_.Runtime.PYTHON_3_13
-ARCHITECTURE = lambda_.Architecture.ARM_64
 # From as many failing items on, and above this share of the recent ones, a shard waits instead of
 # making dead letters; a share of 1 turns the breaker off (docs/decisions, 17).
 BREAKER_SHARE = 0.5
@@ -50,36 +46,25 @@ class StreamProcessor(Construct):
         environment: Environment,
     ) -> None:
         super().__init__(scope, id)
+        own = environment.processor(name)
         self.name = name
         self.sink = sink
         self.source_table = source_table
-        self.environment = environment.name
+        self.pipeline = Stack.of(self).stack_name
         self.feed = feed
         self.dead_letters = ProcessorDeadLetters(
             self, "DeadLetters", dead_letters=dead_letters, processor=name
         )
-        self.log_group = logs.LogGroup(
+        parts = add_function(
             self,
-            "Logs",
-            retention=RETENTION[environment.log_retention_days],
-            removal_policy=removal(keep=environment.keeps_data),
-        )
-        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        self.function = lambda_.Function(
-            self,
-            "Function",
             description=f"Applies the changes of {source_table}: {name}",
-            runtime=RUNTIME,
-            architecture=ARCHITECTURE,
             handler=handler,
             code=code,
-            role=self.role,
-            memory_size=512,
-            timeout=Duration.minutes(1),
-            log_group=self.log_group,
-            logging_format=lambda_.LoggingFormat.JSON,
-            environment={
-                "ENVIRONMENT": environment.name,
+            memory_mib=own.memory_mib,
+            reserved_concurrency=own.reserved_concurrency,
+            environment=environment,
+            variables={
+                "PIPELINE": self.pipeline,
                 "SOURCE_TABLE": source_table,
                 "EPOCH": environment.epoch,
                 "FEED": feed.kind,
@@ -91,15 +76,15 @@ class StreamProcessor(Construct):
                 **settings,
             },
         )
-        self.log_group.grant_write(self.role)
+        self.function, self.role, self.log_group = parts.function, parts.role, parts.log_group
         self.dead_letters.grant_write(self.role)
         feed.add_reader(name, self.role)
-        self.mapping = self._map(feed, filters, environment)
+        self.mapping = self._map(feed, filters, own)
         self.notifications = self.dead_letters.notify_of(self.mapping)
         self.dead_letter_places = self.dead_letters.places(self.mapping)
 
     def _map(
-        self, feed: ChangeFeed, filters: Sequence[Mapping[str, Any]], environment: Environment
+        self, feed: ChangeFeed, filters: Sequence[Mapping[str, Any]], own: ProcessorSettings
     ) -> lambda_.EventSourceMapping:
         """Read the feed as design requires: nothing skipped, nothing dropped, nothing blocked.
 
@@ -113,9 +98,9 @@ class StreamProcessor(Construct):
             event_source_arn=feed.stream_arn,
             starting_position=lambda_.StartingPosition.TRIM_HORIZON,
             filters=[_checked(pattern) for pattern in filters] or None,
-            batch_size=100,
-            max_batching_window=Duration.seconds(1),
-            parallelization_factor=environment.parallelization_factor,
+            batch_size=own.batch_size,
+            max_batching_window=Duration.seconds(own.batching_window_seconds),
+            parallelization_factor=own.parallelization_factor,
             report_batch_item_failures=True,
             bisect_batch_on_error=True,
             retry_attempts=-1,

@@ -7,14 +7,13 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from dynamodb_streams_cdc.names import CANARY, DEAD_LETTERS, GIVEN_UP_BY_LAMBDA
 from stacks.constructs.dead_letters import DeadLetters
-from stacks.constructs.retention import RETENTION, removal
-from stacks.constructs.source_table import SourceTable
-from stacks.constructs.stream_processor import ARCHITECTURE, RUNTIME, StreamProcessor
+from stacks.constructs.function import add_function
+from stacks.constructs.source_table import SourceTable, use_of_table_key
+from stacks.constructs.stream_processor import StreamProcessor
 from stacks.environments import Environment
 
 SCHEDULE_MINUTES = 5
@@ -23,8 +22,9 @@ SCHEDULE_MINUTES = 5
 class Watcher(Construct):
     """Function, role, log group and schedule.
 
-    Every five minutes it writes the canary into the source table, and publishes the number of dead
-    letters of each processor. It may write no other item, and read none.
+    Every five minutes it writes the canary into the source table, if the table has one, and
+    publishes the number of dead letters of each processor. It may write no other item, and read
+    none.
     """
 
     def __init__(
@@ -39,36 +39,24 @@ class Watcher(Construct):
         environment: Environment,
     ) -> None:
         super().__init__(scope, id)
-        self.log_group = logs.LogGroup(
+        self.has_canary = source.has_canary
+        parts = add_function(
             self,
-            "Logs",
-            retention=RETENTION[environment.log_retention_days],
-            removal_policy=removal(keep=environment.keeps_data),
-        )
-        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        self.function = lambda_.Function(
-            self,
-            "Function",
             description="Writes the canary and counts the dead letters that wait",
-            runtime=RUNTIME,
-            architecture=ARCHITECTURE,
             handler="lambdas.watcher.handler.handler",
             code=code,
-            role=self.role,
-            memory_size=256,
-            timeout=Duration.minutes(1),
-            log_group=self.log_group,
-            logging_format=lambda_.LoggingFormat.JSON,
-            environment={
-                "ENVIRONMENT": environment.name,
-                "SOURCE_TABLE_NAME": source.name,
-                "SOURCE_TABLE_KEYS": Stack.of(self).to_json_string(source.keys),
+            memory_mib=256,
+            environment=environment,
+            variables={
+                "PIPELINE": Stack.of(self).stack_name,
+                **self._canary(source),
                 "DEAD_LETTERS": self._places(processors),
                 "ALL_DEAD_LETTERS": self._all_places(dead_letters),
             },
         )
-        self.log_group.grant_write(self.role)
-        self._let_write_the_canary(source)
+        self.function, self.role, self.log_group = parts.function, parts.role, parts.log_group
+        if source.has_canary:
+            self._let_write_the_canary(source)
         self._let_count(dead_letters)
         events.Rule(
             self,
@@ -76,6 +64,14 @@ class Watcher(Construct):
             schedule=events.Schedule.rate(Duration.minutes(SCHEDULE_MINUTES)),
             targets=[targets.LambdaFunction(self.function)],
         )
+
+    def _canary(self, source: SourceTable) -> dict[str, str]:
+        if not source.has_canary:
+            return {}
+        return {
+            "SOURCE_TABLE_NAME": source.name,
+            "SOURCE_TABLE_KEYS": Stack.of(self).to_json_string(source.keys),
+        }
 
     def _places(self, processors: Sequence[StreamProcessor]) -> str:
         """Where each processor's dead letters are: `{processor: [[bucket, prefix], ...]}`."""
@@ -110,6 +106,8 @@ class Watcher(Construct):
                 },
             )
         )
+        for statement in use_of_table_key(source, write=True):
+            self.role.add_to_policy(statement)
 
     def _let_count(self, dead_letters: DeadLetters) -> None:
         buckets = (dead_letters.bucket, dead_letters.on_failure)

@@ -25,12 +25,10 @@ def add_notifications(pipeline: "PipelineStack") -> StreamProcessor:
     # https://docs.aws.amazon.com/sns/latest/dg/sns-server-side-encryption.html
     key = kms.Alias.from_alias_name(pipeline, "NotificationsKey", "alias/aws/sns")
     topic = sns.Topic(pipeline, "NotificationsTopic", enforce_ssl=True, master_key=key)
-    images = pipeline.images_for(NAME)
     processor = pipeline.add_processor(
         NAME,
         {
             "IDEMPOTENCY_TABLE": pipeline.idempotency.name,
-            **({"LARGE_IMAGES_BUCKET": images.bucket.bucket_name} if images else {}),
             "TOPIC_ARN": topic.topic_arn,
         },
     )
@@ -48,7 +46,5 @@ def add_notifications(pipeline: "PipelineStack") -> StreamProcessor:
     iam.Grant.add_to_principal(
         grantee=processor.role, actions=["sns:Publish"], resource_arns=[topic.topic_arn]
     )
-    if images is not None:
-        images.grant_read(processor.role)
     CfnOutput(pipeline, "NotificationsTopicArn", value=topic.topic_arn)
     return processor

@@ -10,14 +10,13 @@ if TYPE_CHECKING:
 
 
 def add_search(pipeline: "PipelineStack") -> StreamProcessor:
-    """Add the processor; it reads large images if its changes come from the change log."""
-    target, images = pipeline.search, pipeline.images_for(SEARCH)
+    """Add the processor, with access to the declared indexes."""
+    target = pipeline.search
     assert target is not None
     processor = pipeline.add_processor(
         SEARCH,
         {
             "SOURCE_TABLE_NAME": pipeline.source.name,
-            **({"LARGE_IMAGES_BUCKET": images.bucket.bucket_name} if images else {}),
             "SEARCH_ENDPOINT": target.url,
             "SEARCH_INDEX_PREFIX": pipeline.settings.index_prefix,
             "SEARCH_AUTH": target.auth,
@@ -27,6 +26,4 @@ def add_search(pipeline: "PipelineStack") -> StreamProcessor:
     for index in pipeline.declaration.indexes:
         target.grant_write(processor.role, f"{pipeline.settings.index_prefix}{index.name}")
     pipeline.source.table.grant(processor.role, "dynamodb:GetItem")
-    if images is not None:
-        images.grant_read(processor.role)
     return processor

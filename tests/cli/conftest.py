@@ -3,7 +3,7 @@
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -23,11 +23,20 @@ from typer.testing import CliRunner, Result
 
 from dynamodb_streams_cdc.cli.app import app
 from dynamodb_streams_cdc.control import InvocationFailed
-from tests.fake_pipeline import BUCKET, ON_FAILURE, FakePipeline, bucket_of, pointer
+from tests.fake_pipeline import (
+    BUCKET,
+    ON_FAILURE,
+    FakePipeline,
+    bucket_of,
+    given_up,
+    lambdas_key,
+    pointer,
+)
 from tests.lambdas.conftest import create_table
 
 STACK = "cdc-sandbox-pipeline"
 LARGE_IMAGES = "large-images-1a2b"
+BATCH = lambdas_key("batch")
 PROCESSORS = ("audit", "search")
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -67,6 +76,7 @@ class Cloud:
         fails: called before each request, with the operation and its arguments; returns an
             exception to raise, or None.
         calls: the operations, in order.
+        stacks: names of the stacks that have the manifest.
     """
 
     manifest: dict[str, Any]
@@ -74,6 +84,7 @@ class Cloud:
     fails: Refusal = lambda operation, arguments: None
     calls: list[str] = field(default_factory=list)
     posted: set[str] = field(default_factory=set)
+    stacks: list[str] = field(default_factory=lambda: [STACK])
 
     @property
     def queues(self) -> dict[str, str]:
@@ -102,8 +113,21 @@ class Cloud:
         return client(service)
 
     def run(self, *arguments: str, **options: Any) -> Result:
-        """Run `cdc` with these arguments."""
         return CliRunner().invoke(app, arguments, **options)
+
+    def json(self, *arguments: str, status: int = 0) -> dict[str, Any]:
+        """Run `cdc` with these arguments and `--json`; return what it writes."""
+        result = self.run(*arguments, "--json")
+        assert result.exit_code == status, result.output
+        document: dict[str, Any] = json.loads(result.stdout)
+        return document
+
+    def give_up(
+        self, *records: Mapping[str, Any], processor: str = "search", key: str = BATCH
+    ) -> None:
+        """Let Lambda give up a batch of records."""
+        self.pipeline.store.deliver(key, given_up(records, processor))
+        self.post()
 
     def post(self) -> None:
         """Put the dead letters into their buckets, and notifications of them on the queues."""
@@ -152,16 +176,18 @@ class Cloud:
         if failure is not None:
             raise failure
         if service == "cloudformation":
-            return self._described(arguments["StackName"])
+            return self._described(arguments.get("StackName"))
         if service == "lambda":
             return self._invoked(arguments)
         return None
 
-    def _described(self, name: str) -> Any:
-        if name != STACK:
-            raise missing(name)
+    def _described(self, name: str | None) -> Any:
+        if name not in (None, *self.stacks):
+            raise missing(str(name))
         output = {"OutputKey": "Manifest", "OutputValue": json.dumps(self.manifest)}
-        return {"Stacks": [{"StackName": name, "Outputs": [output]}]}
+        named = [each for each in self.stacks if name in (None, each)]
+        described = [{"StackName": each, "Outputs": [output]} for each in named]
+        return {"Stacks": [*described, *({"StackName": "other"} for _ in range(name is None))]}
 
     def _invoked(self, arguments: dict[str, Any]) -> Any:
         names = {each["function"]: each["name"] for each in self.manifest["processors"]}
@@ -183,6 +209,10 @@ def _key(body: str) -> str:
         return body
 
 
+def nothing(operation: str, arguments: dict[str, Any]) -> None:
+    """Let no call fail."""
+
+
 def refuse(operation: str, code: str = "AccessDenied", *, part: str = "") -> Refusal:
     """Let calls of an operation fail whose arguments contain a text."""
     return lambda called, arguments: (
@@ -190,10 +220,15 @@ def refuse(operation: str, code: str = "AccessDenied", *, part: str = "") -> Ref
     )
 
 
-def interrupt_at(point: int) -> Refusal:
-    """Let Ctrl-C come at the call of this number."""
-    calls = itertools.count()
-    return lambda called, arguments: KeyboardInterrupt() if next(calls) == point else None
+def fail(error: BaseException, operation: str = "", *, at: int | None = None) -> Refusal:
+    """Raise an error at the call of this number, or at each, of one operation or of any."""
+    numbers = itertools.count()
+
+    def fails(called: str, arguments: dict[str, Any]) -> BaseException | None:
+        here = operation in ("", called) and at in (None, next(numbers))
+        return error if here else None
+
+    return fails
 
 
 @pytest.fixture
@@ -220,6 +255,7 @@ def cloud(aws: None) -> Iterator[Cloud]:
     made = Cloud(
         {
             "schema": 1,
+            "pipelines": [STACK],
             "source_tables": [
                 {
                     "name": "orders",

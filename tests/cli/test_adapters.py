@@ -188,7 +188,15 @@ def played(*answers: Any) -> tuple[LambdaFunctions, Played, ManualClock]:
 
 
 THROTTLED = refusal("TooManyRequestsException", "Invoke", "Rate exceeded")
-UNREACHED = EndpointConnectionError(endpoint_url="https://lambda")
+URL = "https://lambda"
+UNREACHED = EndpointConnectionError(endpoint_url=URL)
+READ_TIMEOUT, CLOSED = ReadTimeoutError(endpoint_url=URL), ConnectionClosedError(endpoint_url=URL)
+
+
+def failing(kind: str, message: str = "") -> dict[str, Any]:
+    """Return the answer of a function that raises."""
+    body = {"errorType": kind, "errorMessage": message, "stackTrace": []}
+    return said(body, FunctionError="Unhandled")
 
 
 class TestLambdaFunctions:
@@ -206,7 +214,7 @@ class TestLambdaFunctions:
         assert functions.invoke("search", {}) == "<html>"
 
     @pytest.mark.parametrize(
-        "refused", [THROTTLED, UNREACHED, ConnectTimeoutError(endpoint_url="https://lambda")]
+        "refused", [THROTTLED, UNREACHED, ConnectTimeoutError(endpoint_url=URL)]
     )
     def test_an_invocation_that_never_began_is_retried(self, refused: Exception) -> None:
         functions, service, clock = played(refused, refused, said(1))
@@ -225,70 +233,48 @@ class TestLambdaFunctions:
         assert len(clock.slept) == ATTEMPTS - 1
 
     @pytest.mark.parametrize(
-        ("failure", "why"),
+        ("answer", "why", "reason", "outage"),
         [
-            (ReadTimeoutError(endpoint_url="https://lambda"), "no answer from function cdc-search"),
-            (ConnectionClosedError(endpoint_url="https://lambda"), "no answer from function"),
-            (refusal("ServiceException", "Invoke", "internal"), "ServiceException: internal"),
-            (refusal("RequestEntityTooLargeException", "Invoke", "large"), "was not invoked"),
-            (refusal("ResourceNotFoundException", "Invoke"), "cdc-search is gone: deploy"),
+            (READ_TIMEOUT, "no answer from function cdc-search", "ReadTimeoutError", True),
+            (CLOSED, "no answer from function", "ConnectionClosedError", True),
+            (refusal("ServiceException", "Invoke", "internal"), ": internal", None, True),
+            (refusal("ResourceNotFoundException", "Invoke"), "is gone: deploy", None, True),
+            (refusal("RequestEntityTooLargeException", "Invoke"), "not invoked", None, False),
+            (refusal("InvalidRequestContentException", "Invoke"), "not invoked", None, False),
+            (failing("Sandbox.Timedout"), "cdc-search failed", "Sandbox.Timedout", False),
+            (failing("KeyError", "'SINK'"), "search failed: KeyError: 'SINK'", "KeyError", False),
+            (failing("Function.ResponseSizeTooLarge"), "TooLarge", RESPONSE_TOO_LARGE, False),
+            ({"Body": b"", "FunctionError": "Unhandled"}, "failed: Unhandled", "Unhandled", False),
         ],
     )
-    def test_an_invocation_that_may_run_is_not_retried(self, failure: Exception, why: str) -> None:
-        functions, service, clock = played(failure)
-        with pytest.raises(InvocationFailed, match=why):
+    def test_an_invocation_that_may_run_is_not_retried(
+        self, answer: Any, why: str, reason: str | None, outage: bool
+    ) -> None:
+        functions, service, clock = played(answer)
+        with pytest.raises(InvocationFailed, match=why) as caught:
             functions.invoke("search", {})
         assert (len(service.payloads), clock.slept) == (1, [])
+        assert caught.value.reason == (reason or code_of(answer))
+        assert caught.value.outage is outage, "an error of the event is not an outage"
 
     @pytest.mark.parametrize(
-        ("answer", "outage"),
+        ("error", "raised", "why"),
         [
-            (ReadTimeoutError(endpoint_url="https://lambda"), True),
-            (refusal("ServiceException", "Invoke"), True),
-            (refusal("RequestEntityTooLargeException", "Invoke"), False),
-            (refusal("InvalidRequestContentException", "Invoke"), False),
-            (said({"errorType": "Sandbox.Timedout"}, FunctionError="Unhandled"), False),
+            (refusal("ExpiredTokenException", "Invoke"), ClientError, "ExpiredTokenException"),
+            (refusal("UnrecognizedClientException", "Invoke"), ClientError, "Unrecognized"),
+            (NoCredentialsError(), NoCredentialsError, "credentials"),
+            (
+                refusal("AccessDeniedException", "Invoke"),
+                AccessDenied,
+                "lambda:InvokeFunction on cdc-search",
+            ),
         ],
     )
-    def test_errors_of_the_event_are_not_an_outage(self, answer: Any, outage: bool) -> None:
-        functions, *_ = played(answer)
-        with pytest.raises(InvocationFailed) as caught:
-            functions.invoke("search", {})
-        assert caught.value.outage is outage
-
-    def test_a_function_that_fails(self) -> None:
-        body = {"errorType": "KeyError", "errorMessage": "'SINK'", "stackTrace": []}
-        functions, *_ = played(said(body, FunctionError="Unhandled"))
-        with pytest.raises(InvocationFailed, match="cdc-search failed: KeyError: 'SINK'") as caught:
-            functions.invoke("search", {})
-        assert caught.value.reason == "KeyError"
-
-    def test_a_response_that_is_too_large(self) -> None:
-        body = {"errorType": "Function.ResponseSizeTooLarge", "errorMessage": "Response payload"}
-        functions, *_ = played(said(body, FunctionError="Unhandled"))
-        with pytest.raises(InvocationFailed) as caught:
-            functions.invoke("search", {})
-        assert caught.value.reason == RESPONSE_TOO_LARGE
-
-    def test_a_function_error_without_details(self) -> None:
-        functions, *_ = played({"Body": b"", "FunctionError": "Unhandled"})
-        with pytest.raises(InvocationFailed, match="cdc-search failed: Unhandled"):
-            functions.invoke("search", {})
-
-    @pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
-    def test_invalid_credentials_are_raised(self, code: str) -> None:
-        functions, *_ = played(refusal(code, "Invoke"))
-        with pytest.raises(ClientError, match=code):
-            functions.invoke("search", {})
-
-    def test_missing_credentials_are_raised(self) -> None:
-        functions, *_ = played(NoCredentialsError())
-        with pytest.raises(NoCredentialsError):
-            functions.invoke("search", {})
-
-    def test_a_missing_permission_is_named(self) -> None:
-        functions, *_ = played(refusal("AccessDeniedException", "Invoke"))
-        with pytest.raises(AccessDenied, match="lambda:InvokeFunction on cdc-search"):
+    def test_credentials_without_permission_are_raised(
+        self, error: Exception, raised: type[Exception], why: str
+    ) -> None:
+        functions, *_ = played(error)
+        with pytest.raises(raised, match=why):
             functions.invoke("search", {})
 
     def test_the_client_outwaits_the_function_without_retry(self, cloud: Cloud) -> None:

@@ -1,5 +1,6 @@
 """What cannot work ends with one sentence, never with a traceback."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typer.main import get_command
 from dynamodb_streams_cdc.cli.app import app
 from dynamodb_streams_cdc.cli.errors import sentence
 from dynamodb_streams_cdc.operations.endpoint import problem_of
-from tests.cli.conftest import STACK, Cloud, refusal, refuse
+from tests.cli.conftest import STACK, Cloud, fail, refusal, refuse
 from tests.fake_pipeline import BUCKET, ON_FAILURE
 from tools.cli_reference import commands
 
@@ -55,6 +56,39 @@ def test_no_such_stack(cloud: Cloud, command: list[str], options: list[str], nam
     assert line.startswith(f"There is no stack {name} in region us-east-1")
 
 
+TWO = ["cdc-sandbox-pipeline-customers", "cdc-sandbox-pipeline-orders"]
+CHOOSE = (
+    "Environment sandbox has 2 pipelines: choose one of cdc-sandbox-pipeline-customers, "
+    "cdc-sandbox-pipeline-orders with --stack."
+)
+
+
+@every_command
+@pytest.mark.parametrize("stacks", [TWO, [STACK, *TWO]])
+def test_an_environment_of_several_pipelines(
+    cloud: Cloud, command: list[str], stacks: list[str]
+) -> None:
+    """The manifest names them; without the usual stack, CloudFormation lists them."""
+    cloud.stacks, cloud.manifest["pipelines"] = stacks, TWO
+    assert fails(cloud, command, 2) == CHOOSE
+    assert cloud.run("dead-letters", "list", "--stack", TWO[0]).exit_code == 0
+
+
+def test_the_only_pipeline_may_have_any_name(cloud: Cloud) -> None:
+    cloud.stacks, cloud.manifest["pipelines"] = TWO[:1], TWO[:1]
+    assert cloud.run("dead-letters", "list").exit_code == 0
+    assert f"no stack {STACK}" not in cloud.run("dead-letters", "list").output
+
+
+def test_an_operator_need_not_list_all_stacks(cloud: Cloud) -> None:
+    cloud.stacks = TWO
+    listing = refusal("AccessDenied", "DescribeStacks")
+    cloud.fails = lambda operation, arguments: (
+        listing if operation == "DescribeStacks" and not arguments else None
+    )
+    assert fails(cloud, ["dead-letters", "list"]).startswith(f"There is no stack {STACK} in")
+
+
 def test_the_environment_from_a_variable(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDC_ENVIRONMENT", "production")
     assert "cdc-production-pipeline" in fails(cloud, ["dead-letters", "list"])
@@ -76,7 +110,7 @@ def test_no_region(cloud: Cloud, command: list[str], monkeypatch: pytest.MonkeyP
 
 @every_command
 def test_no_credentials(cloud: Cloud, command: list[str]) -> None:
-    cloud.fails = lambda operation, arguments: NoCredentialsError()
+    cloud.fails = fail(NoCredentialsError())
     assert fails(cloud, command).startswith("No AWS credentials to work with")
 
 
@@ -133,6 +167,30 @@ def test_a_manifest_that_cannot_be_read(cloud: Cloud, command: list[str]) -> Non
     assert "output Manifest of stack cdc-sandbox-pipeline cannot be read" in fails(cloud, command)
 
 
+def test_a_manifest_in_a_file(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "manifest.json"
+    file.write_text(json.dumps({**cloud.manifest, "search": None}))
+    cloud.fails = refuse("DescribeStacks")
+    assert cloud.run("dead-letters", "list", "--manifest", str(file)).exit_code == 0
+    monkeypatch.setenv("CDC_MANIFEST", str(file))
+    assert cloud.run("dead-letters", "list").exit_code == 0
+
+
+@every_command
+def test_a_file_without_a_manifest_is_refused(
+    cloud: Cloud, command: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "manifest.json"
+    of_file = [*command, "--manifest", str(file)]
+    assert f"--manifest: {file} cannot be read" in fails(cloud, of_file, status=2)
+    file.write_text("{}")
+    assert f"The file {file} cannot be read ('schema')" in fails(cloud, of_file)
+    both = [*of_file, "--stack", "mine"]
+    assert f"--stack mine and --manifest {file}" in fails(cloud, both, status=2)
+
+
 @every_command
 def test_a_manifest_of_another_schema(cloud: Cloud, command: list[str]) -> None:
     cloud.manifest["schema"] = 2
@@ -147,7 +205,7 @@ def test_a_pipeline_without_a_change_log(cloud: Cloud) -> None:
 @every_command
 def test_an_unreachable_endpoint(cloud: Cloud, command: list[str]) -> None:
     url = "http://127.0.0.1:9"
-    cloud.fails = lambda operation, arguments: EndpointConnectionError(endpoint_url=url)
+    cloud.fails = fail(EndpointConnectionError(endpoint_url=url))
     line = fails(cloud, [*command, "--endpoint-url", url])
     assert line.startswith(f'Could not connect to the endpoint URL: "{url}"')
     assert "--endpoint-url" in line
@@ -157,6 +215,14 @@ def test_an_unreachable_endpoint(cloud: Cloud, command: list[str]) -> None:
 @pytest.mark.parametrize("url", ["127.0.0.1:4566", "ftp://x", "http://", "nonsense"])
 def test_an_endpoint_that_is_not_a_url(cloud: Cloud, command: list[str], url: str) -> None:
     assert url in fails(cloud, [*command, "--endpoint-url", url], status=2)
+
+
+def refused_endpoint(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> str:
+    """Give an endpoint by an option or a variable; return what is said."""
+    if name.startswith("--"):
+        return fails(cloud, ["dead-letters", "list", name, url], status=2)
+    monkeypatch.setenv(name, url)
+    return fails(cloud, ["dead-letters", "list"], status=2)
 
 
 NO_ENDPOINTS = [
@@ -187,11 +253,7 @@ NO_ENDPOINTS = [
 def test_malformed_endpoints(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str
 ) -> None:
-    if not name.startswith("--"):
-        monkeypatch.setenv(name, url)
-    line = fails(
-        cloud, ["dead-letters", "list", *([name, url] if name.startswith("--") else [])], status=2
-    )
+    line = refused_endpoint(cloud, monkeypatch, name, url)
     assert line.startswith(f"{name}: expected a URL such as http://127.0.0.1:4566, got ")
 
 
@@ -216,11 +278,7 @@ def test_malformed_endpoints(
 def test_an_endpoint_with_credentials_is_refused(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str
 ) -> None:
-    if not name.startswith("--"):
-        monkeypatch.setenv(name, url)
-    line = fails(
-        cloud, ["dead-letters", "list", *([name, url] if name.startswith("--") else [])], status=2
-    )
+    line = refused_endpoint(cloud, monkeypatch, name, url)
     assert line.startswith(f"{name}: ")
     assert "ecret" not in line
 
@@ -228,7 +286,7 @@ def test_an_endpoint_with_credentials_is_refused(
 def test_credentials_in_botocore_errors_are_masked(cloud: Cloud) -> None:
     """From a profile, for one; boto3 reads more places than are checked here."""
     url = "http://user:secret@127.0.0.1:1/"
-    cloud.fails = lambda operation, arguments: EndpointConnectionError(endpoint_url=url)
+    cloud.fails = fail(EndpointConnectionError(endpoint_url=url))
     line = fails(cloud, ["dead-letters", "list"])
     assert 'the endpoint URL: "http://***@127.0.0.1:1/"' in line
     assert "secret" not in line
@@ -303,7 +361,7 @@ def test_a_key_without_a_value_is_refused(cloud: Cloud, command: str, key: str) 
 
 @every_command
 def test_ctrl_c(cloud: Cloud, command: list[str]) -> None:
-    cloud.fails = lambda operation, arguments: KeyboardInterrupt()
+    cloud.fails = fail(KeyboardInterrupt())
     result = cloud.run(*command)
     assert result.exit_code == 130
     assert "Traceback" not in result.output

@@ -11,10 +11,10 @@ from dynamodb_streams_cdc.cli.output import MOST_LINES
 from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from dynamodb_streams_cdc.operations.selection import id_of
-from tests.cli.conftest import Cloud, interrupt_at, refusal, refuse
-from tests.fake_pipeline import BUCKET, POISON, given_up, item, lambdas_key, placed, pointer
+from tests.cli.conftest import BATCH, Cloud, fail, nothing, refusal, refuse
+from tests.fake_pipeline import BUCKET, POISON, item, lambdas_key, placed, pointer
 
-BATCH, GONE = lambdas_key("batch"), lambdas_key("gone")
+GONE = lambdas_key("gone")
 
 
 @pytest.fixture
@@ -33,10 +33,7 @@ def fix(cloud: Cloud, *customers: int) -> None:
 
 
 def run(cloud: Cloud, *arguments: str, status: int) -> dict[str, Any]:
-    result = cloud.run("redrive", "--yes", "--json", *arguments)
-    assert result.exit_code == status, result.output
-    document: dict[str, Any] = json.loads(result.stdout)
-    return document
+    return cloud.json("redrive", "--yes", *arguments, status=status)
 
 
 def test_a_second_failure_keeps_the_notification(poisoned: Cloud) -> None:
@@ -69,8 +66,7 @@ def test_after_the_fix_nothing_is_left(poisoned: Cloud) -> None:
 def test_text_summary(poisoned: Cloud) -> None:
     fix(poisoned, *range(1, 12))
     poisoned.pipeline.write(13, "placed")
-    poisoned.pipeline.store.deliver(BATCH, given_up([placed(13, 13)]))
-    poisoned.post()
+    poisoned.give_up(placed(13, 13))
     poisoned.put("dead-letters/search/broken.json", b"{")
     result = poisoned.run("redrive", "-y")
     assert result.exit_code == 1
@@ -89,10 +85,9 @@ def test_the_counts_add_up(poisoned: Cloud) -> None:
     """Some applied, some stale, some never to be applied, some not tried for want of a sink."""
     fix(poisoned, 1, 2, 3)
     poisoned.pipeline.write(13, "placed")
-    poisoned.pipeline.store.deliver(BATCH, given_up([placed(13, 13), placed(13, 13)]))
-    poisoned.pipeline.store.deliver(GONE, given_up([placed(14, 14)], "audit"))
+    poisoned.give_up(placed(13, 13), placed(13, 13))
+    poisoned.give_up(placed(14, 14), processor="audit", key=GONE)
     poisoned.pipeline.answers["audit"] = InvocationFailed("not reached", outage=True)
-    poisoned.post()
     summary = run(poisoned, status=1)
     counts = [summary[name] for name in ("applied", "stale", "unapplied", "untried")]
     assert counts == [1, 1, 12, 1]
@@ -117,8 +112,7 @@ def test_many_failed_records_are_summarised(cloud: Cloud) -> None:
         }
 
     cloud.pipeline.answers["search"] = fails
-    cloud.pipeline.store.deliver(BATCH, given_up([placed(n, n) for n in range(1, 301)]))
-    cloud.post()
+    cloud.give_up(*(placed(n, n) for n in range(1, 301)))
     result = cloud.run("redrive", "--yes")
     lines = result.stdout.splitlines()
     assert sum("an error" in line for line in lines) == MOST_LINES == 100
@@ -142,8 +136,7 @@ def test_many_unreadable_dead_letters_are_summarised(cloud: Cloud) -> None:
 def test_a_batch_is_split(cloud: Cloud) -> None:
     cloud.pipeline.write(1, "placed")
     cloud.pipeline.write(2, POISON)
-    cloud.pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
-    cloud.post()
+    cloud.give_up(placed(1, 1), placed(2, 2, POISON))
     summary = run(cloud, status=1)
     assert (summary["split"], summary["applied"]) == (1, 1)
     [key] = cloud.objects()
@@ -168,9 +161,8 @@ def test_a_batch_is_split(cloud: Cloud) -> None:
     ],
 )
 def test_only_selected_dead_letters(poisoned: Cloud, arguments: list[str], count: int) -> None:
-    poisoned.pipeline.store.deliver(BATCH, given_up([placed(13, 13)]))
-    poisoned.pipeline.store.deliver(lambdas_key("log"), given_up([placed(14, 14)], "audit"))
-    poisoned.post()
+    poisoned.give_up(placed(13, 13))
+    poisoned.give_up(placed(14, 14), processor="audit", key=lambdas_key("log"))
     fix(poisoned)
     assert run(poisoned, *arguments, status=0)["dead_letters"] == count
     assert len(poisoned.objects()) == 14 - count
@@ -184,9 +176,8 @@ def test_each_dead_letter_is_read_once(poisoned: Cloud) -> None:
 def test_an_id_that_does_not_exist(poisoned: Cloud) -> None:
     result = poisoned.run("redrive", "--yes", "deadbeef")
     assert result.exit_code == 1
-    assert (
-        result.stderr == "There is no dead letter deadbeef: `cdc dead-letters list` lists them.\n"
-    )
+    said = "There is no dead letter deadbeef: `cdc dead-letters list` lists them.\n"
+    assert result.stderr == said
     assert "Invoke" not in poisoned.calls
 
 
@@ -242,24 +233,19 @@ class TestConfirmation:
 class TestStopping:
     def test_ctrl_c_prints_the_report(self, poisoned: Cloud) -> None:
         fix(poisoned)
-        invocations = iter(range(100))
-        poisoned.fails = lambda operation, arguments: (
-            KeyboardInterrupt() if operation == "Invoke" and next(invocations) == 5 else None
-        )
+        poisoned.fails = fail(KeyboardInterrupt(), "Invoke", at=5)
         result = poisoned.run("redrive", "--yes")
         assert result.exit_code == 130
         assert "5 dead letters with 5 records: 0 applied, 0 stale, 5 not applied." in result.stdout
         assert "Interrupted: 7 dead letters not tried and as before; run it again." in result.stdout
         assert len(poisoned.objects()) == 7
-        poisoned.fails = lambda operation, arguments: None
+        poisoned.fails = nothing
         summary = run(poisoned, status=0)
         assert summary["archived"] == 7
         assert summary["notifications"]["search"]["cleared"] == 12
 
     def test_ctrl_c_prints_json(self, poisoned: Cloud) -> None:
-        poisoned.fails = lambda operation, arguments: (
-            KeyboardInterrupt() if operation == "Invoke" else None
-        )
+        poisoned.fails = fail(KeyboardInterrupt(), "Invoke")
         summary = run(poisoned, status=130)
         assert (summary["interrupted"], summary["dead_letters"], summary["tried"]) == (True, 12, 0)
 
@@ -267,12 +253,11 @@ class TestStopping:
     def test_ctrl_c_at_any_call(self, cloud: Cloud, point: int) -> None:
         cloud.pipeline.write(1, "placed")
         cloud.pipeline.write(2, POISON)
-        cloud.pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
         cloud.pipeline.deliver(placed(2, 2, POISON))
-        cloud.post()
-        cloud.fails = interrupt_at(point)
+        cloud.give_up(placed(1, 1), placed(2, 2, POISON))
+        cloud.fails = fail(KeyboardInterrupt(), at=point)
         interrupted = cloud.run("redrive", "--yes").exit_code
-        cloud.fails = lambda operation, arguments: None
+        cloud.fails = nothing
         assert interrupted in (130, 1)
         [key] = [key for key in cloud.objects() if key.startswith("dead-letters/")]
         summary = run(cloud, status=1)
@@ -284,13 +269,11 @@ class TestStopping:
 
     def test_killed_between_copy_and_deletion(self, poisoned: Cloud) -> None:
         fix(poisoned)
-        poisoned.fails = lambda operation, arguments: (
-            KeyboardInterrupt() if operation == "DeleteObject" else None
-        )
+        poisoned.fails = fail(KeyboardInterrupt(), "DeleteObject")
         poisoned.run("redrive", "--yes")
         assert len(poisoned.objects()) == 12
         assert len(poisoned.objects("archive/")) == 1
-        poisoned.fails = lambda operation, arguments: None
+        poisoned.fails = nothing
         assert run(poisoned, status=0)["archived"] == 12
         assert len(poisoned.objects("archive/")) == 12
 
@@ -319,14 +302,9 @@ class TestTheNotificationQueue:
         cloud.pipeline.deliver(placed(1, 1, POISON))
         cloud.post()
         [key] = cloud.objects()
-        for body in (
-            pointer("dead-letters/search/gone"),
-            pointer("dead-letters/search/gone"),
-            "s3:TestEvent",
-        ):
+        gone = pointer("dead-letters/search/gone")
+        for body in (gone, gone, "s3:TestEvent", pointer(key), pointer(key, "another-bucket")):
             cloud.notify(body)
-        cloud.notify(pointer(key))
-        cloud.notify(pointer(key, "another-bucket"))
         result = cloud.run("redrive", "--yes")
         assert "search: 2 notifications cleared, 2 remaining." in result.stdout
         assert "left a message without a dead letter: s3:TestEvent" in result.stdout
@@ -341,10 +319,7 @@ class TestTheNotificationQueue:
 
     @pytest.mark.parametrize(
         ("operation", "action"),
-        [
-            ("ReceiveMessage", "sqs:ReceiveMessage"),
-            ("DeleteMessageBatch", "sqs:DeleteMessage"),
-        ],
+        [("ReceiveMessage", "sqs:ReceiveMessage"), ("DeleteMessageBatch", "sqs:DeleteMessage")],
     )
     def test_a_missing_queue_permission_is_reported(
         self, poisoned: Cloud, operation: str, action: str
@@ -383,18 +358,13 @@ class TestFunctions:
         assert "function cdc-sandbox-search failed: KeyError: 'SINK'" in problem
 
     def test_a_function_that_times_out_is_not_retried(self, poisoned: Cloud) -> None:
-        poisoned.fails = lambda operation, arguments: (
-            ReadTimeoutError(endpoint_url="https://lambda") if operation == "Invoke" else None
-        )
+        poisoned.fails = fail(ReadTimeoutError(endpoint_url="https://lambda"), "Invoke")
         problem = run(poisoned, status=1)["left"][0]["problem"]
         assert "no answer from function cdc-sandbox-search" in problem
         assert poisoned.calls.count("Invoke") == PATIENCE
 
     def test_a_function_that_is_not_deployed_any_more(self, cloud: Cloud) -> None:
-        cloud.pipeline.store.deliver(
-            BATCH, given_up([placed(1, 1)], "arn:aws:lambda:us-east-1:0:function:old")
-        )
-        cloud.post()
+        cloud.give_up(placed(1, 1), processor="arn:aws:lambda:us-east-1:0:function:old")
         cloud.pipeline.write(1, "placed")
         [left] = run(cloud, status=1)["left"]
         assert left["status"] == "unreadable"
@@ -422,12 +392,7 @@ class TestPermissions:
         self, poisoned: Cloud, operation: str, action: str
     ) -> None:
         fix(poisoned)
-        calls = iter(range(100))
-        poisoned.fails = lambda called, arguments: (
-            refusal("AccessDeniedException", called)
-            if called == operation and next(calls) == 2
-            else None
-        )
+        poisoned.fails = fail(refusal("AccessDeniedException", operation), operation, at=2)
         result = poisoned.run("redrive", "--yes")
         assert result.exit_code == 1
         assert "2 dead letters with 2 records" in result.stdout
@@ -438,8 +403,7 @@ class TestPermissions:
 
     def test_a_missing_permission_to_write_dead_letters(self, cloud: Cloud) -> None:
         cloud.pipeline.write(2, POISON)
-        cloud.pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
-        cloud.post()
+        cloud.give_up(placed(1, 1), placed(2, 2, POISON))
         cloud.fails = refuse("PutObject")
         result = cloud.run("redrive", "--yes")
         assert result.exit_code == 1
@@ -448,12 +412,7 @@ class TestPermissions:
 
     def test_credentials_that_expire_during_the_run(self, poisoned: Cloud) -> None:
         fix(poisoned)
-        invocations = iter(range(100))
-        poisoned.fails = lambda operation, arguments: (
-            refusal("ExpiredTokenException", operation)
-            if operation == "Invoke" and next(invocations) == 4
-            else None
-        )
+        poisoned.fails = fail(refusal("ExpiredTokenException", "Invoke"), "Invoke", at=4)
         result = poisoned.run("redrive", "--yes")
         assert result.exit_code == 1
         assert "4 dead letters with 4 records" in result.stdout

@@ -2,34 +2,31 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.operations.redrive import PATIENCE
-from tests.cli.conftest import Cloud, refusal
+from tests.cli.conftest import PROCESSORS, Cloud, fail, refusal
+from tests.lambdas.conftest import create_table
+
+Asked: TypeAlias = list[tuple[str, Mapping[str, Any]]]
+"""Processors and events."""
 
 TABLE = "orders-1A2B"
+ITEM = ("customer_id=00004", "order_id=7")
 DONE = {"batchItemFailures": [], "repairable": True, "repaired": 1, "gone": 0, "failures": []}
 LOG = {**DONE, "repairable": False, "repaired": 0}
 
 
 @pytest.fixture
-def asked(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    """Note what the functions are asked (search repairs, audit cannot); make the orders table."""
+def asked(cloud: Cloud) -> Asked:
+    """Make the orders table; search repairs, audit cannot. Returns what the functions are asked."""
     client = cloud.client("dynamodb")
-    keys = ["customer_id", "order_id"]
-    client.create_table(
-        TableName=TABLE,
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-        KeySchema=[
-            {"AttributeName": key, "KeyType": kind}
-            for key, kind in zip(keys, ["HASH", "RANGE"], strict=True)
-        ],
-        BillingMode="PAY_PER_REQUEST",
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-    )
+    create_table(client, TABLE, [("customer_id", "S"), ("order_id", "S")])
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    client.update_table(TableName=TABLE, StreamSpecification=stream)
     items = [
         {"customer_id": {"S": "00004"}, "order_id": {"S": f"{number}"}, "n": {"N": "1"}}
         for number in range(230)
@@ -37,18 +34,12 @@ def asked(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]
     for first in range(0, 230, 25):
         puts = [{"PutRequest": {"Item": item}} for item in items[first : first + 25]]
         client.batch_write_item(RequestItems={TABLE: puts})
-    found: list[tuple[str, Any]] = []
-
-    def invoke(processor: str, event: Mapping[str, Any]) -> Any:
-        found.append((processor, event))
-        return DONE if processor == "search" else LOG
-
-    monkeypatch.setattr(cloud.pipeline, "invoke", invoke)
-    return found
+    cloud.pipeline.answers |= {"search": DONE, "audit": LOG}
+    return cloud.pipeline.invocations
 
 
-def test_one_item_by_its_keys(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
-    done = cloud.run("repair", "customer_id=00004", "order_id=7")
+def test_one_item_by_its_keys(cloud: Cloud, asked: Asked) -> None:
+    done = cloud.run("repair", *ITEM)
     assert done.exit_code == 0, done.output
     assert "1 item compared; copies repaired: 1 of search." in done.output
     assert [processor for processor, _ in asked] == ["audit", "search"]
@@ -58,9 +49,8 @@ def test_one_item_by_its_keys(cloud: Cloud, asked: list[tuple[str, Any]]) -> Non
     assert f"table/{TABLE}/stream/" in event["streamArn"]
 
 
-def test_every_item_a_hundred_at_a_time(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
-    done = cloud.run("repair", "--all", "--json")
-    assert json.loads(done.stdout) == {
+def test_every_item_a_hundred_at_a_time(cloud: Cloud, asked: Asked) -> None:
+    assert cloud.json("repair", "--all") == {
         "items": 230,
         "repaired": {"search": 3},
         "gone": {"search": 0},
@@ -68,17 +58,14 @@ def test_every_item_a_hundred_at_a_time(cloud: Cloud, asked: list[tuple[str, Any
         "problems": [],
         "interrupted": False,
     }
-    sizes = [len(event["Records"]) for processor, event in asked if processor == "search"]
-    assert sizes == [100, 100, 30]
+    assert sizes(asked) == [100, 100, 30]
     assert [processor for processor, _ in asked].count("audit") == 1
     assert {frozenset(each["Keys"]) for each in asked[-1][1]["Records"]} == {
         frozenset({"customer_id", "order_id"})
     }
 
 
-def test_an_item_that_cannot_be_repaired_is_named(
-    cloud: Cloud, asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_item_that_cannot_be_repaired_is_named(cloud: Cloud, asked: Asked) -> None:
     failure = {
         "position": 0,
         "item": "orders/S=00004/S=7",
@@ -87,25 +74,22 @@ def test_an_item_that_cannot_be_repaired_is_named(
         "error": "status [lost]",
         "retryable": False,
     }
-    answer = {**DONE, "repaired": 0, "failures": [failure]}
-    monkeypatch.setattr(cloud.pipeline, "invoke", lambda processor, event: answer)
-    done = cloud.run("repair", "customer_id=00004", "order_id=7", "--processor", "search")
+    cloud.pipeline.answers["search"] = {**DONE, "repaired": 0, "failures": [failure]}
+    done = cloud.run("repair", *ITEM, "--processor", "search")
     assert done.exit_code == 1
     assert "status [lost]" in done.output
     assert "orders/S=00004/S=7" in done.output
 
 
-def test_a_log_is_not_repaired(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+def test_a_log_is_not_repaired(cloud: Cloud, asked: Asked) -> None:
     done = cloud.run("repair", "--all", "-p", "audit")
     assert done.exit_code == 1
     assert "cdc redrive" in done.output
     assert len(asked) == 1
 
 
-def test_a_function_without_repair(
-    cloud: Cloud, asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cloud.pipeline, "invoke", lambda *_: {"batchItemFailures": []})
+def test_a_function_without_repair(cloud: Cloud, asked: Asked) -> None:
+    cloud.pipeline.answers |= {name: {"batchItemFailures": []} for name in PROCESSORS}
     done = cloud.run("repair", "--all")
     assert done.exit_code == 1
     assert "does not know the operation repair" in done.output
@@ -117,32 +101,18 @@ def down(count: int, *, retryable: bool = True) -> dict[str, Any]:
     return {**DONE, "repaired": 0, "failures": failures}
 
 
-def search(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[int]:
-    """Let search answer by the number of the question; return how many items each is about."""
-    sizes: list[int] = []
-
-    def invoke(processor: str, event: Mapping[str, Any]) -> Any:
-        if processor != "search":
-            return LOG
-        sizes.append(len(event["Records"]))
-        answered = answer(len(sizes), event["Records"])
-        if isinstance(answered, InvocationFailed):
-            raise answered
-        return answered
-
-    monkeypatch.setattr(cloud.pipeline, "invoke", invoke)
-    return sizes
+def sizes(asked: Asked) -> list[int]:
+    """Return how many items each question to search was about."""
+    return [len(event["Records"]) for processor, event in asked if processor == "search"]
 
 
 def test_a_sink_that_is_down_ends_the_run(
-    cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dynamodb_streams_cdc.operations.repair.AT_ONCE", 50)
-    sizes = search(cloud, monkeypatch, lambda call, records: down(len(records)))
-    done = cloud.run("repair", "--all", "--json")
-    assert done.exit_code == 1
-    document = json.loads(done.stdout)
-    assert sizes == [50, 50] * PATIENCE
+    cloud.pipeline.answers["search"] = lambda event: down(len(event["Records"]))
+    document = cloud.json("repair", "--all", status=1)
+    assert sizes(asked) == [50, 50] * PATIENCE
     assert document["items"] == 50 * PATIENCE
     assert [failure["others"] for failure in document["failures"]] == [49] * PATIENCE
     [problem] = document["problems"]
@@ -153,48 +123,33 @@ def test_a_sink_that_is_down_ends_the_run(
     assert "i and 49 more" in told.stdout
 
 
-def test_retryable_failures_are_repeated_once(
-    cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def at_first(call: int, records: Any) -> Any:
-        if call != 2:
-            return DONE
-        answer = down(3)
-        answer["failures"][1]["retryable"] = False
-        return answer
-
-    sizes = search(cloud, monkeypatch, at_first)
-    done = cloud.run("repair", "--all", "--json")
-    assert done.exit_code == 1
-    assert sizes == [100, 100, 2, 30]
-    document = json.loads(done.stdout)
+def test_retryable_failures_are_repeated_once(cloud: Cloud, asked: Asked) -> None:
+    second = down(3)
+    second["failures"][1]["retryable"] = False
+    answers = iter([DONE, second, DONE, DONE])
+    cloud.pipeline.answers["search"] = lambda event: next(answers)
+    document = cloud.json("repair", "--all", status=1)
+    assert sizes(asked) == [100, 100, 2, 30]
     assert (document["repaired"], document["problems"]) == ({"search": 3}, [])
     assert [failure["retryable"] for failure in document["failures"]] == [False]
 
 
-def test_an_item_that_kills_the_function_is_found(
-    cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def but_for_one(call: int, records: Any) -> Any:
-        if any(each["Keys"]["order_id"]["S"] == "7" for each in records):
+def test_an_item_that_kills_the_function_is_found(cloud: Cloud, asked: Asked) -> None:
+    def but_for_one(event: Mapping[str, Any]) -> Any:
+        if any(each["Keys"]["order_id"]["S"] == "7" for each in event["Records"]):
             return InvocationFailed("out of memory", "Runtime.ExitError")
-        return {**DONE, "repaired": len(records)}
+        return {**DONE, "repaired": len(event["Records"])}
 
-    search(cloud, monkeypatch, but_for_one)
-    document = json.loads(cloud.run("repair", "--all", "--json").stdout)
+    cloud.pipeline.answers["search"] = but_for_one
+    document = cloud.json("repair", "--all", status=1)
     assert (document["items"], document["repaired"]) == (230, {"search": 229})
     [failure] = document["failures"]
     assert json.loads(failure["item"])["order_id"] == {"S": "7"}
     assert (failure["reason"], failure["retryable"]) == ("Runtime.ExitError", False)
 
 
-def test_the_report_is_printed_after_an_error(cloud: Cloud, asked: Any) -> None:
-    invocations = iter(range(9))
-    cloud.fails = lambda operation, arguments: (
-        refusal("ExpiredTokenException", operation)
-        if operation == "Invoke" and next(invocations) == 3
-        else None
-    )
+def test_the_report_is_printed_after_an_error(cloud: Cloud, asked: Asked) -> None:
+    cloud.fails = fail(refusal("ExpiredTokenException", "Invoke"), "Invoke", at=3)
     done = cloud.run("repair", "--all", "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["items"] == 200
@@ -214,16 +169,14 @@ def test_the_report_is_printed_after_an_error(cloud: Cloud, asked: Any) -> None:
         None,
     ],
 )
-def test_a_malformed_response_repairs_nothing(
-    cloud: Cloud, asked: Any, monkeypatch: pytest.MonkeyPatch, answer: Any
-) -> None:
-    monkeypatch.setattr(cloud.pipeline, "invoke", lambda processor, event: answer)
-    done = cloud.run("repair", "customer_id=00004", "order_id=7")
+def test_a_malformed_response_repairs_nothing(cloud: Cloud, asked: Asked, answer: Any) -> None:
+    cloud.pipeline.answers |= dict.fromkeys(PROCESSORS, answer)
+    done = cloud.run("repair", *ITEM)
     assert done.exit_code == 1
     assert "does not know the operation repair" in done.stdout
 
 
-def test_a_table_without_a_stream_has_no_copies(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+def test_a_table_without_a_stream_has_no_copies(cloud: Cloud, asked: Asked) -> None:
     cloud.client("dynamodb").update_table(
         TableName=TABLE, StreamSpecification={"StreamEnabled": False}
     )
@@ -233,55 +186,42 @@ def test_a_table_without_a_stream_has_no_copies(cloud: Cloud, asked: list[tuple[
     assert asked == []
 
 
-def test_a_sinks_own_table_is_not_a_source(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+def test_a_sinks_own_table_is_not_a_source(cloud: Cloud, asked: Asked) -> None:
     cloud.manifest["tables"]["reports"] = "reports-5d6e"
-    assert cloud.run("repair", "customer_id=00004", "order_id=7").exit_code == 0
+    assert cloud.run("repair", *ITEM).exit_code == 0
 
 
-def test_only_processors_of_the_table_repair(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+def test_only_processors_of_the_table_repair(cloud: Cloud, asked: Asked) -> None:
     cloud.manifest["source_tables"].append({**cloud.table, "name": "invoices"})
     cloud.manifest["processors"][0]["source_table"] = "invoices"
-    item = ("customer_id=00004", "order_id=7")
-    assert cloud.run("repair", *item).exit_code == 2
-    assert cloud.run("repair", *item, "--table", "orders").exit_code == 0
+    assert cloud.run("repair", *ITEM).exit_code == 2
+    assert cloud.run("repair", *ITEM, "--table", "orders").exit_code == 0
     assert [processor for processor, _ in asked] == ["search"]
 
 
 @pytest.mark.parametrize("words", [(), ("customer_id=1", "--all"), ("customer_id",)])
-def test_wrong_use(cloud: Cloud, asked: list[tuple[str, Any]], words: Any) -> None:
+def test_wrong_use(cloud: Cloud, asked: Asked, words: Any) -> None:
     done = cloud.run("repair", *words)
     assert done.exit_code == 2, done.output
     assert asked == []
 
 
-def test_ctrl_c_prints_the_report(
-    cloud: Cloud, asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[str] = []
-
-    def invoke(processor: str, event: Any) -> Any:
-        calls.append(processor)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return DONE
-
-    monkeypatch.setattr(cloud.pipeline, "invoke", invoke)
+def test_ctrl_c_prints_the_report(cloud: Cloud, asked: Asked) -> None:
+    cloud.fails = fail(KeyboardInterrupt(), "Invoke", at=2)
     done = cloud.run("repair", "--all")
     assert done.exit_code == 130
     assert "Interrupted" in done.output
     assert "100 items compared" in done.output
 
 
-def test_keys_without_an_item_are_reported(
-    cloud: Cloud, asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cloud.pipeline, "invoke", lambda *_: {**DONE, "gone": 1})
+def test_keys_without_an_item_are_reported(cloud: Cloud, asked: Asked) -> None:
+    cloud.pipeline.answers["search"] = {**DONE, "gone": 1}
     done = cloud.run("repair", "customer_id=00004", "order_id=nosuch")
     assert done.exit_code == 0
     assert "Not in the table: 1 item; no copy shows them. Check their keys." in done.output
 
 
-def test_unknown_key_names_are_refused(cloud: Cloud, asked: list[tuple[str, Any]]) -> None:
+def test_unknown_key_names_are_refused(cloud: Cloud, asked: Asked) -> None:
     done = cloud.run("repair", "customer=00004", "order_id=7")
     assert done.exit_code == 2
     assert "are customer_id, order_id, got customer, order_id" in done.output

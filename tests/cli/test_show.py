@@ -7,11 +7,9 @@ import pytest
 
 from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.operations.selection import id_of
-from tests.cli.conftest import Cloud, refuse
+from tests.cli.conftest import BATCH, Cloud, refuse
 from tests.factories import LABEL, order, record
-from tests.fake_pipeline import ARNS, POISON, given_up, item, lambdas_key, number, placed
-
-BATCH = lambdas_key("batch")
+from tests.fake_pipeline import ARNS, POISON, given_up, item, number, placed
 
 
 def version(sequence: int) -> str:
@@ -30,10 +28,7 @@ def poisoned(cloud: Cloud) -> str:
 
 
 def shown(cloud: Cloud, name: str) -> dict[str, Any]:
-    result = cloud.run("dead-letters", "show", name, "--json")
-    assert result.exit_code == 0, result.output
-    document: dict[str, Any] = json.loads(result.stdout)
-    return document
+    return cloud.json("dead-letters", "show", name)
 
 
 def test_payload_reason_and_state_of_the_sink(cloud: Cloud, poisoned: str) -> None:
@@ -112,15 +107,13 @@ def test_an_archived_dead_letter_by_its_key(cloud: Cloud, poisoned: str) -> None
 def test_the_versions_are_compared(
     cloud: Cloud, poisoned: str, customer: int, sequence: int, said: str
 ) -> None:
-    cloud.pipeline.store.deliver(BATCH, given_up([placed(sequence, customer)]))
-    cloud.post()
+    cloud.give_up(placed(sequence, customer))
     assert said in cloud.run("dead-letters", "show", BATCH).stdout
 
 
 def test_a_stale_dead_letter_is_reported(cloud: Cloud) -> None:
     cloud.pipeline.deliver(record(7, order(number(1)), order(number(1), status="shipped")))
-    cloud.pipeline.store.deliver(BATCH, given_up([placed(1, 1)]))
-    cloud.post()
+    cloud.give_up(placed(1, 1))
     said = f"The sink holds a newer version, {version(7)}; replaying the record changes nothing:"
     assert said in cloud.run("dead-letters", "show", BATCH).stdout
 
@@ -139,8 +132,7 @@ class TestTheLog:
 
     @pytest.fixture
     def lost(self, cloud: Cloud) -> Cloud:
-        cloud.pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)], "audit"))
-        cloud.post()
+        cloud.give_up(placed(1, 1), placed(2, 2), processor="audit")
         entry = {"item": {"S": item(1)}, "version": {"S": version(1)}, "kind": {"S": "INSERT"}}
         cloud.client("dynamodb").put_item(TableName="change-log-3c4d", Item=entry)
         return cloud
@@ -158,6 +150,11 @@ class TestTheLog:
         result = lost.run("dead-letters", "show", BATCH)
         assert result.exit_code == 1
         assert "may not do dynamodb:GetItem on table change-log-3c4d" in result.stderr
+
+    def test_is_not_needed(self, lost: Cloud) -> None:
+        del lost.manifest["tables"]["change_log"]
+        text = lost.run("dead-letters", "show", BATCH).stdout
+        assert "The state of the sink is not known: its function cannot read it." in text
 
 
 @pytest.mark.parametrize(
@@ -179,8 +176,7 @@ def test_an_unknown_state_is_explained(cloud: Cloud, poisoned: str, said: Any, w
 
 
 def test_a_large_batch_is_cut_in_text_only(cloud: Cloud) -> None:
-    cloud.pipeline.store.deliver(BATCH, given_up([placed(n, n) for n in range(1, 24)]))
-    cloud.post()
+    cloud.give_up(*(placed(n, n) for n in range(1, 24)))
     text = cloud.run("dead-letters", "show", BATCH).stdout
     assert "record 20 of 23" in text
     assert "record 21 of 23" not in text

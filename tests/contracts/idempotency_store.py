@@ -7,9 +7,7 @@ from tests.factories import change, order
 
 
 class IdempotencyStoreContract:
-    @pytest.fixture
-    def store(self) -> IdempotencyStore:
-        raise NotImplementedError
+    """For a class with a fixture `store`."""
 
     def test_a_marker_is_seen_once_it_is_written(self, store: IdempotencyStore) -> None:
         assert not store.seen("once/mail/orders/S=1/v1")

@@ -7,9 +7,7 @@ from dynamodb_streams_cdc.sinks.log_entries import ImageStore
 
 
 class ImageStoreContract:
-    @pytest.fixture
-    def image_store(self) -> ImageStore:
-        raise NotImplementedError
+    """For a class with a fixture `image_store`."""
 
     def test_an_object_is_written_once(self, image_store: ImageStore) -> None:
         image_store.keep("a/1.json", "é")

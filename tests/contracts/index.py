@@ -50,9 +50,7 @@ class ReadableIndex(OpenSearchIndex):
 
 
 class IndexContract:
-    @pytest.fixture
-    def index(self) -> SearchableIndex:
-        raise NotImplementedError
+    """For a class with a fixture `index`."""
 
     @pytest.mark.parametrize(("held", "offered", "replaces"), VERSIONS)
     def test_a_greater_version_replaces_and_no_other_does(

@@ -31,10 +31,7 @@ def adds(amount: str) -> dict[str, dict[str, Decimal]]:
 
 
 class LedgerContract:
-    @pytest.fixture
-    def ledger(self) -> LedgerWithTotals:
-        """Return a ledger that keeps each sum in one row."""
-        raise NotImplementedError
+    """For a class with a fixture `ledger`, which keeps each sum in one row."""
 
     def test_a_row_comes_back_as_it_was_written(self, ledger: LedgerWithTotals) -> None:
         whole = replace(row("orders/S=1|#é😀"), deleted=True, retained=True)

@@ -17,9 +17,7 @@ ITEM = "orders/S=00004/S=00004-0001"
 
 
 class LogContract:
-    @pytest.fixture
-    def log(self) -> LogStore:
-        raise NotImplementedError
+    """For a class with a fixture `log`."""
 
     def test_entries_are_there_once_and_in_the_order_of_versions(self, log: LogStore) -> None:
         first, second = change(9, None, PLACED), change(10, PLACED, SHIPPED)

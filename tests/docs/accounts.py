@@ -1,23 +1,18 @@
-"""What the make targets print about AWS accounts in memory, for docs/how-to/deploy.md."""
+"""What the make targets print about AWS accounts in memory, for pages of docs/how-to."""
 
-from __future__ import annotations
-
+import json
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
-from tests.tools.fake_aws import KINDS, REGION, FakeAws, Stack, uuid
+from lambdas.example_domain import TABLES
+from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, s3, uuid
 from tools.account import __main__ as command
-from tools.account import cdk
+from tools.account import cdk, deploy
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ACCOUNT = "123456789012"
 BOOTSTRAPPED = {"/cdk-bootstrap/hnb659fds/version": "30"}
 VARIABLES = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -36,6 +31,8 @@ def account() -> Iterator[FakeAws]:
             patched.delenv(name, raising=False)
         for name, value in VARIABLES.items():
             patched.setenv(name, value)
+        # Also where lambdas/domain has another domain.
+        patched.setattr(deploy, "TABLES", TABLES)
         yield FakeAws().installed(patched)
 
 
@@ -52,6 +49,28 @@ def not_ready() -> None:
         aws.concurrency = 10
         aws.instance_types = ["m7g.large.search"]
         aws.add(Stack("cdc-sandbox-pipeline", "ROLLBACK_COMPLETE"))
+        command.main(["preflight", "sandbox"])
+
+
+def unfit_table() -> None:
+    """`make preflight` for a table without a sort key, whose stream was replaced."""
+    arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/Shop"
+    streams = [f"{arn}/stream/2026-0{month}-01T00:00:00.000" for month in (1, 2)]
+    with account() as aws, pytest.MonkeyPatch.context() as patched:
+        aws.parameters = dict(BOOTSTRAPPED)
+        aws.tables["Shop"] = streams[1]
+        aws.expires_by["Shop"] = "expires_at"
+        aws.described["Shop"] = {
+            "TableStatus": "ACTIVE",
+            "KeySchema": [{"AttributeName": "customer_id", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "customer_id", "AttributeType": "S"}],
+            "StreamSpecification": {
+                "StreamEnabled": True,
+                "StreamViewType": "NEW_AND_OLD_IMAGES",
+            },
+        }
+        tables = json.dumps({"orders": {"arn": arn, "stream_arn": streams[0]}})
+        patched.setenv("CDK_OPTIONS", f"-c 'source_tables={tables}'")
         command.main(["preflight", "sandbox"])
 
 
@@ -77,25 +96,15 @@ def destroyed() -> None:
         resources = [
             (KINDS["table"], table),
             (KINDS["bucket"], bucket),
-            ("AWS::Lambda::EventSourceMapping", uuid("audit")),
+            (KINDS["mapping"], uuid("audit")),
         ]
         aws.add(
-            Stack("cdc-sandbox-pipeline", exports=("function",), imports=("domain",)),
+            Stack("cdc-sandbox-pipeline", imports=("domain",), resources=resources),
             Stack("cdc-sandbox-search", exports=("domain",)),
         )
-        aws.stacks["cdc-sandbox-pipeline"].resources = resources
         aws.add_mapping(uuid("audit"), "cdc-sandbox-pipeline-AuditFunction", table)
-        s3: Any = boto3.client("s3", region_name=REGION)
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-        s3.put_object(Bucket=bucket, Key="a", Body=b"{}")
-        remove = aws._remove
-
-        def removing(stack: Stack) -> None:
-            remove(stack)
-            if stack.resources:
-                s3.delete_bucket(Bucket=bucket)
-
-        aws._remove = removing  # type: ignore[method-assign]
+        s3().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3().put_object(Bucket=bucket, Key="a", Body=b"{}")
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("time.sleep", lambda seconds: None)
             command.main(["destroy", "sandbox"])

@@ -1,7 +1,5 @@
 """docs/how-to/deploy.md quotes the messages of known failures as they are."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

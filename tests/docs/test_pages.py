@@ -1,5 +1,7 @@
 """Pages show up-to-date code and name commands, links and sources that exist."""
 
+import ast
+import builtins
 import importlib
 import inspect
 import io
@@ -57,6 +59,41 @@ def test_every_code_block_names_its_source(page: Path) -> None:
         assert [line for line in blocks if not line.startswith("<!-- ")] == []
 
 
+NAMES = docs.DOCS / "explanation" / "patterns.md"
+"""The page whose first part has the names that examples of other pages use."""
+
+
+@EVERY_PAGE
+def test_every_name_of_the_shown_code_is_explained(page: Path) -> None:
+    known = {*dir(builtins), "pytest"} | set(re.findall(r"`(\w+)", PROSE[page]))
+    if "(imports as in [Patterns]" in PROSE[page]:
+        known |= _names(_shown(TEXT[NAMES].partition("\n## ")[0]), ast.Store)
+    code = _shown(TEXT[page])
+    assert _names(code, ast.Load) - _names(code, ast.Store) - known == set()
+
+
+def _shown(text: str) -> str:
+    """Return the shown Python of tests; examples are modules of their own, with all names."""
+    found = re.findall(r"^<!-- code: tests/[^\n]+\n```python\n(.*?)^```$", text, re.M | re.S)
+    return "\n".join(found)
+
+
+def _names(code: str, use: type[ast.expr_context]) -> set[str]:
+    """Return the names that code reads, or those that it defines."""
+    nodes = list(ast.walk(ast.parse(code)))
+    found = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, use)}
+    if use is ast.Store:
+        for each in nodes:
+            match each:
+                case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                    found.add(name)
+                case ast.alias(name=name, asname=other):
+                    found.add((other or name).partition(".")[0])
+                case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                    found.add(name)
+    return found
+
+
 def test_every_shown_test_is_run() -> None:
     for page, text in TEXT.items():
         for path in re.findall(r"<!-- (?:code|story|diagram): (tests/\S+)", text):
@@ -105,7 +142,6 @@ def test_a_reference_page_is_two_clicks_away(name: str) -> None:
 
 
 def _linked(page: Path) -> set[Path]:
-    """Return the pages that a page links to."""
     links = re.findall(r"\]\(([^)\s#:]+\.md)", page.read_text())
     return {(page.parent / link).resolve() for link in links}
 

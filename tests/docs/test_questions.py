@@ -54,7 +54,7 @@ class Briefly:
     def emit(self, counts: Counts) -> None:
         line = io.StringIO()
         with contextlib.redirect_stdout(line):
-            LogMetrics("sandbox", "search").emit(counts)
+            LogMetrics("cdc-sandbox-pipeline", "search").emit(counts)
         fields = json.loads(line.getvalue())
         print(json.dumps({name: value for name, value in fields.items() if name != "_aws"}))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stacks.environments import DEFAULTS, SETTINGS, Environment, SearchCluster, load
+from stacks.environments import DEFAULTS, GROUPS, SETTINGS, load
 from tools import limits_page, settings_page
 
 ROOT = Path(__file__).parents[2]
@@ -18,33 +18,56 @@ REQUIRED = {
 
 
 def test_every_setting_of_an_environment_is_described() -> None:
-    assert list(settings_page.attributes(Environment)) == list(SETTINGS)
-    assert list(settings_page.attributes(SearchCluster)) == list(SearchCluster.model_fields)
+    described = [name for group in GROUPS for name in settings_page.attributes(group)]
+    assert described == list(SETTINGS)
+
+
+# Settings that an example needs in addition.
+TOGETHER = {
+    "search_domain_arn": {"search_url": "https://search.example.com"},
+    "profile": {"environment": "staging"},
+    **{
+        setting: {
+            "vpc_id": "vpc-0123456789abcdef0",
+            "subnet_ids": ",".join(f"subnet-0123456789abcde{i:02}" for i in range(3)),
+            "security_group_ids": "sg-0123456789abcdef0",
+        }
+        for setting in ("vpc_id", "security_group_ids", "route_table_ids")
+    },
+    "subnet_ids": {
+        "vpc_id": "vpc-0123456789abcdef0",
+        "security_group_ids": "sg-0123456789abcdef0",
+        "search_zones": "1",
+    },
+}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_example_of_a_setting_is_accepted(setting: str) -> None:
-    example = settings_page.attributes(Environment)[setting]["Example"].strip("`")
-    context = {"environment": "production", "aggregate_shards": "16", setting: example}
+    [group] = [each for each in GROUPS if setting in each.model_fields]
+    example = settings_page.attributes(group)[setting]["Example"].strip("`")
+    context = {"environment": "production", **TOGETHER.get(setting, {}), setting: example}
     receivers = {"alarm_email", "alarm_topic_arn", "alarms"}
     if setting not in receivers:
         context["alarms"] = "none"
-    accepted = getattr(load(context), setting)
+    value = getattr(load(context), setting)
     if setting == "source_tables":
-        assert accepted["orders"].model_dump(exclude_defaults=True) == json.loads(example)["orders"]
+        assert value["orders"].model_dump(exclude_defaults=True) == json.loads(example)["orders"]
     else:
-        assert str(accepted).lower() == example
+        found = ",".join(value) if isinstance(value, tuple) else str(value)
+        assert found.lower() == example.lower()
 
 
 @pytest.mark.parametrize("environment", DEFAULTS)
 def test_the_defaults_shown_are_those_of_synth(environment: str) -> None:
     rows = re.findall(r"^\| `(\w+)` \|(?:[^|]*\|){3}(.+)\|$", _section("environment"), re.M)
+    assert {name for name, _ in rows} == set(SETTINGS)
     column = list(DEFAULTS).index(environment)
     loaded = load({"environment": environment, **REQUIRED[environment]})
     for name, values in rows:
         if name not in REQUIRED[environment]:
             value = getattr(loaded, name)
-            shown = "none" if value in (None, "") else f"`{str(value).lower()}`"
+            shown = "none" if value in (None, (), "") else f"`{str(value).lower()}`"
             assert values.split("|")[column].strip().lower() == shown, name
 
 

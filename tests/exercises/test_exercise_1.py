@@ -3,13 +3,17 @@
 import contextlib
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dynamodb_streams_cdc import Change
+from exercises.checks import __main__ as checks
 from exercises.stores import AlreadyThere, AuditTable
 from tests.exercises.verdicts import ONE, verdict
+
+ROOT = Path(__file__).parents[2]
 
 
 def entry(change: Change) -> dict[str, Any]:
@@ -142,6 +146,14 @@ def test_half_an_audit_log_meets_its_sentence(
     failed_at, said = verdict(ONE, audit)
     assert failed_at == step
     assert sentence in said
+
+
+def test_a_wrong_author_reads_on_about_authors() -> None:
+    *_, (_, wrong) = checks.steps(ONE, actor_from_either_image)
+    assert wrong is not None
+    page, _, section = wrong.read.partition("#")
+    text = (ROOT / page).read_text("utf-8").partition(f"\n## {section.title()}\n")[2]
+    assert "the actor of a plain delete is unknown" in text.partition("\n## ")[0]
 
 
 def test_an_error_is_told_with_its_line_and_its_change() -> None:

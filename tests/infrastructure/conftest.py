@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc.entities import Table
+from lambdas.example_domain import TABLES as EXAMPLE
 from stacks import environments
 from tests.infrastructure.templates import Assembly
 from tests.lambdas.conftest import with_notifications
@@ -14,6 +15,23 @@ ROOT = Path(__file__).parents[2]
 CONTEXT: Mapping[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
 
 Synthesise = Callable[..., Assembly]
+KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+SUBNETS = tuple(f"subnet-0123456789abcdef{number}" for number in range(3))
+EVERYTHING: Mapping[str, str] = {
+    "environment": "production",
+    "alarm_email": "on-call@example.com",
+    "kms_key_arn": KEY,
+    "permissions_boundary_arn": "arn:aws:iam::111122223333:policy/boundary",
+    "route_table_ids": "rtb-0123456789abcdef0",
+    "security_group_ids": "sg-0123456789abcdef0",
+    "subnet_ids": ", ".join(SUBNETS),
+    "tracing": "true",
+    "vpc_id": "vpc-0123456789abcdef0",
+}
+"""Production with every setting that adds resources or permissions."""
+ORDERS = "arn:aws:dynamodb:us-east-1:111122223333:table/Orders"
+STREAM = f"{ORDERS}/stream/2026-01-01T00:00:00.000"
+GLOBAL_TABLE = json.dumps({"orders": {"arn": ORDERS, "stream_arn": STREAM, "global_table": True}})
 
 
 @pytest.fixture(scope="session")
@@ -27,12 +45,10 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
     def synthesise(
-        *, nag: bool = False, tables: Sequence[Table] | None = None, **settings: str
+        *, nag: bool = False, tables: Sequence[Table] = EXAMPLE, **settings: str
     ) -> Assembly:
         from aws_cdk import App
-        from aws_cdk import aws_lambda as lambda_
 
-        from lambdas.example_domain import TABLES
         from stacks.acknowledgments import check_best_practices
         from stacks.application import add_stacks
 
@@ -40,17 +56,12 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
         context = {**CONTEXT, **settings}
         app = App(context=context, outdir=str(outdir))
         environment = environments.load(app.node.get_all_context())
-        add_stacks(
-            app,
-            environment=environment,
-            tables=TABLES if tables is None else tables,
-            code=lambda_.Code.from_asset(str(code)),
-        )
+        add_stacks(app, environment=environment, tables=tables, package=code)
         if nag:
             check_best_practices(app, environment)
         app.synth()
         templates = {
-            path.name.split(".")[0].removeprefix(f"cdc-{environment.name}-"): json.loads(
+            path.name.split(".")[0].removeprefix(f"{environment.stack_prefix}-"): json.loads(
                 path.read_text()
             )
             for path in sorted(outdir.glob("*.template.json"))
@@ -79,6 +90,11 @@ def notifying(synthesise: Synthesise) -> Assembly:
 @pytest.fixture(scope="session")
 def production(synthesise: Synthesise) -> Assembly:
     return synthesise(environment="production", alarm_email="on-call@example.com")
+
+
+@pytest.fixture(scope="session")
+def everything(synthesise: Synthesise) -> Assembly:
+    return synthesise(**EVERYTHING)
 
 
 @pytest.fixture(scope="session")

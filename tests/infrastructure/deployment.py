@@ -138,6 +138,15 @@ class Deployment:
             in (ARNS["AWS::IAM::Role"].format(name=self.value(stack, r)) for r in policy["Roles"])
         ]
 
+    def roles(self) -> list[str]:
+        """Return the ARNs of all roles."""
+        return [
+            str(self._attribute(stack, name, "Arn"))
+            for stack, template in self.assembly.templates.items()
+            for name, resource in template["Resources"].items()
+            if resource["Type"] == "AWS::IAM::Role"
+        ]
+
     def managed_policy(self) -> Document:
         """Return the one managed policy that there is."""
         ((stack, policy),) = self._properties("AWS::IAM::ManagedPolicy")

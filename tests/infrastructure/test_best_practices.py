@@ -14,7 +14,7 @@ from aws_cdk import aws_sqs as sqs
 from stacks import environments
 from stacks.acknowledgments import check_best_practices
 from stacks.findings import ACCEPTED, Accepted, readable, rows_for
-from tests.infrastructure.conftest import Synthesise
+from tests.infrastructure.conftest import EVERYTHING, GLOBAL_TABLE, Synthesise
 from tests.infrastructure.templates import Assembly
 
 # Commercial Regions near and far, and the other two partitions that the templates support.
@@ -22,7 +22,9 @@ REGIONS = (
     *("us-east-1", "eu-west-1", "eu-central-1", "ap-southeast-2", "sa-east-1"),
     *("us-gov-west-1", "cn-north-1"),
 )
-DEPLOYED = {
+ARN = "arn:aws:dynamodb:us-east-1:111122223333:table/Shop"
+EXISTING = {"arn": ARN, "stream_arn": f"{ARN}/stream/2026-01-01T00:00:00.000"}
+DEPLOYED: Mapping[str, Mapping[str, str]] = {
     "sandbox": {"environment": "sandbox"},
     "production": {"environment": "production", "alarm_email": "on-call@example.com"},
     "production, without a recipient": {"environment": "production", "alarms": "none"},
@@ -30,7 +32,14 @@ DEPLOYED = {
         "environment": "sandbox",
         "search_url": "https://search-mine-1a2b3c.eu-west-1.es.amazonaws.com",
     },
+    "every setting": EVERYTHING,
+    "global table": {"environment": "sandbox", "source_tables": GLOBAL_TABLE},
     "local": {"environment": "local", "search_url": "http://127.0.0.1:9250"},
+    "existing table": {
+        "environment": "local",
+        "search_url": "http://127.0.0.1:9250",
+        "source_tables": json.dumps({"orders": {**EXISTING, "readers": 1}}),
+    },
 }
 
 
@@ -115,7 +124,7 @@ def test_nag_would_find_something(tmp_path: Path, environment: str, rule: str) -
         ("<DeadLettersBucket1234ABCD.Arn>/dead-letters/*", "Audit/Role/DefaultPolicy"),
         ("<DeadLettersBucket1234ABCD.Arn>/*", "Audit/Role/DefaultPolicy"),
         # Another role.
-        ("<LargeImagesBucket1234ABCD.Arn>/*", "Aggregation/Role/DefaultPolicy"),
+        ("<LargeImagesBucket1234ABCD.Arn>/*", "Watcher/Role/DefaultPolicy"),
         ("*", "Operator"),
     ],
 )
@@ -152,11 +161,11 @@ def cfn_lint(*templates: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def test_cloudformation_takes_the_templates_in_every_region(
-    sandbox: Assembly, production: Assembly, local: Assembly
+    sandbox: Assembly, production: Assembly, local: Assembly, everything: Assembly
 ) -> None:
     templates = [
         path
-        for assembly in (sandbox, production, local)
+        for assembly in (sandbox, production, local, everything)
         for path in sorted(assembly.folder.glob("*.template.json"))
     ]
     lint = cfn_lint(*templates)

@@ -10,10 +10,21 @@ import pytest
 
 from stacks.constructs.retention import RETENTION
 from stacks.endpoints import ManagedDomain
-from stacks.environments import DEFAULTS, NAMES, RETENTION_DAYS, SettingsError, load
+from stacks.environments import DEFAULTS, SettingsError, load
+from stacks.settings.general import RETENTION_DAYS
+from stacks.settings.names import PROFILES
 from tests.infrastructure.conftest import CONTEXT, ROOT, Synthesise
-from tests.infrastructure.templates import Assembly, flat, of_type, only, statements
+from tests.infrastructure.templates import (
+    Assembly,
+    environment_of,
+    flat,
+    of_type,
+    only,
+    processors,
+    statements,
+)
 
+ARN = "arn:aws:es:eu-west-1:123456789012:domain/my-domain"
 HOLDS_DATA = (
     "AWS::DynamoDB::GlobalTable",
     "AWS::S3::Bucket",
@@ -128,6 +139,37 @@ class TestDeployed:
         assert environment.search_url == environment.search_url.lower().rstrip("/")
         assert ":443" not in environment.search_url
 
+    @pytest.mark.parametrize(
+        "endpoint",
+        [
+            "https://vpc-my-domain-a1b2.eu-west-1.es.amazonaws.com",
+            "https://vpc-my-domain-a1b2.aos.eu-west-1.on.aws",
+        ],
+    )
+    def test_a_vpc_endpoint_is_used_from_its_vpc(self, endpoint: str) -> None:
+        settings = {
+            "vpc_id": "vpc-0123456789abcdef0",
+            "subnet_ids": "subnet-0123456789abcdef0",
+            "security_group_ids": "sg-0123456789abcdef0",
+        }
+        environment = load(
+            {**CONTEXT, "environment": "sandbox", "search_url": endpoint, **settings}
+        )
+        assert environment.managed_domain == ManagedDomain("my-domain", "eu-west-1", in_vpc=True)
+
+    def test_a_custom_endpoint_is_granted_by_the_domain_s_arn(self, synthesise: Synthesise) -> None:
+        assembly = synthesise(
+            environment="sandbox", search_url="https://search.example.com", search_domain_arn=ARN
+        )
+        granted = {r for _, a, r in statements(assembly.pipeline) if a.startswith("es:")}
+        paths = ("v1", "write/_bulk", "write/_doc/*")
+        indexes = ("orders", "customers")
+        assert granted == {f"{ARN}/{index}-{path}" for index in indexes for path in paths}
+        function = processors(assembly.pipeline)["search"]
+        variables = environment_of(function)
+        assert variables["SEARCH_ENDPOINT"] == "https://search.example.com"
+        assert variables["SEARCH_REGION"] == "eu-west-1"
+
     def test_local_makes_no_domain_and_signs_nothing(self, local: Assembly) -> None:
         assert set(local.templates) == {"pipeline"}
         assert not [action for _, action, _ in statements(local.pipeline) if action[:3] == "es:"]
@@ -186,7 +228,7 @@ class TestSettings:
             ),
             (
                 {"environment": "sandbox", "colour": "red"},
-                "Unknown setting 'colour' in the context (-c): known are search_url,",
+                "Unknown setting 'colour' in the context (-c): known are profile, prefix,",
             ),
             (
                 {"environment": "sandbox", "environments": {"sandbox": {"epcoh": "0002"}}},
@@ -194,7 +236,8 @@ class TestSettings:
             ),
             (
                 {"environment": "sandbox", "environments": {"producton": {}}},
-                "Unknown environment 'producton' in cdk.json under environments: did you mean",
+                "Environment 'producton' in cdk.json under environments has no profile: did you "
+                "mean 'production'?",
             ),
             (
                 {"environment": "sandbox", "environments": "sandbox"},
@@ -255,12 +298,28 @@ class TestSettings:
             ),
             (
                 {"environment": "sandbox", "search_url": "https://search.example.com"},
-                "'search_url' is 'https://search.example.com', which does not name its domain",
+                "give the domain's ARN as well (-c search_domain_arn=arn:aws:es:REGION:ACCOUNT:",
+            ),
+            (
+                {"environment": "sandbox", "search_domain_arn": ARN},
+                "Setting 'search_domain_arn' is given without 'search_url'",
+            ),
+            (
+                {
+                    "environment": "sandbox",
+                    "search_domain_arn": ARN,
+                    "search_url": "https://search-other-a1b2.eu-west-1.es.amazonaws.com",
+                },
+                "is the endpoint of domain other in eu-west-1, and 'search_domain_arn' names",
+            ),
+            (
+                {"environment": "sandbox", "search_domain_arn": "my-domain"},
+                "Setting 'search_domain_arn' is 'my-domain' in -c search_domain_arn=:",
             ),
             *(
                 ({"environment": "sandbox", "search_url": url}, sentence)
                 for url, sentence in (
-                    ("https://vpc-orders-abc123.eu-west-1.es.amazonaws.com", "inside its VPC"),
+                    ("https://vpc-orders-abc123.eu-west-1.es.amazonaws.com", "give 'vpc_id'"),
                     ("https://vpc-orders-abc123.aos.eu-west-1.on.aws", "inside its VPC"),
                     ("https://abc123.eu-west-1.aoss.amazonaws.com", "OpenSearch Serverless"),
                     ("http://search-orders-abc123.eu-west-1.es.amazonaws.com", "must be https"),
@@ -306,10 +365,11 @@ class TestSettings:
         )
         assert app.returncode == 1
         assert app.stderr.splitlines() == [
-            "Unknown environment 'sandbx': pass -c environment= with one of "
-            "sandbox, production, local."
+            "Unknown environment 'sandbx': pass -c environment= with one of sandbox, production, "
+            'local, or give the new one a profile in cdk.json ("environments": {"sandbx": '
+            '{"profile": "sandbox"}}).'
         ]
 
     def test_environments_and_retentions_are_complete(self) -> None:
-        assert set(DEFAULTS) == set(NAMES) == set(CONTEXT["environments"])
+        assert set(DEFAULTS) == set(PROFILES) == set(CONTEXT["environments"])
         assert tuple(RETENTION) == RETENTION_DAYS

@@ -49,7 +49,7 @@ def test_alarms_read_metrics_that_are_written(
     written = json.loads(capsys.readouterr().out)
     (metrics,) = written["_aws"]["CloudWatchMetrics"]
     (dashboard,) = of_type(sandbox.pipeline, "AWS::CloudWatch::Dashboard").values()
-    dimensions = ["Environment", "sandbox", "Processor"]
+    dimensions = ["Pipeline", "cdc-sandbox-pipeline", "Processor"]
     shown = {
         metric[1]
         for widget in json.loads(flat(dashboard["Properties"]["DashboardBody"]))["widgets"]
@@ -60,9 +60,9 @@ def test_alarms_read_metrics_that_are_written(
         name
         for alarm in of_type(sandbox.pipeline, ALARM).values()
         for name, dimensions in _watched(alarm)
-        if "sandbox" in dimensions
+        if "cdc-sandbox-pipeline" in dimensions
     }
-    assert metrics["Dimensions"] == [["Environment", "Processor"]]
+    assert metrics["Dimensions"] == [["Pipeline", "Processor"]]
     assert shown == {"Received", "Applied", "Stale", "Reported", "DeadLettersWaiting"}
     by_the_watcher = {"DeadLettersWaiting"}
     assert (shown | alarmed) - by_the_watcher <= {metric["Name"] for metric in metrics["Metrics"]}

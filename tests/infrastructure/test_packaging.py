@@ -220,6 +220,25 @@ def _python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("domain", ["domain", "example_domain"])
+def test_sample_stories_of_a_domain_are_not_packaged(tmp_path: Path, domain: str) -> None:
+    project = _project(tmp_path)
+    fetch("host", project, Installer())
+    for name in (
+        *(f"{domain}/__init__.py", f"{domain}/stories.py", f"{domain}/stories/deep/a.py"),
+        *(f"{domain}/deep/stories.py", "audit/stories.py"),
+    ):
+        _write(tmp_path / "lambdas" / name, "")
+
+    packaged = {each for each in _content(package("host", project)) if each.endswith(".py")}
+
+    assert {each for each in packaged if "stories" in each} == {
+        f"lambdas/{domain}/deep/stories.py",
+        "lambdas/audit/stories.py",
+    }
+    assert f"lambdas/{domain}/__init__.py" in packaged
+
+
 def _project(root: Path) -> Project:
     _write(root / "lambdas" / "requirements.txt", "library==1\n")
     _write(root / "lambdas" / "audit" / "handler.py", "def handler(): ...\n")

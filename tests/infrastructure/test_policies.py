@@ -21,7 +21,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/function"
 OTHER_ACCOUNT = "444455556666"
 
 
-@pytest.fixture(params=["sandbox", "production"])
+@pytest.fixture(params=["sandbox", "production", "everything"])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     assembly: Assembly = request.getfixturevalue(request.param)
     return Deployment(assembly)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import boto3
+
+from lambdas.example_domain import TABLES
+from stacks.environments import load
 from tests.infrastructure.templates import only
-from tools.account.checks import BOOTSTRAP_VERSION, MAPPINGS
-from tools.account.preflight import ENGINE
+from tools.account.checks import BOOTSTRAP_VERSION
+from tools.account.identity import Account
+from tools.account.preflight import ENGINE, wanted_of
 
 if TYPE_CHECKING:
     from tests.infrastructure.templates import Assembly
@@ -32,4 +37,6 @@ def test_as_many_mappings_are_counted_as_there_are(sandbox: Assembly) -> None:
         for resource in sandbox.pipeline["Resources"].values()
         if resource["Type"] == "AWS::Lambda::EventSourceMapping"
     ]
-    assert len(mappings) == MAPPINGS
+    environment = load({"environment": "sandbox"})
+    account = Account("111122223333", "us-east-1", "arn", boto3.Session())
+    assert wanted_of(account, environment, TABLES).mappings == len(mappings)

@@ -23,8 +23,8 @@ QUERY = "AWS::Logs::QueryDefinition"
 NO_ALARM = {"the-first-deploy-failed"}
 
 
-def test_every_alarm_names_a_section_of_the_runbook(production: Assembly) -> None:
-    found = dict(_alarms(production))
+def test_every_alarm_names_a_section_of_the_runbook(everything: Assembly) -> None:
+    found = dict(_alarms(everything))
     assert {resource["Type"] for resource in found.values()} == set(ALARMS)
     for logical_id, alarm in found.items():
         reference = REFERENCE.search(alarm["Properties"]["AlarmDescription"])
@@ -32,9 +32,9 @@ def test_every_alarm_names_a_section_of_the_runbook(production: Assembly) -> Non
         assert reference["section"] in _sections(ROOT / reference["file"]), logical_id
 
 
-def test_the_runbook_has_no_section_of_an_alarm_that_is_gone(production: Assembly) -> None:
+def test_the_runbook_has_no_section_of_an_alarm_that_is_gone(everything: Assembly) -> None:
     named: set[str] = set()
-    for _, alarm in _alarms(production):
+    for _, alarm in _alarms(everything):
         reference = REFERENCE.search(alarm["Properties"]["AlarmDescription"])
         assert reference is not None
         named.add(reference["section"])
@@ -66,7 +66,7 @@ def test_queries_cover_all_functions_and_are_in_the_runbook(
     for query in of_type(production.pipeline, QUERY).values():
         folder, _, name = query["Properties"]["Name"].partition("/")
         groups = {flat(group) for group in query["Properties"]["LogGroupNames"]}
-        assert folder == "cdc-production"
+        assert folder == "cdc-production-pipeline"
         assert f"`{name}`" in runbook
         assert {re.sub("Logs.*", "", g.rpartition("Ref")[2]) for g in groups} == {
             "Aggregation",

@@ -14,7 +14,7 @@ from benchmarks.harness.records import batches, changes
 from benchmarks.suites import sinks
 from benchmarks.suites.sinks import NAMES, counted
 from dynamodb_streams_cdc import Change, Deadline, Image, Outcome, PermanentError, Sink
-from local.workload.purchases import SAMPLE
+from lambdas.example_domain.stories.purchases import SAMPLE
 
 EXPECTED = json.loads(check.EXPECTED.read_text("utf-8"))
 

@@ -20,10 +20,15 @@ import pytest
 import urllib3
 from rich.console import Console
 
+from lambdas import example_domain
+from lambdas.domain import TABLES
 from local.console import DemoConsole
 from local.demo import Options, main, run_demo
 from local.deployed.dead_letters import read_dead_letters, remaining_notifications
 from local.verify import compare
+from tests.example_domain import checker as example_checker
+from tests.example_domain.copies import ExampleCopies
+from tests.example_domain.told import told
 from tests.integration.processes import eventually
 
 if TYPE_CHECKING:
@@ -32,11 +37,18 @@ if TYPE_CHECKING:
     from local.deployed.pipeline import Pipeline
     from local.verify import Comparison, Difference
     from local.workload.traffic import Written
+    from tests.example_domain.checker import Checked
 
 ROOT = Path(__file__).parents[2]
 ORDER = "orders/S=00004/S=00004-0002"
 STRANGER = "orders/S=99999/S=99999-0001"
 MONTH = "month#1997-01"
+
+
+of_the_example = pytest.mark.skipif(
+    TABLES != example_domain.TABLES,
+    reason="lambdas/domain declares another domain than the example",
+)
 
 
 @dataclass
@@ -47,7 +59,9 @@ class Witness:
     output: str = ""
     written: Written | None = None
     reports: dict[str, Comparison] = field(default_factory=dict)
+    independent: dict[str, Checked] = field(default_factory=dict)
     hidden: int = 0
+    deleted: int = -1
     amended: str = ""
 
 
@@ -56,9 +70,13 @@ class Sinks:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._client = pipeline.client
-        self._aggregates = pipeline.resources.aggregates
-        self._log = pipeline.resources.change_log
-        self._index = f"{pipeline.search.url}/{pipeline.resources.search_index}-v1"
+        [self.copies] = pipeline.tables
+        resources = self.copies.resources
+        assert resources.aggregates is not None
+        assert resources.change_log is not None
+        self._aggregates = resources.aggregates
+        self._log = resources.change_log
+        self._index = f"{pipeline.search.url}/{resources.indexes['orders']}-v1"
         self._http = urllib3.PoolManager()
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
@@ -68,9 +86,6 @@ class Sinks:
 
     def _put(self, item: str, source: Any) -> None:
         self._ask("PUT", f"/_doc/{quote(item, safe='')}?refresh=true", source)
-
-    def documents_with_tombstones(self) -> int:
-        return int(self._ask("GET", "/_count")["count"])
 
     @contextmanager
     def without_a_document(self) -> Iterator[None]:
@@ -143,12 +158,18 @@ def demo() -> Witness:
     def try_damages(pipeline: Pipeline, written: Written) -> None:
         sinks = Sinks(pipeline)
         witness.written = written
-        longest = max(written.effective, key=lambda key: written.effective[key])
-        witness.amended = f"orders/S={longest[0]}/S={longest[1]}"
-        witness.hidden = sinks.documents_with_tombstones() - pipeline.copies.document_count()
+        witness.amended = max(written.effective, key=lambda item: written.effective[item])
+        witness.hidden = len(list(sinks.copies.hidden("orders")))
+        witness.deleted = sum(
+            story.last is None and story.entity == example_domain.TABLES[0].entities[0]
+            for story in told(60)
+        )
 
         def report() -> Comparison:
-            return compare(pipeline.copies, written.effective)
+            return compare(pipeline.tables, written.effective)
+
+        def independent() -> Checked:
+            return example_checker.compare(ExampleCopies(sinks.copies), written.effective)
 
         damages: dict[str, Callable[[], AbstractContextManager[None]]] = {
             "document deleted": sinks.without_a_document,
@@ -160,9 +181,11 @@ def demo() -> Witness:
         # A change that alters no count may still be under way at this moment.
         eventually(lambda: report().equal)
         witness.reports["untouched"] = report()
+        witness.independent["untouched"] = independent()
         for name, damage in damages.items():
             with damage():
                 witness.reports[name] = report()
+                witness.independent[name] = independent()
         witness.reports["restored"] = report()
         for name in ("document deleted", "document added", "aggregate changed", "entry dropped"):
             # Entered and never left: nothing is undone.
@@ -178,37 +201,55 @@ def only(witness: Witness, damage: str) -> tuple[Difference, ...]:
     return witness.reports[damage].differences
 
 
+@of_the_example
 def test_the_sinks_of_an_undamaged_demo_equal_the_table(demo: Witness) -> None:
     report = demo.reports["untouched"]
 
     assert report.differences == ()
     assert report.equal
     assert all(sink.compared for sink in report.sinks)
-    assert report.inserts.orders == 60
     assert demo.written is not None
     assert demo.written.without_effect > 0
 
 
+@of_the_example
+def test_the_independent_checker_agrees(demo: Witness) -> None:
+    """It finds no difference either, each damage, and the purchases of the file in the log."""
+    report = demo.independent["untouched"]
+
+    assert report.differences == ()
+    assert report.equal
+    placed = [story.states[0] for story in told(60) if "total" in (story.states[0] or {})]
+    assert report.inserts.orders == len(placed) > 30
+    assert report.inserts.total == sum(order["total"] for order in placed if order)
+    for name in demo.reports.keys() - {"untouched", "restored"}:
+        found = {(each.sink, each.kind) for each in demo.independent[name].differences}
+        assert found == {(each.sink, each.kind) for each in demo.reports[name].differences}
+
+
+@of_the_example
 def test_cancelled_orders_are_tombstones_that_no_reader_sees(demo: Witness) -> None:
-    assert demo.written is not None
-    assert demo.hidden == demo.written.deletes > 0
+    assert demo.hidden == demo.deleted > 0
 
 
+@of_the_example
 def test_a_deleted_document_is_named(demo: Witness) -> None:
     named, counted = only(demo, "document deleted")
 
     assert (named.sink, named.kind, named.item) == ("search", "missing", ORDER)
     assert named.expected["total"] == Decimal("29.73")
-    assert (counted.item, counted.expected - counted.found) == ("_count", 1)
+    assert (counted.item, counted.expected - counted.found) == ("orders/_count", 1)
 
 
+@of_the_example
 def test_an_added_document_is_named(demo: Witness) -> None:
     named, counted = only(demo, "document added")
 
     assert (named.sink, named.kind, named.item) == ("search", "extra", STRANGER)
-    assert counted.item == "_count"
+    assert counted.item == "orders/_count"
 
 
+@of_the_example
 def test_a_changed_document_is_named_with_its_field(demo: Witness) -> None:
     [named] = only(demo, "document changed")
 
@@ -216,6 +257,7 @@ def test_a_changed_document_is_named_with_its_field(demo: Witness) -> None:
     assert (named.expected, named.found) == ("shipped", "placed")
 
 
+@of_the_example
 def test_an_aggregate_that_is_a_cent_off_is_named(demo: Witness) -> None:
     [named] = only(demo, "aggregate changed")
 
@@ -223,6 +265,7 @@ def test_an_aggregate_that_is_a_cent_off_is_named(demo: Witness) -> None:
     assert named.found - named.expected == Decimal("0.01")
 
 
+@of_the_example
 def test_a_dropped_entry_of_a_history_is_named(demo: Witness) -> None:
     found = only(demo, "entry dropped")
 
@@ -232,10 +275,12 @@ def test_a_dropped_entry_of_a_history_is_named(demo: Witness) -> None:
     assert any(each.field.startswith("entry 2 of") for each in found)
 
 
+@of_the_example
 def test_restored_sinks_are_equal_again(demo: Witness) -> None:
     assert demo.reports["restored"].equal
 
 
+@of_the_example
 def test_a_damaged_demo_names_the_differences_and_fails(demo: Witness) -> None:
     assert demo.status == 1
     assert f"{ORDER} is missing; should be" in demo.output
@@ -247,6 +292,7 @@ def test_a_damaged_demo_names_the_differences_and_fails(demo: Witness) -> None:
     assert last == "not equal to the table: aggregation, search, audit"
 
 
+@of_the_example
 def test_poison_becomes_dead_letters_and_is_redriven() -> None:
     """The commands are the real ones, in processes of their own."""
     console, output = quiet_console()
@@ -265,17 +311,21 @@ def test_poison_becomes_dead_letters_and_is_redriven() -> None:
     said = output.getvalue()
     assert status == 0, said
     assert during["processors"] == {"aggregation": 4, "search": 4}
-    assert during["notifications"] == {"aggregation": 4, "audit": 0, "search": 4}
+    assert during["notifications"] == {
+        ("orders", "aggregation"): 4,
+        ("orders", "audit"): 0,
+        ("orders", "search"): 4,
+    }
     for sentence in (
-        "aggregation: 4 dead letters, one for each of the 4 orders",
-        "search: 4 dead letters, one for each of the 4 orders",
+        "aggregation: 4 dead letters, one for each of the 4 items",
+        "search: 4 dead letters, one for each of the 4 items",
         "1 validation error for Order",
         '"after": {',
         "The sink holds nothing of it.",
-        "Missing in aggregation and search: exactly the 4 poison orders",
+        "Missing in aggregation and search: exactly the 4 poison items",
         "8 dead letters = 8 kept",
         "8 dead letters unchanged in the bucket",
-        " orders read, 4 defects corrected",
+        " items read, 4 defects corrected",
         "8 dead letters = 8 archived",
         "No dead letter and no notification is left",
     ):
@@ -283,6 +333,7 @@ def test_poison_becomes_dead_letters_and_is_redriven() -> None:
     assert said.strip().splitlines()[-1] == "every sink equals the table"
 
 
+@of_the_example
 def test_a_demo_in_an_existing_cluster_uses_its_own_index(opensearch_url: str) -> None:
     http = urllib3.PoolManager()
     earlier, theirs = "cdc-demo-0badcafe-v1", "orders-v1"

@@ -67,7 +67,7 @@ def mines(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_stack_is_deployed_and_its_outputs_come_back(app: Path) -> None:
     told: list[str] = []
     with service.emulator() as emulator:
-        outputs = deploy(
+        stacks = deploy(
             emulator.url,
             "http://127.0.0.1:9250",
             told.append,
@@ -77,12 +77,14 @@ def test_every_stack_is_deployed_and_its_outputs_come_back(app: Path) -> None:
         client = session(emulator.url).client("sqs")
         queues = client.list_queues()["QueueUrls"]
         client.close()
+    outputs = {name: value for each in stacks.values() for name, value in each.items()}
     assert outputs.keys() == {"OneQueueUrl", "TwoQueueUrl", "Environment", "SearchUrl", "Further"}
     assert outputs["Environment"] == "local"
     assert outputs["SearchUrl"] == "http://127.0.0.1:9250"
     assert outputs["Further"] == "setting"
     assert sorted(queues) == sorted([outputs["OneQueueUrl"], outputs["TwoQueueUrl"]])
     assert any(sentence.startswith("cdk deploy: ") for sentence in told)
+    assert not any("feature flags" in sentence for sentence in told)
     assert {path.name for path in app.iterdir()} == {"app.py", "cdk.json"}
 
 

@@ -26,6 +26,7 @@ from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
 from dynamodb_streams_cdc.sinks.aggregation import RowUpdate
 from tests.contracts.ledger import row
 from tests.factories import change, order
+from tests.failure_table import CANCELLED, REFUSED
 from tests.integration import clients
 from tests.integration.clients import result_of
 from tests.integration.faulty_proxy import (
@@ -182,22 +183,11 @@ class Cancelled:
     ("act", "expected"),
     [
         (reset, RetryableError),
-        (Refusal("ProvisionedThroughputExceededException"), RetryableError),
-        (Refusal("ThrottlingException"), RetryableError),
-        (Refusal("RequestLimitExceeded"), RetryableError),
-        (Refusal("TransactionInProgressException"), RetryableError),
-        (Refusal("ExpiredTokenException"), RetryableError),
-        (Refusal("UnrecognizedClientException"), RetryableError),
-        (Refusal("AccessDeniedException"), AccessDeniedError),
+        *((Refusal(code), expected) for code, expected in REFUSED.items()),
+        *((Cancelled(code), expected) for code, expected in CANCELLED.items()),
         (Refusal("InternalServerError", 500), RetryableError),
         (PAGE, RetryableError),
         (replace(PAGE, status=403), RetryableError),
-        (Refusal("TransactionConflictException"), ConflictError),
-        (Cancelled("TransactionConflict"), ConflictError),
-        (Cancelled("ThrottlingError"), ConflictError),
-        (Cancelled("ProvisionedThroughputExceeded"), ConflictError),
-        (Cancelled("ItemCollectionSizeLimitExceeded"), PermanentError),
-        (Cancelled("ValidationError"), UnexpectedResponse),
         (Refusal("ValidationException"), ClientError),
     ],
 )

@@ -23,11 +23,13 @@ from rich.console import Console
 
 from dynamodb_streams_cdc import serialize_item
 from dynamodb_streams_cdc.esm.poller.streams import lambda_record
+from lambdas import example_domain
+from lambdas.domain import TABLES
 from local.console import DemoConsole
 from local.deployed.deployment import session
 from local.deployed.pipeline import running_pipeline
 from local.verify import compare, settle
-from local.verify.expected import aggregates_of, sum_of
+from tests.example_domain.expected import aggregates_of, sum_of
 from tests.factories import order
 from tests.integration.processes import eventually
 
@@ -35,8 +37,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from local.deployed.pipeline import Pipeline
+    from local.deployed.resources import Resources
     from local.verify import Comparison
 
+pytestmark = pytest.mark.skipif(
+    TABLES != example_domain.TABLES,
+    reason="lambdas/domain declares another domain than the example",
+)
 RUNBOOK = Path(__file__).parents[2] / "docs/how-to/runbook.md"
 OUTAGE_SECONDS = 60.0
 LARGEST_ITEM = 400 * 1024
@@ -53,8 +60,12 @@ def s3(pipeline: Pipeline) -> Any:
     return session(pipeline.aws.url).client("s3")
 
 
+def resources(pipeline: Pipeline) -> Resources:
+    return pipeline.tables[0].resources
+
+
 def put(pipeline: Pipeline, item: dict[str, Any]) -> None:
-    pipeline.client.put_item(TableName=pipeline.resources.orders, Item=serialize_item(item))
+    pipeline.client.put_item(TableName=resources(pipeline).source, Item=serialize_item(item))
 
 
 def keys(s3: Any, bucket: str) -> list[str]:
@@ -62,7 +73,7 @@ def keys(s3: Any, bucket: str) -> list[str]:
 
 
 def settled(pipeline: Pipeline) -> Comparison:
-    report = settle(lambda: compare(pipeline.copies), unchanged_for=20.0)
+    report = settle(lambda: compare(pipeline.tables), unchanged_for=20.0)
     assert report.items
     return report
 
@@ -78,10 +89,10 @@ def test_an_item_of_400_kb_changed_ten_times_is_in_every_copy(pipeline: Pipeline
     report = settled(pipeline)
     assert report.equal, [str(each) for sink in report.sinks for each in sink.differences]
     name = "orders/S=90000/S=90000-0001"
-    assert pipeline.copies.history_length(name) == 11
-    assert pipeline.copies.find([name])[name]["status"] == statuses[10 % 3]
-    assert len(keys(s3, pipeline.resources.large_images)) == 11
-    assert keys(s3, pipeline.resources.dead_letters) == []
+    assert pipeline.tables[0].history_length(name) == 11
+    assert pipeline.tables[0].find("orders", [name])[name]["status"] == statuses[10 % 3]
+    assert len(keys(s3, resources(pipeline).large_images or "")) == 11
+    assert keys(s3, resources(pipeline).dead_letters) == []
 
 
 def size(item: dict[str, Any]) -> int:
@@ -116,17 +127,25 @@ def test_a_minute_without_search_costs_search_a_minute(pipeline: Pipeline, s3: A
             number += 1
             put(pipeline, order(f"91000-{number:04}", total=f"{number}.00"))
             time.sleep(0.2)
-        eventually(lambda: sums(pipeline) == aggregates_of(pipeline.copies.orders()))
+        eventually(
+            lambda: (
+                sums(pipeline) == aggregates_of(image for _, image in pipeline.tables[0].items())
+            )
+        )
         eventually(lambda: logged(pipeline, "91000") == number)
     finally:
         pipeline.node.start()
     report = settled(pipeline)
     assert report.equal, [str(each) for sink in report.sinks for each in sink.differences]
-    assert keys(s3, pipeline.resources.dead_letters) == []
+    assert keys(s3, resources(pipeline).dead_letters) == []
+
+
+def items(pipeline: Pipeline) -> Iterator[dict[str, Any]]:
+    return (image for _, image in pipeline.tables[0].items())
 
 
 def sums(pipeline: Pipeline) -> dict[str, dict[str, Decimal]]:
-    rows = list(pipeline.copies.aggregates())
+    rows = list(pipeline.tables[0].aggregates())
     apart = ("aggregate", "shard", "revision")
     return sum_of(
         (row["aggregate"], {name: row[name] for name in row if name not in apart}) for row in rows
@@ -134,7 +153,7 @@ def sums(pipeline: Pipeline) -> dict[str, dict[str, Decimal]]:
 
 
 def logged(pipeline: Pipeline, customer: str) -> int:
-    return sum(customer in each["item"] for each in pipeline.copies.entries())
+    return sum(customer in each["item"] for each in pipeline.tables[0].entries())
 
 
 def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) -> None:
@@ -146,11 +165,11 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
     put(pipeline, order("92000-0", status="shipped"))
     settled(pipeline)
     forget(pipeline, [f"orders/S=92000/S=92000-{number}" for number in range(1, 5)])
-    missing = compare(pipeline.copies)
-    assert missing.sinks[1].count("missing") == 4
-    bucket = pipeline.resources.dead_letters
+    missing = compare(pipeline.tables)
+    assert sum(each.count("missing") for each in missing.sinks if each.sink == "search") == 4
+    bucket = resources(pipeline).dead_letters
     key = "aws/lambda/00000000-0000-4000-8000-000000000000/shardId-1/batch"
-    given_up_in = pipeline.resources.on_failure
+    given_up_in = resources(pipeline).on_failure
     s3.put_object(Bucket=given_up_in, Key=key, Body=json.dumps(dead_letter))
 
     done = cdc(pipeline, "redrive", "--yes", "--json")
@@ -167,7 +186,7 @@ def test_a_batch_that_lambda_gave_up_is_redriven(pipeline: Pipeline, s3: Any) ->
 def given_up(pipeline: Pipeline, customer: str) -> dict[str, Any]:
     """Return Lambda's dead letter for a batch of the search mapping that is too old."""
     streams = session(pipeline.aws.url).client("dynamodbstreams")
-    log = pipeline.client.describe_table(TableName=pipeline.resources.change_log)
+    log = pipeline.client.describe_table(TableName=resources(pipeline).change_log or "")
     arn = log["Table"]["LatestStreamArn"]
     records: list[Any] = []
     for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
@@ -180,7 +199,7 @@ def given_up(pipeline: Pipeline, customer: str) -> dict[str, Any]:
             iterator = page.get("NextShardIterator") if page["Records"] else None
     mine = [each for each in records if customer in each["dynamodb"]["Keys"]["item"]["S"]]
     assert len(mine) == 5
-    function = pipeline.resources.functions["search"]
+    function = resources(pipeline).functions["search"]
     return {
         "requestContext": {
             "requestId": "00000000-0000-4000-8000-000000000001",
@@ -197,7 +216,7 @@ def given_up(pipeline: Pipeline, customer: str) -> dict[str, Any]:
 
 def forget(pipeline: Pipeline, items: list[str]) -> None:
     """Delete documents as though they had never been written."""
-    index = f"{pipeline.resources.search_endpoint}/{pipeline.resources.search_index}-write"
+    index = f"{resources(pipeline).search_endpoint}/{resources(pipeline).indexes['orders']}-write"
     for item in items:
         url = f"{index}/_doc/{quote(item, safe='')}?refresh=true"
         assert urllib3.request("DELETE", url).status == 200
@@ -225,7 +244,7 @@ def test_every_command_of_the_runbook_works(pipeline: Pipeline, s3: Any) -> None
     """The commands of `cdc`, in the runbook's order, on a pipeline that has one dead letter."""
     put(pipeline, order("00004-0001"))
     put(pipeline, order("93000-1", status="lost"))
-    bucket = pipeline.resources.dead_letters
+    bucket = resources(pipeline).dead_letters
     eventually(lambda: len([k for k in keys(s3, bucket) if k.startswith("dead-letters/")]) == 2)
     listed = json.loads(cdc(pipeline, "dead-letters", "list", "--json", "-p", "search").stdout)
     [dead_letter] = [each["id"] for each in listed["dead_letters"]]
@@ -246,16 +265,16 @@ def test_the_canary_is_in_every_copy_and_in_no_reader_s_way(pipeline: Pipeline) 
     put(pipeline, order("93000-0001"))
     functions = aws.client("lambda").list_functions(MaxItems=50)["Functions"]
     [watcher] = [f["FunctionName"] for f in functions if "Watcher" in f["FunctionName"]]
-    before = pipeline.copies.history_length(item)
+    before = pipeline.tables[0].history_length(item)
 
     answer: Any = aws.client("lambda").invoke(FunctionName=watcher, Payload=b"{}")
 
     assert "FunctionError" not in answer, answer["Payload"].read()
-    eventually(lambda: pipeline.copies.history_length(item) > before)
-    ledger = pipeline.resources.ledger
+    eventually(lambda: pipeline.tables[0].history_length(item) > before)
+    ledger = resources(pipeline).ledger
     key = {"id": {"S": f"ledger/{item}"}}
     eventually(lambda: pipeline.client.get_item(TableName=ledger, Key=key).get("Item"))
-    address = f"{pipeline.resources.search_endpoint}/orders-write/_doc/{quote(item, safe='')}"
+    address = f"{resources(pipeline).search_endpoint}/orders-write/_doc/{quote(item, safe='')}"
     eventually(lambda: urllib3.request("GET", address).status == 200)
-    assert pipeline.copies.find([item]) == {}, "readers see it"
+    assert pipeline.tables[0].find("orders", [item]) == {}, "readers see it"
     assert settled(pipeline).equal

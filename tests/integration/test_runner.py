@@ -13,6 +13,7 @@ import uuid
 import zipfile
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -21,13 +22,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamodb_streams_cdc.esm.poller.runner import runner_of, running, take_over
+from lambdas.example_domain import TABLES
 from local.deployed.deployment import session
+from local.deployed.resources import Resources
 from local.deployed.trace import TraceReader
 from local.services import service
 from local.services.emulator import UNPATCHED
 from local.verify import DeployedCopies, compare
-from local.workload.purchases import SAMPLE, read_purchases
 from local.workload.traffic import Writer
+from tests.example_domain import checker as example_checker
+from tests.example_domain.copies import ExampleCopies
+from tests.example_domain.told import told_orders
 from tests.integration.poller_process import TRACE
 from tests.integration.processes import eventually
 from tests.lambdas.conftest import create_table
@@ -38,11 +43,11 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from local.workload.purchases import Purchase
+    from local.workload.stories import ItemStory
 
 ROOT = Path(__file__).parents[2]
 KILLS = 10
-PURCHASES = 120
+ORDERS = 120
 
 
 # Killed at ten points of a run
@@ -101,14 +106,21 @@ def test_a_runner_killed_at_ten_points_loses_nothing(
     random, prefix = Random(1), f"live-{uuid.uuid4().hex[:8]}"
     client = session(dynamodb_local_url).client("dynamodb")
     make_tables(client, prefix)
+    # The functions of this test know orders alone.
+    [declared] = TABLES
+    table = replace(declared, entities=(replace(declared.entities[0], keys={}),))
     copies = DeployedCopies(
         client,
-        orders=f"{prefix}-orders",
-        change_log=f"{prefix}-log",
-        aggregates=f"{prefix}-aggregates",
-        ledger=f"{prefix}-ledger",
-        search_url=opensearch_url,
-        search_index=prefix,
+        table,
+        Resources(
+            "",
+            f"{prefix}-orders",
+            f"{prefix}-ledger",
+            change_log=f"{prefix}-log",
+            aggregates=f"{prefix}-aggregates",
+            search_endpoint=opensearch_url,
+            indexes={"orders": prefix},
+        ),
     )
     trace = TraceReader(tmp_path / TRACE)
 
@@ -118,17 +130,17 @@ def test_a_runner_killed_at_ten_points_loses_nothing(
 
     killed = threading.Event()
 
-    def purchases() -> Iterator[Purchase]:
+    def orders() -> Iterator[ItemStory]:
         """Enough of them that there is something to do until the last kill."""
-        for number, purchase in enumerate(read_purchases(SAMPLE)):
-            if number >= PURCHASES and killed.is_set():
+        for number, story in enumerate(told_orders()):
+            if number >= ORDERS and killed.is_set():
                 return
-            yield purchase
+            yield story
 
-    writer = Writer(client, f"{prefix}-orders", seed=1, workers=2, pause=0.02)
+    writer = Writer(client, {"orders": f"{prefix}-orders"}, seed=1, workers=2, pause=0.02)
     with started(dynamodb_local_url, opensearch_url, str(tmp_path), prefix) as child:
         written: list[Any] = []
-        writing = threading.Thread(target=lambda: written.append(writer.run(purchases())))
+        writing = threading.Thread(target=lambda: written.append(writer.run(orders())))
         writing.start()
         try:
             for _ in range(KILLS):
@@ -140,7 +152,7 @@ def test_a_runner_killed_at_ten_points_loses_nothing(
             killed.set()
             writing.join()
         [acknowledged] = written
-        eventually(lambda: compare(copies, acknowledged.effective).equal)
+        eventually(lambda: compare([copies], acknowledged.effective).equal)
     trace.read()
     outcomes = trace.outcomes()
     deliveries = Counter(
@@ -148,9 +160,11 @@ def test_a_runner_killed_at_ten_points_loses_nothing(
     )
     assert outcomes["cut off"] >= 1
     assert max(deliveries.values()) > 1
-    report = compare(copies, acknowledged.effective)
+    report = compare([copies], acknowledged.effective)
     assert report.equal
-    assert report.inserts.orders == acknowledged.purchases >= PURCHASES
+    own = example_checker.compare(ExampleCopies(copies), acknowledged.effective)
+    assert own.equal
+    assert own.inserts.orders == acknowledged.stories >= ORDERS
     client.close()
 
 

@@ -25,7 +25,7 @@ ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": "us-east-1",
-    "ENVIRONMENT": "local",
+    "PIPELINE": "cdc-local-pipeline",
     "SOURCE_TABLE": "orders",
     "EPOCH": "0001",
     "FEED": "table",

@@ -40,7 +40,7 @@ def counted(capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
     for line in lines:
         (metrics,) = line["_aws"]["CloudWatchMetrics"]
         assert metrics["Namespace"] == "DynamoDbStreamsCdc"
-        assert metrics["Dimensions"] == [["Environment", "Processor"]]
+        assert metrics["Dimensions"] == [["Pipeline", "Processor"]]
         assert [each["Name"] for each in metrics["Metrics"]] == ["DeadLettersWaiting", "Canaries"]
         assert line["Canaries"] == 0, "a metric that has never come cannot be filled"
     return {line["Processor"]: line["DeadLettersWaiting"] for line in lines}
@@ -113,6 +113,19 @@ def test_dead_letters_are_counted_without_the_table(
     aws("dynamodb").delete_table(TableName="orders-1A2B")
     with pytest.raises(ClientError, match="PutItem"):
         watcher.handler({}, context)
+    assert counted(capsys) == {"search": 0, "audit": 0, "retired": 0}
+
+
+def test_it_writes_nothing_into_a_table_without_canary(
+    aws: Aws,
+    context: LambdaContext,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SOURCE_TABLE_KEYS")
+    monkeypatch.delenv("SOURCE_TABLE_NAME")
+    watcher.handler({}, context)
+    assert aws("dynamodb").scan(TableName="orders-1A2B")["Items"] == []
     assert counted(capsys) == {"search": 0, "audit": 0, "retired": 0}
 
 

@@ -1,20 +1,18 @@
 """An AWS account in memory for the tools that look at one and change one."""
 
-from __future__ import annotations
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
 
-from typing import TYPE_CHECKING, Any
-
-import boto3
 import pytest
 from moto import mock_aws
 
-from tests.tools.fake_aws import REGION, FakeAws
+from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws
+from tools.account import __main__ as command
 from tools.account import cdk
 from tools.account.identity import Account, sign_in
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -27,24 +25,53 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_REGION", REGION)
     with mock_aws():
-        fake = FakeAws()
-        fake.bucket_is_empty = _is_empty
-        yield fake.installed(monkeypatch)
+        yield FakeAws().installed(monkeypatch)
 
 
 @pytest.fixture
 def account(aws: FakeAws) -> Account:
-    """Signed in."""
     return sign_in()
 
 
+Make: TypeAlias = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Make:
+    """Runs a make target for an account; returns its exit status and what it printed."""
+
+    def run(*words: str, confirm: str = ACCOUNT, options: str = "") -> tuple[int, str]:
+        with monkeypatch.context() as given:
+            given.setenv("CONFIRM", confirm)
+            given.setenv("CDK_OPTIONS", options)
+            status = command.main(words)
+        return status, capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def signed_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shell without credentials, profile and Region."""
+    for name in ("PROFILE", "REGION", "DEFAULT_REGION", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@dataclass
 class Cdk:
     """The CDK's command line: remembers how it was started."""
 
-    def __init__(self, status: int = 0) -> None:
-        self.status = status
-        self.runs: list[tuple[list[str], Path]] = []
-        self.region: str | None = None
+    status: int = 0
+    runs: list[tuple[list[str], Path]] = field(default_factory=list)
+    region: str | None = None
+
+    @property
+    def commands(self) -> list[list[str]]:
+        return [arguments for arguments, _ in self.runs]
 
     def run(self, arguments: Sequence[str], directory: Path, environment: Mapping[str, str]) -> int:
         self.runs.append((list(arguments), directory))
@@ -60,9 +87,3 @@ def started(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Cdk:
     made = Cdk()
     monkeypatch.setattr(cdk, "run", made.run)
     return made
-
-
-def _is_empty(bucket: str) -> bool:
-    s3: Any = boto3.client("s3", region_name="us-east-1")
-    found = s3.list_object_versions(Bucket=bucket)
-    return not (found.get("Versions") or found.get("DeleteMarkers"))

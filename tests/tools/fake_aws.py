@@ -4,27 +4,27 @@ Both are validated against the service models that boto3 ships, so that a test c
 itself on a field that AWS does not have. S3 and STS are moto's.
 """
 
-from __future__ import annotations
-
-from collections import defaultdict
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Self
 from uuid import UUID
 
+import boto3
 import botocore.client
+import pytest
 from botocore.validate import validate_parameters
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pytest
 
 ACCOUNT = "123456789012"  # moto's
 REGION = "eu-west-1"
 CREATED = "2026-11-28T11:00:00Z"
 MOTOS = ("s3",)
 MESSAGES = {"ExpiredToken": "The security token included in the request is expired"}
-KINDS = {"table": "AWS::DynamoDB::GlobalTable", "bucket": "AWS::S3::Bucket"}
+KINDS = {
+    "table": "AWS::DynamoDB::GlobalTable",
+    "bucket": "AWS::S3::Bucket",
+    "mapping": "AWS::Lambda::EventSourceMapping",
+}
 
 
 @dataclass
@@ -60,6 +60,9 @@ class FakeAws:
     mappings: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
     """ARN of the stream of each table."""
+    described: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Description of a table, in addition to the ARN of its stream."""
+    expires_by: dict[str, str] = field(default_factory=dict)
     pipes: dict[str, str] = field(default_factory=dict)
     """Name of each pipe, and the ARN that it reads."""
     parameters: dict[str, str] = field(default_factory=dict)
@@ -69,26 +72,35 @@ class FakeAws:
     engines: list[str] = field(default_factory=lambda: ["OpenSearch_3.5"])
     instance_types: list[str] = field(default_factory=lambda: ["t3.small.search"])
     domains: dict[str, dict[str, Any]] = field(default_factory=dict)
+    subnets: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """VPC and zone of each subnet."""
+    security_groups: dict[str, str] = field(default_factory=dict)
+    """VPC of each security group."""
+    route_tables: list[dict[str, Any]] = field(default_factory=list)
+    gateways: list[dict[str, Any]] = field(default_factory=list)
+    linked_roles: set[str] = field(default_factory=set)
+    keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Metadata of each key by ARN, with its policy as `Policy`."""
     denied: set[str] = field(default_factory=set)
     errors: dict[str, str] = field(default_factory=dict)
     """Code of the error that an operation is answered with."""
     calls: list[str] = field(default_factory=list)
     on_call: dict[str, Callable[[], object]] = field(default_factory=dict)
     """Called just before an operation."""
-    bucket_is_empty: Callable[[str], bool] = lambda name: True
+    bucket_is_empty: Callable[[str], bool] = lambda name: _versions(name) == 0
 
     def add(self, *stacks: Stack) -> None:
         self.stacks |= {stack.name: stack for stack in stacks}
 
-    def add_mapping(self, uuid: str, function: str, table: str, state: str = "Enabled") -> None:
+    def add_mapping(self, uuid: str, function: str, table: str) -> None:
         self.mappings[uuid] = {
             "UUID": uuid,
             "FunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}",
             "EventSourceArn": self.tables[table],
-            "State": state,
+            "State": "Enabled",
         }
 
-    def installed(self, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    def installed(self, monkeypatch: pytest.MonkeyPatch) -> Self:
         real = botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]
 
         def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
@@ -149,9 +161,11 @@ class FakeAws:
 
     def _remove(self, stack: Stack) -> None:
         del self.stacks[stack.name]
-        for _, name in stack.resources:
+        for kind, name in stack.resources:
             self.mappings.pop(name, None)
             self.tables.pop(name, None)
+            if kind == KINDS["bucket"]:
+                s3().delete_bucket(Bucket=name)
 
     def _cloudformation_DeleteStack(self, client: Any, request: Any) -> Any:
         for stack in self.stacks.values():
@@ -215,7 +229,56 @@ class FakeAws:
         return {"Functions": []}
 
     def _lambda_GetAccountSettings(self, client: Any, request: Any) -> Any:
-        return {"AccountLimit": {"UnreservedConcurrentExecutions": self.concurrency}}
+        limits = {
+            "UnreservedConcurrentExecutions": self.concurrency,
+            "ConcurrentExecutions": self.concurrency,
+        }
+        return {"AccountLimit": limits}
+
+    # Network and keys
+
+    def _ec2_DescribeSubnets(self, client: Any, request: Any) -> Any:
+        wanted = request["Filters"][0]["Values"]
+        return {
+            "Subnets": [
+                {"SubnetId": name, "VpcId": vpc, "AvailabilityZone": zone}
+                for name, (vpc, zone) in self.subnets.items()
+                if name in wanted
+            ]
+        }
+
+    def _ec2_DescribeSecurityGroups(self, client: Any, request: Any) -> Any:
+        wanted = request["Filters"][0]["Values"]
+        return {
+            "SecurityGroups": [
+                {"GroupId": name, "VpcId": vpc}
+                for name, vpc in self.security_groups.items()
+                if name in wanted
+            ]
+        }
+
+    def _ec2_DescribeRouteTables(self, client: Any, request: Any) -> Any:
+        return {"RouteTables": self.route_tables}
+
+    def _ec2_DescribeVpcEndpoints(self, client: Any, request: Any) -> Any:
+        return {"VpcEndpoints": self.gateways}
+
+    def _iam_GetRole(self, client: Any, request: Any) -> Any:
+        name = request["RoleName"]
+        if name not in self.linked_roles:
+            fail(client, "GetRole", "NoSuchEntity")
+        arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        role = {"RoleName": name, "Arn": arn, "Path": "/", "RoleId": "A" * 20}
+        return {"Role": {**role, "CreateDate": CREATED}}
+
+    def _kms_DescribeKey(self, client: Any, request: Any) -> Any:
+        if request["KeyId"] not in self.keys:
+            fail(client, "DescribeKey", "NotFoundException")
+        metadata = {k: v for k, v in self.keys[request["KeyId"]].items() if k != "Policy"}
+        return {"KeyMetadata": {"KeyId": request["KeyId"], **metadata}}
+
+    def _kms_GetKeyPolicy(self, client: Any, request: Any) -> Any:
+        return {"Policy": json.dumps(self.keys[request["KeyId"]]["Policy"])}
 
     # The others
 
@@ -225,7 +288,15 @@ class FakeAws:
     def _dynamodb_DescribeTable(self, client: Any, request: Any) -> Any:
         if request["TableName"] not in self.tables:
             fail(client, "DescribeTable", "ResourceNotFoundException")
-        return {"Table": {"LatestStreamArn": self.tables[request["TableName"]]}}
+        name = request["TableName"]
+        return {"Table": {"LatestStreamArn": self.tables[name], **self.described.get(name, {})}}
+
+    def _dynamodb_DescribeTimeToLive(self, client: Any, request: Any) -> Any:
+        attribute = self.expires_by.get(request["TableName"])
+        found = {"TimeToLiveStatus": "DISABLED"}
+        if attribute:
+            found = {"TimeToLiveStatus": "ENABLED", "AttributeName": attribute}
+        return {"TimeToLiveDescription": found}
 
     def _pipes_ListPipes(self, client: Any, request: Any) -> Any:
         source = request["SourcePrefix"]
@@ -270,6 +341,7 @@ class FakeAws:
                 "ARN": f"arn:aws:es:{REGION}:{ACCOUNT}:domain/{name}",
                 "ClusterConfig": {},
                 "AdvancedSecurityOptions": options,
+                **self.domains[name].get("status", {}),
             }
         }
 
@@ -277,6 +349,18 @@ class FakeAws:
         name = request["ARN"].rpartition("/")[2]
         tags = self.domains[name].get("tags", {})
         return {"TagList": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+def s3() -> Any:
+    """A client of moto's S3."""
+    make: Any = boto3.client
+    return make("s3", region_name=REGION)
+
+
+def _versions(bucket: str) -> int:
+    """How many versions and delete markers a bucket has."""
+    found = s3().list_object_versions(Bucket=bucket)
+    return len(found.get("Versions", ())) + len(found.get("DeleteMarkers", ()))
 
 
 def uuid(name: str) -> str:
@@ -302,11 +386,3 @@ def _described(stack: Stack) -> dict[str, Any]:
         "Outputs": outputs,
         "Tags": stack.tags,
     }
-
-
-def count(calls: list[str]) -> dict[str, int]:
-    """How often each operation was called."""
-    found: dict[str, int] = defaultdict(int)
-    for each in calls:
-        found[each] += 1
-    return dict(found)

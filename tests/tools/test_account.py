@@ -1,51 +1,47 @@
 """The questions that the make targets for an AWS account ask, and the commands that they start."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.tools.conftest import Cdk, Make
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
-from tools.account import __main__ as command
 from tools.account import cdk
-from tools.account.identity import AccountError, sign_in
+from tools.account.identity import Account, AccountError, sign_in
 
-if TYPE_CHECKING:
-    from tests.tools.conftest import Cdk
+ALARMS = "-c alarms=none"
 
 
-def test_nothing_goes_on_unless_the_account_is_named(
-    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command.main(["deploy", "sandbox"]) == 1
-    monkeypatch.setenv("CONFIRM", "999999999999")
-    assert command.main(["deploy", "sandbox"]) == 1
-    assert started.runs == []
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    assert command.main(["deploy", "sandbox"]) == 0
-    assert len(started.runs) == 1
-    said = capsys.readouterr().out
-    assert f"AWS account {ACCOUNT}, Region {REGION}" in said
+@pytest.fixture
+def offered(aws: FakeAws) -> FakeAws:
+    """A Region that offers the domain of production."""
+    aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
+    return aws
+
+
+def test_nothing_goes_on_unless_the_account_is_named(started: Cdk, make: Make) -> None:
+    status, said = make("deploy", "sandbox", confirm="")
+    assert (status, started.runs) == (1, [])
     assert f"repeat with CONFIRM={ACCOUNT}" in said
+    status, said = make("deploy", "sandbox", confirm="999999999999")
+    assert (status, started.runs) == (1, [])
     assert f"the account is {ACCOUNT}, not 999999999999" in said
+    status, said = make("deploy", "sandbox")
+    assert (status, len(started.runs)) == (0, 1)
+    assert f"AWS account {ACCOUNT}, Region {REGION}" in said
 
 
 def test_a_first_deploy_is_protected_only_once_it_is_there(
-    started: Cdk, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+    started: Cdk, offered: FakeAws, make: Make
 ) -> None:
     """CloudFormation cannot remove protected resources after a failed first deploy."""
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
-    aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
     names = [f"cdc-production-{part}" for part in ("search-logs", "search", "pipeline")]
-    aws.add(Stack(names[2], "ROLLBACK_COMPLETE"))
-    assert command.main(["deploy", "production"]) == 0
-    first, second = (arguments for arguments, _ in started.runs)
+    offered.add(Stack(names[2], "ROLLBACK_COMPLETE"))
+    assert make("deploy", "production", options=ALARMS)[0] == 0
+    first, second = started.commands
     assert first[:5] == ["deploy", *names, "--exclusively"]
     assert first[-4:] == ["-c", "alarms=none", "--context", "protection=false"]
     assert second[:2] == ["deploy", "--all"]
@@ -53,55 +49,53 @@ def test_a_first_deploy_is_protected_only_once_it_is_there(
 
 
 def test_a_new_stack_is_protected_in_the_second_pass(
-    started: Cdk, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+    started: Cdk, offered: FakeAws, make: Make
 ) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
-    aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
-    aws.add(Stack("cdc-production-pipeline", "UPDATE_ROLLBACK_COMPLETE"))
-    aws.add(Stack("cdc-production-search"))
-    assert command.main(["deploy", "production"]) == 0
-    first, second = (arguments for arguments, _ in started.runs)
+    offered.add(Stack("cdc-production-pipeline", "UPDATE_ROLLBACK_COMPLETE"))
+    offered.add(Stack("cdc-production-search"))
+    assert make("deploy", "production", options=ALARMS)[0] == 0
+    first, second = started.commands
     assert first[:3] == ["deploy", "cdc-production-search-logs", "--exclusively"]
     assert "protection=false" not in second
 
     started.runs.clear()
-    aws.add(Stack("cdc-production-search-logs"))
-    assert command.main(["deploy", "production"]) == 0
-    [(only, _)] = started.runs
+    offered.add(Stack("cdc-production-search-logs"))
+    assert make("deploy", "production", options=ALARMS)[0] == 0
+    [only] = started.commands
     assert "protection=false" not in only
 
 
-def test_the_environment_is_chosen_in_one_place(
-    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The CDK takes the last context, which may not be the confirmed environment."""
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    monkeypatch.setenv("CDK_OPTIONS", "-c environment=production")
-    assert command.main(["deploy", "sandbox"]) == 1
-    assert started.runs == []
-    assert "CDK_OPTIONS chooses an environment: set ENVIRONMENT=" in capsys.readouterr().out
-
-
 def test_a_first_pass_that_fails_is_not_followed_by_a_second(
-    aws: FakeAws, started: Cdk, monkeypatch: pytest.MonkeyPatch
+    started: Cdk, offered: FakeAws, make: Make
 ) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    monkeypatch.setenv("CDK_OPTIONS", "-c alarms=none")
-    aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
     started.status = 1
-    assert command.main(["deploy", "production"]) == 1
+    assert make("deploy", "production", options=ALARMS)[0] == 1
     assert len(started.runs) == 1
 
 
-def test_a_person_at_a_terminal_is_asked_by_the_cdk(
-    started: Cdk, account: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        # The CDK takes the last context, which may not be the confirmed environment.
+        ("-c environment=production", "CDK_OPTIONS chooses an environment: set ENVIRONMENT="),
+        # The account asked about is the one that the CDK uses.
+        ("--profile other", "AWS_PROFILE"),
+    ],
+)
+def test_the_cdk_has_the_confirmed_environment_and_account(
+    started: Cdk, make: Make, options: str, sentence: str
 ) -> None:
+    status, said = make("deploy", "sandbox", options=options)
+    assert (status, started.runs) == (1, [])
+    assert sentence in said
+
+
+def test_a_person_at_a_terminal_is_asked_by_the_cdk(started: Cdk, account: Account) -> None:
     assert cdk.deploy(account, "sandbox", [], attended=True) == 0
-    assert "--require-approval" not in started.runs[0][0]
+    assert "--require-approval" not in started.commands[0]
 
 
-def test_the_cdk_finds_the_node_of_the_project(account: Any) -> None:
+def test_the_cdk_finds_the_node_of_the_project(account: Account) -> None:
     node, *_ = cdk.command()
     assert Path(node).is_relative_to(Path(sys.prefix))
     path = cdk.environment_of(account)["PATH"]
@@ -109,79 +103,58 @@ def test_the_cdk_finds_the_node_of_the_project(account: Any) -> None:
 
 
 def test_a_blocking_finding_stops_before_the_question(
-    started: Cdk,
-    aws: FakeAws,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    started: Cdk, aws: FakeAws, make: Make
 ) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
     aws.parameters.clear()
-    assert command.main(["deploy", "sandbox"]) == 1
-    assert started.runs == []
-    said = capsys.readouterr().out
+    status, said = make("deploy", "sandbox")
+    assert (status, started.runs) == (1, [])
     assert "make bootstrap ENVIRONMENT=sandbox" in said
     assert "Not deployed" in said
 
 
-def test_a_deploy_that_fails_says_where_to_look(
-    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
+def test_a_deploy_that_fails_says_where_to_look(started: Cdk, make: Make) -> None:
     started.status = 1
-    assert command.main(["deploy", "sandbox"]) == 1
-    said = capsys.readouterr().out
+    status, said = make("deploy", "sandbox")
+    assert status == 1
     assert "make preflight ENVIRONMENT=sandbox" in said
     assert '"The first deploy failed" in docs/how-to/runbook.md' in said
-    assert "\n## The first deploy failed\n" in (
-        cdk.ROOT / "docs" / "how-to" / "runbook.md"
-    ).read_text("utf-8")
+    runbook = (cdk.ROOT / "docs" / "how-to" / "runbook.md").read_text("utf-8")
+    assert "\n## The first deploy failed\n" in runbook
 
 
 def test_a_deploy_is_interrupted_and_repeated(
-    started: Cdk,
-    aws: FakeAws,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    started: Cdk, aws: FakeAws, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-
     def interrupted(*_: object) -> int:
         aws.add(Stack("cdc-sandbox-pipeline", "CREATE_IN_PROGRESS"))
         raise KeyboardInterrupt
 
     with monkeypatch.context() as pressed:
         pressed.setattr(cdk, "run", interrupted)
-        assert command.main(["deploy", "sandbox"]) == 130
-    # CloudFormation continues: not now ...
-    assert command.main(["deploy", "sandbox"]) == 1
-    assert started.runs == []
-    # ... but when it is done.
-    assert command.main(["deploy", "sandbox"]) == 0
-    said = capsys.readouterr().out
+        status, said = make("deploy", "sandbox")
+    assert status == 130
     assert "CloudFormation continues" in said
+    # Not now ...
+    status, said = make("deploy", "sandbox")
+    assert (status, started.runs) == (1, [])
     assert "cdc-sandbox-pipeline is CREATE_IN_PROGRESS: CloudFormation is at work" in said
+    # ... but when it is done.
+    assert make("deploy", "sandbox")[0] == 0
 
 
-def test_the_account_asked_about_is_the_one_that_cdk_uses(
-    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    monkeypatch.setenv("CDK_OPTIONS", "--profile other")
-    assert command.main(["deploy", "sandbox"]) == 1
-    assert started.runs == []
-    assert "AWS_PROFILE" in capsys.readouterr().out
-
-
-def test_a_setting_that_synth_refuses_stops_a_preflight(
-    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for options, sentence in (
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
         ("-c alarm_emial=a@b.example", "did you mean 'alarm_email'?"),
         ("-c 'alarm_email=a@b.example", "close the quotation"),
-    ):
-        monkeypatch.setenv("CDK_OPTIONS", options)
-        assert command.main(["preflight", "sandbox"]) == 1
-        assert sentence in capsys.readouterr().out
+    ],
+)
+def test_a_setting_that_synth_refuses_stops_a_preflight(
+    started: Cdk, make: Make, options: str, sentence: str
+) -> None:
+    status, said = make("preflight", "sandbox", options=options)
+    assert status == 1
+    assert sentence in said
 
 
 @pytest.mark.parametrize(
@@ -195,30 +168,29 @@ def test_a_setting_that_synth_refuses_stops_a_preflight(
     ],
 )
 def test_credentials_that_aws_refuses_are_a_sentence(
-    aws: FakeAws, code: str, sentence: str, capsys: pytest.CaptureFixture[str]
+    aws: FakeAws, make: Make, code: str, sentence: str
 ) -> None:
     aws.errors["sts:GetCallerIdentity"] = code
-    assert command.main(["preflight", "sandbox"]) == 1
-    said = capsys.readouterr().out
+    status, said = make("preflight", "sandbox")
+    assert status == 1
     assert sentence in said
     assert "AWS_PROFILE" in said
 
 
+@pytest.mark.usefixtures("signed_out")
 def test_no_credentials_are_a_sentence_also_as_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "CDK_OPTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_REGION", REGION)
-    assert command.main(["preflight", "sandbox"]) == 1
-    assert "No AWS credentials: Unable to locate credentials; sign in" in capsys.readouterr().out
-    assert command.main(["preflight", "sandbox", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["error"].startswith("No AWS credentials")
+    status, said = make("preflight", "sandbox")
+    assert status == 1
+    assert "No AWS credentials: Unable to locate credentials; sign in" in said
+    status, said = make("preflight", "sandbox", "--json")
+    assert status == 1
+    assert json.loads(said)["error"].startswith("No AWS credentials")
 
 
+@pytest.mark.usefixtures("signed_out")
 def test_a_session_of_sso_that_has_expired_says_how_to_sign_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,21 +200,21 @@ def test_a_session_of_sso_that_has_expired_says_how_to_sign_in(
         "sso_role_name = Admin\n[sso-session us]\nsso_region = eu-west-1\n"
         "sso_start_url = https://example.awsapps.com/start\n"
     )
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_REGION"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(AccountError, match=r"have expired .*`aws sso login`"):
         sign_in()
 
 
 def test_synth_names_the_environments_that_can_be_deployed(
-    capsys: pytest.CaptureFixture[str],
+    make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        command.main(["synth", "prod"])
+        make("synth", "prod")
     said = capsys.readouterr().out
-    assert said == "make synth: ENVIRONMENT='prod': choose sandbox or production.\n"
+    assert said == (
+        "make synth: ENVIRONMENT='prod': choose sandbox or production, or add it to environments "
+        "in cdk.json, with a profile.\n"
+    )
 
 
 def test_synth_leaves_out_the_advice_on_feature_flags(
@@ -255,36 +227,38 @@ def test_synth_leaves_out_the_advice_on_feature_flags(
     assert capsys.readouterr().err == "other advice\n"
 
 
-def test_a_missing_region_and_credentials_are_named_together(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert command.main(["deploy", "sandbox"]) == 1
-    said = capsys.readouterr().out
+@pytest.mark.usefixtures("signed_out")
+def test_a_missing_region_and_credentials_are_named_together(make: Make) -> None:
+    status, said = make("deploy", "sandbox")
+    assert status == 1
     assert said.startswith("No AWS Region: set AWS_REGION")
     assert "No AWS credentials either: sign in (`aws sso login`" in said
 
 
-def test_a_missing_region_and_wrong_words_are_sentences(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_missing_region_and_profile_are_sentences(
+    aws: FakeAws, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "CDK_OPTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    assert command.main(["deploy", "sandbox"]) == 1
-    with monkeypatch.context() as mistyped:
-        mistyped.setenv("AWS_PROFILE", "nope")
-        assert command.main(["deploy", "sandbox"]) == 1
-    for words in (["remove", "sandbox"], ["destroy", "local"], ["deploy", 'x"; touch f']):
-        with pytest.raises(SystemExit) as ended:
-            command.main(words)
-        assert ended.value.code == 2
-    said = capsys.readouterr().out
-    assert "No AWS Region: set AWS_REGION" in said
+    monkeypatch.delenv("AWS_REGION")
+    no_region = "No AWS Region: set AWS_REGION, or one for your profile.\n"
+    assert make("deploy", "sandbox") == (1, no_region)
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    status, said = make("deploy", "sandbox")
+    assert status == 1
     assert "No AWS profile: The config profile (nope) could not be found" in said
-    assert said.count(": choose sandbox or production.") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["remove", "sandbox"], "invalid choice: 'remove'"),
+        (["destroy", "local"], ": choose sandbox or production, or add it"),
+        (["deploy", 'x"; touch f'], ": choose sandbox or production, or add it"),
+    ],
+)
+def test_wrong_words_are_sentences(
+    make: Make, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        make(*words)
+    assert ended.value.code == 2
+    assert sentence in "".join(capsys.readouterr())

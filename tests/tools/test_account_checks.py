@@ -1,22 +1,20 @@
 """Findings of a preflight from AWS's responses: one sentence each, with the fix."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from stacks.environments import Environment, SearchCluster
-from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack, uuid
-from tools.account import __main__ as command
+from lambdas.example_domain import TABLES
+from stacks.environments import load
+from stacks.settings.names import Naming
+from tests.tools.conftest import Make
+from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, uuid
 from tools.account.checks import Wanted, topic_place
 from tools.account.findings import Finding, stops
+from tools.account.identity import Account
 from tools.account.preflight import ENGINE, preflight, wanted_of
 from tools.account.settings import settings_of
-
-if TYPE_CHECKING:
-    from tools.account.identity import Account
 
 VERSION = "/cdk-bootstrap/hnb659fds/version"
 STREAM = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/orders/stream/2026-11-28T11:00:00.000"
@@ -25,11 +23,12 @@ TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"
 
 def wanted(**changes: Any) -> Wanted:
     usual: dict[str, Any] = {
-        "environment": "sandbox",
+        "names": Naming(name="sandbox", profile="sandbox"),
         "account": ACCOUNT,
         "region": REGION,
         "keeps_data": False,
         "lanes": 2,
+        "mappings": 3,
         "engine": ENGINE,
         "instance_types": ("t3.small.search",),
     }
@@ -115,7 +114,7 @@ class TestSearchDomain:
         [finding] = found(account, "search domain")
         assert finding.level == "blocking"
         assert f"t3.small.search is not offered for {ENGINE} in Region {REGION}" in finding.sentence
-        assert "stacks/environments.py" in finding.sentence
+        assert "search_instance_type" in finding.sentence
 
     def test_a_region_without_the_engine(self, fresh: FakeAws, account: Account) -> None:
         fresh.engines = ["OpenSearch_2.19"]
@@ -190,14 +189,13 @@ class TestReaders:
     @pytest.fixture(autouse=True)
     def deployed(self, fresh: FakeAws) -> FakeAws:
         fresh.tables["orders"] = STREAM
-        mapping = "AWS::Lambda::EventSourceMapping"
         fresh.add(
             Stack(
                 "cdc-sandbox-pipeline",
                 resources=[
-                    ("AWS::DynamoDB::GlobalTable", "orders"),
-                    (mapping, uuid("aggregation")),
-                    (mapping, uuid("audit")),
+                    (KINDS["table"], "orders"),
+                    (KINDS["mapping"], uuid("aggregation")),
+                    (KINDS["mapping"], uuid("audit")),
                 ],
             )
         )
@@ -307,21 +305,24 @@ def test_a_missing_permission_is_a_finding_not_a_block(
 
 def test_the_settings_are_those_of_the_deploy(account: Account) -> None:
     url = "https://search-orders-abc123.eu-central-1.es.amazonaws.com"
-    seen = wanted_of(account, settings_of("production", f"-c alarms=none -c search_url={url}"))
+    seen = wanted_of(
+        account, settings_of("production", f"-c alarms=none -c search_url={url}"), TABLES
+    )
     assert seen.domain == ("orders", "eu-central-1")
     assert seen.instance_types == ()
     assert seen.keeps_data
-    cluster = SearchCluster(nodes=3, instance_type="a", volume_gib=1, master_instance_type="b")
-    made = Environment(name="production", search_cluster=cluster, alarms="none")
-    assert wanted_of(account, made).instance_types == ("a", "b")
+    made = load({"environment": "production", "alarms": "none"})
+    types = ("r7g.large.search", "m7g.medium.search")
+    assert wanted_of(account, made, TABLES).instance_types == types
 
 
-def test_findings_are_json_for_programs(fresh: FakeAws, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["preflight", "sandbox", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+def test_findings_are_json_for_programs(fresh: FakeAws, make: Make) -> None:
+    status, said = make("preflight", "sandbox", "--json")
+    document = json.loads(said)
+    assert status == 0
     assert (document["account"], document["region"]) == (ACCOUNT, REGION)
     assert document["deployable"] is True
     assert {"check", "level", "sentence"} == set(document["findings"][0])
     fresh.parameters.clear()
-    assert command.main(["preflight", "sandbox", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["deployable"] is False
+    status, said = make("preflight", "sandbox", "--json")
+    assert (status, json.loads(said)["deployable"]) == (1, False)

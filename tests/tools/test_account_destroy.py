@@ -1,25 +1,15 @@
 """Order of the steps of `make destroy`, and its messages about the rest."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-import boto3
 import pytest
 
-from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, uuid
-from tools.account import __main__ as command
+from stacks.settings.names import Naming
+from tests.tools.conftest import Make
+from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, s3, uuid
 from tools.account.destroy import Removal
-from tools.account.identity import AccountError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tools.account.identity import Account
+from tools.account.identity import Account, AccountError
 
 STREAM = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/orders/stream/2026-11-28T11:00:00.000"
 BUCKET = "cdc-sandbox-pipeline-images"
-MAPPING = "AWS::Lambda::EventSourceMapping"
 DELETE = "cloudformation:DeleteStack"
 
 
@@ -36,7 +26,7 @@ def sandbox(aws: FakeAws) -> FakeAws:
             resources=[
                 (KINDS["table"], "cdc-sandbox-pipeline-Orders"),
                 (KINDS["bucket"], BUCKET),
-                (MAPPING, uuid("audit")),
+                (KINDS["mapping"], uuid("audit")),
             ],
         ),
         Stack("cdc-sandbox-search", exports=("domain",)),
@@ -51,37 +41,29 @@ def sandbox(aws: FakeAws) -> FakeAws:
     return aws
 
 
-def s3() -> Any:
-    return boto3.client("s3", region_name=REGION)
-
-
-def removal(account: Account, environment: str = "sandbox") -> tuple[Removal, list[str]]:
+def removal(account: Account) -> tuple[Removal, list[str]]:
     said: list[str] = []
-    made = Removal(account, environment, say=said.append, pause=lambda seconds: None)
+    names = Naming(name="sandbox", profile="sandbox")
+    made = Removal(account, names, say=said.append, pause=lambda seconds: None)
     return made, said
 
 
-def after_the_stacks(sandbox: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CloudFormation removes the bucket with its stack, which the account in memory does not."""
-    remove = sandbox._remove
-
-    def removing(stack: Stack) -> None:
-        remove(stack)
-        if (KINDS["bucket"], BUCKET) in stack.resources:
-            s3().delete_bucket(Bucket=BUCKET)
-
-    monkeypatch.setattr(sandbox, "_remove", removing)
+def removed(account: Account) -> list[str]:
+    """Remove the sandbox; return what is said."""
+    made, said = removal(account)
+    assert made.run(), said
+    return said
 
 
-@pytest.fixture(autouse=True)
-def removes_buckets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "sandbox" in request.fixturenames:
-        after_the_stacks(request.getfixturevalue("sandbox"), monkeypatch)
+def not_removed(account: Account) -> list[str]:
+    """Remove what can be removed of the sandbox; return what is said of the rest."""
+    made, said = removal(account)
+    assert not made.run()
+    return said
 
 
 def test_everything_is_removed_and_reported(sandbox: FakeAws, account: Account) -> None:
-    made, said = removal(account)
-    assert made.run(), said
+    said = removed(account)
     assert (sandbox.stacks, sandbox.mappings, sandbox.tables) == ({}, {}, {})
     assert said[-1].startswith(f"Nothing of environment sandbox is left in account {ACCOUNT}")
 
@@ -91,15 +73,13 @@ def test_mappings_stop_before_buckets_and_stacks_go(sandbox: FakeAws, account: A
         assert {each["State"] for each in sandbox.mappings.values()} <= {"Disabled"}
 
     sandbox.on_call = {"s3:DeleteObjects": stopped, DELETE: stopped}
-    made, said = removal(account)
-    assert made.run(), said
+    removed(account)
     assert "s3:DeleteObjects" in sandbox.calls
 
 
 def test_a_mapping_that_is_busy_is_asked_again(sandbox: FakeAws, account: Account) -> None:
     sandbox.mappings[uuid("audit")]["State"] = "Updating"
-    made, said = removal(account)
-    assert made.run(), said
+    removed(account)
 
 
 def test_a_mapping_that_does_not_stop_ends_with_a_sentence(
@@ -117,22 +97,22 @@ def test_a_mapping_that_does_not_stop_ends_with_a_sentence(
 def test_versions_and_delete_markers_are_objects_too(sandbox: FakeAws, account: Account) -> None:
     found = s3().list_object_versions(Bucket=BUCKET)
     assert (len(found["Versions"]), len(found["DeleteMarkers"])) == (2, 1)
-    made, said = removal(account)
-    assert made.run(), said
+    removed(account)
 
 
 def test_every_bucket_of_every_stack_is_emptied(sandbox: FakeAws, account: Account) -> None:
     """Found among the stacks' resources: a new bucket needs no output to be found."""
-    more = {"cdc-sandbox-pipeline": "cdc-sandbox-given-up", "cdc-sandbox-search": "cdc-sandbox-s"}
+    more = {
+        "cdc-sandbox-pipeline": "cdc-sandbox-pipeline-given-up",
+        "cdc-sandbox-search": "cdc-sandbox-search-s",
+    }
     for stack, bucket in more.items():
         sandbox.stacks[stack].resources.append((KINDS["bucket"], bucket))
         s3().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3().put_object(Bucket=bucket, Key="key", Body=b"{}")
-    made, _ = removal(account)
-    made.run()
+    removed(account)
     assert sandbox.stacks == {}
-    for bucket in more.values():
-        assert "Versions" not in s3().list_object_versions(Bucket=bucket)
+    assert s3().list_buckets()["Buckets"] == [], "S3 removes no bucket with objects"
 
 
 def test_a_bucket_that_fills_up_again_is_emptied_again(sandbox: FakeAws, account: Account) -> None:
@@ -145,24 +125,19 @@ def test_a_bucket_that_fills_up_again_is_emptied_again(sandbox: FakeAws, account
     sandbox.on_call[DELETE] = lambda: (
         write() if "cdc-sandbox-observability" not in sandbox.stacks else None
     )
-    made, said = removal(account)
-    assert made.run(), said
+    said = removed(account)
     assert "cdc-sandbox-pipeline is DELETE_FAILED: trying again." in said
 
 
-def test_an_object_that_cannot_be_deleted_is_named(
-    sandbox: FakeAws, account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_that_cannot_be_deleted_is_named(sandbox: FakeAws, make: Make) -> None:
     sandbox.denied.add("s3:DeleteObjects")
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    assert command.main(["destroy", "sandbox"]) == 1
+    assert make("destroy", "sandbox")[0] == 1
     assert "cdc-sandbox-pipeline" in sandbox.stacks
 
 
 def test_a_bucket_that_never_stays_empty_is_a_problem(sandbox: FakeAws, account: Account) -> None:
     sandbox.bucket_is_empty = lambda name: False
-    made, said = removal(account)
-    assert not made.run()
+    said = not_removed(account)
     assert (
         f"cdc-sandbox-pipeline could not be deleted: Logical{BUCKET}: "
         "The bucket you tried to delete is not empty"
@@ -177,8 +152,7 @@ def test_a_search_stack_of_an_earlier_app_is_found(sandbox: FakeAws, account: Ac
         del sandbox.stacks[name]
     sandbox.tables.clear()
     sandbox.mappings.clear()
-    made, _ = removal(account)
-    made.run()
+    removal(account)[0].run()
     assert sandbox.stacks == {}
 
 
@@ -187,8 +161,7 @@ def test_a_domain_that_no_stack_holds_is_named_with_its_command(
 ) -> None:
     tags = {"application": "cdc", "environment": "sandbox"}
     aws.domains = {"domain66ac69e0": {"tags": tags}, "somebodys": {"tags": {}}}
-    made, said = removal(account)
-    assert not made.run()
+    said = not_removed(account)
     assert said == [
         "Still there: 1. These commands remove them, for good:",
         "  search domain domain66ac69e0",
@@ -200,15 +173,13 @@ def test_resources_that_cannot_be_listed_are_not_called_gone(
     aws: FakeAws, account: Account
 ) -> None:
     aws.denied.add("opensearch:ListDomainNames")
-    made, said = removal(account)
-    assert not made.run()
+    said = not_removed(account)
     assert said[0].startswith("Cannot list resources of the kind search domain")
 
 
 def test_a_protected_stack_stays_and_is_named(sandbox: FakeAws, account: Account) -> None:
     sandbox.stacks["cdc-sandbox-pipeline"].protected = True
-    made, said = removal(account)
-    assert not made.run()
+    said = not_removed(account)
     assert set(sandbox.stacks) == {"cdc-sandbox-pipeline", "cdc-sandbox-search"}
     assert "cdc-sandbox-pipeline is protected from deletion and stays." in said
     assert sandbox.mappings[uuid("audit")]["State"] == "Enabled", "its pipeline goes on"
@@ -219,11 +190,12 @@ def test_a_protected_stack_stays_and_is_named(sandbox: FakeAws, account: Account
 
 
 def test_a_stack_of_another_team_with_our_prefix_stays(sandbox: FakeAws, account: Account) -> None:
-    sandbox.add(Stack("cdc-sandbox-of-another-team", is_ours=False))
-    made, said = removal(account)
-    assert not made.run()
-    assert set(sandbox.stacks) == {"cdc-sandbox-of-another-team"}
-    assert any(line.startswith("cdc-sandbox-of-another-team stays: it has our") for line in said)
+    sandbox.add(Stack("cdc-sandbox-search-of-another-team", is_ours=False))
+    said = not_removed(account)
+    assert set(sandbox.stacks) == {"cdc-sandbox-search-of-another-team"}
+    assert any(
+        line.startswith("cdc-sandbox-search-of-another-team stays: it has our") for line in said
+    )
 
 
 def test_a_resource_listed_after_its_deletion_is_ignored(aws: FakeAws, account: Account) -> None:
@@ -244,8 +216,7 @@ def test_a_resource_listed_after_its_deletion_is_ignored(aws: FakeAws, account: 
 
 def test_a_stack_with_foreign_imports_stays(sandbox: FakeAws, account: Account) -> None:
     sandbox.add(Stack("a-report", imports=("domain",)))
-    made, said = removal(account)
-    assert not made.run()
+    said = not_removed(account)
     assert "cdc-sandbox-search stays because a-report imports from it." in said
     assert set(sandbox.stacks) == {"cdc-sandbox-search", "a-report"}
 
@@ -255,8 +226,7 @@ def test_a_deploy_that_goes_on_is_waited_for(
     sandbox: FakeAws, account: Account, state: str
 ) -> None:
     sandbox.stacks["cdc-sandbox-pipeline"].status = state
-    made, said = removal(account)
-    assert made.run(), said
+    said = removed(account)
     assert f"cdc-sandbox-pipeline is {state}: waiting until it is over." in said
 
 
@@ -265,65 +235,49 @@ def test_remains_of_a_failed_deploy_or_destroy_go(
     sandbox: FakeAws, account: Account, state: str
 ) -> None:
     sandbox.stacks["cdc-sandbox-pipeline"].status = state
-    made, said = removal(account)
-    assert made.run(), said
+    removed(account)
 
 
 @pytest.mark.parametrize(
     "operation", ["lambda:UpdateEventSourceMapping", "s3:DeleteObjects", DELETE]
 )
 def test_a_destroy_is_interrupted_and_repeated(
-    sandbox: FakeAws,
-    account: Account,
-    operation: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    sandbox: FakeAws, make: Make, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    pressed = _once(KeyboardInterrupt)
+
+    def pressed() -> None:
+        del sandbox.on_call[operation]
+        raise KeyboardInterrupt
+
     sandbox.on_call[operation] = pressed
-    assert command.main(["destroy", "sandbox"]) == 130
-    assert "repeat the command to continue" in capsys.readouterr().out
-    assert command.main(["destroy", "sandbox"]) == 0
+    status, said = make("destroy", "sandbox")
+    assert status == 130
+    assert "repeat the command to continue" in said
+    assert make("destroy", "sandbox")[0] == 0
     assert sandbox.stacks == {}
 
 
-def _once(error: type[BaseException]) -> Callable[[], None]:
-    left = [error]
-
-    def strike() -> None:
-        while left:
-            raise left.pop()
-
-    return strike
+def test_destroying_a_missing_environment_succeeds(aws: FakeAws, make: Make) -> None:
+    status, said = make("destroy", "sandbox")
+    assert status == 0
+    assert "Nothing of environment sandbox is left" in said
 
 
-def test_destroying_a_missing_environment_succeeds(
-    aws: FakeAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    assert command.main(["destroy", "sandbox"]) == 0
-    assert "Nothing of environment sandbox is left" in capsys.readouterr().out
-
-
-def test_nothing_is_destroyed_unless_the_account_is_named(sandbox: FakeAws) -> None:
-    assert command.main(["destroy", "sandbox"]) == 1
+def test_nothing_is_destroyed_unless_the_account_is_named(sandbox: FakeAws, make: Make) -> None:
+    assert make("destroy", "sandbox", confirm="")[0] == 1
     assert len(sandbox.stacks) == 3
     assert DELETE not in sandbox.calls
 
 
-def test_production_is_not_destroyed_by_a_make_target(
-    aws: FakeAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
+def test_production_is_not_destroyed_by_a_make_target(aws: FakeAws, make: Make) -> None:
     tags = {"application": "cdc", "environment": "production"}
     aws.domains = {"domain66ac69e0": {"tags": tags}}
     aws.tables["cdc-production-pipeline-Orders"] = STREAM
     for name in ("pipeline", "search", "observability"):
         aws.add(Stack(f"cdc-production-{name}", protected=True))
-    assert command.main(["destroy", "production"]) == 1
-    said = capsys.readouterr().out
+    status, said = make("destroy", "production")
+    assert status == 1
     assert "termination protection" in said
     for name in ("pipeline", "search", "observability"):
         assert f"aws cloudformation delete-stack --stack-name cdc-production-{name}" in said

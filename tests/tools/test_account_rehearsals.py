@@ -1,13 +1,12 @@
 """The refusals, skips and clean-ups of e2e and the upgrade rehearsal; CI runs them whole."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import subprocess
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import urllib3
@@ -16,25 +15,21 @@ from botocore.credentials import Credentials
 from local.console import DemoConsole
 from local.deployed.command_line import CommandLine
 from local.verify import SignedHttp
-from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
+from stacks.settings.names import Naming
+from tests.tools.fake_aws import ACCOUNT, FakeAws, Stack
 from tools.account import cdk, e2e, upgrade
 from tools.account.findings import Finding
-from tools.account.identity import AccountError
+from tools.account.identity import Account, AccountError
 from tools.account.places import Place, in_account
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tools.account.identity import Account
-
-ROOT = Path(__file__).parents[2]
+SANDBOX = Naming(name="sandbox", profile="sandbox")
 
 
 def place(account: Account, deploy: Any = lambda say: None) -> Place:
     return Place(
         name="an account in memory",
         account=account,
-        environment="sandbox",
+        names=SANDBOX,
         deploy=deploy,
         polling=nullcontext,
         http=None,
@@ -96,7 +91,7 @@ class TestE2e:
         assert e2e.main(["production"]) == 1
         assert e2e.main(["sandbox"]) == 1
         said = capsys.readouterr().out
-        assert "production is protected from that" in said
+        assert "which has profile production, is protected from that" in said
         assert f"repeat with CONFIRM={ACCOUNT}" in said
 
     def test_a_region_that_is_bootstrapped_is_left_as_it_is(
@@ -109,9 +104,9 @@ class TestE2e:
             return 0
 
         monkeypatch.setattr(cdk, "run", run)
-        in_account(account, "sandbox", "").deploy(lambda sentence: None)
+        in_account(account, SANDBOX, "").deploy(lambda sentence: None)
         aws.parameters["/cdk-bootstrap/hnb659fds/version"] = "30"
-        in_account(account, "sandbox", "").deploy(lambda sentence: None)
+        in_account(account, SANDBOX, "").deploy(lambda sentence: None)
         assert ran == ["bootstrap", "deploy", "deploy"]
 
     def test_without_an_environment_it_stays_on_this_machine(
@@ -229,39 +224,3 @@ class TestUpgrade:
         made._refuse_replaced(before)
         with pytest.raises(AccountError, match="Logicalorders-1: orders-0 became orders-1"):
             made._refuse_replaced({"Logicalorders-1": "orders-0"})
-
-
-class TestMake:
-    """Programs get the variables of make as they are typed: no shell reads them."""
-
-    @pytest.mark.parametrize("target", ["preflight", "bootstrap", "synth", "deploy", "destroy"])
-    def test_an_environment_with_a_command_in_it_is_only_refused(
-        self, target: str, tmp_path: Path
-    ) -> None:
-        struck = tmp_path / "struck"
-        hostile = f'x"; touch {struck}; echo "'
-        done = subprocess.run(
-            ["make", "--no-print-directory", "READY=Makefile", target, f"ENVIRONMENT={hostile}"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (
-            f"make {target}: ENVIRONMENT={hostile!r}: choose sandbox or production." in done.stdout
-        ), done.stdout + done.stderr
-        assert repr(hostile) in done.stdout
-        assert not struck.exists()
-
-    def test_so_are_options_for_the_cdk(self, tmp_path: Path) -> None:
-        struck = tmp_path / "struck"
-        hostile = f"-c alarm_email=$(touch {struck}); touch {struck} #"
-        environment = {**os.environ, "CDK_OPTIONS": hostile, "AWS_CONFIG_FILE": os.devnull}
-        subprocess.run(
-            ["make", "READY=Makefile", "preflight"],
-            cwd=ROOT,
-            env={**environment, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
-            capture_output=True,
-            check=False,
-        )
-        assert not struck.exists()

@@ -11,7 +11,7 @@ from tools import lint_templates
 from tools.lint_templates import Finding, NotCheckedError, findings, judge, run
 
 ACCEPTED_BY_CHECKOV = [
-    Finding(row.environment or "sandbox", row.rule, f"cdc-sandbox-{row.at.replace('%', 'x')}", "")
+    Finding(row.profile or "sandbox", row.rule, f"cdc-sandbox-{row.at.replace('%', 'x')}", "")
     for row in ACCEPTED
     if row.rule.startswith("CKV")
 ]

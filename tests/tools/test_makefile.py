@@ -117,9 +117,10 @@ def test_other_programs_get_each_value_as_one_argument(made: Made, odd: str) -> 
     told = made.told("bench", f"RECORDS={odd}", f"CHANGES={odd}", f"REPEATS={odd}")
     given = [f"--records={odd}", f"--changes={odd}", f"--repeats={odd}"]
     assert told["arguments"][-3:] == given
-    told = made.told("synth", f"ENVIRONMENT={odd}")
-    assert told["arguments"] == ["-m", "tools.account", "synth"]
-    assert told["names"]["ENVIRONMENT"] == odd
+    for goal in ("synth", "preflight", "bootstrap", "deploy", "destroy"):
+        told = made.told(goal, f"ENVIRONMENT={odd}")
+        assert told["arguments"] == ["-m", "tools.account", goal]
+        assert told["names"]["ENVIRONMENT"] == odd
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)

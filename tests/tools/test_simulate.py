@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from dynamodb_streams_cdc.testing.memory import MemoryIndex
 from dynamodb_streams_cdc.testing.simulation import generate
+from local.waiting import wait_until
 from tools import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -70,8 +70,11 @@ def test_processes_share_the_work(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out.startswith("150 schedules in ")
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="tells by /proc when the work has begun")
-def test_ctrl_c_stops_it_cleanly() -> None:
+@pytest.fixture
+def working() -> "subprocess.Popen[str]":
+    """A long run whose workers have begun to work."""
+    if not Path("/proc").exists():
+        pytest.skip("/proc tells when the work has begun, and who is left")
     process = subprocess.Popen(
         [sys.executable, "tools/simulate.py", "--schedules", "100000", "--jobs", "2"],
         cwd=ROOT,
@@ -82,30 +85,21 @@ def test_ctrl_c_stops_it_cleanly() -> None:
         # A run that was started in the background ignores SIGINT, and its children would.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 30
-    while _processor_seconds(process.pid) < 1 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    out, errors = process.communicate(timeout=30)
-    assert (process.returncode, out, errors) == (130, "", "\nStopped.\n")
+    wait_until(lambda: _processor_seconds(process.pid) >= 1, seconds=30)
+    return process
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="tells by /proc who is left")
-def test_no_worker_outlives_a_run_that_is_killed() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "tools/simulate.py", "--schedules", "100000", "--jobs", "2"],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 30
-    while _processor_seconds(process.pid) < 1 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    process.kill()
-    process.wait()
-    while any(map(_runs, children)) and time.monotonic() < deadline + 30:
-        time.sleep(0.05)
+def test_ctrl_c_stops_it_cleanly(working: "subprocess.Popen[str]") -> None:
+    os.killpg(working.pid, signal.SIGINT)
+    out, errors = working.communicate(timeout=30)
+    assert (working.returncode, out, errors) == (130, "", "\nStopped.\n")
+
+
+def test_no_worker_outlives_a_run_that_is_killed(working: "subprocess.Popen[str]") -> None:
+    children = Path(f"/proc/{working.pid}/task/{working.pid}/children").read_text().split()
+    working.kill()
+    working.communicate(timeout=60)
+    wait_until(lambda: not any(map(_runs, children)), seconds=30)
     assert len(children) >= 2
     assert [child for child in children if _runs(child)] == []
 

@@ -14,19 +14,14 @@ from dynamodb_streams_cdc.guards.attempts import (
     hour_of,
 )
 from dynamodb_streams_cdc.lambda_types import sequence_number
-from dynamodb_streams_cdc.processor import YOUNG_SECONDS
 from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.memory import MemoryAttempts, MemoryDeadLetters
 from dynamodb_streams_cdc.testing.simulation import ProcessKilled
-from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
+from tests.factories import SOURCE, FakeContext, ManualClock
+from tests.unit.bench import OLD, Bench, placed
 
-OLD = NOON + YOUNG_SECONDS + 60.0
 NUMBER = "100000000003126276362"
-NAME = f"search/{NUMBER}"
-
-
-def placed(number: int) -> dict[str, Any]:
-    return record(number, None, order(f"{number:05}-1"), timestamp=NOON)
+NAME = f"orders/{NUMBER}"
 
 
 class Deadly:
@@ -53,11 +48,8 @@ def deliver(
     now: float = OLD,
 ) -> list[str]:
     """Deliver to a new process: what it remembers is gone with it."""
-    clock = ManualClock(now)
-    processor = Processor("search", SOURCE, sink, dead_letters, clock=clock, attempts=attempts)
-    records = [placed(number) for number in numbers or (1,)]
-    response = processor({"Records": records}, FakeContext(clock))
-    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+    bench = Bench(sink, now, dead_letters=dead_letters, options={"attempts": attempts})
+    return bench.place(numbers or (1,))
 
 
 def die(
@@ -77,7 +69,7 @@ def test_the_third_death_is_the_last() -> None:
     assert dead_letter.reason == "FunctionDied"
     assert dead_letter.change is not None
     assert dead_letter.change.item_id == "orders/S=00001/S=00001-1"
-    assert set(attempts.begun) == {hour_of("search", OLD)}
+    assert set(attempts.begun) == {hour_of("orders", OLD)}
 
 
 @pytest.mark.parametrize(
@@ -98,9 +90,7 @@ def test_a_failure_that_is_survived_is_not_a_death(error: Exception) -> None:
     die(Deadly("00001"), attempts, dead_letters)
     deliver(sink, attempts, dead_letters)
     assert attempts.begun == {}
-    assert all(
-        dead_letter.reason != "FunctionDied" for dead_letter in dead_letters.dead_letters.values()
-    )
+    assert "FunctionDied" not in {each.reason for each in dead_letters.dead_letters.values()}
 
 
 def test_without_attempts_nothing_is_counted() -> None:
@@ -205,7 +195,5 @@ def test_a_shard_goes_on_behind_the_record_that_kills() -> None:
     lab.put(*({"id": str(number)} for number in range(20)))
     lab.run()
     assert set(sink.applied) == {str(number) for number in range(20)} - {"7"}
-    assert [dead_letter.reason for dead_letter in dead_letters.dead_letters.values()] == [
-        "FunctionDied"
-    ]
+    assert [each.reason for each in dead_letters.dead_letters.values()] == ["FunctionDied"]
     assert lab.clock.now() - began < 3600

@@ -10,7 +10,6 @@ import pytest
 from dynamodb_streams_cdc import (
     Aggregation,
     ChangeLog,
-    Processor,
     Search,
     Sink,
 )
@@ -21,12 +20,12 @@ from dynamodb_streams_cdc.operations.dead_letter_store import (
     parse_dead_letter,
 )
 from dynamodb_streams_cdc.testing.memory import (
-    MemoryDeadLetters,
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
 )
-from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
+from tests.factories import NOON, order, record
+from tests.unit.bench import Bench
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:orders"
 SINKS: dict[str, Callable[[], Sink]] = {
@@ -63,21 +62,17 @@ PLACES += ["eventSourceARN", "ApproximateCreationDateTime", "userIdentity"]
 @pytest.mark.parametrize("name", SINKS)
 @pytest.mark.parametrize("tag", ["L", "M"])
 def test_a_deep_record_is_applied_or_a_dead_letter(name: str, place: str, tag: str) -> None:
-    dead_letters = MemoryDeadLetters()
-    processor = Processor(name, SOURCE, SINKS[name](), dead_letters)
-    bad = spoilt(place, tag)
+    bench = Bench(SINKS[name](), name=name)
     good = record(1, None, order("00009-0001"), timestamp=NOON)
-    clock = ManualClock()
-    answer = processor({"Records": [good, bad]}, FakeContext(clock))
-    assert answer == {"batchItemFailures": []}
-    for key, dead_letter in dead_letters.dead_letters.items():
+    assert bench.run(good, spoilt(place, tag)) == []
+    for key, dead_letter in bench.dead_letters.dead_letters.items():
         body = json.dumps(dead_letter.envelope()).encode()
         opened = parse_dead_letter(key, body, DeployedNames({"orders": name}))
         assert isinstance(opened, ReadableDeadLetter)
         assert "nested deeper than" in body.decode()
         assert "eventName" in opened.records[0]
     if place not in ("OldImage", "userIdentity", "unknown"):
-        assert len(dead_letters.dead_letters) == 1
+        assert len(bench.dead) == 1
 
 
 def test_a_dead_letter_keeps_all_levels_of_a_table() -> None:

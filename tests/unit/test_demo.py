@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import signal
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,24 +17,25 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
 
+from dynamodb_streams_cdc.testing.stories import StoriesError, Story
+from lambdas import example_domain
 from local import demo, report
 from local.console import DemoConsole
 from local.scenarios.lag import Lag, LagSampler
 from local.scenarios.phases import refuse_full_disk
 from local.scenarios.poison_latency import PoisonLatency, SinkLatency
 from local.services.errors import ServiceError
-from local.verify import Comparison, Difference, Inserts, ReadError, SinkComparison
-from local.workload.life_cycle import life_cycle
-from local.workload.poison import DEFECTS
-from local.workload.purchases import SAMPLE, PurchasesError, Survey, read_purchases, survey
-from local.workload.traffic import Finished
+from local.verify import Comparison, Difference, ReadError, SinkComparison
+from local.workload.stories import Survey
+from local.workload.traffic import Finished, Written
+from tests.example_domain.told import told, told_orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from local.workload.traffic import Key
+    from local.workload.stories import ItemStory
 
-EXPECTED = Survey(1, 1, Decimal("9.50"), *(survey(SAMPLE, 1).first,) * 2)
+PROFILE = {"name": "Ada", "segment": "new", "since": "1997-01-01T00:00:00Z"}
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def ending_in(error: BaseException) -> Callable[[demo.Options, DemoConsole], int
     ("error", "status", "sentence"),
     [
         (ServiceError("Port 9201 is in use."), 1, "Port 9201 is in use."),
-        (PurchasesError("x, line 3: expected a date."), 1, "x, line 3: expected a date."),
+        (StoriesError("x, line 3: expected a date."), 1, "x, line 3: expected a date."),
         (ReadError("OpenSearch does not answer."), 1, "OpenSearch does not answer."),
         (OSError(errno.ENOSPC, "No space left", "/tmp/x"), 1, "The disk is full (/tmp/x)"),
         (
@@ -134,7 +136,7 @@ def test_options_are_environment_variables(monkeypatch: pytest.MonkeyPatch) -> N
         return 0
 
     monkeypatch.setattr(demo, "run_demo", run)
-    variables = {"ORDERS": "a.txt", "LIMIT": "7", "SEARCH_URL": "", "KEEP": "1", "POISON": "5"}
+    variables = {"DATA": "a.txt", "LIMIT": "7", "SEARCH_URL": "", "KEEP": "1", "POISON": "5"}
     chaos = {"CHAOS": "1", "SEED": "42", "KEEP": "0"}
     cluster = {"SEARCH_URL": "http://127.0.0.1:1/"}
 
@@ -150,7 +152,7 @@ def test_options_are_environment_variables(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_flags_are_refused_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main({}, ["--limit", "7"]) == 2
-    assert capsys.readouterr().out.startswith("usage: make demo [ORDERS=file] [LIMIT=n]")
+    assert capsys.readouterr().out.startswith("usage: make demo [DATA=file] [LIMIT=n]")
 
 
 @pytest.mark.parametrize(
@@ -184,24 +186,47 @@ def test_chaos_and_poison_exclude_each_other(capsys: pytest.CaptureFixture[str])
     assert "CHAOS would hide the delays that POISON measures" in capsys.readouterr().out
 
 
+def play_the_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "TABLES", example_domain.TABLES)
+    monkeypatch.setattr(demo, "stories", example_domain.stories.stories)
+
+
+def test_poison_without_stories_that_have_any_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def healthy(table: str, seed: int, data: Path | None) -> Iterator[Story]:
+        return (Story([{"customer_id": "1", "order_id": "PROFILE", **PROFILE}]) for _ in range(1))
+
+    play_the_example(monkeypatch)
+    monkeypatch.setattr(demo, "stories", healthy)
+    monkeypatch.setattr(demo, "running_pipeline", None)
+
+    assert demo.main({"POISON": "1"}) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("POISON=1: no story in lambdas/domain/stories.py has poison")
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize("poison", [6, 11, 10_000])
 def test_too_much_poison_is_refused_before_a_service_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], poison: int
 ) -> None:
     monkeypatch.setattr(demo, "running_pipeline", None)
+    play_the_example(monkeypatch)
 
     assert demo.main({"LIMIT": "10", "POISON": str(poison)}) == 1
-    assert f"POISON={poison:,}: there are 10 purchases" in capsys.readouterr().out
+    assert f"POISON={poison:,}: there are 10 stories" in capsys.readouterr().out
 
 
 def test_a_malformed_file_is_refused_before_a_service_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(demo, "running_pipeline", None)
+    play_the_example(monkeypatch)
     file = tmp_path / "purchases.txt"
     file.write_text("00001 19970101 one 11.77\n")
 
-    assert demo.main({"ORDERS": str(file)}) == 1
+    assert demo.main({"DATA": str(file)}) == 1
     assert "line 1: expected the number of CDs" in capsys.readouterr().out
 
 
@@ -217,29 +242,18 @@ def sinks(*differences: Difference, compared: int = 3) -> tuple[SinkComparison, 
 
 
 def test_the_verdict_is_the_last_line(console: DemoConsole) -> None:
-    equal = Comparison(1, sinks(), Inserts(1, Decimal("9.50")))
+    equal = Comparison(1, sinks())
 
-    assert report.verdict(console, equal, EXPECTED)
+    assert report.verdict(console, equal)
     assert printed(console).splitlines()[-1] == "every sink equals the table"
 
 
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
+        (Comparison(1, sinks(compared=0)), "aggregation: nothing to compare"),
         (
-            Comparison(1, sinks(), Inserts(1, Decimal("9.49"))),
-            "in the change log differ from",
-        ),
-        (
-            Comparison(1, sinks(compared=0), Inserts(1, Decimal("9.50"))),
-            "nothing to compare",
-        ),
-        (
-            Comparison(
-                1,
-                sinks(Difference("aggregation", "different", "month", "revenue", 1, 2)),
-                Inserts(1, Decimal("9.50")),
-            ),
+            Comparison(1, sinks(Difference("aggregation", "different", "month", "revenue", 1, 2))),
             "month: revenue should be 1, is 2",
         ),
     ],
@@ -247,7 +261,7 @@ def test_the_verdict_is_the_last_line(console: DemoConsole) -> None:
 def test_a_difference_in_any_sink_prevents_the_verdict(
     console: DemoConsole, found: Comparison, sentence: str
 ) -> None:
-    assert not report.verdict(console, found, EXPECTED)
+    assert not report.verdict(console, found)
     assert sentence in printed(console)
     assert report.VERDICT not in printed(console)
 
@@ -263,7 +277,7 @@ def test_a_delay_beyond_the_goal_is_printed(console: DemoConsole) -> None:
 
     said = printed(console)
     assert "aggregation: p99 is 1.75 times as long; the goal is 1.5 at most" in said
-    assert "search: too few orders to measure a delay" in said
+    assert "search: too few items to measure a delay" in said
     assert "Batches in these phases: 50, of which 20 with poison; 0 delivered again." in said
 
 
@@ -274,21 +288,26 @@ def test_a_delay_within_the_goal_is_a_number_only(console: DemoConsole) -> None:
     assert "the goal" not in printed(console)
 
 
-def test_poison_is_listed_by_defect_with_some_orders(console: DemoConsole) -> None:
-    orders = {("1", f"1-000{n}"): DEFECTS[n // 6] for n in range(8)}
+def test_poison_is_listed_by_defect_with_some_items(console: DemoConsole) -> None:
+    stories = list(told_orders(8))
+    items = {
+        each.item: replace(each, poison=stories[0 if place < 6 else 1].poison)
+        for place, each in enumerate(stories)
+    }
 
-    report.poison(console, orders)
+    report.poison(console, items)
 
-    heading, first, second = printed(console).splitlines()[1:]
-    assert heading.startswith("Poison: 8 orders")
-    assert first.split() == ["6", *DEFECTS[0].name.split(), *(f"1-000{n}" for n in range(5)), "..."]
-    assert second.split() == ["2", *DEFECTS[1].name.split(), "1-0006", "1-0007"]
+    names = [each.item for each in stories]
+    heading, *lines = printed(console).splitlines()[1:]
+    assert heading.startswith("Poison: 8 items")
+    assert lines[0].split() == ["6", *["a", "total", "that", "is", "text"], *names[:5], "..."]
+    assert lines[1].split() == ["2", *["lines", "that", "do", "not", "add", "up"], *names[6:]]
 
 
 def test_many_differences_are_counted_and_some_printed(console: DemoConsole) -> None:
     many = [Difference("aggregation", "different", f"[m{n}]", "x", 1, 2) for n in range(25)]
 
-    report.verdict(console, Comparison(1, sinks(*many), Inserts()), EXPECTED)
+    report.verdict(console, Comparison(1, sinks(*many)))
 
     assert "aggregation: 25 differences" in printed(console)
     assert "[m19]: x should be 1, is 2" in printed(console)
@@ -296,19 +315,59 @@ def test_many_differences_are_counted_and_some_printed(console: DemoConsole) -> 
     assert "... and 5 more" in printed(console)
 
 
-def test_revenue_is_summed_over_shards(console: DemoConsole) -> None:
+def test_sums_of_the_largest_group_are_added_over_shards(console: DemoConsole) -> None:
     rows = [
         {"aggregate": "month#1997-01", "shard": Decimal(0), "revenue": Decimal("60.50")},
         {"aggregate": "month#1997-01", "shard": Decimal(1), "revenue": Decimal("39.50")},
-        {"aggregate": "month#1997-02", "shard": Decimal(1), "revenue": Decimal("50")},
+        {
+            "aggregate": "month#1997-02",
+            "shard": Decimal(1),
+            "revenue": Decimal("50"),
+            "orders": Decimal(3),
+        },
         {"aggregate": "status#placed", "shard": Decimal(1), "orders": Decimal(4)},
     ]
 
-    report.revenue(console, rows)
+    report.sums(console, rows)
 
-    january, february = printed(console).splitlines()[-2:]
+    title, january, february = printed(console).splitlines()[-3:]
+    assert title == "Sums of revenue by month, read from the aggregates table"
     assert january.split()[:2] == ["1997-01", "100.00"]
     assert february.count("█") * 2 == january.count("█") > 0
+
+
+def test_many_sums_are_cut_and_none_is_printed_without_rows(console: DemoConsole) -> None:
+    report.sums(console, [])
+    assert printed(console) == ""
+
+    report.sums(console, [{"aggregate": f"n#{n:02}", "shard": 0, "x": 1} for n in range(25)])
+
+    assert len(printed(console).splitlines()) == 1 + 1 + 20 + 1
+    assert printed(console).splitlines()[-1].strip() == "... and 5 more"
+
+
+def test_the_comparison_names_sinks_entities_and_several_tables(console: DemoConsole) -> None:
+    def found(*tables: str) -> Comparison:
+        return Comparison(
+            5, tuple(SinkComparison("search", 3, "9 fields", (), t, "room", "docs") for t in tables)
+        )
+
+    report.comparison(console, found("rooms"))
+    assert "rooms" not in printed(console)
+    report.comparison(console, found("rooms", "guests"))
+
+    for part in ("5 items in the table", "search", "room", "3 docs", "9 fields", "guests"):
+        assert part in printed(console)
+
+
+def test_numbers_name_the_stories_of_each_entity(console: DemoConsole) -> None:
+    survey = Survey(3, {("rooms", "room"): 2, ("guests", "guest"): 1}, [False] * 3)
+
+    report.numbers(console, Written(3, 7, 1, {"a": 6}, 2.0), 3.0, survey)
+
+    assert "3 stories: 2 of rooms room, 1 of guests guest" in printed(console)
+    assert "7 writes in 2.0 s (4/s): 6 changes, 1 without effect" in printed(console)
+    assert "6 changes in every sink after 3.0 s (2/s)" in printed(console)
 
 
 @pytest.mark.parametrize("odd", ["root:x:0:0", ":x:", "[bold]x[/]", "[/]", "[red", "a\\[b]"])
@@ -316,7 +375,7 @@ def test_echoed_text_is_not_read_as_markup(console: DemoConsole, odd: str) -> No
     console.line(f"ORDERS={odd}: no file", "red")
     with console.stage("Waiting") as stage:
         stage.outcome = f"Found {odd}"
-    report.revenue(console, [{"aggregate": f"month#{odd}", "revenue": Decimal(1)}])
+    report.sums(console, [{"aggregate": f"month#{odd}", "revenue": Decimal(1)}])
     assert [line.count(odd) for line in printed(console).splitlines() if odd in line] == [1, 1, 1]
 
 
@@ -324,7 +383,7 @@ def test_control_characters_of_echoed_text_are_escaped(console: DemoConsole) -> 
     console.line("\x1b[2J\u202e")
     with console.stage("Waiting") as stage:
         stage.outcome = "\x1b[2J\u202e"
-    report.revenue(console, [{"aggregate": "month#\x1b[2J\u202e", "revenue": Decimal(1)}])
+    report.sums(console, [{"aggregate": "month#\x1b[2J\u202e", "revenue": Decimal(1)}])
     assert printed(console).count("\\u001b[2J\\u202e") == 3
     assert not {"\x1b", "\u202e"} & {*printed(console)}
 
@@ -338,35 +397,45 @@ def test_a_stage_in_a_log_has_a_first_and_a_last_line(console: DemoConsole) -> N
     assert "Worked [well]" in printed(console).splitlines()[1]
 
 
-def test_lags_are_measured_on_orders_with_a_distinct_end() -> None:
-    seen: list[Key] = []
+class Probe:
+    """A sink that tells the last state from earlier ones if there are some."""
 
-    def probe(orders: Sequence[Finished]) -> set[Key]:
-        seen.extend(each.key for each in orders)
-        return {each.key for each in orders}
+    def __init__(self, error: Exception | None = None) -> None:
+        self.seen: list[str] = []
+        self._error = error
+
+    def follows(self, story: ItemStory) -> bool:
+        return story.last is not None and story.last not in story.states[:-1]
+
+    def shown(self, finished: Sequence[Finished]) -> set[str]:
+        if self._error is not None:
+            raise self._error
+        self.seen += [each.item for each in finished]
+        return {each.item for each in finished}
+
+
+def test_lags_are_measured_on_items_with_a_distinct_end() -> None:
+    probe, offered, turn = Probe(), list[str](), 0
 
     with LagSampler({"audit": probe}, every=2) as sampler:
-        offered = 0
-        for purchase in read_purchases(SAMPLE, 40):
-            steps = life_cycle(purchase, 1)
-            sampler.offer(Finished((purchase.customer, str(purchase.number)), steps, 0.0))
-            last = steps[-1].after
-            offered += last is not None and last["status"] != "placed"
+        for story in told(60):
+            sampler.offer(Finished(story, 0.0))
+            turn += 1
+            if turn >= 2 and probe.follows(story):
+                offered.append(story.item)
+                turn = 0
         sampler.finish(10)
 
     lag = sampler.lags()["audit"]
-    assert lag.samples == len(seen) == offered // 2
+    assert lag.samples == len(probe.seen) == len(offered) > 20
+    assert sorted(probe.seen) == sorted(offered)
     assert lag.p99 >= lag.p50 > 0
 
 
 def test_the_error_of_a_probe_is_raised_again() -> None:
-    def probe(orders: Sequence[Finished]) -> set[Key]:
-        msg = "gone"
-        raise ReadError(msg)
-
-    with LagSampler({"audit": probe}, every=1) as sampler:
-        for purchase in read_purchases(SAMPLE, 5):
-            sampler.offer(Finished((purchase.customer, "1"), life_cycle(purchase, 1), 0.0))
+    with LagSampler({"audit": Probe(ReadError("gone"))}, every=1) as sampler:
+        for story in told(5):
+            sampler.offer(Finished(story, 0.0))
         sampler.finish(10)
 
     with pytest.raises(ReadError, match="gone"):

@@ -6,14 +6,17 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from boto3.dynamodb.types import Binary
-
+from dynamodb_streams_cdc.entities import Entity, Table
+from local.deployed.resources import Resources
 from local.verify import DeployedCopies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+TABLE = Table("orders", {"customer": "S", "order": "S"}, (Entity("order"),))
 
 
 class Tables:
@@ -34,12 +37,8 @@ class Tables:
 def copies(tables: Tables, objects: dict[str, bytes] | None = None) -> DeployedCopies:
     return DeployedCopies(
         cast("DynamoDBClient", tables),
-        orders="orders",
-        change_log="log",
-        aggregates="aggregates",
-        ledger="ledger",
-        search_url="http://127.0.0.1:1",
-        search_index="orders",
+        TABLE,
+        Resources("stack", "orders", "ledger", change_log="log", aggregates="aggregates"),
         image_store=(objects or {}).__getitem__,
     )
 
@@ -62,14 +61,15 @@ def test_large_images_are_read_with_their_entry() -> None:
     assert first["overflow"] == "digest/1.json"
     assert first["after"] == {
         "B": "an attribute of that name",
-        "raw": Binary(b"\x00\x01\x02"),
-        "set": {Binary(b"\x00\x01\x02"), Binary(b"\x03")},
-        "deep": [{"B": Binary(b"\x00\x01\x02"), "total": Decimal("29.33")}],
+        "raw": b"\x00\x01\x02",
+        "set": {b"\x00\x01\x02", b"\x03"},
+        "deep": [{"B": b"\x00\x01\x02", "total": Decimal("29.33")}],
     }
+    assert type(first["after"]["raw"]) is bytes  # as functions of the domain get it
     assert second["after"] == {"total": Decimal(1)}
 
 
-def test_the_ledger_is_the_rows_of_items_that_live() -> None:
+def test_the_ledger_is_the_rows_under_its_prefix() -> None:
     month = {"month#1997-01": {"M": {"orders": {"N": "1"}}}}
     rows: list[dict[str, Any]] = [
         {"id": {"S": "ledger/orders/S=1/S=2"}, "contribution": {"M": month}},
@@ -83,18 +83,22 @@ def test_the_ledger_is_the_rows_of_items_that_live() -> None:
 
     found = dict(copies(Tables(ledger=[rows])).ledger())
 
-    assert found == {"orders/S=1/S=2": {"month#1997-01": {"orders": Decimal(1)}}}
+    assert found["orders/S=1/S=2"]["contribution"] == {"month#1997-01": {"orders": Decimal(1)}}
+    assert found["orders/S=1/S=3"]["deleted"] is True
+    assert len(found) == 2
 
 
-def test_the_canary_is_neither_an_order_nor_compared() -> None:
-    """The app writes it every few minutes: the checker would take it for an order too many."""
+def test_the_canary_is_neither_an_item_nor_compared() -> None:
+    """The app writes it every few minutes: the checker would take it for an item too many."""
     canary, item = {"S": "cdc-canary"}, "orders/S=cdc-canary/S=cdc-canary"
     tables = Tables(
-        orders=[[{"customer_id": canary, "order_id": canary}, {"customer_id": {"S": "00004"}}]],
+        orders=[[{"customer": canary, "order": canary}, {"customer": {"S": "4"}, "order": canary}]],
         log=[[{"item": {"S": item}}, {"item": {"S": "orders/S=1/S=2"}}]],
         ledger=[[{"id": {"S": f"ledger/{item}"}, "contribution": {"M": {}}}]],
     )
     found = copies(tables)
-    assert list(found.orders()) == [{"customer_id": "00004"}]
+    assert list(found.items()) == [
+        ("orders/S=4/S=cdc-canary", {"customer": "4", "order": "cdc-canary"})
+    ]
     assert list(found.entries()) == [{"item": "orders/S=1/S=2"}]
     assert list(found.ledger()) == []

@@ -28,8 +28,8 @@ from opensearchpy.exceptions import (
     TransportError,
 )
 
-from dynamodb_streams_cdc import Deadline, PermanentError, RetryableError
-from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger, _cancelled
+from dynamodb_streams_cdc import PermanentError, RetryableError
+from dynamodb_streams_cdc.aws.dynamodb.ledger import _cancelled
 from dynamodb_streams_cdc.aws.errors import UnexpectedResponse, meaning, translated
 from dynamodb_streams_cdc.aws.opensearch import _upserted
 from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
@@ -37,6 +37,7 @@ from dynamodb_streams_cdc.aws.opensearch_errors import meaning as meaning_of
 from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
 from dynamodb_streams_cdc.sinks.aggregation import LedgerRow, RowUpdate, WriteConflict
 from dynamodb_streams_cdc.sinks.search import Stale
+from tests.failure_table import CANCELLED, REFUSED
 
 TOO_LARGE = "Item size has exceeded the maximum allowed size"
 
@@ -44,26 +45,28 @@ TOO_LARGE = "Item size has exceeded the maximum allowed size"
 @pytest.mark.parametrize(
     ("code", "message", "expected"),
     [
+        *((code, "", expected) for code, expected in REFUSED.items()),
         ("TransactionConflict", "", ConflictError),
-        ("TransactionConflictException", "", ConflictError),
-        ("ProvisionedThroughputExceededException", "", RetryableError),
-        ("ThrottlingException", "", RetryableError),
         ("Throttling", "", RetryableError),
-        ("RequestLimitExceeded", "", RetryableError),
         ("TooManyRequestsException", "", RetryableError),
         ("InternalServerError", "", RetryableError),
         ("InternalFailure", "", RetryableError),
         ("ServiceUnavailable", "", RetryableError),
         ("SlowDown", "", RetryableError),
-        ("ExpiredTokenException", "", RetryableError),
-        ("UnrecognizedClientException", "", RetryableError),
         ("RequestTimeTooSkewed", "", RetryableError),
         ("AccessDenied", "", AccessDeniedError),
-        ("AccessDeniedException", "", AccessDeniedError),
         ("KMSAccessDeniedException", "", AccessDeniedError),
         ("ResourceNotFoundException", "", RetryableError),
         ("NoSuchBucket", "", RetryableError),
-        ("TransactionInProgressException", "", RetryableError),
+        ("AuthorizationHeaderMalformed", "", RetryableError),
+        ("IllegalLocationConstraintException", "", RetryableError),
+        ("InaccessibleEncryptionCredentialsException", "", RetryableError),
+        ("InvalidToken", "", RetryableError),
+        ("OperationAborted", "", RetryableError),
+        ("PermanentRedirect", "", RetryableError),
+        ("ResourceInUseException", "", RetryableError),
+        ("TableInUseException", "", RetryableError),
+        ("TableNotFoundException", "", RetryableError),
         ("ReplicatedWriteConflictException", "", RetryableError),
         ("ItemCollectionSizeLimitExceededException", "", PermanentError),
         ("ValidationException", TOO_LARGE, PermanentError),
@@ -103,24 +106,6 @@ def test_codes_that_botocore_retries_are_outages() -> None:
     transient: Any = standard.TransientRetryableChecker
     codes = {*throttled._THROTTLED_ERROR_CODES, *transient._TRANSIENT_ERROR_CODES}
     assert {code for code in codes if type(meaning(code, "")) is not RetryableError} == set()
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "AuthorizationHeaderMalformed",
-        "IllegalLocationConstraintException",
-        "InaccessibleEncryptionCredentialsException",
-        "InvalidToken",
-        "OperationAborted",
-        "PermanentRedirect",
-        "ResourceInUseException",
-        "TableInUseException",
-        "TableNotFoundException",
-    ],
-)
-def test_codes_of_an_account_or_region_are_outages(code: str) -> None:
-    assert type(meaning(code, "")) is RetryableError
 
 
 def client_error(code: str, status: int) -> ClientError:
@@ -167,10 +152,7 @@ def refused(kind: str, *, status: int = 400, cause: str | None = None) -> dict[s
 ANSWERS: list[tuple[Mapping[str, Any], Any]] = [
     ({"status": 200, "result": "updated"}, None),
     ({"status": 201, "result": "created"}, None),
-    (
-        {"result": "noop", "get": {"_source": {"cdc": {"changed_at": 7}}}},
-        Stale(7.0),
-    ),
+    ({"result": "noop", "get": {"_source": {"cdc": {"changed_at": 7}}}}, Stale(7.0)),
     (refused("mapper_parsing_exception"), PermanentError),
     (refused("strict_dynamic_mapping_exception"), PermanentError),
     (refused("illegal_argument_exception"), SearchRefused),
@@ -300,11 +282,8 @@ def row(name: str) -> LedgerRow:
     ("codes", "expected"),
     [
         (["ConditionalCheckFailed", "None", "TransactionConflict"], WriteConflict),
-        (["None", "None", "TransactionConflict"], ConflictError),
-        (["None", "None", "ThrottlingError"], ConflictError),
-        (["None", "ProvisionedThroughputExceeded", "None"], ConflictError),
-        (["None", "ItemCollectionSizeLimitExceeded", "None"], PermanentError),
-        (["None", "ValidationError", "None"], UnexpectedResponse),
+        *((["None", code, "None"], expected) for code, expected in CANCELLED.items()),
+        *((["None", "None", code], expected) for code, expected in CANCELLED.items()),
         ([], RetryableError),
     ],
 )
@@ -318,31 +297,3 @@ def test_a_cancelled_transaction_names_the_rows_that_moved() -> None:
     conflicts = _cancelled(updates, [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}])
     assert isinstance(conflicts, WriteConflict)
     assert conflicts.item_ids == {"b"}
-
-
-class Recorder:
-    """A client of DynamoDB that keeps what it was asked, and leaves some keys unprocessed."""
-
-    def __init__(self, unprocessed: int) -> None:
-        self.asked: list[Any] = []
-        self.unprocessed = unprocessed
-
-    def batch_get_item(self, RequestItems: Any) -> Any:
-        [(table, request)] = RequestItems.items()
-        self.asked.append(request)
-        keys = request["Keys"]
-        left = keys[len(keys) - self.unprocessed :] if len(self.asked) == 1 else []
-        return {"Responses": {}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
-
-
-def test_the_ledger_is_read_consistently() -> None:
-    client: Any = Recorder(0)
-    DynamoDbLedger(client, "t", "a").read([f"item-{n}" for n in range(130)], Deadline())
-    assert [len(request["Keys"]) for request in client.asked] == [100, 30]
-    assert all(request["ConsistentRead"] for request in client.asked)
-
-
-def test_keys_left_unread_without_progress_are_an_outage() -> None:
-    client: Any = Recorder(1)
-    with pytest.raises(RetryableError, match="left 1 ledger rows unread"):
-        DynamoDbLedger(client, "t", "a").read(["item"], Deadline())

@@ -174,16 +174,24 @@ def test_the_chaos_report_shows_each_count() -> None:
         assert part in shown
 
 
-def test_a_sink_that_is_down_is_tolerated_under_chaos_only() -> None:
-    def down(orders: Any) -> Any:
+class Down:
+    """A probe of a sink that does not answer."""
+
+    def follows(self, story: Any) -> bool:
+        return True
+
+    def shown(self, finished: Any) -> set[str]:
         message = "OpenSearch does not answer."
         raise ReadError(message)
 
-    [patient] = FaultInjection.tolerant(cast("FaultInjection", None), {"search": down}).values()
-    assert patient([]) == set()
-    [strict] = NoFaults().tolerant({"search": down}).values()
+
+def test_a_sink_that_is_down_is_tolerated_under_chaos_only() -> None:
+    patient = FaultInjection.tolerant(cast("FaultInjection", None), {"search": Down()})["search"]
+    assert patient.follows(cast("Any", None))
+    assert patient.shown([]) == set()
+    strict = NoFaults().tolerant({"search": Down()})["search"]
     with pytest.raises(ReadError):
-        strict([])
+        strict.shown([])
 
 
 def test_workers_belong_to_one_function_and_one_emulator(

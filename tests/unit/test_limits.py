@@ -8,24 +8,25 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Deadline, Image
+from dynamodb_streams_cdc import Deadline
 from dynamodb_streams_cdc.aws.dynamodb.ledger import BATCH_GET_KEYS
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
 from dynamodb_streams_cdc.aws.opensearch import BULK_BYTES, REQUEST_SECONDS
-from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.deadline import LONGEST_PAUSE_SECONDS, RESERVE_SECONDS
 from dynamodb_streams_cdc.operations.aws import functions
 from dynamodb_streams_cdc.operations.aws import notifications as notifications
 from dynamodb_streams_cdc.operations.redrive import MOST_BYTES, MOST_RECORDS
-from dynamodb_streams_cdc.processor import LATE_SECONDS, YOUNG_SECONDS, Processor
+from dynamodb_streams_cdc.processor import LATE_SECONDS, YOUNG_SECONDS
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
 from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, MAX_AGGREGATES
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS, ENTRY_LEVELS
 from dynamodb_streams_cdc.sinks.search import Search
-from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
 from lambdas.example_domain.order import contributions, document
-from tests.factories import NOON, SOURCE, FakeContext, ManualClock, order, record
+from tests.factories import NOON, ManualClock, order, record
+from tests.fake_pipeline import Table
+from tests.unit.bench import Bench
 
 HOUR, DAY = 3600, 24 * 3600
 KIB, MIB = 1024, 1024 * 1024
@@ -36,23 +37,8 @@ STREAM_SECONDS = DAY
 CLOCKS_DIFFER_BY = HOUR - 1
 
 
-class NoSourceTable:
-    """A table in which the item is no more."""
-
-    reads = 0
-
-    def read(self, keys: Attributes) -> Image | None:
-        self.reads += 1
-        return None
-
-
-def deliver(sink: Any, items: NoSourceTable, now: float, *records: Any) -> None:
-    clock = ManualClock(now)
-    processor = Processor(
-        "orders", SOURCE, sink, MemoryDeadLetters(), clock=clock, source_table=items
-    )
-    answer = processor({"Records": list(records)}, FakeContext(clock))
-    assert answer == {"batchItemFailures": []}
+def deliver(sink: Any, table: Table, now: float, *records: Any) -> None:
+    assert Bench(sink, now, options={"source_table": table}).run(*records) == []
 
 
 @pytest.mark.parametrize("behind", [0, CLOCKS_DIFFER_BY])
@@ -70,10 +56,10 @@ def test_change_that_outlives_the_tombstone_is_repaired(copy: str, behind: float
     sink: Any = sinks[copy]
     placed = record(1, None, order(), timestamp=NOON)
     removed = record(2, order(), None, timestamp=NOON)
-    deliver(sink, NoSourceTable(), NOON, removed)
+    deliver(sink, Table(), NOON, removed)
     purged_at = NOON + TOMBSTONE_SECONDS + 0.001
     assert sink.purge(TOMBSTONE_SECONDS, Deadline(ManualClock(purged_at))) == 1
-    deliver(sink, NoSourceTable(), purged_at - behind, placed)
+    deliver(sink, Table(), purged_at - behind, placed)
     assert index.search() == {}
     assert ledger.total("status#placed") == {}
 
@@ -82,11 +68,9 @@ def test_tombstone_that_is_a_moment_younger_refuses_the_change() -> None:
     """Until then nothing is purged, and the tombstone does what the repair does afterwards."""
     sink = Search(index := MemoryIndex(), document)
     removed = record(2, order(), None, timestamp=NOON)
-    deliver(sink, NoSourceTable(), NOON, removed)
+    deliver(sink, Table(), NOON, removed)
     assert sink.purge(TOMBSTONE_SECONDS, Deadline(ManualClock(NOON + TOMBSTONE_SECONDS))) == 0
-    deliver(
-        sink, NoSourceTable(), NOON + TOMBSTONE_SECONDS, record(1, None, order(), timestamp=NOON)
-    )
+    deliver(sink, Table(), NOON + TOMBSTONE_SECONDS, record(1, None, order(), timestamp=NOON))
     assert index.search() == {}
 
 
@@ -94,7 +78,7 @@ def test_change_that_no_purge_can_have_met_is_not_looked_up() -> None:
     """A change waits in the table's stream for a day and, behind a change log, for another in that
     of the log. Were it late by then, an outage would end in a read of the table for each change.
     """
-    items, sink = NoSourceTable(), Search(MemoryIndex(), document)
+    items, sink = Table(), Search(MemoryIndex(), document)
     record_ = record(1, None, order(), timestamp=NOON)
     deliver(sink, items, NOON + 2 * STREAM_SECONDS + CLOCKS_DIFFER_BY, record_)
     assert items.reads == 0

@@ -1,126 +1,95 @@
-"""Every reader of orders refuses poison; a correction removes it; other orders stay the same."""
+"""Poison is spread over the stories; a correction removes it and leaves other items as they are."""
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
-from pydantic import ValidationError
 
-from lambdas.example_domain.order import Order, contributions, document
-from local.workload.life_cycle import life_cycle
-from local.workload.poison import CORRECTED_BY, DEFECTS, Defect, Poison, correct, corrections, main
-from local.workload.purchases import SAMPLE, read_purchases
+from dynamodb_streams_cdc import deserialize_item, serialize_item
+from dynamodb_streams_cdc.testing.stories import StoriesError
+from lambdas.example_domain import TABLES
+from local.workload.poison import Poison, correct, main
+from local.workload.traffic import steps_of
+from tests.example_domain.told import told, told_orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-by_kind = pytest.mark.parametrize(
-    "defect", DEFECTS, ids=lambda defect: defect.name.replace(" ", "-")
-)
+    from local.workload.poison import Correction
+    from local.workload.stories import ItemPoison, ItemStory
+
+[ORDERS] = TABLES
 
 
-def placed(number: int = 0) -> dict[str, Any]:
-    [*_, purchase] = read_purchases(SAMPLE, number + 1)
-    order = life_cycle(purchase, 1)[0].after
-    assert order is not None
-    return order
-
-
-def spoiled(defect: Defect, number: int = 0) -> dict[str, Any]:
-    order = placed(number)
-    return {**order, **defect.inject(order)}
-
-
-@by_kind
-@pytest.mark.parametrize("reader", [contributions, document])
-def test_every_reader_refuses_poison(
-    defect: Defect, reader: Callable[[dict[str, Any]], object]
-) -> None:
-    for number in range(40):
-        assert reader(placed(number))
-        with pytest.raises(ValidationError):
-            reader(spoiled(defect, number))
-
-
-@by_kind
-def test_a_correction_removes_the_defect(defect: Defect) -> None:
-    for number in range(40):
-        wrong = spoiled(defect, number)
-
-        found = corrections(wrong)
-
-        assert list(found) == [defect.name]
-        assert {**wrong, **found[defect.name]} == placed(number)
-
-
-def test_an_order_with_every_defect_is_corrected() -> None:
-    order = placed(3)
-    for defect in DEFECTS:
-        if defect.name != "a total that is text":
-            order |= defect.inject(order)
-    order["total"] = f"{order['total']} USD"
-
-    found = corrections(order)
-
-    assert len(found) == len(DEFECTS)
-    for fields in found.values():
-        order |= fields
-    assert order == placed(3)
-    Order.of(order)
-
-
-def test_right_orders_are_left_alone() -> None:
-    for purchase in read_purchases(SAMPLE, 200):
-        for step in life_cycle(purchase, 1):
-            assert step.after is None or corrections(step.after) == {}
+def poisoned(count: int) -> list[ItemPoison]:
+    return [story.poison for story in told_orders(count) if story.poison is not None]
 
 
 @pytest.mark.parametrize(("count", "poisonous"), [(10, 5), (96, 13), (3, 1), (4, 0), (5, 5)])
 def test_poison_is_spread_over_a_round(count: int, poisonous: int) -> None:
-    poison = Poison(seed=1)
-    purchases = read_purchases(SAMPLE)
+    poison, stories = Poison(seed=1), told_orders()
 
-    taken = list(poison.hidden(purchases, count, poisonous))
+    taken = list(poison.hidden(stories, count, poisonous))
 
-    assert taken == list(read_purchases(SAMPLE, count))
-    assert len(poison.orders) == poisonous
-    keys = [(each.customer, f"{each.customer}-{each.number:04d}") for each in taken]
-    places = [place for place, key in enumerate(keys) if key in poison.orders]
+    assert [story.item for story in taken] == [story.item for story in told_orders(count)]
+    assert len(poison.items) == poisonous
+    places = [place for place, story in enumerate(taken) if story.item in poison.items]
     for number, place in enumerate(places):
         assert count * number // poisonous <= place < count * (number + 1) // poisonous
-    assert next(purchases) not in taken
+    assert next(stories).item not in {story.item for story in taken}
+
+
+def test_only_stories_with_poison_are_poisoned() -> None:
+    poison = Poison(seed=1)
+    able = sum(story.poison is not None for story in told(50))
+
+    list(poison.hidden(told(), 50, able))
+
+    assert all(story.poison for story in poison.items.values())
+    with pytest.raises(StoriesError, match=f"{able + 1} stories must be poison, and {able} of 50"):
+        list(poison.hidden(told(), 50, able + 1))
 
 
 def test_kinds_take_turns_over_all_rounds() -> None:
-    poison, purchases = Poison(seed=1), read_purchases(SAMPLE)
+    poison, stories = Poison(seed=1), told_orders()
 
-    for poisonous in (4, 3):
-        list(poison.hidden(purchases, 10, poisonous))
+    for poisonous in (4, 2):
+        list(poison.hidden(stories, 60, poisonous))
 
-    names = [defect.name for defect in poison.orders.values()]
-    assert names == [defect.name for defect in (*DEFECTS, DEFECTS[0])]
+    names = Counter(story.poison.defect for story in poison.items.values() if story.poison)
+    assert len(names) == 6
 
 
-def test_a_poisonous_order_is_placed_and_never_shipped() -> None:
+def test_a_poisoned_item_is_put_and_never_changed() -> None:
     poison = Poison(seed=1)
-    [purchase] = poison.hidden(read_purchases(SAMPLE), 1, 1)
+    [story] = poison.hidden(told_orders(), 1, 1)
 
-    [step] = poison.story(purchase, 1)
+    [step] = steps_of(story, 1)
 
-    assert (step.operation, step.before) == ("put", None)
-    assert step.after == spoiled(DEFECTS[0])
+    assert story.poison is not None
+    assert story.poisoned
+    assert (step.operation, step.before, step.after) == ("put", None, story.poison.state)
 
 
-def test_a_healthy_order_lives_as_ever() -> None:
-    [purchase] = read_purchases(SAMPLE, 1)
+def test_the_sinks_that_refuse_poison_are_known() -> None:
+    poison = Poison(seed=1)
+    [story] = poison.hidden(told_orders(), 1, 1)
 
-    assert Poison(seed=1).story(purchase, 1) == life_cycle(purchase, 1)
+    assert poison.refusing == ["aggregation", "search"]
+    assert poison.refused_by("search") == {story.item}
+    assert poison.refused_by("audit") == set()
+
+
+def test_a_healthy_story_stays_as_it_is() -> None:
+    assert list(Poison(seed=1).hidden(told(), 20, 0)) == list(told(20))
 
 
 class Table:
@@ -130,7 +99,7 @@ class Table:
         ConditionalCheckFailedException = type("Conditional", (ClientError,), {})
 
     def __init__(self, *orders: dict[str, Any]) -> None:
-        self.orders = {order["order_id"]: order for order in orders}
+        self.orders = {order["order_id"]: dict(order) for order in orders}
         self.moving: set[str] = set()
         self.writes = 0
 
@@ -140,9 +109,8 @@ class Table:
 
     def paginate(self, *, TableName: str, ConsistentRead: bool) -> Iterator[dict[str, Any]]:
         assert (TableName, ConsistentRead) == ("orders", True)
-        encode = TypeSerializer().serialize
         for order in list(self.orders.values()):
-            yield {"Items": [{name: encode(value) for name, value in order.items()}]}
+            yield {"Items": [serialize_item(order)]}
 
     def update_item(self, **request: Any) -> None:
         decode = TypeDeserializer().deserialize
@@ -152,68 +120,83 @@ class Table:
         }
         order = self.orders[request["Key"]["order_id"]["S"]]
         if order["order_id"] in self.moving:
-            order["updated_by"] = "warehouse"
-        assert request["ConditionExpression"] == "#updated_at = :seen AND #updated_by = :by"
-        if (order["updated_at"], order["updated_by"]) != (values[":seen"], values[":by"]):
-            raise self.exceptions.ConditionalCheckFailedException({}, "UpdateItem")
+            order["status"] = "shipped"
+        for part in request["ConditionExpression"].split(" AND "):
+            name, value = part.split(" = ")
+            if order[names[name]] != values[value]:
+                raise self.exceptions.ConditionalCheckFailedException({}, "UpdateItem")
         self.writes += 1
         for part in request["UpdateExpression"].removeprefix("SET ").split(", "):
             name, value = part.split(" = ")
             order[names[name]] = values[value]
 
 
+def corrected(table: Table, stories: Iterator[ItemStory] | None = None) -> Correction:
+    return correct(cast("DynamoDBClient", table), "orders", ORDERS, stories or told_orders(60))
+
+
 def test_a_correction_fixes_the_table_and_counts_defects() -> None:
-    table = Table(*(spoiled(defect, number) for number, defect in enumerate(DEFECTS)), placed(20))
-    client = cast("DynamoDBClient", table)
+    six, healthy = poisoned(6), next(islice(told_orders(), 20, None)).states[0]
+    assert healthy is not None
+    table = Table(*(each.state for each in six), healthy)
 
-    done = correct(client, "orders")
+    done = corrected(table)
 
-    assert (done.read, done.changed_meanwhile) == (len(DEFECTS) + 1, 0)
-    assert done.corrected == {defect.name: 1 for defect in DEFECTS}
-    stamps = ("updated_by", "updated_at")
-    for number, order in enumerate(list(table.orders.values())[:-1]):
-        assert order["updated_by"] == CORRECTED_BY
-        assert {**order, **{n: placed(number)[n] for n in stamps}} == placed(number)
-    assert table.orders[placed(20)["order_id"]] == placed(20)
+    assert (done.read, done.changed_meanwhile) == (7, 0)
+    assert done.corrected == {each.defect: 1 for each in six}
+    assert len(done.corrected) == 6
+    assert list(table.orders.values()) == [*(each.correction for each in six), healthy]
 
 
 def test_a_second_correction_writes_nothing() -> None:
-    table = Table(spoiled(DEFECTS[1]))
-    client = cast("DynamoDBClient", table)
+    table = Table(poisoned(1)[0].state)
 
-    correct(client, "orders")
+    corrected(table)
 
-    assert correct(client, "orders").corrected == {}
+    assert corrected(table).corrected == {}
     assert table.writes == 1
 
 
-def test_an_order_that_changes_meanwhile_is_left_as_it_is() -> None:
-    wrong = spoiled(DEFECTS[2])
-    table = Table(wrong)
-    table.moving.add(wrong["order_id"])
+def test_an_item_that_changes_meanwhile_is_left_as_it_is() -> None:
+    wrong = next(each for each in poisoned(6) if each.defect == "an unknown status")
+    table = Table(wrong.state)
+    table.moving.add(wrong.state["order_id"])
 
-    done = correct(cast("DynamoDBClient", table), "orders")
+    done = corrected(table)
 
     assert (done.changed_meanwhile, done.corrected) == (1, {})
-    assert wrong["status"] == "on hold"
+    [order] = table.orders.values()
+    assert order == {**wrong.state, "status": "shipped"}
 
 
-def test_a_total_that_is_text_is_not_the_text_of_a_number() -> None:
-    """Pydantic would take the text of a number; this is not one."""
-    total = spoiled(DEFECTS[0])["total"]
+def test_an_attribute_of_the_correction_must_still_be_missing() -> None:
+    [story] = told_orders(1)
+    assert story.poison is not None
+    lacking = {n: v for n, v in story.poison.state.items() if n != "currency"}
+    story = replace(story, poison=replace(story.poison, state=lacking))
+    asked: list[dict[str, Any]] = []
 
-    assert total.endswith(" USD")
-    assert corrections(spoiled(DEFECTS[0])) == {
-        DEFECTS[0].name: {"total": Decimal(total.removesuffix(" USD"))}
-    }
+    class Recording(Table):
+        def update_item(self, **request: Any) -> None:
+            asked.append(request)
+
+    assert corrected(Recording(lacking), iter([story])).corrected.total() == 1
+    [request] = asked
+    names = request["ExpressionAttributeNames"]
+    [missing] = [part for part in request["ConditionExpression"].split(" AND ") if "not" in part]
+    assert names[missing.removeprefix("attribute_not_exists(").removesuffix(")")] == "currency"
+    assert deserialize_item(request["Key"]) == story.keys
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999", "http://a:secret@b"])
 def test_a_malformed_endpoint_is_refused_with_a_sentence(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from lambdas.domain import TABLES as declared
+
+    name = declared[0].name
     with pytest.raises(SystemExit) as ended:
-        main(["correct", "--table", "orders", "--endpoint-url", url])
+        main(["correct", "--source-table", name, "--table", "orders", "--endpoint-url", url])
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert "--endpoint-url: " in said

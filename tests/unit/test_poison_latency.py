@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from dynamodb_streams_cdc.esm.poller.invocation import FunctionReturned
+from dynamodb_streams_cdc.testing.stories import StoriesError
+from lambdas.example_domain import TABLES
+from local.deployed.resources import Resources
 from local.deployed.trace import Call, TraceReader, TraceWriter
 from local.scenarios.lag import Lag
 from local.scenarios.phases import Phase
-from local.scenarios.poison_latency import PhasePlan, SinkLatency, sharing, sink_latency
-from local.workload.purchases import PurchasesError
+from local.scenarios.poison_latency import (
+    PhasePlan,
+    SinkLatency,
+    items_of,
+    sharing,
+    sink_latency,
+)
+from local.verify import DeployedCopies
+from local.workload.stories import Survey
 from local.workload.traffic import Written
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local.workload.traffic import Key
+    from mypy_boto3_dynamodb import DynamoDBClient
+
 
 POISON = "orders/S=9/S=9"
 
@@ -34,15 +45,20 @@ def call(*keys: dict[str, Any]) -> Call:
     return Call("1", "search", [str(n) for n in range(len(keys))], list(keys))
 
 
-@pytest.mark.parametrize("of", [of_table, of_log])
-def test_sharing_depends_on_the_batch_of_the_last_change(of: Any) -> None:
+def copies(feed: str) -> DeployedCopies:
+    resources = Resources("", "", "", functions={"search": "search"}, feeds={"search": feed})
+    return DeployedCopies(cast("DynamoDBClient", None), TABLES[0], resources)
+
+
+@pytest.mark.parametrize(("of", "feed"), [(of_table, "table"), (of_log, "change-log")])
+def test_sharing_depends_on_the_batch_of_the_last_change(of: Any, feed: str) -> None:
     calls = [
         call(of("1"), of("2"), of("9")),
         call(of("2"), of("3")),
         call(of("4"), of("9"), of("4")),
     ]
 
-    found = sharing(calls, {POISON})
+    found = sharing([items_of(each, copies(feed)) for each in calls], {POISON})
 
     assert found == {"orders/S=1/S=1", "orders/S=4/S=4"}
 
@@ -65,7 +81,7 @@ def test_a_trace_has_the_keys_of_each_call(tmp_path: Path) -> None:
 
 
 def a_phase(**lags: float) -> Phase:
-    samples: dict[Key, float] = {(name[1:], name[1:]): lag for name, lag in lags.items()}
+    samples = {f"orders/S={name[1:]}/S={name[1:]}": lag for name, lag in lags.items()}
     return Phase("", Written(), 1.0, {"search": samples}, {})
 
 
@@ -87,24 +103,34 @@ def test_without_orders_there_is_no_ratio() -> None:
     assert SinkLatency("search", None, Lag(1, 1.0, 1.0)).ratio is None
 
 
-@pytest.mark.parametrize("purchases", [2, 7, 60, 400, 6919])
-def test_a_plan_leaves_purchases_for_full_speed(purchases: int) -> None:
-    one_by_one = min(20, purchases // 10)
-    for poison in {1, purchases // 4 or 1, purchases // 2}:
-        plan = PhasePlan.of(purchases, poison, one_by_one)
+def surveyed(stories: int) -> Survey:
+    return Survey(stories, {}, [True] * stories)
+
+
+@pytest.mark.parametrize("stories", [2, 7, 60, 400, 6919])
+def test_a_plan_leaves_stories_for_full_speed(stories: int) -> None:
+    one_by_one = min(20, stories // 10)
+    for poison in {1, stories // 4 or 1, stories // 2}:
+        plan = PhasePlan.of(surveyed(stories), poison, one_by_one)
 
         assert sum(plan.poisonous) == poison
         assert plan.poisonous[0] == plan.poisonous[3] == 0
-        assert purchases - one_by_one - plan.purchases >= plan.healthy >= 0
+        assert stories - one_by_one - plan.stories >= plan.healthy >= 0
 
 
-def test_phases_are_large_if_there_are_many_purchases() -> None:
-    assert PhasePlan.of(400, 25, 20) == PhasePlan(71, (0, 13, 12, 0))
-    assert PhasePlan.of(6919, 25, 20).healthy == 150
+def test_phases_are_large_if_there_are_many_stories() -> None:
+    assert PhasePlan.of(surveyed(400), 25, 20) == PhasePlan(71, (0, 13, 12, 0))
+    assert PhasePlan.of(surveyed(6919), 25, 20).healthy == 150
 
 
-def test_most_purchases_have_to_be_healthy() -> None:
-    with pytest.raises(
-        PurchasesError, match=r"POISON=31: there are 60 purchases, and at most half"
-    ):
-        PhasePlan.of(60, 31, 6)
+def test_most_stories_have_to_be_healthy() -> None:
+    with pytest.raises(StoriesError, match=r"POISON=31: there are 60 stories, and at most half"):
+        PhasePlan.of(surveyed(60), 31, 6)
+
+
+def test_poison_needs_stories_that_have_any() -> None:
+    none, few = Survey(60, {}, [False] * 60), Survey(60, {}, [True] * 20 + [False] * 40)
+    with pytest.raises(StoriesError, match=r"no story in lambdas/domain/stories\.py has poison"):
+        PhasePlan.of(none, 3, 6)
+    with pytest.raises(StoriesError, match=r"2 stories must be poison, and 0 of 12 have any"):
+        PhasePlan.of(few, 3, 6)

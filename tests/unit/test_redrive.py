@@ -2,15 +2,16 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 import pytest
 
 from dynamodb_streams_cdc.control import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.errors import DeadlineExceeded
 from dynamodb_streams_cdc.operations import redrive as redrive_module
-from dynamodb_streams_cdc.operations.dead_letter_store import ReadableDeadLetter, StoredDeadLetter
+from dynamodb_streams_cdc.operations.dead_letter_store import ReadableDeadLetter
 from dynamodb_streams_cdc.operations.redrive import (
     MOST_BYTES,
     MOST_RECORDS,
@@ -26,6 +27,7 @@ from tests.fake_pipeline import (
     NAMES,
     POISON,
     FakePipeline,
+    Ports,
     change_of,
     given_up,
     item,
@@ -35,6 +37,7 @@ from tests.fake_pipeline import (
 )
 
 BATCH = lambdas_key("batch")
+ARCHIVED, SPLIT, KEPT, WAITING, GONE, UNREADABLE = RedriveStatus
 
 
 @pytest.fixture
@@ -87,7 +90,7 @@ class TestDeadLetterOfOneRecord:
         pipeline.deliver(placed(1, 1, POISON))
         before = dict(pipeline.store.objects)
         result = one(pipeline)
-        assert result.status is RedriveStatus.KEPT
+        assert result.status is KEPT
         assert pipeline.store.objects == before
         [failure] = result.failures
         assert (failure.item, failure.reason) == (item(1), "ValueError")
@@ -100,7 +103,7 @@ class TestDeadLetterOfOneRecord:
         [key] = pipeline.waiting
         pipeline.write(1, "shipped")
         result = one(pipeline)
-        assert (result.status, result.repaired, result.applied) == (RedriveStatus.ARCHIVED, 1, 0)
+        assert (result.status, result.repaired, result.applied) == (ARCHIVED, 1, 0)
         assert (result.dead_letters, result.failures) == ((), ())
         assert pipeline.waiting == []
         assert pipeline.store.archived == [key]
@@ -111,31 +114,27 @@ class TestDeadLetterOfOneRecord:
         pipeline.write(1, "refunded")
         pipeline.deliver(record(2, order(number(1)), order(number(1), status="refunded")))
         result = one(pipeline)
-        assert (result.status, result.stale, result.applied, result.repaired) == (
-            RedriveStatus.ARCHIVED,
-            1,
-            0,
-            0,
-        )
+        counts = (result.stale, result.applied, result.repaired)
+        assert (result.status, counts) == (ARCHIVED, (1, 0, 0))
         assert pipeline.indexed() == {item(1): "refunded"}
 
     def test_from_lambda_stays_too(self, pipeline: FakePipeline) -> None:
         pipeline.write(1, POISON)
         pipeline.store.deliver(BATCH, given_up([placed(1, 1, POISON)]))
-        assert one(pipeline).status is RedriveStatus.KEPT
+        assert one(pipeline).status is KEPT
         assert pipeline.waiting == [BATCH]
 
     def test_stays_if_unreadable(self, pipeline: FakePipeline) -> None:
         pipeline.deliver({"eventName": "INSERT", "dynamodb": {"SequenceNumber": "7"}})
         result = one(pipeline)
-        assert result.status is RedriveStatus.KEPT
+        assert result.status is KEPT
         assert [failure.reason for failure in result.failures] == ["MalformedSource"]
         assert result.failures[0].item is None
 
     def test_of_an_expiry_must_be_applied(self, pipeline: FakePipeline) -> None:
         expiry = record(2, order(number(1)), None, userIdentity=TTL_IDENTITY)
         pipeline.store.deliver(BATCH, given_up([expiry]))
-        assert one(pipeline).status is RedriveStatus.ARCHIVED
+        assert one(pipeline).status is ARCHIVED
         assert pipeline.index.documents[item(1)]["cdc"]["deleted"] is True
 
 
@@ -145,7 +144,7 @@ class TestABatch:
         pipeline.write(2, "placed")
         pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
         result = one(pipeline)
-        assert (result.status, result.records, result.applied) == (RedriveStatus.ARCHIVED, 2, 2)
+        assert (result.status, result.records, result.applied) == (ARCHIVED, 2, 2)
         assert pipeline.store.archived == [BATCH]
         assert pipeline.indexed() == {item(1): "placed", item(2): "placed"}
 
@@ -155,7 +154,7 @@ class TestABatch:
             pipeline.write(customer, status)
         pipeline.store.deliver(BATCH, given_up(records))
         result = one(pipeline)
-        assert (result.status, result.applied) == (RedriveStatus.SPLIT, 2)
+        assert (result.status, result.applied) == (SPLIT, 2)
         assert pipeline.store.archived == [BATCH]
         assert sorted(result.dead_letters) == pipeline.waiting
         assert pipeline.waiting == sorted(own_key(each) for each in records[1:3])
@@ -163,7 +162,7 @@ class TestABatch:
             dead_letter = json.loads(pipeline.store.objects[key])
             assert dead_letter["dead_letter"]["reason"] == "ValueError"
             assert dead_letter["timestamp"] == "2024-05-01T12:16:40.000Z"
-        assert {each.status for each in run(pipeline)} == {RedriveStatus.KEPT}
+        assert {each.status for each in run(pipeline)} == {KEPT}
 
     def test_an_existing_dead_letter_of_a_record_stays(self, pipeline: FakePipeline) -> None:
         pipeline.write(2, POISON)
@@ -172,7 +171,7 @@ class TestABatch:
         before = pipeline.store.objects[key]
         pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2, POISON)]))
         first, _ = run(pipeline)
-        assert (first.key, first.status, first.dead_letters) == (BATCH, RedriveStatus.SPLIT, (key,))
+        assert (first.key, first.status, first.dead_letters) == (BATCH, SPLIT, (key,))
         assert pipeline.store.objects[key] == before
 
     def test_an_unreadable_record_gets_its_own_dead_letter(self, pipeline: FakePipeline) -> None:
@@ -180,19 +179,15 @@ class TestABatch:
         pipeline.store.deliver(BATCH, given_up([placed(1, 1), broken, broken]))
         result = one(pipeline)
         [key] = pipeline.waiting
-        assert (result.status, result.dead_letters) == (RedriveStatus.SPLIT, (key,))
+        assert (result.status, result.dead_letters) == (SPLIT, (key,))
         assert key.startswith("dead-letters/search/unreadable/")
-        assert json.loads(json.loads(pipeline.store.objects[key])["payload"]) == {
-            "Records": [broken]
-        }
+        payload = json.loads(json.loads(pipeline.store.objects[key])["payload"])
+        assert payload == {"Records": [broken]}
 
     def test_failures_without_a_version_get_distinct_keys(self, pipeline: FakePipeline) -> None:
-        failures = [
-            {"position": 1, "item": item(2), "reason": "x", "error": "y", "retryable": False}
-        ]
-        pipeline.answers["search"] = answer(failures)
+        pipeline.answers["search"] = answer([failed(1, item=item(2))])
         pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
-        assert one(pipeline).status is RedriveStatus.SPLIT
+        assert one(pipeline).status is SPLIT
         [key] = pipeline.waiting
         assert key.endswith(f"/2024-05-01T12:00:00.000_{'200000000003126276362':0>40}.json")
 
@@ -201,7 +196,7 @@ class TestABatch:
         pipeline.write(2, POISON)
         key = own_key(placed(2, 2, POISON))
         pipeline.store.deliver(key, given_up([placed(1, 1), placed(2, 2, POISON)]))
-        assert one(pipeline).status is RedriveStatus.KEPT
+        assert one(pipeline).status is KEPT
         assert pipeline.waiting == [key]
 
 
@@ -216,6 +211,11 @@ def answer(failures: Sequence[Mapping[str, Any]] = (), **others: Any) -> dict[st
     }
 
 
+def failed(position: int, **others: Any) -> dict[str, Any]:
+    failure = {"position": position, "item": None, "reason": "x", "error": "y", "retryable": False}
+    return failure | others
+
+
 class TestWaiting:
     """Where the sink or the function is not well, nothing is judged."""
 
@@ -225,12 +225,12 @@ class TestWaiting:
         before = dict(pipeline.store.objects)
         pipeline.index.out = True
         result = one(pipeline)
-        assert result.status is RedriveStatus.WAITING
+        assert result.status is WAITING
         assert BATCH in result.problem
         assert "RetryableError: the index is out" in result.problem
         assert pipeline.store.objects == before
         pipeline.index.out = False
-        assert one(pipeline).status is RedriveStatus.SPLIT
+        assert one(pipeline).status is SPLIT
 
     @pytest.mark.parametrize(
         "said",
@@ -249,17 +249,10 @@ class TestWaiting:
             {**answer(), "batchItemFailures": {}},
             answer(batchItemFailures=[{"itemIdentifier": "1"}]),
             answer([{"position": 0, "item": None, "reason": "x", "error": "y"}]),
-            answer(
-                [{"position": 5, "item": None, "reason": "x", "error": "y", "retryable": False}]
-            ),
-            answer(
-                [{"position": -1, "item": None, "reason": "x", "error": "y", "retryable": False}]
-            ),
-            answer([{"position": 0, "item": None, "reason": "x", "error": "y", "retryable": 0}]),
-            answer(
-                [{"position": 0, "item": None, "reason": "x", "error": "y", "retryable": False}],
-                batchItemFailures=[],
-            ),
+            answer([failed(5)]),
+            answer([failed(-1)]),
+            answer([failed(0, retryable=0)]),
+            answer([failed(0)], batchItemFailures=[]),
         ],
     )
     def test_a_malformed_response_archives_nothing(self, pipeline: FakePipeline, said: Any) -> None:
@@ -267,7 +260,7 @@ class TestWaiting:
         pipeline.answers["search"] = said
         pipeline.store.deliver(BATCH, given_up([placed(1, 1)]))
         result = one(pipeline)
-        assert result.status is RedriveStatus.WAITING
+        assert result.status is WAITING
         assert "does not know the operation replay" in result.problem
         assert pipeline.waiting == [BATCH]
 
@@ -275,7 +268,7 @@ class TestWaiting:
         pipeline.answers["search"] = InvocationFailed("function x failed: KeyError: 'SINK'")
         pipeline.store.deliver(BATCH, given_up([placed(1, 1)]))
         result = one(pipeline)
-        assert result.status is RedriveStatus.WAITING
+        assert result.status is WAITING
         assert result.problem == f"{BATCH} waits: function x failed: KeyError: 'SINK'"
         assert pipeline.waiting == [BATCH]
 
@@ -285,9 +278,7 @@ class TestWaiting:
             pipeline.store.deliver(lambdas_key(name), given_up([placed(1, 1)]))
         pipeline.store.deliver(lambdas_key("z"), given_up([placed(1, 1)], "audit"))
         results = run(pipeline)
-        assert [result.status for result in results] == [RedriveStatus.WAITING] * 6 + [
-            RedriveStatus.ARCHIVED
-        ]
+        assert [result.status for result in results] == [WAITING] * 6 + [ARCHIVED]
         assert [name for name, _ in pipeline.invocations] == ["search"] * PATIENCE + ["audit"]
         assert all("was not tried" in result.problem for result in results[PATIENCE:6])
         assert len(pipeline.waiting) == 6
@@ -303,7 +294,7 @@ class TestWaiting:
             return InvocationFailed("throttled", outage=True)
 
         pipeline.answers["search"] = every_third_succeeds
-        assert [result.status for result in run(pipeline)].count(RedriveStatus.ARCHIVED) == 2
+        assert [result.status for result in run(pipeline)].count(ARCHIVED) == 2
         assert len(pipeline.invocations) == 8
 
 
@@ -332,7 +323,7 @@ class TestRecordsThatKillTheFunction:
         for customer in range(1, 6):
             pipeline.write(customer, "placed")
         result = one(pipeline)
-        assert (result.status, result.applied) == (RedriveStatus.SPLIT, 5 - len(deadly))
+        assert (result.status, result.applied) == (SPLIT, 5 - len(deadly))
         assert [failure.position + 1 for failure in result.failures] == deadly
         for failure in result.failures:
             assert failure.item == item(failure.position + 1)
@@ -340,16 +331,14 @@ class TestRecordsThatKillTheFunction:
         assert pipeline.sequences_waiting == {
             records[n - 1]["dynamodb"]["SequenceNumber"] for n in deadly
         }
-        assert {each.status for each in run(pipeline)} == {RedriveStatus.KEPT}
+        assert {each.status for each in run(pipeline)} == {KEPT}
 
     def test_do_not_block_later_dead_letters(self, pipeline: FakePipeline) -> None:
         for n in range(1, 11):
             pipeline.store.deliver(lambdas_key(f"{n:02}"), given_up([placed(n, n)]))
         pipeline.answers["search"] = but_for(pipeline, *range(1, PATIENCE + 2))
         statuses = [result.status for result in run(pipeline)]
-        assert statuses == [RedriveStatus.KEPT] * (PATIENCE + 1) + [RedriveStatus.ARCHIVED] * (
-            9 - PATIENCE
-        )
+        assert statuses == [KEPT] * (PATIENCE + 1) + [ARCHIVED] * (9 - PATIENCE)
 
     def test_are_not_blamed_if_the_function_is_unhealthy(self, pipeline: FakePipeline) -> None:
         """It lacks a variable, say: no dead letters are made of what it never looked at."""
@@ -357,14 +346,14 @@ class TestRecordsThatKillTheFunction:
         for n in range(PATIENCE + 1):
             pipeline.store.deliver(lambdas_key(f"{n}"), given_up([placed(1, 1), placed(2, 2)]))
         waiting = pipeline.waiting
-        assert {result.status for result in run(pipeline)} == {RedriveStatus.WAITING}
+        assert {result.status for result in run(pipeline)} == {WAITING}
         assert pipeline.waiting == waiting
         assert [len(replay) for replay in replays(pipeline)] == [2, 0] * PATIENCE
 
     def test_are_not_blamed_if_the_function_is_unreachable(self, pipeline: FakePipeline) -> None:
         pipeline.answers["search"] = InvocationFailed("throttled", outage=True)
         pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
-        assert one(pipeline).status is RedriveStatus.WAITING
+        assert one(pipeline).status is WAITING
         assert [len(replay) for replay in replays(pipeline)] == [2]
 
 
@@ -375,7 +364,7 @@ class TestChunks:
         records = [placed(n, n) for n in range(1, 2 * MOST_RECORDS + 2)]
         pipeline.store.deliver(BATCH, given_up(records))
         result = one(pipeline)
-        assert (result.status, result.applied) == (RedriveStatus.ARCHIVED, len(records))
+        assert (result.status, result.applied) == (ARCHIVED, len(records))
         assert [len(replay) for replay in replays(pipeline)] == [MOST_RECORDS, MOST_RECORDS, 1]
 
     def test_as_many_bytes_as_one_invocation_takes(
@@ -386,14 +375,14 @@ class TestChunks:
         records = [placed(n, n) for n in range(1, 5)]
         records.insert(1, placed(9, 9, note="é" * (size * 6 // 5)))
         pipeline.store.deliver(BATCH, given_up(records))
-        assert one(pipeline).status is RedriveStatus.ARCHIVED
+        assert one(pipeline).status is ARCHIVED
         assert replays(pipeline) == [["1"], ["9"], ["2", "3", "4"]]
         assert MOST_BYTES < 6 * 1024 * 1024
 
     def test_surrogates_have_a_size(self, pipeline: FakePipeline) -> None:
         pipeline.store.deliver(BATCH, given_up([{"eventID": "\ud800"}, placed(1, 1)]))
         pipeline.answers["search"] = answer()
-        assert one(pipeline).status is RedriveStatus.ARCHIVED
+        assert one(pipeline).status is ARCHIVED
 
     def test_positions_are_those_of_the_dead_letter(
         self, pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch
@@ -422,20 +411,14 @@ class TestChunks:
             found = pipeline.invoke("search", {"operation": "replay", "Records": first})
             pipeline.answers["search"] = two_at_a_time
             for position in range(2, 2 + len(later)):
-                failure: dict[str, Any] = {
-                    "position": position,
-                    "item": None,
-                    "version": None,
-                    "error": "",
-                }
-                failure |= {"reason": DeadlineExceeded.__name__, "retryable": True}
-                found["failures"].append(failure)
+                late = failed(position, reason=DeadlineExceeded.__name__, retryable=True)
+                found["failures"].append(late)
                 found["batchItemFailures"].append({"itemIdentifier": "1"})
             return found
 
         pipeline.answers["search"] = two_at_a_time
         result = one(pipeline)
-        assert (result.status, result.applied) == (RedriveStatus.SPLIT, 3)
+        assert (result.status, result.applied) == (SPLIT, 3)
         assert [failure.position for failure in result.failures] == [0, 4]
         assert pipeline.indexed() == dict.fromkeys(map(item, (2, 3, 4)), "placed")
 
@@ -445,7 +428,7 @@ class TestChunks:
         monkeypatch.setattr(redrive_module, "MOST_RECORDS", 1)
         pipeline.index.out = True
         pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
-        assert one(pipeline).status is RedriveStatus.WAITING
+        assert one(pipeline).status is WAITING
         assert replays(pipeline) == [["1"]]
 
 
@@ -459,9 +442,7 @@ class TestUnreadable:
         pipeline.store.deliver(lambdas_key("d"), given_up([], payload={"Records": [1]}))
         pipeline.store.deliver(lambdas_key("e"), given_up([placed(1, 1)]))
         results = run(pipeline)
-        assert [result.status for result in results] == [RedriveStatus.UNREADABLE] * 4 + [
-            RedriveStatus.ARCHIVED
-        ]
+        assert [result.status for result in results] == [UNREADABLE] * 4 + [ARCHIVED]
         assert [result.key for result in results[:4]] == pipeline.waiting
         for result in results[:4]:
             assert result.problem.startswith(result.key)
@@ -472,7 +453,7 @@ class TestUnreadable:
     def test_an_impossible_time_is_left_out(self, pipeline: FakePipeline, time: Any) -> None:
         broken = {"dynamodb": {"ApproximateCreationDateTime": time}}
         pipeline.store.deliver(BATCH, given_up([broken, placed(2, 2)]))
-        assert one(pipeline).status is RedriveStatus.SPLIT
+        assert one(pipeline).status is SPLIT
         [key] = pipeline.waiting
         info = json.loads(pipeline.store.objects[key])["DDBStreamBatchInfo"]
         assert info["approximateArrivalOfFirstRecord"] is None
@@ -486,19 +467,18 @@ class TestUnreadable:
         pipeline.store.deliver(lambdas_key("a"), given_up([{"eventID": "x"}, placed(2, 2)]))
         pipeline.store.deliver(lambdas_key("b"), given_up([placed(3, 3)]))
         odd, sound = run(pipeline)
-        assert (odd.status, sound.status) == (RedriveStatus.UNREADABLE, RedriveStatus.ARCHIVED)
-        assert odd.problem.startswith(
-            f"{lambdas_key('a')} has content that this command cannot process"
-        )
+        assert (odd.status, sound.status) == (UNREADABLE, ARCHIVED)
+        assert odd.problem.startswith(f"{odd.key} has content that this command cannot process")
         assert "UnicodeEncodeError" in odd.problem
+        assert odd.key == lambdas_key("a")
         assert (odd.dead_letters, pipeline.waiting) == ((odd.key,), [odd.key])
 
     def test_an_archived_dead_letter_is_not_an_error(self, pipeline: FakePipeline) -> None:
         pipeline.store.deliver(BATCH, given_up([placed(1, 1)]))
         runner = work(pipeline).run([BATCH, lambdas_key("never")])
         pipeline.store.archive(BATCH)
-        assert [result.status for result in runner] == [RedriveStatus.GONE, RedriveStatus.GONE]
-        assert not RedriveStatus.GONE.leaves_dead_letters
+        assert [result.status for result in runner] == [GONE, GONE]
+        assert not GONE.leaves_dead_letters
         assert pipeline.invocations == []
 
     def test_archiving_meanwhile_is_not_an_error(self, pipeline: FakePipeline) -> None:
@@ -508,7 +488,7 @@ class TestUnreadable:
 
         pipeline.answers["search"] = archived_meanwhile
         pipeline.store.deliver(BATCH, given_up([placed(1, 1)]))
-        assert one(pipeline).status is RedriveStatus.GONE
+        assert one(pipeline).status is GONE
 
     def test_the_rest_of_a_batch_is_reported_anyway(self, pipeline: FakePipeline) -> None:
         pipeline.write(2, POISON)
@@ -520,7 +500,7 @@ class TestUnreadable:
             return pipeline.invoke("search", event)
 
         result = one(pipeline)
-        assert result.status is RedriveStatus.SPLIT
+        assert result.status is SPLIT
         assert list(result.dead_letters) == pipeline.waiting
 
     def test_an_error_of_the_store_ends_the_run(self, pipeline: FakePipeline) -> None:
@@ -534,7 +514,7 @@ class TestUnreadable:
         for name in "abc":
             pipeline.store.deliver(lambdas_key(name), given_up([placed(1, 1)]))
         results = work(pipeline).run(pipeline.waiting)
-        assert next(results).status is RedriveStatus.ARCHIVED
+        assert next(results).status is ARCHIVED
         with pytest.raises(PermissionError):
             next(results)
         assert pipeline.waiting == [lambdas_key("b"), lambdas_key("c")]
@@ -566,9 +546,8 @@ class TestInspection:
         pipeline.answers["search"] = small
         pipeline.store.deliver(BATCH, given_up([placed(n, n) for n in range(1, 6)]))
         held = inspect(pipeline)
-        assert [(each["position"], int(each["item"], 16)) for each in held] == [
-            (n, n + 1) for n in range(5)
-        ]
+        found = [(each["position"], int(each["item"], 16)) for each in held]
+        assert found == [(n, n + 1) for n in range(5)]
 
     def test_asks_in_the_chunks_of_a_replay(
         self, pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch
@@ -576,9 +555,8 @@ class TestInspection:
         monkeypatch.setattr(redrive_module, "MOST_RECORDS", 2)
         pipeline.store.deliver(BATCH, given_up([placed(n, n) for n in range(1, 6)]))
         held = inspect(pipeline)
-        assert [(each["position"], each["item"]) for each in held] == [
-            (n, item(n + 1)) for n in range(5)
-        ]
+        found = [(each["position"], each["item"]) for each in held]
+        assert found == [(n, item(n + 1)) for n in range(5)]
         assert replays(pipeline) == [["1", "2"], ["3", "4"], ["5"]]
 
     @pytest.mark.parametrize(
@@ -605,47 +583,29 @@ def inspect(pipeline: FakePipeline) -> Sequence[Mapping[str, Any]]:
     return work(pipeline).inspect(dead_letter)
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
 class ProcessKilled(BaseException):
     """The process is gone."""
 
 
-class Ports:
-    """Box and functions of an pipeline, with something done before and after each call."""
+def redrive(pipeline: FakePipeline, at: Callable[[str], None]) -> list[Result]:
+    """Redrive what waits, with something done before and after each call of a port."""
+    ports = Ports(pipeline, at)
+    return list(Redrive(ports, ports, NAMES, pipeline.clock).run(pipeline.waiting))
 
-    def __init__(self, pipeline: FakePipeline, at: Callable[[str], None]) -> None:
-        self.pipeline = pipeline
-        self.at = at
 
-    def _call(self, name: str, method: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
-        self.at(f"before {name}")
-        result = method(*arguments, **_)
-        self.at(f"after {name}")
-        return result
+def at_call(point: int, happens: Callable[[], object]) -> Callable[[str], None]:
+    """Let something happen before or after a call, by its number."""
+    calls = itertools.count()
 
-    def dead_letters(self) -> Iterator[StoredDeadLetter]:
-        return iter(self.pipeline.store.dead_letters())
+    def at(call: str) -> None:
+        if next(calls) == point:
+            happens()
 
-    def read(self, key: str) -> bytes | None:
-        return self._call("read", self.pipeline.store.read, key)
+    return at
 
-    def holds(self, key: str) -> bool:
-        return self._call("holds", self.pipeline.store.holds, key)
 
-    def keep(self, key: str, document: Mapping[str, Any]) -> bool:
-        return self._call("keep", self.pipeline.store.keep, key, document)
-
-    def archive(self, key: str) -> bool:
-        return self._call("archive", self.pipeline.store.archive, key)
-
-    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        return self._call("invoke", self.pipeline.invoke, processor, event)
-
-    def redrive(self) -> list[Result]:
-        return list(Redrive(self, self, NAMES, self.pipeline.clock).run(self.pipeline.waiting))
+def kill() -> NoReturn:
+    raise ProcessKilled
 
 
 def troubled() -> FakePipeline:
@@ -669,10 +629,9 @@ def outcome(pipeline: FakePipeline) -> tuple[Any, ...]:
 
 
 def undisturbed() -> tuple[FakePipeline, int]:
-    """Return what a run leads to, and how often it calls a port, twice each."""
     pipeline = troubled()
     calls: list[str] = []
-    Ports(pipeline, calls.append).redrive()
+    redrive(pipeline, calls.append)
     return pipeline, len(calls)
 
 
@@ -681,32 +640,15 @@ EXPECTED, CALLS = undisturbed()
 
 def poison_is_kept(pipeline: FakePipeline) -> bool:
     """Whether the records that cannot be applied are in dead letters."""
-    poison = {
-        placed(4, 2)["dynamodb"]["SequenceNumber"],
-        placed(2, 4)["dynamodb"]["SequenceNumber"],
-    }
+    poison = {each["dynamodb"]["SequenceNumber"] for each in (placed(4, 2), placed(2, 4))}
     return poison <= pipeline.sequences_waiting
 
 
 def test_an_undisturbed_run() -> None:
-    statuses = {
-        result.key: result.status for result in Ports(troubled(), lambda call: None).redrive()
-    }
-    assert sorted(statuses.values()) == sorted(
-        [
-            RedriveStatus.UNREADABLE,
-            RedriveStatus.SPLIT,
-            RedriveStatus.ARCHIVED,
-            RedriveStatus.ARCHIVED,
-            RedriveStatus.KEPT,
-        ]
-    )
-    assert EXPECTED.indexed() == {
-        item(1): "placed",
-        item(3): "shipped",
-        item(5): "placed",
-        item(6): "refunded",
-    }
+    statuses = [result.status for result in redrive(troubled(), lambda call: None)]
+    assert Counter(statuses) == Counter([UNREADABLE, SPLIT, ARCHIVED, ARCHIVED, KEPT])
+    indexed = {1: "placed", 3: "shipped", 5: "placed", 6: "refunded"}
+    assert EXPECTED.indexed() == {item(customer): status for customer, status in indexed.items()}
     assert poison_is_kept(EXPECTED)
     assert CALLS > 20
 
@@ -714,14 +656,8 @@ def test_an_undisturbed_run() -> None:
 @pytest.mark.parametrize("point", range(CALLS))
 def test_killed_at_any_call_and_run_again(point: int) -> None:
     pipeline = troubled()
-    calls = itertools.count()
-
-    def kill(call: str) -> None:
-        if next(calls) == point:
-            raise ProcessKilled(call)
-
     with pytest.raises(ProcessKilled):
-        Ports(pipeline, kill).redrive()
+        redrive(pipeline, at_call(point, kill))
     assert poison_is_kept(pipeline)
     run(pipeline)
     assert outcome(pipeline) == outcome(EXPECTED)
@@ -732,14 +668,8 @@ def test_killed_at_any_call_again_and_again(point: int) -> None:
     """A redrive that dies after so many calls each time gets at least one dead letter further."""
     pipeline = troubled()
     for _ in range(40):
-        calls = itertools.count()
-
-        def kill(call: str, calls: Iterator[int] = calls) -> None:
-            if next(calls) == point + 8:
-                raise ProcessKilled(call)
-
         try:
-            Ports(pipeline, kill).redrive()
+            redrive(pipeline, at_call(point + 8, kill))
         except ProcessKilled:
             assert poison_is_kept(pipeline)
     run(pipeline)
@@ -750,17 +680,15 @@ def test_killed_at_any_call_again_and_again(point: int) -> None:
 def test_two_redrives(first: int) -> None:
     """One stops at any call while another does all of its work; then the first goes on."""
     pipeline = troubled()
-    calls = itertools.count()
     others: list[Result] = []
 
-    def meanwhile(call: str) -> None:
-        if next(calls) == first:
-            others.extend(run(pipeline))
-            assert poison_is_kept(pipeline)
+    def other() -> None:
+        others.extend(run(pipeline))
+        assert poison_is_kept(pipeline)
 
-    own = Ports(pipeline, meanwhile).redrive()
+    own = redrive(pipeline, at_call(first, other))
     assert outcome(pipeline) == outcome(EXPECTED)
-    assert not any(result.status is RedriveStatus.WAITING for result in own + others)
+    assert not any(result.status is WAITING for result in own + others)
 
 
 @pytest.mark.parametrize("first", range(0, CALLS, 3))
@@ -768,22 +696,14 @@ def test_two_redrives_one_of_them_killed(first: int) -> None:
     """The other one dies after any number of calls, in the middle of the first one's work."""
     for second in range(CALLS):
         pipeline = troubled()
-        calls = itertools.count()
 
-        def kill(call: str, calls: Iterator[int], point: int) -> None:
-            if next(calls) == point:
-                raise ProcessKilled(call)
+        def other(pipeline: FakePipeline = pipeline, second: int = second) -> None:
+            try:
+                redrive(pipeline, at_call(second, kill))
+            except ProcessKilled:
+                assert poison_is_kept(pipeline)
 
-        def meanwhile(call: str, calls: Iterator[int] = calls, second: int = second) -> None:
-            if next(calls) == first:
-                inner = itertools.count()
-                other = Ports(pipeline, lambda call: kill(call, inner, second))  # noqa: B023
-                try:
-                    other.redrive()
-                except ProcessKilled:
-                    assert poison_is_kept(pipeline)  # noqa: B023
-
-        Ports(pipeline, meanwhile).redrive()
+        redrive(pipeline, at_call(first, other))
         run(pipeline)
         assert outcome(pipeline) == outcome(EXPECTED)
 

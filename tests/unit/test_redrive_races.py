@@ -7,18 +7,28 @@ same start, and what must hold is checked after each of its steps.
 
 import itertools
 import logging
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from dynamodb_streams_cdc.names import ARCHIVE
-from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
+from dynamodb_streams_cdc.operations.dead_letter_store import parse_dead_letter
 from dynamodb_streams_cdc.operations.redrive import Redrive, RedriveStatus, Result
-from tests.fake_pipeline import NAMES, POISON, FakePipeline, given_up, item, lambdas_key, placed
+from tests.fake_pipeline import (
+    NAMES,
+    POISON,
+    FakePipeline,
+    Ports,
+    given_up,
+    item,
+    lambdas_key,
+    placed,
+)
 
 BATCH = lambdas_key("batch")
 PATIENCE_SECONDS = 30.0
@@ -27,37 +37,20 @@ Step = Callable[[], None]
 Actor = Callable[[Step], None]
 
 
-@dataclass
-class Redriver:
+class Redriver(Ports):
     """A redrive that stops before each step until it is its turn.
 
     With more than two actors, reading is not a step (`reads`): a dead letter never changes.
     """
 
-    pipeline: FakePipeline
-    step: Step
-    reads: bool = True
-    results: list[Result] = field(default_factory=list)
+    def __init__(self, pipeline: FakePipeline, step: Step, reads: bool = True) -> None:
+        self.step = step
+        self.results: list[Result] = []
+        steps = ["before holds", "before keep", "before invoke", *["before read"] * reads]
+        super().__init__(pipeline, lambda call: step() if call in steps else None)
 
     def redrive(self, keys: Sequence[str]) -> None:
         self.results += Redrive(self, self, NAMES, self.pipeline.clock).run(keys)
-
-    def dead_letters(self) -> Iterable[StoredDeadLetter]:
-        self.step()
-        return self.pipeline.store.dead_letters()
-
-    def read(self, key: str) -> bytes | None:
-        if self.reads:
-            self.step()
-        return self.pipeline.store.read(key)
-
-    def holds(self, key: str) -> bool:
-        self.step()
-        return self.pipeline.store.holds(key)
-
-    def keep(self, key: str, document: Mapping[str, Any]) -> bool:
-        self.step()
-        return self.pipeline.store.keep(key, document)
 
     def archive(self, key: str) -> bool:
         objects = self.pipeline.store.objects
@@ -69,27 +62,23 @@ class Redriver:
         objects.pop(key, None)
         return True
 
-    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        self.step()
-        return self.pipeline.invoke(processor, event)
-
 
 class Interleaving:
     """Actors in threads, of which one goes on at a time, from step to step."""
 
-    def __init__(self, actors: Sequence[Actor]) -> None:
-        self._parked = threading.Semaphore(0)
-        self._turns = [threading.Semaphore(0) for _ in actors]
+    def __init__(self, actors: Sequence[Actor], threads: Executor) -> None:
+        self._parked: SimpleQueue[None] = SimpleQueue()
+        self._turns: list[SimpleQueue[None]] = [SimpleQueue() for _ in actors]
         self._errors: list[BaseException] = []
         self.alive = list(range(len(actors)))
         for number, actor in enumerate(actors):
-            threading.Thread(target=self._play, args=(number, actor), daemon=True).start()
+            threads.submit(self._play, number, actor)
         for _ in actors:
             self._wait()
 
     def next(self, number: int) -> None:
         """Let an actor take its next step, and go on to the one after it."""
-        self._turns[number].release()
+        self._turns[number].put(None)
         self._wait()
 
     def _play(self, number: int, actor: Actor) -> None:
@@ -98,14 +87,14 @@ class Interleaving:
         except BaseException as error:
             self._errors.append(error)
         self.alive.remove(number)
-        self._parked.release()
+        self._parked.put(None)
 
     def _park(self, number: int) -> None:
-        self._parked.release()
-        assert self._turns[number].acquire(timeout=PATIENCE_SECONDS)
+        self._parked.put(None)
+        self._turns[number].get(timeout=PATIENCE_SECONDS)
 
     def _wait(self) -> None:
-        assert self._parked.acquire(timeout=PATIENCE_SECONDS)
+        self._parked.get(timeout=PATIENCE_SECONDS)
         if self._errors:
             raise self._errors[0]
 
@@ -115,10 +104,11 @@ def every_order(begin: Callable[[], tuple[Sequence[Actor], Step]]) -> Iterator[l
 
     `begin` returns them, and what to check after each step.
     """
+    threads = ThreadPoolExecutor()  # to start a thread takes longer than a step
     planned: list[int] = []
     while True:
         actors, check = begin()
-        turns = Interleaving(actors)
+        turns = Interleaving(actors, threads)
         taken: list[int] = []
         others: list[list[int]] = []
         while turns.alive:
@@ -194,9 +184,7 @@ class Story:
 
     def _waiting(self) -> Iterator[str]:
         for key in self.pipeline.waiting:
-            dead_letter = Redrive(
-                self.pipeline.store, self.pipeline, NAMES, self.pipeline.clock
-            ).open(key)
+            dead_letter = parse_dead_letter(key, self.pipeline.store.objects[key], NAMES)
             for record in getattr(dead_letter, "records", ()):
                 yield record["dynamodb"]["SequenceNumber"]
 
@@ -226,11 +214,14 @@ def own_key() -> str:
 OWN = own_key()
 
 
-def with_own_dead_letter() -> Story:
+def with_own() -> Story:
     """The processor has written the same record itself, before its batch was given up."""
     found = story()
     found.pipeline.deliver(BAD)
     return found
+
+
+CROSSWISE = ((BATCH, OWN), (OWN, BATCH))
 
 
 def two(story: Story) -> list[Actor]:
@@ -255,19 +246,8 @@ def silence() -> Iterator[None]:
         (story, lambda s: [s.redrives(BATCH), s.redrives(BATCH)], TWO),
         (story, lambda s: [*two(s), s.fixes(2)], TWO),
         (story, lambda s: [*two(s), s.delivers(BAD)], TWO),
-        (
-            with_own_dead_letter,
-            lambda s: [s.redrives(BATCH), s.redrives(OWN), s.fixes(2)],
-            TWO,
-        ),
-        (
-            with_own_dead_letter,
-            lambda s: [
-                s.redrives(BATCH, OWN, reads=False),
-                s.redrives(OWN, BATCH, reads=False),
-            ],
-            TWO,
-        ),
+        (with_own, lambda s: [s.redrives(BATCH), s.redrives(OWN), s.fixes(2)], TWO),
+        (with_own, lambda s: [s.redrives(*keys, reads=False) for keys in CROSSWISE], TWO),
     ],
     ids=["two split", "and it is fixed", "and it is delivered", "batch and own", "crosswise"],
 )

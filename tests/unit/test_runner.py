@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamodb_streams_cdc.esm import Invoke, Policies
+from dynamodb_streams_cdc.esm.poller import runner as poller
 from dynamodb_streams_cdc.esm.poller.runner import (
     CheckpointFile,
     ConnectionLost,
     FunctionFailed,
     FunctionReturned,
+    MappingRunner,
     NotInvoked,
     running,
 )
@@ -24,6 +26,7 @@ from tests.unit.runner_fakes import (
     Function,
     Streams,
     eventually,
+    in_turn,
     number,
     numbers,
     refusal,
@@ -43,10 +46,15 @@ def saved(folder: Path) -> dict[str, str]:
     return CheckpointFile(folder / "checkpoints.json").load()
 
 
+def run_to(position: int, made: MappingRunner, folder: Path) -> None:
+    """Run a mapping until its checkpoint is the record at this position."""
+    with running([made]):
+        eventually(lambda: saved(folder) == {SHARD: number(position)})
+
+
 def test_everything_is_delivered_and_the_last_place_is_saved(tmp_path: Path) -> None:
     streams, function = Streams(250), Function()
-    with running([runner(streams, function, tmp_path)]):
-        eventually(lambda: saved(tmp_path) == {SHARD: number(250)})
+    run_to(250, runner(streams, function, tmp_path), tmp_path)
     assert sorted(function.delivered) == list(range(1, 251))
     assert [len(batch) for batch in function.batches] == [100, 100, 50]
 
@@ -79,11 +87,9 @@ def test_a_stop_waits_for_the_invocation_and_keeps_its_place(tmp_path: Path) -> 
 
 def test_a_restart_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     streams, first, second = Streams(10), Function(), Function()
-    with running([runner(streams, first, tmp_path)]):
-        eventually(lambda: saved(tmp_path) == {SHARD: number(10)})
+    run_to(10, runner(streams, first, tmp_path), tmp_path)
     streams.records += [streams.record(11), streams.record(12)]
-    with running([runner(streams, second, tmp_path)]):
-        eventually(lambda: saved(tmp_path) == {SHARD: number(12)})
+    run_to(12, runner(streams, second, tmp_path), tmp_path)
     assert second.delivered == [11, 12]
     assert streams.iterators[-1]["SequenceNumber"] == number(10)
 
@@ -98,16 +104,13 @@ def test_what_was_not_answered_is_delivered_again_after_a_crash(tmp_path: Path) 
         before = saved(tmp_path)
     assert before == {}
     again = Function()
-    with running([runner(streams, again, tmp_path)]):
-        eventually(lambda: saved(tmp_path) == {SHARD: number(4)})
+    run_to(4, runner(streams, again, tmp_path), tmp_path)
     assert again.delivered == [1, 2, 3, 4]
 
 
 def test_a_lost_answer_delivers_the_batch_again(tmp_path: Path) -> None:
-    answers = [ConnectionLost(), ConnectionLost()]
-    function = Function(lambda command: answers.pop() if answers else FunctionReturned(None))
-    with running([runner(Streams(2), function, tmp_path)]):
-        eventually(lambda: saved(tmp_path) == {SHARD: number(2)})
+    function = Function(in_turn(ConnectionLost(), ConnectionLost()))
+    run_to(2, runner(Streams(2), function, tmp_path), tmp_path)
     assert function.batches == [[1, 2]] * 3
 
 
@@ -122,28 +125,17 @@ def test_a_rewind_repeats_records_after_the_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_throttle_is_not_an_attempt(tmp_path: Path) -> None:
-    refusals = [NotInvoked("TooManyRequestsException")] * 3
-
-    def throttled(command: Invoke) -> InvocationOutcome:
-        return refusals.pop() if refusals else FunctionReturned(None)
-
-    function = Function(throttled)
+    function = Function(in_turn(*[NotInvoked("TooManyRequestsException")] * 3))
     made = runner(Streams(2), function, tmp_path, MaximumRetryAttempts=0)
-    with running([made]):
-        eventually(lambda: saved(tmp_path) == {SHARD: number(2)})
+    run_to(2, made, tmp_path)
     assert len(function.batches) == 4
     assert made.metrics.dropped == 0
 
 
 def test_an_item_that_is_reported_is_retried_with_what_follows(tmp_path: Path) -> None:
-    def third_once(command: Invoke) -> InvocationOutcome:
-        first = numbers(command) == [1, 2, 3, 4]
-        failures = [{"itemIdentifier": number(3)}] if first else []
-        return FunctionReturned({"batchItemFailures": failures})
-
-    function = Function(third_once)
-    with running([runner(Streams(4), function, tmp_path)]):
-        eventually(lambda: saved(tmp_path) == {SHARD: number(4)})
+    failures = [{"itemIdentifier": number(3)}]
+    function = Function(in_turn(FunctionReturned({"batchItemFailures": failures})))
+    run_to(4, runner(Streams(4), function, tmp_path), tmp_path)
     assert function.batches == [[1, 2, 3, 4], [3, 4]]
 
 
@@ -158,8 +150,7 @@ def test_lanes_are_invoked_side_by_side(tmp_path: Path) -> None:
     streams.records = [streams.record(n, item=item) for n, item in ((1, "a"), (2, "b"))]
     policies = Policies(poll_seconds=0.002, lane_of=lambda keys, count: keys["id"]["S"] == "b")
     made = runner(streams, Function(both), tmp_path, policies=policies, ParallelizationFactor=2)
-    with running([made]):
-        eventually(lambda: saved(tmp_path) == {SHARD: number(2)})
+    run_to(2, made, tmp_path)
 
 
 def test_what_is_given_up_goes_to_the_destination(tmp_path: Path) -> None:
@@ -177,8 +168,7 @@ def test_what_is_given_up_goes_to_the_destination(tmp_path: Path) -> None:
         MaximumRetryAttempts=1,
         **TO_BUCKET,
     )
-    with running([made]):
-        eventually(lambda: saved(tmp_path) == {SHARD: number(2)})
+    run_to(2, made, tmp_path)
     [command] = documents
     assert command.document["requestContext"]["requestId"] == "r-1"
     assert command.document["requestContext"]["approximateInvokeCount"] == 2
@@ -223,14 +213,16 @@ def test_a_trimmed_stream_goes_on_with_the_oldest_that_is_left(tmp_path: Path) -
     streams, function = Streams(9), Function()
     streams.trimmed = 6
     CheckpointFile(tmp_path / "checkpoints.json").save({SHARD: number(2)})
-    with running([runner(streams, function, tmp_path)]):
-        eventually(lambda: saved(tmp_path) == {SHARD: number(9)})
+    run_to(9, runner(streams, function, tmp_path), tmp_path)
     assert function.delivered == [7, 8, 9]
 
 
 @pytest.mark.parametrize("operation", ["DescribeStream", "GetShardIterator", "GetRecords"])
 @pytest.mark.parametrize("code", ["LimitExceededException", "InternalServerError"])
-def test_a_stream_that_is_busy_is_asked_again(tmp_path: Path, operation: str, code: str) -> None:
+def test_a_stream_that_is_busy_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, code: str
+) -> None:
+    monkeypatch.setattr(poller, "FIRST_PAUSE_SECONDS", 0.01)
     streams, function = Streams(2), Function()
     streams.refuse(code, operation)
     with running([runner(streams, function, tmp_path)]):

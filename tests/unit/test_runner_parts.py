@@ -54,6 +54,8 @@ ONE, TWO = "shardId-00000000000000000000001", "shardId-00000000000000000000002"
 COMMAND = Invoke(1, {"Records": [{"name": "Zoë"}]}, "shard-1", 0, 1)
 READ = ReadShard(ONE, "TRIM_HORIZON", None, 1000)
 
+TOPIC = "arn:aws:sns:us-east-1:000000000000:dead-letters"
+
 CONFIG = Config(retries={"total_max_attempts": 1})
 
 
@@ -152,9 +154,7 @@ def test_all_pages_of_shards_are_listed(streams: tuple[StreamReader, Stubber]) -
     assert reader.shards() == [{"ShardId": ONE}, {"ShardId": TWO}]
 
 
-def test_a_read_without_a_cursor_begins_at_its_place(
-    streams: tuple[StreamReader, Stubber],
-) -> None:
+def test_a_read_without_a_cursor_begins_at_its_place(streams: tuple[StreamReader, Stubber]) -> None:
     reader, stubber = streams
     place = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": "0" * 20 + "7"}
     stubber.add_response(
@@ -343,53 +343,48 @@ def deliver(kind: DestinationKind, arn: str, key: str | None = None) -> Deliver:
     return Deliver(1, Destination(arn, kind), {"DDBStreamBatchInfo": info}, key, ())
 
 
-def test_a_bucket_gets_the_document_under_the_engines_key(session: boto3.Session) -> None:
-    client = session.client("s3", config=CONFIG)
-    command = deliver(DestinationKind.S3, "arn:aws:s3:::dead-letters", "aws/lambda/u/s/1")
-    with Stubber(client) as stubber:
-        stubber.add_response(
-            "put_object",
-            {},
+DOCUMENT = json.dumps(deliver(DestinationKind.S3, "").document)
+QUEUE = {"QueueName": "dead-letters", "QueueOwnerAWSAccountId": "000000000000"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arn", "calls"),
+    [
+        (
+            DestinationKind.S3,
+            "arn:aws:s3:::dead-letters",
             {
-                "Bucket": "dead-letters",
-                "Key": "aws/lambda/u/s/1",
-                "Body": json.dumps(command.document).encode(),
-                "ContentType": "application/json",
+                "put_object": {
+                    "Bucket": "dead-letters",
+                    "Key": "aws/lambda/u/s/1",
+                    "Body": DOCUMENT.encode(),
+                    "ContentType": "application/json",
+                }
             },
-        )
-        assert OnFailure(client, command.destination)(command)
-        stubber.assert_no_pending_responses()
-
-
-def test_a_queue_gets_a_message(session: boto3.Session) -> None:
-    client = session.client("sqs", config=CONFIG)
-    command = deliver(DestinationKind.SQS, "arn:aws:sqs:us-east-1:000000000000:dead-letters")
-    with Stubber(client) as stubber:
-        stubber.add_response(
-            "get_queue_url",
-            {"QueueUrl": "http://queue"},
-            {"QueueName": "dead-letters", "QueueOwnerAWSAccountId": "000000000000"},
-        )
-        stubber.add_response(
-            "send_message",
-            {},
-            {"QueueUrl": "http://queue", "MessageBody": json.dumps(command.document)},
-        )
-        assert OnFailure(client, command.destination)(command)
-
-
-def test_a_topic_gets_a_message(session: boto3.Session) -> None:
-    arn = "arn:aws:sns:us-east-1:000000000000:dead-letters"
-    make: Any = session.client
-    command = deliver(DestinationKind.SNS, arn)
+        ),
+        (
+            DestinationKind.SQS,
+            "arn:aws:sqs:us-east-1:000000000000:dead-letters",
+            {
+                "get_queue_url": QUEUE,
+                "send_message": {"QueueUrl": "http://queue", "MessageBody": DOCUMENT},
+            },
+        ),
+        (DestinationKind.SNS, TOPIC, {"publish": {"TopicArn": TOPIC, "Message": DOCUMENT}}),
+    ],
+)
+def test_a_destination_gets_the_document(
+    session: boto3.Session, kind: DestinationKind, arn: str, calls: dict[str, dict[str, Any]]
+) -> None:
+    command = deliver(kind, arn, "aws/lambda/u/s/1")
     destination = OnFailure.of(session, command.destination)
-    assert destination.client.meta.service_model.service_name == "sns"
-    client = make("sns", config=CONFIG)
-    with Stubber(client) as stubber:
-        stubber.add_response(
-            "publish", {}, {"TopicArn": arn, "Message": json.dumps(command.document)}
-        )
-        assert OnFailure(client, command.destination)(command)
+    assert destination.client.meta.service_model.service_name == kind
+    with Stubber(destination.client) as stubber:
+        for operation, params in calls.items():
+            answer = {"QueueUrl": "http://queue"} if operation == "get_queue_url" else {}
+            stubber.add_response(operation, answer, params)
+        assert destination(command)
+        stubber.assert_no_pending_responses()
 
 
 def test_a_bucket_that_is_gone_is_said(

@@ -1,7 +1,8 @@
 """Sums equal the items, for any number and order of deliveries."""
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -54,38 +55,47 @@ def test_every_schedule_ends_in_the_same_sums(data: st.DataObject) -> None:
     assert ledger.total("status#refunded") == {}
 
 
-def test_a_batch_costs_one_read_and_one_transaction() -> None:
-    ledger = CountingLedger()
-    changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 98)]
-    outcome = Aggregation(ledger, contributions).apply(changes, deadline())
-    assert outcome.applied == 97
-    assert (ledger.reads, ledger.commits) == (1, [97 + 2])
+class WatchedLedger(MemoryLedger):
+    """Lets another program `meddle` between the reads of a batch and each transaction.
 
+    Attributes:
+        reads: how many there were.
+        commits: rows and sums of each transaction, also of one that fails.
+    """
 
-class CountingLedger(MemoryLedger):
-    def __init__(self) -> None:
+    def __init__(self, meddle: Callable[[MemoryLedger], object] = lambda ledger: None) -> None:
         super().__init__()
+        self.meddle = meddle
         self.reads = 0
-        self.commits: list[int] = []
+        self.commits: list[tuple[int, int]] = []
 
     def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
         self.reads += 1
         return super().read(item_ids, deadline)
 
     def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
-        self.commits.append(len(updates) + len(deltas))
+        self.commits.append((len(updates), len(deltas)))
+        self.meddle(self)
         super().commit(updates, deltas)
+
+
+def test_a_batch_costs_one_read_and_one_transaction() -> None:
+    ledger = WatchedLedger()
+    changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 98)]
+    outcome = Aggregation(ledger, contributions).apply(changes, deadline())
+    assert outcome.applied == 97
+    assert (ledger.reads, ledger.commits) == (1, [(97, 2)])
 
 
 def test_transactions_stay_within_their_limit() -> None:
     def own_aggregates(image: dict[str, Any]) -> Contribution:
         return {f"{image['order_id']}#{n}": {"orders": 1} for n in range(40)}
 
-    ledger = CountingLedger()
+    ledger = WatchedLedger()
     changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 8)]
     assert Aggregation(ledger, own_aggregates).apply(changes, deadline()).applied == 7
-    assert ledger.commits == [82, 82, 82, 41]
-    assert max(ledger.commits) <= MAX_ACTIONS
+    assert ledger.commits == [(2, 80), (2, 80), (2, 80), (1, 40)]
+    assert max(map(sum, ledger.commits)) <= MAX_ACTIONS
 
 
 def test_too_many_aggregates_are_permanent() -> None:
@@ -97,39 +107,8 @@ def test_too_many_aggregates_are_permanent() -> None:
     assert isinstance(outcome.failures[placed], PermanentError)
 
 
-class InterferedLedger(MemoryLedger):
-    """Another program repairs a row between the read and the write, under its old version."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.interfere = False
-
-    def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
-        rows = super().read(item_ids, deadline)
-        if self.interfere:
-            self.interfere = False
-            for row in rows.values():
-                repaired = {"month#1997-01": {"revenue": Decimal(8)}}
-                after = LedgerRow(
-                    row.item_id, row.version, row.revision + 1, repaired, row.timestamp, 0.0
-                )
-                super().commit([RowUpdate(row, after)], {"month#1997-01": {"revenue": Decimal(3)}})
-        return rows
-
-
 def amounts(image: dict[str, Any]) -> Contribution:
     return {"month#1997-01": {"revenue": image["total"]}}
-
-
-class OvertakenLedger(MemoryLedger):
-    """Another program writes a newer row between the read and the write."""
-
-    newer: LedgerRow | None = None
-
-    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
-        if self.newer is not None:
-            self.rows[self.newer.item_id], self.newer = self.newer, None
-        super().commit(updates, deltas)
 
 
 def test_a_failed_change_has_one_outcome_after_a_conflict() -> None:
@@ -139,53 +118,59 @@ def test_a_failed_change_has_one_outcome_after_a_conflict() -> None:
         return amounts(image) if image["total"] < 11 else {"month": {"revenue": Decimal("NaN")}}
 
     first, second = history(revenue("5"), revenue("11"))
-    ledger = OvertakenLedger()
-    ledger.newer = LedgerRow(first.item_id, f"{second.version}9", 1, {}, second.timestamp, 0.0)
+    newer = LedgerRow(first.item_id, f"{second.version}9", 1, {}, second.timestamp, 0.0)
+    ledger = WatchedLedger(lambda ledger: ledger.rows.setdefault(newer.item_id, newer))
     outcome = Aggregation(ledger, contributions).apply([first, second], deadline())
     assert (outcome.applied, outcome.stale, list(outcome.failures)) == (0, 1, [second])
 
 
 def test_a_repair_in_between_is_not_counted_twice() -> None:
-    ledger = InterferedLedger()
+    """The other program repairs the row under its old version."""
+    ledger = WatchedLedger()
     sink = Aggregation(ledger, amounts)
     first, second = history(revenue("5"), revenue("11"))
     sink.apply([first], deadline())
-    ledger.interfere = True
+
+    def repair(ledger: MemoryLedger) -> None:
+        [row] = ledger.rows.values()
+        if row.revision == 1:
+            after = replace(row, revision=2, contribution=amounts(revenue("8")))
+            update, difference = RowUpdate(row, after), amounts(revenue("3"))
+            MemoryLedger.commit(ledger, [update], difference)
+
+    ledger.meddle = repair
     assert sink.apply([second], deadline()).applied == 1
     assert ledger.total("month#1997-01") == {"revenue": 11}
 
 
-class ContendedLedger(MemoryLedger):
-    def __init__(self, conflicts: int) -> None:
-        super().__init__()
-        self.conflicts = conflicts
-        self.sizes: list[int] = []
+def contended(conflicts: int) -> WatchedLedger:
+    """Return a ledger whose first transactions meet another one."""
+    left = iter(range(conflicts))
 
-    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
-        self.sizes.append(len(updates))
-        if self.conflicts:
-            self.conflicts -= 1
+    def conflict(ledger: MemoryLedger) -> None:
+        if next(left, None) is not None:
             message = "TransactionConflict"
             raise ConflictError(message)
-        super().commit(updates, deltas)
+
+    return WatchedLedger(conflict)
 
 
 def test_a_conflict_is_retried_then_halved() -> None:
-    ledger = ContendedLedger(CONFLICTS_UNTIL_HALVED + 1)
+    ledger = contended(CONFLICTS_UNTIL_HALVED + 1)
     changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 9)]
     assert Aggregation(ledger, contributions).apply(changes, deadline()).applied == 8
-    assert ledger.sizes == [8] * CONFLICTS_UNTIL_HALVED + [4, 4, 4]
+    assert [rows for rows, _ in ledger.commits] == [8] * CONFLICTS_UNTIL_HALVED + [4, 4, 4]
 
 
 def test_contention_without_end_is_a_failure_of_the_outage_kind() -> None:
     placed = change(1, None, order())
-    outcome = Aggregation(ContendedLedger(10**6), contributions).apply([placed], deadline())
+    outcome = Aggregation(contended(10**6), contributions).apply([placed], deadline())
     assert isinstance(outcome.failures[placed], RetryableError)
 
 
 def test_without_time_nothing_is_written() -> None:
     placed = change(1, None, order())
-    ledger = CountingLedger()
+    ledger = WatchedLedger()
     outcome = Aggregation(ledger, contributions).apply([placed], deadline(0))
     assert list(outcome.failures) == [placed]
     assert ledger.commits == []
@@ -250,8 +235,16 @@ def test_a_younger_change_with_a_smaller_version_is_counted() -> None:
 
 
 def test_conflicting_writers_leave_exact_sums() -> None:
+    """Rows are written again under a raised revision, at random, just before a commit."""
     rng = random.Random(7)
-    ledger = InterleavedLedger(rng)
+
+    def meddle(ledger: MemoryLedger) -> None:
+        if rng.random() < 0.3:
+            for row in list(ledger.rows.values())[:2]:
+                after = replace(row, revision=row.revision + 1)
+                MemoryLedger.commit(ledger, [RowUpdate(row, after)], {})
+
+    ledger = WatchedLedger(meddle)
     sinks = [Aggregation(ledger, amounts) for _ in range(3)]
     lives = [[_priced(rng, number) for _ in range(4)] for number in range(20)]
     changes = [c for n, life in enumerate(lives) for c in history(*life, start=n * 100 + 1)]
@@ -265,20 +258,3 @@ def test_conflicting_writers_leave_exact_sums() -> None:
 
 def _priced(rng: random.Random, number: int) -> dict[str, Any]:
     return order(f"{number:05}-1", total=f"{rng.randint(1, 99)}.00")
-
-
-class InterleavedLedger(MemoryLedger):
-    """Writes a row again under a raised revision, at random, just before a commit."""
-
-    def __init__(self, rng: random.Random) -> None:
-        super().__init__()
-        self.rng = rng
-
-    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
-        if self.rng.random() < 0.3:
-            for row in list(self.rows.values())[:2]:
-                touched = LedgerRow(
-                    row.item_id, row.version, row.revision + 1, row.contribution, row.timestamp, 0
-                )
-                super().commit([RowUpdate(row, touched)], {})
-        super().commit(updates, deltas)

@@ -1,8 +1,7 @@
 """Replaying dead letters, looking into a sink, and repairing what arrives late."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,19 +17,15 @@ from dynamodb_streams_cdc import (
     Expiry,
     Image,
     MalformedRecord,
-    Processor,
     RetryableError,
     Search,
     Sink,
-    deserialize_item,
 )
 from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.processor import EVERYWHERE, LATE_SECONDS
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
 from dynamodb_streams_cdc.sinks.log_entries import change_from_entry
 from dynamodb_streams_cdc.testing.memory import (
-    MemoryDeadLetters,
     MemoryImageStore,
     MemoryIndex,
     MemoryLedger,
@@ -39,16 +34,16 @@ from dynamodb_streams_cdc.testing.memory import (
 from tests.factories import (
     LABEL,
     NOON,
-    SOURCE,
     STREAM,
     TTL_IDENTITY,
-    FakeContext,
     ManualClock,
     as_delivered,
     change,
     order,
     record,
 )
+from tests.fake_pipeline import Table
+from tests.unit.bench import Bench
 
 ITEM = "orders/S=00004/S=00004-0001"
 PLACED, SHIPPED, REFUNDED = order(), order(status="shipped"), order(status="refunded")
@@ -68,64 +63,41 @@ def document(image: Image) -> dict[str, Any]:
     return {"status": image["status"]}
 
 
-@dataclass
-class Table:
-    """The table, by identity of the item."""
+class RepairBench(Bench):
+    """A processor that repairs from a table; each answer is what JSON can hold."""
 
-    items: dict[str, Image] = field(default_factory=dict)
-    reads: int = 0
+    def __init__(self, sink: Sink, table: Table | None) -> None:
+        super().__init__(sink, NOON + 100.0)
+        self.table = table
+        self.options = {"permanent": (ValueError,), "source_table": table}
 
-    def read(self, keys: Attributes) -> Image | None:
-        self.reads += 1
-        decoded: dict[str, Any] = deserialize_item(keys)
-        return self.items.get(item_id("orders", decoded))
-
-
-@dataclass
-class Bench:
-    """A processor with everything to look at."""
-
-    sink: Sink
-    table: Table | None = field(default_factory=Table)
-    now: float = NOON + 100.0
-    dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
-
-    def invoke(self, event: Mapping[str, Any], seconds: float = 60.0) -> Any:
-        clock = ManualClock(self.now)
-        processor = Processor(
-            "orders",
-            SOURCE,
-            self.sink,
-            self.dead_letters,
-            permanent=(ValueError,),
-            clock=clock,
-            source_table=self.table,
-        )
-        return processor(event, FakeContext(clock, seconds))
-
-    def run(self, *records: Any) -> Any:
-        return self.invoke({"Records": list(records)})
-
-    def replay(self, *records: Any, seconds: float = 60.0) -> Any:
-        answer = self.invoke({"operation": "replay", "Records": list(records)}, seconds)
+    def ask(self, operation: str, records: Sequence[Any], **others: Any) -> Any:
+        answer = self.invoke({"operation": operation, "Records": list(records), **others})
         assert json.loads(json.dumps(answer)) == answer
-        assert not self.dead_letters.dead_letters
+        return answer
+
+    def replay(self, *records: Any) -> Any:
+        answer = self.ask("replay", records)
+        assert self.dead == []
         return answer
 
     def inspect(self, *records: Any) -> Any:
-        answer = self.invoke({"operation": "inspect", "Records": list(records)})
-        assert json.loads(json.dumps(answer)) == answer
-        return answer["held"]
+        return self.ask("inspect", records)["held"]
+
+    def repair(self, *keys: Any, stream: str = STREAM) -> Any:
+        return self.ask("repair", [{"Keys": as_delivered(each)} for each in keys], streamArn=stream)
 
 
-def sums(table: Table | None = None, expiry: Expiry = Expiry.DROP) -> tuple[Bench, MemoryLedger]:
+def sums(
+    table: Table | None = None, expiry: Expiry = Expiry.DROP
+) -> tuple[RepairBench, MemoryLedger]:
     ledger = MemoryLedger()
-    return Bench(Aggregation(ledger, contributions, expiry), table or Table()), ledger
+    return RepairBench(Aggregation(ledger, contributions, expiry), table or Table()), ledger
 
 
-def documents(table: Table | None = None) -> tuple[Bench, MemoryIndex]:
+def documents(table: Table | None = None) -> tuple[RepairBench, MemoryIndex]:
     index = MemoryIndex()
-    return Bench(Search(index, document), table or Table()), index
+    return RepairBench(Search(index, document), table or Table()), index
 
 
 def test_a_replay_applies_and_repairs_to_what_the_table_says() -> None:
@@ -204,7 +176,7 @@ def test_a_replay_retries_an_outage_then_reports_it() -> None:
             raise RetryableError(message)
 
     index, table = Down(), Table({ITEM: PLACED})
-    bench = Bench(Search(index, document), table)
+    bench = RepairBench(Search(index, document), table)
     [failure] = bench.replay(record(1, None, PLACED))["failures"]
     assert (failure["reason"], failure["retryable"]) == ("RetryableError", True)
     assert index.calls == 4
@@ -227,7 +199,7 @@ def test_an_expiry_that_cannot_be_applied_is_not_repaired_away() -> None:
 
 def test_a_sink_that_cannot_be_repaired_is_replayed() -> None:
     log = MemoryLog()
-    bench = Bench(ChangeLog(log))
+    bench = RepairBench(ChangeLog(log), Table())
     answer = bench.replay(record(1, None, PLACED), record(1, None, PLACED), {})
     assert (answer["applied"], answer["stale"], answer["repaired"]) == (1, 1, 0)
     assert [failure["position"] for failure in answer["failures"]] == [2]
@@ -246,7 +218,9 @@ def test_handlers_hold_later_changes_back_in_a_replay_too() -> None:
     def note(change: Change) -> None:
         seen.append(change)
 
-    answer = Bench(handlers).replay(record(1, None, PLACED), record(2, PLACED, SHIPPED))
+    answer = RepairBench(handlers, Table()).replay(
+        record(1, None, PLACED), record(2, PLACED, SHIPPED)
+    )
     assert [failure["reason"] for failure in answer["failures"]] == [
         "ValueError",
         "BlockedByEarlierFailure",
@@ -288,7 +262,7 @@ def test_a_change_older_than_its_tombstone_is_repaired(make: Any) -> None:
     bench.run(new)
     bench.now = NOON + TOMBSTONE_SECONDS + 200
     assert bench.sink.purge(TOMBSTONE_SECONDS, deadline_at(bench.now)) == 1
-    assert bench.run(old) == {"batchItemFailures": []}
+    assert bench.run(old) == []
     assert (copy.total("status#placed") if isinstance(copy, MemoryLedger) else copy.search()) == {}
 
 
@@ -312,9 +286,7 @@ def test_a_late_change_whose_item_cannot_be_read_is_reported() -> None:
     bench, _ = documents(Gone())
     bench.now = NOON + 2 * LATE_SECONDS
     late = record(1, None, PLACED)
-    assert bench.run(late)["batchItemFailures"] == [
-        {"itemIdentifier": late["dynamodb"]["SequenceNumber"]}
-    ]
+    assert bench.run(late) == [late["dynamodb"]["SequenceNumber"]]
 
 
 @pytest.mark.parametrize("make", [sums, documents])
@@ -328,13 +300,6 @@ def deadline_at(now: float) -> Deadline:
     return Deadline(ManualClock(now))
 
 
-def floor_repair(bench: Bench, *keys: Any, stream: Any = STREAM) -> Any:
-    records = [{"Keys": as_delivered(each)} for each in keys]
-    answer = bench.invoke({"operation": "repair", "Records": records, "streamArn": stream})
-    assert json.loads(json.dumps(answer)) == answer
-    return answer
-
-
 KEYS = {"customer_id": "00004", "order_id": "00004-0001"}
 NOWHERE = {"customer_id": "2", "order_id": "2"}
 
@@ -342,8 +307,8 @@ NOWHERE = {"customer_id": "2", "order_id": "2"}
 @pytest.mark.parametrize("make", [sums, documents])
 def test_a_repair_writes_below_the_streams_changes(make: Any) -> None:
     bench, _ = make(Table({ITEM: PLACED}))
-    assert floor_repair(bench, KEYS)["repaired"] == 1
-    assert floor_repair(bench, KEYS)["repaired"] == 0
+    assert bench.repair(KEYS)["repaired"] == 1
+    assert bench.repair(KEYS)["repaired"] == 0
     [holding] = bench.inspect(record(1, PLACED, SHIPPED))
     assert holding["version"] == f"0001/{LABEL}/{0:040}"
     bench.run(record(1, PLACED, SHIPPED))
@@ -355,7 +320,7 @@ def test_a_repair_writes_below_the_streams_changes(make: Any) -> None:
 def test_a_copy_that_is_wrong_keeps_a_version_above_the_floor(make: Any) -> None:
     bench, _ = make(Table({ITEM: REFUNDED}))
     bench.run(record(1, None, PLACED))
-    assert floor_repair(bench, KEYS)["repaired"] == 1
+    assert bench.repair(KEYS)["repaired"] == 1
     [holding] = bench.inspect(record(1, None, PLACED))
     assert holding["version"] == change(1, None, PLACED).version
     assert "refunded" in json.dumps(holding["state"])
@@ -367,7 +332,7 @@ def test_an_earlier_streams_backlog_does_not_undo_a_repair(make: Any, now: Any) 
     """The item changed while no stream was on, or there and back; the next stream is on by now."""
     bench, _ = make(Table({ITEM: now} if now else {}))
     bench.run(record(1, None, PLACED))
-    floor_repair(bench, KEYS, stream=STREAM.replace("2024-05-01", "2024-05-02"))
+    bench.repair(KEYS, stream=STREAM.replace("2024-05-01", "2024-05-02"))
     [before] = bench.inspect(record(2, PLACED, SHIPPED))
     bench.run(record(2, PLACED, SHIPPED))
     assert bench.inspect(record(2, PLACED, SHIPPED)) == [before]
@@ -407,7 +372,7 @@ def test_a_large_repair_takes_two_transactions() -> None:
         return {f"{image['status']}#{number}": {"orders": 1} for number in range(60)}
 
     ledger = MemoryLedger()
-    bench = Bench(Aggregation(ledger, many), Table({ITEM: SHIPPED}))
+    bench = RepairBench(Aggregation(ledger, many), Table({ITEM: SHIPPED}))
     bench.run(record(1, None, PLACED))
     answer = bench.replay(record(2, PLACED, SHIPPED))
     assert (answer["failures"], answer["repaired"]) == ([], 1)
@@ -419,7 +384,7 @@ def test_a_foreign_document_is_replaced() -> None:
     bench, index = documents(Table({ITEM: PLACED}))
     index.documents[ITEM] = {"title": "by hand"}
     assert bench.inspect(record(1, None, PLACED))[0]["version"] is None
-    assert floor_repair(bench, KEYS)["repaired"] == 1
+    assert bench.repair(KEYS)["repaired"] == 1
     assert index.search() == {ITEM: {"status": "placed"}}
 
 
@@ -432,9 +397,8 @@ def test_one_mistake_in_all_late_repairs_makes_no_dead_letters() -> None:
     bench, _ = documents(Wrong())
     bench.now = NOON + 2 * LATE_SECONDS
     numbers = range(1, EVERYWHERE + 15)
-    answer = bench.run(*[record(n, None, order(f"{n:05}-1")) for n in numbers])
-    assert answer["batchItemFailures"]
-    assert not bench.dead_letters.dead_letters
+    assert bench.run(*[record(n, None, order(f"{n:05}-1")) for n in numbers])
+    assert bench.dead == []
 
 
 def from_log(changed: Change, image_store: MemoryImageStore) -> Change:
@@ -500,7 +464,7 @@ def test_a_bucket_that_hangs_is_asked_once_and_the_others_go_on() -> None:
 
 def test_an_item_that_cannot_be_repaired_is_named() -> None:
     bench, _ = sums(Table({ITEM: POISON, "orders/S=1/S=1": PLACED}))
-    answer = floor_repair(bench, KEYS, {"customer_id": "1", "order_id": "1"}, NOWHERE)
+    answer = bench.repair(KEYS, {"customer_id": "1", "order_id": "1"}, NOWHERE)
     assert (answer["repaired"], answer["gone"]) == (2, 1)
     [failure] = answer["failures"]
     assert (failure["position"], failure["item"], failure["reason"]) == (0, ITEM, "ValueError")
@@ -524,8 +488,12 @@ def test_a_repair_that_is_asked_for_wrongly_does_nothing(
 
 
 @pytest.mark.parametrize(
-    "bench", [Bench(ChangeLog(MemoryLog())), Bench(Search(MemoryIndex(), document), None)]
+    "bench",
+    [
+        RepairBench(ChangeLog(MemoryLog()), Table()),
+        RepairBench(Search(MemoryIndex(), document), None),
+    ],
 )
-def test_what_cannot_be_repaired_says_so(bench: Bench) -> None:
-    answer = floor_repair(bench, KEYS)
+def test_what_cannot_be_repaired_says_so(bench: RepairBench) -> None:
+    answer = bench.repair(KEYS)
     assert (answer["repairable"], answer["repaired"], answer["failures"]) == (False, 0, [])

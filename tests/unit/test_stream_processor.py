@@ -1,8 +1,6 @@
 """What becomes of a change, by what went wrong with it."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -10,146 +8,70 @@ import pytest
 from dynamodb_streams_cdc import (
     Change,
     ChangeHandlers,
-    Deadline,
     MalformedRecord,
     MissingImage,
-    Outcome,
     PermanentError,
     Processor,
     RetryableError,
-    Sink,
 )
 from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
 from dynamodb_streams_cdc.errors import BlockedByEarlierFailure, DeadlineExceeded
 from dynamodb_streams_cdc.metrics import Counts
-from dynamodb_streams_cdc.processor import YOUNG_SECONDS, RecordParser
 from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record, entry_of
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, change, order, record
-
-YOUNG = NOON + 60.0
-OLD = NOON + YOUNG_SECONDS + 60.0
+from tests.unit.bench import OLD, YOUNG, Bench, Picky, raising, sequence
 
 
 def insert(number: int, item: int | None = None) -> dict[str, Any]:
     """Return the record of an order placed; `item` gives several records one item."""
     item = number if item is None else item
-    body = record(number, None, order(f"{item:05}-1"))
-    body["dynamodb"]["ApproximateCreationDateTime"] = float(NOON)
-    return body
-
-
-def sequence(number: int) -> str:
-    return f"{number}00000000003126276362"
-
-
-def failed(response: Any) -> list[str]:
-    return [entry["itemIdentifier"] for entry in response["batchItemFailures"]]
-
-
-@dataclass
-class Bench:
-    """A processor on a clock moved by hand, with everything to look at afterwards."""
-
-    sink: Sink
-    now: float = YOUNG
-    dead_letters: Any = field(default_factory=MemoryDeadLetters)
-    seconds: float = 60.0
-    permanent: tuple[type[Exception], ...] = ()
-    read: RecordParser = Change.from_record
-
-    def __post_init__(self) -> None:
-        self.clock = ManualClock(self.now)
-        self.counts: list[Counts] = []
-
-    def emit(self, counts: Counts) -> None:
-        self.counts.append(counts)
-
-    def run(self, *records: Any) -> list[str]:
-        processor = Processor(
-            "audit",
-            SOURCE,
-            self.sink,
-            self.dead_letters,
-            read=self.read,
-            permanent=self.permanent,
-            metrics=self,
-            clock=self.clock,
-        )
-        return failed(processor({"Records": list(records)}, FakeContext(self.clock, self.seconds)))
-
-    def dead_letter_items(self) -> list[str]:
-        dead_letters = self.dead_letters.dead_letters.values()
-        return sorted(dead_letter.change.keys["order_id"] for dead_letter in dead_letters)
-
-
-class PickySink:
-    """Raises for the batch what `verdict` says of any of its changes; otherwise applies it."""
-
-    def __init__(self, verdict: Callable[[Change], Exception | None]) -> None:
-        self.verdict = verdict
-        self.calls: list[int] = []
-        self.applied: list[str] = []
-
-    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
-        self.calls.append(len(changes))
-        for one in changes:
-            error = self.verdict(one)
-            if error is not None:
-                raise error
-        self.applied += [change.sequence_number for change in changes]
-        return Outcome(applied=len(changes))
-
-
-def raising(error: Exception, *numbers: int) -> Callable[[Change], Exception | None]:
-    doomed = {sequence(number) for number in numbers}
-    return lambda change: error if change.sequence_number in doomed else None
+    return record(number, None, order(f"{item:05}-1"), timestamp=NOON)
 
 
 def test_a_batch_that_is_applied_is_not_reported() -> None:
-    bench = Bench(PickySink(raising(ValueError())))
+    bench = Bench(Picky())
     assert bench.run(insert(1), insert(2)) == []
     assert bench.counts == [Counts(received=2, applied=2)]
 
 
 def test_an_empty_batch_is_fine() -> None:
-    assert Bench(PickySink(raising(ValueError()))).run() == []
+    assert Bench(Picky()).run() == []
 
 
 @pytest.mark.parametrize("event", [{}, [], "text", None, {"Records": {}}, {"records": []}])
 def test_an_event_without_a_batch_is_refused(event: Any) -> None:
-    processor = Processor("audit", SOURCE, PickySink(raising(ValueError())), MemoryDeadLetters())
+    processor = Processor("audit", SOURCE, Picky(), MemoryDeadLetters())
     with pytest.raises(MalformedRecord, match="a list under Records"):
         processor(event, FakeContext(ManualClock()))
 
 
 def test_a_permanent_failure_is_a_dead_letter() -> None:
-    sink = PickySink(raising(PermanentError("no such field", "mapper_parsing_exception"), 3))
+    sink = Picky(raising(PermanentError("no such field", "mapper_parsing_exception"), 3))
     bench = Bench(sink)
-    assert bench.run(*(insert(number) for number in range(1, 6))) == []
+    assert bench.run(*map(insert, range(1, 6))) == []
     assert sorted(sink.applied) == [sequence(number) for number in (1, 2, 4, 5)]
-    [dead_letter] = bench.dead_letters.dead_letters.values()
+    [dead_letter] = bench.dead
     assert dead_letter.reason == "mapper_parsing_exception"
     assert dead_letter.record == insert(3)
     assert bench.counts[0].dead_lettered == 1
 
 
 def test_error_types_of_a_validator_can_be_permanent() -> None:
-    bench = Bench(PickySink(raising(ZeroDivisionError(), 1)), permanent=(ZeroDivisionError,))
+    bench = Bench(Picky(raising(ZeroDivisionError(), 1)))
+    bench.options = {"permanent": (ZeroDivisionError,)}
     assert bench.run(insert(1), insert(2)) == []
-    assert bench.dead_letter_items() == ["00001-1"]
+    assert [dead_letter.record for dead_letter in bench.dead] == [insert(1)]
 
 
 @pytest.mark.parametrize("bad", ["text", None, {}, {"dynamodb": {}}, {"eventID": "x"}])
-def test_an_unreadable_record_is_a_dead_letter(
-    bad: Any,
-) -> None:
-    sink = PickySink(raising(ValueError()))
+def test_an_unreadable_record_is_a_dead_letter(bad: Any) -> None:
+    sink = Picky()
     bench = Bench(sink)
     assert bench.run(insert(1), bad, insert(2)) == []
     assert sink.applied == [sequence(1), sequence(2)]
-    [dead_letter] = bench.dead_letters.dead_letters.values()
+    [dead_letter] = bench.dead
     assert dead_letter.reason == "MalformedRecord"
     assert dead_letter.name.startswith("unreadable/")
     assert dead_letter.record == (bad if isinstance(bad, dict) else {"unreadable": bad})
@@ -180,9 +102,9 @@ SOURCE_FAULTS: list[dict[str, Any]] = [
 def test_a_fault_that_all_records_share_is_the_sources(
     fields: dict[str, Any], now: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench = Bench(PickySink(raising(ValueError())), now=now)
+    bench = Bench(Picky(), now=now)
     assert bench.run(*(spoilt(number, **fields) for number in (1, 2, 3))) == [sequence(1)]
-    assert bench.dead_letters.dead_letters == {}
+    assert bench.dead == []
     assert bench.counts == [Counts(received=3, reported=3)]
     [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert f"malformed {next(iter(fields))}" in error.getMessage()
@@ -190,93 +112,91 @@ def test_a_fault_that_all_records_share_is_the_sources(
 
 @pytest.mark.parametrize("fields", SOURCE_FAULTS)
 def test_one_malformed_record_among_good_ones_is_a_dead_letter(fields: dict[str, Any]) -> None:
-    sink = PickySink(raising(ValueError()))
+    sink = Picky()
     bench = Bench(sink)
     assert bench.run(insert(1), spoilt(2, **fields), insert(3)) == []
     assert sink.applied == [sequence(1), sequence(3)]
-    assert [dead_letter.reason for dead_letter in bench.dead_letters.dead_letters.values()] == [
-        "MalformedSource"
-    ]
+    assert bench.reasons == ["MalformedSource"]
 
 
 @pytest.mark.parametrize("fields", SOURCE_FAULTS)
 def test_a_lone_malformed_record_holds_its_shard_while_young(fields: dict[str, Any]) -> None:
-    bench = Bench(PickySink(raising(ValueError())))
+    bench = Bench(Picky())
     assert bench.run(spoilt(1, **fields)) == [sequence(1)]
-    assert bench.dead_letters.dead_letters == {}
-    bench = Bench(PickySink(raising(ValueError())), now=OLD)
+    assert bench.dead == []
+    bench = Bench(Picky(), now=OLD)
     assert bench.run(spoilt(1, **fields)) == []
-    assert len(bench.dead_letters.dead_letters) == 1
+    assert len(bench.dead) == 1
 
 
 def test_a_lone_record_of_unreadable_age_is_a_dead_letter() -> None:
-    bench = Bench(PickySink(raising(ValueError())))
+    bench = Bench(Picky())
     assert bench.run(spoilt(1, ApproximateCreationDateTime="yesterday")) == []
-    assert len(bench.dead_letters.dead_letters) == 1
+    assert len(bench.dead) == 1
 
 
 def test_records_with_different_faults_are_dead_letters() -> None:
-    bench = Bench(PickySink(raising(ValueError())))
+    bench = Bench(Picky())
     assert bench.run(spoilt(1, eventSourceARN=None), spoilt(2, StreamViewType="ALL")) == []
-    assert len(bench.dead_letters.dead_letters) == 2
+    assert len(bench.dead) == 2
 
 
 def test_records_without_a_time_are_applied() -> None:
-    sink = PickySink(raising(ValueError()))
+    sink = Picky()
     bench = Bench(sink)
     assert bench.run(*(spoilt(n, ApproximateCreationDateTime=None) for n in (1, 2))) == []
     assert sink.applied == [sequence(1), sequence(2)]
 
 
 def test_a_dead_letter_of_unknown_time_tells_no_arrival() -> None:
-    bench = Bench(PickySink(raising(PermanentError("no"), 1)))
+    bench = Bench(Picky(raising(PermanentError("no"), 1)))
     assert bench.run(spoilt(1, ApproximateCreationDateTime=None)) == []
-    [dead_letter] = bench.dead_letters.dead_letters.values()
+    [dead_letter] = bench.dead
     assert dead_letter.envelope()["DDBStreamBatchInfo"]["approximateArrivalOfFirstRecord"] is None
 
 
 def test_an_outage_is_retried_until_the_deadline() -> None:
-    sink = PickySink(raising(RetryableError("connection refused"), 2))
+    sink = Picky(raising(RetryableError("connection refused"), 2))
     bench = Bench(sink, now=OLD)
     assert bench.run(insert(1), insert(2)) == [sequence(1)]
     assert len(sink.calls) > 5
-    assert bench.dead_letters.dead_letters == {}
+    assert bench.dead == []
     assert bench.clock.now() <= OLD + 60 - RESERVE_SECONDS
 
 
 def test_an_outage_that_ends_costs_only_time() -> None:
     calls = iter([RetryableError("throttled"), RetryableError("throttled"), None])
-    bench = Bench(PickySink(lambda change: next(calls, None)))
+    bench = Bench(Picky(lambda change: next(calls, None)))
     assert bench.run(insert(1)) == []
     assert len(bench.clock.slept) == 2
 
 
 def test_a_young_unexpected_failure_is_reported() -> None:
-    sink = PickySink(raising(KeyError("surprise"), 6))
+    sink = Picky(raising(KeyError("surprise"), 6))
     bench = Bench(sink, now=YOUNG)
-    assert bench.run(*(insert(number) for number in range(1, 9))) == [sequence(6)]
+    assert bench.run(*map(insert, range(1, 9))) == [sequence(6)]
     assert sorted(sink.applied) == [sequence(number) for number in (1, 2, 3, 4, 5, 7, 8)]
-    assert bench.dead_letters.dead_letters == {}
+    assert bench.dead == []
 
 
 def test_an_old_unexpected_failure_is_a_dead_letter() -> None:
-    bench = Bench(PickySink(raising(KeyError("surprise"), 6)), now=OLD)
-    assert bench.run(*(insert(number) for number in range(1, 9))) == []
-    assert bench.dead_letter_items() == ["00006-1"]
+    bench = Bench(Picky(raising(KeyError("surprise"), 6)), now=OLD)
+    assert bench.run(*map(insert, range(1, 9))) == []
+    assert [dead_letter.record for dead_letter in bench.dead] == [insert(6)]
 
 
 def test_five_items_with_one_error_are_not_dead_letters() -> None:
-    sink = PickySink(lambda change: KeyError(change.item_id))
+    sink = Picky(lambda change: KeyError(change.item_id))
     bench = Bench(sink, now=OLD)
-    assert bench.run(*(insert(number) for number in range(1, 101))) == [sequence(1)]
-    assert bench.dead_letters.dead_letters == {}
+    assert bench.run(*map(insert, range(1, 101))) == [sequence(1)]
+    assert bench.dead == []
     assert len(sink.calls) < 20
 
 
 def test_four_items_are_dead_letters_each() -> None:
-    bench = Bench(PickySink(raising(KeyError("surprise"), 1, 2, 3, 4)), now=OLD)
-    assert bench.run(*(insert(number) for number in range(1, 20))) == []
-    assert len(bench.dead_letters.dead_letters) == 4
+    bench = Bench(Picky(raising(KeyError("surprise"), 1, 2, 3, 4)), now=OLD)
+    assert bench.run(*map(insert, range(1, 20))) == []
+    assert len(bench.dead) == 4
 
 
 def test_without_time_the_first_change_not_taken_up_is_reported() -> None:
@@ -288,9 +208,9 @@ def test_without_time_the_first_change_not_taken_up_is_reported() -> None:
         done.append(change.sequence_number)
         bench.clock.sleep(3)
 
-    assert bench.run(*(insert(number) for number in range(1, 9))) == [sequence(4)]
+    assert bench.run(*map(insert, range(1, 9))) == [sequence(4)]
     assert done == [sequence(1), sequence(2), sequence(3)]
-    assert bench.dead_letters.dead_letters == {}
+    assert bench.dead == []
 
 
 class BrokenDeadLetters:
@@ -300,29 +220,30 @@ class BrokenDeadLetters:
 
 
 def test_an_unwritten_dead_letter_is_reported() -> None:
-    sink = PickySink(raising(PermanentError("poison"), 3))
+    sink = Picky(raising(PermanentError("poison"), 3))
     bench = Bench(sink, dead_letters=BrokenDeadLetters())
-    assert bench.run(*(insert(number) for number in range(1, 6))) == [sequence(3)]
+    assert bench.run(*map(insert, range(1, 6))) == [sequence(3)]
     assert bench.counts[0].dead_lettered == 0
 
 
 def test_an_unnamed_record_fails_the_whole_batch() -> None:
-    bench = Bench(PickySink(raising(ValueError())), dead_letters=BrokenDeadLetters())
+    bench = Bench(Picky(), dead_letters=BrokenDeadLetters())
     assert bench.run(insert(1), {"no": "number"}, insert(2)) == [""]
 
 
 def test_the_earliest_failure_is_reported_by_its_number() -> None:
-    bench = Bench(PickySink(raising(KeyError("surprise"), 4, 2)))
+    bench = Bench(Picky(raising(KeyError("surprise"), 4, 2)))
     first = [insert(number) for number in range(1, 6)]
     assert bench.run(*first) == [first[1]["dynamodb"]["SequenceNumber"]]
 
 
 def test_redelivery_makes_no_second_dead_letter() -> None:
-    bench = Bench(PickySink(raising(PermanentError("poison"), 1)))
+    bench = Bench(Picky(raising(PermanentError("poison"), 1)))
     bench.run(insert(1))
-    [before] = bench.dead_letters.dead_letters.values()
+    before = bench.dead
     bench.run(insert(1))
-    assert list(bench.dead_letters.dead_letters.values()) == [before]
+    assert bench.dead == before
+    assert [counts.dead_lettered for counts in bench.counts] == [1, 0]
 
 
 def test_handlers_get_changes_by_kind() -> None:
@@ -367,7 +288,7 @@ def test_a_dead_letter_lets_later_changes_of_its_item_go_on() -> None:
     bench, done = blocked_bench(PermanentError("poison"))
     assert bench.run(insert(1), insert(2, item=7), insert(3, item=7), insert(4)) == []
     assert sorted(done) == [sequence(1), sequence(3), sequence(4)]
-    assert len(bench.dead_letters.dead_letters) == 1
+    assert len(bench.dead) == 1
 
 
 def test_a_dead_letter_that_failed_keeps_holding_back_its_item() -> None:
@@ -394,8 +315,9 @@ def test_a_retried_change_goes_before_those_held_back_behind_it() -> None:
 
 def test_a_report_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        Bench(PickySink(raising(KeyError("surprise"), 2))).run(insert(1), insert(2))
+        Bench(Picky(raising(KeyError("surprise"), 2))).run(insert(1), insert(2))
     assert f"1 of 2 records are not done, the first is {sequence(2)}: KeyError" in caplog.text
+    assert "KeyError('surprise') of orders/S=" in caplog.text
 
 
 def test_patience_is_measured_by_the_record_that_was_delivered() -> None:
@@ -403,33 +325,26 @@ def test_patience_is_measured_by_the_record_that_was_delivered() -> None:
     entry = entry_of(change(7, None, order()))
     young = insert(1)
     young["dynamodb"] |= {"NewImage": entry, "ApproximateCreationDateTime": OLD - 1}
-    bench = Bench(PickySink(lambda change: KeyError("surprise")), now=OLD)
-    bench.read = change_from_log_record
+    bench = Bench(Picky(lambda change: KeyError("surprise")), now=OLD)
+    bench.options = {"read": change_from_log_record}
     assert bench.run(young) == [sequence(1)]
-    assert bench.dead_letters.dead_letters == {}
+    assert bench.dead == []
 
 
 def test_a_change_blocked_without_reason_is_reported() -> None:
-    sink = PickySink(lambda change: BlockedByEarlierFailure("no reason"))
+    sink = Picky(lambda change: BlockedByEarlierFailure("no reason"))
     assert Bench(sink).run(insert(1)) == [sequence(1)]
     assert len(sink.calls) == 1
 
 
 def test_a_stream_without_the_image_blocks_its_shard() -> None:
-    sink = PickySink(lambda change: MissingImage("KEYS_ONLY"))
+    sink = Picky(lambda change: MissingImage("KEYS_ONLY"))
     bench = Bench(sink, now=OLD)
-    assert bench.run(*(insert(number) for number in range(1, 11))) == [sequence(1)]
-    assert bench.dead_letters.dead_letters == {}
-
-
-def test_a_dead_letter_that_was_there_is_not_counted_again() -> None:
-    bench = Bench(PickySink(raising(PermanentError("poison"), 1)))
-    bench.run(insert(1))
-    bench.run(insert(1))
-    assert [counts.dead_lettered for counts in bench.counts] == [1, 0]
+    assert bench.run(*map(insert, range(1, 11))) == [sequence(1)]
+    assert bench.dead == []
 
 
 def test_out_of_time_is_never_a_dead_letter() -> None:
-    bench = Bench(PickySink(raising(DeadlineExceeded("no time"), 1)), now=OLD)
+    bench = Bench(Picky(raising(DeadlineExceeded("no time"), 1)), now=OLD)
     assert bench.run(insert(1), insert(2)) == [sequence(1)]
-    assert bench.dead_letters.dead_letters == {}
+    assert bench.dead == []

@@ -54,9 +54,7 @@ def test_any_order_of_deliveries_gives_the_same_history(deliveries: list[Change]
 
 
 @given(st.permutations(LIFE * 2))
-def test_a_deleted_item_stays_out_in_any_order(
-    deliveries: list[Change],
-) -> None:
+def test_a_deleted_item_stays_out_in_any_order(deliveries: list[Change]) -> None:
     sink = Search(index := MemoryIndex(), document)
     for delivered in deliveries:
         sink.apply([delivered], deadline())

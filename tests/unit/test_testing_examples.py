@@ -2,14 +2,13 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import boto3
 import pytest
-from hypothesis import given, settings
 from moto import mock_aws
 
 from dynamodb_streams_cdc import (
@@ -28,16 +27,6 @@ from dynamodb_streams_cdc.testing.memory import (
     MemoryIdempotencyStore,
     MemoryIndex,
 )
-from dynamodb_streams_cdc.testing.simulation import (
-    Consumer,
-    FaultInjector,
-    Schedule,
-    SimulatedTable,
-    Simulation,
-    VirtualClock,
-    faulty,
-)
-from dynamodb_streams_cdc.testing.simulation.strategies import schedules
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
@@ -72,9 +61,7 @@ def test_a_poison_record_does_not_stop_the_others(stream_lab: LabFactory) -> Non
     assert dead_letter.condition == "RetryAttemptsExhausted"
 
 
-def test_a_crash_before_the_marker_repeats_the_effect(
-    stream_lab: LabFactory,
-) -> None:
+def test_a_crash_before_the_marker_repeats_the_effect(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     sent: list[str] = []
     once = Once(lab.faulty(MemoryIdempotencyStore()), "welcome")
@@ -152,44 +139,6 @@ def test_an_item_is_copied_to_another_table(
     assert len(lab.deliveries) == 2
     found = dynamodb.scan(TableName="copies")["Items"]
     assert found == [serialize_item({"id": "1", "total": Decimal("29.33")})]
-
-
-class Names:
-    """A copy of the items' groups: the newest version of each wins."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, tuple[str, Any]] = {}
-
-    def write(self, name: str, version: str, group: Any) -> None:
-        self.rows[name] = max(self.rows.get(name, ("", None)), (version, group))
-
-    def wrong(self, table: SimulatedTable) -> Sequence[str]:
-        wanted = {item["id"]: item["group"] for item in table.items.values()}
-        held = {name: group for name, (_, group) in self.rows.items() if group is not None}
-        return [] if held == wanted else [f"the items say {wanted}, the copy says {held}"]
-
-
-def names(virtual_clock: VirtualClock) -> list[Consumer]:
-    copy = Names()
-
-    def build(virtual_clock: VirtualClock, faults: FaultInjector) -> Any:
-        port = faulty(copy, faults)
-
-        def handler(event: Mapping[str, Any], context: LambdaContext) -> None:
-            for record in event["Records"]:
-                change = Change.from_record(record, Source("items"))
-                group = (change.new_image or {}).get("group")
-                port.write(change.keys["id"], change.version, group)
-
-        return handler
-
-    return [Consumer("names", build, copy.wrong)]
-
-
-@settings(max_examples=50)
-@given(schedules())
-def test_the_names_converge(schedule: Schedule) -> None:
-    assert not Simulation(schedule, names).run().problems
 
 
 def test_a_lab_needs_no_fixture() -> None:

@@ -12,6 +12,7 @@ from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from moto import mock_aws
 
 from dynamodb_streams_cdc.testing import Lab, LabFactory, ProcessKilled, UnusedFault
+from tests.unit.labs import deliver, keys, succeed
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
@@ -27,10 +28,6 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             BillingMode="PAY_PER_REQUEST",
         )
-
-
-def keys(event: Any) -> list[str]:
-    return [record["dynamodb"]["Keys"]["id"]["S"] for record in event["Records"]]
 
 
 def rows(table: Any) -> list[str]:
@@ -74,13 +71,11 @@ def test_a_crash_occurs_in_every_kind_of_request(
     assert lab.faulty(copies) is copies
     lab.function(lambda event, context: way(copies, keys(event)))
     lab.crash_before(method)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert [type(delivery.error) for delivery in lab.deliveries] == [ProcessKilled, type(None)]
     assert rows(copies) == ["1"]
     lab.crash_after(method)
-    lab.put({"id": "2"})
-    lab.run()
+    deliver(lab, "2")
     assert [type(delivery.error) for delivery in lab.deliveries[2:]] == [ProcessKilled, type(None)]
     assert rows(copies) == ["1", "2"]
     assert f"    {method}(" in str(lab.timeline)
@@ -98,8 +93,7 @@ def test_after_a_crash_no_request_is_made(stream_lab: LabFactory, copies: Any) -
             table.put_item(Item={"id": "finally"})
 
     lab.crash_after("put_item")
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert rows(copies) == ["before"]
 
 
@@ -108,13 +102,11 @@ def test_an_outage_raises_what_botocore_raises(stream_lab: LabFactory, copies: A
     table = lab.faulty(copies)
     lab.function(lambda event, context: by_table(table, keys(event)))
     lab.fail_sink(seconds=2)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert isinstance(lab.deliveries[0].error, ConnectTimeoutError)
     assert lab.deliveries[-1].error is None
     lab.lose_answer("put_item")
-    lab.put({"id": "2"})
-    lab.run()
+    deliver(lab, "2")
     assert any(isinstance(delivery.error, ReadTimeoutError) for delivery in lab.deliveries)
     assert rows(copies) == ["1", "2"]
 
@@ -136,18 +128,16 @@ def test_a_paginator_and_a_refused_write_are_requests_too(
                 ConditionExpression="attribute_exists(id)",
             )
 
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert "    scan(TableName=copies)" in str(lab.timeline)
     assert "raises ConditionalCheckFailedException" in str(lab.timeline)
     lab.crash_before("scan")
-    lab.put({"id": "2"})
-    lab.run()
+    deliver(lab, "2")
     assert isinstance(lab.deliveries[-1].error, ProcessKilled)
 
 
 def test_what_a_test_asks_by_itself_is_left_alone(stream_lab: LabFactory, copies: Any) -> None:
-    lab = stream_lab(lambda event, context: None)
+    lab = stream_lab(succeed)
     table = lab.faulty(copies)
     lab.crash_before("scan")
     assert rows(table) == []
@@ -161,8 +151,7 @@ def test_a_call_takes_the_labs_time(stream_lab: LabFactory, copies: Any) -> None
     lab.function(lambda event, context: by_table(copies, keys(event)))
     lab.faulty(copies)
     lab.slow_sink(seconds=60, per_call=4)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert isinstance(lab.deliveries[0].error, ProcessKilled)
     assert rows(copies) == []
 
@@ -281,12 +270,10 @@ def test_a_port_of_any_form_is_struck_where_it_does_its_work(
     wrapped = lab.faulty(port)
     lab.function(lambda event, context: use(wrapped))
     lab.crash_before(method)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert port.done == []
     lab.crash_after(method)
-    lab.put({"id": "2"})
-    lab.run()
+    deliver(lab, "2")
     assert port.done == done
     assert [type(delivery.error) for delivery in lab.deliveries] == [ProcessKilled, ProcessKilled]
 
@@ -301,8 +288,7 @@ def test_functions_and_what_iterators_yield_are_requests(stream_lab: LabFactory)
             send(page)
 
     lab.crash_after("append")
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert sent == ["1"]
     assert port.done == ["page 1"]
     assert callable(send)

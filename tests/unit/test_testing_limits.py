@@ -10,10 +10,7 @@ import pytest
 
 from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.simulation.limits import WriteRefused
-
-
-def succeed(event: Any, context: Any) -> None:
-    """Do nothing, successfully."""
+from tests.unit.labs import deliver, succeed
 
 
 def nested(levels: int) -> Any:
@@ -23,83 +20,54 @@ def nested(levels: int) -> Any:
     return value
 
 
+INVALID = "ValidationException: One or more parameter values were invalid: "
+EMPTY_KEY = (
+    "ValidationException: One or more parameter values are not valid. The AttributeValue for a key "
+    "attribute cannot contain an empty {} value. Key: id"
+)
+LONG_KEY = f"{INVALID}Size of hashkey has exceeded the maximum size limit of2048 bytes"
+TOO_DEEP = (
+    "ValidationException: Nesting Levels have exceeded supported limits: Attributes in the item "
+    "have nested levels beyond supported limit"
+)
+OUT_OF_RANGE = "ValidationException: Number overflow or underflow"
+TOO_EXACT = "ValidationException: Attempting to store more than 38 significant digits in a Number"
+TYPES = {
+    "NULL": None,
+    "BOOL": True,
+    "L": ["1"],
+    "M": {"a": "1"},
+    "SS": {"1"},
+    "NS": {1},
+    "BS": {b"1"},
+}
+
+
 @pytest.mark.parametrize(
     ("item", "words"),
     [
-        (
-            {"id": ""},
-            "ValidationException: One or more parameter values are not valid. The AttributeValue "
-            "for a key attribute cannot contain an empty string value. Key: id",
-        ),
-        (
-            {"id": b""},
-            "ValidationException: One or more parameter values are not valid. The AttributeValue "
-            "for a key attribute cannot contain an empty binary value. Key: id",
-        ),
+        ({"id": ""}, EMPTY_KEY.format("string")),
+        ({"id": b""}, EMPTY_KEY.format("binary")),
         *(
-            (
-                {"id": value},
-                "ValidationException: One or more parameter values were invalid: Type mismatch for "
-                f"key id expected: S actual: {kind}",
-            )
-            for value, kind in [
-                (None, "NULL"),
-                (True, "BOOL"),
-                (["1"], "L"),
-                ({"a": "1"}, "M"),
-                ({"1"}, "SS"),
-                ({1}, "NS"),
-                ({b"1"}, "BS"),
-            ]
+            ({"id": value}, f"{INVALID}Type mismatch for key id expected: S actual: {kind}")
+            for kind, value in TYPES.items()
         ),
-        (
-            {"id": "k" * 2049},
-            "ValidationException: One or more parameter values were invalid: Size of hashkey has "
-            "exceeded the maximum size limit of2048 bytes",
-        ),
-        (
-            {"id": "é" * 1025},
-            "ValidationException: One or more parameter values were invalid: Size of hashkey has "
-            "exceeded the maximum size limit of2048 bytes",
-        ),
-        (
-            {"id": b"k" * 2049},
-            "ValidationException: One or more parameter values were invalid: Size of hashkey has "
-            "exceeded the maximum size limit of2048 bytes",
-        ),
+        ({"id": "k" * 2049}, LONG_KEY),
+        ({"id": "é" * 1025}, LONG_KEY),
+        ({"id": b"k" * 2049}, LONG_KEY),
         (
             {"id": "1", "blob": "x" * (400 * 1024 - 6)},
             "ValidationException: Item size has exceeded the maximum allowed size",
         ),
         ({"id": "1", "": "x"}, "an attribute name must have at least one character"),
-        (
-            {"id": "1", "n" * 65_536: "x"},
-            "ValidationException: One or more parameter values were invalid: an attribute's name",
-        ),
-        (
-            {"id": "1", "deep": nested(32)},
-            "ValidationException: Nesting Levels have exceeded supported limits: Attributes in the "
-            "item have nested levels beyond supported limit",
-        ),
-        (
-            {"id": "1", "number": Decimal("1E126")},
-            "ValidationException: Number overflow or underflow",
-        ),
-        (
-            {"id": "1", "number": Decimal("1E-131")},
-            "ValidationException: Number overflow or underflow",
-        ),
-        (
-            {"id": "1", "number": 10**38 + 1},
-            "ValidationException: Attempting to store more than 38 significant digits in a Number",
-        ),
+        ({"id": "1", "n" * 65_536: "x"}, f"{INVALID}an attribute's name"),
+        ({"id": "1", "deep": nested(32)}, TOO_DEEP),
+        ({"id": "1", "number": Decimal("1E126")}, OUT_OF_RANGE),
+        ({"id": "1", "number": Decimal("1E-131")}, OUT_OF_RANGE),
+        ({"id": "1", "number": 10**38 + 1}, TOO_EXACT),
         ({"id": "1", "text": "\ud800"}, "text: a string must be text that UTF-8 can hold"),
         ({"id": "1", "set": set()}, "set: a set must hold only strings"),
-        (
-            {"name": "1"},
-            "ValidationException: One or more parameter values were invalid: Missing the key id in "
-            "the item",
-        ),
+        ({"name": "1"}, f"{INVALID}Missing the key id in the item"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
@@ -180,7 +148,6 @@ def test_a_deletion_names_the_key_and_nothing_else() -> None:
 
 def test_a_record_holds_json_and_no_enums() -> None:
     lab = Lab(succeed)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     kind = lab.deliveries[0].records[0]["dynamodb"]["StreamViewType"]
     assert (type(kind), kind) == (str, "NEW_AND_OLD_IMAGES")

@@ -14,10 +14,9 @@ import pytest
 
 from dynamodb_streams_cdc.testing import EndlessRun, Lab, LabFactory, ProcessKilled, UnusedFault
 from dynamodb_streams_cdc.testing.simulation.process import current
+from tests.unit.labs import REPORTING, deliver, fail, given_up, items, keys, succeed
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
-
-REPORTING = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 
 
 class Rows:
@@ -36,10 +35,6 @@ class Rows:
         self.calls.append("unlock")
 
 
-def keys(event: Any) -> list[str]:
-    return [record["dynamodb"]["Keys"]["id"]["S"] for record in event["Records"]]
-
-
 # From a crash on nothing takes effect
 
 
@@ -56,8 +51,7 @@ def test_a_crash_ends_finally_blocks_too(stream_lab: LabFactory) -> None:
             port.unlock()
 
     lab.crash_before("write")
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert rows.calls == ["lock"]
     assert isinstance(lab.deliveries[0].error, ProcessKilled)
     assert len(lab.dead_letters) == 1
@@ -91,13 +85,12 @@ def test_a_crash_that_is_caught_ends_everything_all_the_same(
         return {"batchItemFailures": []}
 
     lab.crash_after("write")
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert rows.calls == ["first"]
     assert went_on == ["first", "second", "third", "put", "sleep"]
     assert lab.delivered == [["INSERT 1"]]
     assert isinstance(lab.deliveries[0].error, ProcessKilled)
-    assert [dead_letter.changes for dead_letter in lab.dead_letters] == [["INSERT 1"]]
+    assert given_up(lab) == [["INSERT 1"]]
 
 
 def test_an_error_after_a_crash_is_not_what_the_mapping_sees(stream_lab: LabFactory) -> None:
@@ -113,8 +106,7 @@ def test_an_error_after_a_crash_is_not_what_the_mapping_sees(stream_lab: LabFact
             raise ValueError(message) from None
 
     lab.crash_before()
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert isinstance(lab.deliveries[0].error, ProcessKilled)
 
 
@@ -135,8 +127,7 @@ def test_the_threads_of_a_function_that_crashed_stop(
                     continue
 
     crash(lab)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert len(rows.calls) == (1 if crash is Lab.crash_after else 0)
     assert isinstance(lab.deliveries[0].error, ProcessKilled)
 
@@ -153,8 +144,7 @@ def test_a_crash_in_a_thread_of_its_own_ends_the_function(stream_lab: LabFactory
         return "all is well"
 
     lab.crash_after("lock")
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert isinstance(lab.deliveries[0].error, ProcessKilled)
 
 
@@ -175,12 +165,10 @@ def test_threads_that_outlive_a_crash_have_no_effect_later(stream_lab: LabFactor
         port.write(keys(event))
 
     lab.crash_before("write")
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     go_on.set()
     threads[0].join()
-    lab.put({"id": "2"})
-    lab.run()
+    deliver(lab, "2")
     assert rows.calls == ["['2']"]
 
 
@@ -190,8 +178,7 @@ def test_a_pool_that_a_module_keeps_serves_the_next_invocation(stream_lab: LabFa
     with ThreadPoolExecutor(1) as pool:
         lab.function(lambda event, context: pool.submit(port.write, keys(event)).result())
         lab.crash_before("write")
-        lab.put({"id": "1"})
-        lab.run()
+        deliver(lab, "1")
         pool.submit(port.write, "by the test").result()
     assert rows.calls == ["['1']", "by the test"]
     assert len(lab.deliveries) == 2
@@ -214,8 +201,7 @@ def test_calls_of_a_pool_overlap(stream_lab: LabFactory) -> None:
         left.append(context.get_remaining_time_in_millis())
 
     lab.slow_sink(seconds=60, per_call=1)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert left == [3000, 3000, 2000]
     assert lab.clock.now() - lab.deliveries[0].at >= 3
     assert lab.dead_letters == []
@@ -242,8 +228,7 @@ def test_a_function_that_exits_has_failed(
     stream_lab: LabFactory, end: Callable[[], object], reason: str
 ) -> None:
     lab = stream_lab(lambda event, context: end(), MaximumRetryAttempts=1)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert [delivery.attempt for delivery in lab.deliveries] == [1, 2]
     for delivery in lab.deliveries:
         with pytest.raises(ProcessKilled, match=f"^Runtime.ExitError: .*{reason}"):
@@ -267,8 +252,7 @@ def test_from_an_exit_on_nothing_takes_effect(stream_lab: LabFactory) -> None:
         finally:
             port.unlock()
 
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     lab.deliver_again(lab.deliveries[0])
     assert rows.calls == []
     assert len(lab.dead_letters) == 1
@@ -284,37 +268,35 @@ def test_what_a_test_raises_on_purpose_leaves_the_run(stream_lab: LabFactory) ->
 # Death by memory: a record that kills the process
 
 
-def dying_of(poison: str) -> Callable[[Any, Any], None]:
-    def handler(event: Any, context: Any) -> None:
-        if poison in keys(event):
-            os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
-        done.extend(key for key in keys(event) if key not in done)
+class DyingOfThree:
+    """A function that item 3 kills, as the kernel does when memory runs out."""
 
-    done: list[str] = []
-    handler.done = done  # type: ignore[attr-defined]
-    return handler
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def __call__(self, event: Any, context: Any) -> None:
+        if "3" in keys(event):
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.done.extend(key for key in keys(event) if key not in self.done)
 
 
-def test_without_bisecting_a_killer_blocks_its_shard_20_hours(
-    stream_lab: LabFactory,
-) -> None:
+def test_without_bisecting_a_killer_blocks_its_shard_20_hours(stream_lab: LabFactory) -> None:
     """Then its whole batch is given up: healthy neighbours with it, on both sides."""
-    handler = dying_of("3")
+    handler = DyingOfThree()
     lab = stream_lab(handler, BatchSize=5, MaximumRecordAgeInSeconds=20 * 3600)
-    lab.put(*({"id": str(number)} for number in range(1, 11)))
+    lab.put(*items(10))
     lab.wait(19 * 3600)
-    assert handler.done == []  # type: ignore[attr-defined]
+    assert handler.done == []
     lab.run()
-    assert handler.done == []  # type: ignore[attr-defined]
+    assert handler.done == []
     assert [dead_letter.condition for dead_letter in lab.dead_letters] == ["RecordAgeExceeded"] * 2
     assert sum(len(dead_letter.records) for dead_letter in lab.dead_letters) == 10
-    lab.put({"id": "11"})
-    lab.run()
-    assert handler.done == ["11"]  # type: ignore[attr-defined]
+    deliver(lab, "11")
+    assert handler.done == ["11"]
 
 
 def test_bisecting_isolates_the_killer_and_neighbours_pass(stream_lab: LabFactory) -> None:
-    handler = dying_of("3")
+    handler = DyingOfThree()
     lab = stream_lab(
         handler,
         BatchSize=5,
@@ -322,42 +304,39 @@ def test_bisecting_isolates_the_killer_and_neighbours_pass(stream_lab: LabFactor
         MaximumRetryAttempts=2,
         MaximumRecordAgeInSeconds=20 * 3600,
     )
-    lab.put(*({"id": str(number)} for number in range(1, 11)))
+    lab.put(*items(10))
     lab.run()
-    assert handler.done == ["1", "2", "4", "5", "6", "7", "8", "9", "10"]  # type: ignore[attr-defined]
+    assert handler.done == ["1", "2", "4", "5", "6", "7", "8", "9", "10"]
     [dead_letter] = lab.dead_letters
     assert (dead_letter.changes, dead_letter.condition) == (["INSERT 3"], "RetryAttemptsExhausted")
     assert lab.delivered.count(["INSERT 3"]) == 3
 
 
-def test_unlimited_retries_block_later_records_until_their_age(
-    stream_lab: LabFactory,
-) -> None:
-    handler = dying_of("3")
+def test_unlimited_retries_block_later_records_until_their_age(stream_lab: LabFactory) -> None:
+    handler = DyingOfThree()
     lab = stream_lab(
         handler,
         BatchSize=5,
         BisectBatchOnFunctionError=True,
         MaximumRecordAgeInSeconds=20 * 3600,
     )
-    lab.put(*({"id": str(number)} for number in range(1, 6)))
+    lab.put(*items(5))
     lab.wait(10 * 3600)
-    lab.put({"id": "6"})
-    lab.run()
-    assert handler.done == ["1", "2", "6"]  # type: ignore[attr-defined]
-    given_up = [change for dead_letter in lab.dead_letters for change in dead_letter.changes]
-    assert given_up == ["INSERT 3", "INSERT 4", "INSERT 5"]
+    deliver(lab, "6")
+    assert handler.done == ["1", "2", "6"]
+    lost_together = [change for changes in given_up(lab) for change in changes]
+    assert lost_together == ["INSERT 3", "INSERT 4", "INSERT 5"]
     assert lab.lost == []
 
 
 def test_lanes_next_to_a_killer_go_on(stream_lab: LabFactory) -> None:
-    handler = dying_of("3")
+    handler = DyingOfThree()
     lab = stream_lab(
         handler, BatchSize=1, ParallelizationFactor=4, MaximumRecordAgeInSeconds=20 * 3600
     )
-    lab.put(*({"id": str(number)} for number in range(1, 21)))
+    lab.put(*items(20))
     lab.wait(60)
-    held = {str(number) for number in range(1, 21)} - set(handler.done)  # type: ignore[attr-defined]
+    held = {str(number) for number in range(1, 21)} - set(handler.done)
     assert "3" in held
     assert len(held) < 12
     lab.run()
@@ -399,8 +378,7 @@ def test_a_function_that_sleeps_into_its_timeout_is_ended_there(stream_lab: LabF
         finally:
             port.unlock()
 
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert [str(delivery.error) for delivery in lab.deliveries] == ["at its timeout"] * 2
     assert lab.deliveries[1].at - lab.deliveries[0].at < 2
     assert rows.calls == []
@@ -415,8 +393,7 @@ def test_an_endless_loop_that_sleeps_comes_to_its_timeout(stream_lab: LabFactory
         while True:
             time.sleep(1)
 
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert isinstance(lab.deliveries[0].error, ProcessKilled)
 
 
@@ -452,8 +429,7 @@ def test_asyncio_sleeps_in_lab_time_and_waits_in_real_time(stream_lab: LabFactor
         assert asyncio.run(work()) == "done"
         took.append(lab.clock.now() - began)
 
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert took == [9]
 
 
@@ -468,8 +444,7 @@ def test_waits_for_threads_have_the_machines_time(stream_lab: LabFactory) -> Non
                 list(as_completed([future], timeout=0.01))
             stopped.set()
 
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert lab.deliveries[0].error is None
 
 
@@ -487,18 +462,15 @@ def test_a_function_may_have_the_machines_time(stream_lab: LabFactory) -> None:
 def test_a_function_may_not_let_the_lab_wait(stream_lab: LabFactory) -> None:
     lab = stream_lab(MaximumRetryAttempts=0)
     lab.function(lambda event, context: lab.wait(1))
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert "lab.clock.sleep" in str(lab.deliveries[0].error)
 
 
 # Every run ends
 
 
-def test_a_window_function_without_a_response_is_explained(
-    stream_lab: LabFactory,
-) -> None:
-    lab = stream_lab(lambda event, context: None, TumblingWindowInSeconds=60)
+def test_a_window_function_without_a_response_is_explained(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed, TumblingWindowInSeconds=60)
     lab.put({"id": "1"})
     with pytest.raises(EndlessRun, match=r"after 48 hours") as failure:
         lab.run()
@@ -529,13 +501,8 @@ def test_a_function_that_feeds_itself_ends_with_a_sentence(stream_lab: LabFactor
 
 
 def test_what_the_stream_forgets_is_told_once_at_the_end(stream_lab: LabFactory) -> None:
-    def fail(event: Any, context: Any) -> None:
-        message = "always"
-        raise ValueError(message)
-
     lab = stream_lab(fail)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert lab.dead_letters == []
     assert lab.lost == ["INSERT 1"]
     lines = str(lab.timeline).splitlines()
@@ -547,7 +514,7 @@ def test_what_the_stream_forgets_is_told_once_at_the_end(stream_lab: LabFactory)
 
 
 def test_what_a_disabled_mapping_never_read_is_lost(stream_lab: LabFactory) -> None:
-    lab = stream_lab(lambda event, context: None)
+    lab = stream_lab(succeed)
     lab.disable()
     lab.put({"id": "1"}, {"id": "2"})
     lab.wait(25 * 3600)
@@ -559,12 +526,8 @@ def test_what_a_disabled_mapping_never_read_is_lost(stream_lab: LabFactory) -> N
 
 
 def test_an_unreported_record_is_lost(stream_lab: LabFactory) -> None:
-    def fail(event: Any, context: Any) -> None:
-        raise ValueError
-
     lab = stream_lab(fail, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {}})
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert lab.lost == ["INSERT 1"]
     assert "there is no destination to report it to: INSERT 1" in str(lab.timeline)
     broken = stream_lab(fail, MaximumRetryAttempts=0)
@@ -587,8 +550,7 @@ def test_a_timeline_shows_argument_names_and_results(stream_lab: LabFactory) -> 
         table.update_item(Key={"id": "1"}, UpdateExpression="ADD n :one")
         return {"batchItemFailures": []}
 
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     lab.deliver_again(lab.deliveries[0])
     told = str(lab.timeline)
     assert "update_item(Key={id: 1}, UpdateExpression=ADD n :one)" in told
@@ -597,9 +559,8 @@ def test_a_timeline_shows_argument_names_and_results(stream_lab: LabFactory) -> 
 
 
 def test_a_timeline_says_how_an_old_batch_failed(stream_lab: LabFactory) -> None:
-    lab = stream_lab(lambda event, context: None)
-    lab.put({"id": "1"})
-    lab.run()
+    lab = stream_lab(succeed)
+    deliver(lab, "1")
     lab.function(lambda event, context: sys.exit(1))
     lab.deliver_again(lab.deliveries[0])
     assert "ExitError" in str(lab.timeline)
@@ -623,8 +584,7 @@ def test_the_context_has_all_that_lambdas_has(stream_lab: LabFactory) -> None:
     seen: list[Any] = []
     arn = "arn:aws:lambda:us-east-1:000000000000:function:orders:live"
     lab = stream_lab(lambda event, context: seen.append(context), FunctionArn=arn)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     [context] = seen
     assert context.function_name == "orders"
     assert context.function_version == "live"
@@ -649,7 +609,6 @@ def test_the_logger_of_powertools_takes_the_context(
         logger.info("seen")
 
     lab = stream_lab(handler)
-    lab.put({"id": "1"})
-    lab.run()
+    deliver(lab, "1")
     assert lab.deliveries[0].error is None
     assert '"function_name":"lab"' in capsys.readouterr().out

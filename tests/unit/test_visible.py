@@ -10,14 +10,13 @@ from dynamodb_streams_cdc import (
     Change,
     Deadline,
     Outcome,
-    Processor,
     RetryableError,
     Search,
-    Source,
 )
 from dynamodb_streams_cdc.errors import visible
-from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex
-from tests.factories import FakeContext, ManualClock, order, record
+from dynamodb_streams_cdc.testing.memory import MemoryIndex
+from tests.factories import order, record
+from tests.unit.bench import Bench
 
 ODD = {
     "C0": "\x00\x07\x08\x0b\x1b\r\x1f",
@@ -64,17 +63,9 @@ class Refusing(Search):
 @pytest.mark.parametrize("error", [ValueError, RetryableError])
 def test_logs_command_no_terminal(error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
     odd = "".join(text for name, text in ODD.items() if name != "halves")
-    clock = ManualClock()
-    process = Processor(
-        "search",
-        Source("orders"),
-        Refusing(error),
-        MemoryDeadLetters(),
-        permanent=(ValueError,),
-        clock=clock,
-    )
+    bench = Bench(Refusing(error), options={"permanent": (ValueError,)})
     with caplog.at_level(logging.DEBUG):
-        process({"Records": [record(1, None, order(f"{odd}-1"))]}, FakeContext(clock))
+        bench.run(record(1, None, order(f"{odd}-1")))
     assert caplog.records
     for each in caplog.records:
         added = {name for name in vars(each) if name not in vars(logging.makeLogRecord({}))}

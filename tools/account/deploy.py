@@ -1,20 +1,13 @@
 """Deploys an environment to an account: preflight, confirmation, deploy, advice after a failure."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
 
 from lambdas.domain import TABLES
+from stacks.environments import Environment
 from tools.account import cdk, inventory, preflight
-from tools.account.findings import stops
-from tools.account.identity import AccountError, confirm
+from tools.account.findings import Finding, refuse_blocking
+from tools.account.identity import Account, confirm
 from tools.account.settings import settings_of, words
-
-if TYPE_CHECKING:
-    from stacks.environments import Environment
-    from tools.account.findings import Finding
-    from tools.account.identity import Account
 
 _EFFECT = (
     "deploy of environment {} creates or changes tables, functions, queues, buckets, alarms and, "
@@ -41,7 +34,7 @@ _INTERRUPTED = (
 def look(account: Account, environment: str, options: str) -> list[Finding]:
     """Return the findings of the preflight for an environment and options of the CDK."""
     settings = settings_of(environment, options)
-    return preflight.preflight(account, preflight.wanted_of(account, settings))
+    return preflight.preflight(account, preflight.wanted_of(account, settings, TABLES))
 
 
 def deploy(account: Account, environment: str, options: str) -> int:
@@ -50,12 +43,7 @@ def deploy(account: Account, environment: str, options: str) -> int:
     Raises:
         AccountError: A finding of the preflight is blocking, or the deploy is not confirmed.
     """
-    findings = look(account, environment, options)
-    for finding in findings:
-        print(finding)
-    if stops(findings):
-        message = "Not deployed: fix the BLOCKING findings above first."
-        raise AccountError(message)
+    refuse_blocking(look(account, environment, options), print)
     confirm(account, _EFFECT.format(environment))
     attended = sys.stdin.isatty() and sys.stdout.isatty()
     if not attended:
@@ -91,7 +79,7 @@ def _missing(account: Account, settings: Environment) -> list[str]:
     """Return the environment's stacks that do not exist yet."""
     there = {
         stack["StackName"]
-        for stack in inventory.stacks(account, settings.name)
+        for stack in inventory.stacks(account, settings)
         if stack["StackStatus"] not in NEVER_CREATED
     }
     return [name for name in settings.stack_names(TABLES) if name not in there]

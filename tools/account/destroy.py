@@ -6,30 +6,24 @@ function writes; then buckets are emptied, which CloudFormation does not do; the
 deleted, those that import from another first.
 """
 
-from __future__ import annotations
-
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
+from stacks.settings.names import Naming
 from tools.account import inventory
-from tools.account.identity import AccountError
+from tools.account.identity import Account, AccountError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from tools.account.identity import Account
-
-    Say = Callable[[str], None]
+Say = Callable[[str], None]
 
 PATIENCE = 45 * 60.0
 """Seconds for one stack; deleting a domain takes up to half an hour."""
 _MAPPING_PATIENCE = 10 * 60.0
 _ATTEMPTS = 3
 _LISTINGS = 12  # every ten seconds, until no resource is listed
-_PAGE = 1000  # objects in one DeleteObjects
 _MOST_EMPTIED = 20  # times that one bucket is emptied
 _GONE = frozenset({"NoSuchBucket", "404", "ResourceNotFoundException"})
 
@@ -39,7 +33,7 @@ class Removal:
     """One destroy of one environment; `problems` are sentences about resources that stay."""
 
     account: Account
-    environment: str
+    names: Naming
     say: Say = print
     pause: Callable[[float], object] = lambda seconds: time.sleep(seconds)
     clock: Callable[[], float] = time.monotonic
@@ -50,11 +44,11 @@ class Removal:
     def run(self) -> bool:
         """Remove all that is not protected; return whether no resource is left."""
         protected, doomed = [], []
-        for stack in inventory.stacks(self.account, self.environment):
-            if not inventory.is_ours(stack, self.environment):
+        for stack in inventory.stacks(self.account, self.names):
+            if not inventory.is_ours(stack, self.names):
                 self.problems.append(
                     f"{stack['StackName']} stays: it has our prefix but not the tags "
-                    f"application=cdc and environment={self.environment}."
+                    f"application={self.names.prefix} and environment={self.names.name}."
                 )
                 protected.append(stack)
             elif stack.get("EnableTerminationProtection"):
@@ -64,7 +58,11 @@ class Removal:
                 doomed.append(stack)
         self._settle(doomed)
         if doomed:
-            self._kept = {name for stack in protected for name in self._physical_names(stack)}
+            self._kept = {
+                each.get("PhysicalResourceId", "")
+                for stack in protected
+                for each in inventory.resources(self.account, stack["StackId"])
+            }
             self._stop_mappings()
         self._delete(doomed, protected)
         return self._list_the_rest()
@@ -104,20 +102,10 @@ class Removal:
     def _polling(self) -> list[dict[str, Any]]:
         return [
             mapping
-            for mapping in inventory.mappings(self.account, self.environment)
+            for mapping in inventory.mappings(self.account, self.names)
             if mapping["State"] not in ("Disabled", "Deleting")
             and not {mapping["UUID"], mapping["FunctionArn"].split(":")[6]} & self._kept
         ]
-
-    def _physical_names(self, stack: Mapping[str, Any]) -> Iterator[str]:
-        client = self.account.client("cloudformation")
-        for each in inventory.pages(
-            client,
-            "list_stack_resources",
-            "StackResourceSummaries",
-            StackName=str(stack["StackId"]),
-        ):
-            yield each.get("PhysicalResourceId", "")
 
     def _delete(
         self, stacks: Sequence[Mapping[str, Any]], protected: Sequence[Mapping[str, Any]]
@@ -130,18 +118,19 @@ class Removal:
             free = [name for name in left if not importers[name] & (left.keys() | kept)]
             if not free:
                 for name in left:
-                    users = ", ".join(sorted(importers[name]))
-                    self.problems.append(f"{name} stays because {users} imports from it.")
+                    self._keep_for(importers[name], name)
                 return
             for name in free:
-                foreign = importers[name] - left.keys() - kept
                 stack = left.pop(name)
-                if foreign:
-                    users = ", ".join(sorted(foreign))
-                    self.problems.append(f"{name} stays because {users} imports from it.")
+                if importers[name]:  # stacks of other programs
+                    self._keep_for(importers[name], name)
                     kept.add(name)
                 elif not self._delete_one(stack):
                     kept.add(name)
+
+    def _keep_for(self, importers: set[str], name: str) -> None:
+        users = ", ".join(sorted(importers))
+        self.problems.append(f"{name} stays because {users} imports from it.")
 
     def _importers(self, stack: Mapping[str, Any]) -> set[str]:
         client = self.account.client("cloudformation")
@@ -179,13 +168,9 @@ class Removal:
         return False
 
     def _buckets(self, stack_id: str) -> list[str]:
-        client = self.account.client("cloudformation")
-        resources = inventory.pages(
-            client, "list_stack_resources", "StackResourceSummaries", StackName=stack_id
-        )
         return [
             each["PhysicalResourceId"]
-            for each in resources
+            for each in inventory.resources(self.account, stack_id)
             if each["ResourceType"] == "AWS::S3::Bucket"
             and each["ResourceStatus"] != "DELETE_COMPLETE"
             and each.get("PhysicalResourceId")
@@ -194,9 +179,11 @@ class Removal:
     def _empty(self, bucket: str) -> None:
         """Delete every object, version and delete marker of a bucket."""
         client = self.account.client("s3")
+        listing = client.get_paginator("list_object_versions")
         for attempt in range(_MOST_EMPTIED):
             try:
-                doomed = [_versions(page) for page in _pages_of_versions(client, bucket)]
+                # A page has at most 1,000 objects, as one DeleteObjects takes.
+                doomed = [_versions(page) for page in listing.paginate(Bucket=bucket)]
             except ClientError as error:
                 if error.response["Error"]["Code"] in _GONE:
                     return
@@ -240,36 +227,31 @@ class Removal:
             self.pause(2.0)
 
     def _failures(self, stack_id: str) -> list[tuple[str, str]]:
-        client = self.account.client("cloudformation")
-        resources = inventory.pages(
-            client, "list_stack_resources", "StackResourceSummaries", StackName=stack_id
-        )
         found = [
             (each["LogicalResourceId"], each.get("ResourceStatusReason", "no reason is given"))
-            for each in resources
+            for each in inventory.resources(self.account, stack_id)
             if each["ResourceStatus"] == "DELETE_FAILED"
         ]
         return found or [("the stack", "its events say why")]
 
     def _list_the_rest(self) -> bool:
-        rest = inventory.look(self.account, self.environment)
+        rest = inventory.look(self.account, self.names)
         for _ in range(_LISTINGS):
             # Some resources, such as queues, are listed for a minute after their deletion.
             if not rest.resources or self.problems:
                 break
             self.pause(10.0)
-            rest = inventory.look(self.account, self.environment)
+            rest = inventory.look(self.account, self.names)
         for kind, reason in rest.unseen.items():
             self.problems.append(_cannot_list(kind, reason))
         tell(self.problems, rest, self.say)
-        if not rest.resources and not self.problems:
-            self.say(
-                f"Nothing of environment {self.environment} is left in account "
-                f"{self.account.number}, Region {self.account.region}. The stack CDKToolkit, which "
-                "all CDK apps share, stays."
-            )
-            return True
-        return False
+        if rest.resources or self.problems:
+            return False
+        self.say(
+            f"Nothing of environment {self.names.name} is left in account {self.account.number}, "
+            f"Region {self.account.region}. The stack CDKToolkit, which all CDK apps share, stays."
+        )
+        return True
 
 
 def tell(problems: Sequence[str], rest: inventory.Inventory, say: Say) -> None:
@@ -288,17 +270,17 @@ def _cannot_list(kind: str, reason: str) -> str:
     return f"Cannot list resources of the kind {kind}: {reason}"
 
 
-def refuse_production(account: Account, say: Say = print) -> None:
-    """List the resources of production and remove none.
+def refuse_production(account: Account, names: Naming) -> None:
+    """List the resources of an environment with profile production and remove none.
 
     Raises:
         AccountError: always.
     """
-    rest = inventory.look(account, "production")
-    tell([_cannot_list(kind, why) for kind, why in rest.unseen.items()], rest, say)
+    rest = inventory.look(account, names)
+    tell([_cannot_list(kind, why) for kind, why in rest.unseen.items()], rest, print)
     message = (
-        "No make target destroys production: its stacks have termination protection, and its "
-        "tables, buckets and domain stay when they are deleted. "
+        f"No make target destroys {names.name}, which has profile production: its stacks have "
+        "termination protection, and its tables, buckets and domain stay when they are deleted. "
         + (
             "The commands above remove what is listed. Stacks come first, one after the other."
             if rest.resources
@@ -306,11 +288,6 @@ def refuse_production(account: Account, say: Say = print) -> None:
         )
     )
     raise AccountError(message)
-
-
-def _pages_of_versions(client: Any, bucket: str) -> Iterator[Mapping[str, Any]]:
-    request = {"Bucket": bucket, "PaginationConfig": {"PageSize": _PAGE}}
-    yield from client.get_paginator("list_object_versions").paginate(**request)
 
 
 def _versions(page: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -2,46 +2,45 @@
 
     python -m tools.account.e2e [ENVIRONMENT]
 
-Deploys, writes the life cycles of 200 orders, compares every sink with the table, writes an order
-that cannot be applied, checks its dead letters, corrects it, redrives, compares again, destroys,
-and checks that no resource is left. Without an environment it runs on the emulator.
+Deploys, writes 200 sample stories, compares every sink with the tables, writes an item that cannot
+be applied, checks its dead letters, corrects it, redrives, compares again, destroys, and checks
+that no resource is left. Without an environment it runs on the emulator.
 """
-
-from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from local.console import DemoConsole
 from local.workload.poison import Poison
-from local.workload.purchases import SAMPLE, read_purchases
+from local.workload.stories import ItemStory
 from local.workload.traffic import Writer, Written
 from tools.account import deploy, destroy, inventory
-from tools.account.findings import stops
-from tools.account.identity import ENVIRONMENTS, AccountError, confirm, sign_in
+from tools.account.findings import Finding, refuse_blocking
+from tools.account.identity import AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
-from tools.account.steps import exit_status, expect_equal, recover
+from tools.account.settings import deployable, names_of
+from tools.account.steps import (
+    exit_status,
+    expect_equal,
+    recover,
+    sample_stories,
+    with_poison,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from local.workload.purchases import Purchase
-    from tools.account.findings import Finding
-
-ORDERS = 200
+STORIES = 200
 NEIGHBOURS = 20
-"""Healthy orders that are written around the poison order."""
+"""Healthy stories that are written around the poisoned one."""
 SEED = 1
 _DEPLOYED = (
     *("stack", "event source mapping", "function", "table", "bucket", "queue", "log group"),
     *("alarm", "rule"),
 )
 _EFFECT = (
-    "e2e deploys environment {}, writes orders, and destroys it again: 30 to 60 minutes with "
+    "e2e deploys environment {}, writes items, and destroys it again: 30 to 60 minutes with "
     "an OpenSearch domain, at the price of that hour."
 )
 
@@ -73,7 +72,7 @@ class Rehearsal:
         except KeyboardInterrupt:
             self.console.line(
                 "Interrupted: the deployment stays. `make destroy ENVIRONMENT="
-                f"{self.place.environment}` removes it."
+                f"{self.place.names.name}` removes it."
             )
             raise
         except BaseException:
@@ -84,7 +83,7 @@ class Rehearsal:
             raise AccountError(message)
 
     def _begin_with_nothing(self) -> None:
-        rest = inventory.look(self.place.account, self.place.environment)
+        rest = inventory.look(self.place.account, self.place.names)
         if rest.unseen:
             message = (
                 f"e2e destroys the environment, and may not list all of {self.place.name}: "
@@ -94,15 +93,15 @@ class Rehearsal:
         if rest.resources:
             some = ", ".join(str(each) for each in rest.resources[:3])
             message = (
-                f"Environment {self.place.environment} has {len(rest.resources)} resources in "
+                f"Environment {self.place.names.name} has {len(rest.resources)} resources in "
                 f"{self.place.name} already ({some}), and e2e destroys all of them: choose an "
-                f"account without it, or `make destroy ENVIRONMENT={self.place.environment}` first."
+                f"account without it, or `make destroy ENVIRONMENT={self.place.names.name}` first."
             )
             raise AccountError(message)
 
     def _see_what_is_there(self) -> None:
         """Check that the inventory, which proves that nothing is left, sees the deployment."""
-        rest = inventory.look(self.place.account, self.place.environment, _DEPLOYED)
+        rest = inventory.look(self.place.account, self.place.names, _DEPLOYED)
         blind = [kind for kind in _DEPLOYED if not rest.of(kind)]
         if blind:
             message = (
@@ -117,31 +116,28 @@ class Rehearsal:
         if any(each.check == "bootstrap" and each.level == "blocking" for each in findings):
             self.console.line("The CDK is not set up here yet: e2e sets it up.")
             findings = [each for each in findings if each.check != "bootstrap"]
-        for finding in findings:
-            self.console.line(str(finding))
-        if stops(findings):
-            message = "Not deployed: fix the BLOCKING findings above first."
-            raise AccountError(message)
+        refuse_blocking(findings, self.console.line)
 
     def _verify(self) -> None:
-        purchases = read_purchases(SAMPLE)
+        told = sample_stories(SEED)
         poison = Poison(SEED)
-        self._write(islice(purchases, ORDERS), poison, f"{ORDERS} orders")
-        expect_equal(self.place, self.console, self.written, "after the orders")
-        hidden = poison.hidden(purchases, NEIGHBOURS + 1, 1)
-        self._write(hidden, poison, f"{NEIGHBOURS} orders and a poison one")
-        recover(self.place, self.console, poison, self.written, "after the orders")
+        self._write(islice(told, STORIES), f"{STORIES} stories")
+        expect_equal(self.place, self.console, self.written, "after the stories")
+        hidden = with_poison(poison, told, NEIGHBOURS + 1)
+        self._write(hidden, f"{NEIGHBOURS} stories and a poisoned one")
+        recover(self.place, self.console, poison, self.written, "after the stories")
 
-    def _write(self, purchases: Iterator[Purchase], poison: Poison, what: str) -> None:
+    def _write(self, told: Iterator[ItemStory], what: str) -> None:
         with self.console.stage(f"Writing {what}") as stage:
-            client, table = self.place.account.client("dynamodb"), self.place.resources().orders
-            self.written += Writer(client, table, seed=SEED, story=poison.story).run(purchases)
+            client = self.place.account.client("dynamodb")
+            names = {each.table.name: each.resources.source for each in self.place.tables()}
+            self.written += Writer(client, names, seed=SEED).run(told)
             stage.outcome = f"Written: {what}, {self.written.writes:,} writes so far"
 
     def _destroy(self) -> bool:
-        self.console.line(f"Destroying environment {self.place.environment}")
+        self.console.line(f"Destroying environment {self.place.names.name}")
         removal = destroy.Removal(
-            self.place.account, self.place.environment, say=lambda s: self.console.line(f"  {s}")
+            self.place.account, self.place.names, say=lambda s: self.console.line(f"  {s}")
         )
         return removal.run()
 
@@ -159,21 +155,23 @@ def rehearse(environment: str, options: str, console: DemoConsole) -> None:
                 place, console, lambda: deploy.look(place.account, environment, context)
             ).run()
         return
-    if environment == "production":
+    names = names_of(environment, options)
+    if names.keeps_data:
         message = (
-            "e2e destroys its deployment, and production is protected from that: choose sandbox."
+            f"e2e destroys its deployment, and {environment}, which has profile production, is "
+            "protected from that: choose sandbox."
         )
         raise AccountError(message)
     account = sign_in(options)
     confirm(account, _EFFECT.format(environment))
-    place = in_account(account, environment, options)
+    place = in_account(account, names, options)
     Rehearsal(place, console, lambda: deploy.look(account, environment, options)).run()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 only if every check passed and nothing is left."""
     parser = argparse.ArgumentParser(prog="python -m tools.account.e2e", description=__doc__)
-    parser.add_argument("environment", nargs="?", choices=(*ENVIRONMENTS, "local"))
+    parser.add_argument("environment", nargs="?", choices=(*deployable(), "local"))
     given = parser.parse_args(arguments).environment
     # Not ENVIRONMENT: its default is an environment of an account, and this one is the emulator.
     environment = given or os.environ.get("E2E_ENVIRONMENT") or "local"

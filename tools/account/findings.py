@@ -1,15 +1,11 @@
 """Findings of the preflight: one sentence each, with the fix."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from tools.account.identity import Account
+from tools.account.identity import Account, AccountError
 
 Level = Literal["ok", "warning", "blocking", "unknown"]
 _LABELS: dict[Level, str] = {
@@ -36,12 +32,24 @@ class Finding:
 
 
 def stops(findings: Iterable[Finding]) -> bool:
-    """Whether a finding is blocking."""
     return any(finding.level == "blocking" for finding in findings)
 
 
+def refuse_blocking(findings: Iterable[Finding], say: Callable[[str], object]) -> None:
+    """Print the findings before a deploy.
+
+    Raises:
+        AccountError: One of them is blocking.
+    """
+    findings = list(findings)
+    for finding in findings:
+        say(str(finding))
+    if stops(findings):
+        message = "Not deployed: fix the BLOCKING findings above first."
+        raise AccountError(message)
+
+
 def as_json(account: Account, environment: str, findings: Sequence[Finding]) -> str:
-    """Return the findings as JSON."""
     return json.dumps(
         {
             "account": account.number,

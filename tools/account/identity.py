@@ -1,11 +1,9 @@
 """Finds the AWS account and Region of this shell's credentials, and asks for confirmation."""
 
-from __future__ import annotations
-
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -18,12 +16,6 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-ENVIRONMENTS = ("sandbox", "production")
-"""Environments that can be deployed to an account."""
 
 _PATIENT = Config(connect_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
@@ -51,11 +43,6 @@ class Account:
             make: Any = self.session.client
             self._clients[where] = make(service, region_name=where[1], config=_PATIENT)
         return self._clients[where]
-
-
-def prefix_of(environment: str) -> str:
-    """Return the prefix of the names of an environment's stacks and of most of their resources."""
-    return f"cdc-{environment}-"
 
 
 def sign_in(options: str = "") -> Account:
@@ -111,7 +98,7 @@ def _reason(error: Exception) -> str:
     return str(error).rstrip(".")
 
 
-def confirm(account: Account, question: str, ask: Callable[[str], str] = input) -> None:
+def confirm(account: Account, question: str) -> None:
     """Return after the person has typed the account's number, or set it as CONFIRM.
 
     Raises:
@@ -124,7 +111,7 @@ def confirm(account: Account, question: str, ask: Callable[[str], str] = input) 
         if not sys.stdin.isatty():
             message = f"There is no terminal to confirm on: repeat with CONFIRM={account.number}."
             raise AccountError(message)
-        given = ask("Type the account's number to go on: ").strip()
+        given = input("Type the account's number to go on: ").strip()
     if given != account.number:
         message = f"Not done: the account is {account.number}, not {given or 'nothing'}."
         raise AccountError(message)

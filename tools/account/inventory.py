@@ -4,21 +4,16 @@ Resources that a deleted stack retained, or that a stack of an earlier app made,
 Each kind has the commands that remove one.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from tools.account.identity import prefix_of
+from stacks.settings.names import Naming
+from tools.account.identity import Account
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from tools.account.identity import Account
-
-    Names = Callable[[Account, str], Iterator[str]]
+Names = Callable[[Account, Naming], Iterator[str]]
 
 
 @dataclass(frozen=True, order=True)
@@ -33,7 +28,6 @@ class Resource:
 
     @property
     def removal(self) -> Sequence[str]:
-        """The commands that remove it, in order."""
         return [each.format(self.name) for each in _KINDS[self.kind].removal]
 
 
@@ -54,19 +48,19 @@ class _Kind:
     removal: Sequence[str]
 
 
-def look(account: Account, environment: str, kinds: Sequence[str] = ()) -> Inventory:
+def look(account: Account, names: Naming, kinds: Sequence[str] = ()) -> Inventory:
     """List the resources of these kinds, or of all."""
     found: list[Resource] = []
     unseen: dict[str, str] = {}
     for kind in kinds or _KINDS:
         try:
-            names = sorted(_KINDS[kind].names(account, environment))
+            listed = sorted(_KINDS[kind].names(account, names))
         except ParamValidationError:
             raise
         except (BotoCoreError, ClientError) as error:
             unseen[kind] = str(error)
         else:
-            found += [Resource(kind, name) for name in names]
+            found += [Resource(kind, name) for name in listed]
     return Inventory(found, unseen)
 
 
@@ -76,129 +70,117 @@ def pages(client: Any, operation: str, field: str, **request: Any) -> Iterator[A
         yield from page.get(field, ())
 
 
-def stacks(account: Account, environment: str) -> list[dict[str, Any]]:
+def resources(account: Account, stack: object) -> Iterator[Any]:
+    """Yield the resources of a stack, given by its name or its ID."""
+    client = account.client("cloudformation")
+    return pages(client, "list_stack_resources", "StackResourceSummaries", StackName=stack)
+
+
+def stacks(account: Account, names: Naming) -> list[dict[str, Any]]:
     """Return the environment's stacks as DescribeStacks gives them, sorted by name."""
     found = pages(account.client("cloudformation"), "describe_stacks", "Stacks")
-    prefix = prefix_of(environment)
     return sorted(
         (
             stack
             for stack in found
-            if stack["StackName"].startswith(prefix) and stack["StackStatus"] != "DELETE_COMPLETE"
+            if names.owns(stack["StackName"]) and stack["StackStatus"] != "DELETE_COMPLETE"
         ),
         key=lambda stack: str(stack["StackName"]),
     )
 
 
-def is_ours(stack: Mapping[str, Any], environment: str) -> bool:
+def is_ours(stack: Mapping[str, Any], names: Naming) -> bool:
     """Whether a stack carries the tags that the app gives to all of its stacks."""
     tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", ())}
-    return tags.get("application") == "cdc" and tags.get("environment") == environment
+    return _tagged(tags, names)
 
 
-def _stacks(account: Account, environment: str) -> Iterator[str]:
-    yield from (stack["StackName"] for stack in stacks(account, environment))
+def _tagged(tags: Mapping[str, str], names: Naming) -> bool:
+    found = (tags.get("application"), tags.get("environment"))
+    return found == (names.prefix, names.name)
 
 
 def _listed(service: str, operation: str, field: str, name: str, **request: Any) -> Names:
     """Return a function that yields the names with the prefix that a service lists."""
 
-    def names(account: Account, environment: str) -> Iterator[str]:
-        prefix = prefix_of(environment)
+    def listed(account: Account, names: Naming) -> Iterator[str]:
         for each in pages(account.client(service), operation, field, **request):
             found = each if isinstance(each, str) else each[name]
-            # An ARN or a URL ends with the name.
-            if found.replace("/", ":").rpartition(":")[2].startswith(prefix):
+            if names.owns(_last(found)):
                 yield found
 
-    return names
+    return listed
 
 
-def _log_groups(account: Account, environment: str) -> Iterator[str]:
-    client, prefix = account.client("logs"), prefix_of(environment)
+def _last(name: str) -> str:
+    """Return the name at the end of an ARN, a URL or a path."""
+    return name.replace("/", ":").rpartition(":")[2]
+
+
+def _log_groups(account: Account, names: Naming) -> Iterator[str]:
+    client, prefix = account.client("logs"), f"{names.stack_prefix}-"
     # CloudFormation's name, Lambda's own for a function without one, the emulator's.
     for start in (prefix, f"/aws/lambda/{prefix}", f"/aws/cloudformation/{prefix}"):
         groups = pages(client, "describe_log_groups", "logGroups", logGroupNamePrefix=start)
-        yield from (group["logGroupName"] for group in groups)
+        yield from (
+            group["logGroupName"] for group in groups if names.owns(_last(group["logGroupName"]))
+        )
 
 
-def _mappings(account: Account, environment: str) -> Iterator[str]:
-    """Yield the UUIDs of the mappings whose function is the environment's."""
-    for mapping in mappings(account, environment):
-        yield mapping["UUID"]
-
-
-def mappings(account: Account, environment: str) -> Iterator[dict[str, Any]]:
+def mappings(account: Account, names: Naming) -> Iterator[dict[str, Any]]:
     """Yield the mappings whose function is the environment's, even if it is deleted."""
-    prefix = prefix_of(environment)
     found = pages(account.client("lambda"), "list_event_source_mappings", "EventSourceMappings")
     for mapping in found:
         [function] = mapping.get("FunctionArn", "").split(":")[6:7] or [""]
-        if function.startswith(prefix):
+        if names.owns(function):
             yield mapping
 
 
-def _queues(account: Account, environment: str) -> Iterator[str]:
-    """Yield URLs of queues; without a page size SQS lists a thousand and no token."""
-    yield from pages(
-        account.client("sqs"),
-        "list_queues",
-        "QueueUrls",
-        QueueNamePrefix=prefix_of(environment),
-        PaginationConfig={"PageSize": 1000},
-    )
-
-
-def _alarms(account: Account, environment: str) -> Iterator[str]:
+def _alarms(account: Account, names: Naming) -> Iterator[str]:
     client = account.client("cloudwatch")
     types = ["MetricAlarm", "CompositeAlarm"]
-    request = {"AlarmNamePrefix": prefix_of(environment), "AlarmTypes": types}
+    request = {"AlarmNamePrefix": f"{names.stack_prefix}-", "AlarmTypes": types}
     for page in client.get_paginator("describe_alarms").paginate(**request):
         for kind in ("MetricAlarms", "CompositeAlarms"):
-            yield from (alarm["AlarmName"] for alarm in page.get(kind, ()))
+            found = (alarm["AlarmName"] for alarm in page.get(kind, ()))
+            yield from (name for name in found if names.owns(name))
 
 
-def _domains(account: Account, environment: str) -> Iterator[str]:
+def _domains(account: Account, names: Naming) -> Iterator[str]:
     """Yield domains by their tags: their names lack the stack's name."""
     client = account.client("opensearch")
     for each in client.list_domain_names().get("DomainNames", ()):
         status = client.describe_domain(DomainName=each["DomainName"])["DomainStatus"]
         tags = client.list_tags(ARN=status["ARN"]).get("TagList", ())
         named = {tag["Key"]: tag["Value"] for tag in tags}
-        ours = (named.get("application"), named.get("environment")) == ("cdc", environment)
-        if ours and not status.get("Deleted"):
+        if _tagged(named, names) and not status.get("Deleted"):
             yield each["DomainName"]
 
 
-def _buckets(account: Account, environment: str) -> Iterator[str]:
+def _buckets(account: Account, names: Naming) -> Iterator[str]:
     """Yield buckets of the account's Region: S3 lists those of all."""
-    prefix = prefix_of(environment)
     for bucket in pages(
         account.client("s3"), "list_buckets", "Buckets", PaginationConfig={"PageSize": 1000}
     ):
         here = bucket.get("BucketRegion", account.region) == account.region
-        if here and bucket["Name"].startswith(prefix):
+        if here and names.owns(bucket["Name"]):
             yield bucket["Name"]
-
-
-def _rules(account: Account, environment: str) -> Iterator[str]:
-    rules = pages(
-        account.client("events"), "list_rules", "Rules", NamePrefix=prefix_of(environment)
-    )
-    yield from (rule["Name"] for rule in rules)
 
 
 # Stacks come first, as they are removed before their resources.
 _KINDS: Mapping[str, _Kind] = {
     "stack": _Kind(
-        _stacks,
+        lambda account, environment: (each["StackName"] for each in stacks(account, environment)),
         (
             "aws cloudformation update-termination-protection --no-enable-termination-protection"
             " --stack-name {}",
             "aws cloudformation delete-stack --stack-name {}",
         ),
     ),
-    "event source mapping": _Kind(_mappings, ("aws lambda delete-event-source-mapping --uuid {}",)),
+    "event source mapping": _Kind(
+        lambda account, environment: (each["UUID"] for each in mappings(account, environment)),
+        ("aws lambda delete-event-source-mapping --uuid {}",),
+    ),
     "function": _Kind(
         _listed("lambda", "list_functions", "Functions", "FunctionName"),
         ("aws lambda delete-function --function-name {}",),
@@ -220,7 +202,11 @@ _KINDS: Mapping[str, _Kind] = {
             "aws s3api delete-bucket --bucket {0}",
         ),
     ),
-    "queue": _Kind(_queues, ("aws sqs delete-queue --queue-url {}",)),
+    "queue": _Kind(
+        # Without a page size, SQS lists a thousand and no token.
+        _listed("sqs", "list_queues", "QueueUrls", "", PaginationConfig={"PageSize": 1000}),
+        ("aws sqs delete-queue --queue-url {}",),
+    ),
     "topic": _Kind(
         _listed("sns", "list_topics", "Topics", "TopicArn"),
         ("aws sns delete-topic --topic-arn {}",),
@@ -229,7 +215,7 @@ _KINDS: Mapping[str, _Kind] = {
     "log group": _Kind(_log_groups, ("aws logs delete-log-group --log-group-name {}",)),
     "alarm": _Kind(_alarms, ("aws cloudwatch delete-alarms --alarm-names {}",)),
     "rule": _Kind(
-        _rules,
+        _listed("events", "list_rules", "Rules", "Name"),
         (
             "aws events remove-targets --rule {0} --ids Target0",
             "aws events delete-rule --name {0}",

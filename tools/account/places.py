@@ -4,35 +4,29 @@ Both take the real `cdk deploy`, and both are reached by the same boto3 calls. T
 poller of the streams, in the requests to OpenSearch and in the time that things take.
 """
 
-from __future__ import annotations
-
 import os
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from dynamodb_streams_cdc.entities import Table
+from lambdas.domain import TABLES
+from local.console import DemoConsole
 from local.deployed.command_line import CommandLine
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.deployment import session
 from local.deployed.pipeline import copies_of
 from local.deployed.poller_process import PollerProcess
-from local.deployed.resources import Resources
+from local.deployed.resources import Resources, stack_of
 from local.services import loopback
 from local.services.service import emulator, opensearch
-from local.verify import SignedHttp
-from tools.account import cdk
-from tools.account.identity import Account, AccountError, prefix_of
+from local.verify import DeployedCopies, Http, SignedHttp
+from stacks.settings.names import Naming
+from tools.account import cdk, settings
+from tools.account.identity import Account, AccountError
 from tools.account.preflight import bootstrap_version
-from tools.account.settings import words
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from local.console import DemoConsole
-    from local.verify import DeployedCopies, Http
-
-    Say = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class Place:
 
     name: str
     account: Account
-    environment: str
+    names: Naming
     deploy: Callable[[Say], None]
     """Bootstrap and deploy this tree."""
     polling: Callable[[], AbstractContextManager[object]]
@@ -52,21 +46,19 @@ class Place:
     """Seconds that a difference must stay the same."""
     command_line: CommandLine
 
-    def outputs(self) -> dict[str, str]:
-        """Return the outputs of the pipeline's stack."""
-        name = f"{prefix_of(self.environment)}pipeline"
-        client = self.account.client("cloudformation")
-        [stack] = client.describe_stacks(StackName=name)["Stacks"]
-        return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
-
-    def resources(self) -> Resources:
-        """Return the names of the deployed resources."""
-        return Resources.of(self.outputs())
-
-    def copies(self) -> DeployedCopies:
-        """Return the table and its copies, for the checker."""
+    def tables(self) -> list[DeployedCopies]:
+        """Return the deployed tables and their copies, in the order of the declaration."""
         client = self.account.client
-        return copies_of(client("dynamodb"), client("s3"), self.resources(), self.http)
+        return [
+            copies_of(client("dynamodb"), client("s3"), table, self._resources(table), self.http)
+            for table in TABLES
+        ]
+
+    def _resources(self, table: Table) -> Resources:
+        name = stack_of(self.names.stack_prefix, table)
+        [stack] = self.account.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
+        return Resources.of(table, name, outputs)
 
 
 @contextmanager
@@ -98,7 +90,7 @@ def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, st
         place = Place(
             name="the emulator",
             account=account,
-            environment="local",
+            names=settings.names_of("local"),
             deploy=deploy,
             polling=lambda: poller,
             http=None,
@@ -112,7 +104,7 @@ def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, st
         yield place, poller, search.url
 
 
-def in_account(account: Account, environment: str, options: str) -> Place:
+def in_account(account: Account, names: Naming, options: str) -> Place:
     """Return the place in a confirmed account, where Lambda polls the streams."""
 
     def deploy(say: Say) -> None:
@@ -121,7 +113,7 @@ def in_account(account: Account, environment: str, options: str) -> Place:
             say("cdk bootstrap")
             _succeed("cdk bootstrap", cdk.bootstrap(account, []))
         say("cdk deploy")
-        status = cdk.deploy(account, environment, words(options), attended=False)
+        status = cdk.deploy(account, names.name, settings.words(options), attended=False)
         _succeed("cdk deploy", status)
 
     credentials = account.session.get_credentials()
@@ -131,12 +123,12 @@ def in_account(account: Account, environment: str, options: str) -> Place:
     return Place(
         name=f"account {account.number}, Region {account.region}",
         account=account,
-        environment=environment,
+        names=names,
         deploy=deploy,
         polling=nullcontext,
         http=SignedHttp(credentials, account.region),
         unchanged_for=180.0,
-        command_line=CommandLine(environment, {**os.environ, "AWS_REGION": account.region}),
+        command_line=CommandLine(names.name, {**os.environ, "AWS_REGION": account.region}),
     )
 
 

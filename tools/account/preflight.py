@@ -4,22 +4,20 @@ Each check queries AWS and passes the responses to a pure function (`tools.accou
 without permission is reported and does not block.
 """
 
-from __future__ import annotations
-
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from tools.account import checks, inventory
-from tools.account.checks import Offer, Reader, StreamReaders, Topic, Wanted
+from dynamodb_streams_cdc.entities import BUILT_IN, Table
+from stacks.environments import Environment
+from tools.account import checks, inventory, key, source_tables, vpc
+from tools.account.checks import Offer, Reader, StreamReaders, Wanted
 from tools.account.findings import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stacks.environments import Environment
-    from tools.account.identity import Account
+from tools.account.identity import Account
+from tools.account.source_tables import Found, SourceTable
 
 ENGINE = "OpenSearch_3.5"
 """Engine of the domain in stacks/search.py; a test compares the two."""
@@ -41,23 +39,38 @@ class Check:
     look: Callable[[Account, Wanted], list[Finding]]
 
 
-def wanted_of(account: Account, environment: Environment) -> Wanted:
-    """Return the requirements of an environment."""
+def wanted_of(account: Account, environment: Environment, tables: Sequence[Table]) -> Wanted:
+    """Return the requirements of an environment with these tables."""
     cluster, domain = environment.search_cluster, environment.managed_domain
-    own = cluster is not None and environment.search_url is None
-    types = (cluster.instance_type, cluster.master_instance_type) if own and cluster else ()
+    types = (cluster.instance_type, cluster.master_instance_type) if cluster else ()
+    processors = [sink for table in tables for sink in _sinks(table)]
     return Wanted(
-        environment=environment.name,
+        names=environment,
         account=account.number,
         region=account.region,
         keeps_data=environment.keeps_data,
         lanes=environment.parallelization_factor,
+        mappings=len(processors),
         engine=ENGINE,
         instance_types=tuple(dict.fromkeys(each for each in types if each)),
-        zones=cluster.zones if own and cluster else 1,
+        zones=cluster.zones if cluster else 1,
         domain=(domain.name, domain.region) if domain else None,
-        alarm_topic=environment.model_dump().get("alarm_topic_arn"),
+        source_tables=tuple(
+            SourceTable(table, setting)
+            for table in tables
+            if (setting := environment.source_tables.get(table.name))
+        ),
+        alarm_topic=environment.alarm_topic_arn,
+        makes_topic=environment.alarm_email is not None,
+        reserved=sum(environment.processor(each).reserved_concurrency or 0 for each in processors),
+        network=environment,
+        key=environment.kms_key_arn,
     )
+
+
+def _sinks(table: Table) -> list[str]:
+    """Return the sinks that a table's entities use: each has a processor and a mapping."""
+    return [sink for sink in (*BUILT_IN, *table.further_sinks) if table.using(sink)]
 
 
 def preflight(account: Account, wanted: Wanted) -> list[Finding]:
@@ -94,7 +107,8 @@ def _bootstrap(account: Account, wanted: Wanted) -> list[Finding]:
 
 def _concurrency(account: Account, wanted: Wanted) -> list[Finding]:
     limit = account.client("lambda").get_account_settings()["AccountLimit"]
-    return checks.concurrency(limit["UnreservedConcurrentExecutions"], wanted)
+    total = limit.get("ConcurrentExecutions")
+    return checks.concurrency(limit["UnreservedConcurrentExecutions"], wanted, total)
 
 
 def _log_policies(account: Account, wanted: Wanted) -> list[Finding]:
@@ -139,7 +153,9 @@ def _answers(operation: Callable[..., Any], field: str, **request: Any) -> Itera
 
 
 def _stacks(account: Account, wanted: Wanted) -> list[Finding]:
-    return checks.stacks(inventory.stacks(account, wanted.environment), wanted)
+    found = inventory.stacks(account, wanted.names)
+    foreign = [each["StackName"] for each in found if not inventory.is_ours(each, wanted.names)]
+    return checks.foreign(foreign, wanted) or checks.stacks(found, wanted)
 
 
 def _readers(account: Account, wanted: Wanted) -> list[Finding]:
@@ -150,15 +166,37 @@ def _readers(account: Account, wanted: Wanted) -> list[Finding]:
     return checks.readers(streams, wanted)
 
 
+def _source_tables(account: Account, wanted: Wanted) -> list[Finding]:
+    if not wanted.source_tables:
+        return []
+    own = {name for kind, name in _resources(account, wanted) if kind == _MAPPING}
+    return [
+        finding
+        for source in wanted.source_tables
+        for finding in source_tables.elsewhere(source, wanted)
+        or _source_table(account, source, own, wanted)
+    ]
+
+
+def _source_table(
+    account: Account, source: SourceTable, own: set[str], wanted: Wanted
+) -> list[Finding]:
+    client = account.client("dynamodb")
+    try:
+        table = client.describe_table(TableName=source.name)["Table"]
+    except client.exceptions.ResourceNotFoundException:
+        return source_tables.absent(source)
+    time_to_live = client.describe_time_to_live(TableName=source.name)["TimeToLiveDescription"]
+    readers = _readers_at(account, source.name, source.setting.stream_arn, own)
+    return source_tables.judged(source, Found(table, time_to_live, readers), wanted)
+
+
 def _resources(account: Account, wanted: Wanted) -> list[tuple[str, str]]:
     """Return type and physical name of the resources of the environment's stacks."""
-    client = account.client("cloudformation")
     return [
         (each["ResourceType"], each["PhysicalResourceId"])
-        for stack in inventory.stacks(account, wanted.environment)
-        for each in inventory.pages(
-            client, "list_stack_resources", "StackResourceSummaries", StackName=stack["StackName"]
-        )
+        for stack in inventory.stacks(account, wanted.names)
+        for each in inventory.resources(account, stack["StackName"])
         if each.get("PhysicalResourceId") and each["ResourceStatus"] != "DELETE_COMPLETE"
     ]
 
@@ -169,8 +207,11 @@ def _readers_of(account: Account, table: str, own: set[str]) -> Iterator[StreamR
         arn = client.describe_table(TableName=table)["Table"].get("LatestStreamArn")
     except client.exceptions.ResourceNotFoundException:
         return
-    if arn is None:
-        return
+    if arn is not None:
+        yield _readers_at(account, table, arn, own)
+
+
+def _readers_at(account: Account, table: str, arn: str, own: set[str]) -> StreamReaders:
     mappings = inventory.pages(
         account.client("lambda"),
         "list_event_source_mappings",
@@ -178,7 +219,7 @@ def _readers_of(account: Account, table: str, own: set[str]) -> Iterator[StreamR
         EventSourceArn=arn,
     )
     pipes = inventory.pages(account.client("pipes"), "list_pipes", "Pipes", SourcePrefix=arn)
-    yield StreamReaders(
+    return StreamReaders(
         table,
         [
             Reader(
@@ -203,15 +244,100 @@ def _alarm_topic(account: Account, wanted: Wanted) -> list[Finding]:
     try:
         attributes = client.get_topic_attributes(TopicArn=wanted.alarm_topic)["Attributes"]
     except client.exceptions.NotFoundException:
-        return checks.topic(Topic(exists=False), wanted)
-    return checks.topic(Topic(exists=True, key=attributes.get("KmsMasterKeyId")), wanted)
+        attributes = None
+    return checks.topic(attributes, wanted)
+
+
+def _own_domain(account: Account, wanted: Wanted) -> list[Finding]:
+    """Whether the domain that the environment has can follow a change of the settings."""
+    client = account.client("opensearch")
+    if not wanted.instance_types:
+        return []
+    findings = []
+    for kind, name in _resources(account, wanted):
+        if kind == "AWS::OpenSearchService::Domain":
+            try:
+                status = client.describe_domain(DomainName=name)["DomainStatus"]
+            except client.exceptions.ResourceNotFoundException:
+                continue
+            findings += vpc.of_domain(status, wanted)
+    return findings
+
+
+def _key(account: Account, wanted: Wanted) -> list[Finding]:
+    if wanted.key is None:
+        return []
+    if misplaced := key.place(wanted):
+        return misplaced
+    client = account.client("kms")
+    try:
+        metadata = client.describe_key(KeyId=wanted.key)["KeyMetadata"]
+    except client.exceptions.NotFoundException:
+        metadata = None
+    if unusable := key.state(metadata, wanted):
+        return unusable
+    policy = client.get_key_policy(KeyId=wanted.key, PolicyName="default")["Policy"]
+    return key.policy(json.loads(policy), wanted)
+
+
+def _network(account: Account, wanted: Wanted) -> list[Finding]:
+    network = wanted.network
+    if network.vpc_id is None:
+        return []
+    client = account.client("ec2")
+
+    def listed(operation: str, field: str, name: str, *values: str) -> list[dict[str, Any]]:
+        request = {"Filters": [{"Name": name, "Values": list(values)}]}
+        return list(inventory.pages(client, operation, field, **request))
+
+    subnets = listed("describe_subnets", "Subnets", "subnet-id", *network.subnet_ids)
+    groups = listed(
+        "describe_security_groups", "SecurityGroups", "group-id", *network.security_group_ids
+    )
+    misplaced = [
+        *vpc.members(
+            "subnet_ids",
+            network.subnet_ids,
+            {each["SubnetId"]: each["VpcId"] for each in subnets},
+            network.vpc_id,
+        ),
+        *vpc.members(
+            "security_group_ids",
+            network.security_group_ids,
+            {each["GroupId"]: each["VpcId"] for each in groups},
+            network.vpc_id,
+        ),
+    ]
+    if misplaced:
+        return misplaced
+    findings = [
+        *vpc.zones({each["SubnetId"]: each["AvailabilityZone"] for each in subnets}, wanted),
+        *vpc.routes(
+            listed("describe_route_tables", "RouteTables", "vpc-id", network.vpc_id),
+            listed("describe_vpc_endpoints", "VpcEndpoints", "vpc-id", network.vpc_id),
+            wanted,
+        ),
+        *vpc.linked_role(_has_linked_role(account), wanted),
+    ]
+    return findings or [Finding(vpc.CHECK, "ok", f"Functions can run in {network.vpc_id}.")]
+
+
+def _has_linked_role(account: Account) -> bool:
+    client = account.client("iam")
+    for name in vpc.LINKED_ROLES:
+        try:
+            client.get_role(RoleName=name)
+        except client.exceptions.NoSuchEntityException:
+            continue
+        return True
+    return False
 
 
 def _leftovers(account: Account, wanted: Wanted) -> list[Finding]:
-    if inventory.stacks(account, wanted.environment):
+    if inventory.stacks(account, wanted.names):
         return []
     kinds = ("table", "bucket", "search domain")
-    found = inventory.look(account, wanted.environment, kinds)
+    found = inventory.look(account, wanted.names, kinds)
     unseen = [
         Finding("leftovers", "unknown", f"Cannot list resources of the kind {kind}: {reason}.")
         for kind, reason in found.unseen.items()
@@ -234,6 +360,24 @@ CHECKS = (
         "cloudformation:ListStackResources, dynamodb:DescribeTable, "
         "lambda:ListEventSourceMappings and pipes:ListPipes",
         _readers,
+    ),
+    Check(
+        "source table",
+        "cloudformation:ListStackResources, dynamodb:DescribeTable, dynamodb:DescribeTimeToLive, "
+        "lambda:ListEventSourceMappings and pipes:ListPipes",
+        _source_tables,
+    ),
+    Check(
+        "network",
+        "ec2:DescribeSubnets, ec2:DescribeSecurityGroups, ec2:DescribeRouteTables, "
+        "ec2:DescribeVpcEndpoints and iam:GetRole",
+        _network,
+    ),
+    Check("key", "kms:DescribeKey and kms:GetKeyPolicy", _key),
+    Check(
+        "own search domain",
+        "cloudformation:ListStackResources and es:DescribeDomain",
+        _own_domain,
     ),
     Check("alarm topic", "sns:GetTopicAttributes", _alarm_topic),
     Check(

@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stacks import environments
 from stacks.environments import SettingsError
@@ -14,6 +14,7 @@ from tools.account.identity import AccountError
 
 if TYPE_CHECKING:
     from stacks.environments import Environment
+    from stacks.settings.names import Naming
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,15 +44,40 @@ def _context(found: list[str]) -> dict[str, str]:
     return dict(each.partition("=")[::2] for each in known.context)
 
 
+def deployable() -> list[str]:
+    """Return the names of the environments that an account can have, as cdk.json knows them."""
+    known = dict.fromkeys(["sandbox", "production", *_project().get("environments", {})])
+    return [name for name in known if name != "local"]
+
+
+def names_of(environment: str, options: str = "") -> Naming:
+    """Return an environment's names and profile; its other settings may be missing or wrong.
+
+    Raises:
+        AccountError: The environment, its profile or its prefix is wrong.
+    """
+    try:
+        return environments.names(_all(environment, options))
+    except SettingsError as error:
+        raise AccountError(str(error)) from error
+
+
 def settings_of(environment: str, options: str) -> Environment:
     """Return the environment with the settings of cdk.json and of `-c name=value` in CDK_OPTIONS.
 
     Raises:
         AccountError: A setting is wrong; `cdk synth` would refuse it as well.
     """
-    given = _context(words(options))
-    context = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
     try:
-        return environments.load({**context, **given, "environment": environment})
+        return environments.load(_all(environment, options))
     except SettingsError as error:
         raise AccountError(str(error)) from error
+
+
+def _all(environment: str, options: str) -> dict[str, Any]:
+    return {**_project(), **_context(words(options)), "environment": environment}
+
+
+def _project() -> dict[str, Any]:
+    context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
+    return context

@@ -1,30 +1,29 @@
-"""Steps of a rehearsal: compare a deployed pipeline, correct its orders, redrive."""
+"""Steps of a rehearsal: compare a deployed pipeline, correct its items, redrive."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dynamodb_streams_cdc.testing.stories import StoriesError
+from lambdas.domain import TABLES
+from lambdas.domain.stories import stories
+from local.console import DemoConsole
 from local.demo import signals_unwind
-from local.scenarios.poison_latency import REFUSING
+from local.deployed.command_line import CommandLine
+from local.deployed.resources import stack_of
 from local.scenarios.recovery import summary, unexpected
 from local.services.errors import ServiceError
-from local.verify import ReadError, compare, settle
-from local.verify.expected import item_of
-from local.workload.poison import correct as correct_orders
+from local.verify import Comparison, ReadError, compare, settle
+from local.workload.poison import Poison
+from local.workload.poison import correct as correct_items
+from local.workload.stories import WHERE, ItemStory, read_stories
+from local.workload.traffic import Written
 from tools.account.identity import AccountError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from local.console import DemoConsole
-    from local.verify import Comparison
-    from local.workload.poison import Poison
-    from local.workload.traffic import Key, Written
-    from tools.account.places import Place
+from tools.account.places import Place
 
 _SHOWN = 5  # differences
+NO_POISON = f"No story in {WHERE} has poison"
 
 
 def settled(
@@ -34,15 +33,15 @@ def settled(
     enough: Callable[[Comparison], bool] = lambda found: found.equal,
 ) -> Comparison:
     """Return the comparison once it is `enough`, or stays the same for the place's time."""
-    copies = place.copies()
+    tables = place.tables()
     with console.stage("Comparing every item with every sink") as stage:
         found = settle(
-            lambda: compare(copies, written.effective),
+            lambda: compare(tables, written.effective),
             unchanged_for=place.unchanged_for,
             enough=enough,
         )
-        parts = ", ".join(f"{sink.sink} {sink.compared:,}" for sink in found.sinks)
-        stage.outcome = f"Compared {found.items:,} orders: {parts}"
+        parts = ", ".join(f"{each.compared:,} {each.unit} of {each.of}" for each in found.sinks)
+        stage.outcome = f"Compared {found.items:,} items: {parts}"
     return found
 
 
@@ -67,13 +66,13 @@ def refuse(problems: Sequence[str], when: str) -> None:
         raise AccountError(message)
 
 
-def expect_dead_letters(place: Place, console: DemoConsole, count: int) -> None:
-    """Check the number of dead letters in `cdc dead-letters list`.
+def expect_dead_letters(place: Place, console: DemoConsole, story: ItemStory, count: int) -> None:
+    """Check the number of dead letters of the story's table in `cdc dead-letters list`.
 
     Raises:
         AccountError: There are more or fewer.
     """
-    _, found = place.command_line.json("dead-letters", "list")
+    _, found = _line(place, story).json("dead-letters", "list")
     waiting = found["dead_letters"]
     reasons = ", ".join(sorted(str(each.get("reason")) for each in waiting))
     if len(waiting) != count:
@@ -84,28 +83,34 @@ def expect_dead_letters(place: Place, console: DemoConsole, count: int) -> None:
     console.line(f"Dead letters: {count}{f' ({reasons})' if reasons else ''}.")
 
 
-def correct(place: Place, console: DemoConsole, key: Key, written: Written) -> None:
-    """Correct the poison order in the table.
+def correct(place: Place, console: DemoConsole, story: ItemStory, written: Written) -> None:
+    """Correct the poisoned item in the table.
 
     Raises:
-        AccountError: Another order was corrected as well, or none.
+        AccountError: It was changed meanwhile.
     """
-    done = correct_orders(place.account.client("dynamodb"), place.resources().orders)
+    [copies] = [each for each in place.tables() if each.table.name == story.table.name]
+    client = place.account.client("dynamodb")
+    done = correct_items(client, copies.resources.source, copies.table, [story])
     if done.corrected.total() != 1:
-        message = f"{done.corrected.total()} orders were corrected, not 1: {dict(done.corrected)}"
+        message = f"{done.corrected.total()} items were corrected, not 1: {dict(done.corrected)}"
         raise AccountError(message)
-    written.effective[key] += 1
+    written.effective[story.item] += 1
     console.line(f"Corrected in the table: {', '.join(done.corrected)}.")
 
 
-def redrive(place: Place, console: DemoConsole) -> None:
-    """Redrive every dead letter with `cdc`.
+def _line(place: Place, story: ItemStory) -> CommandLine:
+    return place.command_line.on(stack_of(place.names.stack_prefix, story.table))
+
+
+def redrive(place: Place, console: DemoConsole, story: ItemStory) -> None:
+    """Redrive every dead letter of the story's table with `cdc`.
 
     Raises:
         AccountError: Not all of them succeeded.
     """
     with console.stage("Redriving") as stage:
-        status, redrive = place.command_line.json("redrive", "--yes")
+        status, redrive = _line(place, story).json("redrive", "--yes")
         if status:
             message = f"`cdc redrive` ended with status {status}: {redrive}"
             raise AccountError(message)
@@ -115,20 +120,39 @@ def redrive(place: Place, console: DemoConsole) -> None:
 def recover(
     place: Place, console: DemoConsole, poison: Poison, written: Written, when: str
 ) -> None:
-    """Check the effects of one poison order, correct and redrive it, and compare again.
+    """Check the effects of one poisoned item, correct and redrive it, and compare again.
+
+    Without poison in the stories of the domain, it only compares.
 
     Raises:
         AccountError: A check failed.
     """
-    [key] = poison.orders
-    items = {item_of(*key)}
-    found = settled(place, console, written, lambda found: not unexpected(found, items))
-    refuse(unexpected(found, items), f"{when}, with a poison order")
-    expect_dead_letters(place, console, len(REFUSING))
-    correct(place, console, key, written)
-    redrive(place, console)
+    if not poison.items:
+        console.line(f"{NO_POISON}: nothing is redriven.", "yellow")
+        expect_equal(place, console, written, when)
+        return
+    [story] = poison.items.values()
+    found = settled(place, console, written, lambda found: not unexpected(found, poison))
+    refuse(unexpected(found, poison), f"{when}, with a poisoned item")
+    expect_dead_letters(place, console, story, len(poison.refusing))
+    correct(place, console, story, written)
+    redrive(place, console, story)
     expect_equal(place, console, written, f"{when} and the redrive")
-    expect_dead_letters(place, console, 0)
+    expect_dead_letters(place, console, story, 0)
+
+
+def sample_stories(seed: int, *, first_entities: bool = False) -> Iterator[ItemStory]:
+    """Yield the stories of the domain, those of each table's first entity if so asked."""
+    for story in read_stories(TABLES, stories, seed, None):
+        if story.entity == story.table.entities[0] or not first_entities:
+            yield story
+
+
+def with_poison(poison: Poison, told: Iterator[ItemStory], count: int) -> Iterator[ItemStory]:
+    """Yield the next `count` stories, one of them poison if any has poison."""
+    taken = list(islice(told, count))
+    poisonous = int(any(story.poison for story in taken))
+    return poison.hidden(iter(taken), len(taken), poisonous)
 
 
 def exit_status(console: DemoConsole, rehearse: Callable[[], None]) -> int:
@@ -136,7 +160,7 @@ def exit_status(console: DemoConsole, rehearse: Callable[[], None]) -> int:
     with signals_unwind():
         try:
             rehearse()
-        except (AccountError, ServiceError, ReadError) as error:
+        except (AccountError, ServiceError, ReadError, StoriesError) as error:
             console.line(str(error), style="red")
             return 1
         except (BotoCoreError, ClientError) as error:

@@ -14,8 +14,6 @@ Without that commit (a shallow clone, an archive without git) the rehearsal is s
 message.
 """
 
-from __future__ import annotations
-
 import argparse
 import filecmp
 import io
@@ -25,35 +23,31 @@ import tarfile
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dynamodb_streams_cdc.entities import Table
+from lambdas.domain import TABLES
 from local.console import DemoConsole
 from local.deployed.deployment import deploy as deploy_to_emulator
-from local.deployed.poller_process import TRACE
+from local.deployed.poller_process import TRACE, PollerProcess
 from local.deployed.trace import TraceReader
 from local.services import loopback
 from local.waiting import wait_until
 from local.workload.poison import Poison
-from local.workload.purchases import SAMPLE, read_purchases
+from local.workload.stories import ItemStory
 from local.workload.traffic import Writer, Written
 from tools.account import inventory
 from tools.account.identity import AccountError
-from tools.account.places import on_emulator
-from tools.account.steps import exit_status, recover
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from local.deployed.poller_process import PollerProcess
-    from local.workload.purchases import Purchase
-    from tools.account.places import Place
+from tools.account.places import Place, on_emulator
+from tools.account.steps import exit_status, recover, sample_stories, with_poison
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,13 +56,14 @@ EARLIER = "b01e02bb8a5a1ec3a9f5b316c2357094e3cd6cce"
 
 SEED = 2
 BEFORE, MEANWHILE = 100, 10_000
-"""Orders before the upgrade, and at most while it is under way."""
+"""Stories before the upgrade, and at most while it is under way."""
+AFTER = 50
+"""Stories of every entity after the upgrade."""
 PAUSE = 0.2
 """Seconds that each writer rests after a write, so that there is traffic and no flood."""
 _LOCKS = ("requirements-dev.txt", "pyproject.toml")
 _SHORT = 10  # digits of a commit
 _STORES = ("AWS::DynamoDB::GlobalTable", "AWS::DynamoDB::Table", "AWS::S3::Bucket")
-_SOURCE = "OrdersTable"
 _IDLE_SECONDS = 10.0
 _PATIENCE = 120.0
 
@@ -167,44 +162,44 @@ class Upgrade:
         Raises:
             AccountError: A sink differs from the table afterwards, or data of before are gone.
         """
-        purchases = read_purchases(SAMPLE)
+        told = sample_stories(SEED, first_entities=True)
         poison = Poison(SEED)
         with self.console.stage(f"Deploying {commit}") as stage:
             url = self.place.account.client("cloudformation").meta.endpoint_url
             deploy_to_emulator(url, self.search_url, stage.say, app=earlier)
             stage.outcome = f"Deployed: {commit}"
         before = self._stores()
-        [orders] = [name for id, name in before.items() if id.startswith(_SOURCE)]
+        names = source_tables(TABLES, before)
         with self.poller:
-            written = self._write_before(orders, purchases, poison)
-            written += self._write_during(orders, purchases)
+            written = self._write_before(names, told, poison)
+            written += self._write_during(names, told)
             # The mappings may be new or have other settings: they are taken over again.
             self.poller.kill()
             self.poller.start()
             self._refuse_replaced(before)
+            written += self._write_after(names, set(written.effective))
             recover(self.place, self.console, poison, written, "after the upgrade")
 
     def _stores(self) -> dict[str, str]:
         """Return the tables and buckets of the environment: physical by logical names."""
-        client = self.place.account.client("cloudformation")
+        account = self.place.account
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for stack in inventory.stacks(self.place.account, self.place.environment)
-            for each in inventory.pages(
-                client,
-                "list_stack_resources",
-                "StackResourceSummaries",
-                StackName=stack["StackName"],
-            )
+            for stack in inventory.stacks(account, self.place.names)
+            for each in inventory.resources(account, stack["StackName"])
             if each["ResourceType"] in _STORES
         }
 
-    def _write_before(self, table: str, purchases: Iterator[Purchase], poison: Poison) -> Written:
-        """Write orders, one of them poison, and wait until the earlier tree has processed them."""
-        with self.console.stage("Writing orders before the upgrade") as stage:
-            hidden = poison.hidden(purchases, BEFORE, 1)
-            written = self._writer(table, story=poison.story).run(hidden)
-            stage.outcome = f"Written: {written.purchases:,} orders, {written.writes:,} writes"
+    def _write_before(
+        self, names: Mapping[str, str], told: Iterator[ItemStory], poison: Poison
+    ) -> Written:
+        """Write items, one of them poison, and wait until the earlier tree has processed them.
+
+        They are of the first entity of each table: the earlier tree may not know the others.
+        """
+        with self.console.stage("Writing items before the upgrade") as stage:
+            written = self._writer(names).run(with_poison(poison, told, BEFORE))
+            stage.outcome = f"Written: {written.stories:,} stories, {written.writes:,} writes"
         with self.console.stage("Waiting until the earlier functions are idle") as stage:
             trace = TraceReader(self.poller.folder / TRACE)
             calls, since = 0, time.monotonic()
@@ -222,18 +217,26 @@ class Upgrade:
             stage.outcome = f"The earlier functions are idle after {calls:,} invocations"
         return written
 
-    def _writer(self, table: str, **options: Any) -> Writer:
-        return Writer(self.place.account.client("dynamodb"), table, seed=SEED, **options)
+    def _writer(self, names: Mapping[str, str], **options: Any) -> Writer:
+        return Writer(self.place.account.client("dynamodb"), names, seed=SEED, **options)
 
-    def _write_during(self, table: str, purchases: Iterator[Purchase]) -> Written:
-        """Deploy this tree while orders are written; the writers stop when it is deployed."""
+    def _write_after(self, names: Mapping[str, str], known: Set[str]) -> Written:
+        """Write items of every entity that are not among the known ones."""
+        with self.console.stage("Writing items after the upgrade") as stage:
+            others = (story for story in sample_stories(SEED) if story.item not in known)
+            written = self._writer(names).run(islice(others, AFTER))
+            stage.outcome = f"Written: {written.stories:,} stories, {written.writes:,} writes"
+        return written
+
+    def _write_during(self, names: Mapping[str, str], told: Iterator[ItemStory]) -> Written:
+        """Deploy this tree while items are written; the writers stop when it is deployed."""
         stop = threading.Event()
-        writer = self._writer(table, stop=stop, pause=PAUSE)
+        writer = self._writer(names, stop=stop, pause=PAUSE)
         with (
             self.console.stage("Deploying this tree over it, under traffic") as stage,
             ThreadPoolExecutor(1, thread_name_prefix="traffic") as pool,
         ):
-            writing = pool.submit(writer.run, islice(purchases, MEANWHILE))
+            writing = pool.submit(writer.run, islice(told, MEANWHILE))
             try:
                 self.place.deploy(stage.say)
             finally:
@@ -245,7 +248,7 @@ class Upgrade:
                 raise AccountError(message) from error
             stage.outcome = f"Upgraded, during {written.writes:,} writes"
         if not written.writes:
-            message = "No order was written during the upgrade: repeat the rehearsal."
+            message = "No item was written during the upgrade: repeat the rehearsal."
             raise AccountError(message)
         return written
 
@@ -260,6 +263,26 @@ class Upgrade:
         if moved:
             message = "The upgrade replaced stores of data:\n  " + "\n  ".join(moved)
             raise AccountError(message)
+
+
+def source_tables(tables: Sequence[Table], stores: Mapping[str, str]) -> dict[str, str]:
+    """Return the physical names of the source tables, from those of all stores by logical id.
+
+    Raises:
+        AccountError: the earlier tree has no such table.
+    """
+    found = {}
+    for table in tables:
+        begin = "".join(filter(str.isalnum, table.name)).lower() + "table"
+        names = [name for id, name in stores.items() if id.lower().startswith(begin)]
+        if len(names) != 1:
+            message = (
+                f"The earlier tree has {len(names)} tables {table.name!r}: choose a commit that "
+                "has it, in EARLIER of tools/account/upgrade.py."
+            )
+            raise AccountError(message)
+        found[table.name] = names[0]
+    return found
 
 
 def rehearse(commit: str, console: DemoConsole) -> None:

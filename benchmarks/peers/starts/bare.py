@@ -9,6 +9,5 @@ client = boto3.client("dynamodb")
 
 
 def handler(event: Any, context: Any) -> None:
-    """Put the new image of each record."""
     for record in event["Records"]:
         client.put_item(TableName=os.environ["TABLE"], Item=record["dynamodb"]["NewImage"])

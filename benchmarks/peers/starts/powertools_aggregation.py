@@ -31,7 +31,6 @@ config = IdempotencyConfig(event_key_jmespath="eventID")
 
 @idempotent_function(data_keyword_argument="record", config=config, persistence_store=layer)  # type: ignore[untyped-decorator]
 def count(record: DynamoDBRecord) -> None:
-    """Add an order to its month."""
     assert record.dynamodb is not None
     order = record.dynamodb.new_image
     client.update_item(
@@ -45,7 +44,6 @@ def count(record: DynamoDBRecord) -> None:
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Any, context: Any) -> Any:
-    """Count each record once."""
     config.register_lambda_context(context)
     metrics.add_metric(name="Received", unit=MetricUnit.Count, value=len(event["Records"]))
     return process_partial_response(event, count, processor, context)

@@ -23,7 +23,6 @@ processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
 
 
 def keep(record: DynamoDBRecord) -> None:
-    """Add the change to the log."""
     assert record.dynamodb is not None
     entry = {"id": record.event_id, "before": record.dynamodb.old_image}
     entry["after"] = record.dynamodb.new_image
@@ -33,6 +32,5 @@ def keep(record: DynamoDBRecord) -> None:
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Any, context: Any) -> Any:
-    """Keep each record."""
     metrics.add_metric(name="Received", unit=MetricUnit.Count, value=len(event["Records"]))
     return process_partial_response(event, keep, processor, context)

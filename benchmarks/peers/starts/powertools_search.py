@@ -27,7 +27,6 @@ processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
 
 
 def index(record: DynamoDBRecord) -> None:
-    """Write the document of an order, or delete it."""
     assert record.dynamodb is not None
     id = record.dynamodb.keys["order_id"]
     order = record.dynamodb.new_image
@@ -40,6 +39,5 @@ def index(record: DynamoDBRecord) -> None:
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Any, context: Any) -> Any:
-    """Write a document for each record."""
     metrics.add_metric(name="Received", unit=MetricUnit.Count, value=len(event["Records"]))
     return process_partial_response(event, index, processor, context)

@@ -107,9 +107,9 @@ OUTAGE = frozenset(
 )
 
 OF_THE_KEY = ("KMS", "Kms")
-"""How the codes begin that speak of a customer's key: `KMS.DisabledException` and the like of S3,
-`KmsDisabled` and the like of SQS, `KMSAccessDeniedException`. Without its key nothing can be read
-or written, for any record. What follows is the name of an error of KMS
+"""Prefixes of the codes about a customer's key, followed by the name of an error of KMS:
+`KMS.DisabledException` (S3), `KmsDisabled` (SQS), `KMSAccessDeniedException`. Without its key no
+record can be read or written
 (https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKey.html)."""
 
 PERMANENT = frozenset(
@@ -129,7 +129,7 @@ PERMANENT_VALIDATION = {
     "primary key values must be under": "KeyTooLong",
 }
 """DynamoDB has one code, ValidationException, for a wrong request and for an item it cannot hold;
-only these parts of its messages speak of the item. Where two have one meaning, one of them is
+only these parts of its messages are about the item. Where two have one meaning, one of them is
 DynamoDB Local's (https://repost.aws/knowledge-center/dynamodb-transactwriteitems lists some)."""
 
 UNAVAILABLE = frozenset({401, 403, 407, 408, 429})
@@ -137,11 +137,11 @@ UNAVAILABLE = frozenset({401, 403, 407, 408, 429})
 
 
 class UnexpectedResponse(Exception):
-    """DynamoDB refused one element of a request for a reason that is in no table."""
+    """Raised if DynamoDB refuses one element of a request for a reason that is in no table."""
 
 
 def meaning(code: str, message: str) -> Exception:
-    """Return the exception that an error code of DynamoDB or S3 stands for."""
+    """Return the exception for an error code of DynamoDB or S3."""
     text = f"{code}: {message}"
     if code in CONFLICTS:
         return ConflictError(text)

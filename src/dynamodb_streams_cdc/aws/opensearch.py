@@ -1,6 +1,6 @@
 """The search index on OpenSearch: versioned bulk upserts behind a write and a read alias.
 
-`require_alias` stands on every bulk request: without it a missing index would be created under the
+Every bulk request has `require_alias`: without it a missing index would be created under the
 alias's name, with guessed mappings. When the alias is missing, the index is created with its
 aliases and the documents are sent again.
 """
@@ -92,12 +92,12 @@ class OpenSearchIndex:
     """A `SearchIndex`.
 
     Attributes:
-        client: of OpenSearch, without retries of its own.
-        name: of the read alias; the index is `<name>-v1`, its write alias `<name>-write`.
+        client: client of OpenSearch, without retries of its own.
+        name: name of the read alias; the index is `<name>-v1`, its write alias `<name>-write`.
         properties: the mapping of the document's fields; fields that it does not name are kept and
             not searchable.
-        settings: of the index, when it is created.
-        encode: makes JSON of a document; a compiled encoder takes a quarter of the time.
+        settings: settings of the index, when it is created.
+        encode: returns a document as JSON; a compiled encoder takes a quarter of the time.
     """
 
     client: "OpenSearch"
@@ -116,7 +116,7 @@ class OpenSearchIndex:
         return f"{self.name}-write"
 
     def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
-        """Write each document whose version is greater than the one held, if its fields hold it."""
+        """Write each document with a version greater than the one held; refuse unfit numbers."""
         misfits = {n: error for n, each in enumerate(upserts) if (error := self._misfit(each))}
         if misfits:
             fitting = [upsert for n, upsert in enumerate(upserts) if n not in misfits]
@@ -155,7 +155,7 @@ class OpenSearchIndex:
         return Held(found["_source"], (found["_seq_no"], found["_primary_term"]))
 
     def replace(self, held: Held | None, upsert: Upsert, deadline: Deadline) -> bool:
-        """Write a document in the place of the one held, or of none; return False if that moved."""
+        """Replace the document held, or create one; return False if another write came first."""
         self._numbers.check(upsert.source)
         return self._replace(held, upsert, deadline)
 
@@ -326,14 +326,14 @@ _quoted = cache(as_json)
 def _upsert(document: _Encoded) -> bytes:
     """Return an update that is right whether there is a document or not.
 
-    It also tells of what time the document is that it met, which costs as much again as the update.
+    Its answer has the time of the document held, which costs as much again as the update.
     """
     told = b'"scripted_upsert":true,"upsert":{},"_source":["%b.changed_at"],' % CDC.encode()
     return _update(document, told)
 
 
 def _is_open(document: _Encoded, answer: Mapping[str, Any]) -> bool:
-    """Return whether a document was refused as stale, or was not expected there, or missed."""
+    """Return whether a document was refused as stale, or its existence was assumed wrongly."""
     if "error" not in answer:
         return bool(answer.get("result") == "noop")
     return (CONFLICT if document.is_first else DOCUMENT_MISSING) in types_of(answer)

@@ -59,7 +59,7 @@ EXISTS = "resource_already_exists_exception"
 
 
 class SearchRefused(Exception):
-    """OpenSearch refused a request or a document for a reason that is in no table."""
+    """Raised if OpenSearch refuses a request or a document for a reason that is in no table."""
 
 
 def _causes(error: Any) -> Iterator[Mapping[str, Any]]:
@@ -85,7 +85,7 @@ def refusal(error: Mapping[str, Any], status: object) -> Exception:
     an outage: OpenSearch answers 429 and 5xx when it, and not the document, is at fault.
     """
     types = types_of({"error": error})
-    # The first cause says what was wrong; the error itself is often just "failed to parse".
+    # The first cause has the reason; the error itself is often just "failed to parse".
     reasons = dict.fromkeys(
         f"{cause.get('type')}: {cause.get('reason')}" for cause in _causes(error)
     )
@@ -120,7 +120,7 @@ def _without_value(error: Mapping[str, Any]) -> str:
 
 
 def _unmapped(text: str) -> str:
-    """Return what to do about a refusal of the security plugin, which names who asked.
+    """Return the fix for a refusal of the security plugin, with the role that it names.
 
     Its reason is `no permissions for [ACTION] and User [name=ARN, backend_roles=[ARN], ...]`
     (https://github.com/opensearch-project/security/issues/4595).

@@ -1,5 +1,6 @@
 """S3: the dead letters that processors write, and the large images of the change log."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,15 +8,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from dynamodb_streams_cdc.aws.errors import translated
-from dynamodb_streams_cdc.errors import PermanentError
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-import json
-from typing import TYPE_CHECKING
-
 from dynamodb_streams_cdc.dead_letters import DeadLetter
+from dynamodb_streams_cdc.errors import PermanentError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,11 +28,15 @@ class S3ImageStore:
     bucket: str
 
     def keep(self, name: str, text: str) -> None:
-        """Write an object; that it is there already is success."""
+        """Write an object; success too if it is there already."""
         put_once(self.client(), self.bucket, name, text)
 
     def read(self, name: str) -> str:
-        """Return the text of an object."""
+        """Return the text of an object.
+
+        Raises:
+            PermanentError: the object is gone.
+        """
         try:
             with translated():
                 answer = self.client().get_object(Bucket=self.bucket, Key=name)

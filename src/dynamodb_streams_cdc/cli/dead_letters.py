@@ -14,6 +14,7 @@ from dynamodb_streams_cdc.cli.options import (
     Endpoint,
     Environment,
     Items,
+    ManifestFile,
     OlderThan,
     Processors,
     Reasons,
@@ -59,10 +60,11 @@ def list_(
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
+    manifest: ManifestFile = None,
     endpoint_url: Endpoint = None,
 ) -> None:
     """List the dead letters that are not archived, the oldest first."""
-    deployment = Deployment.find(environment, stack, endpoint_url)
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     selection = selection_of(deployment, processor, reason, item, older_than)
     found = list_dead_letters(deployment, selection)
     if as_json:
@@ -87,10 +89,11 @@ def show(
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
+    manifest: ManifestFile = None,
     endpoint_url: Endpoint = None,
 ) -> None:
     """Show one dead letter: reason, error, records, and the sink's state of their items."""
-    deployment = Deployment.find(environment, stack, endpoint_url)
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     found = inspect_dead_letter(deployment, dead_letter)
     if as_json:
         print_json(_as_json(found))

@@ -1,6 +1,6 @@
 """Error messages and exit statuses of the command line."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -24,6 +24,8 @@ from dynamodb_streams_cdc.errors import CdcError, visible
 from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of
 from dynamodb_streams_cdc.operations.endpoint import masked
 from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.redrive_report import RedriveReport
+from dynamodb_streams_cdc.operations.repair import RepairReport
 
 FAILED = 1
 MISUSED = 2
@@ -52,6 +54,19 @@ def sentences() -> Iterator[None]:
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def reported(report: RedriveReport | RepairReport, show: Callable[[], None]) -> Iterator[None]:
+    """Show the report, however the work ends; exit with a status if something is left."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        report.interrupted = True
+    finally:
+        show()
+    if not report.complete:
+        raise typer.Exit(INTERRUPTED if report.interrupted else FAILED)
 
 
 def sentence(error: Exception) -> str:

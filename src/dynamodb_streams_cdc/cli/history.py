@@ -12,6 +12,7 @@ from dynamodb_streams_cdc.cli.options import (
     Endpoint,
     Environment,
     Keys,
+    ManifestFile,
     Stack,
     Table,
 )
@@ -27,13 +28,14 @@ def history(
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
+    manifest: ManifestFile = None,
     endpoint_url: Endpoint = None,
 ) -> None:
     """Show an item's entries in the change log, and the gaps between them.
 
     Instead of the keys you can give the item's identity, such as orders/S=00004/S=7.
     """
-    deployment = Deployment.find(environment, stack, endpoint_url)
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     found = read_history(deployment, parse_item(key, deployment.manifest, source_table))
     if as_json:
         print_json(_as_json(found))

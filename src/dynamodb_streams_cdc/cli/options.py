@@ -68,15 +68,25 @@ Environment = Annotated[
         "-e",
         envvar="CDC_ENVIRONMENT",
         metavar="NAME",
-        help="Environment name; selects the stack cdc-NAME-pipeline.",
+        help="Environment name; selects its pipeline, the stack cdc-NAME-pipeline.",
     ),
 ]
 Stack = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Stack name, if it is not cdc-NAME-pipeline.",
-        show_default="cdc-ENVIRONMENT-pipeline",
+        help="Stack name, if the environment has several pipelines.",
+        show_default="the only pipeline of the environment",
+    ),
+]
+ManifestFile = Annotated[
+    str | None,
+    typer.Option(
+        "--manifest",
+        envvar="CDC_MANIFEST",
+        metavar="FILE",
+        help="JSON file that says what is deployed, for a pipeline without a CloudFormation stack.",
+        show_default="the stack's output Manifest",
     ),
 ]
 Endpoint = Annotated[

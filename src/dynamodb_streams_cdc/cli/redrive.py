@@ -2,8 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -12,12 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dynamodb_streams_cdc.cli.dead_letters import in_short, print_list, summary
-from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED
+from dynamodb_streams_cdc.cli.errors import FAILED, reported
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
     Environment,
     Items,
+    ManifestFile,
     OlderThan,
     Processors,
     Reasons,
@@ -85,6 +85,7 @@ def redrive(
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
+    manifest: ManifestFile = None,
     endpoint_url: Endpoint = None,
 ) -> None:
     """Replay dead letters through the deployed functions and repair every item in them.
@@ -93,7 +94,7 @@ def redrive(
     Safe at any time, in any order, concurrently, and as often as you like. Ctrl-C stops it after
     the current request.
     """
-    deployment = Deployment.find(environment, stack, endpoint_url)
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     selection = selection_of(deployment, processor, reason, item, older_than, dead_letter)
     if successor is not None:
         check_processor(deployment, "--as", successor)
@@ -115,14 +116,13 @@ def redrive(
         keys = [each.key for each in found]
     report = RedriveReport(len(keys))
     run = Redrive(deployment.store, deployment.functions, names)
-    with _reported(report, as_json=as_json):
+    with reported(report, lambda: _print(report, as_json=as_json)):
         with _progress(len(keys), shown=not as_json) as progress:
+            task = progress.add_task("Redriving", total=len(keys))
             for result in run.run(keys):
                 report.results.append(result)
-                progress.advance()
+                progress.advance(task)
         clear_all_notifications(deployment, selection.processors, report)
-    if not report.complete:
-        raise typer.Exit(INTERRUPTED if report.interrupted else FAILED)
 
 
 def _print_dry_run(found: Sequence[DeadLetterSummary], *, as_json: bool) -> None:
@@ -152,38 +152,12 @@ def _confirmed(deployment: Deployment, found: Sequence[DeadLetterSummary]) -> bo
         return False
 
 
-@contextmanager
-def _reported(report: RedriveReport, *, as_json: bool) -> Iterator[None]:
-    """Print the report, however the run ends; Ctrl-C only sets the status."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        report.interrupted = True
-    finally:
-        _print(report, as_json=as_json)
-
-
-class _Progress:
-    """Progress bar; nothing where standard error is not a terminal."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task("Redriving", total=total) if progress else None
-
-    def advance(self) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.advance(self._task)
-
-
-@contextmanager
-def _progress(total: int, *, shown: bool) -> Iterator[_Progress]:
+def _progress(total: int, *, shown: bool) -> Progress:
+    """Return a progress bar, which only a terminal shows."""
     console = stderr_console()
-    if not (shown and console.is_terminal and total > 1):
-        yield _Progress(None, total)
-        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        yield _Progress(progress, total)
+    hidden = not (shown and console.is_terminal and total > 1)
+    return Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=hidden)
 
 
 def _print(report: RedriveReport, *, as_json: bool) -> None:
@@ -232,11 +206,8 @@ def _print_left(console: Console, report: RedriveReport) -> None:
         again.add_row(*cells(*what, failure.item or "unreadable", _short(failure.error)))
     if again.row_count:
         console.print(again)
-    print_rest(
-        console,
-        Counter(f"{r.processor}: {f.reason}" for r, f in failed[MOST_LINES:]),
-        "record",
-    )
+    rest = (f"{result.processor}: {failure.reason}" for result, failure in failed[MOST_LINES:])
+    print_rest(console, Counter(rest), "record")
     problems = [in_short(console, r.key, r.problem) for r in report.left if r.problem]
     print_some(console, problems, "dead letter")
 

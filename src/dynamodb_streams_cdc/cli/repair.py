@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from dynamodb_streams_cdc.cli.errors import FAILED, INTERRUPTED
+from dynamodb_streams_cdc.cli.errors import reported
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
     Environment,
+    ManifestFile,
     OptionalKeys,
     Processors,
     Stack,
@@ -43,6 +44,7 @@ def repair(
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
+    manifest: ManifestFile = None,
     endpoint_url: Endpoint = None,
 ) -> None:
     """Make the copies of an item, or of all items, equal to the table.
@@ -54,24 +56,15 @@ def repair(
     if bool(key) == everything:
         message = "Give an item's keys, as in customer_id=00004 order_id=7, or --all; not both."
         raise UsageError(message)
-    deployment = Deployment.find(environment, stack, endpoint_url)
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     for name in processor or ():
         check_processor(deployment, "--processor", name)
     keys = parse_keys(key or ()) if key else None
     source = RepairSource(deployment, source_table)
     items = source.scan() if keys is None else [source.item(keys)]
     report = RepairReport()
-    try:
+    with reported(report, lambda: print_json(asdict(report)) if as_json else _print(report)):
         Repair.of(deployment, source, processor or ()).run(items, report)
-    except KeyboardInterrupt:
-        report.interrupted = True
-    finally:
-        if as_json:
-            print_json(asdict(report))
-        else:
-            _print(report)
-    if not report.complete:
-        raise typer.Exit(INTERRUPTED if report.interrupted else FAILED)
 
 
 def _print(report: RepairReport) -> None:

@@ -1,7 +1,7 @@
 """Lambda's event source mappings on DynamoDB Streams, as a state machine without I/O.
 
-An `Engine` is one mapping. It reads nothing, invokes nothing and has no clock: it says what is to
-be done, and is told what came of it. So one implementation serves tests of handlers, simulations in
+An `Engine` is one mapping. It reads nothing, invokes nothing and has no clock: it returns commands,
+and its caller reports their results. So one implementation serves tests of handlers, simulations in
 virtual time, and a runner that polls a real stream. The cycle, with a list for a stream:
 
     engine = Engine({"StartingPosition": "TRIM_HORIZON", "BatchSize": 10})

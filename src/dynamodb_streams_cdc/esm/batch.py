@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from dynamodb_streams_cdc.errors import MalformedRecord
 
 LARGEST_PAYLOAD = 6 * 1024 * 1024
-"""Bytes of an event: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+"""The largest event. Unit: bytes; https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 
 ENVELOPE = len('{"Records":[]}')
 

@@ -1,10 +1,10 @@
-"""What an engine asks its runner to do, and the words for places in a shard.
+"""Commands of an engine to its runner, and the places in a shard that they name.
 
-A place, which is also what a checkpoint holds, is a string: the sequence number of the last record
-that is done, or one of
+A place, which is also the content of a checkpoint, is a string: the sequence number of the last
+record that is done, or one of
 
     TRIM_HORIZON             the oldest record that the shard still has
-    LATEST                   what comes after the first read; nothing was read yet
+    LATEST                   the first record after the first read; nothing was read yet
     AT_SEQUENCE_NUMBER:n     the record n is the first that is not done (a mapping that began at
                              LATEST knows of none before it)
     SHARD_END                everything is done, and the shard is closed
@@ -17,16 +17,9 @@ from typing import Any, TypeAlias
 from dynamodb_streams_cdc.esm.configuration import Destination
 
 TRIM_HORIZON = "TRIM_HORIZON"
-"""The oldest record that the shard still has."""
-
 LATEST = "LATEST"
-"""What comes after the first read."""
-
 SHARD_END = "SHARD_END"
-"""Everything of the shard is done, and it is closed."""
-
 AT_SEQUENCE_NUMBER = "AT_SEQUENCE_NUMBER"
-"""Before a sequence number and a colon: that record is the first that is not done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +29,13 @@ class DescribeStream:
 
 @dataclass(frozen=True, slots=True)
 class ReadShard:
-    """Read records; answer with `Engine.records`, or with what went wrong.
+    """Read records; answer with `Engine.records`, `read_failed`, `iterator_expired` or `trimmed`.
 
     Attributes:
         place: where to begin, if `cursor` is None.
-        cursor: what the last `Engine.records` of the shard was given, such as the iterator that
+        cursor: the one that the last `Engine.records` of the shard got, such as the iterator that
             `GetRecords` returned.
-        limit: as many records at most.
+        limit: the most records to read.
     """
 
     shard_id: str
@@ -86,7 +79,7 @@ class Deliver:
     Attributes:
         document: the message, or the content of the object.
         key: of the object; None for a queue or a topic.
-        records: what was given up, oldest first.
+        records: the records that were given up, oldest first.
     """
 
     token: int

@@ -21,14 +21,15 @@ REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
 UNNAMED_FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:function"
 """Function name in documents of a mapping that was described without a function."""
 
-_RANGES = {
-    "BatchSize": (1, 10_000),
-    "MaximumBatchingWindowInSeconds": (0, 300),
-    "ParallelizationFactor": (1, 10),
-    "MaximumRetryAttempts": (-1, 10_000),
-    "MaximumRecordAgeInSeconds": (-1, 604_800),
-    "TumblingWindowInSeconds": (0, 900),
+_NUMBERS = {
+    "BatchSize": ("batch_size", 1, 10_000),
+    "MaximumBatchingWindowInSeconds": ("maximum_batching_window", 0, 300),
+    "ParallelizationFactor": ("parallelization_factor", 1, 10),
+    "MaximumRetryAttempts": ("maximum_retry_attempts", -1, 10_000),
+    "MaximumRecordAgeInSeconds": ("maximum_record_age", -1, 604_800),
+    "TumblingWindowInSeconds": ("tumbling_window", 0, 900),
 }
+"""Field, least and greatest value of each number that a mapping has."""
 
 
 class ConfigurationError(CdcError, ValueError):
@@ -36,8 +37,8 @@ class ConfigurationError(CdcError, ValueError):
 
     Attributes:
         parameter: its name, such as `BatchSize`.
-        value: what was given.
-        expected: what AWS documents.
+        value: the value that was given.
+        expected: the documented range or form.
         code: the error by which the Lambda API refuses it.
     """
 
@@ -59,7 +60,7 @@ class StartingPosition(StrEnum):
 
 
 class DestinationKind(StrEnum):
-    """What an on-failure destination is: an S3 object holds the records, a message does not."""
+    """Service of an on-failure destination: an S3 object holds the records, a message does not."""
 
     SQS = "sqs"
     SNS = "sns"
@@ -116,29 +117,35 @@ class MappingConfiguration:
 
         Only `StartingPosition` is required. `filter_quota` is the account's quota of filters per
         mapping: 5, or up to 10 on request. `filter_operators` are those that patterns may use:
-        what Lambda's guide lists, or all of EventBridge's.
+        the ones in Lambda's guide, or all of EventBridge's.
 
         Raises:
-            ConfigurationError: a value outside of what AWS documents.
+            ConfigurationError: a value outside of its documented range.
         """
         given = {name: value for name, value in description.items() if value is not None}
-        numbers = {name: _number(given, name) for name in _RANGES}
-        age = numbers["MaximumRecordAgeInSeconds"]
-        if age is not None and -1 < age < 60:
+        numbers = {
+            field: _number(name, given[name], low, high)
+            for name, (field, low, high) in _NUMBERS.items()
+            if name in given
+        }
+        if -1 < numbers.get("maximum_record_age", UNLIMITED) < 60:
+            age = numbers["maximum_record_age"]
             _refuse("MaximumRecordAgeInSeconds", age, "documented: -1, or 60 to 604800", _INVALID)
-        function_arn = _text(given, "FunctionArn", UNNAMED_FUNCTION)
+        function_arn: str = _typed(given, "FunctionArn", str, UNNAMED_FUNCTION, "a string")
         stream_arn = _stream(given)
         mapping = cls(
             starting_position=_starting_position(given),
-            uuid=_text(given, "UUID", str(uuid.uuid5(_NAMESPACE, f"{stream_arn}{function_arn}"))),
+            uuid=_typed(given, "UUID", str, _uuid_of(stream_arn, function_arn), "a string"),
             stream_arn=stream_arn,
             function_arn=function_arn,
-            bisect_batch_on_function_error=_flag(given, "BisectBatchOnFunctionError"),
+            bisect_batch_on_function_error=_typed(
+                given, "BisectBatchOnFunctionError", bool, False, "true or false"
+            ),
             report_batch_item_failures=_response_types(given),
             filters=_filters(given, filter_quota, filter_operators),
             destination=_destination(given),
             event_count_metrics=_metrics(given),
-            **{_FIELDS[name]: value for name, value in numbers.items() if value is not None},
+            **numbers,
         )
         if mapping.tumbling_window and mapping.parallelization_factor > 1:
             wanted = (
@@ -151,18 +158,16 @@ class MappingConfiguration:
 
 _INVALID = "InvalidParameterValueException"
 _NAMESPACE = uuid.UUID("0b8a7a4e-5a0c-5d0e-9b7e-3f1d6f1f5e11")
-_FIELDS = {
-    "BatchSize": "batch_size",
-    "MaximumBatchingWindowInSeconds": "maximum_batching_window",
-    "ParallelizationFactor": "parallelization_factor",
-    "MaximumRetryAttempts": "maximum_retry_attempts",
-    "MaximumRecordAgeInSeconds": "maximum_record_age",
-    "TumblingWindowInSeconds": "tumbling_window",
-}
 
 
-def _refuse(parameter: str, value: object, expected: str, code: str) -> NoReturn:
+def _refuse(
+    parameter: str, value: object, expected: str, code: str = "ValidationException"
+) -> NoReturn:
     raise ConfigurationError(parameter, value, expected, code)
+
+
+def _uuid_of(stream_arn: str | None, function_arn: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, f"{stream_arn}{function_arn}"))
 
 
 def _short(value: object) -> str:
@@ -170,41 +175,28 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _number(given: Mapping[str, Any], name: str) -> int | None:
-    value = given.get(name)
-    if value is None:
-        return None
-    low, high = _RANGES[name]
+def _number(name: str, value: object, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        _refuse(name, value, f"documented: an integer from {low} to {high}", "ValidationException")
+        _refuse(name, value, f"documented: an integer from {low} to {high}")
     if not low <= value <= high:
         side, bound = ("greater", low) if value < low else ("less", high)
         expected = (
             f"documented: {low} to {high} (Member must have value {side} than or equal to {bound})"
         )
-        _refuse(name, value, expected, "ValidationException")
+        _refuse(name, value, expected)
     return value
 
 
-def _flag(given: Mapping[str, Any], name: str) -> bool:
-    value = given.get(name, False)
-    if not isinstance(value, bool):
-        _refuse(name, value, "documented: true or false", "ValidationException")
-    return value
-
-
-def _text(given: Mapping[str, Any], name: str, default: str) -> str:
+def _typed(given: Mapping[str, Any], name: str, kind: type, default: object, words: str) -> Any:
     value = given.get(name, default)
-    if not isinstance(value, str):
-        _refuse(name, value, "documented: a string", "ValidationException")
+    if not isinstance(value, kind):
+        _refuse(name, value, f"documented: {words}")
     return value
 
 
 def _object(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = given.get(name, {})
-    if not isinstance(value, Mapping):
-        _refuse(name, value, "documented: an object", "ValidationException")
-    return value
+    found: Mapping[str, Any] = _typed(given, name, Mapping, {}, "an object")
+    return found
 
 
 def _stream(given: Mapping[str, Any]) -> str | None:
@@ -229,7 +221,7 @@ def _response_types(given: Mapping[str, Any]) -> bool:
     types = given.get("FunctionResponseTypes", [])
     if not isinstance(types, list) or types not in ([], [REPORT_BATCH_ITEM_FAILURES]):
         expected = f"documented: at most one, {REPORT_BATCH_ITEM_FAILURES}"
-        _refuse("FunctionResponseTypes", types, expected, "ValidationException")
+        _refuse("FunctionResponseTypes", types, expected)
     return bool(types)
 
 
@@ -237,7 +229,7 @@ def _metrics(given: Mapping[str, Any]) -> bool:
     metrics = _object(given, "MetricsConfig").get("Metrics", [])
     if not isinstance(metrics, list) or metrics not in ([], ["EventCount"]):
         expected = "documented for a DynamoDB stream: at most one, EventCount"
-        _refuse("MetricsConfig.Metrics", metrics, expected, "ValidationException")
+        _refuse("MetricsConfig.Metrics", metrics, expected)
     return bool(metrics)
 
 
@@ -260,7 +252,7 @@ def _destination(given: Mapping[str, Any]) -> Destination | None:
     on_failure = config.get("OnFailure", {})
     if not isinstance(on_failure, Mapping) or on_failure.keys() - {"Destination"}:
         expected = 'documented: {"Destination": an ARN}'
-        _refuse("DestinationConfig.OnFailure", on_failure, expected, "ValidationException")
+        _refuse("DestinationConfig.OnFailure", on_failure, expected)
     arn = on_failure.get("Destination")
     if arn is None or arn == "":
         return None

@@ -1,4 +1,4 @@
-"""What the parts of one engine share."""
+"""State that the parts of one engine share."""
 
 import itertools
 from collections.abc import Callable
@@ -16,7 +16,7 @@ L = TypeVar("L")
 
 
 class LossReason(StrEnum):
-    """Why records are lost, in words for timelines and logs."""
+    """Reason of a loss; the text is for timelines and logs."""
 
     UNREAD = "lost, the stream forgot them before they were read"
     FORGOTTEN = "lost, the stream forgot them after a day"
@@ -31,11 +31,7 @@ class LossReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Records that are neither done nor reported to anybody.
-
-    Attributes:
-        reason: in words, for timelines and logs.
-    """
+    """Records that are neither done nor reported."""
 
     reason: LossReason
     records: tuple[Record, ...]

@@ -34,7 +34,7 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Records that a mapping gave up together, and what it knows of their last invocation.
+    """Records that a mapping gave up together, and the facts of their last invocation.
 
     Attributes:
         invocations: how often they were sent to the function; a document says at least 1.

@@ -1,6 +1,6 @@
 """The engine: one event source mapping over one DynamoDB stream, without I/O and without a clock.
 
-A runner asks `commands(now)` what is to be done, does it, and tells the engine what came of it.
+A runner executes the commands of `commands(now)`, and reports each result to the engine.
 """
 
 import uuid
@@ -37,8 +37,8 @@ class Engine:
     commands of an earlier engine named, by shard: records not done before them are delivered again.
     `new_id` makes request ids and the random part of S3 keys; a simulation passes its own.
 
-    Every time is in seconds since 1970, on the clock that wrote the records: what is older than a
-    day is gone from the stream, and is not delivered. An engine is not thread-safe: a runner that
+    Every time is in seconds since 1970, on the clock that wrote the records: records older than a
+    day are gone from the stream, and are not delivered. An engine is not thread-safe: a runner that
     works in threads calls it from one of them, or under a lock.
 
     Raises:
@@ -69,7 +69,7 @@ class Engine:
         self._state: Literal["Enabled", "Disabling", "Disabled"] = "Enabled"
 
     def commands(self, now: float) -> list[Command]:
-        """Return what is to be done now, each command once.
+        """Return the commands that are due, each once.
 
         Call it again after every answer, and at `wake_at`.
         """
@@ -112,7 +112,7 @@ class Engine:
 
     @property
     def metrics(self) -> Metrics:
-        """What the mapping counts."""
+        """Counts of the mapping since the engine began."""
         return self._context.metrics
 
     @property
@@ -146,7 +146,7 @@ class Engine:
         self._describe_at = now + self._context.policies.poll_seconds
 
     def records(self, shard_id: str, records: Iterable[Record], cursor: object, now: float) -> None:
-        """Take what a `ReadShard` brought, in the form in which Lambda delivers records.
+        """Take the records of a `ReadShard`, in the form in which Lambda delivers them.
 
         `cursor` is handed back with the next `ReadShard`, such as the next iterator; None says that
         the shard is closed and was read to its end.
@@ -177,7 +177,7 @@ class Engine:
         request_id: str | None = None,
         executed_version: str = "$LATEST",
     ) -> Verdict | None:
-        """Take what the function returned; say what it means, or None if it no longer matters.
+        """Take the function's response; return its verdict, or None if it no longer matters.
 
         Raises:
             ValueError: no invocation with this token waits for an answer.
@@ -207,7 +207,7 @@ class Engine:
     ) -> Verdict | None:
         """Take note that the function raised, timed out, ran out of memory or did not start.
 
-        `error` is the `FunctionError` of Lambda's answer, `reason` is for people.
+        `error` is the `FunctionError` of Lambda's answer, `reason` is a text for logs.
 
         Raises:
             ValueError: no invocation with this token waits for an answer.
@@ -218,9 +218,9 @@ class Engine:
         return _settle(lane, function_error(reason, error), now, request_id, executed_version)
 
     def losses(self) -> list[Loss]:
-        """Return what was lost since the last call: neither done nor reported to a destination.
+        """Return the records lost since the last call: neither done nor reported to a destination.
 
-        Records that are too old for the stream, or given up where there is no destination or where
+        They are too old for the stream, or given up where there is no destination or where
         it does not take the document. AWS does not report the first
         (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html).
         """
@@ -263,14 +263,14 @@ class Engine:
     def rewind(self, shard_id: str, place: str | None = None) -> None:
         """Lose the checkpoint of a shard: everything after an earlier place is delivered again.
 
-        `place` is any place of the shard; by default the checkpoint saved before the latest. What
-        is under way goes on, but its answers no longer matter, as with a poller that was replaced.
+        `place` is any place of the shard; by default the checkpoint saved before the latest.
+        Commands under way go on, but their answers no longer matter, as with a replaced poller.
         """
         self._shards[shard_id].rewind(place)
         self._finished.discard(shard_id)
 
     def disable(self) -> None:
-        """Send nothing new; what is under way is waited for. Then `state` is "Disabled"."""
+        """Send nothing new, and wait for the answers under way. Then `state` is "Disabled"."""
         self._state = "Disabling"
 
     def enable(self) -> None:

@@ -7,7 +7,7 @@ surprise, all observed on AWS: numbers are strings under `N`, so `numeric` never
 `exists` sees only leaves, so `{"status": [{"exists": false}]}` matches every record; and a pattern
 without the type matches none. `lint` finds them before a mapping is silent for a day.
 
-What is refused follows the compiler of EventBridge's patterns
+A pattern is refused where the compiler of EventBridge's patterns refuses it
 (https://github.com/aws/event-ruler, `JsonRuleCompiler`).
 """
 
@@ -28,7 +28,12 @@ __all__ = ["FilterCriteria", "InvalidFilterPattern", "compile_pattern", "parse_p
 
 FILTER_QUOTA = 5
 LARGEST_FILTER_QUOTA = 10
+"""Filters per mapping, by default and on request
+(https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html)."""
+
 LONGEST_PATTERN = 4096
+"""Characters of a pattern (https://docs.aws.amazon.com/lambda/latest/api/API_Filter.html)."""
+
 DEEPEST_PATTERN = 68
 """An item nests 32 levels, each a name and a type, below `dynamodb.NewImage`: no record is deeper
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html)."""
@@ -39,7 +44,7 @@ Match: TypeAlias = Callable[[Any, Any], bool]
 """Whether a part of a record, of the record given second, fits a part of a pattern."""
 
 ABSENT = object()
-"""Stands for a key that the record does not have."""
+"""Value of a key that the record does not have."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class FilterCriteria:
         quota: int = FILTER_QUOTA,
         operators: Dialect = "lambda",
     ) -> Self:
-        """Return what `{"Filters": [{"Pattern": "..."}]}` describes.
+        """Return the filters of `{"Filters": [{"Pattern": "..."}]}`.
 
         Raises:
             InvalidFilterPattern: more filters than the quota, or a pattern that AWS refuses.
@@ -93,7 +98,7 @@ class FilterCriteria:
 
 
 def _check_names(given: Mapping[str, Any], known: str, where: str, example: str) -> None:
-    """Refuse what botocore refuses before AWS sees it: a key of another name."""
+    """Refuse a key of another name, as botocore does before AWS sees it."""
     if unknown := [name for name in given if name != known]:
         refuse(f"unknown parameter {unknown[0]!r}; there is only {known}, {example}", where)
 
@@ -158,7 +163,7 @@ class _Compiler:
         *,
         chosen: bool = False,
     ) -> Match:
-        """Return the test of an object at the path `steps`; `chosen` if it stands inside `$or`."""
+        """Return the test of an object at the path `steps`; `chosen` inside `$or`."""
         if depth > DEEPEST_PATTERN:
             refuse(f"nested deeper than {DEEPEST_PATTERN} levels", where[:40] + "...")
         if not pattern:
@@ -222,7 +227,7 @@ class _Compiler:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """Yield the leaf values at a place of the record; none if an object stands there."""
+    """Yield the leaf values at a place of the record; none if it is an object."""
     if isinstance(value, list):
         for element in value:
             yield from _leaves(element)

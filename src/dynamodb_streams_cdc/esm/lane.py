@@ -32,7 +32,7 @@ class Lane:
 
     Attributes:
         buffer: read, and in no batch yet.
-        stack: the batch under way on top, below it what it was split from.
+        stack: the batch under way on top, below it the batches that it was split from.
         token: of the command whose answer is awaited.
         window: the tumbling window that is open.
         read_through: when the last read that was answered had been asked for.
@@ -62,7 +62,7 @@ class Lane:
         self.buffered_bytes += entry.size
 
     def advance(self, now: float, *, enabled: bool = True) -> Invoke | Deliver | None:
-        """Return what is to be done next; None while an answer or a time is awaited."""
+        """Return the next command; None while an answer or a time is awaited."""
         while self.token is None:
             if self._discards and not (enabled and self._gathers_discards()):
                 return self._deliver(now)
@@ -261,7 +261,7 @@ class Lane:
         _finish(batch.entries)
 
     def _progress(self, batch: Batch, verdict: Verdict) -> None:
-        """Keep what is done; the remainder begins with a retry budget of its own."""
+        """Keep the records that are done; the others get a retry budget of their own."""
         done = self._cut(batch, verdict.first_failed)
         if self.window is not None:
             self.window.keep(verdict.state, [entry.record for entry in done])

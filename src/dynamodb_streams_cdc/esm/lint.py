@@ -1,4 +1,4 @@
-"""What a filter pattern can never do, found before the mapping is created.
+"""Warnings of filter patterns that match nothing or everything.
 
 AWS accepts every one of these patterns; the mapping then sends nothing, or everything, and says so
 nowhere (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).

@@ -1,4 +1,4 @@
-"""What a mapping publishes about itself.
+"""Metrics of an event source mapping.
 
 https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html#event-source-mapping-metrics
 """

@@ -1,11 +1,12 @@
 """The conditions of a filter pattern: the entries of the list at a pattern's leaf.
 
-What is refused, and what a condition means, follows the compiler of EventBridge's patterns, from
+The meaning of a condition, and the refusals, follow the compiler of EventBridge's patterns, from
 which Lambda has its language: https://github.com/aws/event-ruler, `JsonRuleCompiler`.
 """
 
 import ipaddress
 import math
+import operator
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -28,11 +29,11 @@ UNLISTED = ("cidr", "exactly", "wildcard")
 """EventBridge has them, Lambda's table does not."""
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "=": lambda value, bound: value == bound,
-    "<": lambda value, bound: value < bound,
-    "<=": lambda value, bound: value <= bound,
-    ">": lambda value, bound: value > bound,
-    ">=": lambda value, bound: value >= bound,
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
 
 RESERVED = frozenset(
@@ -56,7 +57,7 @@ RESERVED = frozenset(
 
 
 class InvalidFilterPattern(CdcError, ValueError):
-    """A pattern that `CreateEventSourceMapping` refuses; says what is wrong, and where."""
+    """Raised for a pattern that `CreateEventSourceMapping` refuses; names fault and place."""
 
     def __init__(self, problem: str, where: str = "") -> None:
         place = f" at {where}" if where else ""
@@ -78,11 +79,11 @@ def unlisted(condition: Any) -> str | None:
     """Return the operator of a condition that Lambda's table does not list; None if it does."""
     if not isinstance(condition, dict) or len(condition) != 1:
         return None
-    ((operator, operand),) = condition.items()
-    if operator in UNLISTED:
-        return str(operator)
-    if operator in ("anything-but", "prefix", "suffix") and isinstance(operand, dict) and operand:
-        return f"{operator} with {next(iter(operand))}"
+    ((name, operand),) = condition.items()
+    if name in UNLISTED:
+        return str(name)
+    if name in ("anything-but", "prefix", "suffix") and isinstance(operand, dict) and operand:
+        return f"{name} with {next(iter(operand))}"
     return None
 
 
@@ -98,14 +99,14 @@ def compile_condition(condition: Any, where: str, dialect: Dialect) -> Test:
         return lambda value: _same(value, condition)
     if not isinstance(condition, dict) or len(condition) != 1:
         refuse(f"a value, or an object with one of {', '.join(LISTED)}, is expected", where)
-    ((operator, operand),) = condition.items()
-    place = f"{where}.{operator}"
-    if operator not in _OPERATORS:
+    ((name, operand),) = condition.items()
+    place = f"{where}.{name}"
+    if name not in _OPERATORS:
         refuse(f"unknown operator; known are {', '.join(LISTED)}", place)
-    test = _OPERATORS[operator](operand, place)
-    if dialect == "lambda" and (name := unlisted(condition)):
+    test = _OPERATORS[name](operand, place)
+    if dialect == "lambda" and (extra := unlisted(condition)):
         problem = (
-            f"EventBridge takes {name}, Lambda's table of operators does not list it: choose "
+            f"EventBridge takes {extra}, Lambda's table of operators does not list it: choose "
             'Policies(filter_operators="eventbridge") if your mapping was accepted'
         )
         refuse(problem, place)
@@ -146,20 +147,17 @@ def _equals_ignore_case(operand: Any, where: str) -> Test:
     return lambda value: isinstance(value, str) and value.lower() == wanted
 
 
-def _prefix(operand: Any, where: str) -> Test:
-    if isinstance(operand, dict) and operand.keys() == {"equals-ignore-case"}:
-        start = _text(operand["equals-ignore-case"], where).lower()
-        return lambda value: isinstance(value, str) and value.lower().startswith(start)
-    wanted = _text(operand, where)
-    return lambda value: isinstance(value, str) and value.startswith(wanted)
+def _affix(is_at: Callable[[str, str], bool]) -> Callable[[Any, str], Test]:
+    """Return the compiler of `prefix` or `suffix`; both may ignore the case."""
 
+    def compiled(operand: Any, where: str) -> Test:
+        if isinstance(operand, dict) and operand.keys() == {"equals-ignore-case"}:
+            lower = _text(operand["equals-ignore-case"], where).lower()
+            return lambda value: isinstance(value, str) and is_at(value.lower(), lower)
+        wanted = _text(operand, where)
+        return lambda value: isinstance(value, str) and is_at(value, wanted)
 
-def _suffix(operand: Any, where: str) -> Test:
-    if isinstance(operand, dict) and operand.keys() == {"equals-ignore-case"}:
-        end = _text(operand["equals-ignore-case"], where).lower()
-        return lambda value: isinstance(value, str) and value.lower().endswith(end)
-    wanted = _text(operand, where)
-    return lambda value: isinstance(value, str) and value.endswith(wanted)
+    return compiled
 
 
 def _exists(operand: Any, where: str) -> Test:
@@ -261,7 +259,7 @@ _OPERATORS: dict[str, Callable[[Any, str], Test]] = {
     "exactly": _exactly,
     "exists": _exists,
     "numeric": _numeric,
-    "prefix": _prefix,
-    "suffix": _suffix,
+    "prefix": _affix(str.startswith),
+    "suffix": _affix(str.endswith),
     "wildcard": _wildcard,
 }

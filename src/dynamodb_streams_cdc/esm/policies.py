@@ -1,6 +1,6 @@
-"""What AWS leaves open about event source mappings, each as a named choice.
+"""Named choices for behaviour of event source mappings that AWS does not document.
 
-The defaults follow the documentation where it says anything, and otherwise what was observed; each
+The defaults follow the documentation where there is any, and otherwise observations on AWS; each
 field says which. Change one to ask whether a function depends on undocumented behaviour.
 """
 
@@ -80,9 +80,9 @@ class Policies:
             merged when "adjacent". Documented is that `batchSize` may be greater than expected.
         s3_payload: `payload` in S3 is a JSON "string", as documented, or an "object".
         filter_operators: patterns may use the operators that "lambda" lists, or all those of
-            "eventbridge": wildcard, cidr, exactly, and what stands inside anything-but, prefix and
+            "eventbridge": wildcard, cidr, exactly, and the nested forms of anything-but, prefix and
             suffix. That Lambda takes those is documented nowhere.
-        final_window_records: what the final invocation of a window carries, from its last batch.
+        final_window_records: records of a window's last batch that its final invocation carries.
             Not documented.
         window_start: when the tumbling window of a record began. Not documented.
         poll_seconds: between two reads of a shard; documented are four per second.

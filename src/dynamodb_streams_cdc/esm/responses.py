@@ -1,4 +1,4 @@
-"""What a function's answer means to its mapping.
+"""Verdicts on the responses of a function.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html lists which
 answers are a success, a failure of the batch, or a failure from one record on. The empty list and
@@ -16,7 +16,7 @@ from typing import Any
 from dynamodb_streams_cdc.esm.policies import Policies
 
 LARGEST_RESPONSE = 6 * 1024 * 1024
-"""Bytes; https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+"""The largest response. Unit: bytes; https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 
 UNHANDLED = "Unhandled"
 """`FunctionError` of a function that raised, timed out, ran out of memory or did not start."""
@@ -44,7 +44,7 @@ class Verdict:
 
     Attributes:
         first_failed: index of the first record that is not done; of a success, the batch's length.
-        reason: in words, for timelines and logs.
+        reason: a text for timelines and logs.
         function_error: as Lambda names it; None unless the function failed.
         state: of the tumbling window, if the mapping has one and the answer carried it.
         failures_reported: whether `batchItemFailures` named anything.
@@ -71,9 +71,9 @@ def classify(
     tumbling_window: bool = False,
     policies: Policies | None = None,
 ) -> Verdict:
-    """Return what a response means for a batch of records with these sequence numbers.
+    """Return the verdict on a response to a batch of records with these sequence numbers.
 
-    `response` is what the function returned, as a Python value; it is judged as the JSON that the
+    `response` is the Python value that the function returned; it is judged as the JSON that the
     Lambda runtime would make of it.
     """
     count = len(sequence_numbers)

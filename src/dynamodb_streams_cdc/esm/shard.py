@@ -1,4 +1,4 @@
-"""One shard of the stream: what was read of it, what is done, and where a restart would begin."""
+"""One shard of the stream: the records read, those that are done, and its checkpoint."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -26,8 +26,8 @@ class Shard:
 
     Attributes:
         place: where the next read begins without a cursor.
-        unfinished: what was read and may not be done, in the order of the shard. The checkpoint is
-            the place before the first of them, however far other lanes have come.
+        unfinished: records that were read and may not be done, in the order of the shard. The
+            checkpoint is the place before the first of them, however far other lanes have come.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Shard:
         return SHARD_END if self._drained else self.place
 
     def advance(self, now: float, *, enabled: bool, may_read: bool) -> Iterator[Command]:
-        """Yield what is to be done for this shard now."""
+        """Yield the commands that are due for this shard."""
         if enabled and may_read and self._wants_records() and now >= self._read_at:
             self._reading = True
             self._asked_at = now
@@ -94,7 +94,7 @@ class Shard:
         return min(read_at, *(lane.due_at() for lane in self.lanes))
 
     def records(self, records: Iterable[Record], cursor: object, now: float) -> None:
-        """Take what a read brought; without a cursor for the next read the shard is at its end."""
+        """Take the records of a read; without a cursor the shard is read to its end."""
         if not self._answered():
             return
         metrics, filters = self.context.metrics, self.context.mapping.filters
@@ -129,7 +129,7 @@ class Shard:
             self._cursor = None
 
     def trimmed(self) -> None:
-        """Go on with the oldest record that is left; what came before it is lost."""
+        """Go on with the oldest record that is left; those before it are lost."""
         if self._answered():
             self._cursor = None
             self.place = TRIM_HORIZON
@@ -142,7 +142,7 @@ class Shard:
         self._begin(self._saved_before if place is None else place)
 
     def stop(self) -> None:
-        """Drop what is not done: it is read again from the checkpoint."""
+        """Drop the records that are not done: they are read again from the checkpoint."""
         if self.checkpoint != LATEST:
             self._ignores_read = self._reading
             self._begin(self.checkpoint)

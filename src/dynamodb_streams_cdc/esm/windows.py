@@ -12,7 +12,7 @@ from dynamodb_streams_cdc.esm.batch import Record
 from dynamodb_streams_cdc.lambda_types import seconds_of
 
 LARGEST_STATE = 1024 * 1024
-"""Bytes per shard; beyond, the window ends early."""
+"""Bytes of state per shard; a larger state ends the window early."""
 
 
 @dataclass(slots=True)
@@ -40,13 +40,13 @@ class TumblingWindow:
         return self.start + self.length
 
     def keep(self, state: Any, records: Sequence[Record]) -> None:
-        """Take over what the function returned for a batch."""
+        """Keep the state that the function returned for a batch."""
         self.state = state
         self.last_records = records
         self.early = len(json.dumps(state).encode()) > LARGEST_STATE
 
     def fields(self, *, final: bool, shard_id: str, stream_arn: str) -> dict[str, Any]:
-        """Return what an event of a mapping with a window has besides `Records`."""
+        """Return the fields of an event in addition to `Records`."""
         return {
             "window": {"start": seconds_of(self.start), "end": seconds_of(self.end)},
             "state": self.state,

@@ -1,10 +1,9 @@
-"""Example 1: what a stream tells of a change, and what it leaves out.
+"""Example 1: the records of a stream, their contents and their order.
 
     python -m dynamodb_streams_cdc.examples.example_1
 
-One order is placed, shipped and cancelled. The same three writes are looked at through the four
-view types; a function follows them; and in the end more orders show which order of changes a stream
-keeps, and which it does not.
+One order is placed, shipped and cancelled. The example shows these three writes in the four view
+types and a function that follows them; with more orders, it shows the order that a stream keeps.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -45,7 +44,7 @@ def life(view_type: ViewType) -> list[Record]:
     return [record for delivery in lab.deliveries for record in delivery.records]
 
 
-# What each view type can answer
+# Questions that a view type can answer, or cannot
 
 QUESTIONS: Mapping[str, tuple[ChangeKind, Callable[[Change], object]]] = {
     "which order, and what happened?": (ChangeKind.MODIFY, lambda c: (c.item_id, c.kind)),
@@ -93,7 +92,7 @@ def bulletins(post: Callable[[str], object]) -> ChangeHandlers:
 
 
 def follow() -> list[str]:
-    """Return what the function posts of two orders; one is written twice, one expires."""
+    """Return the function's posts on two orders; one is written twice, one expires."""
     posted: list[str] = []
     lab = Lab(keys=["order_id"], FunctionResponseTypes=["ReportBatchItemFailures"])
     handlers = bulletins(posted.append)
@@ -127,7 +126,7 @@ def sequence_number(record: Record) -> int:
 
 
 def label(record: Record) -> str:
-    """Return a record in words, such as `1001 shipped`."""
+    """Return the order and status of a record, such as `1001 shipped`."""
     image = Change.from_record(record, ORDERS).new_image or {}
     return f"{image['order_id']} {image['status']}"
 
@@ -136,7 +135,7 @@ def label(record: Record) -> str:
 
 
 def main() -> None:
-    """Tell it."""
+    """Print the example."""
     story.begin("Example 1: what a stream tells, and what it leaves out")
     _tell_a_record()
     _tell_view_types()
@@ -205,13 +204,13 @@ def _tell_view_types() -> None:
 
 
 def held(record: Record) -> str:
-    """Return what a record holds of its item, such as `keys, new, old`."""
+    """Return the images that a record holds, such as `keys, new, old`."""
     names = {"Keys": "keys", "NewImage": "new", "OldImage": "old"}
     return ", ".join(short for name, short in names.items() if name in record["dynamodb"])
 
 
 def weight(view_type: ViewType) -> int:
-    """Return what DynamoDB counts for the three records together, in bytes."""
+    """Return the size of the three records together, in bytes, as DynamoDB counts it."""
     return sum(int(record["dynamodb"]["SizeBytes"]) for record in life(view_type))
 
 

@@ -1,4 +1,4 @@
-"""Example 2: sums of what a table holds, counted wrong and counted right.
+"""Example 2: sums over the items of a table, counted wrong and counted right.
 
     python -m dynamodb_streams_cdc.examples.example_2
 
@@ -45,17 +45,17 @@ def order(order_id: str, total: str, status: str = "placed") -> Image:
     return {"order_id": order_id, "total": Decimal(total), "status": status, "month": "2024-05"}
 
 
-# Right: what each order contributes, and a ledger of that
+# Right: the contribution of each order, and a ledger of them
 
 
 def contributions(order: Image) -> Contribution:
-    """Return what an order adds to the sums, as long as it is in this state."""
+    """Return the share of an order in the sums, as long as it is in this state."""
     revenue = Decimal(0) if order["status"] == "refunded" else order["total"]
     return {f"month#{order['month']}": {"orders": 1, "revenue": revenue}}
 
 
 def count_with_ledger(lab: Lab) -> Revenue:
-    """Let the library keep the sums: `contributions` is all that is to be written."""
+    """Let the library keep the sums: `contributions` is the only code to write."""
     ledger = MemoryLedger()  # on AWS: aws.ledger.DynamoDbLedger
     sums = Aggregation(lab.faulty(ledger), contributions)
     lab.function(Processor("sums", ORDERS, sums, MemoryDeadLetters(), clock=lab.clock))
@@ -82,7 +82,7 @@ def changes(event: Event) -> Iterator[Change]:
 
 
 def difference(change: Change) -> Decimal:
-    """Return what a change adds to the revenue: new minus old."""
+    """Return the amount that a change adds to the revenue: new minus old."""
     return _revenue(change.new_image) - _revenue(change.old_image)
 
 
@@ -152,7 +152,7 @@ def add_then_mark(lab: Lab) -> Revenue:
 
 @dataclass(frozen=True)
 class Way:
-    """A way to count: what it is called, and the first thing that it writes."""
+    """A way to count: its name, its function, and the method of its first write."""
 
     name: str
     build: Callable[[Lab], Revenue]
@@ -176,12 +176,12 @@ MISHAPS = (CALM, TWICE, CRASH, LATE)
 
 @dataclass
 class Run:
-    """What came of one way to count, with one mishap.
+    """Result of one way to count, with one mishap.
 
     Attributes:
-        revenue: as it was counted.
+        revenue: the sum that was counted.
         delivered: the changes of each invocation.
-        orders: what the table holds in the end.
+        orders: the items of the table in the end.
     """
 
     revenue: Decimal
@@ -204,7 +204,7 @@ def run(way: Way, mishap: str) -> Run:
 
 
 def write(lab: Lab) -> list[Image]:
-    """Place three orders; refund one, cancel one. Return what the table holds then."""
+    """Place three orders; refund one, cancel one. Return the orders that are left."""
     kept, refunded = order("1001", "30.00"), order("1002", "20.00", "refunded")
     lab.put(kept, order("1002", "20.00"), order("1003", "15.00"))
     lab.run()
@@ -215,13 +215,13 @@ def write(lab: Lab) -> list[Image]:
 
 
 def truth(orders: list[Image]) -> Decimal:
-    """Return the revenue of what the table holds."""
+    """Return the revenue of the orders in the table."""
     return Decimal(sum(contributions(order)[MONTH]["revenue"] for order in orders))
 
 
 @dataclass
 class Tally:
-    """`Metrics`: what each invocation did."""
+    """`Metrics` that keeps the counts of each invocation."""
 
     counts: list[Counts] = field(default_factory=list)
 
@@ -231,7 +231,7 @@ class Tally:
 
 
 def watch_the_ledger() -> tuple[MemoryLedger, list[Counts]]:
-    """Return the ledger, and what each invocation did, when the first batch comes twice."""
+    """Return the ledger and the counts of each invocation, with the first batch twice."""
     ledger, tally = MemoryLedger(), Tally()
     lab = Lab(keys=["order_id"], FunctionResponseTypes=["ReportBatchItemFailures"])
     sums = Aggregation(ledger, contributions)
@@ -246,7 +246,7 @@ def watch_the_ledger() -> tuple[MemoryLedger, list[Counts]]:
 
 
 def main() -> None:
-    """Tell it."""
+    """Print the example."""
     calm = run(WAYS[0], CALM)
     story.begin("Example 2: counting wrong, and counting right")
     story.section("1. Five ways to keep a sum")
@@ -279,7 +279,7 @@ def main() -> None:
 
 
 def shown(way: Way, mishap: str) -> str:
-    """Return what a way to count says, with a mark if that is wrong."""
+    """Return the revenue by a way to count, with a mark if it is wrong."""
     result = run(way, mishap)
     return f"{result.revenue:.2f} {'' if result.revenue == truth(result.orders) else 'wrong'}"
 

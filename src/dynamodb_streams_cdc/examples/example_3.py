@@ -1,9 +1,9 @@
-"""Example 3: one order's life sets several functions in motion, and some of them fail.
+"""Example 3: several functions follow one order, and some of them fail.
 
     python -m dynamodb_streams_cdc.examples.example_3
 
-Sums and an audit log follow the table; mail and search follow the log. Then a mail server refuses,
-an order comes that no retry can count, and a function works in four lanes.
+Sums and an audit log follow the table; mail and search follow the log. Then a mail server refuses
+mails, no retry can count one of the orders, and a function works in four lanes.
 """
 
 import json
@@ -52,11 +52,11 @@ def order(order_id: str, status: str = "placed", total: object = Decimal("29.33"
     return {"order_id": order_id, "status": status, "total": total, "updated_by": "shop"}
 
 
-# What follows the orders
+# The functions that follow the orders
 
 
 def contributions(order: Image) -> Contribution:
-    """Return what an order adds to the sums."""
+    """Return the share of an order in the sums."""
     if not isinstance(order["total"], Decimal):
         message = f"the total of an order is a number, got {order['total']!r}"
         raise PermanentError(message, "BadTotal")
@@ -64,7 +64,7 @@ def contributions(order: Image) -> Contribution:
 
 
 def document(order: Image) -> Image:
-    """Return what a search finds of an order."""
+    """Return the search document of an order."""
     return {"status": order["status"], "total": order["total"]}
 
 
@@ -87,10 +87,11 @@ def mails(mail: Mail, store: IdempotencyStore) -> ChangeHandlers:
 
 @dataclass
 class Shop:
-    """The orders table, its change log, and what follows them.
+    """The orders table, its change log, and the functions that follow them.
 
-    No more than two functions should read a stream. So sums and audit read the table's, and mail
-    and search that of the log, to which every change comes as an INSERT.
+    No more than two functions should read a stream
+    (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html). So sums and
+    audit read the table's stream; mail and search read the log's: each change is an INSERT there.
     """
 
     mail: Mail = field(default_factory=Mail)
@@ -110,13 +111,13 @@ class Shop:
         ]
 
     def put(self, order: Image) -> None:
-        """Write an order, and let everybody follow."""
+        """Write an order, and run every function."""
         for lab in self._orders:
             lab.put(order)
         self._run()
 
     def delete(self, order_id: str) -> None:
-        """Delete an order, and let everybody follow."""
+        """Delete an order, and run every function."""
         for lab in self._orders:
             lab.delete({"order_id": order_id})
         self._run()
@@ -145,7 +146,7 @@ class Shop:
 
 @dataclass
 class Invocation:
-    """What one invocation got, what it sent, and what it answered."""
+    """The changes, the mails and the answer of one invocation."""
 
     changes: list[str]
     sent: list[str]
@@ -179,7 +180,7 @@ def refused_for_a_while(
 
 
 def by_event_id(event: Event, answer: Any) -> Any:
-    """Return an answer that names records by what they cannot be named by."""
+    """Return an answer that names records by their event id, which Lambda does not know."""
     ids = {record["dynamodb"]["SequenceNumber"]: record["eventID"] for record in event["Records"]}
     failures = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
     return {"batchItemFailures": [{"itemIdentifier": ids[number]} for number in failures]}
@@ -189,7 +190,7 @@ def by_event_id(event: Event, answer: Any) -> Any:
 
 
 class Counting:
-    """The function that keeps the sums, its dead letters, and an operator who redrives them."""
+    """The function that keeps the sums, its dead letters, and their redrive."""
 
     def __init__(self) -> None:
         self.ledger, self.dead_letters = MemoryLedger(), MemoryDeadLetterStore()
@@ -229,7 +230,7 @@ def in_lanes() -> tuple[Lab, list[str]]:
 
 
 def main() -> None:
-    """Tell it."""
+    """Print the example."""
     story.begin("Example 3: one order's life, and what it sets in motion")
     _tell_a_life()
     _tell_a_passing_failure()
@@ -260,7 +261,7 @@ def _tell_a_life() -> None:
 
 
 def _copies(shop: Shop) -> tuple[str, str, str, str]:
-    """Return what the four have made of the orders so far."""
+    """Return the state of the four copies."""
     return (
         ", ".join(shop.mail.sent),
         _amounts(shop.ledger),

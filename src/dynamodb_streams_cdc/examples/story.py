@@ -1,4 +1,4 @@
-"""How the examples tell what happened: paragraphs, tables, and the code that ran."""
+"""Output of the examples: paragraphs, tables, and the code that ran."""
 
 import inspect
 import json
@@ -12,7 +12,7 @@ MARGIN = "    "
 
 
 def begin(text: str) -> None:
-    """Print the title; what the library logs is left out, since the story says it."""
+    """Print the title, and silence the library's log."""
     logging.getLogger("dynamodb_streams_cdc").addHandler(logging.NullHandler())
     print(f"{text}\n{'=' * len(text)}")
 
@@ -43,12 +43,12 @@ def data(value: object) -> None:
 
 
 def code(function: Callable[..., object]) -> None:
-    """Print the source of a function that takes part in the story."""
+    """Print the source of a function of the example."""
     show(textwrap.dedent(inspect.getsource(function)))
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
-    """Print names and what is to be said of each."""
+    """Print names, each with its value."""
     lines = dict(pairs)
     width = max(map(len, lines))
     show("\n".join(f"{name:{width}}  {fact}" for name, fact in lines.items()))

@@ -1,4 +1,4 @@
-"""What is around the functions of example 3: a mail server, and Lambda for who redrives."""
+"""Surroundings of example 3: a mail server, and Lambda as the redrive sees it."""
 
 import json
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ Event: TypeAlias = Mapping[str, Any]
 
 @dataclass
 class Mail:
-    """A mail server, and what it has sent.
+    """A mail server, and the mails that it has sent.
 
     Attributes:
-        refuses: of how many more mails to an order it says that it cannot send them.
+        refuses: how many more mails it refuses, by order.
     """
 
     sent: list[str] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Mail:
         """Send a mail.
 
         Raises:
-            ConnectionError: not now.
+            ConnectionError: the server refuses the mail for now.
         """
         if self.refuses.get(order_id, 0):
             self.refuses[order_id] -= 1
@@ -45,19 +45,19 @@ class Forgetful(MemoryIdempotencyStore):
 
 @dataclass
 class Context:
-    """The context of an invocation that has a minute."""
+    """Context of an invocation that has 60 seconds."""
 
     aws_request_id: str = "redrive"
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:orders-sums"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return what is left, in milliseconds."""
+        """Return the time that is left, in milliseconds."""
         return 60_000
 
 
 @dataclass
 class Deployed:
-    """`Functions`: those that are deployed. On AWS, `aws.functions.LambdaFunctions`."""
+    """`Functions` of this process. On AWS: `operations.aws.functions.LambdaFunctions`."""
 
     processors: Mapping[str, Processor]
 

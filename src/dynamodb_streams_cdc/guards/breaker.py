@@ -19,7 +19,7 @@ delivers it and all behind it again, and the other records of the batch are appl
 comes again is the same item, and counts once.
 
 Lambda delivers a held batch again as it is, from its first failure on: no healthy item and no
-correction joins it. What lets it go on:
+correction joins it. It goes on after
 
 - a deployment that applies these items, or another `share` in the function's settings
 - a correction in the same batch, behind the failing change: a sink applies an item's newest change
@@ -36,13 +36,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 LEAST = 5
-"""As many distinct items with one error are the fault of the code, if they are the larger share."""
+"""Distinct items with one error from which on the code is at fault, if they are the majority."""
 
 SHARE = 0.5
 """The share of recent items that may become dead letters for one reason."""
 
 MANY = 20
-"""From as many failing items on, age does not let a record pass."""
+"""Failing items from which on age does not let a record pass."""
 
 WINDOW = 100
 """How many distinct items are remembered: those of a full batch of the deployed mappings."""

@@ -53,19 +53,20 @@ def inspect_dead_letter(deployment: Deployment, name: str) -> Inspection:
         held = redrive.inspect(dead_letter)
     except InvocationFailed as error:
         return Inspection(dead_letter, (), f"The state of the sink is not known: {error}")
-    return Inspection(
-        dead_letter,
-        [_from_log(deployment, each) if each.get("state_unknown") else each for each in held],
-        "",
-    )
+    if not any(each.get("state_unknown") for each in held):
+        return Inspection(dead_letter, held, "")
+    log = deployment.manifest.tables.get("change_log")
+    if log is None:
+        problem = "The state of the sink is not known: its function cannot read it."
+        return Inspection(dead_letter, (), problem)
+    return Inspection(dead_letter, [_from_log(deployment, log, each) for each in held], "")
 
 
-def _from_log(deployment: Deployment, held: HeldState) -> HeldState:
+def _from_log(deployment: Deployment, log: str, held: HeldState) -> HeldState:
     """Return the state from the change log, for a sink that its function cannot read."""
     item, version = held.get("item"), held.get("offered")
     if not (item and version):
         return held
-    log = deployment.manifest.table("change_log")
     with permitted("dynamodb:GetItem", f"table {log}"):
         found = deployment.client("dynamodb").get_item(
             TableName=log,

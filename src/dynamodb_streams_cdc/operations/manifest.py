@@ -1,6 +1,7 @@
 """Manifest of a deployed pipeline: its tables, processors, search index and buckets.
 
 The pipeline's stack publishes it as JSON in the output `Manifest` (stacks/manifest.py writes it).
+A pipeline that another tool deployed has it in a file.
 """
 
 import json
@@ -61,17 +62,19 @@ class Manifest:
     """What the pipeline's stack deployed.
 
     Attributes:
+        pipelines: stacks of all pipelines of the environment, a table each; empty in a file.
         source_tables: tables whose changes are followed.
         tables: physical names of the other tables, by role, such as `change_log`.
-        search: None if no entity has a document.
         buckets: names by role: `dead_letters`, `on_failure`, and `large_images` of a change log.
+        search: None for a pipeline without a search index.
     """
 
+    pipelines: tuple[str, ...]
     source_tables: tuple[DeployedTable, ...]
     tables: Mapping[str, str]
     processors: tuple[DeployedProcessor, ...]
-    search: SearchTarget | None
     buckets: Mapping[str, str]
+    search: SearchTarget | None = None
 
     @classmethod
     def of(cls, stack: str, outputs: Mapping[str, str]) -> "Manifest":
@@ -83,19 +86,28 @@ class Manifest:
         if MANIFEST not in outputs:
             message = f"Stack {stack} has no output {MANIFEST}: deploy the pipeline again."
             raise OperationError(message)
+        return cls.parse(outputs[MANIFEST], f"The output {MANIFEST} of stack {stack}")
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> "Manifest":
+        """Return the manifest in a JSON text; `where` names the text in messages.
+
+        Raises:
+            OperationError: it is not a manifest, or none that this version reads.
+        """
         try:
-            document = json.loads(outputs[MANIFEST])
+            document = json.loads(text)
             if (schema := document.pop("schema")) != MANIFEST_SCHEMA:
                 message = (
-                    f"The output {MANIFEST} of stack {stack} has schema {schema}, and this version "
-                    f"of cdc reads {MANIFEST_SCHEMA}: install the version that the stack was "
-                    "deployed with."
+                    f"{where} has schema {schema}, and this version of cdc reads "
+                    f"{MANIFEST_SCHEMA}: install the version that the stack was deployed with."
                 )
                 raise OperationError(message)
-            search = document["search"]
+            search = document.pop("search", None)
             return cls(
                 **{
                     **document,
+                    "pipelines": tuple(document.get("pipelines", ())),
                     "source_tables": tuple(DeployedTable(**t) for t in document["source_tables"]),
                     "processors": tuple(DeployedProcessor(**p) for p in document["processors"]),
                     "search": search and SearchTarget(search["endpoint"], tuple(search["indexes"])),
@@ -103,8 +115,8 @@ class Manifest:
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             message = (
-                f"The output {MANIFEST} of stack {stack} cannot be read ({error}): use the version "
-                "of cdc that the stack was deployed with."
+                f"{where} cannot be read ({error}): use the version of cdc that the stack was "
+                "deployed with."
             )
             raise OperationError(message) from error
 

@@ -1,8 +1,10 @@
-"""A deployed pipeline, found by the manifest in its stack's outputs."""
+"""A deployed pipeline, found by the manifest in its stack's outputs, or in a file."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +12,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from dynamodb_streams_cdc.operations.aws.access import code_of, permitted
+from dynamodb_streams_cdc.names import MANIFEST
+from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
 from dynamodb_streams_cdc.operations.aws.functions import CLIENT as INVOKING
 from dynamodb_streams_cdc.operations.aws.functions import LambdaFunctions
@@ -36,9 +39,10 @@ _SERVICES = ("CLOUDFORMATION", "DYNAMODB", "LAMBDA", "S3", "SQS")
 
 @dataclass(frozen=True)
 class Deployment:
-    """The manifest of a pipeline's stack, and boto3 clients that reach its resources.
+    """The manifest of a pipeline, and boto3 clients that reach its resources.
 
     Attributes:
+        stack: name of its stack, or of the file with its manifest.
         endpoint_url: endpoint of all services; None for the endpoints that boto3 is configured for.
     """
 
@@ -48,33 +52,48 @@ class Deployment:
     endpoint_url: str | None = None
 
     @classmethod
-    def find(cls, environment: str, stack: str | None, endpoint_url: str | None) -> "Deployment":
-        """Return the pipeline of an environment, or of a stack if one is named.
+    def find(
+        cls,
+        environment: str,
+        stack: str | None,
+        endpoint_url: str | None,
+        manifest: str | None = None,
+    ) -> "Deployment":
+        """Return the pipeline of a manifest's file, of a stack, or of an environment that has one.
 
         Raises:
             OperationError: there is no such stack, or it has no manifest.
-            UsageError: an endpoint is malformed.
+            UsageError: an endpoint is malformed, the file cannot be read, a stack is named too, or
+                the environment has several pipelines.
             AccessDenied: the credentials may not describe the stack.
         """
-        name = f"cdc-{environment}-pipeline" if stack is None else stack
         _check_endpoints(endpoint_url)
         # boto3 knows AWS_DEFAULT_REGION only; the AWS CLI knows both.
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
+        if manifest is not None:
+            if stack is not None:
+                message = f"--stack {stack} and --manifest {manifest}: give only one of them."
+                raise UsageError(message)
+            return cls(session, manifest, _read(Path(manifest)), endpoint_url)
         client = _client(session, "cloudformation", ASKING, endpoint_url)
-        try:
-            with permitted("cloudformation:DescribeStacks", f"stack {name}"):
-                [described] = client.describe_stacks(StackName=name)["Stacks"]
-        except ClientError as error:
-            if code_of(error) != "ValidationError":
-                raise
+        name = f"cdc-{environment}-pipeline" if stack is None else stack
+        outputs = _outputs_of(client, name)
+        if outputs is None and stack is None:
+            others = _pipelines_of(client, environment)
+            if len(others) > 1:
+                raise UsageError(_several(environment, tuple(others)))
+            name, outputs = next(iter(others.items()), (name, None))
+        if outputs is None:
             where = endpoint_url or f"region {client.meta.region_name}"
             message = (
                 f"There is no stack {name} in {where}: deploy it, or choose another with "
                 "--environment or --stack."
             )
-            raise OperationError(message) from error
-        outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", ())}
-        return cls(session, name, Manifest.of(name, outputs), endpoint_url)
+            raise OperationError(message)
+        found = Manifest.of(name, outputs)
+        if stack is None and len(found.pipelines) > 1:
+            raise UsageError(_several(environment, found.pipelines))
+        return cls(session, name, found, endpoint_url)
 
     def client(self, service: str, config: Config = ASKING) -> Any:
         """Return a boto3 client."""
@@ -109,6 +128,53 @@ class Deployment:
             each.name: SqsNotificationQueue(client, each.dead_letter_queue)
             for each in self.manifest.processors
         }
+
+
+def _outputs_of(client: Any, stack: str) -> dict[str, str] | None:
+    """Return the outputs of a stack by key; None if there is no such stack."""
+    try:
+        with permitted("cloudformation:DescribeStacks", f"stack {stack}"):
+            [described] = client.describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if code_of(error) != "ValidationError":
+            raise
+        return None
+    return _outputs(described)
+
+
+def _pipelines_of(client: Any, environment: str) -> dict[str, dict[str, str]]:
+    """Return the outputs of an environment's pipelines by stack; none without the permission."""
+    found: dict[str, dict[str, str]] = {}
+    try:
+        with permitted("cloudformation:DescribeStacks", "all stacks"):
+            for page in client.get_paginator("describe_stacks").paginate():
+                found |= {each["StackName"]: _outputs(each) for each in page["Stacks"]}
+    except AccessDenied:
+        return {}
+    prefix = f"cdc-{environment}-pipeline"
+    return {
+        n: outputs for n, outputs in found.items() if n.startswith(prefix) and MANIFEST in outputs
+    }
+
+
+def _outputs(described: Mapping[str, Any]) -> dict[str, str]:
+    return {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", ())}
+
+
+def _several(environment: str, pipelines: Sequence[str]) -> str:
+    return (
+        f"Environment {environment} has {len(pipelines)} pipelines: choose one of "
+        f"{', '.join(sorted(pipelines))} with --stack."
+    )
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"--manifest: {path} cannot be read ({error}): name a file with JSON."
+        raise UsageError(message) from error
+    return Manifest.parse(text, f"The file {path}")
 
 
 def _client(session: boto3.Session, service: str, config: Config, endpoint_url: str | None) -> Any:

@@ -17,7 +17,7 @@ from dynamodb_streams_cdc.testing.lab import Lab
 
 @pytest.fixture
 def stream_lab() -> Iterator[Callable[..., Lab]]:
-    """Return a function that makes a `Lab`; a test that fails prints what happened in it."""
+    """Return a function that makes a `Lab`; a test that fails prints its timeline."""
     labs: list[Lab] = []
 
     def make(*args: Any, **options: Any) -> Lab:

@@ -38,7 +38,7 @@ H = TypeVar("H", bound=Handler)
 TABLE = "lab-table"
 
 LONGEST_RUN_HOURS = 48.0
-"""Twice what a stream remembers."""
+"""Hours of a run: twice the retention of a stream."""
 
 SETTINGS = frozenset(
     {
@@ -72,7 +72,7 @@ PASSED_OVER = frozenset(
         "StateTransitionReason",
     }
 )
-"""What `ListEventSourceMappings` returns besides, so that a real mapping can be tried as it is."""
+"""Other fields of `ListEventSourceMappings`: a real mapping can be tried as it is."""
 
 DEFAULTS: Mapping[str, Any] = {
     "StartingPosition": "TRIM_HORIZON",
@@ -87,7 +87,7 @@ class UnusedFault(AssertionError):
 
 
 class Lab:
-    """Everything between a write and what your function makes of it.
+    """Table, stream, mapping and function in one process and in virtual time.
 
     Args:
         handler: the function, `handler(event, context)`; or give it later, with `lab.function`.
@@ -96,7 +96,7 @@ class Lab:
         view_type: of the stream.
         partitions: of the table; each has a shard of its own.
         timeout: of the function, in seconds of the lab's clock.
-        policies: what AWS leaves open about mappings.
+        policies: choices that AWS does not document.
         virtual_time: whether `time.sleep`, `time.time`, `time.monotonic` and their like take and
             tell the lab's time while the function runs. Say False for a function that needs the
             machine's. What was imported by name before, and `datetime.now`, keep the machine's.
@@ -110,7 +110,7 @@ class Lab:
 
     Attributes:
         deliveries: every invocation of the function.
-        dead_letters: what the mapping gave up, as reported to its destination.
+        dead_letters: reports of the mapping to its on-failure destination.
         destination_works: set it to False to let dead letters get lost.
     """
 
@@ -229,7 +229,7 @@ class Lab:
             raise UnusedFault(message)
 
     def wait(self, seconds: float) -> None:
-        """Let that much time pass, and with it what happens until then."""
+        """Let so many seconds pass, with the events that are due in them."""
         self._function()
         if current() is not None:
             message = "lab.wait is for the test: within a function, lab.clock.sleep lets time pass"
@@ -237,7 +237,7 @@ class Lab:
         with reproducible(0):
             self._virtual_clock.sleep(seconds)
 
-    # What happened
+    # Results
 
     @property
     def delivered(self) -> list[list[str]]:
@@ -255,7 +255,7 @@ class Lab:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """What the mapping counted, by the names of CloudWatch."""
+        """Counts of the mapping, by the names of CloudWatch."""
         return self._pollers[-1].engine.metrics.as_dict()
 
     @property
@@ -385,7 +385,7 @@ class Lab:
         return self._table.streams[-1]
 
     def _call(self, event: Event, context: LambdaContext) -> Any:
-        """Invoke the function with a copy of the event: it may do with it what it likes."""
+        """Invoke the function with a copy of the event, which it may change."""
         return self._function()(json.loads(json.dumps(event)), context)
 
     def _function(self) -> Handler:
@@ -439,4 +439,4 @@ def _table(keys: Sequence[str] | Mapping[str, str]) -> SimulatedTable:
 
 
 LabFactory = Callable[..., Lab]
-"""What the fixture `stream_lab` is."""
+"""Type of the fixture `stream_lab`."""

@@ -127,7 +127,7 @@ class MemoryImageStore:
         self.objects.setdefault(name, text)
 
     def read(self, name: str) -> str:
-        """Return what an object holds."""
+        """Return the text of an object."""
         if name not in self.objects:
             message = f"the object {name} is gone"
             raise PermanentError(message, "LargeImageGone")
@@ -181,7 +181,7 @@ class MemoryIndex:
         return results
 
     def search(self) -> dict[str, dict[str, Any]]:
-        """Return what readers find, by item: the documents' own fields, no tombstones."""
+        """Return the documents that readers find, by item: their own fields, no tombstones."""
         return {
             item_id: {name: value for name, value in source.items() if name != CDC}
             for item_id, source in self.documents.items()
@@ -264,7 +264,7 @@ class MemoryDeadLetterStore:
         )
 
     def deliver(self, key: str, document: Mapping[str, Any]) -> None:
-        """Take what Lambda gave up, as its mapping writes it; the key begins with `aws/lambda/`."""
+        """Keep a document of Lambda's mapping; the key begins with `aws/lambda/`."""
         self._add(key, document)
 
     @property
@@ -289,7 +289,7 @@ class MemoryDeadLetterStore:
         return key in self.objects
 
     def keep(self, key: str, document: Mapping[str, Any]) -> bool:
-        """Write a dead letter; return False, leaving what is there, if the key is taken."""
+        """Write a dead letter; return False, and change nothing, if the key is taken."""
         return self._add(key, document)
 
     def archive(self, key: str) -> bool:

@@ -1,11 +1,11 @@
-"""Events without a lab: what a stream delivers, made of items, for a test that calls a function.
+"""Events without a lab: stream records made of items, for a test that calls a function.
 
     event = sample_event({"id": "1", "status": "placed"})
     assert invoke(handler, event) == {"batchItemFailures": []}
 
 A published sample often has a placeholder for the stream's ARN, or no time; none of its records can
 be read, and a function that reports no failure for them has done nothing. And a sample with a fixed
-time is older than any retry: what fails is given up at once. Those made here are new.
+time is older than any retry: a record that fails is given up at once. Those made here are new.
 """
 
 import itertools
@@ -122,12 +122,12 @@ def _problem(record: Any) -> str:
 
 
 def invoke(handler: Handler, event: Mapping[str, Any], *, timeout: float = 60.0) -> Any:
-    """Call a function with a copy of an event and a whole context; return what it returns.
+    """Call a function with a copy of an event and a whole context; return its response.
 
     Args:
         handler: the function, `handler(event, context)`.
         event: one of a stream.
-        timeout: what the context grants, in seconds of the machine's time.
+        timeout: seconds of the machine's time that the context grants.
 
     Raises:
         UnreadableEvent: no record of the event can be read.

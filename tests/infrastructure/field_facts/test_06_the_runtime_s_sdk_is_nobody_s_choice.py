@@ -43,7 +43,7 @@ CREDENTIALS = {
 (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html)."""
 
 SETTINGS = {
-    "ENVIRONMENT": "sandbox",
+    "PIPELINE": "cdc-sandbox-pipeline",
     "SOURCE_TABLE": "orders",
     "SOURCE_TABLE_NAME": "orders-1A2B",
     "EPOCH": "0001",

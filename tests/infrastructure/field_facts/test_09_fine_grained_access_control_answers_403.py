@@ -111,8 +111,15 @@ def test_its_alarm_fires_within_minutes(sandbox: Assembly) -> None:
 
 
 def test_the_runbook_says_how_to_map_the_role() -> None:
-    runbook = (Path(__file__).parents[3] / "docs/how-to/runbook.md").read_text()
-    _, _, section = runbook.partition("## Access denied\n")
-    section, _, _ = section.partition("\n## ")
-    assert "_plugins/_security/api/rolesmapping/" in section
-    assert "indices:data/write/bulk" in section
+    assert "(use-an-existing-domain.md#fine-grained-access-control)" in _section(
+        "runbook.md", "Access denied"
+    )
+    request = _section("use-an-existing-domain.md", "Fine-grained access control")
+    assert "_plugins/_security/api/rolesmapping/" in request
+    assert "indices:data/write/bulk" in request
+
+
+def _section(page: str, heading: str) -> str:
+    text = (Path(__file__).parents[3] / "docs/how-to" / page).read_text()
+    _, _, section = text.partition(f"## {heading}\n")
+    return section.partition("\n## ")[0]

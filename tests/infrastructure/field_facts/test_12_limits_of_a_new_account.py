@@ -9,11 +9,12 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-ke
 
 import pytest
 
-from stacks.environments import DEFAULTS, NAMES, Environment, SettingsError, load
+from stacks.environments import DEFAULTS, Environment, SettingsError, load
+from stacks.settings.names import PROFILES
 from tests.infrastructure.conftest import CONTEXT
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PROFILES)
 def test_a_sum_has_a_row_for_every_lane_of_a_new_stream(name: str) -> None:
     """Of the defaults, which no validator has seen."""
     fields = Environment.model_fields

@@ -3,29 +3,17 @@
 https://docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-deploy.html (`--require-approval`)
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from tests.tools.fake_aws import ACCOUNT, REGION
-from tools.account import __main__ as command
+from tests.tools.conftest import Cdk, Make
+from tests.tools.fake_aws import REGION
 from tools.account import cdk
 
-if TYPE_CHECKING:
-    import pytest
 
-    from tests.tools.conftest import Cdk
-
-
-def test_a_deploy_without_a_terminal_approves_in_advance(
-    started: Cdk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CONFIRM", ACCOUNT)
-    monkeypatch.setenv("CDK_OPTIONS", "-c alarm_email='you@example.com'")
-    assert command.main(["deploy", "sandbox"]) == 0
+def test_a_deploy_without_a_terminal_approves_in_advance(started: Cdk, make: Make) -> None:
+    status, said = make("deploy", "sandbox", options="-c alarm_email='you@example.com'")
+    assert status == 0
     [(arguments, directory)] = started.runs
     assert arguments[:4] == ["deploy", "--all", "--context", "environment=sandbox"]
     assert arguments[arguments.index("--require-approval") + 1] == "never"
     assert arguments[-2:] == ["-c", "alarm_email=you@example.com"]
     assert (directory, started.region) == (cdk.ROOT, REGION)
-    assert "--require-approval never" in capsys.readouterr().out
+    assert "--require-approval never" in said

@@ -25,12 +25,17 @@ from tests.factories import as_delivered, change, deadline, order, record
 from tests.lambdas.conftest import create_table
 
 
+def ledger_of(dynamodb: Any, shards: int = 1) -> DynamoDbLedger:
+    """Return a ledger on new tables."""
+    create_table(dynamodb, "idempotency", [("id", "S")])
+    create_table(dynamodb, "aggregates", [("aggregate", "S"), ("shard", "N")])
+    return DynamoDbLedger(dynamodb, "idempotency", "aggregates", shards)
+
+
 class TestDynamoDbLedger(LedgerContract):
     @pytest.fixture
     def ledger(self, dynamodb: Any) -> DynamoDbLedger:
-        create_table(dynamodb, "idempotency", [("id", "S")])
-        create_table(dynamodb, "aggregates", [("aggregate", "S"), ("shard", "N")])
-        return DynamoDbLedger(dynamodb, "idempotency", "aggregates", shards=1)
+        return ledger_of(dynamodb)
 
     @pytest.mark.xfail(reason="moto adds numbers beyond 38 digits", raises=pytest.fail.Exception)
     def test_a_sum_of_38_digits_is_exact_and_39_are_refused(self, ledger: LedgerWithTotals) -> None:
@@ -39,9 +44,7 @@ class TestDynamoDbLedger(LedgerContract):
 
 def test_sums_are_spread_over_rows_that_count_their_writes(dynamodb: Any) -> None:
     """The revision of a row of sums tells a reader that reads twice that it moved in between."""
-    create_table(dynamodb, "idempotency", [("id", "S")])
-    create_table(dynamodb, "aggregates", [("aggregate", "S"), ("shard", "N")])
-    ledger = DynamoDbLedger(dynamodb, "idempotency", "aggregates", shards=4)
+    ledger = ledger_of(dynamodb, shards=4)
     for number in range(40):
         ledger.commit([RowUpdate(None, row(f"orders/S={number}"))], adds("0.10"))
     rows = dynamodb.scan(TableName="aggregates", ConsistentRead=True)["Items"]
@@ -52,9 +55,7 @@ def test_sums_are_spread_over_rows_that_count_their_writes(dynamodb: Any) -> Non
 
 def test_purge_leaves_a_row_that_moved_after_it_was_found(dynamodb: Any) -> None:
     """An item comes back, or is repaired, during the scan: its row is not a tombstone."""
-    create_table(dynamodb, "idempotency", [("id", "S")])
-    create_table(dynamodb, "aggregates", [("aggregate", "S"), ("shard", "N")])
-    ledger = DynamoDbLedger(dynamodb, "idempotency", "aggregates")
+    ledger = ledger_of(dynamodb)
     gone = replace(row("orders/S=1"), contribution={}, deleted=True)
     back = row("orders/S=1", gone.version, gone.revision + 1)
     ledger.commit([RowUpdate(None, gone)], {})

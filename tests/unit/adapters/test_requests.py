@@ -76,6 +76,17 @@ def test_unprocessed_rows_are_read_again_consistently() -> None:
     ]
 
 
+def test_a_hundred_rows_are_read_at_once_at_most() -> None:
+    wire = Wire("dynamodb", *[{"Responses": {}, "UnprocessedKeys": {}}] * 2)
+    ledger = DynamoDbLedger(wire.client, "idempotency", "aggregates")
+    ledger.read([f"item-{number}" for number in range(130)], deadline())
+    requests = [body["RequestItems"]["idempotency"] for _, body in wire.sent]
+    assert [(len(each["Keys"]), each["ConsistentRead"]) for each in requests] == [
+        (100, True),
+        (30, True),
+    ]
+
+
 def test_unread_rows_are_an_outage() -> None:
     """Taken for missing, their items would be counted a second time."""
     left = {"idempotency": {"Keys": [key("a")]}}

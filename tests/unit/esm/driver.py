@@ -27,6 +27,9 @@ QUEUE = "arn:aws:sqs:us-east-1:000000000000:dead-letters"
 TOPIC = "arn:aws:sns:us-east-1:000000000000:dead-letters"
 BUCKET = "arn:aws:s3:::dead-letters"
 
+DEAD_LETTERS: dict[str, Any] = {"DestinationConfig": {"OnFailure": {"Destination": QUEUE}}}
+BISECT = {"BisectBatchOnFunctionError": True}
+
 Handler = Callable[[dict[str, Any]], Any]
 
 
@@ -59,6 +62,16 @@ def on_failure(destination: str) -> dict[str, Any]:
 
 def filtered_by(*patterns: str) -> dict[str, Any]:
     return {"FilterCriteria": {"Filters": [{"Pattern": pattern} for pattern in patterns]}}
+
+
+def on(*conditions: Any, kind: str = "S") -> dict[str, Any]:
+    """Return a pattern on attribute `k` of the new image."""
+    return {"dynamodb": {"NewImage": {"k": {kind: list(conditions)}}}}
+
+
+def having(**typed: Any) -> dict[str, Any]:
+    """Return a record with attribute `k`."""
+    return record(1, image={"k": typed})
 
 
 def record(
@@ -103,14 +116,14 @@ def numbers(event: Mapping[str, Any]) -> list[int]:
     return [int(r["dynamodb"]["SequenceNumber"][:-20]) for r in event["Records"]]
 
 
+def report(*failed: int) -> dict[str, Any]:
+    """Return the response that reports these records."""
+    return {"batchItemFailures": [{"itemIdentifier": sequence(number)} for number in failed]}
+
+
 def failing(*poison: int) -> Handler:
     """Return a handler that reports these records."""
-
-    def handler(event: dict[str, Any]) -> Any:
-        bad = [number for number in numbers(event) if number in poison]
-        return {"batchItemFailures": [{"itemIdentifier": sequence(number)} for number in bad]}
-
-    return handler
+    return lambda event: report(*(number for number in numbers(event) if number in poison))
 
 
 def raising(*poison: int) -> Handler:
@@ -121,6 +134,23 @@ def raising(*poison: int) -> Handler:
             raise RuntimeError
 
     return handler
+
+
+def in_turn(*outcomes: Any) -> Handler:
+    """Return a handler that raises, calls or returns one of these for each invocation."""
+    left = iter(outcomes)
+
+    def handler(event: dict[str, Any]) -> Any:
+        outcome = next(left)
+        if isinstance(outcome, type):
+            raise outcome
+        return outcome(event) if callable(outcome) else outcome
+
+    return handler
+
+
+def ignore(event: dict[str, Any]) -> None:
+    """Do nothing, successfully."""
 
 
 @dataclass
@@ -234,6 +264,12 @@ class Driver:
             self.engine.answered(command.token, response, self.now)
 
 
+def spans(run: Driver) -> list[tuple[str, str, int]]:
+    """Return the first and last record that each document names, and how many there are."""
+    infos = [document["DDBStreamBatchInfo"] for document in run.documents]
+    return [(i["startSequenceNumber"], i["endSequenceNumber"], i["batchSize"]) for i in infos]
+
+
 def drive(
     settings: Mapping[str, Any],
     handler: Handler,
@@ -257,10 +293,6 @@ def drive(
     return driver.run(seconds)
 
 
-def ignore(event: dict[str, Any]) -> None:
-    """Do nothing, successfully."""
-
-
 def opened(engine: Engine, now: float = START) -> ReadShard:
     """Return the first read of an engine that was told of one shard."""
     assert engine.commands(now) == [DescribeStream()]
@@ -269,6 +301,20 @@ def opened(engine: Engine, now: float = START) -> ReadShard:
     (read,) = commands
     assert isinstance(read, ReadShard)
     return read
+
+
+def reading(
+    source: list[dict[str, Any]],
+    *,
+    cursor: str | None = "next",
+    policies: Policies | None = None,
+    **settings: Any,
+) -> Engine:
+    """Return an engine that has read these records at START; `cursor` None ends the shard."""
+    engine = Engine(description(**settings), policies=policies)
+    opened(engine)
+    engine.records(SHARD, source, cursor, START)
+    return engine
 
 
 def invoked(engine: Engine, now: float = START) -> Invoke:

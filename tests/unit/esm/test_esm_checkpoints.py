@@ -20,6 +20,7 @@ from tests.unit.esm.driver import (
     numbers,
     opened,
     raising,
+    reading,
     record,
     records,
     sequence,
@@ -27,9 +28,7 @@ from tests.unit.esm.driver import (
 
 
 def test_rule_17_disabling_waits_and_enabling_resumes() -> None:
-    engine = Engine(description(BatchSize=2))
-    opened(engine)
-    engine.records(SHARD, records(4), "next", START)
+    engine = reading(records(4), BatchSize=2)
     invoke = invoked(engine)
     engine.disable()
 
@@ -48,9 +47,7 @@ def test_rule_17_disabling_waits_and_enabling_resumes() -> None:
 
 
 def test_rule_17_a_failure_while_disabling_gets_new_retries() -> None:
-    engine = Engine(description(MaximumRetryAttempts=1))
-    opened(engine)
-    engine.records(SHARD, records(2), "next", START)
+    engine = reading(records(2), MaximumRetryAttempts=1)
     first = invoked(engine)
     engine.disable()
     engine.failed(first.token, START)
@@ -85,14 +82,12 @@ def test_rule_17_a_read_after_disabling_is_ignored() -> None:
 
 
 def test_rule_17_disabling_keeps_the_latest_position() -> None:
-    engine = Engine(description(StartingPosition="LATEST"))
-    opened(engine)
-    engine.records(SHARD, [], "here", START)
+    engine = reading([], StartingPosition="LATEST")
     engine.disable()
     engine.commands(START)
     engine.enable()
 
-    assert engine.commands(START + 1) == [ReadShard(SHARD, "LATEST", "here", 1000)]
+    assert engine.commands(START + 1) == [ReadShard(SHARD, "LATEST", "next", 1000)]
 
 
 def test_rule_17_latest_misses_records_before_the_first_read() -> None:
@@ -118,9 +113,7 @@ def test_rule_17_latest_reads_a_new_shard_from_its_beginning() -> None:
 
 
 def test_rule_17_with_latest_a_restart_keeps_read_records() -> None:
-    engine = Engine(description(StartingPosition="LATEST"))
-    opened(engine)
-    engine.records(SHARD, [record(4)], "next", START)
+    engine = reading([record(4)], StartingPosition="LATEST")
     invoked(engine)
 
     restarted = Engine(description(StartingPosition="LATEST"), checkpoints=engine.checkpoints)
@@ -131,9 +124,7 @@ def test_rule_17_with_latest_a_restart_keeps_read_records() -> None:
 
 
 def test_rule_22_a_lost_response_repeats_its_batch() -> None:
-    engine = Engine(description())
-    opened(engine)
-    engine.records(SHARD, records(2), "next", START)
+    engine = reading(records(2))
     first = invoked(engine)
     engine.redeliver(first.token)
     second = invoked(engine)
@@ -157,9 +148,7 @@ def test_rule_22_a_lost_checkpoint_repeats_done_batches() -> None:
 
 
 def test_rule_22_responses_of_a_replaced_poller_are_ignored() -> None:
-    engine = Engine(description())
-    opened(engine)
-    engine.records(SHARD, records(2), "next", START)
+    engine = reading(records(2))
     zombie = invoked(engine)
     pending = [c for c in engine.commands(START + 0.25) if isinstance(c, ReadShard)]
     assert pending
@@ -200,9 +189,7 @@ def test_a_restart_reads_new_shards_from_their_beginning() -> None:
 
 
 def test_an_expired_iterator_resumes_after_the_last_read_record() -> None:
-    engine = Engine(description())
-    opened(engine)
-    engine.records(SHARD, records(2), "next", START)
+    engine = reading(records(2))
     engine.answered(invoked(engine).token, None, START)
     assert ReadShard(SHARD, sequence(2), "next", 1000) in engine.commands(START + 0.25)
     engine.iterator_expired(SHARD)
@@ -211,9 +198,7 @@ def test_an_expired_iterator_resumes_after_the_last_read_record() -> None:
 
 
 def test_a_failed_read_comes_again_with_the_same_cursor() -> None:
-    engine = Engine(description())
-    opened(engine)
-    engine.records(SHARD, [], "next", START)
+    engine = reading([])
     engine.commands(START + 0.25)
     engine.read_failed(SHARD)
 
@@ -245,9 +230,7 @@ def test_shards_that_could_not_be_listed_are_asked_for_again() -> None:
 
 
 def test_the_engine_wakes_its_runner_for_a_checkpoint() -> None:
-    engine = Engine(description())
-    opened(engine)
-    engine.records(SHARD, records(1), "next", START)
+    engine = reading(records(1))
     engine.answered(invoked(engine).token, None, START)
 
     assert engine.wake_at(START) == START
@@ -256,9 +239,7 @@ def test_the_engine_wakes_its_runner_for_a_checkpoint() -> None:
 
 
 def test_an_unexpected_response_is_a_runner_error() -> None:
-    engine = Engine(description())
-    opened(engine)
-    engine.records(SHARD, records(1), "next", START)
+    engine = reading(records(1))
     invoke = invoked(engine)
     engine.answered(invoke.token, None, START)
 

@@ -19,6 +19,7 @@ from tests.unit.esm.driver import (
     description,
     drive,
     filtered_by,
+    ignore,
     on_failure,
     raising,
     records,
@@ -125,9 +126,7 @@ def test_rule_15_the_error_is_the_one_of_the_api() -> None:
 
 
 def test_rule_15_a_batch_size_over_10_needs_no_batching_window() -> None:
-    mapping = read(description(BatchSize=100, MaximumBatchingWindowInSeconds=0))
-
-    assert mapping.batch_size == 100
+    assert read(description(BatchSize=100, MaximumBatchingWindowInSeconds=0)).batch_size == 100
 
 
 @pytest.mark.parametrize(
@@ -165,8 +164,8 @@ def test_rule_15_five_filters_are_the_quota_and_ten_the_most() -> None:
 
 
 def test_rule_16_the_last_result_is_worded_as_the_api_words_it() -> None:
-    untouched = drive(description(), lambda event: None, [])
-    fine = drive(description(), lambda event: None, records(1))
+    untouched = drive(description(), ignore, [])
+    fine = drive(description(), ignore, records(1))
     failed = drive(description(MaximumRetryAttempts=0), raising(), records(1))
 
     assert untouched.engine.last_processing_result == "No records processed"

@@ -7,7 +7,9 @@ import pytest
 
 from dynamodb_streams_cdc.esm import DestinationKind, Engine, Policies, object_key
 from tests.unit.esm.driver import (
+    BISECT,
     BUCKET,
+    DEAD_LETTERS,
     FUNCTION,
     QUEUE,
     SHARD,
@@ -18,6 +20,7 @@ from tests.unit.esm.driver import (
     description,
     drive,
     failing,
+    ignore,
     numbers,
     on_failure,
     raising,
@@ -25,9 +28,11 @@ from tests.unit.esm.driver import (
     records,
     reporting,
     sequence,
+    spans,
 )
 
 REQUEST = "00000000-0000-4000-8000-000000000001"
+ARRIVALS = ("approximateArrivalOfFirstRecord", "approximateArrivalOfLastRecord")
 
 
 def exhausted(destination: str, *, error: str | None = "Unhandled") -> dict[str, Any]:
@@ -60,28 +65,19 @@ def exhausted(destination: str, *, error: str | None = "Unhandled") -> dict[str,
 
 @pytest.mark.parametrize("destination", [QUEUE, TOPIC])
 def test_rule_54_a_queue_or_topic_gets_positions_only(destination: str) -> None:
-    run = drive(
-        description(BatchSize=1, MaximumRetryAttempts=1, **on_failure(destination)),
-        raising(),
-        records(1),
-    )
+    settings = description(BatchSize=1, MaximumRetryAttempts=1, **on_failure(destination))
+    run = drive(settings, raising(), records(1))
     (dead_letter,) = run.dead_letters
 
     assert dead_letter.document == exhausted(destination)
-    assert list(dead_letter.document) == [
-        "requestContext",
-        "responseContext",
-        "version",
-        "timestamp",
-        "DDBStreamBatchInfo",
-    ]
+    assert list(dead_letter.document) == list(exhausted(destination))
     assert dead_letter.key is None
     assert dead_letter.destination.arn == destination
     assert dead_letter.records == (record(1),)
 
 
 def test_rule_54_function_error_is_null_after_a_bad_response() -> None:
-    settings = reporting(MaximumRetryAttempts=1, **on_failure(QUEUE))
+    settings = reporting(MaximumRetryAttempts=1, **DEAD_LETTERS)
     partial = drive(settings, failing(1), records(1))
     unusable = drive(settings, lambda event: {"batchItemFailures": [0]}, records(1))
 
@@ -91,22 +87,18 @@ def test_rule_54_function_error_is_null_after_a_bad_response() -> None:
 
 def test_rule_54_the_document_names_the_range_of_its_records() -> None:
     source = [record(1, time=START - 20), record(2, time=START - 10)]
-    run = drive(description(MaximumRetryAttempts=0, **on_failure(QUEUE)), raising(), source)
+    run = drive(description(MaximumRetryAttempts=0, **DEAD_LETTERS), raising(), source)
 
-    assert run.documents[0]["DDBStreamBatchInfo"] == {
-        "shardId": SHARD,
-        "startSequenceNumber": sequence(1),
-        "endSequenceNumber": sequence(2),
-        "approximateArrivalOfFirstRecord": "2024-11-25T15:47:20Z",
-        "approximateArrivalOfLastRecord": "2024-11-25T15:47:30Z",
-        "batchSize": 2,
-        "streamArn": STREAM,
-    }
+    info = run.documents[0]["DDBStreamBatchInfo"]
+    assert spans(run) == [(sequence(1), sequence(2), 2)]
+    assert [info[name] for name in ARRIVALS] == ["2024-11-25T15:47:20Z", "2024-11-25T15:47:30Z"]
+    assert info.keys() == exhausted(QUEUE)["DDBStreamBatchInfo"].keys()
+    assert (info["shardId"], info["streamArn"]) == (SHARD, STREAM)
 
 
 def test_rule_54_the_request_is_the_last_invocation() -> None:
-    engine = Engine(description(MaximumRetryAttempts=0, **on_failure(QUEUE)))
-    driver = Driver(engine, lambda event: None, {SHARD: records(1)})
+    engine = Engine(description(MaximumRetryAttempts=0, **DEAD_LETTERS))
+    driver = Driver(engine, ignore, {SHARD: records(1)})
     driver.invoke = lambda command: engine.failed(  # type: ignore[method-assign,assignment]
         command.token, START, request_id="req-7", executed_version="3", error="Handled"
     )
@@ -121,39 +113,19 @@ def test_rule_54_the_request_is_the_last_invocation() -> None:
 
 
 def test_rule_44_a_record_age_document_has_no_response() -> None:
-    run = drive(
-        description(MaximumRecordAgeInSeconds=60, **on_failure(QUEUE)),
-        lambda event: None,
-        [record(1, time=START - 61)],
-    )
+    settings = description(MaximumRecordAgeInSeconds=60, **DEAD_LETTERS)
+    run = drive(settings, ignore, [record(1, time=START - 61)])
+    expected = exhausted(QUEUE)
+    del expected["responseContext"]
+    expected["timestamp"] = "2024-11-25T15:47:40.000Z"
+    expected["requestContext"] |= {"condition": "RecordAgeExceeded", "approximateInvokeCount": 1}
+    expected["DDBStreamBatchInfo"] |= dict.fromkeys(ARRIVALS, "2024-11-25T15:46:39Z")
 
-    assert run.documents == [
-        {
-            "requestContext": {
-                "requestId": REQUEST,
-                "functionArn": FUNCTION,
-                "condition": "RecordAgeExceeded",
-                "approximateInvokeCount": 1,
-            },
-            "version": "1.0",
-            "timestamp": "2024-11-25T15:47:40.000Z",
-            "DDBStreamBatchInfo": {
-                "shardId": SHARD,
-                "startSequenceNumber": sequence(1),
-                "endSequenceNumber": sequence(1),
-                "approximateArrivalOfFirstRecord": "2024-11-25T15:46:39Z",
-                "approximateArrivalOfLastRecord": "2024-11-25T15:46:39Z",
-                "batchSize": 1,
-                "streamArn": STREAM,
-            },
-        }
-    ]
+    assert run.documents == [expected]
 
 
 def test_rule_44_its_count_is_the_number_of_invocations() -> None:
-    run = drive(
-        description(MaximumRecordAgeInSeconds=60, **on_failure(QUEUE)), raising(), records(1)
-    )
+    run = drive(description(MaximumRecordAgeInSeconds=60, **DEAD_LETTERS), raising(), records(1))
 
     assert run.documents[0]["requestContext"]["approximateInvokeCount"] == 8
     assert "responseContext" not in run.documents[0]
@@ -182,12 +154,8 @@ def test_rule_55_the_key_is_mapping_shard_and_time() -> None:
 
 
 def test_rule_57_refused_documents_are_dropped_and_counted() -> None:
-    run = drive(
-        description(MaximumRetryAttempts=0, BatchSize=2, **on_failure(BUCKET)),
-        raising(1),
-        records(3),
-        destination_works=False,
-    )
+    settings = description(MaximumRetryAttempts=0, BatchSize=2, **on_failure(BUCKET))
+    run = drive(settings, raising(1), records(3), destination_works=False)
 
     assert run.engine.metrics.delivery_failures == 1
     assert run.engine.metrics.dropped == 2
@@ -197,30 +165,21 @@ def test_rule_57_refused_documents_are_dropped_and_counted() -> None:
 
 
 def test_policy_the_payload_may_be_an_object() -> None:
-    run = drive(
-        description(MaximumRetryAttempts=0, **on_failure(BUCKET)),
-        raising(),
-        records(1),
-        policies=Policies(s3_payload="object"),
-    )
+    settings = description(MaximumRetryAttempts=0, **on_failure(BUCKET))
+    run = drive(settings, raising(), records(1), policies=Policies(s3_payload="object"))
 
     assert run.documents[0]["payload"] == {"Records": records(1)}
 
 
 def test_rule_48_adjacent_documents_may_be_merged_by_policy() -> None:
-    settings = description(
-        MaximumRetryAttempts=1, BisectBatchOnFunctionError=True, **on_failure(QUEUE)
-    )
+    settings = description(MaximumRetryAttempts=1, **BISECT, **DEAD_LETTERS)
     merging = Policies(consolidation="adjacent")
     apart = drive(settings, raising(1, 3), records(4), policies=merging)
     together = drive(settings, raising(2, 3), records(4), policies=merging)
 
-    assert [d["DDBStreamBatchInfo"]["batchSize"] for d in apart.documents] == [1, 1]
-    (document,) = together.documents
-    assert document["DDBStreamBatchInfo"]["startSequenceNumber"] == sequence(2)
-    assert document["DDBStreamBatchInfo"]["endSequenceNumber"] == sequence(3)
-    assert document["DDBStreamBatchInfo"]["batchSize"] == 2
-    assert document["requestContext"]["approximateInvokeCount"] == 2
+    assert [size for _, _, size in spans(apart)] == [1, 1]
+    assert spans(together) == [(sequence(2), sequence(3), 2)]
+    assert together.documents[0]["requestContext"]["approximateInvokeCount"] == 2
     assert together.dead_letters[0].records == (record(2), record(3))
     assert together.saved[-1][1] == sequence(4)
 
@@ -232,7 +191,7 @@ def test_rule_48_progress_between_them_keeps_documents_apart() -> None:
         return failing(4)(event)
 
     run = drive(
-        reporting(MaximumRetryAttempts=0, BisectBatchOnFunctionError=True, **on_failure(QUEUE)),
+        reporting(MaximumRetryAttempts=0, **BISECT, **DEAD_LETTERS),
         handler,
         records(4),
         policies=Policies(consolidation="adjacent"),
@@ -244,7 +203,7 @@ def test_rule_48_progress_between_them_keeps_documents_apart() -> None:
 
 def test_rule_48_disabling_does_not_wait_for_more_to_merge() -> None:
     engine = Engine(
-        description(MaximumRetryAttempts=0, BisectBatchOnFunctionError=True, **on_failure(QUEUE)),
+        description(MaximumRetryAttempts=0, **BISECT, **DEAD_LETTERS),
         policies=Policies(consolidation="adjacent"),
     )
 
@@ -261,7 +220,7 @@ def test_rule_48_disabling_does_not_wait_for_more_to_merge() -> None:
 
 
 def test_the_engine_wakes_its_runner_for_a_document() -> None:
-    engine = Engine(description(MaximumRetryAttempts=0, **on_failure(QUEUE)))
+    engine = Engine(description(MaximumRetryAttempts=0, **DEAD_LETTERS))
     driver = Driver(engine, raising(), {SHARD: records(1)})
     for _ in range(3):
         for command in engine.commands(START):
@@ -273,13 +232,13 @@ def test_the_engine_wakes_its_runner_for_a_document() -> None:
 
 def test_a_document_names_the_stream_of_the_mapping() -> None:
     elsewhere = record(1) | {"eventSourceARN": "arn:other"}
-    run = drive(description(MaximumRetryAttempts=0, **on_failure(QUEUE)), raising(), [elsewhere])
+    run = drive(description(MaximumRetryAttempts=0, **DEAD_LETTERS), raising(), [elsewhere])
 
     assert run.documents[0]["DDBStreamBatchInfo"]["streamArn"] == STREAM
 
 
 def test_a_mapping_without_a_stream_is_named_by_its_records() -> None:
     settings = {"StartingPosition": "TRIM_HORIZON", "MaximumRetryAttempts": 0}
-    run = drive(settings | on_failure(QUEUE), raising(), records(1))
+    run = drive(settings | DEAD_LETTERS, raising(), records(1))
 
     assert run.documents[0]["DDBStreamBatchInfo"]["streamArn"] == STREAM

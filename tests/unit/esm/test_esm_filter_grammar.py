@@ -19,16 +19,7 @@ from dynamodb_streams_cdc.esm import (
     Policies,
     lint,
 )
-from tests.unit.esm.driver import description, filtered_by, record
-
-
-def on(*conditions: Any, kind: str = "S") -> dict[str, Any]:
-    """Return a pattern on attribute `k` of the new image."""
-    return {"dynamodb": {"NewImage": {"k": {kind: list(conditions)}}}}
-
-
-def having(**typed: Any) -> dict[str, Any]:
-    return record(1, image={"k": typed})
+from tests.unit.esm.driver import description, filtered_by, having, on
 
 
 def everything(pattern: object) -> FilterCriteria:
@@ -188,6 +179,9 @@ def test_absence_with_or_and_values_reads_the_whole_event() -> None:
 @pytest.mark.parametrize(
     ("criteria", "problem"),
     [
+        ({"Filters": {"Pattern": "{}"}}, "Filters must be a list"),
+        ({"Filters": ["{}"]}, r"Filters\[0\]: Pattern must be a string"),
+        ({"Filters": [{"Pattern": {}}]}, r"Filters\[0\]: Pattern must be a string"),
         (
             {"Filters": [{"eventName": ["INSERT"]}]},
             r"Filters\[0\]: unknown parameter 'eventName'; there is only Pattern",
@@ -198,7 +192,7 @@ def test_absence_with_or_and_values_reads_the_whole_event() -> None:
         ({"Pattern": '{"eventName": ["INSERT"]}'}, "there is only Filters"),
     ],
 )
-def test_criteria_with_a_wrong_name_are_refused(criteria: dict[str, Any], problem: str) -> None:
+def test_criteria_of_another_form_are_refused(criteria: dict[str, Any], problem: str) -> None:
     """Botocore: Unknown parameter in FilterCriteria.Filters[0], must be one of: Pattern."""
     with pytest.raises(InvalidFilterPattern, match=problem):
         FilterCriteria.from_description(criteria)

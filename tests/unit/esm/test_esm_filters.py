@@ -7,7 +7,18 @@ import pytest
 
 from dynamodb_streams_cdc.esm import FilterCriteria, InvalidFilterPattern, lint
 from dynamodb_streams_cdc.esm.operators import Dialect
-from tests.unit.esm.driver import START, description, drive, filtered_by, record, records, sequence
+from tests.unit.esm.driver import (
+    START,
+    description,
+    drive,
+    filtered_by,
+    having,
+    ignore,
+    on,
+    record,
+    records,
+    sequence,
+)
 
 
 def matches(
@@ -16,23 +27,11 @@ def matches(
     return FilterCriteria((json.dumps(pattern),), operators).matches(candidate)
 
 
-def on(*conditions: Any, kind: str = "S") -> dict[str, Any]:
-    """Return a pattern on attribute `k` of the new image."""
-    return {"dynamodb": {"NewImage": {"k": {kind: list(conditions)}}}}
-
-
-def having(**typed: Any) -> dict[str, Any]:
-    return record(1, image={"k": typed})
-
-
 def test_rule_23_the_iterator_passes_filtered_records() -> None:
     source = [record(n, name="MODIFY" if n % 2 else "INSERT") for n in range(1, 8)]
 
-    run = drive(
-        description(BatchSize=2, **filtered_by('{"eventName": ["INSERT"]}')),
-        lambda event: None,
-        source,
-    )
+    settings = description(BatchSize=2, **filtered_by('{"eventName": ["INSERT"]}'))
+    run = drive(settings, ignore, source)
 
     assert run.batches == [[2, 4], [6]]
     assert run.saved[-1][1] == sequence(7)
@@ -40,7 +39,7 @@ def test_rule_23_the_iterator_passes_filtered_records() -> None:
 
 def test_rule_23_without_a_match_there_is_no_invocation() -> None:
     pattern = '{"eventName": ["REMOVE"]}'
-    run = drive(description(**filtered_by(pattern)), lambda event: None, records(5))
+    run = drive(description(**filtered_by(pattern)), ignore, records(5))
 
     assert run.batches == []
     assert [place for _, place in run.saved] == [sequence(5)]
@@ -155,16 +154,11 @@ def test_rule_27_exists_above_a_leaf_sees_nothing() -> None:
 
 def test_rule_28_event_names_and_identities_can_be_filtered() -> None:
     names = {"eventName": ["INSERT", "MODIFY"]}
-    expiry = {
-        "userIdentity": {"type": ["Service"], "principalId": ["dynamodb.amazonaws.com"]},
-    }
+    expiry = {"userIdentity": {"type": ["Service"], "principalId": ["dynamodb.amazonaws.com"]}}
     identity = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    found = [matches(names, record(1, name=n)) for n in ("INSERT", "MODIFY", "REMOVE")]
 
-    assert [matches(names, record(1, name=n)) for n in ("INSERT", "MODIFY", "REMOVE")] == [
-        True,
-        True,
-        False,
-    ]
+    assert found == [True, True, False]
     assert matches(expiry, record(1, name="REMOVE") | {"userIdentity": identity})
     assert not matches(expiry, record(1, name="REMOVE"))
 
@@ -200,10 +194,7 @@ def test_rule_29_of_a_key_that_stands_twice_the_last_counts() -> None:
         ('{"eventName": [{"numeric": [">"]}]}', "one or two pairs"),
         ('{"eventName": [{"numeric": ["~", 1]}]}', "a comparison"),
         ('{"eventName": [{"numeric": [">", true]}]}', "a comparison"),
-        (
-            '{"eventName": [{"anything-but": {"exists": true}}]}',
-            "one of equals-ignore-case, prefix",
-        ),
+        ('{"eventName": [{"anything-but": {"exists": true}}]}', "one of equals-ignore-case, pre"),
         ('{"eventName": [{"anything-but": []}]}', "a string, a number or a list"),
         ('{"$or": {"eventName": ["INSERT"]}}', r"at \$or: \$or takes a list"),
         ('{"a":' * 69 + '["v"]' + "}" * 69, "nested deeper than 68 levels"),
@@ -226,19 +217,6 @@ def test_a_pattern_of_4096_characters_and_68_levels_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("criteria", "problem"),
-    [
-        ({"Filters": {"Pattern": "{}"}}, "Filters must be a list"),
-        ({"Filters": ["{}"]}, r"Filters\[0\]: Pattern must be a string"),
-        ({"Filters": [{"Pattern": {}}]}, r"Filters\[0\]: Pattern must be a string"),
-    ],
-)
-def test_criteria_of_another_form_are_refused(criteria: Any, problem: str) -> None:
-    with pytest.raises(InvalidFilterPattern, match=problem):
-        FilterCriteria.from_description(criteria)
-
-
-@pytest.mark.parametrize(
     ("pattern", "warning"),
     [
         (on({"numeric": [">", 100]}, kind="N"), "numeric never matches, the value is a string"),
@@ -249,10 +227,7 @@ def test_criteria_of_another_form_are_refused(criteria: Any, problem: str) -> No
         (on("true", kind="BOOL"), "'true' never matches, the value is true or false"),
         (on("v", kind="M"), "k.M: never matches, an object stands there"),
         (on("v", kind="T"), "never matches, the type of an attribute is one of"),
-        (
-            {"dynamodb": {"NewImage": {"k": ["v"]}}},
-            "never matches, the attribute's type is",
-        ),
+        ({"dynamodb": {"NewImage": {"k": ["v"]}}}, "never matches, the attribute's type is"),
         ({"dynamodb": {"NewImage": {"k": [{"exists": False}]}}}, "always matches"),
         ({"dynamodb": {"NewImage": {"k": [{"exists": True}]}}}, "never matches"),
         ({"dynamodb": {"NewImage": [{"exists": False}]}}, "NewImage: always matches"),

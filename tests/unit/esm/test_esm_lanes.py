@@ -10,8 +10,10 @@ from tests.unit.esm.driver import (
     Driver,
     description,
     drive,
+    ignore,
     numbers,
     raising,
+    reading,
     record,
     records,
     sequence,
@@ -25,12 +27,8 @@ def by_last_digit(keys: Any, lanes: int) -> int:
 
 def two_lanes(source: list[dict[str, Any]]) -> tuple[Engine, list[Invoke]]:
     """Return an engine with the first batches of both lanes under way."""
-    settings = description(ParallelizationFactor=2, BatchSize=2)
-    engine = Engine(settings, policies=Policies(lane_of=by_last_digit))
-    engine.commands(START)
-    engine.shards([{"ShardId": SHARD}], START)
-    engine.commands(START)
-    engine.records(SHARD, source, "next", START)
+    policies = Policies(lane_of=by_last_digit)
+    engine = reading(source, policies=policies, ParallelizationFactor=2, BatchSize=2)
     invokes = [c for c in engine.commands(START) if isinstance(c, Invoke)]
     return engine, sorted(invokes, key=lambda invoke: invoke.lane)
 
@@ -48,7 +46,7 @@ def test_rule_50_lanes_have_batches_under_way_at_once() -> None:
 def test_rule_50_an_item_keeps_its_order_and_its_lane() -> None:
     source = [record(number, key=f"item-{number % 7}") for number in range(1, 200)]
 
-    run = drive(description(ParallelizationFactor=10, BatchSize=3), lambda event: None, source)
+    run = drive(description(ParallelizationFactor=10, BatchSize=3), ignore, source)
 
     for item in range(7):
         mine = [n for batch in run.batches for n in batch if n % 7 == item]
@@ -84,16 +82,12 @@ def test_rule_50_the_checkpoint_is_that_of_the_slowest_lane() -> None:
 
 
 def test_rule_50_a_restart_repeats_the_work_of_faster_lanes() -> None:
-    engine, (even, _) = two_lanes([record(1), record(2), record(4)])
+    source = [record(1), record(2), record(4)]
+    engine, (even, _) = two_lanes(source)
     engine.answered(even.token, None, START)
     engine.commands(START)
 
-    run = drive(
-        description(),
-        lambda event: None,
-        [record(1), record(2), record(4)],
-        checkpoints=engine.checkpoints,
-    )
+    run = drive(description(), ignore, source, checkpoints=engine.checkpoints)
     assert run.batches == [[1, 2, 4]]
 
 
@@ -111,12 +105,8 @@ def test_rule_50_other_lanes_go_on_until_reading_pauses() -> None:
 
 
 def test_policy_lane_of() -> None:
-    run = drive(
-        description(ParallelizationFactor=3),
-        lambda event: None,
-        records(6),
-        policies=Policies(lane_of=lambda keys, lanes: lanes - 1),
-    )
+    policies = Policies(lane_of=lambda keys, lanes: lanes - 1)
+    run = drive(description(ParallelizationFactor=3), ignore, records(6), policies=policies)
 
     assert run.batches == [[1, 2, 3, 4, 5, 6]]
     assert run.invocations[0][1].lane == 2

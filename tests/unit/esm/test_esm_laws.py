@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc.esm import Engine, Invoke, Policies
-from tests.unit.esm.driver import QUEUE, Driver, numbers, on_failure, record, reporting, sequence
+from tests.unit.esm.driver import (
+    DEAD_LETTERS,
+    Driver,
+    numbers,
+    record,
+    reporting,
+    sequence,
+)
 
 ITEMS = 6
 
@@ -24,7 +31,7 @@ class Drawn(Driver):
             MaximumRetryAttempts=chance.choice([0, 1, 3]),
             BisectBatchOnFunctionError=chance.random() < 0.5,
             MaximumBatchingWindowInSeconds=chance.choice([0, 0, 5]),
-            **on_failure(QUEUE),
+            **DEAD_LETTERS,
         )
         self.policies = Policies(
             consolidation=chance.choice(["separate", "adjacent"]),

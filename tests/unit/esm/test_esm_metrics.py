@@ -1,20 +1,20 @@
 """What a mapping counts."""
 
-from typing import Any
-
 from dynamodb_streams_cdc.esm import Policies
 from tests.unit.esm.driver import (
-    QUEUE,
+    DEAD_LETTERS,
     START,
     Throttled,
     description,
     drive,
     failing,
     filtered_by,
-    on_failure,
+    ignore,
+    in_turn,
     raising,
     record,
     records,
+    report,
     reporting,
 )
 
@@ -22,7 +22,7 @@ from tests.unit.esm.driver import (
 def test_rule_58_every_record_is_counted_where_it_went() -> None:
     source = [record(n, name="MODIFY" if n > 3 else "INSERT") for n in range(1, 6)]
     settings = reporting(
-        MaximumRetryAttempts=1, **filtered_by('{"eventName": ["INSERT"]}'), **on_failure(QUEUE)
+        MaximumRetryAttempts=1, **filtered_by('{"eventName": ["INSERT"]}'), **DEAD_LETTERS
     )
     run = drive(settings, failing(2), source, now=START + 5)
 
@@ -41,38 +41,27 @@ def test_rule_58_every_record_is_counted_where_it_went() -> None:
 def test_rule_58_without_a_destination_records_are_dropped() -> None:
     run = drive(description(MaximumRetryAttempts=1), raising(), records(3))
 
-    assert run.engine.metrics.dropped == 3
-    assert run.engine.metrics.invoked == 6
-    assert run.engine.metrics.on_failure_delivered == 0
+    metrics = run.engine.metrics
+    assert (metrics.dropped, metrics.invoked, metrics.on_failure_delivered) == (3, 6, 0)
 
 
 def test_rule_58_dropped_excludes_what_reached_a_destination() -> None:
-    run = drive(description(MaximumRetryAttempts=0, **on_failure(QUEUE)), raising(), records(3))
+    run = drive(description(MaximumRetryAttempts=0, **DEAD_LETTERS), raising(), records(3))
 
     assert run.engine.metrics.dropped == 0
     assert run.engine.metrics.on_failure_delivered == 3
 
 
 def test_rule_58_a_throttled_invocation_counts_as_failed() -> None:
-    answers = iter([Throttled, None])
-
-    def handler(event: dict[str, Any]) -> None:
-        if (answer := next(answers)) is not None:
-            raise answer
-
+    handler = in_turn(Throttled, None)
     run = drive(description(), handler, records(2))
 
     assert (run.engine.metrics.invoked, run.engine.metrics.failed_invoke) == (4, 2)
 
 
 def test_rule_58_an_ignored_report_counts_as_failed() -> None:
-    run = drive(
-        reporting(),
-        lambda event: {"batchItemFailures": [{"itemIdentifier": "7"}]},
-        records(2),
-        policies=Policies(unknown_identifier="ignore"),
-        seconds=0,
-    )
+    policies = Policies(unknown_identifier="ignore")
+    run = drive(reporting(), lambda event: report(7), records(2), policies=policies, seconds=0)
 
     assert run.batches == [[1, 2]]
     assert run.engine.metrics.failed_invoke == 2
@@ -81,9 +70,6 @@ def test_rule_58_an_ignored_report_counts_as_failed() -> None:
 def test_rule_58_iterator_age_is_of_the_last_record_sent() -> None:
     source = [record(1, time=START - 90), record(2, time=START - 30)]
 
-    assert drive(description(), lambda event: None, source).engine.metrics.iterator_age == 30_000
-    assert drive(description(), lambda event: None, []).engine.metrics.iterator_age is None
-
-
-def test_rule_58_an_empty_poll_counts_nothing() -> None:
-    assert drive(description(), lambda event: None, []).engine.metrics.polled == 0
+    assert drive(description(), ignore, source).engine.metrics.iterator_age == 30_000
+    nothing = drive(description(), ignore, []).engine.metrics
+    assert (nothing.iterator_age, nothing.polled) == (None, 0)

@@ -26,11 +26,14 @@ from tests.unit.esm.driver import (
     drive,
     failing,
     ignore,
+    in_turn,
     invoked,
     numbers,
     opened,
+    reading,
     record,
     records,
+    report,
     reporting,
     sequence,
 )
@@ -45,9 +48,7 @@ def test_rule_18_an_idle_shard_is_read_four_times_per_second() -> None:
 
 
 def test_rule_18_the_next_batch_waits_for_the_answer() -> None:
-    engine = Engine(description(BatchSize=2))
-    opened(engine)
-    engine.records(SHARD, records(4), "next", START)
+    engine = reading(records(4), BatchSize=2)
     first = invoked(engine)
 
     assert not [c for c in engine.commands(START + 899) if isinstance(c, Invoke)]
@@ -80,9 +81,7 @@ def test_rule_19_a_batch_closes_when_its_window_is_over() -> None:
 
 
 def test_rule_19_the_next_window_begins_after_the_invocation() -> None:
-    engine = Engine(description(MaximumBatchingWindowInSeconds=10))
-    opened(engine)
-    engine.records(SHARD, [record(1)], "next", START)
+    engine = reading([record(1)], MaximumBatchingWindowInSeconds=10)
     first = invoked(engine, START + 10)
     engine.answered(first.token, None, START + 13)
     engine.commands(START + 13)
@@ -142,12 +141,7 @@ def test_rule_20_a_batch_over_1000_records_takes_several_reads() -> None:
 
 
 def test_rule_21_a_child_is_read_when_its_parent_is_done() -> None:
-    answers = iter([RuntimeError, None, None])
-
-    def second_time_lucky(event: dict[str, Any]) -> None:
-        if (answer := next(answers)) is not None:
-            raise answer
-
+    second_time_lucky = in_turn(RuntimeError, None, None)
     driver = Driver(
         Engine(description()),
         second_time_lucky,
@@ -157,15 +151,9 @@ def test_rule_21_a_child_is_read_when_its_parent_is_done() -> None:
     ).run()
 
     assert driver.batches == [[1], [1], [2]]
-    done = next(
-        i for i, c in enumerate(driver.commands) if c == SaveCheckpoint("parent", SHARD_END)
-    )
-    first_read = next(
-        i
-        for i, c in enumerate(driver.commands)
-        if isinstance(c, ReadShard) and c.shard_id == "child"
-    )
-    assert done < first_read
+    done = driver.commands.index(SaveCheckpoint("parent", SHARD_END))
+    reads = [c for c in driver.commands[:done] if isinstance(c, ReadShard)]
+    assert {read.shard_id for read in reads} == {"parent"}
 
 
 def test_rule_21_a_child_whose_parent_is_gone_is_read_at_once() -> None:
@@ -177,9 +165,7 @@ def test_rule_21_a_child_whose_parent_is_gone_is_read_at_once() -> None:
 
 
 def test_rule_21_the_end_of_a_shard_starts_discovery() -> None:
-    engine = Engine(description())
-    opened(engine)
-    engine.records(SHARD, records(1), None, START)
+    engine = reading(records(1), cursor=None)
     engine.answered(invoked(engine).token, None, START)
 
     assert engine.commands(START) == [SaveCheckpoint(SHARD, SHARD_END)]
@@ -204,9 +190,7 @@ def test_rule_21_an_unlisted_finished_shard_is_forgotten() -> None:
 
 
 def test_reading_pauses_while_too_much_is_unfinished() -> None:
-    engine = Engine(description(BatchSize=1), policies=Policies(read_ahead=3))
-    opened(engine)
-    engine.records(SHARD, records(3), "next", START)
+    engine = reading(records(3), policies=Policies(read_ahead=3), BatchSize=1)
     first = invoked(engine)
     assert engine.commands(START + 1) == []
 
@@ -217,9 +201,7 @@ def test_reading_pauses_while_too_much_is_unfinished() -> None:
 
 def test_reading_pauses_while_6_mb_are_unfinished() -> None:
     large = {"text": {"S": "x" * 3_200_000}}
-    engine = Engine(description(BatchSize=1))
-    opened(engine)
-    engine.records(SHARD, [record(1, image=large), record(2, image=large)], "next", START)
+    engine = reading([record(1, image=large), record(2, image=large)], BatchSize=1)
     first = invoked(engine)
     assert engine.commands(START + 1) == []
 
@@ -264,7 +246,5 @@ def test_the_cycle_in_the_module_docstring_runs() -> None:
 
 
 def test_failing_records_are_found_by_their_own_numbers() -> None:
-    assert failing(2)({"Records": records(3)}) == {
-        "batchItemFailures": [{"itemIdentifier": sequence(2)}]
-    }
+    assert failing(2)({"Records": records(3)}) == report(2)
     assert drive(reporting(), failing(), records(1)).batches == [[1]]

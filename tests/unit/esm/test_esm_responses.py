@@ -7,14 +7,15 @@ import pytest
 
 from dynamodb_streams_cdc.esm import Policies, Result, Verdict, classify
 from tests.unit.esm.driver import (
-    QUEUE,
+    DEAD_LETTERS,
     description,
     drive,
     failing,
-    on_failure,
+    in_turn,
     raising,
     record,
     records,
+    report,
     reporting,
     sequence,
 )
@@ -68,7 +69,7 @@ def test_rule_31_a_wrong_key_is_a_silent_success() -> None:
 )
 def test_rule_32_an_unusable_identifier_fails_the_whole_batch(response: object) -> None:
     run = drive(
-        reporting(MaximumRetryAttempts=3, **on_failure(QUEUE)), lambda event: response, records(3)
+        reporting(MaximumRetryAttempts=3, **DEAD_LETTERS), lambda event: response, records(3)
     )
 
     assert judge(response).result is Result.REJECTED
@@ -78,8 +79,7 @@ def test_rule_32_an_unusable_identifier_fails_the_whole_batch(response: object) 
 
 
 def test_rule_32_an_earlier_identifier_fails_the_whole_batch() -> None:
-    answers = iter([None, failures(sequence(1)), None])
-    run = drive(reporting(BatchSize=2), lambda event: next(answers), records(4))
+    run = drive(reporting(BatchSize=2), in_turn(None, report(1), None), records(4))
 
     assert run.batches == [[1, 2], [3, 4], [3, 4]]
 
@@ -93,8 +93,7 @@ def test_rule_32_what_cannot_be_read_fails_the_whole_batch(response: object) -> 
 
 
 def test_rule_33_the_lowest_reported_record_is_the_checkpoint() -> None:
-    answers = iter([failures(BATCH[2], BATCH[1]), None])
-    run = drive(reporting(), lambda event: next(answers), records(4))
+    run = drive(reporting(), in_turn(report(3, 2), None), records(4))
 
     assert run.batches == [[1, 2, 3, 4], [2, 3, 4]]
     assert [place for _, place in run.saved] == [sequence(1), sequence(4)]
@@ -113,14 +112,13 @@ def test_rule_33_records_before_the_failure_are_not_repeated() -> None:
 
 def test_rule_33_sequence_numbers_compare_as_numbers() -> None:
     source = [record(number) for number in (8, 9, 10, 11)]
-    answers = iter([failures(sequence(10), sequence(9)), None])
-    run = drive(reporting(), lambda event: next(answers), source)
+    run = drive(reporting(), in_turn(report(10, 9), None), source)
 
     assert run.batches == [[8, 9, 10, 11], [9, 10, 11]]
 
 
 def test_rule_34_a_function_error_fails_the_whole_batch() -> None:
-    run = drive(reporting(MaximumRetryAttempts=0, **on_failure(QUEUE)), raising(), records(3))
+    run = drive(reporting(MaximumRetryAttempts=0, **DEAD_LETTERS), raising(), records(3))
 
     assert run.batches == [[1, 2, 3]]
     assert run.documents[0]["responseContext"] == {

@@ -6,7 +6,8 @@ import pytest
 
 from dynamodb_streams_cdc.esm import Engine, Invoke, Policies, ReadShard, exponential_backoff
 from tests.unit.esm.driver import (
-    QUEUE,
+    BISECT,
+    DEAD_LETTERS,
     SHARD,
     START,
     Driver,
@@ -14,17 +15,18 @@ from tests.unit.esm.driver import (
     description,
     drive,
     failing,
-    numbers,
-    on_failure,
+    ignore,
+    in_turn,
+    invoked,
     raising,
+    reading,
     record,
     records,
     reporting,
     sequence,
+    spans,
 )
 
-DEAD_LETTERS = on_failure(QUEUE)
-BISECT = {"BisectBatchOnFunctionError": True}
 DAY = 86_400
 
 
@@ -73,10 +75,7 @@ def test_rule_38_the_remainder_is_given_up_together() -> None:
     )
 
     assert run.batches == [[1, 2, 3], [2, 3], [2, 3], [4, 5]]
-    (document,) = run.documents
-    assert document["DDBStreamBatchInfo"]["startSequenceNumber"] == sequence(2)
-    assert document["DDBStreamBatchInfo"]["endSequenceNumber"] == sequence(3)
-    assert document["DDBStreamBatchInfo"]["batchSize"] == 2
+    assert spans(run) == [(sequence(2), sequence(3), 2)]
     assert run.saved[-1][1] == sequence(5)
 
 
@@ -98,11 +97,7 @@ def test_rule_38_the_checkpoint_waits_for_the_destination() -> None:
 
 
 def test_rule_39_throttles_are_no_attempts() -> None:
-    answers = iter([Throttled, RuntimeError, Throttled, Throttled, RuntimeError])
-
-    def handler(event: dict[str, Any]) -> None:
-        raise next(answers)
-
+    handler = in_turn(Throttled, RuntimeError, Throttled, Throttled, RuntimeError)
     run = drive(description(MaximumRetryAttempts=1, **DEAD_LETTERS), handler, records(1))
 
     assert len(run.batches) == 5
@@ -111,14 +106,8 @@ def test_rule_39_throttles_are_no_attempts() -> None:
 
 
 def test_rule_39_throttles_end_with_the_record_age() -> None:
-    def throttled(event: dict[str, Any]) -> None:
-        raise Throttled
-
-    run = drive(
-        description(MaximumRetryAttempts=0, MaximumRecordAgeInSeconds=60, **DEAD_LETTERS),
-        throttled,
-        records(1),
-    )
+    settings = description(MaximumRetryAttempts=0, MaximumRecordAgeInSeconds=60, **DEAD_LETTERS)
+    run = drive(settings, in_turn(*[Throttled] * 99), records(1))
 
     assert run.documents[0]["requestContext"]["condition"] == "RecordAgeExceeded"
     assert counts(run) == [1]
@@ -141,15 +130,9 @@ def test_rule_41_a_record_age_of_60_seconds_allows_8_attempts() -> None:
 
 
 def test_rule_41_the_delays_double_up_to_a_minute() -> None:
-    assert [exponential_backoff(n) for n in (1, 2, 3, 8, 9, 10, 10_000)] == [
-        0.25,
-        0.5,
-        1,
-        32,
-        60,
-        60,
-        60,
-    ]
+    delays = [exponential_backoff(n) for n in (1, 2, 3, 8, 9, 10, 10_000)]
+
+    assert delays == [0.25, 0.5, 1, 32, 60, 60, 60]
 
 
 def test_rule_42_a_failing_batch_blocks_its_shard_and_no_other() -> None:
@@ -179,9 +162,7 @@ def test_rule_42_without_limits_a_shard_is_blocked_for_a_day() -> None:
 def test_rule_43_only_the_expired_prefix_is_given_up() -> None:
     source = [record(1, time=START - 61), *(record(n, time=START - 30) for n in range(2, 7))]
 
-    run = drive(
-        description(MaximumRecordAgeInSeconds=60, **DEAD_LETTERS), lambda event: None, source
-    )
+    run = drive(description(MaximumRecordAgeInSeconds=60, **DEAD_LETTERS), ignore, source)
 
     assert run.batches == [[2, 3, 4, 5, 6]]
     assert [d["DDBStreamBatchInfo"]["batchSize"] for d in run.documents] == [1]
@@ -203,8 +184,8 @@ def test_rule_45_the_age_is_that_of_the_creation_time() -> None:
     older = record(1, time=START - 61)
     settings = description(MaximumRecordAgeInSeconds=60)
 
-    assert drive(settings, lambda event: None, [exactly]).batches == [[1]]
-    assert drive(settings, lambda event: None, [older]).batches == []
+    assert drive(settings, ignore, [exactly]).batches == [[1]]
+    assert drive(settings, ignore, [older]).batches == []
 
 
 def test_rule_46_a_failing_batch_is_split_to_one_record() -> None:
@@ -242,11 +223,8 @@ def test_rule_47_a_partial_failure_splits_at_its_record() -> None:
 
 
 def test_rule_47_a_rejected_response_does_not_bisect() -> None:
-    run = drive(
-        reporting(MaximumRetryAttempts=1, **BISECT),
-        lambda event: {"batchItemFailures": [0]},
-        records(2),
-    )
+    settings = reporting(MaximumRetryAttempts=1, **BISECT)
+    run = drive(settings, lambda event: {"batchItemFailures": [0]}, records(2))
 
     assert run.batches == [[1, 2], [1, 2]]
 
@@ -273,23 +251,14 @@ def test_rule_49_the_second_half_waits_for_the_first() -> None:
 
 
 def test_policy_backoff() -> None:
-    run = drive(
-        description(MaximumRetryAttempts=2),
-        raising(1),
-        records(1),
-        policies=Policies(backoff=lambda failures: 10.0 * failures),
-    )
+    policies = Policies(backoff=lambda failures: 10.0 * failures)
+    run = drive(description(MaximumRetryAttempts=2), raising(1), records(1), policies=policies)
 
     assert [time - START for time, _ in run.invocations] == [0, 10, 30]
 
 
 def test_rule_39_an_invocation_resets_the_throttle_backoff() -> None:
-    answers = iter([Throttled, Throttled, RuntimeError, Throttled, None])
-
-    def handler(event: dict[str, Any]) -> None:
-        if (answer := next(answers)) is not None:
-            raise answer
-
+    handler = in_turn(Throttled, Throttled, RuntimeError, Throttled, None)
     policies = Policies(backoff=lambda n: 100.0 * n, throttle_backoff=lambda n: float(n))
     run = drive(description(), handler, records(1), policies=policies)
 
@@ -297,30 +266,16 @@ def test_rule_39_an_invocation_resets_the_throttle_backoff() -> None:
 
 
 def test_policy_throttle_backoff() -> None:
-    answers = iter([Throttled, Throttled, None])
-
-    def handler(event: dict[str, Any]) -> None:
-        if (answer := next(answers)) is not None:
-            raise answer
-
-    run = drive(
-        description(),
-        handler,
-        records(1),
-        policies=Policies(throttle_backoff=lambda refusals: 7.0),
-    )
+    handler = in_turn(Throttled, Throttled, None)
+    policies = Policies(throttle_backoff=lambda refusals: 7.0)
+    run = drive(description(), handler, records(1), policies=policies)
 
     assert [time - START for time, _ in run.invocations] == [0, 7, 14]
 
 
 @pytest.mark.parametrize(("point", "halves"), [(1, [[1], [2, 3]]), (99, [[1, 2], [3]])])
 def test_policy_split_point(point: int, halves: list[list[int]]) -> None:
-    answers = iter([RuntimeError, None, None])
-
-    def handler(event: dict[str, Any]) -> None:
-        if (answer := next(answers)) is not None:
-            raise answer
-
+    handler = in_turn(RuntimeError, None, None)
     run = drive(
         description(**BISECT), handler, records(3), policies=Policies(split_point=lambda n: point)
     )
@@ -329,40 +284,26 @@ def test_policy_split_point(point: int, halves: list[list[int]]) -> None:
 
 
 def test_policy_halves_may_keep_the_attempts_of_the_batch() -> None:
-    run = drive(
-        description(MaximumRetryAttempts=1, **BISECT, **DEAD_LETTERS),
-        raising(1),
-        records(4),
-        policies=Policies(attempts_after_split="keep"),
-    )
+    settings = description(MaximumRetryAttempts=1, **BISECT, **DEAD_LETTERS)
+    policies = Policies(attempts_after_split="keep")
+    run = drive(settings, raising(1), records(4), policies=policies)
 
     assert run.batches == [[1, 2, 3, 4], [1, 2], [3, 4]]
     assert counts(run) == [2]
 
 
 def test_policy_a_rejected_response_may_bisect() -> None:
-    def handler(event: dict[str, Any]) -> Any:
-        return {"batchItemFailures": [0]} if 2 in numbers(event) else None
-
-    run = drive(
-        reporting(MaximumRetryAttempts=0, **BISECT),
-        handler,
-        records(2),
-        policies=Policies(bisect_rejected=True),
-    )
+    rejected = {"batchItemFailures": [0]}
+    settings, policies = reporting(**BISECT), Policies(bisect_rejected=True)
+    run = drive(settings, in_turn(rejected, None, None), records(2), policies=policies)
 
     assert run.batches == [[1, 2], [1], [2]]
 
 
 @pytest.mark.parametrize(("top_up", "second"), [(False, [3]), (True, [3, 4, 5])])
 def test_policy_the_remainder_may_be_topped_up(top_up: bool, second: list[int]) -> None:
-    answers = iter([failing(3), failing(), failing()])
-    run = drive(
-        reporting(BatchSize=3),
-        lambda event: next(answers)(event),
-        records(5),
-        policies=Policies(top_up=top_up),
-    )
+    handler = in_turn(failing(3), failing(), failing())
+    run = drive(reporting(BatchSize=3), handler, records(5), policies=Policies(top_up=top_up))
 
     assert run.batches[1] == second
 
@@ -370,8 +311,8 @@ def test_policy_the_remainder_may_be_topped_up(top_up: bool, second: list[int]) 
 def test_policy_records_that_the_stream_forgot_may_be_reported() -> None:
     old = [record(1, time=START - DAY - 1), record(2)]
     settings = description(**DEAD_LETTERS)
-    silent = drive(settings, lambda event: None, old)
-    reported = drive(settings, lambda event: None, old, policies=Policies(retention="destination"))
+    silent = drive(settings, ignore, old)
+    reported = drive(settings, ignore, old, policies=Policies(retention="destination"))
 
     assert silent.documents == []
     assert silent.engine.metrics.trimmed == 1
@@ -381,20 +322,13 @@ def test_policy_records_that_the_stream_forgot_may_be_reported() -> None:
 
 def test_a_record_age_over_a_day_is_inert() -> None:
     old = [record(1, time=START - DAY - 1)]
-    run = drive(
-        description(MaximumRecordAgeInSeconds=604_800, **DEAD_LETTERS), lambda event: None, old
-    )
+    run = drive(description(MaximumRecordAgeInSeconds=604_800, **DEAD_LETTERS), ignore, old)
 
     assert (run.batches, run.documents, run.engine.metrics.trimmed) == ([], [], 1)
 
 
 def test_a_retry_does_not_wait_for_reads_nor_reads_for_a_retry() -> None:
-    engine = Engine(description())
-    engine.commands(START)
-    engine.shards([{"ShardId": SHARD}], START)
-    engine.commands(START)
-    engine.records(SHARD, records(1), "next", START)
-    (invoke,) = (c for c in engine.commands(START) if isinstance(c, Invoke))
-    engine.failed(invoke.token, START)
+    engine = reading(records(1))
+    engine.failed(invoked(engine).token, START)
 
     assert {type(c) for c in engine.commands(START + 0.25)} == {ReadShard, Invoke}

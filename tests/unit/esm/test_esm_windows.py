@@ -6,15 +6,18 @@ import pytest
 
 from dynamodb_streams_cdc.esm import SHARD_END, ConfigurationError, Engine, Policies
 from tests.unit.esm.driver import (
-    QUEUE,
+    DEAD_LETTERS,
     SHARD,
     START,
     STREAM,
     Driver,
     description,
+    ignore,
+    in_turn,
     numbers,
-    on_failure,
     record,
+    records,
+    report,
     reporting,
     sequence,
 )
@@ -66,31 +69,21 @@ def test_rule_51_the_event_carries_window_and_state() -> None:
 
 
 def test_rule_51_the_state_goes_from_one_invocation_to_the_next() -> None:
-    run = windowed([record(1), record(2), record(3)])
+    run = windowed(records(3))
 
-    assert told(run) == [
-        ([1, 2], {}, False),
-        ([3], {"count": 2}, False),
-        ([], {"count": 3}, True),
-    ]
+    assert told(run) == [([1, 2], {}, False), ([3], {"count": 2}, False), ([], {"count": 3}, True)]
 
 
 def test_rule_51_without_a_window_an_event_has_records_only() -> None:
-    driver = Driver(Engine(description()), lambda event: None, {SHARD: [record(1)]}).run()
+    driver = Driver(Engine(description()), ignore, {SHARD: [record(1)]}).run()
 
     assert driver.invocations[0][1].event.keys() == {"Records"}
 
 
 def test_rule_51_a_partial_failure_keeps_its_state() -> None:
-    answers = iter(
-        [
-            {"state": 1, "batchItemFailures": [{"itemIdentifier": sequence(2)}]},
-            {"state": 2},
-            {"state": 3},
-        ]
-    )
     engine = Engine(reporting(TumblingWindowInSeconds=60))
-    driver = Driver(engine, lambda event: next(answers), {SHARD: [record(1), record(2)]}).run()
+    handler = in_turn({"state": 1} | report(2), {"state": 2}, {"state": 3})
+    driver = Driver(engine, handler, {SHARD: records(2)}).run()
 
     assert told(driver) == [([1, 2], {}, False), ([2], 1, False), ([], 2, True)]
 
@@ -140,37 +133,24 @@ def test_rule_52_the_end_of_the_shard_ends_the_window() -> None:
 
 
 def test_rule_52_a_state_over_1_mb_ends_the_window_early() -> None:
-    def bloated(event: dict[str, Any]) -> dict[str, Any]:
-        return {"state": "x" * (1024 * 1024 - 1)}
-
-    run = windowed([record(1), record(2), record(3)], bloated, seconds=1)
+    bloated = {"state": "x" * (1024 * 1024 - 1)}
+    run = windowed(records(3), lambda event: bloated, seconds=1)
     early = [i.event["isWindowTerminatedEarly"] for _, i in run.invocations]
 
-    assert [(r, final) for r, _, final in told(run)] == [
-        ([1, 2], False),
-        ([], True),
-        ([3], False),
-        ([], True),
-    ]
+    assert [batch for batch, _, _ in told(run)] == [[1, 2], [], [3], []]
+    assert [final for _, _, final in told(run)] == [False, True, False, True]
     assert early == [False, True, False, True]
     assert told(run)[2][1] == {}
 
 
 def test_rule_52_a_remainder_precedes_the_early_end() -> None:
     large = "x" * (1024 * 1024)
-    answers = iter(
-        [{"state": large, "batchItemFailures": [{"itemIdentifier": sequence(2)}]}, {"state": large}]
-    )
     engine = Engine(reporting(TumblingWindowInSeconds=60))
-    driver = Driver(engine, lambda event: next(answers, {"state": 0}), {SHARD: [record(1)]})
-    driver.shards[SHARD].append(record(2))
-    driver.run(1)
+    handler = in_turn({"state": large} | report(2), {"state": large}, {"state": 0})
+    driver = Driver(engine, handler, {SHARD: records(2)}).run(1)
+    early = [i.event["isWindowTerminatedEarly"] for _, i in driver.invocations]
 
-    assert [i.event["isWindowTerminatedEarly"] for _, i in driver.invocations] == [
-        False,
-        False,
-        True,
-    ]
+    assert early == [False, False, True]
 
 
 def test_rule_52_a_state_of_1_mb_does_not() -> None:
@@ -186,7 +166,7 @@ def test_rule_52_a_failing_final_invocation_suspends_the_shard() -> None:
         return count(event)
 
     source = [record(1), record(2, time=MINUTE + 60)]
-    settings = {"MaximumRetryAttempts": 1} | on_failure(QUEUE)
+    settings = {"MaximumRetryAttempts": 1} | DEAD_LETTERS
     run = windowed(source, fails_at_the_end, now=MINUTE + 70, **settings)
 
     assert run.deliveries(2) == 0
@@ -199,7 +179,7 @@ def test_rule_52_retries_and_record_age_apply() -> None:
     def handler(event: dict[str, Any]) -> Any:
         return {} if 1 in numbers(event) else {"state": {"seen": numbers(event)}}
 
-    run = windowed([record(1), record(2), record(3)], handler, MaximumRetryAttempts=1)
+    run = windowed(records(3), handler, MaximumRetryAttempts=1)
 
     assert told(run) == [
         ([1, 2], {}, False),
@@ -210,7 +190,7 @@ def test_rule_52_retries_and_record_age_apply() -> None:
 
 
 def test_rule_52_a_restart_begins_the_window_again() -> None:
-    run = windowed([record(1), record(2), record(3)], seconds=5)
+    run = windowed(records(3), seconds=5)
 
     assert told(run) == [([1, 2], {}, False), ([3], {"count": 2}, False)]
     assert run.saved == []
@@ -233,9 +213,7 @@ def test_rule_53_a_window_takes_one_lane() -> None:
 
 
 def test_policy_the_final_invocation_may_carry_the_last_records() -> None:
-    run = windowed(
-        [record(1), record(2), record(3)], policies=Policies(final_window_records=lambda last: last)
-    )
+    run = windowed(records(3), policies=Policies(final_window_records=lambda last: last))
 
     assert [(r, final) for r, _, final in told(run)] == [([1, 2], False), ([3], False), ([3], True)]
 

@@ -63,16 +63,12 @@ def test_without_the_revision_a_concurrent_repair_counts_twice() -> None:
     assert any(map(fails, seeds(67)))
 
 
-def test_without_late_repair_a_purged_item_comes_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_late_repair_a_purged_item_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "LATE_SECONDS", float("inf"))
     assert any(map(fails, seeds(38)))
 
 
-def test_without_repair_after_replay_a_dead_letter_stays(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_repair_after_replay_a_dead_letter_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SinkApplier, "repair", lambda self, changes: {})
     assert any(map(fails, seeds(0, 3, 4)))
 

@@ -24,7 +24,7 @@ from dynamodb_streams_cdc.testing.simulation import (
     Write,
     faulty,
 )
-from dynamodb_streams_cdc.testing.simulation.pipeline import POISON
+from dynamodb_streams_cdc.testing.simulation.scene import POISON
 from dynamodb_streams_cdc.testing.simulation.virtual_clock import START
 
 KILLER = 3

@@ -58,5 +58,5 @@ def test_a_wrong_response_repeats_effects_most_often(
     monkeypatch.setattr(ports, "MOST_OFTEN", MOST_OFTEN // 3)
     assert not any(Simulation(schedule, mistake.right).run().problems for schedule in schedules)
     monkeypatch.setattr(ports, "MOST_OFTEN", MOST_OFTEN * 3)
-    found = [p for s in schedules for p in Simulation(s, mistake.wrong).run().problems]
-    assert any("was ordered" in problem for problem in found)
+    problems = (p for s in schedules for p in Simulation(s, mistake.wrong).run().problems)
+    assert any("was ordered" in problem for problem in problems)

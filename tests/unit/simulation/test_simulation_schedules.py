@@ -69,9 +69,7 @@ def test_what_the_faults_bring_about_is_there(runs: Runs) -> None:
 
 @settings(max_examples=60)
 @given(schedules())
-def test_in_every_drawn_schedule_the_sinks_equal_the_table(
-    schedule: Schedule,
-) -> None:
+def test_in_every_drawn_schedule_the_sinks_equal_the_table(schedule: Schedule) -> None:
     result = Simulation(schedule).run()
     assert not result.problems, Simulation(schedule, timeline=True).run()
 

@@ -18,11 +18,11 @@ from dynamodb_streams_cdc.testing.simulation import (
     generate,
 )
 from dynamodb_streams_cdc.testing.simulation.schedule import FIRST_SEQUENCE_NUMBERS
-from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER
+from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER, Shard
 from dynamodb_streams_cdc.testing.simulation.table import size_of
+from tests.factories import NOON, TTL_IDENTITY
+from tests.unit.labs import DAY, succeed
 
-NOON = 1_714_564_800.0
-DAY = 24 * 3600
 SOURCE = Source("items")
 Record = Mapping[str, Any]
 
@@ -36,6 +36,44 @@ def table(view_type: str = "NEW_AND_OLD_IMAGES", **options: Any) -> SimulatedTab
 def stream_of(made: SimulatedTable) -> SimulatedStream:
     assert made.stream is not None
     return made.stream
+
+
+def only_shard(made: SimulatedTable) -> Shard:
+    [shard] = stream_of(made).shards.values()
+    return shard
+
+
+def filled(count: int, **options: Any) -> SimulatedTable:
+    """Return a table to which so many items were written at noon."""
+    made = table(**options)
+    for value in range(count):
+        made.put({"id": str(value)}, NOON)
+    return made
+
+
+def calls_of(method: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the shards for which an engine is told something, as they come."""
+    told: list[str] = []
+    tell = getattr(Engine, method)
+
+    def noted(engine: Engine, shard_id: str) -> None:
+        told.append(shard_id)
+        tell(engine, shard_id)
+
+    monkeypatch.setattr(Engine, method, noted)
+    return told
+
+
+def lab_that_fails_until(moment: float) -> Lab:
+    lab = Lab(BatchSize=1_000)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        if lab.clock.now() < moment:
+            message = "not yet"
+            raise ValueError(message)
+
+    return lab
 
 
 def records(stream: SimulatedStream) -> list[Record]:
@@ -53,24 +91,10 @@ def test_rule_01_a_record_has_the_envelope_that_lambda_delivers() -> None:
     made.put({"id": "1", "data": b"barfoo"}, NOON)
     made.delete({"id": "1"}, NOON)
     insert, modify, remove = records(stream_of(made))
-    assert list(insert) == [
-        "eventID",
-        "eventName",
-        "eventVersion",
-        "eventSource",
-        "awsRegion",
-        "dynamodb",
-        "eventSourceARN",
-    ]
-    assert list(modify["dynamodb"]) == [
-        "ApproximateCreationDateTime",
-        "Keys",
-        "NewImage",
-        "OldImage",
-        "SequenceNumber",
-        "SizeBytes",
-        "StreamViewType",
-    ]
+    envelope = "eventID eventName eventVersion eventSource awsRegion dynamodb eventSourceARN"
+    body = "ApproximateCreationDateTime Keys NewImage OldImage SequenceNumber SizeBytes"
+    assert list(insert) == envelope.split()
+    assert list(modify["dynamodb"]) == [*body.split(), "StreamViewType"]
     assert (insert["eventVersion"], insert["eventSource"]) == ("1.1", "aws:dynamodb")
     assert isinstance(insert["dynamodb"]["ApproximateCreationDateTime"], float)
     assert insert["dynamodb"]["NewImage"]["data"] == {"B": "Zm9vYmFy"}
@@ -150,7 +174,7 @@ def test_rule_01_the_size_of_a_value(value: dict[str, Any], size: int) -> None:
 
 
 def test_rule_02_event_ids_are_unique_and_stable() -> None:
-    lab = Lab(lambda event, context: None)
+    lab = Lab(succeed)
     lab.redeliver()
     lab.put({"id": "1"}, {"id": "2"}, {"id": "3"})
     lab.run()
@@ -246,7 +270,7 @@ def test_rule_07_shards_split_in_two_and_rotate_into_one() -> None:
 
 
 def test_rule_07_parent_records_precede_those_of_children() -> None:
-    lab = Lab(lambda event, context: None, BatchSize=1)
+    lab = Lab(succeed, BatchSize=1)
     lab.throttle(3)
     lab.put({"id": "1", "n": 1})
     lab.split_shards()
@@ -259,16 +283,12 @@ def test_rule_07_parent_records_precede_those_of_children() -> None:
 
 
 def test_rule_08_a_read_brings_a_thousand_records_or_a_megabyte() -> None:
-    made = table()
-    for value in range(1_200):
-        made.put({"id": str(value)}, NOON)
-    [shard] = stream_of(made).shards.values()
-    found, closed = shard.read(0, 1_000)
+    found, closed = only_shard(filled(1_200)).read(0, 1_000)
     assert (len(found), closed) == (1_000, False)
     made = table("NEW_IMAGE")
     for value in range(4):
         made.put({"id": str(value), "text": "x" * 300_000}, NOON)
-    [shard] = stream_of(made).shards.values()
+    shard = only_shard(made)
     assert [len(shard.read(position, 1_000)[0]) for position in range(4)] == [3, 3, 2, 1]
 
 
@@ -276,7 +296,7 @@ def test_rule_08_a_record_larger_than_a_read_comes_alone() -> None:
     made = table()
     for text in ("x", "y", "z"):
         made.put({"id": "1", "text": text * 390_000}, NOON)
-    [shard] = stream_of(made).shards.values()
+    shard = only_shard(made)
     assert [len(shard.read(position, 1_000)[0]) for position in range(3)] == [1, 1, 1]
 
 
@@ -284,17 +304,15 @@ def test_rule_08_reads_begin_at_the_places_that_iterators_name() -> None:
     made = table()
     for value in range(3):
         made.put({"id": "1", "n": value}, NOON)
-    [shard] = stream_of(made).shards.values()
+    shard = only_shard(made)
     second = shard.numbers[1]
     places = ["TRIM_HORIZON", f"AT_SEQUENCE_NUMBER:{second}", str(second), "LATEST"]
     assert [shard.position(place) for place in places] == [0, 1, 2, 3]
 
 
 def test_rule_08_the_last_records_tell_the_end_of_a_shard() -> None:
-    made = table()
-    made.put({"id": "1"}, NOON)
-    made.put({"id": "2"}, NOON)
-    [shard] = stream_of(made).shards.values()
+    made = filled(2)
+    shard = only_shard(made)
     stream_of(made).rotate()
     assert [shard.read(0, 1)[1], shard.read(1, 1)[1], shard.read(2, 1)] == [False, True, ([], True)]
 
@@ -303,20 +321,8 @@ def test_rule_08_an_iterator_is_good_for_a_quarter_of_an_hour(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A mapping that has a thousand records in hand does not read on; then its iterator is old."""
-    expired: list[str] = []
-    forget = Engine.iterator_expired
-
-    def iterator_expired(engine: Engine, shard_id: str) -> None:
-        expired.append(shard_id)
-        forget(engine, shard_id)
-
-    def handler(event: Any, context: Any) -> None:
-        if lab.clock.now() < NOON + 16 * 60:
-            message = "not yet"
-            raise ValueError(message)
-
-    monkeypatch.setattr(Engine, "iterator_expired", iterator_expired)
-    lab = Lab(handler, BatchSize=1_000)
+    expired = calls_of("iterator_expired", monkeypatch)
+    lab = lab_that_fails_until(NOON + 16 * 60)
     lab.put(*({"id": str(value)} for value in range(1_100)))
     lab.run()
     done = [change for d in lab.deliveries if d.error is None for change in d.changes]
@@ -339,7 +345,7 @@ def test_rule_09_a_stream_forgets_after_a_day() -> None:
 
 
 def test_rule_09_a_mapping_goes_on_with_what_is_left() -> None:
-    lab = Lab(lambda event, context: None, StartingPosition="TRIM_HORIZON")
+    lab = Lab(succeed, StartingPosition="TRIM_HORIZON")
     lab.disable()
     lab.put({"id": "1"})
     lab.wait(12 * 3600)
@@ -352,20 +358,8 @@ def test_rule_09_a_mapping_goes_on_with_what_is_left() -> None:
 
 def test_rule_09_a_mapping_is_told_that_its_place_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand records in hand, the iterator behind them: and then the day is over."""
-    told: list[str] = []
-    go_on = Engine.trimmed
-
-    def trimmed(engine: Engine, shard_id: str) -> None:
-        told.append(shard_id)
-        go_on(engine, shard_id)
-
-    def handler(event: Any, context: Any) -> None:
-        if lab.clock.now() < NOON + DAY:
-            message = "not yet"
-            raise ValueError(message)
-
-    monkeypatch.setattr(Engine, "trimmed", trimmed)
-    lab = Lab(handler, BatchSize=1_000)
+    told = calls_of("trimmed", monkeypatch)
+    lab = lab_that_fails_until(NOON + DAY)
     lab.disable()
     lab.put(*({"id": str(value)} for value in range(1_100)))
     lab.wait(DAY - 600)
@@ -377,7 +371,7 @@ def test_rule_09_a_mapping_is_told_that_its_place_is_gone(monkeypatch: pytest.Mo
 
 
 def test_rule_09_a_disabled_stream_is_readable_for_a_day() -> None:
-    lab = Lab(lambda event, context: None)
+    lab = Lab(succeed)
     lab.throttle(4)
     lab.put({"id": "1"})
     lab.replace_stream()
@@ -407,10 +401,7 @@ def test_rule_10_only_an_expiry_has_the_service_identity() -> None:
     made.put({"id": "1"}, NOON)
     made.delete({"id": "1"}, NOON)
     insert, expiry, _, delete = records(stream_of(made))
-    assert expiry["userIdentity"] == {
-        "type": "Service",
-        "principalId": "dynamodb.amazonaws.com",
-    }
+    assert expiry["userIdentity"] == TTL_IDENTITY
     assert "userIdentity" not in insert
     assert "userIdentity" not in delete
     change = Change.from_record(expiry, SOURCE)
@@ -418,7 +409,7 @@ def test_rule_10_only_an_expiry_has_the_service_identity() -> None:
 
 
 def test_rule_11_a_transaction_may_be_delivered_in_parts() -> None:
-    lab = Lab(lambda event, context: None, partitions=4)
+    lab = Lab(succeed, partitions=4)
     lab.put(*({"id": str(value)} for value in range(8)))
     lab.run()
     assert len(lab.deliveries) > 1

@@ -20,7 +20,7 @@ class DynamoDbAttempts:
     and nothing else.
 
     Attributes:
-        client: makes the client of DynamoDB; asked only when there is a suspect.
+        client: returns the client of DynamoDB; called for the first suspect.
         table: the idempotency table.
     """
 

@@ -46,7 +46,7 @@ def _take(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
 
 
 def _hollow(value: Any) -> Any:
-    """Return what botocore may walk through.
+    """Return a parameter without the values that botocore would walk through.
 
     The endpoint depends on which tables of other accounts are named: those are kept, by ARN.
     """

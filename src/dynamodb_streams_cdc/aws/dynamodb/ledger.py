@@ -35,11 +35,11 @@ class DynamoDbLedger:
     """A `LedgerStore`.
 
     Attributes:
-        client: of DynamoDB.
+        client: client of DynamoDB.
         table: the idempotency table: partition key `id`.
         aggregates: the aggregates table: partition key `aggregate`, sort key `shard`.
-        shards: over how many rows each aggregate is spread. More may be added at any time; readers
-            add up all that there are.
+        shards: number of rows that each aggregate is spread over. More may be added at any time:
+            readers add up all rows.
     """
 
     client: "DynamoDBClient"

@@ -10,7 +10,7 @@ from dynamodb_streams_cdc.errors import CdcError
 
 
 class CheckpointError(CdcError):
-    """A checkpoint file that cannot be read as one; it names the file and what to do."""
+    """Raised for a file that holds no checkpoints; names the file and the fix."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class CheckpointFile:
     path: Path
 
     def exists(self) -> bool:
-        """Return whether anything was saved, if only no places at all."""
+        """Return whether the file is there; it may hold no places."""
         return self.path.exists()
 
     def load(self) -> dict[str, str]:
-        """Return what was saved last; nothing if nothing was.
+        """Return the places saved last, by shard; none if there is no file.
 
         Raises:
-            CheckpointError: the file is something else.
+            CheckpointError: the file holds something else.
         """
         try:
             found = json.loads(self.path.read_text("utf-8"))["checkpoints"]

@@ -111,7 +111,7 @@ class LambdaFunction:
         """Invoke the function once.
 
         An answer that does not come counts as not invoked: whether the function ran is unknown, so
-        the batch is delivered again, and a lost connection never makes anybody give records up.
+        the batch is delivered again, and a lost connection never gives records up.
         """
         try:
             response = self.client.invoke(
@@ -155,7 +155,7 @@ class HandlerFunction:
     Attributes:
         handler: `handler(event, context)`; it gets an event of its own. Calls overlap if the
             mapping has several lanes or shards.
-        arn: what the context names as the function.
+        arn: the ARN of the function in the context.
         timeout: seconds that the context grants. Nothing ends a handler that takes longer.
     """
 

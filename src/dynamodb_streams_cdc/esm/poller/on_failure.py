@@ -1,4 +1,4 @@
-"""Write what a mapping gave up to its on-failure destination: a bucket, a queue or a topic."""
+"""Write documents of given-up records to an on-failure destination: bucket, queue or topic."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ class OnFailure:
     """A destination and the boto3 client of its service.
 
     The destination has to take the document at once, with the retries of the client at most:
-    Lambda drops what it could not deliver, and counts it.
+    Lambda drops a document that it cannot deliver, and counts it.
     (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html)
     """
 

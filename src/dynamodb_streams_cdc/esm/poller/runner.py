@@ -1,7 +1,7 @@
-"""Run event source mappings against real endpoints, as Lambda does: the engine, live.
+"""Run event source mappings against real endpoints, as Lambda does.
 
 A mapping is read through the streams API, its function is invoked through the Lambda API or in this
-process, what it gives up goes to its on-failure destination, and its checkpoints outlive the
+process, records that it gives up go to its on-failure destination, and its checkpoints outlive the
 process. Any endpoint will do: the emulator, whose own poller `take_over` retires, or DynamoDB Local
 with handlers in process.
 
@@ -84,7 +84,7 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 
 Tell: TypeAlias = Callable[[], object]
-"""What the engine is to be told, in the engine's own thread."""
+"""A report to the engine, made in the engine's own thread."""
 
 
 class MappingRunner:
@@ -127,7 +127,7 @@ class MappingRunner:
 
     @property
     def metrics(self) -> Metrics:
-        """What the mapping counts since it was started here."""
+        """Counts of the mapping since it was started here."""
         return self._engine.metrics
 
     def start(self) -> None:
@@ -142,8 +142,8 @@ class MappingRunner:
     def stop(self) -> None:
         """Send nothing new, wait for the invocations under way, and end every thread.
 
-        That takes as long as the function does, at most its timeout. What was read and not sent is
-        left for the next start.
+        That takes as long as the function does, at most its timeout. Records that were read and not
+        sent are left for the next start.
 
         Raises:
             Exception: the error that ended the mapping's thread early.
@@ -159,20 +159,20 @@ class MappingRunner:
 
     @property
     def alive(self) -> bool:
-        """Whether the mapping is run."""
+        """Whether the mapping's thread runs."""
         return self._thread.is_alive()
 
     def check(self) -> None:
         """Return if all is well.
 
         Raises:
-            Exception: what ended the mapping's thread.
+            Exception: the error that ended the mapping's thread.
         """
         if self._error is not None:
             raise self._error
 
     def rewind(self) -> None:
-        """Lose the latest checkpoint: what came after the one before it is delivered again."""
+        """Lose the latest checkpoint: records after the one before it are delivered again."""
         self._inbox.put(self._rewind)
 
     def _rewind(self) -> None:
@@ -228,7 +228,7 @@ class MappingRunner:
         except queue.Empty:
             return
 
-    # Other threads: each job returns what the engine is to be told
+    # Other threads: each job returns its report to the engine
 
     def _work(self, job: Callable[..., Tell], *arguments: Any) -> None:
         try:
@@ -361,7 +361,7 @@ def running(runners: Iterable[MappingRunner]) -> Iterator[list[MappingRunner]]:
     """Start runners on entry and stop them, side by side, on exit.
 
     Raises:
-        Exception: on exit, what ended a mapping's thread before its time.
+        Exception: on exit, the error that ended a mapping's thread before its time.
     """
     started: list[MappingRunner] = []
     try:

@@ -4,7 +4,7 @@ A read can fail in a few ways, each with its own fix, so a read returns one of t
 raising.
 """
 
-import base64
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dynamodb_streams_cdc.deserializer import base64_text
 from dynamodb_streams_cdc.esm import ReadShard
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Trouble(StrEnum):
     """Why a read brought nothing."""
 
     EXPIRED = "expired"
-    """The iterator is older than 15 minutes, or none of this stream."""
+    """The iterator is older than 15 minutes, or is not of this stream."""
 
     TRIMMED = "trimmed"
     """The stream has forgotten the records at this place."""
@@ -80,7 +81,7 @@ class StreamReader:
             return None
 
     def read(self, command: ReadShard) -> Page | Trouble:
-        """Return what the engine asked for; trouble has been logged."""
+        """Return the records that the engine asked for; trouble has been logged."""
         try:
             iterator = command.cursor or self._iterator(command)
             answer = self.client.get_records(ShardIterator=str(iterator), Limit=command.limit)
@@ -118,7 +119,7 @@ def lambda_record(record: Mapping[str, Any], stream_arn: str) -> dict[str, Any]:
     """Return a record of `GetRecords`, as boto3 gives it, in the form in which Lambda delivers it.
 
     The names and their order are those observed in events: binary is base64 text, the time is a
-    number of seconds, what is absent has no key, and the event knows its stream.
+    number of seconds, an absent field has no key, and the event names its stream.
     """
     found = {
         "eventID": record["eventID"],
@@ -144,22 +145,8 @@ def _body(change: Mapping[str, Any]) -> dict[str, Any]:
     body: dict[str, Any] = {"ApproximateCreationDateTime": seconds}
     for name in IMAGES:
         if change.get(name) is not None:
-            body[name] = {field: _attribute(value) for field, value in change[name].items()}
+            body[name] = json.loads(json.dumps(change[name], default=base64_text))
     for name in ("SequenceNumber", "SizeBytes", "StreamViewType"):
         if change.get(name) is not None:
             body[name] = change[name]
     return body
-
-
-def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an attribute value of boto3 as JSON has it."""
-    [(kind, content)] = value.items()
-    if kind == "B":
-        content = base64.b64encode(content).decode()
-    elif kind == "BS":
-        content = [base64.b64encode(each).decode() for each in content]
-    elif kind == "L":
-        content = [_attribute(each) for each in content]
-    elif kind == "M":
-        content = {name: _attribute(each) for name, each in content.items()}
-    return {kind: content}

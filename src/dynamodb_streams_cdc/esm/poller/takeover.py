@@ -31,13 +31,12 @@ def take_over(
 ) -> list[dict[str, Any]]:
     """Disable the mappings of DynamoDB streams for their poller; return them to be run from here.
 
-    A mapping that is disabled already is returned if it was taken over before, which its checkpoint
-    file in `folder` says; otherwise a person disabled it, and it stays alone. The file is there
-    before the poller is asked to stop: a process killed in between takes over the next time.
+    A disabled mapping is returned only if it was taken over before, that is, if it has a checkpoint
+    file in `folder`; otherwise a person disabled it. The file is written before the poller is asked
+    to stop: a process that is killed in between takes over the next time.
 
-    Batches that the poller has under way are waited for, as the state "Disabling" shows them. What
-    it has done already is not known here and is delivered again, from the mapping's starting
-    position on.
+    The call waits for the poller's batches under way (state "Disabling"). The poller's position is
+    not known here: records that it has done are delivered again, from the starting position on.
 
     Raises:
         TimeoutError: a mapping was not disabled after `patience` seconds.

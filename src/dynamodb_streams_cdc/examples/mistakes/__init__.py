@@ -1,8 +1,8 @@
 """Eight mistakes of stream consumers, each next to the correct function.
 
 Every module has two `simulation.Consumer` factories, `wrong` and `right`. Both meet the same
-schedules of duplicates, crashes, throttles and outages; only `right` ends with what must hold. The
-shortest story of each failure is in docs/mistakes.
+schedules of duplicates, crashes, throttles and outages; only `right` ends in the demanded state.
+The shortest story of each failure is in docs/mistakes.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Mistake:
 
     @property
     def story(self) -> str:
-        """What the mistake is, why it fails, and what is right."""
+        """Text about the mistake, its failure, and the correct way."""
         return (self.module.__doc__ or "").strip()
 
     def wrong(self, virtual_clock: VirtualClock) -> list[Consumer]:

@@ -20,7 +20,6 @@ from dynamodb_streams_cdc.examples.mistakes.ports import (
     pieces,
 )
 from dynamodb_streams_cdc.lambda_types import LambdaContext
-from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def try_them_all(warehouse: Warehouse, event: Event, _context: LambdaContext) -> Any:
@@ -44,13 +43,5 @@ def stop_at_the_first(warehouse: Warehouse, event: Event, _context: LambdaContex
     return {"batchItemFailures": []}
 
 
-def wrong(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that goes on."""
-    warehouse = Warehouse()
-    return consumer(warehouse, try_them_all, warehouse.complaints)
-
-
-def right(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that stops."""
-    warehouse = Warehouse()
-    return consumer(warehouse, stop_at_the_first, warehouse.complaints)
+wrong = consumer(Warehouse, try_them_all)
+right = consumer(Warehouse, stop_at_the_first)

@@ -11,7 +11,6 @@ once nothing that old can be replayed any more.
 
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
 from dynamodb_streams_cdc.lambda_types import LambdaContext
-from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def forget(rows: Rows, event: Event, _context: LambdaContext) -> None:
@@ -29,13 +28,5 @@ def remember(rows: Rows, event: Event, _context: LambdaContext) -> None:
         rows.write(change.item_id, change.version, change.new_image)
 
 
-def wrong(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that forgets what it deletes."""
-    rows = Rows()
-    return consumer(rows, forget, rows.differences)
-
-
-def right(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that leaves tombstones."""
-    rows = Rows()
-    return consumer(rows, remember, rows.differences)
+wrong = consumer(Rows, forget)
+right = consumer(Rows, remember)

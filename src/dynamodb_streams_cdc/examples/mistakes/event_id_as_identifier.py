@@ -6,7 +6,7 @@ answer as the failure of all of it: it sends the batch again from the start, and
 that was done before the failure. One order that the warehouse never accepts, and every order before
 it in the batch is placed again at each retry, for as long as the record lives.
 
-Right: `record["dynamodb"]["SequenceNumber"]`. Lambda keeps what came before and begins there.
+Right: `record["dynamodb"]["SequenceNumber"]`. Lambda keeps the records before it and begins there.
 """
 
 from typing import Any
@@ -19,7 +19,6 @@ from dynamodb_streams_cdc.examples.mistakes.ports import (
     pieces,
 )
 from dynamodb_streams_cdc.lambda_types import LambdaContext
-from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def report_event_id(warehouse: Warehouse, event: Event, _context: LambdaContext) -> Any:
@@ -42,13 +41,5 @@ def report_sequence_number(warehouse: Warehouse, event: Event, _context: LambdaC
     return {"batchItemFailures": []}
 
 
-def wrong(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that reports event ids."""
-    warehouse = Warehouse()
-    return consumer(warehouse, report_event_id, warehouse.complaints)
-
-
-def right(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that reports sequence numbers."""
-    warehouse = Warehouse()
-    return consumer(warehouse, report_sequence_number, warehouse.complaints)
+wrong = consumer(Warehouse, report_event_id)
+right = consumer(Warehouse, report_sequence_number)

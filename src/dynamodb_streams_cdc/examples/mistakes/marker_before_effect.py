@@ -1,8 +1,8 @@
 """The marker before the effect.
 
 To do a thing once, the function writes down that it was done, and then does it. If it dies between
-the two, or the second fails, the retry finds the marker and does nothing: the effect is lost, and
-no one hears of it. Locks that are taken before the effect have the same gap until they expire.
+the two, or the second fails, the retry finds the marker and does nothing: the effect is lost
+without an error. Locks that are taken before the effect have the same gap until they expire.
 
 Right: the marker in the effect's own transaction (`Once.transact`), or, where the effect is out of
 reach of transactions, *after* it (`Once.run`): then a crash repeats the effect, at worst.
@@ -13,7 +13,6 @@ from functools import partial
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Mail, changes, consumer
 from dynamodb_streams_cdc.idempotency import MARKER_SECONDS, Once
 from dynamodb_streams_cdc.lambda_types import LambdaContext
-from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def mark_then_send(mail: Mail, event: Event, _context: LambdaContext) -> None:
@@ -31,13 +30,5 @@ def send_then_mark(mail: Mail, event: Event, _context: LambdaContext) -> None:
         once.run(change, partial(mail.send, change.item_id, change.version))
 
 
-def wrong(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that marks first."""
-    mail = Mail()
-    return consumer(mail, mark_then_send, mail.silences)
-
-
-def right(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that marks last."""
-    mail = Mail()
-    return consumer(mail, send_then_mark, mail.silences)
+wrong = consumer(Mail, mark_then_send)
+right = consumer(Mail, send_then_mark)

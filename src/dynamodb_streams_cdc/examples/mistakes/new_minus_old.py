@@ -4,9 +4,9 @@ A record carries both images, so their difference looks like all that a sum need
 be delivered twice: after a crash, a lost answer, a lost checkpoint, or for no reason at all. Each
 time the difference is added again, and the sum is wrong for good.
 
-Right: a ledger that holds what each item contributes at present, and its version, written in the
-same transaction as the sums. Then a change adds the difference from what is *stored*, and a
-redelivery adds nothing. That is `aggregation.Aggregation`.
+Right: a ledger that holds the present contribution of each item, and its version, written in the
+same transaction as the sums. Then a change adds the difference from the *stored* contribution, and
+a redelivery adds nothing. That is `aggregation.Aggregation`.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ from dynamodb_streams_cdc.testing.simulation.poller import Handler
 
 
 def add_the_difference(sums: Sums, event: Event, _context: LambdaContext) -> None:
-    """Add to the totals what each change changes."""
+    """Add the difference that each change makes to the totals."""
     for change in changes(event):
         amounts: Counter[str] = Counter()
         if change.new_image:
@@ -38,10 +38,7 @@ def add_the_difference(sums: Sums, event: Event, _context: LambdaContext) -> Non
         sums.add(amounts)
 
 
-def wrong(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that adds differences between images."""
-    sums = Sums()
-    return consumer(sums, add_the_difference, sums.differences)
+wrong = consumer(Sums, add_the_difference)
 
 
 def right(virtual_clock: VirtualClock) -> Consumer:

@@ -1,10 +1,10 @@
-"""What the functions of the examples write to, and what must hold of it in the end."""
+"""Destinations of the examples' functions, and the state that each must have in the end."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from dynamodb_streams_cdc.change import Change, Image
 from dynamodb_streams_cdc.lambda_types import LambdaContext
@@ -19,7 +19,6 @@ from dynamodb_streams_cdc.testing.simulation import (
 from dynamodb_streams_cdc.testing.simulation.pipeline import SOURCE, identity
 from dynamodb_streams_cdc.testing.simulation.poller import Handler
 
-P = TypeVar("P")
 Event: TypeAlias = Mapping[str, Any]
 
 LARGEST_ORDER = 90
@@ -30,17 +29,30 @@ MOST_OFTEN = 20
 repeated more often than this is repeated by the function's own answers."""
 
 
+class Port(Protocol):
+    """A destination of a function's writes."""
+
+    def problems(self, table: SimulatedTable) -> Iterable[str]:
+        """Return the differences from the state that the table demands, a sentence each."""
+
+
+P = TypeVar("P", bound=Port)
+
+
 def consumer(
-    port: P,
-    handler: Callable[[P, Event, LambdaContext], Any],
-    problems: Callable[[SimulatedTable], Iterable[str]],
-) -> Consumer:
-    """Return the consumer whose function is `handler(port, event, context)`."""
+    port_of: Callable[[], P], handler: Callable[[P, Event, LambdaContext], Any]
+) -> Callable[[VirtualClock], Consumer]:
+    """Return the factory of a consumer whose function is `handler(port, event, context)`."""
 
-    def build(_virtual_clock: VirtualClock, faults: FaultInjector) -> Handler:
-        return partial(handler, faulty(port, faults))
+    def consumer_of(_virtual_clock: VirtualClock) -> Consumer:
+        port = port_of()
 
-    return Consumer("function", build, problems)
+        def build(_virtual_clock: VirtualClock, faults: FaultInjector) -> Handler:
+            return partial(handler, faulty(port, faults))
+
+        return Consumer("function", build, port.problems)
+
+    return consumer_of
 
 
 def changes(event: Event) -> Iterator[Change]:
@@ -65,8 +77,8 @@ class Rows:
         """Remove a row, with all that it remembers."""
         self.rows.pop(item, None)
 
-    def differences(self, table: SimulatedTable) -> Iterator[str]:
-        """Say which rows are not what the table says."""
+    def problems(self, table: SimulatedTable) -> Iterator[str]:
+        """Return the rows that differ from the table."""
         wanted = {identity(table, item): item for item in table.items.values()}
         held = {item: image for item, (_, image) in self.rows.items() if image is not None}
         for item in sorted(wanted.keys() | held.keys()):
@@ -90,8 +102,8 @@ class Sums:
         for group, amount in amounts.items():
             self.totals[group] += amount
 
-    def differences(self, table: SimulatedTable) -> Iterator[str]:
-        """Say which totals are not what the items add up to."""
+    def problems(self, table: SimulatedTable) -> Iterator[str]:
+        """Return the totals that differ from the sums of the items."""
         wanted: Counter[str] = Counter()
         for item in table.items.values():
             wanted[f"group {item['group']}"] += int(item["amount"])
@@ -102,7 +114,7 @@ class Sums:
 
 @dataclass
 class Mail(MemoryIdempotencyStore):
-    """A mail server, and a table of markers for what was sent."""
+    """A mail server, and a table of markers of the mails that were sent."""
 
     sent: list[str] = field(default_factory=list)
 
@@ -110,8 +122,8 @@ class Mail(MemoryIdempotencyStore):
         """Tell the customer of a change."""
         self.sent.append(f"{item} {version}")
 
-    def silences(self, table: SimulatedTable) -> Iterator[str]:
-        """Say of which items the customer was not told of every change."""
+    def problems(self, table: SimulatedTable) -> Iterator[str]:
+        """Return the items with a change that the customer was not told of."""
         told = Counter(message.partition(" ")[0] for message in set(self.sent))
         for states in table.history.values():
             item = identity(table, next(filter(None, states)))
@@ -125,7 +137,7 @@ class Refused(Exception):
 
 @dataclass
 class Warehouse:
-    """A partner that ships what is ordered, each time that it is ordered."""
+    """A partner that ships each order, also one that is placed twice."""
 
     orders: Counter[str] = field(default_factory=Counter)
 
@@ -140,8 +152,8 @@ class Warehouse:
             raise Refused(message)
         self.orders[f"{item} {version}"] += 1
 
-    def complaints(self, table: SimulatedTable) -> Iterator[str]:
-        """Say which orders were placed again and again, and of which items some never were."""
+    def problems(self, table: SimulatedTable) -> Iterator[str]:
+        """Return the orders that were placed too often, and the items with one that never was."""
         for order, times in sorted(self.orders.items()):
             if times > MOST_OFTEN:
                 item, _, version = order.partition(" ")

@@ -1,7 +1,7 @@
 """A timestamp as version.
 
 `ApproximateCreationDateTime` of a DynamoDB stream is rounded down to the second. Two changes of an
-item within one second have the same, so "newer than what I hold" refuses the second of them, and
+item within one second have the same, so "newer than the row" refuses the second of them, and
 "not older" lets a redelivery of the first overwrite it.
 
 Right: the sequence number orders the changes of an item; `Change.version` carries it.
@@ -9,7 +9,6 @@ Right: the sequence number orders the changes of an item; `Change.version` carri
 
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
 from dynamodb_streams_cdc.lambda_types import LambdaContext
-from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def compare_times(rows: Rows, event: Event, _context: LambdaContext) -> None:
@@ -24,13 +23,5 @@ def compare_versions(rows: Rows, event: Event, _context: LambdaContext) -> None:
         rows.write(change.item_id, change.version, change.new_image)
 
 
-def wrong(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that compares times."""
-    rows = Rows()
-    return consumer(rows, compare_times, rows.differences)
-
-
-def right(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that compares versions."""
-    rows = Rows()
-    return consumer(rows, compare_versions, rows.differences)
+wrong = consumer(Rows, compare_times)
+right = consumer(Rows, compare_versions)

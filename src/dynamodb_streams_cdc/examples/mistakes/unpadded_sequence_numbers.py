@@ -1,8 +1,8 @@
 """Sequence numbers, compared as they are.
 
 They are text, they have 21 to 40 digits, and the width varies. As text, "1000" is less than "999":
-on the day on which a stream's numbers get one digit more, every change looks older than what the
-copy holds, and is refused. As numbers they fit neither 64 bits nor a DynamoDB number.
+on the day on which a stream's numbers get one digit more, every change looks older than the
+copy, and is refused. As numbers they fit neither 64 bits nor a DynamoDB number.
 
 Right: pad them to 40 digits, as `Change.version` does, behind the label of the stream: numbers of
 two streams of a table say nothing about each other.
@@ -10,7 +10,6 @@ two streams of a table say nothing about each other.
 
 from dynamodb_streams_cdc.examples.mistakes.ports import Event, Rows, changes, consumer
 from dynamodb_streams_cdc.lambda_types import LambdaContext
-from dynamodb_streams_cdc.testing.simulation import Consumer, VirtualClock
 
 
 def compare_as_text(rows: Rows, event: Event, _context: LambdaContext) -> None:
@@ -26,13 +25,5 @@ def compare_padded(rows: Rows, event: Event, _context: LambdaContext) -> None:
         rows.write(change.item_id, change.version, change.new_image)
 
 
-def wrong(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that compares digits of varying width."""
-    rows = Rows()
-    return consumer(rows, compare_as_text, rows.differences)
-
-
-def right(_virtual_clock: VirtualClock) -> Consumer:
-    """Return the function that compares padded versions."""
-    rows = Rows()
-    return consumer(rows, compare_padded, rows.differences)
+wrong = consumer(Rows, compare_as_text)
+right = consumer(Rows, compare_padded)

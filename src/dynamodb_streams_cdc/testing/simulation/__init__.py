@@ -20,6 +20,7 @@ from dynamodb_streams_cdc.testing.simulation.pipeline import (
 )
 from dynamodb_streams_cdc.testing.simulation.poller import Poller
 from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled
+from dynamodb_streams_cdc.testing.simulation.scene import Scene
 from dynamodb_streams_cdc.testing.simulation.schedule import (
     Fault,
     FaultKind,
@@ -52,6 +53,7 @@ __all__ = [
     "Poller",
     "ProcessKilled",
     "Result",
+    "Scene",
     "Schedule",
     "SimulatedStream",
     "SimulatedTable",

@@ -38,15 +38,20 @@ def follow(port: Any, faults: FaultInjector) -> Any:
             "or the resource (a Table, for instance) that it is made with"
         )
         raise TypeError(message)
-    events, calls = client.meta.events, _Calls(faults)
-    for event, handler in (
-        ("before-parameter-build", calls.given),
-        ("before-call", calls.begins),
-        ("after-call", calls.answered),
-        ("after-call-error", calls.failed),
-    ):
-        events.register(event, handler, unique_id=f"{_CALL} {event} {id(faults)}")
+    for event, handler in _Calls(faults).handlers():
+        client.meta.events.register(event, handler, unique_id=_unique_id(event, faults))
     return port
+
+
+def unfollow(port: Any, faults: FaultInjector) -> None:
+    """Let no more faults strike in the requests of a client or a resource."""
+    client = _client_of(port)
+    for event, _ in _Calls(faults).handlers():
+        client.meta.events.unregister(event, unique_id=_unique_id(event, faults))
+
+
+def _unique_id(event: str, faults: FaultInjector) -> str:
+    return f"{_CALL} {event} {id(faults)}"
 
 
 def _client_of(port: Any) -> Any:
@@ -60,6 +65,14 @@ class _Calls:
 
     def __init__(self, faults: FaultInjector) -> None:
         self._faults = faults
+
+    def handlers(self) -> list[tuple[str, Any]]:
+        return [
+            ("before-parameter-build", self.given),
+            ("before-call", self.begins),
+            ("after-call", self.answered),
+            ("after-call-error", self.failed),
+        ]
 
     def given(self, params: Any, model: Any, context: dict[str, Any], **_: Any) -> None:
         context[_CALL] = Called(_method(model.name), arguments_of((), params))

@@ -21,7 +21,7 @@ class Delivery:
         attempt: 1 for the first invocation of these records, and again after progress.
         answer: what the function returned; None if it did not.
         error: what it raised; `ProcessKilled` if its process died.
-        result: what that meant to the mapping; None for an answer that got lost.
+        result: verdict of the mapping; None for an answer that got lost.
     """
 
     at: float
@@ -41,18 +41,18 @@ class Delivery:
 
     @property
     def changes(self) -> list[str]:
-        """What the records tell of, such as `["INSERT 1", "REMOVE 1"]`."""
+        """Kind and key of each record, such as `["INSERT 1", "REMOVE 1"]`."""
         return [change_of(record) for record in self.records]
 
 
 @dataclass(frozen=True)
 class DiscardedBatch:
-    """What a mapping reported of records that it gave up.
+    """Report of a mapping on records that it gave up.
 
     Attributes:
         document: as Lambda writes it; its `payload`, with the records, goes to S3 only.
         key: of the object; None for a queue or a topic.
-        records: what was given up, oldest first.
+        records: the records that were given up, oldest first.
     """
 
     document: Mapping[str, Any]
@@ -71,5 +71,5 @@ class DiscardedBatch:
 
     @property
     def changes(self) -> list[str]:
-        """What the records tell of, such as `["INSERT 1", "REMOVE 1"]`."""
+        """Kind and key of each record, such as `["INSERT 1", "REMOVE 1"]`."""
         return [change_of(record) for record in self.records]

@@ -1,4 +1,4 @@
-"""What is emulated while a function runs: the end of its process, its time, its threads.
+"""Emulation while a function runs: the end of its process, its time, its threads.
 
 `time.sleep` takes virtual time, `time.time` and its like tell it, and `os._exit` ends the function
 alone. Code that runs outside of a function, in another thread of the tests say, sees the originals.
@@ -29,7 +29,7 @@ from dynamodb_streams_cdc.testing.simulation.process import (
 
 
 def run(invocation: Invocation, function: Callable[[], Any]) -> Any:
-    """Return what a function returns, as Lambda would get it.
+    """Return the response of a function, as Lambda would get it.
 
     Raises:
         ProcessKilled: its process is gone: it crashed, exited, or came to its timeout.
@@ -68,7 +68,7 @@ def _exit_reason(code: object) -> str:
     return f"Runtime.ExitError: Runtime exited with error: exit status {status}"
 
 
-# What is emulated while a function runs
+# Replacements while a function runs
 
 _REAL_TIME = frozenset(
     {

@@ -221,7 +221,7 @@ def in_words(record: Record) -> str:
 
 
 def listed(records: Iterable[Record]) -> str:
-    """Return the first records in words, and how many more there are."""
+    """Return a text with the first records and the number of the others."""
     return _first([in_words(record) for record in records])
 
 

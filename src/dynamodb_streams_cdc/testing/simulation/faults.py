@@ -1,4 +1,4 @@
-"""What goes wrong with the calls of a function's ports: slow, failing, lost, or the end of it.
+"""Faults of the calls of a function's ports: slow, failing or lost calls, and crashes.
 
 `dynamodb_streams_cdc.testing.simulation.faulty` puts an object behind a `FaultInjector`.
 """
@@ -42,7 +42,7 @@ def name_of(method: object) -> str:
 
 @dataclass
 class FaultInjector:
-    """What goes wrong for one processor.
+    """Faults of one processor.
 
     Attributes:
         armed: faults that strike once, at the next chance.
@@ -163,7 +163,7 @@ class FaultInjector:
     def _told(
         self, name: str, method: Callable[..., T], args: Sequence[Any], options: Mapping[str, Any]
     ) -> T:
-        """Call a method, with a line in the timeline: what it was, and what came of it."""
+        """Call a method, with a line in the timeline for the call and its result."""
         if not self.tells:
             return method(*args, **options)
         call = Called(

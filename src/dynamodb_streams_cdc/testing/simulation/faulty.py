@@ -47,7 +47,7 @@ def faulty(port: T, faults: FaultInjector) -> T:
             "make them"
         )
     else:
-        return cast("T", _wrapped(port, faults))
+        return wrapped(port, faults)
     raise TypeError(problem)
 
 
@@ -57,7 +57,8 @@ def _makes_no_requests(port: object) -> bool:
     return plain and not callable(port)
 
 
-def _wrapped(port: object, faults: FaultInjector) -> "_Faulty":
+def wrapped(port: T, faults: FaultInjector) -> T:
+    """Return an object with every call of its methods subject to faults."""
     special = {name: _forward(name) for name in _SPECIAL if hasattr(type(port), name)}
     if callable(port):
         special["__call__"] = _forward("__call__")
@@ -65,7 +66,7 @@ def _wrapped(port: object, faults: FaultInjector) -> "_Faulty":
         special["__iter__"] = _iterate
     if hasattr(type(port), "__enter__"):
         special |= {"__enter__": _enter, "__exit__": _leave}
-    return cast("_Faulty", type("_Faulty", (_Faulty,), special)(port, faults))
+    return cast("T", type("_Faulty", (_Faulty,), special)(port, faults))
 
 
 class _Faulty:
@@ -103,7 +104,7 @@ def _method(name: str, method: Callable[..., Any], faults: FaultInjector) -> Cal
         if hasattr(type(result), "__next__"):
             return _steps(name, result, faults)
         if isinstance(result, contextlib._GeneratorContextManager):
-            return _wrapped(result, faults)
+            return wrapped(result, faults)
         return result
 
     return called

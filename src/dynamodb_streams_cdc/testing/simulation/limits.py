@@ -1,4 +1,4 @@
-"""What DynamoDB refuses to write, in its own words.
+"""Writes that DynamoDB refuses, with its own messages.
 
 The limits: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html. The
 words are those that DynamoDB answers with, as ScyllaDB's tests for it (test/alternator), moto and
@@ -35,7 +35,7 @@ _WORDS = {
         "supported range"
     ),
 }
-"""DynamoDB's words for what the codec finds first."""
+"""DynamoDB's messages for errors that the codec finds first."""
 
 
 class WriteRefused(CdcError, ValueError):

@@ -23,6 +23,7 @@ from dynamodb_streams_cdc.testing.memory import (
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.faulty import faulty
 from dynamodb_streams_cdc.testing.simulation.poller import Handler
+from dynamodb_streams_cdc.testing.simulation.scene import POISON
 from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.testing.simulation.virtual_clock import VirtualClock
@@ -93,10 +94,6 @@ class StreamedLog(MemoryLog):
                 "StreamViewType": "NEW_IMAGE",
             },
         }
-
-
-POISON = "poison"
-"""An item with this attribute can neither be counted nor found. Its value says how it fails."""
 
 
 class PoisonError(Exception):

@@ -40,6 +40,7 @@ from dynamodb_streams_cdc.testing.simulation.events import (
 )
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.process import Invocation, ProcessKilled
+from dynamodb_streams_cdc.testing.simulation.scene import TIMEOUT_SECONDS
 from dynamodb_streams_cdc.testing.simulation.schedule import FaultKind
 from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
 from dynamodb_streams_cdc.testing.simulation.timeline import Note
@@ -47,9 +48,6 @@ from dynamodb_streams_cdc.testing.simulation.virtual_clock import START, Virtual
 
 Event = Mapping[str, Any]
 Handler = Callable[[Event, LambdaContext], Any]
-
-TIMEOUT_SECONDS = 10.0
-"""The function's timeout, unless it is told another."""
 
 ITERATOR_SECONDS = 15 * 60
 """How long an iterator is good for

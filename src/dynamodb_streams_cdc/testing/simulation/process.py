@@ -1,6 +1,6 @@
-"""The process of a function in virtual time: what it does takes effect while it lives.
+"""The process of a function in virtual time: its calls take effect while it lives.
 
-Lambda ends a process in the middle of what it does, and then nothing of it goes on: no `finally`,
+Lambda ends a process in the middle of its work, and then nothing of it goes on: no `finally`,
 no handler of exceptions, no thread. Here the function runs within this process, so each thing that
 it does in virtual time asks first whether its invocation is alive.
 
@@ -18,7 +18,7 @@ from typing import NoReturn, Protocol
 
 
 class ProcessKilled(BaseException):
-    """The process of a function is gone, in the middle of what it did."""
+    """Raised where the process of a function ends in the middle of its work."""
 
 
 class Agenda(Protocol):

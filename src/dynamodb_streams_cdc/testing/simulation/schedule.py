@@ -23,7 +23,7 @@ class Write(StrEnum):
     SAME = "put the same again"
     DELETE = "delete"
     EXPIRE = "expire"
-    POISON = "put what no sink but the log can take"
+    POISON = "put poison"
 
 
 class FaultKind(StrEnum):

@@ -11,7 +11,6 @@ copy is compared with the table.
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -24,14 +23,14 @@ from dynamodb_streams_cdc.testing.simulation.events import Event, Failed, Remark
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.operator import Operator, SimulatedSourceTable
 from dynamodb_streams_cdc.testing.simulation.pipeline import (
-    POISON,
     Consumer,
     Consumers,
     identity,
     pipeline,
 )
-from dynamodb_streams_cdc.testing.simulation.poller import TIMEOUT_SECONDS, Handler, Poller
+from dynamodb_streams_cdc.testing.simulation.poller import Handler, Poller
 from dynamodb_streams_cdc.testing.simulation.process import Invocation, ProcessKilled
+from dynamodb_streams_cdc.testing.simulation.scene import Scene
 from dynamodb_streams_cdc.testing.simulation.schedule import (
     HOUR,
     LASTING,
@@ -44,7 +43,6 @@ from dynamodb_streams_cdc.testing.simulation.schedule import (
     Write,
 )
 from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER, SimulatedStream
-from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
 from dynamodb_streams_cdc.testing.simulation.timeline import Note, Timeline
 from dynamodb_streams_cdc.testing.simulation.virtual_clock import START, VirtualClock, reproducible
 
@@ -67,6 +65,7 @@ class Result:
         writes: how many writes changed something.
         deliveries: how many records were delivered, redeliveries included.
         dead_letters: how many dead letters the mappings wrote.
+        lost: how many records are neither done nor in a dead letter.
         redriven: the result of each dead letter at each redrive, in order.
         purged: how many tombstones were forgotten.
     """
@@ -80,6 +79,7 @@ class Result:
     timeline: Timeline
     redriven: tuple[Redriven, ...] = ()
     purged: int = 0
+    lost: int = 0
 
     def __str__(self) -> str:
         made = self.schedule if self.schedule.seed is None else f"seed {self.schedule.seed}"
@@ -123,8 +123,8 @@ class Actor:
             dead_letter for poller in self.pollers for dead_letter in poller.dead_letters
         ]
         for dead_letter in dead_letters[self.delivered :]:
-            assert dead_letter.key is not None
-            box.deliver(dead_letter.key, dead_letter.document)
+            if dead_letter.key is not None:  # a queue or a topic gets no records to redrive
+                box.deliver(dead_letter.key, dead_letter.document)
         self.delivered = len(dead_letters)
 
 
@@ -132,12 +132,19 @@ class Simulation:
     """One run of a schedule; by default of the three sinks, as deployed."""
 
     def __init__(
-        self, schedule: Schedule, consumers: Consumers = pipeline, *, timeline: bool = False
+        self,
+        schedule: Schedule,
+        consumers: Consumers = pipeline,
+        *,
+        scene: Scene | None = None,
+        timeline: bool = False,
     ) -> None:
         self.schedule = schedule
+        self.scene = scene or Scene()
         self.virtual_clock = VirtualClock()
         self.timeline = Timeline(keep=timeline)
-        self.table = SimulatedTable("items-1A2B", ("id",))
+        self.table = self.scene.table()
+        self.sound: dict[str, Image] = {}
         self.struck: dict[FaultKind, int] = {}
         self.rng = random.Random(schedule.seed or 0)
         self.purged = 0
@@ -181,7 +188,12 @@ class Simulation:
 
     def _enable_stream(self, **options: Any) -> None:
         now = self.virtual_clock.now()
-        stream = self.table.enable_stream(now, partitions=self.schedule.partitions, **options)
+        stream = self.table.enable_stream(
+            now,
+            partitions=self.schedule.partitions,
+            view_type=self.scene.view_type,
+            **options,
+        )
         self._note(f"has the stream {stream.label}")
         for actor in self.actors:
             if actor.consumer.stream is None:
@@ -193,37 +205,43 @@ class Simulation:
             stream,
             actor.handler,
             actor.faults,
-            _mapping(self.schedule, actor.consumer.name),
+            _mapping(self.schedule, actor.consumer.name, self.scene.settings),
             actor.note,
             POLICIES,
+            self.scene.timeout,
         )
         actor.pollers.append(poller)
 
     def _write(self, operation: Operation) -> None:
         now = self.virtual_clock.now()
-        item = {
-            "id": f"item-{operation.item}",
-            "group": Decimal(operation.group),
-            "amount": Decimal(operation.amount),
-        }
+        item = self.scene.item(operation.item, operation.group, operation.amount)
+        key = self.table.key_of(item)
         match operation.write:
             case Write.PUT:
                 changed = self.table.put(item, now)
             case Write.POISON:
-                kind = "strange" if operation.group == 0 else "hopeless"
-                changed = self.table.put({**item, POISON: kind}, now)
+                changed = self.table.put(self.scene.poisoned(item), now)
             case Write.SAME:
-                held = self.table.items.get(self.table.key_of(item))
+                held = self.table.items.get(key)
                 changed = held is not None and self.table.put(dict(held), now)
             case Write.DELETE | Write.EXPIRE:
                 expired = operation.write is Write.EXPIRE
                 changed = self.table.delete(item, now, expired=expired)
+        if operation.write is Write.POISON:
+            self.sound[key] = item
+        elif operation.write is not Write.SAME:
+            self.sound.pop(key, None)
         if changed and self.timeline.keep:
-            values = f": group {item['group']}, amount {item['amount']}"
             number = self.table.streams[-1].latest or ""
-            what = f"{operation.write} {item['id']}"
             has_values = operation.write in (Write.PUT, Write.POISON)
-            self._note(f"{what}{values if has_values else ''} (..{number[-6:]})")
+            values = f": {self._values(item)}" if has_values else ""
+            self._note(f"{operation.write} {self._name(item)}{values} (..{number[-6:]})")
+
+    def _name(self, item: Image) -> str:
+        return "/".join(str(item[name]) for name in self.table.keys)
+
+    def _values(self, item: Image) -> str:
+        return ", ".join(f"{n} {value}" for n, value in item.items() if n not in self.table.keys)
 
     def _strike(self, fault: Fault) -> None:
         if fault.kind in TO_THE_TABLE:
@@ -299,7 +317,9 @@ class Simulation:
         for states in list(self.table.history.values()):
             item = next(filter(None, states))
             name, read = identity(self.table, item), partial(self._item, item)
-            invocation = Invocation(self.virtual_clock, self.virtual_clock.now() + TIMEOUT_SECONDS)
+            invocation = Invocation(
+                self.virtual_clock, self.virtual_clock.now() + self.scene.timeout
+            )
             repair = partial(actor.consumer.repair, name, read, actor.faults)
             try:
                 run(invocation, repair)
@@ -334,11 +354,10 @@ class Simulation:
 
     def _fix_poisoned(self) -> None:
         """Write every item that is poisoned as it should be."""
-        for item in list(self.table.items.values()):
-            if POISON in item:
-                sound = {name: value for name, value in item.items() if name != POISON}
-                self.table.put(sound, self.virtual_clock.now())
-                self._note(f"mended: {item['id']}")
+        for key in list(self.table.items):
+            if key in self.sound:
+                self.table.put(self.sound[key], self.virtual_clock.now())
+                self._note(f"put without poison: {self._name(self.sound[key])}")
         self.virtual_clock.run(LONGEST_RUN_SECONDS)
 
     def _redrive_all(self) -> None:
@@ -367,6 +386,7 @@ class Simulation:
                 result for a in self.actors if a.operator for result in a.operator.results
             ),
             purged=self.purged,
+            lost=sum(len(poller.lost) for poller in pollers),
         )
 
 
@@ -395,7 +415,7 @@ POLICIES = Policies(
 )
 
 
-def _mapping(schedule: Schedule, name: str) -> MappingConfiguration:
+def _mapping(schedule: Schedule, name: str, settings: Mapping[str, Any]) -> MappingConfiguration:
     return MappingConfiguration.from_description(
         {
             "UUID": name,
@@ -409,5 +429,6 @@ def _mapping(schedule: Schedule, name: str) -> MappingConfiguration:
             "MaximumRecordAgeInSeconds": RECORD_AGE_SECONDS,
             "FunctionResponseTypes": ["ReportBatchItemFailures"],
             "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::dead-letters"}},
+            **settings,
         }
     )

@@ -1,6 +1,6 @@
 """A DynamoDB stream in memory: shards that split and rotate, and records that are trimmed.
 
-It delivers what Lambda delivers: records in the event's form, each once, in order within a shard,
+It delivers as Lambda does: records in the event's form, each once, in order within a shard,
 parents before the children that continue them.
 """
 
@@ -18,7 +18,7 @@ RETENTION_SECONDS = 24 * 3600
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html)."""
 
 LARGEST_READ_BYTES = 1024 * 1024
-"""What one `GetRecords` returns at most
+"""Bytes of one `GetRecords` at most
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html)."""
 
 FIRST_SEQUENCE_NUMBER = 800_000_000_003_126_276_362

@@ -1,6 +1,6 @@
 """A DynamoDB table with a stream, in memory: enough of it for change data capture to be tried on.
 
-Its stream writes what DynamoDB's writes: nothing for a write that changes nothing, a service
+Its stream writes as DynamoDB's does: nothing for a write that changes nothing, a service
 identity for an expiry, sizes by DynamoDB's rule, and times rounded down to the second.
 """
 
@@ -36,7 +36,7 @@ class SimulatedTable:
         items: the table's content, by key.
         streams: all that it ever had, the current one last.
         history: every state that each item ever had, by key; None for one that was removed.
-        key_types: of the key attributes, "S", "N" or "B"; what is not given is taken from the first
+        key_types: types of the key attributes, "S", "N" or "B"; a missing one is that of the first
             item.
     """
 
@@ -69,7 +69,7 @@ class SimulatedTable:
         return self.streams[-1]
 
     def disable_stream(self) -> None:
-        """Turn the stream off: what changes from now on is not recorded."""
+        """Turn the stream off: later changes are not recorded."""
         if self.stream is not None:
             self.stream.disable()
 

@@ -1,4 +1,4 @@
-"""Virtual time, and what happens in it.
+"""Virtual time, and the events in it.
 
 One thing happens at a time, in the order of the clock. A sleeping task lets all others go
 on: a function that waits for its sink is overtaken by others, as on many machines at once.
@@ -19,7 +19,7 @@ START = 1_714_564_800.0
 Action = Callable[[], None]
 
 MOST_ACTIONS = 500_000
-"""What one run does at most: about a minute of the machine's time."""
+"""Most events of one run: about a minute of the machine's time."""
 
 
 class EndlessRun(AssertionError):
@@ -42,15 +42,15 @@ class VirtualClock:
         return invocation.now()
 
     def at(self, moment: float, action: Action) -> None:
-        """Do `action` at `moment`, or now if that is past, after what was put there before."""
+        """Do `action` at `moment`, or now if that is past, after earlier actions of that moment."""
         heapq.heappush(self._agenda, (max(moment, self.time), next(self._order), action))
 
     def soon(self, action: Action) -> None:
-        """Do `action` now, after what was put there before."""
+        """Do `action` now, after earlier actions of this moment."""
         heapq.heappush(self._agenda, (self.time, next(self._order), action))
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass, and with it what is on the agenda until then.
+        """Let time pass, with the actions that are due in it.
 
         Others may sleep in turn, so it may take longer than asked for, and never less; but a
         function is ended at its timeout, as by Lambda.
@@ -65,7 +65,7 @@ class VirtualClock:
             invocation.sleep(seconds)
 
     def run_until(self, moment: float) -> None:
-        """Do what is on the agenda up to `moment`."""
+        """Do the actions that are due up to `moment`."""
         while self._agenda and self._agenda[0][0] <= moment:
             self._next()
         self.time = max(self.time, moment)
@@ -75,7 +75,7 @@ class VirtualClock:
 
         Args:
             seconds: the bound, in virtual time, so make it longer than anything takes.
-            goes_on: says what goes on, once the bound is reached.
+            goes_on: returns a description of the endless work, once the bound is reached.
 
         Raises:
             EndlessRun: there is still something on the agenda.

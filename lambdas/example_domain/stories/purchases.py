@@ -16,10 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
+from dynamodb_streams_cdc.testing.stories import StoriesError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SAMPLE = Path(__file__).resolve().parents[2] / "data" / "cdnow-sample.txt.gz"
+SAMPLE = Path(__file__).resolve().parents[3] / "data" / "cdnow-sample.txt.gz"
 _GZIP_MAGIC = b"\x1f\x8b"
 _LAYOUTS = {
     4: "customer id, date, number of CDs, value",
@@ -27,7 +29,7 @@ _LAYOUTS = {
 }
 
 
-class PurchasesError(Exception):
+class PurchasesError(StoriesError):
     """The file cannot be read as purchases; the message is a sentence for the person."""
 
 

@@ -1,21 +1,19 @@
-"""Life cycles of orders: one purchase and one seed always give the same writes.
+"""Life cycles of orders: one purchase and one seed always give the same states.
 
 Most orders are shipped, some refunded, some cancelled (the item is deleted). A few are amended
-several times in quick succession, so that a batch holds many changes of one item, and a few writes
-change nothing: DynamoDB writes no stream record for them.
+several times, and a few writes change nothing: DynamoDB writes no stream record for them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from local.workload.purchases import Purchase
+    from lambdas.example_domain.stories.purchases import Purchase
 
 Order = dict[str, Any]
 
@@ -28,6 +26,9 @@ CANCELLED_TWICE = 0.02
 SHIPPED_TWICE = 0.03
 REFUNDED = 0.08
 
+AMENDED_BY = "customer/"
+"""Beginning of `updated_by` in the states of an amended order."""
+
 # The data set has the number of CDs, not their titles: these are made up.
 TITLES = (
     "Ash and Amber", "Blue Harbour", "Cartographers", "Canción del Sur", "Dry Season",
@@ -38,26 +39,9 @@ TITLES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One write: the item as it is before and after it, None where it does not exist.
-
-    `quickly`: directly after the step before, without a write of another order in between.
-    """
-
-    operation: Literal["put", "update", "delete"]
-    before: Order | None
-    after: Order | None
-    quickly: bool = False
-
-    @property
-    def effective(self) -> bool:
-        return self.before != self.after
-
-
-def life_cycle(purchase: Purchase, seed: int) -> list[Step]:
-    """Return every write of one order, first to last; no order is placed twice."""
-    order_id = f"{purchase.customer}-{purchase.number:04d}"
+def life_cycle(purchase: Purchase, seed: int) -> list[Order | None]:
+    """Return the states of one order, first to last; no order is placed twice."""
+    order_id = order_id_of(purchase)
     random = Random(f"{seed}/{order_id}")
     placed_at = datetime.combine(purchase.day, time(), UTC)
     placed: Order = {
@@ -71,49 +55,54 @@ def life_cycle(purchase: Purchase, seed: int) -> list[Step]:
         "updated_by": "checkout",
         "updated_at": _iso(placed_at),
     }
-    steps = [Step("put", None, placed)]
+    states: list[Order | None] = [placed]
     if random.random() < SENT_TWICE:
-        steps.append(Step("put", placed, placed))
+        states.append(placed)
     if random.random() < AMENDED:
-        steps += _amendments(placed, placed_at, random)
-    _settle(steps, placed_at, random)
-    return steps
+        states += _amendments(placed, placed_at, random)
+    _settle(states, placed_at, random)
+    return states
 
 
-def _settle(steps: list[Step], placed_at: datetime, random: Random) -> None:
+def order_id_of(purchase: Purchase) -> str:
+    """Return the sort key of a purchase's order."""
+    return f"{purchase.customer}-{purchase.number:04d}"
+
+
+def _settle(states: list[Order | None], placed_at: datetime, random: Random) -> None:
     """Append the end of the order: nothing, shipping, a refund or a deletion."""
-    placed, status = steps[-1].after, random.random()
+    placed, status = states[-1], random.random()
     if placed is None or status < LEFT_PLACED:
         return
     if status < LEFT_PLACED + CANCELLED:
-        steps.append(Step("delete", placed, None))
+        states.append(None)
         if random.random() < CANCELLED_TWICE / CANCELLED:
-            steps.append(Step("delete", None, None))
+            states.append(None)
         return
     shipped = _changed(placed, placed_at + timedelta(hours=26), "warehouse", status="shipped")
-    steps.append(Step("update", placed, shipped))
+    states.append(shipped)
     if random.random() < SHIPPED_TWICE:
-        steps.append(Step("update", shipped, shipped, quickly=True))
+        states.append(shipped)
     if random.random() < REFUNDED:
         refunded = _changed(shipped, placed_at + timedelta(days=9), "support", status="refunded")
-        steps.append(Step("update", shipped, refunded))
+        states.append(refunded)
 
 
-def _amendments(placed: Order, placed_at: datetime, random: Random) -> list[Step]:
+def _amendments(placed: Order, placed_at: datetime, random: Random) -> list[Order | None]:
     """Return two to six changes: one more CD, and back again, so that the order ends unchanged."""
     first = placed["lines"][0]
     price = (first["amount"] / first["quantity"]).quantize(Decimal("0.01"))
     more = {**first, "quantity": first["quantity"] + 1, "amount": first["amount"] + price}
     with_more = {"lines": [more, *placed["lines"][1:]], "total": placed["total"] + price}
     as_placed = {"lines": placed["lines"], "total": placed["total"]}
-    steps, before = [], placed
+    states: list[Order | None] = []
+    order = placed
     for minute in range(2 * random.randint(1, 3)):
         fields = as_placed if minute % 2 else with_more
         now = placed_at + timedelta(minutes=minute + 1)
-        after = _changed(before, now, f"customer/{placed['customer_id']}", **fields)
-        steps.append(Step("update", before, after, quickly=True))
-        before = after
-    return steps
+        order = _changed(order, now, f"{AMENDED_BY}{placed['customer_id']}", **fields)
+        states.append(order)
+    return states
 
 
 def _changed(order: Order, now: datetime, actor: str, **fields: Any) -> Order:

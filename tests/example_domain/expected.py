@@ -1,4 +1,4 @@
-"""Computes the expected state of the sinks from the orders alone."""
+"""Computes the expected state of the sinks from the orders and customers alone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ Aggregates = dict[str, dict[str, Decimal]]
 Contribution = Mapping[str, Mapping[str, Decimal]]
 
 TABLE = "orders"
+PROFILE = "PROFILE"
+"""Sort key of a customer's item."""
 _LONGEST_ID = 512  # bytes of an OpenSearch document id
 # Wide enough that no sum is ever rounded: DynamoDB numbers have 38 digits.
 _EXACT = Context(prec=100)
@@ -37,6 +39,9 @@ def aggregates_of(orders: Iterable[Order]) -> Aggregates:
     """
     rows: list[tuple[str, Mapping[str, Decimal]]] = []
     for order in orders:
+        if order["order_id"] == PROFILE:
+            rows.append((f"segment#{order['segment']}", {"customers": Decimal(1)}))
+            continue
         total, zero = order["total"], Decimal(0)
         if not isinstance(total, Decimal):
             continue
@@ -67,7 +72,9 @@ def sum_of(rows: Iterable[tuple[str, Mapping[str, Decimal]]]) -> Aggregates:
 
 
 def document_of(order: Order) -> dict[str, Any]:
-    """Return the search document of an order, numbers as numbers."""
+    """Return the search document of an order or customer, numbers as numbers."""
+    if order["order_id"] == PROFILE:
+        return {name: order[name] for name in ("customer_id", "name", "segment", "since")}
     return {
         "customer_id": order["customer_id"],
         "order_id": order["order_id"],

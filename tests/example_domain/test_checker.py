@@ -11,19 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import local.verify
-from local.verify import (
-    Comparison,
-    Difference,
-    Inserts,
-    Progress,
-    compare,
-    settle,
-    wait_for_progress,
-)
-from local.verify.expected import aggregates_of, item_of
-from local.workload.life_cycle import life_cycle
-from local.workload.purchases import SAMPLE, read_purchases
+from lambdas.example_domain.stories.orders import life_cycle
+from lambdas.example_domain.stories.purchases import SAMPLE, read_purchases
+from local.verify import Difference
+from tests.example_domain.checker import Inserts, compare
+from tests.example_domain.expected import aggregates_of, item_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +24,7 @@ SHIPPED = "orders/S=00001/S=00001-0001"
 REFUNDED = "orders/S=00002/S=00002-0001"
 CANCELLED = "orders/S=00002/S=00002-0002"
 JANUARY = "month#1997-01"
-WRITES = {("00001", "00001-0001"): 3, ("00002", "00002-0001"): 1, ("00002", "00002-0002"): 2}
+WRITES = {SHIPPED: 3, REFUNDED: 1, CANCELLED: 2}
 
 
 def order(customer: str, number: int, status: str, total: str, actor: str) -> dict[str, Any]:
@@ -428,7 +420,7 @@ def test_a_total_that_is_text_is_read_from_the_correction(equal: Sinks) -> None:
 
     equal.log.append(corrected)
 
-    assert compare(in_scan_order(equal), {**WRITES, ("00002", "00002-0001"): 2}).differences == ()
+    assert compare(in_scan_order(equal), {**WRITES, REFUNDED: 2}).differences == ()
     assert compare(equal).inserts == Inserts(3, Decimal("36.10"))
 
 
@@ -479,7 +471,7 @@ def test_a_long_identity_is_hashed() -> None:
 
 def test_the_sample_adds_up_per_month() -> None:
     """Independent of the sinks: revenue and refunds of all months are the orders that exist."""
-    ends = [life_cycle(each, 1)[-1].after for each in read_purchases(SAMPLE)]
+    ends = [life_cycle(each, 1)[-1] for each in read_purchases(SAMPLE)]
     orders = [each for each in ends if each is not None]
 
     found = aggregates_of(orders)
@@ -491,91 +483,24 @@ def test_the_sample_adds_up_per_month() -> None:
 
 
 def test_the_checker_shares_no_code_with_the_sinks() -> None:
-    folder = Path(local.verify.__file__).parent
+    folder = Path(__file__).parent
     imported = set()
-    for module in folder.glob("*.py"):
-        for node in ast.walk(ast.parse(module.read_text())):
+    for module in ("checker", "expected", "history"):
+        for node in ast.walk(ast.parse((folder / f"{module}.py").read_text())):
             if isinstance(node, ast.Import):
                 imported |= {name.name for name in node.names}
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0
                 imported.add(node.module or "")
 
-    own = {name for name in imported if name.startswith(("local", "lambdas", "dynamodb_streams"))}
+    own = {
+        name
+        for name in imported
+        if name.startswith(("local", "lambdas", "dynamodb_streams", "tests"))
+    }
     assert own
-    assert all(name.startswith("local.verify") for name in own)
-
-
-class Clock:
-    """Time that passes only by pausing."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pause(self, seconds: float) -> None:
-        self.now += seconds
-
-
-def test_waiting_ends_when_the_counts_are_reached() -> None:
-    clock, seen = Clock(), list[Progress]()
-    target = Progress(3, 3, 8)
-    looks = iter([Progress(0, 0, 0), Progress(3, 1, 8), target])
-
-    reached = wait_for_progress(
-        lambda: next(looks),
-        target,
-        patience=60,
-        progress=seen.append,
-        pause=clock.pause,
-        clock=clock,
-    )
-
-    assert reached
-    assert seen[-1] == target
-
-
-def test_waiting_ends_when_nothing_moves() -> None:
-    clock = Clock()
-
-    def read() -> Progress:
-        return Progress(0, 0, min(4, int(clock.now / 5)))
-
-    reached = wait_for_progress(
-        read,
-        Progress(3, 3, 8),
-        patience=10,
-        progress=lambda progress: None,
-        pause=clock.pause,
-        clock=clock,
-    )
-
-    assert not reached
-    assert 30 < clock.now < 32  # the last move came at 20 seconds
-
-
-def verdict(*differing: str) -> Comparison:
-    base = Sinks()
-    base.rows = [
-        {"aggregate": each, "shard": Decimal(0), "orders": Decimal(1)} for each in differing
-    ]
-    return compare(base)
-
-
-def test_comparing_is_repeated_while_differences_change(equal: Sinks) -> None:
-    clock = Clock()
-    good = compare(equal, WRITES)
-    reports = iter([verdict("a", "b"), verdict("a", "b"), verdict("b"), verdict("b"), good])
-
-    assert settle(lambda: next(reports), unchanged_for=1, pause=clock.pause, clock=clock) == good
-
-
-def test_comparing_ends_when_the_same_difference_stays() -> None:
-    clock = Clock()
-
-    report = settle(lambda: verdict("a"), unchanged_for=3, pause=clock.pause, clock=clock)
-
-    assert [each.item for each in report.differences] == ["a"]
-    assert clock.now == 3
+    assert own == {
+        "local.verify.comparison",  # how a difference reads
+        "tests.example_domain.expected",
+        "tests.example_domain.history",
+    }

@@ -1,0 +1,21 @@
+"""Settings of all functions and their roles."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+POLICY_ARN = r"^arn:aws[a-z-]*:iam::[a-z0-9]+:policy/[A-Za-z0-9+=,.@/_-]+$"
+
+
+class FunctionSettings(BaseModel):
+    """Functions.
+
+    Attributes:
+        permissions_boundary_arn: Managed policy that bounds every role of the app. It has to allow
+            every action of docs/reference/permissions.md.
+            Example: `arn:aws:iam::123456789012:policy/boundary`.
+        tracing: Traces of every function's invocations in AWS X-Ray. Example: `true`.
+    """
+
+    permissions_boundary_arn: Annotated[str, Field(pattern=POLICY_ARN)] | None = None
+    tracing: bool = False

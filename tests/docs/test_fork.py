@@ -1,0 +1,67 @@
+"""A fork edits two places, and nothing that upstream edits."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dynamodb_streams_cdc.entities import DeclarationError, Entity, Table
+from tools.fork.check import EDITED, ENVIRONMENTS, ROOT, changed, make_fork
+
+PAGE = ROOT / "docs/how-to/fork.md"
+READ = {"TABLES", "stories"}
+"""The names of lambdas.domain that the rest of the tree may rely on."""
+
+
+def test_a_fork_edits_the_domain_and_the_settings_alone(tmp_path: Path) -> None:
+    make_fork(tmp_path)
+    paths = changed(tmp_path)
+    assert [path for path in paths if not path.startswith(EDITED)] == []
+    assert {"cdk.json", "lambdas/domain/__init__.py"} <= set(paths)
+
+
+def test_nothing_outside_relies_on_more_than_the_declaration() -> None:
+    used = {
+        (path.relative_to(ROOT).as_posix(), alias.name)
+        for folder in ("benchmarks", "lambdas", "local", "src", "stacks", "tests", "tools")
+        for path in (ROOT / folder).rglob("*.py")
+        if "lambdas/domain" not in path.as_posix()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("lambdas.domain")
+        for alias in node.names
+    }
+    assert {name for _, name in used} <= READ
+    assert used, "the stacks read it"
+
+
+def test_upstream_has_no_code_in_the_folder_of_a_fork() -> None:
+    for path in (ROOT / "lambdas/domain").glob("*.py"):
+        for node in ast.parse(path.read_text()).body[1:]:
+            assert isinstance(node, ast.ImportFrom), path
+            assert str(node.module).startswith("lambdas.example_domain"), path
+
+
+def test_a_declaration_imports_the_models_and_the_core_alone() -> None:
+    program = "import sys, lambdas.domain; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    for name in ("aws_cdk", "boto3", "botocore", "opensearchpy", "urllib3"):
+        assert name not in done.stdout.split()
+
+
+def test_the_page_shows_the_environments_of_the_fork() -> None:
+    shown = re.search(r'^    "environments": (.*?^    })$', PAGE.read_text(), re.S | re.M)
+    assert shown is not None
+    names = {**ENVIRONMENTS, "local": {}}
+    assert set(json.loads(shown[1])) == set(names)
+
+
+def test_the_page_shows_the_sentence_of_a_wrong_declaration() -> None:
+    with pytest.raises(DeclarationError) as refused:
+        Table("climate", {"id": "S"}, [Entity("station"), Entity("reading")])
+    assert str(refused.value) in " ".join(PAGE.read_text().split())

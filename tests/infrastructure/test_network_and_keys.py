@@ -1,0 +1,189 @@
+"""VPC, customer key, permissions boundary and tracing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stacks.environments import SettingsError, load
+from tests.infrastructure.conftest import CONTEXT, EVERYTHING, KEY, SUBNETS, Synthesise
+from tests.infrastructure.deployment import Deployment
+from tests.infrastructure.policies import Request, decide
+from tests.infrastructure.templates import Assembly, Resource, flat, of_type, only
+
+VPC = {
+    "vpc_id": "vpc-0123456789abcdef0",
+    "subnet_ids": ",".join(SUBNETS),
+    "security_group_ids": "sg-0123456789abcdef0",
+}
+# Where each type of resource names its key.
+ENCRYPTED = {
+    "AWS::DynamoDB::GlobalTable": ("Replicas", 0, "SSESpecification", "KMSMasterKeyId"),
+    "AWS::S3::Bucket": (
+        "BucketEncryption",
+        "ServerSideEncryptionConfiguration",
+        0,
+        "ServerSideEncryptionByDefault",
+        "KMSMasterKeyID",
+    ),
+    "AWS::SQS::Queue": ("KmsMasterKeyId",),
+    "AWS::SNS::Topic": ("KmsMasterKeyId",),
+    "AWS::Logs::LogGroup": ("KmsKeyId",),
+    "AWS::OpenSearchService::Domain": ("EncryptionAtRestOptions", "KmsKeyId"),
+}
+
+
+def resources(assembly: Assembly) -> Iterator[tuple[str, Resource]]:
+    for template in assembly.templates.values():
+        yield from template["Resources"].items()
+
+
+def wildcards(assembly: Assembly) -> set[str]:
+    """The actions that a role may do to any resource."""
+    return {
+        action
+        for policy in of_type(assembly.pipeline, "AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Resource"] == "*"
+        for action in statement["Action"]
+    }
+
+
+class TestNetwork:
+    def test_every_function_is_in_the_subnets(self, everything: Assembly) -> None:
+        for function in of_type(everything.pipeline, "AWS::Lambda::Function").values():
+            assert function["Properties"]["VpcConfig"] == {
+                "SecurityGroupIds": ["sg-0123456789abcdef0"],
+                "SubnetIds": list(SUBNETS),
+            }
+
+    def test_the_domain_has_one_subnet_for_each_zone(self, synthesise: Synthesise) -> None:
+        for zones in (1, 2):
+            sizes = {"search_nodes": "2", "search_zones": str(zones)}
+            assembly = synthesise(environment="sandbox", **VPC, **sizes)
+            domain = only(assembly.search, "AWS::OpenSearchService::Domain")["Properties"]
+            assert domain["VPCOptions"] == {
+                "SecurityGroupIds": ["sg-0123456789abcdef0"],
+                "SubnetIds": list(SUBNETS[:zones]),
+            }
+
+    def test_route_tables_get_gateways_to_dynamodb_and_s3(self, everything: Assembly) -> None:
+        gateways = of_type(everything.pipeline, "AWS::EC2::VPCEndpoint").values()
+        services = {flat(each["Properties"]["ServiceName"]) for each in gateways}
+        region = "com.amazonaws.AWS::Region"
+        assert services == {f"{region}.dynamodb", f"{region}.s3"}
+        for gateway in gateways:
+            assert gateway["Properties"]["RouteTableIds"] == ["rtb-0123456789abcdef0"]
+
+    def test_without_route_tables_there_are_no_gateways(self, synthesise: Synthesise) -> None:
+        url = "https://vpc-mine-1a2b.eu-west-1.es.amazonaws.com"
+        assembly = synthesise(environment="sandbox", search_url=url, **VPC)
+        assert set(assembly.templates) == {"pipeline"}
+        assert "VPCEndpoint" not in str(assembly.pipeline)
+
+    def test_the_wildcards_are_network_interfaces_and_traces(
+        self, everything: Assembly, sandbox: Assembly
+    ) -> None:
+        found = wildcards(everything)
+        assert {action.partition(":")[0] for action in found} == {"ec2", "xray"}
+        assert len(found) == 8
+        assert wildcards(sandbox) == set()
+
+    def test_a_function_waits_for_the_permissions(self, everything: Assembly) -> None:
+        """Lambda checks them when it makes the function."""
+        for name, function in of_type(everything.pipeline, "AWS::Lambda::Function").items():
+            role = name.partition("Function")[0]
+            for policy in ("Tracing", "NetworkInterfaces", "Key"):
+                assert any(each.startswith(f"{role}Role{policy}") for each in function["DependsOn"])
+
+
+class TestKey:
+    def test_everything_at_rest_is_under_the_key(self, everything: Assembly) -> None:
+        found = set()
+        for name, resource in resources(everything):
+            if path := ENCRYPTED.get(resource["Type"]):
+                value: Any = resource["Properties"]
+                for step in path:
+                    value = value[step]
+                assert flat(value) in (KEY, KEY.rpartition("/")[2]), name
+                found.add(resource["Type"])
+        assert found == set(ENCRYPTED)
+
+    def test_without_the_setting_no_key_is_named(self, sandbox: Assembly) -> None:
+        assert "kms" not in str(sandbox.templates).lower()
+
+    def test_every_role_and_the_operator_may_use_the_key(self, everything: Assembly) -> None:
+        """Lambda reads a stream and writes to the on-failure bucket with the function's role."""
+        deployment = Deployment(everything)
+        roles = of_type(everything.pipeline, "AWS::IAM::Role")
+        assert len(roles) == 4
+        for action in ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"):
+            for name in roles:
+                role = deployment.value("pipeline", {"Fn::GetAtt": [name, "Arn"]})
+                assert deployment.decide(Request(role, action, KEY)).allowed
+                other = KEY.replace("1234abcd", "0000abcd")
+                assert not deployment.decide(Request(role, action, other)).allowed
+            operator = Request("operator", action, KEY)
+            assert decide(operator, [deployment.managed_policy()]).allowed
+
+    def test_the_domain_alarms_watch_the_key(
+        self, everything: Assembly, production: Assembly
+    ) -> None:
+        metrics = {
+            alarm["Properties"].get("MetricName")
+            for alarm in of_type(everything.pipeline, "AWS::CloudWatch::Alarm").values()
+        }
+        assert {"KMSKeyError", "KMSKeyInaccessible"} <= metrics
+        assert "KMSKey" not in str(production.pipeline)
+
+
+class TestFunctions:
+    def test_every_role_has_the_boundary(self, everything: Assembly, sandbox: Assembly) -> None:
+        roles = [each for _, each in resources(everything) if each["Type"] == "AWS::IAM::Role"]
+        assert len(roles) == 4
+        for role in roles:
+            boundary = role["Properties"]["PermissionsBoundary"]
+            assert boundary == EVERYTHING["permissions_boundary_arn"]
+        assert "PermissionsBoundary" not in str(sandbox.templates)
+
+    def test_every_function_is_traced(self, everything: Assembly, sandbox: Assembly) -> None:
+        for function in of_type(everything.pipeline, "AWS::Lambda::Function").values():
+            assert function["Properties"]["TracingConfig"] == {"Mode": "Active"}
+        assert "TracingConfig" not in str(sandbox.pipeline)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"vpc_id": "vpc-0123456789abcdef0"},
+            "Setting 'subnet_ids' is missing: 'vpc_id' is 'vpc-0123456789abcdef0', so give "
+            "subnet_ids and security_group_ids of that VPC.",
+        ),
+        ({**VPC, "subnet_ids": ""}, "Setting 'subnet_ids' is missing: "),
+        ({**VPC, "security_group_ids": ""}, "Setting 'security_group_ids' is missing: "),
+        ({"subnet_ids": SUBNETS[0]}, "Setting 'subnet_ids' is given without 'vpc_id'"),
+        ({"route_table_ids": "rtb-0123456789abcdef0"}, "'route_table_ids' is given without"),
+        ({**VPC, "subnet_ids": "subnet-1, sg-2"}, "Setting 'subnet_ids' is 'subnet-1' in -c"),
+        ({**VPC, "vpc_id": "default"}, "Setting 'vpc_id' is 'default' in -c vpc_id=:"),
+        (
+            {**VPC, "subnet_ids": SUBNETS[0], "search_nodes": "2", "search_zones": "2"},
+            "Setting 'subnet_ids' has 1 for a domain in 2 zones ('search_zones')",
+        ),
+        ({"kms_key_arn": "alias/mine"}, "Setting 'kms_key_arn' is 'alias/mine' in -c kms_key"),
+        ({"permissions_boundary_arn": "boundary"}, "Setting 'permissions_boundary_arn' is 'bou"),
+        ({"tracing": "on and off"}, "Setting 'tracing' is 'on and off' in -c tracing=:"),
+        *(
+            (
+                {"environment": "local", "search_url": "http://127.0.0.1:9250", **setting},
+                "is for AWS, and environment local is this machine's.",
+            )
+            for setting in (VPC, {"kms_key_arn": KEY}, {"tracing": "true"})
+        ),
+    ],
+)
+def test_a_wrong_setting_is_a_sentence(settings: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({**CONTEXT, "environment": "sandbox", **settings})
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)

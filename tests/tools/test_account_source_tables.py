@@ -1,0 +1,192 @@
+"""Findings of a preflight about a source table that exists: one sentence each, with the fix."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lambdas.example_domain import TABLES
+from stacks.environments import load
+from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack, uuid
+from tools.account.preflight import preflight, wanted_of
+
+if TYPE_CHECKING:
+    from tools.account.findings import Finding
+    from tools.account.identity import Account
+
+ARN = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/Shop"
+STREAM = f"{ARN}/stream/2026-01-01T00:00:00.000"
+NEWER = f"{ARN}/stream/2026-02-02T00:00:00.000"
+CHECK = "source table"
+[ORDERS] = TABLES
+UNAUDITED = replace(ORDERS, entities=[replace(each, audited=False) for each in ORDERS.entities])
+
+
+@pytest.fixture
+def shop(aws: FakeAws) -> dict[str, Any]:
+    """A table that fits the declaration; its description, for changes."""
+    aws.parameters["/cdk-bootstrap/hnb659fds/version"] = "30"
+    aws.tables["Shop"] = STREAM
+    aws.expires_by["Shop"] = "expires_at"
+    aws.described["Shop"] = {
+        "TableStatus": "ACTIVE",
+        "KeySchema": [
+            {"AttributeName": "order_id", "KeyType": "RANGE"},
+            {"AttributeName": "customer_id", "KeyType": "HASH"},
+        ],
+        "AttributeDefinitions": [
+            {"AttributeName": "customer_id", "AttributeType": "S"},
+            {"AttributeName": "order_id", "AttributeType": "S"},
+        ],
+        "StreamSpecification": {
+            "StreamEnabled": True,
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        },
+        "ItemCount": 5000,
+    }
+    return aws.described["Shop"]
+
+
+def look(account: Account, table: Any = ORDERS, **setting: Any) -> list[Finding]:
+    tables = {table.name: {"arn": ARN, "stream_arn": STREAM, **setting}}
+    environment = load({"environment": "sandbox", "source_tables": tables})
+    findings = preflight(account, wanted_of(account, environment, [table]))
+    return [each for each in findings if each.check == CHECK]
+
+
+def test_a_table_that_fits(shop: dict[str, Any], account: Account) -> None:
+    """The items that were there before are named with the command that brings them in."""
+    [finding] = look(account)
+    assert finding.level == "ok"
+    assert finding.sentence == (
+        "Table Shop is read by its stream, which has no record of items that did not change in the "
+        "last 24 hours (about 5,000 items are in it): after the deploy, `cdc repair --all "
+        "--environment sandbox --stack cdc-sandbox-pipeline` brings them into the sums and the "
+        "search index, not into the change log."
+    )
+
+
+KEYS = [{"AttributeName": "customer_id", "KeyType": "HASH"}]
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "updating": ({"TableStatus": "UPDATING"}, "Table Shop is UPDATING: wait until it is ACTIVE."),
+    "other keys": (
+        {"KeySchema": KEYS},
+        "has the keys customer_id (S), and lambdas/domain declares customer_id (S), order_id (S)",
+    ),
+    "other types": (
+        {
+            "AttributeDefinitions": [
+                {"AttributeName": "customer_id", "AttributeType": "S"},
+                {"AttributeName": "order_id", "AttributeType": "N"},
+            ]
+        },
+        "has the keys customer_id (S), order_id (N), and lambdas/domain declares",
+    ),
+    "no stream": (
+        {"StreamSpecification": {"StreamEnabled": False}},
+        "Table Shop has no stream: enable it (`aws dynamodb update-table --table-name Shop",
+    ),
+    "replaced stream": (
+        {"LatestStreamArn": NEWER},
+        f"was replaced: the current one is {NEWER}, and source_tables has {STREAM}",
+    ),
+    **{
+        view: (
+            {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": view}},
+            f"has the view type {view}, whose records lack {lacking}",
+        )
+        for view, lacking in {
+            "KEYS_ONLY": "the state after a change, so no copy can follow it",
+            "OLD_IMAGE": "the state after a change, so no copy can follow it",
+            "NEW_IMAGE": "the state before a change, which the change log keeps",
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_table_that_does_not_fit(shop: dict[str, Any], account: Account, case: str) -> None:
+    changes, says = REFUSED[case]
+    shop |= changes
+    [finding] = look(account)
+    assert finding.level == "blocking"
+    assert says in finding.sentence
+
+
+def test_without_audit_new_images_are_enough(shop: dict[str, Any], account: Account) -> None:
+    shop["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+    assert [each.level for each in look(account, UNAUDITED)] == ["ok"]
+
+
+def test_a_table_that_is_gone(aws: FakeAws, account: Account) -> None:
+    [finding] = look(account)
+    assert finding.level == "blocking"
+    assert "There is no table Shop, which source_tables names for 'orders'" in finding.sentence
+
+
+@pytest.mark.parametrize(("region", "number"), [("us-west-2", ACCOUNT), (REGION, "444455556666")])
+def test_a_table_elsewhere(
+    shop: dict[str, Any], aws: FakeAws, account: Account, region: str, number: str
+) -> None:
+    arn = f"arn:aws:dynamodb:{region}:{number}:table/Shop"
+    [finding] = look(account, arn=arn, stream_arn=STREAM.replace(ARN, arn))
+    assert finding.level == "blocking"
+    assert f"is in account {number}, Region {region}" in finding.sentence
+    assert "dynamodb:DescribeTable" not in aws.calls
+
+
+class TestReaders:
+    @pytest.mark.parametrize(
+        ("names", "stated", "level", "says"),
+        [
+            (["one"], 0, "warning", "has 1 other readers (one), and source_tables says 0: set"),
+            (["one", "two"], 1, "blocking", "has 2 other readers (one, two), and source_tables"),
+            ([], 1, "ok", "have 0 readers of the stream of table Shop, and source_tables says 1"),
+        ],
+    )
+    def test_they_are_counted(
+        self,
+        shop: dict[str, Any],
+        aws: FakeAws,
+        account: Account,
+        names: list[str],
+        stated: int,
+        level: str,
+        says: str,
+    ) -> None:
+        for name in names:
+            aws.add_mapping(uuid(name), name, "Shop")
+        first, *rest = look(account, readers=stated)
+        assert (first.level, len(rest)) == (level, 1)
+        assert says in first.sentence
+
+    def test_as_many_as_stated_are_fine(
+        self, shop: dict[str, Any], aws: FakeAws, account: Account
+    ) -> None:
+        """Those of our own stack are not other readers; a pipe is."""
+        ours = ("AWS::Lambda::EventSourceMapping", uuid("ours"))
+        aws.add(Stack("cdc-sandbox-pipeline", resources=[ours]))
+        aws.add_mapping(uuid("ours"), "cdc-sandbox-audit", "Shop")
+        aws.pipes["pipe"] = STREAM
+        assert [each.level for each in look(account, readers=1)] == ["ok"]
+
+    def test_a_global_table_serves_one(self, shop: dict[str, Any], account: Account) -> None:
+        shop["Replicas"] = [{"RegionName": "eu-north-1"}]
+        assert "global table, which serves one reader" in look(account)[0].sentence
+        assert [each.level for each in look(account, readers=1)] == ["ok", "ok"]
+
+
+def test_another_time_to_live(shop: dict[str, Any], aws: FakeAws, account: Account) -> None:
+    aws.expires_by["Shop"] = "ttl"
+    finding, _ = look(account)
+    assert finding.level == "warning"
+    assert "is by ttl, and lambdas/domain declares expires_by='expires_at'" in finding.sentence
+
+
+def test_nothing_is_looked_up_without_an_existing_table(aws: FakeAws, account: Account) -> None:
+    environment = load({"environment": "sandbox"})
+    findings = preflight(account, wanted_of(account, environment, [ORDERS]))
+    assert CHECK not in {each.check for each in findings}
+    assert "dynamodb:DescribeTimeToLive" not in aws.calls

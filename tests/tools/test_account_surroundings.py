@@ -1,0 +1,253 @@
+"""Findings of a preflight on the account's VPC, key and copies: one sentence each, with the fix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lambdas.example_domain import TABLES
+from stacks.environments import load
+from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
+from tools.account.preflight import preflight, wanted_of
+
+if TYPE_CHECKING:
+    from tools.account.findings import Finding
+    from tools.account.identity import Account
+
+VPC = "vpc-0123456789abcdef0"
+SUBNETS = [f"subnet-0123456789abcdef{number}" for number in range(3)]
+GROUP = "sg-0123456789abcdef0"
+TABLE = "rtb-0123456789abcdef0"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+IN_VPC = {"vpc_id": VPC, "subnet_ids": SUBNETS, "security_group_ids": [GROUP]}
+MAIN = {"Main": True, "RouteTableId": TABLE}
+NAT = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": "nat-1", "State": "active"}
+
+
+def statement(service: str, *actions: str) -> dict[str, Any]:
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": list(actions),
+        "Resource": "*",
+    }
+
+
+POLICY = [
+    statement(f"logs.{REGION}.amazonaws.com", "kms:Encrypt*", "kms:Decrypt*", "kms:Generate*"),
+    statement("events.amazonaws.com", "kms:Decrypt", "kms:GenerateDataKey*"),
+    statement("cloudwatch.amazonaws.com", "kms:*"),
+]
+
+
+def found(account: Account, check: str, **settings: Any) -> list[Finding]:
+    context = {"environment": "production", "alarm_email": "on-call@example.com", **settings}
+    wanted = wanted_of(account, load(context), TABLES)
+    return [each for each in preflight(account, wanted) if each.check == check]
+
+
+@pytest.fixture
+def vpc(aws: FakeAws) -> FakeAws:
+    """An account whose VPC, with a NAT, is ready."""
+    aws.subnets = {
+        name: (VPC, f"{REGION}{zone}") for name, zone in zip(SUBNETS, "abc", strict=True)
+    }
+    aws.security_groups = {GROUP: VPC}
+    aws.route_tables = [{"RouteTableId": TABLE, "Associations": [MAIN], "Routes": [NAT]}]
+    aws.linked_roles = {"AWSServiceRoleForAmazonOpenSearchService"}
+    aws.instance_types += ["r7g.large.search", "m7g.medium.search"]
+    return aws
+
+
+@pytest.fixture
+def key(aws: FakeAws) -> FakeAws:
+    """An account whose key is ready."""
+    aws.keys[KEY] = {"KeyState": "Enabled", "Policy": {"Statement": POLICY}}
+    return aws
+
+
+def gateway(service: str, table: str = TABLE, **tags: str) -> dict[str, Any]:
+    return {
+        "VpcEndpointId": f"vpce-{service}",
+        "ServiceName": f"com.amazonaws.{REGION}.{service}",
+        "VpcEndpointType": "Gateway",
+        "RouteTableIds": [table],
+        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+    }
+
+
+class TestNetwork:
+    def test_a_vpc_that_is_ready_is_fine(self, vpc: FakeAws, account: Account) -> None:
+        [finding] = found(account, "network", **IN_VPC)
+        assert str(finding) == f"ok         Functions can run in {VPC}."
+
+    def test_without_a_vpc_nothing_is_asked(self, aws: FakeAws, account: Account) -> None:
+        assert found(account, "network") == []
+        assert not [call for call in aws.calls if call.startswith("ec2:")]
+
+    def test_subnets_and_groups_have_to_be_in_it(self, vpc: FakeAws, account: Account) -> None:
+        del vpc.subnets[SUBNETS[0]]
+        vpc.security_groups[GROUP] = "vpc-1"
+        missing, misplaced = found(account, "network", **IN_VPC)
+        assert missing.level == misplaced.level == "blocking"
+        assert missing.sentence == f"There is no {SUBNETS[0]}: correct subnet_ids."
+        assert misplaced.sentence.startswith(f"{GROUP} is in vpc-1, not in {VPC} (vpc_id)")
+
+    def test_a_domain_takes_subnets_of_different_zones(
+        self, vpc: FakeAws, account: Account
+    ) -> None:
+        vpc.subnets[SUBNETS[1]] = vpc.subnets[SUBNETS[0]]
+        [finding] = found(account, "network", **IN_VPC)
+        assert finding.level == "blocking"
+        assert "put subnets of different zones first" in finding.sentence
+        url = "https://vpc-mine-1a2b.eu-west-1.es.amazonaws.com"
+        [finding] = found(account, "network", **IN_VPC, search_url=url)
+        assert finding.level == "ok"
+
+    @pytest.mark.parametrize(
+        "route",
+        [{}, {**NAT, "State": "blackhole"}, {**NAT, "NatGatewayId": "", "GatewayId": "igw-1"}],
+        ids=["none", "blackhole", "internet gateway"],
+    )
+    def test_a_subnet_has_to_reach_dynamodb_and_s3(
+        self, vpc: FakeAws, account: Account, route: dict[str, str]
+    ) -> None:
+        vpc.route_tables[0]["Routes"] = [route]
+        vpc.gateways = [gateway("s3"), gateway("dynamodb", "rtb-1")]
+        findings = found(account, "network", **IN_VPC)
+        assert [each.level for each in findings] == ["blocking"] * 3
+        assert findings[0].sentence.startswith(f"{SUBNETS[0]} reaches no dynamodb: its route table")
+        assert f"set route_table_ids={TABLE}" in findings[0].sentence
+        vpc.gateways[1]["RouteTableIds"].append(TABLE)
+        [finding] = found(account, "network", **IN_VPC)
+        assert finding.level == "ok"
+
+    def test_the_subnet_s_own_table_counts(self, vpc: FakeAws, account: Account) -> None:
+        own = {"SubnetId": SUBNETS[2], "RouteTableId": "rtb-2"}
+        vpc.route_tables.append({"RouteTableId": "rtb-2", "Associations": [own], "Routes": []})
+        [finding] = found(account, "network", **IN_VPC)
+        assert finding.sentence.startswith(f"{SUBNETS[2]} reaches no dynamodb and no s3")
+
+    def test_a_table_takes_one_gateway_of_a_service(self, vpc: FakeAws, account: Account) -> None:
+        vpc.gateways = [gateway("s3")]
+        asked = {**IN_VPC, "route_table_ids": [TABLE]}
+        [finding] = found(account, "network", **asked)
+        assert finding.level == "blocking"
+        assert f"{TABLE} has the gateway endpoint vpce-s3" in finding.sentence
+        vpc.gateways = [gateway("s3", application="cdc", environment="production")]
+        [finding] = found(account, "network", **asked)
+        assert finding.level == "ok"
+
+    def test_a_domain_needs_the_service_linked_role(self, vpc: FakeAws, account: Account) -> None:
+        vpc.linked_roles = set()
+        [finding] = found(account, "network", **IN_VPC)
+        assert finding.level == "blocking"
+        assert "`aws iam create-service-linked-role --aws-service-name open" in finding.sentence
+        vpc.linked_roles = {"AWSServiceRoleForAmazonElasticsearchService"}
+        [finding] = found(account, "network", **IN_VPC)
+        assert finding.level == "ok"
+
+
+class TestKey:
+    def test_a_key_that_is_ready_is_fine(self, key: FakeAws, account: Account) -> None:
+        [finding] = found(account, "key", kms_key_arn=KEY)
+        assert finding.level == "ok"
+
+    def test_without_a_key_nothing_is_asked(self, aws: FakeAws, account: Account) -> None:
+        assert found(account, "key") == []
+        assert not [call for call in aws.calls if call.startswith("kms:")]
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            ({"KeyState": "PendingDeletion"}, "is PendingDeletion: enable it"),
+            ({"KeySpec": "RSA_2048"}, "is of the kind RSA_2048"),
+        ],
+    )
+    def test_a_key_that_cannot_encrypt_is_named(
+        self, key: FakeAws, account: Account, change: dict[str, str], says: str
+    ) -> None:
+        key.keys[KEY] |= change
+        [finding] = found(account, "key", kms_key_arn=KEY)
+        assert finding.level == "blocking"
+        assert says in finding.sentence
+
+    def test_a_key_has_to_exist(self, aws: FakeAws, account: Account) -> None:
+        [finding] = found(account, "key", kms_key_arn=KEY)
+        assert finding.level == "blocking"
+        assert "does not exist: create it, or correct kms_key_arn." in finding.sentence
+
+    def test_a_key_of_another_region_is_not_asked(self, aws: FakeAws, account: Account) -> None:
+        elsewhere = KEY.replace(REGION, "ap-south-1")
+        [finding] = found(account, "key", kms_key_arn=elsewhere)
+        assert finding.level == "blocking"
+        assert "Region ap-south-1, and the deploy goes to" in finding.sentence
+        assert not [call for call in aws.calls if call.startswith("kms:")]
+
+    @pytest.mark.parametrize("number", range(3))
+    def test_a_service_that_may_not_use_it_is_named(
+        self, key: FakeAws, account: Account, number: int
+    ) -> None:
+        """The queues, the topic or the log groups would take nothing."""
+        service = POLICY[number]["Principal"]["Service"]
+        key.keys[KEY]["Policy"]["Statement"] = [*POLICY[:number], *POLICY[number + 1 :]]
+        [finding] = found(account, "key", kms_key_arn=KEY)
+        assert finding.level == "blocking"
+        assert f"does not let {service} do kms:" in finding.sentence
+        assert "docs/how-to/use-a-key-of-your-own.md" in finding.sentence
+
+    def test_half_of_the_actions_do_not_suffice(self, key: FakeAws, account: Account) -> None:
+        half = statement("events.amazonaws.com", "kms:Decrypt")
+        key.keys[KEY]["Policy"]["Statement"] = [POLICY[0], half, POLICY[2]]
+        [finding] = found(account, "key", kms_key_arn=KEY)
+        assert "does not let events.amazonaws.com do kms:GenerateDataKey" in finding.sentence
+
+    def test_a_topic_of_others_needs_no_statement(self, key: FakeAws, account: Account) -> None:
+        key.keys[KEY]["Policy"]["Statement"] = POLICY[:2]
+        context = {"environment": "production", "alarms": "none", "kms_key_arn": KEY}
+        wanted = wanted_of(account, load(context), TABLES)
+        levels = [each.level for each in preflight(account, wanted) if each.check == "key"]
+        assert levels == ["ok"]
+
+
+class TestDomain:
+    @pytest.fixture
+    def deployed(self, vpc: FakeAws, key: FakeAws) -> FakeAws:
+        domain = ("AWS::OpenSearchService::Domain", "ours")
+        vpc.add(Stack("cdc-production-search", resources=[domain]))
+        vpc.domains["ours"] = {}
+        return vpc
+
+    def test_a_domain_stays_in_its_vpc(self, deployed: FakeAws, account: Account) -> None:
+        [finding] = found(account, "own search domain", **IN_VPC)
+        assert finding.level == "blocking"
+        assert f"ours is in no VPC, vpc_id is {VPC}, and AWS moves no dom" in finding.sentence
+        deployed.domains["ours"]["status"] = {"VPCOptions": {"VPCId": VPC}}
+        assert found(account, "own search domain", **IN_VPC) == []
+        assert (
+            "is not set, and AWS moves no domain" in found(account, "own search domain")[0].sentence
+        )
+
+    def test_a_domain_keeps_its_key(self, deployed: FakeAws, account: Account) -> None:
+        [finding] = found(account, "own search domain", kms_key_arn=KEY)
+        assert finding.level == "blocking"
+        assert "is encrypted with a key of AWS, and AWS changes the key" in finding.sentence
+        options = {"Enabled": True, "KmsKeyId": KEY}
+        deployed.domains["ours"]["status"] = {"EncryptionAtRestOptions": options}
+        assert found(account, "own search domain", kms_key_arn=KEY) == []
+
+
+def test_a_stack_of_another_program_stops_a_deploy(aws: FakeAws, account: Account) -> None:
+    aws.add(Stack("cdc-production-pipeline", is_ours=False))
+    [finding] = found(account, "stacks")
+    assert finding.level == "blocking"
+    assert "without the tags application=cdc and environment=production" in finding.sentence
+    assert found(account, "stacks", prefix="team")[0].level == "ok"
+
+
+def test_more_reservations_than_the_account_has(aws: FakeAws, account: Account) -> None:
+    [finding] = found(account, "concurrency", reserved_concurrency="301")
+    assert finding.level == "blocking"
+    assert "asks for 903 invocations in all, and of the account's 1,000" in finding.sentence
+    assert found(account, "concurrency", reserved_concurrency="300")[0].level == "ok"

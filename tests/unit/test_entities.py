@@ -1,0 +1,178 @@
+"""The declaration of a table: which items it takes, and which declarations it refuses."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamodb_streams_cdc.entities import (
+    DeclarationError,
+    Entity,
+    Index,
+    KeyPattern,
+    Table,
+    anything_but,
+    exactly,
+    starts_with,
+)
+from lambdas import example_domain
+
+KEYS = {"pk": "S", "sk": "S"}
+
+
+def nothing(image: Any) -> dict[str, Any]:
+    return {}
+
+
+def table(*entities: Entity, **others: Any) -> Table:
+    return Table("things", **{"keys": KEYS, "entities": entities, **others})
+
+
+texts = st.text(alphabet="ab#", min_size=1, max_size=3)
+patterns = st.builds(
+    lambda make, values: make(*values),
+    st.sampled_from([exactly, anything_but, starts_with]),
+    st.lists(texts, min_size=1, max_size=2),
+)
+
+
+@given(patterns, patterns, st.lists(st.text(alphabet="ab#", max_size=4), max_size=50))
+def test_a_text_that_fits_two_patterns_proves_their_overlap(
+    one: KeyPattern, other: KeyPattern, values: list[str]
+) -> None:
+    candidates = {*values, *one.values, *other.values, *(v + "a" for v in one.values)}
+    if any(one.matches(value) and other.matches(value) for value in candidates):
+        assert one.overlaps(other)
+        assert other.overlaps(one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        (exactly("A"), exactly("A", "B"), True),
+        (exactly("A"), exactly("B"), False),
+        (exactly("A"), anything_but("A"), False),
+        (exactly("A", "B"), anything_but("A"), True),
+        (exactly("ORDER#1"), starts_with("ORDER#"), True),
+        (exactly("PROFILE"), starts_with("ORDER#"), False),
+        (starts_with("OR"), starts_with("ORDER#"), True),
+        (starts_with("ORDER#"), starts_with("CUSTOMER#"), False),
+        (anything_but("A"), anything_but("B"), True),
+        (anything_but("A"), starts_with("A"), True),
+    ],
+)
+def test_patterns_overlap_if_a_text_fits_both(
+    one: KeyPattern, other: KeyPattern, overlap: bool
+) -> None:
+    assert one.overlaps(other) is other.overlaps(one) is overlap
+
+
+def test_an_item_is_of_the_entity_that_its_keys_fit() -> None:
+    order = Entity("order", keys={"sk": starts_with("ORDER#")})
+    customer = Entity("customer", keys={"pk": starts_with("C#"), "sk": exactly("PROFILE")})
+    things = table(order, customer)
+    assert things.entity_of({"pk": "C#1", "sk": "ORDER#1", "total": Decimal(1)}) is order
+    assert things.entity_of({"pk": "C#1", "sk": "PROFILE"}) is customer
+    assert things.entity_of({"pk": "D#1", "sk": "PROFILE"}) is None
+    assert things.entity_of({"pk": "C#1", "sk": "INVOICE#1"}) is None
+
+
+@pytest.mark.parametrize(
+    ("declare", "sentence"),
+    [
+        (
+            lambda: table(Entity("a", keys={"sk": starts_with("A")}), Entity("b")),
+            "a key can fit both entity 'a' and entity 'b': give them `keys` that exclude each",
+        ),
+        (
+            lambda: table(
+                Entity("a", keys={"pk": exactly("A")}), Entity("b", keys={"sk": exactly("B")})
+            ),
+            "a key can fit both entity 'a' and entity 'b'",
+        ),
+        (
+            lambda: table(Entity("a", keys={"id": exactly("A")})),
+            "has a pattern for 'id', which the table does not have as a key: its keys are pk, sk",
+        ),
+        (
+            lambda: table(Entity("a", keys={"sk": exactly("1")}), keys={"pk": "S", "sk": "N"}),
+            "which is of type N: a pattern is for text (S); leave it out, any value fits",
+        ),
+        (
+            lambda: table(Entity("a", keys={"sk": exactly("1")}), Entity("a")),
+            "two entities are named 'a': rename one",
+        ),
+        (lambda: table(), "`entities` is empty: declare at least one"),
+        (lambda: table(Entity("a"), keys={}), "`keys` must have one or two attributes"),
+        (lambda: table(Entity("a"), keys={"pk": "X"}), "with their types S, N or B"),
+        (lambda: table(Entity("a"), unknown="drop"), "one of ignore, dead-letter, got 'drop'"),
+        (
+            lambda: table(Entity("a"), stack="My Stack"),
+            "`stack` must be `pipeline`, or",
+        ),
+        (lambda: Table("a b", keys={"pk": "S"}, entities=[Entity("a")]), "logical name is 1 to"),
+        (lambda: Entity("Order"), "entity 'Order': its name must begin with a-z"),
+        (
+            lambda: Entity("a", index=Index(name="things")),
+            "entity 'a': it has `index` without `document`: a document needs an index",
+        ),
+        (
+            lambda: Entity("a", document=nothing),
+            "entity 'a': it has `document` without `index`",
+        ),
+        (lambda: Entity("a", sinks={"search": nothing}), "'search' under `sinks` is not the name"),
+        (lambda: Index(name="Things"), "an index's name is 1 to 201 of a-z 0-9 _ -"),
+        (lambda: Index(name="things-v1"), "ends neither in -write nor in -v and digits"),
+        (lambda: Index(name="things-write"), "ends neither in -write nor in -v and digits"),
+        (lambda: exactly(), "a key's pattern has one or more texts that are not empty, got ()"),
+        (lambda: starts_with("A", ""), "a key's pattern has one or more texts that are not empty"),
+        (
+            lambda: table(
+                Entity("a", {"sk": exactly("A")}, document=nothing, index=Index(name="same")),
+                Entity(
+                    "b",
+                    {"sk": exactly("B")},
+                    document=nothing,
+                    index=Index(name="same", properties={"x": {"type": "long"}}),
+                ),
+            ),
+            "two indexes are named 'same' and differ: share one `Index`, or give each a name",
+        ),
+    ],
+)
+def test_a_wrong_declaration_is_refused(declare: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        declare()
+    assert sentence in str(refused.value)
+
+
+def test_entities_may_share_an_index() -> None:
+    shared = Index(name="all")
+    things = table(
+        Entity("a", {"sk": exactly("A")}, document=nothing, index=shared),
+        Entity("b", {"sk": exactly("B")}, document=nothing, index=shared),
+        Entity("c", {"sk": exactly("C")}),
+    )
+    assert things.indexes == (shared,)
+
+
+def test_a_sink_has_the_entities_that_use_it() -> None:
+    both = Entity("both", {"sk": exactly("A")}, contributions=nothing, audited=False)
+    one = Entity("one", {"sk": exactly("B")}, sinks={"sql": nothing})
+    things = table(both, one)
+    assert [e.name for e in things.using("aggregation")] == ["both"]
+    assert [e.name for e in things.using("audit")] == ["one"]
+    assert [e.name for e in things.using("sql")] == ["one"]
+    assert things.using("search") == ()
+    assert things.further_sinks == ("sql",)
+
+
+def test_the_example_domain_has_orders_and_customers() -> None:
+    [shop] = example_domain.TABLES
+    keys = {"customer_id": "00004", "order_id": "00004-0001"}
+    found = [shop.entity_of(each) for each in (keys, {**keys, "order_id": "PROFILE"})]
+    assert [entity and entity.name for entity in found] == ["order", "customer"]
+    assert [index.name for index in shop.indexes] == ["orders", "customers"]

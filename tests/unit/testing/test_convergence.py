@@ -1,0 +1,401 @@
+"""What a check takes, what it refuses, what it finds, and how it tells."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from dynamodb_streams_cdc import Processor, Search, Source
+from dynamodb_streams_cdc.testing import Diverged, FaultKind, Items, Trial, check_convergence
+from dynamodb_streams_cdc.testing.memory import MemoryIndex
+from dynamodb_streams_cdc.testing.simulation import generate, generate_dead_letters
+from dynamodb_streams_cdc.testing.simulation.replay import as_data, from_data
+
+REPORTING = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
+Rows = dict[Any, Any]
+
+
+def amounts(items: Items) -> Rows:
+    return {key: item["amount"] for key, item in items.by_key().items()}
+
+
+def key_of(record: Any) -> Any:
+    values = tuple(text for value in record["dynamodb"]["Keys"].values() for text in value.values())
+    return values if len(values) > 1 else values[0]
+
+
+def amount_of(record: Any) -> int | None:
+    image = record["dynamodb"].get("NewImage")
+    return int(image["amount"]["N"]) if image else None
+
+
+def last_wins(rows: Rows, record: Any) -> None:
+    amount = amount_of(record)
+    if amount is None:
+        rows.pop(key_of(record), None)
+    else:
+        rows[key_of(record)] = amount
+
+
+def making(apply: Callable[[Rows, Any], Any], answer: Any = None) -> Callable[[Trial], Any]:
+    """Return a consumer that applies each record to a dictionary."""
+
+    def make(trial: Trial) -> Any:
+        copy: Rows = {}
+        rows = trial.faulty(copy)
+
+        def handler(event: Any, context: Any) -> Any:
+            for record in event["Records"]:
+                apply(rows, record)
+            return answer
+
+        return handler, lambda: copy
+
+    return make
+
+
+def failure(make: Callable[[Trial], Any], **options: Any) -> Diverged:
+    with pytest.raises(Diverged) as caught:
+        check_convergence(make, **{"wanted": amounts, **options})
+    return caught.value
+
+
+# What it tells
+
+
+def test_the_message_tells_a_short_story() -> None:
+    message = str(failure(making(last_wins)))
+    for part in (
+        "schedule 2 of 200 (seed=1)",
+        "The shortest schedule that still fails: 2 writes, 1 fault, 1 shard, BatchSize 100",
+        "table        put item-0: group 0, amount 2 (..306281)",
+        "function     FAULT: old batch delivered again",
+        "item-0: the table implies 2, the copy has 1",
+        "write only what is newer than the version that the copy holds",
+        "To run it again: replay={'writes': [[0.0, 'put', 0, 0, 1], [1.0, 'put', 0, 0, 2]], ",
+    ):
+        assert part in message
+
+
+def test_only_the_last_run_prints_and_logs(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def told(rows: Rows, record: Any) -> None:
+        print("applied")
+        logging.getLogger("app").warning("applied")
+        last_wins(rows, record)
+
+    failure(making(told))
+    assert capsys.readouterr().out == "applied\n" * 3
+    assert [each.message for each in caplog.records] == ["applied"] * 3
+
+
+def test_a_replay_that_passes_raises_nothing() -> None:
+    replay = {"writes": [[0.5, "put", 0, 0, 1]], "faults": [[0.0, "duplicate delivery"]]}
+    report = check_convergence(making(last_wins), wanted=amounts, replay=replay)
+    assert (report.schedules, report.writes, report.deliveries) == (1, 1, 2)
+    assert report.struck == {FaultKind.DUPLICATE: 1}
+
+
+def test_a_copy_without_keys_is_compared_as_a_whole() -> None:
+    make = making(lambda rows, record: None)
+    found = failure(
+        lambda trial: (make(trial)[0], lambda: 0),
+        wanted=lambda items: sum(item["amount"] for item in items),
+    )
+    assert found.problems == ("the table implies 1, the copy is 0",)
+
+
+@pytest.mark.parametrize("make", [generate, generate_dead_letters])
+def test_a_schedule_survives_as_plain_data(make: Callable[[int], Any]) -> None:
+    for seed in range(50):
+        schedule = make(seed)
+        alone = tuple(replace(fault, processor=0) for fault in schedule.faults)
+        data = json.loads(json.dumps(as_data(replace(schedule, faults=alone))))
+        assert from_data(data).seed == seed
+        assert as_data(from_data(data)) == data
+
+
+# What it takes
+
+
+def test_keys_may_be_two_of_any_type() -> None:
+    def item(number: int, group: int, amount: int) -> Rows:
+        return {"owner": f"o{number % 2}", "number": Decimal(number), "amount": amount}
+
+    def wanted(items: Items) -> Rows:
+        return {(owner, str(number)): amount for (owner, number), amount in amounts(items).items()}
+
+    report = check_convergence(
+        making(last_wins),
+        wanted=wanted,
+        item=item,
+        keys={"owner": "S", "number": "N"},
+        faults=["throttle", FaultKind.DUPLICATE],
+        schedules=20,
+    )
+    assert set(report.struck) == {FaultKind.THROTTLE, FaultKind.DUPLICATE}
+
+
+def test_settings_of_the_mapping_replace_those_drawn() -> None:
+    sizes = set()
+
+    def noted(trial: Trial) -> Any:
+        handler, read = making(last_wins)(trial)
+
+        def handle(event: Any, context: Any) -> None:
+            sizes.add(len(event["Records"]))
+            handler(event, context)
+
+        return handle, read
+
+    check_convergence(
+        noted, wanted=amounts, faults=(), schedules=20, BatchSize=2, UUID="as it was deployed"
+    )
+    assert sizes == {1, 2}
+
+
+def test_a_table_of_moto_is_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        table = boto3.resource("dynamodb", region_name="us-east-1").create_table(
+            TableName="copies",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        handlers = len(emitted(table))
+
+        def make(trial: Trial) -> Any:
+            for row in table.scan()["Items"]:
+                table.delete_item(Key=row)
+            trial.faulty(table)
+
+            def handler(event: Any, context: Any) -> None:
+                for record in event["Records"]:
+                    table.put_item(Item={"id": key_of(record)})
+
+            return handler, lambda: {row["id"] for row in table.scan()["Items"]}
+
+        report = check_convergence(
+            make,
+            wanted=lambda items: set(items.history),
+            faults=(FaultKind.CRASH_AFTER, FaultKind.FAILING, FaultKind.TIMEOUT),
+            schedules=4,
+        )
+        assert sum(report.struck.values()) > 0
+        assert len(emitted(table)) == handlers
+
+
+def emitted(table: Any) -> list[Any]:
+    emitter = table.meta.client.meta.events._emitter
+    return list(emitter._handlers.prefix_search("before-call"))
+
+
+def test_dead_letters_of_the_function_are_redriven() -> None:
+    class NoneGood(Exception):
+        pass
+
+    def document(image: Any) -> Any:
+        if "bad" in image:
+            raise NoneGood
+        return {"amount": image["amount"]}
+
+    def make(trial: Trial, *, repairs: bool = True) -> Any:
+        index = MemoryIndex()
+        handler = Processor(
+            "search",
+            Source("items"),
+            Search(trial.faulty(index), document),
+            trial.dead_letters,
+            permanent=(NoneGood,),
+            clock=trial.clock,
+            source_table=trial.source_table if repairs else None,
+        )
+        return handler, lambda: [each["amount"] for each in index.search().values()]
+
+    options: dict[str, Any] = {
+        "wanted": None,
+        "compare": same_amounts,
+        "poison": lambda item: {**item, "bad": True},
+        "schedules": 8,
+        **REPORTING,
+    }
+    assert check_convergence(make, **options).writes > 0
+    found = failure(lambda trial: make(trial, repairs=False), **options)
+    assert any("is still a dead letter" in problem for problem in found.problems)
+
+
+def same_amounts(copy: list[Any], items: Items) -> list[str]:
+    wanted = sorted(item["amount"] for item in items)
+    return [] if sorted(copy) == wanted else [f"{copy} instead of {wanted}"]
+
+
+# What it hints at
+
+
+def test_a_raising_function_is_told_by_its_error() -> None:
+    found = failure(making(lambda rows, record: rows["no such key"]), faults=())
+    assert found.hint.startswith("the function raised KeyError('no such key') in every attempt at")
+
+
+def test_reports_that_the_mapping_ignores_are_told() -> None:
+    def make(trial: Trial) -> Any:
+        def handler(event: Any, context: Any) -> Any:
+            number = event["Records"][0]["dynamodb"]["SequenceNumber"]
+            return {"batchItemFailures": [{"itemIdentifier": number}]}
+
+        return handler, dict
+
+    assert "takes every answer as a success" in failure(make, faults=()).hint
+
+
+def test_records_that_no_destination_keeps_are_told() -> None:
+    def flaky(rows: Rows, record: Any) -> None:
+        raise TimeoutError(key_of(record))
+
+    found = failure(making(flaky), faults=(), MaximumRetryAttempts=0, DestinationConfig={})
+    assert "neither done nor in a dead letter" in found.hint
+
+
+def test_records_in_a_queue_are_told() -> None:
+    queue = {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:failed"}}
+    found = failure(
+        making(last_wins),
+        faults=[FaultKind.FAILING],
+        MaximumRetryAttempts=1,
+        DestinationConfig=queue,
+    )
+    assert "gets no records but a pointer into the stream" in found.hint
+
+
+def test_a_version_without_the_stream_is_told() -> None:
+    def by_number(rows: Rows, record: Any) -> None:
+        number = int(record["dynamodb"]["SequenceNumber"])
+        if rows.get(key_of(record), (0, None))[0] < number:
+            rows[key_of(record)] = number, amount_of(record)
+
+    def read(trial: Trial) -> Any:
+        handler, copy = making(by_number)(trial)
+        return handler, lambda: {name: a for name, (_, a) in copy().items() if a is not None}
+
+    assert "Compare the stream's label" in failure(read, faults=["stream created again"]).hint
+
+
+def test_an_order_within_the_batch_is_told() -> None:
+    def make(trial: Trial) -> Any:
+        copy: Rows = {}
+
+        def handler(event: Any, context: Any) -> None:
+            for record in sorted(event["Records"], key=lambda each: amount_of(each) is None):
+                last_wins(copy, record)
+
+        return handler, lambda: copy
+
+    found = failure(make, faults=(), BatchSize=10, MaximumBatchingWindowInSeconds=5)
+    assert "not with BatchSize 1" in found.hint
+
+
+def test_a_marker_of_the_batch_is_told() -> None:
+    def make(trial: Trial) -> Any:
+        copy: Rows = {}
+
+        def handler(event: Any, context: Any) -> None:
+            number = " ".join(r["dynamodb"]["SequenceNumber"] for r in event["Records"])
+            copy[number] = len(event["Records"])
+
+        return handler, lambda: sum(copy.values())
+
+    def changes(items: Items) -> int:
+        return sum(len(states) for states in items.history.values())
+
+    found = failure(make, wanted=changes, faults=["crash before the checkpoint"])
+    assert "remember each record, not the batch" in found.hint
+
+
+@pytest.mark.parametrize(
+    ("ignored", "hint"),
+    [
+        (lambda record: record["eventName"] == "REMOVE", "leaves in its copy what a REMOVE"),
+        (lambda record: "userIdentity" in record, "where Time to Live removes an item"),
+    ],
+)
+def test_an_ignored_delete_is_told(ignored: Callable[[Any], bool], hint: str) -> None:
+    def some(rows: Rows, record: Any) -> None:
+        if not ignored(record):
+            last_wins(rows, record)
+
+    assert hint in failure(making(some), faults=()).hint
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"BatchSiez": 3}, TypeError, "no setting BatchSiez; there are BatchSize"),
+        ({"schedules": 0}, ValueError, "schedules must be 1 or more, got 0"),
+        ({"faults": ["bad luck"]}, ValueError, "'bad luck' is not a valid FaultKind"),
+        ({"compare": lambda copy, items: []}, ValueError, "give wanted or compare, not both"),
+        ({"keys": ["pk"]}, ValueError, r"item\(0, ...\) has no key pk: name the keys"),
+        (
+            {"item": lambda number, group, amount: {"id": f"{number} {amount}"}},
+            ValueError,
+            r"item\(0, ...\) has two keys",
+        ),
+        (
+            {"item": lambda number, group, amount: {"id": "1"}},
+            ValueError,
+            "items 0 and 1 have the same key",
+        ),
+        ({"replay": {"writes": [[0, "jump", 1]]}}, ValueError, "replay takes the data that"),
+        ({"wanted": lambda items: {}}, ValueError, "is {} after every schedule: the check shows"),
+        (
+            {"FilterCriteria": {"Filters": [{"Pattern": '{"eventName": ["NONE"]}'}]}},
+            Diverged,
+            "the copy has nothing",
+        ),
+    ],
+)
+def test_arguments_that_show_nothing_are_refused(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    make = making(lambda rows, record: None) if "wanted" in options else making(last_wins)
+    with pytest.raises(error, match=message):
+        check_convergence(make, **{"wanted": amounts, "faults": (), "schedules": 20, **options})
+
+
+def test_a_function_that_is_never_invoked_is_refused() -> None:
+    nothing = {"Filters": [{"Pattern": '{"eventName": ["NONE"]}'}]}
+    with pytest.raises(ValueError, match="no schedule invoked the function"):
+        check_convergence(
+            making(last_wins), compare=lambda copy, items: [], schedules=3, FilterCriteria=nothing
+        )
+
+
+def test_a_copy_that_is_not_made_afresh_is_refused() -> None:
+    rows: Rows = {}
+
+    def handler(event: Any, context: Any) -> None:
+        for record in event["Records"]:
+            last_wins(rows, record)
+
+    def check() -> None:
+        check_convergence(lambda trial: (handler, lambda: rows), wanted=amounts, faults=())
+
+    for _ in range(2):  # the second begins with the rows of the first
+        with pytest.raises(ValueError, match=r"wrong before the first write: .* copy has"):
+            check()
+
+
+def test_make_returns_two_functions() -> None:
+    with pytest.raises(TypeError, match="make\\(trial\\) returns two functions, handler and read"):
+        check_convergence(lambda trial: print)  # type: ignore[arg-type,return-value]

@@ -1,0 +1,94 @@
+"""Judges a customer key before a deploy: pure functions from KMS's responses to findings."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from tools.account.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tools.account.checks import Wanted
+
+CHECK = "key"
+PAGE = "docs/how-to/use-a-key-of-your-own.md"
+SERVICES = {
+    "logs.{region}.amazonaws.com": ("log groups", ("kms:Encrypt", "kms:GenerateDataKey")),
+    "events.amazonaws.com": ("queues", ("kms:Decrypt", "kms:GenerateDataKey")),
+    "cloudwatch.amazonaws.com": ("alarms' topic", ("kms:Decrypt", "kms:GenerateDataKey")),
+}
+"""Services that use the key for themselves, by their principal; the page has the sources."""
+
+
+def place(wanted: Wanted) -> list[Finding]:
+    """Whether the ARN is of the account and Region that the deploy goes to."""
+    arn = str(wanted.key)
+    _, _, _, region, account, _ = arn.split(":", 5)
+    if (region, account) == (wanted.region, wanted.account):
+        return []
+    sentence = (
+        f"kms_key_arn={arn} is in account {account}, Region {region}, and the deploy goes to "
+        f"account {wanted.account}, Region {wanted.region}: name a key there."
+    )
+    return [Finding(CHECK, "blocking", sentence)]
+
+
+def state(metadata: Mapping[str, Any] | None, wanted: Wanted) -> list[Finding]:
+    """`metadata` is the key's KeyMetadata, None if there is no such key."""
+
+    def blocking(what: str) -> list[Finding]:
+        return [Finding(CHECK, "blocking", f"The key {wanted.key} {what}")]
+
+    if metadata is None:
+        return blocking("does not exist: create it, or correct kms_key_arn.")
+    if metadata["KeyState"] != "Enabled":
+        return blocking(f"is {metadata['KeyState']}: enable it, or name another as kms_key_arn.")
+    if metadata.get("KeySpec", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT":
+        return blocking(
+            f"is of the kind {metadata['KeySpec']}, and the services encrypt with symmetric keys "
+            "only: name one of those as kms_key_arn."
+        )
+    return []
+
+
+def policy(document: Mapping[str, Any], wanted: Wanted) -> list[Finding]:
+    """`document` is the key's policy; conditions in it are not evaluated."""
+    findings = []
+    for form, (resources, actions) in SERVICES.items():
+        service = form.format(region=wanted.region)
+        if service.startswith("cloudwatch") and not wanted.makes_topic:
+            continue
+        if missing := [each for each in actions if not _allows(document, service, each)]:
+            sentence = (
+                f"The policy of the key {wanted.key} does not let {service} do "
+                f"{' and '.join(missing)}, which the encrypted {resources} need: add the statement "
+                f"that {PAGE} shows."
+            )
+            findings.append(Finding(CHECK, "blocking", sentence))
+    ok = Finding(CHECK, "ok", f"The key {wanted.key} can be used by the services and the roles.")
+    return findings or [ok]
+
+
+def _allows(document: Mapping[str, Any], service: str, action: str) -> bool:
+    return any(
+        statement["Effect"] == "Allow"
+        and any(name in (service, "*") for name in _services(statement.get("Principal", {})))
+        and any(
+            fnmatchcase(action.lower(), pattern.lower())
+            for pattern in _each(statement.get("Action", []))
+        )
+        for statement in _each(document["Statement"])
+    )
+
+
+def _services(principal: Any) -> Iterator[str]:
+    if principal == "*":
+        yield "*"
+    elif isinstance(principal, dict):
+        yield from _each(principal.get("Service", []))
+
+
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,173 @@
+"""Judges a VPC before a deploy: pure functions from EC2's responses to findings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tools.account.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tools.account.checks import Wanted
+
+CHECK = "network"
+SERVICES = ("dynamodb", "s3")
+LINKED_ROLES = (
+    "AWSServiceRoleForAmazonOpenSearchService",
+    # Of an account that used the service before it had this name.
+    "AWSServiceRoleForAmazonElasticsearchService",
+)
+"""One of them lets OpenSearch Service make network interfaces:
+https://docs.aws.amazon.com/opensearch-service/latest/developerguide/slr-aos.html"""
+
+
+def _blocking(sentence: str) -> Finding:
+    return Finding(CHECK, "blocking", sentence)
+
+
+def members(kind: str, ids: Sequence[str], found: Mapping[str, str], vpc: str) -> list[Finding]:
+    """Whether subnets or groups are in the VPC; `found` has the VPC of each that exists."""
+    findings = []
+    for each in ids:
+        if each not in found:
+            findings.append(_blocking(f"There is no {each}: correct {kind}."))
+        elif found[each] != vpc:
+            findings.append(
+                _blocking(f"{each} is in {found[each]}, not in {vpc} (vpc_id): correct {kind}.")
+            )
+    return findings
+
+
+def zones(found: Mapping[str, str], wanted: Wanted) -> list[Finding]:
+    """Whether the domain's subnets are in different zones; `found` has the zone of each."""
+    if not wanted.instance_types:
+        return []
+    subnets = wanted.network.subnet_ids[: wanted.zones]
+    if len({found[each] for each in subnets}) == len(subnets):
+        return []
+    shown = ", ".join(f"{each} in {found[each]}" for each in subnets)
+    return [
+        _blocking(
+            f"The domain takes the first {wanted.zones} of subnet_ids, one in each zone, and they "
+            f"are {shown}: put subnets of different zones first."
+        )
+    ]
+
+
+def linked_role(exists: bool, wanted: Wanted) -> list[Finding]:
+    """Whether OpenSearch Service may put a domain into a VPC of the account."""
+    if exists or not wanted.instance_types:
+        return []
+    return [
+        _blocking(
+            "The account has no service-linked role for OpenSearch Service, which a domain in a "
+            "VPC needs: `aws iam create-service-linked-role --aws-service-name "
+            "opensearchservice.amazonaws.com`."
+        )
+    ]
+
+
+def routes(
+    tables: Sequence[Mapping[str, Any]], endpoints: Sequence[Mapping[str, Any]], wanted: Wanted
+) -> list[Finding]:
+    """Whether the subnets reach DynamoDB and S3.
+
+    `tables` and `endpoints` are the VPC's, as DescribeRouteTables and DescribeVpcEndpoints give
+    them. A route to other places counts, because nothing here can tell where it ends.
+    """
+    asked = wanted.network.route_table_ids
+    if asked:
+        return list(_taken(asked, endpoints, wanted))
+    findings = []
+    for subnet in wanted.network.subnet_ids:
+        table = _table_of(subnet, tables)
+        if table is None or _leads_out(table):
+            continue
+        missing = [
+            service
+            for service in SERVICES
+            if not any(_serves(each, service, table["RouteTableId"]) for each in endpoints)
+        ]
+        if missing:
+            findings.append(
+                _blocking(
+                    f"{subnet} reaches no {' and no '.join(missing)}: its route table "
+                    f"{table['RouteTableId']} has neither a default route nor a gateway endpoint; "
+                    f"set route_table_ids={table['RouteTableId']}, and the app adds the endpoints."
+                )
+            )
+    return findings
+
+
+def _taken(
+    asked: Sequence[str], endpoints: Sequence[Mapping[str, Any]], wanted: Wanted
+) -> Iterator[Finding]:
+    for table in asked:
+        for endpoint in endpoints:
+            tags = {tag["Key"]: tag["Value"] for tag in endpoint.get("Tags", ())}
+            ours = (tags.get("application"), tags.get("environment"))
+            if ours == (wanted.names.prefix, wanted.names.name):
+                continue
+            if table in endpoint.get("RouteTableIds", ()):
+                yield _blocking(
+                    f"{table} has the gateway endpoint {endpoint['VpcEndpointId']} for "
+                    f"{endpoint['ServiceName']} already, and takes no second one: leave it out of "
+                    "route_table_ids."
+                )
+
+
+def _table_of(subnet: str, tables: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the table that a subnet is associated with, or else the VPC's main one."""
+    main = None
+    for table in tables:
+        for association in table.get("Associations", ()):
+            if association.get("SubnetId") == subnet:
+                return table
+            if association.get("Main"):
+                main = table
+    return main
+
+
+def _leads_out(table: Mapping[str, Any]) -> bool:
+    return any(
+        route.get("DestinationCidrBlock") == "0.0.0.0/0"
+        and route.get("State") == "active"
+        # An internet gateway serves public addresses, and a function has none.
+        and not route.get("GatewayId", "").startswith("igw-")
+        for route in table.get("Routes", ())
+    )
+
+
+def _serves(endpoint: Mapping[str, Any], service: str, table: str) -> bool:
+    if not endpoint["ServiceName"].endswith(f".{service}"):
+        return False
+    return endpoint.get("VpcEndpointType") != "Gateway" or table in endpoint["RouteTableIds"]
+
+
+def of_domain(status: Mapping[str, Any], wanted: Wanted) -> list[Finding]:
+    """Whether the environment's own domain has the VPC and the key; `status` is DomainStatus."""
+    name, findings = status["DomainName"], []
+    vpc = status.get("VPCOptions", {}).get("VPCId") or None
+    if vpc != wanted.network.vpc_id:
+        findings.append(
+            Finding(
+                "own search domain",
+                "blocking",
+                f"The domain {name} is in {vpc or 'no VPC'}, vpc_id is "
+                f"{wanted.network.vpc_id or 'not set'}, and AWS moves no domain: leave vpc_id as "
+                "it was, or move the index to another domain (search_url).",
+            )
+        )
+    key = str(status.get("EncryptionAtRestOptions", {}).get("KmsKeyId", ""))
+    if wanted.key and key.rpartition("/")[2] != wanted.key.rpartition("/")[2]:
+        findings.append(
+            Finding(
+                "own search domain",
+                "blocking",
+                f"The domain {name} is encrypted with {key or 'a key of AWS'}, and AWS changes the "
+                "key of no domain: leave kms_key_arn as it was, or move the index to another "
+                "domain (search_url).",
+            )
+        )
+    return findings

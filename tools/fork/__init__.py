@@ -1,0 +1,1 @@
+"""A fork of this repository, made and checked in a temporary folder."""
