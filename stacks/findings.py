@@ -113,10 +113,8 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(
         f"{IAM5}[LargeImagesBucket/*]",
         "pipeline/%/Role/DefaultPolicy",
-        "Search and further sinks read the large images that entries of the log point at.",
-        unless=tuple(
-            f"pipeline/{role}/Role/DefaultPolicy" for role in ("Aggregation", "Audit", "Watcher")
-        ),
+        "A processor behind the change log reads the large images that entries point at.",
+        unless=tuple(f"pipeline/{role}/Role/DefaultPolicy" for role in ("Audit", "Watcher")),
     ),
     Accepted(
         f"{IAM5}[Domain/%-write/_doc/*]",

@@ -35,7 +35,7 @@ STEP = re.compile(
 )
 SYNTHESISE = """\
 import importlib, json, pathlib, sys
-from aws_cdk import App, aws_lambda as lambda_
+from aws_cdk import App
 from lambdas.example_domain import TABLES
 from stacks import environments
 from stacks.acknowledgments import check_best_practices
@@ -48,7 +48,7 @@ code.mkdir()
 context = json.loads(pathlib.Path("cdk.json").read_text())["context"]
 app = App(context={**context, "environment": "sandbox"}, outdir="cdk.out")
 environment = environments.load(app.node.get_all_context())
-add_stacks(app, environment=environment, tables=TABLES, code=lambda_.Code.from_asset(str(code)))
+add_stacks(app, environment=environment, tables=TABLES, package=code)
 check_best_practices(app, environment)
 app.synth()
 resources = json.loads(pathlib.Path("cdk.out/cdc-sandbox-pipeline.template.json").read_text())
