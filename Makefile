@@ -54,7 +54,7 @@ TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration
 # RECORDS: File of purchases in the CDNOW format. Default: the sample in `data`. Example: `purchases.txt`.
 # CHANGES: Changes per variant and repetition. Default: each benchmark's own. Example: `1000`.
 # REPEATS: Repetitions of each variant. Default: each benchmark's own. Example: `5`.
-# ENVIRONMENT: Environment of the AWS commands: sandbox or production; `make e2e` runs on this machine without it. Example: `production`.
+# ENVIRONMENT: Environment of the AWS commands: sandbox, production, or another one of cdk.json; `make e2e` runs on this machine without it. Example: `production`.
 # CDK_OPTIONS: Options for the CDK, such as settings of the environment. Example: `"-c alarm_email=on-call@example.com"`.
 # CONFIRM: Number of the AWS account, in place of the question for it. Example: `123456789012`.
 # JSON: 1 prints the findings of the preflight as JSON. Example: `1`.
@@ -198,7 +198,7 @@ lock: $(READY) ## Resolve the dependencies again within pyproject.toml's bounds
 	python tools/locks.py
 
 .PHONY: synth
-synth: $(READY) ## Write the CloudFormation templates to cdk.out (ENVIRONMENT=sandbox or production)
+synth: $(READY) ## Write the CloudFormation templates to cdk.out (ENVIRONMENT=sandbox, production or another)
 	@exec python -m tools.account synth
 
 .PHONY: preflight

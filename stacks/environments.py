@@ -141,7 +141,9 @@ class Environment(
 
     @model_validator(mode="after")
     def _the_laptop_is_not_in_aws(self) -> Self:
-        if self.profile == "local" and (found := [n for n in OF_AWS if getattr(self, n)]):
+        found = [name for name in OF_AWS if getattr(self, name)]
+        found += ["release"] if self.release == "gradual" else []
+        if self.profile == "local" and found:
             message = f"Setting {found[0]!r} is for AWS, and environment local is this machine's"
             raise ValueError(message)
         return self

@@ -21,12 +21,16 @@ from stacks.settings.names import PARTS
 
 @dataclass(frozen=True)
 class Accepted:
-    """A rule that is accepted at some constructs; of all profiles, or of one alone."""
+    """A rule that is accepted at some constructs; of all profiles, or of one alone.
+
+    `unless` are constructs at which it is not accepted, although `at` fits.
+    """
 
     rule: str
     at: str
     reason: str
     profile: str | None = None
+    unless: tuple[str, ...] = ()
 
     def accepts(self, rule: str, path: str, profile: str) -> bool:
         """Return whether this row accepts a finding; rule and path as `readable` gives them."""
@@ -34,6 +38,7 @@ class Accepted:
             self.profile in (None, profile)
             and _pattern(self.rule).fullmatch(rule) is not None
             and _pattern(self.at).fullmatch(path) is not None
+            and path not in self.unless
         )
 
 
@@ -102,9 +107,16 @@ ACCEPTED: tuple[Accepted, ...] = (
     ),
     Accepted(
         f"{IAM5}[LargeImagesBucket/*]",
+        "pipeline/Audit/Role/DefaultPolicy",
+        "Adds large images, each under its item and version.",
+    ),
+    Accepted(
+        f"{IAM5}[LargeImagesBucket/*]",
         "pipeline/%/Role/DefaultPolicy",
-        "Audit adds large images, each under its item and version; the processors that read the "
-        "log read them. A test holds that each has the one permission, and no other has any.",
+        "Search and further sinks read the large images that entries of the log point at.",
+        unless=tuple(
+            f"pipeline/{role}/Role/DefaultPolicy" for role in ("Aggregation", "Audit", "Watcher")
+        ),
     ),
     Accepted(
         f"{IAM5}[Domain/%-write/_doc/*]",
@@ -148,6 +160,12 @@ ACCEPTED: tuple[Accepted, ...] = (
         "pipeline/%/Role/NetworkInterfaces",
         "The network interfaces of functions have no names before they are created; describing "
         "them takes no resource.",
+    ),
+    Accepted(
+        "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
+        "AWSCodeDeployRoleForLambdaLimited]",
+        "pipeline/Observability/%/Release/ServiceRole",
+        "The policy that AWS keeps for CodeDeploy's releases of functions.",
     ),
     # Buckets
     *_each(

@@ -14,6 +14,7 @@ from constructs import Construct
 
 from dynamodb_streams_cdc.names import METRICS_NAMESPACE, RETIRED, Metric
 from stacks.constructs.alarms import FIVE_MINUTES, LESS_THAN, Alarms
+from stacks.constructs.release import release_gradually
 from stacks.constructs.source_table import SourceTable
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
@@ -119,7 +120,7 @@ class Observability(Construct):
                 urgency=Urgency.TODAY,
                 periods=3,
             )
-        add(
+        errors = add(
             scope,
             "Errors",
             function.metric_errors(period=FIVE_MINUTES),
@@ -170,7 +171,7 @@ class Observability(Construct):
             f"{name} dropped changes: no sink and no dead letter has them.",
             urgency=Urgency.NOW,
         )
-        add(
+        reported = add(
             scope,
             "BatchFailuresReported",
             _own(processor, Metric.REPORTED),
@@ -178,7 +179,7 @@ class Observability(Construct):
             urgency=Urgency.TODAY,
             periods=3,
         )
-        add(
+        breaker = add(
             scope,
             "BreakerOpen",
             _own(processor, Metric.BREAKER_OPEN),
@@ -199,6 +200,9 @@ class Observability(Construct):
             f"{name} refused changes as stale that are newer than what it holds: repair them.",
             urgency=Urgency.WORKDAY,
         )
+        if processor.alias is not None:
+            at_fault = [alarm for alarm in (errors, reported, breaker) if alarm is not None]
+            release_gradually(scope, processor.alias, at_fault)
 
     def _watch_table(self, scope: Construct, table: SourceTable) -> None:
         self.alarms.add(

@@ -1,1 +1,1 @@
-"""Sums over the orders, in the aggregates table."""
+"""Sums over the items, in the aggregates table."""

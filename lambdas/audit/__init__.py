@@ -1,1 +1,1 @@
-"""Every change of every order, in the change log."""
+"""Every change of the audited items, in the change log."""

@@ -1,1 +1,1 @@
-"""A document for each order, in OpenSearch."""
+"""A document for each item, in OpenSearch."""

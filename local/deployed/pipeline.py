@@ -1,7 +1,7 @@
 """The deployed app on this machine: the services, `cdk deploy`, and a poller for the mappings.
 
 The emulator's own poller does not behave as Lambda's (docs/explanation/event-source-mapping.md): a
-process of ours takes its mappings over before the first order is written.
+process of ours takes its mappings over before the first item is written.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The workload: orders from real purchases, and orders that cannot be applied."""
+"""The workload: sample stories of the domain, their writer, and poison."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 WORKERS = 4
 OPEN_STORIES = 12
 _PROGRESS_EVERY = 0.2  # seconds
+_REPEATED = 1 / 20  # share of the stories with a repeated write
 _HURRY = 1 / 16  # probability, for each state of a story, that its writes follow each other quickly
 
 
@@ -52,12 +53,17 @@ class Step:
 def steps_of(story: ItemStory, seed: int) -> list[Step]:
     """Return the writes of a story: put where the item does not exist, update where it does.
 
-    A state that equals the one before it repeats the write before it. The longer a story, the
-    likelier its writes follow each other quickly, so that a batch holds many changes of one item.
+    A state that equals the one before it repeats the write before it, without effect; in a few
+    stories one write is repeated so. The longer a story, the likelier its writes follow each other
+    quickly, so that a batch holds many changes of one item.
     """
-    hurried = Random(f"{seed}/{story.item}").random() < _HURRY * len(story.states)
+    random, states = Random(f"{seed}/{story.item}"), list(story.states)
+    hurried = random.random() < _HURRY * len(states)
+    if random.random() < _REPEATED and not story.poisoned:
+        place = random.randrange(len(states))
+        states.insert(place, states[place])
     steps: list[Step] = []
-    for before, after in pairwise((None, *story.states)):
+    for before, after in pairwise((None, *states)):
         operation: Literal["put", "update", "delete"]
         if after is None:
             operation = "delete"

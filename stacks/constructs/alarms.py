@@ -49,8 +49,10 @@ class Alarms(Construct):
         comparison: cloudwatch.ComparisonOperator = AT_LEAST,
         section: str | None = None,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
-    ) -> None:
+    ) -> cloudwatch.IAlarm | None:
         """Add an alarm; the runbook has the section of that name, or of the alarm's own.
+
+        Returns it; None if the emulator cannot have it.
 
         `missing` says what a metric without data means: nothing is wrong, the state stays as it is
         (IGNORE), or the alarm tells of it (MISSING). It then tells of a metric that has come and
@@ -58,7 +60,7 @@ class Alarms(Construct):
         knows no metric math: such alarms are left out there.
         """
         if self._environment.is_emulated and isinstance(metric, cloudwatch.MathExpression):
-            return
+            return None
         section = section or WITHIN_NAME.sub("-", id).lower()
         alarm = cloudwatch.Alarm(
             scope,
@@ -75,6 +77,7 @@ class Alarms(Construct):
             if missing is cloudwatch.TreatMissingData.MISSING:
                 alarm.add_insufficient_data_action(actions.SnsAction(self._topic))
         self.all.append(alarm)
+        return alarm
 
     def _find_topic(self, environment: Environment) -> sns.ITopic | None:
         if environment.alarm_topic_arn is not None:

@@ -12,6 +12,7 @@ from dynamodb_streams_cdc.esm.lint import lint
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.dead_letters import DeadLetters, GivenUpBatches, ProcessorDeadLetters
 from stacks.constructs.function import add_function
+from stacks.constructs.release import add_alias
 from stacks.environments import Environment
 from stacks.errors import SynthError
 from stacks.settings.processors import ProcessorSettings
@@ -79,6 +80,8 @@ class StreamProcessor(Construct):
         self.function, self.role, self.log_group = parts.function, parts.role, parts.log_group
         self.dead_letters.grant_write(self.role)
         feed.add_reader(name, self.role)
+        gradual = environment.release == "gradual"
+        self.alias = add_alias(self, self.function) if gradual else None
         self.mapping = self._map(feed, filters, own)
         self.notifications = self.dead_letters.notify_of(self.mapping)
         self.dead_letter_places = self.dead_letters.places(self.mapping)
@@ -94,7 +97,7 @@ class StreamProcessor(Construct):
         return lambda_.EventSourceMapping(
             self,
             "Mapping",
-            target=self.function,
+            target=self.alias or self.function,
             event_source_arn=feed.stream_arn,
             starting_position=lambda_.StartingPosition.TRIM_HORIZON,
             filters=[_checked(pattern) for pattern in filters] or None,

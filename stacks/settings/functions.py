@@ -1,6 +1,6 @@
 """Settings of all functions and their roles."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -14,8 +14,12 @@ class FunctionSettings(BaseModel):
         permissions_boundary_arn: Managed policy that bounds every role of the app. It has to allow
             every action of docs/reference/permissions.md.
             Example: `arn:aws:iam::123456789012:policy/boundary`.
+        release: `direct` replaces the code of a processor at once. `gradual` gives a new version
+            another tenth of the batches every three minutes; AWS CodeDeploy returns to the last
+            version, and the deploy fails, if an alarm of the processor fires. Example: `gradual`.
         tracing: Traces of every function's invocations in AWS X-Ray. Example: `true`.
     """
 
     permissions_boundary_arn: Annotated[str, Field(pattern=POLICY_ARN)] | None = None
+    release: Literal["direct", "gradual"] = "direct"
     tracing: bool = False

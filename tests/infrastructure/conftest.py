@@ -22,6 +22,7 @@ EVERYTHING: Mapping[str, str] = {
     "alarm_email": "on-call@example.com",
     "kms_key_arn": KEY,
     "permissions_boundary_arn": "arn:aws:iam::111122223333:policy/boundary",
+    "release": "gradual",
     "route_table_ids": "rtb-0123456789abcdef0",
     "security_group_ids": "sg-0123456789abcdef0",
     "subnet_ids": ", ".join(SUBNETS),

@@ -201,6 +201,10 @@ class Deployment:
             return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
         if kind == "AWS::Lambda::EventSourceMapping":
             return UUID
+        if kind == "AWS::Lambda::Alias":
+            alias = self._template(stack)["Resources"][name]["Properties"]
+            function = alias["FunctionName"]["Ref"]
+            return f"{self._attribute(stack, function, 'Arn')}:{alias['Name']}"
         if kind == "AWS::SNS::Topic":
             return str(self._attribute(stack, name, "Arn"))
         return name.lower() if kind == "AWS::S3::Bucket" else name

@@ -36,15 +36,13 @@ def function(deployment: Deployment, processor: str) -> dict[str, Any]:
 def mappings(deployment: Deployment) -> dict[str, dict[str, Any]]:
     """The mappings by the role of the function that they invoke."""
     resources = deployment.assembly.pipeline["Resources"]
-    return {
-        deployment.value(
-            "pipeline",
-            resources[mapping["Properties"]["FunctionName"]["Ref"]]["Properties"]["Role"],
-        ): deployment.value("pipeline", mapping["Properties"])
-        for mapping in of_type(
-            deployment.assembly.pipeline, "AWS::Lambda::EventSourceMapping"
-        ).values()
-    }
+    found = {}
+    for each in of_type(deployment.assembly.pipeline, "AWS::Lambda::EventSourceMapping").values():
+        mapping = deployment.value("pipeline", each["Properties"])
+        # An alias is the function's name, a colon and its own.
+        function = resources[mapping["FunctionName"].partition(":")[0]]["Properties"]
+        found[deployment.value("pipeline", function["Role"])] = mapping
+    return found
 
 
 class TestServices:

@@ -39,6 +39,8 @@ class Stack:
     resources: list[tuple[str, str]] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
     is_ours: bool = True
+    table: str | None = None
+    """Source table in the manifest."""
 
     @property
     def tags(self) -> list[dict[str, str]]:
@@ -377,6 +379,9 @@ def fail(client: Any, operation: str, code: str) -> NoReturn:
 
 def _described(stack: Stack) -> dict[str, Any]:
     outputs = [{"OutputKey": name, "OutputValue": "", "ExportName": name} for name in stack.exports]
+    if stack.table:
+        manifest = json.dumps({"source_tables": [{"name": stack.table}]})
+        outputs.append({"OutputKey": "Manifest", "OutputValue": manifest})
     return {
         "StackName": stack.name,
         "StackId": stack.arn,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lambdas.example_domain import TABLES
+from lambdas.domain import TABLES
 from stacks.environments import load
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
 from tools.account.preflight import preflight, wanted_of
@@ -246,8 +246,23 @@ def test_a_stack_of_another_program_stops_a_deploy(aws: FakeAws, account: Accoun
     assert found(account, "stacks", prefix="team")[0].level == "ok"
 
 
-def test_more_reservations_than_the_account_has(aws: FakeAws, account: Account) -> None:
-    [finding] = found(account, "concurrency", reserved_concurrency="301")
+def test_a_copy_of_another_team_stops_a_deploy(aws: FakeAws, account: Account) -> None:
+    declared = TABLES[0]
+    stack = f"cdc-production-{declared.stack}"
+    aws.add(Stack(stack, table="another"))
+    [finding] = found(account, "stacks")
     assert finding.level == "blocking"
-    assert "asks for 903 invocations in all, and of the account's 1,000" in finding.sentence
-    assert found(account, "concurrency", reserved_concurrency="300")[0].level == "ok"
+    assert (
+        f"follows the table another, and lambdas/domain declares {declared.name}"
+        in finding.sentence
+    )
+    assert "set a prefix (-c prefix=NAME)" in finding.sentence
+    aws.add(Stack(stack, table=declared.name))
+    assert found(account, "stacks")[0].level == "ok"
+
+
+def test_more_reservations_than_the_account_has(aws: FakeAws, account: Account) -> None:
+    [finding] = found(account, "concurrency", reserved_concurrency="901")
+    assert finding.level == "blocking"
+    assert "of the account's 1,000 Lambda keeps 100 unreserved" in finding.sentence
+    assert found(account, "concurrency", reserved_concurrency="100")[0].level == "ok"

@@ -101,7 +101,7 @@ def mine(made: Made) -> str:
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
 @pytest.mark.parametrize("typed", [True, False], ids=["typed", "exported"])
 def test_the_demo_gets_its_variables_as_they_are(made: Made, odd: str, typed: bool) -> None:
-    for name in ("ORDERS", "LIMIT", "SEARCH_URL", "KEEP", "SEED", "CHAOS", "POISON"):
+    for name in ("DATA", "LIMIT", "SEARCH_URL", "KEEP", "SEED", "CHAOS", "POISON"):
         words, names = ([f"{name}={odd}"], {}) if typed else ([], {name: odd})
         assert made.told("demo", *words, names=names)["names"][name] == odd
 
@@ -132,7 +132,7 @@ def test_lists_of_words_are_not_read_as_commands(made: Made, odd: str) -> None:
 
 
 def test_variables_that_are_not_given_are_not_passed_on(made: Made) -> None:
-    assert not {"ORDERS", "LIMIT", "SEED"} & made.told("demo")["names"].keys()
+    assert not {"DATA", "LIMIT", "SEED"} & made.told("demo")["names"].keys()
     assert made.told("simulate")["arguments"] == ["tools/simulate.py"]
     assert made.told("bench")["arguments"] == ["-m", "benchmarks", "--json", "build/bench.json"]
     assert made.told("synth")["names"]["ENVIRONMENT"] == "sandbox"
@@ -161,7 +161,7 @@ def test_an_exercise_gets_only_the_given_variables(made: Made) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["demo", "LIMT=200"], "make demo takes no LIMT: it takes ORDERS LIMIT SEARCH_URL"),
+        (["demo", "LIMT=200"], "make demo takes no LIMT: it takes DATA LIMIT SEARCH_URL"),
         (["demo", "N=3"], "make demo takes no N: it takes"),
         (["simulate", "LIMIT=3"], "make simulate takes no LIMIT: it takes N DEAD_LETTERS SEED"),
         (["exercise-1", "HNIT=1"], "make exercise-1 takes no HNIT: it takes HINT SOLUTION"),

@@ -39,6 +39,22 @@ TABLE = Table(
 )
 
 
+def stories(table: str, seed: int, data: Path | None) -> Iterator[Story]:
+    for number in range(300):
+        room = {"hotel": "H", "number": number, "beds": 2}
+        spoiled = {**room, "beds": "two"}
+        yield Story(
+            [room, {**room, "beds": 3}, None],
+            poison=Poison("beds that are text", spoiled, room),
+        )
+
+
+def test_the_stories_of_the_demo_s_page_can_be_played() -> None:
+    found = survey(read_stories([TABLE], stories, 1, None))
+
+    assert found.stories == sum(found.poison) == 300
+
+
 def surveyed(*stories: Story, table: Table = TABLE, limit: int | None = None) -> Survey:
     def told(table: str, seed: int, data: Path | None) -> Iterator[Story]:
         return iter(stories)

@@ -129,6 +129,19 @@ def test_a_story_becomes_puts_updates_and_deletes() -> None:
     assert list(tables.items.values()) == [{"hotel": {"S": "H"}, "number": {"N": "7"}}]
 
 
+def test_some_writes_are_repeated_though_no_story_says_so() -> None:
+    def plain(table: str, seed: int, data: Path | None) -> Iterator[Story]:
+        keys = ({"hotel": "H", "number": number} for number in range(1000))
+        return (Story([{**each, "n": 1}, {**each, "n": 2}, None]) for each in keys)
+
+    steps = [steps_of(story, 1) for story in read_stories([ROOMS], plain, 1, None)]
+
+    repeated = [len(each) for each in steps if not all(step.effective for step in each)]
+    assert 25 <= len(repeated) <= 100
+    assert set(repeated) == {4}
+    assert all(sum(step.effective for step in each) == 3 for each in steps)
+
+
 def test_tables_end_with_the_last_states() -> None:
     tables = FakeTables()
 

@@ -1,9 +1,11 @@
 """Judges AWS's responses before a deploy: pure functions from responses to findings."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dynamodb_streams_cdc.names import MANIFEST
 from stacks.settings.names import Naming
 from stacks.settings.network import NetworkSettings
 from tools.account.findings import Finding, Level
@@ -30,6 +32,7 @@ class Wanted:
     """Requirements of a deploy: the parts of an environment's settings that checks need."""
 
     names: Naming
+    """Names of the environment, of its stacks, and its profile."""
     account: str
     region: str
     keeps_data: bool
@@ -50,6 +53,8 @@ class Wanted:
     reserved: int = 0
     """Invocations that all functions reserve together."""
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """Declared source table of each pipeline's stack."""
     key: str | None = None
     """ARN of the customer's key."""
     source_tables: Sequence["SourceTable"] = ()
@@ -191,6 +196,27 @@ def foreign(names: Sequence[str], wanted: Wanted) -> list[Finding]:
         "or prefix."
     )
     return [Finding("stacks", "blocking", sentence)]
+
+
+def other_copies(found: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[Finding]:
+    """Find stacks of the environment that follow another table than the one that is declared."""
+    findings = []
+    for stack in found:
+        declared = wanted.tables.get(stack["StackName"])
+        [manifest] = [
+            json.loads(output["OutputValue"])
+            for output in stack.get("Outputs", ())
+            if output["OutputKey"] == MANIFEST
+        ] or [{}]
+        deployed = [table["name"] for table in manifest.get("source_tables", ())]
+        if declared is not None and deployed not in ([], [declared]):
+            sentence = (
+                f"{stack['StackName']} follows the table {', '.join(deployed)}, and lambdas/domain "
+                f"declares {declared}: it is another copy of the app, which this deploy would "
+                "change; set a prefix (-c prefix=NAME), or choose another environment."
+            )
+            findings.append(Finding("stacks", "blocking", sentence))
+    return findings
 
 
 def stacks(found: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[Finding]:

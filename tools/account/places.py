@@ -94,7 +94,7 @@ def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, st
             deploy=deploy,
             polling=lambda: poller,
             http=None,
-            unchanged_for=10.0,
+            unchanged_for=30.0,  # the first invocations of a busy machine take long
             command_line=CommandLine(
                 "local",
                 {**loopback.clean(), **loopback.credentials()},

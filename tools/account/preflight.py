@@ -64,6 +64,7 @@ def wanted_of(account: Account, environment: Environment, tables: Sequence[Table
         makes_topic=environment.alarm_email is not None,
         reserved=sum(environment.processor(each).reserved_concurrency or 0 for each in processors),
         network=environment,
+        tables={f"{environment.stack_prefix}-{each.stack}": each.name for each in tables},
         key=environment.kms_key_arn,
     )
 
@@ -155,7 +156,11 @@ def _answers(operation: Callable[..., Any], field: str, **request: Any) -> Itera
 def _stacks(account: Account, wanted: Wanted) -> list[Finding]:
     found = inventory.stacks(account, wanted.names)
     foreign = [each["StackName"] for each in found if not inventory.is_ours(each, wanted.names)]
-    return checks.foreign(foreign, wanted) or checks.stacks(found, wanted)
+    return (
+        checks.foreign(foreign, wanted)
+        or checks.other_copies(found, wanted)
+        or checks.stacks(found, wanted)
+    )
 
 
 def _readers(account: Account, wanted: Wanted) -> list[Finding]:

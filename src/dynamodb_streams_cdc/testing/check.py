@@ -69,7 +69,7 @@ class Check:
     def run(
         self, schedule: Schedule, scene: Scene | None = None, *, timeline: bool = False
     ) -> Story:
-        """Run a schedule; return what happened and what is wrong."""
+        """Run a schedule; return its events and its problems."""
         scene = scene or self.scene
         run = _Run(self)
         simulation = Simulation(schedule, run.consumers, scene=scene, timeline=timeline)
@@ -182,7 +182,7 @@ def _pointed_to(simulation: Simulation) -> int:
 
 
 def _functions(made: Any) -> Made:
-    """Return what `make` returned, if that is two functions.
+    """Return the result of `make`, if that is two functions.
 
     Raises:
         TypeError: it is something else.
@@ -255,7 +255,7 @@ class _Run:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hide what the function prints and logs: it runs hundreds of times."""
+    """Hide prints and logs of the function, which runs hundreds of times."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     nowhere = io.StringIO()

@@ -113,9 +113,10 @@ def check_convergence(
     Args:
         make: called for each schedule with a `Trial`. Returns the function, `handler(event,
             context)`, and a function without arguments that reads the copy. Both begin empty.
-        wanted: returns from the table's `Items` what the copy must be equal to. Default: the items
-            by key.
-        compare: returns from copy and `Items` what is wrong, in words, in place of `wanted`.
+        wanted: returns from the table's `Items` the value that the copy must equal. Default: the
+            items by key.
+        compare: returns the problems of a copy, in words, from copy and `Items`; in place of
+            `wanted`.
         item: makes an item from its number (0 to 5), a group (0 to 2) and an amount (1 to 99). The
             number alone decides the keys.
         keys: names of the table's key attributes, or their types by name.

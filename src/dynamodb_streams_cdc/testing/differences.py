@@ -1,4 +1,4 @@
-"""The difference between a copy and what it should be, in words."""
+"""Differences between a copy and the wanted value, in words."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -14,7 +14,7 @@ _NOTHING = object()
 
 
 def differences(copy: Any, wanted: Any) -> Iterator[str]:
-    """Yield in words how a copy differs from what is wanted, by key if both have keys."""
+    """Yield the differences between a copy and the wanted value, by key if both have keys."""
     if copy == wanted:
         return
     if not (isinstance(copy, Mapping) and isinstance(wanted, Mapping)):

@@ -1,7 +1,7 @@
-"""The likely mistake behind a schedule that fails: each hint states what the run shows.
+"""The likely mistake behind a schedule that fails, as far as its run shows one.
 
-A hint follows from the run alone: from what was delivered, what the function called and answered,
-and from runs of the same schedule with one thing changed.
+A hint follows from deliveries, calls and answers of the run, and from runs of the same schedule
+with one thing changed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,12 +53,12 @@ class Run(Protocol):
     """Runs another schedule of the same function, in another scene if one is given."""
 
     def __call__(self, schedule: Schedule, scene: Scene | None = None, /) -> "Story":
-        """Return what happened."""
+        """Return the run."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """A run: what was told to happen, what happened, and what is wrong in the end.
+    """A run: its schedule, its events, and its problems in the end.
 
     Attributes:
         lost: how many records are neither done nor in a dead letter.

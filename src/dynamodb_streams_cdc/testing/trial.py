@@ -43,12 +43,12 @@ class Items(list[Image]):
 
 @dataclass
 class Trial:
-    """One run of one schedule: what the function of this run gets its surroundings from.
+    """Clock, faults and stores for the function in one run of one schedule.
 
     Attributes:
         clock: time of the run, for functions that take a clock.
         source_table: the table, for sinks that read it.
-        faults: what goes wrong with the calls of the ports.
+        faults: injector of the faults in calls of ports.
         store: the dead letters, once the function has asked for `dead_letters`.
         followed: clients and resources of boto3.
     """
@@ -76,9 +76,10 @@ class Trial:
 
     @property
     def dead_letters(self) -> MemoryDeadLetterStore:
-        """The store of dead letters, for functions that write their own.
+        """Store of dead letters, for a `Processor`.
 
-        The check redrives them, and fails if one is left.
+        The check redrives them, and fails if one is left. A processor inside a function of your
+        own needs the name `function`.
         """
         if self.store is None:
             self.store = MemoryDeadLetterStore()

@@ -107,11 +107,14 @@ ENDPOINTS = (
 import io, os
 from botocore.awsrequest import AWSResponse
 from lambdas import runtime
+from lambdas.notifications import handler as notifications
 
 def answer(request, **_):
     signed_for = str(request.headers["Authorization"]).split("/")[2:4]
     sent.append([request.method, request.url, signed_for])
-    raw = io.BytesIO(b"{}" if request.method == "POST" else b"")
+    published = b"<PublishResponse><PublishResult/></PublishResponse>"
+    body = published if "//sns" in request.url else b"{}" if request.method == "POST" else b""
+    raw = io.BytesIO(body)
     raw.stream = lambda **_: iter([raw.read()])
     return AWSResponse(request.url, 200, {}, raw)
 
@@ -120,12 +123,13 @@ before = dict(os.environ)
 for environment in json.loads(sys.argv[2]):
     os.environ.clear()
     os.environ.update(before, **environment)
-    for cached in (runtime.session, runtime.dynamodb, runtime.s3):
+    for cached in (runtime.session, runtime.dynamodb, runtime.s3, notifications.sns):
         cached.cache_clear()
     sent = []
     runtime.session().register("before-send", answer)
     runtime.dynamodb().get_item(TableName="orders", Key={"id": {"S": "1"}})
     runtime.s3().put_object(Bucket="bucket-of-orders", Key="a/b", Body=b"{}", IfNoneMatch="*")
+    notifications.sns().publish(TopicArn="arn:aws:sns:us-east-1:1:topic", Message="text")
     requests.append(sent)
 print(json.dumps(requests))
 """
@@ -268,7 +272,7 @@ def test_trimmed_sdk_finds_the_endpoints_of_the_whole_one() -> None:
     assert trimmed == whole
     assert len(trimmed) == len(domains)
     for sent, (environment, domain) in zip(trimmed, domains, strict=True):
-        assert [method for method, *_ in sent] == ["POST", "PUT"], environment
+        assert [method for method, *_ in sent] == ["POST", "PUT", "POST"], environment
         assert all(domain in url for _, url, _ in sent), environment
 
 

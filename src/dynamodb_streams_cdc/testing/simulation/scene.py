@@ -1,4 +1,4 @@
-"""What all schedules of a simulation share: the table, its items, and the settings of a mapping."""
+"""The table, the items and the mapping that all schedules of a simulation share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""VPC, customer key, permissions boundary and tracing."""
+"""VPC, customer key, permissions boundary, tracing and gradual releases."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -115,7 +115,10 @@ class TestKey:
     def test_every_role_and_the_operator_may_use_the_key(self, everything: Assembly) -> None:
         """Lambda reads a stream and writes to the on-failure bucket with the function's role."""
         deployment = Deployment(everything)
-        roles = of_type(everything.pipeline, "AWS::IAM::Role")
+        roles = [
+            flat(function["Properties"]["Role"]).removesuffix(".Arn")
+            for function in of_type(everything.pipeline, "AWS::Lambda::Function").values()
+        ]
         assert len(roles) == 4
         for action in ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"):
             for name in roles:
@@ -140,7 +143,7 @@ class TestKey:
 class TestFunctions:
     def test_every_role_has_the_boundary(self, everything: Assembly, sandbox: Assembly) -> None:
         roles = [each for _, each in resources(everything) if each["Type"] == "AWS::IAM::Role"]
-        assert len(roles) == 4
+        assert len(roles) == 7, "of four functions and three releases"
         for role in roles:
             boundary = role["Properties"]["PermissionsBoundary"]
             assert boundary == EVERYTHING["permissions_boundary_arn"]
@@ -150,6 +153,42 @@ class TestFunctions:
         for function in of_type(everything.pipeline, "AWS::Lambda::Function").values():
             assert function["Properties"]["TracingConfig"] == {"Mode": "Active"}
         assert "TracingConfig" not in str(sandbox.pipeline)
+
+
+class TestRelease:
+    def test_mappings_invoke_the_alias_that_codedeploy_moves(self, everything: Assembly) -> None:
+        deployment = Deployment(everything)
+        aliases = of_type(everything.pipeline, "AWS::Lambda::Alias")
+        groups = of_type(everything.pipeline, "AWS::CodeDeploy::DeploymentGroup")
+        assert len(aliases) == len(groups) == 3
+        invoked = {
+            deployment.value("pipeline", each["Properties"]["FunctionName"])
+            for each in of_type(everything.pipeline, "AWS::Lambda::EventSourceMapping").values()
+        }
+        assert invoked == {
+            f"{alias['Properties']['FunctionName']['Ref']}:live" for alias in aliases.values()
+        }
+        moved = {
+            alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]["DeploymentGroupName"]["Ref"]
+            for alias in aliases.values()
+        }
+        assert moved == set(groups)
+
+    def test_alarms_of_the_processor_take_a_release_back(self, everything: Assembly) -> None:
+        for group in of_type(everything.pipeline, "AWS::CodeDeploy::DeploymentGroup").values():
+            rollback = group["Properties"]["AutoRollbackConfiguration"]
+            assert rollback["Enabled"]
+            assert "DEPLOYMENT_STOP_ON_ALARM" in rollback["Events"]
+            configured = group["Properties"]["AlarmConfiguration"]["Alarms"]
+            alarms = [flat(each["Name"]) for each in configured]
+            assert len(alarms) == 3
+            for alarm in alarms:
+                # One on the mapping, which waits for the alias, would be a circle.
+                assert "Mapping" not in str(everything.pipeline["Resources"][alarm])
+
+    def test_a_direct_release_has_no_alias(self, sandbox: Assembly) -> None:
+        assert "AWS::Lambda::Alias" not in str(sandbox.pipeline)
+        assert "CodeDeploy" not in str(sandbox.pipeline)
 
 
 @pytest.mark.parametrize(
@@ -172,13 +211,19 @@ class TestFunctions:
         ),
         ({"kms_key_arn": "alias/mine"}, "Setting 'kms_key_arn' is 'alias/mine' in -c kms_key"),
         ({"permissions_boundary_arn": "boundary"}, "Setting 'permissions_boundary_arn' is 'bou"),
+        ({"release": "canary"}, "Setting 'release' is 'canary' in -c release=: input should be"),
         ({"tracing": "on and off"}, "Setting 'tracing' is 'on and off' in -c tracing=:"),
         *(
             (
                 {"environment": "local", "search_url": "http://127.0.0.1:9250", **setting},
                 "is for AWS, and environment local is this machine's.",
             )
-            for setting in (VPC, {"kms_key_arn": KEY}, {"tracing": "true"})
+            for setting in (
+                VPC,
+                {"kms_key_arn": KEY},
+                {"tracing": "true"},
+                {"release": "gradual"},
+            )
         ),
     ],
 )
