@@ -21,6 +21,7 @@ from tests.infrastructure.templates import (
     of_type,
     only,
     processors,
+    statements,
 )
 
 MAPPING = "AWS::Lambda::EventSourceMapping"
@@ -170,6 +171,12 @@ class TestLeastPrivilege:
             # Roles that may list a bucket are told that an object is gone; others, of a denial.
             "search": {("s3:GetObject", "*"), ("s3:ListBucket", "")},
         }
+        holders = {
+            role.partition("Role")[0]
+            for role, _, resource in statements(assembly.pipeline)
+            if resource.startswith("LargeImages")
+        }
+        assert holders == {"Audit", "Search"}, "another function may use them"
 
     def test_an_operator_reaches_no_sink(self, assembly: Assembly) -> None:
         policy = only(assembly.pipeline, "AWS::IAM::ManagedPolicy")["Properties"]
