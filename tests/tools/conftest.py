@@ -9,9 +9,10 @@ from typing import TypeAlias
 import pytest
 from moto import mock_aws
 
+from tests.infrastructure.conftest import CONTEXT
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws
 from tools.account import __main__ as command
-from tools.account import cdk
+from tools.account import cdk, settings
 from tools.account.identity import Account, sign_in
 
 
@@ -59,6 +60,12 @@ def signed_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def settings_of_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork has settings and tables of its own in cdk.json and lambdas/domain."""
+    monkeypatch.setattr(settings, "_project", lambda: CONTEXT)
 
 
 @dataclass

@@ -57,7 +57,6 @@ SETTINGS = {
     "AGGREGATES_TABLE": "aggregates",
     "AGGREGATE_SHARDS": "8",
     "CHANGE_LOG_TABLE": "change-log",
-    "SEARCH_INDEX": "orders",
     "SEARCH_AUTH": "iam",
     "SEARCH_REGION": "us-east-1",
 }
@@ -86,6 +85,8 @@ class Context:
     def get_remaining_time_in_millis(self):
         return 60_000
 
+from lambdas import example_domain, runtime
+runtime.TABLES = example_domain.TABLES
 handler = import_module(sys.argv[2]).handler
 if settings := sys.modules.get("lambdas.search.settings"):
     settings._DOMAIN = re.compile("http://(?P<region>.+)")  # the server of the test, not a domain
