@@ -62,7 +62,9 @@ class ExistingTable(BaseModel):
     @model_validator(mode="after")
     def _stream_is_of_the_table(self) -> Self:
         if not self.stream_arn.startswith(f"{self.arn}/stream/"):
-            message = f"stream_arn is not a stream of {self.arn}"
+            message = (
+                f"stream_arn is not a stream of {self.arn}: give the LatestStreamArn of the table"
+            )
             raise ValueError(message)
         return self
 

@@ -17,9 +17,13 @@ from typing import Any, TypeAlias
 from dynamodb_streams_cdc.esm.configuration import Destination
 
 TRIM_HORIZON = "TRIM_HORIZON"
+"""The oldest record that the shard still has."""
 LATEST = "LATEST"
+"""The end of the shard at the time of the first read."""
 SHARD_END = "SHARD_END"
+"""All records of the shard are done."""
 AT_SEQUENCE_NUMBER = "AT_SEQUENCE_NUMBER"
+"""The first record that is not done, by its sequence number."""
 
 
 @dataclass(frozen=True, slots=True)
