@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 from dynamodb_streams_cdc.change import Attributes, Change, Image, by_item
 from dynamodb_streams_cdc.deadline import Deadline
@@ -39,6 +40,11 @@ class SinkApplier:
     everywhere: float
     source_table: SourceTable | None = None
     _culprits: dict[type[Exception], set[str]] = field(default_factory=dict)
+    _choice: SinkChoice | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        # Once: `isinstance` of a protocol makes a hundred calls.
+        self._choice = self.sink if isinstance(self.sink, SinkChoice) else None
 
     @property
     def stopped(self) -> bool:
@@ -70,7 +76,7 @@ class SinkApplier:
         Raises:
             PermanentError: such an item must not be skipped.
         """
-        return self.sink.sink_of(keys) if isinstance(self.sink, SinkChoice) else self.sink
+        return cast("Sink", self.sink) if self._choice is None else self._choice.sink_of(keys)
 
     def holds(self, change: Change) -> bool:
         """Return whether a sink holds the change's item; also if it may not be skipped."""
@@ -104,7 +110,9 @@ class SinkApplier:
     @property
     def repairs(self) -> bool:
         """Whether copies can be repaired: a sink knows how, and there is a table to read."""
-        return self.source_table is not None and isinstance(self.sink, Repairable | SinkChoice)
+        return self.source_table is not None and (
+            self._choice is not None or isinstance(self.sink, Repairable)
+        )
 
     def repair(self, changes: Iterable[Change]) -> dict[str, bool | Exception]:
         """Repair the copies of the changes' items from the table.
