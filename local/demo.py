@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dynamodb_streams_cdc.testing.stories import StoriesError
-from lambdas.domain import TABLES
-from lambdas.domain.stories import stories
 from local import report as show
 from local.console import DemoConsole
+from local.declaration import TABLES, stories
 from local.deployed.pipeline import running_pipeline
 from local.scenarios.fault_injection import FaultInjection, NoFaults, poller_faults
 from local.scenarios.phases import UNCHANGED_FOR, Traffic
@@ -216,7 +215,7 @@ def _compare(
     show.lags(console, slow.lags, fast.lags, fast.how)
     show.numbers(console, fast.written, fast.seconds, expected)
     show.sums(console, (row for copies in pipeline.tables for row in copies.aggregates()))
-    show.not_compared(console, [copies.table for copies in pipeline.tables])
+    show.not_compared(console, [copies.table for copies in pipeline.tables], expected)
     show.where_to_look(console)
     return show.verdict(console, found)
 

@@ -14,6 +14,7 @@ from local.deployed.command_line import CommandLine
 from local.scenarios.lag import PROBE_EVERY
 from local.scenarios.poison_latency import GOAL
 from local.verify import unchecked
+from local.workload.stories import NO_ENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -199,9 +200,20 @@ def _differences(console: DemoConsole, found: Comparison) -> None:
             console.line(f"  ... and {more:,} more")
 
 
-def not_compared(console: DemoConsole, tables: Iterable[Declared]) -> None:
-    """Print the sinks of the tables that have no check."""
+def not_compared(console: DemoConsole, tables: Iterable[Declared], survey: Survey) -> None:
+    """Print the sinks of the tables that have no check, and the entities without a story."""
     for table in tables:
+        if count := survey.entities.get((table.name, NO_ENTITY)):
+            console.line(
+                f"{count:,} stories of {table.name} are of no entity, so no sink has them: is that"
+                " intended?",
+                "yellow",
+            )
+        for entity in table.entities:
+            if (table.name, entity.name) not in survey.entities:
+                console.line(
+                    f"{entity.name} of {table.name} is not compared: no story is of it.", "yellow"
+                )
         for sink in unchecked(table):
             console.line(
                 f"{sink} of {table.name} is not compared: add its check to CHECKS in"

@@ -32,23 +32,8 @@ from stacks.settings.tables import TableSettings
 
 # Context keys that are not settings: the choice itself, the settings of cdk.json, and two switches.
 OTHER_CONTEXT = ("environment", "environments", "nag", "cli-telemetry")
-GROUPS: tuple[type[BaseModel], ...] = (
-    Naming,
-    GeneralSettings,
-    TableSettings,
-    SearchSettings,
-    ProcessorSettings,
-    FunctionSettings,
-    NetworkSettings,
-    EncryptionSettings,
-    AlarmSettings,
-)
-"""The groups of settings, in the order of docs/reference/settings.md."""
 OF_AWS = ("vpc_id", "kms_key_arn", "permissions_boundary_arn", "tracing", "reserved_concurrency")
 PER_PROCESSOR: tuple[str, ...] = tuple(ProcessorSettings.model_fields)
-SETTINGS: tuple[str, ...] = tuple(
-    field for group in GROUPS for field in group.model_fields if field != "name"
-)
 SHARDS_OF_A_NEW_STREAM = 4
 """A new on-demand table takes 4,000 write units a second from four partitions, each with a shard of
 the stream: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html"""
@@ -186,6 +171,13 @@ class Environment(
             raise ValueError(message)
         self.check_network(self.search_zones if self.makes_domain else 0)
         return self
+
+
+GROUPS: tuple[type[BaseModel], ...] = Environment.__bases__
+"""The groups of settings, in the order of docs/reference/settings.md."""
+SETTINGS: tuple[str, ...] = tuple(
+    field for group in GROUPS for field in group.model_fields if field != "name"
+)
 
 
 def _given(info: ValidationInfo) -> frozenset[str]:

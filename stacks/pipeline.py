@@ -95,7 +95,6 @@ class PipelineStack(Stack):
         if self.change_log is not None:
             self._feeds["change-log"] = ChangeFeed(self.change_log, kind="change-log")
         self._plan = plan(table, sinks, readers)
-        environment.check_processors(sinks)
         self.processors = tuple(SINKS[sink](self) for sink in sinks)
 
         self.operator = OperatorPolicy(

@@ -16,9 +16,8 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.harness.rows import Options, Row
-from lambdas.domain import TABLES
-from lambdas.domain.stories import stories
 from local.console import DemoConsole
+from local.declaration import TABLES, stories
 from local.deployed.pipeline import Pipeline, running_pipeline
 from local.scenarios.fault_injection import NoFaults
 from local.scenarios.phases import Phase, Traffic

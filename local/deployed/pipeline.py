@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lambdas.domain import TABLES
+from local.declaration import TABLES
 from local.deployed.deployment import deploy, session
 from local.deployed.poller_process import PollerProcess
 from local.deployed.resources import Resources, stack_of

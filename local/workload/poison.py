@@ -168,8 +168,7 @@ def _endpoint(url: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    from lambdas.domain import TABLES
-    from lambdas.domain.stories import stories
+    from local.declaration import TABLES, stories
 
     names = [table.name for table in TABLES]
     parser = argparse.ArgumentParser(

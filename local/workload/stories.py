@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from local.items import Image
 
 WHERE = "lambdas/domain/stories.py"
+NO_ENTITY = "no entity"
 _TYPES: Mapping[str, type] = {"S": str, "N": Decimal, "B": bytes}
 
 
@@ -144,7 +145,7 @@ class Survey:
 
     Attributes:
         stories: number of stories.
-        entities: numbers by table and entity; `no entity` for items of none.
+        entities: numbers by table and entity; `NO_ENTITY` for items of none.
         poison: whether each story has poison, in order.
     """
 
@@ -168,7 +169,7 @@ def survey(stories: Iterator[ItemStory], limit: int | None = None) -> Survey:
             raise StoriesError(message)
         seen.add(story.item)
         _check(story)
-        entities[story.table.name, story.entity.name if story.entity else "no entity"] += 1
+        entities[story.table.name, story.entity.name if story.entity else NO_ENTITY] += 1
         poison.append(story.poison is not None)
     if not poison:
         message = f"There are no stories: let `stories` in {WHERE} yield some."

@@ -222,6 +222,27 @@ class TestSeveral:
             other = "audit" if stack == "pipeline-users" else "aggregation"
             assert processors(template).keys() == {other, "search"}
 
+    def test_a_setting_of_a_processor_of_one_table(self, synthesise: Synthesise) -> None:
+        made = synthesise(
+            environment="local",
+            tables=team("blue"),
+            **SETTINGS["local"],
+            **{"batch_size.audit": "50"},
+        )
+        sizes = {
+            mapping["Properties"]["BatchSize"]
+            for template in made.templates.values()
+            for mapping in of_type(template, MAPPING).values()
+        }
+        assert sizes == {50, 100}
+        with pytest.raises(SynthError, match="Unknown processor 'adit'"):
+            synthesise(
+                environment="local",
+                tables=team("blue"),
+                **SETTINGS["local"],
+                **{"batch_size.adit": "50"},
+            )
+
     def test_no_physical_name_and_no_export(
         self, everything: Mapping[tuple[str, str], Template]
     ) -> None:

@@ -17,6 +17,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
 
+from dynamodb_streams_cdc.entities import Entity, Table, exactly
 from dynamodb_streams_cdc.testing.stories import StoriesError, Story
 from lambdas import example_domain
 from local import demo, report
@@ -26,7 +27,7 @@ from local.scenarios.phases import refuse_full_disk
 from local.scenarios.poison_latency import PoisonLatency, SinkLatency
 from local.services.errors import ServiceError
 from local.verify import Comparison, Difference, ReadError, SinkComparison
-from local.workload.stories import Survey
+from local.workload.stories import NO_ENTITY, Survey
 from local.workload.traffic import Finished, Written
 from tests.example_domain.told import told, told_orders
 
@@ -368,6 +369,19 @@ def test_numbers_name_the_stories_of_each_entity(console: DemoConsole) -> None:
     assert "3 stories: 2 of rooms room, 1 of guests guest" in printed(console)
     assert "7 writes in 2.0 s (4/s): 6 changes, 1 without effect" in printed(console)
     assert "6 changes in every sink after 3.0 s (2/s)" in printed(console)
+
+
+def test_stories_that_show_nothing_are_named(console: DemoConsole) -> None:
+    entities = (Entity("room", {"id": exactly("R")}), Entity("guest", {"id": exactly("G")}))
+    table = Table("hotel", {"id": "S"}, entities)
+    everything = {("hotel", "room"): 2, ("hotel", "guest"): 1}
+    report.not_compared(console, [table], Survey(3, everything, [False] * 3))
+    assert printed(console) == ""
+
+    some = {("hotel", "room"): 2, ("hotel", NO_ENTITY): 1}
+    report.not_compared(console, [table], Survey(3, some, [False] * 3))
+    assert "1 stories of hotel are of no entity" in printed(console)
+    assert "guest of hotel is not compared: no story is of it." in printed(console)
 
 
 @pytest.mark.parametrize("odd", ["root:x:0:0", ":x:", "[bold]x[/]", "[/]", "[red", "a\\[b]"])

@@ -9,25 +9,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
-from moto import mock_aws
 
 from dynamodb_streams_cdc.testing import Lab, LabFactory, ProcessKilled, UnusedFault
 from tests.unit.labs import deliver, keys, succeed
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
-
-
-@pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        yield boto3.resource("dynamodb", region_name="us-east-1").create_table(
-            TableName="copies",
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
 
 
 def rows(table: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 import sys
 
-from lambdas.domain import TABLES
+from local.declaration import TABLES
 from stacks.environments import Environment
 from tools.account import cdk, inventory, preflight
 from tools.account.findings import Finding, refuse_blocking

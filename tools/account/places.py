@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 
 from dynamodb_streams_cdc.entities import Table
-from lambdas.domain import TABLES
 from local.console import DemoConsole
+from local.declaration import TABLES
 from local.deployed.command_line import CommandLine
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.deployment import session

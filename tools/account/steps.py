@@ -7,9 +7,8 @@ from itertools import islice
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dynamodb_streams_cdc.testing.stories import StoriesError
-from lambdas.domain import TABLES
-from lambdas.domain.stories import stories
 from local.console import DemoConsole
+from local.declaration import TABLES, stories
 from local.demo import signals_unwind
 from local.deployed.command_line import CommandLine
 from local.deployed.resources import stack_of

@@ -34,8 +34,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dynamodb_streams_cdc.entities import Table
-from lambdas.domain import TABLES
 from local.console import DemoConsole
+from local.declaration import TABLES
 from local.deployed.deployment import deploy as deploy_to_emulator
 from local.deployed.poller_process import TRACE, PollerProcess
 from local.deployed.trace import TraceReader

@@ -153,7 +153,7 @@ class Check:
             raise ValueError(message)
         if self.compare is None and len(self.implied) == 1 and self.report.schedules > 1:
             [value] = self.implied
-            message = f"wanted(items) is {value} after every schedule: the check shows nothing"
+            message = f"wanted(items) is {value:.200} after every schedule: the check shows nothing"
             raise ValueError(message)
 
     def _count(
@@ -248,7 +248,7 @@ class _Run:
             self.problems = tuple(self.check.compare(self.copy, items))
         else:
             self.wanted = self.check.wanted(items)
-            self.check.implied.add(repr(self.wanted)[:200])
+            self.check.implied.add(repr(self.wanted))
             self.problems = tuple(differences(self.copy, self.wanted))
         return self.problems
 

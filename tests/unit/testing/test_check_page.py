@@ -1,12 +1,10 @@
 """The examples of docs/how-to/check-your-consumer.md, each in the one place where it is run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from dynamodb_streams_cdc import Aggregation, Image, LambdaContext, Processor, Source
 from dynamodb_streams_cdc.sinks.contributions import Contribution
@@ -72,19 +70,6 @@ def failure() -> None:
 def test_the_broken_function_is_found() -> None:
     with pytest.raises(Diverged, match="write only what is newer than the version"):
         check(overwrite)
-
-
-@pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        yield boto3.resource("dynamodb", region_name="us-east-1").create_table(
-            TableName="copies",
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
 
 
 def test_a_table_of_names_converges(copies: Any) -> None:

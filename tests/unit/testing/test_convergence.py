@@ -381,6 +381,18 @@ def test_a_function_that_is_never_invoked_is_refused() -> None:
         )
 
 
+def test_long_copies_may_begin_alike() -> None:
+    def text(rows: Rows) -> str:
+        return "x" * 300 + repr(sorted((key, int(amount)) for key, amount in rows.items()))
+
+    def make(trial: Trial) -> Any:
+        handler, read = making(last_wins)(trial)
+        return handler, lambda: text(read())
+
+    options: dict[str, Any] = {"wanted": lambda items: text(amounts(items)), "faults": ()}
+    assert check_convergence(make, schedules=3, **options).schedules == 3
+
+
 def test_a_copy_that_is_not_made_afresh_is_refused() -> None:
     rows: Rows = {}
 
