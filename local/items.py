@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Image = dict[str, Any]
 
+NO_ENTITY = "no entity"
+"""In place of the name of an entity, for items that are of none."""
+
 _SHAPES: Mapping[str, Callable[[Any], object]] = {AGGREGATION: checked, SEARCH: encoded}
 """Checks of the functions' results, as the sinks make them."""
 

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from dynamodb_streams_cdc.errors import visible
 from local.deployed.command_line import CommandLine
+from local.items import NO_ENTITY
 from local.scenarios.lag import PROBE_EVERY
 from local.scenarios.poison_latency import GOAL
 from local.verify import unchecked
-from local.workload.stories import NO_ENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

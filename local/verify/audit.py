@@ -7,8 +7,8 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.entities import AUDIT
-from local.items import item_of
-from local.verify.items import STRANGERS, Tally
+from local.items import NO_ENTITY, item_of
+from local.verify.items import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class AuditCheck:
             seen.add(item)
             entity = _entity_of(item, history, items)
             if entity is None or not entity.audited or (writes is not None and item not in writes):
-                name = entity.name if entity else STRANGERS
+                name = entity.name if entity else NO_ENTITY
                 tally.add("extra", item, None, f"{len(history)} entries", of=name)
                 continue
             tally.compared(item, len(history))

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from local.items import NO_ENTITY
 from local.verify.comparison import Difference, SinkComparison
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from dynamodb_streams_cdc.entities import Entity, Table
     from local.items import Image
     from local.verify.comparison import Kind
-
-STRANGERS = "no entity"
-"""In place of an entity: rows of items that are of no entity."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class Tally:
 
     def _of(self, item: str) -> str:
         entity = self._items.entity_of(item)
-        return entity.name if entity else STRANGERS
+        return entity.name if entity else NO_ENTITY
 
     def results(self) -> list[SinkComparison]:
         """Return a comparison for each entity that uses the sink, and for others that differ."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dynamodb_streams_cdc import deserialize_item, serialize_item
 from dynamodb_streams_cdc.errors import CdcError
 from dynamodb_streams_cdc.testing.stories import StoriesError
-from local.items import item_of, keys_of, refusals
+from local.items import NO_ENTITY, item_of, keys_of, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from local.items import Image
 
 WHERE = "lambdas/domain/stories.py"
-NO_ENTITY = "no entity"
 _TYPES: Mapping[str, type] = {"S": str, "N": Decimal, "B": bytes}
 
 

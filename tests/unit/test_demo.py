@@ -22,12 +22,13 @@ from dynamodb_streams_cdc.testing.stories import StoriesError, Story
 from lambdas import example_domain
 from local import demo, report
 from local.console import DemoConsole
+from local.items import NO_ENTITY
 from local.scenarios.lag import Lag, LagSampler
 from local.scenarios.phases import refuse_full_disk
 from local.scenarios.poison_latency import PoisonLatency, SinkLatency
 from local.services.errors import ServiceError
 from local.verify import Comparison, Difference, ReadError, SinkComparison
-from local.workload.stories import NO_ENTITY, Survey
+from local.workload.stories import Survey
 from local.workload.traffic import Finished, Written
 from tests.example_domain.told import told, told_orders
 
