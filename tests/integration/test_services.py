@@ -139,10 +139,9 @@ def test_two_of_a_kind_run_at_the_same_time(dynamodb_local_url: str, emulator_ur
     assert not alive(another.pid)
 
 
-@pytest.mark.parametrize("kind", ["opensearch", "dynamodb_local", "emulator"])
-def test_a_port_in_use_is_refused_with_a_sentence(taken_port: int, kind: str) -> None:
+def test_a_port_in_use_is_refused_with_a_sentence(taken_port: int) -> None:
     sentence = rf"^Port {taken_port}, asked for .*, is in use\.$"
-    with pytest.raises(ServiceError, match=sentence), getattr(service, kind)(port=taken_port):
+    with pytest.raises(ServiceError, match=sentence), service.opensearch(port=taken_port):
         pytest.fail("it started on a port that is in use")
 
 

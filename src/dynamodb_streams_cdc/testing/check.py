@@ -206,6 +206,7 @@ class _Run:
         self._trial: Trial | None = None
         self._read: Callable[[], Any] | None = None
         self._handler: Handler | None = None
+        self._invoked: Handler | None = None
 
     def consumers(self, virtual_clock: VirtualClock) -> Sequence[Consumer]:
         return [Consumer(NAME, self._build, self._problems)]
@@ -222,6 +223,12 @@ class _Run:
             self._trial.close()
 
     def _build(self, virtual_clock: VirtualClock, faults: FaultInjector) -> Handler:
+        """Return the function, which stands for each of its execution environments."""
+        if self._invoked is None:
+            self._invoked = self._made(virtual_clock, faults)
+        return self._invoked
+
+    def _made(self, virtual_clock: VirtualClock, faults: FaultInjector) -> Handler:
         assert faults.source_table is not None
         self._trial = Trial(virtual_clock, faults.source_table, faults)
         made = self.check.make(self._trial)

@@ -9,13 +9,14 @@ copy is compared with the table.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
+from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.operations.redrive import Result as Redriven
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from dynamodb_streams_cdc.testing.simulation.emulation import run
@@ -85,6 +86,33 @@ class Result:
         made = self.schedule if self.schedule.seed is None else f"seed {self.schedule.seed}"
         verdict = [f"WRONG: {problem}" for problem in self.problems]
         return "\n".join((f"{made}", str(self.timeline), *(verdict or ["Every copy is right."])))
+
+
+@dataclass
+class Environments:
+    """The execution environments of a function.
+
+    Each takes one invocation at a time, as in Lambda: what runs at the same time runs in others,
+    and one whose process has died is gone with everything that it held.
+
+    Attributes:
+        build: makes one.
+        idle: those that wait for the next invocation, the last used last.
+    """
+
+    build: Callable[[], Handler]
+    idle: list[Handler] = field(default_factory=list)
+
+    def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> Any:
+        """Invoke the function in one that is idle, or in a new one."""
+        handler = self.idle.pop() if self.idle else self.build()
+        try:
+            answer = handler(event, context)
+        except Exception:
+            self.idle.append(handler)
+            raise
+        self.idle.append(handler)
+        return answer
 
 
 @dataclass
@@ -181,7 +209,9 @@ class Simulation:
             tells=self.timeline.keep,
             source_table=SimulatedSourceTable(self.virtual_clock, self.table, self.rng),
         )
-        return Actor(consumer, consumer.build(self.virtual_clock, faults), faults, note)
+        first = consumer.build(self.virtual_clock, faults)
+        build = partial(consumer.build, self.virtual_clock, faults)
+        return Actor(consumer, Environments(build, [first]), faults, note)
 
     def _note(self, text: str) -> None:
         self.timeline.note(self.virtual_clock.now(), "table", Remark(text))
