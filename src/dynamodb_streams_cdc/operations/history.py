@@ -3,6 +3,9 @@
 An entry holds the item before and after its change. So each entry begins with the state that the
 entry before it left, and the first one begins with nothing; anything else is a gap. The log cannot
 be rewritten: to fill a gap, redrive the dead letters of the processor that writes the log.
+
+An entry of a backfill stands below every change of its stream and holds the item as it was read,
+at any time since. So it is compared with neither neighbour.
 """
 
 from collections.abc import Sequence
@@ -11,7 +14,7 @@ from itertools import pairwise
 
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.s3 import S3ImageStore
-from dynamodb_streams_cdc.change import Change
+from dynamodb_streams_cdc.change import BACKFILL, Change
 from dynamodb_streams_cdc.diff import Difference, diff
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.errors import OperationError
@@ -84,7 +87,7 @@ def gaps(history: Sequence[Change]) -> list[Gap]:
     found += [
         _gap(earlier, later)
         for earlier, later in pairwise(history)
-        if earlier.new_image != later.old_image
+        if BACKFILL not in (earlier.kind, later.kind) and earlier.new_image != later.old_image
     ]
     return found
 
