@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from itertools import count
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change, Image, by_item
@@ -340,11 +341,10 @@ class Aggregation:
             except Exception as error:
                 yield _different(item_id, row, DifferenceKind.REFUSED, type(error).__name__)
                 continue
-            if row is None and image is not None:
-                yield CopyDifference(item_id, DifferenceKind.MISSING, counted=wanted)
-            elif row is not None and (kind := _kind_of_difference(row, image, wanted)):
+            if kind := _kind_of_difference(row, image, wanted):
                 delta = _difference(row, wanted)
-                yield _different(item_id, row, kind, ", ".join(sorted(delta)[:MOST_NAMED]))
+                detail = ", ".join(sorted(delta)[:MOST_NAMED])
+                yield _different(item_id, row, kind, detail, delta)
 
     def copies(
         self, segment: Segment, place: Place | None, most: int, deadline: Deadline
@@ -500,20 +500,25 @@ MOST_NAMED = 5
 
 
 def _different(
-    item_id: str, row: LedgerRow | None, kind: DifferenceKind, detail: str
+    item_id: str,
+    row: LedgerRow | None,
+    kind: DifferenceKind,
+    detail: str,
+    delta: Contribution = MappingProxyType({}),
 ) -> CopyDifference:
-    if row is None:
-        return CopyDifference(item_id, kind, detail=detail)
-    return CopyDifference(item_id, kind, f"{row.version}#{row.revision}", row.version, detail)
+    token, version = (f"{row.version}#{row.revision}", row.version) if row else ("", None)
+    return CopyDifference(item_id, kind, token, version, detail, delta)
 
 
 def _kind_of_difference(
-    row: LedgerRow, image: Image | None, wanted: Contribution
+    row: LedgerRow | None, image: Image | None, wanted: Contribution
 ) -> DifferenceKind | None:
     """Return how a row differs from an item, or from none; `None` if it does not.
 
     What an expired item left behind is right as it is.
     """
+    if row is None:
+        return None if image is None else DifferenceKind.MISSING
     differs = bool(_difference(row, wanted))
     if image is None:
         is_right = row.retained or (row.deleted and not differs)
