@@ -17,12 +17,15 @@ from typing import Any
 
 from dynamodb_streams_cdc import (
     BatchResponse,
+    CdcError,
     Change,
     ChangeHandlers,
+    ChangeKind,
     Image,
     LambdaContext,
     Once,
     Processor,
+    RetryableError,
     StreamEvent,
 )
 from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencyStore
@@ -57,19 +60,34 @@ def sns() -> Any:
 
 
 def handlers(notice: Notice, once: Once, topic_arn: str) -> ChangeHandlers:
-    """Return the handlers of an entity's changes."""
+    """Return the handlers of an entity's changes; items of a backfill send nothing."""
 
     def notify(change: Change) -> None:
-        message, before = (
-            image and evaluated(notice, image) for image in (change.new_image, change.old_image)
-        )
-        if message and message != before:
+        image = change.new_image
+        message = image and evaluated(notice, image)
+        if message and message != message_before(notice, change):
             once.run(change, lambda: publish(topic_arn, message, change))
 
     found = ChangeHandlers()
     found.on_insert(notify)
     found.on_modify(notify)
     return found
+
+
+def message_before(notice: Notice, change: Change) -> str | None:
+    """Return the message about the item before a MODIFY; None for a state that `notice` refuses.
+
+    A later change may correct such a state: the correction must not fail on it.
+    """
+    if change.kind is not ChangeKind.MODIFY:
+        return None
+    image = change.old_image
+    try:
+        return evaluated(notice, image) if image else None
+    except RetryableError:
+        raise
+    except CdcError:
+        return None
 
 
 def publish(topic_arn: str, message: str, change: Change) -> None:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 
-from dynamodb_streams_cdc import LambdaContext
+from dynamodb_streams_cdc import ChangeKind, LambdaContext
 from dynamodb_streams_cdc.canary import canary_item
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
@@ -105,6 +106,32 @@ def test_an_invalid_order_is_a_dead_letter_and_sends_nothing(
     assert notifications.handler(batch, context) == DONE
     assert len(dead_letters(aws)) == 1
     assert sent(topic) == ["Order 00005-1 is refunded: 29.33 USD."]
+
+
+def test_a_corrected_order_sends_its_message(aws: Aws, context: LambdaContext, topic: str) -> None:
+    refused = {name: value for name, value in PLACED.items() if name != "total"}
+    assert notifications.handler(event(record(2, refused, REFUNDED)), context) == DONE
+    assert dead_letters(aws) == []
+    assert sent(topic) == [MESSAGE]
+
+
+def test_an_insert_needs_no_old_images(aws: Aws, context: LambdaContext, topic: str) -> None:
+    batch = event(record(1, None, REFUNDED, view_type="NEW_IMAGE"))
+    assert notifications.handler(batch, context) == DONE
+    assert dead_letters(aws) == []
+    assert sent(topic) == [MESSAGE]
+
+
+def test_a_backfill_sends_nothing(
+    aws: Aws, context: LambdaContext, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEED", "change-log")
+    read = replace(change(1, None, REFUNDED), kind=ChangeKind.BACKFILL)
+    entry = record(7, None, {"item": "x", "version": "y"}, keys=("item", "version"))
+    entry["dynamodb"] |= {"NewImage": entry_of(read), "StreamViewType": "NEW_IMAGE"}
+    assert notifications.handler(event(entry), context) == DONE
+    assert dead_letters(aws) == []
+    assert sent(topic) == []
 
 
 def test_the_canary_is_counted_and_sends_nothing(
