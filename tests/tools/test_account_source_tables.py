@@ -62,9 +62,8 @@ def test_a_table_that_fits(shop: dict[str, Any], account: Account) -> None:
     assert finding.level == "ok"
     assert finding.sentence == (
         "Table Shop is read by its stream, which has no record of items that did not change in the "
-        "last 24 hours (about 5,000 items are in it): after the deploy, `cdc repair --all "
-        "--environment sandbox --stack cdc-sandbox-pipeline` brings them into the sums and the "
-        "search index, not into the change log."
+        "last 24 hours (about 5,000 items are in it): after the deploy, `cdc backfill "
+        "--environment sandbox --stack cdc-sandbox-pipeline` brings them into the copies."
     )
 
 
@@ -118,6 +117,16 @@ def test_a_table_that_does_not_fit(shop: dict[str, Any], account: Account, case:
 def test_without_audit_new_images_are_enough(shop: dict[str, Any], account: Account) -> None:
     shop["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
     assert [each.level for each in look(account, UNAUDITED)] == ["ok"]
+
+
+def test_notifications_need_old_images(shop: dict[str, Any], account: Account) -> None:
+    entities = [replace(each, sinks={"notifications": str}) for each in UNAUDITED.entities]
+    sending = replace(UNAUDITED, entities=entities)
+    assert [each.level for each in look(account, sending)] == ["ok"]
+    shop["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+    [finding] = look(account, sending)
+    assert finding.level == "blocking"
+    assert "the state before a change, which the notifications compare" in finding.sentence
 
 
 def test_a_table_that_is_gone(aws: FakeAws, account: Account) -> None:
@@ -174,8 +183,11 @@ class TestReaders:
 
     def test_a_global_table_serves_one(self, shop: dict[str, Any], account: Account) -> None:
         shop["Replicas"] = [{"RegionName": "eu-north-1"}]
-        assert "global table, which serves one reader" in look(account)[0].sentence
-        assert [each.level for each in look(account, readers=1)] == ["ok", "ok"]
+        for stated in (0, 1):
+            warning = look(account, readers=stated)[-2]
+            assert warning.level == "warning"
+            assert warning.sentence.endswith("set global_table to true.")
+        assert [each.level for each in look(account, global_table=True)] == ["ok"]
 
 
 def test_another_time_to_live(shop: dict[str, Any], aws: FakeAws, account: Account) -> None:

@@ -25,6 +25,8 @@ SHARDS_AT_THE_START = 4
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 NEVER_RESERVED = 100
 QUOTA_OF_CONCURRENCY = "L-B99A9384"
+NOTIFICATIONS = "notifications"
+"""The further sink that needs old images and SNS: lambdas/notifications."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.entities import AUDIT
 from dynamodb_streams_cdc.sinks.aggregation import Expiry
-from tools.account.checks import READERS_OF_A_STREAM, StreamReaders
+from tools.account.checks import NOTIFICATIONS, READERS_OF_A_STREAM, StreamReaders
 from tools.account.findings import Finding
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ def _lost(source: SourceTable, view: str) -> str:
     if view == "NEW_IMAGE":
         if source.declared.using(AUDIT):
             return "whose records lack the state before a change, which the change log keeps"
+        if source.declared.using(NOTIFICATIONS):
+            return "whose records lack the state before a change, which the notifications compare"
         if any(entity.expiry is Expiry.KEEP for entity in source.declared.using("aggregation")):
             return "whose records lack the expired item, which Expiry.KEEP keeps in the sums"
     return ""
@@ -169,11 +171,11 @@ def _readers(source: SourceTable, found: Found) -> Iterator[tuple[Level, str]]:
             "they do not list reads it.",
         )
     regions = [each["RegionName"] for each in found.table.get("Replicas", ())]
-    if regions and stated < 1:
+    if regions and not source.setting.global_table:
         yield (
             "warning",
-            f"Table {source.name} is a global table, which serves one reader per shard: set "
-            "readers to 1.",
+            f"Table {source.name} is a global table, whose stream serves one reader per shard: set "
+            "global_table to true.",
         )
 
 
@@ -195,7 +197,6 @@ def _before(source: SourceTable, found: Found, wanted: Wanted) -> str:
     return (
         f"Table {source.name} is read by its stream, which has no record of items that did not "
         f"change in the last 24 hours (about {count:,} items are in it): after the deploy, `cdc "
-        f"repair --all --environment {wanted.environment} --stack "
-        f"{wanted.prefix}{source.declared.stack}` brings them into the sums and the search index, "
-        "not into the change log."
+        f"backfill --environment {wanted.environment} --stack "
+        f"{wanted.prefix}{source.declared.stack}` brings them into the copies."
     )
