@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynamodb_streams_cdc.entities import DeclarationError
+from dynamodb_streams_cdc.entities import DeclarationError, tables_of
 from dynamodb_streams_cdc.testing.stories import StoriesError
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from dynamodb_streams_cdc.testing.stories import Story
 
 try:
-    from lambdas.domain import TABLES as TABLES
+    from lambdas.domain import TABLES as DECLARED
+
+    TABLES = tables_of(DECLARED)
 except DeclarationError as error:
     message = f"lambdas/domain: {error}."
     raise SystemExit(message) from None

@@ -37,9 +37,25 @@ AGGREGATION, SEARCH, AUDIT = "aggregation", "search", "audit"
 BUILT_IN = (AGGREGATION, SEARCH, AUDIT)
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
-_STACK = re.compile(r"pipeline(-[a-z0-9]+){0,3}", re.ASCII)
+_STACK = re.compile(r"(?=.{1,100}$)pipeline(-[a-z0-9]+){0,3}", re.ASCII)
 _INDEX = re.compile(r"[a-z0-9][a-z0-9_-]{0,200}", re.ASCII)
 _ALIAS_OF_AN_INDEX = re.compile(r".*-(write|v\d+)")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_mapping(value: object, of: Callable[[object], bool]) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and all(map(_is_text, value))
+        and all(of(each) for each in value.values())
+    )
+
+
+def _are(kind: type, values: object) -> bool:
+    return isinstance(values, Sequence) and all(isinstance(each, kind) for each in values)
 
 
 class DeclarationError(CdcError, ValueError):
@@ -113,7 +129,7 @@ def starts_with(*prefixes: str) -> KeyPattern:
 
 
 def _texts(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not values or not all(values):
+    if not values or not all(map(_is_text, values)):
         message = f"a key's pattern has one or more texts that are not empty, got {values!r}"
         raise DeclarationError(message)
     return values
@@ -134,7 +150,11 @@ class Index:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not _INDEX.fullmatch(self.name) or _ALIAS_OF_AN_INDEX.fullmatch(self.name):
+        if (
+            not _is_text(self.name)
+            or not _INDEX.fullmatch(self.name)
+            or _ALIAS_OF_AN_INDEX.fullmatch(self.name)
+        ):
             message = (
                 f"an index's name is 1 to 201 of a-z 0-9 _ -, and ends neither in -write nor in -v "
                 f"and digits, which the app appends; got {self.name!r}"
@@ -167,10 +187,14 @@ class Entity:
     sinks: Mapping[str, Callable[[Image], Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not _is_text(self.name) or not _NAME.fullmatch(self.name):
             self._refuse(
                 "its name must begin with a-z and have at most 40 of a-z 0-9 -: rename the entity"
             )
+        for field_name, is_right, form in self._forms():
+            if not is_right:
+                self._refuse(f"`{field_name}` must be {form}; got {getattr(self, field_name)!r}")
+        object.__setattr__(self, "expiry", Expiry(self.expiry))
         if (self.document is None) != (self.index is None):
             missing, given = ("index", "document") if self.document else ("document", "index")
             self._refuse(
@@ -183,6 +207,20 @@ class Entity:
                     f"{name!r} under `sinks` is not the name of a further sink: use a-z 0-9 - and "
                     f"none of {', '.join(BUILT_IN)}"
                 )
+
+    def _forms(self) -> Iterator[tuple[str, bool, str]]:
+        """Yield each field with whether it has its form, and the form."""
+        pattern = "a mapping from attributes to patterns, such as {'sk': exactly('A')}"
+        yield "keys", _is_mapping(self.keys, lambda each: isinstance(each, KeyPattern)), pattern
+        for name in ("contributions", "document"):
+            function = getattr(self, name)
+            yield name, function is None or callable(function), "a function of an item's image"
+        expiries = [form for each in Expiry for form in (each, each.value)]
+        yield "expiry", self.expiry in expiries, "Expiry.DROP or Expiry.KEEP"
+        yield "index", self.index is None or _are(Index, [self.index]), "an Index(name=...)"
+        yield "audited", _are(bool, [self.audited]), "True or False"
+        functions = "a mapping from sinks to functions, such as {'notifications': order.notice}"
+        yield "sinks", _is_mapping(self.sinks, callable), functions
 
     def _refuse(self, problem: str) -> None:
         message = f"entity {self.name!r}: {problem}"
@@ -233,27 +271,45 @@ class Table:
 
     def __post_init__(self) -> None:
         try:
-            check_table(self.name)
-        except ValueError as error:
-            raise DeclarationError(str(error)) from None
+            check_table(self.name if _is_text(self.name) else "")
+        except ValueError:
+            message = f"a table's logical name is 1 to 255 of A-Z a-z 0-9 _ . -, got {self.name!r}"
+            raise DeclarationError(message) from None
         for problem in self._problems():
             message = f"table {self.name!r}: {problem}"
             raise DeclarationError(message)
 
     def _problems(self) -> Iterator[str]:
-        if not 1 <= len(self.keys) <= 2 or not set(self.keys.values()) <= set(KEY_TYPES):
+        if not _is_mapping(self.keys, KEY_TYPES.__contains__) or not 1 <= len(self.keys) <= 2:
             yield (
                 "`keys` must have one or two attributes with their types S, N or B, the partition "
-                f"key first; got {dict(self.keys)!r}"
+                f"key first, such as {{'pk': 'S', 'sk': 'S'}}; got {self.keys!r}"
             )
         if self.unknown not in UNKNOWN:
             yield f"`unknown` must be one of {', '.join(UNKNOWN)}, got {self.unknown!r}"
-        if not _STACK.fullmatch(self.stack):
-            yield f"`stack` must be `pipeline`, or `pipeline-` and a-z 0-9 -; got {self.stack!r}"
+        for name in ("expires_by", "actor_attribute"):
+            attribute = getattr(self, name)
+            if attribute is not None and not _is_text(attribute):
+                yield f"`{name}` must be the name of an attribute, got {attribute!r}"
+        if not _is_text(self.stack) or not _STACK.fullmatch(self.stack):
+            yield (
+                "`stack` must be `pipeline`, or `pipeline-` and a-z 0-9 -, at most 100 characters; "
+                f"got {self.stack!r}"
+            )
+        if not _are(Entity, self.entities):
+            yield (
+                "`entities` must be a tuple of entities, (Entity(...),) with a comma for one; got "
+                f"{self.entities!r}"
+            )
         if not self.entities:
             yield "`entities` is empty: declare at least one"
         for entity in self.entities:
             yield from self._problems_of_keys(entity)
+        if not self.further_sinks and not any(map(self.using, BUILT_IN)):
+            yield (
+                "no entity has a copy: give one `contributions`, `document` and `index`, "
+                "audited=True, or `sinks`"
+            )
         for one, other in combinations(self.entities, 2):
             if one.name == other.name:
                 yield f"two entities are named {one.name!r}: rename one"
@@ -317,3 +373,18 @@ class Table:
     def source(self, epoch: str) -> Source:
         """Return the source of the table's changes."""
         return Source(self.name, epoch, actor_attribute=self.actor_attribute)
+
+
+def tables_of(declared: object) -> tuple[Table, ...]:
+    """Return the tables of `lambdas.domain.TABLES`.
+
+    Raises:
+        DeclarationError: it is something else.
+    """
+    if not isinstance(declared, Sequence) or not _are(Table, declared):
+        message = (
+            "TABLES must be a tuple of tables, (Table(...),) with a comma for one; got "
+            f"{type(declared).__name__}"
+        )
+        raise DeclarationError(message)
+    return tuple(declared)

@@ -44,6 +44,14 @@ def test_a_wrong_declaration_is_one_sentence(domain: Path) -> None:
         assert line.startswith("lambdas/domain: table 'rooms': a key can fit both entity 'room'")
 
 
+def test_a_table_in_place_of_tables_is_one_sentence(domain: Path) -> None:
+    (domain / "__init__.py").write_text(RIGHT.replace("[Table", "Table").replace("])]", "])"))
+    done = run(domain, "import local.demo")
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("lambdas/domain: TABLES must be a tuple of tables")
+
+
 def test_missing_stories_are_named(domain: Path) -> None:
     (domain / "__init__.py").write_text(RIGHT)
     done = run(domain, READ)

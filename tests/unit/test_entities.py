@@ -17,7 +17,10 @@ from dynamodb_streams_cdc.entities import (
     anything_but,
     exactly,
     starts_with,
+    tables_of,
 )
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation, Expiry
+from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas import example_domain
 
 KEYS = {"pk": "S", "sk": "S"}
@@ -147,6 +150,56 @@ def test_a_wrong_declaration_is_refused(declare: Callable[[], object], sentence:
     with pytest.raises(DeclarationError) as refused:
         declare()
     assert sentence in str(refused.value)
+
+
+any_of: Any = Entity
+a_table: Any = Table
+text: Any = "text"
+MISTYPED: list[tuple[Callable[[], object], str]] = [
+    (lambda: exactly(5), "one or more texts that are not empty, got (5,)"),  # type: ignore[arg-type]
+    (lambda: exactly(["A", "B"]), "texts that are not empty, got (['A', 'B'],)"),  # type: ignore[arg-type]
+    (lambda: starts_with(("A", "B")), "texts that are not empty, got (('A', 'B'),)"),  # type: ignore[arg-type]
+    (lambda: any_of("a", keys={"sk": "A"}), "entity 'a': `keys` must be a mapping from attributes"),
+    (lambda: any_of("a", keys=["sk"]), "such as {'sk': exactly('A')}; got ['sk']"),
+    (lambda: any_of(None), "entity None: its name must begin with a-z"),
+    (lambda: any_of("a", contributions={"x": 1}), "`contributions` must be a function of an item"),
+    (lambda: any_of("a", document=text, index=Index(name="i")), "`document` must be a function"),
+    (lambda: any_of("a", document=dict, index="i"), "`index` must be an Index(name=...); got 'i'"),
+    (lambda: any_of("a", audited="no"), "`audited` must be True or False; got 'no'"),
+    (lambda: any_of("a", expiry="later"), "`expiry` must be Expiry.DROP or Expiry.KEEP; got"),
+    (lambda: any_of("a", sinks=["sql"]), "`sinks` must be a mapping from sinks to functions"),
+    (lambda: any_of("a", sinks={"sql": "x"}), "got {'sql': 'x'}"),
+    (lambda: Index(name=None), "an index's name is 1 to 201"),  # type: ignore[arg-type]
+    (lambda: a_table(None, KEYS, [Entity("a")]), "logical name is 1 to 255"),
+    (
+        lambda: a_table("t", ["pk", "sk"], [Entity("a")]),
+        "such as {'pk': 'S', 'sk': 'S'}; got ['pk'",
+    ),
+    (lambda: a_table("t", {"pk": ["S"]}, [Entity("a")]), "`keys` must have one or two attributes"),
+    (lambda: a_table("t", {"": "S"}, [Entity("a")]), "`keys` must have one or two attributes"),
+    (lambda: a_table("t", KEYS, Entity("a")), "(Entity(...),) with a comma for one; got Entity("),
+    (lambda: a_table("t", KEYS, ["a"]), "`entities` must be a tuple of entities"),
+    (lambda: table(Entity("a"), expires_by=5), "`expires_by` must be the name of an attribute"),
+    (lambda: table(Entity("a"), actor_attribute=""), "`actor_attribute` must be the name of an"),
+    (lambda: table(Entity("a"), stack=None), "`stack` must be `pipeline`"),
+    (lambda: table(Entity("a"), stack="pipeline-" + "a" * 92), "at most 100 characters"),
+    (lambda: table(Entity("a", audited=False)), "table 'things': no entity has a copy: give one"),
+    (lambda: tables_of(table(Entity("a"))), "(Table(...),) with a comma for one; got Table"),
+    (lambda: tables_of([Entity("a")]), "TABLES must be a tuple of tables"),
+]
+
+
+@pytest.mark.parametrize(("declare", "sentence"), MISTYPED)
+def test_a_value_of_another_type_is_refused(declare: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        declare()
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("expiry", ["keep", Expiry.KEEP])
+def test_expiry_may_be_given_by_its_value(expiry: Any) -> None:
+    assert Entity("a", expiry=expiry).expiry is Expiry.KEEP
+    assert Aggregation(MemoryLedger(), nothing, expiry).retains
 
 
 def test_entities_may_share_an_index() -> None:

@@ -204,6 +204,7 @@ class Aggregation:
         if not 0 <= self.decimals < DIGITS - HEADROOM:
             message = f"decimals: from 0 to {DIGITS - HEADROOM - 1}, got {self.decimals}"
             raise ValueError(message)
+        object.__setattr__(self, "expiry", Expiry(self.expiry))
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         """Apply the newest change of each item, as many items in a transaction as fit.
