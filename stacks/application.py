@@ -8,7 +8,7 @@ from aws_cdk import App, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
-from dynamodb_streams_cdc.entities import Table
+from dynamodb_streams_cdc.entities import Table, tables_of
 from stacks.constructs.gateways import add_gateways
 from stacks.environments import Environment
 from stacks.errors import SynthError
@@ -26,7 +26,9 @@ def add_stacks(
 
     Raises:
         SynthError: the tables do not fit together, or not the environment.
+        DeclarationError: they are no tables.
     """
+    tables = tables_of(tables)
     _check(tables, environment)
     prefix = environment.stack_prefix
     search, has_documents = None, any(table.indexes for table in tables)
@@ -91,5 +93,14 @@ def _check(tables: Sequence[Table], environment: Environment) -> None:
             message = (
                 f"Setting 'source_tables' has {name!r}, which lambdas/domain does not declare: use "
                 f"{', '.join(declared)}."
+            )
+            raise SynthError(message)
+    arns = Counter(each.arn for each in environment.source_tables.values())
+    for arn, times in arns.items():
+        if times > 1:
+            names = [each for each, at in environment.source_tables.items() if at.arn == arn]
+            message = (
+                f"Setting 'source_tables' has {arn} for {' and '.join(names)}, whose processors "
+                "would all read its one stream: declare one table with the entities of all."
             )
             raise SynthError(message)

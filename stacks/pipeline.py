@@ -14,7 +14,13 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from dynamodb_streams_cdc.entities import AUDIT, Table
-from dynamodb_streams_cdc.names import ATTEMPT, CHANGE_LOG_KEYS, EXPIRES_AT, IDEMPOTENCY_KEY
+from dynamodb_streams_cdc.names import (
+    ATTEMPT,
+    CHANGE_LOG_KEYS,
+    EXPIRES_AT,
+    IDEMPOTENCY_KEY,
+    MANIFEST,
+)
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
@@ -31,6 +37,23 @@ from stacks.manifest import add_manifest
 from stacks.observability import Observability
 from stacks.search import SearchTarget, existing_cluster
 from stacks.sinks import SINKS
+
+TAKEN = frozenset(
+    {
+        *(
+            "Aggregates",
+            "BootstrapVersion",
+            "Boundary",
+            "CDKMetadata",
+            "ChangeLog",
+            "CheckBootstrapVersion",
+        ),
+        *("DeadLetterBucketName", "DeadLetters", "DynamoDbGateway", "Idempotency", "Key"),
+        *("LargeImages", MANIFEST, "Observability", "OnFailureBucketName", "Operator"),
+        *("OperatorPolicyArn", "S3Gateway", "Watcher"),
+    }
+)
+"""Ids that constructs of a stack may have, in addition to those that begin with a sink's name."""
 
 
 class PipelineStack(Stack):
@@ -69,7 +92,9 @@ class PipelineStack(Stack):
         self.tables: dict[str, ChangeTable] = {}
         sinks = _sinks_of(table)
 
-        self.source = source_table(self, pascal(table.name), table=table, environment=environment)
+        self.source = source_table(
+            self, source_id(table.name), table=table, environment=environment
+        )
         self.change_log: ChangeTable | None = None
         self.large_images: LargeImages | None = None
         if AUDIT in sinks:
@@ -155,6 +180,11 @@ class PipelineStack(Stack):
         `settings` are the function's environment variables in addition to those of every processor.
         A processor that reads the change log also reads the large images.
         """
+        if pascal(sink) in TAKEN:
+            message = (
+                f"Sink {sink!r}: every stack has {pascal(sink)!r} already: name the sink otherwise."
+            )
+            raise SynthError(message)
         kind = self._plan[sink]
         images = self.large_images if kind == "change-log" else None
         processor = StreamProcessor(
@@ -210,7 +240,7 @@ class PipelineStack(Stack):
         )
         # For people, who type them: the manifest has them too.
         outputs = {
-            f"{pascal(self.declaration.name)}TableName": self.source.name,
+            f"{source_id(self.declaration.name)}TableName": self.source.name,
             "DeadLetterBucketName": self.dead_letters.bucket.bucket_name,
             "OnFailureBucketName": self.dead_letters.on_failure.bucket_name,
             "OperatorPolicyArn": self.operator.managed_policy_arn,
@@ -226,6 +256,13 @@ class PipelineStack(Stack):
 def pascal(name: str) -> str:
     """Return a name such as `order-items` as a construct's id: `OrderItems`."""
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name))
+
+
+def source_id(name: str) -> str:
+    """Return the id of a source table, which no other construct of its stack has."""
+    id = pascal(name)
+    is_free = id and id not in TAKEN and not id.startswith(tuple(map(pascal, SINKS)))
+    return id if is_free else f"Source{id}"
 
 
 def _sinks_of(table: Table) -> list[str]:

@@ -21,6 +21,8 @@ from stacks.settings.processors import ProcessorSettings
 # making dead letters; a share of 1 turns the breaker off (docs/decisions, 17).
 BREAKER_SHARE = 0.5
 BREAKER_ITEMS = 5
+# https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
+LONGEST_DESCRIPTION = 256
 
 
 class StreamProcessor(Construct):
@@ -58,7 +60,7 @@ class StreamProcessor(Construct):
         )
         parts = add_function(
             self,
-            description=f"Applies the changes of {source_table}: {name}",
+            description=f"Applies the changes of {source_table}: {name}"[:LONGEST_DESCRIPTION],
             handler=handler,
             code=code,
             memory_mib=own.memory_mib,

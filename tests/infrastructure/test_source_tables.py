@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.entities import Entity, Index, Table, exactly
+from dynamodb_streams_cdc.entities import DeclarationError, Entity, Index, Table, exactly
 from stacks.errors import SynthError
+from stacks.pipeline import TAKEN, source_id
+from stacks.sinks import SINKS
 from tests.infrastructure.conftest import Synthesise
 from tests.infrastructure.deployment import REGION, Deployment, context_of
 from tests.infrastructure.policies import ACCOUNT, Request
@@ -196,7 +198,7 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def everything(synthesise: Synthesise) -> dict[tuple[str, str], Template]:
+def teams(synthesise: Synthesise) -> dict[tuple[str, str], Template]:
     """Return the templates of two teams in three environments by environment, stack and team."""
     return {
         (f"{name}-{environment}", stack): template
@@ -215,10 +217,10 @@ def everything(synthesise: Synthesise) -> dict[tuple[str, str], Template]:
 class TestSeveral:
     """Environments of one account; the second team has an account, or a prefix, of its own."""
 
-    def test_a_stack_per_table(self, everything: Mapping[tuple[str, str], Template]) -> None:
-        assert {stack for _, stack in everything} == {"pipeline-users", "pipeline-invoices"}
-        assert len(everything) == 2 * 3 * 2
-        for (_, stack), template in everything.items():
+    def test_a_stack_per_table(self, teams: Mapping[tuple[str, str], Template]) -> None:
+        assert {stack for _, stack in teams} == {"pipeline-users", "pipeline-invoices"}
+        assert len(teams) == 2 * 3 * 2
+        for (_, stack), template in teams.items():
             other = "audit" if stack == "pipeline-users" else "aggregation"
             assert processors(template).keys() == {other, "search"}
 
@@ -244,20 +246,20 @@ class TestSeveral:
             )
 
     def test_no_physical_name_and_no_export(
-        self, everything: Mapping[tuple[str, str], Template]
+        self, teams: Mapping[tuple[str, str], Template]
     ) -> None:
-        for template in everything.values():
+        for template in teams.values():
             for resource in template["Resources"].values():
                 named = PHYSICAL_NAMES.get(resource["Type"])
                 assert named is None or named not in resource["Properties"]
             assert not [o for o in template["Outputs"].values() if "Export" in o]
 
     def test_metrics_have_dimensions_of_their_own(
-        self, everything: Mapping[tuple[str, str], Template]
+        self, teams: Mapping[tuple[str, str], Template]
     ) -> None:
         """Dimensions of the functions are those of the alarms, and of no other stack's."""
         published: list[tuple[str, str]] = []
-        for (deployment, stack), template in everything.items():
+        for (deployment, stack), template in teams.items():
             if not deployment.startswith("blue"):
                 continue
             environment = deployment.partition("-")[2]
@@ -270,20 +272,20 @@ class TestSeveral:
         assert len(set(published)) == len(published) == 3 * 4
 
     def test_saved_queries_have_names_of_their_own(
-        self, everything: Mapping[tuple[str, str], Template]
+        self, teams: Mapping[tuple[str, str], Template]
     ) -> None:
         names = [
             query["Properties"]["Name"]
-            for (deployment, _), template in everything.items()
+            for (deployment, _), template in teams.items()
             if deployment in ("blue-sandbox", "blue-production")
             for query in of_type(template, "AWS::Logs::QueryDefinition").values()
         ]
         assert len(set(names)) == len(names)
 
-    def test_no_index_is_of_two(self, everything: Mapping[tuple[str, str], Template]) -> None:
+    def test_no_index_is_of_two(self, teams: Mapping[tuple[str, str], Template]) -> None:
         indexes = Counter(
             index
-            for template in everything.values()
+            for template in teams.values()
             for index in json.loads(flat(template["Outputs"]["Manifest"]["Value"]))["search"][
                 "indexes"
             ]
@@ -292,9 +294,9 @@ class TestSeveral:
         assert set(indexes.values()) == {1}
 
     def test_each_manifest_names_all_pipelines(
-        self, everything: Mapping[tuple[str, str], Template]
+        self, teams: Mapping[tuple[str, str], Template]
     ) -> None:
-        for (deployment, _), template in everything.items():
+        for (deployment, _), template in teams.items():
             environment = deployment.partition("-")[2]
             manifest = json.loads(flat(template["Outputs"]["Manifest"]["Value"]))
             assert manifest["pipelines"] == [
@@ -303,9 +305,9 @@ class TestSeveral:
             ]
 
     def test_a_table_with_number_keys_has_no_canary(
-        self, everything: Mapping[tuple[str, str], Template]
+        self, teams: Mapping[tuple[str, str], Template]
     ) -> None:
-        template = everything["blue-sandbox", "pipeline-invoices"]
+        template = teams["blue-sandbox", "pipeline-invoices"]
         watcher = only(template, "AWS::Lambda::Function", "Watcher")
         assert "SOURCE_TABLE_NAME" not in environment_of(watcher)
         actions = {action for _, action, _ in statements(template)}
@@ -342,3 +344,70 @@ def test_two_tables_alike(synthesise: Synthesise, changes: dict[str, str], says:
     )
     with pytest.raises(SynthError, match=says):
         synthesise(environment="local", tables=(first, other), **SETTINGS["local"])
+
+
+def test_one_tuple_too_few(synthesise: Synthesise) -> None:
+    table: Any = Table("things", keys={"pk": "S"}, entities=(Entity("thing"),))
+    with pytest.raises(DeclarationError, match=r"\(Table\(...\),\) with a comma"):
+        synthesise(environment="local", tables=table, **SETTINGS["local"])
+
+
+def test_two_declarations_of_one_table(synthesise: Synthesise) -> None:
+    tables = team("blue")
+    given = {table.name: {"arn": TABLE, "stream_arn": STREAM} for table in tables}
+    with pytest.raises(SynthError, match="for blue-users and blue-invoices, whose processors"):
+        synthesise(
+            environment="local",
+            tables=tables,
+            source_tables=json.dumps(given),
+            **SETTINGS["local"],
+        )
+
+
+class TestIds:
+    """A table may have any name: its id is that of no other construct of its stack."""
+
+    def test_every_other_id_is_known(self, everything: Assembly, notifying: Assembly) -> None:
+        for assembly in (everything, notifying):
+            tree = json.loads((assembly.folder / "tree.json").read_text())["tree"]["children"]
+            ids = tree["cdc-production-pipeline"]["children"].keys() - {"Orders", "OrdersTableName"}
+            free = {id for id in ids - TAKEN if source_id(id) == id}
+            assert free == set()
+            assert {"Key", "Boundary"} <= ids or "NotificationsTopic" in ids
+
+    @pytest.mark.parametrize(
+        ("name", "id"),
+        [
+            ("orders", "Orders"),
+            ("order_items.v2", "OrderItemsV2"),
+            ("audit", "SourceAudit"),
+            ("search-endpoint", "SourceSearchEndpoint"),
+            ("change-log", "SourceChangeLog"),
+            ("key", "SourceKey"),
+            ("_", "Source"),
+        ],
+    )
+    def test_a_taken_id_gets_a_prefix(self, name: str, id: str) -> None:
+        assert source_id(name) == id
+
+    def test_a_table_named_like_a_sink(self, synthesise: Synthesise) -> None:
+        table = Table("search", keys={"pk": "S"}, entities=(Entity("thing"),))
+        made = synthesise(environment="sandbox", tables=(table,))
+        assert "SourceSearchTableName" in made.pipeline["Outputs"]
+        assert list(processors(made.pipeline)) == ["audit"]
+
+    def test_a_sink_named_like_a_part_of_the_stack(
+        self, synthesise: Synthesise, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(
+            SINKS, "watcher", lambda pipeline: pipeline.add_processor("watcher", {})
+        )
+        table = Table("things", {"pk": "S"}, [Entity("thing", sinks={"watcher": dict})])
+        with pytest.raises(SynthError, match="every stack has 'Watcher' already: name the sink"):
+            synthesise(environment="sandbox", tables=(table,))
+
+    def test_a_long_name(self, synthesise: Synthesise) -> None:
+        table = Table("a" * 255, keys={"pk": "S"}, entities=(Entity("thing"),))
+        made = synthesise(environment="sandbox", tables=(table,))
+        function = processors(made.pipeline)["audit"]
+        assert len(function["Properties"]["Description"]) == 256
