@@ -236,6 +236,35 @@ class SqlContract:
         assert "does not fit the table orders" in str(dead_letter.error)
         assert "secret" not in str(dead_letter.error)
 
+    @pytest.mark.parametrize("status", [{"a": 1}, {"a", "b"}])
+    def test_a_type_that_no_column_takes_is_one_dead_letter(
+        self, database: Database, status: Any
+    ) -> None:
+        lost = order("00005-1", status=status, updated_by="a secret")
+        [error] = self.refused(database, lost, lambda order: {"status": order["status"]})
+        assert "does not fit the table orders" in str(error)
+        assert "secret" not in str(error)
+
+    def refused(
+        self, database: Database, lost: Image, row: Callable[[Image], Row]
+    ) -> Sequence[Exception | None]:
+        """Return the errors of the dead letters of a batch with an item that does not fit."""
+        dead_letters, clock = MemoryDeadLetters(), ManualClock()
+        processor = Processor("sql", SOURCE, database.sink(row), dead_letters, clock=clock)
+        event: Any = {"Records": [record(1, None, PLACED), record(2, None, lost)]}
+        assert processor(event, FakeContext(clock)) == {"batchItemFailures": []}
+        assert database.run("SELECT item FROM orders") == [(ITEM,)]
+        return [each.error for each in dead_letters.dead_letters.values()]
+
+    def test_a_column_that_is_added_is_used(self, database: Database) -> None:
+        sink = database.sink(lambda order: {"status": order["status"], "city": "Berlin"})
+        sink.held(ITEM, deadline())
+        with pytest.raises(LookupError, match="no column city"):
+            sink.apply([change(1, None, PLACED)], deadline())
+        database.run("ALTER TABLE orders ADD COLUMN city TEXT")
+        assert sink.apply([change(1, None, PLACED)], deadline()).applied == 1
+        assert database.run("SELECT city FROM orders") == [("Berlin",)]
+
     def test_an_item_of_another_entity_leaves_no_row(self, database: Database) -> None:
         (table,) = example_domain.TABLES
         sink, clock = ByEntity(table, {"order": database.sink()}), ManualClock()

@@ -6,7 +6,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.contracts.sql import SCHEMA, Database, SqlContract
+from dynamodb_streams_cdc import PermanentError
+from dynamodb_streams_cdc.sinks.base import ItemVersion
+from tests.contracts.sql import ITEM, PLACED, SCHEMA, SHIPPED, Database, SqlContract
+from tests.factories import change, deadline, order
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +41,26 @@ class TestPostgreSql(SqlContract):
         yield made
         for connection in opened:
             connection.close()
+
+    @pytest.mark.parametrize("total", [True, "much", 10**20])
+    def test_a_type_that_does_not_fit_is_one_dead_letter(
+        self, database: Database, total: object
+    ) -> None:
+        lost = {**order("00005-1"), "total": total}
+        [error] = self.refused(database, lost, lambda order: {"total": order["total"]})
+        assert "does not fit the table orders" in str(error)
+
+    @pytest.mark.parametrize("total", [True, {"a": 1}])
+    def test_a_repair_that_meets_such_a_type_is_permanent(
+        self, database: Database, total: object
+    ) -> None:
+        sink = database.sink(lambda order: {"total": total})
+        with pytest.raises(PermanentError, match="does not fit the table orders"):
+            sink.repair(ITEM, lambda: PLACED, deadline(), ItemVersion.of(change(1, None, PLACED)))
+
+    def test_a_table_that_is_wrong_is_not_the_item_s_fault(self, database: Database) -> None:
+        sink = database.sink()
+        sink.apply([change(1, None, PLACED)], deadline())
+        database.run("ALTER TABLE orders DROP COLUMN total")
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            sink.apply([change(2, PLACED, SHIPPED)], deadline())

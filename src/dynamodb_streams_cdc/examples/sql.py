@@ -45,6 +45,12 @@ OWN = ("item", "version", "changed_at", "written_at", "deleted")
 MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s"}
 """The mark of a value in a statement, by the driver's `paramstyle`."""
 
+OF_A_VALUE = frozenset({None, "42804", "42846", "42883", "42P18"})
+"""The `sqlstate` of a ProgrammingError that a value causes: a type that does not fit its column, or
+has no operator with it (https://www.postgresql.org/docs/current/errcodes-appendix.html); None if
+the driver itself cannot pass the value on. The others say that the table or a permission is wrong.
+"""
+
 MOST_VALUES = 30_000
 """In one statement: PostgreSQL takes 65,535, SQLite 32,766
 (https://www.postgresql.org/docs/current/limits.html, https://sqlite.org/limits.html)."""
@@ -56,8 +62,9 @@ class SqlTable:
 
     Attributes:
         driver: a module of the DB-API 2.0, such as `psycopg` or `sqlite3`.
-        connect: opens a connection of it that does not commit by itself. Let it give up connecting
-            and each statement within ten seconds: the processor reserves twelve for its report.
+        connect: opens a connection of it that does not commit by itself. Let it give up connecting,
+            each statement, and a host that is silent within ten seconds: the processor reserves
+            twelve for its report.
         table: name of the table.
         row: returns the row of an item; pure. `None` keeps the item out of the table.
     """
@@ -250,8 +257,9 @@ class SqlTable:
     def _transaction(self) -> Iterator[Any]:
         """Do all that is in the block, or nothing of it.
 
-        The connection is opened again after an error, because it may be the connection's. A commit
-        that was done, and whose answer was lost, does no harm: the same versions are then stale.
+        The connection is opened again after an error, because it may be the connection's, and the
+        columns are read again, because one may have been added. A commit that was done, and whose
+        answer was lost, does no harm: the same versions are then stale.
 
         Raises:
             RetryableError: the database is not reached, or refuses this transaction for now.
@@ -271,7 +279,13 @@ class SqlTable:
             committed = True
         except (self.driver.OperationalError, self.driver.InterfaceError) as error:
             raise RetryableError(str(error)) from error
-        except (self.driver.DataError, self.driver.IntegrityError) as error:
+        except (
+            self.driver.DataError,
+            self.driver.IntegrityError,
+            self.driver.ProgrammingError,
+        ) as error:
+            if isinstance(error, self.driver.ProgrammingError) and not _is_of_a_value(error):
+                raise
             # Its text may show values, and errors go into logs.
             message = f"a value does not fit the table {self.table}"
             raise PermanentError(message, type(error).__name__) from error
@@ -280,8 +294,13 @@ class SqlTable:
                 self._disconnect()
 
     def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._columns = self._connection, None, ()
         if connection is not None:
             with suppress(self.driver.Error):  # of a connection that is lost
                 connection.rollback()
             connection.close()
+
+
+def _is_of_a_value(error: Exception) -> bool:
+    """Return whether a value is at fault for a ProgrammingError, as `psycopg` tells it."""
+    return getattr(error, "sqlstate", None) in OF_A_VALUE
