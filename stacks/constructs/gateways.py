@@ -1,7 +1,10 @@
 """Gateway endpoints, by which functions in a VPC reach DynamoDB and S3 without a NAT.
 
-The functions call nothing else but OpenSearch: Lambda polls the streams, writes the logs (metrics
-are log lines) and the traces, and EventBridge fills the queues, all outside of the VPC.
+The functions call nothing else but OpenSearch, and SNS if an entity sends notifications. That takes
+an interface endpoint, which the owner of the VPC makes and pays
+(https://docs.aws.amazon.com/sns/latest/dg/sns-vpc-create-endpoint.html). Lambda polls the streams,
+writes the logs (metrics are log lines) and the traces, and EventBridge fills the queues, all
+outside of the VPC.
 https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html
 """
 

@@ -27,7 +27,7 @@ def wanted(**changes: Any) -> Wanted:
         "account": ACCOUNT,
         "region": REGION,
         "keeps_data": False,
-        "lanes": 2,
+        "lanes": 6,
         "mappings": 3,
         "engine": ENGINE,
         "instance_types": ("t3.small.search",),

@@ -8,10 +8,14 @@ import pytest
 
 from lambdas.domain import TABLES
 from stacks.environments import load
+from tests.lambdas.conftest import with_notifications
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
 from tools.account.preflight import preflight, wanted_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dynamodb_streams_cdc.entities import Table
     from tools.account.findings import Finding
     from tools.account.identity import Account
 
@@ -41,9 +45,11 @@ POLICY = [
 ]
 
 
-def found(account: Account, check: str, **settings: Any) -> list[Finding]:
+def found(
+    account: Account, check: str, tables: Sequence[Table] = TABLES, **settings: Any
+) -> list[Finding]:
     context = {"environment": "production", "alarm_email": "on-call@example.com", **settings}
-    wanted = wanted_of(account, load(context), TABLES)
+    wanted = wanted_of(account, load(context), tables)
     return [each for each in preflight(account, wanted) if each.check == check]
 
 
@@ -138,6 +144,24 @@ class TestNetwork:
         vpc.gateways = [gateway("s3", application="cdc", environment="production")]
         [finding] = found(account, "network", **asked)
         assert finding.level == "ok"
+
+    def test_notifications_need_sns(self, vpc: FakeAws, account: Account) -> None:
+        """An endpoint serves the whole VPC, once its names resolve to it."""
+        vpc.route_tables[0]["Routes"] = []
+        vpc.gateways = [gateway("s3"), gateway("dynamodb")]
+        tables = with_notifications()
+        assert [each.level for each in found(account, "network", **IN_VPC)] == ["ok"]
+        for asked in ({}, {"route_table_ids": ["rtb-0123456789abcdef9"]}):
+            findings = found(account, "network", tables=tables, **IN_VPC, **asked)
+            assert [each.level for each in findings] == ["blocking"] * 3
+            assert findings[0].sentence.startswith(f"{SUBNETS[0]} reaches no sns, which the sink")
+        sns = {**gateway("sns"), "VpcEndpointType": "Interface", "RouteTableIds": []}
+        vpc.gateways.append({**sns, "PrivateDnsEnabled": False})
+        assert len(found(account, "network", tables=tables, **IN_VPC)) == 3
+        vpc.gateways.append({**sns, "PrivateDnsEnabled": True})
+        assert [e.level for e in found(account, "network", tables=tables, **IN_VPC)] == ["ok"]
+        vpc.route_tables[0]["Routes"], vpc.gateways = [NAT], []
+        assert [e.level for e in found(account, "network", tables=tables, **IN_VPC)] == ["ok"]
 
     def test_a_domain_needs_the_service_linked_role(self, vpc: FakeAws, account: Account) -> None:
         vpc.linked_roles = set()

@@ -39,7 +39,7 @@ class Wanted:
     region: str
     keeps_data: bool
     lanes: int
-    """`parallelization_factor`: invocations at once for each shard of a mapping."""
+    """Invocations at once for a shard, of all mappings: the sum of `parallelization_factor`."""
     mappings: int
     """Event source mappings of all pipelines."""
     engine: str
@@ -59,6 +59,8 @@ class Wanted:
     """Declared source table of each pipeline's stack."""
     key: str | None = None
     """ARN of the customer's key."""
+    further_sinks: Sequence[str] = ()
+    """Sinks that entities use in addition to the built-in ones."""
     source_tables: Sequence["SourceTable"] = ()
     """Source tables that exist."""
 
@@ -95,13 +97,13 @@ def concurrency(unreserved: int, wanted: Wanted, total: int | None = None) -> li
             "more for the account."
         )
         return [Finding("concurrency", "blocking", sentence)]
-    wish = wanted.mappings * wanted.lanes * SHARDS_AT_THE_START
+    wish = wanted.lanes * SHARDS_AT_THE_START
     if unreserved >= wish:
         return [Finding("concurrency", "ok", f"Lambda may run {unreserved:,} functions at once.")]
     sentence = (
         f"Lambda may run {unreserved:,} functions at once here (new accounts have 10), and "
-        f"{wanted.mappings} mappings with {wanted.lanes} lanes for each of {SHARDS_AT_THE_START} "
-        f"shards need {wish}: "
+        f"{wanted.mappings} mappings with {wanted.lanes} lanes together for each of "
+        f"{SHARDS_AT_THE_START} shards need {wish}: "
         "under load they are throttled and late. Request more: `aws service-quotas "
         f"request-service-quota-increase --service-code lambda --quota-code {QUOTA_OF_CONCURRENCY} "
         "--desired-value 1000`."

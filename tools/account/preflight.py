@@ -49,7 +49,7 @@ def wanted_of(account: Account, environment: Environment, tables: Sequence[Table
         account=account.number,
         region=account.region,
         keeps_data=environment.keeps_data,
-        lanes=environment.parallelization_factor,
+        lanes=sum(environment.processor(each).parallelization_factor for each in processors),
         mappings=len(processors),
         engine=ENGINE,
         instance_types=tuple(dict.fromkeys(each for each in types if each)),
@@ -66,6 +66,7 @@ def wanted_of(account: Account, environment: Environment, tables: Sequence[Table
         network=environment,
         tables={f"{environment.stack_prefix}-{each.stack}": each.name for each in tables},
         key=environment.kms_key_arn,
+        further_sinks=tuple(sorted({sink for table in tables for sink in table.further_sinks})),
     )
 
 

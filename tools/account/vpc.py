@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tools.account.checks import NOTIFICATIONS
 from tools.account.findings import Finding
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 CHECK = "network"
 SERVICES = ("dynamodb", "s3")
+"""The services that all functions together call; a gateway endpoint serves each."""
+INTERFACES = {NOTIFICATIONS: "sns"}
+"""The services that further sinks call, by interface endpoints:
+https://docs.aws.amazon.com/sns/latest/dg/sns-vpc-create-endpoint.html"""
 LINKED_ROLES = (
     "AWSServiceRoleForAmazonOpenSearchService",
     # Of an account that used the service before it had this name.
@@ -71,15 +76,15 @@ def linked_role(exists: bool, wanted: Wanted) -> list[Finding]:
 def routes(
     tables: Sequence[Mapping[str, Any]], endpoints: Sequence[Mapping[str, Any]], wanted: Wanted
 ) -> list[Finding]:
-    """Whether the subnets reach DynamoDB and S3.
+    """Whether the subnets reach DynamoDB and S3, and the services of the further sinks.
 
     `tables` and `endpoints` are the VPC's, as DescribeRouteTables and DescribeVpcEndpoints give
     them. A route to other places counts, because nothing here can tell where it ends.
     """
+    findings = list(_interfaces(tables, endpoints, wanted))
     asked = wanted.network.route_table_ids
     if asked:
-        return list(_taken(asked, endpoints, wanted))
-    findings = []
+        return [*_taken(asked, endpoints, wanted), *findings]
     for subnet in wanted.network.subnet_ids:
         table = _table_of(subnet, tables)
         if table is None or _leads_out(table):
@@ -98,6 +103,32 @@ def routes(
                 )
             )
     return findings
+
+
+def _interfaces(
+    tables: Sequence[Mapping[str, Any]], endpoints: Sequence[Mapping[str, Any]], wanted: Wanted
+) -> Iterator[Finding]:
+    for sink in wanted.further_sinks:
+        service = INTERFACES.get(sink)
+        if service is None or any(_is_interface(each, service) for each in endpoints):
+            continue
+        for subnet in wanted.network.subnet_ids:
+            table = _table_of(subnet, tables)
+            if table is not None and not _leads_out(table):
+                yield _blocking(
+                    f"{subnet} reaches no {service}, which the sink {sink} calls: its route table "
+                    f"{table['RouteTableId']} has no default route, and the VPC no interface "
+                    f"endpoint for {service} with private DNS; add the endpoint, with a security "
+                    "group that lets the functions in by HTTPS."
+                )
+
+
+def _is_interface(endpoint: Mapping[str, Any], service: str) -> bool:
+    return (
+        endpoint["ServiceName"].endswith(f".{service}")
+        and endpoint.get("VpcEndpointType") == "Interface"
+        and bool(endpoint.get("PrivateDnsEnabled"))
+    )
 
 
 def _taken(
