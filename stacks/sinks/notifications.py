@@ -8,6 +8,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 
 from dynamodb_streams_cdc.names import ONCE
+from stacks.constructs.keys import key_of
 from stacks.constructs.stream_processor import StreamProcessor
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ def add_notifications(pipeline: "PipelineStack") -> StreamProcessor:
 
     Subscribe to the topic in the output `NotificationsTopicArn`.
     """
-    # Roles of this account that may publish may use this key:
-    # https://docs.aws.amazon.com/sns/latest/dg/sns-server-side-encryption.html
-    key = kms.Alias.from_alias_name(pipeline, "NotificationsKey", "alias/aws/sns")
+    # Roles of this account that may publish may use the key of AWS, and the role of a processor has
+    # the customer's: https://docs.aws.amazon.com/sns/latest/dg/sns-server-side-encryption.html
+    key: kms.IKey | None = key_of(pipeline)
+    if key is None:
+        key = kms.Alias.from_alias_name(pipeline, "NotificationsKey", "alias/aws/sns")
     topic = sns.Topic(pipeline, "NotificationsTopic", enforce_ssl=True, master_key=key)
     processor = pipeline.add_processor(
         NAME,

@@ -9,7 +9,8 @@ from stacks.environments import SettingsError, load
 from tests.infrastructure.conftest import CONTEXT, EVERYTHING, KEY, SUBNETS, Synthesise
 from tests.infrastructure.deployment import Deployment
 from tests.infrastructure.policies import Request, decide
-from tests.infrastructure.templates import Assembly, Resource, flat, of_type, only
+from tests.infrastructure.templates import Assembly, Resource, flat, of_type, only, processors
+from tests.lambdas.conftest import with_notifications
 
 VPC = {
     "vpc_id": "vpc-0123456789abcdef0",
@@ -128,6 +129,17 @@ class TestKey:
                 assert not deployment.decide(Request(role, action, other)).allowed
             operator = Request("operator", action, KEY)
             assert decide(operator, [deployment.managed_policy()]).allowed
+
+    def test_the_topic_of_the_notifications_has_the_key(self, synthesise: Synthesise) -> None:
+        made = synthesise(**EVERYTHING, tables=with_notifications())
+        topics = of_type(made.pipeline, "AWS::SNS::Topic")
+        assert len(topics) == 2
+        assert {flat(topic["Properties"]["KmsMasterKeyId"]) for topic in topics.values()} == {KEY}
+        deployment = Deployment(made)
+        role = processors(made.pipeline)["notifications"]["Properties"]["Role"]
+        for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+            request = Request(deployment.value("pipeline", role), action, KEY)
+            assert deployment.decide(request).allowed
 
     def test_the_domain_alarms_watch_the_key(
         self, everything: Assembly, production: Assembly
