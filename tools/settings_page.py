@@ -112,7 +112,10 @@ def _groups() -> Iterator[str]:
     head = ["setting", "meaning", "unit", "values", *DEFAULTS, "example"]
     for group in GROUPS:
         settings = attributes(group)
-        yield f"\n### {str(group.__doc__).partition('.')[0]}\n"
+        heading, _, note = str(group.__doc__).partition("\n")[0].partition(".")
+        yield f"\n### {heading}\n"
+        if note:
+            yield f"{note.strip()}\n"
         if set(settings) == set(PER_PROCESSOR):
             yield PROCESSORS
         yield table(head, _settings(group, settings))

@@ -53,7 +53,7 @@ def _masters(number: int) -> int:
 
 
 class SearchSettings(BaseModel):
-    """OpenSearch.
+    """OpenSearch. Without a document in the declaration, these settings have no effect.
 
     Attributes:
         search_url: Endpoint of an existing OpenSearch domain. Without it, the app creates a domain;

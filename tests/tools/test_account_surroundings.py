@@ -24,7 +24,7 @@ SUBNETS = [f"subnet-0123456789abcdef{number}" for number in range(3)]
 GROUP = "sg-0123456789abcdef0"
 TABLE = "rtb-0123456789abcdef0"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-IN_VPC = {"vpc_id": VPC, "subnet_ids": SUBNETS, "security_group_ids": [GROUP]}
+IN_VPC: dict[str, Any] = {"vpc_id": VPC, "subnet_ids": SUBNETS, "security_group_ids": [GROUP]}
 MAIN = {"Main": True, "RouteTableId": TABLE}
 NAT = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": "nat-1", "State": "active"}
 
@@ -151,6 +151,7 @@ class TestNetwork:
         vpc.gateways = [gateway("s3"), gateway("dynamodb")]
         tables = with_notifications()
         assert [each.level for each in found(account, "network", **IN_VPC)] == ["ok"]
+        asked: dict[str, Any]
         for asked in ({}, {"route_table_ids": ["rtb-0123456789abcdef9"]}):
             findings = found(account, "network", tables=tables, **IN_VPC, **asked)
             assert [each.level for each in findings] == ["blocking"] * 3
