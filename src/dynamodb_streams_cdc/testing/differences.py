@@ -33,7 +33,7 @@ def differences(copy: Any, wanted: Any) -> Iterator[str]:
 
 
 def in_words(value: Any) -> str:
-    """Return a value as text, numbers without their type."""
+    """Return a value as text, whole numbers without their type."""
     if value is _NOTHING:
         return "nothing"
     text = str(value) if isinstance(value, str) else repr(_plain(value))
@@ -43,7 +43,8 @@ def in_words(value: Any) -> str:
 def _plain(value: Any) -> Any:
     match value:
         case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
+            # A fraction keeps its type, by which it differs from a float.
+            return int(value) if value == value.to_integral_value() else value
         case Mapping():
             return {_plain(name): _plain(inner) for name, inner in value.items()}
         case list():

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from dynamodb_streams_cdc import Processor, Search, Source
+from dynamodb_streams_cdc import Change, Processor, Search, Source
 from dynamodb_streams_cdc.testing import Diverged, FaultKind, Items, Trial, check_convergence
 from dynamodb_streams_cdc.testing.memory import MemoryIndex
 from dynamodb_streams_cdc.testing.simulation import generate, generate_dead_letters
@@ -74,7 +74,7 @@ def test_the_message_tells_a_short_story() -> None:
     for part in (
         "schedule 2 of 200 (seed=1)",
         "The shortest schedule that still fails: 2 writes, 1 fault, 1 shard, BatchSize 100",
-        "table        put item-0: group 0, amount 2 (..306281)",
+        "table        put item-0: group 0, amount 2, price 2.1 (..306281)",
         "function     FAULT: old batch delivered again",
         "item-0: the table implies 2, the copy has 1",
         "write only what is newer than the version that the copy holds",
@@ -101,6 +101,44 @@ def test_a_replay_that_passes_raises_nothing() -> None:
     report = check_convergence(making(last_wins), wanted=amounts, replay=replay)
     assert (report.schedules, report.writes, report.deliveries) == (1, 1, 2)
     assert report.struck == {FaultKind.DUPLICATE: 1}
+
+
+def test_a_float_in_place_of_a_decimal_is_found() -> None:
+    def keep(rows: Rows, record: Any) -> None:
+        change = Change.from_record(record, Source("table"))
+        image = change.new_image or {}
+        floats = {n: float(v) if isinstance(v, Decimal) else v for n, v in image.items()}
+        if rows.get(change.item_id, ("",))[0] < change.version:
+            rows[change.item_id] = (change.version, floats)
+
+    def make(trial: Trial) -> Any:
+        copy: Rows = {}
+
+        def handler(event: Any, context: Any) -> None:
+            for record in event["Records"]:
+                keep(copy, record)
+
+        return handler, lambda: {item["id"]: item for _, item in copy.values() if item}
+
+    found = failure(make, wanted=Items.by_key, faults=())
+    assert found.number == 1
+    assert "'price': Decimal('1.1')}, the copy has" in found.problems[0]
+
+
+def test_a_read_before_the_write_takes_many_schedules() -> None:
+    """Another invocation has to come between the two calls: 695 schedules pass before."""
+
+    def put_if_newer(rows: Rows, record: Any) -> None:
+        version = Change.from_record(record, Source("table")).version
+        held = rows.get(key_of(record))
+        if held is None or held[0] < version:
+            rows[key_of(record)] = (version, amount_of(record))
+
+    def make(trial: Trial) -> Any:
+        handler, read = making(put_if_newer)(trial)
+        return handler, lambda: {k: n for k, (_, n) in read().items() if n is not None}
+
+    assert failure(make, seed=690, schedules=10).seed == 695
 
 
 def test_a_copy_without_keys_is_compared_as_a_whole() -> None:

@@ -16,8 +16,16 @@ TIMEOUT_SECONDS = 10.0
 
 
 def item_of(number: int, group: int, amount: int) -> Image:
-    """Return the item of a write: its number, and two values that change."""
-    return {"id": f"item-{number}", "group": Decimal(group), "amount": Decimal(amount)}
+    """Return the item of a write: its number, and three values that change.
+
+    No float is equal to the price.
+    """
+    return {
+        "id": f"item-{number}",
+        "group": Decimal(group),
+        "amount": Decimal(amount),
+        "price": Decimal(f"{amount}.1"),
+    }
 
 
 def poisoned(item: Image) -> Image:
