@@ -201,7 +201,8 @@ class PipelineStack(Stack):
         add_manifest(
             self,
             pipelines=self._pipelines,
-            source_tables={self.declaration.name: self.source},
+            declaration=self.declaration,
+            source=self.source,
             tables=self.tables,
             processors=self.processors,
             dead_letters=self.dead_letters,
