@@ -29,6 +29,7 @@ COMMANDS = [
     ["dead-letters", "show", "deadbeef"],
     ["redrive", "--yes"],
     ["history", "customer_id=1", "order_id=1"],
+    ["diff", "customer_id=1", "order_id=1", "--from", "2024-05-01T12:00:00Z"],
 ]
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
@@ -335,9 +336,15 @@ def parameters() -> Iterator[tuple[str, Any]]:
 def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any, empty: str) -> None:
     """It is a variable that is not set, and would mean: everything."""
     cloud.put("dead-letters/search/x.json", b"{}")
-    required = {"dead-letters show": ["x"], "repair": ["--all"], "history": ["x"]}.get(name, [])
+    required = {
+        "dead-letters show": ["x"],
+        "repair": ["--all"],
+        "history": ["x"],
+        "diff": ["x", "--from", "2024-05-01T12:00:00Z"],
+    }.get(name, [])
     if parameter.param_type_name == "argument":
-        called, command = parameter.metavar, [*name.split(), empty]
+        called = parameter.metavar
+        command = [*name.split(), *(word for word in required if word != "x"), empty]
     else:
         called = parameter.opts[0]
         command = [*name.split(), *required, called, empty]

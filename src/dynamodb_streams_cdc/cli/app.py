@@ -3,6 +3,7 @@
 import typer
 
 from dynamodb_streams_cdc.cli.dead_letters import dead_letters
+from dynamodb_streams_cdc.cli.diff import diff
 from dynamodb_streams_cdc.cli.history import history
 from dynamodb_streams_cdc.cli.options import Command, Commands, epilog
 from dynamodb_streams_cdc.cli.redrive import redrive
@@ -22,3 +23,4 @@ app.add_typer(dead_letters, name="dead-letters")
 app.command(cls=Command, epilog=epilog("redrive"))(redrive)
 app.command(cls=Command, epilog=epilog("repair"))(repair)
 app.command(cls=Command, epilog=epilog("history"))(history)
+app.command(cls=Command, epilog=epilog("diff"))(diff)

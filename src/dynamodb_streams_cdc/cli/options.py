@@ -46,6 +46,7 @@ _STATUSES = {
     ),
     "repair": ("every copy is right", "some copies could not be repaired"),
     "history": ("no gaps", "gaps, or no entry"),
+    "diff": ("shown", "no entry of the item by then, or gaps around a moment"),
 }
 
 
