@@ -1,4 +1,4 @@
-"""Permissions of an operator who redrives dead letters."""
+"""Permissions of an operator: to look, to redrive, and to repair."""
 
 from collections.abc import Sequence
 
@@ -56,7 +56,15 @@ class OperatorPolicy(iam.ManagedPolicy):
         self._allow(["s3:DeleteObject"], own, given_up)
         self._allow(["lambda:InvokeFunction"], *functions)
         if change_log is not None:
-            self._allow(["dynamodb:GetItem", "dynamodb:Query"], change_log.table.table_arn)
+            assert change_log.stream_arn is not None
+            self._allow(
+                ["dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query"],
+                change_log.table.table_arn,
+            )
+            self._allow(
+                ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
+                change_log.stream_arn,
+            )
         self._allow(["dynamodb:DescribeTable", "dynamodb:Scan"], source.table.table_arn)
         self.add_statements(*use_of_table_key(source))
         self._allow(

@@ -30,6 +30,7 @@ COMMANDS = [
     ["redrive", "--yes"],
     ["history", "customer_id=1", "order_id=1"],
     ["diff", "customer_id=1", "order_id=1", "--from", "2024-05-01T12:00:00Z"],
+    ["tail"],
 ]
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
@@ -200,7 +201,8 @@ def test_a_manifest_of_another_schema(cloud: Cloud, command: list[str]) -> None:
 
 def test_a_pipeline_without_a_change_log(cloud: Cloud) -> None:
     cloud.manifest["tables"].clear()
-    assert "no table with the role change_log" in fails(cloud, COMMANDS[-1])
+    for command in COMMANDS[3:6]:
+        assert "no table with the role change_log" in fails(cloud, command)
 
 
 @every_command

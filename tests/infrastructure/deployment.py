@@ -15,6 +15,8 @@ from tests.infrastructure.templates import Assembly, Resource, Template, as_list
 REGION = "us-east-1"
 UUID = "12345678-1234-1234-1234-123456789012"
 """Of every event source mapping."""
+STREAM_LABEL = "2026-11-28T00:00:00.000"
+"""Of every stream."""
 PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
@@ -222,7 +224,7 @@ class Deployment:
             case "Arn" | "TopicArn" | "DomainArn":
                 return arn
             case "StreamArn":
-                return f"{arn}/stream/2026-11-28T00:00:00.000"
+                return f"{arn}/stream/{STREAM_LABEL}"
             case "DomainEndpoint":
                 return f"search-{called}-1a2b3c.{REGION}.es.amazonaws.com"
             case "QueueName":

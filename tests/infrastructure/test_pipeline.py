@@ -197,6 +197,7 @@ class TestLeastPrivilege:
         functions = {f"{name}.Arn" for name, each in resources.items() if each in deployed}
         queues = {f"{name}.Arn" for name in of_type(assembly.pipeline, "AWS::SQS::Queue")}
         log = {f"{_table(assembly, 'ChangeLog')}.Arn"}
+        stream = {f"{_table(assembly, 'ChangeLog')}.StreamArn"}
         orders = {f"{_table(assembly, 'Orders')}.Arn"}
         (stack,) = may.pop("cloudformation:DescribeStacks")
         assert re.search(r":stack/cdc-\w+-pipeline/\*$", stack)
@@ -216,8 +217,11 @@ class TestLeastPrivilege:
             "lambda:InvokeFunction": functions,
             "dynamodb:GetItem": log,
             "dynamodb:Query": log,
-            "dynamodb:DescribeTable": orders,
+            "dynamodb:DescribeTable": orders | log,
             "dynamodb:Scan": orders,
+            "dynamodb:DescribeStream": stream,
+            "dynamodb:GetRecords": stream,
+            "dynamodb:GetShardIterator": stream,
         }
         assert not {"Roles", "Users", "Groups"} & policy.keys(), "attached to no one by itself"
 
