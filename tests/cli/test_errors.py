@@ -31,6 +31,7 @@ COMMANDS = [
     ["history", "customer_id=1", "order_id=1"],
     ["diff", "customer_id=1", "order_id=1", "--from", "2024-05-01T12:00:00Z"],
     ["tail"],
+    ["status"],
 ]
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
@@ -406,5 +407,5 @@ def test_a_missing_extra_is_named() -> None:
 def test_the_installed_command() -> None:
     cdc = Path(sys.executable).with_name("cdc")
     found = subprocess.run([cdc, "-h"], capture_output=True, text=True, timeout=60, check=True)
-    for name in ("dead-letters", "redrive", "repair", "history"):
+    for name in ("dead-letters", "redrive", "repair", "history", "diff", "tail", "status"):
         assert name in found.stdout

@@ -107,8 +107,12 @@ class Deployment:
                 return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
             case "es":
                 return f"{self.domain_arn}{name}"
+            case "lambda" if name == UUID:
+                return f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{name}"
             case "lambda":
                 return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+            case "cloudwatch":
+                return name  # it has no resources
             case "sqs":
                 return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name.rpartition('/')[2]}"
             case "sns":
@@ -150,10 +154,12 @@ class Deployment:
         ]
 
     def managed_policy(self) -> Document:
-        """Return the one managed policy that there is."""
-        ((stack, policy),) = self._properties("AWS::IAM::ManagedPolicy")
-        found: Document = self.value(stack, policy["PolicyDocument"])
-        return found
+        """Return the managed policies as one, which is what attaching them comes to."""
+        documents = [
+            self.value(stack, policy["PolicyDocument"])
+            for stack, policy in self._properties("AWS::IAM::ManagedPolicy")
+        ]
+        return {"Statement": [one for document in documents for one in document["Statement"]]}
 
     def policies_on(self, resource: str) -> list[Document]:
         """Return the policies on the bucket, queue, topic or domain that a resource is in."""

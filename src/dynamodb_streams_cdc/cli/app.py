@@ -8,6 +8,7 @@ from dynamodb_streams_cdc.cli.history import history
 from dynamodb_streams_cdc.cli.options import Command, Commands, epilog
 from dynamodb_streams_cdc.cli.redrive import redrive
 from dynamodb_streams_cdc.cli.repair import repair
+from dynamodb_streams_cdc.cli.status import status
 from dynamodb_streams_cdc.cli.tail import tail
 
 app = typer.Typer(
@@ -26,3 +27,4 @@ app.command(cls=Command, epilog=epilog("repair"))(repair)
 app.command(cls=Command, epilog=epilog("history"))(history)
 app.command(cls=Command, epilog=epilog("diff"))(diff)
 app.command(cls=Command, epilog=epilog("tail"))(tail)
+app.command(cls=Command, epilog=epilog("status"))(status)

@@ -47,6 +47,7 @@ _STATUSES: Mapping[str, Sequence[str]] = {
     "repair": ("every copy is right", "some copies could not be repaired"),
     "history": ("no gaps", "gaps, or no entry"),
     "diff": ("shown", "no entry of the item by then, or gaps around a moment"),
+    "status": ("shown", "not readable", "ended by Ctrl-C before it was shown"),
     "tail": (
         "ended by Ctrl-C",
         "no stream of a change log, not readable, or two readers already",

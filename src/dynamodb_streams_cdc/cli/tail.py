@@ -16,7 +16,6 @@ from dynamodb_streams_cdc.cli.options import (
     Stack,
 )
 from dynamodb_streams_cdc.cli.output import cells, plain, stderr_console, terminal
-from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.errors import CdcError, visible
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.stack import Deployment
@@ -83,7 +82,6 @@ def tail(
     followed = Followed(item or (), _entities(deployment, entity or ()), kinds)
     _check_readers(deployment, yes=yes)
     follower = LogFollower.of(deployment, start, _say)
-    clock = SystemClock()
     _say(f"Following the change log of {deployment.stack} from {start} on; Ctrl-C ends.")
     try:
         while True:
@@ -91,7 +89,7 @@ def tail(
                 name = _entity_of(deployment, change)
                 if followed.matches(change, name):
                     _show(change, name, as_json=as_json)
-            clock.sleep(follower.seconds)
+            follower.clock.sleep(follower.seconds)
     except KeyboardInterrupt:
         return
 

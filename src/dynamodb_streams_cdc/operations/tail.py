@@ -31,12 +31,16 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
 POLL_SECONDS = 1.0
+"""Between two reads of a shard by `cdc tail`."""
 CATCH_UP_SECONDS = 0.25
-"""Between two reads while the follower is behind; Lambda reads as often
+"""Between two reads while `cdc tail` is behind; Lambda reads as often
 (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html)."""
 BEHIND_SECONDS = 10.0
+"""Age of an entry from which on `cdc tail` is behind."""
 THROTTLED_SECONDS = 10.0
+"""Between two reads of a shard that throttled `cdc tail`."""
 LIST_SECONDS = 60.0
+"""Between two lists of the shards by `cdc tail`."""
 LIST_AGAIN_SECONDS = 5.0
 """Between two lists of the shards, if a shard has ended and its successor is not listed yet."""
 
