@@ -10,6 +10,7 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError, RetryableError
 from dynamodb_streams_cdc.guards.halves import in_halves
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.base import (
     ItemVersion,
     Outcome,
@@ -78,6 +79,15 @@ class SinkApplier:
         """
         return cast("Sink", self.sink) if self._choice is None else self._choice.sink_of(keys)
 
+    @property
+    def sinks(self) -> Sequence[Sink]:
+        """The sink, or all that the choice is between."""
+        return [cast("Sink", self.sink)] if self._choice is None else [*self._choice.sinks.values()]
+
+    def entity_of(self, keys: Image) -> str | None:
+        """Return the entity of the item with these keys; None for none, and without a choice."""
+        return None if self._choice is None else self._choice.entity_of(keys)
+
     def holds(self, change: Change) -> bool:
         """Return whether a sink holds the change's item; also if it may not be skipped."""
         try:
@@ -110,8 +120,8 @@ class SinkApplier:
     @property
     def repairs(self) -> bool:
         """Whether copies can be repaired: a sink knows how, and there is a table to read."""
-        return self.source_table is not None and (
-            self._choice is not None or isinstance(self.sink, Repairable)
+        return self.source_table is not None and any(
+            isinstance(sink, Repairable) for sink in self.sinks
         )
 
     def repair(self, changes: Iterable[Change]) -> dict[str, bool | Exception]:
@@ -128,10 +138,13 @@ class SinkApplier:
             each.item_id: self.repair_item(ItemVersion.of(each), each.raw_keys) for each in newest
         }
 
-    def repair_item(self, known: ItemVersion, keys: Attributes) -> bool | Exception:
+    def repair_item(
+        self, known: ItemVersion, keys: Attributes, *, counts_missing: bool = True
+    ) -> bool | Exception:
         """Repair the copy of the item with these keys from the table; see `Repairable`.
 
-        There is nothing to repair, and nothing differs, if no sink holds the item.
+        There is nothing to repair, and nothing differs, if no sink holds the item. Without
+        `counts_missing` an item that has no copy is not added to sums: the error says why.
         """
         assert self.source_table is not None
         if self.stopped:
@@ -141,6 +154,8 @@ class SinkApplier:
             sink = self.sink_of(deserialize_item(keys, "Keys"))
             if not isinstance(sink, Repairable):
                 return False
+            if not counts_missing and isinstance(sink, Aggregation):
+                sink.check_row(known.item_id, read_item, self.deadline)
             return sink.repair(known.item_id, read_item, self.deadline, known)
         except Exception as error:
             self._note(known.item_id, error)

@@ -65,16 +65,18 @@ class Images(NamedTuple):
 
 
 class ChangeKind(StrEnum):
-    """The kind of a change, by the words of `eventName`."""
+    """The kind of a change, by the words of `eventName`; no record says BACKFILL."""
 
     INSERT = "INSERT"
     MODIFY = "MODIFY"
     REMOVE = "REMOVE"
+    BACKFILL = "BACKFILL"
+    """The item as a backfill read it: at the floor of its stream, below every change of it."""
 
     __hash__ = str.__hash__  # that of an enumeration is a function in Python
 
 
-INSERT, REMOVE = ChangeKind.INSERT, ChangeKind.REMOVE
+INSERT, REMOVE, BACKFILL = ChangeKind.INSERT, ChangeKind.REMOVE, ChangeKind.BACKFILL
 
 
 class ViewType(StrEnum):
@@ -100,6 +102,10 @@ class ViewType(StrEnum):
 
 
 KINDS = {kind.value: kind for kind in ChangeKind}
+RECORDED = {name: kind for name, kind in KINDS.items() if kind is not BACKFILL}
+BEGINNINGS = frozenset({INSERT, BACKFILL})
+"""Kinds of changes without an image before."""
+
 VIEW_TYPES = {view_type.value: view_type for view_type in ViewType}
 
 
@@ -133,7 +139,7 @@ class Change:
     Two deliveries of one record are two changes: they have the same fields and are not equal.
 
     Attributes:
-        kind: INSERT, MODIFY or REMOVE.
+        kind: INSERT, MODIFY, REMOVE or BACKFILL.
         table: logical name of the table.
         version: orders this change among all changes of its item; see `version`.
         sequence_number: of the record that was delivered; `itemIdentifier` of a failed record.
@@ -187,7 +193,7 @@ class Change:
                 they are decoded.
         """
         body = field_of(record, "dynamodb", dict)
-        kind = choice_of(KINDS, record, "eventName")
+        kind = choice_of(RECORDED, record, "eventName")
         view_type = choice_of(VIEW_TYPES, body, "StreamViewType", MalformedSource)
         carries_new, carries_old = view_type.carries_new, view_type.carries_old
         new, old = body.get("NewImage"), body.get("OldImage")
@@ -253,13 +259,15 @@ class Change:
     def old_image(self) -> Image | None:
         """The item before the change; `None` for an INSERT, before which there was none.
 
+        `None` for a BACKFILL as well, which does not know it.
+
         Raises:
             MissingImage: the stream's view type carries no old images.
             MalformedValue: the record holds something that is not DynamoDB JSON.
         """
         if not self.view_type.carries_old:
             self._missing("old image", ViewType.OLD_IMAGE)
-        if self.kind is INSERT:
+        if self.kind in BEGINNINGS:
             return None
         old = self.images.before
         return None if old is None else deserialize_item(old, "OldImage")

@@ -1,9 +1,13 @@
-"""The contract between an operator and a deployed function: replay, inspect, repair.
+"""The contract between an operator and a deployed function.
 
     {"operation": "replay", "Records": [...]}     apply the records and repair their items
     {"operation": "inspect", "Records": [...]}    return the sink's states of the records' items
     {"operation": "repair", "Records": [{"Keys": ...}], "streamArn": ...}
                                                   repair the copies of items from the table
+    {"operation": "verify", ...}                  compare copies with the table; see `verification`
+    {"operation": "backfill", ...}                fill copies from the table; see `backfill`
+    {"operation": "remove", "Records": [{"item": ..., "store": ..., "token": ...}]}
+                                                  delete copies that are none of an item
 
 They run in the function, which has the deployed code, the permissions and the network path to the
 sink. A replay writes no dead letters, because the operator has them, and returns each failed record
@@ -128,12 +132,20 @@ def replay(applier: SinkApplier, records: Sequence[Any], reading: ReadRecords) -
 
 
 def repair(
-    applier: SinkApplier, source: Source, records: Sequence[Any], stream_arn: object
+    applier: SinkApplier,
+    source: Source,
+    records: Sequence[Any],
+    stream_arn: object,
+    *,
+    counts_missing: bool = False,
 ) -> RepairResponse:
     """Repair the copies of items from the table, by their keys as DynamoDB JSON.
 
     A copy gets at least the floor of the table's current stream, which `stream_arn` names. It is
     older than every change of that stream, and newer than every change of an earlier one.
+
+    An item without a ledger row is left alone, unless `counts_missing`: the sums may count it all
+    the same, and would count it twice.
 
     Raises:
         MalformedRecord: `stream_arn` or a key is not of its form. Nothing was done.
@@ -147,7 +159,7 @@ def repair(
         applier.source_table = _Noting(applier.source_table, gone)
     for position, (keys, item) in enumerate(wanted if applier.repairs else ()):
         known = ItemVersion(item, version, now)
-        result = applier.repair_item(known, keys)
+        result = applier.repair_item(known, keys, counts_missing=counts_missing)
         if isinstance(result, Exception):
             failures.append(_failure(position, known, result))
         else:

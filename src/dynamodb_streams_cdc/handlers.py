@@ -42,6 +42,10 @@ class ChangeHandlers:
         """Call `handler` with each REMOVE, expiries included; usable as a decorator."""
         return self._register(ChangeKind.REMOVE, handler)
 
+    def on_backfill(self, handler: Handler) -> Handler:
+        """Call `handler` with each item of a backfill; usable as a decorator."""
+        return self._register(ChangeKind.BACKFILL, handler)
+
     def _register(self, kind: ChangeKind, handler: Handler) -> Handler:
         if kind in self._handlers:
             message = f"there is a handler for {kind} already: call both from one function"

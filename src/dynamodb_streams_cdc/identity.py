@@ -25,6 +25,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from dynamodb_streams_cdc.errors import MalformedRecord, MalformedSource
+from dynamodb_streams_cdc.lambda_types import Attributes
 
 MAX_ITEM_ID_BYTES = 512
 """The longest identity: OpenSearch takes no `_id` of more than 512 bytes.
@@ -87,6 +88,28 @@ def _component(name: str, value: object) -> str:
         case _:
             message = f"Keys.{name} must be a string, number or binary, got {type(value).__name__}"
             raise MalformedRecord(message)
+
+
+def keys_of(item: str, keys: Mapping[str, str]) -> Attributes | None:
+    """Return the key of the item with an identity, as DynamoDB JSON with base64 text.
+
+    `keys` has the types of the key attributes by name. `None` for an identity that is a digest, of
+    a long key, or that is of another form: it names no item of a table with these keys.
+    """
+    _, *components = item.split("/")
+    if len(components) != len(keys) or item.startswith("#"):
+        return None
+    found: dict[str, dict[str, str]] = {}
+    for name, component in zip(sorted(keys), components, strict=True):
+        tag, _, text = component.partition("=")
+        if tag != keys[name]:
+            return None
+        if tag == "S":
+            text = text.replace("%2F", "/").replace("%25", "%")
+        elif tag == "B":
+            text = text.replace("-", "+").replace("_", "/")
+        found[name] = {tag: text}
+    return found
 
 
 def canonical_number(value: Decimal) -> str:

@@ -99,3 +99,6 @@ class Operation(StrEnum):
     REPLAY = "replay"
     INSPECT = "inspect"
     REPAIR = "repair"
+    VERIFY = "verify"
+    BACKFILL = "backfill"
+    REMOVE = "remove"

@@ -36,6 +36,7 @@ from enum import Enum
 
 from dynamodb_streams_cdc import control
 from dynamodb_streams_cdc.applier import SinkApplier
+from dynamodb_streams_cdc.backfill import Backfill, BackfillPart
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
 from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter, reason_of
@@ -77,6 +78,7 @@ from dynamodb_streams_cdc.sinks.base import (
     SinkChoice,
     SourceTable,
 )
+from dynamodb_streams_cdc.verification import Part, Verification
 
 logger = logging.getLogger(__name__)
 
@@ -146,8 +148,14 @@ class Processor:
             case Operation.INSPECT:
                 return control.inspect(applier, self._read_all(records))
             case Operation.REPAIR:
-                stream = event.get("streamArn")
-                return control.repair(applier, self.source, records, stream)
+                stream, counts = event.get("streamArn"), event.get("countMissing") is True
+                return control.repair(applier, self.source, records, stream, counts_missing=counts)
+            case Operation.VERIFY:
+                return Verification(applier, self.source).run(Part.from_event(event))
+            case Operation.BACKFILL:
+                return Backfill(applier, self.source).run(BackfillPart.from_event(event))
+            case Operation.REMOVE:
+                return Verification(applier, self.source).remove(records)
         message = f"operation: expected one of {', '.join(Operation)}, got {operation!r}"
         raise MalformedRecord(message)
 

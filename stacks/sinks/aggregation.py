@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc.entities import AGGREGATION
 from dynamodb_streams_cdc.names import AGGREGATES_KEYS
+from stacks.constructs.source_table import READ
 from stacks.constructs.stream_processor import StreamProcessor
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
         },
     )
     ledger = pipeline.idempotency.table
-    ledger.grant(processor.role, "dynamodb:BatchGetItem", "dynamodb:PutItem")
-    aggregates.table.grant(processor.role, "dynamodb:UpdateItem")
-    pipeline.source.table.grant(processor.role, "dynamodb:GetItem")
+    ledger.grant(processor.role, "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Scan")
+    aggregates.table.grant(processor.role, "dynamodb:UpdateItem", "dynamodb:Scan")
+    pipeline.source.table.grant(processor.role, *READ)
     return processor

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.identity import floor_of
+from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from tests.cli.conftest import Cloud
 from tests.cli.test_history import ITEM, KEYS, forget, logged  # noqa: F401 - a fixture
+from tests.factories import LABEL, change, order
 
 FIRST, SECOND, THIRD, LAST = (f"2024-05-01T12:00:0{second}Z" for second in range(1, 5))
 
@@ -160,3 +163,14 @@ def test_a_gap_makes_a_state_uncertain(logged: Cloud) -> None:  # noqa: F811
     )
     assert diff(logged, "--from", FIRST, "--to", THIRD, status=1)["changes"] == 1
     assert diff(logged, "--from", THIRD)["from"]["missing"] == []
+
+
+def test_a_backfill_leaves_a_state_without_a_gap(logged: Cloud) -> None:  # noqa: F811
+    """It holds the item as it was read, which no change has to begin with."""
+    forget(logged, 1)
+    entry = entry_of(change(1, None, order(status="read")))
+    entry |= {"kind": {"S": "BACKFILL"}, "version": {"S": floor_of("0001", LABEL)}}
+    logged.client("dynamodb").put_item(TableName="change-log-3c4d", Item=entry)
+    found = at(logged, FIRST)
+    assert (found["state"]["status"], found["missing"]) == ("read", [])
+    assert at(logged, SECOND)["state"]["status"] == "shipped"

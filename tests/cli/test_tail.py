@@ -133,8 +133,8 @@ def test_a_line_of_text(log: Cloud, steps: list[Step]) -> None:
     assert result.exit_code == 0
     item = "orders/S=00001/S=00001-0001"
     assert result.stdout.splitlines() == [
-        f"2024-05-01 12:00:02Z  MODIFY  order  {item}  [red]clerk\\u202e  status, updated_by",
-        f"2024-05-01 12:00:03Z  REMOVE  order  {item}  -",
+        f"2024-05-01 12:00:02Z  MODIFY    order  {item}  [red]clerk\\u202e  status, updated_by",
+        f"2024-05-01 12:00:03Z  REMOVE    order  {item}  -",
     ]
     assert result.stderr == (
         "Following the change log of cdc-sandbox-pipeline from now on; Ctrl-C ends.\n"
@@ -188,7 +188,10 @@ def test_an_entry_that_cannot_be_read_is_named(log: Cloud, steps: list[Step]) ->
     ("options", "says"),
     [
         (["--from", "then"], "--from: expected now or TRIM_HORIZON, got 'then'."),
-        (["--kind", "update"], "--kind: expected one of INSERT, MODIFY, REMOVE, got 'update'."),
+        (
+            ["--kind", "update"],
+            "--kind: expected one of INSERT, MODIFY, REMOVE, BACKFILL, got 'update'.",
+        ),
         (
             ["--entity", "cat"],
             "--entity: cdc-sandbox-pipeline has customer, order, and no entity 'cat'.",

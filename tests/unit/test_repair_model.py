@@ -174,6 +174,7 @@ class Story:
         if self.is_on:
             event = {
                 "operation": "repair",
+                "countMissing": True,
                 "streamArn": self.arn,
                 "Records": [{"Keys": as_delivered(KEYS)}],
             }

@@ -8,7 +8,7 @@ aliases and the documents are sent again.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from opensearchpy.exceptions import ConflictError as DocumentMoved
@@ -36,8 +36,16 @@ from dynamodb_streams_cdc.errors import (
     RetryableError,
 )
 from dynamodb_streams_cdc.guards.halves import in_halves
+from dynamodb_streams_cdc.sinks.comparison import Place
 from dynamodb_streams_cdc.sinks.number_fields import NumberFields
-from dynamodb_streams_cdc.sinks.search import CDC, Held, Stale, Upsert, Upserted
+from dynamodb_streams_cdc.sinks.search import (
+    CDC,
+    DocumentPage,
+    Held,
+    Stale,
+    Upsert,
+    Upserted,
+)
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -63,9 +71,17 @@ parameters, and 75 compilations in five minutes are the limit for changing ones.
 
 CDC_MAPPING: Mapping[str, Any] = {
     "dynamic": False,
-    "properties": {"deleted": {"type": "boolean"}, "written_at": {"type": "double"}},
+    "properties": {
+        "deleted": {"type": "boolean"},
+        "written_at": {"type": "double"},
+        "item": {"type": "keyword"},
+    },
 }
-"""The searchable fields of `cdc`: tombstones, by age. Its other fields are only read."""
+"""The searchable fields of `cdc`: tombstones, by age, and the order of a walk over the documents.
+Its other fields are only read."""
+
+FOREIGN_DOCUMENTS = 1000
+"""Documents without an identity that one walk returns; the next finds more once these are gone."""
 
 ANSWERS = "items.*.result,items.*.get,items.*.error,items.*.status"
 """Fields of the response to a bulk request: a fifth of its size."""
@@ -214,6 +230,91 @@ class OpenSearchIndex:
             raise meaning(error) from error
         return int(answer["deleted"])
 
+    def read_many(self, item_ids: Sequence[str], deadline: Deadline) -> Mapping[str, Held]:
+        """Return the documents and tombstones that exist, by item, as last written."""
+        if not item_ids:
+            return {}
+        answer = self._ask("mget", deadline, {"ids": list(item_ids)})
+        # An item of a request that failed alone is not a missing document.
+        for each in answer["docs"]:
+            if "error" in each:
+                raise refusal(each["error"], None)
+        found = (each for each in answer["docs"] if each["found"])
+        return {d["_id"]: Held(d["_source"], (d["_seq_no"], d["_primary_term"])) for d in found}
+
+    def walk(self, place: Place | None, most: int, deadline: Deadline) -> DocumentPage:
+        """Return the next documents in the order of their items.
+
+        The first page also has the documents without an identity, up to `FOREIGN_DOCUMENTS`. A
+        document is found once the index was refreshed after it was written.
+        """
+        identity = {"exists": {"field": f"{CDC}.item"}}
+        foreign: dict[str, str] = {}
+        if place is None:
+            strange = {"bool": {"must_not": [identity]}}
+            hits = self._search(deadline, query=strange, size=FOREIGN_DOCUMENTS, _source=False)
+            foreign = {hit["_id"]: json.dumps(list(_revision(hit))) for hit in hits}
+        hits = self._search(
+            deadline,
+            query=identity,
+            size=most,
+            sort=[{f"{CDC}.item": "asc"}],
+            _source=[f"{CDC}.item", f"{CDC}.deleted"],
+            **({} if place is None else {"search_after": [place]}),
+        )
+        following = hits[-1]["sort"][0] if len(hits) == most else None
+        live: list[str] = []
+        for hit in hits:
+            about = hit["_source"][CDC]
+            if hit["_id"] != about["item"]:
+                foreign[hit["_id"]] = json.dumps(list(_revision(hit)))
+            elif not about.get("deleted"):
+                live.append(hit["_id"])
+        return DocumentPage(live, foreign, following, len(hits))
+
+    def _search(self, deadline: Deadline, **body: Any) -> list[Mapping[str, Any]]:
+        whole = {**body, "seq_no_primary_term": True, "track_total_hits": False}
+        answer = self._ask("search", deadline, whole)
+        if answer["timed_out"] or answer["_shards"]["failed"]:
+            message = f"OpenSearch searched {answer['_shards']['successful']} shards of all"
+            raise RetryableError(message)
+        return list(answer["hits"]["hits"])
+
+    def _ask(self, what: str, deadline: Deadline, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the answer to a `search` or `mget` through the write alias; create the index."""
+        deadline.check()
+        ask: Callable[..., Mapping[str, Any]] = partial(
+            getattr(self.client, what),
+            body=body,
+            index=self.write_alias,
+            params={"request_timeout": REQUEST_SECONDS},
+        )
+        try:
+            try:
+                return ask()
+            except NotFoundError:
+                self.create(deadline)
+                return ask()
+        except TransportError as error:
+            raise meaning(error) from error
+
+    def remove(self, name: str, token: str, deadline: Deadline) -> bool:
+        """Delete a document that has not moved; return False if it has."""
+        deadline.check()
+        sequence_number, primary_term = json.loads(token)
+        condition = {"if_seq_no": sequence_number, "if_primary_term": primary_term}
+        try:
+            self.client.delete(
+                index=self.write_alias,
+                id=name,
+                params={**condition, "request_timeout": REQUEST_SECONDS},
+            )
+        except (NotFoundError, DocumentMoved):
+            return False
+        except TransportError as error:
+            raise meaning(error) from error
+        return True
+
     def _bodies(self, upserts: Sequence[Upsert]) -> Iterator[list[_Encoded]]:
         """Return the documents of each bulk request, of about `BULK_BYTES` at most."""
         body: list[_Encoded] = []
@@ -304,6 +405,10 @@ class OpenSearchIndex:
             denied = isinstance(found, AccessDeniedError)
             message = f"the index {self.name}-v1 cannot be created: {found if denied else error}"
             raise (AccessDeniedError if denied else RetryableError)(message) from error
+
+
+def _revision(hit: Mapping[str, Any]) -> tuple[int, int]:
+    return hit["_seq_no"], hit["_primary_term"]
 
 
 def _first(document: _Encoded) -> bytes:

@@ -148,7 +148,7 @@ def _show(change: Change, entity: str | None, *, as_json: bool) -> None:
         changed = ", ".join(changed_names(change))
     except CdcError as error:
         changed = f"(images unreadable: {error})"
-    words = (f"{change.kind:6}", entity or "-", change.item_id, change.actor or "-", changed)
+    words = (f"{change.kind:8}", entity or "-", change.item_id, change.actor or "-", changed)
     line = "  ".join((shown(change.time), *words)).rstrip()
     terminal().print(*cells(line), soft_wrap=True)
 

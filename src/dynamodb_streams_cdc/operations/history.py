@@ -3,6 +3,9 @@
 An entry holds the item before and after its change. So each entry begins with the state that the
 entry before it left, and the first one begins with nothing; anything else is a gap. The log cannot
 be rewritten: to fill a gap, redrive the dead letters of the processor that writes the log.
+
+An entry of a backfill stands below every change of its stream and holds the item as it was read,
+at any time since. So it is compared with neither neighbour.
 """
 
 from collections.abc import Sequence
@@ -13,7 +16,7 @@ from itertools import pairwise
 
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.s3 import S3ImageStore
-from dynamodb_streams_cdc.change import Change, Image
+from dynamodb_streams_cdc.change import BACKFILL, Change, Image
 from dynamodb_streams_cdc.diff import Difference, diff
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.errors import OperationError
@@ -106,8 +109,8 @@ def state_at(item: str, entries: Sequence[Change], moment: datetime) -> StateAt:
         raise OperationError(message)
     last = known[-1]
     later = next((entry for entry in entries if entry.version > last.version), None)
-    is_whole = later is None or later.old_image == last.new_image
-    return StateAt(moment, last, None if later is None or is_whole else _gap(last, later))
+    gap = _gap(last, later) if later is not None and _is_gap(last, later) else None
+    return StateAt(moment, last, gap)
 
 
 def _utc(moment: datetime) -> str:
@@ -159,11 +162,15 @@ def gaps(history: Sequence[Change]) -> list[Gap]:
     if history and history[0].old_image is not None:
         found.append(_gap(None, history[0]))
     found += [
-        _gap(earlier, later)
-        for earlier, later in pairwise(history)
-        if earlier.new_image != later.old_image
+        _gap(earlier, later) for earlier, later in pairwise(history) if _is_gap(earlier, later)
     ]
     return found
+
+
+def _is_gap(earlier: Change, later: Change) -> bool:
+    if BACKFILL in (earlier.kind, later.kind):
+        return False
+    return earlier.new_image != later.old_image
 
 
 def _gap(earlier: Change | None, later: Change) -> Gap:

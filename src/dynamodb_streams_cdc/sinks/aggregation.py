@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from itertools import count
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change, Image, by_item
@@ -28,6 +29,13 @@ from dynamodb_streams_cdc.errors import (
 )
 from dynamodb_streams_cdc.guards.halves import halves
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
+from dynamodb_streams_cdc.sinks.comparison import (
+    CopyDifference,
+    CopyPage,
+    DifferenceKind,
+    Place,
+    Segment,
+)
 from dynamodb_streams_cdc.sinks.contributions import (
     DECIMALS,
     DIGITS,
@@ -97,6 +105,32 @@ class WriteConflict(CdcError):
         self.item_ids = frozenset(item_ids)
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerPage:
+    """Some rows of a ledger; `following` is where the walk goes on, None at the end."""
+
+    rows: Sequence[LedgerRow]
+    following: Place | None
+    units: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SumsPage:
+    """Some rows of sums.
+
+    Attributes:
+        sums: measures by aggregate; of some of an aggregate's rows, if others are on another page.
+        revisions: number of writes of these rows, by aggregate.
+        following: where the walk goes on; None at the end.
+        units: read capacity units that DynamoDB consumed.
+    """
+
+    sums: Contribution
+    revisions: Mapping[str, int]
+    following: Place | None
+    units: float = 0.0
+
+
 class LedgerStore(Protocol):
     """Store of ledger rows and sums."""
 
@@ -128,6 +162,22 @@ class LedgerStore(Protocol):
 
         Raises:
             RetryableError: they cannot be read or deleted at the moment.
+        """
+
+    def walk(
+        self, segment: Segment, place: Place | None, most: int, deadline: Deadline
+    ) -> LedgerPage:
+        """Return the next rows of a segment, about `most`, in any order.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
+    def sums(self, place: Place | None, most: int, deadline: Deadline) -> SumsPage:
+        """Return the next rows of sums, about `most`, read consistently.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
         """
 
 
@@ -230,6 +280,20 @@ class Aggregation:
                 return differed
         raise AssertionError  # count() has no end
 
+    def check_row(self, item_id: str, read_item: ReadItem, deadline: Deadline) -> None:
+        """Check that an item of the table has a row, so that a repair cannot count it twice.
+
+        Raises:
+            PermanentError: it has none, and sums may count it all the same.
+            RetryableError: the ledger or the table cannot be read at the moment.
+        """
+        if self.ledger.read([item_id], deadline).get(item_id) is None and read_item() is not None:
+            message = (
+                "the ledger has no row of the item, and the sums may count it all the same: "
+                "verify tells which, and repairs by its report"
+            )
+            raise PermanentError(message, "RowMissing")
+
     def _repairing(
         self, row: LedgerRow | None, image: Image | None, known: ItemVersion | None, now: float
     ) -> RowUpdate:
@@ -257,6 +321,39 @@ class Aggregation:
             for aggregate, measures in row.contribution.items()
         }
         return {**asdict(row), "contribution": contribution}
+
+    @property
+    def store(self) -> object:
+        """The ledger."""
+        return self.ledger
+
+    def compare(
+        self, items: Mapping[str, Image | None], deadline: Deadline
+    ) -> Iterator[CopyDifference]:
+        """Yield the rows whose contribution is not that of these items; see `Comparable`."""
+        rows = self.ledger.read(items.keys(), deadline)
+        for item_id, image in items.items():
+            row = rows.get(item_id)
+            try:
+                wanted = {} if image is None else self._of(image)
+            except (MemoryError, OSError, ImportError):
+                raise
+            except Exception as error:
+                yield _different(item_id, row, DifferenceKind.REFUSED, type(error).__name__)
+                continue
+            if kind := _kind_of_difference(row, image, wanted):
+                delta = _difference(row, wanted)
+                detail = ", ".join(sorted(delta)[:MOST_NAMED])
+                yield _different(item_id, row, kind, detail, delta)
+
+    def copies(
+        self, segment: Segment, place: Place | None, most: int, deadline: Deadline
+    ) -> CopyPage:
+        """Return the next rows of a segment, and what they add up to; see `Comparable`."""
+        page = self.ledger.walk(segment, place, most, deadline)
+        live = [row.item_id for row in page.rows if not row.deleted]
+        sums = add(row.contribution for row in page.rows)
+        return CopyPage(live, page.following, len(page.rows), sums=sums, units=page.units)
 
     def purge(self, older_than: float, deadline: Deadline) -> int:
         """Forget the items that were deleted more than so many seconds ago; return how many.
@@ -396,6 +493,39 @@ def _packs(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
         pack.aggregates |= step.delta.keys()
     if pack.steps:
         yield pack.steps
+
+
+MOST_NAMED = 5
+"""Aggregates that the description of a difference names."""
+
+
+def _different(
+    item_id: str,
+    row: LedgerRow | None,
+    kind: DifferenceKind,
+    detail: str,
+    delta: Contribution = MappingProxyType({}),
+) -> CopyDifference:
+    token, version = (f"{row.version}#{row.revision}", row.version) if row else ("", None)
+    return CopyDifference(item_id, kind, token, version, detail, delta)
+
+
+def _kind_of_difference(
+    row: LedgerRow | None, image: Image | None, wanted: Contribution
+) -> DifferenceKind | None:
+    """Return how a row differs from an item, or from none; `None` if it does not.
+
+    What an expired item left behind is right as it is.
+    """
+    if row is None:
+        return None if image is None else DifferenceKind.MISSING
+    differs = bool(_difference(row, wanted))
+    if image is None:
+        is_right = row.retained or (row.deleted and not differs)
+        return None if is_right else DifferenceKind.EXTRA
+    if row.deleted:
+        return DifferenceKind.MISSING if differs or row.retained else DifferenceKind.WRONG
+    return DifferenceKind.WRONG if differs else None
 
 
 def _difference(row: LedgerRow | None, contribution: Contribution) -> Contribution:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
+from dynamodb_streams_cdc.change import BACKFILL, UNKNOWN_TIME, Attributes, Change, Image
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import CdcError, PermanentError, visible
 from dynamodb_streams_cdc.names import LogEvent
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 
 Result = TypeVar("Result")
 
@@ -69,10 +70,10 @@ class Outcome:
     def refused(self, change: Change, held_timestamp: float) -> None:
         """Count a stale change; log it if it is younger than the state that the sink holds.
 
-        `UNKNOWN_TIME` is not compared.
+        `UNKNOWN_TIME` is not compared, nor the time at which a backfill read the item.
         """
         self.stale += 1
-        if UNKNOWN_TIME in (change.timestamp, held_timestamp):
+        if UNKNOWN_TIME in (change.timestamp, held_timestamp) or change.kind is BACKFILL:
             return
         if change.timestamp > held_timestamp + VERSION_ORDER_VIOLATION_SECONDS:
             self.version_order_violations += 1
@@ -121,6 +122,13 @@ class Sink(Protocol):
 @runtime_checkable
 class SinkChoice(Protocol):
     """A choice of the sink for each item, by its keys."""
+
+    @property
+    def sinks(self) -> "Mapping[str, Sink]":
+        """The sinks, by the name of the entity whose items each holds."""
+
+    def entity_of(self, keys: Image) -> str | None:
+        """Return the name of the entity of the item with these keys; None for none."""
 
     def sink_of(self, keys: Image) -> "Sink | Skip":
         """Return the sink that holds the item with these keys, or why none does.
@@ -209,6 +217,49 @@ class SourceTable(Protocol):
 
     def read(self, keys: Attributes) -> Image | None:
         """Return the item with these keys by a consistent read; `None` if it is not there.
+
+        Raises:
+            RetryableError: the table cannot be read at the moment.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class TablePage:
+    """Some items of the table as DynamoDB JSON; `following` is where to go on, None at the end.
+
+    `units` are the read capacity units that DynamoDB consumed.
+    """
+
+    items: Sequence[Attributes]
+    following: Place | None
+    units: float = 0.0
+
+
+@runtime_checkable
+class WholeTable(SourceTable, Protocol):
+    """The source table, of which many items can be read."""
+
+    def read_many(
+        self, keys: Sequence[Attributes], deadline: Deadline
+    ) -> Sequence[Attributes | None]:
+        """Return the items with these keys by consistent reads, in order; `None` for no item.
+
+        No two keys are the same.
+
+        Raises:
+            RetryableError: the table cannot be read at the moment.
+        """
+
+    def scan(
+        self,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        consistent: bool,
+    ) -> TablePage:
+        """Return the next items of a segment, about `most`; `place` is None at the beginning.
 
         Raises:
             RetryableError: the table cannot be read at the moment.

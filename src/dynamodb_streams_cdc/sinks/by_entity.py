@@ -23,6 +23,11 @@ class ByEntity:
     table: Table
     sinks: Mapping[str, Sink]
 
+    def entity_of(self, keys: Image) -> str | None:
+        """Return the name of the entity of the item with these keys; None for none."""
+        entity = self.table.entity_of(keys)
+        return None if entity is None else entity.name
+
     def sink_of(self, keys: Image) -> Sink | Skip:
         """Return the sink that holds the item with these keys, or why none does.
 

@@ -5,15 +5,23 @@ entry there and that is success. Entries of one item are separate items of the l
 order; read back by version, they are the item's history. `log_entries` describes an entry.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from dynamodb_streams_cdc.change import UNKNOWN_TIME, Attributes, Change, Image
+from dynamodb_streams_cdc.change import BACKFILL, REMOVE, UNKNOWN_TIME, Attributes, Change, Image
 from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.diff import diff
 from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
 from dynamodb_streams_cdc.sinks.base import Outcome
+from dynamodb_streams_cdc.sinks.comparison import (
+    CopyDifference,
+    CopyPage,
+    DifferenceKind,
+    Place,
+    Segment,
+)
 from dynamodb_streams_cdc.sinks.log_entries import (
     Entry,
     ImageStore,
@@ -26,6 +34,23 @@ from dynamodb_streams_cdc.sinks.log_entries import (
 
 Inserted: TypeAlias = bool | Exception
 """Result of one entry: written (True), there already (False), or the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Some items of a log, by the newest entry of each.
+
+    Attributes:
+        newest: kind of each item's newest entry, by identity.
+        following: where the walk goes on; None at the end.
+        read: number of entries read.
+        units: read capacity units that DynamoDB consumed.
+    """
+
+    newest: Mapping[str, str]
+    following: Place | None
+    read: int
+    units: float = 0.0
 
 
 class LogStore(Protocol):
@@ -43,6 +68,22 @@ class LogStore(Protocol):
     def read(self, item_id: str) -> Iterable[Attributes]:
         """Return the entries of an item in the order of their versions, read consistently."""
 
+    def newest(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, Attributes]:
+        """Return the newest entry of each item that has any, read consistently.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
+    def walk(self, segment: Segment, place: Place | None, most: int, deadline: Deadline) -> LogPage:
+        """Return the next items of a segment, about `most` entries.
+
+        An item whose entries lie on two pages is on both, and its newest entry on the second.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
 
 @dataclass(frozen=True)
 class ChangeLog:
@@ -58,10 +99,18 @@ class ChangeLog:
     image_store: ImageStore | None = None
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
-        """Write an entry for each change."""
+        """Write an entry for each change.
+
+        An item of a backfill has none if the log knows a change of it in the same stream: what was
+        read may be newer than that, and its place in the history is below.
+        """
         outcome = Outcome()
         entries: dict[tuple[str, str], tuple[Entry, list[Change]]] = {}
+        known = self._known(changes, deadline)
         for change in changes:
+            if change.item_id in known and known[change.item_id] > change.version:
+                outcome.stale += 1
+                continue
             try:
                 entry = self._entry(change, deadline)
             except Exception as error:
@@ -80,6 +129,12 @@ class ChangeLog:
                 outcome.stale += len(same) - result
         return outcome
 
+    def _known(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, str]:
+        """Return the newest versions that the log has of the items of a backfill."""
+        items = {change.item_id for change in changes if change.kind is BACKFILL}
+        newest = self.log.newest(items, deadline) if items else {}
+        return {item_id: entry["version"]["S"] for item_id, entry in newest.items()}
+
     def _entry(self, change: Change, deadline: Deadline) -> Entry:
         entry = entry_of(change)
         if self.image_store is None:
@@ -93,6 +148,41 @@ class ChangeLog:
         for attribute in ("before", "after", "changed"):
             entry.pop(attribute, None)
         return {**entry, "overflow": {"S": name}}
+
+    @property
+    def store(self) -> object:
+        """The log."""
+        return self.log
+
+    def compare(
+        self, items: Mapping[str, Image | None], deadline: Deadline
+    ) -> Iterator[CopyDifference]:
+        """Yield the items that the newest entry does not leave as they are; see `Comparable`."""
+        entries = self.log.newest(items.keys(), deadline)
+        for item_id, image in items.items():
+            entry = entries.get(item_id)
+            if entry is None:
+                if image is not None:
+                    yield CopyDifference(item_id, DifferenceKind.MISSING)
+                continue
+            newest = change_from_entry(entry, self.image_store)
+            left = newest.new_image
+            if left == image:
+                continue
+            kind = DifferenceKind.WRONG if image is not None else DifferenceKind.EXTRA
+            if left is None:
+                kind = DifferenceKind.MISSING
+            names = sorted({str(each.path[0]) for each in diff(left or {}, image or {})})
+            detail = ", ".join(names)
+            yield CopyDifference(item_id, kind, newest.version, newest.version, detail)
+
+    def copies(
+        self, segment: Segment, place: Place | None, most: int, deadline: Deadline
+    ) -> CopyPage:
+        """Return the next items that the log says are in the table; see `Comparable`."""
+        page = self.log.walk(segment, place, most, deadline)
+        live = [item_id for item_id, kind in page.newest.items() if kind != REMOVE]
+        return CopyPage(live, page.following, page.read, units=page.units)
 
     def history(self, item_id: str) -> list[Change]:
         """Return the changes of an item, oldest first; empty if the log knows none."""

@@ -3,7 +3,7 @@
 Attributes of an entry:
 
     item, version  the key (S, S)
-    table, kind    logical name of the table; INSERT, MODIFY or REMOVE (S)
+    table, kind    logical name of the table; INSERT, MODIFY, REMOVE or BACKFILL (S)
     keys           the item's key attributes (M)
     before, after  the images (M); absent where there is none
     changed        names of the attributes that differ, of a MODIFY (L of S)
@@ -29,8 +29,8 @@ from functools import lru_cache, partial
 from typing import Any, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.change import (
+    BEGINNINGS,
     HOLDERS,
-    INSERT,
     KINDS,
     REMOVE,
     VIEW_TYPES,
@@ -190,7 +190,7 @@ def change_from_entry(entry: Attributes, image_store: ImageStore | None = None) 
         expired=_attribute(entry, "expired", "BOOL"),
         actor=_attribute(entry, "actor", "S") if "actor" in entry else None,
         raw_keys=_attribute(entry, "keys", "M"),
-        raw_old=_attribute(entry, "before", "M") if whole and kind is not INSERT else None,
+        raw_old=_attribute(entry, "before", "M") if whole and kind not in BEGINNINGS else None,
         raw_new=_attribute(entry, "after", "M") if whole and kind is not REMOVE else None,
         image_loader=None if name is None else partial(_images, kind, name, image_store),
     )
@@ -266,7 +266,7 @@ def _images(kind: ChangeKind, name: str, image_store: ImageStore | None) -> Imag
         raise MissingImage(message)
     images = unpacked(name, image_store.read(name))
     for part, image, wanted in (
-        ("before", images.before, kind is not INSERT),
+        ("before", images.before, kind not in BEGINNINGS),
         ("after", images.after, kind is not REMOVE),
     ):
         if isinstance(image, dict) is not wanted:

@@ -16,15 +16,23 @@ Every document has these fields, in addition to the user's:
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol, TypeAlias, cast
 
-from dynamodb_streams_cdc.change import INSERT, Change, Image, by_item
+from dynamodb_streams_cdc.change import BEGINNINGS, Change, Image, by_item
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
+from dynamodb_streams_cdc.sinks.comparison import (
+    CopyDifference,
+    CopyPage,
+    DifferenceKind,
+    Place,
+    Segment,
+)
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -77,6 +85,23 @@ class Held:
     revision: object
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """Some documents of an index.
+
+    Attributes:
+        live: identities of the items that they show.
+        foreign: names of documents without an identity, each with the token of its revision.
+        following: where the walk goes on; None at the end.
+        read: number of documents, tombstones included.
+    """
+
+    live: Sequence[str]
+    foreign: Mapping[str, str]
+    following: Place | None
+    read: int
+
+
 class SearchIndex(Protocol):
     """Store of documents."""
 
@@ -107,6 +132,27 @@ class SearchIndex(Protocol):
 
         Raises:
             RetryableError: they cannot be deleted at the moment.
+        """
+
+    def read_many(self, item_ids: Sequence[str], deadline: Deadline) -> Mapping[str, Held]:
+        """Return the documents and tombstones that exist, by item, as last written.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
+    def walk(self, place: Place | None, most: int, deadline: Deadline) -> DocumentPage:
+        """Return the next documents in the order of their items, tombstones included.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
+    def remove(self, name: str, token: str, deadline: Deadline) -> bool:
+        """Delete a document that has not moved; return False if it has.
+
+        Raises:
+            RetryableError: it cannot be deleted at the moment.
         """
 
 
@@ -142,7 +188,7 @@ class Search:
                 try:
                     if unread is not None and change.image_loader is not None:
                         raise unread  # every further read would time out as well
-                    is_first = group[-1].kind is INSERT
+                    is_first = group[-1].kind in BEGINNINGS
                     upsert = self._upsert(change, written_at, is_first)
                     writes.append((change, group[position + 1 :], upsert))
                 except (RetryableError, DeadlineExceeded) as error:
@@ -224,6 +270,45 @@ class Search:
         """
         return self.index.purge(purge_horizon(older_than, deadline), deadline)
 
+    @property
+    def store(self) -> object:
+        """The index."""
+        return self.index
+
+    def compare(
+        self, items: Mapping[str, Image | None], deadline: Deadline
+    ) -> Iterator[CopyDifference]:
+        """Yield the documents that differ from these items; see `Comparable`."""
+        documents = self.index.read_many(list(items), deadline)
+        for item_id, image in items.items():
+            held = documents.get(item_id)
+            try:
+                wanted = None if image is None else evaluated(self._of, image)
+            except (MemoryError, OSError, ImportError):
+                raise
+            except Exception as error:
+                yield _different(item_id, held, DifferenceKind.REFUSED, type(error).__name__)
+                continue
+            if kind := _kind_of_difference(item_id, held, wanted):
+                yield _different(item_id, held, kind, _fields_that_differ(held, wanted))
+
+    def copies(
+        self, segment: Segment, place: Place | None, most: int, deadline: Deadline
+    ) -> CopyPage:
+        """Return the next documents; the first segment has all of them. See `Comparable`."""
+        if segment.number:
+            return CopyPage((), None, 0)
+        page = self.index.walk(place, most, deadline)
+        foreign = [
+            CopyDifference(name, DifferenceKind.FOREIGN, token)
+            for name, token in page.foreign.items()
+        ]
+        return CopyPage(page.live, page.following, page.read, foreign)
+
+    def remove(self, name: str, token: str, deadline: Deadline) -> bool:
+        """Delete a document that is none of an item, unless it has moved; return whether it was."""
+        return self.index.remove(name, token, deadline)
+
     def _upsert(self, change: Change, written_at: float, is_first: bool) -> Upsert:
         return self._document(
             change.item_id,
@@ -261,6 +346,49 @@ class Search:
             message = f"the field {CDC!r} belongs to the sink; name the document's field otherwise"
             raise TypeError(message)
         return cast("Document", encoded(document))
+
+
+def token_of(held: Held | None) -> str:
+    """Return the text of a document's revision; empty for none."""
+    return "" if held is None else json.dumps(held.revision, default=str)
+
+
+def _different(
+    item_id: str, held: Held | None, kind: DifferenceKind, detail: str
+) -> CopyDifference:
+    item_version = _item_version(item_id, held)
+    version = item_version.version if item_version else None
+    return CopyDifference(item_id, kind, token_of(held), version, detail)
+
+
+def _kind_of_difference(
+    item_id: str, held: Held | None, wanted: Document | None
+) -> DifferenceKind | None:
+    """Return how a document differs from the one wanted, or from none; `None` if it does not."""
+    about = held.source.get(CDC) if held else None
+    is_live = held is not None and not (isinstance(about, Mapping) and about.get("deleted"))
+    if held is not None and (not isinstance(about, Mapping) or "version" not in about):
+        return DifferenceKind.FOREIGN
+    if isinstance(about, Mapping) and about.get("item") != item_id:
+        return DifferenceKind.FOREIGN
+    if wanted is None:
+        return DifferenceKind.EXTRA if is_live else None
+    if not is_live:
+        return DifferenceKind.MISSING
+    assert held is not None
+    return DifferenceKind.WRONG if _fields_that_differ(held, wanted) else None
+
+
+def _fields_that_differ(held: Held | None, wanted: Document | None) -> str:
+    """Return the names of the fields that differ, as a list in text."""
+    if held is None or wanted is None:
+        return ""
+    shown = {name: value for name, value in held.source.items() if name != CDC}
+    names = shown.keys() | wanted.keys()
+    return ", ".join(sorted(n for n in names if shown.get(n, _NONE) != wanted.get(n, _NONE)))
+
+
+_NONE = object()
 
 
 def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
 from typing import Any
+from zlib import crc32
 
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.dead_letters import DeadLetter
@@ -17,11 +18,27 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError
 from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS
 from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
-from dynamodb_streams_cdc.sinks.aggregation import LedgerRow, RowUpdate, WriteConflict
-from dynamodb_streams_cdc.sinks.change_log import Inserted
+from dynamodb_streams_cdc.sinks.aggregation import (
+    LedgerPage,
+    LedgerRow,
+    RowUpdate,
+    SumsPage,
+    WriteConflict,
+)
+from dynamodb_streams_cdc.sinks.change_log import Inserted, LogPage
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, Amount, Contribution, add
 from dynamodb_streams_cdc.sinks.log_entries import Entry
-from dynamodb_streams_cdc.sinks.search import CDC, Held, Stale, Upsert, Upserted, supersedes
+from dynamodb_streams_cdc.sinks.search import (
+    CDC,
+    DocumentPage,
+    Held,
+    Stale,
+    Upsert,
+    Upserted,
+    supersedes,
+    token_of,
+)
 
 DIGITS = 38
 """The most significant digits of a DynamoDB number."""
@@ -35,6 +52,7 @@ class MemoryLedger:
 
     rows: dict[str, LedgerRow] = field(default_factory=dict)
     totals: dict[str, dict[str, Decimal]] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
@@ -60,6 +78,7 @@ class MemoryLedger:
             totals = {name: self._added(name, measures) for name, measures in deltas.items()}
             self.rows |= {update.after.item_id: update.after for update in updates}
             self.totals |= totals
+            self.moved |= {name: self.moved.get(name, 0) + 1 for name in deltas}
 
     def _added(self, aggregate: str, measures: Mapping[str, Amount]) -> dict[str, Decimal]:
         total = add(({aggregate: self.totals.get(aggregate, {})}, {aggregate: measures}))
@@ -83,9 +102,38 @@ class MemoryLedger:
                 del self.rows[item_id]
         return len(old)
 
+    def walk(
+        self, segment: Segment, place: Place | None, most: int, deadline: Deadline
+    ) -> LedgerPage:
+        """Return the next rows of a segment in the order of their items."""
+        deadline.check()
+        with self._lock:
+            names, following = _next(self.rows, segment, place, most)
+            return LedgerPage([self.rows[name] for name in names], following)
+
+    def sums(self, place: Place | None, most: int, deadline: Deadline) -> SumsPage:
+        """Return all sums; a revision is the number of their writes."""
+        deadline.check()
+        with self._lock:
+            names, following = _next(self.totals, Segment(), place, most)
+            sums = add({name: self.totals[name]} for name in names)
+            return SumsPage(sums, {name: self.moved.get(name, 0) for name in names}, following)
+
     def total(self, aggregate: str) -> dict[str, Decimal]:
         """Return the measures of an aggregate; empty for an unknown one."""
         return dict(self.totals.get(aggregate, {}))
+
+
+def _next(
+    rows: Mapping[str, object], segment: Segment, place: Place | None, most: int
+) -> tuple[list[str], Place | None]:
+    """Return the next names of a segment, and where to go on."""
+    left = [
+        name
+        for name in sorted(rows)
+        if crc32(name.encode()) % segment.of == segment.number and (place is None or name > place)
+    ]
+    return left[:most], left[most - 1] if len(left) > most else None
 
 
 def _item_version(row: LedgerRow | None) -> tuple[str, int] | None:
@@ -114,6 +162,19 @@ class MemoryLog:
     def read(self, item_id: str) -> Iterable[Attributes]:
         """Return the entries of an item in the order of their versions."""
         return [entry for key, entry in sorted(self.entries.items()) if key[0] == item_id]
+
+    def newest(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, Attributes]:
+        """Return the newest entry of each item that has any."""
+        deadline.check()
+        found = {item_id: entry for (item_id, _), entry in sorted(self.entries.items())}
+        return {item_id: found[item_id] for item_id in item_ids if item_id in found}
+
+    def walk(self, segment: Segment, place: Place | None, most: int, deadline: Deadline) -> LogPage:
+        """Return the next items of a segment with all of their entries."""
+        deadline.check()
+        newest = {item_id: e["kind"]["S"] for (item_id, _), e in sorted(self.entries.items())}
+        names, following = _next(newest, segment, place, most)
+        return LogPage({name: newest[name] for name in names}, following, len(names))
 
 
 @dataclass
@@ -179,6 +240,34 @@ class MemoryIndex:
             else:
                 results.append(Stale(held["changed_at"]))
         return results
+
+    def read_many(self, item_ids: Sequence[str], deadline: Deadline) -> Mapping[str, Held]:
+        """Return the documents and tombstones that exist, by item."""
+        deadline.check()
+        there = (item_id for item_id in item_ids if item_id in self.documents)
+        return {name: Held(self.documents[name], self.documents[name]) for name in there}
+
+    def walk(self, place: Place | None, most: int, deadline: Deadline) -> DocumentPage:
+        """Return the next documents in the order of their names."""
+        deadline.check()
+        names, following = _next(self.documents, Segment(), place, most)
+        about = {name: self.documents[name].get(CDC, {}) for name in names}
+        live = [n for n, each in about.items() if "item" in each and not each["deleted"]]
+        strange = [name for name, each in about.items() if "item" not in each]
+        foreign = {name: self._token(name) for name in strange}
+        return DocumentPage(live, foreign, following, len(names))
+
+    def remove(self, name: str, token: str, deadline: Deadline) -> bool:
+        """Delete a document that has not moved; return False if it has."""
+        deadline.check()
+        if self._token(name) != token:
+            return False
+        del self.documents[name]
+        return True
+
+    def _token(self, name: str) -> str:
+        source = self.documents.get(name)
+        return token_of(None if source is None else Held(source, source))
 
     def search(self) -> dict[str, dict[str, Any]]:
         """Return the documents that readers find, by item: their own fields, no tombstones."""

@@ -147,4 +147,4 @@ def test_index_guesses_no_field(node: Node, index: ReadableIndex) -> None:
     mappings = node.requests[0].body["mappings"]
     assert mappings["dynamic"] is False
     assert mappings["properties"] == {**INDEX.properties, CDC: CDC_MAPPING}
-    assert CDC_MAPPING["properties"].keys() == {"deleted", "written_at"}
+    assert CDC_MAPPING["properties"].keys() == {"deleted", "written_at", "item"}

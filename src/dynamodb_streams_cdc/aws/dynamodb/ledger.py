@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from dynamodb_streams_cdc.aws.dynamodb.units import units_of
 from dynamodb_streams_cdc.aws.errors import meaning, translated
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
 from dynamodb_streams_cdc.errors import ConflictError, RetryableError
 from dynamodb_streams_cdc.names import IDEMPOTENCY_KEY, LEDGER
-from dynamodb_streams_cdc.sinks.aggregation import LedgerRow, RowUpdate, WriteConflict
+from dynamodb_streams_cdc.sinks.aggregation import (
+    LedgerPage,
+    LedgerRow,
+    RowUpdate,
+    SumsPage,
+    WriteConflict,
+)
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.contributions import RESERVED, Contribution, add
 
 if TYPE_CHECKING:
@@ -110,6 +118,48 @@ class DynamoDbLedger:
                         return purged
                     purged += self._delete(row)
         return purged
+
+    def walk(
+        self, segment: Segment, place: Place | None, most: int, deadline: Deadline
+    ) -> LedgerPage:
+        """Return the next rows of a segment: one page of a scan.
+
+        The table also has markers and attempts, so a page may be empty.
+        """
+        deadline.check()
+        with translated():
+            page = self.client.scan(
+                TableName=self.table,
+                ConsistentRead=True,
+                Limit=most,
+                Segment=segment.number,
+                TotalSegments=segment.of,
+                ReturnConsumedCapacity="TOTAL",
+                FilterExpression="begins_with(id, :ledger)",
+                ExpressionAttributeValues={":ledger": {"S": LEDGER}},
+                **({"ExclusiveStartKey": place} if place else {}),
+            )
+        rows = [_row(item) for item in page["Items"]]
+        return LedgerPage(rows, page.get("LastEvaluatedKey"), units_of(page))
+
+    def sums(self, place: Place | None, most: int, deadline: Deadline) -> SumsPage:
+        """Return the next rows of sums: one page of a scan."""
+        deadline.check()
+        with translated():
+            page = self.client.scan(
+                TableName=self.aggregates,
+                ConsistentRead=True,
+                Limit=most,
+                ReturnConsumedCapacity="TOTAL",
+                **({"ExclusiveStartKey": place} if place else {}),
+            )
+        rows: list[dict[str, Any]] = [deserialize_item(item) for item in page["Items"]]
+        revisions: dict[str, int] = {}
+        for row in rows:
+            name = row["aggregate"]
+            revisions[name] = revisions.get(name, 0) + int(row.get("revision", 0))
+        sums = add({r["aggregate"]: {n: r[n] for n in r.keys() - RESERVED}} for r in rows)
+        return SumsPage(sums, revisions, page.get("LastEvaluatedKey"), units_of(page))
 
     def _delete(self, row: Mapping[str, Any]) -> bool:
         """Delete a row as it was read; return False if it moved meanwhile."""

@@ -1,21 +1,23 @@
 """The change log on a DynamoDB table, which the function can only add to.
 
-Entries are written with PartiQL `INSERT`, which refuses an entry that is there: the role holds
-`dynamodb:PartiQLInsert` and nothing else, so the log is append-only by IAM.
+Entries are written with PartiQL `INSERT`, which refuses an entry that is there: of all that writes
+the role holds `dynamodb:PartiQLInsert` alone, so the log is append-only by IAM.
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html)
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dynamodb_streams_cdc.aws.dynamodb.units import units_of
 from dynamodb_streams_cdc.aws.errors import meaning, translated
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
-from dynamodb_streams_cdc.sinks.change_log import Inserted
+from dynamodb_streams_cdc.sinks.change_log import Inserted, LogPage
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.log_entries import Entry
 
 if TYPE_CHECKING:
@@ -78,6 +80,45 @@ class DynamoDbLog:
         )
         for page in pages:
             yield from page["Items"]
+
+    def newest(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, Attributes]:
+        """Return the newest entry of each item that has any: a query for each, several at once."""
+        ids = list(item_ids)
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            found = pool.map(partial(self._newest, deadline), ids)
+            return {item_id: entry for item_id, entry in zip(ids, found, strict=True) if entry}
+
+    def _newest(self, deadline: Deadline, item_id: str) -> Attributes | None:
+        deadline.check()
+        with translated():
+            page = self.client.query(
+                TableName=self.table,
+                ConsistentRead=True,
+                KeyConditionExpression="#item = :item",
+                ExpressionAttributeNames={"#item": "item"},
+                ExpressionAttributeValues={":item": {"S": item_id}},
+                ScanIndexForward=False,
+                Limit=1,
+            )
+        return next(iter(page["Items"]), None)
+
+    def walk(self, segment: Segment, place: Place | None, most: int, deadline: Deadline) -> LogPage:
+        """Return the next items of a segment: one page of a scan; it has an item's in order."""
+        deadline.check()
+        with translated():
+            page = self.client.scan(
+                TableName=self.table,
+                ConsistentRead=True,
+                Limit=most,
+                Segment=segment.number,
+                TotalSegments=segment.of,
+                ReturnConsumedCapacity="TOTAL",
+                ProjectionExpression="#item, #kind",
+                ExpressionAttributeNames={"#item": "item", "#kind": "kind"},
+                **({"ExclusiveStartKey": place} if place else {}),
+            )
+        newest = {entry["item"]["S"]: entry["kind"]["S"] for entry in page["Items"]}
+        return LogPage(newest, page.get("LastEvaluatedKey"), len(page["Items"]), units_of(page))
 
 
 def _inserted(answer: Mapping[str, Any]) -> Inserted:

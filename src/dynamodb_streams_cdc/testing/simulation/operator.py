@@ -5,15 +5,19 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 from dynamodb_streams_cdc.change import Attributes, Image
 from dynamodb_streams_cdc.control import FailureReport, InvocationFailed, ReplayResponse
-from dynamodb_streams_cdc.deserializer import deserialize_item
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
 from dynamodb_streams_cdc.esm import Result as BatchResult
 from dynamodb_streams_cdc.esm import classify
 from dynamodb_streams_cdc.lambda_types import ItemFailure
 from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
 from dynamodb_streams_cdc.operations.redrive import Redrive, Result
+from dynamodb_streams_cdc.sinks.base import TablePage
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from dynamodb_streams_cdc.testing.simulation.delivery import Record
 from dynamodb_streams_cdc.testing.simulation.events import Remark, shown
@@ -28,7 +32,7 @@ LATENCIES = (LATENCY_SECONDS, LATENCY_SECONDS, 0.5)
 
 @dataclass(frozen=True)
 class SimulatedSourceTable:
-    """`SourceTable` of the simulated table, at times so slow that others overtake its reader."""
+    """`WholeTable` of the simulated table, at times so slow that others overtake its reader."""
 
     virtual_clock: VirtualClock
     table: SimulatedTable
@@ -41,6 +45,43 @@ class SimulatedSourceTable:
         found = self.table.items.get(self.table.key_of(item))
         self.virtual_clock.sleep(self.rng.choice(LATENCIES))
         return found
+
+    def read_many(
+        self, keys: Sequence[Attributes], deadline: Deadline
+    ) -> Sequence[Attributes | None]:
+        """Return the items with these keys, each as it was while its read was under way."""
+        images = [self.read(each) for each in keys]
+        return [None if image is None else serialize_item(image) for image in images]
+
+    def scan(
+        self,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        consistent: bool,
+    ) -> TablePage:
+        """Return the next items of a segment; inconsistently, one may be as it was before."""
+        deadline.check()
+        self.virtual_clock.sleep(self.rng.choice(LATENCIES))
+        states = self.table.items if consistent else self._earlier()
+        left = sorted(
+            key
+            for key in states
+            if crc32(key.encode()) % segment.of == segment.number and (place is None or key > place)
+        )
+        items = [serialize_item(states[key]) for key in left[:most]]
+        self.virtual_clock.sleep(self.rng.choice(LATENCIES))
+        return TablePage(items, left[most - 1] if len(left) > most else None)
+
+    def _earlier(self) -> dict[str, Image]:
+        """Return the items, each as it is or as it was before its last change."""
+        earlier = {
+            key: states[-2] if len(states) > 1 and self.rng.random() < 0.5 else states[-1]
+            for key, states in self.table.history.items()
+        }
+        return {key: image for key, image in earlier.items() if image is not None}
 
 
 @dataclass

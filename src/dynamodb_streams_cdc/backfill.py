@@ -1,0 +1,253 @@
+"""Fill the copies of a sink from the table, a part at a time.
+
+    {"operation": "backfill", "streamArn": ..., "segment": 0, "segments": 8, ...}
+    {"operation": "backfill", "streamArn": ..., "Records": [{"Item": ...}, {"Keys": ...}]}
+
+Each item becomes a change of kind BACKFILL at the floor of the table's current stream: above every
+change of an earlier stream, and below every change of this one. So a change that is under way wins,
+whether it comes before or after, and the sink takes the item as it takes any change.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from dynamodb_streams_cdc.applier import SinkApplier
+from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Source, ViewType
+from dynamodb_streams_cdc.dead_letters import reason_of
+from dynamodb_streams_cdc.deserializer import base64_text
+from dynamodb_streams_cdc.errors import (
+    DeadlineExceeded,
+    MalformedRecord,
+    PermanentError,
+    RetryableError,
+)
+from dynamodb_streams_cdc.identity import floor_of, stream_label
+from dynamodb_streams_cdc.lambda_types import BatchResponse
+from dynamodb_streams_cdc.sinks.base import Skip, WholeTable
+from dynamodb_streams_cdc.sinks.comparison import Place
+from dynamodb_streams_cdc.verification import LAST_PAGE_SECONDS, Part
+
+PAGE_ITEMS = 200
+"""Items of one call of the sink."""
+
+MOST_FAILURES = 1000
+"""Failures of one response, so that it stays below Lambda's 6 MB."""
+
+
+class BackfillFailure(TypedDict):
+    """An item that the sink does not take."""
+
+    item: str
+    reason: str
+    error: str
+
+
+class BackfillResponse(BatchResponse):
+    """The response to a backfill of a part.
+
+    Attributes:
+        read: number of items read.
+        applied: number of copies written.
+        held: number of items whose copy is as new already, or newer.
+        skipped: number of items that the sink does not hold.
+        units: read capacity units of DynamoDB consumed.
+        place: where the next request goes on.
+        done: whether the segment is done.
+        problem: why the request ended early, if the sink or the table was at fault; ask again.
+    """
+
+    read: int
+    applied: int
+    held: int
+    skipped: int
+    units: float
+    place: Place | None
+    done: bool
+    failures: list[BackfillFailure]
+    problem: str
+
+
+@dataclass(frozen=True)
+class BackfillPart:
+    """The part that a request asks for.
+
+    Attributes:
+        part: segment, place, limit, entity and keys of the table; see `verification.Part`.
+        stream: label of the table's current stream.
+        items: items to fill instead of a segment, as DynamoDB JSON.
+        named: keys of items to read and fill instead of a segment, as DynamoDB JSON.
+    """
+
+    part: Part
+    stream: str
+    items: Sequence[Attributes] = ()
+    named: Sequence[Attributes] = ()
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> "BackfillPart":
+        """Return the part that an event asks for.
+
+        Raises:
+            MalformedRecord: a field has another form.
+        """
+        records = event["Records"]
+        for record in records:
+            if not isinstance(record.get("Item", record.get("Keys")), Mapping):
+                message = "Records: expected an item under Item, or its key under Keys"
+                raise MalformedRecord(message)
+        return cls(
+            Part.from_event({**event, "of": "table", "Records": []}),
+            stream_label(str(event.get("streamArn"))),
+            [record["Item"] for record in records if "Item" in record],
+            [record["Keys"] for record in records if "Item" not in record],
+        )
+
+
+@dataclass
+class Backfill:
+    """The backfill of one part.
+
+    Attributes:
+        applier: knows the sink, the table and the deadline.
+        source: names the table in identities.
+    """
+
+    applier: SinkApplier
+    source: Source
+    failures: list[BackfillFailure] = field(default_factory=list, init=False)
+
+    def run(self, wanted: BackfillPart) -> BackfillResponse:
+        """Fill the part up to its limit, and as long as there is time.
+
+        Raises:
+            MalformedRecord: the function has no table to read.
+        """
+        part = wanted.part
+        response = BackfillResponse(
+            batchItemFailures=[],
+            read=0,
+            applied=0,
+            held=0,
+            skipped=0,
+            units=0.0,
+            place=part.place,
+            done=False,
+            failures=self.failures,
+            problem="",
+        )
+        try:
+            if wanted.items or wanted.named:
+                self._fill([*wanted.items, *self._read(wanted.named)], wanted, response)
+                response["done"] = True
+            else:
+                self._walk(wanted, response)
+        except (RetryableError, DeadlineExceeded) as error:
+            response["problem"] = f"{type(error).__name__}: {error}"
+        return response
+
+    @property
+    def _table(self) -> WholeTable:
+        table = self.applier.source_table
+        if not isinstance(table, WholeTable):
+            message = "the function reads no source table: it cannot fill its copies from it"
+            raise MalformedRecord(message)
+        return table
+
+    def _read(self, keys: Sequence[Attributes]) -> list[Attributes]:
+        found = self._table.read_many(keys, self.applier.deadline) if keys else ()
+        return [item for item in found if item is not None]
+
+    def _walk(self, wanted: BackfillPart, response: BackfillResponse) -> None:
+        table, part = self._table, wanted.part
+        deadline = self.applier.deadline
+        place = part.place
+        while True:
+            most = min(PAGE_ITEMS, part.limit)
+            page = table.scan(part.segment, place, most, deadline, consistent=True)
+            self._fill(page.items, wanted, response)
+            place = page.following
+            response["units"] += page.units
+            response["place"] = json.loads(json.dumps(place, default=base64_text))
+            response["done"] = place is None
+            if (
+                response["done"]
+                or response["read"] >= part.limit
+                or len(self.failures) >= MOST_FAILURES
+                or deadline.remaining() < LAST_PAGE_SECONDS
+            ):
+                return
+
+    def _fill(
+        self, items: Iterable[Attributes], wanted: BackfillPart, response: BackfillResponse
+    ) -> None:
+        """Apply items; all of them are taken, or refused for good, when it returns.
+
+        Raises:
+            RetryableError: the sink does not take some of them at the moment.
+        """
+        changes: list[Change] = []
+        read = skipped = 0
+        for item in items:
+            read += 1
+            change = self._change(item, wanted)
+            if self._is_wanted(change, wanted.part.entity):
+                changes.append(change)
+            else:
+                skipped += 1
+        outcome = self.applier.apply(changes)
+        applied, held = outcome.applied, outcome.stale
+        attempt = 0
+        while waiting := [c for c in changes if _is_retryable(outcome.failures.get(c))]:
+            if not self.applier.deadline.pause(attempt):
+                raise RetryableError(str(outcome.failures[waiting[0]]))
+            attempt += 1
+            for change in waiting:
+                del outcome.failures[change]
+            again = self.applier.apply(waiting)
+            applied, held = applied + again.applied, held + again.stale
+            outcome.failures |= again.failures
+        self.failures += [
+            BackfillFailure(item=c.item_id, reason=reason_of(error), error=str(error))
+            for c, error in outcome.failures.items()
+        ]
+        response["read"] += read
+        response["applied"] += applied
+        response["held"] += held
+        response["skipped"] += skipped
+
+    def _is_wanted(self, change: Change, entity: str | None) -> bool:
+        if entity is not None and self.applier.entity_of(change.keys) != entity:
+            return False
+        try:
+            return not isinstance(self.applier.sink_of(change.keys), Skip)
+        except PermanentError:
+            return True
+
+    def _change(self, item: Attributes, wanted: BackfillPart) -> Change:
+        keys = {name: item[name] for name in wanted.part.keys if name in item}
+        if len(keys) != len(wanted.part.keys) or not keys:
+            message = f"an item has the keys {', '.join(wanted.part.keys)}; got {', '.join(item)}"
+            raise MalformedRecord(message)
+        now = float(int(self.applier.deadline.now()))
+        return Change.made(
+            kind=ChangeKind.BACKFILL,
+            table=self.source.table,
+            version=floor_of(self.source.epoch, wanted.stream),
+            sequence_number="0",
+            event_id="",
+            timestamp=now,
+            recorded_at=now,
+            view_type=ViewType.NEW_AND_OLD_IMAGES,
+            expired=False,
+            actor=None,
+            raw_keys=keys,
+            raw_old=None,
+            raw_new=item,
+            image_loader=None,
+        )
+
+
+def _is_retryable(error: Exception | None) -> bool:
+    return isinstance(error, RetryableError | DeadlineExceeded)

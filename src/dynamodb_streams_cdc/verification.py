@@ -1,0 +1,444 @@
+"""Compare the copies of a sink with the table, a part at a time.
+
+    {"operation": "verify", "of": "table", ...}   compare the items of a segment with their copies
+    {"operation": "verify", "of": "copies", ...}  look up the items of a segment's copies
+    {"operation": "verify", "of": "sums", ...}    return the sums, to be compared with the ledger's
+    {"operation": "verify", "of": "items", "Records": [{"Keys": ...}]}  compare these items
+
+A request goes on from `place` and ends at `limit` items, when time runs short, or at the end of the
+segment. Its response says where the next one goes on. What differs may be a change on its way, so
+the operator asks about it once more, later.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NotRequired, TypedDict
+
+from dynamodb_streams_cdc.applier import SinkApplier
+from dynamodb_streams_cdc.change import Attributes, Image, Source
+from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
+from dynamodb_streams_cdc.errors import (
+    DeadlineExceeded,
+    MalformedRecord,
+    PermanentError,
+    RetryableError,
+    form_of,
+)
+from dynamodb_streams_cdc.identity import item_id, keys_of
+from dynamodb_streams_cdc.lambda_types import BatchResponse
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation
+from dynamodb_streams_cdc.sinks.base import Skip, WholeTable
+from dynamodb_streams_cdc.sinks.comparison import (
+    Comparable,
+    CopyDifference,
+    CopyPage,
+    DifferenceKind,
+    Place,
+    Segment,
+)
+from dynamodb_streams_cdc.sinks.contributions import Contribution, add
+from dynamodb_streams_cdc.sinks.search import Search
+
+PAGE_ITEMS = 500
+"""Items of one page: small enough that a request to the sink stays far below its limits."""
+
+MOST_DIFFERENCES = 1000
+"""Differences of one response, so that it stays below Lambda's 6 MB."""
+
+LAST_PAGE_SECONDS = 10.0
+"""Time that has to be left to begin another page."""
+
+
+class DifferenceReport(TypedDict):
+    """A copy that differs.
+
+    `keys` are the item's, as DynamoDB JSON; None if the copy is of no item that belongs there, or
+    its identity is a digest. `store` is the number of the sink's store that holds it. The rest is
+    in `CopyDifference`.
+    """
+
+    item: str
+    kind: str
+    keys: Attributes | None
+    store: int
+    token: str
+    version: str | None
+    detail: str
+    delta: NotRequired[Mapping[str, Mapping[str, str]]]
+
+
+class VerifyResponse(BatchResponse):
+    """The response to a verification of a part.
+
+    Attributes:
+        comparable: false, and nothing was done, for a sink that cannot be compared.
+        stores: how many stores the sink has.
+        read: number of items or copies read.
+        units: read capacity units of DynamoDB consumed by reading them.
+        place: where the next request goes on.
+        done: whether the segment is done.
+        sums: what the copies read add up to, or the sums read; amounts as text.
+        revisions: number of writes of the sums read.
+        unchecked: copies whose identity is a digest, so that their item cannot be looked up.
+        problem: why the request ended early, if the sink or the table was at fault; ask again.
+    """
+
+    comparable: bool
+    stores: int
+    read: int
+    units: float
+    place: Place | None
+    done: bool
+    differences: list[DifferenceReport]
+    sums: Mapping[str, Mapping[str, str]]
+    revisions: Mapping[str, int]
+    unchecked: int
+    problem: str
+
+
+class RemoveResponse(BatchResponse):
+    """The response to a removal: the number of copies that were deleted."""
+
+    removed: int
+
+
+@dataclass(frozen=True)
+class _Page:
+    read: int
+    following: Place | None
+    units: float = 0.0
+    differences: Sequence[DifferenceReport] = ()
+    sums: Contribution = field(default_factory=dict)
+    revisions: Mapping[str, int] = field(default_factory=dict)
+    unchecked: int = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part that a request asks for.
+
+    Attributes:
+        of: what is read: `table`, `copies`, `sums` or `items`.
+        segment: part of the table or of the store.
+        place: where to go on; None for the beginning.
+        limit: items to read, about.
+        store: number of the store whose copies are read.
+        entity: compares items of this entity alone.
+        keys: types of the table's key attributes, to look up the items of copies.
+        records: items to compare, each `{"Keys": ...}` or `{"item": ..., "store": ...}`.
+    """
+
+    of: str
+    segment: Segment = field(default_factory=Segment)
+    place: Place | None = None
+    limit: int = PAGE_ITEMS
+    store: int = 0
+    entity: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    records: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> "Part":
+        """Return the part that an event asks for.
+
+        Raises:
+            MalformedRecord: a field has another form.
+        """
+        of = event.get("of")
+        if of not in ("table", "copies", "sums", "items"):
+            message = f"of: expected table, copies, sums or items, got {form_of(of)}"
+            raise MalformedRecord(message)
+        number, segments = event.get("segment", 0), event.get("segments", 1)
+        limit, store = event.get("limit", PAGE_ITEMS), event.get("store", 0)
+        if not all(type(n) is int and n >= 0 for n in (number, segments, limit, store)):
+            message = "segment, segments, limit and store: expected whole numbers"
+            raise MalformedRecord(message)
+        if number >= segments:
+            message = f"segment: expected a number below segments ({segments}), got {number}"
+            raise MalformedRecord(message)
+        return cls(
+            of,
+            Segment(number, segments),
+            event.get("place"),
+            max(1, limit),
+            store,
+            event.get("entity"),
+            event.get("keys", {}),
+            event.get("Records", ()),
+        )
+
+
+@dataclass
+class Verification:
+    """The verification of one part.
+
+    Attributes:
+        applier: knows the sinks, the table and the deadline.
+        source: names the table in identities.
+    """
+
+    applier: SinkApplier
+    source: Source
+    stores: list[Comparable] = field(default_factory=list, init=False)
+    """The first sink of each store."""
+
+    def __post_init__(self) -> None:
+        for sink in self.applier.sinks:
+            if isinstance(sink, Comparable) and self._store(sink) is None:
+                self.stores.append(sink)
+
+    def run(self, part: Part) -> VerifyResponse:
+        """Read the part up to its limit, and as long as there is time."""
+        table = self.applier.source_table
+        response = VerifyResponse(
+            batchItemFailures=[],
+            comparable=bool(self.stores) and isinstance(table, WholeTable),
+            stores=len(self.stores),
+            read=0,
+            units=0.0,
+            place=part.place,
+            done=True,
+            differences=[],
+            sums={},
+            revisions={},
+            unchecked=0,
+            problem="",
+        )
+        if not response["comparable"]:
+            return response
+        assert isinstance(table, WholeTable)
+        response["done"] = False
+        sums: Contribution = {}
+        try:
+            for page in self._pages(part, table):
+                response["read"] += page.read
+                response["units"] += page.units
+                response["differences"] += page.differences
+                response["unchecked"] += page.unchecked
+                response["place"] = json.loads(json.dumps(page.following, default=base64_text))
+                response["done"] = page.following is None
+                sums = add((sums, page.sums))
+                response["revisions"] = _counted(response["revisions"], page.revisions)
+                if self._is_enough(response, part):
+                    break
+        except (RetryableError, DeadlineExceeded) as error:
+            response["problem"] = f"{type(error).__name__}: {error}"
+        response["sums"] = _as_text(sums)
+        return response
+
+    def _is_enough(self, response: VerifyResponse, part: Part) -> bool:
+        return (
+            response["done"]
+            or response["read"] >= part.limit
+            or len(response["differences"]) >= MOST_DIFFERENCES
+            or self.applier.deadline.remaining() < LAST_PAGE_SECONDS
+        )
+
+    def _pages(self, part: Part, table: WholeTable) -> Iterator[_Page]:
+        place = part.place
+        match part.of:
+            case "items":
+                yield self._of_items(part, table)
+                return
+            case "table":
+                of = self._of_table
+            case "copies":
+                of = self._of_copies
+            case _:
+                of = self._of_sums
+        while True:
+            page = of(part, place, table)
+            yield page
+            place = page.following
+
+    def _of_table(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
+        # What differs is asked about again, with consistent reads: this one may cost half of that.
+        most = min(PAGE_ITEMS, part.limit)
+        page = table.scan(part.segment, place, most, self.applier.deadline, consistent=False)
+        found = [(self._keys_in(item, part.keys), item) for item in page.items]
+        differences = list(self._compared(found, part.entity))
+        return _Page(len(page.items), page.following, page.units, differences)
+
+    def _keys_in(self, item: Attributes, keys: Mapping[str, str]) -> Attributes:
+        return {name: item[name] for name in keys}
+
+    def _compared(
+        self, items: Iterable[tuple[Attributes, Attributes | None]], entity: str | None = None
+    ) -> Iterator[DifferenceReport]:
+        """Compare items, by their keys, with their copies."""
+        wanted: dict[int, tuple[Comparable, dict[str, Image | None]]] = {}
+        keys_by_id: dict[str, Attributes] = {}
+        for raw_keys, raw in items:
+            keys: Image = deserialize_item(raw_keys, "Keys")
+            if entity is not None and self.applier.entity_of(keys) != entity:
+                continue
+            name = item_id(self.source.table, keys)
+            keys_by_id[name] = raw_keys
+            try:
+                sink = self.applier.sink_of(keys)
+            except PermanentError as error:
+                refused = CopyDifference(name, DifferenceKind.REFUSED, detail=type(error).__name__)
+                yield self._report(refused, raw_keys, 0)
+                continue
+            if isinstance(sink, Skip) or not isinstance(sink, Comparable):
+                continue
+            image = None if raw is None else deserialize_item(raw)
+            wanted.setdefault(id(sink), (sink, {}))[1][name] = image
+        for comparable, group in wanted.values():
+            store = self._store(comparable)
+            assert store is not None
+            for difference in comparable.compare(group, self.applier.deadline):
+                yield self._report(difference, keys_by_id[difference.item], store)
+
+    def _of_copies(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
+        if part.store >= len(self.stores):
+            message = f"store: there are {len(self.stores)}, got {part.store}"
+            raise MalformedRecord(message)
+        sink = self.stores[part.store]
+        most = min(PAGE_ITEMS, part.limit)
+        page: CopyPage = sink.copies(part.segment, place, most, self.applier.deadline)
+        keys = {name: keys_of(name, part.keys) for name in page.live}
+        known = [(name, found) for name, found in keys.items() if found is not None]
+        unchecked = sum(name.startswith("#") for name in keys)
+        strange = [
+            CopyDifference(name, DifferenceKind.FOREIGN)
+            for name, found in keys.items()
+            if (found is None and not name.startswith("#"))
+            or not name.startswith((f"{self.source.table}/", "#"))
+        ]
+        looked_up = [(n, k) for n, k in known if n.startswith(f"{self.source.table}/")]
+        differences = [self._report(d, None, part.store) for d in (*page.foreign, *strange)]
+        if part.entity is None:
+            differences += self._without_item(sink, looked_up, table, part.store)
+        return _Page(
+            page.read,
+            page.following,
+            page.units,
+            differences,
+            page.sums,
+            unchecked=unchecked,
+        )
+
+    def _without_item(
+        self,
+        sink: Comparable,
+        copies: Sequence[tuple[str, Attributes]],
+        table: WholeTable,
+        store: int,
+    ) -> Iterator[DifferenceReport]:
+        """Look up the items of copies; report the copies that have none in this store."""
+        misplaced = [each for each in copies if not self._belongs(each[1], store)]
+        rest = [each for each in copies if self._belongs(each[1], store)]
+        found = table.read_many([keys for _, keys in rest], self.applier.deadline) if rest else []
+        gone = [each for each, item in zip(rest, found, strict=True) if item is None]
+        yield from self._strangers(sink, dict(gone), store)
+        yield from self._strangers(sink, dict(misplaced), store, misplaced=True)
+
+    def _strangers(
+        self,
+        sink: Comparable,
+        keys: Mapping[str, Attributes | None],
+        store: int,
+        *,
+        misplaced: bool = False,
+    ) -> Iterator[DifferenceReport]:
+        """Report the copies of these items, none of which belongs into the store."""
+        if not keys:
+            return
+        for difference in sink.compare(dict.fromkeys(keys), self.applier.deadline):
+            if misplaced and difference.kind is DifferenceKind.EXTRA:
+                detail = "of an item that this sink does not hold"
+                difference = replace(difference, kind=DifferenceKind.FOREIGN, detail=detail)
+            yield self._report(difference, None if misplaced else keys[difference.item], store)
+
+    def _belongs(self, raw_keys: Attributes, store: int) -> bool:
+        keys: Image = deserialize_item(raw_keys, "Keys")
+        try:
+            sink = self.applier.sink_of(keys)
+        except PermanentError:
+            return False
+        return isinstance(sink, Comparable) and self._store(sink) == store
+
+    def _of_sums(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
+        for sink in self.stores:
+            if isinstance(sink, Aggregation):
+                page = sink.ledger.sums(place, PAGE_ITEMS, self.applier.deadline)
+                return _Page(
+                    len(page.revisions),
+                    page.following,
+                    page.units,
+                    sums=page.sums,
+                    revisions=page.revisions,
+                )
+        return _Page(0, None)
+
+    def _of_items(self, part: Part, table: WholeTable) -> _Page:
+        keyed: dict[str, Attributes] = {}
+        elsewhere: dict[int, dict[str, Attributes | None]] = {}
+        for record in part.records:
+            raw_keys, store = record.get("Keys"), record.get("store")
+            if isinstance(raw_keys, Mapping):
+                decoded: Image = deserialize_item(raw_keys, "Keys")
+                name = item_id(self.source.table, decoded)
+                if store is None or self._belongs(raw_keys, store):
+                    keyed[name] = raw_keys
+                    continue
+            else:
+                name = str(record.get("item"))
+            elsewhere.setdefault(int(store or 0), {})[name] = raw_keys
+        found = table.read_many(list(keyed.values()), self.applier.deadline) if keyed else []
+        differences = list(self._compared(zip(keyed.values(), found, strict=True)))
+        for store, names in elsewhere.items():
+            strangers = self._strangers(self.stores[store], names, store, misplaced=True)
+            differences.extend(strangers)
+        return _Page(len(part.records), None, 0.0, differences)
+
+    def remove(self, records: Sequence[Any]) -> RemoveResponse:
+        """Delete copies that are none of an item, each unless it has moved since it was read.
+
+        Raises:
+            RetryableError: the sink cannot be written at the moment.
+        """
+        removed = 0
+        for record in records:
+            sink = self.stores[int(record["store"])]
+            if not isinstance(sink, Search):
+                message = "only the search index has copies that are none of an item"
+                raise MalformedRecord(message)
+            removed += sink.remove(str(record["item"]), str(record["token"]), self.applier.deadline)
+        return RemoveResponse(batchItemFailures=[], removed=removed)
+
+    def _store(self, sink: Comparable) -> int | None:
+        """Return the number of a sink's store; None if it has not been seen."""
+        for number, known in enumerate(self.stores):
+            if known.store is sink.store or known.store == sink.store:
+                return number
+        return None
+
+    def _report(
+        self, difference: CopyDifference, keys: Attributes | None, store: int
+    ) -> DifferenceReport:
+        report = DifferenceReport(
+            item=difference.item,
+            kind=difference.kind.value,
+            keys=None if keys is None else json.loads(json.dumps(keys, default=base64_text)),
+            store=store,
+            token=difference.token,
+            version=difference.version,
+            detail=difference.detail,
+        )
+        if difference.delta:
+            report["delta"] = _as_text(difference.delta)
+        return report
+
+
+def _counted(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in one.keys() | other.keys()}
+
+
+def _as_text(sums: Contribution) -> dict[str, dict[str, str]]:
+    return {
+        aggregate: {measure: str(amount) for measure, amount in measures.items()}
+        for aggregate, measures in sums.items()
+    }
