@@ -261,11 +261,11 @@ def _cell(ask: Callable[[], Any]) -> Cell:
     try:
         answer = ask()
     except AccessDenied as error:
-        return Cell(unknown=f"{error}.")
+        return Cell(unknown=f"{str(error).rstrip('.')}.")
     except ClientError as error:
         if code_of(error) in CREDENTIALS:
             raise
-        text = error.response["Error"].get("Message", "")
+        text = str(error.response["Error"].get("Message", "")).rstrip(".")
         return Cell(unknown=f"AWS refused {error.operation_name}: {code_of(error)}: {text}.")
     return answer if isinstance(answer, Cell) else Cell(answer)
 
