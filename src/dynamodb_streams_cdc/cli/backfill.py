@@ -1,6 +1,7 @@
 """`cdc backfill`: bring the items that are in the table into the copies."""
 
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,7 +79,7 @@ def backfill(
     kept = Job(job or f"backfill-{Path(deployment.stack).stem}", asked)
     if kept.resumed:
         stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
-    with progress(source.about * len(chosen)) as shown:
+    with closing(kept), progress(source.about * len(chosen)) as shown:
         work = Backfill(
             deployment.functions,
             source.stream_arn,
