@@ -1,12 +1,17 @@
 """`cdc verify`, `cdc repair --from` and `cdc backfill`: the functions' own code, and wrong use."""
 
+import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.deserializer import serialize_item
+from dynamodb_streams_cdc.operations.errors import OperationError
+from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.sinks.search import CDC
 from tests.cli.conftest import Cloud
 from tests.fake_pipeline import item
@@ -189,3 +194,89 @@ def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:
     done = cloud.run("backfill", "--yes", "--processor", "search")
     assert done.exit_code == 2, done.output
     assert "was begun with other options (stream)" in done.output
+
+
+EXPORT = "s3://exports/shop/AWSDynamoDB/0123-abcd"
+
+
+def export(cloud: Cloud, **others: Any) -> dict[str, bytes]:
+    """Put an export of the table's items into S3, as DynamoDB does; return its objects."""
+    client = cloud.client("s3")
+    client.create_bucket(Bucket="exports")
+    items = [each for each in cloud.pipeline.table.items.values() if each is not None]
+    folder = "shop/AWSDynamoDB/0123-abcd"
+    files = {f"{folder}/data/a.json.gz": items[:3], f"{folder}/data/b.json.gz": items[3:]}
+    listed = [{"itemCount": len(of), "dataFileS3Key": key} for key, of in files.items()]
+    summary = {
+        "exportTime": f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S.%fZ}",
+        "tableArn": f"arn:aws:dynamodb:us-east-1:123456789012:table/{TABLE}",
+        "itemCount": len(items),
+        "outputFormat": "DYNAMODB_JSON",
+        "exportType": "FULL_EXPORT",
+        **others,
+    }
+    objects = {
+        f"{folder}/manifest-summary.json": json.dumps(summary).encode(),
+        f"{folder}/manifest-files.json": "\n".join(map(json.dumps, listed)).encode(),
+    }
+    for key, of in files.items():
+        lines = "".join(json.dumps({"Item": serialize_item(each)}) + "\n" for each in of)
+        objects[key] = gzip.compress(lines.encode())
+    for key, body in objects.items():
+        client.put_object(Bucket="exports", Key=key, Body=body)
+    return objects
+
+
+def test_an_export_fills_the_copies(cloud: Cloud) -> None:
+    export(cloud)
+    cloud.pipeline.table.items[item(1)] = None  # deleted since, and its REMOVE comes yet
+    report = cloud.json("backfill", "--yes", "--export", EXPORT)
+    assert set(report["applied"].values()) == {5}
+    assert len(cloud.pipeline.index.search()) == 5
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"tableArn": "arn:aws:dynamodb:us-east-1:1:table/Other"}, "is of table Other"),
+        ({"exportTime": "2020-01-01T00:00:00.000Z"}, "changes in between are in neither"),
+        ({"itemCount": 6}, "lists 5 items in its files and has 6"),
+        ({"exportType": "INCREMENTAL_EXPORT"}, "make a full export in DYNAMODB_JSON"),
+        ({"outputFormat": "ION"}, "make a full export in DYNAMODB_JSON"),
+    ],
+)
+def test_an_export_that_does_not_fit_is_refused(
+    cloud: Cloud, others: dict[str, Any], said: str
+) -> None:
+    export(cloud, **others)
+    done = cloud.run("backfill", "--yes", "--export", EXPORT)
+    assert done.exit_code == 1, done.output
+    assert said in done.output
+    assert cloud.pipeline.invocations == []
+
+
+@pytest.mark.parametrize("damage", [None, b"no gzip", gzip.compress(b'{"Item": {}}\n')])
+def test_half_an_export_is_named(cloud: Cloud, damage: bytes | None) -> None:
+    key = next(key for key in export(cloud) if key.endswith("b.json.gz"))
+    if damage is None:
+        cloud.client("s3").delete_object(Bucket="exports", Key=key)
+    else:
+        cloud.client("s3").put_object(Bucket="exports", Key=key, Body=damage)
+    done = cloud.run("backfill", "--yes", "--export", EXPORT)
+    assert done.exit_code == 1, done.output
+    assert f"s3://exports/{key}" in done.output
+
+
+def test_an_address_that_is_none_of_an_export_is_refused(cloud: Cloud) -> None:
+    done = cloud.run("backfill", "--yes", "--export", "exports/shop")
+    assert done.exit_code == 2
+    assert "--export: expected s3://BUCKET/PREFIX/AWSDynamoDB/ID" in done.output
+
+
+def test_an_export_older_than_tombstones_is_refused() -> None:
+    now = datetime(2026, 3, 9, tzinfo=UTC)
+    summary = {"exportTime": "2026-03-01T00:00:00Z", "tableArn": f"arn:aws:x:y:z:table/{TABLE}"}
+    arn = f"arn:aws:dynamodb:us-east-1:1:table/{TABLE}/stream/2026-02-01T00:00:00.000"
+    with pytest.raises(OperationError, match="more than 7 days ago"):
+        Export(None, "exports", summary).check(TABLE, arn, now)
+    Export(None, "exports", summary).check(TABLE, arn, now - timedelta(days=2))
