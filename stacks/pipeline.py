@@ -40,17 +40,11 @@ from stacks.sinks import SINKS
 
 TAKEN = frozenset(
     {
-        *(
-            "Aggregates",
-            "BootstrapVersion",
-            "Boundary",
-            "CDKMetadata",
-            "ChangeLog",
-            "CheckBootstrapVersion",
-        ),
-        *("DeadLetterBucketName", "DeadLetters", "DynamoDbGateway", "Idempotency", "Key"),
-        *("LargeImages", MANIFEST, "Observability", "OnFailureBucketName", "Operator"),
-        *("OperatorPolicyArn", "S3Gateway", "Watcher"),
+        *("Aggregates", "BootstrapVersion", "Boundary", "CDKMetadata", "ChangeLog"),
+        *("CheckBootstrapVersion", "DeadLetterBucketName", "DeadLetters", "DynamoDbGateway"),
+        *("Idempotency", "Key", "LargeImages", MANIFEST, "Metrics", "MetricsPolicyArn"),
+        *("Observability", "OnFailureBucketName", "Operator", "OperatorPolicyArn", "S3Gateway"),
+        "Watcher",
     }
 )
 """Ids that constructs of a stack may have, in addition to those that begin with a sink's name."""
