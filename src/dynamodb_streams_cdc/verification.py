@@ -347,7 +347,7 @@ class Verification:
     def _of_sums(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
         for sink in self.stores:
             if isinstance(sink, Aggregation):
-                page = sink.ledger.sums(place, PAGE_ITEMS, self.applier.deadline)
+                page = sink.sums(place, PAGE_ITEMS, self.applier.deadline)
                 return _Page(
                     len(page.revisions),
                     page.following,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
     """Add the processor; it writes its ledger and the sums in one transaction.
 
+    It scans the source table, its ledger and the sums when an operator verifies, fills or rebuilds.
+
     With `Expiry.KEEP` sums and ledger are the only copy of expired items, and neither is of use
     without the other: both are recoverable where data is kept.
     """
@@ -32,7 +34,8 @@ def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
         },
     )
     ledger = pipeline.idempotency.table
-    ledger.grant(processor.role, "dynamodb:BatchGetItem", "dynamodb:PutItem")
-    aggregates.table.grant(processor.role, "dynamodb:UpdateItem")
-    pipeline.source.table.grant(processor.role, "dynamodb:GetItem")
+    reads = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Scan")
+    ledger.grant(processor.role, *reads, "dynamodb:PutItem")
+    aggregates.table.grant(processor.role, "dynamodb:Scan", "dynamodb:UpdateItem")
+    pipeline.source.table.grant(processor.role, *reads)
     return processor

@@ -107,6 +107,20 @@ FUNCTIONS: Mapping[str, tuple[Handler, list[Any]]] = {
 }
 
 
+KEYS = {"customer_id": "S", "order_id": "S"}
+ASKED: Mapping[str, list[Any]] = {
+    "aggregation": [
+        *({"operation": "verify", "of": of, "keys": KEYS} for of in ("table", "copies", "sums")),
+        {
+            "operation": "verify",
+            "of": "items",
+            "Records": [{"Keys": {name: {"S": PLACED[name]} for name in KEYS}}],
+        },
+    ]
+}
+"""What operators ask the functions, in addition to replays and inspections."""
+
+
 class Calls:
     """The permissions that calls need, as they are made, and what the requests carry."""
 
@@ -161,7 +175,7 @@ def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
                 insert = re.match(r'INSERT INTO "([^"]+)" VALUE', statement["Statement"])
                 assert insert is not None
                 yield "dynamodb:PartiQLInsert", insert[1]
-        case "GetItem" | "PutItem" | "UpdateItem":
+        case "GetItem" | "PutItem" | "Scan" | "UpdateItem":
             yield f"dynamodb:{operation}", params["TableName"]
         case "PutObject" | "GetObject":
             yield f"s3:{operation}", f"{params['Bucket']}/{params['Key']}"
@@ -204,6 +218,8 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
     assert handler({"Records": records[:1]}, context) == {"batchItemFailures": []}, "a suspect"
     for operation in ("replay", "inspect"):
         handler({"operation": operation, "Records": records}, context)
+    for asked in ASKED.get(processor, ()):
+        handler({"Records": [], **asked}, context)
 
     granted = {
         (action, re.sub(r"^cdc-\w+-search-DomainArn", "domain", resource))
