@@ -62,7 +62,7 @@ def s3() -> "S3Client":
 
 
 def source_table(table: str) -> DynamoDbSourceTable:
-    """Return the source table, for repairs."""
+    """Return the source table, for repair, verification and backfill."""
     return DynamoDbSourceTable(dynamodb, table)
 
 

@@ -42,15 +42,18 @@ class SearchTarget:
     def grant_write(self, role: iam.Role, index: str) -> None:
         """Let the role make the index with its aliases, write through the write alias, and repair.
 
-        A repair reads and replaces one document by its id, which is any item's.
+        A verification reads many documents, and walks over all. A repair reads, replaces or deletes
+        one document by its id, which is any item's.
         """
         if (arn := self.domain_arn) is None:
             return
-        documents = f"{arn}/{index}-write/_doc/*"
+        alias = f"{arn}/{index}-write"
         for actions, resource in (
             (["es:ESHttpPut"], f"{arn}/{index}-v1"),
-            (["es:ESHttpPost"], f"{arn}/{index}-write/_bulk"),
-            (["es:ESHttpGet", "es:ESHttpPut"], documents),
+            (["es:ESHttpPost"], f"{alias}/_bulk"),
+            (["es:ESHttpPost"], f"{alias}/_mget"),
+            (["es:ESHttpPost"], f"{alias}/_search"),
+            (["es:ESHttpGet", "es:ESHttpPut", "es:ESHttpDelete"], f"{alias}/_doc/*"),
         ):
             iam.Grant.add_to_principal(grantee=role, actions=actions, resource_arns=[resource])
 

@@ -11,7 +11,7 @@ class AggregationSettings(Settings):
     """Variables of the aggregation function.
 
     Attributes:
-        source_table_name: Name of the source table, for repairs.
+        source_table_name: Name of the source table, for repair, verification and backfill.
         idempotency_table: Name of the idempotency table, which has the version and contribution of
             each item under `ledger/`.
         aggregates_table: Name of the table with the aggregates.

@@ -16,7 +16,8 @@ def processor() -> Processor:
     image_store = runtime.large_images(settings.large_images_bucket)
     table = runtime.declared(settings)
     sink = ChangeLog(log, image_store)
-    return runtime.build(settings, table, {entity.name: sink for entity in table.using("audit")})
+    sinks = {entity.name: sink for entity in table.using("audit")}
+    return runtime.build(settings, table, sinks, runtime.source_table(settings.source_table_name))
 
 
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:

@@ -11,7 +11,7 @@ class SearchSettings(Settings):
     """Variables of the search function.
 
     Attributes:
-        source_table_name: Name of the source table, for repairs.
+        source_table_name: Name of the source table, for repair, verification and backfill.
         search_endpoint: URL of the OpenSearch cluster.
         search_index_prefix: Beginning of the indexes' names, in front of those that the domain
             declares.

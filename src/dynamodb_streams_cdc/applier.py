@@ -120,8 +120,8 @@ class SinkApplier:
     @property
     def repairs(self) -> bool:
         """Whether copies can be repaired: a sink knows how, and there is a table to read."""
-        return self.source_table is not None and (
-            self._choice is not None or isinstance(self.sink, Repairable)
+        return self.source_table is not None and any(
+            isinstance(sink, Repairable) for sink in self.sinks
         )
 
     def repair(self, changes: Iterable[Change]) -> dict[str, bool | Exception]:

@@ -1,7 +1,7 @@
 """Fill the copies of a sink from the table, a part at a time.
 
     {"operation": "backfill", "streamArn": ..., "segment": 0, "segments": 8, ...}
-    {"operation": "backfill", "streamArn": ..., "Records": [{"Item": ...}]}
+    {"operation": "backfill", "streamArn": ..., "Records": [{"Item": ...}, {"Keys": ...}]}
 
 Each item becomes a change of kind BACKFILL at the floor of the table's current stream: above every
 change of an earlier stream, and below every change of this one. So a change that is under way wins,
@@ -76,12 +76,14 @@ class BackfillPart:
     Attributes:
         part: segment, place, limit, entity and keys of the table; see `verification.Part`.
         stream: label of the table's current stream.
-        items: items to fill instead of a segment, as DynamoDB JSON; None for a segment.
+        items: items to fill instead of a segment, as DynamoDB JSON.
+        named: keys of items to read and fill instead of a segment, as DynamoDB JSON.
     """
 
     part: Part
     stream: str
-    items: Sequence[Attributes] | None = None
+    items: Sequence[Attributes] = ()
+    named: Sequence[Attributes] = ()
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> "BackfillPart":
@@ -91,12 +93,16 @@ class BackfillPart:
             MalformedRecord: a field has another form.
         """
         records = event["Records"]
-        if not all(isinstance(record.get("Item"), Mapping) for record in records):
-            message = "Records: expected an item under Item"
-            raise MalformedRecord(message)
-        items = [record["Item"] for record in records]
-        part = Part.from_event({**event, "of": "table", "Records": []})
-        return cls(part, stream_label(str(event.get("streamArn"))), items or None)
+        for record in records:
+            if not isinstance(record.get("Item", record.get("Keys")), Mapping):
+                message = "Records: expected an item under Item, or its key under Keys"
+                raise MalformedRecord(message)
+        return cls(
+            Part.from_event({**event, "of": "table", "Records": []}),
+            stream_label(str(event.get("streamArn"))),
+            [record["Item"] for record in records if "Item" in record],
+            [record["Keys"] for record in records if "Item" not in record],
+        )
 
 
 @dataclass
@@ -132,8 +138,8 @@ class Backfill:
             problem="",
         )
         try:
-            if wanted.items is not None:
-                self._fill(wanted.items, wanted, response)
+            if wanted.items or wanted.named:
+                self._fill([*wanted.items, *self._read(wanted.named)], wanted, response)
                 response["done"] = True
             else:
                 self._walk(wanted, response)
@@ -141,11 +147,20 @@ class Backfill:
             response["problem"] = f"{type(error).__name__}: {error}"
         return response
 
-    def _walk(self, wanted: BackfillPart, response: BackfillResponse) -> None:
-        table, part = self.applier.source_table, wanted.part
+    @property
+    def _table(self) -> WholeTable:
+        table = self.applier.source_table
         if not isinstance(table, WholeTable):
             message = "the function reads no source table: it cannot fill its copies from it"
             raise MalformedRecord(message)
+        return table
+
+    def _read(self, keys: Sequence[Attributes]) -> list[Attributes]:
+        found = self._table.read_many(keys, self.applier.deadline) if keys else ()
+        return [item for item in found if item is not None]
+
+    def _walk(self, wanted: BackfillPart, response: BackfillResponse) -> None:
+        table, part = self._table, wanted.part
         deadline = self.applier.deadline
         place = part.place
         while True:

@@ -331,10 +331,26 @@ class Verification:
         rest = [each for each in copies if self._belongs(each[1], store)]
         found = table.read_many([keys for _, keys in rest], self.applier.deadline) if rest else []
         gone = [each for each, item in zip(rest, found, strict=True) if item is None]
-        keys_by_id = dict(misplaced + gone)
-        if keys_by_id:
-            for difference in sink.compare(dict.fromkeys(keys_by_id), self.applier.deadline):
-                yield self._report(difference, keys_by_id[difference.item], store)
+        yield from self._strangers(sink, dict(gone), store)
+        yield from self._strangers(sink, dict(misplaced), store, misplaced=True)
+
+    def _strangers(
+        self,
+        sink: Comparable,
+        keys: Mapping[str, Attributes | None],
+        store: int,
+        *,
+        misplaced: bool = False,
+    ) -> Iterator[DifferenceReport]:
+        """Report the copies of these items, none of which belongs into the store."""
+        if not keys:
+            return
+        for difference in sink.compare(dict.fromkeys(keys), self.applier.deadline):
+            report = self._report(difference, keys[difference.item], store)
+            if misplaced and report["kind"] == DifferenceKind.EXTRA:
+                report["kind"] = DifferenceKind.FOREIGN.value
+                report["detail"] = "of an item that this sink does not hold"
+            yield report
 
     def _belongs(self, raw_keys: Attributes, store: int) -> bool:
         keys: Image = deserialize_item(raw_keys, "Keys")
@@ -374,10 +390,8 @@ class Verification:
         found = table.read_many(list(keyed.values()), self.applier.deadline) if keyed else []
         differences = list(self._compared(zip(keyed.values(), found, strict=True)))
         for store, names in elsewhere.items():
-            for difference in self.stores[store].compare(
-                dict.fromkeys(names), self.applier.deadline
-            ):
-                differences.append(self._report(difference, names[difference.item], store))
+            strangers = self._strangers(self.stores[store], names, store, misplaced=True)
+            differences.extend(strangers)
         return _Page(len(part.records), None, 0.0, differences)
 
     def remove(self, records: Sequence[Any]) -> RemoveResponse:

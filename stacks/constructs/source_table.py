@@ -22,6 +22,11 @@ WRITE_WITH_KEY = (
     *("kms:ReEncryptFrom", "kms:ReEncryptTo"),
 )
 
+WALK = ("dynamodb:BatchGetItem", "dynamodb:Scan")
+"""What verification and backfill do with the table."""
+READ = ("dynamodb:GetItem", *WALK)
+"""What they and repair do with the table."""
+
 
 class ExistingSourceTable(Construct):
     """A table that another program owns: this app makes no resource of it.

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc.entities import AGGREGATION
 from dynamodb_streams_cdc.names import AGGREGATES_KEYS
+from stacks.constructs.source_table import READ
 from stacks.constructs.stream_processor import StreamProcessor
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
         },
     )
     ledger = pipeline.idempotency.table
-    reads = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Scan")
-    ledger.grant(processor.role, *reads, "dynamodb:PutItem")
-    aggregates.table.grant(processor.role, "dynamodb:Scan", "dynamodb:UpdateItem")
-    pipeline.source.table.grant(processor.role, *reads)
+    ledger.grant(processor.role, *READ, "dynamodb:PutItem")
+    aggregates.table.grant(processor.role, "dynamodb:UpdateItem", "dynamodb:Scan")
+    pipeline.source.table.grant(processor.role, *READ)
     return processor

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc.entities import SEARCH
+from stacks.constructs.source_table import READ
 from stacks.constructs.stream_processor import StreamProcessor
 
 if TYPE_CHECKING:
@@ -25,5 +26,5 @@ def add_search(pipeline: "PipelineStack") -> StreamProcessor:
     )
     for index in pipeline.declaration.indexes:
         target.grant_write(processor.role, f"{pipeline.settings.index_prefix}{index.name}")
-    pipeline.source.table.grant(processor.role, "dynamodb:GetItem")
+    pipeline.source.table.grant(processor.role, *READ)
     return processor

@@ -58,7 +58,7 @@ class TestExisting:
         assert kinds == {"Chang", "Idemp", "Aggre"}
         allowed = {(a, r) for _, a, r in statements(plain.pipeline) if r.startswith(TABLE)}
         assert allowed == {
-            ("dynamodb:GetItem", TABLE),
+            *((f"dynamodb:{action}", TABLE) for action in ("GetItem", "BatchGetItem", "Scan")),
             *((f"dynamodb:{action}", STREAM) for action in ("DescribeStream", "GetRecords")),
             *((f"dynamodb:{action}", STREAM) for action in ("GetShardIterator", "ListStreams")),
         }

@@ -2,11 +2,13 @@
 
 import typer
 
+from dynamodb_streams_cdc.cli.backfill import backfill
 from dynamodb_streams_cdc.cli.dead_letters import dead_letters
 from dynamodb_streams_cdc.cli.history import history
 from dynamodb_streams_cdc.cli.options import Command, Commands, epilog
 from dynamodb_streams_cdc.cli.redrive import redrive
 from dynamodb_streams_cdc.cli.repair import repair
+from dynamodb_streams_cdc.cli.verify import verify
 
 app = typer.Typer(
     cls=Commands,
@@ -14,11 +16,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
-        "List and redrive dead letters, repair copies, and show the history of an item. Uses your "
-        "AWS credentials, or the emulator at AWS_ENDPOINT_URL."
+        "Verify, repair and fill copies, list and redrive dead letters, and show the history of an "
+        "item. Uses your AWS credentials, or the emulator at AWS_ENDPOINT_URL."
     ),
 )
 app.add_typer(dead_letters, name="dead-letters")
 app.command(cls=Command, epilog=epilog("redrive"))(redrive)
+app.command(cls=Command, epilog=epilog("verify"))(verify)
 app.command(cls=Command, epilog=epilog("repair"))(repair)
+app.command(cls=Command, epilog=epilog("backfill"))(backfill)
 app.command(cls=Command, epilog=epilog("history"))(history)

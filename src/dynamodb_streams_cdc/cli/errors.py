@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import typer
 from botocore.exceptions import (
@@ -24,8 +25,17 @@ from dynamodb_streams_cdc.errors import CdcError, visible
 from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of
 from dynamodb_streams_cdc.operations.endpoint import masked
 from dynamodb_streams_cdc.operations.errors import UsageError
-from dynamodb_streams_cdc.operations.redrive_report import RedriveReport
-from dynamodb_streams_cdc.operations.repair import RepairReport
+
+
+class Report(Protocol):
+    """The result of work that may be interrupted."""
+
+    interrupted: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left."""
+
 
 FAILED = 1
 MISUSED = 2
@@ -57,7 +67,7 @@ def sentences() -> Iterator[None]:
 
 
 @contextmanager
-def reported(report: RedriveReport | RepairReport, show: Callable[[], None]) -> Iterator[None]:
+def reported(report: Report, show: Callable[[], None]) -> Iterator[None]:
     """Show the report, however the work ends; exit with a status if something is left."""
     try:
         yield

@@ -44,6 +44,8 @@ _STATUSES = {
         "nothing is left of the selected dead letters",
         "dead letters or notifications remain, or the confirmation was refused",
     ),
+    "verify": ("every copy is right", "some copies differ, or could not be verified"),
+    "backfill": ("every item is in the copies", "some items are not, or the answer was no"),
     "repair": ("every copy is right", "some copies could not be repaired"),
     "history": ("no gaps", "gaps, or no entry"),
 }
@@ -121,6 +123,12 @@ Processors = Annotated[
         metavar="NAME",
         help="Only this processor; repeatable.",
         show_default="all",
+    ),
+]
+Entity = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Only items of this declared entity.", show_default="all items"
     ),
 ]
 Reasons = Annotated[

@@ -1,8 +1,10 @@
-"""`cdc repair`: make the copies of items equal to the table, through the deployed functions."""
+"""`cdc repair`: make copies equal to the table, through the deployed functions."""
 
+import sys
 from collections import Counter
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -31,14 +33,25 @@ from dynamodb_streams_cdc.cli.output import (
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.item_keys import parse_keys
 from dynamodb_streams_cdc.operations.repair import Repair, RepairReport, RepairSource
+from dynamodb_streams_cdc.operations.repair_differences import (
+    DifferencesReport,
+    RepairDifferences,
+    read_differences,
+)
 from dynamodb_streams_cdc.operations.stack import Deployment
 
 
 def repair(
     key: OptionalKeys = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Repair every item in the table.")
-    ] = False,
+    differences: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Repair the differences in the output of cdc verify --json; - reads them from "
+            "standard input.",
+        ),
+    ] = None,
     source_table: Table = None,
     processor: Processors = None,
     as_json: AsJson = False,
@@ -47,24 +60,65 @@ def repair(
     manifest: ManifestFile = None,
     endpoint_url: Endpoint = None,
 ) -> None:
-    """Make the copies of an item, or of all items, equal to the table.
+    """Make copies equal to the table: those that cdc verify found, or those of one item.
 
-    Creates missing copies, with a version below every change of the current stream. Safe at any
-    time, during live changes, and as often as you like. --all reads the whole table; it does not
-    find items that were deleted while no stream recorded it: repair those by their keys.
+    Safe at any time, during live changes, and as often as you like. A copy that has changed since
+    it was verified is left to its change. What a repair cannot make right, it says, and leaves.
     """
-    if bool(key) == everything:
-        message = "Give an item's keys, as in customer_id=00004 order_id=7, or --all; not both."
+    if bool(key) == (differences is not None):
+        message = (
+            "Give an item's keys, as in customer_id=00004 order_id=7, or --from with the output of "
+            "cdc verify --json; not both."
+        )
         raise UsageError(message)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     for name in processor or ():
         check_processor(deployment, "--processor", name)
     keys = parse_keys(key or ()) if key else None
     source = RepairSource(deployment, source_table)
-    items = source.scan() if keys is None else [source.item(keys)]
-    report = RepairReport()
-    with reported(report, lambda: print_json(asdict(report)) if as_json else _print(report)):
-        Repair.of(deployment, source, processor or ()).run(items, report)
+    if keys is not None:
+        report = RepairReport()
+        with reported(report, lambda: print_json(asdict(report)) if as_json else _print(report)):
+            Repair.of(deployment, source, processor or ()).run([source.item(keys)], report)
+        return
+    assert differences is not None
+    sinks = {each.name: each.sink for each in deployment.manifest.processors}
+    found = read_differences(_text(differences), differences, sinks)
+    work = RepairDifferences(deployment.functions, source.stream_arn, source.key_types, sinks)
+    with reported(work.report, lambda: _show(work.report, as_json=as_json)):
+        work.run(each for each in found if not processor or each["sink"] in processor)
+
+
+def _text(name: str) -> str:
+    if name == "-":
+        return sys.stdin.read()
+    try:
+        return Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"--from: {name} cannot be read ({error})."
+        raise UsageError(message) from error
+
+
+def _show(report: DifferencesReport, *, as_json: bool) -> None:
+    if as_json:
+        document: dict[str, Any] = asdict(report)
+        print_json(document)
+        return
+    console = terminal()
+    lines = table(("not repaired", "sink", "difference", "why"))
+    for each in report.unrepaired[:MOST_LINES]:
+        lines.add_row(*cells(each.item, each.sink, each.kind, each.why))
+    if report.unrepaired:
+        console.print(lines)
+    rest = (f"{each.sink}: {each.kind}" for each in report.unrepaired[MOST_LINES:])
+    print_rest(console, Counter(rest), "difference")
+    for name in sorted(report.repaired.keys() | report.moved.keys()):
+        moved = report.moved[name]
+        by_itself = f"; {counted(moved, 'copy', 'copies')} had changed meanwhile" if moved else ""
+        done = counted(report.repaired[name], "copy", "copies")
+        console.print(*cells(f"{name}: {done} repaired{by_itself}."))
+    if report.interrupted:
+        stderr_console().print("Interrupted: verify again, and repair what is left.")
 
 
 def _print(report: RepairReport) -> None:

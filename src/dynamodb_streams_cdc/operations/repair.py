@@ -94,6 +94,11 @@ class RepairSource:
             message = f"Table {self.table} has no stream: its copies follow nothing."
             raise OperationError(message)
         self.stream_arn: str = described["LatestStreamArn"]
+        self.key_types = dict(found.keys)
+        self.about: int = described.get("ItemCount", 0)
+        """Items, as DynamoDB counts them every six hours
+        (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html).
+        """
 
     def item(self, keys: Mapping[str, Key]) -> Attributes:
         """Return an item's keys as DynamoDB JSON.

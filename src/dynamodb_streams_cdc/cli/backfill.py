@@ -1,0 +1,144 @@
+"""`cdc backfill`: bring the items that are in the table into the copies."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dynamodb_streams_cdc.cli.errors import FAILED, reported
+from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, Workers, budget_of
+from dynamodb_streams_cdc.cli.options import (
+    AsJson,
+    Endpoint,
+    Entity,
+    Environment,
+    ManifestFile,
+    Processors,
+    Stack,
+    Table,
+    check_processor,
+)
+from dynamodb_streams_cdc.cli.output import (
+    MOST_LINES,
+    cells,
+    is_interactive,
+    print_json,
+    stderr_console,
+    table,
+    terminal,
+)
+from dynamodb_streams_cdc.cli.progress import progress
+from dynamodb_streams_cdc.operations.backfill import Backfill, BackfillReport
+from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.repair import RepairSource
+from dynamodb_streams_cdc.operations.stack import Deployment
+
+
+def backfill(
+    entity: Entity = None,
+    source_table: Table = None,
+    processor: Processors = None,
+    job: JobName = None,
+    capacity: Capacity = None,
+    workers: Workers = 4,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+    environment: Environment = "sandbox",
+    stack: Stack = None,
+    manifest: ManifestFile = None,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Bring the items that are in the table into the copies.
+
+    The stream has only changes: items from before it are in no copy until then. Live changes go on
+    and win. It writes what a sink lacks and leaves alone what is as new, so it may be repeated.
+    Items enter the change log as kind BACKFILL, and the sinks that read the log follow by
+    themselves; name a sink with --processor to fill it directly.
+    """
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
+    for name in processor or ():
+        check_processor(deployment, "--processor", name)
+    source = RepairSource(deployment, source_table)
+    of_table = [p for p in deployment.manifest.processors if p.source_table == source.name]
+    chosen = [p.name for p in of_table if p.name in (processor or ())] or [
+        p.name for p in of_table if p.feed == "table"
+    ]
+    following = sorted({p.name for p in of_table} - {*chosen}) if not processor else []
+    _confirm(source, chosen, following, yes=yes)
+    asked: dict[str, Any] = {
+        "command": "backfill",
+        "table": source.table,
+        "stream": source.stream_arn,
+        "processors": chosen,
+        "entity": entity,
+    }
+    kept = Job(job or f"backfill-{Path(deployment.stack).stem}", asked)
+    if kept.resumed:
+        stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
+    with progress(source.about * len(chosen)) as shown:
+        work = Backfill(
+            deployment.functions,
+            source.stream_arn,
+            source.key_types,
+            chosen,
+            kept,
+            entity,
+            workers=workers,
+            budget=budget_of(capacity),
+            progress=shown,
+        )
+
+        def show() -> None:
+            shown.__exit__()
+            print_json(asdict(work.report)) if as_json else _print(work.report)
+
+        with reported(work.report, show):
+            work.run()
+
+
+def _confirm(source: RepairSource, chosen: list[str], following: list[str], *, yes: bool) -> None:
+    """Ask before anything is written.
+
+    Raises:
+        UsageError: no person can answer, and the command does not say yes.
+    """
+    if yes:
+        return
+    follow = f" ({', '.join(following)} follows by the change log)" if following else ""
+    question = (
+        f"Bring the items of table {source.table}, about {source.about:,}, into "
+        f"{', '.join(chosen)}{follow}?"
+    )
+    if not is_interactive():
+        message = f"{question} Say --yes where nobody can answer."
+        raise UsageError(message)
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(FAILED)
+
+
+def _print(report: BackfillReport) -> None:
+    console = terminal()
+    lines = table(("not filled", "sink", "reason", "error"))
+    for failure in report.failures[:MOST_LINES]:
+        lines.add_row(
+            *cells(failure["item"], failure["processor"], failure["reason"], failure["error"])
+        )
+    if report.failures:
+        console.print(lines)
+        if report.refused > MOST_LINES:
+            console.print(*cells(f"... and {report.refused - MOST_LINES:,} more: see --json."))
+    for name, read in sorted(report.read.items()):
+        console.print(
+            *cells(
+                f"{name}: {read:,} items read; {report.applied.get(name, 0):,} written, "
+                f"{report.held.get(name, 0):,} there already, "
+                f"{report.skipped.get(name, 0):,} not held by this sink."
+            )
+        )
+    for problem in report.problems:
+        console.print(*cells(problem))
+    if report.interrupted:
+        sys.stderr.write("Interrupted: run it again to go on.\n")

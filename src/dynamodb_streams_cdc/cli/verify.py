@@ -1,0 +1,209 @@
+"""`cdc verify`: compare every copy with the table."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.cli.errors import reported
+from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, Workers, budget_of
+from dynamodb_streams_cdc.cli.options import (
+    AsJson,
+    Endpoint,
+    Entity,
+    Environment,
+    ManifestFile,
+    OptionalKeys,
+    Processors,
+    Stack,
+    Table,
+    check_processor,
+)
+from dynamodb_streams_cdc.cli.output import (
+    MOST_LINES,
+    cells,
+    counted,
+    print_json,
+    stderr_console,
+    table,
+    terminal,
+)
+from dynamodb_streams_cdc.cli.progress import progress
+from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.item_keys import parse_keys
+from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.repair import RepairSource
+from dynamodb_streams_cdc.operations.stack import Deployment
+from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS, Verify
+
+
+def verify(
+    key: OptionalKeys = None,
+    entity: Entity = None,
+    share: Annotated[
+        str, typer.Option(metavar="PERCENT", help="Read this part of the table, such as 1%.")
+    ] = "100%",
+    source_table: Table = None,
+    processor: Processors = None,
+    job: JobName = None,
+    capacity: Capacity = None,
+    workers: Workers = 4,
+    settle: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Look at a difference again after this long: more than the copies' usual lag.",
+        ),
+    ] = SETTLE_SECONDS,
+    as_json: AsJson = False,
+    environment: Environment = "sandbox",
+    stack: Stack = None,
+    manifest: ManifestFile = None,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Compare copies with the table, in both directions, and sums with the ledger.
+
+    Finds copies that are missing, stale, wrong, extra, resurrected or foreign, and sums that are
+    off. Reads alone; changes on their way are no differences. Give an item's keys to verify its
+    copies alone. What differs is repaired by cdc repair --from FILE, with the output of --json.
+    """
+    share_read = _share(share)
+    if key and (entity is not None or share_read < 1):
+        message = "Give an item's keys, or --entity and --share; not both."
+        raise UsageError(message)
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
+    for name in processor or ():
+        check_processor(deployment, "--processor", name)
+    source = RepairSource(deployment, source_table)
+    processors = {
+        each.name: each.sink
+        for each in deployment.manifest.processors
+        if each.source_table == source.name and (not processor or each.name in processor)
+    }
+    asked: dict[str, Any] = {
+        "command": "verify",
+        "table": source.table,
+        "processors": sorted(processors),
+        "entity": entity,
+        "share": share_read,
+        "keys": sorted(key or ()),
+    }
+    kept = Job(job or f"verify-{Path(deployment.stack).stem}", asked)
+    if kept.resumed:
+        stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
+    tables = deployment.manifest.tables
+    log = (
+        DynamoDbLog(deployment.client("dynamodb"), tables["change_log"])
+        if "change_log" in tables
+        else None
+    )
+    total = int(source.about * 2 * len(processors) * share_read)
+    with progress(total, "items and copies") as shown:
+        work = Verify(
+            deployment.functions,
+            source.key_types,
+            processors,
+            kept,
+            entity,
+            share_read,
+            workers=workers,
+            budget=budget_of(capacity),
+            log=log,
+            settle=settle,
+            progress=shown,
+        )
+        report = work.report
+
+        def show() -> None:
+            shown.__exit__()
+            print_json(as_document(work)) if as_json else _print(work)
+
+        with reported(report, show):
+            if key:
+                work.run_items([source.item(parse_keys(key))])
+            else:
+                work.run()
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        message = f"--share: a percentage above 0 and up to 100, such as 1%; got {text}"
+        raise UsageError(message)
+    return share
+
+
+def as_document(work: Verify) -> dict[str, Any]:
+    """Return the result for programs, and for `cdc repair --from`."""
+    report = work.report
+    return {
+        "differences": [_difference(each) for each in work.differences()],
+        "complete": not (report.problems or report.interrupted),
+        "read": report.read,
+        "moving": report.moving,
+        "unchecked": report.unchecked,
+        "problems": report.problems,
+        "share": report.share,
+        "seconds": round(report.seconds, 1),
+        "read_units": round(report.units, 1),
+        "interrupted": report.interrupted,
+    }
+
+
+def _difference(found: dict[str, Any]) -> dict[str, Any]:
+    processor = found.pop("processor")
+    return {"sink": processor, **found}
+
+
+def _print(work: Verify) -> None:
+    report, console = work.report, terminal()
+    lines = table(("sink", "difference", "item", "what"))
+    for number, found in enumerate(work.differences()):
+        if number == MOST_LINES:
+            rest = report.count - MOST_LINES
+            lines.add_row(*cells("", f"... and {rest:,} more: see --json", "", ""))
+            break
+        what = found["detail"] or ""
+        if "off" in found:
+            what = ", ".join(f"{name} off by {amount}" for name, amount in found["off"].items())
+        lines.add_row(*cells(found["processor"], found["kind"], found["item"], what))
+    if report.count:
+        console.print(lines)
+        console.print()
+    for name, read in sorted(report.read.items()):
+        kinds = sorted(report.differences.get(name, Counter()).items())
+        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or "all right"
+        console.print(*cells(f"{name}: {read:,} items and copies read; {told}."))
+    if report.share < 1:
+        console.print(
+            *cells(
+                f"Read {report.share:.2%} of the table and of the copies in DynamoDB; sums take "
+                "all of them."
+            )
+        )
+    if report.moving:
+        console.print(
+            *cells(
+                f"{counted(report.moving, 'copy or sum', 'copies or sums')} changed at every look "
+                "and could not be verified: try again when there are fewer changes."
+            )
+        )
+    if report.unchecked:
+        console.print(
+            *cells(
+                f"{counted(report.unchecked, 'copy', 'copies')} of items with keys of more than "
+                "500 bytes were compared with the table only one way."
+            )
+        )
+    for problem in report.problems:
+        console.print(*cells(problem))
+    if report.interrupted:
+        stderr_console().print("Interrupted: run it again to go on.")
+    elif report.count:
+        console.print("To repair: cdc verify --json > differences.json, then cdc repair --from it.")

@@ -1,0 +1,261 @@
+"""Jobs: long work in parts, which goes on where it stopped.
+
+A job is a SQLite file: what was asked for, the place that each part has come to, and what was
+found. An answer of a function is kept in one transaction with its part's place. So a process that
+is killed repeats at most the requests that were under way, and they may be repeated: see `control`.
+"""
+
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.sinks.contributions import add
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS job (asked TEXT NOT NULL, state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS part (
+    name TEXT PRIMARY KEY, place TEXT NOT NULL, done INTEGER NOT NULL, read INTEGER NOT NULL,
+    units REAL NOT NULL, counts TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS found (
+    name TEXT PRIMARY KEY, document TEXT NOT NULL, seen REAL NOT NULL, state TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS amount (
+    side TEXT, aggregate TEXT, measure TEXT, amount TEXT NOT NULL,
+    PRIMARY KEY (side, aggregate, measure)
+) WITHOUT ROWID;
+"""
+
+
+def folder() -> Path:
+    """Return the folder of this person's jobs: `CDC_JOBS`, or one below the state folder."""
+    if given := os.environ.get("CDC_JOBS"):
+        return Path(given)
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state, "dynamodb-streams-cdc", "jobs")
+
+
+@dataclass(frozen=True)
+class PartState:
+    """How far a part has come."""
+
+    name: str
+    place: Any
+    done: bool
+    read: int
+    units: float
+    counts: Mapping[str, int]
+
+
+class Job:
+    """A job in its file; one process has it at a time.
+
+    Raises:
+        UsageError: the name has another form, or the file is another job's.
+        OperationError: another process has the job, or the file cannot be used.
+    """
+
+    def __init__(self, name: str, asked: Mapping[str, Any], *, again: bool = True) -> None:
+        if not _NAME.fullmatch(name):
+            message = f"--job: a name is 1 to 100 of A-Z a-z 0-9 _ . -, got {name!r}"
+            raise UsageError(message)
+        self.name = name
+        self.path = folder() / f"{name}.sqlite"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(
+                self.path, timeout=0.2, isolation_level=None, check_same_thread=False
+            )
+            # Kept until the process ends, however it ends: no other has the job meanwhile.
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            message = (
+                f"Job {name} is at work in another process ({self.path}): wait for it, or give "
+                "another name with --job."
+                if "locked" in str(error)
+                else f"Job {name} cannot be kept in {self.path}: {error}."
+            )
+            raise OperationError(message) from error
+        except (sqlite3.DatabaseError, OSError) as error:
+            message = f"Job {name} cannot be kept in {self.path}: {error}."
+            raise OperationError(message) from error
+        self.resumed = self._claim(dict(asked), again=again)
+
+    def _claim(self, asked: Mapping[str, Any], *, again: bool) -> bool:
+        """Return whether the job goes on; a job that is done begins anew if `again`."""
+        text = json.dumps(asked, sort_keys=True)
+        row = self._database.execute("SELECT asked, state FROM job").fetchone()
+        if row is not None and row[1] == "done" and again:
+            self.clear()
+            row = None
+        if row is None:
+            self._database.execute("INSERT INTO job VALUES (?, 'begun')", [text])
+            return False
+        if row[0] != text:
+            was = json.loads(row[0])
+            differing = sorted(n for n in was.keys() | asked.keys() if was.get(n) != asked.get(n))
+            message = (
+                f"Job {self.name} was begun with other options ({', '.join(differing)}): give the "
+                f"same ones to go on, another name with --job, or remove {self.path}."
+            )
+            raise UsageError(message)
+        return True
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self.transaction():
+            for table in ("job", "part", "found", "amount"):
+                self._database.execute(f"DELETE FROM {table}")
+
+    def finish(self) -> None:
+        """Note that all is done: the name may be used again."""
+        self._database.execute("UPDATE job SET state = 'done'")
+
+    def close(self) -> None:
+        """Let others have the job."""
+        self._database.close()
+
+    def transaction(self) -> "_Transaction":
+        """Return a context in which all is kept, or nothing."""
+        return _Transaction(self._database)
+
+    def add_parts(self, names: Iterable[str]) -> None:
+        """Add the parts that are not there."""
+        with self.transaction():
+            self._database.executemany(
+                "INSERT OR IGNORE INTO part VALUES (?, 'null', 0, 0, 0, '{}')",
+                [[name] for name in names],
+            )
+
+    def parts(self, beginning: str = "") -> list[PartState]:
+        """Return the parts whose name has this beginning."""
+        rows = self._database.execute(
+            "SELECT name, place, done, read, units, counts FROM part "
+            "WHERE substr(name, 1, ?) = ? ORDER BY name",
+            [len(beginning), beginning],
+        )
+        return [
+            PartState(name, json.loads(place), bool(done), read, units, json.loads(counts))
+            for name, place, done, read, units, counts in rows
+        ]
+
+    def advance(self, state: PartState) -> None:
+        """Keep how far a part has come."""
+        self._database.execute(
+            "UPDATE part SET place = ?, done = ?, read = ?, units = ?, counts = ? WHERE name = ?",
+            [
+                json.dumps(state.place),
+                state.done,
+                state.read,
+                state.units,
+                json.dumps(state.counts),
+                state.name,
+            ],
+        )
+
+    def forget_parts(self, beginning: str) -> None:
+        """Let the parts whose name has this beginning begin anew."""
+        self._database.execute(
+            "DELETE FROM part WHERE substr(name, 1, ?) = ?", [len(beginning), beginning]
+        )
+
+    def add_found(self, found: Iterable[tuple[str, Mapping[str, Any]]], seen: float) -> None:
+        """Keep what was found, by name; the first of a name stays."""
+        self._database.executemany(
+            "INSERT OR IGNORE INTO found VALUES (?, ?, ?, 'seen')",
+            [[name, json.dumps(document), seen] for name, document in found],
+        )
+
+    def found(self, state: str, most: int = -1) -> list[tuple[str, dict[str, Any], float]]:
+        """Return what was found and is in this state, the longest ago first."""
+        rows = self._database.execute(
+            "SELECT name, document, seen FROM found WHERE state = ? ORDER BY seen, name LIMIT ?",
+            [state, most],
+        )
+        return [(name, json.loads(document), seen) for name, document, seen in rows]
+
+    def all_found(self, state: str) -> Iterator[dict[str, Any]]:
+        """Yield what was found and is in this state, in the order of the names."""
+        rows = self._database.execute(
+            "SELECT document FROM found WHERE state = ? ORDER BY name", [state]
+        )
+        for (document,) in rows:
+            yield json.loads(document)
+
+    def count_found(self, state: str) -> int:
+        """Return how much was found and is in this state."""
+        query = "SELECT count(*) FROM found WHERE state = ?"
+        return int(self._database.execute(query, [state]).fetchone()[0])
+
+    def settle(
+        self, name: str, document: Mapping[str, Any] | None, state: str, seen: float
+    ) -> None:
+        """Change what was found; forget it for None."""
+        if document is None:
+            self._database.execute("DELETE FROM found WHERE name = ?", [name])
+        else:
+            self._database.execute(
+                "UPDATE found SET document = ?, state = ?, seen = ? WHERE name = ?",
+                [json.dumps(document), state, seen, name],
+            )
+
+    def add_amounts(self, side: str, sums: Mapping[str, Mapping[str, str]]) -> None:
+        """Add amounts, exactly, to those of a side."""
+        for aggregate, measures in sums.items():
+            for measure, amount in measures.items():
+                key = [side, aggregate, measure]
+                row = self._database.execute(
+                    "SELECT amount FROM amount WHERE side = ? AND aggregate = ? AND measure = ?",
+                    key,
+                ).fetchone()
+                total = _plus(row[0], amount) if row else amount
+                self._database.execute(
+                    "INSERT OR REPLACE INTO amount VALUES (?, ?, ?, ?)", [*key, total]
+                )
+
+    def forget_amounts(self, sides: Sequence[str]) -> None:
+        """Forget the amounts of some sides."""
+        marks = ", ".join("?" * len(sides))
+        self._database.execute(f"DELETE FROM amount WHERE side IN ({marks})", list(sides))
+
+    def amounts(self, side: str, aggregate: str) -> dict[str, Decimal]:
+        """Return the amounts of an aggregate that are not zero, by measure."""
+        rows = self._database.execute(
+            "SELECT measure, amount FROM amount WHERE side = ? AND aggregate = ?", [side, aggregate]
+        )
+        found = {measure: Decimal(amount) for measure, amount in rows}
+        return {measure: amount for measure, amount in found.items() if amount}
+
+    def aggregates(self, sides: Sequence[str]) -> Iterator[str]:
+        """Yield the names of all aggregates of some sides."""
+        marks = ", ".join("?" * len(sides))
+        query = f"SELECT DISTINCT aggregate FROM amount WHERE side IN ({marks}) ORDER BY aggregate"
+        for (aggregate,) in self._database.execute(query, list(sides)):
+            yield aggregate
+
+
+def _plus(one: str, other: str) -> str:
+    total = add(({"": {"": Decimal(one)}}, {"": {"": Decimal(other)}}))
+    return str(total.get("", {}).get("", 0))
+
+
+class _Transaction:
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        self._database.execute("BEGIN")
+
+    def __exit__(self, error: object, *_: object) -> None:
+        self._database.execute("COMMIT" if error is None else "ROLLBACK")

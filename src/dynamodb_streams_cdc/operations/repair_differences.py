@@ -1,0 +1,209 @@
+"""Repair exactly the differences that a verification found.
+
+    report = RepairDifferences(deployment.functions, source.stream_arn, processors).run(differences)
+
+Copies of items are repaired from the table, in order with live changes. Copies that are none of an
+item are deleted, unless they changed meanwhile. A sum that is off, and an item without a ledger row
+that sums may count all the same, need `cdc rebuild aggregation`. A gap in the log needs a redrive.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from dynamodb_streams_cdc.control import (
+    Functions,
+    InvocationFailed,
+    not_understood,
+    parse_repair_response,
+)
+from dynamodb_streams_cdc.entities import AGGREGATION, AUDIT
+from dynamodb_streams_cdc.names import Operation
+from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.repair import AT_ONCE
+from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
+
+REBUILD = "cdc rebuild aggregation makes the sums and the ledger anew beside the live ones"
+CORRECT = "correct the item in the table, or the function of the domain that fails on it"
+REDRIVE = (
+    "the log cannot be rewritten: redrive dead letters (cdc redrive); what is in none is lost to it"
+)
+
+
+@dataclass(frozen=True)
+class Unrepaired:
+    """A difference that stays, and why."""
+
+    sink: str
+    kind: str
+    item: str
+    why: str
+
+
+@dataclass
+class DifferencesReport:
+    """Result of a repair.
+
+    Attributes:
+        repaired: copies repaired or deleted, by sink.
+        moved: copies that had changed meanwhile, and were left to their changes, by sink.
+        unrepaired: differences that stay.
+    """
+
+    repaired: Counter[str] = field(default_factory=Counter)
+    moved: Counter[str] = field(default_factory=Counter)
+    unrepaired: list[Unrepaired] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left."""
+        return not (self.unrepaired or self.interrupted)
+
+
+@dataclass
+class RepairDifferences:
+    """The repair of differences.
+
+    Attributes:
+        functions: the deployed functions.
+        stream_arn: the table's current stream.
+        keys: types of the table's key attributes, by name.
+        sinks: kinds of the sinks, by processor.
+        progress: called with the number of differences that are done.
+    """
+
+    functions: Functions
+    stream_arn: str
+    keys: Mapping[str, str]
+    sinks: Mapping[str, str]
+    progress: Callable[[int], None] = lambda done: None
+    report: DifferencesReport = field(default_factory=DifferencesReport)
+
+    def run(self, differences: Iterable[Mapping[str, Any]]) -> DifferencesReport:
+        """Repair differences, `AT_ONCE` with each request."""
+        done = 0
+        left = iter(differences)
+        while chunk := list(islice(left, 10 * AT_ONCE)):
+            groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+            for each in chunk:
+                how = self._how(each)
+                if how is not None:
+                    groups.setdefault((each["sink"], how), []).append(each)
+            for (sink, how), group in groups.items():
+                for start in range(0, len(group), AT_ONCE):
+                    self._repair(sink, how, group[start : start + AT_ONCE])
+            done += len(chunk)
+            self.progress(done)
+        return self.report
+
+    def _how(self, difference: Mapping[str, Any]) -> str | None:
+        """Return how a difference is repaired; None, and a line in the report, if it is not."""
+        how, why = self._plan(difference)
+        if how is None:
+            self._leave(difference, why)
+        return how
+
+    def _plan(self, difference: Mapping[str, Any]) -> tuple[str | None, str]:
+        sink, kind = self.sinks[difference["sink"]], difference["kind"]
+        if kind == DifferenceKind.REFUSED:
+            return None, f"{difference['detail']}: {CORRECT}"
+        if sink == AUDIT:
+            begins = kind == DifferenceKind.MISSING and difference["version"] is None
+            return ("backfill", "") if begins else (None, REDRIVE)
+        is_of_no_item = kind == DifferenceKind.FOREIGN or difference["keys"] is None
+        if kind == DifferenceKind.SUM or (is_of_no_item and sink == AGGREGATION):
+            return None, REBUILD
+        if is_of_no_item:
+            return "remove", ""
+        if "counted" not in difference:
+            return "repair", ""
+        if difference.get("counted_by_sums") is False:
+            return "count", ""
+        return None, f"the ledger has no row of it, and sums may count it all the same: {REBUILD}"
+
+    def _leave(self, difference: Mapping[str, Any], why: str) -> None:
+        self.report.unrepaired.append(
+            Unrepaired(difference["sink"], difference["kind"], difference["item"], why)
+        )
+
+    def _repair(self, sink: str, how: str, part: Sequence[Mapping[str, Any]]) -> None:
+        try:
+            if how == "remove":
+                self._remove(sink, part)
+            elif how == "backfill":
+                self._backfill(sink, part)
+            else:
+                self._from_table(sink, part, counts=how == "count")
+        except InvocationFailed as error:
+            for each in part:
+                self._leave(each, f"{error.reason}: {error}")
+
+    def _from_table(self, sink: str, part: Sequence[Mapping[str, Any]], *, counts: bool) -> None:
+        event = {
+            "operation": Operation.REPAIR,
+            "streamArn": self.stream_arn,
+            "countMissing": counts,
+            "Records": [{"Keys": each["keys"]} for each in part],
+        }
+        answer = self.functions.invoke(sink, event)
+        result = parse_repair_response(sink, answer, range(len(part)))
+        self.report.repaired[sink] += result.repaired
+        # What did not differ any more was repaired by its own change.
+        self.report.moved[sink] += len(part) - result.repaired - len(result.failures)
+        for failure in result.failures:
+            self._leave(part[failure.position], f"{failure.reason}: {failure.error}")
+
+    def _remove(self, sink: str, part: Sequence[Mapping[str, Any]]) -> None:
+        records = [{name: each[name] for name in ("item", "store", "token")} for each in part]
+        answer = self.functions.invoke(sink, {"operation": Operation.REMOVE, "Records": records})
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("removed"), int):
+            raise not_understood(sink, Operation.REMOVE, answer)
+        self.report.repaired[sink] += answer["removed"]
+        self.report.moved[sink] += len(part) - answer["removed"]
+
+    def _backfill(self, sink: str, part: Sequence[Mapping[str, Any]]) -> None:
+        event = {
+            "operation": Operation.BACKFILL,
+            "streamArn": self.stream_arn,
+            "keys": dict(self.keys),
+            "Records": [{"Keys": each["keys"]} for each in part],
+        }
+        answer = self.functions.invoke(sink, event)
+        if not isinstance(answer, Mapping) or "applied" not in answer:
+            raise not_understood(sink, Operation.BACKFILL, answer)
+        self.report.repaired[sink] += answer["applied"]
+        self.report.moved[sink] += len(part) - answer["applied"] - len(answer["failures"])
+        by_item = {each["item"]: each for each in part}
+        for failure in answer["failures"]:
+            self._leave(by_item[failure["item"]], f"{failure['reason']}: {failure['error']}")
+
+
+def read_differences(text: str, where: str, sinks: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Return the differences in the JSON of `cdc verify`.
+
+    Raises:
+        UsageError: it is something else, or of another pipeline.
+    """
+    known = set(sinks)
+    try:
+        differences = json.loads(text)["differences"]
+        for each in differences:
+            DifferenceKind(each["kind"])
+            _ = each["item"], each["keys"], each["store"], each["token"], each["version"]
+            if each["sink"] not in known:
+                message = (
+                    f"{where} is about the sink {each['sink']!r}, and this pipeline has "
+                    f"{', '.join(sorted(known))}: choose the environment that it was written for."
+                )
+                raise UsageError(message)
+    except (ValueError, LookupError, TypeError) as error:
+        message = (
+            f"{where} is not a report of cdc verify ({type(error).__name__}): write one with "
+            "cdc verify --json."
+        )
+        raise UsageError(message) from error
+    return iter(differences)

@@ -1,0 +1,389 @@
+"""Verify that the copies of a pipeline are right, through the deployed functions.
+
+    report = Verify(deployment, source, processors, job).run()
+
+A walk of the table compares each item with its copies; a walk of each sink looks up the items of
+its copies; sums are compared with what the ledger's rows add up to. A difference counts once it was
+seen twice, further apart than changes take, with the copy unchanged in between: what is on its way
+is none. Memory does not grow with the table: what was found is in the job.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.control import Functions, InvocationFailed, not_understood
+from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
+from dynamodb_streams_cdc.errors import RetryableError
+from dynamodb_streams_cdc.names import Operation
+from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.walk import Budget, Walk, WalkedPart
+from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
+
+SETTLE_SECONDS = 20.0
+"""How long after it was first seen a difference is asked about again."""
+
+LOOKS = 4
+"""How often a copy is looked at that changes all the time, until it counts as not verified."""
+
+ROUNDS = 3
+"""How often the ledger is read for sums that move meanwhile, until they count as not verified."""
+
+ASKED_AT_ONCE = 100
+
+SHARES = 1000
+"""Segments of which a share is some: `--share 1%` reads ten."""
+
+SEEN, CONFIRMED, MOVING = "seen", "confirmed", "moving"
+
+
+@dataclass
+class VerifyReport:
+    """Result of a verification.
+
+    Attributes:
+        read: items, copies and sums read, by processor.
+        differences: number of differences, by processor and kind.
+        moving: copies and sums that changed all the time, and were not verified.
+        unchecked: copies whose identity is a digest: their items cannot be looked up.
+        problems: sentences on why a processor's verification ended early.
+        share: part of the table that was read; 1 for all.
+    """
+
+    read: dict[str, int] = field(default_factory=dict)
+    differences: dict[str, Counter[str]] = field(default_factory=dict)
+    moving: int = 0
+    unchecked: int = 0
+    problems: list[str] = field(default_factory=list)
+    share: float = 1.0
+    seconds: float = 0.0
+    units: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def count(self) -> int:
+        """Number of differences."""
+        return sum(kinds.total() for kinds in self.differences.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was read, and every copy is right."""
+        return not (self.count or self.problems or self.interrupted)
+
+
+@dataclass
+class Verify:
+    """The verification of the copies of one table.
+
+    Attributes:
+        functions: the deployed functions.
+        keys: types of the table's key attributes, by name.
+        processors: whose copies are compared; their sinks, by processor.
+        job: keeps what was found.
+        entity: compares items of this entity alone.
+        share: part of the table to read.
+        segments: parts that the table is cut into.
+        log: the change log, to tell stale from wrong and resurrected from extra; None without one.
+        settle: seconds after which a difference is asked about again.
+        progress: called with the number of items read, after each answer.
+    """
+
+    functions: Functions
+    keys: Mapping[str, str]
+    processors: Mapping[str, str]
+    job: Job
+    entity: str | None = None
+    share: float = 1.0
+    segments: int = 8
+    workers: int = 4
+    budget: Budget = field(default_factory=Budget)
+    log: DynamoDbLog | None = None
+    settle: float = SETTLE_SECONDS
+    clock: Clock = field(default_factory=SystemClock)
+    progress: Callable[[int, str], None] = lambda read, phase: None
+    report: VerifyReport = field(default_factory=VerifyReport)
+
+    def run(self) -> VerifyReport:
+        """Verify everything that was asked for.
+
+        Raises:
+            InvocationFailed: a function did not answer when asked what it has.
+        """
+        begun = self.clock.now()
+        self.report.share = self.share
+        try:
+            stores = {name: self._stores(name) for name in self.processors}
+            able = {name: number for name, number in stores.items() if number}
+            self._walk("", self._sums_parts("before", able))
+            self._walk("comparing", [*self._table_parts(able), *self._copies_parts(able)])
+            self._verify_sums(able)
+            self._look_again()
+        finally:
+            self.report.seconds = self.clock.now() - begun
+            self._tell()
+        if not self.report.problems:
+            self.job.finish()
+        return self.report
+
+    def run_items(self, items: Sequence[Attributes]) -> VerifyReport:
+        """Verify the copies of these items, by their keys as DynamoDB JSON."""
+        for name in self.processors:
+            answer = self._ask(name, [{"Keys": keys} for keys in items])
+            if answer is None:
+                continue
+            self.report.read[name] = len(items)
+            self._keep_differences(name, answer["differences"])
+        self._look_again()
+        self._tell()
+        self.job.finish()
+        return self.report
+
+    def differences(self) -> Iterator[dict[str, Any]]:
+        """Yield the differences, in the order of their sinks and items.
+
+        A missing ledger row says whether the sums may count its item all the same: they do not if
+        each of them is what the ledger adds up to. None if sums were not compared.
+        """
+        for document in self.job.all_found(CONFIRMED):
+            if "counted" in document:
+                yield {**document, "counted_by_sums": self._counted(document["counted"])}
+            else:
+                yield document
+
+    def _counted(self, aggregates: Iterable[str]) -> bool | None:
+        if not self._sums_compared:
+            return None
+        return any(
+            self.job.amounts("ledger", each) != self.job.amounts("after", each)
+            or self.job.amounts("before revisions", each)
+            != self.job.amounts("after revisions", each)
+            for each in aggregates
+        )
+
+    # Walks
+
+    def _stores(self, processor: str) -> int:
+        answer = self._ask(processor, [])
+        return int(answer["stores"]) if answer and answer["comparable"] else 0
+
+    def _numbers(self) -> tuple[Sequence[int], int]:
+        """Return the numbers of the segments to read, and how many there are."""
+        if self.share >= 1:
+            return range(self.segments), self.segments
+        number = max(1, round(self.share * SHARES))
+        # Of the job, so that it goes on with the same ones.
+        return sorted(random.Random(self.job.name).sample(range(SHARES), number)), SHARES
+
+    def _parts(self, kind: str, processor: str, **event: Any) -> Iterator[WalkedPart]:
+        numbers, of = self._numbers()
+        for number in numbers:
+            asked = {
+                "operation": Operation.VERIFY,
+                "segment": number,
+                "segments": of,
+                "keys": dict(self.keys),
+                "entity": self.entity,
+                **event,
+            }
+            yield WalkedPart(f"{kind}/{processor}/{number:04}", processor, asked)
+
+    def _table_parts(self, able: Mapping[str, int]) -> Iterator[WalkedPart]:
+        for processor in able:
+            yield from self._parts("table", processor, of="table")
+
+    def _copies_parts(self, able: Mapping[str, int]) -> Iterator[WalkedPart]:
+        for processor, stores in able.items():
+            for store in range(stores):
+                yield from self._parts(f"copies{store}", processor, of="copies", store=store)
+
+    def _sums_parts(self, side: str, able: Mapping[str, int]) -> Iterator[WalkedPart]:
+        if self._compares_sums:
+            for processor in able:
+                if self.processors[processor] == "aggregation":
+                    asked = {"operation": Operation.VERIFY, "of": "sums"}
+                    yield WalkedPart(f"{side}/{processor}", processor, asked)
+
+    @property
+    def _compares_sums(self) -> bool:
+        return self.entity is None and self.share >= 1
+
+    def _walk(self, phase: str, parts: Iterator[WalkedPart] | Sequence[WalkedPart]) -> None:
+        walk = Walk(self.functions, self.job, self._keep, self.budget, self.workers)
+        walk.clock = self.clock
+        read = self._read
+        walk.progress = lambda: self.progress(read + walk.read, phase)
+        walk.run(list(parts))
+        self.report.units += walk.units
+        for processor, problem in walk.problems.items():
+            sentence = f"{processor} was not verified to its end: {problem}"
+            if sentence not in self.report.problems:
+                self.report.problems.append(sentence)
+
+    _read = 0
+    _sums_compared = False
+
+    def _keep(self, part: WalkedPart, answer: Mapping[str, Any]) -> Mapping[str, int]:
+        kind = part.name.partition("/")[0]
+        if kind in ("before", "after"):
+            self.job.add_amounts(kind, answer["sums"])
+            revisions = {name: {"": str(n)} for name, n in answer["revisions"].items()}
+            self.job.add_amounts(f"{kind} revisions", revisions)
+        elif kind.startswith("copies") and self._compares_sums:
+            self.job.add_amounts("ledger", answer["sums"])
+        self._keep_differences(part.processor, answer["differences"])
+        return {"unchecked": answer["unchecked"]}
+
+    def _keep_differences(self, processor: str, differences: Sequence[Mapping[str, Any]]) -> None:
+        named = (
+            (f"{processor}/{each['store']}/{each['item']}", {**each, "processor": processor})
+            for each in differences
+        )
+        self.job.add_found(named, self.clock.now())
+
+    # Sums
+
+    def _verify_sums(self, able: Mapping[str, int]) -> None:
+        """Compare sums with the ledger; read the ledger again for those that moved meanwhile."""
+        names = [n for n in able if self.processors[n] == "aggregation"]
+        if not self._compares_sums or not names:
+            return
+        [processor] = names
+        sides = ("before", "after", "before revisions", "after revisions", "ledger")
+        for left in reversed(range(ROUNDS)):
+            self._walk("sums", list(self._sums_parts("after", able)))
+            if not all(part.done for part in self.job.parts()):
+                return
+            self._sums_compared = True
+            moved = 0
+            for aggregate in self.job.aggregates(sides):
+                revisions = [self.job.amounts(f"{s} revisions", aggregate) for s in sides[:2]]
+                if revisions[0] != revisions[1]:
+                    moved += 1
+                else:
+                    self._compare_sum(processor, aggregate)
+            if not moved or not left:
+                self.report.moving += moved
+                return
+            for beginning in ("before/", "after/", "copies"):
+                self.job.forget_parts(beginning)
+            self.job.forget_amounts(sides)
+            only = {processor: able[processor]}
+            self._walk("sums", list(self._sums_parts("before", only)))
+            self._walk("sums", list(self._copies_parts(only)))
+
+    def _compare_sum(self, processor: str, aggregate: str) -> None:
+        ledger, held = self.job.amounts("ledger", aggregate), self.job.amounts("after", aggregate)
+        if ledger == held:
+            return
+        differing = sorted(m for m in ledger.keys() | held.keys() if ledger.get(m) != held.get(m))
+        document = {
+            "item": aggregate,
+            "kind": DifferenceKind.SUM.value,
+            "keys": None,
+            "store": 0,
+            "token": "",
+            "version": None,
+            "detail": ", ".join(differing),
+            "processor": processor,
+            "off": {m: str(held.get(m, 0) - ledger.get(m, 0)) for m in differing},
+        }
+        name = f"{processor}/sum/{aggregate}"
+        with self.job.transaction():
+            self.job.add_found([(name, document)], self.clock.now())
+            self.job.settle(name, document, CONFIRMED, self.clock.now())
+
+    # Differences that stay
+
+    def _look_again(self) -> None:
+        """Ask about each difference until it was seen twice with its copy unchanged, or is gone."""
+        looks: Counter[str] = Counter()
+        while waiting := self.job.found(SEEN, ASKED_AT_ONCE):
+            pause = waiting[-1][2] + self.settle - self.clock.now()
+            if pause > 0:
+                self.progress(self._read, "waiting for changes on their way")
+                self.clock.sleep(pause)
+            by_processor: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+            for name, document, _ in waiting:
+                by_processor.setdefault(document["processor"], []).append((name, document))
+            for processor, group in by_processor.items():
+                self._look(processor, group, looks)
+
+    def _look(
+        self, processor: str, group: list[tuple[str, dict[str, Any]]], looks: Counter[str]
+    ) -> None:
+        asked = [
+            {"item": d["item"], "store": d["store"]}
+            if d["keys"] is None
+            else {"Keys": d["keys"], "store": d["store"]}
+            for _, d in group
+        ]
+        answer = self._ask(processor, asked)
+        now = self.clock.now()
+        with self.job.transaction():
+            if answer is None:
+                for name, document in group:
+                    self.job.settle(name, document, MOVING, now)
+                return
+            there = {(each["store"], each["item"]): each for each in answer["differences"]}
+            for name, document in group:
+                found = there.get((document["store"], document["item"]))
+                looks[name] += 1
+                if found is None:
+                    self.job.settle(name, None, SEEN, now)
+                elif found["token"] == document["token"] and found["kind"] == document["kind"]:
+                    told = self._told({**document, **found})
+                    self.job.settle(name, told, CONFIRMED, now)
+                else:
+                    state = SEEN if looks[name] < LOOKS else MOVING
+                    self.job.settle(name, {**document, **found}, state, now)
+
+    def _told(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a difference with the kind that the change log tells."""
+        kind = document["kind"]
+        if self.log is None or kind not in (DifferenceKind.WRONG, DifferenceKind.EXTRA):
+            return document
+        newest = self.log.newest([document["item"]], Deadline(self.clock)).get(document["item"])
+        if newest is None:
+            return document
+        if kind == DifferenceKind.EXTRA and newest["kind"]["S"] == "REMOVE":
+            return {**document, "kind": DifferenceKind.RESURRECTED.value}
+        version = document["version"]
+        if kind == DifferenceKind.WRONG and version and version < newest["version"]["S"]:
+            return {**document, "kind": DifferenceKind.STALE.value}
+        return document
+
+    def _ask(self, processor: str, records: Sequence[Mapping[str, Any]]) -> Any:
+        """Ask about items; None, and a problem in the report, if there is no answer."""
+        event = {
+            "operation": Operation.VERIFY,
+            "of": "items",
+            "keys": dict(self.keys),
+            "Records": list(records),
+        }
+        try:
+            answer = self.functions.invoke(processor, event)
+            if not isinstance(answer, Mapping) or "differences" not in answer:
+                raise not_understood(processor, Operation.VERIFY, answer)
+            if answer["problem"]:
+                raise RetryableError(answer["problem"])
+        except (InvocationFailed, RetryableError) as error:
+            sentence = f"{processor} was not verified to its end: {error}"
+            if sentence not in self.report.problems:
+                self.report.problems.append(sentence)
+            return None
+        return answer
+
+    def _tell(self) -> None:
+        """Count what was found."""
+        for part in self.job.parts():
+            processor = part.name.split("/")[1]
+            self.report.read[processor] = self.report.read.get(processor, 0) + part.read
+            self.report.unchecked += part.counts.get("unchecked", 0)
+        for document in self.differences():
+            kinds = self.report.differences.setdefault(document["processor"], Counter())
+            kinds[document["kind"]] += 1
+        self.report.moving += self.job.count_found(MOVING)

@@ -1,0 +1,183 @@
+"""Walk a table or a sink through the deployed functions: parts at once, at a limited rate.
+
+Each part is asked for again from the place that its last answer gave. A function, or its sink, that
+does not answer is given time; after `PATIENCE` answers in a row that bring nothing on, its parts
+stop, and the others go on.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dynamodb_streams_cdc.control import Functions, InvocationFailed, not_understood
+from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
+from dynamodb_streams_cdc.operations.jobs import Job, PartState
+
+PATIENCE = 6
+"""Answers in a row that bring a part no further, until it is stopped; the pauses between them add
+up to about a minute."""
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 20.0
+
+MOST_ITEMS = 2000
+"""Items of one request: a function takes a few seconds for them."""
+
+FEWEST_ITEMS = 25
+
+
+@dataclass(frozen=True)
+class WalkedPart:
+    """A part of a walk.
+
+    Attributes:
+        name: unique in the job.
+        processor: whose function is asked.
+        event: what it is asked, without `place` and `limit`.
+    """
+
+    name: str
+    processor: str
+    event: Mapping[str, Any]
+
+
+@dataclass
+class Budget:
+    """Capacity units a second that the walk may consume; infinite without a limit."""
+
+    units_per_second: float = float("inf")
+    clock: Clock = field(default_factory=SystemClock)
+    _free_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def spend(self, units: float) -> None:
+        """Wait until so many units fit: what was consumed before is paid for now."""
+        if self.units_per_second == float("inf"):
+            return
+        with self._lock:
+            now = self.clock.now()
+            begin = max(now, self._free_at)
+            self._free_at = begin + units / self.units_per_second
+        self.clock.sleep(max(0.0, begin - now))
+
+
+Keep = Callable[[WalkedPart, Mapping[str, Any]], Mapping[str, int]]
+"""Keeps an answer in the job, in its transaction; returns counts to add to the part's."""
+
+
+@dataclass
+class Walk:
+    """A walk of some parts.
+
+    Attributes:
+        functions: the deployed functions.
+        job: keeps how far it has come.
+        keep: keeps what an answer says.
+        budget: capacity that it may consume.
+        workers: requests under way at one time.
+        progress: called after each answer.
+        problems: by processor, why its parts were stopped.
+    """
+
+    functions: Functions
+    job: Job
+    keep: Keep
+    budget: Budget = field(default_factory=Budget)
+    workers: int = 4
+    progress: Callable[[], None] = lambda: None
+    clock: Clock = field(default_factory=SystemClock)
+    problems: dict[str, str] = field(default_factory=dict)
+    _states: dict[str, PartState] = field(default_factory=dict)
+    _failing: dict[str, int] = field(default_factory=dict)
+
+    def run(self, parts: Sequence[WalkedPart]) -> None:
+        """Bring all parts to their end, or to a problem.
+
+        A keyboard interrupt ends it once the requests that are under way are answered.
+        """
+        self.job.add_parts(part.name for part in parts)
+        known = {state.name: state for state in self.job.parts()}
+        self._states = {part.name: known[part.name] for part in parts}
+        left = [part for part in parts if not self._states[part.name].done]
+        pool = ThreadPoolExecutor(self.workers)
+        running: dict[Future[Any], WalkedPart] = {}
+        try:
+            while left or running:
+                while left and len(running) < self.workers:
+                    part = left.pop(0)
+                    if part.processor not in self.problems:
+                        state = self._states[part.name]
+                        running[pool.submit(self._ask, part, state)] = part
+                for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+                    part = running.pop(future)
+                    if self._take(part, future):
+                        left.append(part)
+                    self.progress()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            for future, part in running.items():
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    self._take(part, future)
+
+    def _ask(self, part: WalkedPart, state: PartState) -> Any:
+        fails = self._failing.get(part.name, 0)
+        if fails:
+            pause = backoff(fails - 1, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
+            self.clock.sleep(pause)
+        per_item = state.units / state.read if state.read else 0.5
+        limit = MOST_ITEMS
+        if self.budget.units_per_second != float("inf") and per_item:
+            limit = int(min(MOST_ITEMS, max(FEWEST_ITEMS, self.budget.units_per_second / per_item)))
+        self.budget.spend(limit * per_item)
+        event = {"Records": [], **part.event, "place": state.place, "limit": limit}
+        return self.functions.invoke(part.processor, event)
+
+    def _take(self, part: WalkedPart, future: Future[Any]) -> bool:
+        """Keep the answer to a request; return whether the part goes on."""
+        state = self._states[part.name]
+        try:
+            answer = future.result()
+        except InvocationFailed as error:
+            return self._excuse(part, str(error))
+        if not isinstance(answer, Mapping) or "place" not in answer or "read" not in answer:
+            self.problems[part.processor] = str(
+                not_understood(part.processor, str(part.event["operation"]), answer)
+            )
+            return False
+        with self.job.transaction():
+            counts = dict(state.counts)
+            for name, count in self.keep(part, answer).items():
+                counts[name] = counts.get(name, 0) + count
+            state = replace(
+                state,
+                place=answer["place"],
+                done=answer["done"],
+                read=state.read + answer["read"],
+                units=state.units + float(answer.get("units", 0.0)),
+                counts=counts,
+            )
+            self.job.advance(state)
+        self._states[part.name] = state
+        if answer.get("problem") and not answer["read"]:
+            return self._excuse(part, answer["problem"])
+        self._failing.pop(part.name, None)
+        return not state.done
+
+    def _excuse(self, part: WalkedPart, problem: str) -> bool:
+        """Give a part that did not come on another chance, or stop its processor's."""
+        self._failing[part.name] = self._failing.get(part.name, 0) + 1
+        if self._failing[part.name] < PATIENCE:
+            return True
+        self.problems[part.processor] = problem
+        return False
+
+    @property
+    def read(self) -> int:
+        """Number of items and copies read, by all runs of the job."""
+        return sum(state.read for state in self._states.values())
+
+    @property
+    def units(self) -> float:
+        """Capacity units consumed, by all runs of the job."""
+        return sum(state.units for state in self._states.values())
