@@ -12,7 +12,7 @@ the operator asks about it once more, later.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NotRequired, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
@@ -53,8 +53,9 @@ LAST_PAGE_SECONDS = 10.0
 class DifferenceReport(TypedDict):
     """A copy that differs.
 
-    `keys` are the item's, as DynamoDB JSON; None if the copy is none of an item, or its identity is
-    a digest. `store` is the number of the sink's store that holds it. See `CopyDifference`.
+    `keys` are the item's, as DynamoDB JSON; None if the copy is of no item that belongs there, or
+    its identity is a digest. `store` is the number of the sink's store that holds it. The rest is
+    in `CopyDifference`.
     """
 
     item: str
@@ -64,7 +65,7 @@ class DifferenceReport(TypedDict):
     token: str
     version: str | None
     detail: str
-    counted: NotRequired[Mapping[str, Mapping[str, str]]]
+    delta: NotRequired[Mapping[str, Mapping[str, str]]]
 
 
 class VerifyResponse(BatchResponse):
@@ -346,11 +347,10 @@ class Verification:
         if not keys:
             return
         for difference in sink.compare(dict.fromkeys(keys), self.applier.deadline):
-            report = self._report(difference, keys[difference.item], store)
-            if misplaced and report["kind"] == DifferenceKind.EXTRA:
-                report["kind"] = DifferenceKind.FOREIGN.value
-                report["detail"] = "of an item that this sink does not hold"
-            yield report
+            if misplaced and difference.kind is DifferenceKind.EXTRA:
+                detail = "of an item that this sink does not hold"
+                difference = replace(difference, kind=DifferenceKind.FOREIGN, detail=detail)
+            yield self._report(difference, None if misplaced else keys[difference.item], store)
 
     def _belongs(self, raw_keys: Attributes, store: int) -> bool:
         keys: Image = deserialize_item(raw_keys, "Keys")
@@ -428,8 +428,8 @@ class Verification:
             version=difference.version,
             detail=difference.detail,
         )
-        if difference.counted:
-            report["counted"] = as_text(difference.counted)
+        if difference.delta:
+            report["delta"] = as_text(difference.delta)
         return report
 
 

@@ -320,11 +320,14 @@ def test_wrong_use(cloud: Cloud, command: str, options: list[str], said: str) ->
     )
 
 
+NUMBERS = frozenset({"capacity", "settle", "workers"})
+
+
 def parameters() -> Iterator[tuple[str, Any]]:
     """Every option and argument of every command that takes text."""
     for name, command in commands(get_command(app)):
         for parameter in command.params:
-            if not getattr(parameter, "is_flag", False):
+            if parameter.name not in NUMBERS and not getattr(parameter, "is_flag", False):
                 yield name, parameter
 
 

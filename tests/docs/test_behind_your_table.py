@@ -146,6 +146,14 @@ class Function:
         assert response["failures"] == []
         return int(response["repaired"])
 
+    def backfill(self) -> int:
+        """Fill the copy from the table; return how many items were read."""
+        keys = {"customer_id": "S", "order_id": "S"}
+        event = {"operation": "backfill", "streamArn": STREAM, "keys": keys, "Records": []}
+        response = self.module.handler(event, self.context)
+        assert (response["failures"], response["problem"]) == ([], "")
+        return int(response["read"])
+
     def row(self) -> tuple[str | None, int]:
         """The status in the copy, and the number of the change that it shows."""
         item = "orders/S=00004/S=00004-0001"
@@ -318,6 +326,7 @@ def test_the_role_allows_the_calls_of_the_function_alone(function: Function) -> 
         client.meta.events.register("before-parameter-build", note)
     function.deliver(CHANGES[0], POISON)
     function.repair()
+    assert function.backfill() == 1
     assert set(granted()) == called | OF_THE_MAPPING_AND_THE_RUNTIME
 
 

@@ -155,11 +155,13 @@ def test_changes_are_copied_and_older_items_are_not(deployed: Deployed) -> None:
     eventually(lambda: deployed.copied == wanted)
 
 
-def test_repair_copies_the_older_items(deployed: Deployed) -> None:
-    status, report = deployed.cdc.json("repair", "--all")
-    assert (status, report["items"], report["failures"]) == (0, 48, [])
+def test_a_backfill_copies_the_older_items(deployed: Deployed) -> None:
+    status, report = deployed.cdc.json("backfill", "--yes")
+    assert (status, report["read"], report["failures"]) == (0, {"copy": 48}, [])
     assert deployed.copied == deployed.wanted
-    assert deployed.cdc.json("repair", "--all")[1]["repaired"] == {"copy": 0}
+    assert deployed.cdc.json("backfill", "--yes")[1]["applied"] == {"copy": 0}
+    status, report = deployed.cdc.json("repair", "--all")
+    assert (status, report["items"], report["repaired"]) == (0, 48, {"copy": 0})
 
 
 def test_a_poison_item_becomes_a_dead_letter_and_blocks_nothing(deployed: Deployed) -> None:

@@ -120,11 +120,13 @@ def _last(name: str) -> str:
 def _log_groups(account: Account, names: Naming) -> Iterator[str]:
     client, prefix = account.client("logs"), f"{names.stack_prefix}-"
     # CloudFormation's name, Lambda's own for a function without one, the emulator's.
-    for start in (prefix, f"/aws/lambda/{prefix}", f"/aws/cloudformation/{prefix}"):
+    for folder in ("", "/aws/lambda/", "/aws/cloudformation/"):
+        start = folder + prefix
         groups = pages(client, "describe_log_groups", "logGroups", logGroupNamePrefix=start)
-        yield from (
-            group["logGroupName"] for group in groups if names.owns(_last(group["logGroupName"]))
-        )
+        for group in groups:
+            name: str = group["logGroupName"]
+            if names.owns(name.removeprefix(folder).partition("/")[0]):
+                yield name
 
 
 def mappings(account: Account, names: Naming) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dynamodb_streams_cdc.cli.errors import FAILED, reported
-from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, Workers, budget_of
+from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, Workers, limit_of
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
@@ -87,7 +87,7 @@ def backfill(
             kept,
             entity,
             workers=workers,
-            budget=budget_of(capacity),
+            capacity=limit_of(capacity),
             progress=shown,
         )
 
@@ -113,7 +113,7 @@ def _confirm(source: RepairSource, chosen: list[str], following: list[str], *, y
         f"{', '.join(chosen)}{follow}?"
     )
     if not is_interactive():
-        message = f"{question} Say --yes where nobody can answer."
+        message = f"{question} Say --yes where no person can answer."
         raise UsageError(message)
     if not typer.confirm(question, err=True):
         raise typer.Exit(FAILED)

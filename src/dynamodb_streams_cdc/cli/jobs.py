@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dynamodb_streams_cdc.operations.walk import Budget
+from dynamodb_streams_cdc.operations.walk import CapacityLimit
 
 JobName = Annotated[
     str | None,
@@ -29,6 +29,6 @@ Workers = Annotated[
 ]
 
 
-def budget_of(units_per_second: float | None) -> Budget:
-    """Return the budget of a number of units a second, or one without a limit."""
-    return Budget() if units_per_second is None else Budget(units_per_second)
+def limit_of(units_per_second: float | None) -> CapacityLimit:
+    """Return the limit of so many units a second, or none."""
+    return CapacityLimit() if units_per_second is None else CapacityLimit(units_per_second)

@@ -52,6 +52,9 @@ def repair(
             "standard input.",
         ),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Repair every item in the table.")
+    ] = False,
     source_table: Table = None,
     processor: Processors = None,
     as_json: AsJson = False,
@@ -60,15 +63,17 @@ def repair(
     manifest: ManifestFile = None,
     endpoint_url: Endpoint = None,
 ) -> None:
-    """Make copies equal to the table: those that cdc verify found, or those of one item.
+    """Make copies equal to the table: those that cdc verify found, of one item, or of all.
 
     Safe at any time, during live changes, and as often as you like. A copy that has changed since
-    it was verified is left to its change. What a repair cannot make right, it says, and leaves.
+    it was verified is left to its change. What a repair cannot make right it leaves, and says why:
+    an item that the ledger lacks may be in the sums all the same. To bring in items from before the
+    stream, use cdc backfill. --all reads the whole table, and finds no copies without an item.
     """
-    if bool(key) == (differences is not None):
+    if [bool(key), differences is not None, everything].count(True) != 1:
         message = (
             "Give an item's keys, as in customer_id=00004 order_id=7, or --from with the output of "
-            "cdc verify --json; not both."
+            "cdc verify --json, or --all; one of them."
         )
         raise UsageError(message)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
@@ -76,12 +81,12 @@ def repair(
         check_processor(deployment, "--processor", name)
     keys = parse_keys(key or ()) if key else None
     source = RepairSource(deployment, source_table)
-    if keys is not None:
+    if differences is None:
+        items = source.scan() if keys is None else [source.item(keys)]
         report = RepairReport()
         with reported(report, lambda: print_json(asdict(report)) if as_json else _print(report)):
-            Repair.of(deployment, source, processor or ()).run([source.item(keys)], report)
+            Repair.of(deployment, source, processor or ()).run(items, report)
         return
-    assert differences is not None
     sinks = {each.name: each.sink for each in deployment.manifest.processors}
     found = read_differences(_text(differences), differences, sinks)
     work = RepairDifferences(deployment.functions, source.stream_arn, source.key_types, sinks)

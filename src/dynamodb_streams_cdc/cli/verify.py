@@ -8,7 +8,7 @@ import typer
 
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.cli.errors import reported
-from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, Workers, budget_of
+from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, Workers, limit_of
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
@@ -67,7 +67,7 @@ def verify(
     """Compare copies with the table, in both directions, and sums with the ledger.
 
     Finds copies that are missing, stale, wrong, extra, resurrected or foreign, and sums that are
-    off. Reads alone; changes on their way are no differences. Give an item's keys to verify its
+    off. Reads alone; changes on their way are not differences. Give an item's keys to verify its
     copies alone. What differs is repaired by cdc repair --from FILE, with the output of --json.
     """
     share_read = _share(share)
@@ -110,7 +110,7 @@ def verify(
             entity,
             share_read,
             workers=workers,
-            budget=budget_of(capacity),
+            capacity=limit_of(capacity),
             log=log,
             settle=settle,
             progress=shown,

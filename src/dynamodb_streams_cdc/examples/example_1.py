@@ -20,6 +20,7 @@ from dynamodb_streams_cdc import (
     Source,
     ViewType,
 )
+from dynamodb_streams_cdc.change import RECORDED
 from dynamodb_streams_cdc.examples import story
 from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
@@ -183,7 +184,7 @@ def _tell_view_types() -> None:
     story.section("2. Four view types, the same three writes")
     story.say("What the records hold:")
     story.table(
-        ("view type", *ChangeKind, "bytes"),
+        ("view type", *RECORDED, "bytes"),
         ((view_type, *map(held, life(view_type)), weight(view_type)) for view_type in ViewType),
     )
     story.say("What they can answer:")

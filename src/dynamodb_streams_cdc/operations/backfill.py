@@ -2,7 +2,7 @@
 
     report = Backfill(deployment.functions, source.stream_arn, ...).run()
 
-It may be repeated, stopped and begun again at any time, beside live changes: see
+It may be repeated, stopped and begun again at any time, also while the table changes: see
 `dynamodb_streams_cdc.backfill`.
 """
 
@@ -14,7 +14,7 @@ from dynamodb_streams_cdc.control import Functions
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.jobs import Job
-from dynamodb_streams_cdc.operations.walk import Budget, Walk, WalkedPart
+from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Backfill:
     entity: str | None = None
     segments: int = 8
     workers: int = 4
-    budget: Budget = field(default_factory=Budget)
+    capacity: CapacityLimit = field(default_factory=CapacityLimit)
     clock: Clock = field(default_factory=SystemClock)
     progress: Callable[[int], None] = lambda read: None
     report: BackfillReport = field(default_factory=BackfillReport)
@@ -82,7 +82,7 @@ class Backfill:
     def run(self) -> BackfillReport:
         """Fill everything that was asked for."""
         begun = self.clock.now()
-        walk = Walk(self.functions, self.job, self._keep, self.budget, self.workers)
+        walk = Walk(self.functions, self.job, self._keep, self.capacity, self.workers)
         walk.clock = self.clock
         walk.progress = lambda: self.progress(walk.read)
         try:

@@ -93,7 +93,7 @@ class Job:
         self.resumed = self._claim(dict(asked), again=again)
 
     def _claim(self, asked: Mapping[str, Any], *, again: bool) -> bool:
-        """Return whether the job goes on; a job that is done begins anew if `again`."""
+        """Return whether the job goes on; a job that is done begins again if `again`."""
         text = json.dumps(asked, sort_keys=True)
         row = self._database.execute("SELECT asked, state FROM job").fetchone()
         if row is not None and row[1] == "done" and again:
@@ -165,7 +165,7 @@ class Job:
         )
 
     def forget_parts(self, beginning: str) -> None:
-        """Let the parts whose name has this beginning begin anew."""
+        """Let the parts whose name has this beginning start again."""
         self._database.execute(
             "DELETE FROM part WHERE substr(name, 1, ?) = ?", [len(beginning), beginning]
         )

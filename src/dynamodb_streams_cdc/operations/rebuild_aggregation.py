@@ -5,7 +5,7 @@
     rebuild.roll_back()     let readers read the one before it again
     rebuild.finish()        keep the one that readers read, and remove the measures of the other
 
-Each may be stopped and begun again at any time, beside live changes: see `sums_rebuild`.
+Each may be stopped and begun again at any time, during live changes: see `sums_rebuild`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from dynamodb_streams_cdc.operations.walk import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     PATIENCE,
-    Budget,
+    CapacityLimit,
     Walk,
     WalkedPart,
 )
@@ -109,7 +109,7 @@ class RebuildAggregation:
     keys: Mapping[str, str]
     segments: int = 8
     workers: int = 4
-    budget: Budget = field(default_factory=Budget)
+    capacity: CapacityLimit = field(default_factory=CapacityLimit)
     clock: Clock = field(default_factory=SystemClock)
     progress: Callable[[int, str], None] = lambda read, phase: None
     report: RebuildReport = field(default_factory=RebuildReport)
@@ -273,7 +273,7 @@ class RebuildAggregation:
             counted = ("moved", "corrected", "unchecked", "refused", "behind", "dropped")
             return {name: answer[name] for name in counted}
 
-        walk = Walk(self.functions, job, keep, self.budget, self.workers, clock=self.clock)
+        walk = Walk(self.functions, job, keep, self.capacity, self.workers, clock=self.clock)
         walk.progress = lambda: self.progress(self._read + walk.read, phase)
         try:
             walk.run(parts)

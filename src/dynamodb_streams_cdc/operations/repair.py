@@ -184,7 +184,6 @@ class Repair:
         def ask(positions: Sequence[int]) -> RepairResult:
             event = {
                 "operation": Operation.REPAIR,
-                "countMissing": True,
                 "streamArn": self.stream_arn,
                 "Records": [{"Keys": chunk[position]} for position in positions],
             }

@@ -26,7 +26,8 @@ from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.repair import AT_ONCE
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
 
-REBUILD = "cdc rebuild aggregation makes the sums and the ledger anew beside the live ones"
+COMPARE = "verify all of the table, without --share, --entity or a key"
+REBUILD = "cdc rebuild aggregation makes new sums and rows next to the live ones"
 CORRECT = "correct the item in the table, or the function of the domain that fails on it"
 REDRIVE = (
     "the log cannot be rewritten: redrive dead letters (cdc redrive); what is in none is lost to it"
@@ -114,16 +115,21 @@ class RepairDifferences:
         if sink == AUDIT:
             begins = kind == DifferenceKind.MISSING and difference["version"] is None
             return ("backfill", "") if begins else (None, REDRIVE)
-        is_of_no_item = kind == DifferenceKind.FOREIGN or difference["keys"] is None
+        is_of_no_item = difference["keys"] is None
         if kind == DifferenceKind.SUM or (is_of_no_item and sink == AGGREGATION):
             return None, REBUILD
         if is_of_no_item:
             return "remove", ""
-        if "counted" not in difference:
+        if "delta" not in difference:
             return "repair", ""
-        if difference.get("counted_by_sums") is False:
+        if difference["sums_agree"]:
             return "count", ""
-        return None, f"the ledger has no row of it, and sums may count it all the same: {REBUILD}"
+        if difference["sums_agree"] is None:
+            return None, f"its sums were not compared: {COMPARE}"
+        return (
+            None,
+            f"its sums may count it already, as they are not what the ledger has: {REBUILD}",
+        )
 
     def _leave(self, difference: Mapping[str, Any], why: str) -> None:
         self.report.unrepaired.append(

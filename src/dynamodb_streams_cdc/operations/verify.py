@@ -21,7 +21,7 @@ from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.jobs import Job
-from dynamodb_streams_cdc.operations.walk import Budget, Walk, WalkedPart
+from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
 
 SETTLE_SECONDS = 20.0
@@ -100,7 +100,7 @@ class Verify:
     share: float = 1.0
     segments: int = 8
     workers: int = 4
-    budget: Budget = field(default_factory=Budget)
+    capacity: CapacityLimit = field(default_factory=CapacityLimit)
     log: DynamoDbLog | None = None
     settle: float = SETTLE_SECONDS
     clock: Clock = field(default_factory=SystemClock)
@@ -145,22 +145,22 @@ class Verify:
     def differences(self) -> Iterator[dict[str, Any]]:
         """Yield the differences, in the order of their sinks and items.
 
-        A missing ledger row says whether the sums may count its item all the same: they do not if
-        each of them is what the ledger adds up to. None if sums were not compared.
+        A difference that a repair would add to sums says whether these are what the ledger adds up
+        to now, and a repair is right; None if sums were not compared.
         """
         for document in self.job.all_found(CONFIRMED):
-            if "counted" in document:
-                yield {**document, "counted_by_sums": self._counted(document["counted"])}
+            if "delta" in document:
+                yield {**document, "sums_agree": self._agree(document["delta"])}
             else:
                 yield document
 
-    def _counted(self, aggregates: Iterable[str]) -> bool | None:
+    def _agree(self, aggregates: Iterable[str]) -> bool | None:
         if not self._sums_compared:
             return None
-        return any(
-            self.job.amounts("ledger", each) != self.job.amounts("after", each)
-            or self.job.amounts("before revisions", each)
-            != self.job.amounts("after revisions", each)
+        return all(
+            self.job.amounts("ledger", each) == self.job.amounts("after", each)
+            and self.job.amounts("before revisions", each)
+            == self.job.amounts("after revisions", each)
             for each in aggregates
         )
 
@@ -212,7 +212,7 @@ class Verify:
         return self.entity is None and self.share >= 1
 
     def _walk(self, phase: str, parts: Iterator[WalkedPart] | Sequence[WalkedPart]) -> None:
-        walk = Walk(self.functions, self.job, self._keep, self.budget, self.workers)
+        walk = Walk(self.functions, self.job, self._keep, self.capacity, self.workers)
         walk.clock = self.clock
         read = self._read
         walk.progress = lambda: self.progress(read + walk.read, phase)

@@ -43,7 +43,7 @@ class WalkedPart:
 
 
 @dataclass
-class Budget:
+class CapacityLimit:
     """Capacity units a second that the walk may consume; infinite without a limit."""
 
     units_per_second: float = float("inf")
@@ -74,7 +74,7 @@ class Walk:
         functions: the deployed functions.
         job: keeps how far it has come.
         keep: keeps what an answer says.
-        budget: capacity that it may consume.
+        capacity: capacity that it may consume.
         workers: requests under way at one time.
         progress: called after each answer.
         problems: by processor, why its parts were stopped.
@@ -83,7 +83,7 @@ class Walk:
     functions: Functions
     job: Job
     keep: Keep
-    budget: Budget = field(default_factory=Budget)
+    capacity: CapacityLimit = field(default_factory=CapacityLimit)
     workers: int = 4
     progress: Callable[[], None] = lambda: None
     clock: Clock = field(default_factory=SystemClock)
@@ -127,9 +127,10 @@ class Walk:
             self.clock.sleep(pause)
         per_item = state.units / state.read if state.read else 0.5
         limit = MOST_ITEMS
-        if self.budget.units_per_second != float("inf") and per_item:
-            limit = int(min(MOST_ITEMS, max(FEWEST_ITEMS, self.budget.units_per_second / per_item)))
-        self.budget.spend(limit * per_item)
+        if self.capacity.units_per_second != float("inf") and per_item:
+            of_a_second = int(self.capacity.units_per_second / per_item)
+            limit = min(MOST_ITEMS, max(FEWEST_ITEMS, of_a_second))
+        self.capacity.spend(limit * per_item)
         event = {"Records": [], **part.event, "place": state.place, "limit": limit}
         return self.functions.invoke(part.processor, event)
 

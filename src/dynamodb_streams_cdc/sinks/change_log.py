@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from dynamodb_streams_cdc.change import REMOVE, UNKNOWN_TIME, Attributes, Change, Image
+from dynamodb_streams_cdc.change import BACKFILL, REMOVE, UNKNOWN_TIME, Attributes, Change, Image
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.diff import diff
 from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
@@ -99,10 +99,18 @@ class ChangeLog:
     image_store: ImageStore | None = None
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
-        """Write an entry for each change."""
+        """Write an entry for each change.
+
+        An item of a backfill has none if the log knows a change of it in the same stream: what was
+        read may be newer than that, and its place in the history is below.
+        """
         outcome = Outcome()
         entries: dict[tuple[str, str], tuple[Entry, list[Change]]] = {}
+        known = self._known(changes, deadline)
         for change in changes:
+            if change.item_id in known and known[change.item_id] > change.version:
+                outcome.stale += 1
+                continue
             try:
                 entry = self._entry(change, deadline)
             except Exception as error:
@@ -120,6 +128,12 @@ class ChangeLog:
                 outcome.applied += result
                 outcome.stale += len(same) - result
         return outcome
+
+    def _known(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, str]:
+        """Return the newest versions that the log has of the items of a backfill."""
+        items = {change.item_id for change in changes if change.kind is BACKFILL}
+        newest = self.log.newest(items, deadline) if items else {}
+        return {item_id: entry["version"]["S"] for item_id, entry in newest.items()}
 
     def _entry(self, change: Change, deadline: Deadline) -> Entry:
         entry = entry_of(change)

@@ -51,8 +51,8 @@ class CopyDifference:
         token: of the copy as it was read: another one means that it was written meanwhile.
         version: that the copy shows; None if there is no copy, or none with a version.
         detail: what differs, in a few words; without values of the item, because it goes into logs.
-        counted: what the item would add, for a copy that is missing and may be counted all the
-            same; see `cdc repair`.
+        delta: what a repair would add to sums, for a sink that sums. That is right only if they
+            are what the ledger adds up to now: they may count an item whose row was lost.
     """
 
     item: str
@@ -60,7 +60,7 @@ class CopyDifference:
     token: str = ""
     version: str | None = None
     detail: str = ""
-    counted: Contribution = field(default_factory=dict)
+    delta: Contribution = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """The comparison of a ledger row with its item."""
 
+from types import MappingProxyType
+
 from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.sinks.comparison import CopyDifference, DifferenceKind
 from dynamodb_streams_cdc.sinks.contributions import Contribution
@@ -13,14 +15,11 @@ def compared(
     item_id: str, row: LedgerRow | None, image: Image | None, wanted: Contribution
 ) -> CopyDifference | None:
     """Return how a row differs from an item, which contributes `wanted`; None if it does not."""
-    if row is None:
-        if image is None:
-            return None
-        return CopyDifference(item_id, DifferenceKind.MISSING, counted=wanted)
     kind = _kind_of_difference(row, image, wanted)
     if kind is None:
         return None
-    return _different(item_id, row, kind, ", ".join(sorted(difference(row, wanted))[:MOST_NAMED]))
+    delta = difference(row, wanted)
+    return _different(item_id, row, kind, ", ".join(sorted(delta)[:MOST_NAMED]), delta)
 
 
 def refused(item_id: str, row: LedgerRow | None, error: Exception) -> CopyDifference:
@@ -29,20 +28,25 @@ def refused(item_id: str, row: LedgerRow | None, error: Exception) -> CopyDiffer
 
 
 def _different(
-    item_id: str, row: LedgerRow | None, kind: DifferenceKind, detail: str
+    item_id: str,
+    row: LedgerRow | None,
+    kind: DifferenceKind,
+    detail: str,
+    delta: Contribution = MappingProxyType({}),
 ) -> CopyDifference:
-    if row is None:
-        return CopyDifference(item_id, kind, detail=detail)
-    return CopyDifference(item_id, kind, f"{row.version}#{row.revision}", row.version, detail)
+    token, version = (f"{row.version}#{row.revision}", row.version) if row else ("", None)
+    return CopyDifference(item_id, kind, token, version, detail, delta)
 
 
 def _kind_of_difference(
-    row: LedgerRow, image: Image | None, wanted: Contribution
+    row: LedgerRow | None, image: Image | None, wanted: Contribution
 ) -> DifferenceKind | None:
     """Return how a row differs from an item, or from none; `None` if it does not.
 
     What an expired item left behind is right as it is.
     """
+    if row is None:
+        return None if image is None else DifferenceKind.MISSING
     differs = bool(difference(row, wanted))
     if image is None:
         is_right = row.retained or (row.deleted and not differs)

@@ -46,6 +46,7 @@ class FaultKind(StrEnum):
     REPAIR = "repair during live changes"
     OUTAGE = "outage of 30 hours"
     REDRIVE = "redrive during live changes"
+    BACKFILL = "backfill during live changes"
 
 
 class Step(StrEnum):
@@ -72,7 +73,7 @@ class Operation:
 class Fault:
     """A fault, armed `at` seconds after the start.
 
-    A repair and a redrive are no faults, but they come unasked as well.
+    A repair, a redrive and a backfill are no faults, but they come unasked as well.
 
     Attributes:
         processor: which one it is for, counted round those that there are; nothing to faults of the
@@ -113,6 +114,7 @@ class Schedule:
         first_sequence_number: of the table's stream; some schedules cross from one number of digits
             to the next.
         seed: that made it, if one did.
+        existing: number of items that were in the table before its stream was on.
         later: what happens once all is quiet, before the poisoned items are fixed, the dead
             letters redriven until none is left, and the copies compared.
     """
@@ -127,6 +129,7 @@ class Schedule:
     first_sequence_number: int = FIRST_SEQUENCE_NUMBER
     seed: int | None = None
     later: tuple[Later, ...] = ()
+    existing: int = 0
 
 
 LASTING = {
@@ -147,7 +150,8 @@ RATES = dict.fromkeys(FaultKind, 0.3) | {FaultKind.OUTAGE: 0.1}
 """In what part of the schedules a fault is armed; an outage of 30 hours takes long to simulate."""
 
 
-UNASKED = tuple(kind for kind in FaultKind if kind is not FaultKind.REDRIVE)
+BY_OPERATORS = (FaultKind.REDRIVE, FaultKind.BACKFILL)
+UNASKED = tuple(kind for kind in FaultKind if kind not in BY_OPERATORS)
 
 DEAD_LETTER_MAKERS = (FaultKind.OUTAGE, FaultKind.REDRIVE, FaultKind.REDRIVE, FaultKind.REPAIR)
 """What schedules of dead letters have more of."""
@@ -181,6 +185,27 @@ def generate_dead_letters(seed: int) -> Schedule:
         faults=tuple(sorted([*schedule.faults, *more], key=lambda fault: fault.at)),
         later=tuple(_later(rng) for _ in range(rng.randint(5, 12))),
     )
+
+
+OPERATIONS = (FaultKind.BACKFILL, FaultKind.BACKFILL, FaultKind.REPAIR, FaultKind.REDRIVE)
+"""What an operator does in schedules of operations; most of it is backfill."""
+
+
+def generate_operations(seed: int) -> Schedule:
+    """Return the schedule of a seed with items from before the stream, and an operator at work.
+
+    It is `generate(seed)` or `generate_dead_letters(seed)`, with backfills, repairs and redrives at
+    any time.
+    """
+    rng = random.Random(f"operations {seed}")
+    schedule = rng.choice((generate, generate_dead_letters))(seed)
+    ends = schedule.operations[-1].at
+    more = [
+        Fault(round(rng.uniform(0, ends * 1.2), 3), kind)
+        for kind in rng.choices(OPERATIONS, k=rng.randint(1, 4))
+    ]
+    faults = sorted([*schedule.faults, *more], key=lambda fault: fault.at)
+    return replace(schedule, faults=tuple(faults), existing=rng.randint(0, 6))
 
 
 def _later(rng: random.Random) -> Later:

@@ -17,6 +17,7 @@ from typing import Any
 from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.esm import MappingConfiguration, Policies
 from dynamodb_streams_cdc.lambda_types import LambdaContext
+from dynamodb_streams_cdc.names import Operation as Request
 from dynamodb_streams_cdc.operations.redrive import Result as Redriven
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from dynamodb_streams_cdc.testing.simulation.emulation import run
@@ -33,6 +34,7 @@ from dynamodb_streams_cdc.testing.simulation.poller import Handler, Poller
 from dynamodb_streams_cdc.testing.simulation.process import Invocation, ProcessKilled
 from dynamodb_streams_cdc.testing.simulation.scene import Scene
 from dynamodb_streams_cdc.testing.simulation.schedule import (
+    BY_OPERATORS,
     HOUR,
     LASTING,
     Fault,
@@ -51,6 +53,9 @@ RECORD_AGE_SECONDS = 20 * 3600
 
 LONGEST_RUN_SECONDS = 10 * 24 * HOUR
 """Longer than the longest outage, and than all that a stream and a mapping remember after it."""
+
+ATTEMPTS = 40
+"""Requests of one backfill; a table has six items at most."""
 
 LONGEST_BACKOFF_SECONDS = 900.0
 """Between two retries of a batch: so that an outage of a day costs some hundred invocations."""
@@ -181,6 +186,8 @@ class Simulation:
     def run(self) -> Result:
         """Run the schedule to its end, redrive the dead letters, and compare."""
         with reproducible(self.schedule.seed or 0):
+            for number in range(self.schedule.existing):
+                self.table.put(self.scene.item(number, number % 3, 7), self.virtual_clock.now())
             self._enable_stream(first_sequence_number=self.schedule.first_sequence_number)
             for actor in self.actors:
                 if actor.consumer.stream is not None:
@@ -196,6 +203,10 @@ class Simulation:
                 self.virtual_clock.run(LONGEST_RUN_SECONDS)
             self._fix_poisoned()
             self._redrive_all()
+            if self.schedule.existing:
+                for actor in self.actors:
+                    self._backfill(actor)
+                self.virtual_clock.run(LONGEST_RUN_SECONDS)
             return self._result()
 
     def _employ(self, consumer: Consumer) -> Actor:
@@ -279,7 +290,7 @@ class Simulation:
             self._change_stream(fault.kind)
             self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
             return
-        if fault.kind is FaultKind.REDRIVE:
+        if fault.kind in BY_OPERATORS:
             actors = [actor for actor in self.actors if actor.consumer.dead_letters is not None]
         elif fault.kind is FaultKind.REPAIR:
             actors = [actor for actor in self.actors if actor.consumer.repair is not None]
@@ -319,6 +330,8 @@ class Simulation:
                 return self._repair(actor)
             case FaultKind.REDRIVE:
                 return actor.redrive(self.rng)
+            case FaultKind.BACKFILL:
+                return self._backfill(actor)
             case kind if kind in LASTING:
                 actor.faults.lasting[kind] = ends
             case kind:
@@ -356,6 +369,32 @@ class Simulation:
             except (Exception, ProcessKilled) as error:
                 actor.note(Remark(f"the repair failed, {error!r}"))
         return bool(self.table.history)
+
+    def _backfill(self, actor: Actor) -> bool:
+        """Fill a copy from the table, part by part, while everything else goes on.
+
+        What fails is asked for again; return whether anything was read.
+        """
+        assert self.table.stream is not None
+        event = {
+            "operation": Request.BACKFILL,
+            "streamArn": self.table.stream.arn,
+            "keys": self.table.key_types,
+            "limit": 1 + self.rng.randrange(3),
+            "Records": [],
+        }
+        read, place = 0, None
+        for _ in range(ATTEMPTS):
+            try:
+                answer = actor.pollers[-1].run({**event, "place": place})
+            except (Exception, ProcessKilled) as error:
+                actor.note(Remark(f"a part of the backfill failed, {error!r}"))
+                continue
+            read, place = read + answer["read"], answer["place"]
+            actor.note(Remark(f"backfill: {answer['read']} items read"))
+            if answer["done"]:
+                break
+        return read > 0
 
     def _item(self, item: Image) -> Image | None:
         return self.table.items.get(self.table.key_of(item))
@@ -428,7 +467,7 @@ def _left(actor: Actor) -> list[str]:
 
 
 AT_ONCE = frozenset(
-    {*LASTING, FaultKind.LOST_CHECKPOINT, FaultKind.STALE, FaultKind.REPAIR, FaultKind.REDRIVE}
+    {*LASTING, FaultKind.LOST_CHECKPOINT, FaultKind.STALE, FaultKind.REPAIR, *BY_OPERATORS}
 )
 """Faults that do not wait for a chance to strike."""
 

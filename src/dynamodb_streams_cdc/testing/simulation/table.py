@@ -36,6 +36,7 @@ class SimulatedTable:
         items: the table's content, by key.
         streams: all that it ever had, the current one last.
         history: every state that each item ever had, by key; None for one that was removed.
+        unrecorded: how many of these each item had before there was a stream.
         key_types: types of the key attributes, "S", "N" or "B"; a missing one is that of the first
             item.
     """
@@ -45,6 +46,7 @@ class SimulatedTable:
     items: dict[str, Image] = field(default_factory=dict)
     streams: list[SimulatedStream] = field(default_factory=list)
     history: dict[str, list[Image | None]] = field(default_factory=dict)
+    unrecorded: dict[str, int] = field(default_factory=dict)
     key_types: dict[str, str] = field(default_factory=dict)
     _events: int = 0
 
@@ -90,6 +92,8 @@ class SimulatedTable:
             self.key_types.setdefault(name, *attributes[name])
         self.items[key] = item
         self.history.setdefault(key, []).append(item)
+        if not self.streams:
+            self.unrecorded[key] = len(self.history[key])
         self._record(key, before, item, now)
         return True
 

@@ -1,0 +1,63 @@
+"""Items from before the stream, and backfills, repairs and redrives next to live changes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import backfill
+from dynamodb_streams_cdc.testing.simulation import FaultKind, Simulation
+from dynamodb_streams_cdc.testing.simulation.operator import SimulatedSourceTable
+from dynamodb_streams_cdc.testing.simulation.schedule import generate_operations
+from tests.schedules import schedules
+
+SCHEDULES = schedules(2_000)
+MUTANTS_SCHEDULES = 400
+
+
+def failing(number: int) -> int | None:
+    """Return the first of so many seeds after whose schedule a copy is wrong."""
+    for seed in range(number):
+        if Simulation(generate_operations(seed)).run().problems:
+            return seed
+    return None
+
+
+def test_the_copies_equal_the_table_after_every_schedule(
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property("schedules", SCHEDULES)
+    filled = 0
+    for seed in range(SCHEDULES):
+        result = Simulation(generate_operations(seed)).run()
+        assert not result.problems, result
+        filled += FaultKind.BACKFILL in result.struck
+    assert filled > SCHEDULES / 2
+
+
+def above_all_changes(epoch: str, label: str) -> str:
+    return f"{epoch}/{label}/{'9' * 40}"
+
+
+def test_a_backfill_above_the_floor_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "floor_of", above_all_changes)
+    assert failing(MUTANTS_SCHEDULES) is not None
+
+
+def test_a_backfill_with_eventually_consistent_reads_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scan = SimulatedSourceTable.scan
+
+    def eventual(*arguments: Any, consistent: bool) -> Any:
+        return scan(*arguments, consistent=False)
+
+    monkeypatch.setattr(SimulatedSourceTable, "scan", eventual)
+    assert failing(MUTANTS_SCHEDULES) is not None
+
+
+def test_without_a_backfill_older_items_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Simulation, "_backfill", lambda *_: True)
+    assert failing(10) is not None

@@ -1,0 +1,383 @@
+"""Damage of every kind: `cdc verify` names exactly that, and `cdc repair --from` heals it."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.sinks.log_entries import entry_of
+from dynamodb_streams_cdc.sinks.search import CDC
+from tests.factories import change
+from tests.unit.operated import Operated
+
+if TYPE_CHECKING:
+    from dynamodb_streams_cdc.sinks.contributions import Contribution
+
+ITEMS = 60
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
+
+
+@pytest.fixture
+def filled() -> Operated:
+    """A table whose copies are all right."""
+    made = Operated(ITEMS)
+    made.backfill().run()
+    return made
+
+
+Damage = Callable[[Operated, int], str | None]
+"""Damages the copy of an item; returns the name of what differs if it is not the item."""
+
+
+# Documents
+
+
+def lose_the_document(o: Operated, n: int) -> None:
+    del o.copies.index.documents[o.id(n)]
+
+
+def bury_the_document(o: Operated, n: int) -> None:
+    held = o.copies.index.documents[o.id(n)]
+    o.copies.index.documents[o.id(n)] = {CDC: {**held[CDC], "deleted": True}}
+
+
+def alter_the_document(o: Operated, n: int) -> None:
+    o.copies.index.documents[o.id(n)] = {**o.copies.index.documents[o.id(n)], "amount": -1}
+
+
+def empty_the_document(o: Operated, n: int) -> None:
+    o.copies.index.documents[o.id(n)] = {CDC: o.copies.index.documents[o.id(n)][CDC]}
+
+
+def add_a_field(o: Operated, n: int) -> None:
+    o.copies.index.documents[o.id(n)] = {**o.copies.index.documents[o.id(n)], "note": "mine"}
+
+
+def take_the_version(o: Operated, n: int) -> None:
+    held = o.copies.index.documents[o.id(n)]
+    o.copies.index.documents[o.id(n)] = {k: v for k, v in held.items() if k != CDC}
+
+
+def swap_with_another(o: Operated, n: int) -> None:
+    """Only this document: the other one is damaged by itself."""
+    other = o.copies.index.documents[o.id((n + 1) % ITEMS)]
+    mine = o.copies.index.documents[o.id(n)]
+    o.copies.index.documents[o.id(n)] = {**other, CDC: mine[CDC], "group": 99}
+
+
+def index_what_never_was(o: Operated, n: int) -> str:
+    name = f"items/S=never-{n}"
+    held = o.copies.index.documents[o.id(n)]
+    o.copies.index.documents[name] = {**held, CDC: {**held[CDC], "item": name}}
+    return name
+
+
+def index_under_another_name(o: Operated, n: int) -> str:
+    o.copies.index.documents[f"copy-{n}"] = o.copies.index.documents[o.id(n)]
+    return f"copy-{n}"
+
+
+def index_of_another_table(o: Operated, n: int) -> str:
+    name = f"others/S={n}"
+    held = o.copies.index.documents[o.id(n)]
+    o.copies.index.documents[name] = {**held, CDC: {**held[CDC], "item": name}}
+    return name
+
+
+def bring_in_a_stranger(o: Operated, n: int) -> str:
+    o.copies.index.documents[f"stranger-{n}"] = {"hello": n}
+    return f"stranger-{n}"
+
+
+def bring_back_a_deleted_item(o: Operated, n: int) -> None:
+    o.table.items.pop(o.table.key_of(o.item(n)))
+    held = o.copies.index.documents[o.id(n)]
+    o.copies.index.documents[o.id(n)] = {**held, "amount": 3}
+    row = o.copies.ledger.rows[o.id(n)]
+    delta = {name: {m: -a for m, a in of.items()} for name, of in row.contribution.items()}
+    for name, of in delta.items():
+        held_sums = o.copies.ledger.totals[name]
+        o.copies.ledger.totals[name] = {m: held_sums[m] + Decimal(a) for m, a in of.items()}
+    o.copies.ledger.rows[o.id(n)] = replace(row, contribution={}, deleted=True, revision=9)
+    removed = replace_item(o, n)
+    o.copies.log.insert([removed], deadline_of(o))
+
+
+def deadline_of(o: Operated) -> Any:
+    return Deadline(o.clock)
+
+
+def replace_item(o: Operated, n: int) -> Any:
+    """Return the log's entry of a REMOVE of the item, above its backfill."""
+    gone = {"id": f"item-{n}", "group": Decimal(n % 7), "amount": Decimal(n % 50 + 1)}
+    entry = entry_of(change(n + 1, gone, None, keys=("id",)))
+    version = next(v for name, v in o.copies.log.entries if name == o.id(n))
+    return {**entry, "item": {"S": o.id(n)}, "version": {"S": f"{version[:-6]}999999"}}
+
+
+# Ledger and log
+
+
+def stale_row(o: Operated, n: int) -> None:
+    """The row and the sums lack a change, as if it had been lost."""
+    row = o.copies.ledger.rows[o.id(n)]
+    (name,) = row.contribution
+    total = o.copies.ledger.totals[name]
+    o.copies.ledger.totals[name] = {**total, "amount": total["amount"] + 5}
+    amount = Decimal(row.contribution[name]["amount"]) + 5
+    contribution: Contribution = {name: {"count": 1, "amount": amount}}
+    o.copies.ledger.rows[o.id(n)] = replace(row, contribution=contribution)
+
+
+def uncounted_item(o: Operated, n: int) -> None:
+    """Neither row nor sum know the item, as if its INSERT had been lost."""
+    row = o.copies.ledger.rows.pop(o.id(n))
+    (name,) = row.contribution
+    total = o.copies.ledger.totals[name]
+    amount = Decimal(row.contribution[name]["amount"])
+    o.copies.ledger.totals[name] = {"count": total["count"] - 1, "amount": total["amount"] - amount}
+
+
+def forgotten_history(o: Operated, n: int) -> None:
+    for key in [key for key in o.copies.log.entries if key[0] == o.id(n)]:
+        del o.copies.log.entries[key]
+
+
+HEALED: dict[str, tuple[Damage, str, str]] = {
+    each.__name__: (each, sink, kind)
+    for each, sink, kind in [
+        (lose_the_document, "search", "missing"),
+        (bury_the_document, "search", "missing"),
+        (alter_the_document, "search", "wrong"),
+        (empty_the_document, "search", "wrong"),
+        (add_a_field, "search", "wrong"),
+        (take_the_version, "search", "foreign"),
+        (swap_with_another, "search", "wrong"),
+        (index_what_never_was, "search", "extra"),
+        (index_under_another_name, "search", "foreign"),
+        (index_of_another_table, "search", "foreign"),
+        (bring_in_a_stranger, "search", "foreign"),
+        (bring_back_a_deleted_item, "search", "extra"),
+        (stale_row, "aggregation", "wrong"),
+        (uncounted_item, "aggregation", "missing"),
+        (forgotten_history, "audit", "missing"),
+    ]
+}
+"""Damage that a repair heals: its sink, and the kind of the difference."""
+
+
+def found(o: Operated, name: str) -> Iterator[tuple[str, str, str]]:
+    work = o.verify(name)
+    work.run()
+    assert not work.report.problems
+    for each in work.differences():
+        yield each["processor"], each["kind"], each["item"]
+
+
+def repaired(o: Operated, name: str) -> Any:
+    work = o.verify(name)
+    work.run()
+    return o.repair(work.differences())
+
+
+def test_right_copies_have_no_difference(filled: Operated) -> None:
+    assert filled.wrong() == []
+    report = filled.verify().run()
+    assert (report.complete, report.count) == (True, 0)
+    assert report.read["search"] == 2 * ITEMS
+
+
+@pytest.mark.parametrize("name", HEALED)
+def test_damage_is_named_and_healed(filled: Operated, name: str) -> None:
+    damage, sink, kind = HEALED[name]
+    item = damage(filled, 5) or filled.id(5)
+    assert list(found(filled, "first")) == [(sink, kind, item)]
+    report = repaired(filled, "second")
+    assert (report.complete, dict(report.repaired)) == (True, {sink: 1})
+    assert list(found(filled, "third")) == []
+
+
+def test_damage_of_all_kinds_at_once_is_named_and_healed(filled: Operated) -> None:
+    rng = random.Random(8)
+    # Damage to a sum hides that of others in it: `stale_row` and `uncounted_item` do not.
+    numbers = rng.sample(range(ITEMS), 3 * len(HEALED))
+    wanted = []
+    for number, name in zip(numbers, [*HEALED] * 3, strict=True):
+        damage, sink, kind = HEALED[name]
+        wanted.append((sink, kind, damage(filled, number) or filled.id(number)))
+    assert sorted(found(filled, "first")) == sorted(wanted)
+    report = repaired(filled, "second")
+    assert report.complete, report.unrepaired
+    assert list(found(filled, "third")) == []
+
+
+# What only a rebuild heals
+
+
+def lose_the_row(o: Operated, n: int) -> None:
+    """The sum counts the item still."""
+    del o.copies.ledger.rows[o.id(n)]
+
+
+def alter_the_row(o: Operated, n: int) -> None:
+    row = o.copies.ledger.rows[o.id(n)]
+    (name,) = row.contribution
+    o.copies.ledger.rows[o.id(n)] = replace(row, contribution={name: {"count": 2}})
+
+
+def alter_a_sum(o: Operated, n: int) -> str:
+    name = f"group#{n % 7}"
+    total = o.copies.ledger.totals[name]
+    o.copies.ledger.totals[name] = {**total, "amount": total["amount"] + Decimal("0.01")}
+    return name
+
+
+def add_a_sum(o: Operated, n: int) -> str:
+    o.copies.ledger.totals["group#none"] = {"count": Decimal(1)}
+    return "group#none"
+
+
+def lose_a_sum(o: Operated, n: int) -> str:
+    del o.copies.ledger.totals[f"group#{n % 7}"]
+    return f"group#{n % 7}"
+
+
+@pytest.mark.parametrize(
+    ("damage", "kinds"),
+    [
+        (lose_the_row, {"missing", "sum"}),
+        (alter_the_row, {"wrong", "sum"}),
+        (alter_a_sum, {"sum"}),
+        (add_a_sum, {"sum"}),
+        (lose_a_sum, {"sum"}),
+    ],
+)
+def test_damage_of_sums_is_named_and_not_made_worse(
+    filled: Operated, damage: Damage, kinds: set[str]
+) -> None:
+    damage(filled, 5)
+    first = set(found(filled, "first"))
+    assert {kind for _, kind, _ in first} == kinds
+    before = {name: dict(total) for name, total in filled.copies.ledger.totals.items()}
+    report = repaired(filled, "second")
+    assert not report.complete
+    assert all("cdc rebuild aggregation" in each.why for each in report.unrepaired)
+    assert filled.copies.ledger.totals == before
+    assert set(found(filled, "third")) == first
+
+
+def test_an_item_that_the_domain_refuses_is_named(filled: Operated) -> None:
+    item = filled.item(5)
+    filled.table.put({**item, "poison": "hopeless"}, filled.clock.now())
+    wanted = {("aggregation", "refused"), ("search", "refused"), ("audit", "wrong")}
+    assert {(sink, kind) for sink, kind, _ in found(filled, "first")} == wanted
+
+
+# On the way
+
+
+class Late(Operated):
+    """A pipeline in which a change arrives while it is verified."""
+
+    right: Any = None
+
+    def invoke(self, processor: str, event: Any) -> Any:
+        answer = super().invoke(processor, event)
+        if event.get("of") == "table" and processor == "search" and self.right:
+            self.copies.index.documents[self.id(5)] = self.right
+        return answer
+
+
+def test_a_change_on_its_way_is_not_a_difference() -> None:
+    late = Late(ITEMS)
+    late.backfill().run()
+    late.right = late.copies.index.documents[late.id(5)]
+    alter_the_document(late, 5)
+    report = late.verify().run()
+    assert report.count == 0
+
+
+def test_a_copy_that_changes_at_every_look_is_not_verified(filled: Operated) -> None:
+    alter_the_document(filled, 5)
+    ask = Operated.invoke
+
+    class Moving(Operated):
+        def invoke(self, processor: str, event: Any) -> Any:
+            if event.get("of") == "items" and event["Records"]:
+                held = self.copies.index.documents[self.id(5)]
+                self.copies.index.documents[self.id(5)] = {**held, "amount": held["amount"] - 1}
+            return ask(self, processor, event)
+
+    filled.__class__ = Moving
+    report = filled.verify().run()
+    assert (report.count, report.moving) == (0, 1)
+
+
+# Jobs
+
+
+def test_a_killed_verification_goes_on_where_it_stopped(filled: Operated) -> None:
+    alter_the_document(filled, 5)
+    ask = Operated.invoke
+    answers = 0
+
+    class Killed(Operated):
+        def invoke(self, processor: str, event: Any) -> Any:
+            nonlocal answers
+            answers += 1
+            if answers == 12:
+                raise KeyboardInterrupt
+            return ask(self, processor, event)
+
+    filled.__class__ = Killed
+    work = filled.verify()
+    with pytest.raises(KeyboardInterrupt):
+        work.run()
+    done = {part.name for part in work.job.parts() if part.done}
+    assert done
+    work.job.close()
+    filled.__class__ = Operated
+    filled.invocations.clear()
+    again = filled.verify()
+    assert again.job.resumed
+    assert again.run().differences == {"search": {"wrong": 1}}
+    kinds = (event.get("of", "") for _, event in filled.invocations)
+    assert len(done) + Counter(kinds)["table"] <= 24 + 1
+
+
+def test_two_at_once_do_not_share_a_job(filled: Operated) -> None:
+    first = filled.verify()
+    with pytest.raises(OperationError, match="is at work in another process"):
+        filled.verify()
+    first.job.close()
+
+
+def test_a_job_of_other_work_is_refused(filled: Operated) -> None:
+    filled.backfill("mine").job.close()
+    with pytest.raises(UsageError, match=r"was begun with other options \(command\)"):
+        filled.verify("mine")
+
+
+def test_a_sink_that_is_out_leaves_the_others_verified(filled: Operated) -> None:
+    filled.fails = {"search"}
+    report = filled.verify().run()
+    assert not report.complete
+    assert len(report.problems) == 1
+    assert report.problems[0].startswith("search was not verified to its end")
+    assert report.read["aggregation"] > ITEMS
+
+
+def test_a_share_reads_a_part(filled: Operated) -> None:
+    report = filled.verify(share=0.01).run()
+    assert report.complete
+    assert 0 < sum(report.read.values()) < ITEMS
