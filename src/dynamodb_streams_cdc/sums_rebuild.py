@@ -68,7 +68,8 @@ from dynamodb_streams_cdc.verification import LAST_PAGE_SECONDS, Part, as_text
 PAGE_ROWS = 200
 """Rows of one page."""
 
-STEPS = ("state", "begin", "move", "check", "switch", "finish", "drop", "clean")
+WALKS = ("move", "check", "drop")
+STEPS = ("state", "begin", "switch", "finish", "clean", *WALKS)
 
 
 class RebuildResponse(BatchResponse):
@@ -172,6 +173,7 @@ class SumsRebuild:
         )
         if not response["rebuildable"]:
             return response
+        response["done"] = step not in WALKS
         try:
             self.generations = self.ledger.generations(self.deadline)
             self._do(str(step), event, response)
@@ -245,7 +247,6 @@ class SumsRebuild:
         pages: Iterator[tuple[int, float, Place | None]],
     ) -> None:
         """Take pages up to the limit, and as long as there is time."""
-        response["done"] = False
         for read, units, place in pages:
             response["read"] += read
             response["units"] += units
