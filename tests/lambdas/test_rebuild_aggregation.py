@@ -37,7 +37,7 @@ def measures(aws: Callable[[str], Any], aggregate: str) -> dict[str, Any]:
     return found
 
 
-def test_a_lost_ledger_row_is_mended_and_old_measures_are_removed(
+def test_an_item_counted_twice_is_counted_once_afterwards(
     aws: Callable[[str], Any],
     context: LambdaContext,
     tmp_path: Path,
