@@ -126,6 +126,8 @@ def generation_of(attribute: str) -> int:
 def spread(contribution: Contribution, generations: Iterable[int]) -> Contribution:
     """Return what a contribution adds to the measures of some generations."""
     numbers = tuple(generations)
+    if numbers == (0,):
+        return contribution
     return {
         aggregate: {
             measure_of(number, measure): amount

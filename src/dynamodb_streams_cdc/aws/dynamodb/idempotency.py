@@ -8,8 +8,8 @@ The table holds four kinds of records, told apart by the prefix of their key `id
     once/<effect>/<item>/<version>         markers of `Once`; 90 days
     generations/sums                       the generations of the sums; see `sinks.generations`
 
-Aggregation writes ledger rows and generations, every processor writes attempts, and functions with effects that do
-not converge, such as `lambdas/notifications`, write markers.
+Aggregation writes ledger rows and generations, every processor writes attempts, and functions with
+effects that do not converge, such as `lambdas/notifications`, write markers.
 """
 
 import time

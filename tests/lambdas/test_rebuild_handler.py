@@ -77,6 +77,6 @@ def test_an_item_counted_twice_is_counted_once_afterwards(
 
     finished = rebuild().finish(1, job)
     assert (finished.live, finished.kept, finished.problems) == (1, None, [])
-    assert finished.dropped == len(rows(aws, "aggregates"))
+    assert 0 < finished.dropped <= len(rows(aws, "aggregates"))
     assert measures(aws, "month#1997-01").keys() == {"g1_orders", "g1_units", "g1_revenue"}
     assert ledger.total("month#1997-01")["revenue"] == 50
