@@ -264,7 +264,8 @@ class SumsRebuild:
         assert isinstance(table, WholeTable)
         while True:
             if part.of == "table":
-                items = table.scan(part.segment, place, most, self.deadline, consistent=False)
+                # An item whose row was lost is found here alone.
+                items = table.scan(part.segment, place, most, self.deadline, consistent=True)
                 mover.move_items(items.items, part.keys)
                 read, units, place = len(items.items), items.units, items.following
             else:
