@@ -11,6 +11,7 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.canary import unless_canary
+from dynamodb_streams_cdc.sinks.generations import GenerationsCache
 from lambdas import runtime
 from lambdas.aggregation.settings import AggregationSettings
 
@@ -26,8 +27,11 @@ def processor() -> Processor:
         settings.aggregate_shards,
     )
     table = runtime.declared(settings)
+    cache = GenerationsCache()
     sinks = {
-        entity.name: Aggregation(ledger, unless_canary(entity.contributions, {}), entity.expiry)
+        entity.name: Aggregation(
+            ledger, unless_canary(entity.contributions, {}), entity.expiry, cache=cache
+        )
         for entity in table.entities
         if entity.contributions is not None
     }

@@ -12,6 +12,8 @@ import urllib3
 from boto3.dynamodb.types import Binary, TypeDeserializer
 
 from dynamodb_streams_cdc.canary import canary_item
+from dynamodb_streams_cdc.names import GENERATIONS
+from dynamodb_streams_cdc.sinks.generations import generation_of
 from local.items import item_of
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from local.deployed.resources import Resources
     from local.items import Image
 
+_NO_MEASURES = ("aggregate", "shard", "revision")
 _PAGE = 1000
 _NOT_FOUND = 404
 # A new index answers 503 until its shard is up.
@@ -112,8 +115,26 @@ class DeployedCopies:
                 yield item, row
 
     def aggregates(self) -> Iterator[Image]:
-        """Yield the rows of the aggregates table, one for each shard."""
-        return self._scan(self.resources.aggregates)
+        """Yield the rows of the aggregates table, one for each shard, as readers read them.
+
+        Of the generations of sums, that is the live one; see docs/how-to/rebuild-the-sums.md.
+        """
+        rows = list(self._scan(self.resources.aggregates))
+        live = self._live_generation()
+        prefix = f"g{live}_" if live else ""
+        for row in rows:
+            yield {
+                name.removeprefix(prefix): value
+                for name, value in row.items()
+                if name in _NO_MEASURES or generation_of(name) == live
+            }
+
+    def _live_generation(self) -> int:
+        key = {"id": {"S": GENERATIONS}}
+        found = self.client.get_item(
+            TableName=self.resources.ledger, Key=key, ConsistentRead=True
+        ).get("Item")
+        return 0 if found is None else int(found["live"]["N"])
 
     def ledger(self) -> Iterator[tuple[str, Image]]:
         """Yield item and row of the ledger, those of deleted items included."""

@@ -26,6 +26,8 @@ ATTEMPT = "attempt/"
 """Attempts at a record that may kill its function: `attempt/<processor>/<sequence number>`."""
 ONCE = "once/"
 """Markers of `idempotency.Once`: `once/<effect>/<item>/<version>`."""
+GENERATIONS = "generations/sums"
+"""Key of the item that says which generations of sums there are; see `sinks.generations`."""
 
 # Attributes of the tables.
 IDEMPOTENCY_KEY = "id"
@@ -38,6 +40,9 @@ CANARY = "cdc-canary"
 
 RETIRED = "retired"
 """Processor under which dead letters are counted whose mapping or processor is gone."""
+
+FUNCTION_SECONDS = 60
+"""Timeout of the functions, in seconds."""
 
 METRICS_NAMESPACE = "DynamoDbStreamsCdc"
 
@@ -102,3 +107,4 @@ class Operation(StrEnum):
     VERIFY = "verify"
     BACKFILL = "backfill"
     REMOVE = "remove"
+    REBUILD = "rebuild"

@@ -78,6 +78,7 @@ from dynamodb_streams_cdc.sinks.base import (
     SinkChoice,
     SourceTable,
 )
+from dynamodb_streams_cdc.sums_rebuild import SumsRebuild
 from dynamodb_streams_cdc.verification import Part, Verification
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,8 @@ class Processor:
                 return Verification(applier, self.source).run(Part.from_event(event))
             case Operation.BACKFILL:
                 return Backfill(applier, self.source).run(BackfillPart.from_event(event))
+            case Operation.REBUILD:
+                return SumsRebuild(applier, self.source).run(event)
             case Operation.REMOVE:
                 return Verification(applier, self.source).remove(records)
         message = f"operation: expected one of {', '.join(Operation)}, got {operation!r}"

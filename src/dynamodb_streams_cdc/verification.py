@@ -224,7 +224,7 @@ class Verification:
                     break
         except (RetryableError, DeadlineExceeded) as error:
             response["problem"] = f"{type(error).__name__}: {error}"
-        response["sums"] = _as_text(sums)
+        response["sums"] = as_text(sums)
         return response
 
     def _is_enough(self, response: VerifyResponse, part: Part) -> bool:
@@ -363,7 +363,7 @@ class Verification:
     def _of_sums(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
         for sink in self.stores:
             if isinstance(sink, Aggregation):
-                page = sink.ledger.sums(place, PAGE_ITEMS, self.applier.deadline)
+                page = sink.sums(place, PAGE_ITEMS, self.applier.deadline)
                 return _Page(
                     len(page.revisions),
                     page.following,
@@ -429,7 +429,7 @@ class Verification:
             detail=difference.detail,
         )
         if difference.delta:
-            report["delta"] = _as_text(difference.delta)
+            report["delta"] = as_text(difference.delta)
         return report
 
 
@@ -437,7 +437,8 @@ def _counted(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]
     return {name: one.get(name, 0) + other.get(name, 0) for name in one.keys() | other.keys()}
 
 
-def _as_text(sums: Contribution) -> dict[str, dict[str, str]]:
+def as_text(sums: Contribution) -> dict[str, dict[str, str]]:
+    """Return sums for JSON."""
     return {
         aggregate: {measure: str(amount) for measure, amount in measures.items()}
         for aggregate, measures in sums.items()

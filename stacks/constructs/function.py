@@ -9,6 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from stacks.constructs.keys import key_of, use_of_key
 from stacks.constructs.retention import RETENTION, removal
 from stacks.environments import Environment
@@ -70,7 +71,7 @@ def add_function(
         code=code,
         role=role,
         memory_size=memory_mib,
-        timeout=Duration.minutes(1),
+        timeout=Duration.seconds(FUNCTION_SECONDS),
         reserved_concurrent_executions=reserved_concurrency,
         log_group=log_group,
         logging_format=lambda_.LoggingFormat.JSON,

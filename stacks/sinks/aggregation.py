@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
     """Add the processor; it writes its ledger and the sums in one transaction.
 
+    It scans the source table, its ledger and the sums when an operator verifies, fills or rebuilds.
+
     With `Expiry.KEEP` sums and ledger are the only copy of expired items, and neither is of use
     without the other: both are recoverable where data is kept.
     """
@@ -33,7 +35,7 @@ def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
         },
     )
     ledger = pipeline.idempotency.table
-    ledger.grant(processor.role, "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Scan")
+    ledger.grant(processor.role, *READ, "dynamodb:PutItem")
     aggregates.table.grant(processor.role, "dynamodb:UpdateItem", "dynamodb:Scan")
     pipeline.source.table.grant(processor.role, *READ)
     return processor

@@ -21,12 +21,12 @@ from botocore.response import StreamingBody
 
 from dynamodb_streams_cdc.control import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.errors import RetryableError
+from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from dynamodb_streams_cdc.operations.aws import functions as functions_module
 from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
 from dynamodb_streams_cdc.operations.aws.functions import (
     ATTEMPTS,
-    FUNCTION_SECONDS,
     LambdaFunctions,
 )
 from dynamodb_streams_cdc.operations.aws.notifications import SqsNotificationQueue

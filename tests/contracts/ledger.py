@@ -1,5 +1,7 @@
 """What every ledger must do; run against the one in memory and the one on DynamoDB."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
@@ -7,7 +9,11 @@ from typing import Protocol
 import pytest
 
 from dynamodb_streams_cdc import PermanentError
-from dynamodb_streams_cdc.sinks.aggregation import LedgerRow, LedgerStore, RowUpdate, WriteConflict
+from dynamodb_streams_cdc.errors import DeadlineExceeded
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
+from dynamodb_streams_cdc.sinks.contributions import add
+from dynamodb_streams_cdc.sinks.generations import Generations
+from dynamodb_streams_cdc.sinks.ledger import LedgerRow, LedgerStore, RowUpdate, WriteConflict
 from tests.factories import deadline
 
 
@@ -124,3 +130,117 @@ class LedgerContract:
         assert ledger.read(names, deadline()) == {each.item_id: each for each in kept}
         assert ledger.total("month#1997-01") == {"revenue": Decimal(3)}
         assert ledger.purge(written + 1, deadline()) == 0
+
+    def test_every_row_is_walked_once_over_all_segments(self, ledger: LedgerWithTotals) -> None:
+        rows = [row(f"orders/S={number}") for number in range(30)]
+        ledger.commit([RowUpdate(None, each) for each in rows], {})
+        assert ledger.set_generations(Generations(), Generations().begun(7.0), deadline())
+        found = [each for number in range(3) for each in walked(ledger, Segment(number, 3))]
+        assert sorted(found, key=lambda each: each.item_id) == sorted(
+            rows, key=lambda each: each.item_id
+        )
+
+    def test_sums_are_read_in_pages_with_their_revisions(self, ledger: LedgerWithTotals) -> None:
+        names = [f"day#{number}" for number in range(7)]
+        for number, name in enumerate(names):
+            for writes in range(number + 1):
+                written = RowUpdate(None, row(f"orders/S={number}/S={writes}"))
+                ledger.commit([written], {name: {"orders": Decimal(2), "g1_orders": Decimal(1)}})
+        pages = [ledger.sums(None, 3, deadline())]
+        while (place := pages[-1].following) is not None:
+            pages.append(ledger.sums(as_json(place), 3, deadline()))
+        assert len(pages) > 2
+        assert add(page.sums for page in pages) == {
+            name: {"orders": 2 * (number + 1), "g1_orders": number + 1}
+            for number, name in enumerate(names)
+        }
+        revisions = {name: count for page in pages for name, count in page.revisions.items()}
+        assert revisions == {name: number + 1 for number, name in enumerate(names)}
+
+    def test_a_revision_tells_that_a_sum_moved(self, ledger: LedgerWithTotals) -> None:
+        ledger.commit([RowUpdate(None, row("orders/S=1"))], adds("1"))
+        before = ledger.sums(None, 10, deadline())
+        ledger.commit([RowUpdate(None, row("orders/S=2"))], adds("2"))
+        ledger.commit([RowUpdate(None, row("orders/S=3"))], adds("-2"))
+        after = ledger.sums(None, 10, deadline())
+        assert before.sums == after.sums
+        assert before.revisions != after.revisions
+
+    def test_without_time_nothing_is_walked(self, ledger: LedgerWithTotals) -> None:
+        with pytest.raises(DeadlineExceeded):
+            ledger.walk(Segment(), None, 10, deadline(0))
+        with pytest.raises(DeadlineExceeded):
+            ledger.sums(None, 10, deadline(0))
+        with pytest.raises(DeadlineExceeded):
+            ledger.generations(deadline(0))
+        with pytest.raises(DeadlineExceeded):
+            ledger.drop(0, None, 10, deadline(0))
+
+    def test_at_first_there_is_one_generation(self, ledger: LedgerWithTotals) -> None:
+        assert ledger.generations(deadline()) == Generations()
+
+    def test_generations_come_back_as_they_were_written(self, ledger: LedgerWithTotals) -> None:
+        begun = Generations().begun(1_714_564_801.25)
+        assert ledger.set_generations(Generations(), begun, deadline())
+        held = ledger.generations(deadline())
+        assert held == replace(begun, revision=1)
+        finished = held.switched(1).finished(1_714_564_899.0)
+        assert ledger.set_generations(held, finished, deadline())
+        assert ledger.generations(deadline()) == replace(finished, revision=2)
+
+    def test_generations_that_moved_are_not_overwritten(self, ledger: LedgerWithTotals) -> None:
+        begun = Generations().begun(7.0)
+        assert ledger.set_generations(Generations(), begun, deadline())
+        assert not ledger.set_generations(Generations(), Generations().begun(8.0), deadline())
+        held = ledger.generations(deadline())
+        assert ledger.set_generations(held, held.switched(1), deadline())
+        assert not ledger.set_generations(held, held.finished(9.0), deadline())
+        assert ledger.generations(deadline()) == replace(begun, live=1, revision=2)
+
+    def test_a_row_of_a_generation_comes_back(self, ledger: LedgerWithTotals) -> None:
+        built = replace(row("orders/S=1"), generation=3)
+        ledger.commit([RowUpdate(None, built)], {})
+        assert ledger.read([built.item_id], deadline()) == {built.item_id: built}
+
+    def test_readers_read_the_live_generation(self, ledger: LedgerWithTotals) -> None:
+        both = {"month#1997-01": {"revenue": Decimal(7), "g1_revenue": Decimal(5)}}
+        ledger.commit([RowUpdate(None, row("orders/S=1"))], both)
+        assert ledger.total("month#1997-01") == {"revenue": 7}
+        begun = Generations().begun(7.0)
+        assert ledger.set_generations(Generations(), begun, deadline())
+        assert ledger.total("month#1997-01") == {"revenue": 7}
+        held = ledger.generations(deadline())
+        assert ledger.set_generations(held, held.switched(1), deadline())
+        assert ledger.total("month#1997-01") == {"revenue": 5}
+
+    @pytest.mark.parametrize(("generation", "left"), [(0, "g1_orders"), (1, "orders")])
+    def test_measures_of_a_generation_are_removed(
+        self, ledger: LedgerWithTotals, generation: int, left: str
+    ) -> None:
+        names = [f"day#{number}" for number in range(7)]
+        amounts = {"orders": Decimal(2), "g1_orders": Decimal(2)}
+        ledger.commit([RowUpdate(None, row("orders/S=1"))], dict.fromkeys(names, amounts))
+        for expected in (7, 0):
+            pages = [ledger.drop(generation, None, 3, deadline())]
+            while (place := pages[-1].following) is not None:
+                pages.append(ledger.drop(generation, as_json(place), 3, deadline()))
+            assert sum(page.dropped for page in pages) == expected
+            assert sum(page.read for page in pages) == 7
+            page = ledger.sums(None, 10, deadline())
+            assert page.sums == {name: {left: 2} for name in names}
+            assert page.revisions == dict.fromkeys(names, 1)
+
+
+def as_json(place: Place) -> Place:
+    """Return a place as the next request brings it."""
+    return json.loads(json.dumps(place))
+
+
+def walked(ledger: LedgerStore, segment: Segment) -> Iterator[LedgerRow]:
+    place: Place | None = None
+    while True:
+        page = ledger.walk(segment, place, 4, deadline())
+        yield from page.rows
+        if page.following is None:
+            return
+        place = as_json(page.following)

@@ -5,7 +5,7 @@ import pytest
 from dynamodb_streams_cdc.aws.dynamodb.ledger import BATCH_GET_KEYS
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
-from dynamodb_streams_cdc.operations.aws.functions import FUNCTION_SECONDS
+from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from dynamodb_streams_cdc.operations.aws.notifications import HIDDEN_SECONDS
 from dynamodb_streams_cdc.operations.redrive import MOST_RECORDS
 from dynamodb_streams_cdc.processor import LATE_SECONDS, YOUNG_SECONDS

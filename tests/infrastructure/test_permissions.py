@@ -257,6 +257,10 @@ def operate(handler: Handler, processor: str, invocation: LambdaContext) -> None
     assert handler(backfill, invocation)["done"]
     repair = {"operation": "repair", "streamArn": STREAM, "Records": [{"Keys": placed}]}
     handler(repair, invocation)
+    if processor == "aggregation":
+        rebuild = {"operation": "rebuild", "generation": 1, "Records": []}
+        for step in ("begin", "switch", "finish"):
+            assert not handler({**rebuild, "step": step}, invocation)["refusal"]
     if processor == "search":
         for store in range(table["stores"]):
             foreign = {"item": "foreign", "store": store, "token": "[1, 1]"}

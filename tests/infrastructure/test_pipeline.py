@@ -109,6 +109,7 @@ class TestLeastPrivilege:
         }
         assert on_tables == {
             ("dynamodb:BatchGetItem", f"{ledger}.Arn"),
+            ("dynamodb:GetItem", f"{ledger}.Arn"),
             ("dynamodb:PutItem", f"{ledger}.Arn"),
             ("dynamodb:Scan", f"{ledger}.Arn"),
             ("dynamodb:UpdateItem", f"{aggregates}.Arn"),

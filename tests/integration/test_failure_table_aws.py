@@ -23,7 +23,7 @@ from dynamodb_streams_cdc.aws.errors import UnexpectedResponse
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
 from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
-from dynamodb_streams_cdc.sinks.aggregation import RowUpdate
+from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from tests.contracts.ledger import row
 from tests.factories import change, order
 from tests.failure_table import CANCELLED, REFUSED

@@ -14,7 +14,7 @@ from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencySto
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
-from dynamodb_streams_cdc.sinks.aggregation import RowUpdate
+from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from lambdas.example_domain.order import INDEX
 from tests.contracts.attempts import AttemptsContract
 from tests.contracts.idempotency_store import IdempotencyStoreContract

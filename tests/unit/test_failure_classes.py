@@ -35,7 +35,7 @@ from dynamodb_streams_cdc.aws.opensearch import _upserted
 from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
 from dynamodb_streams_cdc.aws.opensearch_errors import meaning as meaning_of
 from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
-from dynamodb_streams_cdc.sinks.aggregation import LedgerRow, RowUpdate, WriteConflict
+from dynamodb_streams_cdc.sinks.ledger import LedgerRow, RowUpdate, WriteConflict
 from dynamodb_streams_cdc.sinks.search import Stale
 from tests.failure_table import CANCELLED, REFUSED
 

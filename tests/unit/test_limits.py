@@ -13,6 +13,7 @@ from dynamodb_streams_cdc.aws.dynamodb.ledger import BATCH_GET_KEYS
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
 from dynamodb_streams_cdc.aws.opensearch import BULK_BYTES, REQUEST_SECONDS
 from dynamodb_streams_cdc.deadline import LONGEST_PAUSE_SECONDS, RESERVE_SECONDS
+from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from dynamodb_streams_cdc.operations.aws import functions
 from dynamodb_streams_cdc.operations.aws import notifications as notifications
 from dynamodb_streams_cdc.operations.redrive import MOST_BYTES, MOST_RECORDS
@@ -30,7 +31,6 @@ from tests.unit.bench import Bench
 
 HOUR, DAY = 3600, 24 * 3600
 KIB, MIB = 1024, 1024 * 1024
-FUNCTION_SECONDS = 60
 STREAM_SECONDS = DAY
 """What a stream keeps (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html)."""
 
@@ -93,12 +93,12 @@ def test_request_that_hangs_ends_before_the_invocation() -> None:
     """`lambdas.runtime.CLIENT` is in tests/unit/adapters/test_requests.py."""
     assert REQUEST_SECONDS < RESERVE_SECONDS - 2, "a report takes time as well"
     assert LONGEST_PAUSE_SECONDS < RESERVE_SECONDS
-    assert RESERVE_SECONDS < functions.FUNCTION_SECONDS / 2, "or most of an invocation is reserve"
+    assert RESERVE_SECONDS < FUNCTION_SECONDS / 2, "or most of an invocation is reserve"
 
 
 def test_operator_waits_longer_than_a_function_runs() -> None:
     waits: Any = functions.CLIENT
-    assert functions.FUNCTION_SECONDS + 10 <= waits.read_timeout <= 15 * 60
+    assert FUNCTION_SECONDS + 10 <= waits.read_timeout <= 15 * 60
 
 
 def test_a_blocked_shard_can_still_catch_up() -> None:
@@ -108,7 +108,7 @@ def test_a_blocked_shard_can_still_catch_up() -> None:
 
 
 def test_messages_stay_hidden_for_longer_than_an_invocation() -> None:
-    assert notifications.HIDDEN_SECONDS > functions.FUNCTION_SECONDS
+    assert notifications.HIDDEN_SECONDS > FUNCTION_SECONDS
     assert notifications.HIDDEN_SECONDS <= 12 * HOUR
 
 

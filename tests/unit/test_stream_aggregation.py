@@ -21,8 +21,9 @@ from dynamodb_streams_cdc import (
     RetryableError,
 )
 from dynamodb_streams_cdc.errors import ConflictError
-from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED, LedgerRow, RowUpdate
+from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED
 from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, add, checked
+from dynamodb_streams_cdc.sinks.ledger import LedgerRow, RowUpdate
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas.example_domain.order import contributions
 from tests.factories import TTL_IDENTITY, change, deadline, order
@@ -211,6 +212,7 @@ def test_a_delete_is_not_an_expiry() -> None:
     [
         ({"": {"a": 1}}, "an aggregate's key must be non-empty text"),
         ({"day": {"revision": 1}}, "a measure's name must be text other than aggregate"),
+        ({"day": {"g2_orders": 1}}, "and not begin like g1_, got 'g2_orders'"),
         ({"day": {"a": 1.5}}, r"day\.a: an amount must be an int or a finite Decimal, got 1\.5"),
         ({"day": {"a": True}}, "an amount must be an int"),
         ({"day": {"a": Decimal("NaN")}}, "a finite Decimal"),

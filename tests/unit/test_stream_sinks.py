@@ -26,9 +26,9 @@ from dynamodb_streams_cdc import (
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, by_item
 from dynamodb_streams_cdc.errors import PermanentError
-from dynamodb_streams_cdc.sinks.aggregation import RowUpdate
 from dynamodb_streams_cdc.sinks.base import Outcome
 from dynamodb_streams_cdc.sinks.change_log import Inserted, replay
+from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from dynamodb_streams_cdc.sinks.log_entries import Entry, entry_of
 from dynamodb_streams_cdc.sinks.search import LONG, Upsert, Upserted, encoded
 from dynamodb_streams_cdc.testing.memory import (

@@ -47,6 +47,10 @@ _STATUSES: Mapping[str, Sequence[str]] = {
     "verify": ("every copy is right", "some copies differ, or could not be verified"),
     "backfill": ("every item is in the copies", "some items are not, or the answer was no"),
     "repair": ("every copy is right", "some copies could not be repaired"),
+    "rebuild aggregation": (
+        "readers read what was asked for, and it is right",
+        "the rebuild is not done, or the answer was no",
+    ),
     "history": ("no gaps", "gaps, or no entry"),
     "diff": ("shown", "no entry of the item by then, or gaps around a moment"),
     "status": ("shown", "not readable", "ended by Ctrl-C before it was shown"),

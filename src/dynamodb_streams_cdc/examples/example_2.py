@@ -24,7 +24,7 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.examples import story
 from dynamodb_streams_cdc.metrics import Counts
-from dynamodb_streams_cdc.sinks.aggregation import LedgerRow
+from dynamodb_streams_cdc.sinks.ledger import LedgerRow
 from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.memory import (
     MemoryDeadLetters,

@@ -11,17 +11,15 @@ repair writes a row under its old version, and a processor that read before it w
 difference from a contribution that is no longer stored.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from itertools import count
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from dynamodb_streams_cdc.change import Change, Image, by_item
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import (
-    CdcError,
     ConflictError,
     DeadlineExceeded,
     PermanentError,
@@ -32,7 +30,6 @@ from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, eval
 from dynamodb_streams_cdc.sinks.comparison import (
     CopyDifference,
     CopyPage,
-    DifferenceKind,
     Place,
     Segment,
 )
@@ -40,13 +37,28 @@ from dynamodb_streams_cdc.sinks.contributions import (
     DECIMALS,
     DIGITS,
     HEADROOM,
-    MAX_ACTIONS,
     MAX_AGGREGATES,
     Contribution,
     add,
     checked,
-    negated,
 )
+from dynamodb_streams_cdc.sinks.generations import (
+    Generations,
+    GenerationsCache,
+    of_generation,
+    spread,
+)
+from dynamodb_streams_cdc.sinks.ledger import (
+    LedgerRow,
+    LedgerStore,
+    RowUpdate,
+    SumsPage,
+    WriteConflict,
+    difference,
+    emptying,
+)
+from dynamodb_streams_cdc.sinks.packs import packs
+from dynamodb_streams_cdc.sinks.row_comparison import compared, refused
 
 CONFLICTS_UNTIL_HALVED = 4
 """How often in a row a pack is tried before its halves are. With eight lanes on one sum and half of
@@ -64,123 +76,6 @@ class Expiry(Enum):
     """The contribution stays, and the ledger row is `retained`: sums cover all items ever."""
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
-    """The ledger row of one item.
-
-    Attributes:
-        item_id: whose row it is.
-        version: of the change that it holds.
-        revision: incremented by every write of the row.
-        contribution: the item's contribution; empty for a deleted item.
-        timestamp: of the change, in seconds since 1970.
-        written_at: when the row was written, in seconds since 1970.
-        deleted: whether the item is gone: the row is a tombstone.
-        retained: whether the contribution of an expired item was kept.
-    """
-
-    item_id: str
-    version: str
-    revision: int
-    contribution: Contribution
-    timestamp: float
-    written_at: float
-    deleted: bool = False
-    retained: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RowUpdate:
-    """The write of one ledger row: from the row that was read, if there was one, to the next."""
-
-    before: LedgerRow | None
-    after: LedgerRow
-
-
-class WriteConflict(CdcError):
-    """Rows were written after they were read; nothing of the transaction was done."""
-
-    def __init__(self, item_ids: Collection[str]) -> None:
-        super().__init__(f"{len(item_ids)} ledger rows have changed since they were read")
-        self.item_ids = frozenset(item_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerPage:
-    """Some rows of a ledger; `following` is where the walk goes on, None at the end."""
-
-    rows: Sequence[LedgerRow]
-    following: Place | None
-    units: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class SumsPage:
-    """Some rows of sums.
-
-    Attributes:
-        sums: measures by aggregate; of some of an aggregate's rows, if others are on another page.
-        revisions: number of writes of these rows, by aggregate.
-        following: where the walk goes on; None at the end.
-        units: read capacity units that DynamoDB consumed.
-    """
-
-    sums: Contribution
-    revisions: Mapping[str, int]
-    following: Place | None
-    units: float = 0.0
-
-
-class LedgerStore(Protocol):
-    """Store of ledger rows and sums."""
-
-    def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
-        """Return the rows that exist, by item, read consistently.
-
-        Raises:
-            RetryableError: they cannot be read at the moment.
-            DeadlineExceeded: the deadline has passed.
-        """
-
-    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
-        """Write the rows and add the deltas to the sums, all or nothing.
-
-        At most `MAX_ACTIONS` moves and aggregates together; no item twice.
-
-        Raises:
-            WriteConflict: a row is not the one in `before`, by version and revision.
-            ConflictError: another transaction was under way, or capacity was short.
-            RetryableError: the table cannot be written at the moment.
-            PermanentError: the transaction can never be written.
-        """
-
-    def purge(self, before: float, deadline: Deadline) -> int:
-        """Delete the rows of deleted items written before then, unless they retain something.
-
-        Only rows that have not changed since they were found; returns their number. The next call
-        deletes the rows that are left when the deadline has passed.
-
-        Raises:
-            RetryableError: they cannot be read or deleted at the moment.
-        """
-
-    def walk(
-        self, segment: Segment, place: Place | None, most: int, deadline: Deadline
-    ) -> LedgerPage:
-        """Return the next rows of a segment, about `most`, in any order.
-
-        Raises:
-            RetryableError: they cannot be read at the moment.
-        """
-
-    def sums(self, place: Place | None, most: int, deadline: Deadline) -> SumsPage:
-        """Return the next rows of sums, about `most`, read consistently.
-
-        Raises:
-            RetryableError: they cannot be read at the moment.
-        """
-
-
 @dataclass(frozen=True)
 class Aggregation:
     """The sink.
@@ -193,12 +88,15 @@ class Aggregation:
         decimals: places that an amount may have behind the point, 0 to 25. Amounts are less than
             10^(26 - decimals), 10^20 by default: then a sum of 10^12 of them has 38 digits at
             most, and no item can spoil a sum for the others.
+        cache: what the environment knows of the generations of sums; sinks of one ledger may share
+            one.
     """
 
     ledger: LedgerStore
     contributions: Callable[[Image], Contribution]
     expiry: Expiry = Expiry.DROP
     decimals: int = DECIMALS
+    cache: GenerationsCache = field(default_factory=GenerationsCache, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.decimals < DIGITS - HEADROOM:
@@ -216,13 +114,14 @@ class Aggregation:
         pending = by_item(changes)
         while pending:
             try:
+                generations = self._generations(deadline)
                 rows = self.ledger.read([group[0].item_id for group in pending], deadline)
             except (RetryableError, DeadlineExceeded) as error:
                 outcome.failures |= {change: error for group in pending for change in group}
                 break
-            steps = list(self._steps(pending, rows, deadline.now(), outcome))
+            steps = list(self._steps(pending, rows, generations, deadline.now(), outcome))
             pending = [
-                group for pack in _packs(steps) for group in self._commit(pack, deadline, outcome)
+                group for pack in packs(steps) for group in self._commit(pack, deadline, outcome)
             ]
         return outcome
 
@@ -250,6 +149,7 @@ class Aggregation:
         """
         differed = False
         for attempt in count():
+            generations = self._generations(deadline)
             row = self.ledger.read([item_id], deadline).get(item_id)
             if row is None and known is None:
                 return differed
@@ -258,18 +158,18 @@ class Aggregation:
             deadline.check()
             if row is not None and row.retained and image is None:
                 return differed
-            update = self._repairing(row, image, known, deadline.now())
-            delta = _difference(row, update.after.contribution)
+            update = self.repairing(row, image, known, generations, deadline.now())
+            delta = difference(row, update.after.contribution)
             empties = len(delta) > MAX_AGGREGATES
             if empties and row is not None:
-                after = replace(row, revision=row.revision + 1, contribution={}, retained=False)
-                update = RowUpdate(row, after)
-                delta = _difference(row, {})
+                update = emptying(row)
+                delta = difference(row, {})
             differs = row is None or bool(delta) or row.deleted != update.after.deleted
             if not differs and row is not None and row.version == update.after.version:
                 return differed
             try:
-                self.ledger.commit([update], delta)
+                counting = generations.counting(update.after.generation)
+                self.ledger.commit([update], spread(delta, counting))
             except WriteConflict:
                 continue
             except ConflictError:
@@ -295,9 +195,19 @@ class Aggregation:
             )
             raise PermanentError(message, "RowMissing")
 
-    def _repairing(
-        self, row: LedgerRow | None, image: Image | None, known: ItemVersion | None, now: float
+    def repairing(
+        self,
+        row: LedgerRow | None,
+        image: Image | None,
+        known: ItemVersion | None,
+        generations: Generations,
+        now: float,
     ) -> RowUpdate:
+        """Return the write that makes a row what the item says; the row keeps its generation.
+
+        Raises:
+            CdcError: the item cannot be counted.
+        """
         is_newer = known is not None and (row is None or known.version > row.version)
         item_version = known if is_newer else row
         assert item_version is not None
@@ -309,8 +219,12 @@ class Aggregation:
             timestamp=item_version.timestamp,
             written_at=now,
             deleted=image is None,
+            generation=generations.new if row is None else row.generation,
         )
         return RowUpdate(row, after)
+
+    def _generations(self, deadline: Deadline) -> Generations:
+        return self.cache.get(self.ledger.generations, deadline)
 
     def held(self, item_id: str, deadline: Deadline) -> Mapping[str, Any] | None:
         """Return the ledger row of an item, JSON-ready; `None` if there is none."""
@@ -334,18 +248,15 @@ class Aggregation:
         """Yield the rows whose contribution is not that of these items; see `Comparable`."""
         rows = self.ledger.read(items.keys(), deadline)
         for item_id, image in items.items():
-            row = rows.get(item_id)
             try:
                 wanted = {} if image is None else self._of(image)
             except (MemoryError, OSError, ImportError):
                 raise
             except Exception as error:
-                yield _different(item_id, row, DifferenceKind.REFUSED, type(error).__name__)
+                yield refused(item_id, rows.get(item_id), error)
                 continue
-            if kind := _kind_of_difference(row, image, wanted):
-                delta = _difference(row, wanted)
-                detail = ", ".join(sorted(delta)[:MOST_NAMED])
-                yield _different(item_id, row, kind, detail, delta)
+            if found := compared(item_id, rows.get(item_id), image, wanted):
+                yield found
 
     def copies(
         self, segment: Segment, place: Place | None, most: int, deadline: Deadline
@@ -355,6 +266,18 @@ class Aggregation:
         live = [row.item_id for row in page.rows if not row.deleted]
         sums = add(row.contribution for row in page.rows)
         return CopyPage(live, page.following, len(page.rows), sums=sums, units=page.units)
+
+    def sums(
+        self, place: Place | None, most: int, deadline: Deadline, generation: int | None = None
+    ) -> SumsPage:
+        """Return the next rows of sums, of one generation; by default of the one readers read.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+        wanted = self.ledger.generations(deadline).live if generation is None else generation
+        page = self.ledger.sums(place, most, deadline)
+        return replace(page, sums=of_generation(page.sums, wanted))
 
     def purge(self, older_than: float, deadline: Deadline) -> int:
         """Forget the items that were deleted more than so many seconds ago; return how many.
@@ -376,6 +299,7 @@ class Aggregation:
         self,
         groups: Iterable[list[Change]],
         rows: Mapping[str, LedgerRow],
+        generations: Generations,
         now: float,
         outcome: Outcome,
     ) -> Iterator["_Step"]:
@@ -387,7 +311,7 @@ class Aggregation:
                     outcome.stale += len(group) - position - 1
                     break
                 try:
-                    step = self._step(group, position, row, now)
+                    step = self._step(group, position, row, generations, now)
                 except Exception as error:
                     outcome.failures[change] = error
                 else:
@@ -395,7 +319,12 @@ class Aggregation:
                     break
 
     def _step(
-        self, group: list[Change], position: int, row: LedgerRow | None, now: float
+        self,
+        group: list[Change],
+        position: int,
+        row: LedgerRow | None,
+        generations: Generations,
+        now: float,
     ) -> "_Step":
         change = group[position]
         contribution, retained = self._contribution(change)
@@ -408,8 +337,10 @@ class Aggregation:
             written_at=now,
             deleted=change.new_image is None,
             retained=retained,
+            generation=generations.new if row is None else row.generation,
         )
-        return _Step(group, position, RowUpdate(row, after), _delta(row, contribution))
+        delta = spread(_delta(row, contribution), generations.counting(after.generation))
+        return _Step(group, position, RowUpdate(row, after), delta)
 
     def _contribution(self, change: Change) -> tuple[Contribution, bool]:
         image = change.new_image
@@ -477,64 +408,8 @@ class _Step:
         return self.group[self.position :]
 
 
-@dataclass
-class _Pack:
-    steps: list[_Step] = field(default_factory=list)
-    aggregates: set[str] = field(default_factory=set)
-
-
-def _packs(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
-    """Fill transactions: a ledger row for each item, a row for each distinct aggregate."""
-    pack = _Pack()
-    for step in steps:
-        if len(pack.steps) + 1 + len(pack.aggregates | step.delta.keys()) > MAX_ACTIONS:
-            yield pack.steps
-            pack = _Pack()
-        pack.steps.append(step)
-        pack.aggregates |= step.delta.keys()
-    if pack.steps:
-        yield pack.steps
-
-
-MOST_NAMED = 5
-"""Aggregates that the description of a difference names."""
-
-
-def _different(
-    item_id: str,
-    row: LedgerRow | None,
-    kind: DifferenceKind,
-    detail: str,
-    delta: Contribution = MappingProxyType({}),
-) -> CopyDifference:
-    token, version = (f"{row.version}#{row.revision}", row.version) if row else ("", None)
-    return CopyDifference(item_id, kind, token, version, detail, delta)
-
-
-def _kind_of_difference(
-    row: LedgerRow | None, image: Image | None, wanted: Contribution
-) -> DifferenceKind | None:
-    """Return how a row differs from an item, or from none; `None` if it does not.
-
-    What an expired item left behind is right as it is.
-    """
-    if row is None:
-        return None if image is None else DifferenceKind.MISSING
-    differs = bool(_difference(row, wanted))
-    if image is None:
-        is_right = row.retained or (row.deleted and not differs)
-        return None if is_right else DifferenceKind.EXTRA
-    if row.deleted:
-        return DifferenceKind.MISSING if differs or row.retained else DifferenceKind.WRONG
-    return DifferenceKind.WRONG if differs else None
-
-
-def _difference(row: LedgerRow | None, contribution: Contribution) -> Contribution:
-    return add((contribution, negated(row.contribution if row else {})))
-
-
 def _delta(row: LedgerRow | None, contribution: Contribution) -> Contribution:
-    delta = _difference(row, contribution)
+    delta = difference(row, contribution)
     if len(delta) > MAX_AGGREGATES:
         # Old and new together may exceed what one transaction holds, though neither does alone:
         # a dead letter, and its redrive repairs the item, which may take two.

@@ -1,5 +1,6 @@
 """Contributions of items to aggregates: their arithmetic, their form and their limits."""
 
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal
 from typing import Any, TypeAlias
@@ -30,6 +31,9 @@ DECIMALS = 6
 
 RESERVED = frozenset({*AGGREGATES_KEYS, "revision"})
 """Attributes of an aggregate row that cannot name a measure."""
+
+GENERATION = re.compile(r"g([1-9][0-9]*)_", re.ASCII)
+"""The beginning of the attributes that hold another generation's measures; see `generations`."""
 
 _EXACT = Context(prec=300)
 
@@ -72,10 +76,10 @@ def checked(
             message = f"an aggregate's key must be non-empty text, got {aggregate!r}"
             raise TypeError(message)
         for measure, amount in measures.items():
-            if not isinstance(measure, str) or not measure or measure in RESERVED:
+            if not isinstance(measure, str) or not measure or is_reserved(measure):
                 message = (
                     f"{aggregate}: a measure's name must be text other than "
-                    f"{', '.join(sorted(RESERVED))}, got {measure!r}"
+                    f"{', '.join(sorted(RESERVED))}, and not begin like g1_, got {measure!r}"
                 )
                 raise TypeError(message)
             exact = isinstance(amount, int | Decimal) and not isinstance(amount, bool)
@@ -97,6 +101,11 @@ def checked(
         )
         raise PermanentError(message, "TooManyAggregates")
     return add([contribution])
+
+
+def is_reserved(attribute: str) -> bool:
+    """Return whether an attribute of an aggregate row cannot name a measure."""
+    return attribute in RESERVED or GENERATION.match(attribute) is not None
 
 
 def fits(amount: Amount, decimals: int) -> bool:

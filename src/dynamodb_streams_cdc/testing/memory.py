@@ -6,7 +6,7 @@ They keep the contracts of the real ones; one suite of tests runs against both.
 import json
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Context, Decimal
 from typing import Any
@@ -18,16 +18,18 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError
 from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS
 from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
-from dynamodb_streams_cdc.sinks.aggregation import (
+from dynamodb_streams_cdc.sinks.change_log import Inserted, LogPage
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
+from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, Amount, Contribution, add
+from dynamodb_streams_cdc.sinks.generations import Generations, generation_of, of_generation
+from dynamodb_streams_cdc.sinks.ledger import (
+    DropPage,
     LedgerPage,
     LedgerRow,
     RowUpdate,
     SumsPage,
     WriteConflict,
 )
-from dynamodb_streams_cdc.sinks.change_log import Inserted, LogPage
-from dynamodb_streams_cdc.sinks.comparison import Place, Segment
-from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, Amount, Contribution, add
 from dynamodb_streams_cdc.sinks.log_entries import Entry
 from dynamodb_streams_cdc.sinks.search import (
     CDC,
@@ -53,6 +55,7 @@ class MemoryLedger:
     rows: dict[str, LedgerRow] = field(default_factory=dict)
     totals: dict[str, dict[str, Decimal]] = field(default_factory=dict)
     moved: dict[str, int] = field(default_factory=dict)
+    state: Generations = field(default_factory=Generations)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
@@ -112,7 +115,7 @@ class MemoryLedger:
             return LedgerPage([self.rows[name] for name in names], following)
 
     def sums(self, place: Place | None, most: int, deadline: Deadline) -> SumsPage:
-        """Return all sums; a revision is the number of their writes."""
+        """Return the next sums; a revision is the number of their writes."""
         deadline.check()
         with self._lock:
             names, following = _next(self.totals, Segment(), place, most)
@@ -120,8 +123,47 @@ class MemoryLedger:
             return SumsPage(sums, {name: self.moved.get(name, 0) for name in names}, following)
 
     def total(self, aggregate: str) -> dict[str, Decimal]:
-        """Return the measures of an aggregate; empty for an unknown one."""
-        return dict(self.totals.get(aggregate, {}))
+        """Return the live measures of an aggregate; empty for an unknown one."""
+        return {**self.live().get(aggregate, {})}
+
+    def live(self) -> dict[str, dict[str, Decimal]]:
+        """Return the sums that readers read."""
+        return self.sums_of(self.state.live)
+
+    def sums_of(self, generation: int) -> dict[str, dict[str, Decimal]]:
+        """Return the sums of a generation."""
+        found = of_generation(self.totals, generation)
+        return {
+            aggregate: {name: Decimal(amount) for name, amount in measures.items()}
+            for aggregate, measures in found.items()
+        }
+
+    def generations(self, deadline: Deadline) -> Generations:
+        """Return the generations of the sums."""
+        deadline.check()
+        return self.state
+
+    def set_generations(self, before: Generations, after: Generations, deadline: Deadline) -> bool:
+        """Write the generations, unless `before` has moved."""
+        deadline.check()
+        with self._lock:
+            if self.state.revision != before.revision:
+                return False
+            self.state = replace(after, revision=before.revision + 1)
+        return True
+
+    def drop(self, generation: int, place: Place | None, most: int, deadline: Deadline) -> DropPage:
+        """Remove the measures of a generation from the next sums."""
+        deadline.check()
+        with self._lock:
+            names, following = _next(self.totals, Segment(), place, most)
+            dropped = 0
+            for name in names:
+                sums = self.totals[name]
+                kept = {n: amount for n, amount in sums.items() if generation_of(n) != generation}
+                self.totals[name] = kept
+                dropped += len(kept) < len(sums)
+        return DropPage(len(names), dropped, following)
 
 
 def _next(

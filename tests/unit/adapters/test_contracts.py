@@ -16,7 +16,7 @@ from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters, S3ImageStore
 from dynamodb_streams_cdc.dead_letters import DeadLetter
-from dynamodb_streams_cdc.sinks.aggregation import RowUpdate
+from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.image_store import ImageStoreContract
 from tests.contracts.ledger import LedgerContract, LedgerWithTotals, adds, row

@@ -11,19 +11,20 @@ from botocore.compat import HTTPHeaders
 from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencyStore
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
-from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
+from dynamodb_streams_cdc.deadline import RESERVE_SECONDS, Deadline
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
 from dynamodb_streams_cdc.operations.aws.notifications import SqsNotificationQueue
 from dynamodb_streams_cdc.operations.notifications import Notification
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
+from dynamodb_streams_cdc.sinks.generations import CACHE_SECONDS
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.example_domain.order import contributions
 from lambdas.search import handler as search
 from lambdas.search.settings import SearchSettings
-from tests.factories import change, deadline, order
+from tests.factories import NOON, ManualClock, change, deadline, order
 from tests.unit.adapters.cloud import Body, client
 
 DEAD_LETTER = "dead-letters/search/0a/1.json"
@@ -120,13 +121,46 @@ def test_record_that_is_twice_in_a_batch_is_one_statement() -> None:
 
 def test_item_that_is_twice_in_a_batch_is_one_row() -> None:
     """DynamoDB refuses a BatchGetItem or a transaction that names an item twice."""
-    wire = Wire("dynamodb", {"Responses": {}, "UnprocessedKeys": {}})
+    wire = Wire("dynamodb", {}, {"Responses": {}, "UnprocessedKeys": {}})
     sink = Aggregation(DynamoDbLedger(wire.client, "idempotency", "aggregates"), contributions)
     changes = [change(1, None, order()), change(2, order(), order(status="shipped"))]
     assert sink.apply(changes, deadline()).failures == {}
-    [(_, read), (_, write)] = wire.sent
+    [_, (_, read), (_, write)] = wire.sent
     assert len(read["RequestItems"]["idempotency"]["Keys"]) == 1
     assert sum("Put" in action for action in write["TransactItems"]) == 1
+
+
+def test_generations_are_looked_up_once_in_ten_seconds() -> None:
+    nothing: Any = {"Responses": {}, "UnprocessedKeys": {}}
+    wire = Wire("dynamodb", {}, nothing, {}, nothing, {}, {}, nothing)
+    sink = Aggregation(DynamoDbLedger(wire.client, "idempotency", "aggregates"), contributions)
+    clock = ManualClock()
+    for number, seconds in enumerate((0.0, CACHE_SECONDS - 0.5, CACHE_SECONDS), 1):
+        clock.time = NOON + seconds
+        placed = change(number, None, order(f"{number:05}-1"))
+        assert sink.apply([placed], Deadline(clock)).failures == {}
+    names = [name for name, _ in wire.sent]
+    look_up, batch = "GetItem", ["BatchGetItem", "TransactWriteItems"]
+    assert names == [look_up, *batch, *batch, look_up, *batch]
+    assert wire.sent[0][1] == {
+        "TableName": "idempotency",
+        "Key": {"id": {"S": "generations/sums"}},
+        "ConsistentRead": True,
+    }
+
+
+def test_a_row_of_the_new_generation_adds_to_both_in_one_action() -> None:
+    number = {"N": "1"}
+    state = {"base": {"N": "0"}, "live": {"N": "0"}, "built": number, "last": number}
+    state |= {"revision": number, "since": number}
+    wire = Wire("dynamodb", {"Item": state}, {"Responses": {}, "UnprocessedKeys": {}})
+    sink = Aggregation(DynamoDbLedger(wire.client, "idempotency", "aggregates"), contributions)
+    assert sink.apply([change(1, None, order())], deadline()).failures == {}
+    [put, *updates] = wire.sent[-1][1]["TransactItems"]
+    assert put["Put"]["Item"]["generation"] == number
+    assert len(updates) == 2
+    names = set(updates[0]["Update"]["ExpressionAttributeNames"].values())
+    assert names == {"orders", "g1_orders", "units", "g1_units", "revenue", "g1_revenue"}
 
 
 def test_markers_expire() -> None:

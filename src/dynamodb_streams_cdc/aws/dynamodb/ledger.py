@@ -1,7 +1,8 @@
 """The ledger and the sums of the aggregation sink, on two DynamoDB tables.
 
 Ledger rows are in the idempotency table, under `ledger/<item>`: they are the aggregation's
-idempotency records. Sums are in the aggregates table. Each aggregate is spread over a number of
+idempotency records. The generations of the sums are an item of that table as well, under
+`generations/sums`. Sums are in the aggregates table. Each aggregate is spread over a number of
 rows (shards), which a reader adds up, so that one hot aggregate is not one hot row. A transaction
 picks one shard for all that it adds.
 """
@@ -17,16 +18,23 @@ from dynamodb_streams_cdc.aws.errors import meaning, translated
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
 from dynamodb_streams_cdc.errors import ConflictError, RetryableError
-from dynamodb_streams_cdc.names import IDEMPOTENCY_KEY, LEDGER
-from dynamodb_streams_cdc.sinks.aggregation import (
+from dynamodb_streams_cdc.names import AGGREGATES_KEYS, GENERATIONS, IDEMPOTENCY_KEY, LEDGER
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
+from dynamodb_streams_cdc.sinks.contributions import RESERVED, Contribution, add
+from dynamodb_streams_cdc.sinks.generations import (
+    Generations,
+    as_document,
+    generation_of,
+    of_generation,
+)
+from dynamodb_streams_cdc.sinks.ledger import (
+    DropPage,
     LedgerPage,
     LedgerRow,
     RowUpdate,
     SumsPage,
     WriteConflict,
 )
-from dynamodb_streams_cdc.sinks.comparison import Place, Segment
-from dynamodb_streams_cdc.sinks.contributions import RESERVED, Contribution, add
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -144,15 +152,7 @@ class DynamoDbLedger:
 
     def sums(self, place: Place | None, most: int, deadline: Deadline) -> SumsPage:
         """Return the next rows of sums: one page of a scan."""
-        deadline.check()
-        with translated():
-            page = self.client.scan(
-                TableName=self.aggregates,
-                ConsistentRead=True,
-                Limit=most,
-                ReturnConsumedCapacity="TOTAL",
-                **({"ExclusiveStartKey": place} if place else {}),
-            )
+        page = self._scan_sums(place, most, deadline)
         rows: list[dict[str, Any]] = [deserialize_item(item) for item in page["Items"]]
         revisions: dict[str, int] = {}
         for row in rows:
@@ -160,6 +160,69 @@ class DynamoDbLedger:
             revisions[name] = revisions.get(name, 0) + int(row.get("revision", 0))
         sums = add({r["aggregate"]: {n: r[n] for n in r.keys() - RESERVED}} for r in rows)
         return SumsPage(sums, revisions, page.get("LastEvaluatedKey"), units_of(page))
+
+    def generations(self, deadline: Deadline) -> Generations:
+        """Return the generations of the sums, read consistently."""
+        deadline.check()
+        with translated():
+            response = self.client.get_item(
+                TableName=self.table,
+                Key={IDEMPOTENCY_KEY: {"S": GENERATIONS}},
+                ConsistentRead=True,
+            )
+        return _generations(response.get("Item"))
+
+    def set_generations(self, before: Generations, after: Generations, deadline: Deadline) -> bool:
+        """Write the generations, unless `before` has moved."""
+        deadline.check()
+        document = {**as_document(after), "revision": before.revision + 1}
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(id)"}
+        if before.revision:
+            condition = {
+                "ConditionExpression": "revision = :revision",
+                "ExpressionAttributeValues": {":revision": {"N": str(before.revision)}},
+            }
+        numbers = {name: _number(value) for name, value in document.items() if value is not None}
+        try:
+            with translated():
+                self.client.put_item(
+                    TableName=self.table,
+                    Item=serialize_item({IDEMPOTENCY_KEY: GENERATIONS, **numbers}),
+                    **condition,
+                )
+        except self.client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def drop(self, generation: int, place: Place | None, most: int, deadline: Deadline) -> DropPage:
+        """Remove the measures of a generation from the next rows of sums: one page of a scan."""
+        page = self._scan_sums(place, most, deadline)
+        dropped = 0
+        for row in page["Items"]:
+            names = [n for n in row.keys() - RESERVED if generation_of(n) == generation]
+            if not names:
+                continue
+            deadline.check()
+            dropped += 1
+            with translated():
+                self.client.update_item(
+                    TableName=self.aggregates,
+                    Key={key: row[key] for key in AGGREGATES_KEYS},
+                    UpdateExpression="REMOVE " + ", ".join(f"#m{i}" for i in range(len(names))),
+                    ExpressionAttributeNames={f"#m{i}": name for i, name in enumerate(names)},
+                )
+        return DropPage(len(page["Items"]), dropped, page.get("LastEvaluatedKey"), units_of(page))
+
+    def _scan_sums(self, place: Place | None, most: int, deadline: Deadline) -> Any:
+        deadline.check()
+        with translated():
+            return self.client.scan(
+                TableName=self.aggregates,
+                ConsistentRead=True,
+                Limit=most,
+                ReturnConsumedCapacity="TOTAL",
+                **({"ExclusiveStartKey": place} if place else {}),
+            )
 
     def _delete(self, row: Mapping[str, Any]) -> bool:
         """Delete a row as it was read; return False if it moved meanwhile."""
@@ -188,6 +251,7 @@ class DynamoDbLedger:
                     "written_at": Decimal(str(round(row.written_at, 3))),
                     "deleted": row.deleted,
                     "retained": row.retained,
+                    **({"generation": row.generation} if row.generation else {}),
                 }
             ),
         }
@@ -216,7 +280,11 @@ class DynamoDbLedger:
         }
 
     def total(self, aggregate: str) -> dict[str, Decimal]:
-        """Return the measures of an aggregate, summed over its shards; empty for an unknown one."""
+        """Return the measures of an aggregate, summed over its shards; empty for an unknown one.
+
+        They are those of the live generation; see docs/how-to/rebuild-the-sums.md.
+        """
+        live = self.generations(Deadline()).live
         pages = self.client.get_paginator("query").paginate(
             TableName=self.aggregates,
             ConsistentRead=True,
@@ -228,7 +296,8 @@ class DynamoDbLedger:
         total = add(
             {aggregate: {name: row[name] for name in row.keys() - RESERVED}} for row in rows
         )
-        return {name: Decimal(amount) for name, amount in total.get(aggregate, {}).items()}
+        measures = of_generation(total, live).get(aggregate, {})
+        return {name: Decimal(amount) for name, amount in measures.items()}
 
 
 def _row(attributes: Mapping[str, Any]) -> LedgerRow:
@@ -242,7 +311,21 @@ def _row(attributes: Mapping[str, Any]) -> LedgerRow:
         written_at=float(row["written_at"]),
         deleted=row["deleted"],
         retained=row["retained"],
+        generation=int(row.get("generation", 0)),
     )
+
+
+def _generations(attributes: Mapping[str, Any] | None) -> Generations:
+    if attributes is None:
+        return Generations()
+    item: dict[str, Any] = deserialize_item(attributes)
+    numbers = {name: int(item[name]) for name in ("base", "live", "last", "revision")}
+    ends = {name: int(item[name]) for name in ("built", "dropped") if name in item}
+    return Generations(**numbers, **ends, since=float(item["since"]))
+
+
+def _number(value: float) -> int | Decimal:
+    return value if isinstance(value, int) else Decimal(str(round(value, 3)))
 
 
 def _cancelled(updates: Sequence[RowUpdate], reasons: Sequence[Any]) -> Exception:

@@ -17,13 +17,11 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
+from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of, permitted
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
-
-FUNCTION_SECONDS = 60
-"""Timeout of the functions, in seconds."""
 
 CLIENT = Config(
     connect_timeout=5,

@@ -1,0 +1,203 @@
+"""`cdc rebuild aggregation`: build the sums again, next to those that readers read."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dynamodb_streams_cdc.cli.errors import FAILED, reported
+from dynamodb_streams_cdc.cli.jobs import Capacity, Workers, limit_of
+from dynamodb_streams_cdc.cli.options import (
+    AsJson,
+    Endpoint,
+    Environment,
+    ManifestFile,
+    Stack,
+    Table,
+)
+from dynamodb_streams_cdc.cli.output import (
+    MOST_LINES,
+    cells,
+    counted,
+    is_interactive,
+    print_json,
+    stderr_console,
+    table,
+    terminal,
+)
+from dynamodb_streams_cdc.cli.progress import progress
+from dynamodb_streams_cdc.entities import AGGREGATION
+from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation, RebuildReport
+from dynamodb_streams_cdc.operations.repair import RepairSource
+from dynamodb_streams_cdc.operations.stack import Deployment
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def rebuild_aggregation(
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Let readers read the sums before the rebuild again.")
+    ] = False,
+    finish: Annotated[
+        bool,
+        typer.Option("--finish", help="Keep the sums that readers read; remove the other ones."),
+    ] = False,
+    source_table: Table = None,
+    capacity: Capacity = None,
+    workers: Workers = 4,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    environment: Environment = "sandbox",
+    stack: Stack = None,
+    manifest: ManifestFile = None,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Build the sums again from the table, verify them, and let readers read them.
+
+    The live sums go on: the new ones are a second set of measures in the same rows. Waits until no
+    running invocation is older than the rebuild, about 80 seconds. Both sets are kept right until
+    --finish, so --rollback loses nothing. Run it again after an interruption: it goes on.
+    """
+    if rollback and finish:
+        message = "Give --rollback or --finish, not both."
+        raise UsageError(message)
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
+    source = RepairSource(deployment, source_table)
+    processor = _processor(deployment, source)
+    with progress(2 * source.about, "items and ledger rows") as shown:
+        work = RebuildAggregation(
+            deployment.functions,
+            processor,
+            source.stream_arn,
+            source.key_types,
+            workers=workers,
+            capacity=limit_of(capacity),
+            progress=shown,
+        )
+
+        def show() -> None:
+            shown.__exit__()
+            print_json(asdict(work.report)) if as_json else _print(work.report)
+
+        if rollback:
+            _confirm(f"Let readers of {processor} read the sums before the rebuild?", yes=yes)
+            do: Callable[[], RebuildReport] = work.roll_back
+        elif finish:
+            held = work.state()
+            live, job = held["live"], _job(deployment, "finish")
+            _confirm(_of_finish(processor, held), yes=yes)
+
+            def do() -> RebuildReport:
+                return work.finish(live, job)
+
+        else:
+            _confirm(
+                f"Build the sums of {processor} again from table {source.table}, about "
+                f"{source.about:,} items, and let readers read them?",
+                yes=yes,
+            )
+
+            def do() -> RebuildReport:
+                return work.run(_job(deployment, "rebuild"))
+
+        with reported(work.report, show):
+            do()
+
+
+def _processor(deployment: Deployment, source: RepairSource) -> str:
+    """Return the processor that has the sums of a table.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for each in deployment.manifest.processors:
+        if each.source_table == source.name and each.sink == AGGREGATION:
+            return each.name
+    message = f"{deployment.stack} has no sums of table {source.name}: no entity contributes."
+    raise UsageError(message)
+
+
+def _job(deployment: Deployment, command: str) -> Callable[[int], Job]:
+    def job(generation: int) -> Job:
+        name = f"{command}-aggregation-{Path(deployment.stack).stem}-{generation}"
+        kept = Job(name, {"command": command, "generation": generation})
+        if kept.resumed:
+            stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
+        return kept
+
+    return job
+
+
+def _of_finish(processor: str, held: object) -> str:
+    assert isinstance(held, dict)
+    if held["built"] is not None and held["live"] != held["built"]:
+        return f"Give up the rebuild of {processor}, and remove the sums that it made?"
+    return f"Remove the sums of {processor} that the rebuild replaced? Nothing brings them back."
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    """Ask before anything is written.
+
+    Raises:
+        UsageError: no person can answer, and the command does not say yes.
+    """
+    if yes:
+        return
+    if not is_interactive():
+        message = f"{question} Say --yes where no person can answer."
+        raise UsageError(message)
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(FAILED)
+
+
+def _print(report: RebuildReport) -> None:
+    console = terminal()
+    lines = table(("aggregate", "measure", "off by"))
+    for off in report.off[:MOST_LINES]:
+        lines.add_row(*cells(off.aggregate, off.measure, off.off))
+    if report.off:
+        console.print(lines)
+    for sentence in _sentences(report):
+        console.print(*cells(sentence))
+    if report.interrupted:
+        stderr_console().print("Interrupted: readers read what they read; run it again to go on.")
+
+
+def _sentences(report: RebuildReport) -> list[str]:
+    found = list(report.problems)
+    if report.read:
+        found.append(
+            f"{report.read:,} items and ledger rows read: {report.moved:,} rows moved, "
+            f"{report.corrected:,} of them corrected."
+        )
+    if report.refused:
+        found.append(
+            f"{counted(report.refused, 'item')} cannot be counted by the domain's function: they "
+            "count as before. Fix them in the table."
+        )
+    if report.behind:
+        found.append(
+            f"{counted(report.behind, 'ledger row')} not in the new generation: run it again."
+        )
+    if report.sums:
+        moving = f"; {report.moving:,} moved all the time" if report.moving else ""
+        found.append(
+            f"{counted(report.sums, 'aggregate')} compared with the ledger: "
+            f"{len(report.off):,} measures off{moving}."
+        )
+    if report.dropped:
+        found.append(f"Measures removed from {counted(report.dropped, 'row')}.")
+    if report.complete:
+        found.append(f"Readers read generation {report.live}.")
+        if report.kept is not None:
+            found.append(
+                f"Generation {report.kept} is kept right as well: --rollback goes back to it, "
+                "--finish removes it."
+                if report.live == report.generation and report.live > report.kept
+                else f"Generation {report.kept} is kept right as well: --finish removes it."
+            )
+    return found

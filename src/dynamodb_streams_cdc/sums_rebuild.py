@@ -1,0 +1,480 @@
+"""Rebuild the sums of the aggregation next to those that readers read, a part at a time.
+
+    {"operation": "rebuild", "step": "state"}     return the generations that there are
+    {"operation": "rebuild", "step": "begin"}     begin a generation, or go on with the one begun
+    {"operation": "rebuild", "step": "move", "of": "table" | "copies", "generation": 2, ...}
+                                                  move ledger rows into it, by the table's items or
+                                                  by the ledger's rows
+    {"operation": "rebuild", "step": "check", "of": "copies" | "sums", "generation": 2, ...}
+                                                  add up the ledger's rows, or return the sums
+    {"operation": "rebuild", "step": "switch", "generation": 2}
+                                                  let readers read it, or the one before it again
+    {"operation": "rebuild", "step": "finish", "generation": 2}
+                                                  keep it alone
+    {"operation": "rebuild", "step": "drop", "generation": 0, ...}
+                                                  remove the measures of the other one
+    {"operation": "rebuild", "step": "clean"}     note that they are gone
+
+A row is moved in one transaction: the row gets the generation, and its whole contribution is added
+to the new sums. The contribution is computed again from the item, which is read consistently
+*after* the row; the difference is added to the old sums as well. Rows are moved only once every
+invocation knows of the generation (`WAIT_SECONDS`), because one that does not makes new rows that
+count in the old sums alone. The walk over the ledger finds what the walk over the table cannot:
+rows of items that were deleted, and rows that keep what expired.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+from dynamodb_streams_cdc.applier import SinkApplier
+from dynamodb_streams_cdc.change import Attributes, Image, Source
+from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
+from dynamodb_streams_cdc.errors import (
+    CdcError,
+    ConflictError,
+    DeadlineExceeded,
+    MalformedRecord,
+    PermanentError,
+    RetryableError,
+    form_of,
+)
+from dynamodb_streams_cdc.guards.halves import halves
+from dynamodb_streams_cdc.identity import floor_of, item_id, keys_of, stream_label
+from dynamodb_streams_cdc.lambda_types import BatchResponse
+from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED, Aggregation
+from dynamodb_streams_cdc.sinks.base import ItemVersion, WholeTable
+from dynamodb_streams_cdc.sinks.comparison import Place
+from dynamodb_streams_cdc.sinks.contributions import MAX_AGGREGATES, Contribution, add
+from dynamodb_streams_cdc.sinks.generations import (
+    Generations,
+    WrongGeneration,
+    as_document,
+    spread,
+)
+from dynamodb_streams_cdc.sinks.ledger import (
+    LedgerRow,
+    LedgerStore,
+    RowUpdate,
+    WriteConflict,
+    difference,
+    emptying,
+)
+from dynamodb_streams_cdc.sinks.packs import packs
+from dynamodb_streams_cdc.verification import LAST_PAGE_SECONDS, Part, as_text
+
+PAGE_ROWS = 200
+"""Rows of one page."""
+
+WALKS = ("move", "check", "drop")
+STEPS = ("state", "begin", "switch", "finish", "clean", *WALKS)
+
+
+class RebuildResponse(BatchResponse):
+    """The response to a step of a rebuild.
+
+    Attributes:
+        rebuildable: false, and nothing was done, for a sink without sums, or without a table.
+        refusal: why the step does not fit the generations that there are; empty if it does.
+        generations: base, built, live, last, dropped; see `Generations`.
+        wait: seconds until every invocation knows of them.
+        read: number of rows or items read.
+        moved: number of ledger rows moved into the generation.
+        corrected: number of ledger rows whose contribution was not that of the item.
+        unchecked: number of ledger rows moved as they are: their identity names no key.
+        refused: number of items that the domain's function fails on.
+        behind: number of ledger rows that are not in the generation.
+        dropped: number of rows of sums from which measures were removed.
+        units: read capacity units of DynamoDB consumed by walking.
+        place: where the next request goes on.
+        done: whether the part is done.
+        sums: what the ledger's rows add up to, or the sums; amounts as text.
+        revisions: number of writes of the sums read.
+        problem: why the request ended early, if the sink or the table was at fault; ask again.
+    """
+
+    rebuildable: bool
+    refusal: str
+    generations: Mapping[str, int | float | None]
+    wait: float
+    read: int
+    moved: int
+    corrected: int
+    unchecked: int
+    refused: int
+    behind: int
+    dropped: int
+    units: float
+    place: Place | None
+    done: bool
+    sums: Mapping[str, Mapping[str, str]]
+    revisions: Mapping[str, int]
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """The write of one row.
+
+    Attributes:
+        moves: whether the row was not in the generation.
+        corrects: whether its contribution was not that of the item.
+        again: whether the item has to be looked at once more.
+    """
+
+    update: RowUpdate
+    delta: Contribution
+    moves: bool = False
+    corrects: bool = False
+    again: bool = False
+
+    @property
+    def item_id(self) -> str:
+        return self.update.after.item_id
+
+
+@dataclass
+class SumsRebuild:
+    """One step of a rebuild.
+
+    Attributes:
+        applier: knows the sinks, the table and the deadline.
+        source: names the table in identities.
+    """
+
+    applier: SinkApplier
+    source: Source
+    generations: Generations = field(default_factory=Generations, init=False)
+
+    def __post_init__(self) -> None:
+        self.sinks = [sink for sink in self.applier.sinks if isinstance(sink, Aggregation)]
+        self.deadline = self.applier.deadline
+
+    @property
+    def ledger(self) -> LedgerStore:
+        """The ledger, which all sinks share."""
+        return self.sinks[0].ledger
+
+    def run(self, event: Mapping[str, Any]) -> RebuildResponse:
+        """Do the step that an event asks for.
+
+        Raises:
+            MalformedRecord: a field has another form.
+        """
+        step = event.get("step")
+        if step not in STEPS:
+            message = f"step: expected one of {', '.join(STEPS)}, got {form_of(step)}"
+            raise MalformedRecord(message)
+        response = _nothing(event.get("place"))
+        response["rebuildable"] = bool(self.sinks) and isinstance(
+            self.applier.source_table, WholeTable
+        )
+        if not response["rebuildable"]:
+            return response
+        response["done"] = step not in WALKS
+        try:
+            self.generations = self.ledger.generations(self.deadline)
+            self._do(str(step), event, response)
+        except WrongGeneration as error:
+            response["refusal"] = str(error)
+        except (RetryableError, DeadlineExceeded) as error:
+            response["problem"] = f"{type(error).__name__}: {error}"
+        response["generations"] = as_document(self.generations)
+        response["wait"] = self.generations.wait(self.deadline.now())
+        return response
+
+    def _do(self, step: str, event: Mapping[str, Any], response: RebuildResponse) -> None:
+        now, held = self.deadline.now(), self.generations
+        match step:
+            case "begin":
+                self._set(held.begun(now))
+            case "switch":
+                self._set(held.switched(_generation(event)))
+            case "finish":
+                if held.live != _generation(event):
+                    message = f"readers read generation {held.live}: another operator switched them"
+                    raise WrongGeneration(message)
+                self._set(held.finished(now))
+            case "clean":
+                self._set(held.cleaned())
+            case "move":
+                self._expect(event, held.built)
+                part = _part(event)
+                self._walk(part, response, self._moves(part, _label(event), response))
+            case "check":
+                self._expect(event, held.built)
+                part = _part(event)
+                self._walk(part, response, self._checks(part, _generation(event), response))
+            case "drop":
+                self._expect(event, held.dropped)
+                part = _part({"of": "sums", **event})
+                self._walk(part, response, self._drops(part, _generation(event), response))
+
+    def _set(self, after: Generations) -> None:
+        """Write the generations.
+
+        Raises:
+            RetryableError: another operator wrote them meanwhile.
+        """
+        if after == self.generations:
+            return
+        if not self.ledger.set_generations(self.generations, after, self.deadline):
+            message = "another operator changed the generations meanwhile"
+            raise RetryableError(message)
+        self.generations = replace(after, revision=self.generations.revision + 1)
+
+    def _expect(self, event: Mapping[str, Any], number: int | None) -> None:
+        """Check that a step is about the generation at work, and that every invocation knows it.
+
+        Raises:
+            WrongGeneration: it is about another one.
+            RetryableError: some invocation may not know it.
+        """
+        asked = _generation(event)
+        if asked != number:
+            message = f"generation {asked} is not at work any more: another operator has ended it"
+            raise WrongGeneration(message)
+        if wait := self.generations.wait(self.deadline.now()):
+            message = f"for {wait:.0f} seconds some invocations may not know of generation {asked}"
+            raise RetryableError(message)
+
+    def _walk(
+        self,
+        part: Part,
+        response: RebuildResponse,
+        pages: Iterator[tuple[int, float, Place | None]],
+    ) -> None:
+        """Take pages up to the limit, and as long as there is time."""
+        for read, units, place in pages:
+            response["read"] += read
+            response["units"] += units
+            response["place"] = json.loads(json.dumps(place, default=base64_text))
+            response["done"] = place is None
+            is_late = self.deadline.remaining() < LAST_PAGE_SECONDS
+            if response["done"] or response["read"] >= part.limit or is_late:
+                return
+
+    def _moves(
+        self, part: Part, label: str, response: RebuildResponse
+    ) -> Iterator[tuple[int, float, Place | None]]:
+        mover = _Mover(self, floor_of(self.source.epoch, label), response)
+        table, place, most = self.applier.source_table, part.place, min(PAGE_ROWS, part.limit)
+        assert isinstance(table, WholeTable)
+        while True:
+            if part.of == "table":
+                # An item whose row was lost is found here alone.
+                items = table.scan(part.segment, place, most, self.deadline, consistent=True)
+                mover.move_items(items.items, part.keys)
+                read, units, place = len(items.items), items.units, items.following
+            else:
+                page = self.ledger.walk(part.segment, place, most, self.deadline)
+                mover.move_rows(page.rows, part.keys)
+                read, units, place = len(page.rows), page.units, page.following
+            yield read, units, place
+
+    def _checks(
+        self, part: Part, generation: int, response: RebuildResponse
+    ) -> Iterator[tuple[int, float, Place | None]]:
+        place, most = part.place, min(PAGE_ROWS, part.limit)
+        total: Contribution = {}
+        revisions: dict[str, int] = {}
+        while True:
+            if part.of == "sums":
+                sums = self.sinks[0].sums(place, most, self.deadline, generation)
+                for name, number in sums.revisions.items():
+                    revisions[name] = revisions.get(name, 0) + number
+                total = add((total, sums.sums))
+                read, units, place = len(sums.revisions), sums.units, sums.following
+            else:
+                page = self.ledger.walk(part.segment, place, most, self.deadline)
+                response["behind"] += sum(row.generation != generation for row in page.rows)
+                total = add((total, *(row.contribution for row in page.rows)))
+                read, units, place = len(page.rows), page.units, page.following
+            response["sums"], response["revisions"] = as_text(total), revisions
+            yield read, units, place
+
+    def _drops(
+        self, part: Part, generation: int, response: RebuildResponse
+    ) -> Iterator[tuple[int, float, Place | None]]:
+        place, most = part.place, min(PAGE_ROWS, part.limit)
+        while True:
+            page = self.ledger.drop(generation, place, most, self.deadline)
+            response["dropped"] += page.dropped
+            place = page.following
+            yield page.read, page.units, place
+
+
+@dataclass
+class _Mover:
+    """Moves ledger rows into the generation that is built."""
+
+    rebuild: SumsRebuild
+    floor: str
+    response: RebuildResponse
+
+    def __post_init__(self) -> None:
+        self.applier, self.ledger = self.rebuild.applier, self.rebuild.ledger
+        self.deadline, self.generations = self.rebuild.deadline, self.rebuild.generations
+        assert self.generations.built is not None
+        self.built = self.generations.built
+
+    def move_items(self, items: Sequence[Attributes], keys: Mapping[str, str]) -> None:
+        """Move the rows of items; make those that are missing."""
+        keys_by_id: dict[str, Attributes | None] = {}
+        for item in items:
+            raw_keys = {name: item[name] for name in keys}
+            if self._sink(raw_keys) is not None:
+                decoded: Image = deserialize_item(raw_keys, "Keys")
+                keys_by_id[item_id(self.rebuild.source.table, decoded)] = raw_keys
+        self._move(self.ledger.read(keys_by_id.keys(), self.deadline), keys_by_id)
+
+    def move_rows(self, rows: Sequence[LedgerRow], keys: Mapping[str, str]) -> None:
+        """Move the rows that are not in the generation yet."""
+        left = {row.item_id: row for row in rows if row.generation != self.built}
+        self._move(left, {name: self._keys(name, keys) for name in left})
+
+    def _keys(self, name: str, keys: Mapping[str, str]) -> Attributes | None:
+        is_own = name.startswith(f"{self.rebuild.source.table}/")
+        return keys_of(name, keys) if is_own else None
+
+    def _sink(self, raw_keys: Attributes) -> Aggregation | None:
+        try:
+            sink = self.applier.sink_of(deserialize_item(raw_keys, "Keys"))
+        except PermanentError:
+            return None
+        return sink if isinstance(sink, Aggregation) else None
+
+    def _move(
+        self, rows: Mapping[str, LedgerRow], keys_by_id: Mapping[str, Attributes | None]
+    ) -> None:
+        """Move rows: each was read before its item, which is read here."""
+        table = self.applier.source_table
+        assert isinstance(table, WholeTable)
+        pending = dict(keys_by_id)
+        while pending:
+            known = {name: keys for name, keys in pending.items() if keys is not None}
+            found = table.read_many(list(known.values()), self.deadline) if known else []
+            images = dict(zip(known, found, strict=True))
+            steps = (
+                self._step(name, rows.get(name), keys, images.get(name))
+                for name, keys in pending.items()
+            )
+            moves = [step for step in steps if step is not None]
+            again = {name for pack in packs(moves) for name in self._commit(pack)}
+            pending = {name: keys for name, keys in pending.items() if name in again}
+            if pending:
+                rows = self.ledger.read(pending.keys(), self.deadline)
+
+    def _step(
+        self, name: str, row: LedgerRow | None, keys: Attributes | None, raw: Attributes | None
+    ) -> _Move | None:
+        """Return the write of a row; None if it is right as it is."""
+        after = self._after(name, row, keys, raw)
+        if after is None:
+            return None
+        moves = row is None or row.generation != self.built
+        differs = difference(row, after.contribution)
+        if not moves and not differs and row is not None and row.deleted == after.deleted:
+            return None
+        if moves:
+            counted = spread(after.contribution, [self.built])
+            delta = add((spread(differs, [self.generations.base]), counted))
+        else:
+            delta = spread(differs, self.generations.counting(self.built))
+        if row is not None and len(delta) > MAX_AGGREGATES:
+            emptied = spread(difference(row, {}), self.generations.counting(row.generation))
+            return _Move(emptying(row), emptied, again=True)
+        return _Move(RowUpdate(row, after), delta, moves, corrects=bool(differs))
+
+    def _after(
+        self, name: str, row: LedgerRow | None, keys: Attributes | None, raw: Attributes | None
+    ) -> LedgerRow | None:
+        """Return the row as it has to be; None if there is to be none."""
+        sink = None if keys is None else self._sink(keys)
+        image: Image | None = None if raw is None or sink is None else deserialize_item(raw)
+        if row is None and image is None:
+            return None
+        if row is not None:
+            as_it_is = replace(row, revision=row.revision + 1, generation=self.built)
+            if keys is None:
+                self.response["unchecked"] += 1
+                return as_it_is
+            if image is None and (row.retained or (row.deleted and not row.contribution)):
+                return as_it_is
+        now = self.deadline.now()
+        able = sink or self.rebuild.sinks[0]
+        # An expiry that is still to come from the stream before this one has to count.
+        may_expire = image is None and able.retains
+        known = None if may_expire else ItemVersion(name, self.floor, now)
+        try:
+            update = able.repairing(row, image, known, self.generations, now)
+        except CdcError:
+            # It counts as its ledger row says, until a change of it can be counted.
+            self.response["refused"] += 1
+            return None if row is None else as_it_is
+        return replace(update.after, generation=self.built)
+
+    def _commit(self, pack: Sequence[_Move]) -> set[str]:
+        """Write a pack; return the items whose rows have to be read again."""
+        for attempt in count():
+            self.deadline.check()
+            try:
+                self.ledger.commit([move.update for move in pack], add(m.delta for m in pack))
+            except WriteConflict as conflicts:
+                again = [move for move in pack if move.item_id in conflicts.item_ids]
+                if not again:
+                    raise
+                rest = [move for move in pack if move.item_id not in conflicts.item_ids]
+                names = {move.item_id for move in again}
+                return names | (self._commit(rest) if rest else set())
+            except ConflictError:
+                if not self.deadline.pause(min(attempt, CONFLICTS_UNTIL_HALVED)):
+                    raise
+                if len(pack) > 1 and attempt + 1 >= CONFLICTS_UNTIL_HALVED:
+                    return {name for half in halves(pack) for name in self._commit(half)}
+            else:
+                self.response["moved"] += sum(move.moves for move in pack)
+                self.response["corrected"] += sum(move.corrects for move in pack)
+                return {move.item_id for move in pack if move.again}
+        raise AssertionError  # count() has no end
+
+
+def _nothing(place: Place | None) -> RebuildResponse:
+    return RebuildResponse(
+        batchItemFailures=[],
+        rebuildable=False,
+        refusal="",
+        generations={},
+        wait=0.0,
+        read=0,
+        moved=0,
+        corrected=0,
+        unchecked=0,
+        refused=0,
+        behind=0,
+        dropped=0,
+        units=0.0,
+        place=place,
+        done=True,
+        sums={},
+        revisions={},
+        problem="",
+    )
+
+
+def _part(event: Mapping[str, Any]) -> Part:
+    return Part.from_event({**event, "Records": []})
+
+
+def _label(event: Mapping[str, Any]) -> str:
+    return stream_label(str(event.get("streamArn")))
+
+
+def _generation(event: Mapping[str, Any]) -> int:
+    number = event.get("generation")
+    if type(number) is not int or number < 0:
+        message = f"generation: expected a number, got {form_of(number)}"
+        raise MalformedRecord(message)
+    return number

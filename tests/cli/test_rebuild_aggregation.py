@@ -1,0 +1,102 @@
+"""`cdc rebuild aggregation`: asks, rebuilds through the function, and says what readers read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from dynamodb_streams_cdc.sinks import generations
+from tests.cli.conftest import Cloud
+from tests.lambdas.conftest import create_table
+from tests.unit.operated import Operated
+
+COMMAND = ("rebuild", "aggregation")
+
+
+@pytest.fixture
+def operated(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operated]:
+    """A table of 12 items with sums, whose functions know of a rebuild at once."""
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path))
+    made = Operated(12)
+    made.backfill().run()
+    cloud.table.update(name="items", table="items-1A2B", keys={"id": "S"})
+    client = cloud.client("dynamodb")
+    create_table(client, "items-1A2B", [("id", "S")])
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    client.update_table(TableName="items-1A2B", StreamSpecification=stream)
+    cloud.add_processor("aggregation")
+    cloud.manifest["processors"][-1]["source_table"] = "items"
+    cloud.pipeline.answers["aggregation"] = lambda event: made.invoke("aggregation", event)
+    with patch.object(generations, "WAIT_SECONDS", 0.0):
+        yield made
+
+
+def test_sums_are_rebuilt_and_switched(cloud: Cloud, operated: Operated) -> None:
+    operated.copies.ledger.totals["group#3"]["amount"] += 1
+    done = cloud.run(*COMMAND, "--yes")
+    assert done.exit_code == 0, done.output
+    assert "24 items and ledger rows read: 12 rows moved, 0 of them corrected." in done.output
+    assert "7 aggregates compared with the ledger: 0 measures off." in done.output
+    assert "Readers read generation 1." in done.output
+    assert "Generation 0 is kept right as well: --rollback goes back to it" in done.output
+    assert list(operated.copies.wrong_sums(operated.table)) == []
+
+
+def test_rollback_and_finish(cloud: Cloud, operated: Operated) -> None:
+    assert cloud.json(*COMMAND, "--yes")["live"] == 1
+    back = cloud.run(*COMMAND, "--rollback", "--yes")
+    assert "Readers read generation 0." in back.output
+    assert cloud.json(*COMMAND, "--yes")["live"] == 1
+    finished = cloud.json(*COMMAND, "--finish", "--yes")
+    assert (finished["live"], finished["kept"], finished["dropped"]) == (1, None, 7)
+    again = cloud.run(*COMMAND, "--finish", "--yes")
+    assert (again.exit_code, "Readers read generation 1." in again.output) == (0, True)
+
+
+def test_json_has_what_was_done(cloud: Cloud, operated: Operated) -> None:
+    report = cloud.json(*COMMAND, "--yes")
+    expected = {"generation": 1, "live": 1, "kept": 0, "read": 24, "moved": 12, "sums": 7}
+    assert report.items() >= expected.items()
+    assert (report["off"], report["problems"], report["interrupted"]) == ([], [], False)
+
+
+def test_it_asks_before_it_writes(cloud: Cloud, operated: Operated) -> None:
+    operated.invocations.clear()
+    refused = cloud.run(*COMMAND)
+    assert refused.exit_code == 2
+    assert "Build the sums of aggregation again from table items-1A2B" in refused.output
+    assert "Say --yes where no person can answer." in refused.output
+    assert operated.invocations == []
+    with patch("dynamodb_streams_cdc.cli.rebuild_aggregation.is_interactive", return_value=True):
+        assert cloud.run(*COMMAND, input="n\n").exit_code == 1
+        assert operated.invocations == []
+        assert cloud.run(*COMMAND, input="y\n").exit_code == 0
+    given_up = cloud.run(*COMMAND, "--finish")
+    assert "Remove the sums of aggregation that the rebuild replaced?" in given_up.output
+
+
+def test_half_a_rebuild_is_given_up(cloud: Cloud, operated: Operated) -> None:
+    event = {"operation": "rebuild", "step": "begin", "Records": []}
+    operated.invoke("aggregation", event)
+    asked = cloud.run(*COMMAND, "--finish")
+    assert "Give up the rebuild of aggregation, and remove the sums that it made?" in asked.output
+    assert cloud.json(*COMMAND, "--finish", "--yes")["live"] == 0
+
+
+def test_options_that_exclude_each_other(cloud: Cloud, operated: Operated) -> None:
+    done = cloud.run(*COMMAND, "--rollback", "--finish")
+    assert (done.exit_code, "Give --rollback or --finish, not both." in done.output) == (2, True)
+
+
+def test_nothing_to_roll_back_is_a_sentence(cloud: Cloud, operated: Operated) -> None:
+    done = cloud.run(*COMMAND, "--rollback", "--yes")
+    assert done.exit_code == 1
+    assert "there is no generation to go back to: the last rebuild is finished" in done.output
+
+
+def test_a_table_without_sums(cloud: Cloud, operated: Operated) -> None:
+    cloud.manifest["processors"].pop()
+    done = cloud.run(*COMMAND, "--yes")
+    assert done.exit_code == 2
+    assert "has no sums of table items: no entity contributes." in done.output

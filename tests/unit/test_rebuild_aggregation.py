@@ -1,0 +1,306 @@
+"""`cdc rebuild aggregation`: sums are made again, verified, switched, and the old ones removed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.errors import MalformedRecord
+from dynamodb_streams_cdc.operations.errors import OperationError
+from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation, SumOff
+from dynamodb_streams_cdc.sinks.contributions import MAX_AGGREGATES
+from dynamodb_streams_cdc.sinks.generations import WAIT_SECONDS, Generations, WrongGeneration
+from dynamodb_streams_cdc.sinks.ledger import RowUpdate
+from dynamodb_streams_cdc.testing.memory import MemoryLedger
+from dynamodb_streams_cdc.testing.simulation import VirtualClock
+from tests.factories import deadline
+from tests.unit.operated import Operated
+
+ITEMS = 40
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
+
+
+@pytest.fixture
+def filled() -> Operated:
+    """A table whose copies are all right."""
+    made = Operated(ITEMS)
+    made.backfill().run()
+    return made
+
+
+def rebuild(o: Operated, functions: Any = None) -> RebuildAggregation:
+    return RebuildAggregation(
+        functions or o, "aggregation", o.arn, {"id": "S"}, segments=3, workers=1, clock=o.clock
+    )
+
+
+def job(generation: int) -> Job:
+    return Job(f"rebuild-{generation}", {})
+
+
+def ask(o: Operated, step: str, **others: Any) -> Any:
+    return o.invoke("aggregation", {"operation": "rebuild", "step": step, "Records": [], **others})
+
+
+def lose_rows(o: Operated, *numbers: int) -> None:
+    """Lose ledger rows, and count their items a second time, as the next change does."""
+    for number in numbers:
+        row = o.copies.ledger.rows.pop(o.id(number))
+        o.copies.ledger.commit([RowUpdate(None, row)], row.contribution)
+        del o.copies.ledger.rows[o.id(number)]
+
+
+def test_items_that_are_counted_twice_are_counted_once(filled: Operated) -> None:
+    lose_rows(filled, 3, 17)
+    assert filled.wrong()
+    report = rebuild(filled).run(job)
+    assert report.complete
+    assert (report.generation, report.live, report.kept) == (1, 1, 0)
+    assert (report.moved, report.corrected, report.off, report.moving) == (ITEMS, 2, [], 0)
+    assert filled.wrong() == []
+    assert filled.id(3) in filled.copies.ledger.rows
+
+
+def test_a_sum_that_is_off_is_right_again(filled: Operated) -> None:
+    filled.copies.ledger.totals["group#3"]["amount"] += Decimal("0.01")
+    filled.copies.ledger.totals["group#never"] = {"amount": Decimal(7)}
+    assert len(filled.wrong()) == 2
+    assert rebuild(filled).run(job).complete
+    assert filled.wrong() == []
+
+
+def test_rollback_and_finish_keep_what_readers_read(filled: Operated) -> None:
+    before = filled.copies.ledger.live()
+    rebuild(filled).run(job)
+    assert rebuild(filled).roll_back().live == 0
+    assert filled.copies.ledger.live() == before
+    assert rebuild(filled).run(job).live == 1
+    report = rebuild(filled).finish(1, job)
+    assert (report.live, report.kept, report.dropped) == (1, None, 7)
+    assert filled.copies.ledger.live() == before
+    assert filled.copies.ledger.sums_of(0) == {}
+    with pytest.raises(OperationError, match="no generation to go back to"):
+        rebuild(filled).roll_back()
+
+
+def test_a_rebuild_is_given_up_by_finish(filled: Operated) -> None:
+    """Rows that carry its number count in the live sums alone from then on."""
+    ask(filled, "begin")
+    filled.clock.sleep(WAIT_SECONDS)
+    moved = ask(
+        filled,
+        "move",
+        generation=1,
+        of="table",
+        keys={"id": "S"},
+        streamArn=filled.arn,
+        segment=0,
+        segments=2,
+    )
+    assert 0 < moved["moved"] < ITEMS
+    assert rebuild(filled).finish(0, job).complete
+    assert filled.copies.ledger.sums_of(1) == {}
+    filled.table.put({"id": "item-1", "group": 5, "amount": 50}, filled.clock.now())
+    assert filled.wrong()
+    answer = filled.invoke(
+        "aggregation",
+        {
+            "operation": "repair",
+            "streamArn": filled.arn,
+            "Records": [{"Keys": {"id": {"S": f"item-{n}"}}} for n in range(ITEMS)],
+        },
+    )
+    assert answer["repaired"] == 1
+    assert list(filled.copies.wrong_sums(filled.table)) == []
+    assert filled.copies.ledger.sums_of(1) == {}
+    assert rebuild(filled).run(job).generation == 2
+
+
+def test_a_rebuild_goes_on_where_it_was_interrupted(filled: Operated) -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    class Interrupted:
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            asked.append(event)
+            if event["step"] == "move" and event["segment"] == 1:
+                raise KeyboardInterrupt
+            return filled.invoke(processor, event)
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(filled, Interrupted()).run(job)
+    assert filled.copies.ledger.state.live == 0
+    filled.invocations.clear()
+    assert rebuild(filled).run(job).complete
+    moves = [e for _, e in filled.invocations if e["step"] == "move" and e["of"] == "table"]
+    assert [event["segment"] for event in moves] == [1, 2]
+    assert filled.wrong() == []
+
+
+def test_a_function_that_does_not_answer_is_asked_again(filled: Operated) -> None:
+    failures = iter(range(4))
+
+    class Failing:
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            if next(failures, None) is not None:
+                message = "throttled"
+                raise InvocationFailed(message, outage=True)
+            return filled.invoke(processor, event)
+
+    assert rebuild(filled, Failing()).run(job).complete
+    filled.fails.add("aggregation")
+    with pytest.raises(OperationError, match="did not do the step 'state': aggregation is out"):
+        rebuild(filled).state()
+
+
+def test_sums_that_are_off_are_named_and_not_switched_to(filled: Operated) -> None:
+    class Meddling:
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            if event["step"] == "check" and event.get("side") == "before":
+                filled.copies.ledger.totals["group#3"]["g1_amount"] = Decimal(1)
+            return filled.invoke(processor, event)
+
+    report = rebuild(filled, Meddling()).run(job)
+    wanted = filled.copies.ledger.sums_of(0)["group#3"]["amount"]
+    assert report.off == [SumOff("group#3", "amount", str(1 - wanted))]
+    assert not report.complete
+    assert filled.copies.ledger.state.live == 0
+
+
+def test_sums_that_move_all_the_time_are_counted(filled: Operated) -> None:
+    class Busy:
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            if event["step"] == "check" and event["of"] == "copies":
+                ledger = filled.copies.ledger
+                ledger.moved["group#3"] = ledger.moved.get("group#3", 0) + 1
+            return filled.invoke(processor, event)
+
+    report = rebuild(filled, Busy()).run(job)
+    assert (report.sums, report.moving, report.live) == (6, 1, 1)
+
+
+def test_an_item_that_cannot_be_counted_counts_as_before(filled: Operated) -> None:
+    item = filled.item(3)
+    filled.table.put({**item, "poison": "hopeless"}, filled.clock.now())
+    report = rebuild(filled).run(job)
+    assert (report.refused, report.moved, report.live) == (1, ITEMS, 1)
+    assert filled.copies.ledger.live() == filled.copies.ledger.sums_of(0)
+
+
+def test_rows_whose_identity_is_a_digest_are_moved_as_they_are(filled: Operated) -> None:
+    ledger = filled.copies.ledger
+    [row] = ledger.read([filled.id(3)], deadline()).values()
+    digest = replace(row, item_id="#" + "0a" * 32, deleted=True, retained=True)
+    ledger.commit([RowUpdate(None, digest)], digest.contribution)
+    report = rebuild(filled).run(job)
+    assert (report.unchecked, report.moved, report.live) == (1, ITEMS + 1, 1)
+    assert ledger.live() == ledger.sums_of(0)
+
+
+def test_a_row_of_more_aggregates_than_fit_is_emptied_first(filled: Operated) -> None:
+    ledger = filled.copies.ledger
+    [row] = ledger.read([filled.id(3)], deadline()).values()
+    many = {f"other#{number}": {"count": 1} for number in range(MAX_AGGREGATES)}
+    ledger.commit([RowUpdate(row, replace(row, revision=2, contribution={}))], {})
+    held = replace(row, revision=3, contribution=many)
+    ledger.commit([RowUpdate(replace(row, revision=2), held)], many)
+    report = rebuild(filled).run(job)
+    assert report.complete
+    assert filled.copies.ledger.rows[filled.id(3)].contribution == row.contribution
+    assert filled.wrong() == []
+
+
+def test_rows_are_moved_only_when_every_invocation_knows(filled: Operated) -> None:
+    begun = ask(filled, "begin")
+    assert WAIT_SECONDS - 5 < begun["wait"] <= WAIT_SECONDS
+    event = {"generation": 1, "of": "table", "keys": {"id": "S"}, "streamArn": filled.arn}
+    early = ask(filled, "move", **event)
+    assert "seconds some invocations may not know of generation 1" in early["problem"]
+    assert (early["read"], early["moved"], early["done"]) == (0, 0, False)
+    filled.clock.sleep(begun["wait"])
+    late = ask(filled, "move", **event)
+    assert (late["problem"], late["moved"], late["done"]) == ("", ITEMS, True)
+    assert ask(filled, "move", **event)["moved"] == 0
+
+
+def test_two_operators_build_one_generation(filled: Operated) -> None:
+    assert ask(filled, "begin")["generations"]["built"] == 1
+    assert ask(filled, "begin")["generations"]["built"] == 1
+    ask(filled, "switch", generation=1)
+    assert "finish it, or roll it back, first" in ask(filled, "begin")["refusal"]
+    assert "readers read generation 1" in ask(filled, "finish", generation=0)["refusal"]
+    assert ask(filled, "finish", generation=1)["generations"]["dropped"] == 0
+    assert "are not all removed" in ask(filled, "begin")["refusal"]
+    assert "generation 0 is not kept" in ask(filled, "switch", generation=0)["refusal"]
+    late = ask(filled, "move", generation=1, of="table", keys={"id": "S"}, streamArn=filled.arn)
+    assert "another operator has ended it" in late["refusal"]
+
+
+def test_a_sink_without_sums_is_not_rebuilt(filled: Operated) -> None:
+    event = {"operation": "rebuild", "step": "state", "Records": []}
+    assert filled.invoke("audit", event)["rebuildable"] is False
+    work = RebuildAggregation(filled, "audit", filled.arn, {"id": "S"}, clock=filled.clock)
+    with pytest.raises(OperationError, match="audit has no sums"):
+        work.state()
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ({"step": "erase"}, "step: expected one of state, begin"),
+        ({"step": "switch"}, "generation: expected a number, got nothing"),
+        ({"step": "switch", "generation": -1}, "generation: expected a number"),
+        ({"step": "move", "generation": 1, "streamArn": "x", "of": "table"}, "eventSourceARN"),
+    ],
+)
+def test_a_step_of_another_form_is_refused(
+    filled: Operated, event: Mapping[str, Any], message: str
+) -> None:
+    ask(filled, "begin")
+    filled.clock.sleep(WAIT_SECONDS)
+    with pytest.raises(MalformedRecord, match=message):
+        ask(filled, **event)
+
+
+def test_readers_read_one_set_of_measures() -> None:
+    ledger = MemoryLedger(totals={"a": {"orders": Decimal(2), "g3_orders": Decimal(3)}})
+    assert ledger.total("a") == {"orders": 2}
+    ledger.state = replace(ledger.state, built=3, live=3, last=3)
+    assert ledger.total("a") == {"orders": 3}
+
+
+class TestGenerations:
+    def test_a_row_counts_where_its_generation_says(self) -> None:
+        clock = VirtualClock()
+        idle = Generations()
+        assert (idle.new, idle.counting(0)) == (0, (0,))
+        assert idle.counting(1) == (0, 1), "begun after this was looked up"
+        building = idle.begun(clock.now())
+        assert (building.new, building.counting(0), building.counting(1)) == (1, (0,), (0, 1))
+        given_up = building.finished(clock.now())
+        assert (given_up.new, given_up.counting(1), given_up.dropped) == (0, (0,), 1)
+        kept = building.switched(1).finished(clock.now())
+        assert (kept.new, kept.counting(1), kept.dropped) == (1, (1,), 0)
+        again = kept.cleaned().begun(clock.now())
+        assert (again.built, again.counting(1), again.counting(2)) == (2, (1,), (1, 2))
+
+    def test_nothing_begins_before_the_last_one_is_finished(self) -> None:
+        built = Generations().begun(0.0)
+        assert built.begun(9.0) == built
+        with pytest.raises(WrongGeneration, match="finish it, or roll it back"):
+            built.switched(1).begun(9.0)
+        with pytest.raises(WrongGeneration, match="not all removed"):
+            built.finished(9.0).begun(9.0)
+
+    def test_the_wait_is_for_what_writers_know_not_readers(self) -> None:
+        built = Generations().begun(100.0)
+        assert built.wait(100.0) == WAIT_SECONDS
+        assert built.switched(1).wait(100.0 + WAIT_SECONDS) == 0.0
+        assert built.finished(200.0).wait(200.0) == WAIT_SECONDS
