@@ -255,7 +255,11 @@ def test_an_export_that_does_not_fit_is_refused(
     assert cloud.pipeline.invocations == []
 
 
-@pytest.mark.parametrize("damage", [None, b"no gzip", gzip.compress(b'{"Item": {}}\n')])
+@pytest.mark.parametrize(
+    "damage",
+    [None, b"no gzip", gzip.compress(b'{"Item": {}}\n')],
+    ids=["gone", "garbled", "too short"],
+)
 def test_half_an_export_is_named(cloud: Cloud, damage: bytes | None) -> None:
     key = next(key for key in export(cloud) if key.endswith("b.json.gz"))
     if damage is None:
