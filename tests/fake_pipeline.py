@@ -24,7 +24,7 @@ from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames, StoredDeadLetter
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
-from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
+from dynamodb_streams_cdc.sinks.documents import Upsert, Upserted
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore, MemoryIndex, MemoryLog
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 

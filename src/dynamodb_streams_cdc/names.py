@@ -73,6 +73,7 @@ class LogEvent(StrEnum):
         access_denied            error
         attempt_not_counted      error
         outcomes_missing         returned, expected (numbers of outcomes and of changes)
+        refused_beside           item, error (its type), during a rebuild of an index
     """
 
     DEAD_LETTER = "dead_letter"
@@ -83,6 +84,7 @@ class LogEvent(StrEnum):
     SOURCE_AT_FAULT = "source_at_fault"
     ACCESS_DENIED = "access_denied"
     ATTEMPT_NOT_COUNTED = "attempt_not_counted"
+    REFUSED_BESIDE = "refused_beside"
 
     def fields(self, **fields: object) -> dict[str, object]:
         """Return the fields of a line, for `extra`; None is left out.
@@ -102,3 +104,4 @@ class Operation(StrEnum):
     VERIFY = "verify"
     BACKFILL = "backfill"
     REMOVE = "remove"
+    REBUILD = "rebuild"

@@ -28,17 +28,19 @@ from dynamodb_streams_cdc.sinks.aggregation import (
 from dynamodb_streams_cdc.sinks.change_log import Inserted, LogPage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, Amount, Contribution, add
-from dynamodb_streams_cdc.sinks.log_entries import Entry
-from dynamodb_streams_cdc.sinks.search import (
+from dynamodb_streams_cdc.sinks.documents import (
     CDC,
     DocumentPage,
     Held,
+    IndexStatus,
+    Pair,
     Stale,
     Upsert,
     Upserted,
     supersedes,
     token_of,
 )
+from dynamodb_streams_cdc.sinks.log_entries import Entry
 
 DIGITS = 38
 """The most significant digits of a DynamoDB number."""
@@ -197,9 +199,23 @@ class MemoryImageStore:
 
 @dataclass
 class MemoryIndex:
-    """An `SearchIndex`, with its documents to look at, tombstones included."""
+    """A `RebuildableIndex`, with its documents to look at, tombstones included.
+
+    Attributes:
+        documents: of the live index.
+        name: by which readers find it.
+        live, beside: numbers of the live index, and of the one beside it.
+        others: documents of the indexes that are not live, by number.
+        mapping: stands for the mapping that is deployed; a new index gets it.
+    """
 
     documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    name: str = "items"
+    live: int = 1
+    beside: int | None = None
+    others: dict[int, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
+    mapping: str = "first"
+    mappings: dict[int, str] = field(default_factory=dict)
 
     def read(self, item_id: str, deadline: Deadline) -> Held | None:
         """Return the document or tombstone of an item; its revision is the document itself."""
@@ -255,7 +271,8 @@ class MemoryIndex:
         live = [n for n, each in about.items() if "item" in each and not each["deleted"]]
         strange = [name for name, each in about.items() if "item" not in each]
         foreign = {name: self._token(name) for name in strange}
-        return DocumentPage(live, foreign, following, len(names))
+        deleted = [n for n, each in about.items() if "item" in each and each["deleted"]]
+        return DocumentPage(live, foreign, following, len(names), deleted)
 
     def remove(self, name: str, token: str, deadline: Deadline) -> bool:
         """Delete a document that has not moved; return False if it has."""
@@ -264,6 +281,50 @@ class MemoryIndex:
             return False
         del self.documents[name]
         return True
+
+    def pair(self, deadline: Deadline) -> Pair | None:
+        """Return the live index and the one beside it; `None` if there is none beside."""
+        deadline.check()
+        if self.beside is None:
+            return None
+        return Pair(type(self)(self.documents), type(self)(self.others[self.beside]))
+
+    def status(self, deadline: Deadline) -> IndexStatus:
+        """Return the indexes behind the name."""
+        deadline.check()
+        mapping = self.mappings.get(self.beside or self.live, self.mapping)
+        leftovers = sorted(self.others.keys() - {self.beside})
+        return IndexStatus(self.live, self.beside, mapping == self.mapping, leftovers)
+
+    def begin(self, deadline: Deadline) -> None:
+        """Make a new index beside the live one, unless there is one."""
+        deadline.check()
+        if self.beside is None:
+            self.beside = max((self.live, *self.others)) + 1
+            self.others[self.beside] = {}
+            self.mappings[self.beside] = self.mapping
+
+    def swap(self, live: int, beside: int, deadline: Deadline) -> bool:
+        """Make the index beside the live one, and the reverse; return False if they are others."""
+        deadline.check()
+        if (live, beside) != (self.live, self.beside):
+            return False
+        self.others[live], self.documents = self.documents, self.others.pop(beside)
+        self.live, self.beside = beside, live
+        return True
+
+    def release(self, beside: int, deadline: Deadline) -> bool:
+        """Take the name from the index beside; return False if it is another."""
+        deadline.check()
+        if beside != self.beside:
+            return False
+        self.beside = None
+        return True
+
+    def delete(self, number: int, deadline: Deadline) -> bool:
+        """Delete an index that is neither live nor beside; return False if it is, or is gone."""
+        deadline.check()
+        return number != self.beside and self.others.pop(number, None) is not None
 
     def _token(self, name: str) -> str:
         source = self.documents.get(name)
