@@ -60,6 +60,7 @@ from dynamodb_streams_cdc.guards.attempts import (
 )
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.guards.source_fault import source_fault, told_time
+from dynamodb_streams_cdc.index_rebuild import Rebuild
 from dynamodb_streams_cdc.lambda_types import (
     AnyEvent,
     AnyRecord,
@@ -156,6 +157,8 @@ class Processor:
                 return Backfill(applier, self.source).run(BackfillPart.from_event(event))
             case Operation.REMOVE:
                 return Verification(applier, self.source).remove(records)
+            case Operation.REBUILD:
+                return Rebuild(applier, self.source).run(event)
         message = f"operation: expected one of {', '.join(Operation)}, got {operation!r}"
         raise MalformedRecord(message)
 

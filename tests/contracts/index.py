@@ -1,5 +1,6 @@
 """What every index must do; run against the one in memory and the one on OpenSearch."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -55,6 +56,11 @@ def statuses(index: SearchIndex) -> dict[str, Any]:
     """Return the status field of some documents, as last written."""
     held = index.read_many([ITEM, "orders/S=1/S=1"], deadline())
     return {name: each.source.get("status") for name, each in held.items()}
+
+
+def standing(index: RebuildableIndex) -> IndexStatus:
+    """Return the indexes behind the name."""
+    return replace(index.status(deadline()), made="")
 
 
 def pair_of(index: RebuildableIndex) -> Pair:
@@ -254,26 +260,26 @@ class IndexContract:
         assert index.read(ITEM, deadline()) is None
         assert not index.remove(ITEM, token, deadline())
 
-    def test_there_is_no_index_beside_until_one_is_begun(self, index: SearchableIndex) -> None:
+    def test_there_is_no_second_index_until_one_is_begun(self, index: SearchableIndex) -> None:
         index.upsert([upsert("1", status="placed")], deadline())
         assert index.pair(deadline()) is None
-        assert index.status(deadline()) == IndexStatus(1, None, True, [])
+        assert standing(index) == IndexStatus(1, None, True, [])
         index.begin(deadline())
         index.begin(deadline())
-        assert index.status(deadline()) == IndexStatus(1, 2, True, [])
-        live, beside = pair_of(index)
+        assert standing(index) == IndexStatus(1, 2, True, [])
+        live, second = pair_of(index)
         assert statuses(live) == {ITEM: "placed"}
-        assert statuses(beside) == {}
+        assert statuses(second) == {}
 
-    def test_readers_do_not_find_what_is_written_beside(self, index: SearchableIndex) -> None:
+    def test_readers_do_not_find_the_second_index(self, index: SearchableIndex) -> None:
         index.upsert([upsert("1", status="placed")], deadline())
         index.begin(deadline())
-        live, beside = pair_of(index)
-        beside.upsert([upsert("2", status="shipped")], deadline())
+        live, second = pair_of(index)
+        second.upsert([upsert("2", status="shipped")], deadline())
         assert index.search() == {ITEM: {"status": "placed"}}
         live.upsert([upsert("3", status="refunded")], deadline())
         assert index.search() == {ITEM: {"status": "refunded"}}
-        assert statuses(beside) == {ITEM: "shipped"}
+        assert statuses(second) == {ITEM: "shipped"}
 
     def test_a_swap_exchanges_the_indexes_and_another_one_back(
         self, index: SearchableIndex
@@ -281,12 +287,12 @@ class IndexContract:
         index.upsert([upsert("1", status="placed")], deadline())
         index.begin(deadline())
         before = pair_of(index)
-        before.beside.upsert([upsert("1", status="rebuilt")], deadline())
+        before.second.upsert([upsert("1", status="rebuilt")], deadline())
         assert index.swap(1, 2, deadline())
         assert index.search() == {ITEM: {"status": "rebuilt"}}
-        assert index.status(deadline()) == IndexStatus(2, 1, True, [])
+        assert standing(index) == IndexStatus(2, 1, True, [])
         after = pair_of(index)
-        assert (statuses(after.live), statuses(after.beside)) == (
+        assert (statuses(after.live), statuses(after.second)) == (
             {ITEM: "rebuilt"},
             {ITEM: "placed"},
         )
@@ -303,7 +309,7 @@ class IndexContract:
         assert not index.release(2, deadline())
         assert not index.delete(1, deadline())
         assert not index.delete(2, deadline())
-        assert index.status(deadline()) == IndexStatus(2, 1, True, [])
+        assert standing(index) == IndexStatus(2, 1, True, [])
 
     def test_an_index_is_deleted_once_it_is_released(self, index: SearchableIndex) -> None:
         index.upsert([upsert("1", status="placed")], deadline())
@@ -313,9 +319,21 @@ class IndexContract:
         assert not index.release(1, deadline())
         assert not index.swap(2, 1, deadline())
         assert index.pair(deadline()) is None
-        assert index.status(deadline()) == IndexStatus(2, None, True, [1])
+        assert standing(index) == IndexStatus(2, None, True, [1])
         assert index.delete(1, deadline())
         assert not index.delete(1, deadline())
-        assert index.status(deadline()) == IndexStatus(2, None, True, [])
+        assert standing(index) == IndexStatus(2, None, True, [])
         index.begin(deadline())
-        assert index.status(deadline()) == IndexStatus(2, 3, True, [])
+        assert standing(index) == IndexStatus(2, 3, True, [])
+
+    def test_an_index_is_told_from_an_earlier_one_of_its_name(self, index: SearchableIndex) -> None:
+        index.upsert([upsert("1", status="placed")], deadline())
+        assert index.status(deadline()).made == ""
+        index.begin(deadline())
+        made = index.status(deadline()).made
+        assert made == index.status(deadline()).made != ""
+        assert index.release(2, deadline())
+        assert index.delete(2, deadline())
+        index.begin(deadline())
+        assert standing(index) == IndexStatus(1, 2, True, [])
+        assert index.status(deadline()).made != made

@@ -194,7 +194,7 @@ def test_search_sends_one_bulk_request_with_an_alias_required(
     assert search_handler.handler(BATCH, context) == DONE
     [(method, url, params, body)] = cluster.requests
     assert (method, url) == ("POST", "/orders-write/_bulk")
-    assert cluster.lookups == ["/orders-beside/_alias"]
+    assert cluster.lookups == ["/orders-second/_alias"]
     assert params["require_alias"] in ("true", b"true")
     create, shipped, other, placed = [json.loads(line) for line in body.splitlines()]
     assert create["create"]["_id"] == "orders/S=00004/S=00004-0001"

@@ -2,12 +2,12 @@
 
     orders           readers search it: the live index, without its tombstones
     orders-write     the live index, tombstones included
-    orders-beside    the index that is written in addition, during a rebuild
+    orders-second    the index that is written in addition, during a rebuild
     orders-v2-own    the index orders-v2, whatever it is: of one index for all its life
 
 One request moves several aliases at once. It names the index that each has now, and fails as a
-whole if that is not so (`must_exist`). Creating a second index beside the live one fails as well:
-an alias has one write index at most.
+whole if that is not so (`must_exist`). Creating a third index fails as
+well: an alias has one write index at most.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
@@ -31,6 +32,9 @@ from dynamodb_streams_cdc.sinks.documents import CDC, IndexStatus, Pair
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
+
+MADE = "made"
+"""Field of an index's metadata that tells it from others that had its name."""
 
 LEFTOVERS = 5
 """How many numbers below and above the live index are searched for leftovers."""
@@ -86,29 +90,31 @@ class OpenSearchIndex(Documents):
             raise (AccessDeniedError if denied else RetryableError)(message) from error
 
     def pair(self, deadline: Deadline) -> Pair | None:
-        """Return the live index and the one beside it; `None` if there is none beside."""
-        while (beside := self._number(self._beside, deadline)) is not None:
+        """Return the live index and the second one; `None` if there is no second one."""
+        while (second := self._number(self._second, deadline)) is not None:
             live = self._number(self.alias, deadline)
             if live is None:
                 message = f"the index {self.name} has no alias {self.alias}"
                 raise RetryableError(message)
-            if live != beside:  # or a swap came between the two requests
-                return Pair(self._numbered(live), self._numbered(beside))
+            if live != second:  # or a swap came between the two requests
+                return Pair(self._numbered(live), self._numbered(second))
         return None
 
     def status(self, deadline: Deadline) -> IndexStatus:
         """Return the indexes behind the name, and leftovers with numbers near the live one's."""
         pair = self.pair(deadline)
-        numbers = [self._number(alias, deadline) for alias in (self.alias, self._beside)]
-        live, beside = numbers if pair else (numbers[0], None)
+        numbers = [self._number(alias, deadline) for alias in (self.alias, self._second)]
+        live, second = numbers if pair else (numbers[0], None)
         if live is None:
             return IndexStatus(None, None, fits=True)
         near = range(max(1, live - LEFTOVERS), live + LEFTOVERS + 1)
-        others = [n for n in near if n not in (live, beside) and self._exists(n, deadline)]
-        return IndexStatus(live, beside, self._fits(beside or live, deadline), others)
+        others = [n for n in near if n not in (live, second) and self._exists(n, deadline)]
+        meta = self._meta(second or live, deadline)
+        fits = meta.get(CDC) == self._digest
+        return IndexStatus(live, second, fits, others, str(meta.get(MADE)) if second else "")
 
     def begin(self, deadline: Deadline) -> None:
-        """Make an index with the deployed mapping beside the live one, unless there is one."""
+        """Make a second index, with the deployed mapping, unless there is one."""
         live = self._number(self.alias, deadline)
         if live is None:
             self.create(deadline)
@@ -119,36 +125,36 @@ class OpenSearchIndex(Documents):
         # An index from before the aliases of their own.
         self._move([_add(self._of(live), self._own(live))], deadline)
         number = live + 1
-        while self._number(self._beside, deadline) is None:
+        while self._number(self._second, deadline) is None:
             try:
-                self._make(number, {self._beside: WRITES}, deadline)
+                self._make(number, {self._second: WRITES}, deadline)
             except TransportError as error:
                 # Or another operator was first, and the alias has its write index.
-                others = self._number(self._beside, deadline) is not None
+                others = self._number(self._second, deadline) is not None
                 if not _is_there(error) and not others:
                     raise meaning(error) from error
                 number += 1
 
-    def swap(self, live: int, beside: int, deadline: Deadline) -> bool:
+    def swap(self, live: int, second: int, deadline: Deadline) -> bool:
         """Move the read, the write and the third alias in one request."""
-        old, new = self._of(live), self._of(beside)
+        old, new = self._of(live), self._of(second)
         actions = [
             _remove(old, self.alias),
             _remove(old, self.name),
-            _remove(new, self._beside),
+            _remove(new, self._second),
             _add(new, self.alias, WRITES),
             _add(new, self.name, READS),
-            _add(old, self._beside, WRITES),
+            _add(old, self._second, WRITES),
         ]
         return self._move(actions, deadline)
 
-    def release(self, beside: int, deadline: Deadline) -> bool:
-        """Take the alias from the index beside."""
-        return self._move([_remove(self._of(beside), self._beside)], deadline)
+    def release(self, second: int, deadline: Deadline) -> bool:
+        """Take the alias from the second index."""
+        return self._move([_remove(self._of(second), self._second)], deadline)
 
     def delete(self, number: int, deadline: Deadline) -> bool:
         """Delete an index that has none of the three aliases; none is ever given to it again."""
-        if number in [self._number(alias, deadline) for alias in (self.alias, self._beside)]:
+        if number in [self._number(alias, deadline) for alias in (self.alias, self._second)]:
             return False
         try:
             self.client.indices.delete(
@@ -161,8 +167,8 @@ class OpenSearchIndex(Documents):
         return True
 
     @property
-    def _beside(self) -> str:
-        return f"{self.name}-beside"
+    def _second(self) -> str:
+        return f"{self.name}-second"
 
     def _of(self, number: int) -> str:
         return f"{self.name}-v{number}"
@@ -185,7 +191,7 @@ class OpenSearchIndex(Documents):
             "settings": dict(self.settings),
             "mappings": {
                 "dynamic": False,
-                "_meta": {CDC: self._digest},
+                "_meta": {CDC: self._digest, MADE: str(uuid4())},
                 "properties": {**self.properties, CDC: CDC_MAPPING},
             },
             "aliases": {**aliases, self._own(number): {}},
@@ -216,11 +222,10 @@ class OpenSearchIndex(Documents):
     def _exists(self, number: int, deadline: Deadline) -> bool:
         return bool(self._asked(self.client.indices.get_alias, self._of(number), deadline))
 
-    def _fits(self, number: int, deadline: Deadline) -> bool:
+    def _meta(self, number: int, deadline: Deadline) -> Mapping[str, Any]:
         found = self._asked(self.client.indices.get_mapping, self._of(number), deadline)
-        return any(
-            each["mappings"].get("_meta", {}).get(CDC) == self._digest for each in found.values()
-        )
+        metas = [each["mappings"].get("_meta", {}) for each in found.values()]
+        return dict(*metas)
 
     def _asked(
         self, ask: Callable[..., Mapping[str, Any]], index: str, deadline: Deadline

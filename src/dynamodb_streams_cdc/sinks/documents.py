@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.sinks.comparison import Place
@@ -143,7 +143,7 @@ class Pair(NamedTuple):
     """
 
     live: SearchIndex
-    beside: SearchIndex
+    second: SearchIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +152,23 @@ class IndexStatus:
 
     Attributes:
         live: the one that readers find; None if there is none yet.
-        beside: the one that is written in addition; None if there is none. Its number is greater
+        second: the one that is written in addition; None if there is none. Its number is greater
             than that of the live one until it is live, and less if it was live before.
-        fits: whether the one beside, or else the live one, has the mapping and settings that are
+        fits: whether the second one, or else the live one, has the mapping and settings that are
             deployed.
         leftovers: indexes that are neither: a delete was interrupted.
+        made: differs for each second index that was ever made; empty without one.
     """
 
     live: int | None
-    beside: int | None
+    second: int | None
     fits: bool
     leftovers: Sequence[int] = ()
+    made: str = ""
 
 
-@runtime_checkable
 class RebuildableIndex(SearchIndex, Protocol):
-    """An index that can be rebuilt beside the live one; see `index_rebuild`.
+    """An index that can be rebuilt while it is read; see `index_rebuild`.
 
     A change of names takes effect as a whole, and only if the names are as the caller says: of
     operators that work at the same time, one has its way, and the others are told.
@@ -178,7 +179,7 @@ class RebuildableIndex(SearchIndex, Protocol):
         """The name by which readers find it."""
 
     def pair(self, deadline: Deadline) -> Pair | None:
-        """Return the live index and the one beside it; `None` if there is none beside.
+        """Return the live index and the second one; `None` if there is no second one.
 
         Raises:
             RetryableError: that cannot be read at the moment.
@@ -192,28 +193,28 @@ class RebuildableIndex(SearchIndex, Protocol):
         """
 
     def begin(self, deadline: Deadline) -> None:
-        """Make a new index beside the live one, unless there is one.
+        """Make a second index, unless there is one.
 
         Raises:
             RetryableError: it cannot be made at the moment.
         """
 
-    def swap(self, live: int, beside: int, deadline: Deadline) -> bool:
-        """Make the index beside the live one, and the reverse; return False if they are others.
+    def swap(self, live: int, second: int, deadline: Deadline) -> bool:
+        """Make the second index the live one, and the reverse; return False if others are it.
 
         Raises:
             RetryableError: the names cannot be changed at the moment.
         """
 
-    def release(self, beside: int, deadline: Deadline) -> bool:
-        """Take the name from the index beside; return False if it is another.
+    def release(self, second: int, deadline: Deadline) -> bool:
+        """Take the name from the second index; return False if it is another.
 
         Raises:
             RetryableError: the names cannot be changed at the moment.
         """
 
     def delete(self, number: int, deadline: Deadline) -> bool:
-        """Delete an index that is neither live nor beside; return False if it is, or is gone.
+        """Delete an index that is neither live nor second; return False if it is, or is gone.
 
         Raises:
             RetryableError: it cannot be deleted at the moment.

@@ -123,10 +123,10 @@ class Search:
         index = self.index if pair is None else pair.live
         differs, item_version = self._repair(index, item_id, read_item, deadline, known)
         if pair is not None:
-            self._repair_beside(pair, item_id, read_item, deadline, item_version)
+            self._repair_second(pair, item_id, read_item, deadline, item_version)
         return differs
 
-    def _repair_beside(
+    def _repair_second(
         self,
         pair: Pair,
         item_id: str,
@@ -135,7 +135,7 @@ class Search:
         known: ItemVersion | None,
     ) -> None:
         try:
-            self._repair(pair.beside, item_id, read_item, deadline, known)
+            self._repair(pair.second, item_id, read_item, deadline, known)
         except (RetryableError, DeadlineExceeded, MemoryError, OSError, ImportError):
             raise
         except Exception as error:
@@ -193,7 +193,7 @@ class Search:
         pair = self._written.pair(deadline)
         if pair is None:
             return self.index.purge(before, deadline)
-        pair.beside.purge(before, deadline)
+        pair.second.purge(before, deadline)
         return pair.live.purge(before, deadline)
 
     @property
@@ -236,7 +236,7 @@ class Search:
         return self.index.remove(name, token, deadline)
 
     def pair(self, deadline: Deadline) -> Pair | None:
-        """Return the live index and the one beside it during a rebuild; see `WrittenIndexes`."""
+        """Return the live index and the second one during a rebuild; see `WrittenIndexes`."""
         return self._written.pair(deadline)
 
     def upsert_of(

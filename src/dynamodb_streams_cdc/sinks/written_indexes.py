@@ -1,13 +1,14 @@
-"""The indexes that the search sink writes: the live one, and one beside it during a rebuild.
+"""The indexes that the search sink writes: the live one, and a second one during a rebuild.
 
-A write succeeds once both have it, so that either can be the live one. A document that the index
-beside refuses for good is logged and not waited for: the live index goes on, and the verification
+A write succeeds once both have it, so that either can be the live one. A document that the second
+index refuses for good is logged and not waited for: the live index goes on, and the verification
 before the swap finds the document (see `index_rebuild`).
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError, visible
@@ -23,12 +24,17 @@ from dynamodb_streams_cdc.sinks.documents import (
 logger = logging.getLogger(__name__)
 
 LOOKUP_SECONDS = 10.0
-"""How long a function goes on without looking whether there is an index beside the live one."""
+"""How long a function goes on without looking whether there is a second index."""
+
+
+def rebuildable(index: SearchIndex) -> RebuildableIndex | None:
+    """Return the index if it can be rebuilt; `None` for a store that is one index for ever."""
+    return cast("RebuildableIndex", index) if hasattr(index, "pair") else None
 
 
 @dataclass
 class WrittenIndexes:
-    """The live index, and the one beside it as of the last look.
+    """The live index, and the second one as of the last look.
 
     Attributes:
         index: reached by the names that move.
@@ -39,8 +45,7 @@ class WrittenIndexes:
     _looked_at: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        # Once: `isinstance` of a protocol makes a hundred calls.
-        self._rebuildable = self.index if isinstance(self.index, RebuildableIndex) else None
+        self._rebuildable = rebuildable(self.index)
 
     def pair(self, deadline: Deadline) -> Pair | None:
         """Return both indexes, looked up at most every ten seconds; `None` if there is one.
@@ -67,25 +72,25 @@ class WrittenIndexes:
         if pair is None:
             return self.index.upsert(upserts, deadline)
         live = pair.live.upsert(upserts, deadline)
-        beside = pair.beside.upsert(upserts, deadline)
-        results = zip(upserts, live, beside, strict=True)
+        second = pair.second.upsert(upserts, deadline)
+        results = zip(upserts, live, second, strict=True)
         return [_of_both(upsert, one, other) for upsert, one, other in results]
 
 
-def _of_both(upsert: Upsert, live: Upserted, beside: Upserted) -> Upserted:
-    if isinstance(live, Exception) or not isinstance(beside, Exception):
+def _of_both(upsert: Upsert, live: Upserted, second: Upserted) -> Upserted:
+    if isinstance(live, Exception) or not isinstance(second, Exception):
         return live
-    if isinstance(beside, RetryableError | DeadlineExceeded):
-        return beside
-    note_refusal(upsert.item_id, beside)
+    if isinstance(second, RetryableError | DeadlineExceeded):
+        return second
+    note_refusal(upsert.item_id, second)
     return live
 
 
 def note_refusal(item_id: str, error: Exception) -> None:
-    """Log that the index beside the live one refuses a document for good."""
+    """Log that the second index refuses a document for good."""
     logger.warning(
-        "the index beside the live one refuses the document of %s: %s",
+        "the second index refuses the document of %s: %s",
         visible(item_id),
         visible(str(error)),
-        extra=LogEvent.REFUSED_BESIDE.fields(item=visible(item_id), error=type(error).__name__),
+        extra=LogEvent.REFUSED_BY_SECOND.fields(item=visible(item_id), error=type(error).__name__),
     )

@@ -204,7 +204,7 @@ class MemoryIndex:
     Attributes:
         documents: of the live index.
         name: by which readers find it.
-        live, beside: numbers of the live index, and of the one beside it.
+        live, second: numbers of the live index and of the second one.
         others: documents of the indexes that are not live, by number.
         mapping: stands for the mapping that is deployed; a new index gets it.
     """
@@ -212,10 +212,11 @@ class MemoryIndex:
     documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     name: str = "items"
     live: int = 1
-    beside: int | None = None
+    second: int | None = None
     others: dict[int, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
     mapping: str = "first"
     mappings: dict[int, str] = field(default_factory=dict)
+    begun: int = 0
 
     def read(self, item_id: str, deadline: Deadline) -> Held | None:
         """Return the document or tombstone of an item; its revision is the document itself."""
@@ -283,48 +284,50 @@ class MemoryIndex:
         return True
 
     def pair(self, deadline: Deadline) -> Pair | None:
-        """Return the live index and the one beside it; `None` if there is none beside."""
+        """Return the live index and the second one; `None` if there is no second one."""
         deadline.check()
-        if self.beside is None:
+        if self.second is None:
             return None
-        return Pair(type(self)(self.documents), type(self)(self.others[self.beside]))
+        return Pair(type(self)(self.documents), type(self)(self.others[self.second]))
 
     def status(self, deadline: Deadline) -> IndexStatus:
         """Return the indexes behind the name."""
         deadline.check()
-        mapping = self.mappings.get(self.beside or self.live, self.mapping)
-        leftovers = sorted(self.others.keys() - {self.beside})
-        return IndexStatus(self.live, self.beside, mapping == self.mapping, leftovers)
+        mapping = self.mappings.get(self.second or self.live, self.mapping)
+        leftovers = sorted(self.others.keys() - {self.second})
+        made = "" if self.second is None else str(self.begun)
+        return IndexStatus(self.live, self.second, mapping == self.mapping, leftovers, made)
 
     def begin(self, deadline: Deadline) -> None:
-        """Make a new index beside the live one, unless there is one."""
+        """Make a second index, unless there is one."""
         deadline.check()
-        if self.beside is None:
-            self.beside = max((self.live, *self.others)) + 1
-            self.others[self.beside] = {}
-            self.mappings[self.beside] = self.mapping
+        if self.second is None:
+            self.second = max((self.live, *self.others)) + 1
+            self.others[self.second] = {}
+            self.begun += 1
+            self.mappings[self.second] = self.mapping
 
-    def swap(self, live: int, beside: int, deadline: Deadline) -> bool:
-        """Make the index beside the live one, and the reverse; return False if they are others."""
+    def swap(self, live: int, second: int, deadline: Deadline) -> bool:
+        """Exchange the live index and the second one; return False if others are it."""
         deadline.check()
-        if (live, beside) != (self.live, self.beside):
+        if (live, second) != (self.live, self.second):
             return False
-        self.others[live], self.documents = self.documents, self.others.pop(beside)
-        self.live, self.beside = beside, live
+        self.others[live], self.documents = self.documents, self.others.pop(second)
+        self.live, self.second = second, live
         return True
 
-    def release(self, beside: int, deadline: Deadline) -> bool:
-        """Take the name from the index beside; return False if it is another."""
+    def release(self, second: int, deadline: Deadline) -> bool:
+        """Take the name from the second index; return False if it is another."""
         deadline.check()
-        if beside != self.beside:
+        if second != self.second:
             return False
-        self.beside = None
+        self.second = None
         return True
 
     def delete(self, number: int, deadline: Deadline) -> bool:
-        """Delete an index that is neither live nor beside; return False if it is, or is gone."""
+        """Delete an index that is neither live nor second; return False if it is, or is gone."""
         deadline.check()
-        return number != self.beside and self.others.pop(number, None) is not None
+        return number != self.second and self.others.pop(number, None) is not None
 
     def _token(self, name: str) -> str:
         source = self.documents.get(name)
