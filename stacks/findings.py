@@ -150,6 +150,11 @@ ACCEPTED: tuple[Accepted, ...] = (
     ),
     Accepted(
         f"{IAM5}[*]",
+        "pipeline/Metrics",
+        "CloudWatch takes no resource in a policy.",
+    ),
+    Accepted(
+        f"{IAM5}[*]",
         "pipeline/%/Role/Tracing",
         "X-Ray takes no resource in a policy.",
     ),

@@ -11,6 +11,7 @@ from typing import Any
 
 from aws_cdk import CfnOutput, Stack
 
+from dynamodb_streams_cdc.entities import Entity, Table
 from dynamodb_streams_cdc.names import MANIFEST, MANIFEST_SCHEMA
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
@@ -23,7 +24,8 @@ def add_manifest(
     stack: Stack,
     *,
     pipelines: Sequence[str],
-    source_tables: Mapping[str, SourceTable],
+    declaration: Table,
+    source: SourceTable,
     tables: Mapping[str, ChangeTable],
     processors: Sequence[StreamProcessor],
     dead_letters: DeadLetters,
@@ -32,15 +34,20 @@ def add_manifest(
 ) -> None:
     """Add the output.
 
-    `pipelines` are the stacks of all pipelines of the environment; `source_tables` are by logical
-    name, the other `tables` by role.
+    `pipelines` are the stacks of all pipelines of the environment; `tables` are those in addition
+    to the source table, by role.
     """
     manifest = {
         "schema": MANIFEST_SCHEMA,
         "pipelines": list(pipelines),
         "source_tables": [
-            {"name": name, "table": table.name, "keys": table.keys, "stream": table.stream_arn}
-            for name, table in source_tables.items()
+            {
+                "name": declaration.name,
+                "table": source.name,
+                "keys": source.keys,
+                "stream": source.stream_arn,
+                "entities": {entity.name: _patterns(entity) for entity in declaration.entities},
+            }
         ],
         "tables": {role: table.name for role, table in tables.items()},
         "processors": [
@@ -50,6 +57,7 @@ def add_manifest(
                 "feed": processor.feed.kind,
                 "source_table": processor.source_table,
                 "sink": processor.sink,
+                "mapping": processor.mapping.event_source_mapping_id,
                 "dead_letter_queue": processor.dead_letters.queue.queue_url,
             }
             for processor in processors
@@ -67,3 +75,11 @@ def add_manifest(
         value=stack.to_json_string(manifest),
         description="Tables, processors, search index and buckets of this pipeline (JSON)",
     )
+
+
+def _patterns(entity: Entity) -> dict[str, Any]:
+    """Return the conditions on an entity's keys, by attribute."""
+    return {
+        name: {"kind": pattern.kind, "values": list(pattern.values)}
+        for name, pattern in entity.keys.items()
+    }

@@ -20,7 +20,7 @@ from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.keys import add_key
 from stacks.constructs.large_images import LargeImages
-from stacks.constructs.operator_policy import OperatorPolicy
+from stacks.constructs.operator_policy import MetricsPolicy, OperatorPolicy
 from stacks.constructs.source_table import source_table, use_of_table_key
 from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
@@ -106,6 +106,7 @@ class PipelineStack(Stack):
             change_log=self.change_log,
             large_images=self.large_images,
         )
+        self.metrics = MetricsPolicy(self, "Metrics")
         watcher = Watcher(
             self,
             "Watcher",
@@ -201,7 +202,8 @@ class PipelineStack(Stack):
         add_manifest(
             self,
             pipelines=self._pipelines,
-            source_tables={self.declaration.name: self.source},
+            declaration=self.declaration,
+            source=self.source,
             tables=self.tables,
             processors=self.processors,
             dead_letters=self.dead_letters,
@@ -214,6 +216,7 @@ class PipelineStack(Stack):
             "DeadLetterBucketName": self.dead_letters.bucket.bucket_name,
             "OnFailureBucketName": self.dead_letters.on_failure.bucket_name,
             "OperatorPolicyArn": self.operator.managed_policy_arn,
+            "MetricsPolicyArn": self.metrics.managed_policy_arn,
         }
         if self.search is not None:
             outputs["SearchEndpoint"] = self.search.url

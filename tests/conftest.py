@@ -58,18 +58,18 @@ def group_of(nodeid: str) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many schedules were run: on a laptop it is an eighth."""
-    reports = [each for found in terminalreporter.stats.values() for each in found]
-    run = sum(
-        value
-        for report in reports
-        if isinstance(report, pytest.TestReport) and report.when == "call"
-        for name, value in report.user_properties
-        if name == "schedules" and isinstance(value, int)
-    )
-    if run:
+    """Say how many schedules were run, and states gone through: on a laptop it is a part."""
+    run = {"schedules": 0, "states": 0}
+    for report in (each for found in terminalreporter.stats.values() for each in found):
+        if isinstance(report, pytest.TestReport) and report.when == "call":
+            for name, value in report.user_properties:
+                if name in run and isinstance(value, int):
+                    run[name] += value
+    if run["schedules"]:
         rest = "" if SCHEDULES else ", an eighth of those in CI: SCHEDULES=all runs the rest"
-        terminalreporter.write_line(f"Schedules of the simulation: {run:,}{rest}")
+        terminalreporter.write_line(f"Schedules of the simulation: {run['schedules']:,}{rest}")
+    if run["states"]:
+        terminalreporter.write_line(f"States of all interleavings: {run['states']:,}")
 
 
 @pytest.fixture(scope="session")

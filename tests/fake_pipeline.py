@@ -18,12 +18,15 @@ from dynamodb_streams_cdc import (
     Search,
     Sink,
     deserialize_item,
+    serialize_item,
 )
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames, StoredDeadLetter
+from dynamodb_streams_cdc.sinks.base import TablePage
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
+from dynamodb_streams_cdc.sinks.comparison import Segment
 from dynamodb_streams_cdc.sinks.documents import Upsert, Upserted
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore, MemoryIndex, MemoryLog
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
@@ -157,6 +160,19 @@ class Table:
         decoded: dict[str, Any] = deserialize_item(keys)
         return self.items.get(item_id("orders", decoded))
 
+    def read_many(
+        self, keys: Sequence[Attributes], deadline: Deadline
+    ) -> Sequence[Attributes | None]:
+        found = map(self.read, keys)
+        return [None if image is None else serialize_item(image) for image in found]
+
+    def scan(
+        self, segment: Segment, place: Any, most: int, deadline: Deadline, *, consistent: bool
+    ) -> TablePage:
+        """Return all items in the first segment."""
+        images = self.items.values() if segment.number == 0 else ()
+        return TablePage([serialize_item(each) for each in images if each is not None], None)
+
 
 @dataclass
 class FakePipeline:
@@ -199,7 +215,7 @@ class FakePipeline:
             self.store,
             permanent=(ValueError,),
             clock=self.clock,
-            source_table=self.table if name == "search" else None,
+            source_table=self.table,
         )
 
     def context(self, processor: str) -> FakeContext:

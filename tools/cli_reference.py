@@ -16,8 +16,9 @@ HEAD = """\
 
 `cdc` operates a deployed pipeline. `make setup` installs it, and so does `pip install '.[cli]'`
 in a clone. It uses boto3: your AWS credentials, your Region, and `AWS_ENDPOINT_URL` if it is
-set. The permissions that it needs are in the managed policy of the stack's output
-`OperatorPolicyArn`. It finds tables, functions and buckets by the stack's output `Manifest`.
+set. The permissions that it needs are in the managed policies of the stack's outputs
+`OperatorPolicyArn` and, for the metrics of `cdc status`, `MetricsPolicyArn`. It finds tables,
+functions and buckets by the stack's output `Manifest`.
 """
 
 

@@ -23,7 +23,7 @@ def every_change_leaves_an_entry(audit: Audit) -> None:
     bench.write(PLACED, SHIPPED, None, pause=MINUTE)
     bench.run()
     told = [entry.get("kind") for entry in bench.store.history(item())]
-    for kind in ChangeKind:
+    for kind in (ChangeKind.INSERT, ChangeKind.MODIFY, ChangeKind.REMOVE):
         if kind not in told:
             wrong(
                 f"Order 1001 was placed, shipped and deleted, and no entry of it says {kind}. "

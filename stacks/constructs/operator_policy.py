@@ -1,4 +1,4 @@
-"""Permissions of an operator who redrives dead letters."""
+"""Permissions of an operator: to look, to redrive, and to repair."""
 
 from collections.abc import Sequence
 
@@ -56,14 +56,51 @@ class OperatorPolicy(iam.ManagedPolicy):
         self._allow(["s3:DeleteObject"], own, given_up)
         self._allow(["lambda:InvokeFunction"], *functions)
         if change_log is not None:
-            self._allow(["dynamodb:GetItem", "dynamodb:Query"], change_log.table.table_arn)
+            assert change_log.stream_arn is not None
+            self._allow(
+                ["dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query"],
+                change_log.table.table_arn,
+            )
+            self._allow(
+                ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
+                change_log.stream_arn,
+            )
         self._allow(["dynamodb:DescribeTable", "dynamodb:Scan"], source.table.table_arn)
         self.add_statements(*use_of_table_key(source))
         self._allow(
-            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"], *queues
+            [
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:ReceiveMessage",
+            ],
+            *queues,
+        )
+        self._allow(
+            ["lambda:GetEventSourceMapping"],
+            *(processor.mapping.event_source_mapping_arn for processor in processors),
+        )
+        self._allow(
+            ["lambda:GetFunctionConfiguration"],
+            *((processor.alias or processor.function).function_arn for processor in processors),
         )
         if statements := use_of_key(self):
             self.add_statements(*statements)
 
     def _allow(self, actions: Sequence[str], *resources: str) -> None:
         self.add_statements(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+
+
+class MetricsPolicy(iam.ManagedPolicy):
+    """The permission to read metrics, which `cdc status` shows.
+
+    CloudWatch takes no resource
+    (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/permissions-reference-cw.html):
+    the wildcard stays in a policy of its own.
+    """
+
+    def __init__(self, scope: Construct, id: str) -> None:
+        super().__init__(scope, id, description="Reads the metrics that cdc status shows")
+        self.add_statements(
+            iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"])
+        )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 from unittest.mock import patch
+from uuid import NAMESPACE_DNS, uuid5
 
 import boto3
 import pytest
@@ -77,6 +78,7 @@ class Cloud:
             exception to raise, or None.
         calls: the operations, in order.
         stacks: names of the stacks that have the manifest.
+        described: answers of Lambda about mappings and functions, by UUID and ARN.
     """
 
     manifest: dict[str, Any]
@@ -85,6 +87,7 @@ class Cloud:
     calls: list[str] = field(default_factory=list)
     posted: set[str] = field(default_factory=set)
     stacks: list[str] = field(default_factory=lambda: [STACK])
+    described: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def queues(self) -> dict[str, str]:
@@ -97,14 +100,21 @@ class Cloud:
         return found
 
     def add_processor(self, name: str) -> None:
-        """Deploy a processor with its function and its notification queue."""
+        """Deploy a processor with its function, its mapping and its notification queue."""
+        function, uuid = f"cdc-sandbox-{name}", str(uuid5(NAMESPACE_DNS, name))
+        arn = f"arn:aws:lambda:us-east-1:000000000000:function:{function}"
+        result = {"State": "Enabled", "LastProcessingResult": "OK"}
+        self.described[uuid] = {"UUID": uuid, "FunctionArn": arn, **result}
+        modified = "2024-05-01T11:00:00.000+0000"
+        self.described[arn] = {"Version": "7", "CodeSha256": "2yZHlu2", "LastModified": modified}
         self.manifest["processors"].append(
             {
                 "name": name,
-                "function": f"cdc-sandbox-{name}",
+                "function": function,
                 "feed": "table",
                 "source_table": "orders",
                 "sink": name,
+                "mapping": uuid,
                 "dead_letter_queue": self.client("sqs").create_queue(QueueName=name)["QueueUrl"],
             }
         )
@@ -177,8 +187,12 @@ class Cloud:
             raise failure
         if service == "cloudformation":
             return self._described(arguments.get("StackName"))
-        if service == "lambda":
+        if operation == "Invoke":
             return self._invoked(arguments)
+        if operation == "GetEventSourceMapping":
+            return self.described[arguments["UUID"]]
+        if operation == "GetFunctionConfiguration":
+            return self.described[arguments["FunctionName"]]
         return None
 
     def _described(self, name: str | None) -> Any:

@@ -29,6 +29,9 @@ COMMANDS = [
     ["dead-letters", "show", "deadbeef"],
     ["redrive", "--yes"],
     ["history", "customer_id=1", "order_id=1"],
+    ["diff", "customer_id=1", "order_id=1", "--from", "2024-05-01T12:00:00Z"],
+    ["tail"],
+    ["status"],
 ]
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
@@ -199,7 +202,8 @@ def test_a_manifest_of_another_schema(cloud: Cloud, command: list[str]) -> None:
 
 def test_a_pipeline_without_a_change_log(cloud: Cloud) -> None:
     cloud.manifest["tables"].clear()
-    assert "no table with the role change_log" in fails(cloud, COMMANDS[-1])
+    for command in COMMANDS[3:6]:
+        assert "no table with the role change_log" in fails(cloud, command)
 
 
 @every_command
@@ -338,9 +342,15 @@ def parameters() -> Iterator[tuple[str, Any]]:
 def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any, empty: str) -> None:
     """It is a variable that is not set, and would mean: everything."""
     cloud.put("dead-letters/search/x.json", b"{}")
-    required = {"dead-letters show": ["x"], "repair": ["--all"], "history": ["x"]}.get(name, [])
+    required = {
+        "dead-letters show": ["x"],
+        "repair": ["--all"],
+        "history": ["x"],
+        "diff": ["x", "--from", "2024-05-01T12:00:00Z"],
+    }.get(name, [])
     if parameter.param_type_name == "argument":
-        called, command = parameter.metavar, [*name.split(), empty]
+        called = parameter.metavar
+        command = [*name.split(), *(word for word in required if word != "x"), empty]
     else:
         called = parameter.opts[0]
         command = [*name.split(), *required, called, empty]
@@ -400,5 +410,5 @@ def test_a_missing_extra_is_named() -> None:
 def test_the_installed_command() -> None:
     cdc = Path(sys.executable).with_name("cdc")
     found = subprocess.run([cdc, "-h"], capture_output=True, text=True, timeout=60, check=True)
-    for name in ("dead-letters", "redrive", "repair", "history"):
+    for name in ("dead-letters", "redrive", "repair", "history", "diff", "tail", "status"):
         assert name in found.stdout

@@ -15,6 +15,8 @@ from tests.infrastructure.templates import Assembly, Resource, Template, as_list
 REGION = "us-east-1"
 UUID = "12345678-1234-1234-1234-123456789012"
 """Of every event source mapping."""
+STREAM_LABEL = "2026-11-28T00:00:00.000"
+"""Of every stream."""
 PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
@@ -105,8 +107,12 @@ class Deployment:
                 return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
             case "es":
                 return f"{self.domain_arn}{name}"
+            case "lambda" if name == UUID:
+                return f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{name}"
             case "lambda":
                 return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+            case "cloudwatch":
+                return name  # it has no resources
             case "sqs":
                 return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name.rpartition('/')[2]}"
             case "sns":
@@ -148,10 +154,12 @@ class Deployment:
         ]
 
     def managed_policy(self) -> Document:
-        """Return the one managed policy that there is."""
-        ((stack, policy),) = self._properties("AWS::IAM::ManagedPolicy")
-        found: Document = self.value(stack, policy["PolicyDocument"])
-        return found
+        """Return the managed policies as one, which is what attaching them comes to."""
+        documents = [
+            self.value(stack, policy["PolicyDocument"])
+            for stack, policy in self._properties("AWS::IAM::ManagedPolicy")
+        ]
+        return {"Statement": [one for document in documents for one in document["Statement"]]}
 
     def policies_on(self, resource: str) -> list[Document]:
         """Return the policies on the bucket, queue, topic or domain that a resource is in."""
@@ -222,7 +230,7 @@ class Deployment:
             case "Arn" | "TopicArn" | "DomainArn":
                 return arn
             case "StreamArn":
-                return f"{arn}/stream/2026-11-28T00:00:00.000"
+                return f"{arn}/stream/{STREAM_LABEL}"
             case "DomainEndpoint":
                 return f"search-{called}-1a2b3c.{REGION}.es.amazonaws.com"
             case "QueueName":

@@ -119,7 +119,7 @@ class TestDeployed:
         assert granted == {
             f"{prefix}/{index}{path}"
             for index in ("orders", "customers")
-            for path in ("-v1", "-write/_bulk", "-write/_doc/*")
+            for path in ("-v1", "-write/_bulk", "-write/_mget", "-write/_search", "-write/_doc/*")
         }
 
     @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ class TestDeployed:
             environment="sandbox", search_url="https://search.example.com", search_domain_arn=ARN
         )
         granted = {r for _, a, r in statements(assembly.pipeline) if a.startswith("es:")}
-        paths = ("v1", "write/_bulk", "write/_doc/*")
+        paths = ("v1", "write/_bulk", "write/_mget", "write/_search", "write/_doc/*")
         indexes = ("orders", "customers")
         assert granted == {f"{ARN}/{index}-{path}" for index in indexes for path in paths}
         function = processors(assembly.pipeline)["search"]

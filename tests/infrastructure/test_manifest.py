@@ -3,6 +3,8 @@
 import pytest
 
 from dynamodb_streams_cdc.operations.manifest import Manifest
+from lambdas.example_domain import TABLES as EXAMPLE
+from tests.factories import customer, order
 from tests.infrastructure.templates import Assembly, environment_of, flat, of_type, processors
 
 
@@ -42,6 +44,17 @@ def test_processors_are_those_of_their_functions(assembly: Assembly, manifest: M
         assert (each.source_table, each.feed) == (settings["SOURCE_TABLE"], settings["FEED"])
         assert settings["DEAD_LETTER_BUCKET"] == manifest.bucket("dead_letters")
         assert each.dead_letter_queue in of_type(assembly.pipeline, "AWS::SQS::Queue")
+        mapping = of_type(assembly.pipeline, "AWS::Lambda::EventSourceMapping")[each.mapping]
+        assert flat(mapping["Properties"]["FunctionName"]) == each.function
+
+
+def test_entities_are_told_apart_by_their_keys(manifest: Manifest) -> None:
+    [declared] = EXAMPLE
+    [deployed] = manifest.source_tables
+    for state in (order(), customer()):
+        entity = declared.entity_of(state)
+        assert entity is not None
+        assert deployed.entity_of(state) == entity.name
 
 
 def test_it_is_not_exported(assembly: Assembly) -> None:

@@ -5,13 +5,16 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+import pytest
+
+from dynamodb_streams_cdc.deadline import SystemClock
 from tests.cli.conftest import LARGE_IMAGES, Cloud, aws, cloud  # noqa: F401 - fixtures
 from tests.cli.test_history import KEYS, logged  # noqa: F401 - a fixture
 from tests.cli.test_repair import DONE
 from tests.fake_pipeline import POISON, given_up, lambdas_key, placed, pointer
-from tests.infrastructure.deployment import Deployment, context_of
+from tests.infrastructure.deployment import STREAM_LABEL, Deployment, context_of
 from tests.infrastructure.policies import ACCOUNT, Context, Request
-from tests.infrastructure.templates import Assembly, Template, as_list, flat, only
+from tests.infrastructure.templates import Assembly, Template, as_list, flat, of_type
 from tests.lambdas.conftest import create_table
 
 Permission = tuple[str, str]
@@ -26,6 +29,7 @@ QUEUES = {
     "ReceiveMessage": "sqs:ReceiveMessage",
     "DeleteMessageBatch": "sqs:DeleteMessage",
     "ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "GetQueueAttributes": "sqs:GetQueueAttributes",
 }
 
 
@@ -46,8 +50,26 @@ def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
             yield "lambda:InvokeFunction", params["FunctionName"]
         case "GetItem" | "Query" | "DescribeTable" | "Scan":
             yield f"dynamodb:{operation}", params["TableName"]
+        case "DescribeStream" | "GetShardIterator":
+            yield f"dynamodb:{operation}", stream_of(params["StreamArn"])
+        case "GetEventSourceMapping":
+            yield "lambda:GetEventSourceMapping", params["UUID"]
+        case "GetFunctionConfiguration":
+            yield (
+                "lambda:GetFunctionConfiguration",
+                params["FunctionName"].partition("function:")[2],
+            )
+        case "GetMetricData":
+            yield "cloudwatch:GetMetricData", "*"
+        case "GetRecords":
+            yield "dynamodb:GetRecords", stream_of(params["ShardIterator"])
         case _:
             yield QUEUES[operation], params["QueueUrl"]
+
+
+def stream_of(arn: str) -> str:
+    """The stream in an ARN, or in an iterator, which begins with one; see `granted`."""
+    return f"{arn.split('/')[1]}/stream/{STREAM_LABEL}"
 
 
 def named(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -58,6 +80,7 @@ def named(manifest: Mapping[str, Any]) -> dict[str, str]:
     for each in manifest["processors"]:
         found[f"function {each['name']}"] = each["function"]
         found[f"queue {each['name']}"] = each["dead_letter_queue"]
+        found[f"mapping {each['name']}"] = each["mapping"]
     return found
 
 
@@ -65,13 +88,16 @@ def granted(template: Template, here: Mapping[str, Any]) -> set[Permission]:
     """What the policy allows, on resources by their names in the manifest that `cdc` reads here."""
     there = named(json.loads(flat(template["Outputs"]["Manifest"]["Value"])))
     names = {there[role]: name for role, name in named(here).items()}
-    policy = only(template, "AWS::IAM::ManagedPolicy")["Properties"]["PolicyDocument"]
+    policies = of_type(template, "AWS::IAM::ManagedPolicy").values()
+    documents = [policy["Properties"]["PolicyDocument"] for policy in policies]
     found = set()
-    for statement in policy["Statement"]:
+    for statement in (one for document in documents for one in document["Statement"]):
         assert statement["Effect"] == "Allow"
         for resource in map(flat, as_list(statement["Resource"])):
-            owner, _, path = resource.partition(".Arn")
-            where = f"{names[owner]}{path}" if owner in names else resource.rpartition(":")[2]
+            whole = resource.replace(".StreamArn", f".Arn/stream/{STREAM_LABEL}")
+            owner, _, path = whole.partition(".Arn")
+            last = resource.rpartition(":")[2]
+            where = f"{names[owner]}{path}" if owner in names else names.get(last, last)
             found |= {(action, where) for action in as_list(statement["Action"])}
     return found
 
@@ -86,6 +112,10 @@ def furnish(cloud: Cloud) -> None:  # noqa: F811
         TableName="orders-1A2B",
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
+    dynamodb.update_table(
+        TableName="change-log-3c4d",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+    )
     for processor in ("aggregation", "audit", "search"):
         cloud.notify(pointer(lambdas_key("gone")), processor)
         cloud.notify("no pointer", processor)
@@ -97,11 +127,17 @@ def furnish(cloud: Cloud) -> None:  # noqa: F811
     cloud.post()
 
 
+def interrupted(clock: SystemClock, seconds: float) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_policy_allows_exactly_the_commands_calls(
     logged: Cloud,  # noqa: F811
     sandbox: Assembly,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     furnish(logged)
+    monkeypatch.setattr(SystemClock, "sleep", interrupted)
     needed: set[Permission] = set()
     contexts: dict[Permission, Context] = {}
 
@@ -121,6 +157,9 @@ def test_a_policy_allows_exactly_the_commands_calls(
         ["repair", "--all"],
         ["repair", "customer_id=00004", "order_id=7"],
         ["history", *KEYS],
+        ["diff", *KEYS, "--from", "2024-05-01T12:00:02Z"],
+        ["tail"],
+        ["status"],
     ):
         result = logged.run(*command)
         assert result.exit_code == (command[0] == "redrive"), result.output

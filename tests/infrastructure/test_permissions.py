@@ -32,7 +32,6 @@ from tests.infrastructure.templates import (
     environment_of,
     flat,
     of_type,
-    only,
     processors,
 )
 from tests.lambdas.conftest import (
@@ -308,9 +307,11 @@ def test_attempts_are_counted_under_keys_of_the_processor_only(sandbox: Assembly
 
 
 def test_the_operator_policy_covers_the_command_line(sandbox: Assembly) -> None:
-    policy = only(sandbox.pipeline, "AWS::IAM::ManagedPolicy")["Properties"]["PolicyDocument"]
     granted = {
-        action for statement in policy["Statement"] for action in as_list(statement["Action"])
+        action
+        for policy in of_type(sandbox.pipeline, "AWS::IAM::ManagedPolicy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        for action in as_list(statement["Action"])
     }
     sources = Path(dynamodb_streams_cdc.__file__).parent.rglob("*.py")
     texts = [path.read_text() for path in sources]

@@ -190,7 +190,7 @@ class TestLeastPrivilege:
         assert holders == {"Audit", "Search"}, "another function may use them"
 
     def test_an_operator_reaches_no_sink(self, assembly: Assembly) -> None:
-        policy = only(assembly.pipeline, "AWS::IAM::ManagedPolicy")["Properties"]
+        policy = only(assembly.pipeline, "AWS::IAM::ManagedPolicy", "Operator")["Properties"]
         may: dict[str, set[str]] = {}
         for statement in policy["PolicyDocument"]["Statement"]:
             assert statement["Effect"] == "Allow"
@@ -207,7 +207,11 @@ class TestLeastPrivilege:
         deployed = list(processors(assembly.pipeline).values())
         functions = {f"{name}.Arn" for name, each in resources.items() if each in deployed}
         queues = {f"{name}.Arn" for name in of_type(assembly.pipeline, "AWS::SQS::Queue")}
+        asked = may.pop("lambda:GetEventSourceMapping")
+        mappings = {arn.rpartition(":event-source-mapping:")[2] for arn in asked}
+        assert mappings == of_type(assembly.pipeline, "AWS::Lambda::EventSourceMapping").keys()
         log = {f"{_table(assembly, 'ChangeLog')}.Arn"}
+        stream = {f"{_table(assembly, 'ChangeLog')}.StreamArn"}
         orders = {f"{_table(assembly, 'Orders')}.Arn"}
         (stack,) = may.pop("cloudformation:DescribeStacks")
         assert re.search(r":stack/cdc-\w+-pipeline/\*$", stack)
@@ -224,11 +228,16 @@ class TestLeastPrivilege:
             "sqs:ReceiveMessage": queues,
             "sqs:DeleteMessage": queues,
             "sqs:ChangeMessageVisibility": queues,
+            "sqs:GetQueueAttributes": queues,
             "lambda:InvokeFunction": functions,
+            "lambda:GetFunctionConfiguration": functions,
             "dynamodb:GetItem": log,
             "dynamodb:Query": log,
-            "dynamodb:DescribeTable": orders,
+            "dynamodb:DescribeTable": orders | log,
             "dynamodb:Scan": orders,
+            "dynamodb:DescribeStream": stream,
+            "dynamodb:GetRecords": stream,
+            "dynamodb:GetShardIterator": stream,
         }
         assert not {"Roles", "Users", "Groups"} & policy.keys(), "attached to no one by itself"
 

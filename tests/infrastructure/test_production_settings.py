@@ -174,6 +174,15 @@ class TestRelease:
         }
         assert moved == set(groups)
 
+    def test_operators_may_ask_for_the_code_of_the_alias(self, everything: Assembly) -> None:
+        deployment = Deployment(everything)
+        mappings = of_type(everything.pipeline, "AWS::Lambda::EventSourceMapping").values()
+        for each in mappings:
+            name = deployment.value("pipeline", each["Properties"]["FunctionName"])
+            arn = deployment.arn("lambda:GetFunctionConfiguration", name)
+            request = Request("operator", "lambda:GetFunctionConfiguration", arn)
+            assert decide(request, [deployment.managed_policy()]).allowed
+
     def test_alarms_of_the_processor_take_a_release_back(self, everything: Assembly) -> None:
         for group in of_type(everything.pipeline, "AWS::CodeDeploy::DeploymentGroup").values():
             rollback = group["Properties"]["AutoRollbackConfiguration"]

@@ -84,8 +84,9 @@ class RepairBench(Bench):
     def inspect(self, *records: Any) -> Any:
         return self.ask("inspect", records)["held"]
 
-    def repair(self, *keys: Any, stream: str = STREAM) -> Any:
-        return self.ask("repair", [{"Keys": as_delivered(each)} for each in keys], streamArn=stream)
+    def repair(self, *keys: Any, stream: str = STREAM, counts: bool = True) -> Any:
+        asked = [{"Keys": as_delivered(each)} for each in keys]
+        return self.ask("repair", asked, streamArn=stream, countMissing=counts)
 
 
 def sums(
@@ -250,7 +251,7 @@ def test_a_look_changes_nothing() -> None:
 
 def test_an_unknown_operation_is_refused() -> None:
     bench, ledger = sums()
-    with pytest.raises(MalformedRecord, match="one of replay, inspect, repair, got 'erase'"):
+    with pytest.raises(MalformedRecord, match=r"one of replay, inspect, .*, got 'erase'"):
         bench.invoke({"operation": "erase", "Records": [record(1, None, PLACED)]})
     assert ledger.rows == {}
 
@@ -468,6 +469,16 @@ def test_an_item_that_cannot_be_repaired_is_named() -> None:
     assert (answer["repaired"], answer["gone"]) == (2, 1)
     [failure] = answer["failures"]
     assert (failure["position"], failure["item"], failure["reason"]) == (0, ITEM, "ValueError")
+
+
+def test_an_item_without_a_row_is_not_counted_unless_asked_for() -> None:
+    bench, ledger = sums(Table({ITEM: PLACED}))
+    [failure] = bench.repair(KEYS, counts=False)["failures"]
+    assert (failure["item"], failure["reason"], failure["retryable"]) == (ITEM, "RowMissing", False)
+    assert (ledger.rows, ledger.totals) == ({}, {})
+    assert bench.repair(NOWHERE, counts=False)["failures"] == []
+    bench.run(record(1, None, PLACED))
+    assert bench.repair(KEYS, counts=False)["failures"] == []
 
 
 @pytest.mark.parametrize(

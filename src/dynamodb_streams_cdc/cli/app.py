@@ -4,10 +4,13 @@ import typer
 
 from dynamodb_streams_cdc.cli.backfill import backfill
 from dynamodb_streams_cdc.cli.dead_letters import dead_letters
+from dynamodb_streams_cdc.cli.diff import diff
 from dynamodb_streams_cdc.cli.history import history
 from dynamodb_streams_cdc.cli.options import Command, Commands, epilog
 from dynamodb_streams_cdc.cli.redrive import redrive
 from dynamodb_streams_cdc.cli.repair import repair
+from dynamodb_streams_cdc.cli.status import status
+from dynamodb_streams_cdc.cli.tail import tail
 from dynamodb_streams_cdc.cli.verify import verify
 
 app = typer.Typer(
@@ -26,3 +29,6 @@ app.command(cls=Command, epilog=epilog("verify"))(verify)
 app.command(cls=Command, epilog=epilog("repair"))(repair)
 app.command(cls=Command, epilog=epilog("backfill"))(backfill)
 app.command(cls=Command, epilog=epilog("history"))(history)
+app.command(cls=Command, epilog=epilog("diff"))(diff)
+app.command(cls=Command, epilog=epilog("tail"))(tail)
+app.command(cls=Command, epilog=epilog("status"))(status)

@@ -1,7 +1,9 @@
 """`cdc backfill`: bring the items that are in the table into the copies."""
 
 import sys
+from contextlib import closing
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +34,7 @@ from dynamodb_streams_cdc.cli.output import (
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.operations.backfill import Backfill, BackfillReport
 from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
@@ -39,6 +42,14 @@ from dynamodb_streams_cdc.operations.stack import Deployment
 
 def backfill(
     entity: Entity = None,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S3-URL",
+            help="Take the items from a full export in DynamoDB JSON, s3://.../AWSDynamoDB/ID.",
+            show_default="the table",
+        ),
+    ] = None,
     source_table: Table = None,
     processor: Processors = None,
     job: JobName = None,
@@ -67,18 +78,24 @@ def backfill(
         p.name for p in of_table if p.feed == "table"
     ]
     following = sorted({p.name for p in of_table} - {*chosen}) if not processor else []
-    _confirm(source, chosen, following, yes=yes)
+    exported = None
+    if export is not None:
+        exported = Export.find(deployment.client("s3"), export)
+        exported.check(source.table, source.stream_arn, datetime.now(UTC))
+    total = source.about if exported is None else exported.items
+    _confirm(source, total, chosen, following, yes=yes)
     asked: dict[str, Any] = {
         "command": "backfill",
         "table": source.table,
         "stream": source.stream_arn,
         "processors": chosen,
         "entity": entity,
+        "export": export,
     }
     kept = Job(job or f"backfill-{Path(deployment.stack).stem}", asked)
     if kept.resumed:
         stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
-    with progress(source.about * len(chosen)) as shown:
+    with closing(kept), progress(total * len(chosen)) as shown:
         work = Backfill(
             deployment.functions,
             source.stream_arn,
@@ -86,6 +103,7 @@ def backfill(
             chosen,
             kept,
             entity,
+            export=exported,
             workers=workers,
             capacity=limit_of(capacity),
             progress=shown,
@@ -99,7 +117,9 @@ def backfill(
             work.run()
 
 
-def _confirm(source: RepairSource, chosen: list[str], following: list[str], *, yes: bool) -> None:
+def _confirm(
+    source: RepairSource, total: int, chosen: list[str], following: list[str], *, yes: bool
+) -> None:
     """Ask before anything is written.
 
     Raises:
@@ -109,7 +129,7 @@ def _confirm(source: RepairSource, chosen: list[str], following: list[str], *, y
         return
     follow = f" ({', '.join(following)} follows by the change log)" if following else ""
     question = (
-        f"Bring the items of table {source.table}, about {source.about:,}, into "
+        f"Bring the items of table {source.table}, about {total:,}, into "
         f"{', '.join(chosen)}{follow}?"
     )
     if not is_interactive():

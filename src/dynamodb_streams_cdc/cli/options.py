@@ -1,6 +1,6 @@
 """Options that commands share, and the commands' common behaviour."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -37,7 +37,7 @@ class Command(TyperCommand):
         return rest
 
 
-_STATUSES = {
+_STATUSES: Mapping[str, Sequence[str]] = {
     "dead-letters list": ("listed", "not readable"),
     "dead-letters show": ("shown", "not found, or not readable"),
     "redrive": (
@@ -48,13 +48,21 @@ _STATUSES = {
     "backfill": ("every item is in the copies", "some items are not, or the answer was no"),
     "repair": ("every copy is right", "some copies could not be repaired"),
     "history": ("no gaps", "gaps, or no entry"),
+    "diff": ("shown", "no entry of the item by then, or gaps around a moment"),
+    "status": ("shown", "not readable", "ended by Ctrl-C before it was shown"),
+    "tail": (
+        "ended by Ctrl-C",
+        "no stream of a change log, not readable, or two readers already",
+        "ended by Ctrl-C before it followed",
+    ),
 }
 
 
 def exit_statuses(command: str) -> dict[int, str]:
     """Return the meanings of a command's exit statuses."""
-    success, failure = _STATUSES[command]
-    return {0: success, 1: failure, 2: "wrong use", 130: "interrupted by Ctrl-C"}
+    success, failure, *others = _STATUSES[command]
+    [interrupted] = others or ["interrupted by Ctrl-C"]
+    return {0: success, 1: failure, 2: "wrong use", 130: interrupted}
 
 
 def epilog(command: str) -> str:

@@ -1,6 +1,7 @@
 """`cdc verify`: compare every copy with the table."""
 
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,7 +102,7 @@ def verify(
         else None
     )
     total = int(source.about * 2 * len(processors) * share_read)
-    with progress(total, "items and copies") as shown:
+    with closing(kept), progress(total, "items and copies") as shown:
         work = Verify(
             deployment.functions,
             source.key_types,

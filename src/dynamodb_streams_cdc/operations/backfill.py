@@ -8,11 +8,13 @@ It may be repeated, stopped and begun again at any time, also while the table ch
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dynamodb_streams_cdc.control import Functions
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import Operation
+from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 
@@ -63,6 +65,7 @@ class Backfill:
         job: keeps how far it has come.
         entity: fills items of this entity alone.
         segments: parts that the table is cut into.
+        export: gives the items, instead of the table.
         progress: called with the number of items read, after each answer.
     """
 
@@ -73,6 +76,7 @@ class Backfill:
     job: Job
     entity: str | None = None
     segments: int = 8
+    export: Export | None = None
     workers: int = 4
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
     clock: Clock = field(default_factory=SystemClock)
@@ -98,19 +102,29 @@ class Backfill:
         return self.report
 
     def _parts(self) -> Sequence[WalkedPart]:
+        event = {
+            "operation": Operation.BACKFILL,
+            "streamArn": self.stream_arn,
+            "keys": dict(self.keys),
+            "entity": self.entity,
+        }
+        if self.export is not None:
+            return [
+                WalkedPart(
+                    f"{number:06}/{processor}",
+                    processor,
+                    event,
+                    partial(self.export.records, file),
+                )
+                for number, file in enumerate(self.export.files)
+                for processor in self.processors
+            ]
         # All processors read a segment at about the same time: a table in memory is read faster.
         return [
             WalkedPart(
                 f"{number:04}/{processor}",
                 processor,
-                {
-                    "operation": Operation.BACKFILL,
-                    "streamArn": self.stream_arn,
-                    "keys": dict(self.keys),
-                    "entity": self.entity,
-                    "segment": number,
-                    "segments": self.segments,
-                },
+                {**event, "segment": number, "segments": self.segments},
             )
             for number in range(self.segments)
             for processor in self.processors

@@ -7,7 +7,9 @@ A pipeline that another tool deployed has it in a file.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from dynamodb_streams_cdc.entities import Entity, KeyPattern
 from dynamodb_streams_cdc.names import MANIFEST, MANIFEST_SCHEMA
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 
@@ -21,12 +23,34 @@ class DeployedTable:
         table: physical name.
         keys: types of the key attributes by name, the partition key first.
         stream: ARN of the stream at the time of the deployment.
+        entities: names of the entities, and the conditions on their keys; empty in a manifest that
+            names none.
     """
 
     name: str
     table: str
     keys: Mapping[str, str]
     stream: str
+    entities: tuple[Entity, ...] = ()
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "DeployedTable":
+        """Return the table of a part of the manifest."""
+        entities = tuple(
+            Entity(
+                name,
+                keys={
+                    key: KeyPattern(pattern["kind"], tuple(pattern["values"]))
+                    for key, pattern in keys.items()
+                },
+            )
+            for name, keys in document.get("entities", {}).items()
+        )
+        return cls(**{**document, "entities": entities})
+
+    def entity_of(self, keys: Mapping[str, object]) -> str | None:
+        """Return the name of the entity of the item with these keys; None if it is of none."""
+        return next((entity.name for entity in self.entities if entity.owns(keys)), None)
 
 
 @dataclass(frozen=True)
@@ -39,6 +63,7 @@ class DeployedProcessor:
         source_table: logical name of the table whose changes it applies.
         sink: kind of its sink, such as `aggregation`.
         dead_letter_queue: URL of its notification queue.
+        mapping: UUID of its event source mapping; empty in a manifest that does not say.
     """
 
     name: str
@@ -47,6 +72,7 @@ class DeployedProcessor:
     source_table: str
     sink: str
     dead_letter_queue: str
+    mapping: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +134,7 @@ class Manifest:
                 **{
                     **document,
                     "pipelines": tuple(document.get("pipelines", ())),
-                    "source_tables": tuple(DeployedTable(**t) for t in document["source_tables"]),
+                    "source_tables": tuple(map(DeployedTable.of, document["source_tables"])),
                     "processors": tuple(DeployedProcessor(**p) for p in document["processors"]),
                     "search": search and SearchTarget(search["endpoint"], tuple(search["indexes"])),
                 }

@@ -117,7 +117,7 @@ class Selection:
         return (
             (not self.processors or row.processor in self.processors)
             and (not self.reasons or row.reason.lower() in map(str.lower, self.reasons))
-            and (not self.items or any(_is_of(item, self.items) for item in row.items))
+            and (not self.items or any(is_of(item, self.items) for item in row.items))
         )
 
 
@@ -175,7 +175,8 @@ def _has_name(key: str, name: str) -> bool:
     return key == name or bool(_ID.fullmatch(name) and digest.startswith(name))
 
 
-def _is_of(item: str, wanted: Sequence[str]) -> bool:
+def is_of(item: str, wanted: Sequence[str]) -> bool:
+    """Return whether an identity is one of these, or below one of them."""
     return any(item == each or item.startswith(each.rstrip("/") + "/") for each in wanted)
 
 

@@ -35,11 +35,14 @@ class WalkedPart:
         name: unique in the job.
         processor: whose function is asked.
         event: what it is asked, without `place` and `limit`.
+        records: returns the next records of the request and the place behind them, from a place and
+            a limit, where the function does not read them itself; the place is None at the end.
     """
 
     name: str
     processor: str
     event: Mapping[str, Any]
+    records: Callable[[Any, int], tuple[list[Any], Any]] | None = None
 
 
 @dataclass
@@ -131,8 +134,15 @@ class Walk:
             of_a_second = int(self.capacity.units_per_second / per_item)
             limit = min(MOST_ITEMS, max(FEWEST_ITEMS, of_a_second))
         self.capacity.spend(limit * per_item)
-        event = {"Records": [], **part.event, "place": state.place, "limit": limit}
-        return self.functions.invoke(part.processor, event)
+        if part.records is None:
+            event = {"Records": [], **part.event, "place": state.place, "limit": limit}
+            return self.functions.invoke(part.processor, event)
+        records, following = part.records(state.place, limit)
+        event = {**part.event, "Records": records}
+        answer = self.functions.invoke(part.processor, event) if records else {"read": 0}
+        if not isinstance(answer, Mapping) or answer.get("problem"):
+            return answer
+        return {**answer, "place": following, "done": following is None}
 
     def _take(self, part: WalkedPart, future: Future[Any]) -> bool:
         """Keep the answer to a request; return whether the part goes on."""

@@ -191,22 +191,31 @@ class ChangeLog:
     def state_at(self, item_id: str, moment: datetime) -> Image | None:
         """Return the item as it was at the end of the second of `moment`; `None` if there was none.
 
-        A change of unknown time counts as made when the change before it was.
-
         Raises:
             ValueError: `moment` has no time zone.
         """
-        if moment.tzinfo is None:
-            error = f"moment must have a time zone, got {moment!r}"
-            raise ValueError(error)
-        second = int(moment.timestamp())
-        known: list[Change] = []
-        time = UNKNOWN_TIME
-        for change in self.history(item_id):
-            time = time if change.timestamp == UNKNOWN_TIME else change.timestamp
-            if time <= second:
-                known.append(change)
-        return replay(known)
+        return replay(known_at(self.history(item_id), moment))
+
+
+def known_at(changes: Iterable[Change], moment: datetime) -> list[Change]:
+    """Return those of an item's changes, oldest first, made by the end of the second of `moment`.
+
+    A change of unknown time counts as made when the change before it was.
+
+    Raises:
+        ValueError: `moment` has no time zone.
+    """
+    if moment.tzinfo is None:
+        error = f"moment must have a time zone, got {moment!r}"
+        raise ValueError(error)
+    second = int(moment.timestamp())
+    known: list[Change] = []
+    time = UNKNOWN_TIME
+    for change in changes:
+        time = time if change.timestamp == UNKNOWN_TIME else change.timestamp
+        if time <= second:
+            known.append(change)
+    return known
 
 
 def replay(changes: Iterable[Change]) -> Image | None:

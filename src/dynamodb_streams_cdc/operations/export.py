@@ -1,0 +1,169 @@
+"""An export of a DynamoDB table in S3, read in parts.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Output.html
+
+    s3://BUCKET/PREFIX/AWSDynamoDB/ID/manifest-summary.json   about the export
+                                     manifest-files.json     its data files, one JSON object a line
+                                     data/NAME.json.gz       items, one JSON object a line
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from dynamodb_streams_cdc.identity import stream_label
+from dynamodb_streams_cdc.operations.aws.access import permitted
+from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
+
+SUMMARY, FILES = "manifest-summary.json", "manifest-files.json"
+
+MOST_BYTES = 4_000_000
+"""JSON of one request; Lambda takes 6 MB
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+
+MOST_ITEMS = 500
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of an export, and how many items it has."""
+
+    key: str
+    items: int
+
+
+@dataclass
+class Export:
+    """A full export in DynamoDB JSON.
+
+    Attributes:
+        client: of S3.
+        bucket: that it is in.
+        summary: what manifest-summary.json says.
+        files: its data files.
+    """
+
+    client: Any
+    bucket: str
+    summary: dict[str, Any]
+    files: tuple[DataFile, ...] = ()
+    _lines: dict[str, tuple[int, Iterator[str]]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def find(cls, client: Any, url: str) -> "Export":
+        """Return the export at `s3://BUCKET/PREFIX`, the folder with its manifest.
+
+        Raises:
+            UsageError: the address has another form.
+            OperationError: there is no export, or not all of it, or one of another kind.
+        """
+        parts = urlsplit(url)
+        folder = parts.path.strip("/")
+        if parts.scheme != "s3" or not parts.netloc or not folder:
+            message = f"--export: expected s3://BUCKET/PREFIX/AWSDynamoDB/ID, got {url}"
+            raise UsageError(message)
+        export = cls(client, parts.netloc, {})
+        export.summary = json.loads(export._text(f"{folder}/{SUMMARY}"))
+        listed = export._text(f"{folder}/{FILES}")
+        described = [json.loads(line) for line in listed.splitlines() if line]
+        export.files = tuple(
+            DataFile(each["dataFileS3Key"], int(each["itemCount"])) for each in described
+        )
+        kind = export.summary.get("exportType", "FULL_EXPORT")
+        if kind != "FULL_EXPORT" or export.summary.get("outputFormat") != "DYNAMODB_JSON":
+            message = (
+                f"The export {url} is {kind} in {export.summary.get('outputFormat')}: make a full "
+                "export in DYNAMODB_JSON."
+            )
+            raise OperationError(message)
+        total = sum(each.items for each in export.files)
+        if total != int(export.summary["itemCount"]):
+            message = (
+                f"The export {url} lists {total:,} items in its files and has "
+                f"{int(export.summary['itemCount']):,}: it is not complete; export again."
+            )
+            raise OperationError(message)
+        return export
+
+    @property
+    def items(self) -> int:
+        """Number of items."""
+        return sum(each.items for each in self.files)
+
+    @property
+    def time(self) -> datetime:
+        """The moment that the items are of."""
+        return datetime.fromisoformat(self.summary["exportTime"])
+
+    def check(self, table: str, stream_arn: str, now: datetime) -> None:
+        """Check that a backfill from it ends right.
+
+        Raises:
+            OperationError: it is of another table, was made before the stream was on, or is older
+                than the tombstones that refuse what was deleted since.
+        """
+        exported = self.summary["tableArn"].rpartition("/")[2]
+        if exported != table:
+            message = f"The export is of table {exported}, and the source table is {table}."
+            raise OperationError(message)
+        on_since = datetime.fromisoformat(stream_label(stream_arn)).replace(tzinfo=UTC)
+        if self.time < on_since:
+            message = (
+                f"The export is of {self.time:%Y-%m-%d %H:%M:%S}Z, and the stream is on since "
+                f"{on_since:%Y-%m-%d %H:%M:%S}Z: changes in between are in neither. Export again."
+            )
+            raise OperationError(message)
+        if now - self.time > timedelta(seconds=TOMBSTONE_SECONDS):
+            days = TOMBSTONE_SECONDS // 86_400
+            message = (
+                f"The export is of {self.time:%Y-%m-%d}, more than {days} days ago: sinks may have "
+                "forgotten what was deleted since. Export again, or backfill from the table."
+            )
+            raise OperationError(message)
+
+    def records(self, file: DataFile, place: Any, limit: int) -> tuple[list[Any], int | None]:
+        """Return the next items of a file from a line on, and the line behind them.
+
+        Raises:
+            OperationError: the file is gone or damaged.
+        """
+        at, lines = self._lines.pop(file.key, (-1, iter(())))
+        begin = int(place or 0)
+        if at != begin:
+            lines = iter(self._text(file.key).splitlines())
+            for _ in range(begin):
+                next(lines, None)
+        records: list[Any] = []
+        size = 0
+        for line in lines:
+            records.append({"Item": json.loads(line)["Item"]})
+            size += len(line)
+            if len(records) >= min(limit, MOST_ITEMS) or size >= MOST_BYTES:
+                self._lines[file.key] = (begin + len(records), lines)
+                return records, begin + len(records)
+        if begin + len(records) != file.items:
+            message = (
+                f"s3://{self.bucket}/{file.key} has {begin + len(records):,} items, and the export "
+                f"lists {file.items:,}: export again."
+            )
+            raise OperationError(message)
+        return records, None
+
+    def _text(self, key: str) -> str:
+        where = f"s3://{self.bucket}/{key}"
+        try:
+            with permitted("s3:GetObject", where):
+                body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            return (gzip.decompress(body) if key.endswith(".gz") else body).decode()
+        except self.client.exceptions.NoSuchKey as error:
+            message = f"{where} is not there: the export is elsewhere, or not complete."
+            raise OperationError(message) from error
+        except (OSError, EOFError, zlib.error, ValueError) as error:
+            message = f"{where} cannot be read ({error}): export again."
+            raise OperationError(message) from error

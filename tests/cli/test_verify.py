@@ -1,0 +1,282 @@
+"""`cdc verify`, `cdc repair --from` and `cdc backfill`: the functions' own code, and wrong use."""
+
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.deserializer import serialize_item
+from dynamodb_streams_cdc.operations.errors import OperationError
+from dynamodb_streams_cdc.operations.export import Export
+from dynamodb_streams_cdc.sinks.documents import CDC
+from tests.cli.conftest import Cloud
+from tests.fake_pipeline import item
+from tests.lambdas.conftest import create_table
+
+TABLE = "orders-1A2B"
+SAID = "function cdc-sandbox-search failed: InvocationFailed: search is out"
+
+
+@pytest.fixture(autouse=True)
+def table(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The orders table with five items that no function has seen."""
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
+    client = cloud.client("dynamodb")
+    create_table(client, TABLE, [("customer_id", "S"), ("order_id", "S")])
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    client.update_table(TableName=TABLE, StreamSpecification=stream)
+    for customer in range(5):
+        cloud.pipeline.write(customer, "placed")
+
+
+def filled(cloud: Cloud) -> None:
+    assert cloud.run("backfill", "--yes").exit_code == 0
+
+
+def verified(cloud: Cloud, *words: str, status: int = 0) -> Any:
+    return cloud.json("verify", "--settle", "0", *words, status=status)
+
+
+def test_a_backfill_fills_what_reads_the_table(cloud: Cloud) -> None:
+    done = cloud.run("backfill", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "5 items read; 5 written, 0 there already, 0 not held by this sink." in done.output
+    again = cloud.json("backfill", "--yes")
+    assert set(again["applied"].values()) == {0}
+    assert set(again["held"].values()) == {5}
+
+
+def test_an_empty_table_is_filled_and_right(cloud: Cloud) -> None:
+    cloud.pipeline.table.items.clear()
+    assert cloud.json("backfill", "--yes")["problems"] == []
+    assert verified(cloud)["differences"] == []
+
+
+def test_a_backfill_asks_a_person_and_refuses_a_program(cloud: Cloud) -> None:
+    done = cloud.run("backfill")
+    assert done.exit_code == 2
+    assert f"Bring the items of table {TABLE}" in done.output
+    assert "Say --yes where no person can answer." in done.output
+    assert cloud.pipeline.invocations == []
+
+
+def test_items_that_a_sink_refuses_are_listed(cloud: Cloud) -> None:
+    cloud.pipeline.write(3, "poison")
+    report = cloud.json("backfill", "--yes", "--processor", "search", status=1)
+    assert report["refused"] == 1
+    [failure] = report["failures"]
+    assert (failure["item"], failure["reason"]) == (item(3), "ValueError")
+    shown = cloud.run("backfill", "--yes", "--processor", "search", "--job", "another")
+    assert shown.exit_code == 1
+    assert f"{item(3)}" in shown.output
+
+
+def test_right_copies_are_all_right(cloud: Cloud) -> None:
+    filled(cloud)
+    cloud.json("backfill", "--yes", "--processor", "search", "--job", "index")
+    assert verified(cloud)["differences"] == []
+    shown = cloud.run("verify", "--settle", "0")
+    assert shown.exit_code == 0, shown.output
+    assert "search: 10 items and copies read; all right." in shown.output
+
+
+def test_differences_are_named_and_repaired(cloud: Cloud, tmp_path: Path) -> None:
+    filled(cloud)
+    cloud.json("backfill", "--yes", "--processor", "search", "--job", "index")
+    documents = cloud.pipeline.index.documents
+    del documents[item(1)]
+    documents[item(2)] = {**documents[item(2)], "status": "refunded"}
+    documents["stranger"] = {"status": "hello"}
+    report = verified(cloud, status=1)
+    found = {(each["sink"], each["kind"], each["item"]) for each in report["differences"]}
+    assert found == {
+        ("search", "missing", item(1)),
+        ("search", "wrong", item(2)),
+        ("search", "foreign", "stranger"),
+    }
+    shown = cloud.run("verify", "--settle", "0")
+    assert "search: 10 items and copies read; 1 foreign, 1 missing, 1 wrong." in shown.output
+    path = tmp_path / "differences.json"
+    path.write_text(json.dumps(report))
+    done = cloud.run("repair", "--from", str(path))
+    assert done.exit_code == 0, done.output
+    assert "search: 3 copies repaired." in done.output
+    assert verified(cloud)["differences"] == []
+    again = cloud.run("repair", "--from", "-", input=json.dumps(report))
+    assert "search: 0 copies repaired; 3 copies had changed meanwhile." in again.output
+
+
+def test_one_item_is_verified_by_its_keys(cloud: Cloud) -> None:
+    keys = ("customer_id=00001", "order_id=00001-0001")
+    report = verified(cloud, *keys, status=1)
+    assert {each["sink"] for each in report["differences"]} == {"audit", "search"}
+    assert {each["kind"] for each in report["differences"]} == {"missing"}
+
+
+def test_keys_without_an_item_and_without_copies_are_right(cloud: Cloud) -> None:
+    assert verified(cloud, "customer_id=9", "order_id=9")["differences"] == []
+
+
+def test_a_sink_that_does_not_answer_is_a_problem(cloud: Cloud) -> None:
+    filled(cloud)
+    cloud.pipeline.answers["search"] = InvocationFailed("search is out", outage=True)
+    report = verified(cloud, status=1)
+    assert not report["complete"]
+    assert report["problems"] == ["search was not verified to its end: " + SAID]
+    assert report["differences"] == []
+
+
+def test_a_function_of_an_earlier_version_is_named(cloud: Cloud) -> None:
+    cloud.pipeline.answers["search"] = {"batchItemFailures": []}
+    [problem] = verified(cloud, "--processor", "search", status=1)["problems"]
+    assert "does not know the operation verify" in problem
+    [problem] = cloud.json("backfill", "--yes", "--processor", "search", status=1)["problems"]
+    assert "does not know the operation backfill" in problem
+
+
+def test_a_document_of_another_version_is_foreign(cloud: Cloud) -> None:
+    cloud.json("backfill", "--yes", "--processor", "search")
+    held = cloud.pipeline.index.documents[item(1)]
+    cloud.pipeline.index.documents[item(1)] = {**held, CDC: {"deleted": False}}
+    [found] = verified(cloud, "--processor", "search", status=1)["differences"]
+    assert (found["kind"], found["item"]) == ("foreign", item(1))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["verify", "--share", "0"], "--share: a percentage above 0 and up to 100, such as 1%"),
+        (["verify", "--share", "all"], "--share: a percentage"),
+        (["verify", "customer_id=1", "order_id=2", "--share", "1%"], "not both"),
+        (["verify", "customer_id=1"], "the keys of table orders-1A2B are customer_id, order_id"),
+        (["verify", "--processor", "serach"], "no processor 'serach'"),
+        (["verify", "--job", "a/b"], "--job: a name is 1 to 100 of"),
+        (["backfill", "--yes", "--processor", "serach"], "no processor 'serach'"),
+        (["repair", "--from", "none.json"], "--from: none.json cannot be read"),
+        (["repair", "--from", "x", "--all"], "one of them"),
+    ],
+)
+def test_wrong_use(cloud: Cloud, words: list[str], said: str) -> None:
+    done = cloud.run(*words)
+    assert done.exit_code == 2, done.output
+    assert said in done.output
+    assert cloud.pipeline.invocations == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"differences": [{"kind": "odd"}]}'])
+def test_a_file_that_is_not_a_report_is_refused(cloud: Cloud, text: str) -> None:
+    done = cloud.run("repair", "--from", "-", input=text)
+    assert done.exit_code == 2, done.output
+    assert "- is not a report of cdc verify" in done.output
+
+
+def test_a_report_of_another_pipeline_is_refused(cloud: Cloud) -> None:
+    report = verified(cloud, status=1)
+    for each in report["differences"]:
+        each["sink"] = "notifications"
+    done = cloud.run("repair", "--from", "-", input=json.dumps(report))
+    assert done.exit_code == 2
+    assert "choose the environment that it was written for" in done.output
+
+
+def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:
+    cloud.pipeline.answers["search"] = InvocationFailed("search is out", outage=True)
+    cloud.json("backfill", "--yes", "--processor", "search", status=1)
+    client = cloud.client("dynamodb")
+    client.delete_table(TableName=TABLE)
+    create_table(client, TABLE, [("customer_id", "S"), ("order_id", "S")])
+    on = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    client.update_table(TableName=TABLE, StreamSpecification=on)
+    done = cloud.run("backfill", "--yes", "--processor", "search")
+    assert done.exit_code == 2, done.output
+    assert "was begun with other options (stream)" in done.output
+
+
+EXPORT = "s3://exports/shop/AWSDynamoDB/0123-abcd"
+
+
+def export(cloud: Cloud, **others: Any) -> dict[str, bytes]:
+    """Put an export of the table's items into S3, as DynamoDB does; return its objects."""
+    client = cloud.client("s3")
+    client.create_bucket(Bucket="exports")
+    items = [each for each in cloud.pipeline.table.items.values() if each is not None]
+    folder = "shop/AWSDynamoDB/0123-abcd"
+    files = {f"{folder}/data/a.json.gz": items[:3], f"{folder}/data/b.json.gz": items[3:]}
+    listed = [{"itemCount": len(of), "dataFileS3Key": key} for key, of in files.items()]
+    summary = {
+        "exportTime": f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S.%fZ}",
+        "tableArn": f"arn:aws:dynamodb:us-east-1:123456789012:table/{TABLE}",
+        "itemCount": len(items),
+        "outputFormat": "DYNAMODB_JSON",
+        "exportType": "FULL_EXPORT",
+        **others,
+    }
+    objects = {
+        f"{folder}/manifest-summary.json": json.dumps(summary).encode(),
+        f"{folder}/manifest-files.json": "\n".join(map(json.dumps, listed)).encode(),
+    }
+    for key, of in files.items():
+        lines = "".join(json.dumps({"Item": serialize_item(each)}) + "\n" for each in of)
+        objects[key] = gzip.compress(lines.encode())
+    for key, body in objects.items():
+        client.put_object(Bucket="exports", Key=key, Body=body)
+    return objects
+
+
+def test_an_export_fills_the_copies(cloud: Cloud) -> None:
+    export(cloud)
+    cloud.pipeline.table.items[item(1)] = None  # deleted since, and its REMOVE comes yet
+    report = cloud.json("backfill", "--yes", "--export", EXPORT)
+    assert set(report["applied"].values()) == {5}
+    assert len(cloud.pipeline.index.search()) == 5
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"tableArn": "arn:aws:dynamodb:us-east-1:1:table/Other"}, "is of table Other"),
+        ({"exportTime": "2020-01-01T00:00:00.000Z"}, "changes in between are in neither"),
+        ({"itemCount": 6}, "lists 5 items in its files and has 6"),
+        ({"exportType": "INCREMENTAL_EXPORT"}, "make a full export in DYNAMODB_JSON"),
+        ({"outputFormat": "ION"}, "make a full export in DYNAMODB_JSON"),
+    ],
+)
+def test_an_export_that_does_not_fit_is_refused(
+    cloud: Cloud, others: dict[str, Any], said: str
+) -> None:
+    export(cloud, **others)
+    done = cloud.run("backfill", "--yes", "--export", EXPORT)
+    assert done.exit_code == 1, done.output
+    assert said in done.output
+    assert cloud.pipeline.invocations == []
+
+
+@pytest.mark.parametrize("damage", [None, b"no gzip", gzip.compress(b'{"Item": {}}\n')])
+def test_half_an_export_is_named(cloud: Cloud, damage: bytes | None) -> None:
+    key = next(key for key in export(cloud) if key.endswith("b.json.gz"))
+    if damage is None:
+        cloud.client("s3").delete_object(Bucket="exports", Key=key)
+    else:
+        cloud.client("s3").put_object(Bucket="exports", Key=key, Body=damage)
+    done = cloud.run("backfill", "--yes", "--export", EXPORT)
+    assert done.exit_code == 1, done.output
+    assert f"s3://exports/{key}" in done.output
+
+
+def test_an_address_that_is_none_of_an_export_is_refused(cloud: Cloud) -> None:
+    done = cloud.run("backfill", "--yes", "--export", "exports/shop")
+    assert done.exit_code == 2
+    assert "--export: expected s3://BUCKET/PREFIX/AWSDynamoDB/ID" in done.output
+
+
+def test_an_export_older_than_tombstones_is_refused() -> None:
+    now = datetime(2026, 3, 9, tzinfo=UTC)
+    summary = {"exportTime": "2026-03-01T00:00:00Z", "tableArn": f"arn:aws:x:y:z:table/{TABLE}"}
+    arn = f"arn:aws:dynamodb:us-east-1:1:table/{TABLE}/stream/2026-02-01T00:00:00.000"
+    with pytest.raises(OperationError, match="more than 7 days ago"):
+        Export(None, "exports", summary).check(TABLE, arn, now)
+    Export(None, "exports", summary).check(TABLE, arn, now - timedelta(days=2))
