@@ -8,7 +8,7 @@
     {"operation": "backfill", ...}                fill copies from the table; see `backfill`
     {"operation": "remove", "Records": [{"item": ..., "store": ..., "token": ...}]}
                                                   delete copies that are none of an item
-    {"operation": "rebuild", ...}                 rebuild a search index; see `index_rebuild`
+    {"operation": "rebuild-index", ...}           rebuild a search index; see `index_rebuild`
 
 They run in the function, which has the deployed code, the permissions and the network path to the
 sink. A replay writes no dead letters, because the operator has them, and returns each failed record

@@ -1,13 +1,16 @@
 """Rebuild a search index while it is read and written, a part at a time.
 
-    {"operation": "rebuild", "step": "status"}                  the indexes behind each name
-    {"operation": "rebuild", "step": "begin", "index": "orders"}    make a second index
-    {"operation": "rebuild", "step": "copy", ...}               a segment of the table into it
-    {"operation": "rebuild", "step": "tombstones", ...}         the live index's tombstones into it
-    {"operation": "rebuild", "step": "verify", "of": ..., ...}  compare it; see `verification`
-    {"operation": "rebuild", "step": "swap", "live": 1, "second": 2, ...}    exchange the two
-    {"operation": "rebuild", "step": "release", "second": 1, ...}    write it no longer
-    {"operation": "rebuild", "step": "delete", "number": 1, ...}     delete one that is neither
+    {"operation": "rebuild-index", "step": "status"}    the indexes behind each name
+
+and with the name of an index as `index`:
+
+    {... "step": "begin"}                      make a second index
+    {... "step": "copy", "segment": 0, ...}    copy a segment of the table into it
+    {... "step": "tombstones", ...}            copy the live index's tombstones into it
+    {... "step": "verify", "of": ..., ...}     compare it with the table; see `verification`
+    {... "step": "swap", "live": 1, "second": 2}    exchange the two
+    {... "step": "release", "second": 1}       write the second one no longer
+    {... "step": "delete", "number": 1}        delete an index that is neither
 
 A function writes the second index as well once it has noticed it: at most `LOOKUP_SECONDS` after
 `begin`, and an invocation that began before ends after its time-out. The operator waits for both,

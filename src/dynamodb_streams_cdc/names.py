@@ -104,4 +104,4 @@ class Operation(StrEnum):
     VERIFY = "verify"
     BACKFILL = "backfill"
     REMOVE = "remove"
-    REBUILD = "rebuild"
+    REBUILD_INDEX = "rebuild-index"

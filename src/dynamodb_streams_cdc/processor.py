@@ -157,7 +157,7 @@ class Processor:
                 return Backfill(applier, self.source).run(BackfillPart.from_event(event))
             case Operation.REMOVE:
                 return Verification(applier, self.source).remove(records)
-            case Operation.REBUILD:
+            case Operation.REBUILD_INDEX:
                 return Rebuild(applier, self.source).run(event)
         message = f"operation: expected one of {', '.join(Operation)}, got {operation!r}"
         raise MalformedRecord(message)

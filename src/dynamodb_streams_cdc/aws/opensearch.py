@@ -136,7 +136,11 @@ class OpenSearchIndex(Documents):
                 number += 1
 
     def swap(self, live: int, second: int, deadline: Deadline) -> bool:
-        """Move the read, the write and the third alias in one request."""
+        """Move the read, the write and the third alias in one request.
+
+        The second index is refreshed before, so that readers find there what they found already.
+        """
+        self._numbered(second).refresh(deadline)
         old, new = self._of(live), self._of(second)
         actions = [
             _remove(old, self.alias),

@@ -7,6 +7,7 @@ from dynamodb_streams_cdc.cli.dead_letters import dead_letters
 from dynamodb_streams_cdc.cli.diff import diff
 from dynamodb_streams_cdc.cli.history import history
 from dynamodb_streams_cdc.cli.options import Command, Commands, epilog
+from dynamodb_streams_cdc.cli.rebuild import rebuild
 from dynamodb_streams_cdc.cli.redrive import redrive
 from dynamodb_streams_cdc.cli.repair import repair
 from dynamodb_streams_cdc.cli.status import status
@@ -24,6 +25,7 @@ app = typer.Typer(
     ),
 )
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(rebuild, name="rebuild")
 app.command(cls=Command, epilog=epilog("redrive"))(redrive)
 app.command(cls=Command, epilog=epilog("verify"))(verify)
 app.command(cls=Command, epilog=epilog("repair"))(repair)

@@ -231,7 +231,7 @@ class RebuildSearch:
 
     def _part(self, step: str, number: int) -> WalkedPart:
         event = {
-            "operation": Operation.REBUILD,
+            "operation": Operation.REBUILD_INDEX,
             "step": step,
             "index": self.index,
             "streamArn": self.stream_arn,
@@ -330,10 +330,10 @@ def indexes_of(functions: Functions, processor: str) -> dict[str, Mapping[str, A
 
 
 def _ask(functions: Functions, processor: str, step: str, **event: Any) -> Mapping[str, Any]:
-    asked = {"operation": Operation.REBUILD, "step": step, "Records": [], **event}
+    asked = {"operation": Operation.REBUILD_INDEX, "step": step, "Records": [], **event}
     answer = functions.invoke(processor, asked)
     if not isinstance(answer, Mapping) or "indexes" not in answer:
-        raise not_understood(processor, Operation.REBUILD, answer)
+        raise not_understood(processor, Operation.REBUILD_INDEX, answer)
     return answer
 
 
@@ -345,5 +345,10 @@ class _OfSecond(Functions):
     index: str
 
     def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        asked = {**event, "operation": Operation.REBUILD, "step": "verify", "index": self.index}
+        asked = {
+            **event,
+            "operation": Operation.REBUILD_INDEX,
+            "step": "verify",
+            "index": self.index,
+        }
         return self.functions.invoke(processor, asked)
