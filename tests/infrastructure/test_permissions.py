@@ -143,9 +143,9 @@ class Calls:
         if method == "GET" and url.endswith(("_alias", "_mapping")):
             name = url.rpartition("/")[0]
             number = 1 if name.endswith("-write") else 2 if name.endswith("-second") else name[-1]
-            found = {} if f"{index}-v{number}" not in self.indexes else {"aliases": {}}
-            named = {f"{index[1:]}-v{number}": {**found, "mappings": {}}} if found else {}
-            return 200, {}, json.dumps(named)
+            described = {f"{index[1:]}-v{number}": {"aliases": {}, "mappings": {}}}
+            there = f"{index}-v{number}" in self.indexes
+            return 200, {}, json.dumps(described if there else {})
         if "_bulk" in url:
             sent = re.findall(rb'^{"(create|update)"', args[1], re.MULTILINE)
             items = [{action.decode(): {"status": 200, "result": "created"}} for action in sent]

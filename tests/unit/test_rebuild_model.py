@@ -285,7 +285,7 @@ class Story:
     def wrong_now(self, when: str) -> Iterator[str]:
         for _ in range(self.rng.randrange(4)):
             self.act()
-        self.depth = 2  # nobody acts between two requests any more
+        self.depth = 2  # no one acts between two requests any more
         self.drain()
         for each in self.rng.sample(self.delivered, len(self.delivered) // 3):
             self.invoke_any({"Records": [each]})

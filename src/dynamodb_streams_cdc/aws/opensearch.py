@@ -3,7 +3,7 @@
     orders           readers search it: the live index, without its tombstones
     orders-write     the live index, tombstones included
     orders-second    the index that is written in addition, during a rebuild
-    orders-v2-own    the index orders-v2, whatever it is: of one index for all its life
+    orders-v2-own    the index orders-v2, live or not, as long as it exists
 
 One request moves several aliases at once. It names the index that each has now, and fails as a
 whole if that is not so (`must_exist`). Creating a third index fails as
@@ -140,7 +140,7 @@ class OpenSearchIndex(Documents):
 
         The second index is refreshed before, so that readers find there what they found already.
         """
-        self._numbered(second).refresh(deadline)
+        self._asked(self.client.indices.refresh, self._own(second), deadline)
         old, new = self._of(live), self._of(second)
         actions = [
             _remove(old, self.alias),

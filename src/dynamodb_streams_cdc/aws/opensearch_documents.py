@@ -243,7 +243,7 @@ class Documents:
         identity = {"exists": {"field": f"{CDC}.item"}}
         foreign: dict[str, str] = {}
         if place is None:
-            self.refresh(deadline)
+            self._refresh(deadline)
             strange = {"bool": {"must_not": [identity]}}
             hits = self._search(deadline, query=strange, size=FOREIGN_DOCUMENTS, _source=False)
             foreign = {hit["_id"]: json.dumps(list(_revision(hit))) for hit in hits}
@@ -266,12 +266,7 @@ class Documents:
                 (deleted if about.get("deleted") else live).append(hit["_id"])
         return DocumentPage(live, foreign, following, len(hits), deleted)
 
-    def refresh(self, deadline: Deadline) -> None:
-        """Let searches find what was written until now.
-
-        Raises:
-            RetryableError: that is not possible at the moment.
-        """
+    def _refresh(self, deadline: Deadline) -> None:
         deadline.check()
         try:
             self.client.indices.refresh(
