@@ -143,7 +143,7 @@ class Calls:
         if method == "GET" and url.endswith(("_alias", "_mapping")):
             name = url.rpartition("/")[0]
             number = 1 if name.endswith("-write") else 2 if name.endswith("-second") else name[-1]
-            described = {f"{index[1:]}-v{number}": {"aliases": {}, "mappings": {}}}
+            described: dict[str, Any] = {f"{index[1:]}-v{number}": {"aliases": {}, "mappings": {}}}
             there = f"{index}-v{number}" in self.indexes
             return 200, {}, json.dumps(described if there else {})
         if "_bulk" in url:
