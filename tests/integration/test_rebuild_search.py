@@ -243,7 +243,7 @@ def test_readers_notice_nothing_and_a_rollback_loses_nothing(pipeline: Pipeline)
     ]
 
 
-def test_a_document_that_the_new_mapping_refuses_keeps_the_old_index_live(
+def test_a_refused_document_keeps_the_old_index_live(
     pipeline: Pipeline,
 ) -> None:
     pipeline.change("staying-0007", {"kind": "staying", "amount": "seven"})
