@@ -10,7 +10,7 @@ from dynamodb_streams_cdc.errors import CdcError, PermanentError
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.sinks.base import evaluated
 from dynamodb_streams_cdc.sinks.contributions import checked
-from dynamodb_streams_cdc.sinks.search import encoded
+from dynamodb_streams_cdc.sinks.documents import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -126,6 +126,16 @@ ACCEPTED: tuple[Accepted, ...] = (
         "pipeline/Search/Role/DefaultPolicy",
         "A repair reads and replaces the document of any item, in an existing domain.",
     ),
+    Accepted(
+        f"{IAM5}[Domain/%-v*]",
+        "pipeline/Search/Role/DefaultPolicy",
+        "A rebuild makes, fills and deletes indexes that are numbered.",
+    ),
+    Accepted(
+        f"{IAM5}[es:domain/%/%-v*]",
+        "pipeline/Search/Role/DefaultPolicy",
+        "A rebuild makes, fills and deletes indexes that are numbered, in an existing domain.",
+    ),
     *(
         Accepted(
             f"{IAM5}[{objects}]",

@@ -40,22 +40,25 @@ class SearchTarget:
     domain_name: str | None = None
 
     def grant_write(self, role: iam.Role, index: str) -> None:
-        """Let the role make the index with its aliases, write through the write alias, and repair.
+        """Let the role make the index with its aliases, write its documents, and rebuild it.
 
         A verification reads many documents, and walks over all. A repair reads, replaces or deletes
-        one document by its id, which is any item's.
+        one document by its id, which is any item's. A rebuild does the same in the indexes that it
+        makes (`v*`: the index, its own alias and what is below), and deletes them. Which aliases it
+        moves is in the body of the request, which IAM does not see: `_aliases` belongs to the whole
+        domain (https://docs.aws.amazon.com/opensearch-service/latest/developerguide/ac.html).
         """
         if (arn := self.domain_arn) is None:
             return
-        alias = f"{arn}/{index}-write"
-        for actions, resource in (
-            (["es:ESHttpPut"], f"{arn}/{index}-v1"),
-            (["es:ESHttpPost"], f"{alias}/_bulk"),
-            (["es:ESHttpPost"], f"{alias}/_mget"),
-            (["es:ESHttpPost"], f"{alias}/_search"),
-            (["es:ESHttpGet", "es:ESHttpPut", "es:ESHttpDelete"], f"{alias}/_doc/*"),
+        live, second, numbered = (f"{arn}/{index}-{end}" for end in ("write", "second", "v*"))
+        posted = [f"{live}/{request}" for request in ("_bulk", "_mget", "_search", "_refresh")]
+        document = f"{live}/_doc/*"
+        for actions, resources in (
+            (["es:ESHttpGet"], [f"{live}/_alias", f"{second}/_alias", document, numbered]),
+            (["es:ESHttpPut", "es:ESHttpDelete"], [document, numbered]),
+            (["es:ESHttpPost"], [f"{arn}/_aliases", *posted, numbered]),
         ):
-            iam.Grant.add_to_principal(grantee=role, actions=actions, resource_arns=[resource])
+            iam.Grant.add_to_principal(grantee=role, actions=actions, resource_arns=resources)
 
 
 class SearchStack(Stack):

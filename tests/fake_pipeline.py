@@ -27,7 +27,7 @@ from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames, Sto
 from dynamodb_streams_cdc.sinks.base import TablePage
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
 from dynamodb_streams_cdc.sinks.comparison import Segment
-from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
+from dynamodb_streams_cdc.sinks.documents import Upsert, Upserted
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore, MemoryIndex, MemoryLog
 from tests.factories import SOURCE, FakeContext, ManualClock, order, record
 

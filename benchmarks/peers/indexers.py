@@ -19,8 +19,9 @@ from benchmarks.harness.delivery import context
 from benchmarks.harness.records import SOURCE
 from benchmarks.harness.rows import OURS
 from dynamodb_streams_cdc import Change, Deadline, Processor, Search
-from dynamodb_streams_cdc.aws.opensearch import ANSWERS, CDC_MAPPING, SCRIPT, OpenSearchIndex
-from dynamodb_streams_cdc.sinks.search import CDC, encoded
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch_documents import ANSWERS, CDC_MAPPING, SCRIPT
+from dynamodb_streams_cdc.sinks.documents import CDC, encoded
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from lambdas.example_domain.order import INDEX, document
 from lambdas.search.handler import encoded as encoded_as_deployed

@@ -23,7 +23,7 @@ from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT, DOCUMENT_MISSING
 from dynamodb_streams_cdc.deadline import SystemClock
-from dynamodb_streams_cdc.sinks.search import CDC, supersedes
+from dynamodb_streams_cdc.sinks.documents import CDC, supersedes
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
 from lambdas.example_domain.order import INDEX, contributions, document
 from lambdas.search.handler import encoded

@@ -6,7 +6,8 @@ from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnecti
 from pydantic_core import to_json
 
 from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, Search, StreamEvent
-from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex, as_json
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch_documents import as_json
 from dynamodb_streams_cdc.canary import unless_canary
 from dynamodb_streams_cdc.entities import Index
 from lambdas import runtime

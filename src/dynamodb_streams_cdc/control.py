@@ -6,9 +6,10 @@
                                                   repair the copies of items from the table
     {"operation": "verify", ...}                  compare copies with the table; see `verification`
     {"operation": "backfill", ...}                fill copies from the table; see `backfill`
-    {"operation": "rebuild", "step": ...}         rebuild the sums; see `sums_rebuild`
+    {"operation": "rebuild-sums", "step": ...}         rebuild the sums; see `sums_rebuild`
     {"operation": "remove", "Records": [{"item": ..., "store": ..., "token": ...}]}
                                                   delete copies that are none of an item
+    {"operation": "rebuild-index", ...}           rebuild a search index; see `index_rebuild`
 
 They run in the function, which has the deployed code, the permissions and the network path to the
 sink. A replay writes no dead letters, because the operator has them, and returns each failed record

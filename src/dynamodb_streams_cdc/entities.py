@@ -39,7 +39,7 @@ BUILT_IN = (AGGREGATION, SEARCH, AUDIT)
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
 _STACK = re.compile(r"(?=.{1,100}$)pipeline(-[a-z0-9]+){0,3}", re.ASCII)
 _INDEX = re.compile(r"[a-z0-9][a-z0-9_-]{0,200}", re.ASCII)
-_ALIAS_OF_AN_INDEX = re.compile(r".*-(write|v\d+)")
+_ALIAS_OF_AN_INDEX = re.compile(r".*-(write|second|own|v\d+)")
 
 
 def _is_text(value: object) -> bool:
@@ -140,7 +140,8 @@ class Index:
     """A search index.
 
     Attributes:
-        name: readers search it. The app makes the index `NAME-v1` and the alias `NAME-write`.
+        name: readers search it. The app makes the index `NAME-v1` and the aliases `NAME-write` and
+            `NAME-v1-own`; a rebuild makes `NAME-v2`, `NAME-v2-own` and `NAME-second`.
         properties: types of the documents' fields, as in an OpenSearch mapping.
         settings: of the index, in addition to those that the search sink needs.
     """
@@ -157,7 +158,7 @@ class Index:
         ):
             message = (
                 f"an index's name is 1 to 201 of a-z 0-9 _ -, and ends neither in -write nor in -v "
-                f"and digits, which the app appends; got {self.name!r}"
+                f"and digits, nor in -second or -own, which the app appends; got {self.name!r}"
             )
             raise DeclarationError(message)
 

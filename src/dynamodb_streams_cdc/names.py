@@ -78,6 +78,7 @@ class LogEvent(StrEnum):
         access_denied            error
         attempt_not_counted      error
         outcomes_missing         returned, expected (numbers of outcomes and of changes)
+        refused_by_second        item, error (its type), during a rebuild of an index
     """
 
     DEAD_LETTER = "dead_letter"
@@ -88,6 +89,7 @@ class LogEvent(StrEnum):
     SOURCE_AT_FAULT = "source_at_fault"
     ACCESS_DENIED = "access_denied"
     ATTEMPT_NOT_COUNTED = "attempt_not_counted"
+    REFUSED_BY_SECOND = "refused_by_second"
 
     def fields(self, **fields: object) -> dict[str, object]:
         """Return the fields of a line, for `extra`; None is left out.
@@ -107,4 +109,5 @@ class Operation(StrEnum):
     VERIFY = "verify"
     BACKFILL = "backfill"
     REMOVE = "remove"
-    REBUILD = "rebuild"
+    REBUILD_SUMS = "rebuild-sums"
+    REBUILD_INDEX = "rebuild-index"

@@ -60,6 +60,7 @@ from dynamodb_streams_cdc.guards.attempts import (
 )
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.guards.source_fault import source_fault, told_time
+from dynamodb_streams_cdc.index_rebuild import Rebuild
 from dynamodb_streams_cdc.lambda_types import (
     AnyEvent,
     AnyRecord,
@@ -155,10 +156,12 @@ class Processor:
                 return Verification(applier, self.source).run(Part.from_event(event))
             case Operation.BACKFILL:
                 return Backfill(applier, self.source).run(BackfillPart.from_event(event))
-            case Operation.REBUILD:
+            case Operation.REBUILD_SUMS:
                 return SumsRebuild(applier, self.source).run(event)
             case Operation.REMOVE:
                 return Verification(applier, self.source).remove(records)
+            case Operation.REBUILD_INDEX:
+                return Rebuild(applier, self.source).run(event)
         message = f"operation: expected one of {', '.join(Operation)}, got {operation!r}"
         raise MalformedRecord(message)
 

@@ -1,19 +1,19 @@
 """Rebuild the sums of the aggregation next to those that readers read, a part at a time.
 
-    {"operation": "rebuild", "step": "state"}     return the generations that there are
-    {"operation": "rebuild", "step": "begin"}     begin a generation, or go on with the one begun
-    {"operation": "rebuild", "step": "move", "of": "table" | "copies", "generation": 2, ...}
+    {"operation": "rebuild-sums", "step": "state"}     return the generations that there are
+    {"operation": "rebuild-sums", "step": "begin"}     begin a generation, or go on with the one begun
+    {"operation": "rebuild-sums", "step": "move", "of": "table" | "copies", "generation": 2, ...}
                                                   move ledger rows into it, by the table's items or
                                                   by the ledger's rows
-    {"operation": "rebuild", "step": "check", "of": "copies" | "sums", "generation": 2, ...}
+    {"operation": "rebuild-sums", "step": "check", "of": "copies" | "sums", "generation": 2, ...}
                                                   add up the ledger's rows, or return the sums
-    {"operation": "rebuild", "step": "switch", "generation": 2}
+    {"operation": "rebuild-sums", "step": "switch", "generation": 2}
                                                   let readers read it, or the one before it again
-    {"operation": "rebuild", "step": "finish", "generation": 2}
+    {"operation": "rebuild-sums", "step": "finish", "generation": 2}
                                                   keep it alone
-    {"operation": "rebuild", "step": "drop", "generation": 0, ...}
+    {"operation": "rebuild-sums", "step": "drop", "generation": 0, ...}
                                                   remove the measures of the other one
-    {"operation": "rebuild", "step": "clean"}     note that they are gone
+    {"operation": "rebuild-sums", "step": "clean"}     note that they are gone
 
 A row is moved in one transaction: the row gets the generation, and its whole contribution is added
 to the new sums. The contribution is computed again from the item, which is read consistently

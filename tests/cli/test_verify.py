@@ -12,7 +12,7 @@ from dynamodb_streams_cdc.control import InvocationFailed
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.export import Export
-from dynamodb_streams_cdc.sinks.search import CDC
+from dynamodb_streams_cdc.sinks.documents import CDC
 from tests.cli.conftest import Cloud
 from tests.fake_pipeline import item
 from tests.lambdas.conftest import create_table

@@ -1,5 +1,6 @@
 """What every index must do; run against the one in memory and the one on OpenSearch."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -8,7 +9,16 @@ import pytest
 from dynamodb_streams_cdc import Deadline, Image, Search
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.sinks.base import ItemVersion
-from dynamodb_streams_cdc.sinks.search import CDC, SearchIndex, Stale, Upsert
+from dynamodb_streams_cdc.sinks.documents import (
+    CDC,
+    IndexStatus,
+    Pair,
+    RebuildableIndex,
+    SearchIndex,
+    Stale,
+    Upsert,
+    token_of,
+)
 from lambdas.example_domain.order import document
 from tests.factories import ManualClock, change, deadline, order
 
@@ -27,20 +37,43 @@ VERSIONS = [
 """Held, offered, whether the offer replaces what is held: script and twin agree on these."""
 
 
-class SearchableIndex(SearchIndex, Protocol):
+class SearchableIndex(RebuildableIndex, Protocol):
     def search(self) -> dict[str, dict[str, Any]]: ...
 
 
-def upsert(version: str, **document: Any) -> Upsert:
-    body = {"version": version, "changed_at": 7.0, "deleted": False, "item": ITEM}
-    return Upsert(ITEM, {**document, "cdc": body})
+def upsert(version: str, item: str = ITEM, *, deleted: bool = False, **document: Any) -> Upsert:
+    body = {
+        "version": version,
+        "changed_at": 7.0,
+        "written_at": 8.0,
+        "deleted": deleted,
+        "item": item,
+    }
+    return Upsert(item, {**document, "cdc": body})
+
+
+def statuses(index: SearchIndex) -> dict[str, Any]:
+    """Return the status field of some documents, as last written."""
+    held = index.read_many([ITEM, "orders/S=1/S=1"], deadline())
+    return {name: each.source.get("status") for name, each in held.items()}
+
+
+def standing(index: RebuildableIndex) -> IndexStatus:
+    """Return the indexes behind the name."""
+    return replace(index.status(deadline()), made="")
+
+
+def pair_of(index: RebuildableIndex) -> Pair:
+    pair = index.pair(deadline())
+    assert pair is not None
+    return pair
 
 
 class ReadableIndex(OpenSearchIndex):
     """An index that a test can read back the way that readers do."""
 
     def search(self) -> dict[str, dict[str, Any]]:
-        self.client.indices.refresh(index=self.write_alias)
+        self.client.indices.refresh(index=self.alias)
         hits = self.client.search(index=self.name, body={"size": 1000})["hits"]["hits"]
         assert self.client.count(index=self.name)["count"] == len(hits)
         return {
@@ -189,3 +222,118 @@ class IndexContract:
         assert (outcome.stale, outcome.version_order_violations) == (1, 1)
         outcome = sink.apply([change(3, PLACED, PLACED, timestamp=102)], deadline())
         assert (outcome.stale, outcome.version_order_violations) == (1, 1)
+
+    def test_documents_and_tombstones_are_read_by_their_items(self, index: SearchableIndex) -> None:
+        assert index.read_many([], deadline()) == {}
+        assert index.read_many([ITEM], deadline()) == {}
+        tombstone = upsert("2", "orders/S=2/S=2", deleted=True)
+        index.upsert([upsert("1", status="placed"), tombstone], deadline())
+        held = index.read_many([ITEM, "orders/S=2/S=2", "orders/S=3/S=3"], deadline())
+        assert {name: each.source for name, each in held.items()} == {
+            ITEM: upsert("1", status="placed").source,
+            "orders/S=2/S=2": tombstone.source,
+        }
+        assert held[ITEM] == index.read(ITEM, deadline())
+
+    def test_a_walk_returns_each_document_once_in_order(self, index: SearchableIndex) -> None:
+        names = [f"orders/S={number}/S=1" for number in range(7)]
+        index.upsert([upsert("1", n, deleted=n == names[3]) for n in reversed(names)], deadline())
+        pages = [index.walk(None, 3, deadline())]
+        while pages[-1].following is not None:
+            pages.append(index.walk(pages[-1].following, 3, deadline()))
+        assert [name for page in pages for name in page.live] == [*names[:3], *names[4:]]
+        assert [name for page in pages for name in page.deleted] == [names[3]]
+        assert sum(page.read for page in pages) == 7
+        assert all(page.read <= 3 and not page.foreign for page in pages)
+
+    def test_a_walk_of_no_documents_ends_at_once(self, index: SearchableIndex) -> None:
+        page = index.walk(None, 3, deadline())
+        assert (list(page.live), page.following, page.read) == ([], None, 0)
+
+    def test_a_document_that_moved_is_not_removed(self, index: SearchableIndex) -> None:
+        index.upsert([upsert("1", status="placed")], deadline())
+        token = token_of(index.read(ITEM, deadline()))
+        index.upsert([upsert("2", status="shipped")], deadline())
+        assert not index.remove(ITEM, token, deadline())
+        assert statuses(index) == {ITEM: "shipped"}
+        assert index.remove(ITEM, token_of(index.read(ITEM, deadline())), deadline())
+        assert index.read(ITEM, deadline()) is None
+        assert not index.remove(ITEM, token, deadline())
+
+    def test_there_is_no_second_index_until_one_is_begun(self, index: SearchableIndex) -> None:
+        index.upsert([upsert("1", status="placed")], deadline())
+        assert index.pair(deadline()) is None
+        assert standing(index) == IndexStatus(1, None, True, [])
+        index.begin(deadline())
+        index.begin(deadline())
+        assert standing(index) == IndexStatus(1, 2, True, [])
+        live, second = pair_of(index)
+        assert statuses(live) == {ITEM: "placed"}
+        assert statuses(second) == {}
+
+    def test_readers_do_not_find_the_second_index(self, index: SearchableIndex) -> None:
+        index.upsert([upsert("1", status="placed")], deadline())
+        index.begin(deadline())
+        live, second = pair_of(index)
+        second.upsert([upsert("2", status="shipped")], deadline())
+        assert index.search() == {ITEM: {"status": "placed"}}
+        live.upsert([upsert("3", status="refunded")], deadline())
+        assert index.search() == {ITEM: {"status": "refunded"}}
+        assert statuses(second) == {ITEM: "shipped"}
+
+    def test_a_swap_exchanges_the_indexes_and_another_one_back(
+        self, index: SearchableIndex
+    ) -> None:
+        index.upsert([upsert("1", status="placed")], deadline())
+        index.begin(deadline())
+        before = pair_of(index)
+        before.second.upsert([upsert("1", status="rebuilt")], deadline())
+        assert index.swap(1, 2, deadline())
+        assert index.search() == {ITEM: {"status": "rebuilt"}}
+        assert standing(index) == IndexStatus(2, 1, True, [])
+        after = pair_of(index)
+        assert (statuses(after.live), statuses(after.second)) == (
+            {ITEM: "rebuilt"},
+            {ITEM: "placed"},
+        )
+        assert statuses(before.live) == {ITEM: "placed"}, "a name moved that must not"
+        assert index.swap(2, 1, deadline())
+        assert index.search() == {ITEM: {"status": "placed"}}
+
+    def test_a_swap_by_an_outdated_operator_changes_nothing(self, index: SearchableIndex) -> None:
+        index.upsert([upsert("1", status="placed")], deadline())
+        assert not index.swap(1, 2, deadline())
+        index.begin(deadline())
+        assert index.swap(1, 2, deadline())
+        assert not index.swap(1, 2, deadline())
+        assert not index.release(2, deadline())
+        assert not index.delete(1, deadline())
+        assert not index.delete(2, deadline())
+        assert standing(index) == IndexStatus(2, 1, True, [])
+
+    def test_an_index_is_deleted_once_it_is_released(self, index: SearchableIndex) -> None:
+        index.upsert([upsert("1", status="placed")], deadline())
+        index.begin(deadline())
+        assert index.swap(1, 2, deadline())
+        assert index.release(1, deadline())
+        assert not index.release(1, deadline())
+        assert not index.swap(2, 1, deadline())
+        assert index.pair(deadline()) is None
+        assert standing(index) == IndexStatus(2, None, True, [1])
+        assert index.delete(1, deadline())
+        assert not index.delete(1, deadline())
+        assert standing(index) == IndexStatus(2, None, True, [])
+        index.begin(deadline())
+        assert standing(index) == IndexStatus(2, 3, True, [])
+
+    def test_an_index_is_told_from_an_earlier_one_of_its_name(self, index: SearchableIndex) -> None:
+        index.upsert([upsert("1", status="placed")], deadline())
+        assert index.status(deadline()).made == ""
+        index.begin(deadline())
+        made = index.status(deadline()).made
+        assert made == index.status(deadline()).made != ""
+        assert index.release(2, deadline())
+        assert index.delete(2, deadline())
+        index.begin(deadline())
+        assert standing(index) == IndexStatus(1, 2, True, [])
+        assert index.status(deadline()).made != made

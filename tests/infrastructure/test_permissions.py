@@ -16,6 +16,7 @@ from dynamodb_streams_cdc import Change, LambdaContext
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.guards.attempts import name_of
 from dynamodb_streams_cdc.names import ATTEMPT
+from dynamodb_streams_cdc.sinks import written_indexes
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.aggregation import handler as aggregation
@@ -135,10 +136,16 @@ class Calls:
         permission = f"es:ESHttp{method.capitalize()}", f"domain{url}"
         self.needed.add(permission)
         self.contexts[permission] = context_of(permission[0])
-        index = re.split(r"-v1|-write", url)[0]
-        created = index in self.indexes
-        if url.endswith("-v1"):
-            self.indexes.add(index)
+        index = re.split(r"-v\d|-write|-second", url)[0]
+        created = f"{index}-v1" in self.indexes
+        if method == "PUT" and re.search(r"-v\d$", url):
+            self.indexes.add(url)
+        if method == "GET" and url.endswith(("_alias", "_mapping")):
+            name = url.rpartition("/")[0]
+            number = 1 if name.endswith("-write") else 2 if name.endswith("-second") else name[-1]
+            described: dict[str, Any] = {f"{index[1:]}-v{number}": {"aliases": {}, "mappings": {}}}
+            there = f"{index}-v{number}" in self.indexes
+            return 200, {}, json.dumps(described if there else {})
         if "_bulk" in url:
             sent = re.findall(rb'^{"(create|update)"', args[1], re.MULTILINE)
             items = [{action.decode(): {"status": 200, "result": "created"}} for action in sent]
@@ -204,6 +211,7 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
         aws("sns").create_topic(Name="notices")
 
     calls = Calls()
+    monkeypatch.setattr(written_indexes, "LOOKUP_SECONDS", 0.0)
     monkeypatch.setattr(Urllib3HttpConnection, "perform_request", calls.search)
     for client in (runtime.dynamodb(), runtime.s3(), notifications.sns()):
         client.meta.events.register("before-parameter-build", calls.aws)
@@ -258,13 +266,34 @@ def operate(handler: Handler, processor: str, invocation: LambdaContext) -> None
     repair = {"operation": "repair", "streamArn": STREAM, "Records": [{"Keys": placed}]}
     handler(repair, invocation)
     if processor == "aggregation":
-        rebuild = {"operation": "rebuild", "generation": 1, "Records": []}
+        sums = {"operation": "rebuild-sums", "generation": 1, "Records": []}
         for step in ("begin", "switch", "finish"):
-            assert not handler({**rebuild, "step": step}, invocation)["refusal"]
+            assert not handler({**sums, "step": step}, invocation)["refusal"]
     if processor == "search":
         for store in range(table["stores"]):
             foreign = {"item": "foreign", "store": store, "token": "[1, 1]"}
             handler({"operation": "remove", "Records": [foreign]}, invocation)
+        for index in ("orders", "customers"):
+            rebuild(handler, index, keys, placed, invocation)
+
+
+def rebuild(
+    handler: Handler, index: str, keys: Any, placed: Any, invocation: LambdaContext
+) -> None:
+    """Rebuild an index, with a change and a repair while there are two."""
+    asked = {"operation": "rebuild-index", "index": index, "keys": keys, "Records": []}
+    asked |= {"streamArn": STREAM}
+    status = handler({**asked, "step": "status"}, invocation)
+    assert {each["live"] for each in status["indexes"]} == {1}
+    for step in ("begin", "copy", "tombstones"):
+        handler({**asked, "step": step}, invocation)
+    handler({**asked, "step": "verify", "of": "copies"}, invocation)
+    handler({"Records": FUNCTIONS["search"][1][:1]}, invocation)
+    repair = {"operation": "repair", "streamArn": STREAM, "Records": [{"Keys": placed}]}
+    handler(repair, invocation)
+    assert handler({**asked, "step": "swap", "live": 1, "second": 2}, invocation)["done"]
+    assert handler({**asked, "step": "release", "second": 1}, invocation)["done"]
+    assert handler({**asked, "step": "delete", "number": 3}, invocation)["done"]
 
 
 def refusals(deployment: Deployment, processor: str, calls: Calls) -> list[str]:

@@ -135,7 +135,13 @@ class TestLeastPrivilege:
                 (f"es:ESHttp{method}", f"{index}{path}")
                 for index in ("orders", "customers")
                 for method, path in (
-                    ("Put", "-v1"),
+                    ("Get", "-v*"),
+                    ("Put", "-v*"),
+                    ("Post", "-v*"),
+                    ("Delete", "-v*"),
+                    ("Get", "-write/_alias"),
+                    ("Get", "-second/_alias"),
+                    ("Post", "-write/_refresh"),
                     ("Post", "-write/_bulk"),
                     ("Post", "-write/_mget"),
                     ("Post", "-write/_search"),
@@ -143,7 +149,8 @@ class TestLeastPrivilege:
                     ("Get", "-write/_doc/*"),
                     ("Put", "-write/_doc/*"),
                 )
-            },
+            }
+            | {("es:ESHttpPost", "_aliases")},
         }
 
     def test_no_function_reads_a_dead_letter_or_writes_another_s(self, assembly: Assembly) -> None:

@@ -26,7 +26,7 @@ from dynamodb_streams_cdc.operations.backfill import Backfill
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.repair_differences import RepairDifferences
 from dynamodb_streams_cdc.operations.verify import Verify
-from dynamodb_streams_cdc.sinks.search import CDC
+from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from tests.factories import FakeContext
 

@@ -15,8 +15,8 @@ from dynamodb_streams_cdc import Aggregation, ChangeLog, Deadline, Search
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.sinks.change_log import Inserted
+from dynamodb_streams_cdc.sinks.documents import Upsert, Upserted
 from dynamodb_streams_cdc.sinks.log_entries import Entry
-from dynamodb_streams_cdc.sinks.search import Upsert, Upserted
 from lambdas.example_domain.order import INDEX
 from tests.contracts.index import ReadableIndex
 from tests.factories import NOON, ManualClock, order, record
@@ -252,7 +252,7 @@ def test_an_unexpected_error_is_retried_for_15_minutes(
     records = batch(20)
     for number in range(5, 5 + foreign):
         item = f"orders/S={number:05}/S={number:05}-1"
-        index.client.index(index=index.write_alias, id=item, body={"cdc": {}})
+        index.client.index(index=index.alias, id=item, body={"cdc": {}})
     invoked = invoke(Search(index, document), records, clock=ManualClock(now))
     reported = [] if dead_letters else [sequence_number(records[4])]
     assert invoked == Invoked(reported, ["SearchRefused"] * dead_letters)

@@ -16,10 +16,10 @@ import pytest
 
 from dynamodb_streams_cdc import Deadline, PermanentError, RetryableError
 from dynamodb_streams_cdc.aws import opensearch as index_module
-from dynamodb_streams_cdc.aws.opensearch import SCRIPT
+from dynamodb_streams_cdc.aws.opensearch_documents import SCRIPT
 from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
 from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
-from dynamodb_streams_cdc.sinks.search import Stale, Upsert
+from dynamodb_streams_cdc.sinks.documents import Stale, Upsert
 from lambdas.example_domain.order import INDEX
 from tests.contracts.index import ReadableIndex
 from tests.integration import clients
@@ -100,7 +100,7 @@ def test_a_document_that_fails_its_whole_request(
 
 def test_a_script_that_fails_is_unexpected(index: ReadableIndex) -> None:
     """A document without a version cannot be compared with a newer or an older one."""
-    index.client.index(index=index.write_alias, id="foreign", body={"cdc": {}})
+    index.client.index(index=index.alias, id="foreign", body={"cdc": {}})
     written, refused = index.upsert([upsert(), upsert("foreign")], Deadline())
     assert written is None
     assert type(refused) is SearchRefused
@@ -216,7 +216,7 @@ def test_an_index_that_is_missing_is_made_as_it_should_be(index: ReadableIndex) 
     made = indices.get(index=f"{index.name}*")
     assert made.keys() == {f"{index.name}-v1"}
     assert made[f"{index.name}-v1"]["mappings"]["dynamic"] == "false"
-    assert made[f"{index.name}-v1"]["aliases"][index.write_alias] == {"is_write_index": True}
+    assert made[f"{index.name}-v1"]["aliases"][index.alias] == {"is_write_index": True}
 
 
 def a_wrong_mapping(index: ReadableIndex) -> ReadableIndex:
@@ -228,7 +228,7 @@ def a_wrong_setting(index: ReadableIndex) -> ReadableIndex:
 
 
 def an_index_of_the_alias_name(index: ReadableIndex) -> ReadableIndex:
-    index.client.indices.create(index=index.write_alias)
+    index.client.indices.create(index=index.alias)
     return index
 
 
@@ -277,7 +277,7 @@ def test_answers_before_opensearch(
 ) -> None:
     with faulty_proxy(opensearch_url) as proxy:
         spoiled = replace(index, client=clients.opensearch(proxy.url))
-        proxy.once(f"POST /{index.write_alias}/_bulk", act)
+        proxy.once(f"POST /{index.alias}/_bulk", act)
         refused = result_of(lambda: spoiled.upsert([upsert()], Deadline())[0])
         assert type(refused) is expected
         assert text in str(refused)

@@ -77,7 +77,7 @@ class TestOpenSearchIndex(IndexContract):
         )
         name = f"contract-{uuid4()}"
         yield ReadableIndex(client, name, INDEX.properties, INDEX.settings)
-        client.indices.delete(index=f"{name}-v1")
+        client.indices.delete(index=[*client.indices.get_alias(index=f"{name}-v*")])
         client.close()
 
 

@@ -111,7 +111,7 @@ def test_an_index_that_hangs(opensearch_url: str, monkeypatch: pytest.MonkeyPatc
         sink = Search(
             ReadableIndex(behind, direct.name, INDEX.properties, INDEX.settings), document
         )
-        proxy.times(FOR_EVER, f"POST /{direct.write_alias}/_bulk", Exchange.hang, after=1)
+        proxy.times(FOR_EVER, f"POST /{direct.alias}/_bulk", Exchange.hang, after=1)
         hung = Hung(sink, RECORDS[:100])
         done = len(direct.search())
         assert 0 < done < 100

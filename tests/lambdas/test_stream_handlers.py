@@ -13,7 +13,7 @@ from urllib3 import HTTPResponse, HTTPSConnectionPool
 
 from dynamodb_streams_cdc import LambdaContext, deserialize_item, serialize_item
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
-from dynamodb_streams_cdc.aws.opensearch import SCRIPT
+from dynamodb_streams_cdc.aws.opensearch_documents import SCRIPT
 from dynamodb_streams_cdc.aws.s3 import S3ImageStore
 from dynamodb_streams_cdc.canary import canary_item
 from dynamodb_streams_cdc.guards.attempts import KEEP_SECONDS
@@ -155,6 +155,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, Mapping[str, Any], str]] = []
+        self.lookups: list[str] = []
         self.down = False
 
     def perform_request(
@@ -163,6 +164,9 @@ class Cluster:
         if self.down:
             message = "N/A"
             raise SearchConnectionError(message, "refused", OSError())
+        if url.endswith("/_alias"):
+            self.lookups.append(url)
+            return 404, {}, json.dumps({"error": "alias missing", "status": 404})
         params, body = (*args, None, None)[:2]
         text = body.decode() if isinstance(body, bytes) else str(body)
         self.requests.append((method, url, params or {}, text))
@@ -190,6 +194,7 @@ def test_search_sends_one_bulk_request_with_an_alias_required(
     assert search_handler.handler(BATCH, context) == DONE
     [(method, url, params, body)] = cluster.requests
     assert (method, url) == ("POST", "/orders-write/_bulk")
+    assert cluster.lookups == ["/orders-second/_alias"]
     assert params["require_alias"] in ("true", b"true")
     create, shipped, other, placed = [json.loads(line) for line in body.splitlines()]
     assert create["create"]["_id"] == "orders/S=00004/S=00004-0001"

@@ -8,9 +8,10 @@ import pytest
 from opensearchpy.exceptions import ConnectionTimeout, RequestError
 
 from dynamodb_streams_cdc import RetryableError
-from dynamodb_streams_cdc.aws.opensearch import BULK_BYTES, OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch_documents import BULK_BYTES
 from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT, DOCUMENT_MISSING, SearchRefused
-from dynamodb_streams_cdc.sinks.search import Stale, Upsert
+from dynamodb_streams_cdc.sinks.documents import Stale, Upsert
 from lambdas.search.handler import encoded
 from tests.factories import deadline
 

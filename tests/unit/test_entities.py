@@ -130,6 +130,8 @@ def test_an_item_is_of_the_entity_that_its_keys_fit() -> None:
         (lambda: Index(name="Things"), "an index's name is 1 to 201 of a-z 0-9 _ -"),
         (lambda: Index(name="things-v1"), "ends neither in -write nor in -v and digits"),
         (lambda: Index(name="things-write"), "ends neither in -write nor in -v and digits"),
+        (lambda: Index(name="things-second"), "nor in -second or -own"),
+        (lambda: Index(name="things-v1-own"), "nor in -second or -own"),
         (lambda: exactly(), "a key's pattern has one or more texts that are not empty, got ()"),
         (lambda: starts_with("A", ""), "a key's pattern has one or more texts that are not empty"),
         (

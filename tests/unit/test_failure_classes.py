@@ -31,12 +31,12 @@ from opensearchpy.exceptions import (
 from dynamodb_streams_cdc import PermanentError, RetryableError
 from dynamodb_streams_cdc.aws.dynamodb.ledger import _cancelled
 from dynamodb_streams_cdc.aws.errors import UnexpectedResponse, meaning, translated
-from dynamodb_streams_cdc.aws.opensearch import _upserted
+from dynamodb_streams_cdc.aws.opensearch_documents import _upserted
 from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
 from dynamodb_streams_cdc.aws.opensearch_errors import meaning as meaning_of
 from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
+from dynamodb_streams_cdc.sinks.documents import Stale
 from dynamodb_streams_cdc.sinks.ledger import LedgerRow, RowUpdate, WriteConflict
-from dynamodb_streams_cdc.sinks.search import Stale
 from tests.failure_table import CANCELLED, REFUSED
 
 TOO_LARGE = "Item size has exceeded the maximum allowed size"

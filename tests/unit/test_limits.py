@@ -11,7 +11,7 @@ import pytest
 from dynamodb_streams_cdc import Deadline
 from dynamodb_streams_cdc.aws.dynamodb.ledger import BATCH_GET_KEYS
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
-from dynamodb_streams_cdc.aws.opensearch import BULK_BYTES, REQUEST_SECONDS
+from dynamodb_streams_cdc.aws.opensearch_documents import BULK_BYTES, REQUEST_SECONDS
 from dynamodb_streams_cdc.deadline import LONGEST_PAUSE_SECONDS, RESERVE_SECONDS
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from dynamodb_streams_cdc.operations.aws import functions

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import Aggregation, PermanentError, Search
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.sinks.base import ItemVersion
 from dynamodb_streams_cdc.sinks.contributions import DECIMALS, DIGITS, HEADROOM, add, checked, fits
+from dynamodb_streams_cdc.sinks.documents import encoded
 from dynamodb_streams_cdc.sinks.number_fields import EXACT_DOUBLE, RANGES, NumberFields
-from dynamodb_streams_cdc.sinks.search import encoded
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas.example_domain.order import INDEX, Order, contributions, document
 from tests.factories import change, deadline, order
@@ -144,9 +145,8 @@ class TestDocuments:
     def test_a_repair_refuses_it_too(self) -> None:
         client: Any = Client()
         index = OpenSearchIndex(client, "orders", {"n": {"type": "long"}}, {})
-        [held] = [
-            Search(index, lambda image: {"n": 2**63})._upsert(change(1, None, order()), 0, False)
-        ]
+        sink = Search(index, lambda image: {"n": 2**63})
+        held = sink.upsert_of(ItemVersion.of(change(1, None, order())), order(), 0)
         with pytest.raises(PermanentError, match="n: the index's long"):
             index.replace(None, held, deadline())
 
@@ -155,6 +155,13 @@ class Client:
     """Takes every document of a bulk request."""
 
     sent = 0
+
+    @property
+    def indices(self) -> "Client":
+        return self
+
+    def get_alias(self, **_: Any) -> Any:
+        return {}
 
     def bulk(self, body: bytes, **_: Any) -> Any:
         documents = body.count(b'{"create"')

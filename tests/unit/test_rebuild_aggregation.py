@@ -47,7 +47,9 @@ def job(generation: int) -> Job:
 
 
 def ask(o: Operated, step: str, **others: Any) -> Any:
-    return o.invoke("aggregation", {"operation": "rebuild", "step": step, "Records": [], **others})
+    return o.invoke(
+        "aggregation", {"operation": "rebuild-sums", "step": step, "Records": [], **others}
+    )
 
 
 def lose_rows(o: Operated, *numbers: int) -> None:
@@ -244,7 +246,7 @@ def test_two_operators_build_one_generation(filled: Operated) -> None:
 
 
 def test_a_sink_without_sums_is_not_rebuilt(filled: Operated) -> None:
-    event = {"operation": "rebuild", "step": "state", "Records": []}
+    event = {"operation": "rebuild-sums", "step": "state", "Records": []}
     assert filled.invoke("audit", event)["rebuildable"] is False
     work = RebuildAggregation(filled, "audit", filled.arn, {"id": "S"}, clock=filled.clock)
     with pytest.raises(OperationError, match="audit has no sums"):

@@ -28,9 +28,9 @@ from dynamodb_streams_cdc.change import UNKNOWN_TIME, by_item
 from dynamodb_streams_cdc.errors import PermanentError
 from dynamodb_streams_cdc.sinks.base import Outcome
 from dynamodb_streams_cdc.sinks.change_log import Inserted, replay
+from dynamodb_streams_cdc.sinks.documents import LONG, Upsert, Upserted, encoded
 from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from dynamodb_streams_cdc.sinks.log_entries import Entry, entry_of
-from dynamodb_streams_cdc.sinks.search import LONG, Upsert, Upserted, encoded
 from dynamodb_streams_cdc.testing.memory import (
     MemoryIdempotencyStore,
     MemoryIndex,

@@ -11,8 +11,8 @@ import pytest
 
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
-from dynamodb_streams_cdc.sinks.search import CDC
 from tests.factories import change
 from tests.unit.operated import Operated
 

@@ -1,115 +1,64 @@
-"""The search index on OpenSearch: versioned bulk upserts behind a write and a read alias.
+"""The search index on OpenSearch, behind aliases, so that it can be rebuilt without a gap.
 
-Every bulk request has `require_alias`: without it a missing index would be created under the
-alias's name, with guessed mappings. When the alias is missing, the index is created with its
-aliases and the documents are sent again.
+    orders           readers search it: the live index, without its tombstones
+    orders-write     the live index, tombstones included
+    orders-second    the index that is written in addition, during a rebuild
+    orders-v2-own    the index orders-v2, live or not, as long as it exists
+
+One request moves several aliases at once. It names the index that each has now, and fails as a
+whole if that is not so (`must_exist`). Creating a third index fails as
+well: an alias has one write index at most.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from opensearchpy.exceptions import ConflictError as DocumentMoved
-from opensearchpy.exceptions import (
-    NotFoundError,
-    RequestError,
-    SerializationError,
-    TransportError,
-)
+from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
-from dynamodb_streams_cdc.aws.opensearch_errors import (
-    CONFLICT,
-    DOCUMENT_MISSING,
-    EXISTS,
-    MISSING,
-    meaning,
-    refusal,
-    types_of,
+from dynamodb_streams_cdc.aws.opensearch_documents import (
+    CDC_MAPPING,
+    REQUEST_SECONDS,
+    Documents,
+    as_json,
 )
+from dynamodb_streams_cdc.aws.opensearch_errors import EXISTS, meaning
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.errors import (
-    AccessDeniedError,
-    DeadlineExceeded,
-    PermanentError,
-    RetryableError,
-)
-from dynamodb_streams_cdc.guards.halves import in_halves
-from dynamodb_streams_cdc.sinks.comparison import Place
-from dynamodb_streams_cdc.sinks.number_fields import NumberFields
-from dynamodb_streams_cdc.sinks.search import (
-    CDC,
-    DocumentPage,
-    Held,
-    Stale,
-    Upsert,
-    Upserted,
-)
+from dynamodb_streams_cdc.errors import AccessDeniedError, RetryableError
+from dynamodb_streams_cdc.sinks.documents import CDC, IndexStatus, Pair
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
-BULK_BYTES = 5 * 1024 * 1024
-"""The size at which a bulk request is sent; OpenSearch recommends 5 to 15 MB and accepts 10 MB on
-its smallest instances (https://docs.aws.amazon.com/opensearch-service/latest/developerguide/limits.html)."""
+MADE = "made"
+"""Field of an index's metadata that tells it from others that had its name."""
 
-REQUEST_SECONDS = 8.0
-"""How long one request may take; less than `deadline.RESERVE_SECONDS`, so that one which hangs ends
-before the invocation does."""
+LEFTOVERS = 5
+"""How many numbers below and above the live index are searched for leftovers."""
 
-RETRY_ON_CONFLICT = 3
-"""How often OpenSearch retries an update that met another one of the same document."""
-
-SCRIPT = (
-    f"def held = ctx._source.{CDC}; "
-    f"if (held == null || held.version.compareTo(params.source.{CDC}.version) < 0) "
-    "{ ctx._source = params.source } else { ctx.op = 'none' }"
-)
-"""`search.supersedes` in Painless. Always the same text, so it is compiled once: values are
-parameters, and 75 compilations in five minutes are the limit for changing ones."""
-
-CDC_MAPPING: Mapping[str, Any] = {
-    "dynamic": False,
-    "properties": {
-        "deleted": {"type": "boolean"},
-        "written_at": {"type": "double"},
-        "item": {"type": "keyword"},
-    },
-}
-"""The searchable fields of `cdc`: tombstones, by age, and the order of a walk over the documents.
-Its other fields are only read."""
-
-FOREIGN_DOCUMENTS = 1000
-"""Documents without an identity that one walk returns; the next finds more once these are gone."""
-
-ANSWERS = "items.*.result,items.*.get,items.*.error,items.*.status"
-"""Fields of the response to a bulk request: a fifth of its size."""
-
-
-_json = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def as_json(value: object) -> bytes:
-    """Return a document, or a part of it, as JSON, by the standard library."""
-    return _json(value).encode()
-
-
-class _Encoded(NamedTuple):
-    """A document in JSON."""
-
-    id: bytes
-    source: bytes
-    is_first: bool
+Action = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class OpenSearchIndex:
-    """A `SearchIndex`.
+class OpenSearchDocuments(Documents):
+    """A `SearchIndex` that exists, reached through its own alias; see `Documents`."""
+
+    client: "OpenSearch"
+    alias: str
+    properties: Mapping[str, Any]
+    encode: Callable[[object], bytes] = as_json
+
+
+@dataclass(frozen=True)
+class OpenSearchIndex(Documents):
+    """A `RebuildableIndex`.
 
     Attributes:
         client: client of OpenSearch, without retries of its own.
-        name: name of the read alias; the index is `<name>-v1`, its write alias `<name>-write`.
+        name: name of the read alias.
         properties: the mapping of the document's fields; fields that it does not name are kept and
             not searchable.
         settings: settings of the index, when it is created.
@@ -121,333 +70,192 @@ class OpenSearchIndex:
     properties: Mapping[str, Any]
     settings: Mapping[str, Any]
     encode: Callable[[object], bytes] = as_json
+    alias: str = field(init=False)
+    """The alias that the sink writes to, tombstones included."""
 
-    @cached_property
-    def _numbers(self) -> NumberFields:
-        return NumberFields.of(self.properties)
-
-    @property
-    def write_alias(self) -> str:
-        """The alias that the sink writes to, tombstones included."""
-        return f"{self.name}-write"
-
-    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
-        """Write each document with a version greater than the one held; refuse unfit numbers."""
-        misfits = {n: error for n, each in enumerate(upserts) if (error := self._misfit(each))}
-        if misfits:
-            fitting = [upsert for n, upsert in enumerate(upserts) if n not in misfits]
-            written = iter(self._upsert(fitting, deadline))
-            return [misfits[n] if n in misfits else next(written) for n in range(len(upserts))]
-        return self._upsert(upserts, deadline)
-
-    def _misfit(self, upsert: Upsert) -> PermanentError | None:
-        try:
-            self._numbers.check(upsert.source)
-        except PermanentError as error:
-            return error
-        return None
-
-    def _upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
-        results: list[Upserted] = []
-        for body in self._bodies(upserts):
-            start = len(results)
-            try:
-                results += self._bulk(body, deadline)
-            except (RetryableError, DeadlineExceeded) as error:
-                return [*results, *[error] * (len(upserts) - start)]
-        return results
-
-    def read(self, item_id: str, deadline: Deadline) -> Held | None:
-        """Return the document or tombstone of an item, as last written."""
-        deadline.check()
-        try:
-            found = self.client.get(
-                index=self.write_alias, id=item_id, params={"request_timeout": REQUEST_SECONDS}
-            )
-        except NotFoundError:
-            return None
-        except TransportError as error:
-            raise meaning(error) from error
-        return Held(found["_source"], (found["_seq_no"], found["_primary_term"]))
-
-    def replace(self, held: Held | None, upsert: Upsert, deadline: Deadline) -> bool:
-        """Replace the document held, or create one; return False if another write came first."""
-        self._numbers.check(upsert.source)
-        return self._replace(held, upsert, deadline)
-
-    def _replace(
-        self, held: Held | None, upsert: Upsert, deadline: Deadline, attempt: int = 0
-    ) -> bool:
-        deadline.check()
-        condition: dict[str, Any] = {"op_type": "create"}
-        if held is not None:
-            sequence_number, primary_term = cast("tuple[int, int]", held.revision)
-            condition = {"if_seq_no": sequence_number, "if_primary_term": primary_term}
-        try:
-            self._index(upsert, condition)
-        except DocumentMoved:
-            return False
-        except NotFoundError as error:
-            if attempt:
-                raise meaning(error) from error
-            self.create(deadline)
-            return held is None and self._replace(None, upsert, deadline, attempt=1)
-        except TransportError as error:
-            raise meaning(error) from error
-        return True
-
-    def _index(self, upsert: Upsert, condition: Mapping[str, Any]) -> None:
-        self.client.index(
-            index=self.write_alias,
-            id=upsert.item_id,
-            body=upsert.source,
-            params={**condition, "require_alias": "true", "request_timeout": REQUEST_SECONDS},
-        )
-
-    def purge(self, before: float, deadline: Deadline) -> int:
-        """Delete the tombstones written before then that have not moved; return how many.
-
-        OpenSearch deletes the tombstones of a query, each on condition that it has not changed. The
-        next call finds those that are left when the request times out.
-        """
-        deadline.check()
-        deleted = {"term": {f"{CDC}.deleted": True}}
-        old = {"range": {f"{CDC}.written_at": {"lt": before}}}
-        try:
-            self.client.indices.refresh(index=self.write_alias)
-            answer = self.client.delete_by_query(
-                index=self.write_alias,
-                body={"query": {"bool": {"filter": [deleted, old]}}},
-                params={
-                    "conflicts": "proceed",
-                    "refresh": "true",
-                    "request_timeout": max(REQUEST_SECONDS, min(deadline.remaining(), 3600.0)),
-                },
-            )
-        except NotFoundError:
-            return 0
-        except TransportError as error:
-            raise meaning(error) from error
-        return int(answer["deleted"])
-
-    def read_many(self, item_ids: Sequence[str], deadline: Deadline) -> Mapping[str, Held]:
-        """Return the documents and tombstones that exist, by item, as last written."""
-        if not item_ids:
-            return {}
-        answer = self._ask("mget", deadline, {"ids": list(item_ids)})
-        # An item of a request that failed alone is not a missing document.
-        for each in answer["docs"]:
-            if "error" in each:
-                raise refusal(each["error"], None)
-        found = (each for each in answer["docs"] if each["found"])
-        return {d["_id"]: Held(d["_source"], (d["_seq_no"], d["_primary_term"])) for d in found}
-
-    def walk(self, place: Place | None, most: int, deadline: Deadline) -> DocumentPage:
-        """Return the next documents in the order of their items.
-
-        The first page also has the documents without an identity, up to `FOREIGN_DOCUMENTS`. A
-        document is found once the index was refreshed after it was written.
-        """
-        identity = {"exists": {"field": f"{CDC}.item"}}
-        foreign: dict[str, str] = {}
-        if place is None:
-            strange = {"bool": {"must_not": [identity]}}
-            hits = self._search(deadline, query=strange, size=FOREIGN_DOCUMENTS, _source=False)
-            foreign = {hit["_id"]: json.dumps(list(_revision(hit))) for hit in hits}
-        hits = self._search(
-            deadline,
-            query=identity,
-            size=most,
-            sort=[{f"{CDC}.item": "asc"}],
-            _source=[f"{CDC}.item", f"{CDC}.deleted"],
-            **({} if place is None else {"search_after": [place]}),
-        )
-        following = hits[-1]["sort"][0] if len(hits) == most else None
-        live: list[str] = []
-        for hit in hits:
-            about = hit["_source"][CDC]
-            if hit["_id"] != about["item"]:
-                foreign[hit["_id"]] = json.dumps(list(_revision(hit)))
-            elif not about.get("deleted"):
-                live.append(hit["_id"])
-        return DocumentPage(live, foreign, following, len(hits))
-
-    def _search(self, deadline: Deadline, **body: Any) -> list[Mapping[str, Any]]:
-        whole = {**body, "seq_no_primary_term": True, "track_total_hits": False}
-        answer = self._ask("search", deadline, whole)
-        if answer["timed_out"] or answer["_shards"]["failed"]:
-            message = f"OpenSearch searched {answer['_shards']['successful']} shards of all"
-            raise RetryableError(message)
-        return list(answer["hits"]["hits"])
-
-    def _ask(self, what: str, deadline: Deadline, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the answer to a `search` or `mget` through the write alias; create the index."""
-        deadline.check()
-        ask: Callable[..., Mapping[str, Any]] = partial(
-            getattr(self.client, what),
-            body=body,
-            index=self.write_alias,
-            params={"request_timeout": REQUEST_SECONDS},
-        )
-        try:
-            try:
-                return ask()
-            except NotFoundError:
-                self.create(deadline)
-                return ask()
-        except TransportError as error:
-            raise meaning(error) from error
-
-    def remove(self, name: str, token: str, deadline: Deadline) -> bool:
-        """Delete a document that has not moved; return False if it has."""
-        deadline.check()
-        sequence_number, primary_term = json.loads(token)
-        condition = {"if_seq_no": sequence_number, "if_primary_term": primary_term}
-        try:
-            self.client.delete(
-                index=self.write_alias,
-                id=name,
-                params={**condition, "request_timeout": REQUEST_SECONDS},
-            )
-        except (NotFoundError, DocumentMoved):
-            return False
-        except TransportError as error:
-            raise meaning(error) from error
-        return True
-
-    def _bodies(self, upserts: Sequence[Upsert]) -> Iterator[list[_Encoded]]:
-        """Return the documents of each bulk request, of about `BULK_BYTES` at most."""
-        body: list[_Encoded] = []
-        size = 0
-        for upsert in upserts:
-            id, source = self.encode(upsert.item_id), self.encode(upsert.source)
-            length = len(id) + len(source) + len(SCRIPT)
-            if body and size + length > BULK_BYTES:
-                yield body
-                body, size = [], 0
-            body.append(_Encoded(id, source, upsert.is_first))
-            size += length
-        if body:
-            yield body
-
-    def _bulk(self, documents: Sequence[_Encoded], deadline: Deadline) -> list[Upserted]:
-        """Write documents in one request; write those left open in a second request.
-
-        The first request assumes that a new item has no document and creates it, and that any other
-        item has one, which a script compares and replaces. Both are cheaper than the update that is
-        right in either case, and both return an error where the assumption is wrong.
-        """
-        answers = self._send(map(_first, documents), deadline)
-        if any(MISSING in types_of(answer) for answer in answers if "error" in answer):
-            self.create(deadline)
-            answers = self._send(map(_first, documents), deadline)
-        results = [_upserted(answer) for answer in answers]
-        pairs = enumerate(zip(documents, answers, strict=True))
-        left = [place for place, (document, answer) in pairs if _is_open(document, answer)]
-        if left:
-            settled = self._settle([documents[place] for place in left], deadline)
-            for place, result in zip(left, settled, strict=True):
-                results[place] = result
-        return results
-
-    def _settle(self, documents: Sequence[_Encoded], deadline: Deadline) -> Sequence[Upserted]:
-        """Write documents in a request that is right in any case.
-
-        It raises nothing, because other documents are written already. A request that is refused as
-        a whole is sent again in halves, down to the document at fault.
-        """
-
-        def send(part: Sequence[_Encoded]) -> list[Upserted]:
-            return [_upserted(answer) for answer in self._send(map(_upsert, part), deadline)]
-
-        def failed(part: Sequence[_Encoded], error: Exception) -> list[Upserted] | None:
-            is_final = len(part) == 1 or isinstance(error, RetryableError | DeadlineExceeded)
-            return [error] * len(part) if is_final else None
-
-        return [result for part in in_halves(send, documents, failed) for result in part]
-
-    def _send(self, actions: Iterable[bytes], deadline: Deadline) -> list[Mapping[str, Any]]:
-        deadline.check()
-        try:
-            response = self.client.bulk(
-                body=b"".join(actions),
-                index=self.write_alias,
-                params={
-                    "require_alias": "true",
-                    "filter_path": ANSWERS,
-                    "request_timeout": REQUEST_SECONDS,
-                },
-            )
-        except (TransportError, SerializationError) as error:
-            raise meaning(error) from error
-        return [answer for item in response["items"] for answer in item.values()]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alias", f"{self.name}-write")
 
     def create(self, deadline: Deadline) -> None:
-        """Create the index with its aliases; an index that exists already is success."""
-        deadline.check()
-        body = {
-            "settings": dict(self.settings),
-            "mappings": {"dynamic": False, "properties": {**self.properties, CDC: CDC_MAPPING}},
-            "aliases": {
-                self.write_alias: {"is_write_index": True},
-                self.name: {"filter": {"term": {f"{CDC}.deleted": False}}},
-            },
-        }
+        """Create the first index with its aliases; an index that exists already is success."""
         try:
-            self.client.indices.create(
-                index=f"{self.name}-v1", body=body, params={"request_timeout": REQUEST_SECONDS}
-            )
+            self._make(1, {self.alias: WRITES, self.name: READS}, deadline)
         except TransportError as error:
-            if isinstance(error, RequestError) and error.error == EXISTS:
+            if _is_there(error):
                 return
             # No document is at fault for an index that cannot be created.
             found = meaning(error)
             denied = isinstance(found, AccessDeniedError)
-            message = f"the index {self.name}-v1 cannot be created: {found if denied else error}"
+            message = f"the index {self._of(1)} cannot be created: {found if denied else error}"
             raise (AccessDeniedError if denied else RetryableError)(message) from error
 
+    def pair(self, deadline: Deadline) -> Pair | None:
+        """Return the live index and the second one; `None` if there is no second one."""
+        while (second := self._number(self._second, deadline)) is not None:
+            live = self._number(self.alias, deadline)
+            if live is None:
+                message = f"the index {self.name} has no alias {self.alias}"
+                raise RetryableError(message)
+            if live != second:  # or a swap came between the two requests
+                return Pair(self._numbered(live), self._numbered(second))
+        return None
 
-def _revision(hit: Mapping[str, Any]) -> tuple[int, int]:
-    return hit["_seq_no"], hit["_primary_term"]
+    def status(self, deadline: Deadline) -> IndexStatus:
+        """Return the indexes behind the name, and leftovers with numbers near the live one's."""
+        pair = self.pair(deadline)
+        numbers = [self._number(alias, deadline) for alias in (self.alias, self._second)]
+        live, second = numbers if pair else (numbers[0], None)
+        if live is None:
+            return IndexStatus(None, None, fits=True)
+        near = range(max(1, live - LEFTOVERS), live + LEFTOVERS + 1)
+        others = [n for n in near if n not in (live, second) and self._exists(n, deadline)]
+        meta = self._meta(second or live, deadline)
+        fits = meta.get(CDC) == self._digest
+        return IndexStatus(live, second, fits, others, str(meta.get(MADE)) if second else "")
+
+    def begin(self, deadline: Deadline) -> None:
+        """Make a second index, with the deployed mapping, unless there is one."""
+        live = self._number(self.alias, deadline)
+        if live is None:
+            self.create(deadline)
+            live = self._number(self.alias, deadline)
+            if live is None:
+                message = f"the index {self._of(1)} exists, and the alias {self.alias} does not"
+                raise RetryableError(message)
+        # An index from before the aliases of their own.
+        self._move([_add(self._of(live), self._own(live))], deadline)
+        number = live + 1
+        while self._number(self._second, deadline) is None:
+            try:
+                self._make(number, {self._second: WRITES}, deadline)
+            except TransportError as error:
+                # Or another operator was first, and the alias has its write index.
+                others = self._number(self._second, deadline) is not None
+                if not _is_there(error) and not others:
+                    raise meaning(error) from error
+                number += 1
+
+    def swap(self, live: int, second: int, deadline: Deadline) -> bool:
+        """Move the read, the write and the third alias in one request.
+
+        The second index is refreshed before, so that readers find there what they found already.
+        """
+        self._asked(self.client.indices.refresh, self._own(second), deadline)
+        old, new = self._of(live), self._of(second)
+        actions = [
+            _remove(old, self.alias),
+            _remove(old, self.name),
+            _remove(new, self._second),
+            _add(new, self.alias, WRITES),
+            _add(new, self.name, READS),
+            _add(old, self._second, WRITES),
+        ]
+        return self._move(actions, deadline)
+
+    def release(self, second: int, deadline: Deadline) -> bool:
+        """Take the alias from the second index."""
+        return self._move([_remove(self._of(second), self._second)], deadline)
+
+    def delete(self, number: int, deadline: Deadline) -> bool:
+        """Delete an index that has none of the three aliases; none is ever given to it again."""
+        if number in [self._number(alias, deadline) for alias in (self.alias, self._second)]:
+            return False
+        try:
+            self.client.indices.delete(
+                index=self._of(number), params={"request_timeout": REQUEST_SECONDS}
+            )
+        except NotFoundError:
+            return False
+        except TransportError as error:
+            raise meaning(error) from error
+        return True
+
+    @property
+    def _second(self) -> str:
+        return f"{self.name}-second"
+
+    def _of(self, number: int) -> str:
+        return f"{self.name}-v{number}"
+
+    def _own(self, number: int) -> str:
+        return f"{self._of(number)}-own"
+
+    def _numbered(self, number: int) -> OpenSearchDocuments:
+        return OpenSearchDocuments(self.client, self._own(number), self.properties, self.encode)
+
+    @property
+    def _digest(self) -> str:
+        """The mapping and settings in a few characters; a change of them makes others."""
+        text = json.dumps([self.properties, self.settings], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _make(self, number: int, aliases: Mapping[str, Any], deadline: Deadline) -> None:
+        deadline.check()
+        body = {
+            "settings": dict(self.settings),
+            "mappings": {
+                "dynamic": False,
+                "_meta": {CDC: self._digest, MADE: str(uuid4())},
+                "properties": {**self.properties, CDC: CDC_MAPPING},
+            },
+            "aliases": {**aliases, self._own(number): {}},
+        }
+        self.client.indices.create(
+            index=self._of(number), body=body, params={"request_timeout": REQUEST_SECONDS}
+        )
+
+    def _move(self, actions: Sequence[Action], deadline: Deadline) -> bool:
+        """Move aliases in one request; return False, and move none, if one was not where it is."""
+        deadline.check()
+        try:
+            self.client.indices.update_aliases(
+                body={"actions": actions}, params={"request_timeout": REQUEST_SECONDS}
+            )
+        except NotFoundError:
+            return False
+        except TransportError as error:
+            raise meaning(error) from error
+        return True
+
+    def _number(self, alias: str, deadline: Deadline) -> int | None:
+        """Return the number of the index that has an alias; `None` if none has it."""
+        found = self._asked(self.client.indices.get_alias, alias, deadline)
+        names = [name for name in found if name.startswith(f"{self.name}-v")]
+        return int(names[0].removeprefix(f"{self.name}-v")) if names else None
+
+    def _exists(self, number: int, deadline: Deadline) -> bool:
+        return bool(self._asked(self.client.indices.get_alias, self._of(number), deadline))
+
+    def _meta(self, number: int, deadline: Deadline) -> Mapping[str, Any]:
+        found = self._asked(self.client.indices.get_mapping, self._of(number), deadline)
+        metas = [each["mappings"].get("_meta", {}) for each in found.values()]
+        return dict(*metas)
+
+    def _asked(
+        self, ask: Callable[..., Mapping[str, Any]], index: str, deadline: Deadline
+    ) -> Mapping[str, Any]:
+        """Return the answer about an index, by its name; nothing if it does not exist."""
+        deadline.check()
+        # Ignored, so that the client does not log a warning every ten seconds.
+        params = {"request_timeout": REQUEST_SECONDS, "ignore": [404]}
+        try:
+            answer = ask(index=index, params=params)
+        except TransportError as error:
+            raise meaning(error) from error
+        return {} if "error" in answer else answer
 
 
-def _first(document: _Encoded) -> bytes:
-    return _create(document) if document.is_first else _update(document)
+WRITES: Mapping[str, Any] = {"is_write_index": True}
+READS: Mapping[str, Any] = {"filter": {"term": {f"{CDC}.deleted": False}}}
 
 
-def _create(document: _Encoded) -> bytes:
-    return b"".join((b'{"create":{"_id":', document.id, b"}}\n", document.source, b"\n"))
+def _is_there(error: TransportError) -> bool:
+    return isinstance(error, RequestError) and error.error == EXISTS
 
 
-def _update(document: _Encoded, options: bytes = b"") -> bytes:
-    head = b'{"update":{"_id":%b,"retry_on_conflict":%d}}\n' % (document.id, RETRY_ON_CONFLICT)
-    script = b'{%b"script":{"source":%b,"params":{"source":' % (options, _quoted(SCRIPT))
-    return b"".join((head, script, document.source, b"}}}\n"))
+def _remove(index: str, alias: str) -> Action:
+    return {"remove": {"index": index, "alias": alias, "must_exist": True}}
 
 
-_quoted = cache(as_json)
-
-
-def _upsert(document: _Encoded) -> bytes:
-    """Return an update that is right whether there is a document or not.
-
-    Its answer has the time of the document held, which costs as much again as the update.
-    """
-    told = b'"scripted_upsert":true,"upsert":{},"_source":["%b.changed_at"],' % CDC.encode()
-    return _update(document, told)
-
-
-def _is_open(document: _Encoded, answer: Mapping[str, Any]) -> bool:
-    """Return whether a document was refused as stale, or its existence was assumed wrongly."""
-    if "error" not in answer:
-        return bool(answer.get("result") == "noop")
-    return (CONFLICT if document.is_first else DOCUMENT_MISSING) in types_of(answer)
-
-
-def _upserted(answer: Mapping[str, Any]) -> Upserted:
-    if "error" in answer:
-        return refusal(answer["error"], answer.get("status"))
-    if answer.get("result") == "noop":
-        held = answer.get("get", {}).get("_source", {}).get(CDC, {})
-        return Stale(float(held.get("changed_at", "inf")))
-    return None
+def _add(index: str, alias: str, options: Mapping[str, Any] | None = None) -> Action:
+    return {"add": {"index": index, "alias": alias, **(options or {})}}

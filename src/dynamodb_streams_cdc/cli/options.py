@@ -46,6 +46,10 @@ _STATUSES: Mapping[str, Sequence[str]] = {
     ),
     "verify": ("every copy is right", "some copies differ, or could not be verified"),
     "backfill": ("every item is in the copies", "some items are not, or the answer was no"),
+    "rebuild search": (
+        "done for every index",
+        "documents differ or the work ended early, or the answer was no",
+    ),
     "repair": ("every copy is right", "some copies could not be repaired"),
     "rebuild aggregation": (
         "readers read what was asked for, and it is right",

@@ -4,6 +4,7 @@ import typer
 
 from dynamodb_streams_cdc.cli.options import Command, Commands, epilog
 from dynamodb_streams_cdc.cli.rebuild_aggregation import rebuild_aggregation
+from dynamodb_streams_cdc.cli.rebuild_search import rebuild_search
 
 rebuild = typer.Typer(
     cls=Commands,
@@ -13,3 +14,4 @@ rebuild = typer.Typer(
 rebuild.command("aggregation", cls=Command, epilog=epilog("rebuild aggregation"))(
     rebuild_aggregation
 )
+rebuild.command("search", cls=Command, epilog=epilog("rebuild search"))(rebuild_search)

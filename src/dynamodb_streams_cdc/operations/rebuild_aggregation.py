@@ -203,7 +203,7 @@ class RebuildAggregation:
         Raises:
             OperationError: the step does not fit, or there is no answer.
         """
-        asked = {"operation": Operation.REBUILD, "step": step, "Records": [], **event}
+        asked = {"operation": Operation.REBUILD_SUMS, "step": step, "Records": [], **event}
         problem = ""
         for attempt in range(PATIENCE):
             if attempt:
@@ -215,7 +215,9 @@ class RebuildAggregation:
                 problem = str(error)
                 continue
             if not isinstance(answer, Mapping) or "rebuildable" not in answer:
-                raise OperationError(str(not_understood(self.processor, "rebuild", answer)))
+                raise OperationError(
+                    str(not_understood(self.processor, Operation.REBUILD_SUMS, answer))
+                )
             if not answer["rebuildable"]:
                 message = f"{self.processor} has no sums, or does not read the table."
                 raise OperationError(message)
@@ -241,7 +243,7 @@ class RebuildAggregation:
         self, step: str, number: int, segments: int, generation: int, **event: Any
     ) -> WalkedPart:
         asked = {
-            "operation": Operation.REBUILD,
+            "operation": Operation.REBUILD_SUMS,
             "step": step,
             "generation": generation,
             "streamArn": self.stream_arn,

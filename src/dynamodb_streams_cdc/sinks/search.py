@@ -15,12 +15,9 @@ Every document has these fields, in addition to the user's:
     cdc.deleted     whether this is a tombstone
 """
 
-import base64
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, Protocol, TypeAlias, cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 from dynamodb_streams_cdc.change import BEGINNINGS, Change, Image, by_item
 from dynamodb_streams_cdc.deadline import Deadline
@@ -33,135 +30,18 @@ from dynamodb_streams_cdc.sinks.comparison import (
     Place,
     Segment,
 )
-
-Document: TypeAlias = Mapping[str, Any]
-
-CDC = "cdc"
-"""The field of a document that belongs to this library."""
-
-LONG = 2**63
-"""Integers from here on do not fit OpenSearch's `long`; they travel as text, like fractions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upsert:
-    """One document for the index.
-
-    Attributes:
-        item_id: of the item that it shows.
-        source: JSON-ready; carries its version under `cdc`.
-        is_first: whether the item came into being with this change, or with one in the same call
-            that this one made unnecessary. The index holds nothing of it then, and something
-            otherwise, but for redeliveries, items that come back, and those that are older than
-            the stream: a hint that saves work, and decides nothing.
-    """
-
-    item_id: str
-    source: Mapping[str, Any]
-    is_first: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stale:
-    """The index holds this version or a greater one, of a change recorded at `timestamp`."""
-
-    timestamp: float
-
-
-Upserted: TypeAlias = Stale | Exception | None
-"""Result of one document: refused as stale, the error, or `None` if it was written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A document, or a tombstone, as the index holds it.
-
-    Attributes:
-        source: with its version under `cdc`.
-        revision: token of the index that changes with every write of the document.
-    """
-
-    source: Mapping[str, Any]
-    revision: object
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentPage:
-    """Some documents of an index.
-
-    Attributes:
-        live: identities of the items that they show.
-        foreign: names of documents without an identity, each with the token of its revision.
-        following: where the walk goes on; None at the end.
-        read: number of documents, tombstones included.
-    """
-
-    live: Sequence[str]
-    foreign: Mapping[str, str]
-    following: Place | None
-    read: int
-
-
-class SearchIndex(Protocol):
-    """Store of documents."""
-
-    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
-        """Write each document that is newer than the one held; return each result, in order.
-
-        Raises:
-            RetryableError: none of them could be written.
-        """
-
-    def read(self, item_id: str, deadline: Deadline) -> Held | None:
-        """Return the document or tombstone of an item, as last written; `None` if there is none.
-
-        Raises:
-            RetryableError: it cannot be read at the moment.
-        """
-
-    def replace(self, held: Held | None, upsert: Upsert, deadline: Deadline) -> bool:
-        """Write a document in the place of the one held, or of none; return False if that moved.
-
-        Raises:
-            RetryableError: it cannot be written at the moment.
-            PermanentError: it can never be written.
-        """
-
-    def purge(self, before: float, deadline: Deadline) -> int:
-        """Delete the tombstones written before then that have not moved; return how many.
-
-        Raises:
-            RetryableError: they cannot be deleted at the moment.
-        """
-
-    def read_many(self, item_ids: Sequence[str], deadline: Deadline) -> Mapping[str, Held]:
-        """Return the documents and tombstones that exist, by item, as last written.
-
-        Raises:
-            RetryableError: they cannot be read at the moment.
-        """
-
-    def walk(self, place: Place | None, most: int, deadline: Deadline) -> DocumentPage:
-        """Return the next documents in the order of their items, tombstones included.
-
-        Raises:
-            RetryableError: they cannot be read at the moment.
-        """
-
-    def remove(self, name: str, token: str, deadline: Deadline) -> bool:
-        """Delete a document that has not moved; return False if it has.
-
-        Raises:
-            RetryableError: it cannot be deleted at the moment.
-        """
-
-
-def supersedes(held: str | None, offered: str) -> bool:
-    """Return whether a document of version `offered` replaces one of version `held`.
-
-    The script that OpenSearch runs says the same; both are tested with one table of cases.
-    """
-    return held is None or held < offered
+from dynamodb_streams_cdc.sinks.documents import (
+    CDC,
+    Document,
+    Held,
+    Pair,
+    SearchIndex,
+    Stale,
+    Upsert,
+    encoded,
+    token_of,
+)
+from dynamodb_streams_cdc.sinks.written_indexes import WrittenIndexes, note_refusal
 
 
 @dataclass(frozen=True)
@@ -176,6 +56,10 @@ class Search:
 
     index: SearchIndex
     document: Callable[[Image], Document | None]
+    _written: WrittenIndexes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_written", WrittenIndexes(self.index))
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         """Write the newest change of each item, or the newest on which `document` does not fail."""
@@ -189,7 +73,9 @@ class Search:
                     if unread is not None and change.image_loader is not None:
                         raise unread  # every further read would time out as well
                     is_first = group[-1].kind in BEGINNINGS
-                    upsert = self._upsert(change, written_at, is_first)
+                    upsert = self.upsert_of(
+                        ItemVersion.of(change), change.new_image, written_at, is_first
+                    )
                     writes.append((change, group[position + 1 :], upsert))
                 except (RetryableError, DeadlineExceeded) as error:
                     unread = error
@@ -200,7 +86,7 @@ class Search:
                 else:
                     break
         try:
-            results = self.index.upsert([upsert for *_, upsert in writes], deadline)
+            results = self._written.upsert([upsert for *_, upsert in writes], deadline)
         except (RetryableError, DeadlineExceeded) as error:
             results = [error] * len(writes)
         for (change, older, _), result in zip(writes, results, strict=True):
@@ -233,27 +119,62 @@ class Search:
             RetryableError: the index cannot be read or written at the moment.
             DeadlineExceeded: the deadline has passed.
         """
+        pair = self._written.pair(deadline)
+        index = self.index if pair is None else pair.live
+        differs, item_version = self._repair(index, item_id, read_item, deadline, known)
+        if pair is not None:
+            self._repair_second(pair, item_id, read_item, deadline, item_version)
+        return differs
+
+    def _repair_second(
+        self,
+        pair: Pair,
+        item_id: str,
+        read_item: ReadItem,
+        deadline: Deadline,
+        known: ItemVersion | None,
+    ) -> None:
+        try:
+            self._repair(pair.second, item_id, read_item, deadline, known)
+        except (RetryableError, DeadlineExceeded, MemoryError, OSError, ImportError):
+            raise
+        except Exception as error:
+            note_refusal(item_id, error)
+
+    def repair_in(
+        self, index: SearchIndex, item_id: str, read_item: ReadItem, deadline: Deadline
+    ) -> None:
+        """Repair the document of an item in one index; it keeps its version. See `repair`."""
+        self._repair(index, item_id, read_item, deadline, None)
+
+    def _repair(
+        self,
+        index: SearchIndex,
+        item_id: str,
+        read_item: ReadItem,
+        deadline: Deadline,
+        known: ItemVersion | None,
+    ) -> tuple[bool, ItemVersion | None]:
+        """Repair a document; return whether it differed, and its version."""
         while True:
-            held = self.index.read(item_id, deadline)
-            item_version = _item_version(item_id, held)
+            held = index.read(item_id, deadline)
+            item_version = item_version_of(item_id, held)
             if known is not None and (item_version is None or known.version > item_version.version):
                 item_version = known
             if item_version is None:
-                return False
+                return False, None
             deadline.check()
-            upsert = self._document(
-                item_id, read_item(), item_version.version, item_version.timestamp, deadline.now()
-            )
-            differs = held is None or _shown(upsert.source) != _shown(held.source)
-            if not differs and item_version == _item_version(item_id, held):
-                return False
-            if self.index.replace(held, upsert, deadline):
-                return differs
+            upsert = self.upsert_of(item_version, read_item(), deadline.now())
+            differs = held is None or not shows(held, upsert)
+            if not differs and item_version == item_version_of(item_id, held):
+                return False, item_version
+            if index.replace(held, upsert, deadline):
+                return differs, item_version
 
     def held(self, item_id: str, deadline: Deadline) -> Mapping[str, Any] | None:
         """Return the document or tombstone of an item, its `cdc.version` as `version` as well."""
         held = self.index.read(item_id, deadline)
-        item_version = _item_version(item_id, held)
+        item_version = item_version_of(item_id, held)
         if held is None:
             return None
         return {**held.source, "version": item_version.version if item_version else None}
@@ -268,7 +189,12 @@ class Search:
             ValueError: `older_than` is less than `TOMBSTONE_SECONDS`.
             RetryableError: the index cannot be written at the moment.
         """
-        return self.index.purge(purge_horizon(older_than, deadline), deadline)
+        before = purge_horizon(older_than, deadline)
+        pair = self._written.pair(deadline)
+        if pair is None:
+            return self.index.purge(before, deadline)
+        pair.second.purge(before, deadline)
+        return pair.live.purge(before, deadline)
 
     @property
     def store(self) -> object:
@@ -309,34 +235,31 @@ class Search:
         """Delete a document that is none of an item, unless it has moved; return whether it was."""
         return self.index.remove(name, token, deadline)
 
-    def _upsert(self, change: Change, written_at: float, is_first: bool) -> Upsert:
-        return self._document(
-            change.item_id,
-            change.new_image,
-            change.version,
-            change.timestamp,
-            written_at,
-            is_first,
-        )
+    def pair(self, deadline: Deadline) -> Pair | None:
+        """Return the live index and the second one during a rebuild; see `WrittenIndexes`."""
+        return self._written.pair(deadline)
 
-    def _document(
+    def upsert_of(
         self,
-        item_id: str,
+        item_version: ItemVersion,
         image: Image | None,
-        version: str,
-        changed_at: float,
         written_at: float,
         is_first: bool = False,
     ) -> Upsert:
+        """Return the document of an item in this state, or its tombstone.
+
+        Raises:
+            PermanentError: `document` fails on the image.
+        """
         document = None if image is None else evaluated(self._of, image)
-        item_version = {
-            "item": item_id,
-            "version": version,
-            "changed_at": changed_at,
+        about = {
+            "item": item_version.item_id,
+            "version": item_version.version,
+            "changed_at": item_version.timestamp,
             "written_at": written_at,
             "deleted": document is None,
         }
-        return Upsert(item_id, {**(document or {}), CDC: item_version}, is_first)
+        return Upsert(item_version.item_id, {**(document or {}), CDC: about}, is_first)
 
     def _of(self, image: Image) -> Document | None:
         document = self.document(image)
@@ -348,15 +271,10 @@ class Search:
         return cast("Document", encoded(document))
 
 
-def token_of(held: Held | None) -> str:
-    """Return the text of a document's revision; empty for none."""
-    return "" if held is None else json.dumps(held.revision, default=str)
-
-
 def _different(
     item_id: str, held: Held | None, kind: DifferenceKind, detail: str
 ) -> CopyDifference:
-    item_version = _item_version(item_id, held)
+    item_version = item_version_of(item_id, held)
     version = item_version.version if item_version else None
     return CopyDifference(item_id, kind, token_of(held), version, detail)
 
@@ -391,48 +309,19 @@ def _fields_that_differ(held: Held | None, wanted: Document | None) -> str:
 _NONE = object()
 
 
+def shows(held: Held, upsert: Upsert) -> bool:
+    """Return whether a document shows what another one would."""
+    return _shown(held.source) == _shown(upsert.source)
+
+
 def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields of a document that readers see, and whether it is a tombstone."""
     return {**source, CDC: source.get(CDC, {}).get("deleted")}
 
 
-def _item_version(item_id: str, held: Held | None) -> ItemVersion | None:
+def item_version_of(item_id: str, held: Held | None) -> ItemVersion | None:
+    """Return the version of a document; `None` if there is none, or none with a version."""
     about = held.source.get(CDC, {}) if held else {}
     if "version" not in about:
         return None
     return ItemVersion(item_id, about["version"], about.get("changed_at", 0.0))
-
-
-def encoded(value: Any) -> Any:
-    """Return a document, or a part of it, as JSON can carry it without loss.
-
-    Fractions and integers beyond 64 bits become text, which the index's mapping coerces: a script's
-    parameters would turn them into doubles. Bytes become base64 text, sets become sorted lists.
-
-    Raises:
-        TypeError: a value of a type that no item has.
-    """
-    match value:
-        case str():
-            return value
-        case Decimal():
-            whole = value == value.to_integral_value() and -LONG <= value < LONG
-            return int(value) if whole else format(value, "f")
-        case None | bool():
-            return value
-        case int():
-            return value if -LONG <= value < LONG else str(value)
-        case list() | tuple():
-            return [encoded(member) for member in value]
-        case bytes():
-            return base64.b64encode(value).decode("ascii")
-        case dict() | Mapping():
-            return {
-                str(name): member if member.__class__ is str else encoded(member)  # most are
-                for name, member in value.items()
-            }
-        case set() | frozenset():
-            return [encoded(member) for member in sorted(value)]
-        case _:
-            message = f"a document cannot hold a {type(value).__name__}"
-            raise TypeError(message)

@@ -21,6 +21,18 @@ from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
 from dynamodb_streams_cdc.sinks.change_log import Inserted, LogPage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, Amount, Contribution, add
+from dynamodb_streams_cdc.sinks.documents import (
+    CDC,
+    DocumentPage,
+    Held,
+    IndexStatus,
+    Pair,
+    Stale,
+    Upsert,
+    Upserted,
+    supersedes,
+    token_of,
+)
 from dynamodb_streams_cdc.sinks.generations import Generations, generation_of, of_generation
 from dynamodb_streams_cdc.sinks.ledger import (
     DropPage,
@@ -31,16 +43,6 @@ from dynamodb_streams_cdc.sinks.ledger import (
     WriteConflict,
 )
 from dynamodb_streams_cdc.sinks.log_entries import Entry
-from dynamodb_streams_cdc.sinks.search import (
-    CDC,
-    DocumentPage,
-    Held,
-    Stale,
-    Upsert,
-    Upserted,
-    supersedes,
-    token_of,
-)
 
 DIGITS = 38
 """The most significant digits of a DynamoDB number."""
@@ -239,9 +241,24 @@ class MemoryImageStore:
 
 @dataclass
 class MemoryIndex:
-    """An `SearchIndex`, with its documents to look at, tombstones included."""
+    """A `RebuildableIndex`, with its documents to look at, tombstones included.
+
+    Attributes:
+        documents: of the live index.
+        name: by which readers find it.
+        live, second: numbers of the live index and of the second one.
+        others: documents of the indexes that are not live, by number.
+        mapping: stands for the mapping that is deployed; a new index gets it.
+    """
 
     documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    name: str = "items"
+    live: int = 1
+    second: int | None = None
+    others: dict[int, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
+    mapping: str = "first"
+    mappings: dict[int, str] = field(default_factory=dict)
+    begun: int = 0
 
     def read(self, item_id: str, deadline: Deadline) -> Held | None:
         """Return the document or tombstone of an item; its revision is the document itself."""
@@ -297,7 +314,8 @@ class MemoryIndex:
         live = [n for n, each in about.items() if "item" in each and not each["deleted"]]
         strange = [name for name, each in about.items() if "item" not in each]
         foreign = {name: self._token(name) for name in strange}
-        return DocumentPage(live, foreign, following, len(names))
+        deleted = [n for n, each in about.items() if "item" in each and each["deleted"]]
+        return DocumentPage(live, foreign, following, len(names), deleted)
 
     def remove(self, name: str, token: str, deadline: Deadline) -> bool:
         """Delete a document that has not moved; return False if it has."""
@@ -306,6 +324,52 @@ class MemoryIndex:
             return False
         del self.documents[name]
         return True
+
+    def pair(self, deadline: Deadline) -> Pair | None:
+        """Return the live index and the second one; `None` if there is no second one."""
+        deadline.check()
+        if self.second is None:
+            return None
+        return Pair(type(self)(self.documents), type(self)(self.others[self.second]))
+
+    def status(self, deadline: Deadline) -> IndexStatus:
+        """Return the indexes behind the name."""
+        deadline.check()
+        mapping = self.mappings.get(self.second or self.live, self.mapping)
+        leftovers = sorted(self.others.keys() - {self.second})
+        made = "" if self.second is None else str(self.begun)
+        return IndexStatus(self.live, self.second, mapping == self.mapping, leftovers, made)
+
+    def begin(self, deadline: Deadline) -> None:
+        """Make a second index, unless there is one."""
+        deadline.check()
+        if self.second is None:
+            self.second = max((self.live, *self.others)) + 1
+            self.others[self.second] = {}
+            self.begun += 1
+            self.mappings[self.second] = self.mapping
+
+    def swap(self, live: int, second: int, deadline: Deadline) -> bool:
+        """Exchange the live index and the second one; return False if others are it."""
+        deadline.check()
+        if (live, second) != (self.live, self.second):
+            return False
+        self.others[live], self.documents = self.documents, self.others.pop(second)
+        self.live, self.second = second, live
+        return True
+
+    def release(self, second: int, deadline: Deadline) -> bool:
+        """Take the name from the second index; return False if it is another."""
+        deadline.check()
+        if second != self.second:
+            return False
+        self.second = None
+        return True
+
+    def delete(self, number: int, deadline: Deadline) -> bool:
+        """Delete an index that is neither live nor second; return False if it is, or is gone."""
+        deadline.check()
+        return number != self.second and self.others.pop(number, None) is not None
 
     def _token(self, name: str) -> str:
         source = self.documents.get(name)

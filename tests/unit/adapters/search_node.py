@@ -7,14 +7,14 @@ last refresh (https://docs.opensearch.org/latest/api-reference/index-apis/refres
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from opensearchpy import Connection, OpenSearch
 
-from dynamodb_streams_cdc.sinks.search import CDC
+from dynamodb_streams_cdc.sinks.documents import CDC
 
 SCRIPT = (
     "def held = ctx._source.cdc; "
@@ -43,7 +43,8 @@ class Refused(Exception):
 class Made:
     """An index: its documents, and those that a search finds."""
 
-    aliases: Mapping[str, Any]
+    aliases: dict[str, Any]
+    meta: Mapping[str, Any] = field(default_factory=dict)
     documents: dict[str, Stored] = field(default_factory=dict)
     searchable: dict[str, Stored] = field(default_factory=dict)
     written: int = 0
@@ -89,7 +90,21 @@ class Node:
     def perform(self, request: Request) -> Any:
         name, _, rest = request.path.strip("/").partition("/")
         kind, _, id = rest.partition("/")
+        if name == "_aliases":
+            return self._aliases(request.body["actions"])
         match request.method, kind:
+            case "GET", "_alias":
+                return self._described(name, lambda made: {"aliases": made.aliases})
+            case "GET", "_mapping":
+                return self._described(name, lambda made: {"mappings": {"_meta": made.meta}})
+            case "DELETE", "":
+                if self.indices.pop(name, None) is None:
+                    raise Refused(404, "index_not_found_exception")
+                return {"acknowledged": True}
+            case "DELETE", "_doc":
+                return self._delete(self._found(name), unquote(id), request.params)
+            case _, "_mget":
+                return {"docs": [self._got(self._alias(name), id) for id in request.body["ids"]]}
             case "PUT", "":
                 return self._create(name, request.body)
             case "POST", "_bulk":
@@ -104,14 +119,61 @@ class Node:
             case "POST", "_delete_by_query":
                 return self._delete_by_query(self._found(name), request)
             case _, "_search" | "_count":
-                return self._search(name)
+                return self._search(name, request.body or {})
         raise Refused(400, f"unknown to this node: {request.method} {request.path}")
 
     def _create(self, name: str, body: Mapping[str, Any]) -> Any:
         if name in self.indices:
             raise Refused(400, "resource_already_exists_exception")
-        self.indices[name] = Made(body["aliases"])
+        for alias, options in body["aliases"].items():
+            if options.get("is_write_index") and self._alias(alias) is not None:
+                raise Refused(500, "illegal_state_exception")
+        self.indices[name] = Made(dict(body["aliases"]), body["mappings"]["_meta"])
         return {"acknowledged": True}
+
+    def _aliases(self, actions: Sequence[Mapping[str, Any]]) -> Any:
+        """Do all actions, or none."""
+        aliases = {name: dict(made.aliases) for name, made in self.indices.items()}
+        for action in actions:
+            [(kind, about)] = action.items()
+            if about["index"] not in aliases:
+                raise Refused(404, "index_not_found_exception")
+            of_index = aliases[about["index"]]
+            if kind == "add":
+                of_index[about["alias"]] = {
+                    name: value for name, value in about.items() if name not in ("index", "alias")
+                }
+            elif of_index.pop(about["alias"], None) is None:
+                assert about["must_exist"]
+                raise Refused(404, "aliases_not_found_exception")
+        for name, of_index in aliases.items():
+            self.indices[name].aliases = of_index
+        return {"acknowledged": True}
+
+    def _described(self, name: str, describe: Callable[[Made], Any]) -> Any:
+        made = self._found(name)
+        return {next(n for n, each in self.indices.items() if each is made): describe(made)}
+
+    def _got(self, made: Made | None, id: str) -> Any:
+        if made is None:
+            return {"_id": id, **Refused(404, "index_not_found_exception").answer()}
+        if (stored := made.documents.get(id)) is None:
+            return {"_id": id, "found": False}
+        return {
+            "_id": id,
+            "found": True,
+            "_source": stored.source,
+            "_seq_no": stored.seq_no,
+            "_primary_term": 1,
+        }
+
+    def _delete(self, made: Made, id: str, params: Mapping[str, Any]) -> Any:
+        if id not in made.documents:
+            raise Refused(404, "not found")
+        if (made.documents[id].seq_no, 1) != (params["if_seq_no"], params["if_primary_term"]):
+            raise Refused(409, "version_conflict_engine_exception")
+        del made.documents[id]
+        return {"result": "deleted"}
 
     def _alias(self, name: str) -> Made | None:
         return next((made for made in self.indices.values() if name in made.aliases), None)
@@ -206,18 +268,27 @@ class Node:
             made.refresh()
         return {"deleted": len(found) - len(conflicts)}
 
-    def _search(self, name: str) -> Any:
+    def _search(self, name: str, body: Mapping[str, Any]) -> Any:
         made = self._alias(name)
         if made is None:
             raise Refused(404, "index_not_found_exception")
         hidden = made.aliases[name].get("filter", {}).get("term", {})
         assert hidden in ({}, {f"{CDC}.deleted": False})
-        hits = [
-            {"_id": id, "_source": stored.source}
-            for id, stored in made.searchable.items()
-            if not (hidden and stored.source[CDC]["deleted"])
+        hits: list[dict[str, Any]] = [
+            {"_id": id, "_source": s.source, "_seq_no": s.seq_no, "_primary_term": 1}
+            for id, s in made.searchable.items()
+            if not (hidden and s.source[CDC]["deleted"])
         ]
-        return {"hits": {"hits": hits}, "count": len(hits)}
+        wanted = {"exists": {"field": f"{CDC}.item"}}
+        if body.get("query") == {"bool": {"must_not": [wanted]}}:
+            hits = [hit for hit in hits if "item" not in hit["_source"].get(CDC, {})]
+        elif body.get("query") == wanted:
+            [after] = body.get("search_after", [""])
+            items = ({**hit, "sort": [hit["_source"][CDC]["item"]]} for hit in hits)
+            left = sorted((h for h in items if h["sort"][0] > after), key=lambda h: h["sort"])
+            hits = left[: body["size"]]
+        shards = {"successful": 1, "failed": 0}
+        return {"hits": {"hits": hits}, "count": len(hits), "timed_out": False, "_shards": shards}
 
 
 def _filtered(items: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:
@@ -252,5 +323,7 @@ class _Wire(Connection):
         try:
             return 200, {"content-type": kind}, json.dumps(self.node.perform(request))
         except Refused as refused:
+            if refused.status in ignore:
+                return refused.status, {"content-type": kind}, json.dumps(refused.answer())
             self._raise_error(refused.status, json.dumps(refused.answer()), kind)
             raise AssertionError from refused

@@ -5,10 +5,14 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import RetryableError, Search
-from dynamodb_streams_cdc.aws.opensearch import CDC_MAPPING, REQUEST_SECONDS, RETRY_ON_CONFLICT
+from dynamodb_streams_cdc.aws.opensearch_documents import (
+    CDC_MAPPING,
+    REQUEST_SECONDS,
+    RETRY_ON_CONFLICT,
+)
 from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
 from dynamodb_streams_cdc.errors import ConflictError
-from dynamodb_streams_cdc.sinks.search import CDC, Stale
+from dynamodb_streams_cdc.sinks.documents import CDC, Stale
 from lambdas.example_domain.order import INDEX, document
 from tests.contracts.index import ITEM, IndexContract, ReadableIndex, SearchableIndex, upsert
 from tests.factories import change, deadline, order
@@ -37,7 +41,11 @@ def test_missing_index_is_never_guessed_by_a_bulk_request(node: Node, index: Rea
     """OpenSearch makes an index of the alias's name otherwise, and readers find nothing."""
     assert index.upsert([upsert("1")], deadline()) == [None]
     assert list(node.indices) == ["orders-v1"]
-    assert set(node.indices["orders-v1"].aliases) == {"orders", "orders-write"}
+    assert set(node.indices["orders-v1"].aliases) == {
+        "orders",
+        "orders-write",
+        "orders-v1-own",
+    }
 
 
 def test_missing_index_is_never_guessed_by_a_repair(node: Node, index: ReadableIndex) -> None:

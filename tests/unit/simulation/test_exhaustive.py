@@ -14,7 +14,8 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.base import TablePage
-from dynamodb_streams_cdc.sinks.search import CDC, Search
+from dynamodb_streams_cdc.sinks.documents import CDC
+from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger
 from tests.factories import STREAM, FakeContext, ManualClock, record
 from tests.schedules import SCHEDULES

@@ -7,8 +7,8 @@ import pytest
 
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.sinks.contributions import Contribution
+from dynamodb_streams_cdc.sinks.documents import CDC, Upsert, Upserted
 from dynamodb_streams_cdc.sinks.ledger import RowUpdate
-from dynamodb_streams_cdc.sinks.search import CDC, Upsert, Upserted
 from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
 from dynamodb_streams_cdc.testing.simulation import (
     Consumer,

@@ -10,7 +10,7 @@ from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, Search, Sour
 from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.sinks.contributions import Contribution, add
-from dynamodb_streams_cdc.sinks.search import encoded
+from dynamodb_streams_cdc.sinks.documents import encoded
 from dynamodb_streams_cdc.testing import Items, Trial, check_convergence
 from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger, MemoryLog
 from tests.schedules import schedules

@@ -12,8 +12,9 @@ from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Repairable, Sink
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog, Inserted
 from dynamodb_streams_cdc.sinks.contributions import Contribution, add
+from dynamodb_streams_cdc.sinks.documents import encoded
 from dynamodb_streams_cdc.sinks.log_entries import Entry, change_from_log_record
-from dynamodb_streams_cdc.sinks.search import Search, encoded
+from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.memory import (
     MemoryDeadLetterStore,
     MemoryIndex,

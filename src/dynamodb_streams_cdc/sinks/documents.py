@@ -1,0 +1,269 @@
+"""Documents of a search index: their form, and the port to the index that stores them."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.sinks.comparison import Place
+
+Document: TypeAlias = Mapping[str, Any]
+
+CDC = "cdc"
+"""The field of a document that belongs to this library."""
+
+LONG = 2**63
+"""Integers from here on do not fit OpenSearch's `long`; they travel as text, like fractions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """One document for the index.
+
+    Attributes:
+        item_id: of the item that it shows.
+        source: JSON-ready; carries its version under `cdc`.
+        is_first: whether the item came into being with this change, or with one in the same call
+            that this one made unnecessary. The index holds nothing of it then, and something
+            otherwise, but for redeliveries, items that come back, and those that are older than
+            the stream: a hint that saves work, and decides nothing.
+    """
+
+    item_id: str
+    source: Mapping[str, Any]
+    is_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The index holds this version or a greater one, of a change recorded at `timestamp`."""
+
+    timestamp: float
+
+
+Upserted: TypeAlias = Stale | Exception | None
+"""Result of one document: refused as stale, the error, or `None` if it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A document, or a tombstone, as the index holds it.
+
+    Attributes:
+        source: with its version under `cdc`.
+        revision: token of the index that changes with every write of the document.
+    """
+
+    source: Mapping[str, Any]
+    revision: object
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """Some documents of an index.
+
+    Attributes:
+        live: identities of the items that they show.
+        foreign: names of documents without an identity, each with the token of its revision.
+        following: where the walk goes on; None at the end.
+        read: number of documents, tombstones included.
+        deleted: identities of the items whose tombstones they are.
+    """
+
+    live: Sequence[str]
+    foreign: Mapping[str, str]
+    following: Place | None
+    read: int
+    deleted: Sequence[str] = ()
+
+
+class SearchIndex(Protocol):
+    """Store of documents."""
+
+    def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
+        """Write each document that is newer than the one held; return each result, in order.
+
+        Raises:
+            RetryableError: none of them could be written.
+        """
+
+    def read(self, item_id: str, deadline: Deadline) -> Held | None:
+        """Return the document or tombstone of an item, as last written; `None` if there is none.
+
+        Raises:
+            RetryableError: it cannot be read at the moment.
+        """
+
+    def replace(self, held: Held | None, upsert: Upsert, deadline: Deadline) -> bool:
+        """Write a document in the place of the one held, or of none; return False if that moved.
+
+        Raises:
+            RetryableError: it cannot be written at the moment.
+            PermanentError: it can never be written.
+        """
+
+    def purge(self, before: float, deadline: Deadline) -> int:
+        """Delete the tombstones written before then that have not moved; return how many.
+
+        Raises:
+            RetryableError: they cannot be deleted at the moment.
+        """
+
+    def read_many(self, item_ids: Sequence[str], deadline: Deadline) -> Mapping[str, Held]:
+        """Return the documents and tombstones that exist, by item, as last written.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
+    def walk(self, place: Place | None, most: int, deadline: Deadline) -> DocumentPage:
+        """Return the next documents in the order of their items, tombstones included.
+
+        A walk finds the documents that were written before it began.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
+    def remove(self, name: str, token: str, deadline: Deadline) -> bool:
+        """Delete a document that has not moved; return False if it has.
+
+        Raises:
+            RetryableError: it cannot be deleted at the moment.
+        """
+
+
+class Pair(NamedTuple):
+    """The two indexes that are written while one is rebuilt.
+
+    Each is reached by a name that does not move: a swap between two requests changes neither.
+    """
+
+    live: SearchIndex
+    second: SearchIndex
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """The indexes behind a name, by number.
+
+    Attributes:
+        live: the one that readers find; None if there is none yet.
+        second: the one that is written in addition; None if there is none. Its number is greater
+            than that of the live one until it is live, and less if it was live before.
+        fits: whether the second one, or else the live one, has the mapping and settings that are
+            deployed.
+        leftovers: indexes that are neither: a delete was interrupted.
+        made: differs for each second index that was ever made; empty without one.
+    """
+
+    live: int | None
+    second: int | None
+    fits: bool
+    leftovers: Sequence[int] = ()
+    made: str = ""
+
+
+class RebuildableIndex(SearchIndex, Protocol):
+    """An index that can be rebuilt while it is read; see `index_rebuild`.
+
+    A change of names takes effect as a whole, and only if the names are as the caller says: of
+    operators that work at the same time, one has its way, and the others are told.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name by which readers find it."""
+
+    def pair(self, deadline: Deadline) -> Pair | None:
+        """Return the live index and the second one; `None` if there is no second one.
+
+        Raises:
+            RetryableError: that cannot be read at the moment.
+        """
+
+    def status(self, deadline: Deadline) -> IndexStatus:
+        """Return the indexes behind the name.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
+    def begin(self, deadline: Deadline) -> None:
+        """Make a second index, unless there is one.
+
+        Raises:
+            RetryableError: it cannot be made at the moment.
+        """
+
+    def swap(self, live: int, second: int, deadline: Deadline) -> bool:
+        """Make the second index the live one, and the reverse; return False if others are it.
+
+        Raises:
+            RetryableError: the names cannot be changed at the moment.
+        """
+
+    def release(self, second: int, deadline: Deadline) -> bool:
+        """Take the name from the second index; return False if it is another.
+
+        Raises:
+            RetryableError: the names cannot be changed at the moment.
+        """
+
+    def delete(self, number: int, deadline: Deadline) -> bool:
+        """Delete an index that is neither live nor second; return False if it is, or is gone.
+
+        Raises:
+            RetryableError: it cannot be deleted at the moment.
+        """
+
+
+def supersedes(held: str | None, offered: str) -> bool:
+    """Return whether a document of version `offered` replaces one of version `held`.
+
+    The script that OpenSearch runs says the same; both are tested with one table of cases.
+    """
+    return held is None or held < offered
+
+
+def token_of(held: Held | None) -> str:
+    """Return the text of a document's revision; empty for none."""
+    return "" if held is None else json.dumps(held.revision, default=str)
+
+
+def encoded(value: Any) -> Any:
+    """Return a document, or a part of it, as JSON can carry it without loss.
+
+    Fractions and integers beyond 64 bits become text, which the index's mapping coerces: a script's
+    parameters would turn them into doubles. Bytes become base64 text, sets become sorted lists.
+
+    Raises:
+        TypeError: a value of a type that no item has.
+    """
+    match value:
+        case str():
+            return value
+        case Decimal():
+            whole = value == value.to_integral_value() and -LONG <= value < LONG
+            return int(value) if whole else format(value, "f")
+        case None | bool():
+            return value
+        case int():
+            return value if -LONG <= value < LONG else str(value)
+        case list() | tuple():
+            return [encoded(member) for member in value]
+        case bytes():
+            return base64.b64encode(value).decode("ascii")
+        case dict() | Mapping():
+            return {
+                str(name): member if member.__class__ is str else encoded(member)  # most are
+                for name, member in value.items()
+            }
+        case set() | frozenset():
+            return [encoded(member) for member in sorted(value)]
+        case _:
+            message = f"a document cannot hold a {type(value).__name__}"
+            raise TypeError(message)

@@ -1,0 +1,99 @@
+"""`cdc rebuild search`: the functions' own code, and wrong use."""
+
+from pathlib import Path
+
+import pytest
+
+from dynamodb_streams_cdc.operations import rebuild_search
+from tests.cli.conftest import Cloud
+from tests.fake_pipeline import item
+from tests.lambdas.conftest import create_table
+
+TABLE = "orders-1A2B"
+
+
+@pytest.fixture(autouse=True)
+def table(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The orders table with five items, all of them in the index."""
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
+    monkeypatch.setattr(rebuild_search, "NOTICE_SECONDS", 0.0)
+    client = cloud.client("dynamodb")
+    create_table(client, TABLE, [("customer_id", "S"), ("order_id", "S")])
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    client.update_table(TableName=TABLE, StreamSpecification=stream)
+    for customer in range(5):
+        cloud.pipeline.write(customer, "placed")
+    assert cloud.run("backfill", "--yes", "--processor", "search").exit_code == 0
+
+
+def rebuild(cloud: Cloud, *words: str, status: int = 0) -> str:
+    done = cloud.run("rebuild", "search", "--yes", "--settle", "0", *words)
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def test_an_index_is_rebuilt_swapped_and_finished(cloud: Cloud) -> None:
+    output = rebuild(cloud)
+    assert "items: 10 items and documents read, 5 documents copied." in output
+    assert "items: readers find items-v2. items-v1 is still written" in output
+    assert cloud.pipeline.index.live == 2
+    assert len(cloud.pipeline.indexed()) == 5
+    assert "the index before it is deleted" in rebuild(cloud, "--finish")
+    assert cloud.pipeline.index.others == {}
+
+
+def test_a_rollback_returns_to_the_old_index(cloud: Cloud) -> None:
+    rebuild(cloud)
+    assert "readers find items-v1 again" in rebuild(cloud, "--rollback")
+    assert cloud.pipeline.index.live == 1
+    assert "the new index is deleted" in rebuild(cloud, "--abandon")
+    assert cloud.pipeline.index.others == {}
+
+
+def test_a_swapped_index_says_what_there_is_to_do(cloud: Cloud) -> None:
+    rebuild(cloud)
+    assert "Give --finish to delete items-v1, or --rollback" in rebuild(cloud, status=1)
+    assert "give --rollback first, or --finish" in rebuild(cloud, "--abandon", status=1)
+
+
+def test_an_index_that_differs_is_not_swapped_unless_accepted(cloud: Cloud) -> None:
+    cloud.pipeline.write(3, "poison")
+    output = rebuild(cloud, status=1)
+    assert item(3) in output
+    assert "1 documents of items-v2 differ from the table, and 0 are accepted" in output
+    assert cloud.pipeline.index.live == 1
+    report = cloud.json("rebuild", "search", "--yes", "--settle", "0", "--accept", "1")
+    [index] = report["indexes"]
+    assert (index["done"], index["differing"], index["refused"]) == ("swapped", 1, 1)
+
+
+def test_an_index_of_an_older_deployment_is_abandoned_first(cloud: Cloud) -> None:
+    cloud.pipeline.write(3, "poison")
+    rebuild(cloud, status=1)
+    cloud.pipeline.index.mapping = "another"
+    assert "another mapping than the deployed one" in rebuild(cloud, status=1)
+    rebuild(cloud, "--abandon")
+    cloud.pipeline.write(3, "placed")
+    rebuild(cloud)
+    assert cloud.pipeline.index.live == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--index", "others"], 2, "--index: cdc-sandbox-pipeline has items, and no index"),
+        (["--rollback", "--finish"], 2, "Give one of --rollback, --finish and --abandon."),
+        (["--rollback"], 1, "items has no earlier index to roll back to."),
+        (["--finish"], 1, "items has no second index."),
+        (["--abandon"], 1, "items has no second index."),
+    ],
+)
+def test_wrong_use_is_told(cloud: Cloud, words: list[str], status: int, said: str) -> None:
+    assert said in rebuild(cloud, *words, status=status)
+
+
+def test_a_rebuild_asks_a_person_and_refuses_a_program(cloud: Cloud) -> None:
+    done = cloud.run("rebuild", "search")
+    assert done.exit_code == 2
+    assert "Rebuild items? Say --yes where no person can answer." in done.output
+    assert cloud.pipeline.index.second is None
