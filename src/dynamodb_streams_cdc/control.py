@@ -6,7 +6,7 @@
                                                   repair the copies of items from the table
     {"operation": "verify", ...}                  compare copies with the table; see `verification`
     {"operation": "backfill", ...}                fill copies from the table; see `backfill`
-    {"operation": "rebuild-sums", "step": ...}         rebuild the sums; see `sums_rebuild`
+    {"operation": "rebuild-sums", ...}            rebuild the sums; see `sums_rebuild`
     {"operation": "remove", "Records": [{"item": ..., "store": ..., "token": ...}]}
                                                   delete copies that are none of an item
     {"operation": "rebuild-index", ...}           rebuild a search index; see `index_rebuild`

@@ -1,7 +1,7 @@
 """Rebuild the sums of the aggregation next to those that readers read, a part at a time.
 
-    {"operation": "rebuild-sums", "step": "state"}     return the generations that there are
-    {"operation": "rebuild-sums", "step": "begin"}     begin a generation, or go on with the one begun
+    {"operation": "rebuild-sums", "step": "state"}  return the generations
+    {"operation": "rebuild-sums", "step": "begin"}  begin a generation, or go on with it
     {"operation": "rebuild-sums", "step": "move", "of": "table" | "copies", "generation": 2, ...}
                                                   move ledger rows into it, by the table's items or
                                                   by the ledger's rows
