@@ -1,0 +1,194 @@
+"""Move ledger rows into another generation of sums; see `sums_rebuild`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from dynamodb_streams_cdc.applier import SinkApplier
+from dynamodb_streams_cdc.change import Attributes, Image, Source
+from dynamodb_streams_cdc.deserializer import deserialize_item
+from dynamodb_streams_cdc.errors import CdcError, ConflictError, PermanentError
+from dynamodb_streams_cdc.guards.halves import halves
+from dynamodb_streams_cdc.identity import item_id, keys_of
+from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED, Aggregation
+from dynamodb_streams_cdc.sinks.base import ItemVersion, WholeTable
+from dynamodb_streams_cdc.sinks.contributions import MAX_AGGREGATES, Contribution, add
+from dynamodb_streams_cdc.sinks.generations import Generations, spread
+from dynamodb_streams_cdc.sinks.ledger import (
+    LedgerRow,
+    RowUpdate,
+    WriteConflict,
+    difference,
+    emptying,
+)
+from dynamodb_streams_cdc.sinks.packs import packs
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """The write of one row.
+
+    Attributes:
+        moves: whether the row was not in the generation.
+        corrects: whether its contribution was not that of the item.
+        again: whether the item has to be looked at once more.
+    """
+
+    update: RowUpdate
+    delta: Contribution
+    moves: bool = False
+    corrects: bool = False
+    again: bool = False
+
+    @property
+    def item_id(self) -> str:
+        return self.update.after.item_id
+
+
+@dataclass
+class RowMover:
+    """Moves ledger rows into the generation that is built.
+
+    Attributes:
+        applier: knows the sinks, the table and the deadline.
+        source: names the table in identities.
+        sinks: the sinks that share the ledger.
+        generations: as they are now, and every invocation knows them.
+        floor: least version of a row that is made or corrected.
+        moved, corrected, unchecked, refused: see `sums_rebuild.RebuildResponse`.
+    """
+
+    applier: SinkApplier
+    source: Source
+    sinks: Sequence[Aggregation]
+    generations: Generations
+    floor: str
+    moved: int = field(default=0, init=False)
+    corrected: int = field(default=0, init=False)
+    unchecked: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger, self.deadline = self.sinks[0].ledger, self.applier.deadline
+        assert self.generations.built is not None
+        self.built = self.generations.built
+
+    def move_items(self, items: Sequence[Attributes], keys: Mapping[str, str]) -> None:
+        """Move the rows of items; make those that are missing."""
+        keys_by_id: dict[str, Attributes | None] = {}
+        for item in items:
+            raw_keys = {name: item[name] for name in keys}
+            if self._sink(raw_keys) is not None:
+                decoded: Image = deserialize_item(raw_keys, "Keys")
+                keys_by_id[item_id(self.source.table, decoded)] = raw_keys
+        self._move(self.ledger.read(keys_by_id.keys(), self.deadline), keys_by_id)
+
+    def move_rows(self, rows: Sequence[LedgerRow], keys: Mapping[str, str]) -> None:
+        """Move the rows that are not in the generation yet."""
+        left = {row.item_id: row for row in rows if row.generation != self.built}
+        self._move(left, {name: self._keys(name, keys) for name in left})
+
+    def _keys(self, name: str, keys: Mapping[str, str]) -> Attributes | None:
+        is_own = name.startswith(f"{self.source.table}/")
+        return keys_of(name, keys) if is_own else None
+
+    def _sink(self, raw_keys: Attributes) -> Aggregation | None:
+        try:
+            sink = self.applier.sink_of(deserialize_item(raw_keys, "Keys"))
+        except PermanentError:
+            return None
+        return sink if isinstance(sink, Aggregation) else None
+
+    def _move(
+        self, rows: Mapping[str, LedgerRow], keys_by_id: Mapping[str, Attributes | None]
+    ) -> None:
+        """Move rows: each was read before its item, which is read here."""
+        table = self.applier.source_table
+        assert isinstance(table, WholeTable)
+        pending = dict(keys_by_id)
+        while pending:
+            known = {name: keys for name, keys in pending.items() if keys is not None}
+            found = table.read_many(list(known.values()), self.deadline) if known else []
+            images = dict(zip(known, found, strict=True))
+            steps = (
+                self._step(name, rows.get(name), keys, images.get(name))
+                for name, keys in pending.items()
+            )
+            moves = [step for step in steps if step is not None]
+            again = {name for pack in packs(moves) for name in self._commit(pack)}
+            pending = {name: keys for name, keys in pending.items() if name in again}
+            if pending:
+                rows = self.ledger.read(pending.keys(), self.deadline)
+
+    def _step(
+        self, name: str, row: LedgerRow | None, keys: Attributes | None, raw: Attributes | None
+    ) -> _Move | None:
+        """Return the write of a row; None if it is right as it is."""
+        after = self._after(name, row, keys, raw)
+        if after is None:
+            return None
+        moves = row is None or row.generation != self.built
+        differs = difference(row, after.contribution)
+        if not moves and not differs and row is not None and row.deleted == after.deleted:
+            return None
+        if moves:
+            counted = spread(after.contribution, [self.built])
+            delta = add((spread(differs, [self.generations.base]), counted))
+        else:
+            delta = spread(differs, self.generations.counting(self.built))
+        if row is not None and len(delta) > MAX_AGGREGATES:
+            emptied = spread(difference(row, {}), self.generations.counting(row.generation))
+            return _Move(emptying(row), emptied, again=True)
+        return _Move(RowUpdate(row, after), delta, moves, corrects=bool(differs))
+
+    def _after(
+        self, name: str, row: LedgerRow | None, keys: Attributes | None, raw: Attributes | None
+    ) -> LedgerRow | None:
+        """Return the row as it has to be; None if there is to be none."""
+        sink = None if keys is None else self._sink(keys)
+        image: Image | None = None if raw is None or sink is None else deserialize_item(raw)
+        if row is None and image is None:
+            return None
+        if row is not None:
+            as_it_is = replace(row, revision=row.revision + 1, generation=self.built)
+            if keys is None:
+                self.unchecked += 1
+                return as_it_is
+            if image is None and (row.retained or (row.deleted and not row.contribution)):
+                return as_it_is
+        now = self.deadline.now()
+        able = sink or self.sinks[0]
+        # An expiry that is still to come from the stream before this one has to count.
+        may_expire = image is None and able.retains
+        known = None if may_expire else ItemVersion(name, self.floor, now)
+        try:
+            update = able.repairing(row, image, known, self.generations, now)
+        except CdcError:
+            # It counts as its ledger row says, until a change of it can be counted.
+            self.refused += 1
+            return None if row is None else as_it_is
+        return replace(update.after, generation=self.built)
+
+    def _commit(self, pack: Sequence[_Move]) -> set[str]:
+        """Write a pack; return the items whose rows have to be read again."""
+        for attempt in count():
+            self.deadline.check()
+            try:
+                self.ledger.commit([move.update for move in pack], add(m.delta for m in pack))
+            except WriteConflict as conflicts:
+                again = [move for move in pack if move.item_id in conflicts.item_ids]
+                if not again:
+                    raise
+                rest = [move for move in pack if move.item_id not in conflicts.item_ids]
+                names = {move.item_id for move in again}
+                return names | (self._commit(rest) if rest else set())
+            except ConflictError:
+                if not self.deadline.pause(min(attempt, CONFLICTS_UNTIL_HALVED)):
+                    raise
+                if len(pack) > 1 and attempt + 1 >= CONFLICTS_UNTIL_HALVED:
+                    return {name for half in halves(pack) for name in self._commit(half)}
+            else:
+                self.moved += sum(move.moves for move in pack)
+                self.corrected += sum(move.corrects for move in pack)
+                return {move.item_id for move in pack if move.again}
+        raise AssertionError  # count() has no end
