@@ -324,7 +324,7 @@ def test_wrong_use(cloud: Cloud, command: str, options: list[str], said: str) ->
     )
 
 
-NUMBERS = frozenset({"capacity", "settle", "workers"})
+NUMBERS = frozenset({"accept", "capacity", "settle", "workers"})
 
 
 def parameters() -> Iterator[tuple[str, Any]]:
