@@ -33,7 +33,7 @@ filter event = "batch_reported"
 """,
     "processor errors": """\
 filter event in ["breaker_open", "source_at_fault", "access_denied", "attempt_not_counted",
-    "outcomes_missing"]
+    "outcomes_missing", "refused_by_second"]
 | stats count(*) as times, latest(message) as example, max(@timestamp) as last_seen by @log, event
 | sort last_seen desc
 """,

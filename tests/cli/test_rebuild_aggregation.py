@@ -77,7 +77,7 @@ def test_it_asks_before_it_writes(cloud: Cloud, operated: Operated) -> None:
 
 
 def test_half_a_rebuild_is_given_up(cloud: Cloud, operated: Operated) -> None:
-    event = {"operation": "rebuild", "step": "begin", "Records": []}
+    event = {"operation": "rebuild-sums", "step": "begin", "Records": []}
     operated.invoke("aggregation", event)
     asked = cloud.run(*COMMAND, "--finish")
     assert "Give up the rebuild of aggregation, and remove the sums that it made?" in asked.output

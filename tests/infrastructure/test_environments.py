@@ -49,6 +49,17 @@ def everywhere(sandbox: Assembly, production: Assembly, local: Assembly) -> list
     return [sandbox, production, local]
 
 
+PATHS = [
+    f"{index}-{end}"
+    for index in ("orders", "customers")
+    for end in (
+        *("v*", "second/_alias", "write/_alias", "write/_doc/*"),
+        *("write/_bulk", "write/_mget", "write/_search", "write/_refresh"),
+    )
+] + ["_aliases"]
+"""What the search function reaches in a domain."""
+
+
 class TestDeployed:
     def test_production_keeps_its_data_when_a_stack_goes(self, production: Assembly) -> None:
         for template in (production.pipeline, production.search):
@@ -116,11 +127,7 @@ class TestDeployed:
         assert set(assembly.templates) == {"pipeline"}
         granted = {r for _, a, r in statements(assembly.pipeline) if a.startswith("es:")}
         prefix = "arn:AWS::Partition:es:eu-west-1:AWS::AccountId:domain/my-domain"
-        assert granted == {
-            f"{prefix}/{index}{path}"
-            for index in ("orders", "customers")
-            for path in ("-v1", "-write/_bulk", "-write/_mget", "-write/_search", "-write/_doc/*")
-        }
+        assert granted == {f"{prefix}/{path}" for path in PATHS}
 
     @pytest.mark.parametrize(
         ("endpoint", "region"),
@@ -162,9 +169,7 @@ class TestDeployed:
             environment="sandbox", search_url="https://search.example.com", search_domain_arn=ARN
         )
         granted = {r for _, a, r in statements(assembly.pipeline) if a.startswith("es:")}
-        paths = ("v1", "write/_bulk", "write/_mget", "write/_search", "write/_doc/*")
-        indexes = ("orders", "customers")
-        assert granted == {f"{ARN}/{index}-{path}" for index in indexes for path in paths}
+        assert granted == {f"{ARN}/{path}" for path in PATHS}
         function = processors(assembly.pipeline)["search"]
         variables = environment_of(function)
         assert variables["SEARCH_ENDPOINT"] == "https://search.example.com"
