@@ -25,6 +25,7 @@ from dynamodb_streams_cdc.testing.simulation import (
     Simulation,
     generate,
     generate_dead_letters,
+    generate_operations,
 )
 from dynamodb_streams_cdc.testing.simulation.shrink import shrink
 
@@ -77,9 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--seed", type=int, help="run this one, and show what happens")
     parser.add_argument("--dead-letters", action="store_true", help="poison, redrives and purges")
+    parser.add_argument("--operations", action="store_true", help="older items and backfills too")
     options = parser.parse_args(arguments)
     _silence()
     make = generate_dead_letters if options.dead_letters else generate
+    if options.operations:
+        make = generate_operations
     if options.seed is not None:
         return replay(make(options.seed))
     seeds = range(options.first, options.first + options.schedules)
@@ -111,7 +115,7 @@ def fails(schedule: Schedule) -> bool:
 def run_many(seeds: range, make: Callable[[int], Schedule], jobs: int) -> int:
     """Run the schedules that `make` makes of the seeds in as many processes; sum them up."""
     started = time.monotonic()
-    total = Summary(options="DEAD_LETTERS=1 " if make is generate_dead_letters else "")
+    total = Summary(options=_OPTIONS[make])
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     # Workers inherit it: Ctrl-C is ours.
     on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -124,6 +128,13 @@ def run_many(seeds: range, make: Callable[[int], Schedule], jobs: int) -> int:
         print(file=sys.stderr)
     print("\n".join(total.lines(time.monotonic() - started)))
     return 1 if total.failing else 0
+
+
+_OPTIONS = {
+    generate: "",
+    generate_dead_letters: "DEAD_LETTERS=1 ",
+    generate_operations: "OPERATIONS=1 ",
+}
 
 
 def _work() -> None:

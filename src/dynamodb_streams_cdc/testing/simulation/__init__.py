@@ -31,6 +31,7 @@ from dynamodb_streams_cdc.testing.simulation.schedule import (
     Write,
     generate,
     generate_dead_letters,
+    generate_operations,
 )
 from dynamodb_streams_cdc.testing.simulation.simulation import Result, Simulation
 from dynamodb_streams_cdc.testing.simulation.stream import SimulatedStream
@@ -66,5 +67,6 @@ __all__ = [
     "faulty",
     "generate",
     "generate_dead_letters",
+    "generate_operations",
     "pipeline",
 ]
