@@ -130,7 +130,7 @@ def run_many(seeds: range, make: Callable[[int], Schedule], jobs: int) -> int:
     return 1 if total.failing else 0
 
 
-_OPTIONS = {
+_OPTIONS: dict[Callable[[int], Schedule], str] = {
     generate: "",
     generate_dead_letters: "DEAD_LETTERS=1 ",
     generate_operations: "OPERATIONS=1 ",

@@ -165,7 +165,7 @@ def test_an_exercise_gets_only_the_given_variables(made: Made) -> None:
         (["demo", "N=3"], "make demo takes no N: it takes"),
         (
             ["simulate", "LIMIT=3"],
-            "make simulate takes no LIMIT: it takes N DEAD_LETTERS OPERATIONS SEED",
+            "make simulate takes no LIMIT: it takes N DEAD_LETTERS",
         ),
         (["exercise-1", "HNIT=1"], "make exercise-1 takes no HNIT: it takes HINT SOLUTION"),
         (["bench", "bench=parse"], "make bench takes no bench: it takes BENCH"),
