@@ -154,6 +154,8 @@ def test_a_document_of_another_version_is_foreign(cloud: Cloud) -> None:
         (["verify", "customer_id=1", "order_id=2", "--share", "1%"], "not both"),
         (["verify", "customer_id=1"], "the keys of table orders-1A2B are customer_id, order_id"),
         (["verify", "--processor", "serach"], "no processor 'serach'"),
+        (["verify", "--entity", "ordr"], "and no entity 'ordr'"),
+        (["backfill", "--yes", "--entity", "ordr"], "and no entity 'ordr'"),
         (["verify", "--job", "a/b"], "--job: a name is 1 to 100 of"),
         (["backfill", "--yes", "--processor", "serach"], "no processor 'serach'"),
         (["repair", "--from", "none.json"], "--from: none.json cannot be read"),

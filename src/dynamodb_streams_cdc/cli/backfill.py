@@ -20,6 +20,7 @@ from dynamodb_streams_cdc.cli.options import (
     Processors,
     Stack,
     Table,
+    check_entity,
     check_processor,
 )
 from dynamodb_streams_cdc.cli.output import (
@@ -73,6 +74,8 @@ def backfill(
     for name in processor or ():
         check_processor(deployment, "--processor", name)
     source = RepairSource(deployment, source_table)
+    if entity is not None:
+        check_entity(deployment, source.name, entity)
     of_table = [p for p in deployment.manifest.processors if p.source_table == source.name]
     chosen = [p.name for p in of_table if p.name in (processor or ())] or [
         p.name for p in of_table if p.feed == "table"

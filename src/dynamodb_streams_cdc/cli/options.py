@@ -201,6 +201,19 @@ def selection_of(
     return Selection(processors or (), reasons or (), items or (), seconds, dead_letters or ())
 
 
+def check_entity(deployment: Deployment, table: str, name: str) -> None:
+    """Refuse an entity that the table does not declare.
+
+    Raises:
+        UsageError: it does not, or the manifest names none.
+    """
+    known = sorted(each.name for each in deployment.manifest.source_table(table).entities)
+    if name not in known:
+        has = ", ".join(known) or "no names of entities in its manifest"
+        message = f"--entity: table {table} has {has}, and no entity {name!r}."
+        raise UsageError(message)
+
+
 def check_processor(deployment: Deployment, option: str, name: str) -> None:
     """Refuse a processor that is not deployed.
 

@@ -20,6 +20,7 @@ from dynamodb_streams_cdc.cli.options import (
     Processors,
     Stack,
     Table,
+    check_entity,
     check_processor,
 )
 from dynamodb_streams_cdc.cli.output import (
@@ -79,6 +80,8 @@ def verify(
     for name in processor or ():
         check_processor(deployment, "--processor", name)
     source = RepairSource(deployment, source_table)
+    if entity is not None:
+        check_entity(deployment, source.name, entity)
     processors = {
         each.name: each.sink
         for each in deployment.manifest.processors
