@@ -355,6 +355,23 @@ def test_a_killed_verification_goes_on_where_it_stopped(filled: Operated) -> Non
     assert len(done) + Counter(kinds)["table"] <= 24 + 1
 
 
+def test_a_run_that_goes_on_looks_again_at_what_was_found(filled: Operated) -> None:
+    alter_the_document(filled, 5)
+    alter_a_sum(filled, 6)
+    filled.fails = {"audit"}
+    work = filled.verify()
+    report = work.run()
+    assert report.problems
+    assert {each["kind"] for each in work.differences()} == {"wrong", "sum"}
+    filled.repair(each for each in work.differences() if each["kind"] == "wrong")
+    filled.copies.ledger.totals["group#6"]["amount"] -= Decimal("0.01")
+    work.job.close()
+    filled.fails = set()
+    again = filled.verify()
+    assert again.job.resumed
+    assert (again.run().complete, again.report.count) == (True, 0)
+
+
 def test_two_at_once_do_not_share_a_job(filled: Operated) -> None:
     first = filled.verify()
     with pytest.raises(OperationError, match="is at work in another process"):

@@ -38,6 +38,9 @@ ASKED_AT_ONCE = 100
 SHARES = 1000
 """Segments of which a share is some: `--share 1%` reads ten."""
 
+SIDES = ("before", "after", "before revisions", "after revisions", "ledger")
+"""What is added up of an aggregate: its sums twice, their revisions, and the ledger's rows."""
+
 SEEN, CONFIRMED, MOVING = "seen", "confirmed", "moving"
 
 
@@ -115,6 +118,8 @@ class Verify:
         """
         begun = self.clock.now()
         self.report.share = self.share
+        if self.job.resumed:
+            self._resume()
         try:
             stores = {name: self._stores(name) for name in self.processors}
             able = {name: number for name, number in stores.items() if number}
@@ -128,6 +133,21 @@ class Verify:
         if not self.report.problems:
             self.job.finish()
         return self.report
+
+    def _resume(self) -> None:
+        """Look again at what an earlier run found: it may be repaired by now."""
+        with self.job.transaction():
+            for state in (CONFIRMED, MOVING):
+                for name, document, _ in self.job.found(state):
+                    is_sum = document["kind"] == DifferenceKind.SUM
+                    self.job.settle(name, None if is_sum else document, SEEN, 0.0)
+            if self.job.parts("after/"):
+                self._forget_sums()
+
+    def _forget_sums(self) -> None:
+        for beginning in ("before/", "after/", "copies"):
+            self.job.forget_parts(beginning)
+        self.job.forget_amounts(SIDES)
 
     def run_items(self, items: Sequence[Attributes]) -> VerifyReport:
         """Verify the copies of these items, by their keys as DynamoDB JSON."""
@@ -252,15 +272,14 @@ class Verify:
         if not self._compares_sums or not names:
             return
         [processor] = names
-        sides = ("before", "after", "before revisions", "after revisions", "ledger")
         for left in reversed(range(ROUNDS)):
             self._walk("sums", list(self._sums_parts("after", able)))
             if not all(part.done for part in self.job.parts()):
                 return
             self._sums_compared = True
             moved = 0
-            for aggregate in self.job.aggregates(sides):
-                revisions = [self.job.amounts(f"{s} revisions", aggregate) for s in sides[:2]]
+            for aggregate in self.job.aggregates(SIDES):
+                revisions = [self.job.amounts(f"{s} revisions", aggregate) for s in SIDES[:2]]
                 if revisions[0] != revisions[1]:
                     moved += 1
                 else:
@@ -268,9 +287,7 @@ class Verify:
             if not moved or not left:
                 self.report.moving += moved
                 return
-            for beginning in ("before/", "after/", "copies"):
-                self.job.forget_parts(beginning)
-            self.job.forget_amounts(sides)
+            self._forget_sums()
             only = {processor: able[processor]}
             self._walk("sums", list(self._sums_parts("before", only)))
             self._walk("sums", list(self._copies_parts(only)))
