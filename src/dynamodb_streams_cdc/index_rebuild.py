@@ -325,7 +325,7 @@ class _Copy:
 
     def _version(self, name: str, held: Held | None) -> ItemVersion | None:
         """Return the version of a document; `None` for one that is of another item."""
-        if held is None or held.source.get(CDC, {}).get("item") != name:
+        if held is None or (held.source.get(CDC) or {}).get("item") != name:
             return None
         return item_version_of(name, held)
 

@@ -144,6 +144,7 @@ class Processor:
         if operation is None:
             return _Batch(self, context, records).run()
         applier = self.applier(Deadline.of(context, self.clock), everywhere=float("inf"))
+        self._check_stream(event.get("streamArn"))
         match operation:
             case Operation.REPLAY:
                 return control.replay(applier, records, self._read_all(records))
@@ -164,6 +165,19 @@ class Processor:
                 return Rebuild(applier, self.source).run(event)
         message = f"operation: expected one of {', '.join(Operation)}, got {operation!r}"
         raise MalformedRecord(message)
+
+    def _check_stream(self, stream_arn: object) -> None:
+        """Refuse the stream of another table: its floor would hold back this table's changes.
+
+        Raises:
+            MalformedRecord: it is another table's.
+        """
+        table = getattr(self.source_table, "table", None)
+        if isinstance(stream_arn, str) and isinstance(table, str):
+            wanted = f":table/{table}/stream/"
+            if "/stream/" in stream_arn and wanted not in stream_arn:
+                message = f"streamArn: expected a stream of table {table}, got {stream_arn}"
+                raise MalformedRecord(message)
 
     def applier(self, deadline: Deadline, everywhere: float = EVERYWHERE) -> SinkApplier:
         """Return the applier of one invocation."""

@@ -13,6 +13,7 @@ the operator asks about it once more, later.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any, NotRequired, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
@@ -45,6 +46,9 @@ PAGE_ITEMS = 500
 
 MOST_DIFFERENCES = 1000
 """Differences of one response, so that it stays below Lambda's 6 MB."""
+
+LOOKED_UP_AT_ONCE = 100
+"""Items that are read whole and held at one time: 40 MB at the most."""
 
 LAST_PAGE_SECONDS = 10.0
 """Time that has to be left to begin another page."""
@@ -309,31 +313,40 @@ class Verification:
         ]
         looked_up = [(n, k) for n, k in known if n.startswith(f"{self.source.table}/")]
         differences = [self._report(d, None, part.store) for d in (*page.foreign, *strange)]
+        units = page.units
         if part.entity is None:
-            differences += self._without_item(sink, looked_up, table, part.store)
+            for start in range(0, len(looked_up), LOOKED_UP_AT_ONCE):
+                some = looked_up[start : start + LOOKED_UP_AT_ONCE]
+                units += self._look_up(sink, some, table, part.store, differences)
         return _Page(
             page.read,
             page.following,
-            page.units,
+            units,
             differences,
             page.sums,
             unchecked=unchecked,
         )
 
-    def _without_item(
+    def _look_up(
         self,
         sink: Comparable,
         copies: Sequence[tuple[str, Attributes]],
         table: WholeTable,
         store: int,
-    ) -> Iterator[DifferenceReport]:
-        """Look up the items of copies; report the copies that have none in this store."""
+        differences: list[DifferenceReport],
+    ) -> float:
+        """Look up the items of copies; add the copies that have none in this store.
+
+        Returns:
+            The read capacity units that it took.
+        """
         misplaced = [each for each in copies if not self._belongs(each[1], store)]
         rest = [each for each in copies if self._belongs(each[1], store)]
         found = table.read_many([keys for _, keys in rest], self.applier.deadline) if rest else []
         gone = [each for each, item in zip(rest, found, strict=True) if item is None]
-        yield from self._strangers(sink, dict(gone), store)
-        yield from self._strangers(sink, dict(misplaced), store, misplaced=True)
+        differences += self._strangers(sink, dict(gone), store)
+        differences += self._strangers(sink, dict(misplaced), store, misplaced=True)
+        return sum(map(units_of_item, found))
 
     def _strangers(
         self,
@@ -431,6 +444,15 @@ class Verification:
         if difference.delta:
             report["delta"] = as_text(difference.delta)
         return report
+
+
+def units_of_item(item: Attributes | None) -> float:
+    """Return the units of one consistent read: one for every 4 KB, and one for no item.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
+    """
+    size = 0 if item is None else len(json.dumps(item, default=base64_text))
+    return max(1.0, ceil(size / 4096))
 
 
 def _counted(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

@@ -257,6 +257,31 @@ def test_an_export_that_does_not_fit_is_refused(
     assert cloud.pipeline.invocations == []
 
 
+def test_an_export_holds_lines_of_any_text(cloud: Cloud) -> None:
+    for customer in range(5):
+        cloud.pipeline.write(customer, "placed\u2028on\u0085two lines")
+    export(cloud)
+    report = cloud.json("backfill", "--yes", "--export", EXPORT)
+    assert set(report["applied"].values()) == {5}
+
+
+def test_a_throttled_file_of_an_export_goes_on(cloud: Cloud) -> None:
+    export(cloud)
+    ask, asked = cloud.pipeline.processor("search"), []
+
+    def answer(event: Any) -> Any:
+        asked.append(len(event["Records"]))
+        done = ask(json.loads(json.dumps(event)), cloud.pipeline.context("search"))
+        if len(asked) == 2:
+            return {**done, "read": 0, "problem": "throttled"}
+        return done
+
+    cloud.pipeline.answers["search"] = answer
+    report = cloud.json("backfill", "--yes", "--export", EXPORT, "--processor", "search")
+    assert report["problems"] == []
+    assert sum(asked[2:]) + asked[0] == 5, "no item of a file is sent again but those refused"
+
+
 @pytest.mark.parametrize(
     "damage",
     [None, b"no gzip", gzip.compress(b'{"Item": {}}\n')],

@@ -1,16 +1,19 @@
 """Damage of every kind: `cdc verify` names exactly that, and `cdc repair --from` heals it."""
 
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from tests.factories import change
@@ -355,21 +358,47 @@ def test_a_killed_verification_goes_on_where_it_stopped(filled: Operated) -> Non
     assert len(done) + Counter(kinds)["table"] <= 24 + 1
 
 
-def test_a_run_that_goes_on_looks_again_at_what_was_found(filled: Operated) -> None:
-    alter_the_document(filled, 5)
-    alter_a_sum(filled, 6)
+def test_a_run_after_a_problem_reads_everything_again(filled: Operated) -> None:
     filled.fails = {"audit"}
     work = filled.verify()
-    report = work.run()
-    assert report.problems
+    assert work.run().problems
+    work.job.close()
+    filled.fails = set()
+    filled.copies.index.documents.clear()
+    again = filled.verify()
+    assert not again.job.resumed
+    assert again.run().differences == {"search": {"missing": ITEMS}}
+
+
+def test_an_interrupted_run_that_goes_on_looks_again_at_what_was_found(filled: Operated) -> None:
+    alter_the_document(filled, 5)
+    alter_a_sum(filled, 6)
+    work = filled.verify()
+    interrupted = patch.object(work.job, "finish", side_effect=KeyboardInterrupt)
+    with interrupted, pytest.raises(KeyboardInterrupt):
+        work.run()
     assert {each["kind"] for each in work.differences()} == {"wrong", "sum"}
     filled.repair(each for each in work.differences() if each["kind"] == "wrong")
     filled.copies.ledger.totals["group#6"]["amount"] -= Decimal("0.01")
     work.job.close()
-    filled.fails = set()
     again = filled.verify()
     assert again.job.resumed
     assert (again.run().complete, again.report.count) == (True, 0)
+
+
+def test_an_interrupted_run_of_another_day_begins_again(filled: Operated) -> None:
+    first = Job("old", {})
+    first.add_parts(["a"])
+    first.close()
+    os.utime(first.path, (1, 1))
+    assert Job("old", {}, stale_seconds=3600).parts() == []
+
+
+def test_a_document_without_an_object_under_cdc_is_foreign(filled: Operated) -> None:
+    filled.copies.index.documents[filled.id(5)] = {"amount": 1, CDC: None}
+    assert list(found(filled, "first")) == [("search", "foreign", filled.id(5))]
+    assert repaired(filled, "second").complete
+    assert list(found(filled, "third")) == []
 
 
 def test_two_at_once_do_not_share_a_job(filled: Operated) -> None:

@@ -259,8 +259,8 @@ class Documents:
         live: list[str] = []
         deleted: list[str] = []
         for hit in hits:
-            about = hit["_source"][CDC]
-            if hit["_id"] != about["item"]:
+            about = hit["_source"].get(CDC)
+            if not isinstance(about, Mapping) or hit["_id"] != about.get("item"):
                 foreign[hit["_id"]] = json.dumps(list(_revision(hit)))
             else:
                 (deleted if about.get("deleted") else live).append(hit["_id"])

@@ -77,9 +77,11 @@ def backfill(
     if entity is not None:
         check_entity(deployment, source.name, entity)
     of_table = [p for p in deployment.manifest.processors if p.source_table == source.name]
-    chosen = [p.name for p in of_table if p.name in (processor or ())] or [
-        p.name for p in of_table if p.feed == "table"
-    ]
+    names = {p.name for p in of_table}
+    if strangers := sorted({*(processor or ())} - names):
+        message = f"--processor: {', '.join(strangers)} is of another table than {source.name}."
+        raise UsageError(message)
+    chosen = sorted(processor or (p.name for p in of_table if p.feed == "table"))
     following = sorted({p.name for p in of_table} - {*chosen}) if not processor else []
     exported = None
     if export is not None:

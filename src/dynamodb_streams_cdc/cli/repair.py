@@ -87,7 +87,11 @@ def repair(
         with reported(report, lambda: print_json(asdict(report)) if as_json else _print(report)):
             Repair.of(deployment, source, processor or ()).run(items, report)
         return
-    sinks = {each.name: each.sink for each in deployment.manifest.processors}
+    sinks = {
+        each.name: each.sink
+        for each in deployment.manifest.processors
+        if each.source_table == source.name
+    }
     found = read_differences(_text(differences), differences, sinks)
     work = RepairDifferences(deployment.functions, source.stream_arn, source.key_types, sinks)
     with reported(work.report, lambda: _show(work.report, as_json=as_json)):

@@ -1,5 +1,6 @@
 """`cdc verify`: compare every copy with the table."""
 
+import os
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -39,6 +40,9 @@ from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS, Verify
+
+DAY = 24 * 3600.0
+"""Age of an interrupted verification at which it begins again: what it read is too old."""
 
 
 def verify(
@@ -95,7 +99,13 @@ def verify(
         "share": share_read,
         "keys": sorted(key or ()),
     }
-    kept = Job(job or f"verify-{Path(deployment.stack).stem}", asked)
+    name = f"verify-{Path(deployment.stack).stem}"
+    kept = Job(
+        job or (f"{name}-{os.getpid()}" if key else name),
+        asked,
+        stale_seconds=DAY,
+        temporary=bool(key and not job),
+    )
     if kept.resumed:
         stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
     tables = deployment.manifest.tables

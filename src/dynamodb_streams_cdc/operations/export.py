@@ -136,13 +136,14 @@ class Export:
         at, lines = self._lines.pop(file.key, (-1, iter(())))
         begin = int(place or 0)
         if at != begin:
-            lines = iter(self._text(file.key).splitlines())
+            # Not `splitlines`: a text may have U+2028, which JSON does not escape.
+            lines = iter(self._text(file.key).rstrip("\n").split("\n"))
             for _ in range(begin):
                 next(lines, None)
         records: list[Any] = []
         size = 0
         for line in lines:
-            records.append({"Item": json.loads(line)["Item"]})
+            records.append({"Item": self._item(file, line)})
             size += len(line)
             if len(records) >= min(limit, MOST_ITEMS) or size >= MOST_BYTES:
                 self._lines[file.key] = (begin + len(records), lines)
@@ -154,6 +155,13 @@ class Export:
             )
             raise OperationError(message)
         return records, None
+
+    def _item(self, file: DataFile, line: str) -> Any:
+        try:
+            return json.loads(line)["Item"]
+        except (ValueError, LookupError, TypeError) as error:
+            message = f"s3://{self.bucket}/{file.key} has a line without an item: export again."
+            raise OperationError(message) from error
 
     def _text(self, key: str) -> str:
         where = f"s3://{self.bucket}/{key}"

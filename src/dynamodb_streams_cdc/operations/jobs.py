@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -59,19 +60,34 @@ class PartState:
 class Job:
     """A job in its file; one process has it at a time.
 
+    It begins again if nothing was written to it for `stale_seconds`. The file of a temporary one is
+    removed when it is closed.
+
     Raises:
         UsageError: the name has another form, or the file is another job's.
         OperationError: another process has the job, or the file cannot be used.
     """
 
-    def __init__(self, name: str, asked: Mapping[str, Any], *, again: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        asked: Mapping[str, Any],
+        *,
+        stale_seconds: float = float("inf"),
+        temporary: bool = False,
+    ) -> None:
         if not _NAME.fullmatch(name):
             message = f"--job: a name is 1 to 100 of A-Z a-z 0-9 _ . -, got {name!r}"
             raise UsageError(message)
         self.name = name
+        self.temporary = temporary
         self.path = folder() / f"{name}.sqlite"
+        age = 0.0
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            written = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+            times = [each.stat().st_mtime for each in written if each.exists()]
+            age = time.time() - max(times, default=time.time())
             self._database = sqlite3.connect(
                 self.path, timeout=0.2, isolation_level=None, check_same_thread=False
             )
@@ -90,13 +106,13 @@ class Job:
         except (sqlite3.DatabaseError, OSError) as error:
             message = f"Job {name} cannot be kept in {self.path}: {error}."
             raise OperationError(message) from error
-        self.resumed = self._claim(dict(asked), again=again)
+        self.resumed = self._claim(dict(asked), is_stale=age > stale_seconds)
 
-    def _claim(self, asked: Mapping[str, Any], *, again: bool) -> bool:
-        """Return whether the job goes on; a job that is done begins again if `again`."""
+    def _claim(self, asked: Mapping[str, Any], *, is_stale: bool) -> bool:
+        """Return whether the job goes on; one that is done, or stale, begins again."""
         text = json.dumps(asked, sort_keys=True)
         row = self._database.execute("SELECT asked, state FROM job").fetchone()
-        if row is not None and row[1] == "done" and again:
+        if row is not None and (row[1] == "done" or is_stale):
             self.clear()
             row = None
         if row is None:
@@ -123,8 +139,10 @@ class Job:
         self._database.execute("UPDATE job SET state = 'done'")
 
     def close(self) -> None:
-        """Let others have the job."""
+        """Let others have the job; remove a temporary one."""
         self._database.close()
+        if self.temporary:
+            self.path.unlink(missing_ok=True)
 
     def transaction(self) -> "_Transaction":
         """Return a context in which all is kept, or nothing."""

@@ -130,8 +130,8 @@ class Verify:
         finally:
             self.report.seconds = self.clock.now() - begun
             self._tell()
-        if not self.report.problems:
-            self.job.finish()
+        # Also after a problem: what was read then says nothing of a later day.
+        self.job.finish()
         return self.report
 
     def _resume(self) -> None:
@@ -287,7 +287,8 @@ class Verify:
             if not moved or not left:
                 self.report.moving += moved
                 return
-            self._forget_sums()
+            with self.job.transaction():
+                self._forget_sums()
             only = {processor: able[processor]}
             self._walk("sums", list(self._sums_parts("before", only)))
             self._walk("sums", list(self._copies_parts(only)))

@@ -140,8 +140,10 @@ class Walk:
         records, following = part.records(state.place, limit)
         event = {**part.event, "Records": records}
         answer = self.functions.invoke(part.processor, event) if records else {"read": 0}
-        if not isinstance(answer, Mapping) or answer.get("problem"):
+        if not isinstance(answer, Mapping):
             return answer
+        if answer.get("problem"):
+            return {**answer, "place": state.place, "done": False}
         return {**answer, "place": following, "done": following is None}
 
     def _take(self, part: WalkedPart, future: Future[Any]) -> bool:

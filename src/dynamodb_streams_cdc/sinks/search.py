@@ -316,12 +316,13 @@ def shows(held: Held, upsert: Upsert) -> bool:
 
 def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields of a document that readers see, and whether it is a tombstone."""
-    return {**source, CDC: source.get(CDC, {}).get("deleted")}
+    about = source.get(CDC)
+    return {**source, CDC: about.get("deleted") if isinstance(about, Mapping) else None}
 
 
 def item_version_of(item_id: str, held: Held | None) -> ItemVersion | None:
     """Return the version of a document; `None` if there is none, or none with a version."""
-    about = held.source.get(CDC, {}) if held else {}
-    if "version" not in about:
+    about = held.source.get(CDC) if held else None
+    if not isinstance(about, Mapping) or "version" not in about:
         return None
     return ItemVersion(item_id, about["version"], about.get("changed_at", 0.0))

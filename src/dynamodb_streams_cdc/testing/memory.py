@@ -310,7 +310,7 @@ class MemoryIndex:
         """Return the next documents in the order of their names."""
         deadline.check()
         names, following = _next(self.documents, Segment(), place, most)
-        about = {name: self.documents[name].get(CDC, {}) for name in names}
+        about = {name: (self.documents[name].get(CDC) or {}) for name in names}
         live = [n for n, each in about.items() if "item" in each and not each["deleted"]]
         strange = [name for name, each in about.items() if "item" not in each]
         foreign = {name: self._token(name) for name in strange}
