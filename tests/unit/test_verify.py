@@ -370,7 +370,7 @@ def test_a_run_after_a_problem_reads_everything_again(filled: Operated) -> None:
     assert again.run().differences == {"search": {"missing": ITEMS}}
 
 
-def test_an_interrupted_run_that_goes_on_looks_again_at_what_was_found(filled: Operated) -> None:
+def test_a_run_that_goes_on_looks_again(filled: Operated) -> None:
     alter_the_document(filled, 5)
     alter_a_sum(filled, 6)
     work = filled.verify()
