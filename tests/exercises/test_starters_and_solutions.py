@@ -183,6 +183,8 @@ def leaves(change: Change, log: AuditTable) -> None:
     sys.exit(3)
 
 
+# The signal may strike in hypothesis' callback of the garbage collector; it strikes again.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_code_that_never_returns_is_stopped_and_told_its_line() -> None:
     [(step, wrong)] = checks.steps(ONE, loops, limit=0.2)
     assert step == "every_change_leaves_an_entry"

@@ -25,7 +25,7 @@ from dynamodb_streams_cdc import (
     Search,
     Sink,
 )
-from dynamodb_streams_cdc.aws import opensearch as index_module
+from dynamodb_streams_cdc.aws import opensearch_documents as index_module
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters

@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from dynamodb_streams_cdc import Deadline, PermanentError, RetryableError
-from dynamodb_streams_cdc.aws import opensearch as index_module
+from dynamodb_streams_cdc.aws import opensearch_documents as index_module
 from dynamodb_streams_cdc.aws.opensearch_documents import SCRIPT
 from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
 from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from dynamodb_streams_cdc import Aggregation, ChangeLog, Deadline, Processor, Search, Sink
-from dynamodb_streams_cdc.aws import opensearch as index_module
+from dynamodb_streams_cdc.aws import opensearch_documents as index_module
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters

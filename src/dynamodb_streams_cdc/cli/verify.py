@@ -80,12 +80,14 @@ def verify(
     if key and (entity is not None or share_read < 1):
         message = "Give an item's keys, or --entity and --share; not both."
         raise UsageError(message)
+    keys = parse_keys(key) if key else None
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     for name in processor or ():
         check_processor(deployment, "--processor", name)
     source = RepairSource(deployment, source_table)
     if entity is not None:
         check_entity(deployment, source.name, entity)
+    item = None if keys is None else source.item(keys)
     processors = {
         each.name: each.sink
         for each in deployment.manifest.processors
@@ -136,8 +138,8 @@ def verify(
             print_json(as_document(work)) if as_json else _print(work)
 
         with reported(report, show):
-            if key:
-                work.run_items([source.item(parse_keys(key))])
+            if item is not None:
+                work.run_items([item])
             else:
                 work.run()
 

@@ -201,7 +201,7 @@ CASES = [
     ("documents", FIRST, "backfill"),
     *(("documents", FIRST, "repair") for _ in range(SCHEDULES == "all")),
     *(("documents", life, "backfill") for life in OTHERS if SCHEDULES == "all"),
-    *(("sums", FIRST, operator) for operator in ("backfill", "repair") if SCHEDULES == "all"),
+    *(("sums", FIRST, "backfill") for _ in range(SCHEDULES == "all")),
 ]
 """A laptop goes through the one with the fewest steps, CI through all."""
 
