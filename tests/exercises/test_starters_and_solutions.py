@@ -183,7 +183,7 @@ def leaves(change: Change, log: AuditTable) -> None:
     sys.exit(3)
 
 
-# The signal may strike in hypothesis' callback of the garbage collector; it strikes again.
+# The signal may come in hypothesis' callback of the garbage collector; it comes again.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_code_that_never_returns_is_stopped_and_told_its_line() -> None:
     [(step, wrong)] = checks.steps(ONE, loops, limit=0.2)
