@@ -21,7 +21,7 @@ from dynamodb_streams_cdc import (
     serialize_item,
 )
 from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames, StoredDeadLetter
 from dynamodb_streams_cdc.sinks.base import TablePage

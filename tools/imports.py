@@ -15,7 +15,7 @@ PACKAGE = "dynamodb_streams_cdc"
 SOURCE = Path(__file__).parent.parent / "src"
 
 WINGS = (
-    {"root", "sinks", "guards"},
+    {"root", "sinks", "guards", "control"},
     {"aws"},
     {"esm"},
     {"operations"},

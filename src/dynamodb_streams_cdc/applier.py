@@ -10,7 +10,6 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError, RetryableError
 from dynamodb_streams_cdc.guards.halves import in_halves
-from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.base import (
     ItemVersion,
     Outcome,
@@ -131,20 +130,17 @@ class SinkApplier:
             By item: whether its copy differed, or the error of its repair. Empty if the sink keeps
             no copies or there is no table.
         """
-        if not self.repairs:
-            return {}
         newest = [group[0] for group in by_item(changes)]
+        if not newest or not self.repairs:
+            return {}
         return {
             each.item_id: self.repair_item(ItemVersion.of(each), each.raw_keys) for each in newest
         }
 
-    def repair_item(
-        self, known: ItemVersion, keys: Attributes, *, counts_missing: bool = True
-    ) -> bool | Exception:
+    def repair_item(self, known: ItemVersion, keys: Attributes) -> bool | Exception:
         """Repair the copy of the item with these keys from the table; see `Repairable`.
 
-        There is nothing to repair, and nothing differs, if no sink holds the item. Without
-        `counts_missing` an item that has no copy is not added to sums: the error says why.
+        There is nothing to repair, and nothing differs, if no sink holds the item.
         """
         assert self.source_table is not None
         if self.stopped:
@@ -154,8 +150,6 @@ class SinkApplier:
             sink = self.sink_of(deserialize_item(keys, "Keys"))
             if not isinstance(sink, Repairable):
                 return False
-            if not counts_missing and isinstance(sink, Aggregation):
-                sink.check_row(known.item_id, read_item, self.deadline)
             return sink.repair(known.item_id, read_item, self.deadline, known)
         except Exception as error:
             self._note(known.item_id, error)

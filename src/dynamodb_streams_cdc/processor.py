@@ -34,9 +34,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from dynamodb_streams_cdc import control
 from dynamodb_streams_cdc.applier import SinkApplier
-from dynamodb_streams_cdc.backfill import Backfill, BackfillPart
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
 from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter, reason_of
@@ -60,7 +58,6 @@ from dynamodb_streams_cdc.guards.attempts import (
 )
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.guards.source_fault import source_fault, told_time
-from dynamodb_streams_cdc.index_rebuild import Rebuild
 from dynamodb_streams_cdc.lambda_types import (
     AnyEvent,
     AnyRecord,
@@ -71,7 +68,7 @@ from dynamodb_streams_cdc.lambda_types import (
     sequence_number,
 )
 from dynamodb_streams_cdc.metrics import Counts, Metrics, NoMetrics
-from dynamodb_streams_cdc.names import LogEvent, Operation
+from dynamodb_streams_cdc.names import LogEvent
 from dynamodb_streams_cdc.sinks.base import (
     TOMBSTONE_SECONDS,
     Outcome,
@@ -79,8 +76,6 @@ from dynamodb_streams_cdc.sinks.base import (
     SinkChoice,
     SourceTable,
 )
-from dynamodb_streams_cdc.sums_rebuild import SumsRebuild
-from dynamodb_streams_cdc.verification import Part, Verification
 
 logger = logging.getLogger(__name__)
 
@@ -143,47 +138,17 @@ class Processor:
         operation = event.get("operation")
         if operation is None:
             return _Batch(self, context, records).run()
+        # Loaded for an operator alone: it takes as long as the rest of the library.
+        from dynamodb_streams_cdc.control.dispatch import respond
+
         applier = self.applier(Deadline.of(context, self.clock), everywhere=float("inf"))
-        self._check_stream(event.get("streamArn"))
-        match operation:
-            case Operation.REPLAY:
-                return control.replay(applier, records, self._read_all(records))
-            case Operation.INSPECT:
-                return control.inspect(applier, self._read_all(records))
-            case Operation.REPAIR:
-                stream, counts = event.get("streamArn"), event.get("countMissing") is True
-                return control.repair(applier, self.source, records, stream, counts_missing=counts)
-            case Operation.VERIFY:
-                return Verification(applier, self.source).run(Part.from_event(event))
-            case Operation.BACKFILL:
-                return Backfill(applier, self.source).run(BackfillPart.from_event(event))
-            case Operation.REBUILD_SUMS:
-                return SumsRebuild(applier, self.source).run(event)
-            case Operation.REMOVE:
-                return Verification(applier, self.source).remove(records)
-            case Operation.REBUILD_INDEX:
-                return Rebuild(applier, self.source).run(event)
-        message = f"operation: expected one of {', '.join(Operation)}, got {operation!r}"
-        raise MalformedRecord(message)
-
-    def _check_stream(self, stream_arn: object) -> None:
-        """Refuse the stream of another table: its floor would hold back this table's changes.
-
-        Raises:
-            MalformedRecord: it is another table's.
-        """
-        table = getattr(self.source_table, "table", None)
-        if isinstance(stream_arn, str) and isinstance(table, str):
-            wanted = f":table/{table}/stream/"
-            if "/stream/" in stream_arn and wanted not in stream_arn:
-                message = f"streamArn: expected a stream of table {table}, got {stream_arn}"
-                raise MalformedRecord(message)
+        return respond(event, records, applier, self.source, lambda: self._read_all(records))
 
     def applier(self, deadline: Deadline, everywhere: float = EVERYWHERE) -> SinkApplier:
         """Return the applier of one invocation."""
         return SinkApplier(self.sink, deadline, self.is_unexpected, everywhere, self.source_table)
 
-    def _read_all(self, records: Sequence[StreamRecord]) -> control.ReadRecords:
+    def _read_all(self, records: Sequence[StreamRecord]) -> Sequence[Change | MalformedRecord]:
         return [self.reading(record) for record in records]
 
     def reading(self, record: StreamRecord) -> Change | MalformedRecord:

@@ -23,7 +23,7 @@ from pytest_socket import disable_socket, enable_socket
 from typer.testing import CliRunner, Result
 
 from dynamodb_streams_cdc.cli.app import app
-from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from tests.fake_pipeline import (
     BUCKET,
     ON_FAILURE,

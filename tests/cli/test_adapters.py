@@ -19,7 +19,7 @@ from botocore.exceptions import (
 )
 from botocore.response import StreamingBody
 
-from dynamodb_streams_cdc.control import RESPONSE_TOO_LARGE, InvocationFailed
+from dynamodb_streams_cdc.control.functions import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from dynamodb_streams_cdc.operations.aws import functions as functions_module

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from dynamodb_streams_cdc.cli.output import MOST_LINES
-from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from dynamodb_streams_cdc.operations.selection import id_of
 from tests.cli.conftest import BATCH, Cloud, fail, nothing, refusal, refuse

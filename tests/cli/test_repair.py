@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from tests.cli.conftest import PROCESSORS, Cloud, fail, refusal
 from tests.lambdas.conftest import create_table

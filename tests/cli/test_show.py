@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.operations.selection import id_of
 from tests.cli.conftest import BATCH, Cloud, refuse
 from tests.factories import LABEL, order, record

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.export import Export

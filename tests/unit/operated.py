@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.change import Image
-from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.operations.backfill import Backfill
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.repair_differences import (

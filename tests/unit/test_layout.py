@@ -6,7 +6,7 @@ import pytest
 
 from tools import imports
 
-DEPLOYED = {"root", "sinks", "guards", "aws"}
+DEPLOYED = {"root", "sinks", "guards", "control", "aws"}
 NEVER_DEPLOYED = {"esm", "testing", "operations", "cli", "examples"}
 
 

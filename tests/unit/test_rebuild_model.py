@@ -16,9 +16,10 @@ from zlib import crc32
 
 import pytest
 
-from dynamodb_streams_cdc import Deadline, Image, Processor, Search, index_rebuild, serialize_item
+from dynamodb_streams_cdc import Deadline, Image, Processor, Search, serialize_item
 from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.control import index_rebuild
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.identity import floor_of
 from dynamodb_streams_cdc.operations import rebuild_search
 from dynamodb_streams_cdc.operations.jobs import Job
@@ -360,9 +361,9 @@ def with_the_item_before_its_document(monkeypatch: pytest.MonkeyPatch) -> None:
     items = index_rebuild._Copy.items
 
     def early(copy: Any, keys: Sequence[Attributes]) -> None:
-        read = list(copy.rebuild._table.read_many(keys, copy.rebuild.applier.deadline))
+        read = list(copy.rebuild.table.read_many(keys, copy.rebuild.applier.deadline))
         for _ in range(6):
-            copy.rebuild._table.act()
+            copy.rebuild.table.act()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Story, "read_many", lambda *_: read)
             items(copy, keys)

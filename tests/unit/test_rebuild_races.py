@@ -14,10 +14,10 @@ import pytest
 from dynamodb_streams_cdc import Aggregation, Contribution, Image
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.control.sums_rebuild import SumsRebuild
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.sinks.base import TablePage
 from dynamodb_streams_cdc.sinks.generations import WAIT_SECONDS, Generations
-from dynamodb_streams_cdc.sums_rebuild import SumsRebuild
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from tests.factories import SOURCE, STREAM, change, deadline, order
 from tests.schedules import SCHEDULES

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from dynamodb_streams_cdc.control import RESPONSE_TOO_LARGE, InvocationFailed
+from dynamodb_streams_cdc.control.functions import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.errors import DeadlineExceeded
 from dynamodb_streams_cdc.operations import redrive as redrive_module
 from dynamodb_streams_cdc.operations.dead_letter_store import ReadableDeadLetter

@@ -23,9 +23,9 @@ from dynamodb_streams_cdc import (
     PermanentError,
     Processor,
     Search,
-    backfill,
 )
 from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.control import backfill
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, TablePage
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryIndex, MemoryLedger

@@ -31,7 +31,7 @@ from dynamodb_streams_cdc.cli.output import (
     table,
     terminal,
 )
-from dynamodb_streams_cdc.control import HeldState
+from dynamodb_streams_cdc.control.items import HeldState
 from dynamodb_streams_cdc.dead_letters import json_ready
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, visible

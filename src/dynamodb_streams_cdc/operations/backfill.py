@@ -3,7 +3,7 @@
     report = Backfill(deployment.functions, source.stream_arn, ...).run()
 
 It may be repeated, stopped and begun again at any time, also while the table changes: see
-`dynamodb_streams_cdc.backfill`.
+`dynamodb_streams_cdc.control.backfill`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from dynamodb_streams_cdc.control import Functions
+from dynamodb_streams_cdc.control.functions import Functions
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.export import Export

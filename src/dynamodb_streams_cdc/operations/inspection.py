@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dynamodb_streams_cdc.control import HeldState, InvocationFailed
+from dynamodb_streams_cdc.control.functions import InvocationFailed
+from dynamodb_streams_cdc.control.items import HeldState
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.dead_letter_store import (

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dynamodb_streams_cdc.control import Functions, InvocationFailed, not_understood
+from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, not_understood
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.errors import OperationError

@@ -3,7 +3,7 @@
     report = RebuildSearch(deployment.functions, "search", "orders", ...).run()
 
 A rebuild that was stopped goes on with the next run, of any operator: the indexes say how far it
-is, and a copy may be repeated. See `dynamodb_streams_cdc.index_rebuild`.
+is, and a copy may be repeated. See `dynamodb_streams_cdc.control.index_rebuild`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from dynamodb_streams_cdc.control import Functions, not_understood
+from dynamodb_streams_cdc.control.functions import Functions, not_understood
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS, Operation
 from dynamodb_streams_cdc.operations.errors import OperationError

@@ -19,10 +19,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from dynamodb_streams_cdc.control import (
+from dynamodb_streams_cdc.control.functions import (
     RESPONSE_TOO_LARGE,
     Functions,
-    HeldState,
     InvocationFailed,
     RecordFailure,
     ReplayResult,
@@ -30,6 +29,7 @@ from dynamodb_streams_cdc.control import (
     parse_inspect_response,
     parse_replay_response,
 )
+from dynamodb_streams_cdc.control.items import HeldState
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.guards.halves import in_halves
 from dynamodb_streams_cdc.lambda_types import AnyRecord

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.control import (
+from dynamodb_streams_cdc.control.functions import (
     Functions,
     InvocationFailed,
     RecordFailure,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from dynamodb_streams_cdc.control import (
+from dynamodb_streams_cdc.control.functions import (
     Functions,
     InvocationFailed,
     not_understood,

@@ -16,7 +16,7 @@ from typing import Any
 
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.control import Functions, InvocationFailed, not_understood
+from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, not_understood
 from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.names import Operation

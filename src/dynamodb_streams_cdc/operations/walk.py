@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dynamodb_streams_cdc.control import Functions, InvocationFailed, not_understood
+from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, not_understood
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
 from dynamodb_streams_cdc.operations.jobs import Job, PartState
 

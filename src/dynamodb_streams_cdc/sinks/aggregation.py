@@ -250,9 +250,7 @@ class Aggregation:
         for item_id, image in items.items():
             try:
                 wanted = {} if image is None else self._of(image)
-            except (MemoryError, OSError, ImportError):
-                raise
-            except Exception as error:
+            except PermanentError as error:
                 yield refused(item_id, rows.get(item_id), error)
                 continue
             if found := compared(item_id, rows.get(item_id), image, wanted):

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from dynamodb_streams_cdc.change import BEGINNINGS, Change, Image, by_item
+from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
+from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError, RetryableError
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
 from dynamodb_streams_cdc.sinks.comparison import (
     CopyDifference,
@@ -210,10 +211,8 @@ class Search:
             held = documents.get(item_id)
             try:
                 wanted = None if image is None else evaluated(self._of, image)
-            except (MemoryError, OSError, ImportError):
-                raise
-            except Exception as error:
-                yield _different(item_id, held, DifferenceKind.REFUSED, type(error).__name__)
+            except PermanentError as error:
+                yield _different(item_id, held, DifferenceKind.REFUSED, reason_of(error))
                 continue
             if kind := _kind_of_difference(item_id, held, wanted):
                 yield _different(item_id, held, kind, _fields_that_differ(held, wanted))

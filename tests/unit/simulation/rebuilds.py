@@ -24,7 +24,7 @@ from dynamodb_streams_cdc import (
     PermanentError,
     Processor,
 )
-from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.operations import walk
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job

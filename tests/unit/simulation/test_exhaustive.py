@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import Processor, Source
-from dynamodb_streams_cdc import backfill as backfills
 from dynamodb_streams_cdc.change import Attributes, Image
+from dynamodb_streams_cdc.control import backfill as backfills
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation

@@ -11,9 +11,9 @@ from unittest.mock import PropertyMock, patch
 import pytest
 
 from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.control.row_mover import RowMover
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation
-from dynamodb_streams_cdc.row_mover import RowMover
 from dynamodb_streams_cdc.sinks import generations
 from dynamodb_streams_cdc.sinks.base import TablePage
 from dynamodb_streams_cdc.sinks.generations import Generations

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import backfill
+from dynamodb_streams_cdc.control import backfill
 from dynamodb_streams_cdc.testing.simulation import FaultKind, Simulation
 from dynamodb_streams_cdc.testing.simulation.operator import SimulatedSourceTable
 from dynamodb_streams_cdc.testing.simulation.schedule import generate_operations

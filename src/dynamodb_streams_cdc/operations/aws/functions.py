@@ -15,7 +15,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from dynamodb_streams_cdc.control import InvocationFailed
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of, permitted

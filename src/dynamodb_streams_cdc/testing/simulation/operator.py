@@ -8,7 +8,8 @@ from typing import Any
 from zlib import crc32
 
 from dynamodb_streams_cdc.change import Attributes, Image
-from dynamodb_streams_cdc.control import FailureReport, InvocationFailed, ReplayResponse
+from dynamodb_streams_cdc.control.functions import InvocationFailed
+from dynamodb_streams_cdc.control.items import FailureReport, ReplayResponse
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
 from dynamodb_streams_cdc.esm import Result as BatchResult

@@ -5,9 +5,7 @@
     {"operation": "verify", "of": "sums", ...}    return the sums, to be compared with the ledger's
     {"operation": "verify", "of": "items", "Records": [{"Keys": ...}]}  compare these items
 
-A request goes on from `place` and ends at `limit` items, when time runs short, or at the end of the
-segment. Its response says where the next one goes on. What differs may be a change on its way, so
-the operator asks about it once more, later.
+What differs may be a change on its way, so the operator asks about it once more, later.
 """
 
 import json
@@ -18,14 +16,9 @@ from typing import Any, NotRequired, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
+from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, take
 from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
-from dynamodb_streams_cdc.errors import (
-    DeadlineExceeded,
-    MalformedRecord,
-    PermanentError,
-    RetryableError,
-    form_of,
-)
+from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.identity import item_id, keys_of
 from dynamodb_streams_cdc.lambda_types import BatchResponse
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
@@ -36,7 +29,6 @@ from dynamodb_streams_cdc.sinks.comparison import (
     CopyPage,
     DifferenceKind,
     Place,
-    Segment,
 )
 from dynamodb_streams_cdc.sinks.contributions import Contribution, add
 from dynamodb_streams_cdc.sinks.search import Search
@@ -49,9 +41,6 @@ MOST_DIFFERENCES = 1000
 
 LOOKED_UP_AT_ONCE = 100
 """Items that are read whole and held at one time: 40 MB at the most."""
-
-LAST_PAGE_SECONDS = 10.0
-"""Time that has to be left to begin another page."""
 
 
 class DifferenceReport(TypedDict):
@@ -72,33 +61,23 @@ class DifferenceReport(TypedDict):
     delta: NotRequired[Mapping[str, Mapping[str, str]]]
 
 
-class VerifyResponse(BatchResponse):
+class VerifyResponse(PartResponse):
     """The response to a verification of a part.
 
     Attributes:
         comparable: false, and nothing was done, for a sink that cannot be compared.
         stores: how many stores the sink has.
-        read: number of items or copies read.
-        units: read capacity units of DynamoDB consumed by reading them.
-        place: where the next request goes on.
-        done: whether the segment is done.
         sums: what the copies read add up to, or the sums read; amounts as text.
         revisions: number of writes of the sums read.
         unchecked: copies whose identity is a digest, so that their item cannot be looked up.
-        problem: why the request ended early, if the sink or the table was at fault; ask again.
     """
 
     comparable: bool
     stores: int
-    read: int
-    units: float
-    place: Place | None
-    done: bool
     differences: list[DifferenceReport]
     sums: Mapping[str, Mapping[str, str]]
     revisions: Mapping[str, int]
     unchecked: int
-    problem: str
 
 
 class RemoveResponse(BatchResponse):
@@ -116,61 +95,6 @@ class _Page:
     sums: Contribution = field(default_factory=dict)
     revisions: Mapping[str, int] = field(default_factory=dict)
     unchecked: int = 0
-
-
-@dataclass(frozen=True)
-class Part:
-    """The part that a request asks for.
-
-    Attributes:
-        of: what is read: `table`, `copies`, `sums` or `items`.
-        segment: part of the table or of the store.
-        place: where to go on; None for the beginning.
-        limit: items to read, about.
-        store: number of the store whose copies are read.
-        entity: compares items of this entity alone.
-        keys: types of the table's key attributes, to look up the items of copies.
-        records: items to compare, each `{"Keys": ...}` or `{"item": ..., "store": ...}`.
-    """
-
-    of: str
-    segment: Segment = field(default_factory=Segment)
-    place: Place | None = None
-    limit: int = PAGE_ITEMS
-    store: int = 0
-    entity: str | None = None
-    keys: Mapping[str, str] = field(default_factory=dict)
-    records: Sequence[Mapping[str, Any]] = ()
-
-    @classmethod
-    def from_event(cls, event: Mapping[str, Any]) -> "Part":
-        """Return the part that an event asks for.
-
-        Raises:
-            MalformedRecord: a field has another form.
-        """
-        of = event.get("of")
-        if of not in ("table", "copies", "sums", "items"):
-            message = f"of: expected table, copies, sums or items, got {form_of(of)}"
-            raise MalformedRecord(message)
-        number, segments = event.get("segment", 0), event.get("segments", 1)
-        limit, store = event.get("limit", PAGE_ITEMS), event.get("store", 0)
-        if not all(type(n) is int and n >= 0 for n in (number, segments, limit, store)):
-            message = "segment, segments, limit and store: expected whole numbers"
-            raise MalformedRecord(message)
-        if number >= segments:
-            message = f"segment: expected a number below segments ({segments}), got {number}"
-            raise MalformedRecord(message)
-        return cls(
-            of,
-            Segment(number, segments),
-            event.get("place"),
-            max(1, limit),
-            store,
-            event.get("entity"),
-            event.get("keys", {}),
-            event.get("Records", ()),
-        )
 
 
 @dataclass
@@ -213,31 +137,27 @@ class Verification:
             return response
         assert isinstance(table, WholeTable)
         response["done"] = False
-        sums: Contribution = {}
-        try:
-            for page in self._pages(part, table):
-                response["read"] += page.read
-                response["units"] += page.units
-                response["differences"] += page.differences
-                response["unchecked"] += page.unchecked
-                response["place"] = json.loads(json.dumps(page.following, default=base64_text))
-                response["done"] = page.following is None
-                sums = add((sums, page.sums))
-                response["revisions"] = _counted(response["revisions"], page.revisions)
-                if self._is_enough(response, part):
-                    break
-        except (RetryableError, DeadlineExceeded) as error:
-            response["problem"] = f"{type(error).__name__}: {error}"
-        response["sums"] = as_text(sums)
+        sums: list[Contribution] = []
+        take(
+            self._told(part, table, response, sums),
+            part,
+            response,
+            self.applier.deadline,
+            lambda: len(response["differences"]) >= MOST_DIFFERENCES,
+        )
+        response["sums"] = as_text(add(sums))
         return response
 
-    def _is_enough(self, response: VerifyResponse, part: Part) -> bool:
-        return (
-            response["done"]
-            or response["read"] >= part.limit
-            or len(response["differences"]) >= MOST_DIFFERENCES
-            or self.applier.deadline.remaining() < LAST_PAGE_SECONDS
-        )
+    def _told(
+        self, part: Part, table: WholeTable, response: VerifyResponse, sums: list[Contribution]
+    ) -> Iterator[Page]:
+        """Yield pages, each once its findings are in the response."""
+        for page in self._pages(part, table):
+            response["differences"] += page.differences
+            response["unchecked"] += page.unchecked
+            response["revisions"] = _counted(response["revisions"], page.revisions)
+            sums.append(page.sums)
+            yield Page(page.read, page.units, page.following)
 
     def _pages(self, part: Part, table: WholeTable) -> Iterator[_Page]:
         place = part.place
@@ -457,11 +377,3 @@ def units_of_item(item: Attributes | None) -> float:
 
 def _counted(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in one.keys() | other.keys()}
-
-
-def as_text(sums: Contribution) -> dict[str, dict[str, str]]:
-    """Return sums for JSON."""
-    return {
-        aggregate: {measure: str(amount) for measure, amount in measures.items()}
-        for aggregate, measures in sums.items()
-    }

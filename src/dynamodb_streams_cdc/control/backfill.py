@@ -8,15 +8,14 @@ change of an earlier stream, and below every change of this one. So a change tha
 whether it comes before or after, and the sink takes the item as it takes any change.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Source, ViewType
+from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, take, whole_table
 from dynamodb_streams_cdc.dead_letters import reason_of
-from dynamodb_streams_cdc.deserializer import base64_text
 from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
     MalformedRecord,
@@ -24,10 +23,8 @@ from dynamodb_streams_cdc.errors import (
     RetryableError,
 )
 from dynamodb_streams_cdc.identity import floor_of, stream_label
-from dynamodb_streams_cdc.lambda_types import BatchResponse
-from dynamodb_streams_cdc.sinks.base import Skip, WholeTable
+from dynamodb_streams_cdc.sinks.base import Skip
 from dynamodb_streams_cdc.sinks.comparison import Place
-from dynamodb_streams_cdc.verification import LAST_PAGE_SECONDS, Part
 
 PAGE_ITEMS = 200
 """Items of one call of the sink."""
@@ -36,7 +33,7 @@ MOST_FAILURES = 1000
 """Failures of one response, so that it stays below Lambda's 6 MB."""
 
 
-class BackfillFailure(TypedDict):
+class FillFailure(TypedDict):
     """An item that the sink does not take."""
 
     item: str
@@ -44,29 +41,35 @@ class BackfillFailure(TypedDict):
     error: str
 
 
-class BackfillResponse(BatchResponse):
-    """The response to a backfill of a part.
+class FillResponse(PartResponse):
+    """The response to a part that fills copies.
 
     Attributes:
-        read: number of items read.
         applied: number of copies written.
         held: number of items whose copy is as new already, or newer.
         skipped: number of items that the sink does not hold.
-        units: read capacity units of DynamoDB consumed.
-        place: where the next request goes on.
-        done: whether the segment is done.
-        problem: why the request ended early, if the sink or the table was at fault; ask again.
     """
 
-    read: int
     applied: int
     held: int
     skipped: int
-    units: float
-    place: Place | None
-    done: bool
-    failures: list[BackfillFailure]
-    problem: str
+    failures: list[FillFailure]
+
+
+def begun(place: Place | None, failures: list[FillFailure]) -> FillResponse:
+    """Return the response before anything is read; `failures` is its list of them."""
+    return FillResponse(
+        batchItemFailures=[],
+        read=0,
+        applied=0,
+        held=0,
+        skipped=0,
+        units=0.0,
+        place=place,
+        done=False,
+        failures=failures,
+        problem="",
+    )
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class BackfillPart:
                 message = "Records: expected an item under Item, or its key under Keys"
                 raise MalformedRecord(message)
         return cls(
-            Part.from_event({**event, "of": "table", "Records": []}),
+            Part.from_event({**event, "Records": []}, "table"),
             stream_label(str(event.get("streamArn"))),
             [record["Item"] for record in records if "Item" in record],
             [record["Keys"] for record in records if "Item" not in record],
@@ -116,71 +119,47 @@ class Backfill:
 
     applier: SinkApplier
     source: Source
-    failures: list[BackfillFailure] = field(default_factory=list, init=False)
+    failures: list[FillFailure] = field(default_factory=list, init=False)
 
-    def run(self, wanted: BackfillPart) -> BackfillResponse:
+    def run(self, wanted: BackfillPart) -> FillResponse:
         """Fill the part up to its limit, and as long as there is time.
 
         Raises:
             MalformedRecord: the function has no table to read.
         """
-        part = wanted.part
-        response = BackfillResponse(
-            batchItemFailures=[],
-            read=0,
-            applied=0,
-            held=0,
-            skipped=0,
-            units=0.0,
-            place=part.place,
-            done=False,
-            failures=self.failures,
-            problem="",
+        response = begun(wanted.part.place, self.failures)
+        take(
+            self._pages(wanted, response),
+            wanted.part,
+            response,
+            self.applier.deadline,
+            lambda: len(self.failures) >= MOST_FAILURES,
         )
-        try:
-            if wanted.items or wanted.named:
-                self._fill([*wanted.items, *self._read(wanted.named)], wanted, response)
-                response["done"] = True
-            else:
-                self._walk(wanted, response)
-        except (RetryableError, DeadlineExceeded) as error:
-            response["problem"] = f"{type(error).__name__}: {error}"
         return response
 
-    @property
-    def _table(self) -> WholeTable:
-        table = self.applier.source_table
-        if not isinstance(table, WholeTable):
-            message = "the function reads no source table: it cannot fill its copies from it"
-            raise MalformedRecord(message)
-        return table
-
-    def _read(self, keys: Sequence[Attributes]) -> list[Attributes]:
-        found = self._table.read_many(keys, self.applier.deadline) if keys else ()
-        return [item for item in found if item is not None]
-
-    def _walk(self, wanted: BackfillPart, response: BackfillResponse) -> None:
-        table, part = self._table, wanted.part
-        deadline = self.applier.deadline
-        place = part.place
+    def _pages(self, wanted: BackfillPart, response: FillResponse) -> Iterator[Page]:
+        """Fill the items of each page, then yield it."""
+        if wanted.items or wanted.named:
+            items = [*wanted.items, *self._read(wanted.named)]
+            self._fill(items, wanted, response)
+            yield Page(len(items), 0.0, None)
+            return
+        table, part = whole_table(self.applier), wanted.part
+        place, most = part.place, min(PAGE_ITEMS, part.limit)
         while True:
-            most = min(PAGE_ITEMS, part.limit)
-            page = table.scan(part.segment, place, most, deadline, consistent=True)
+            page = table.scan(part.segment, place, most, self.applier.deadline, consistent=True)
             self._fill(page.items, wanted, response)
             place = page.following
-            response["units"] += page.units
-            response["place"] = json.loads(json.dumps(place, default=base64_text))
-            response["done"] = place is None
-            if (
-                response["done"]
-                or response["read"] >= part.limit
-                or len(self.failures) >= MOST_FAILURES
-                or deadline.remaining() < LAST_PAGE_SECONDS
-            ):
-                return
+            yield Page(len(page.items), page.units, place)
+
+    def _read(self, keys: Sequence[Attributes]) -> list[Attributes]:
+        if not keys:
+            return []
+        found = whole_table(self.applier).read_many(keys, self.applier.deadline)
+        return [item for item in found if item is not None]
 
     def _fill(
-        self, items: Iterable[Attributes], wanted: BackfillPart, response: BackfillResponse
+        self, items: Iterable[Attributes], wanted: BackfillPart, response: FillResponse
     ) -> None:
         """Apply items; all of them are taken, or refused for good, when it returns.
 
@@ -188,9 +167,8 @@ class Backfill:
             RetryableError: the sink does not take some of them at the moment.
         """
         changes: list[Change] = []
-        read = skipped = 0
+        skipped = 0
         for item in items:
-            read += 1
             change = self._change(item, wanted)
             if self._is_wanted(change, wanted.part.entity):
                 changes.append(change)
@@ -209,10 +187,9 @@ class Backfill:
             applied, held = applied + again.applied, held + again.stale
             outcome.failures |= again.failures
         self.failures += [
-            BackfillFailure(item=c.item_id, reason=reason_of(error), error=str(error))
+            FillFailure(item=c.item_id, reason=reason_of(error), error=str(error))
             for c, error in outcome.failures.items()
         ]
-        response["read"] += read
         response["applied"] += applied
         response["held"] += held
         response["skipped"] += skipped

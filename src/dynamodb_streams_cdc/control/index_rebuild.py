@@ -20,17 +20,18 @@ the version of the live index's document and not the floor of the stream: a chan
 once more would be above the floor, and win.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
-from dynamodb_streams_cdc.backfill import BackfillFailure, BackfillResponse
 from dynamodb_streams_cdc.change import Attributes, Image, Source
+from dynamodb_streams_cdc.control.backfill import FillFailure, FillResponse, begun
+from dynamodb_streams_cdc.control.parts import Page, Part, take, whole_table
+from dynamodb_streams_cdc.control.verification import Verification, VerifyResponse
 from dynamodb_streams_cdc.dead_letters import reason_of
-from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
+from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
     MalformedRecord,
@@ -51,12 +52,6 @@ from dynamodb_streams_cdc.sinks.documents import (
 )
 from dynamodb_streams_cdc.sinks.search import Search, item_version_of, shows
 from dynamodb_streams_cdc.sinks.written_indexes import rebuildable
-from dynamodb_streams_cdc.verification import (
-    LAST_PAGE_SECONDS,
-    Part,
-    Verification,
-    VerifyResponse,
-)
 
 PAGE_ITEMS = 200
 """Documents of one request to the second index."""
@@ -89,7 +84,7 @@ class RebuildResponse(BatchResponse):
 
 
 @dataclass
-class Rebuild:
+class IndexRebuild:
     """The rebuild of an index of the search sink.
 
     Attributes:
@@ -99,9 +94,9 @@ class Rebuild:
 
     applier: SinkApplier
     source: Source
-    failures: list[BackfillFailure] = field(default_factory=list, init=False)
+    failures: list[FillFailure] = field(default_factory=list, init=False)
 
-    def run(self, event: Mapping[str, Any]) -> RebuildResponse | BackfillResponse | VerifyResponse:
+    def run(self, event: Mapping[str, Any]) -> RebuildResponse | FillResponse | VerifyResponse:
         """Do the step that an event asks for.
 
         Raises:
@@ -166,53 +161,41 @@ class Rebuild:
         return pair
 
     @property
-    def _table(self) -> WholeTable:
-        table = self.applier.source_table
-        if not isinstance(table, WholeTable):
-            message = "the function reads no source table: it cannot rebuild an index from it"
-            raise MalformedRecord(message)
-        return table
+    def table(self) -> WholeTable:
+        """The table that the copy is made from."""
+        return whole_table(self.applier)
 
     def _walk(
         self, index: RebuildableIndex, event: Mapping[str, Any], *, of_table: bool
-    ) -> BackfillResponse:
-        part = Part.from_event({**event, "of": "table"})
-        response = BackfillResponse(
-            batchItemFailures=[],
-            read=0,
-            applied=0,
-            held=0,
-            skipped=0,
-            units=0.0,
-            place=part.place,
-            done=False,
-            failures=self.failures,
-            problem="",
-        )
+    ) -> FillResponse:
+        part = Part.from_event(event, "table")
+        response = begun(part.place, self.failures)
         floor = floor_of(self.source.epoch, stream_label(str(event.get("streamArn"))))
         copy = _Copy(self, index.name, self._pair(index), floor, response)
-        deadline = self.applier.deadline
-        most = min(PAGE_ITEMS, part.limit)
-        place = part.place
-        try:
-            while not response["done"] and response["read"] < part.limit:
-                if of_table:
-                    page = self._table.scan(part.segment, place, most, deadline, consistent=True)
-                    copy.items([{n: item[n] for n in part.keys} for item in page.items])
-                    read, place, units = len(page.items), page.following, page.units
-                else:
-                    read, place = copy.tombstones(place, most)
-                    units = 0.0
-                response["read"] += read
-                response["units"] += units
-                response["place"] = json.loads(json.dumps(place, default=base64_text))
-                response["done"] = place is None
-                enough = len(self.failures) >= MOST_FAILURES
-                if enough or deadline.remaining() < LAST_PAGE_SECONDS:
-                    break
-        except (RetryableError, DeadlineExceeded) as error:
-            response["problem"] = f"{type(error).__name__}: {error}"
+        pages = self._table_pages(part, copy) if of_table else self._tombstone_pages(part, copy)
+        take(
+            pages,
+            part,
+            response,
+            self.applier.deadline,
+            lambda: len(self.failures) >= MOST_FAILURES,
+        )
         return response
+
+    def _table_pages(self, part: Part, copy: "_Copy") -> Iterator[Page]:
+        place, most = part.place, min(PAGE_ITEMS, part.limit)
+        while True:
+            deadline = self.applier.deadline
+            page = self.table.scan(part.segment, place, most, deadline, consistent=True)
+            copy.items([{name: item[name] for name in part.keys} for item in page.items])
+            place = page.following
+            yield Page(len(page.items), page.units, place)
+
+    def _tombstone_pages(self, part: Part, copy: "_Copy") -> Iterator[Page]:
+        place, most = part.place, min(PAGE_ITEMS, part.limit)
+        while True:
+            read, place = copy.tombstones(place, most)
+            yield Page(read, 0.0, place)
 
     def _verification(self, index: RebuildableIndex) -> Verification:
         """Return the verification of the second index."""
@@ -253,11 +236,11 @@ class _Only(SinkChoice):
 class _Copy:
     """The copy of one part into the second index."""
 
-    rebuild: Rebuild
+    rebuild: IndexRebuild
     index: str
     pair: Pair
     floor: str
-    response: BackfillResponse
+    response: FillResponse
 
     def items(self, keys: Sequence[Attributes]) -> None:
         """Copy the items with these keys.
@@ -269,7 +252,7 @@ class _Copy:
         names, deadline = list(wanted), self.rebuild.applier.deadline
         old = self.pair.live.read_many(names, deadline)
         new = self.pair.second.read_many(names, deadline)
-        read = self.rebuild._table.read_many([k for _, k in wanted.values()], deadline)
+        read = self.rebuild.table.read_many([k for _, k in wanted.values()], deadline)
         writes: list[Upsert] = []
         for (name, (sink, raw_keys)), item in zip(wanted.items(), read, strict=True):
             version = self._version(name, old.get(name))
@@ -331,12 +314,10 @@ class _Copy:
 
     def _repair(self, sink: Search, name: str, keys: Attributes) -> None:
         """Repair a document of the second index that is as new, and different."""
-        read_item = partial(self.rebuild._table.read, keys)
+        read_item = partial(self.rebuild.table.read, keys)
         try:
             sink.repair_in(self.pair.second, name, read_item, self.rebuild.applier.deadline)
-        except (RetryableError, DeadlineExceeded, MemoryError, OSError, ImportError):
-            raise
-        except Exception as error:
+        except (PermanentError, MalformedRecord) as error:
             self._refused(name, error)
         else:
             self.response["applied"] += 1
@@ -369,7 +350,7 @@ class _Copy:
 
     def _refused(self, name: str, error: Exception) -> None:
         self.rebuild.failures.append(
-            BackfillFailure(item=name, reason=reason_of(error), error=str(error))
+            FillFailure(item=name, reason=reason_of(error), error=str(error))
         )
 
 

@@ -23,14 +23,14 @@ count in the old sums alone. The walk over the ledger finds what the walk over t
 rows of items that were deleted, and rows that keep what expired.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Source
-from dynamodb_streams_cdc.deserializer import base64_text
+from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, take
+from dynamodb_streams_cdc.control.row_mover import RowMover
 from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
     MalformedRecord,
@@ -38,8 +38,6 @@ from dynamodb_streams_cdc.errors import (
     form_of,
 )
 from dynamodb_streams_cdc.identity import floor_of, stream_label
-from dynamodb_streams_cdc.lambda_types import BatchResponse
-from dynamodb_streams_cdc.row_mover import RowMover
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.base import WholeTable
 from dynamodb_streams_cdc.sinks.comparison import Place
@@ -52,7 +50,6 @@ from dynamodb_streams_cdc.sinks.generations import (
 from dynamodb_streams_cdc.sinks.ledger import (
     LedgerStore,
 )
-from dynamodb_streams_cdc.verification import LAST_PAGE_SECONDS, Part, as_text
 
 PAGE_ROWS = 200
 """Rows of one page."""
@@ -61,7 +58,7 @@ WALKS = ("move", "check", "drop")
 STEPS = ("state", "begin", "switch", "finish", "clean", *WALKS)
 
 
-class RebuildResponse(BatchResponse):
+class RebuildResponse(PartResponse):
     """The response to a step of a rebuild.
 
     Attributes:
@@ -69,38 +66,28 @@ class RebuildResponse(BatchResponse):
         refusal: why the step does not fit the generations that there are; empty if it does.
         generations: base, built, live, last, dropped; see `Generations`.
         wait: seconds until every invocation knows of them.
-        read: number of rows or items read.
         moved: number of ledger rows moved into the generation.
         corrected: number of ledger rows whose contribution was not that of the item.
         unchecked: number of ledger rows moved as they are: their identity names no key.
         refused: number of items that the domain's function fails on.
         behind: number of ledger rows that are not in the generation.
         dropped: number of rows of sums from which measures were removed.
-        units: read capacity units of DynamoDB consumed by walking.
-        place: where the next request goes on.
-        done: whether the part is done.
         sums: what the ledger's rows add up to, or the sums; amounts as text.
         revisions: number of writes of the sums read.
-        problem: why the request ended early, if the sink or the table was at fault; ask again.
     """
 
     rebuildable: bool
     refusal: str
     generations: Mapping[str, int | float | None]
     wait: float
-    read: int
     moved: int
     corrected: int
     unchecked: int
     refused: int
     behind: int
     dropped: int
-    units: float
-    place: Place | None
-    done: bool
     sums: Mapping[str, Mapping[str, str]]
     revisions: Mapping[str, int]
-    problem: str
 
 
 @dataclass
@@ -170,15 +157,17 @@ class SumsRebuild:
             case "move":
                 self._expect(event, held.built)
                 part = _part(event)
-                self._walk(part, response, self._moves(part, _label(event), response))
+                take(self._moves(part, _label(event), response), part, response, self.deadline)
             case "check":
                 self._expect(event, held.built)
                 part = _part(event)
-                self._walk(part, response, self._checks(part, _generation(event), response))
+                take(
+                    self._checks(part, _generation(event), response), part, response, self.deadline
+                )
             case "drop":
                 self._expect(event, held.dropped)
-                part = _part({"of": "sums", **event})
-                self._walk(part, response, self._drops(part, _generation(event), response))
+                part = Part.from_event({**event, "Records": []}, "sums")
+                take(self._drops(part, _generation(event), response), part, response, self.deadline)
 
     def _set(self, after: Generations) -> None:
         """Write the generations.
@@ -208,25 +197,7 @@ class SumsRebuild:
             message = f"for {wait:.0f} seconds some invocations may not know of generation {asked}"
             raise RetryableError(message)
 
-    def _walk(
-        self,
-        part: Part,
-        response: RebuildResponse,
-        pages: Iterator[tuple[int, float, Place | None]],
-    ) -> None:
-        """Take pages up to the limit, and as long as there is time."""
-        for read, units, place in pages:
-            response["read"] += read
-            response["units"] += units
-            response["place"] = json.loads(json.dumps(place, default=base64_text))
-            response["done"] = place is None
-            is_late = self.deadline.remaining() < LAST_PAGE_SECONDS
-            if response["done"] or response["read"] >= part.limit or is_late:
-                return
-
-    def _moves(
-        self, part: Part, label: str, response: RebuildResponse
-    ) -> Iterator[tuple[int, float, Place | None]]:
+    def _moves(self, part: Part, label: str, response: RebuildResponse) -> Iterator[Page]:
         floor = floor_of(self.source.epoch, label)
         mover = RowMover(self.applier, self.source, self.sinks, self.generations, floor)
         table, place, most = self.applier.source_table, part.place, min(PAGE_ROWS, part.limit)
@@ -243,11 +214,9 @@ class SumsRebuild:
                 read, units, place = len(page.rows), page.units, page.following
             response["moved"], response["corrected"] = mover.moved, mover.corrected
             response["unchecked"], response["refused"] = mover.unchecked, mover.refused
-            yield read, units, place
+            yield Page(read, units, place)
 
-    def _checks(
-        self, part: Part, generation: int, response: RebuildResponse
-    ) -> Iterator[tuple[int, float, Place | None]]:
+    def _checks(self, part: Part, generation: int, response: RebuildResponse) -> Iterator[Page]:
         place, most = part.place, min(PAGE_ROWS, part.limit)
         total: Contribution = {}
         revisions: dict[str, int] = {}
@@ -264,17 +233,15 @@ class SumsRebuild:
                 total = add((total, *(row.contribution for row in page.rows)))
                 read, units, place = len(page.rows), page.units, page.following
             response["sums"], response["revisions"] = as_text(total), revisions
-            yield read, units, place
+            yield Page(read, units, place)
 
-    def _drops(
-        self, part: Part, generation: int, response: RebuildResponse
-    ) -> Iterator[tuple[int, float, Place | None]]:
+    def _drops(self, part: Part, generation: int, response: RebuildResponse) -> Iterator[Page]:
         place, most = part.place, min(PAGE_ROWS, part.limit)
         while True:
             page = self.ledger.drop(generation, place, most, self.deadline)
             response["dropped"] += page.dropped
             place = page.following
-            yield page.read, page.units, place
+            yield Page(page.read, page.units, place)
 
 
 def _nothing(place: Place | None) -> RebuildResponse:

@@ -1,0 +1,69 @@
+"""Do what an operator asks a function for; see `control`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dynamodb_streams_cdc.applier import SinkApplier
+from dynamodb_streams_cdc.change import Source
+from dynamodb_streams_cdc.control import items
+from dynamodb_streams_cdc.control.backfill import Backfill, BackfillPart
+from dynamodb_streams_cdc.control.index_rebuild import IndexRebuild
+from dynamodb_streams_cdc.control.parts import Part
+from dynamodb_streams_cdc.control.sums_rebuild import SumsRebuild
+from dynamodb_streams_cdc.control.verification import Verification
+from dynamodb_streams_cdc.errors import MalformedRecord
+from dynamodb_streams_cdc.lambda_types import AnyEvent, BatchResponse
+from dynamodb_streams_cdc.names import Operation
+
+
+def respond(
+    event: AnyEvent,
+    records: Sequence[Any],
+    applier: SinkApplier,
+    source: Source,
+    read: Callable[[], items.ReadRecords],
+) -> BatchResponse:
+    """Return the response to an operator's request.
+
+    Args:
+        event: the request.
+        records: its records.
+        applier: knows the sinks, the table and the deadline.
+        source: names the table in identities.
+        read: reads the records as changes.
+
+    Raises:
+        MalformedRecord: the request is of no operation, or is not of its form.
+    """
+    stream_arn = event.get("streamArn")
+    _check_stream(applier.source_table, stream_arn)
+    match event.get("operation"):
+        case Operation.REPLAY:
+            return items.replay(applier, records, read())
+        case Operation.INSPECT:
+            return items.inspect(applier, read())
+        case Operation.REPAIR:
+            counts = event.get("countMissing") is True
+            return items.repair(applier, source, records, stream_arn, counts_missing=counts)
+        case Operation.VERIFY:
+            return Verification(applier, source).run(Part.from_event(event))
+        case Operation.REMOVE:
+            return Verification(applier, source).remove(records)
+        case Operation.BACKFILL:
+            return Backfill(applier, source).run(BackfillPart.from_event(event))
+        case Operation.REBUILD_SUMS:
+            return SumsRebuild(applier, source).run(event)
+        case Operation.REBUILD_INDEX:
+            return IndexRebuild(applier, source).run(event)
+    message = f"operation: expected one of {', '.join(Operation)}, got {event.get('operation')!r}"
+    raise MalformedRecord(message)
+
+
+def _check_stream(source_table: object, stream_arn: object) -> None:
+    """Refuse the stream of another table: its floor would hold back this table's changes."""
+    table = getattr(source_table, "table", None)
+    if isinstance(stream_arn, str) and isinstance(table, str):
+        wanted = f":table/{table}/stream/"
+        if "/stream/" in stream_arn and wanted not in stream_arn:
+            message = f"streamArn: expected a stream of table {table}, got {stream_arn}"
+            raise MalformedRecord(message)

@@ -1,0 +1,158 @@
+"""Parts of a table or a sink: what a request asks for, and how far its response has come.
+
+A request goes on from `place` and ends at `limit` items, when time runs short, or at the end of its
+segment. Its response says where the next one goes on.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from dynamodb_streams_cdc.applier import SinkApplier
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.deserializer import base64_text
+from dynamodb_streams_cdc.errors import (
+    DeadlineExceeded,
+    MalformedRecord,
+    RetryableError,
+    form_of,
+)
+from dynamodb_streams_cdc.lambda_types import BatchResponse
+from dynamodb_streams_cdc.sinks.base import WholeTable
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
+from dynamodb_streams_cdc.sinks.contributions import Contribution
+
+DEFAULT_LIMIT = 500
+"""Items of a request that names no limit."""
+
+LAST_PAGE_SECONDS = 10.0
+"""Time that has to be left to begin another page."""
+
+PARTS = ("table", "copies", "sums", "items")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part that a request asks for.
+
+    Attributes:
+        of: what is read: `table`, `copies`, `sums` or `items`.
+        segment: part of the table or of the store.
+        place: where to go on; None for the beginning.
+        limit: items to read, about.
+        store: number of the store whose copies are read.
+        entity: takes items of this entity alone.
+        keys: types of the table's key attributes, to look up the items of copies.
+        records: items to compare, each `{"Keys": ...}` or `{"item": ..., "store": ...}`.
+    """
+
+    of: str
+    segment: Segment = field(default_factory=Segment)
+    place: Place | None = None
+    limit: int = DEFAULT_LIMIT
+    store: int = 0
+    entity: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    records: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any], of: str | None = None) -> "Part":
+        """Return the part that an event asks for; `of` is what it reads, if there is no choice.
+
+        Raises:
+            MalformedRecord: a field has another form.
+        """
+        of = of or event.get("of")
+        if of not in PARTS:
+            message = f"of: expected one of {', '.join(PARTS)}, got {form_of(of)}"
+            raise MalformedRecord(message)
+        number, segments = event.get("segment", 0), event.get("segments", 1)
+        limit, store = event.get("limit", DEFAULT_LIMIT), event.get("store", 0)
+        if not all(type(n) is int and n >= 0 for n in (number, segments, limit, store)):
+            message = "segment, segments, limit and store: expected whole numbers"
+            raise MalformedRecord(message)
+        if number >= segments:
+            message = f"segment: expected a number below segments ({segments}), got {number}"
+            raise MalformedRecord(message)
+        return cls(
+            of,
+            Segment(number, segments),
+            event.get("place"),
+            max(1, limit),
+            store,
+            event.get("entity"),
+            event.get("keys", {}),
+            event.get("Records", ()),
+        )
+
+
+class PartResponse(BatchResponse):
+    """The response to a request for a part.
+
+    Attributes:
+        read: number of items, copies or rows read.
+        units: read capacity units of DynamoDB consumed by reading them.
+        place: where the next request goes on.
+        done: whether the segment is done.
+        problem: why the request ended early, if the sink or the table was at fault; ask again.
+    """
+
+    read: int
+    units: float
+    place: Place | None
+    done: bool
+    problem: str
+
+
+class Page(NamedTuple):
+    """What was read at one time; `following` is where to go on, None at the end."""
+
+    read: int
+    units: float
+    following: Place | None
+
+
+def take(
+    pages: Iterable[Page],
+    part: Part,
+    response: PartResponse,
+    deadline: Deadline,
+    enough: Callable[[], bool] = lambda: False,
+) -> None:
+    """Take pages, and count them in the response, up to the part's limit and while there is time.
+
+    `enough` is asked after each page. An outage ends it with the `problem` of the response.
+    """
+    try:
+        for page in pages:
+            response["read"] += page.read
+            response["units"] += page.units
+            response["place"] = json.loads(json.dumps(page.following, default=base64_text))
+            response["done"] = page.following is None
+            is_late = deadline.remaining() < LAST_PAGE_SECONDS
+            if response["done"] or response["read"] >= part.limit or enough() or is_late:
+                return
+    except (RetryableError, DeadlineExceeded) as error:
+        response["problem"] = f"{type(error).__name__}: {error}"
+
+
+def whole_table(applier: SinkApplier) -> WholeTable:
+    """Return the table, of which many items can be read.
+
+    Raises:
+        MalformedRecord: the function has none.
+    """
+    table = applier.source_table
+    if not isinstance(table, WholeTable):
+        message = "the function reads no source table, so it cannot take items from it"
+        raise MalformedRecord(message)
+    return table
+
+
+def as_text(sums: Contribution) -> dict[str, dict[str, str]]:
+    """Return sums as JSON can carry them without loss."""
+    return {
+        aggregate: {measure: str(amount) for measure, amount in measures.items()}
+        for aggregate, measures in sums.items()
+    }
