@@ -68,7 +68,7 @@ def test_it_asks_before_it_writes(cloud: Cloud, operated: Operated) -> None:
     assert "Build the sums of aggregation again from table items-1A2B" in refused.output
     assert "Say --yes where no person can answer." in refused.output
     assert operated.invocations == []
-    with patch("dynamodb_streams_cdc.cli.rebuild_aggregation.is_interactive", return_value=True):
+    with patch("dynamodb_streams_cdc.cli.jobs.is_interactive", return_value=True):
         assert cloud.run(*COMMAND, input="n\n").exit_code == 1
         assert operated.invocations == []
         assert cloud.run(*COMMAND, input="y\n").exit_code == 0
@@ -99,4 +99,4 @@ def test_a_table_without_sums(cloud: Cloud, operated: Operated) -> None:
     cloud.manifest["processors"].pop()
     done = cloud.run(*COMMAND, "--yes")
     assert done.exit_code == 2
-    assert "has no sums of table items: no entity contributes." in done.output
+    assert "has no sink aggregation of table items: no entity uses it." in done.output

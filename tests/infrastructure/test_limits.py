@@ -2,8 +2,8 @@
 
 import pytest
 
-from dynamodb_streams_cdc.aws.dynamodb.ledger import BATCH_GET_KEYS
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
+from dynamodb_streams_cdc.aws.dynamodb.reads import BATCH_GET_KEYS
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from dynamodb_streams_cdc.operations.aws.notifications import HIDDEN_SECONDS

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -250,9 +249,9 @@ class Traffic(threading.Thread):
         self.join()
 
 
-def has_begun(jobs: Path) -> bool:
-    """Return whether a job has written something."""
-    return any(path.stat().st_size for path in jobs.glob("*.sqlite-wal"))
+def written(jobs: Path) -> int:
+    """Return how many bytes the jobs' logs of writes have; every answer adds some."""
+    return sum(path.stat().st_size for path in jobs.glob("*.sqlite-wal"))
 
 
 def kill_a_backfill(cdc: CommandLine, jobs: Path) -> None:
@@ -260,8 +259,9 @@ def kill_a_backfill(cdc: CommandLine, jobs: Path) -> None:
     command = Path(sys.executable).with_name("cdc")
     words = cdc.cdc("backfill", "--yes")[1:]
     begun = subprocess.Popen([str(command), *words], env=dict(cdc.variables))
-    wait_until(lambda: has_begun(jobs) or begun.poll() is not None, seconds=60)
-    time.sleep(1.0)
+    wait_until(lambda: written(jobs) > 0 or begun.poll() is not None, seconds=60)
+    at_first = written(jobs)
+    wait_until(lambda: written(jobs) > at_first or begun.poll() is not None, seconds=60)
     begun.kill()
     assert begun.wait() == -signal.SIGKILL, "it was done before it could be killed"
 

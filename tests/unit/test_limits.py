@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc import Deadline
-from dynamodb_streams_cdc.aws.dynamodb.ledger import BATCH_GET_KEYS
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
+from dynamodb_streams_cdc.aws.dynamodb.reads import BATCH_GET_KEYS
 from dynamodb_streams_cdc.aws.opensearch_documents import BULK_BYTES, REQUEST_SECONDS
 from dynamodb_streams_cdc.deadline import LONGEST_PAUSE_SECONDS, RESERVE_SECONDS
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS

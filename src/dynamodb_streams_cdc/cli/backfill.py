@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dynamodb_streams_cdc.cli.errors import FAILED, reported
-from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, Workers, limit_of
+from dynamodb_streams_cdc.cli.errors import reported
+from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, Workers, Yes, confirm, limit_of
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
@@ -26,7 +26,6 @@ from dynamodb_streams_cdc.cli.options import (
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
-    is_interactive,
     print_json,
     stderr_console,
     table,
@@ -56,7 +55,7 @@ def backfill(
     job: JobName = None,
     capacity: Capacity = None,
     workers: Workers = 4,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
@@ -88,7 +87,7 @@ def backfill(
         exported = Export.find(deployment.client("s3"), export)
         exported.check(source.table, source.stream_arn, datetime.now(UTC))
     total = source.about if exported is None else exported.items
-    _confirm(source, total, chosen, following, yes=yes)
+    confirm(_question(source, total, chosen, following), yes=yes)
     asked: dict[str, Any] = {
         "command": "backfill",
         "table": source.table,
@@ -122,26 +121,12 @@ def backfill(
             work.run()
 
 
-def _confirm(
-    source: RepairSource, total: int, chosen: list[str], following: list[str], *, yes: bool
-) -> None:
-    """Ask before anything is written.
-
-    Raises:
-        UsageError: no person can answer, and the command does not say yes.
-    """
-    if yes:
-        return
+def _question(source: RepairSource, total: int, chosen: list[str], following: list[str]) -> str:
     follow = f" ({', '.join(following)} follows by the change log)" if following else ""
-    question = (
+    return (
         f"Bring the items of table {source.table}, about {total:,}, into "
         f"{', '.join(chosen)}{follow}?"
     )
-    if not is_interactive():
-        message = f"{question} Say --yes where no person can answer."
-        raise UsageError(message)
-    if not typer.confirm(question, err=True):
-        raise typer.Exit(FAILED)
 
 
 def _print(report: BackfillReport) -> None:

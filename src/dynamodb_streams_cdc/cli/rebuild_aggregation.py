@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from dynamodb_streams_cdc.cli.errors import FAILED, reported
-from dynamodb_streams_cdc.cli.jobs import Capacity, Workers, limit_of
+from dynamodb_streams_cdc.cli.errors import reported
+from dynamodb_streams_cdc.cli.jobs import (
+    Capacity,
+    Workers,
+    Yes,
+    confirm,
+    limit_of,
+    processor_of,
+)
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
@@ -21,7 +28,6 @@ from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
     counted,
-    is_interactive,
     print_json,
     stderr_console,
     table,
@@ -34,8 +40,6 @@ from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation, RebuildReport
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
-
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def rebuild_aggregation(
@@ -67,7 +71,7 @@ def rebuild_aggregation(
         raise UsageError(message)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     source = RepairSource(deployment, source_table)
-    processor = _processor(deployment, source)
+    processor = processor_of(deployment, source.name, AGGREGATION)
     with progress(2 * source.about, "items and ledger rows") as shown:
         work = RebuildAggregation(
             deployment.functions,
@@ -84,18 +88,18 @@ def rebuild_aggregation(
             print_json(asdict(work.report)) if as_json else _print(work.report)
 
         if rollback:
-            _confirm(f"Let readers of {processor} read the sums before the rebuild?", yes=yes)
+            confirm(f"Let readers of {processor} read the sums before the rebuild?", yes=yes)
             do: Callable[[], RebuildReport] = work.roll_back
         elif finish:
             held = work.state()
             live, job = held["live"], _job(deployment, "finish")
-            _confirm(_of_finish(processor, held), yes=yes)
+            confirm(_of_finish(processor, held), yes=yes)
 
             def do() -> RebuildReport:
                 return work.finish(live, job)
 
         else:
-            _confirm(
+            confirm(
                 f"Build the sums of {processor} again from table {source.table}, about "
                 f"{source.about:,} items, and let readers read them?",
                 yes=yes,
@@ -106,19 +110,6 @@ def rebuild_aggregation(
 
         with reported(work.report, show):
             do()
-
-
-def _processor(deployment: Deployment, source: RepairSource) -> str:
-    """Return the processor that has the sums of a table.
-
-    Raises:
-        UsageError: there is none.
-    """
-    for each in deployment.manifest.processors:
-        if each.source_table == source.name and each.sink == AGGREGATION:
-            return each.name
-    message = f"{deployment.stack} has no sums of table {source.name}: no entity contributes."
-    raise UsageError(message)
 
 
 def _job(deployment: Deployment, command: str) -> Callable[[int], Job]:
@@ -137,21 +128,6 @@ def _of_finish(processor: str, held: object) -> str:
     if held["built"] is not None and held["live"] != held["built"]:
         return f"Give up the rebuild of {processor}, and remove the sums that it made?"
     return f"Remove the sums of {processor} that the rebuild replaced? Nothing brings them back."
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    """Ask before anything is written.
-
-    Raises:
-        UsageError: no person can answer, and the command does not say yes.
-    """
-    if yes:
-        return
-    if not is_interactive():
-        message = f"{question} Say --yes where no person can answer."
-        raise UsageError(message)
-    if not typer.confirm(question, err=True):
-        raise typer.Exit(FAILED)
 
 
 def _print(report: RebuildReport) -> None:

@@ -5,8 +5,15 @@ from typing import Annotated
 
 import typer
 
-from dynamodb_streams_cdc.cli.errors import FAILED, reported
-from dynamodb_streams_cdc.cli.jobs import Capacity, Workers, limit_of
+from dynamodb_streams_cdc.cli.errors import reported
+from dynamodb_streams_cdc.cli.jobs import (
+    Capacity,
+    Workers,
+    Yes,
+    confirm,
+    limit_of,
+    processor_of,
+)
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
@@ -18,7 +25,6 @@ from dynamodb_streams_cdc.cli.options import (
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
-    is_interactive,
     print_json,
     stderr_console,
     table,
@@ -26,7 +32,7 @@ from dynamodb_streams_cdc.cli.output import (
 )
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.entities import SEARCH
-from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.rebuild_search import (
     RebuildReport,
     RebuildSearch,
@@ -83,7 +89,7 @@ def rebuild_search(
             help="Look at a difference again after this long: more than the index's usual lag.",
         ),
     ] = SETTLE_SECONDS,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
@@ -101,7 +107,7 @@ def rebuild_search(
         raise UsageError(message)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     source = RepairSource(deployment, source_table)
-    processor = _processor(deployment, source)
+    processor = processor_of(deployment, source.name, SEARCH)
     known = list(indexes_of(deployment.functions, processor))
     for name in index or ():
         if name not in known:
@@ -110,7 +116,7 @@ def rebuild_search(
     chosen = index or known
     name_of_work = (rollback and "rollback") or (finish and "finish") or (abandon and "abandon")
     method = name_of_work or "run"
-    _confirm(f"{_WORK[method]} {', '.join(chosen)}?", yes=yes)
+    confirm(f"{_WORK[method]} {', '.join(chosen)}?", yes=yes)
     reports = Reports()
     with progress(source.about * 2 * len(chosen), "items and documents") as shown:
 
@@ -134,29 +140,6 @@ def rebuild_search(
                 )
                 reports.indexes.append(work.report)
                 getattr(work, method)()
-
-
-def _processor(deployment: Deployment, source: RepairSource) -> str:
-    for each in deployment.manifest.processors:
-        if each.sink == SEARCH and each.source_table == source.name:
-            return each.name
-    message = f"{deployment.stack} has no search processor for table {source.name}."
-    raise OperationError(message)
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    """Ask before anything is changed.
-
-    Raises:
-        UsageError: no person can answer, and the command does not say yes.
-    """
-    if yes:
-        return
-    if not is_interactive():
-        message = f"{question} Say --yes where no person can answer."
-        raise UsageError(message)
-    if not typer.confirm(question, err=True):
-        raise typer.Exit(FAILED)
 
 
 _WORK = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from dynamodb_streams_cdc.aws.dynamodb.units import units_of
+from dynamodb_streams_cdc.aws.dynamodb.reads import ScanPage, read_items, scan_page
 from dynamodb_streams_cdc.aws.errors import meaning, translated
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
@@ -39,10 +39,6 @@ from dynamodb_streams_cdc.sinks.ledger import (
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-BATCH_GET_KEYS = 100
-"""The most keys of one BatchGetItem
-(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html)."""
-
 _SHORT_OF_CAPACITY = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError"})
 
 
@@ -66,23 +62,8 @@ class DynamoDbLedger:
     def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
         """Return the rows that exist, by item, read consistently."""
         keys = [{IDEMPOTENCY_KEY: {"S": LEDGER + item_id}} for item_id in item_ids]
-        rows: dict[str, LedgerRow] = {}
-        for start in range(0, len(keys), BATCH_GET_KEYS):
-            wanted: list[Any] = keys[start : start + BATCH_GET_KEYS]
-            while wanted:
-                deadline.check()
-                with translated():
-                    response = self.client.batch_get_item(
-                        RequestItems={self.table: {"Keys": wanted, "ConsistentRead": True}}
-                    )
-                found = response["Responses"].get(self.table, [])
-                rows |= {row.item_id: row for row in map(_row, found)}
-                left = response["UnprocessedKeys"].get(self.table)
-                wanted = list(left["Keys"]) if left else []
-                if wanted and not found:
-                    message = f"DynamoDB left {len(wanted)} ledger rows unread: capacity is short"
-                    raise RetryableError(message)
-        return rows
+        found = read_items(self.client, self.table, keys, deadline)
+        return {row.item_id: row for row in map(_row, found)}
 
     def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
         """Write the rows and add the deltas to the sums, all or nothing."""
@@ -134,32 +115,28 @@ class DynamoDbLedger:
 
         The table also has markers and attempts, so a page may be empty.
         """
-        deadline.check()
-        with translated():
-            page = self.client.scan(
-                TableName=self.table,
-                ConsistentRead=True,
-                Limit=most,
-                Segment=segment.number,
-                TotalSegments=segment.of,
-                ReturnConsumedCapacity="TOTAL",
-                FilterExpression="begins_with(id, :ledger)",
-                ExpressionAttributeValues={":ledger": {"S": LEDGER}},
-                **({"ExclusiveStartKey": place} if place else {}),
-            )
-        rows = [_row(item) for item in page["Items"]]
-        return LedgerPage(rows, page.get("LastEvaluatedKey"), units_of(page))
+        page = scan_page(
+            self.client,
+            self.table,
+            segment,
+            place,
+            most,
+            deadline,
+            FilterExpression="begins_with(id, :ledger)",
+            ExpressionAttributeValues={":ledger": {"S": LEDGER}},
+        )
+        return LedgerPage([_row(item) for item in page.items], page.following, page.units)
 
     def sums(self, place: Place | None, most: int, deadline: Deadline) -> SumsPage:
         """Return the next rows of sums: one page of a scan."""
         page = self._scan_sums(place, most, deadline)
-        rows: list[dict[str, Any]] = [deserialize_item(item) for item in page["Items"]]
+        rows: list[dict[str, Any]] = [deserialize_item(item) for item in page.items]
         revisions: dict[str, int] = {}
         for row in rows:
             name = row["aggregate"]
             revisions[name] = revisions.get(name, 0) + int(row.get("revision", 0))
         sums = add({r["aggregate"]: {n: r[n] for n in r.keys() - RESERVED}} for r in rows)
-        return SumsPage(sums, revisions, page.get("LastEvaluatedKey"), units_of(page))
+        return SumsPage(sums, revisions, page.following, page.units)
 
     def generations(self, deadline: Deadline) -> Generations:
         """Return the generations of the sums, read consistently."""
@@ -198,7 +175,7 @@ class DynamoDbLedger:
         """Remove the measures of a generation from the next rows of sums: one page of a scan."""
         page = self._scan_sums(place, most, deadline)
         dropped = 0
-        for row in page["Items"]:
+        for row in page.items:
             names = [n for n in row.keys() - RESERVED if generation_of(n) == generation]
             if not names:
                 continue
@@ -211,18 +188,10 @@ class DynamoDbLedger:
                     UpdateExpression="REMOVE " + ", ".join(f"#m{i}" for i in range(len(names))),
                     ExpressionAttributeNames={f"#m{i}": name for i, name in enumerate(names)},
                 )
-        return DropPage(len(page["Items"]), dropped, page.get("LastEvaluatedKey"), units_of(page))
+        return DropPage(len(page.items), dropped, page.following, page.units)
 
-    def _scan_sums(self, place: Place | None, most: int, deadline: Deadline) -> Any:
-        deadline.check()
-        with translated():
-            return self.client.scan(
-                TableName=self.aggregates,
-                ConsistentRead=True,
-                Limit=most,
-                ReturnConsumedCapacity="TOTAL",
-                **({"ExclusiveStartKey": place} if place else {}),
-            )
+    def _scan_sums(self, place: Place | None, most: int, deadline: Deadline) -> ScanPage:
+        return scan_page(self.client, self.aggregates, Segment(), place, most, deadline)
 
     def _delete(self, row: Mapping[str, Any]) -> bool:
         """Delete a row as it was read; return False if it moved meanwhile."""

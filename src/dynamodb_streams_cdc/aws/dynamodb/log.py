@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dynamodb_streams_cdc.aws.dynamodb.units import units_of
+from dynamodb_streams_cdc.aws.dynamodb.reads import scan_page
 from dynamodb_streams_cdc.aws.errors import meaning, translated
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.deadline import Deadline
@@ -104,21 +104,18 @@ class DynamoDbLog:
 
     def walk(self, segment: Segment, place: Place | None, most: int, deadline: Deadline) -> LogPage:
         """Return the next items of a segment: one page of a scan; it has an item's in order."""
-        deadline.check()
-        with translated():
-            page = self.client.scan(
-                TableName=self.table,
-                ConsistentRead=True,
-                Limit=most,
-                Segment=segment.number,
-                TotalSegments=segment.of,
-                ReturnConsumedCapacity="TOTAL",
-                ProjectionExpression="#item, #kind",
-                ExpressionAttributeNames={"#item": "item", "#kind": "kind"},
-                **({"ExclusiveStartKey": place} if place else {}),
-            )
-        newest = {entry["item"]["S"]: entry["kind"]["S"] for entry in page["Items"]}
-        return LogPage(newest, page.get("LastEvaluatedKey"), len(page["Items"]), units_of(page))
+        page = scan_page(
+            self.client,
+            self.table,
+            segment,
+            place,
+            most,
+            deadline,
+            ProjectionExpression="#item, #kind",
+            ExpressionAttributeNames={"#item": "item", "#kind": "kind"},
+        )
+        newest = {entry["item"]["S"]: entry["kind"]["S"] for entry in page.items}
+        return LogPage(newest, page.following, len(page.items), page.units)
 
 
 def _inserted(answer: Mapping[str, Any]) -> Inserted:
