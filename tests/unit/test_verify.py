@@ -286,6 +286,18 @@ def test_an_item_that_the_domain_refuses_is_named(filled: Operated) -> None:
     assert {(sink, kind) for sink, kind, _ in found(filled, "first")} == wanted
 
 
+def test_a_row_of_an_item_that_adds_nothing_is_made(filled: Operated) -> None:
+    """Such as the canary's: whether sums agree does not matter to it."""
+    del filled.copies.ledger.rows[filled.id(5)]
+    alter_a_sum(filled, 5)
+    work = filled.verify("first")
+    work.run()
+    [missing] = [each for each in work.differences() if each["kind"] == "missing"]
+    del missing["delta"], missing["sums_agree"]
+    report = filled.repair([missing])
+    assert (report.unrepaired, filled.invocations[-1][1]["countMissing"]) == ([], True)
+
+
 # On the way
 
 

@@ -120,9 +120,9 @@ class RepairDifferences:
             return None, REBUILD
         if is_of_no_item:
             return "remove", ""
-        if "delta" not in difference:
+        if sink != AGGREGATION:
             return "repair", ""
-        if difference["sums_agree"]:
+        if "delta" not in difference or difference["sums_agree"]:  # without one, no sum moves
             return "count", ""
         if difference["sums_agree"] is None:
             return None, f"its sums were not compared: {COMPARE}"

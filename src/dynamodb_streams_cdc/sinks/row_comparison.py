@@ -3,6 +3,7 @@
 from types import MappingProxyType
 
 from dynamodb_streams_cdc.change import Image
+from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.sinks.comparison import CopyDifference, DifferenceKind
 from dynamodb_streams_cdc.sinks.contributions import Contribution
 from dynamodb_streams_cdc.sinks.ledger import LedgerRow, difference
@@ -24,7 +25,7 @@ def compared(
 
 def refused(item_id: str, row: LedgerRow | None, error: Exception) -> CopyDifference:
     """Return the difference of an item that cannot be counted."""
-    return _different(item_id, row, DifferenceKind.REFUSED, type(error).__name__)
+    return _different(item_id, row, DifferenceKind.REFUSED, reason_of(error))
 
 
 def _different(

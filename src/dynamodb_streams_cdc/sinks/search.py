@@ -137,9 +137,7 @@ class Search:
     ) -> None:
         try:
             self._repair(pair.second, item_id, read_item, deadline, known)
-        except (RetryableError, DeadlineExceeded, MemoryError, OSError, ImportError):
-            raise
-        except Exception as error:
+        except PermanentError as error:
             note_refusal(item_id, error)
 
     def repair_in(

@@ -1,0 +1,45 @@
+"""Markers of effects and of attempts in memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class MemoryIdempotencyStore:
+    """`IdempotencyStore`; actions of a transaction are kept to look at."""
+
+    keys: set[str] = field(default_factory=set)
+    actions: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def seen(self, key: str) -> bool:
+        """Return whether the marker is there."""
+        return key in self.keys
+
+    def mark(self, key: str, keep_seconds: int) -> None:
+        """Write the marker."""
+        self.keys.add(key)
+
+    def mark_with(self, key: str, keep_seconds: int, actions: Sequence[Mapping[str, Any]]) -> bool:
+        """Write the marker and do the actions, if the marker is not there."""
+        if key in self.keys:
+            return False
+        self.keys.add(key)
+        self.actions += actions
+        return True
+
+
+@dataclass
+class MemoryAttempts:
+    """`Attempts` that did not end, by name."""
+
+    begun: dict[str, int] = field(default_factory=dict)
+
+    def begin(self, name: str, now: float) -> int:
+        """Count an attempt; return how many began before and did not end."""
+        self.begun[name] = self.begun.get(name, 0) + 1
+        return self.begun[name] - 1
+
+    def end(self, name: str, now: float) -> None:
+        """Forget the attempts at a record."""
+        self.begun.pop(name, None)
