@@ -435,6 +435,31 @@ def test_a_sink_that_is_out_leaves_the_others_verified(filled: Operated) -> None
     assert report.read["aggregation"] > ITEMS
 
 
+def test_sums_are_compared_while_another_sink_is_out(filled: Operated) -> None:
+    filled.fails = {"search"}
+    alter_a_sum(filled, 5)
+    assert filled.verify().run().differences == {"aggregation": {"sum": 1}}
+
+
+def test_sums_that_move_are_read_again(filled: Operated) -> None:
+    ask = Operated.invoke
+    asked: list[str] = []
+
+    class Moving(Operated):
+        def invoke(self, processor: str, event: Any) -> Any:
+            if event.get("of") == "sums":
+                asked.append(processor)
+                if len(asked) == 2:  # between the first sums and the second
+                    group = f"group#{self.item(5)['group']}"
+                    self.copies.ledger.moved[group] += 1
+            return ask(self, processor, event)
+
+    filled.__class__ = Moving
+    report = filled.verify().run()
+    assert (report.complete, report.moving, len(asked)) == (True, 0, 4)
+    assert report.read["search"] == 2 * ITEMS
+
+
 def test_a_share_reads_a_part(filled: Operated) -> None:
     report = filled.verify(share=0.01).run()
     assert report.complete

@@ -18,6 +18,7 @@ from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, not_understood
 from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
+from dynamodb_streams_cdc.entities import AGGREGATION
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.jobs import Job
@@ -145,8 +146,11 @@ class Verify:
                 self._forget_sums()
 
     def _forget_sums(self) -> None:
-        for beginning in ("before/", "after/", "copies"):
-            self.job.forget_parts(beginning)
+        """Let the sums and the ledger be read again."""
+        for part in self.job.parts():
+            kind, processor, *_ = part.name.split("/")
+            if kind != "table" and self.processors[processor] == AGGREGATION:
+                self.job.forget_parts(part.name)
         self.job.forget_amounts(SIDES)
 
     def run_items(self, items: Sequence[Attributes]) -> VerifyReport:
@@ -223,7 +227,7 @@ class Verify:
     def _sums_parts(self, side: str, able: Mapping[str, int]) -> Iterator[WalkedPart]:
         if self._compares_sums:
             for processor in able:
-                if self.processors[processor] == "aggregation":
+                if self.processors[processor] == AGGREGATION:
                     asked = {"operation": Operation.VERIFY, "of": "sums"}
                     yield WalkedPart(f"{side}/{processor}", processor, asked)
 
@@ -232,10 +236,10 @@ class Verify:
         return self.entity is None and self.share >= 1
 
     def _walk(self, phase: str, parts: Iterator[WalkedPart] | Sequence[WalkedPart]) -> None:
-        walk = Walk(self.functions, self.job, self._keep, self.capacity, self.workers)
-        walk.clock = self.clock
-        read = self._read
-        walk.progress = lambda: self.progress(read + walk.read, phase)
+        walk = Walk(
+            self.functions, self.job, self._keep, self.capacity, self.workers, clock=self.clock
+        )
+        walk.progress = lambda: self.progress(walk.read, phase)
         walk.run(list(parts))
         self.report.units += walk.units
         for processor, problem in walk.problems.items():
@@ -243,7 +247,6 @@ class Verify:
             if sentence not in self.report.problems:
                 self.report.problems.append(sentence)
 
-    _read = 0
     _sums_compared = False
 
     def _keep(self, part: WalkedPart, answer: Mapping[str, Any]) -> Mapping[str, int]:
@@ -268,13 +271,14 @@ class Verify:
 
     def _verify_sums(self, able: Mapping[str, int]) -> None:
         """Compare sums with the ledger; read the ledger again for those that moved meanwhile."""
-        names = [n for n in able if self.processors[n] == "aggregation"]
+        names = [n for n in able if self.processors[n] == AGGREGATION]
         if not self._compares_sums or not names:
             return
         [processor] = names
         for left in reversed(range(ROUNDS)):
             self._walk("sums", list(self._sums_parts("after", able)))
-            if not all(part.done for part in self.job.parts()):
+            parts = self.job.parts()
+            if not all(part.done for part in parts if part.name.split("/")[1] == processor):
                 return
             self._sums_compared = True
             moved = 0
@@ -322,7 +326,8 @@ class Verify:
         while waiting := self.job.found(SEEN, ASKED_AT_ONCE):
             pause = waiting[-1][2] + self.settle - self.clock.now()
             if pause > 0:
-                self.progress(self._read, "waiting for changes on their way")
+                read = sum(part.read for part in self.job.parts())
+                self.progress(read, "waiting for changes on their way")
                 self.clock.sleep(pause)
             by_processor: dict[str, list[tuple[str, dict[str, Any]]]] = {}
             for name, document, _ in waiting:
