@@ -28,6 +28,10 @@ ONCE = "once/"
 """Markers of `idempotency.Once`: `once/<effect>/<item>/<version>`."""
 GENERATIONS = "generations/sums"
 """Key of the item that says which generations of sums there are; see `sinks.generations`."""
+FORGETTING = "forgetting/"
+"""Erasures that are not complete: `forgetting/<item>`; see `control.erasure`."""
+ERASED = "erased/"
+"""Receipts of erasures, which name no item: `erased/<receipt>`."""
 
 # Attributes of the tables.
 IDEMPOTENCY_KEY = "id"
@@ -37,6 +41,9 @@ CHANGE_LOG_KEYS = ("item", "version")
 
 CANARY = "cdc-canary"
 """The canary's key, text or bytes, and the attribute that holds when it was written."""
+
+ERASURE = "erasure"
+"""Name of the function that erases; no processor has it."""
 
 RETIRED = "retired"
 """Processor under which dead letters are counted whose mapping or processor is gone."""
@@ -111,3 +118,11 @@ class Operation(StrEnum):
     REMOVE = "remove"
     REBUILD_SUMS = "rebuild-sums"
     REBUILD_INDEX = "rebuild-index"
+
+
+class ErasureOperation(StrEnum):
+    """The requests to the function that erases; see `control.erasure`."""
+
+    FIND = "find"
+    ERASE = "erase"
+    COMPLETE = "complete"

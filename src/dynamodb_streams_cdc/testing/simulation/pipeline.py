@@ -5,21 +5,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.change import BACKFILL, Attributes, Change, Image, Source
+from dynamodb_streams_cdc.control.erasure import Erasure
+from dynamodb_streams_cdc.control.erasure_copies import IndexPlace, LedgerPlace, LogPlace
+from dynamodb_streams_cdc.control.erasure_objects import DeadLettersPlace
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.identity import item_id
+from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS, GIVEN_UP_BY_LAMBDA
 from dynamodb_streams_cdc.processor import Processor, RecordParser
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
-from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Repairable, Sink
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Repairable, Sink, WholeTable
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog, Inserted
 from dynamodb_streams_cdc.sinks.contributions import Contribution, add
-from dynamodb_streams_cdc.sinks.documents import encoded
+from dynamodb_streams_cdc.sinks.documents import SearchIndex, encoded
 from dynamodb_streams_cdc.sinks.log_entries import Entry, change_from_log_record
 from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.memory import (
     MemoryDeadLetterStore,
+    MemoryErasureRecords,
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
+    MemoryObjects,
 )
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.faulty import faulty
@@ -139,6 +145,7 @@ class PipelineUnderTest:
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     index: MemoryIndex = field(default_factory=MemoryIndex)
     dead_letters: MemoryDeadLetterStore = field(default_factory=MemoryDeadLetterStore)
+    erasures: MemoryErasureRecords = field(default_factory=MemoryErasureRecords)
 
     def __post_init__(self) -> None:
         self.log = StreamedLog(self.virtual_clock)
@@ -196,6 +203,34 @@ class PipelineUnderTest:
             repair=repaired if repair else None,
             dead_letters=self.dead_letters,
             purge=purged,
+        )
+
+    def erasure(self, source_table: WholeTable, faults: FaultInjector) -> Erasure:
+        """Return the function that erases; its ports are subject to faults."""
+        stored = MemoryObjects(self.dead_letters.objects, self.dead_letters.written)
+        objects = faulty(stored, faults)
+
+        def indexes(deadline: Deadline) -> Sequence[SearchIndex]:
+            return [faulty(each, faults) for each in self.index.every(deadline)]
+
+        def dead_letters(prefix: str) -> DeadLettersPlace:
+            waits = prefix != ARCHIVE
+            return DeadLettersPlace(objects, prefix, SOURCE.table, may_move=waits, readers=1)
+
+        return Erasure(
+            SOURCE.table,
+            source_table,
+            places={
+                "given-up": dead_letters(GIVEN_UP_BY_LAMBDA),
+                "dead-letters": dead_letters(DEAD_LETTERS),
+                "archive": dead_letters(ARCHIVE),
+                "change-log": LogPlace(faulty(self.log, faults)),
+            },
+            copies={
+                "search": IndexPlace(indexes),
+                "aggregation": LedgerPlace(faulty(self.ledger, faults)),
+            },
+            records=faulty(self.erasures, faults),
         )
 
     def _deadline(self) -> Deadline:
