@@ -31,11 +31,12 @@ def add_manifest(
     dead_letters: DeadLetters,
     large_images: LargeImages | None,
     search: Mapping[str, Any] | None,
+    erasure: str,
 ) -> None:
     """Add the output.
 
     `pipelines` are the stacks of all pipelines of the environment; `tables` are those in addition
-    to the source table, by role.
+    to the source table, by role; `erasure` is the name of the function that erases.
     """
     manifest = {
         "schema": MANIFEST_SCHEMA,
@@ -63,6 +64,7 @@ def add_manifest(
             for processor in processors
         ],
         "search": search,
+        "erasure": erasure,
         "buckets": {
             "dead_letters": dead_letters.bucket.bucket_name,
             "on_failure": dead_letters.on_failure.bucket_name,

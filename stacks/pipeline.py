@@ -24,6 +24,7 @@ from dynamodb_streams_cdc.names import (
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.erasure import Erasure
 from stacks.constructs.keys import add_key
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.operator_policy import MetricsPolicy, OperatorPolicy
@@ -42,6 +43,7 @@ TAKEN = frozenset(
     {
         *("Aggregates", "BootstrapVersion", "Boundary", "CDKMetadata", "ChangeLog"),
         *("CheckBootstrapVersion", "DeadLetterBucketName", "DeadLetters", "DynamoDbGateway"),
+        *("Erasure", "ErasurePolicyArn"),
         *("Idempotency", "Key", "LargeImages", MANIFEST, "Metrics", "MetricsPolicyArn"),
         *("Observability", "OnFailureBucketName", "Operator", "OperatorPolicyArn", "S3Gateway"),
         "Watcher",
@@ -126,6 +128,7 @@ class PipelineStack(Stack):
             large_images=self.large_images,
         )
         self.metrics = MetricsPolicy(self, "Metrics")
+        self.erasure = self._add_erasure()
         watcher = Watcher(
             self,
             "Watcher",
@@ -217,12 +220,31 @@ class PipelineStack(Stack):
             images.grant_read(processor.role)
         return processor
 
-    def _add_outputs(self) -> None:
+    def _add_erasure(self) -> Erasure:
+        return Erasure(
+            self,
+            "Erasure",
+            code=self._code,
+            table=self.declaration.name,
+            source=self.source,
+            tables=self.tables,
+            dead_letters=self.dead_letters,
+            large_images=self.large_images,
+            search=self.search,
+            indexes=self._indexes,
+            has_markers=bool(self.declaration.further_sinks),
+            environment=self.settings,
+        )
+
+    @property
+    def _indexes(self) -> list[str]:
         prefix = self.settings.index_prefix
+        return [f"{prefix}{index.name}" for index in self.declaration.indexes]
+
+    def _add_outputs(self) -> None:
         search = None
         if self.search is not None:
-            indexes = [f"{prefix}{index.name}" for index in self.declaration.indexes]
-            search = {"endpoint": self.search.url, "indexes": indexes}
+            search = {"endpoint": self.search.url, "indexes": self._indexes}
         add_manifest(
             self,
             pipelines=self._pipelines,
@@ -233,6 +255,7 @@ class PipelineStack(Stack):
             dead_letters=self.dead_letters,
             large_images=self.large_images,
             search=search,
+            erasure=self.erasure.function.function_name,
         )
         # For people, who type them: the manifest has them too.
         outputs = {
@@ -241,6 +264,7 @@ class PipelineStack(Stack):
             "OnFailureBucketName": self.dead_letters.on_failure.bucket_name,
             "OperatorPolicyArn": self.operator.managed_policy_arn,
             "MetricsPolicyArn": self.metrics.managed_policy_arn,
+            "ErasurePolicyArn": self.erasure.policy.managed_policy_arn,
         }
         if self.search is not None:
             outputs["SearchEndpoint"] = self.search.url

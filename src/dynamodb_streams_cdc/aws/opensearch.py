@@ -114,12 +114,16 @@ class OpenSearchIndex(Documents):
         return IndexStatus(live, second, fits, others, str(meta.get(MADE)) if second else "")
 
     def every(self, deadline: Deadline) -> Sequence[SearchIndex]:
-        """Return the live index, the second one, and leftovers; none if there is no index."""
+        """Return the live index, the second one, and leftovers; none if there is no index.
+
+        None of them is created by a request that finds it gone.
+        """
         known = self.status(deadline)
         if known.live is None:
             return []
         others = [known.second, *known.leftovers]
-        return [self, *(self._numbered(number) for number in others if number is not None)]
+        live = OpenSearchDocuments(self.client, self.alias, self.properties, self.encode)
+        return [live, *(self._numbered(number) for number in others if number is not None)]
 
     def begin(self, deadline: Deadline) -> None:
         """Make a second index, with the deployed mapping, unless there is one."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -16,9 +17,12 @@ from typing import Any
 from dynamodb_streams_cdc.change import Attributes, Image
 from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
-from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
-from dynamodb_streams_cdc.identity import item_id
+from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item, serialize_item
+from dynamodb_streams_cdc.identity import Key, item_id
 from dynamodb_streams_cdc.names import ERASURE, ErasureOperation
+from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.item_keys import parse_keys
+from dynamodb_streams_cdc.operations.manifest import DeployedTable
 
 AT_ONCE = 100
 """Items of one request: those of one read of the table."""
@@ -56,7 +60,7 @@ class ForgottenItem:
     """
 
     item: str
-    status: ForgetStatus = ForgetStatus.NOTHING
+    status: ForgetStatus = ForgetStatus.HELD
     found: dict[str, int] = field(default_factory=dict)
     tombstones: dict[str, int] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
@@ -71,11 +75,13 @@ class ForgetReport:
 
     Attributes:
         unclear: objects that cannot be read and may be of one of the items.
+        unreached: sinks that the function does not know.
         problems: sentences on why the work ended early.
     """
 
     items: list[ForgottenItem] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     interrupted: bool = False
 
@@ -115,9 +121,6 @@ class Forget:
                 self._run(items, results, erases=erases)
             except _Stopped as error:
                 self.report.problems.append(str(error))
-                for each in results.values():
-                    if each.status is not ForgetStatus.REFUSED:
-                        each.status = ForgetStatus.HELD
                 break
         return self.report
 
@@ -180,12 +183,12 @@ class Forget:
     ) -> None:
         moment = due.get(result.item, 0.0)
         if result.left or self.report.unclear:
-            result.status = ForgetStatus.HELD
-        elif moment > self.clock.now() and (result.tombstones or result.item in revisions):
+            return
+        if not (result.tombstones or result.item in revisions):
+            result.status = ForgetStatus.NOTHING
+        elif moment > self.clock.now():
             result.status = ForgetStatus.WAITING
             result.due = f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
-        elif result.tombstones or result.item in revisions:
-            result.status = ForgetStatus.HELD
 
     def _complete(
         self,
@@ -193,7 +196,7 @@ class Forget:
         results: Mapping[str, ForgottenItem],
         revisions: Mapping[str, int],
     ) -> None:
-        """Turn the records of items of which nothing is left into receipts."""
+        """Turn the records of items of which nothing is left, and that are due, into receipts."""
         ready = [
             {"Keys": key, "revision": revisions[item]}
             for item, key in wanted.items()
@@ -248,3 +251,49 @@ class _Stopped(Exception):
 
 def _add(counts: dict[str, int], place: str, number: int) -> None:
     counts[place] = counts.get(place, 0) + number
+
+
+def typed_keys(keys: Mapping[str, Key], table: DeployedTable) -> Attributes:
+    """Return an item's keys as DynamoDB JSON.
+
+    Raises:
+        UsageError: they are not the keys of the table, by name and type. Nothing would be found.
+    """
+    found: Attributes = serialize_item(keys)
+    types = {name: next(iter(value)) for name, value in found.items()}
+    if types != dict(table.keys):
+        wanted, got = (
+            ", ".join(f"{name}:{kind}" for name, kind in sorted(each.items()))
+            for each in (table.keys, types)
+        )
+        message = f"the keys of table {table.table} are {wanted}, got {got}"
+        raise UsageError(message)
+    return found
+
+
+def keys_of_lines(text: str, name: str, table: DeployedTable) -> list[Attributes]:
+    """Return the keys of items, one a line: a JSON object, of which bytes are base64 text.
+
+    Raises:
+        UsageError: a line is not of this form, or there is none.
+    """
+    found: list[Attributes] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            words = [
+                f"{key}:{table.keys.get(key, 'S')}={value}"
+                for key, value in json.loads(line, parse_float=Decimal).items()
+            ]
+            found.append(typed_keys(parse_keys(words), table))
+        except (ValueError, AttributeError) as error:
+            message = f"{name}, line {number}: expected the keys of an item as JSON ({error})."
+            raise UsageError(message) from error
+        except UsageError as error:
+            message = f"{name}, line {number}: {error}"
+            raise UsageError(message) from error
+    if not found:
+        message = f"{name} has no items: give one a line, as JSON."
+        raise UsageError(message)
+    return found

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dynamodb_streams_cdc.entities import Entity, KeyPattern
+from dynamodb_streams_cdc.entities import BUILT_IN, Entity, KeyPattern
 from dynamodb_streams_cdc.names import MANIFEST, MANIFEST_SCHEMA
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 
@@ -93,6 +93,7 @@ class Manifest:
         tables: physical names of the other tables, by role, such as `change_log`.
         buckets: names by role: `dead_letters`, `on_failure`, and `large_images` of a change log.
         search: None for a pipeline without a search index.
+        erasure: name of the function that erases; empty in a manifest that names none.
     """
 
     pipelines: tuple[str, ...]
@@ -101,6 +102,7 @@ class Manifest:
     processors: tuple[DeployedProcessor, ...]
     buckets: Mapping[str, str]
     search: SearchTarget | None = None
+    erasure: str = ""
 
     @classmethod
     def of(cls, stack: str, outputs: Mapping[str, str]) -> "Manifest":
@@ -150,6 +152,14 @@ class Manifest:
     def functions(self) -> dict[str, str]:
         """Names of the functions by processor."""
         return {each.name: each.function for each in self.processors}
+
+    def further_sinks(self, source_table: str) -> list[str]:
+        """Return the processors of a table whose sinks are none of the three built in."""
+        return sorted(
+            each.name
+            for each in self.processors
+            if each.source_table == source_table and each.sink not in BUILT_IN
+        )
 
     def table(self, role: str) -> str:
         """Return the physical name of the table with a role.
