@@ -54,6 +54,7 @@ class Consumer:
         dead_letters: store of the dead letters of the function and its mapping. Without one, a dead
             letter that cannot be redriven is not a problem.
         purge: forgets what was deleted long enough ago.
+        erasure: makes the function that erases in all copies; of one of the consumers.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Consumer:
     repair: Repair | None = None
     dead_letters: MemoryDeadLetterStore | None = None
     purge: Callable[[FaultInjector], int] | None = None
+    erasure: Callable[[FaultInjector], Erasure] | None = None
 
 
 Consumers = Callable[[VirtualClock], Sequence[Consumer]]
@@ -203,10 +205,12 @@ class PipelineUnderTest:
             repair=repaired if repair else None,
             dead_letters=self.dead_letters,
             purge=purged,
+            erasure=self.erasure if name == "audit" else None,
         )
 
-    def erasure(self, source_table: WholeTable, faults: FaultInjector) -> Erasure:
+    def erasure(self, faults: FaultInjector) -> Erasure:
         """Return the function that erases; its ports are subject to faults."""
+        assert isinstance(faults.source_table, WholeTable)
         stored = MemoryObjects(self.dead_letters.objects, self.dead_letters.written)
         objects = faulty(stored, faults)
 
@@ -219,7 +223,7 @@ class PipelineUnderTest:
 
         return Erasure(
             SOURCE.table,
-            source_table,
+            faults.source_table,
             places={
                 "given-up": dead_letters(GIVEN_UP_BY_LAMBDA),
                 "dead-letters": dead_letters(DEAD_LETTERS),
@@ -267,17 +271,22 @@ class PipelineUnderTest:
         """Say which histories are not what was written, change by change."""
         log = ChangeLog(self.log)
         written = {
-            identity(table, next(filter(None, states))): (states, table.unrecorded.get(key, 0))
+            identity(table, next(filter(None, states))): (
+                states,
+                table.unrecorded.get(key, 0),
+                table.forgotten.get(key, 0),
+            )
             for key, states in table.history.items()
         }
         for name in sorted({name for name, _ in self.log.entries} | written.keys()):
-            states, unrecorded = written.get(name, ([], 0))
-            want = states[unrecorded:]
+            states, unrecorded, forgotten = written.get(name, ([], 0, 0))
+            want = states[max(unrecorded, forgotten) :]
             entries = log.history(name)
             got = [change.new_image for change in entries if change.kind is not BACKFILL]
-            if want != got:
+            erased = got[: len(got) - len(want)] if forgotten else []
+            if want != got[len(erased) :] or not all(each in states for each in erased):
                 yield f"{name}: {len(want)} changes were written, {want}; the log tells {got}"
-            elif states and not entries:
+            elif states and not entries and not (forgotten and not want):
                 yield f"{name}: the item is in the table, and the log knows nothing of it"
 
 
