@@ -59,7 +59,8 @@ class PipelineStack(Stack):
         declaration: what the table's items are, and which copies they have.
         source: the source table.
         idempotency: table of the records of idempotency, by prefix of the key: `ledger/` of the
-            aggregation, `attempt/` of records that may kill a function, `once/` of effects.
+            aggregation, `attempt/` of records that may kill a function, `once/` of effects,
+            `forgetting/` and `erased/` of erasures.
         change_log, large_images: of the audited entities; None if there are none.
         search: cluster of the indexes; None if no entity has a document.
         tables: those that this stack makes in addition to the source table, by role.

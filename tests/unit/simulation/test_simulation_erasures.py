@@ -72,7 +72,7 @@ def test_a_batch_that_goes_whole_is_wrong(monkeypatch: pytest.MonkeyPatch) -> No
     assert failing(100) is not None
 
 
-def test_a_tombstone_that_goes_whatever_it_is_now_is_wrong(
+def test_a_tombstone_that_goes_although_it_moved_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The document of an item that has come back since it was read goes with it."""
