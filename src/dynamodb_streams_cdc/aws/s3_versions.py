@@ -49,6 +49,8 @@ class S3ObjectVersions:
         found += [_stored(each, is_marker=True) for each in answer.get("DeleteMarkers", ())]
         # Of one key, the newest comes first, as S3 lists them.
         found.sort(key=lambda stored: (stored.key, -stored.written_at, not stored.is_latest))
+        # The emulator begins with the marker where the bucket keeps no versions, and S3 after it.
+        found = [each for each in found if [each.key, each.version] != start]
         if not answer.get("IsTruncated"):
             return found, None
         return found, [answer["NextKeyMarker"], answer["NextVersionIdMarker"]]
