@@ -19,9 +19,8 @@ from benchmarks.harness.clients import as_deployed, by_default, create_table
 from benchmarks.harness.delivery import Function, deliver
 from benchmarks.harness.meter import Meter
 from benchmarks.harness.records import batches, changes
-from benchmarks.peers.sums import Tables, by_day_and_status
+from benchmarks.peers.sums import Tables, by_day_and_status, powertools
 from benchmarks.peers.sums import ours as our_sums
-from benchmarks.peers.sums import powertools
 from benchmarks.suites.audit import one_put_each
 from benchmarks.suites.audit import ours as our_log
 from benchmarks.suites.sinks import counted
