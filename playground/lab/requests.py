@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dynamodb_streams_cdc.testing.simulation.schedule import LASTING, FaultKind
-from playground.lab import presets, settings
+from playground.lab import converter, filters, presets, settings
 from playground.lab.errors import Mistaken
 from playground.lab.run import run
 from playground.lab.script import WRITES
@@ -27,6 +27,8 @@ def _about(_request: Request, _progress: Progress) -> Any:
             for kind in FaultKind
         ],
         "presets": presets.listed(),
+        "filter_examples": filters.examples(),
+        "converter_example": converter.EXAMPLE,
     }
 
 
@@ -35,6 +37,9 @@ REQUESTS: Mapping[str, Callable[[Request, Progress], Any]] = {
     "run": lambda request, _: run(request),
     "search": search,
     "test": lambda request, _: as_test(request),
+    "filter": lambda request, _: filters.tested(request),
+    "plain": lambda request, _: converter.plain(request),
+    "typed": lambda request, _: converter.typed(request),
 }
 
 

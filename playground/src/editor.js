@@ -55,7 +55,7 @@ export class Editor {
           syntaxHighlighting(highlighting),
           look,
           keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
-          EditorView.contentAttributes.of({ "aria-label": "Handler, in Python. Escape, then Tab leaves it." }),
+          EditorView.contentAttributes.of({ tabindex: "0", "aria-label": "Handler, in Python. Escape, then Tab leaves it." }),
           EditorView.updateListener.of((update) => update.docChanged && changed()),
         ],
       }),

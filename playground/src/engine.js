@@ -7,7 +7,9 @@ const WHEEL = document.documentElement.dataset.wheel;
 
 export const LONGEST_SECONDS = 10;
 
-export class Stopped extends Error {}
+export class Stopped extends Error {
+  name = "Stopped";
+}
 
 export class Engine {
   #worker = null;
@@ -43,14 +45,20 @@ export class Engine {
 
   // Returns the answer of Python. A request that says nothing for some seconds is ended.
   async ask(request, progress = () => {}) {
-    if (this.#waiting) this.stop("A newer request took its place.");
-    await this.#started;
+    const reason = "A newer request took its place.";
+    if (this.#waiting?.what === "search") this.stop(reason);
+    this.#settle()?.reject(new Stopped(reason));
     const id = ++this.#ids;
-    return new Promise((resolve, reject) => {
-      this.#waiting = { id, resolve, reject, progress };
+    const answer = new Promise((resolve, reject) => {
+      this.#waiting = { id, what: request.what, resolve, reject, progress };
+    });
+    answer.catch(() => {});
+    await this.#started;
+    if (id === this.#waiting?.id) {
       this.#watch();
       this.#worker.postMessage({ id, request: JSON.stringify(request) });
-    });
+    }
+    return answer;
   }
 
   // Ends the worker, and starts another.

@@ -8,6 +8,7 @@ import { details, say, states, Timeline, verdict } from "./panels.js";
 import { legend, Picture } from "./picture.js";
 import * as script from "./script.js";
 import { Settings } from "./settings.js";
+import { Tools } from "./tools.js";
 
 const PIPELINE = "pipeline";
 const STEP_MILLISECONDS = 450;
@@ -18,10 +19,15 @@ let result = null;
 let consumer = null;
 let playing = null;
 let asked = 0;
+let shown = 0;
 
 const engine = new Engine(say);
 const editor = new Editor($("editor"), edited);
 const picture = new Picture($("picture"), { choose, moved, removed });
+const tools = new Tools(engine, async (given) => {
+  await remember(given);
+  await copy(location.href, "The link is copied.");
+});
 const timeline = new Timeline($("timeline"), (entry) => goTo(entry));
 
 // The experiment
@@ -136,6 +142,8 @@ function show(found) {
   $("printed").textContent = result.printed;
   editor.mark((result.error_lines ?? []).map((line) => ({ line, message: "An attempt failed here.", severity: "warning" })));
   goTo(result.lines.length - 1);
+  document.documentElement.dataset.shown = String(++shown);
+  document.dispatchEvent(new CustomEvent("shown", { detail: result }));
 }
 
 function goTo(entry) {
@@ -191,9 +199,13 @@ async function remember(given) {
 
 async function open() {
   if (location.hash === remembered && remembered) return;
+  tools.closed();
   try {
     const found = (await address.read(location.hash)) ?? { example: about.presets[0].name };
-    if (found.tab) return chooseTab(found.tab);
+    if (found.tab) {
+      chooseTab(found.tab);
+      return tools.open(found);
+    }
     chooseTab("lab");
     if (found.example) {
       const example = about.presets.find(({ name }) => name === found.example);
@@ -280,6 +292,13 @@ function chooseTab(name) {
   }
 }
 
+// Shows a tab, with its example if nothing was in it yet.
+function visit(name) {
+  chooseTab(name);
+  if (name !== "lab") tools.open({ tab: name });
+  else if (!result) openExample(about.presets[0]);
+}
+
 function wire() {
   $("run").addEventListener("click", run);
   $("search").addEventListener("click", search);
@@ -304,12 +323,12 @@ function wire() {
     add(`fault ${kind}${seconds === null ? "" : ` for ${seconds}`}`);
   });
   for (const tab of TABS) {
-    $(`tab-${tab}`).addEventListener("click", () => chooseTab(tab));
+    $(`tab-${tab}`).addEventListener("click", () => visit(tab));
     $(`tab-${tab}`).addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;
       const next = TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length];
-      chooseTab(next);
+      visit(next);
       $(`tab-${next}`).focus();
     });
   }
@@ -339,6 +358,7 @@ async function main() {
   $("write-kind").replaceChildren(...about.writes.map((name) => h("option", {}, name)));
   $("fault-kind").replaceChildren(...about.faults.map(({ kind }) => h("option", {}, kind)));
   listExamples();
+  tools.wire(about);
   wire();
   for (const id of ["run", "search", "copy-test"]) $(id).disabled = false;
   await open();

@@ -20,7 +20,7 @@ HANDLERS = [each for each in listed() if each["handler"]]
 EIGHT = [each for each in MISTAKES if each["group"] == "Eight that circulate"]
 
 
-def by_name(examples: list[dict[str, Any]]) -> Callable[[Any], Any]:
+def by_name(examples: list[dict[str, Any]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("shown", examples, ids=lambda each: each["name"])
 
 
