@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from dynamodb_streams_cdc.errors import RetryableError
@@ -169,16 +170,23 @@ def _compared(simulation: Simulation, reader: list[Any], check: Check) -> Any:
     return rows(wanted, copy, problems, is_copy=check.compare is None)
 
 
+def words(value: Any) -> str:
+    """Return a value as a person writes it, without braces and types."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {words(each)}" for name, each in value.items())
+    return str(value) if isinstance(value, Decimal) else in_words(value)
+
+
 def rows(wanted: Any, copy: Any, problems: list[str], *, is_copy: bool) -> dict[str, Any]:
     """Return table and copy by key, as text, and whether they differ."""
     if not (isinstance(wanted, Mapping) and isinstance(copy, Mapping)):
-        values = {"": (in_words(wanted), in_words(copy), wanted != copy)}
+        values = {"": (words(wanted), words(copy), is_copy and wanted != copy)}
     else:
         keys = sorted({*wanted, *copy}, key=str)
         values = {
             in_words(key): (
-                in_words(wanted[key]) if key in wanted else "",
-                in_words(copy[key]) if key in copy else "",
+                words(wanted[key]) if key in wanted else "",
+                words(copy[key]) if key in copy else "",
                 is_copy and wanted.get(key, _ABSENT) != copy.get(key, _ABSENT),
             )
             for key in keys
@@ -203,7 +211,7 @@ def _pipeline(tried: Experiment) -> dict[str, Any]:
         except PoisonError:  # nothing can be said of a copy while a poisoned item is in the table
             return None
         items = Items(simulation.table).by_key()
-        table = [[in_words(key), in_words(item), "", False] for key, item in items.items()]
+        table = [[in_words(key), words(item), "", False] for key, item in items.items()]
         return {"rows": table, "problems": problems}
 
     recorder.look = look

@@ -5,9 +5,8 @@ import { closeBrackets, closeBracketsKeymap } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { python } from "@codemirror/lang-python";
 import { bracketMatching, HighlightStyle, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
-import { setDiagnostics } from "@codemirror/lint";
-import { EditorState } from "@codemirror/state";
-import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
+import { EditorState, StateEffect, StateField } from "@codemirror/state";
+import { Decoration, drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers, WidgetType } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 
 const colour = (name) => ({ color: `var(--code-${name})` });
@@ -30,8 +29,48 @@ const look = EditorView.theme({
   "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
     backgroundColor: "var(--selection)",
   },
-  ".cm-tooltip": { backgroundColor: "var(--card)", color: "var(--text)", border: "1px solid var(--line)" },
-  ".cm-diagnostic-error": { borderLeftColor: "var(--bad)" },
+  ".marked": { backgroundColor: "var(--bad-soft)" },
+  ".message": { color: "var(--bad)", borderLeft: "3px solid var(--bad)", padding: "2px 8px", whiteSpace: "normal", fontFamily: "var(--sans)" },
+});
+
+// Marks of lines, each with its message below the line.
+
+class Message extends WidgetType {
+  constructor(text) {
+    super();
+    this.text = text;
+  }
+
+  eq(other) {
+    return other.text === this.text;
+  }
+
+  toDOM() {
+    const node = document.createElement("div");
+    node.className = "message";
+    node.textContent = this.text;
+    return node;
+  }
+}
+
+const setMarks = StateEffect.define();
+const marks = StateField.define({
+  create: () => Decoration.none,
+  update(held, transaction) {
+    const set = transaction.effects.find((effect) => effect.is(setMarks));
+    if (!set) return held.map(transaction.changes);
+    const { doc } = transaction.state;
+    return Decoration.set(
+      set.value.flatMap(({ line, message }) => {
+        const { from, to } = doc.line(line);
+        return [
+          Decoration.line({ class: "marked" }).range(from),
+          Decoration.widget({ widget: new Message(message), block: true, side: 1 }).range(to),
+        ];
+      }),
+    );
+  },
+  provide: (field) => EditorView.decorations.from(field),
 });
 
 export class Editor {
@@ -54,6 +93,7 @@ export class Editor {
           python(),
           syntaxHighlighting(highlighting),
           look,
+          marks,
           keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
           EditorView.contentAttributes.of({ tabindex: "0", "aria-label": "Handler, in Python. Escape, then Tab leaves it." }),
           EditorView.updateListener.of((update) => update.docChanged && changed()),
@@ -74,16 +114,14 @@ export class Editor {
     this.view.contentDOM.setAttribute("contenteditable", is ? "false" : "true");
   }
 
-  // Marks lines with a message each; an empty list removes the marks.
-  mark(marks) {
+  // Marks lines with a message each, and shows the first; an empty list removes the marks.
+  mark(found, { scroll = true } = {}) {
     const { doc } = this.view.state;
-    const diagnostics = marks
-      .filter(({ line }) => line >= 1 && line <= doc.lines)
-      .map(({ line, message, severity = "error" }) => {
-        const { from, to } = doc.line(line);
-        return { from, to, severity, message };
-      });
-    this.view.dispatch(setDiagnostics(this.view.state, diagnostics));
-    if (diagnostics[0]?.severity === "error") this.view.dispatch({ effects: EditorView.scrollIntoView(diagnostics[0].from) });
+    const there = found.filter(({ line }) => line >= 1 && line <= doc.lines);
+    this.view.dispatch({ effects: setMarks.of(there) });
+    if (there.length && scroll) {
+      const place = doc.line(there[0].line).from;
+      this.view.dispatch({ effects: EditorView.scrollIntoView(place, { y: "center" }) });
+    }
   }
 }

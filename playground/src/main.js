@@ -126,7 +126,8 @@ function complain(error) {
   const place = error.line ? `, line ${error.line}` : "";
   $("verdict").replaceChildren(h("p", { class: "bad", id: "complaint" }, h("strong", {}, `✕ ${where}${place}: `), `${error.message}.`));
   if (error.part === "schedule") $("script").setAttribute("aria-invalid", "true");
-  if (error.part === "settings") $("settings").open = true;
+  const part = { handler: $("editor"), schedule: $("script"), settings: $("settings-form") }[error.part];
+  if (part) part.closest("details").open = true;
 }
 
 // The result
@@ -140,7 +141,7 @@ function show(found) {
   $("details").replaceChildren(h("p", { class: "hint" }, "Choose a batch, a write or a mark in the picture."));
   $("printed-box").hidden = !result.printed;
   $("printed").textContent = result.printed;
-  editor.mark((result.error_lines ?? []).map((line) => ({ line, message: "An attempt failed here.", severity: "warning" })));
+  editor.mark((result.error_lines ?? []).map((line) => ({ line, message: "An attempt failed here." })), { scroll: false });
   goTo(result.lines.length - 1);
   document.documentElement.dataset.shown = String(++shown);
   document.dispatchEvent(new CustomEvent("shown", { detail: result }));
@@ -350,7 +351,9 @@ async function main() {
     say("Browsers give a page from file:// no workers and no WebAssembly: run `make playground` and open the address that it prints.");
     return;
   }
-  if (matchMedia("(max-width: 900px)").matches) $("examples").open = false;
+  if (matchMedia("(max-width: 900px)").matches) {
+    for (const fold of document.querySelectorAll("details.fold")) fold.open = false;
+  }
   $("legend").replaceChildren(...legend());
   await engine.start();
   about = (await engine.ask({ what: "about" })).ok;

@@ -77,7 +77,7 @@ export class Picture {
       labels.append(s("rect", { class: band, x: 0, y: row.y, width: labelWidth, height: row.height }));
       row.label.forEach((text, index) =>
         labels.append(
-          s("text", { x: 6, y: row.y + row.height / 2 + 4 + (index - (row.label.length - 1) / 2) * 12, class: index ? "small" : "" },
+          s("text", { x: 6, y: row.y + row.height / 2 + 4 + (index - (row.label.length - 1) / 2) * 12, class: index && row.kind === "lane" ? "small" : "" },
             text.length > labelWidth / 6.4 ? `${text.slice(0, labelWidth / 6.4 - 1)}…` : text)),
       );
       this[`_${row.kind}`](svg, row);
@@ -107,11 +107,11 @@ export class Picture {
     const several = new Set(data.calls.map((call) => call.who)).size > 1;
     for (const row of rowsOf(data)) {
       const shard = shards.indexOf(row.shard) + 1;
-      const place = row.shard === null ? ["otherwise"] : [`shard ${shard || "?"}`, `lane ${row.lane}`];
+      const place = row.shard === null ? ["other", "calls"] : [`shard ${shard || "?"}`, `lane ${row.lane}`];
       add("lane", LANE, several ? [row.who, place.join(" ")] : place, row);
     }
-    if (data.given_up.length || data.lost.length) add("letters", 30, ["dead letters"]);
-    add("age", 34, ["iterator age"]);
+    if (data.given_up.length || data.lost.length) add("letters", 30, ["dead", "letters"]);
+    add("age", 34, ["iterator", "age"]);
     add("copy", 24, ["copy"]);
     return rows;
   }

@@ -43,7 +43,7 @@ class Playground:
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.wrong.append(message.text)
+            self.wrong.append(f"{message.text} ({message.location})")
 
     def _check(self, url: str) -> None:
         if not url.startswith((self.address, "data:", f"blob:{self.address}")):
@@ -72,7 +72,10 @@ class Playground:
 
     def type(self, code: str) -> None:
         """Put code into the editor."""
-        self.page.locator("#editor .cm-content").fill(code)
+        self.page.evaluate("(code) => navigator.clipboard.writeText(code)", code)
+        self.page.locator("#editor .cm-content").focus()
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.press("Control+V")
 
     def run(self) -> dict[str, Any]:
         """Press Run; return what is shown."""
