@@ -262,7 +262,8 @@ class _Copy:
                 version = ItemVersion(name, self.floor, deadline.now())
             try:
                 image = None if item is None else deserialize_item(item)
-                upsert = sink.upsert_of(version, image, deadline.now())
+                is_first = name not in new
+                upsert = sink.upsert_of(version, image, deadline.now(), is_first)
             except (PermanentError, MalformedRecord) as error:
                 self._refused(name, error)
                 continue

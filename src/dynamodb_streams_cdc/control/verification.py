@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
@@ -22,7 +22,7 @@ from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.identity import item_id, keys_of
 from dynamodb_streams_cdc.lambda_types import BatchResponse
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
-from dynamodb_streams_cdc.sinks.base import Skip, WholeTable
+from dynamodb_streams_cdc.sinks.base import WholeTable
 from dynamodb_streams_cdc.sinks.comparison import (
     Comparable,
     CopyDifference,
@@ -110,11 +110,18 @@ class Verification:
     source: Source
     stores: list[Comparable] = field(default_factory=list, init=False)
     """The first sink of each store."""
+    _numbers: dict[int, int] = field(default_factory=dict, init=False)
+    """Numbers of the stores, by the identity of each sink that can be compared."""
 
     def __post_init__(self) -> None:
+        # Once: `isinstance` of a protocol makes a hundred calls.
         for sink in self.applier.sinks:
-            if isinstance(sink, Comparable) and self._store(sink) is None:
-                self.stores.append(sink)
+            if isinstance(sink, Comparable):
+                stores = [each.store for each in self.stores]
+                if sink.store not in stores:
+                    self.stores.append(sink)
+                    stores.append(sink.store)
+                self._numbers[id(sink)] = stores.index(sink.store)
 
     def run(self, part: Part) -> VerifyResponse:
         """Read the part up to its limit, and as long as there is time."""
@@ -205,15 +212,14 @@ class Verification:
                 refused = CopyDifference(name, DifferenceKind.REFUSED, detail=type(error).__name__)
                 yield self._report(refused, raw_keys, 0)
                 continue
-            if isinstance(sink, Skip) or not isinstance(sink, Comparable):
+            if id(sink) not in self._numbers:
                 continue
             image = None if raw is None else deserialize_item(raw)
-            wanted.setdefault(id(sink), (sink, {}))[1][name] = image
-        for comparable, group in wanted.values():
-            store = self._store(comparable)
-            assert store is not None
+            comparable = cast("Comparable", sink)
+            wanted.setdefault(id(sink), (comparable, {}))[1][name] = image
+        for number, (comparable, group) in wanted.items():
             for difference in comparable.compare(group, self.applier.deadline):
-                yield self._report(difference, keys_by_id[difference.item], store)
+                yield self._report(difference, keys_by_id[difference.item], self._numbers[number])
 
     def _of_copies(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
         if part.store >= len(self.stores):
@@ -291,7 +297,7 @@ class Verification:
             sink = self.applier.sink_of(keys)
         except PermanentError:
             return False
-        return isinstance(sink, Comparable) and self._store(sink) == store
+        return self._numbers.get(id(sink)) == store
 
     def _of_sums(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
         for sink in self.stores:
@@ -341,13 +347,6 @@ class Verification:
                 raise MalformedRecord(message)
             removed += sink.remove(str(record["item"]), str(record["token"]), self.applier.deadline)
         return RemoveResponse(batchItemFailures=[], removed=removed)
-
-    def _store(self, sink: Comparable) -> int | None:
-        """Return the number of a sink's store; None if it has not been seen."""
-        for number, known in enumerate(self.stores):
-            if known.store is sink.store or known.store == sink.store:
-                return number
-        return None
 
     def _report(
         self, difference: CopyDifference, keys: Attributes | None, store: int
