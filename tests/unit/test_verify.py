@@ -473,3 +473,10 @@ def test_a_share_reads_a_part(filled: Operated) -> None:
     report = filled.verify(share=0.01).run()
     assert report.complete
     assert 0 < sum(report.read.values()) < ITEMS
+
+
+def test_a_share_reads_a_part_of_the_index(filled: Operated) -> None:
+    work = filled.verify(share=0.5)
+    assert work.run().complete
+    found = sum(part.read for part in work.job.parts("copies0/search/"))
+    assert ITEMS / 4 < found < ITEMS * 3 / 4

@@ -199,8 +199,7 @@ def _print(work: Verify) -> None:
     if report.share < 1:
         console.print(
             *cells(
-                f"Read {report.share:.2%} of the table and of the copies in DynamoDB; sums take "
-                "all of them."
+                f"Read {report.share:.2%} of the table and of the copies; sums take all of them."
             )
         )
     if report.moving:

@@ -41,7 +41,7 @@ from dynamodb_streams_cdc.errors import (
 from dynamodb_streams_cdc.identity import floor_of, item_id, stream_label
 from dynamodb_streams_cdc.lambda_types import BatchResponse
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Sink, SinkChoice, Skip, WholeTable
-from dynamodb_streams_cdc.sinks.comparison import Place
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.documents import (
     CDC,
     Held,
@@ -194,7 +194,7 @@ class IndexRebuild:
     def _tombstone_pages(self, part: Part, copy: "_Copy") -> Iterator[Page]:
         place, most = part.place, min(PAGE_ITEMS, part.limit)
         while True:
-            read, place = copy.tombstones(place, most)
+            read, place = copy.tombstones(part.segment, place, most)
             yield Page(read, 0.0, place)
 
     def _verification(self, index: RebuildableIndex) -> Verification:
@@ -276,14 +276,16 @@ class _Copy:
                 self._repair(sink, name, raw_keys)
         self._write(writes)
 
-    def tombstones(self, place: Place | None, most: int) -> tuple[int, Place | None]:
-        """Copy the next tombstones; return how many documents were read, and where to go on.
+    def tombstones(
+        self, segment: Segment, place: Place | None, most: int
+    ) -> tuple[int, Place | None]:
+        """Copy the next tombstones; return how many were read, and where to go on.
 
         Raises:
             RetryableError: an index cannot be read or written at the moment.
         """
         deadline = self.rebuild.applier.deadline
-        page = self.pair.live.walk(place, most, deadline)
+        page = self.pair.live.walk(segment, place, most, deadline, tombstones=True)
         held = self.pair.live.read_many(list(page.deleted), deadline)
         gone = {n: h for n, h in held.items() if self._version(n, h) and h.source[CDC]["deleted"]}
         self._write([Upsert(name, each.source) for name, each in gone.items()])
