@@ -33,12 +33,9 @@ def next_page(
     field, after = place or (ITEM if segment.number or tombstones else WRITE, None)
     hits, following = _next(search, segment, field, after, most, tombstones=tombstones)
     if field == WRITE and following is None:
-        if len(hits) == most:
-            following = (ITEM, None)
-        else:
-            left = most - len(hits)
-            others, following = _next(search, segment, ITEM, None, left, tombstones=tombstones)
-            hits = [*hits, *others]
+        left = most - len(hits)
+        others, following = _next(search, segment, ITEM, None, left, tombstones=tombstones)
+        hits = [*hits, *others]
     return _page(hits, following)
 
 

@@ -27,10 +27,9 @@ from typing import Any, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
-from dynamodb_streams_cdc.control.backfill import FillFailure, FillResponse, begun
-from dynamodb_streams_cdc.control.parts import Page, Part, take, whole_table
+from dynamodb_streams_cdc.control.backfill import FillFailure, FillResponse, begun, refusal
+from dynamodb_streams_cdc.control.parts import Page, Part, size_of, take, whole_table
 from dynamodb_streams_cdc.control.verification import Verification, VerifyResponse
-from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
@@ -55,9 +54,6 @@ from dynamodb_streams_cdc.sinks.written_indexes import rebuildable
 
 PAGE_ITEMS = 200
 """Documents of one request to the second index."""
-
-MOST_FAILURES = 1000
-"""Failures of one response, so that it stays below Lambda's 6 MB."""
 
 
 class IndexReport(TypedDict):
@@ -173,13 +169,7 @@ class IndexRebuild:
         floor = floor_of(self.source.epoch, stream_label(str(event.get("streamArn"))))
         copy = _Copy(self, index.name, self._pair(index), floor, response)
         pages = self._table_pages(part, copy) if of_table else self._tombstone_pages(part, copy)
-        take(
-            pages,
-            part,
-            response,
-            self.applier.deadline,
-            lambda: len(self.failures) >= MOST_FAILURES,
-        )
+        take(pages, part, response, self.applier.deadline)
         return response
 
     def _table_pages(self, part: Part, copy: "_Copy") -> Iterator[Page]:
@@ -187,15 +177,17 @@ class IndexRebuild:
         while True:
             deadline = self.applier.deadline
             page = self.table.scan(part.segment, place, most, deadline, consistent=True)
+            before = len(self.failures)
             copy.items([{name: item[name] for name in part.keys} for item in page.items])
             place = page.following
-            yield Page(len(page.items), page.units, place)
+            yield Page(len(page.items), page.units, place, size_of(self.failures[before:]))
 
     def _tombstone_pages(self, part: Part, copy: "_Copy") -> Iterator[Page]:
         place, most = part.place, min(PAGE_ITEMS, part.limit)
         while True:
+            before = len(self.failures)
             read, place = copy.tombstones(part.segment, place, most)
-            yield Page(read, 0.0, place)
+            yield Page(read, 0.0, place, size_of(self.failures[before:]))
 
     def _verification(self, index: RebuildableIndex) -> Verification:
         """Return the verification of the second index."""
@@ -352,9 +344,7 @@ class _Copy:
             upserts, attempt = waiting, attempt + 1
 
     def _refused(self, name: str, error: Exception) -> None:
-        self.rebuild.failures.append(
-            FillFailure(item=name, reason=reason_of(error), error=str(error))
-        )
+        self.rebuild.failures.append(refusal(name, error))
 
 
 def _report(name: str, status: IndexStatus) -> IndexReport:

@@ -16,7 +16,8 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
-from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, take
+from dynamodb_streams_cdc.control import parts
+from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, size_of, take
 from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.identity import item_id, keys_of
@@ -35,9 +36,6 @@ from dynamodb_streams_cdc.sinks.search import Search
 
 PAGE_ITEMS = 500
 """Items of one page: small enough that a request to the sink stays far below its limits."""
-
-MOST_DIFFERENCES = 1000
-"""Differences of one response, so that it stays below Lambda's 6 MB."""
 
 LOOKED_UP_AT_ONCE = 100
 """Items that are read whole and held at one time: 40 MB at the most."""
@@ -96,6 +94,12 @@ class _Page:
     revisions: Mapping[str, int] = field(default_factory=dict)
     unchecked: int = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes of its findings in a response."""
+        found = (self.differences, self.revisions, as_text(self.sums))
+        return sum(size_of(each) for each in found)
+
 
 @dataclass
 class Verification:
@@ -145,13 +149,7 @@ class Verification:
         assert isinstance(table, WholeTable)
         response["done"] = False
         sums: list[Contribution] = []
-        take(
-            self._told(part, table, response, sums),
-            part,
-            response,
-            self.applier.deadline,
-            lambda: len(response["differences"]) >= MOST_DIFFERENCES,
-        )
+        take(self._told(part, table, response, sums), part, response, self.applier.deadline)
         response["sums"] = as_text(add(sums))
         return response
 
@@ -164,7 +162,7 @@ class Verification:
             response["unchecked"] += page.unchecked
             response["revisions"] = _counted(response["revisions"], page.revisions)
             sums.append(page.sums)
-            yield Page(page.read, page.units, page.following)
+            yield Page(page.read, page.units, page.following, page.size)
 
     def _pages(self, part: Part, table: WholeTable) -> Iterator[_Page]:
         place = part.place
@@ -178,14 +176,18 @@ class Verification:
                 of = self._of_copies
             case _:
                 of = self._of_sums
+        most, units = min(PAGE_ITEMS, part.limit), 0.0
         while True:
-            page = of(part, place, table)
-            yield page
-            place = page.following
+            page = of(part, place, table, most)
+            units += page.units
+            if page.size > parts.PAGE_BYTES and most > 1:
+                most //= 2
+                continue
+            yield replace(page, units=units)
+            place, units = page.following, 0.0
 
-    def _of_table(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
+    def _of_table(self, part: Part, place: Place | None, table: WholeTable, most: int) -> _Page:
         # What differs is asked about again, with consistent reads: this one may cost half of that.
-        most = min(PAGE_ITEMS, part.limit)
         page = table.scan(part.segment, place, most, self.applier.deadline, consistent=False)
         found = [(self._keys_in(item, part.keys), item) for item in page.items]
         differences = list(self._compared(found, part.entity))
@@ -221,12 +223,11 @@ class Verification:
             for difference in comparable.compare(group, self.applier.deadline):
                 yield self._report(difference, keys_by_id[difference.item], self._numbers[number])
 
-    def _of_copies(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
+    def _of_copies(self, part: Part, place: Place | None, table: WholeTable, most: int) -> _Page:
         if part.store >= len(self.stores):
             message = f"store: there are {len(self.stores)}, got {part.store}"
             raise MalformedRecord(message)
         sink = self.stores[part.store]
-        most = min(PAGE_ITEMS, part.limit)
         page: CopyPage = sink.copies(part.segment, place, most, self.applier.deadline)
         keys = {name: keys_of(name, part.keys) for name in page.live}
         known = [(name, found) for name, found in keys.items() if found is not None]
@@ -299,10 +300,10 @@ class Verification:
             return False
         return self._numbers.get(id(sink)) == store
 
-    def _of_sums(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
+    def _of_sums(self, part: Part, place: Place | None, table: WholeTable, most: int) -> _Page:
         for sink in self.stores:
             if isinstance(sink, Aggregation):
-                page = sink.sums(place, PAGE_ITEMS, self.applier.deadline)
+                page = sink.sums(place, most, self.applier.deadline)
                 return _Page(
                     len(page.revisions),
                     page.following,
