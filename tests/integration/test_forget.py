@@ -96,7 +96,9 @@ def held(pipeline: Pipeline) -> dict[str, list[str]]:
         client.indices.refresh(index=index)
         hits = client.search(index=index, body={"size": 1000})["hits"]["hits"]
         found.setdefault(index, []).extend(f"{hit['_id']} {hit['_source']}" for hit in hits)
-    mine = {where: [each for each in texts if "00004-0001" in each] for where, texts in found.items()}
+    mine = {
+        where: [each for each in texts if "00004-0001" in each] for where, texts in found.items()
+    }
     return {where: texts for where, texts in mine.items() if texts}
 
 
