@@ -358,6 +358,11 @@ class TestDeadLetters:
         assert world.forget(ANNA).unclear == [key]
         assert world.forget(BEN).complete
 
+    def test_an_object_under_any_key_is_read(self, world: World) -> None:
+        """Every object of the on-failure bucket counts as a dead letter."""
+        world.put("aws/copied-by-hand.json", given_up([record(1, None, ANNA)]))
+        assert only(world.forget(ANNA)).found == {"given-up": 1}
+
     def test_old_versions_go_whole(self, world: World) -> None:
         """The current version has the records of the other items."""
         batch = given_up([record(1, None, ANNA), record(2, None, BEN)])

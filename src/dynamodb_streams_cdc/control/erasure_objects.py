@@ -10,6 +10,7 @@ because the current one has the records of the other items.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord
 from dynamodb_streams_cdc.identity import item_id
-from dynamodb_streams_cdc.names import CHANGE_LOG_KEYS, GIVEN_UP_BY_LAMBDA
+from dynamodb_streams_cdc.names import ARCHIVE, CHANGE_LOG_KEYS, DEAD_LETTERS
 
 PAGE = 200
 """Objects that are listed at a time; a request goes on while there is time."""
@@ -31,8 +32,8 @@ PAGE = 200
 READERS = 8
 """Objects that are read at the same time: a batch that Lambda gave up has up to 6 MB."""
 
-UNREADABLE = "unreadable"
-"""Part of the key of a dead letter whose record could not be read; see `dead_letters`."""
+OF_ONE_ITEM = re.compile(rf"(?:{ARCHIVE})?{DEAD_LETTERS}[^/]+/[0-9a-f]{{64}}/")
+"""Keys that tell the item, by its digest; see `dead_letters`. Any other object is read."""
 
 
 class StoredVersion(NamedTuple):
@@ -163,7 +164,7 @@ class DeadLettersPlace:
         since = float("inf") if waits else stored.written_at
         if item is not None:
             return _whole(self.objects, [stored], item, since)
-        if stored.is_marker or not _is_read(stored.key):
+        if stored.is_marker or OF_ONE_ITEM.match(stored.key):
             return None
         body = self.objects.read(stored, deadline)
         if body is None:
@@ -259,11 +260,6 @@ def _identity(record: Any, table: str) -> str | None:
         return item_id(table, keys)  # type: ignore[arg-type]
     except (MalformedRecord, LookupError, TypeError, AttributeError):
         return None
-
-
-def _is_read(key: str) -> bool:
-    """Return whether an object's key does not tell its item: a batch, or an unreadable record."""
-    return GIVEN_UP_BY_LAMBDA in key or f"/{UNREADABLE}/" in key
 
 
 def _whole(
