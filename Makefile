@@ -23,7 +23,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # misspelt, and an empty one, which is often an unset variable of the shell.
 TAKES_demo := DATA LIMIT SEARCH_URL KEEP SEED CHAOS POISON
 TAKES_test := SCHEDULES
-TAKES_simulate := N DEAD_LETTERS OPERATIONS SEED
+TAKES_simulate := N DEAD_LETTERS OPERATIONS ERASURES SEED
 TAKES_exercise-1 := HINT SOLUTION
 TAKES_exercise-2 := HINT SOLUTION
 TAKES_exercise-3 := HINT SOLUTION
@@ -51,6 +51,7 @@ TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration
 # N: Schedules to simulate. Default: `10000`. Example: `100000`.
 # DEAD_LETTERS: 1 adds poison, redrives and purges to the schedules. Default: `0`. Example: `1`.
 # OPERATIONS: 1 simulates items from before the stream, with backfills and repairs. Default: `0`. Example: `1`.
+# ERASURES: 1 simulates erasures of deleted items as well. Default: `0`. Example: `1`.
 # HINT: Number of the hint to print; nothing is checked. Example: `1`.
 # SOLUTION: 1 checks the solution in place of your file. Example: `1`.
 # BENCH: Benchmarks to run, separated by spaces. Default: all. Example: `"parse audit"`.
@@ -142,8 +143,8 @@ fork-check: $(READY) ## Make a fork with another domain in a temporary folder, a
 	@exec python -m tools.fork.check
 
 .PHONY: simulate
-simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual time (N=100000 DEAD_LETTERS=1 OPERATIONS=1), or print one (SEED=n)
-	@exec python tools/simulate.py $${DEAD_LETTERS:+--dead-letters} $${OPERATIONS:+--operations} $${N:+--schedules="$$N"} $${SEED:+--seed="$$SEED"}
+simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual time (N=100000 DEAD_LETTERS=1 OPERATIONS=1 ERASURES=1), or print one (SEED=n)
+	@exec python tools/simulate.py $${DEAD_LETTERS:+--dead-letters} $${OPERATIONS:+--operations} $${ERASURES:+--erasures} $${N:+--schedules="$$N"} $${SEED:+--seed="$$SEED"}
 
 .PHONY: integration
 integration: $(READY) ## Run the tests on local services: DynamoDB Local, OpenSearch, the AWS emulator

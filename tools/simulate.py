@@ -25,6 +25,7 @@ from dynamodb_streams_cdc.testing.simulation import (
     Simulation,
     generate,
     generate_dead_letters,
+    generate_erasures,
     generate_operations,
 )
 from dynamodb_streams_cdc.testing.simulation.shrink import shrink
@@ -79,11 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="run this one, and show what happens")
     parser.add_argument("--dead-letters", action="store_true", help="poison, redrives and purges")
     parser.add_argument("--operations", action="store_true", help="older items and backfills too")
+    parser.add_argument("--erasures", action="store_true", help="erasures of deleted items too")
     options = parser.parse_args(arguments)
     _silence()
     make = generate_dead_letters if options.dead_letters else generate
     if options.operations:
         make = generate_operations
+    if options.erasures:
+        make = generate_erasures
     if options.seed is not None:
         return replay(make(options.seed))
     seeds = range(options.first, options.first + options.schedules)
@@ -134,6 +138,7 @@ _OPTIONS: dict[Callable[[int], Schedule], str] = {
     generate: "",
     generate_dead_letters: "DEAD_LETTERS=1 ",
     generate_operations: "OPERATIONS=1 ",
+    generate_erasures: "ERASURES=1 ",
 }
 
 

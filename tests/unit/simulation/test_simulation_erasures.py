@@ -9,8 +9,7 @@ from dynamodb_streams_cdc.control.erasure import Erasure
 from dynamodb_streams_cdc.control.erasure_objects import _Reading
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
-from dynamodb_streams_cdc.testing.simulation import FaultKind, Simulation
-from dynamodb_streams_cdc.testing.simulation.schedule import generate_erasures
+from dynamodb_streams_cdc.testing.simulation import FaultKind, Simulation, generate_erasures
 from tests.schedules import schedules
 
 SCHEDULES = schedules(2_000)

@@ -31,6 +31,7 @@ from dynamodb_streams_cdc.testing.simulation.schedule import (
     Write,
     generate,
     generate_dead_letters,
+    generate_erasures,
     generate_operations,
 )
 from dynamodb_streams_cdc.testing.simulation.simulation import Result, Simulation
@@ -67,6 +68,7 @@ __all__ = [
     "faulty",
     "generate",
     "generate_dead_letters",
+    "generate_erasures",
     "generate_operations",
     "pipeline",
 ]

@@ -47,7 +47,7 @@ class FaultKind(StrEnum):
     OUTAGE = "outage of 30 hours"
     REDRIVE = "redrive during live changes"
     BACKFILL = "backfill during live changes"
-    FORGET = "erasure of deleted items during live changes"
+    FORGET = "erasure during live changes"
 
 
 class Step(StrEnum):
