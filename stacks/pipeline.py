@@ -20,6 +20,7 @@ from dynamodb_streams_cdc.names import (
     EXPIRES_AT,
     IDEMPOTENCY_KEY,
     MANIFEST,
+    NOTES,
 )
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.change_table import ChangeTable
@@ -207,6 +208,16 @@ class PipelineStack(Stack):
                 conditions={
                     "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"{ATTEMPT}{sink}/*"]},
                     # ForAllValues is true of a request that has no such key at all.
+                    "Null": {"dynamodb:LeadingKeys": "false"},
+                },
+            )
+        )
+        processor.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                resources=[self.idempotency.table.table_arn],
+                conditions={
+                    "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [NOTES]},
                     "Null": {"dynamodb:LeadingKeys": "false"},
                 },
             )

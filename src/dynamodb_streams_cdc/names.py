@@ -26,6 +26,8 @@ ATTEMPT = "attempt/"
 """Attempts at a record that may kill its function: `attempt/<processor>/<sequence number>`."""
 ONCE = "once/"
 """Markers of `idempotency.Once`: `once/<effect>/<item>/<version>`."""
+NOTES = "notes/operations"
+"""Key of the item with the notes of operators; see `control.notes`."""
 GENERATIONS = "generations/sums"
 """Key of the item that says which generations of sums there are; see `sinks.generations`."""
 
@@ -43,6 +45,10 @@ RETIRED = "retired"
 
 FUNCTION_SECONDS = 60
 """Timeout of the functions, in seconds."""
+
+MAINTENANCE_SECONDS = 900
+"""Timeout of the maintenance function, in seconds: the most that Lambda gives
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 METRICS_NAMESPACE = "DynamoDbStreamsCdc"
 
@@ -63,6 +69,7 @@ class Metric(StrEnum):
     BREAKER_OPEN = "BreakerOpen"
     ACCESS_DENIED = "AccessDenied"
     DEAD_LETTERS_WAITING = "DeadLettersWaiting"
+    DIFFERENCES = "Differences"
 
 
 class LogEvent(StrEnum):
@@ -111,3 +118,5 @@ class Operation(StrEnum):
     REMOVE = "remove"
     REBUILD_SUMS = "rebuild-sums"
     REBUILD_INDEX = "rebuild-index"
+    PURGE = "purge"
+    NOTES = "notes"

@@ -55,6 +55,7 @@ PATHS = [
     for end in (
         *("v*", "second/_alias", "write/_alias", "write/_doc/*"),
         *("write/_bulk", "write/_mget", "write/_search", "write/_refresh"),
+        "write/_delete_by_query",
     )
 ] + ["_aliases"]
 """What the search function reaches in a domain."""

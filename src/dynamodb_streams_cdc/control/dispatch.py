@@ -5,10 +5,11 @@ from typing import Any
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Source
-from dynamodb_streams_cdc.control import items
+from dynamodb_streams_cdc.control import items, notes
 from dynamodb_streams_cdc.control.backfill import Backfill, BackfillPart
 from dynamodb_streams_cdc.control.index_rebuild import IndexRebuild
 from dynamodb_streams_cdc.control.parts import Part
+from dynamodb_streams_cdc.control.purge import Purge
 from dynamodb_streams_cdc.control.sums_rebuild import SumsRebuild
 from dynamodb_streams_cdc.control.verification import Verification
 from dynamodb_streams_cdc.errors import MalformedRecord
@@ -37,6 +38,7 @@ def respond(
     """
     stream_arn = event.get("streamArn")
     _check_stream(applier.source_table, stream_arn)
+    notes.note_fill(applier.notes, event, applier.deadline)
     match event.get("operation"):
         case Operation.REPLAY:
             return items.replay(applier, records, read())
@@ -55,6 +57,10 @@ def respond(
             return SumsRebuild(applier, source).run(event)
         case Operation.REBUILD_INDEX:
             return IndexRebuild(applier, source).run(event)
+        case Operation.PURGE:
+            return Purge(applier).run(event)
+        case Operation.NOTES:
+            return notes.run(applier.notes, event, applier.deadline)
     message = f"operation: expected one of {', '.join(Operation)}, got {event.get('operation')!r}"
     raise MalformedRecord(message)
 

@@ -16,6 +16,7 @@ from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.notes import end_fill
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 
 
@@ -99,6 +100,7 @@ class Backfill:
                 self.report.problems.append(f"{processor} was not filled to its end: {problem}")
         if not self.report.problems:
             self.job.finish()
+            end_fill(self.functions, self.processors, self.job.name)
         return self.report
 
     def _parts(self) -> Sequence[WalkedPart]:
@@ -107,6 +109,7 @@ class Backfill:
             "streamArn": self.stream_arn,
             "keys": dict(self.keys),
             "entity": self.entity,
+            "fill": self.job.name,
         }
         if self.export is not None:
             return [

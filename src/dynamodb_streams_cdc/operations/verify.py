@@ -90,6 +90,7 @@ class Verify:
         job: keeps what was found.
         entity: compares items of this entity alone.
         share: part of the table to read.
+        numbers: which of `SHARES` segments the share is; random ones if it is not given.
         segments: parts that the table is cut into.
         log: the change log, to tell stale from wrong and resurrected from extra; None without one.
         settle: seconds after which a difference is asked about again.
@@ -102,6 +103,7 @@ class Verify:
     job: Job
     entity: str | None = None
     share: float = 1.0
+    numbers: Sequence[int] | None = None
     segments: int = 8
     workers: int = 4
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
@@ -198,6 +200,8 @@ class Verify:
         """Return the numbers of the segments to read, and how many there are."""
         if self.share >= 1:
             return range(self.segments), self.segments
+        if self.numbers is not None:
+            return self.numbers, SHARES
         number = max(1, round(self.share * SHARES))
         # Of the job, so that it goes on with the same ones.
         return sorted(random.Random(self.job.name).sample(range(SHARES), number)), SHARES

@@ -20,6 +20,7 @@ from dynamodb_streams_cdc.testing.memory import (
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
+    MemoryNotes,
 )
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.faulty import faulty
@@ -139,6 +140,7 @@ class PipelineUnderTest:
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     index: MemoryIndex = field(default_factory=MemoryIndex)
     dead_letters: MemoryDeadLetterStore = field(default_factory=MemoryDeadLetterStore)
+    notes: MemoryNotes = field(default_factory=MemoryNotes)
 
     def __post_init__(self) -> None:
         self.log = StreamedLog(self.virtual_clock)
@@ -173,6 +175,7 @@ class PipelineUnderTest:
                 permanent=(PoisonError,),
                 clock=virtual_clock,
                 source_table=faults.source_table,
+                notes=self.notes,
             )
 
         def repaired(
