@@ -34,6 +34,7 @@ from stacks.constructs.watcher import Watcher
 from stacks.environments import Environment
 from stacks.errors import SynthError
 from stacks.feeds import patterns, plan
+from stacks.maintenance import Maintenance
 from stacks.manifest import add_manifest
 from stacks.observability import Observability
 from stacks.search import SearchTarget, existing_cluster
@@ -43,9 +44,17 @@ TAKEN = frozenset(
     {
         *("Aggregates", "BootstrapVersion", "Boundary", "CDKMetadata", "ChangeLog"),
         *("CheckBootstrapVersion", "DeadLetterBucketName", "DeadLetters", "DynamoDbGateway"),
-        *("Idempotency", "Key", "LargeImages", MANIFEST, "Metrics", "MetricsPolicyArn"),
+        *(
+            "Idempotency",
+            "Key",
+            "LargeImages",
+            "Maintenance",
+            MANIFEST,
+            "Metrics",
+            "MetricsPolicyArn",
+        ),
         *("Observability", "OnFailureBucketName", "Operator", "OperatorPolicyArn", "S3Gateway"),
-        "Watcher",
+        *("MaintenancePolicyArn", "Watcher"),
     }
 )
 """Ids that constructs of a stack may have, in addition to those that begin with a sink's name."""
@@ -136,6 +145,16 @@ class PipelineStack(Stack):
             dead_letters=self.dead_letters,
             environment=environment,
         )
+        self.maintenance: Maintenance | None = None
+        if environment.maintenance:
+            self.maintenance = Maintenance(
+                self,
+                "Maintenance",
+                code=code,
+                source=self.source,
+                processors=self.processors,
+                environment=environment,
+            )
         Observability(
             self,
             "Observability",
@@ -143,6 +162,7 @@ class PipelineStack(Stack):
             processors=self.processors,
             tables=(self.source, *self.tables.values()),
             watcher=watcher,
+            maintenance=self.maintenance,
             search=self.search,
         )
         self._add_outputs()
@@ -244,6 +264,7 @@ class PipelineStack(Stack):
             dead_letters=self.dead_letters,
             large_images=self.large_images,
             search=search,
+            maintenance=self.maintenance,
         )
         # For people, who type them: the manifest has them too.
         outputs = {

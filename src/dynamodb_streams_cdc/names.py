@@ -15,6 +15,10 @@ GIVEN_UP_BY_LAMBDA = "aws/lambda/"
 """Batches that Lambda gave up: `aws/lambda/<mapping UUID>/`, in the on-failure bucket
 (https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html)."""
 
+RUNS = "runs/"
+"""Parts of a walk under Step Functions and the answers to them, in the bucket of the maintenance:
+`runs/<execution>/<number of the part>/<step>.json`."""
+
 MANIFEST = "Manifest"
 """Output of the pipeline's stack with its manifest; see `operations.manifest`."""
 MANIFEST_SCHEMA = 1

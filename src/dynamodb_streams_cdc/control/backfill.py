@@ -14,7 +14,14 @@ from typing import Any, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Source, ViewType
-from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, take, whole_table
+from dynamodb_streams_cdc.control.parts import (
+    SMALL_FINDINGS,
+    Page,
+    Part,
+    PartResponse,
+    take,
+    whole_table,
+)
 from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
@@ -133,7 +140,7 @@ class Backfill:
             wanted.part,
             response,
             self.applier.deadline,
-            lambda: len(self.failures) >= MOST_FAILURES,
+            lambda: len(self.failures) >= (SMALL_FINDINGS if wanted.part.small else MOST_FAILURES),
         )
         return response
 
@@ -145,7 +152,7 @@ class Backfill:
             yield Page(len(items), 0.0, None)
             return
         table, part = whole_table(self.applier), wanted.part
-        place, most = part.place, min(PAGE_ITEMS, part.limit)
+        place, most = part.place, part.page(PAGE_ITEMS)
         while True:
             page = table.scan(part.segment, place, most, self.applier.deadline, consistent=True)
             self._fill(page.items, wanted, response)

@@ -1,7 +1,8 @@
 """Do what an operator asks a function for; see `control`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from math import ceil
+from typing import Any, cast
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Source
@@ -36,9 +37,25 @@ def respond(
     Raises:
         MalformedRecord: the request is of no operation, or is not of its form.
     """
-    stream_arn = event.get("streamArn")
-    _check_stream(applier.source_table, stream_arn)
+    _check_stream(applier.source_table, event.get("streamArn"))
     notes.note_fill(applier.notes, event, applier.deadline)
+    response = _done(event, records, applier, source, read)
+    rate = event.get("unitsPerSecond")
+    if isinstance(rate, int | float) and rate > 0:
+        # Seconds to wait before the next request, so that no more units a second are consumed.
+        units = dict(response).get("units", 0.0)
+        return cast("BatchResponse", {**response, "rest": ceil(cast("float", units) / rate)})
+    return response
+
+
+def _done(
+    event: AnyEvent,
+    records: Sequence[Any],
+    applier: SinkApplier,
+    source: Source,
+    read: Callable[[], items.ReadRecords],
+) -> BatchResponse:
+    stream_arn = event.get("streamArn")
     match event.get("operation"):
         case Operation.REPLAY:
             return items.replay(applier, records, read())

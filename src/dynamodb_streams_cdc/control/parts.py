@@ -29,6 +29,9 @@ DEFAULT_LIMIT = 500
 LAST_PAGE_SECONDS = 10.0
 """Time that has to be left to begin another page."""
 
+SMALL_PAGE, SMALL_FINDINGS, SMALL_SUMS = 100, 100, 500
+"""Items of a page, findings and sums of a response that is kept small."""
+
 PARTS = ("table", "copies", "sums", "items")
 
 
@@ -45,6 +48,8 @@ class Part:
         entity: takes items of this entity alone.
         keys: types of the table's key attributes, to look up the items of copies.
         records: items to compare, each `{"Keys": ...}` or `{"item": ..., "store": ...}`.
+        small: keeps the response below 256 KiB, the payload of a state of Step Functions
+            (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
     """
 
     of: str
@@ -55,6 +60,11 @@ class Part:
     entity: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     records: Sequence[Mapping[str, Any]] = ()
+    small: bool = False
+
+    def page(self, most: int) -> int:
+        """Return the number of items of a page, where `most` are usual."""
+        return min(most, self.limit, SMALL_PAGE if self.small else most)
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any], of: str | None = None) -> "Part":
@@ -84,6 +94,7 @@ class Part:
             event.get("entity"),
             event.get("keys", {}),
             event.get("Records", ()),
+            event.get("small") is True,
         )
 
 

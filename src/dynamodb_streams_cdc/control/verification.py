@@ -16,7 +16,15 @@ from typing import Any, NotRequired, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
-from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, take
+from dynamodb_streams_cdc.control.parts import (
+    SMALL_FINDINGS,
+    SMALL_SUMS,
+    Page,
+    Part,
+    PartResponse,
+    as_text,
+    take,
+)
 from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.identity import item_id, keys_of
@@ -143,10 +151,16 @@ class Verification:
             part,
             response,
             self.applier.deadline,
-            lambda: len(response["differences"]) >= MOST_DIFFERENCES,
+            lambda: self._is_full(part, response, sums),
         )
         response["sums"] = as_text(add(sums))
         return response
+
+    def _is_full(self, part: Part, response: VerifyResponse, sums: Sequence[Contribution]) -> bool:
+        found = len(response["differences"])
+        if not part.small:
+            return found >= MOST_DIFFERENCES
+        return found >= SMALL_FINDINGS or sum(map(len, sums)) >= SMALL_SUMS
 
     def _told(
         self, part: Part, table: WholeTable, response: VerifyResponse, sums: list[Contribution]
@@ -178,7 +192,7 @@ class Verification:
 
     def _of_table(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
         # What differs is asked about again, with consistent reads: this one may cost half of that.
-        most = min(PAGE_ITEMS, part.limit)
+        most = part.page(PAGE_ITEMS)
         page = table.scan(part.segment, place, most, self.applier.deadline, consistent=False)
         found = [(self._keys_in(item, part.keys), item) for item in page.items]
         differences = list(self._compared(found, part.entity))
@@ -220,7 +234,7 @@ class Verification:
             message = f"store: there are {len(self.stores)}, got {part.store}"
             raise MalformedRecord(message)
         sink = self.stores[part.store]
-        most = min(PAGE_ITEMS, part.limit)
+        most = part.page(PAGE_ITEMS)
         page: CopyPage = sink.copies(part.segment, place, most, self.applier.deadline)
         keys = {name: keys_of(name, part.keys) for name in page.live}
         known = [(name, found) for name, found in keys.items() if found is not None]
@@ -296,7 +310,7 @@ class Verification:
     def _of_sums(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
         for sink in self.stores:
             if isinstance(sink, Aggregation):
-                page = sink.sums(place, PAGE_ITEMS, self.applier.deadline)
+                page = sink.sums(place, part.page(PAGE_ITEMS), self.applier.deadline)
                 return _Page(
                     len(page.revisions),
                     page.following,

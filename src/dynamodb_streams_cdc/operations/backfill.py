@@ -68,6 +68,7 @@ class Backfill:
         segments: parts that the table is cut into.
         export: gives the items, instead of the table.
         progress: called with the number of items read, after each answer.
+        walk: makes the walk: `Walk`, or `RemoteWalk` with its executions.
     """
 
     functions: Functions
@@ -82,12 +83,13 @@ class Backfill:
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
     clock: Clock = field(default_factory=SystemClock)
     progress: Callable[[int], None] = lambda read: None
+    walk: Callable[..., Walk] = Walk
     report: BackfillReport = field(default_factory=BackfillReport)
 
     def run(self) -> BackfillReport:
         """Fill everything that was asked for."""
         begun = self.clock.now()
-        walk = Walk(self.functions, self.job, self._keep, self.capacity, self.workers)
+        walk = self.walk(self.functions, self.job, self._keep, self.capacity, self.workers)
         walk.clock = self.clock
         walk.progress = lambda: self.progress(walk.read)
         try:

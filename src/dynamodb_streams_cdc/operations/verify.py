@@ -90,11 +90,12 @@ class Verify:
         job: keeps what was found.
         entity: compares items of this entity alone.
         share: part of the table to read.
-        numbers: which of `SHARES` segments the share is; random ones if it is not given.
+        numbers: segments that the share is, and of how many; random ones if they are not given.
         segments: parts that the table is cut into.
         log: the change log, to tell stale from wrong and resurrected from extra; None without one.
         settle: seconds after which a difference is asked about again.
         progress: called with the number of items read, after each answer.
+        walk: makes the walks: `Walk`, or `RemoteWalk` with its executions.
     """
 
     functions: Functions
@@ -103,7 +104,7 @@ class Verify:
     job: Job
     entity: str | None = None
     share: float = 1.0
-    numbers: Sequence[int] | None = None
+    numbers: tuple[Sequence[int], int] | None = None
     segments: int = 8
     workers: int = 4
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
@@ -111,6 +112,7 @@ class Verify:
     settle: float = SETTLE_SECONDS
     clock: Clock = field(default_factory=SystemClock)
     progress: Callable[[int, str], None] = lambda read, phase: None
+    walk: Callable[..., Walk] = Walk
     report: VerifyReport = field(default_factory=VerifyReport)
 
     def run(self) -> VerifyReport:
@@ -201,7 +203,7 @@ class Verify:
         if self.share >= 1:
             return range(self.segments), self.segments
         if self.numbers is not None:
-            return self.numbers, SHARES
+            return self.numbers
         number = max(1, round(self.share * SHARES))
         # Of the job, so that it goes on with the same ones.
         return sorted(random.Random(self.job.name).sample(range(SHARES), number)), SHARES
@@ -240,7 +242,7 @@ class Verify:
         return self.entity is None and self.share >= 1
 
     def _walk(self, phase: str, parts: Iterator[WalkedPart] | Sequence[WalkedPart]) -> None:
-        walk = Walk(
+        walk = self.walk(
             self.functions, self.job, self._keep, self.capacity, self.workers, clock=self.clock
         )
         walk.progress = lambda: self.progress(walk.read, phase)
