@@ -1,7 +1,7 @@
 """Maintenance: the scheduled function, and the state machine of `cdc ... --on aws`.
 
 They are part of the pipeline's stack: a function that they invoke may be replaced, and a value that
-another stack imports may not (docs/decisions, 20 and 30).
+another stack imports may not (docs/decisions, 20 and 31).
 """
 
 from collections.abc import Mapping, Sequence

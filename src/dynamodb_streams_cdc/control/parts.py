@@ -5,7 +5,7 @@ segment. Its response says where the next one goes on.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,11 +26,21 @@ from dynamodb_streams_cdc.sinks.contributions import Contribution
 DEFAULT_LIMIT = 500
 """Items of a request that names no limit."""
 
+RESPONSE_BYTES = 4_000_000
+"""JSON of a response after which no page is read any more; a response of Lambda has 6 MB at most
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+
+PAGE_BYTES = 1_500_000
+"""JSON of one page's findings; a page that has more is read again in halves."""
+
 LAST_PAGE_SECONDS = 10.0
 """Time that has to be left to begin another page."""
 
-SMALL_PAGE, SMALL_FINDINGS, SMALL_SUMS = 100, 100, 500
-"""Items of a page, findings and sums of a response that is kept small."""
+SMALL_PAGE = 100
+"""Items of a page of a small response, whose failures have a text each."""
+
+SMALL_RESPONSE_BYTES, SMALL_PAGE_BYTES = 120_000, 100_000
+"""As `RESPONSE_BYTES` and `PAGE_BYTES`, for a response below 256 KiB."""
 
 PARTS = ("table", "copies", "sums", "items")
 
@@ -65,6 +75,16 @@ class Part:
     def page(self, most: int) -> int:
         """Return the number of items of a page, where `most` are usual."""
         return min(most, self.limit, SMALL_PAGE if self.small else most)
+
+    @property
+    def page_bytes(self) -> int:
+        """JSON of a page's findings, at most; a page that has more is read again in halves."""
+        return SMALL_PAGE_BYTES if self.small else PAGE_BYTES
+
+    @property
+    def response_bytes(self) -> int:
+        """JSON of a response after which no page is read any more."""
+        return SMALL_RESPONSE_BYTES if self.small else RESPONSE_BYTES
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any], of: str | None = None) -> "Part":
@@ -117,11 +137,15 @@ class PartResponse(BatchResponse):
 
 
 class Page(NamedTuple):
-    """What was read at one time; `following` is where to go on, None at the end."""
+    """What was read at one time; `following` is where to go on, None at the end.
+
+    `size` is the number of bytes that it adds to the response.
+    """
 
     read: int
     units: float
     following: Place | None
+    size: int = 0
 
 
 def take(
@@ -129,20 +153,23 @@ def take(
     part: Part,
     response: PartResponse,
     deadline: Deadline,
-    enough: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Take pages, and count them in the response, up to the part's limit and while there is time.
+    """Take pages, and count them in the response, while there is time.
 
-    `enough` is asked after each page. An outage ends it with the `problem` of the response.
+    It ends at the part's limit, and at `RESPONSE_BYTES`. An outage ends it with the `problem` of
+    the response.
     """
+    size = 0
     try:
         for page in pages:
+            size += page.size
             response["read"] += page.read
             response["units"] += page.units
             response["place"] = json.loads(json.dumps(page.following, default=base64_text))
             response["done"] = page.following is None
             is_late = deadline.remaining() < LAST_PAGE_SECONDS
-            if response["done"] or response["read"] >= part.limit or enough() or is_late:
+            is_full = response["read"] >= part.limit or size >= part.response_bytes
+            if response["done"] or is_full or is_late:
                 return
     except (RetryableError, DeadlineExceeded) as error:
         response["problem"] = f"{type(error).__name__}: {error}"
@@ -159,6 +186,11 @@ def whole_table(applier: SinkApplier) -> WholeTable:
         message = "the function reads no source table, so it cannot take items from it"
         raise MalformedRecord(message)
     return table
+
+
+def size_of(findings: object) -> int:
+    """Return the bytes of findings in a response; none for nothing."""
+    return len(json.dumps(findings)) if findings else 0
 
 
 def as_text(sums: Contribution) -> dict[str, dict[str, str]]:
