@@ -30,6 +30,7 @@ NAMES = (
     "end_to_end",
     "growth",
     "engine",
+    "operate",
 )
 
 

@@ -20,7 +20,7 @@ COUNTS = ("requests", "bytes", "write_units", "read_units")
 """The counts of `Traffic` that have a cost for each change."""
 
 _INSERT = re.compile(r'INSERT INTO "(?P<table>[^"]+)" VALUE \{(?P<members>.*)\}')
-_READS = frozenset({"GetItem", "BatchGetItem", "TransactGetItems"})
+_READS = frozenset({"GetItem", "BatchGetItem", "TransactGetItems", "Scan", "Query"})
 
 Item = Mapping[str, Any]
 
@@ -90,6 +90,11 @@ class Meter:
     def _read(self, operation: str, asked: Item, parsed: Item) -> Iterator[float]:
         if operation == "GetItem":
             yield read_units(item_size(parsed.get("Item", {})), asked.get("ConsistentRead", False))
+            return
+        if operation in ("Scan", "Query"):
+            # By the page; what a filter leaves out is not counted.
+            read = sum(map(item_size, parsed.get("Items", [])))
+            yield read_units(read, asked.get("ConsistentRead", False))
             return
         for table, keys in asked["RequestItems"].items():
             consistent = keys.get("ConsistentRead", False)

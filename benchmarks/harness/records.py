@@ -41,8 +41,19 @@ def orders(path: Path, number: int) -> list[Order]:
     Raises:
         PurchasesError: the file cannot be read as purchases.
     """
-    lives = (life_cycle(purchase, SEED) for purchase in _purchases(path))
-    return [placed for life in islice(lives, number) if (placed := life[0]) is not None]
+    return list(islice(placed(path), number))
+
+
+def placed(path: Path) -> Iterator[Order]:
+    """Yield orders as they are when they are placed, without end.
+
+    Raises:
+        PurchasesError: the file cannot be read as purchases.
+    """
+    for purchase in _purchases(path):
+        order = life_cycle(purchase, SEED)[0]
+        assert order is not None
+        yield order
 
 
 def changes(path: Path, number: int, *, shop: str = "") -> list[Record]:

@@ -1,28 +1,32 @@
 """The three sinks as they are deployed, over clients whose requests are counted.
 
-Ledger, sums and log are on DynamoDB Local. The work of OpenSearch is not counted, so its client is
-a fake that answers bulk requests. A dead letter ends a benchmark: its change costs almost nothing,
-and every figure would look better.
+Table, ledger, sums and log are on DynamoDB Local. The work of OpenSearch is not counted, so its
+client is a fake that answers the requests of the index. A dead letter ends a benchmark: its change
+costs almost nothing, and every figure would look better.
 """
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from benchmarks.harness.clients import as_deployed, by_default, create_table
+from benchmarks.harness.delivery import context
 from benchmarks.harness.meter import Meter, Traffic
+from benchmarks.harness.operated import KEYS, STREAMS
 from benchmarks.harness.records import SOURCE
 from benchmarks.peers.sums import Tables
 from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, Search, Sink
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT, DOCUMENT_MISSING
 from dynamodb_streams_cdc.deadline import SystemClock
+from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.sinks.documents import CDC, supersedes
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryImageStore
 from lambdas.example_domain.order import INDEX, contributions, document
@@ -30,6 +34,7 @@ from lambdas.search.handler import encoded
 
 NAMES = ("aggregation", "audit", "search")
 REMEMBERED = 1_500
+OPERATED = 500
 
 
 class DeadLettersWritten(Exception):
@@ -38,10 +43,36 @@ class DeadLettersWritten(Exception):
 
 @dataclass(frozen=True)
 class Counted:
-    """A function, and the counts of its requests so far."""
+    """A function, the counts of its requests so far, and its source table, which is empty."""
 
     function: Processor
     traffic: Traffic
+    client: Any
+    orders: str
+
+    def fill(self, orders: Sequence[Mapping[str, Any]]) -> None:
+        """Put items into the source table, all in one request."""
+        puts = [{"PutRequest": {"Item": serialize_item(order)}} for order in orders]
+        self.client.batch_write_item(RequestItems={self.orders: puts})
+
+    def operate(self, operation: str, **event: Any) -> None:
+        """Do an operation with all of the table, in requests of about `OPERATED`."""
+        place, done = None, False
+        while not done:
+            asked = {
+                "operation": operation,
+                "streamArn": STREAMS.format(self.orders),
+                "keys": KEYS,
+                "limit": OPERATED,
+                "place": place,
+                "Records": [],
+                **event,
+            }
+            answer: Any = self.function(asked, context())
+            assert not answer.get("problem"), answer
+            assert not answer.get("differences"), answer
+            assert not answer.get("failures"), answer
+            place, done = answer.get("place"), answer.get("done", True)
 
 
 class StandingClock(SystemClock):
@@ -66,9 +97,16 @@ def counted(name: str, url: str) -> Iterator[Counted]:
         DeadLettersWritten: in the end, if there are any.
     """
     dead_letters = MemoryDeadLetters()
-    with _sink(name, url) as (sink, traffic):
-        function = Processor("bench", SOURCE, sink, dead_letters, clock=StandingClock())
-        yield Counted(function, traffic)
+    client, orders = as_deployed(url), f"orders-{uuid4()}"
+    create_table(client, orders, list(KEYS.items()))
+    traffic = Meter(client, by_default(url)).traffic
+    table = DynamoDbSourceTable(lambda: client, orders)
+    with _sink(name, client, traffic) as sink:
+        clock = StandingClock()
+        function = Processor("bench", SOURCE, sink, dead_letters, clock=clock, source_table=table)
+        yield Counted(function, traffic, client, orders)
+    client.delete_table(TableName=orders)
+    client.close()
     if written := list(dead_letters.dead_letters.values()):
         message = (
             f"{name}: {len(written):,} changes became dead letters, so the cost was not measured. "
@@ -78,13 +116,12 @@ def counted(name: str, url: str) -> Iterator[Counted]:
 
 
 @contextmanager
-def _sink(name: str, url: str) -> Iterator[tuple[Sink, Traffic]]:
+def _sink(name: str, client: Any, traffic: Traffic) -> Iterator[Sink]:
     if name == "search":
-        search: Any = BulkClient(Traffic())
+        search: Any = IndexClient(traffic)
         index = OpenSearchIndex(search, "orders", INDEX.properties, INDEX.settings, encoded)
-        yield Search(index, document), search.traffic
+        yield Search(index, document)
         return
-    client = as_deployed(url)
     tables, log = Tables.create(client), f"log-{uuid4()}"
     create_table(client, log, [("item", "S"), ("version", "S")])
     ledger = DynamoDbLedger(client, tables.markers, tables.sums)
@@ -92,25 +129,62 @@ def _sink(name: str, url: str) -> Iterator[tuple[Sink, Traffic]]:
         "aggregation": Aggregation(ledger, contributions),
         "audit": ChangeLog(DynamoDbLog(client, log), MemoryImageStore()),
     }
-    yield sinks[name], Meter(client, by_default(url)).traffic
+    yield sinks[name]
     tables.delete(client)
     client.delete_table(TableName=log)
-    client.close()
 
 
 @dataclass
-class BulkClient:
-    """A client of OpenSearch that answers bulk requests as a node would, and counts.
+class IndexClient:
+    """A client of OpenSearch that answers as a node would, and counts.
 
-    It remembers the versions of the last `REMEMBERED` documents, and holds nothing else.
+    It remembers the last `REMEMBERED` documents.
     """
 
     traffic: Traffic
-    _versions: dict[str, str] = field(default_factory=dict)
+    _held: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def indices(self) -> "BulkClient":
+    def indices(self) -> "IndexClient":
         return self
+
+    def refresh(self, **_: Any) -> Any:
+        """Count a refresh."""
+        self._count({})
+        return {}
+
+    def get(self, id: str, **_: Any) -> Any:
+        """Return a document that is there."""
+        self._count(id)
+        return self._hit(id)
+
+    def mget(self, body: Any, **_: Any) -> Any:
+        """Return documents by their ids."""
+        self._count(body)
+        found = ((id, id in self._held) for id in body["ids"])
+        return {
+            "docs": [
+                {**self._hit(id), "found": True} if there else {"_id": id, "found": False}
+                for id, there in found
+            ]
+        }
+
+    def search(self, body: Any, **_: Any) -> Any:
+        """Return the next documents of a walk; there are none without an identity."""
+        self._count(body)
+        [after] = body.get("search_after", [""])
+        [(field, _)] = body["sort"][0].items()
+        names = sorted(self._held) if field == f"{CDC}.item" else []
+        left = [name for name in names if name > after][: body["size"]]
+        hits = [{**self._hit(name), "sort": [name]} for name in left]
+        return {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": hits}}
+
+    def _hit(self, id: str) -> dict[str, Any]:
+        return {"_id": id, "_source": self._held[id], "_seq_no": 1, "_primary_term": 1}
+
+    def _count(self, body: object) -> None:
+        self.traffic.requests += 1
+        self.traffic.bytes += len(json.dumps(body))
 
     def get_alias(self, **_: Any) -> Any:
         """Answer whether a rebuild is under way, once in ten seconds; it is not counted."""
@@ -128,14 +202,15 @@ class BulkClient:
     def _answer(self, action: Any, written: Any) -> Any:
         ((kind, about),) = action.items()
         source = written if kind == "create" else written["script"]["params"]["source"]
-        held, version = self._versions.get(about["_id"]), source[CDC]["version"]
+        document = self._held.get(about["_id"])
+        held = None if document is None else document[CDC]["version"]
         if kind == "create" and held is not None:
             return {kind: {"status": 409, "error": {"type": CONFLICT}}}
         if kind == "update" and held is None and "upsert" not in written:
             return {kind: {"status": 404, "error": {"type": DOCUMENT_MISSING}}}
-        if held is not None and not supersedes(held, version):
+        if held is not None and not supersedes(held, source[CDC]["version"]):
             return {kind: {"status": 200, "result": "noop"}}
-        self._versions[about["_id"]] = version
-        if len(self._versions) > REMEMBERED:
-            del self._versions[next(iter(self._versions))]
+        self._held[about["_id"]] = source
+        if len(self._held) > REMEMBERED:
+            del self._held[next(iter(self._held))]
         return {kind: {"status": 200, "result": "updated"}}

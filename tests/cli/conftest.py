@@ -254,6 +254,8 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, value)
     # No message arrives on these queues during a long poll.
     monkeypatch.setattr("dynamodb_streams_cdc.operations.aws.notifications.WAIT_SECONDS", 0)
+    # A function that does not answer here will not in a minute either.
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.walk.LONGEST_PAUSE_SECONDS", 0.0)
     disable_socket(allow_unix_socket=True)
     with mock_aws():
         yield

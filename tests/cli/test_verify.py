@@ -13,6 +13,7 @@ from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.sinks.documents import CDC
+from tests import exports
 from tests.cli.conftest import Cloud
 from tests.fake_pipeline import item
 from tests.lambdas.conftest import create_table
@@ -198,41 +199,17 @@ def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:
     assert "was begun with other options (stream)" in done.output
 
 
-EXPORT = "s3://exports/shop/AWSDynamoDB/0123-abcd"
-
-
 def export(cloud: Cloud, **others: Any) -> dict[str, bytes]:
-    """Put an export of the table's items into S3, as DynamoDB does; return its objects."""
-    client = cloud.client("s3")
-    client.create_bucket(Bucket="exports")
-    items = [each for each in cloud.pipeline.table.items.values() if each is not None]
-    folder = "shop/AWSDynamoDB/0123-abcd"
-    files = {f"{folder}/data/a.json.gz": items[:3], f"{folder}/data/b.json.gz": items[3:]}
-    listed = [{"itemCount": len(of), "dataFileS3Key": key} for key, of in files.items()]
-    summary = {
-        "exportTime": f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S.%fZ}",
-        "tableArn": f"arn:aws:dynamodb:us-east-1:123456789012:table/{TABLE}",
-        "itemCount": len(items),
-        "outputFormat": "DYNAMODB_JSON",
-        "exportType": "FULL_EXPORT",
-        **others,
-    }
-    objects = {
-        f"{folder}/manifest-summary.json": json.dumps(summary).encode(),
-        f"{folder}/manifest-files.json": "\n".join(map(json.dumps, listed)).encode(),
-    }
-    for key, of in files.items():
-        lines = "".join(json.dumps({"Item": serialize_item(each)}) + "\n" for each in of)
-        objects[key] = gzip.compress(lines.encode())
-    for key, body in objects.items():
-        client.put_object(Bucket="exports", Key=key, Body=body)
-    return objects
+    """Put an export of the table's items into S3; return its objects."""
+    items = [serialize_item(each) for each in cloud.pipeline.table.items.values() if each]
+    arn = f"arn:aws:dynamodb:us-east-1:123456789012:table/{TABLE}"
+    return exports.export(cloud.client("s3"), arn, [items[:3], items[3:]], **others)
 
 
 def test_an_export_fills_the_copies(cloud: Cloud) -> None:
     export(cloud)
     cloud.pipeline.table.items[item(1)] = None  # deleted since, and its REMOVE comes yet
-    report = cloud.json("backfill", "--yes", "--export", EXPORT)
+    report = cloud.json("backfill", "--yes", "--export", exports.URL)
     assert set(report["applied"].values()) == {5}
     assert len(cloud.pipeline.index.search()) == 5
 
@@ -251,7 +228,7 @@ def test_an_export_that_does_not_fit_is_refused(
     cloud: Cloud, others: dict[str, Any], said: str
 ) -> None:
     export(cloud, **others)
-    done = cloud.run("backfill", "--yes", "--export", EXPORT)
+    done = cloud.run("backfill", "--yes", "--export", exports.URL)
     assert done.exit_code == 1, done.output
     assert said in done.output
     assert cloud.pipeline.invocations == []
@@ -261,7 +238,7 @@ def test_an_export_holds_lines_of_any_text(cloud: Cloud) -> None:
     for customer in range(5):
         cloud.pipeline.write(customer, "placed\u2028on\u0085two lines")
     export(cloud)
-    report = cloud.json("backfill", "--yes", "--export", EXPORT)
+    report = cloud.json("backfill", "--yes", "--export", exports.URL)
     assert set(report["applied"].values()) == {5}
 
 
@@ -277,7 +254,7 @@ def test_a_throttled_file_of_an_export_goes_on(cloud: Cloud) -> None:
         return done
 
     cloud.pipeline.answers["search"] = answer
-    report = cloud.json("backfill", "--yes", "--export", EXPORT, "--processor", "search")
+    report = cloud.json("backfill", "--yes", "--export", exports.URL, "--processor", "search")
     assert report["problems"] == []
     assert sum(asked[2:]) + asked[0] == 5, "no item of a file is sent again but those refused"
 
@@ -288,12 +265,12 @@ def test_a_throttled_file_of_an_export_goes_on(cloud: Cloud) -> None:
     ids=["gone", "garbled", "too short"],
 )
 def test_half_an_export_is_named(cloud: Cloud, damage: bytes | None) -> None:
-    key = next(key for key in export(cloud) if key.endswith("b.json.gz"))
+    key = next(key for key in export(cloud) if key.endswith("001.json.gz"))
     if damage is None:
         cloud.client("s3").delete_object(Bucket="exports", Key=key)
     else:
         cloud.client("s3").put_object(Bucket="exports", Key=key, Body=damage)
-    done = cloud.run("backfill", "--yes", "--export", EXPORT)
+    done = cloud.run("backfill", "--yes", "--export", exports.URL)
     assert done.exit_code == 1, done.output
     assert f"s3://exports/{key}" in done.output
 

@@ -1,5 +1,6 @@
 """What every index must do; run against the one in memory and the one on OpenSearch."""
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
@@ -9,8 +10,10 @@ import pytest
 from dynamodb_streams_cdc import Deadline, Image, Search
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.sinks.base import ItemVersion
+from dynamodb_streams_cdc.sinks.comparison import Segment
 from dynamodb_streams_cdc.sinks.documents import (
     CDC,
+    DocumentPage,
     IndexStatus,
     Pair,
     RebuildableIndex,
@@ -23,6 +26,7 @@ from lambdas.example_domain.order import document
 from tests.factories import ManualClock, change, deadline, order
 
 PLACED, SHIPPED = order(), order(status="shipped")
+ALL = Segment()
 ITEM = "orders/S=00004/S=00004-0001"
 
 VERSIONS = [
@@ -67,6 +71,18 @@ def pair_of(index: RebuildableIndex) -> Pair:
     pair = index.pair(deadline())
     assert pair is not None
     return pair
+
+
+def walked(
+    index: SearchIndex, segment: Segment = ALL, *, most: int, tombstones: bool = False
+) -> list[DocumentPage]:
+    """Return all pages of a walk; each place passes as JSON."""
+    pages: list[DocumentPage] = []
+    place = None
+    while not pages or place is not None:
+        pages.append(index.walk(segment, place, most, deadline(), tombstones=tombstones))
+        place = json.loads(json.dumps(pages[-1].following))
+    return pages
 
 
 class ReadableIndex(OpenSearchIndex):
@@ -238,17 +254,33 @@ class IndexContract:
     def test_a_walk_returns_each_document_once_in_order(self, index: SearchableIndex) -> None:
         names = [f"orders/S={number}/S=1" for number in range(7)]
         index.upsert([upsert("1", n, deleted=n == names[3]) for n in reversed(names)], deadline())
-        pages = [index.walk(None, 3, deadline())]
-        while pages[-1].following is not None:
-            pages.append(index.walk(pages[-1].following, 3, deadline()))
+        pages = walked(index, most=3)
         assert [name for page in pages for name in page.live] == [*names[:3], *names[4:]]
         assert [name for page in pages for name in page.deleted] == [names[3]]
         assert sum(page.read for page in pages) == 7
         assert all(page.read <= 3 and not page.foreign for page in pages)
 
     def test_a_walk_of_no_documents_ends_at_once(self, index: SearchableIndex) -> None:
-        page = index.walk(None, 3, deadline())
+        [page] = walked(index, most=3)
         assert (list(page.live), page.following, page.read) == ([], None, 0)
+
+    def test_segments_of_a_walk_have_each_document_once(self, index: SearchableIndex) -> None:
+        sink = Search(index, document)
+        orders = [order(f"{number:05}-1") for number in range(40)]
+        sink.apply([change(n + 1, None, each) for n, each in enumerate(orders)], deadline())
+        sink.apply([change(99, orders[7], None)], deadline())
+        index.upsert([upsert("1", "orders/S=in/S=no bucket")], deadline())
+        parts = [walked(index, Segment(number, 4), most=3) for number in range(4)]
+        found = [n for pages in parts for page in pages for n in (*page.live, *page.deleted)]
+        assert len(found) == len(set(found)) == 41
+        assert all(sum(page.read for page in pages) > 2 for pages in parts)
+
+    def test_a_walk_of_tombstones_returns_these_alone(self, index: SearchableIndex) -> None:
+        names = [f"orders/S={number}/S=1" for number in range(7)]
+        index.upsert([upsert("1", name, deleted=name > names[3]) for name in names], deadline())
+        pages = walked(index, most=2, tombstones=True)
+        assert [name for page in pages for name in page.deleted] == names[4:]
+        assert sum(page.read for page in pages) == 3
 
     def test_a_document_that_moved_is_not_removed(self, index: SearchableIndex) -> None:
         index.upsert([upsert("1", status="placed")], deadline())

@@ -14,6 +14,7 @@ from benchmarks.harness.records import batches, changes
 from benchmarks.suites import sinks
 from benchmarks.suites.sinks import NAMES, counted
 from dynamodb_streams_cdc import Change, Deadline, Image, Outcome, PermanentError, Sink
+from dynamodb_streams_cdc.control import backfill, verification
 from lambdas.example_domain.stories.purchases import SAMPLE
 
 EXPECTED = json.loads(check.EXPECTED.read_text("utf-8"))
@@ -44,6 +45,19 @@ def test_one_request_per_record_is_red(name: str, dynamodb_local_url: str) -> No
     assert together["requests"] < 0.1
     more = {c.what for c in check.compare({name: each}, EXPECTED) if c.verdict == "more"}
     assert "requests" in more
+
+
+@pytest.mark.parametrize("name", ["aggregation", "search"])
+def test_one_more_request_per_page_is_red(
+    name: str, dynamodb_local_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Audit takes a query for each item, next to which one for a page is within the tolerance."""
+    monkeypatch.setattr(verification, "PAGE_ITEMS", verification.PAGE_ITEMS // 2)
+    monkeypatch.setattr(backfill, "PAGE_ITEMS", backfill.PAGE_ITEMS // 2)
+    found = check.operated(name, dynamodb_local_url)
+    figures = {f"{name}, {work}": cost for work, cost in found.items()}
+    more = {c.sink for c in check.compare(figures, EXPECTED) if c.verdict == "more"}
+    assert more >= {f"{name}, backfill", f"{name}, verify"}
 
 
 @pytest.mark.parametrize(

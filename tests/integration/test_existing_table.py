@@ -2,18 +2,22 @@
 
 The table has 5,000 items that no stream has a record of. Changes arrive by the stream. `cdc
 backfill`, killed twice and begun again, brings in the rest. A second deployment, with a table of
-its own, takes nothing of it.
+its own, takes nothing of it. The environment sets another size, and an export as the source:
+
+    EXISTING_ITEMS=100000 EXISTING_FROM=export pytest tests/integration/test_existing_table.py
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -30,11 +34,13 @@ from dynamodb_streams_cdc.names import CANARY
 from dynamodb_streams_cdc.operations.manifest import Manifest
 from dynamodb_streams_cdc.sinks.contributions import RESERVED, Contribution, add
 from lambdas.example_domain.order import contributions, document
+from local.deployed import command_line
 from local.deployed.command_line import CommandLine
 from local.deployed.deployment import ROOT, deploy, session
 from local.deployed.poller_process import PollerProcess
 from local.services import loopback, service
 from local.waiting import wait_until
+from tests import exports
 from tests.factories import order
 
 if TYPE_CHECKING:
@@ -43,7 +49,14 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_dynamodb import DynamoDBClient
 
-ITEMS = 5_000
+ITEMS = int(os.environ.get("EXISTING_ITEMS", "5000"))
+FROM = os.environ.get("EXISTING_FROM", "table")
+EXPORTED_FILES = 8
+PATIENCE = 300.0 + ITEMS / 20
+DEEPER = max(0, ITEMS - 5000) / 2500
+"""Seconds for which a backfill goes on before it is killed, once it has begun."""
+
+PAGE = 10_000
 OF_A_CUSTOMER = 5
 AT_ONCE = 25
 SECOND = """
@@ -93,9 +106,16 @@ class Copies:
         index = f"{self.manifest.search.endpoint}/{self.manifest.search.indexes[0]}"
         if _sent(f"{index}/_refresh").status == 404:
             return {}
-        query = {"size": 10_000, "_source": {"excludes": ["cdc"]}}
-        hits = _sent(f"{index}/_search", query).json()["hits"]["hits"]
-        return {hit["_id"]: hit["_source"] for hit in hits}
+        query: dict[str, Any] = {
+            "size": PAGE,
+            "_source": {"excludes": ["cdc"]},
+            "sort": ["cdc.item"],
+        }
+        found: dict[str, dict[str, Any]] = {}
+        while hits := _sent(f"{index}/_search", query).json()["hits"]["hits"]:
+            found |= {hit["_id"]: hit["_source"] for hit in hits}
+            query["search_after"] = hits[-1]["sort"]
+        return found
 
     def sums(self) -> Contribution:
         """Return the sums over all shards, without those that are zero."""
@@ -124,7 +144,7 @@ def _sent(url: str, body: Any = None) -> urllib3.BaseHTTPResponse:
 
 def becomes(current: Callable[[], object], wanted: object) -> None:
     """Wait until a copy is as wanted; the failure shows how it is."""
-    wait_until(lambda: current() == wanted, seconds=300.0, every=0.2)
+    wait_until(lambda: current() == wanted, seconds=PATIENCE, every=0.2 if ITEMS < PAGE else 10.0)
     assert current() == wanted
 
 
@@ -254,21 +274,38 @@ def written(jobs: Path) -> int:
     return sum(path.stat().st_size for path in jobs.glob("*.sqlite-wal"))
 
 
-def kill_a_backfill(cdc: CommandLine, jobs: Path) -> None:
+def source_of(copies: Copies, arn: str) -> list[str]:
+    """Return the words by which a backfill reads the table, or an export that this makes."""
+    if FROM == "table":
+        return []
+    pages = copies.aws.client("dynamodb").get_paginator("scan").paginate(TableName="Shop")
+    items = [item for page in pages for item in page["Items"]]
+    files = [items[number::EXPORTED_FILES] for number in range(EXPORTED_FILES)]
+    exports.export(copies.aws.client("s3"), arn, files)
+    return ["--export", exports.URL]
+
+
+def kill_a_backfill(cdc: CommandLine, jobs: Path, source: list[str]) -> None:
     """Begin a backfill, and kill it in the middle."""
     command = Path(sys.executable).with_name("cdc")
-    words = cdc.cdc("backfill", "--yes")[1:]
+    words = cdc.cdc("backfill", "--yes", *source)[1:]
     begun = subprocess.Popen([str(command), *words], env=dict(cdc.variables))
     wait_until(lambda: written(jobs) > 0 or begun.poll() is not None, seconds=60)
     at_first = written(jobs)
     wait_until(lambda: written(jobs) > at_first or begun.poll() is not None, seconds=60)
+    time.sleep(DEEPER)
     begun.kill()
     assert begun.wait() == -signal.SIGKILL, "it was done before it could be killed"
 
 
 def test_a_table_that_was_there_is_followed_and_filled(
-    aws_url: str, deployed: dict[str, Copies], source: dict[str, str], tmp_path: Path
+    aws_url: str,
+    deployed: dict[str, Copies],
+    source: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(command_line, "_SECONDS", 600 + PATIENCE)
     shop, second = deployed.values()
     client = shop.aws.client("dynamodb")
     assert shop.table == "Shop"
@@ -300,10 +337,11 @@ def test_a_table_that_was_there_is_followed_and_filled(
         ("--endpoint-url", aws_url, "--stack", "cdc-local-pipeline"),
     )
 
+    words = source_of(shop, source["arn"])
     with Traffic(client) as traffic:
         for _ in range(2):
-            kill_a_backfill(cdc, tmp_path)
-        status, report = cdc.json("backfill", "--yes")
+            kill_a_backfill(cdc, tmp_path, words)
+        status, report = cdc.json("backfill", "--yes", *words)
     assert (status, report["failures"], report["problems"]) == (0, [], [])
     assert report["read"].keys() == {"audit"}, "the others follow the change log"
     assert report["read"]["audit"] >= ITEMS - traffic.writes
@@ -312,7 +350,7 @@ def test_a_table_that_was_there_is_followed_and_filled(
     becomes(shop.sums, wanted_sums(items.values()))
     becomes(shop.documents, wanted_documents(items))
     status, report = cdc.json("verify", "--settle", "2")
-    assert (status, report["differences"]) == (0, [])
+    assert (status, report["differences"]) == (0, []), report
 
     own = second.orders()
     assert len(own) == 20

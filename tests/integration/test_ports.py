@@ -18,9 +18,10 @@ from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from lambdas.example_domain.order import INDEX
 from tests.contracts.attempts import AttemptsContract
 from tests.contracts.idempotency_store import IdempotencyStoreContract
-from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex
+from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex, upsert, walked
 from tests.contracts.ledger import LedgerContract, adds, row
 from tests.contracts.log import LogContract
+from tests.factories import deadline
 from tests.integration.clients import table
 
 if TYPE_CHECKING:
@@ -79,6 +80,31 @@ class TestOpenSearchIndex(IndexContract):
         yield ReadableIndex(client, name, INDEX.properties, INDEX.settings)
         client.indices.delete(index=[*client.indices.get_alias(index=f"{name}-v*")])
         client.close()
+
+
+def test_a_walk_finds_what_has_the_place_of_others(opensearch_url: str) -> None:
+    """Documents of one item at the border of a page, and many without an identity, in 3 shards."""
+    client = OpenSearch(opensearch_url, max_retries=0, timeout=60)
+    name = f"walk-{uuid4()}"
+    settings = {"number_of_replicas": 0, "number_of_shards": 3}
+    index = ReadableIndex(client, name, INDEX.properties, settings)
+    names = [f"orders/S={number}/S=1" for number in range(4)]
+    index.upsert([upsert("1", each) for each in names], deadline())
+    held = upsert("1", names[1]).source
+    strangers: list[dict[str, object]] = [{"hello": 1}, {"cdc": {"version": "1"}}]
+    lines: list[dict[str, object]] = []
+    for number in range(3):
+        lines += [{"index": {"_id": f"double-{number}"}}, dict(held)]
+    for number in range(1_200):
+        lines += [{"index": {"_id": f"stranger-{number}"}}, strangers[number % 2]]
+    client.bulk(body=lines, index=index.alias)
+    for most in (1, 2, 3, 500):
+        pages = walked(index, most=most)
+        live = [each for page in pages for each in page.live]
+        foreign = [each for page in pages for each in page.foreign]
+        assert live == names
+        assert len(foreign) == len(set(foreign)) == 1_203
+    client.close()
 
 
 def test_items_are_read_by_the_keys_of_a_record(dynamodb_local: "DynamoDBClient") -> None:

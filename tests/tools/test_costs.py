@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.docs import costs as shown
-from tools import costs
+from tools import cost_comparison, costs
 
 STORED: dict[str, Any] = json.loads(costs.PRICES.read_text())
 
@@ -36,7 +36,12 @@ def amounts() -> list[float]:
         costs.a_million_afterwards(),
         costs.dead_letters(100_000),
     ]
-    return [amount for table in tables for amount in table.values()]
+    compared = [
+        cost_comparison.a_million(name, rate)
+        for name in (*cost_comparison.counted(), cost_comparison.INGESTION)
+        for rate in cost_comparison.RATES
+    ]
+    return [*(amount for table in tables for amount in table.values()), *compared]
 
 
 @pytest.mark.parametrize("name", STORED["prices"])
@@ -129,3 +134,21 @@ def test_what_is_printed_is_what_is_computed() -> None:
     pairs = [*zip(full.values(), single.values(), strict=True)]
     pairs.append((sum(full.values()), sum(single.values())))
     assert figures == [round(amount, 2) for pair in pairs for amount in pair]
+
+
+def test_alternatives_worked_out_by_hand() -> None:
+    """3.902 write units and requests, a record an invocation of half a GB; and an OCU."""
+    by_hand = 3.902 * 0.625 + 0.2 + (3.902 * 5 + 1) * 1e3 * 0.5 * 0.0000133334
+    found = cost_comparison.a_million("sums: Powertools with idempotency", 1)
+    assert found == pytest.approx(by_hand)
+    assert cost_comparison.a_million(cost_comparison.INGESTION, 100) == pytest.approx(
+        10_000 / 3600 * 0.24
+    )
+
+
+def test_the_counts_of_full_batches_are_those_of_ci() -> None:
+    """`make bench-check` counts this project's; another run of the alternatives agrees."""
+    for sink, name in {"audit": "log", "search": "search"}.items():
+        counts = cost_comparison.counted()[f"{name}: this project"]["100"]
+        for what in ("requests", "write_units"):
+            assert counts[what] == pytest.approx(costs.counted()[sink][what], rel=0.02)

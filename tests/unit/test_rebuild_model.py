@@ -33,6 +33,7 @@ from tests.factories import LABEL, SOURCE, STREAM, FakeContext, ManualClock, rec
 from tests.schedules import schedules
 
 SCHEDULES = schedules(800)
+PARTS = max(1, SCHEDULES // 200)
 MUTANTS_SCHEDULES = 300
 ITEMS = 4
 
@@ -317,12 +318,12 @@ def told_by(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
     return story, list(story.wrong())
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(PARTS))
 def test_both_indexes_equal_the_table_after_a_rebuild(
     part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: Counter[str] = Counter()
-    for seed in range(part, SCHEDULES, 4):
+    for seed in range(part, SCHEDULES, PARTS):
         story, wrong = told_by(seed, tmp_path, monkeypatch)
         assert wrong == [], f"story {seed}"
         told.update({name: 1 for name in +story.told})

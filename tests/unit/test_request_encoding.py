@@ -1,4 +1,4 @@
-"""What our clients send is what botocore would have sent, to the same place."""
+"""Our clients send what botocore would have sent, to the same place, and return the same items."""
 
 import json
 from typing import Any
@@ -10,6 +10,7 @@ from botocore.config import Config
 from botocore.session import get_session
 
 from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
+from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
 
 ITEM = {
     "id": {"S": 'é "quoted" \u2028'},
@@ -48,18 +49,19 @@ CALLS = [
 
 
 class Socket:
-    """Keeps the requests of a client, and answers each with nothing."""
+    """Keeps the requests of a client, and answers each with the same."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, answer: Any = None, status: int = 200) -> None:
         self.sent: list[Any] = []
+        self.answer, self.status = json.dumps(answer or {}).encode(), status
         client.meta.events.register("before-send", self._send)
 
     def _send(self, request: Any, **_: Any) -> AWSResponse:
         self.sent.append(request)
-        return AWSResponse(request.url, 200, HTTPHeaders(), self)
+        return AWSResponse(request.url, self.status, HTTPHeaders(), self)
 
     def stream(self, **_: Any) -> Any:
-        yield b"{}"
+        yield self.answer
 
 
 def client(**options: Any) -> Any:
@@ -103,3 +105,44 @@ def test_a_transaction_has_the_token_that_botocore_gives_it() -> None:
     socket = Socket(made := encoding())
     made.transact_write_items(TransactItems=[PUT])
     assert len(json.loads(socket.sent[0].body)["ClientRequestToken"]) == 36
+
+
+SENT = json.loads(json.dumps(ITEM, default=base64_text))
+PAGE = {"Items": [SENT], "Count": 1, "LastEvaluatedKey": KEY}
+READ = [
+    ("get_item", {"TableName": "orders", "Key": KEY}, {"Item": SENT}),
+    ("scan", {"TableName": "orders"}, PAGE),
+    ("query", {"TableName": "orders"}, PAGE),
+    (
+        "batch_get_item",
+        {"RequestItems": {"orders": {"Keys": [KEY]}}},
+        {"Responses": {"orders": [SENT]}, "UnprocessedKeys": {"orders": {"Keys": [KEY]}}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("operation", "params", "answer"), READ, ids=[name for name, *_ in READ])
+def test_the_items_are_the_same(operation: str, params: Any, answer: Any) -> None:
+    """But for binary values, which botocore returns as bytes; the deserializer takes both."""
+    theirs, ours = client(), encoding()
+    for each in (theirs, ours):
+        Socket(each, answer)
+    expected, found = (getattr(each, operation)(**params) for each in (theirs, ours))
+    assert expected.pop("ResponseMetadata") == found.pop("ResponseMetadata")
+    assert found == json.loads(json.dumps(expected, default=base64_text))
+    assert found != expected
+    assert deserialize_item(SENT) == deserialize_item(ITEM)
+
+
+def test_an_error_is_read_by_botocore() -> None:
+    made = encoding()
+    Socket(made, {"__type": "a#ResourceNotFoundException", "message": "no such table"}, 400)
+    with pytest.raises(made.exceptions.ResourceNotFoundException, match="no such table"):
+        made.scan(TableName="orders")
+
+
+def test_a_key_that_was_read_is_sent_again_as_it_was() -> None:
+    socket = Socket(made := encoding())
+    made.batch_get_item(RequestItems={"orders": {"Keys": [{"seal": SENT["seal"]}]}})
+    sent = json.loads(socket.sent[0].body)["RequestItems"]["orders"]["Keys"]
+    assert sent == [{"seal": SENT["seal"]}]

@@ -1,5 +1,6 @@
 """Damage of every kind: `cdc verify` names exactly that, and `cdc repair --from` heals it."""
 
+import json
 import os
 import random
 from collections import Counter
@@ -11,6 +12,8 @@ from unittest.mock import patch
 
 import pytest
 
+from dynamodb_streams_cdc.control import backfill, parts
+from dynamodb_streams_cdc.control.functions import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
@@ -473,3 +476,60 @@ def test_a_share_reads_a_part(filled: Operated) -> None:
     report = filled.verify(share=0.01).run()
     assert report.complete
     assert 0 < sum(report.read.values()) < ITEMS
+
+
+def test_a_share_reads_a_part_of_the_index(filled: Operated) -> None:
+    work = filled.verify(share=0.5)
+    assert work.run().complete
+    found = sum(part.read for part in work.job.parts("copies0/search/"))
+    assert ITEMS / 4 < found < ITEMS * 3 / 4
+
+
+LARGEST = 4_000
+
+
+class Small(Operated):
+    """Functions whose responses may have `LARGEST` bytes."""
+
+    def invoke(self, processor: str, event: Any) -> Any:
+        answer = super().invoke(processor, event)
+        if len(json.dumps(answer)) > LARGEST:
+            message = "response size exceeded"
+            raise InvocationFailed(message, RESPONSE_TOO_LARGE)
+        return answer
+
+
+def test_no_response_is_larger_than_lambda_takes(
+    filled: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither that with the differences of a page, nor that to a second look."""
+    monkeypatch.setattr(parts, "PAGE_BYTES", 1_500)
+    monkeypatch.setattr(parts, "RESPONSE_BYTES", 2_000)
+    for number in range(ITEMS):
+        alter_the_document(filled, number)
+        stale_row(filled, number)
+        bring_in_a_stranger(filled, number)
+    filled.__class__ = Small
+    report = filled.verify(segments=1).run()
+    assert report.problems == []
+    assert report.differences == {
+        "search": {"wrong": ITEMS, "foreign": ITEMS},
+        "aggregation": {"wrong": ITEMS},
+    }
+
+
+def test_refusals_of_many_items_take_several_responses(
+    filled: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "PAGE_ITEMS", 5)
+    monkeypatch.setattr(parts, "RESPONSE_BYTES", 2_000)
+    for number in range(ITEMS):
+        item = {**filled.item(number), "poison": "hopeless"}
+        filled.table.put(item, filled.clock.now())
+    filled.__class__ = Small
+    filled.copies.index.documents.clear()
+    work = filled.backfill("again", segments=1)
+    work.processors = ["search"]
+    report = work.run()
+    assert (report.problems, report.refused) == ([], ITEMS)
+    assert len(report.failures[0]["error"]) <= backfill.MOST_TEXT

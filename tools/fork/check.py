@@ -48,9 +48,6 @@ def make_fork(folder: Path) -> None:
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-    if (types := ROOT / ".mypy_cache").is_dir():
-        # Most modules are the same: reading their types again takes two minutes.
-        shutil.copytree(types, folder / types.name)
     _git(folder, "init", "--quiet")
     _commit(folder, "Upstream")
     shutil.rmtree(folder / DOMAIN)
@@ -94,6 +91,9 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="cdc-fork-"))
     try:
         make_fork(folder)
+        if (types := ROOT / ".mypy_cache").is_dir():
+            # Most modules are the same: reading their types again takes two minutes.
+            shutil.copytree(types, folder / types.name)
         green = all([run(folder, command) for command in COMMANDS])
         others = [path for path in changed(folder) if not path.startswith(EDITED)]
         for path in others:

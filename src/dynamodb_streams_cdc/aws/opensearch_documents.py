@@ -24,6 +24,7 @@ from dynamodb_streams_cdc.aws.opensearch_errors import (
     refusal,
     types_of,
 )
+from dynamodb_streams_cdc.aws.opensearch_walk import next_page
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
@@ -31,7 +32,7 @@ from dynamodb_streams_cdc.errors import (
     RetryableError,
 )
 from dynamodb_streams_cdc.guards.halves import in_halves
-from dynamodb_streams_cdc.sinks.comparison import Place
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.documents import CDC, DocumentPage, Held, Stale, Upsert, Upserted
 from dynamodb_streams_cdc.sinks.number_fields import NumberFields
 
@@ -63,13 +64,11 @@ CDC_MAPPING: Mapping[str, Any] = {
         "deleted": {"type": "boolean"},
         "written_at": {"type": "double"},
         "item": {"type": "keyword"},
+        "bucket": {"type": "short"},
     },
 }
-"""The searchable fields of `cdc`: tombstones, by age, and the order of a walk over the documents.
-Its other fields are only read."""
-
-FOREIGN_DOCUMENTS = 1000
-"""Documents without an identity that one walk returns; the next finds more once these are gone."""
+"""The searchable fields of `cdc`: tombstones, by age, and order and parts of a walk over the
+documents. Its other fields are only read."""
 
 ANSWERS = "items.*.result,items.*.get,items.*.error,items.*.status"
 """Fields of the response to a bulk request: a fifth of its size."""
@@ -234,37 +233,24 @@ class Documents:
         found = (each for each in answer["docs"] if each["found"])
         return {d["_id"]: Held(d["_source"], (d["_seq_no"], d["_primary_term"])) for d in found}
 
-    def walk(self, place: Place | None, most: int, deadline: Deadline) -> DocumentPage:
-        """Return the next documents in the order of their items.
+    def walk(
+        self,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        tombstones: bool = False,
+    ) -> DocumentPage:
+        """Return the next documents of a segment: those without an identity, then the others.
 
-        The first page also has the documents without an identity, up to `FOREIGN_DOCUMENTS`. The
-        index is refreshed before it, so that the walk finds what was written until then.
+        The index is refreshed before the first page, so that the walk finds what was written until
+        then.
         """
-        identity = {"exists": {"field": f"{CDC}.item"}}
-        foreign: dict[str, str] = {}
         if place is None:
             self._refresh(deadline)
-            strange = {"bool": {"must_not": [identity]}}
-            hits = self._search(deadline, query=strange, size=FOREIGN_DOCUMENTS, _source=False)
-            foreign = {hit["_id"]: json.dumps(list(_revision(hit))) for hit in hits}
-        hits = self._search(
-            deadline,
-            query=identity,
-            size=most,
-            sort=[{f"{CDC}.item": "asc"}],
-            _source=[f"{CDC}.item", f"{CDC}.deleted"],
-            **({} if place is None else {"search_after": [place]}),
-        )
-        following = hits[-1]["sort"][0] if len(hits) == most else None
-        live: list[str] = []
-        deleted: list[str] = []
-        for hit in hits:
-            about = hit["_source"].get(CDC)
-            if not isinstance(about, Mapping) or hit["_id"] != about.get("item"):
-                foreign[hit["_id"]] = json.dumps(list(_revision(hit)))
-            else:
-                (deleted if about.get("deleted") else live).append(hit["_id"])
-        return DocumentPage(live, foreign, following, len(hits), deleted)
+        search = partial(self._search, deadline)
+        return next_page(search, segment, place, most, tombstones=tombstones)
 
     def _refresh(self, deadline: Deadline) -> None:
         deadline.check()
@@ -386,10 +372,6 @@ class Documents:
         except (TransportError, SerializationError) as error:
             raise meaning(error) from error
         return [answer for item in response["items"] for answer in item.values()]
-
-
-def _revision(hit: Mapping[str, Any]) -> tuple[int, int]:
-    return hit["_seq_no"], hit["_primary_term"]
 
 
 def _first(document: _Encoded) -> bytes:

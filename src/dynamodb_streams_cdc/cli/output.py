@@ -3,7 +3,7 @@
 import base64
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -48,6 +48,18 @@ def json_of(document: object) -> str:
 def print_json(document: object) -> None:
     """Write a document for other programs."""
     sys.stdout.write(json_of(document) + "\n")
+
+
+def print_json_list(name: str, values: Iterable[object], others: Mapping[str, object]) -> None:
+    """Write a document for other programs, whose first field is a long list, value by value."""
+    sys.stdout.write(f'{{\n  "{name}": [')
+    separator = ""
+    for value in values:
+        text = json_of(value).replace("\n", "\n    ")
+        sys.stdout.write(f"{separator}\n    {text}")
+        separator = ","
+    sys.stdout.write("\n  ]," if separator else "],")
+    sys.stdout.write(json_of(others).removeprefix("{") + "\n")
 
 
 def plain(value: object) -> Any:

@@ -169,7 +169,7 @@ def _print(reports: Reports) -> None:
         if report.read:
             console.print(
                 *cells(
-                    f"{report.index}: {report.read:,} items and documents read, "
+                    f"{report.index}: {report.read:,} items and tombstones read, "
                     f"{report.copied:,} documents copied."
                 )
             )

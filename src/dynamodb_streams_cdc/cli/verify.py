@@ -28,7 +28,7 @@ from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
     counted,
-    print_json,
+    print_json_list,
     stderr_console,
     table,
     terminal,
@@ -135,7 +135,7 @@ def verify(
 
         def show() -> None:
             shown.__exit__()
-            print_json(as_document(work)) if as_json else _print(work)
+            _print_json(work) if as_json else _print(work)
 
         with reported(report, show):
             if item is not None:
@@ -155,11 +155,10 @@ def _share(text: str) -> float:
     return share
 
 
-def as_document(work: Verify) -> dict[str, Any]:
-    """Return the result for programs, and for `cdc repair --from`."""
+def _print_json(work: Verify) -> None:
+    """Write the result for programs, and for `cdc repair --from`."""
     report = work.report
-    return {
-        "differences": [_difference(each) for each in work.differences()],
+    others = {
         "complete": not (report.problems or report.interrupted),
         "read": report.read,
         "moving": report.moving,
@@ -170,6 +169,7 @@ def as_document(work: Verify) -> dict[str, Any]:
         "read_units": round(report.units, 1),
         "interrupted": report.interrupted,
     }
+    print_json_list("differences", map(_difference, work.differences()), others)
 
 
 def _difference(found: dict[str, Any]) -> dict[str, Any]:
@@ -199,8 +199,7 @@ def _print(work: Verify) -> None:
     if report.share < 1:
         console.print(
             *cells(
-                f"Read {report.share:.2%} of the table and of the copies in DynamoDB; sums take "
-                "all of them."
+                f"Read {report.share:.2%} of the table and of the copies; sums take all of them."
             )
         )
     if report.moving:

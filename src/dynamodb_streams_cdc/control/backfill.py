@@ -14,7 +14,14 @@ from typing import Any, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Change, ChangeKind, Source, ViewType
-from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, take, whole_table
+from dynamodb_streams_cdc.control.parts import (
+    Page,
+    Part,
+    PartResponse,
+    size_of,
+    take,
+    whole_table,
+)
 from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
@@ -29,8 +36,8 @@ from dynamodb_streams_cdc.sinks.comparison import Place
 PAGE_ITEMS = 200
 """Items of one call of the sink."""
 
-MOST_FAILURES = 1000
-"""Failures of one response, so that it stays below Lambda's 6 MB."""
+MOST_TEXT = 1000
+"""Characters of an error in a response."""
 
 
 class FillFailure(TypedDict):
@@ -128,13 +135,7 @@ class Backfill:
             MalformedRecord: the function has no table to read.
         """
         response = begun(wanted.part.place, self.failures)
-        take(
-            self._pages(wanted, response),
-            wanted.part,
-            response,
-            self.applier.deadline,
-            lambda: len(self.failures) >= MOST_FAILURES,
-        )
+        take(self._pages(wanted, response), wanted.part, response, self.applier.deadline)
         return response
 
     def _pages(self, wanted: BackfillPart, response: FillResponse) -> Iterator[Page]:
@@ -148,9 +149,10 @@ class Backfill:
         place, most = part.place, min(PAGE_ITEMS, part.limit)
         while True:
             page = table.scan(part.segment, place, most, self.applier.deadline, consistent=True)
+            before = len(self.failures)
             self._fill(page.items, wanted, response)
             place = page.following
-            yield Page(len(page.items), page.units, place)
+            yield Page(len(page.items), page.units, place, size_of(self.failures[before:]))
 
     def _read(self, keys: Sequence[Attributes]) -> list[Attributes]:
         if not keys:
@@ -186,10 +188,7 @@ class Backfill:
             again = self.applier.apply(waiting)
             applied, held = applied + again.applied, held + again.stale
             outcome.failures |= again.failures
-        self.failures += [
-            FillFailure(item=c.item_id, reason=reason_of(error), error=str(error))
-            for c, error in outcome.failures.items()
-        ]
+        self.failures += [refusal(c.item_id, error) for c, error in outcome.failures.items()]
         response["applied"] += applied
         response["held"] += held
         response["skipped"] += skipped
@@ -224,6 +223,11 @@ class Backfill:
             raw_new=item,
             image_loader=None,
         )
+
+
+def refusal(item_id: str, error: Exception) -> FillFailure:
+    """Return the report of an item that a sink does not take."""
+    return FillFailure(item=item_id, reason=reason_of(error), error=str(error)[:MOST_TEXT])
 
 
 def _is_retryable(error: Exception | None) -> bool:

@@ -27,10 +27,9 @@ from typing import Any, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
-from dynamodb_streams_cdc.control.backfill import FillFailure, FillResponse, begun
-from dynamodb_streams_cdc.control.parts import Page, Part, take, whole_table
+from dynamodb_streams_cdc.control.backfill import FillFailure, FillResponse, begun, refusal
+from dynamodb_streams_cdc.control.parts import Page, Part, size_of, take, whole_table
 from dynamodb_streams_cdc.control.verification import Verification, VerifyResponse
-from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
@@ -41,7 +40,7 @@ from dynamodb_streams_cdc.errors import (
 from dynamodb_streams_cdc.identity import floor_of, item_id, stream_label
 from dynamodb_streams_cdc.lambda_types import BatchResponse
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Sink, SinkChoice, Skip, WholeTable
-from dynamodb_streams_cdc.sinks.comparison import Place
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.documents import (
     CDC,
     Held,
@@ -55,9 +54,6 @@ from dynamodb_streams_cdc.sinks.written_indexes import rebuildable
 
 PAGE_ITEMS = 200
 """Documents of one request to the second index."""
-
-MOST_FAILURES = 1000
-"""Failures of one response, so that it stays below Lambda's 6 MB."""
 
 
 class IndexReport(TypedDict):
@@ -173,13 +169,7 @@ class IndexRebuild:
         floor = floor_of(self.source.epoch, stream_label(str(event.get("streamArn"))))
         copy = _Copy(self, index.name, self._pair(index), floor, response)
         pages = self._table_pages(part, copy) if of_table else self._tombstone_pages(part, copy)
-        take(
-            pages,
-            part,
-            response,
-            self.applier.deadline,
-            lambda: len(self.failures) >= MOST_FAILURES,
-        )
+        take(pages, part, response, self.applier.deadline)
         return response
 
     def _table_pages(self, part: Part, copy: "_Copy") -> Iterator[Page]:
@@ -187,15 +177,17 @@ class IndexRebuild:
         while True:
             deadline = self.applier.deadline
             page = self.table.scan(part.segment, place, most, deadline, consistent=True)
+            before = len(self.failures)
             copy.items([{name: item[name] for name in part.keys} for item in page.items])
             place = page.following
-            yield Page(len(page.items), page.units, place)
+            yield Page(len(page.items), page.units, place, size_of(self.failures[before:]))
 
     def _tombstone_pages(self, part: Part, copy: "_Copy") -> Iterator[Page]:
         place, most = part.place, min(PAGE_ITEMS, part.limit)
         while True:
-            read, place = copy.tombstones(place, most)
-            yield Page(read, 0.0, place)
+            before = len(self.failures)
+            read, place = copy.tombstones(part.segment, place, most)
+            yield Page(read, 0.0, place, size_of(self.failures[before:]))
 
     def _verification(self, index: RebuildableIndex) -> Verification:
         """Return the verification of the second index."""
@@ -262,7 +254,8 @@ class _Copy:
                 version = ItemVersion(name, self.floor, deadline.now())
             try:
                 image = None if item is None else deserialize_item(item)
-                upsert = sink.upsert_of(version, image, deadline.now())
+                is_first = name not in new
+                upsert = sink.upsert_of(version, image, deadline.now(), is_first)
             except (PermanentError, MalformedRecord) as error:
                 self._refused(name, error)
                 continue
@@ -275,14 +268,16 @@ class _Copy:
                 self._repair(sink, name, raw_keys)
         self._write(writes)
 
-    def tombstones(self, place: Place | None, most: int) -> tuple[int, Place | None]:
-        """Copy the next tombstones; return how many documents were read, and where to go on.
+    def tombstones(
+        self, segment: Segment, place: Place | None, most: int
+    ) -> tuple[int, Place | None]:
+        """Copy the next tombstones; return how many were read, and where to go on.
 
         Raises:
             RetryableError: an index cannot be read or written at the moment.
         """
         deadline = self.rebuild.applier.deadline
-        page = self.pair.live.walk(place, most, deadline)
+        page = self.pair.live.walk(segment, place, most, deadline, tombstones=True)
         held = self.pair.live.read_many(list(page.deleted), deadline)
         gone = {n: h for n, h in held.items() if self._version(n, h) and h.source[CDC]["deleted"]}
         self._write([Upsert(name, each.source) for name, each in gone.items()])
@@ -349,9 +344,7 @@ class _Copy:
             upserts, attempt = waiting, attempt + 1
 
     def _refused(self, name: str, error: Exception) -> None:
-        self.rebuild.failures.append(
-            FillFailure(item=name, reason=reason_of(error), error=str(error))
-        )
+        self.rebuild.failures.append(refusal(name, error))
 
 
 def _report(name: str, status: IndexStatus) -> IndexReport:

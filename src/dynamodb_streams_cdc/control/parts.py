@@ -5,7 +5,7 @@ segment. Its response says where the next one goes on.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,6 +25,13 @@ from dynamodb_streams_cdc.sinks.contributions import Contribution
 
 DEFAULT_LIMIT = 500
 """Items of a request that names no limit."""
+
+RESPONSE_BYTES = 4_000_000
+"""JSON of a response after which no page is read any more; a response of Lambda has 6 MB at most
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+
+PAGE_BYTES = 1_500_000
+"""JSON of one page's findings; a page that has more is read again in halves."""
 
 LAST_PAGE_SECONDS = 10.0
 """Time that has to be left to begin another page."""
@@ -106,11 +113,15 @@ class PartResponse(BatchResponse):
 
 
 class Page(NamedTuple):
-    """What was read at one time; `following` is where to go on, None at the end."""
+    """What was read at one time; `following` is where to go on, None at the end.
+
+    `size` is the number of bytes that it adds to the response.
+    """
 
     read: int
     units: float
     following: Place | None
+    size: int = 0
 
 
 def take(
@@ -118,20 +129,23 @@ def take(
     part: Part,
     response: PartResponse,
     deadline: Deadline,
-    enough: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Take pages, and count them in the response, up to the part's limit and while there is time.
+    """Take pages, and count them in the response, while there is time.
 
-    `enough` is asked after each page. An outage ends it with the `problem` of the response.
+    It ends at the part's limit, and at `RESPONSE_BYTES`. An outage ends it with the `problem` of
+    the response.
     """
+    size = 0
     try:
         for page in pages:
+            size += page.size
             response["read"] += page.read
             response["units"] += page.units
             response["place"] = json.loads(json.dumps(page.following, default=base64_text))
             response["done"] = page.following is None
             is_late = deadline.remaining() < LAST_PAGE_SECONDS
-            if response["done"] or response["read"] >= part.limit or enough() or is_late:
+            is_full = response["read"] >= part.limit or size >= RESPONSE_BYTES
+            if response["done"] or is_full or is_late:
                 return
     except (RetryableError, DeadlineExceeded) as error:
         response["problem"] = f"{type(error).__name__}: {error}"
@@ -148,6 +162,11 @@ def whole_table(applier: SinkApplier) -> WholeTable:
         message = "the function reads no source table, so it cannot take items from it"
         raise MalformedRecord(message)
     return table
+
+
+def size_of(findings: object) -> int:
+    """Return the bytes of findings in a response; none for nothing."""
+    return len(json.dumps(findings)) if findings else 0
 
 
 def as_text(sums: Contribution) -> dict[str, dict[str, str]]:

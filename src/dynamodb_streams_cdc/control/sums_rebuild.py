@@ -29,7 +29,7 @@ from typing import Any
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Source
-from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, take
+from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, size_of, take
 from dynamodb_streams_cdc.control.row_mover import RowMover
 from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
@@ -225,15 +225,16 @@ class SumsRebuild:
                 sums = self.sinks[0].sums(place, most, self.deadline, generation)
                 for name, number in sums.revisions.items():
                     revisions[name] = revisions.get(name, 0) + number
-                total = add((total, sums.sums))
+                found = sums.sums
                 read, units, place = len(sums.revisions), sums.units, sums.following
             else:
                 page = self.ledger.walk(part.segment, place, most, self.deadline)
                 response["behind"] += sum(row.generation != generation for row in page.rows)
-                total = add((total, *(row.contribution for row in page.rows)))
+                found = add(row.contribution for row in page.rows)
                 read, units, place = len(page.rows), page.units, page.following
+            total = add((total, found))
             response["sums"], response["revisions"] = as_text(total), revisions
-            yield Page(read, units, place)
+            yield Page(read, units, place, size_of(as_text(found)))
 
     def _drops(self, part: Part, generation: int, response: RebuildResponse) -> Iterator[Page]:
         place, most = part.place, min(PAGE_ROWS, part.limit)

@@ -12,17 +12,18 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
-from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, take
+from dynamodb_streams_cdc.control import parts
+from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, size_of, take
 from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.identity import item_id, keys_of
 from dynamodb_streams_cdc.lambda_types import BatchResponse
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
-from dynamodb_streams_cdc.sinks.base import Skip, WholeTable
+from dynamodb_streams_cdc.sinks.base import WholeTable
 from dynamodb_streams_cdc.sinks.comparison import (
     Comparable,
     CopyDifference,
@@ -35,9 +36,6 @@ from dynamodb_streams_cdc.sinks.search import Search
 
 PAGE_ITEMS = 500
 """Items of one page: small enough that a request to the sink stays far below its limits."""
-
-MOST_DIFFERENCES = 1000
-"""Differences of one response, so that it stays below Lambda's 6 MB."""
 
 LOOKED_UP_AT_ONCE = 100
 """Items that are read whole and held at one time: 40 MB at the most."""
@@ -96,6 +94,12 @@ class _Page:
     revisions: Mapping[str, int] = field(default_factory=dict)
     unchecked: int = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes of its findings in a response."""
+        found = (self.differences, self.revisions, as_text(self.sums))
+        return sum(size_of(each) for each in found)
+
 
 @dataclass
 class Verification:
@@ -110,11 +114,18 @@ class Verification:
     source: Source
     stores: list[Comparable] = field(default_factory=list, init=False)
     """The first sink of each store."""
+    _numbers: dict[int, int] = field(default_factory=dict, init=False)
+    """Numbers of the stores, by the identity of each sink that can be compared."""
 
     def __post_init__(self) -> None:
+        # Once: `isinstance` of a protocol makes a hundred calls.
         for sink in self.applier.sinks:
-            if isinstance(sink, Comparable) and self._store(sink) is None:
-                self.stores.append(sink)
+            if isinstance(sink, Comparable):
+                stores = [each.store for each in self.stores]
+                if sink.store not in stores:
+                    self.stores.append(sink)
+                    stores.append(sink.store)
+                self._numbers[id(sink)] = stores.index(sink.store)
 
     def run(self, part: Part) -> VerifyResponse:
         """Read the part up to its limit, and as long as there is time."""
@@ -138,13 +149,7 @@ class Verification:
         assert isinstance(table, WholeTable)
         response["done"] = False
         sums: list[Contribution] = []
-        take(
-            self._told(part, table, response, sums),
-            part,
-            response,
-            self.applier.deadline,
-            lambda: len(response["differences"]) >= MOST_DIFFERENCES,
-        )
+        take(self._told(part, table, response, sums), part, response, self.applier.deadline)
         response["sums"] = as_text(add(sums))
         return response
 
@@ -157,7 +162,7 @@ class Verification:
             response["unchecked"] += page.unchecked
             response["revisions"] = _counted(response["revisions"], page.revisions)
             sums.append(page.sums)
-            yield Page(page.read, page.units, page.following)
+            yield Page(page.read, page.units, page.following, page.size)
 
     def _pages(self, part: Part, table: WholeTable) -> Iterator[_Page]:
         place = part.place
@@ -171,14 +176,18 @@ class Verification:
                 of = self._of_copies
             case _:
                 of = self._of_sums
+        most, units = min(PAGE_ITEMS, part.limit), 0.0
         while True:
-            page = of(part, place, table)
-            yield page
-            place = page.following
+            page = of(part, place, table, most)
+            units += page.units
+            if page.size > parts.PAGE_BYTES and most > 1:
+                most //= 2
+                continue
+            yield replace(page, units=units)
+            place, units = page.following, 0.0
 
-    def _of_table(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
+    def _of_table(self, part: Part, place: Place | None, table: WholeTable, most: int) -> _Page:
         # What differs is asked about again, with consistent reads: this one may cost half of that.
-        most = min(PAGE_ITEMS, part.limit)
         page = table.scan(part.segment, place, most, self.applier.deadline, consistent=False)
         found = [(self._keys_in(item, part.keys), item) for item in page.items]
         differences = list(self._compared(found, part.entity))
@@ -205,22 +214,20 @@ class Verification:
                 refused = CopyDifference(name, DifferenceKind.REFUSED, detail=type(error).__name__)
                 yield self._report(refused, raw_keys, 0)
                 continue
-            if isinstance(sink, Skip) or not isinstance(sink, Comparable):
+            if id(sink) not in self._numbers:
                 continue
             image = None if raw is None else deserialize_item(raw)
-            wanted.setdefault(id(sink), (sink, {}))[1][name] = image
-        for comparable, group in wanted.values():
-            store = self._store(comparable)
-            assert store is not None
+            comparable = cast("Comparable", sink)
+            wanted.setdefault(id(sink), (comparable, {}))[1][name] = image
+        for number, (comparable, group) in wanted.items():
             for difference in comparable.compare(group, self.applier.deadline):
-                yield self._report(difference, keys_by_id[difference.item], store)
+                yield self._report(difference, keys_by_id[difference.item], self._numbers[number])
 
-    def _of_copies(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
+    def _of_copies(self, part: Part, place: Place | None, table: WholeTable, most: int) -> _Page:
         if part.store >= len(self.stores):
             message = f"store: there are {len(self.stores)}, got {part.store}"
             raise MalformedRecord(message)
         sink = self.stores[part.store]
-        most = min(PAGE_ITEMS, part.limit)
         page: CopyPage = sink.copies(part.segment, place, most, self.applier.deadline)
         keys = {name: keys_of(name, part.keys) for name in page.live}
         known = [(name, found) for name, found in keys.items() if found is not None]
@@ -291,12 +298,12 @@ class Verification:
             sink = self.applier.sink_of(keys)
         except PermanentError:
             return False
-        return isinstance(sink, Comparable) and self._store(sink) == store
+        return self._numbers.get(id(sink)) == store
 
-    def _of_sums(self, part: Part, place: Place | None, table: WholeTable) -> _Page:
+    def _of_sums(self, part: Part, place: Place | None, table: WholeTable, most: int) -> _Page:
         for sink in self.stores:
             if isinstance(sink, Aggregation):
-                page = sink.sums(place, PAGE_ITEMS, self.applier.deadline)
+                page = sink.sums(place, most, self.applier.deadline)
                 return _Page(
                     len(page.revisions),
                     page.following,
@@ -341,13 +348,6 @@ class Verification:
                 raise MalformedRecord(message)
             removed += sink.remove(str(record["item"]), str(record["token"]), self.applier.deadline)
         return RemoveResponse(batchItemFailures=[], removed=removed)
-
-    def _store(self, sink: Comparable) -> int | None:
-        """Return the number of a sink's store; None if it has not been seen."""
-        for number, known in enumerate(self.stores):
-            if known.store is sink.store or known.store == sink.store:
-                return number
-        return None
 
     def _report(
         self, difference: CopyDifference, keys: Attributes | None, store: int

@@ -22,6 +22,7 @@ from dynamodb_streams_cdc.sinks.contributions import add
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 
 _SCHEMA = """
+BEGIN;
 CREATE TABLE IF NOT EXISTS job (asked TEXT NOT NULL, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS part (
     name TEXT PRIMARY KEY, place TEXT NOT NULL, done INTEGER NOT NULL, read INTEGER NOT NULL,
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS amount (
     side TEXT, aggregate TEXT, measure TEXT, amount TEXT NOT NULL,
     PRIMARY KEY (side, aggregate, measure)
 ) WITHOUT ROWID;
+COMMIT;
 """
 
 
@@ -94,6 +96,8 @@ class Job:
             # Kept until the process ends, however it ends: no other has the job meanwhile.
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA journal_mode = WAL")
+            # A machine that loses power may forget the last answers: their requests are repeated.
+            self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.executescript(_SCHEMA)
         except sqlite3.OperationalError as error:
             message = (

@@ -219,7 +219,7 @@ class RebuildSearch:
             self._wait("waiting until every function writes the second index")
             job.advance(PartState("wait", None, True, 0, 0.0, {}))
         copies = [self._part("copy", number) for number in range(self.segments)]
-        tombstones = [self._part("tombstones", 0)]
+        tombstones = [self._part("tombstones", number) for number in range(self.segments)]
         done = self._walk(job, "copying", copies) and self._walk(job, "tombstones", tombstones)
         parts = job.parts()
         self.report.read = sum(part.read for part in parts)

@@ -16,10 +16,16 @@ from typing import Any
 
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, not_understood
+from dynamodb_streams_cdc.control.functions import (
+    RESPONSE_TOO_LARGE,
+    Functions,
+    InvocationFailed,
+    not_understood,
+)
 from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
 from dynamodb_streams_cdc.entities import AGGREGATION
 from dynamodb_streams_cdc.errors import RetryableError
+from dynamodb_streams_cdc.guards.halves import halves
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
@@ -394,11 +400,21 @@ class Verify:
             if answer["problem"]:
                 raise RetryableError(answer["problem"])
         except (InvocationFailed, RetryableError) as error:
+            is_large = isinstance(error, InvocationFailed) and error.reason == RESPONSE_TOO_LARGE
+            if is_large and len(records) > 1:
+                return self._ask_in_halves(processor, records)
             sentence = f"{processor} was not verified to its end: {error}"
             if sentence not in self.report.problems:
                 self.report.problems.append(sentence)
             return None
         return answer
+
+    def _ask_in_halves(self, processor: str, records: Sequence[Mapping[str, Any]]) -> Any:
+        """Ask about items whose differences are too large for one response."""
+        answers = [self._ask(processor, half) for half in halves(records)]
+        if None in answers:
+            return None
+        return {"differences": [each for answer in answers for each in answer["differences"]]}
 
     def _tell(self) -> None:
         """Count what was found."""

@@ -5,15 +5,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from math import ceil
 from typing import Any, NamedTuple, Protocol, TypeAlias
+from zlib import crc32
 
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.sinks.comparison import Place
+from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 
 Document: TypeAlias = Mapping[str, Any]
 
 CDC = "cdc"
 """The field of a document that belongs to this library."""
+
+BUCKETS = 1000
+"""Buckets that items fall into, by their identities: several walks of an index each take some."""
 
 LONG = 2**63
 """Integers from here on do not fit OpenSearch's `long`; they travel as text, like fractions."""
@@ -119,10 +124,19 @@ class SearchIndex(Protocol):
             RetryableError: they cannot be read at the moment.
         """
 
-    def walk(self, place: Place | None, most: int, deadline: Deadline) -> DocumentPage:
-        """Return the next documents in the order of their items, tombstones included.
+    def walk(
+        self,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        tombstones: bool = False,
+    ) -> DocumentPage:
+        """Return the next documents of a segment, about `most`; of tombstones alone if asked to.
 
-        A walk finds the documents that were written before it began.
+        A walk finds the documents that were written before it began, each once. The first segment
+        has those without an identity, and those in no bucket.
 
         Raises:
             RetryableError: they cannot be read at the moment.
@@ -219,6 +233,17 @@ class RebuildableIndex(SearchIndex, Protocol):
         Raises:
             RetryableError: it cannot be deleted at the moment.
         """
+
+
+def bucket_of(item_id: str) -> int:
+    """Return the bucket of an item."""
+    return crc32(item_id.encode()) % BUCKETS
+
+
+def buckets_of(segment: Segment) -> range:
+    """Return the buckets of a segment."""
+    first, end = (ceil(BUCKETS * n / segment.of) for n in (segment.number, segment.number + 1))
+    return range(first, end)
 
 
 def supersedes(held: str | None, offered: str) -> bool:

@@ -13,6 +13,7 @@ Every document has these fields, in addition to the user's:
     cdc.changed_at  when DynamoDB recorded that change, seconds since 1970
     cdc.written_at  when the sink wrote, seconds since 1970
     cdc.deleted     whether this is a tombstone
+    cdc.bucket      a number from 0 to 999 that follows from the item: a part of a walk
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from dynamodb_streams_cdc.sinks.documents import (
     SearchIndex,
     Stale,
     Upsert,
+    bucket_of,
     encoded,
     token_of,
 )
@@ -218,10 +220,8 @@ class Search:
     def copies(
         self, segment: Segment, place: Place | None, most: int, deadline: Deadline
     ) -> CopyPage:
-        """Return the next documents; the first segment has all of them. See `Comparable`."""
-        if segment.number:
-            return CopyPage((), None, 0)
-        page = self.index.walk(place, most, deadline)
+        """Return the next documents of a segment; see `Comparable`."""
+        page = self.index.walk(segment, place, most, deadline)
         foreign = [
             CopyDifference(name, DifferenceKind.FOREIGN, token)
             for name, token in page.foreign.items()
@@ -255,6 +255,7 @@ class Search:
             "changed_at": item_version.timestamp,
             "written_at": written_at,
             "deleted": document is None,
+            "bucket": bucket_of(item_version.item_id),
         }
         return Upsert(item_version.item_id, {**(document or {}), CDC: about}, is_first)
 

@@ -279,16 +279,46 @@ class Node:
             for id, s in made.searchable.items()
             if not (hidden and s.source[CDC]["deleted"])
         ]
-        wanted = {"exists": {"field": f"{CDC}.item"}}
-        if body.get("query") == {"bool": {"must_not": [wanted]}}:
-            hits = [hit for hit in hits if "item" not in hit["_source"].get(CDC, {})]
-        elif body.get("query") == wanted:
-            [after] = body.get("search_after", [""])
-            items = ({**hit, "sort": [hit["_source"][CDC]["item"]]} for hit in hits)
-            left = sorted((h for h in items if h["sort"][0] > after), key=lambda h: h["sort"])
-            hits = left[: body["size"]]
+        if "sort" in body:
+            hits = _sorted(hits, body)
         shards = {"successful": 1, "failed": 0}
         return {"hits": {"hits": hits}, "count": len(hits), "timed_out": False, "_shards": shards}
+
+
+def _sorted(hits: list[dict[str, Any]], body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the hits of a walk: sorted by one field, behind a place, as many as asked for."""
+    [(field, order)] = body["sort"][0].items()
+    assert order == "asc"
+    query = body["query"]["bool"]
+    found = [
+        {**hit, "sort": [_field(hit, field)]}
+        for hit in hits
+        if all(_matches(hit, clause) for clause in query["filter"])
+        and not any(_matches(hit, clause) for clause in query["must_not"])
+    ]
+    if "search_after" in body:
+        [after] = body["search_after"]
+        found = [hit for hit in found if hit["sort"][0] > after]
+    return sorted(found, key=lambda hit: hit["sort"])[: body["size"]]
+
+
+def _matches(hit: Mapping[str, Any], clause: Mapping[str, Any]) -> bool:
+    [(kind, about)] = clause.items()
+    if kind == "exists":
+        return _field(hit, about["field"]) is not None
+    [(field, wanted)] = about.items()
+    value = _field(hit, field)
+    if kind == "term":
+        return bool(value == wanted)
+    assert kind == "range"
+    return value is not None and wanted["gte"] <= value < wanted["lt"]
+
+
+def _field(hit: Mapping[str, Any], field: str) -> Any:
+    if field == "_seq_no":
+        return hit["_seq_no"]
+    about = hit["_source"].get(CDC)
+    return about.get(field.removeprefix(f"{CDC}.")) if isinstance(about, Mapping) else None
 
 
 def _filtered(items: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:

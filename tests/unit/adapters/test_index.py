@@ -12,9 +12,17 @@ from dynamodb_streams_cdc.aws.opensearch_documents import (
 )
 from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
 from dynamodb_streams_cdc.errors import ConflictError
+from dynamodb_streams_cdc.sinks.comparison import Segment
 from dynamodb_streams_cdc.sinks.documents import CDC, Stale
 from lambdas.example_domain.order import INDEX, document
-from tests.contracts.index import ITEM, IndexContract, ReadableIndex, SearchableIndex, upsert
+from tests.contracts.index import (
+    ITEM,
+    IndexContract,
+    ReadableIndex,
+    SearchableIndex,
+    upsert,
+    walked,
+)
 from tests.factories import change, deadline, order
 from tests.unit.adapters.search_node import Node
 
@@ -155,4 +163,32 @@ def test_index_guesses_no_field(node: Node, index: ReadableIndex) -> None:
     mappings = node.requests[0].body["mappings"]
     assert mappings["dynamic"] is False
     assert mappings["properties"] == {**INDEX.properties, CDC: CDC_MAPPING}
-    assert CDC_MAPPING["properties"].keys() == {"deleted", "written_at", "item"}
+    assert CDC_MAPPING["properties"].keys() == {"deleted", "written_at", "item", "bucket"}
+
+
+def test_two_documents_of_one_item_at_the_border_of_a_page(
+    node: Node, index: ReadableIndex
+) -> None:
+    names = [f"orders/S={number}/S=1" for number in range(4)]
+    index.upsert([upsert("1", name) for name in names], deadline())
+    made = node.indices["orders-v1"]
+    for number in range(3):
+        made.put(f"double-{number}", made.documents[names[1]].source)
+    for most in range(1, 6):
+        pages = walked(index, most=most)
+        assert [name for page in pages for name in page.live] == names
+        foreign = [name for page in pages for name in page.foreign]
+        assert sorted(foreign) == ["double-0", "double-1", "double-2"]
+
+
+def test_one_walk_finds_all_documents_without_an_identity(node: Node, index: ReadableIndex) -> None:
+    index.upsert([upsert("1")], deadline())
+    made = node.indices["orders-v1"]
+    for number in range(1_200):
+        made.put(f"stranger-{number}", {"hello": number, **({CDC: {}} if number % 2 else {})})
+    pages = walked(index, most=500)
+    foreign = [name for page in pages for name in page.foreign]
+    assert len(foreign) == len(set(foreign)) == 1_200
+    assert all(page.read <= 500 for page in pages)
+    [second] = walked(index, Segment(1, 2), most=500)
+    assert second.foreign == {}

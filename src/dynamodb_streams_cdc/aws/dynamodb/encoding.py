@@ -1,13 +1,14 @@
-"""Requests to DynamoDB without botocore's walk through every value of them.
+"""Requests to DynamoDB, and its items, without botocore's walk through every value of them.
 
-The adapters send DynamoDB JSON already. botocore still looks up the description of each
-value, of each value within it, and copies it: half of the processor time of a request. Here
-the parameters of a call become the body of its request at once. All of this goes through events
-that botocore documents for the purpose
+The adapters send and take DynamoDB JSON. botocore still looks up the description of each value, of
+each value within it, and copies it: half of the processor time of a request, and more than half of
+that of a page of items. Here the parameters of a call become the body of its request at once, and
+the body of a response with items becomes its result. All of this goes through botocore's events
 (https://docs.aws.amazon.com/boto3/latest/guide/events.html).
 """
 
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.deserializer import base64_text
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _BODY = "dynamodb_streams_cdc.body"
+READS = ("BatchGetItem", "GetItem", "Query", "Scan")
+"""Operations whose responses have items."""
+
 _encode = json.JSONEncoder(separators=(",", ":"), default=base64_text).encode
 
 
 def encode_once(client: "DynamoDBClient") -> "DynamoDBClient":
-    """Return the client, which from now on sends the parameters of a call as they are, as JSON.
+    """Return the client, which from now on sends and returns items as they are, as JSON.
 
-    For operations on items: all that they take is DynamoDB's JSON, binary values as `bytes`. Make
-    the client with `Config(parameter_validation=False)`: nothing checks the parameters but
-    DynamoDB.
+    For operations on items: all that they take is DynamoDB's JSON, binary values as `bytes`, or as
+    the base64 text that they have in items that were read. Make the client with
+    `Config(parameter_validation=False)`: nothing checks the parameters but DynamoDB.
 
     Raises:
         ValueError: the client speaks something else than JSON.
@@ -37,7 +41,19 @@ def encode_once(client: "DynamoDBClient") -> "DynamoDBClient":
     # After botocore's own, which add to the parameters.
     events.register_last("before-parameter-build", _take, unique_id=f"{_BODY}-take")
     events.register("before-call.dynamodb", _put, unique_id=f"{_BODY}-put")
+    for operation in READS:
+        event = f"before-parse.dynamodb.{operation}"
+        events.register(event, _parse, unique_id=f"{_BODY}-parse-{operation}")
     return client
+
+
+def _parse(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """Take the result from the body, and leave botocore an empty one; it reads errors itself."""
+    if response_dict["status_code"] == HTTPStatus.OK:
+        customized_response_dict.update(json.loads(response_dict["body"]))
+        response_dict["body"] = b"{}"
 
 
 def _take(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:

@@ -88,10 +88,23 @@ class MemoryIndex:
         there = (item_id for item_id in item_ids if item_id in self.documents)
         return {name: Held(self.documents[name], self.documents[name]) for name in there}
 
-    def walk(self, place: Place | None, most: int, deadline: Deadline) -> DocumentPage:
-        """Return the next documents in the order of their names."""
+    def walk(
+        self,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        tombstones: bool = False,
+    ) -> DocumentPage:
+        """Return the next documents of a segment in the order of their names."""
         deadline.check()
-        names, following = next_names(self.documents, Segment(), place, most)
+        documents = {
+            name: source
+            for name, source in self.documents.items()
+            if not tombstones or (source.get(CDC) or {}).get("deleted")
+        }
+        names, following = next_names(documents, segment, place, most)
         about = {name: (self.documents[name].get(CDC) or {}) for name in names}
         live = [n for n, each in about.items() if "item" in each and not each["deleted"]]
         strange = [name for name, each in about.items() if "item" not in each]

@@ -1,0 +1,216 @@
+"""What an operator does with a whole table: verify, backfill, rebuild.
+
+Each is compared with its own requests, sent once more by as many threads on the same clients, with
+the responses dropped: for a verification all reads, for a backfill and a rebuild the requests of
+the sinks. The two take turns. Then the time of an item in a table of a tenth of the size is
+compared with that in the whole one; each work has a process of its own, whose memory is measured.
+The functions run in the operator's process, so that is the memory of both.
+"""
+
+import multiprocessing
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+
+from benchmarks.harness.operated import KEYS, WORKERS, Operated, send
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
+from dynamodb_streams_cdc.operations.backfill import Backfill
+from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation
+from dynamodb_streams_cdc.operations.rebuild_search import RebuildSearch
+from dynamodb_streams_cdc.operations.verify import Verify
+from local.services import service
+
+ITEMS = 100_000
+COMPARED = 10_000
+REPEATS = 3
+NEEDED = ("aggregation", "search")
+
+RAW = "same requests"
+VERIFIED, WRITTEN = 0.5, 0.7
+"""Goals: shares of the speed of the requests alone."""
+
+LEVEL = 1.1
+"""Largest ratio of the times of an item."""
+
+MEGABYTES = 300.0
+
+
+def run(options: Options) -> list[Row]:
+    """Compare with the requests alone, then the sizes."""
+    whole = options.changes or ITEMS
+    repeats = options.repeats or REPEATS
+    rows: list[Row] = []
+    with jobs(), service.dynamodb_local() as dynamodb, service.opensearch() as node:
+        urls = (dynamodb.url, node.url)
+        few = min(COMPARED, whole)
+        stores = Operated("few", *urls)
+        stores.fill(options.records, few)
+        for sink in NEEDED:
+            rows += _compared(stores, sink, few, repeats)
+        tenth = Operated("tenth", *urls)
+        tenth.fill(options.records, whole // 10)
+        all_of_it = Operated("whole", *urls)
+        all_of_it.fill(options.records, whole)
+        for sink in NEEDED:
+            for name in ("backfill", "verify"):
+                rows += _sizes(name, sink, urls, whole, repeats)
+    return rows
+
+
+@contextmanager
+def jobs() -> Iterator[None]:
+    """Keep jobs in a folder of their own."""
+    with tempfile.TemporaryDirectory(prefix="cdc-bench-") as folder:
+        before = os.environ.get("CDC_JOBS")
+        os.environ["CDC_JOBS"] = folder
+        yield
+        if before is None:
+            del os.environ["CDC_JOBS"]
+        else:
+            os.environ["CDC_JOBS"] = before
+
+
+# Work
+
+
+def backfill(stores: Operated, sink: str) -> None:
+    """Fill a sink, which is empty."""
+    job = Job("backfill", {}, temporary=True)
+    report = Backfill(stores, stores.stream, KEYS, [sink], job, workers=WORKERS).run()
+    job.close()
+    assert report.complete, report.problems or report.failures[:3]
+    assert report.held[sink] == 0, report
+
+
+def verify(stores: Operated, sink: str) -> None:
+    """Verify a sink, which is right."""
+    job = Job("verify", {}, temporary=True)
+    report = Verify(stores, KEYS, {sink: sink}, job, workers=WORKERS, settle=0).run()
+    job.close()
+    assert report.complete, report
+    assert not report.moving, report
+
+
+def rebuild(stores: Operated, sink: str) -> None:
+    """Rebuild a sink, which is right."""
+    clock = stores.clock
+    if sink == "search":
+        work = RebuildSearch(stores, sink, stores.name, stores.stream, KEYS, settle=0, clock=clock)
+        assert work.run().complete, work.report
+        return
+    sums = RebuildAggregation(stores, sink, stores.stream, KEYS, clock=clock)
+    assert sums.run(lambda generation: Job(f"sums-{generation}", {})).complete, sums.report
+
+
+Work = Callable[[Operated, str], None]
+WORK: Mapping[str, Work] = {"backfill": backfill, "verify": verify, "rebuild": rebuild}
+
+
+# Turns with the requests alone
+
+
+def _compared(stores: Operated, sink: str, items: int, repeats: int) -> Iterator[Row]:
+    yield from _turns("backfill", stores, sink, items, repeats, partial(_empty, stores, sink))
+    yield from _turns("verify", stores, sink, items, repeats, lambda: None)
+    before = _before_a_rebuild(stores, sink)
+    yield from _turns("rebuild", stores, sink, items, repeats, before)
+
+
+def _empty(stores: Operated, sink: str) -> None:
+    if sink == "search":
+        stores.empty("index")
+        # The requests alone find it: the operator's make it at the first of them.
+        stores.invoke(sink, {"operation": "verify", "of": "copies", "limit": 1, "Records": []})
+    else:
+        stores.empty("ledger")
+
+
+def _before_a_rebuild(stores: Operated, sink: str) -> Callable[[], None]:
+    """Return what makes everything as it was before a rebuild, with a new index or generation."""
+    if sink == "search":
+
+        def undo() -> None:
+            work = RebuildSearch(stores, sink, stores.name, stores.stream, KEYS, clock=stores.clock)
+            status = work.status()
+            if status["second"] is not None and status["second"] < status["live"]:
+                work.rollback()
+            if status["second"] is not None:
+                work.abandon()
+            work._step("begin")
+
+        return undo
+    saved = stores.saved()
+
+    def restore() -> None:
+        stores.restore(saved)
+        RebuildAggregation(stores, sink, stores.stream, KEYS, clock=stores.clock)._step("begin")
+
+    return restore
+
+
+def _turns(
+    name: str,
+    stores: Operated,
+    sink: str,
+    items: int,
+    repeats: int,
+    prepare: Callable[[], object],
+) -> Iterator[Row]:
+    prepare()
+    work = partial(WORK[name], stores, sink)
+    requests = stores.recorded(work, source=name == "verify")
+
+    def speed(of: Callable[[], object]) -> float:
+        prepare()
+        begun = time.perf_counter()
+        of()
+        return items / (time.perf_counter() - begun)
+
+    speeds = turns({OURS: lambda: speed(work), RAW: lambda: speed(lambda: send(requests))}, repeats)
+    goal = VERIFIED if name == "verify" else WRITTEN
+    what = f"{name} {sink}"
+    yield from compare("operate", what, "items/s", speeds, better="more", goals={RAW: goal})
+
+
+# Sizes
+
+
+def _sizes(name: str, sink: str, urls: tuple[str, str], whole: int, repeats: int) -> Iterator[Row]:
+    tenth = [
+        _in_a_process(name, sink, "tenth", urls)
+        for _ in range(1 if name == "backfill" else repeats)
+    ]
+    seconds, megabytes = _in_a_process(name, sink, "whole", urls)
+    small = statistics.median(each for each, _ in tenth) / (whole // 10)
+    yield Row(
+        "operate",
+        f"{name} {sink}: at {whole:,}",
+        "us/item",
+        [1e6 * seconds / whole],
+        f"at {whole // 10:,}",
+        [1e6 * small],
+        at_least=1 / LEVEL,
+    )
+    yield Row("operate", f"{name} {sink}: at {whole:,}", "MB", [megabytes], at_most=MEGABYTES)
+
+
+def _in_a_process(name: str, sink: str, size: str, urls: tuple[str, str]) -> tuple[float, float]:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(measured, name, sink, size, urls).result()
+
+
+def measured(name: str, sink: str, size: str, urls: tuple[str, str]) -> tuple[float, float]:
+    """Return the seconds that a work took, and the most megabytes that this process had."""
+    stores = Operated(size, *urls)
+    begun = time.perf_counter()
+    WORK[name](stores, sink)
+    seconds = time.perf_counter() - begun
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
