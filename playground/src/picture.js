@@ -107,7 +107,8 @@ export class Picture {
     const several = new Set(data.calls.map((call) => call.who)).size > 1;
     for (const row of rowsOf(data)) {
       const shard = shards.indexOf(row.shard) + 1;
-      const place = row.shard === null ? ["other", "calls"] : [`shard ${shard || "?"}`, `lane ${row.lane}`];
+      const parent = shards.indexOf(data.shards[shard - 1]?.parent) + 1;
+      const place = row.shard === null ? ["other", "calls"] : [`shard ${shard}${parent ? ` after ${parent}` : ""}`, `lane ${row.lane}`];
       add("lane", LANE, several ? [row.who, place.join(" ")] : place, row);
     }
     if (data.given_up.length || data.lost.length) add("letters", 30, ["dead", "letters"]);
