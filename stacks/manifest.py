@@ -18,6 +18,7 @@ from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.source_table import SourceTable
 from stacks.constructs.stream_processor import StreamProcessor
+from stacks.maintenance import Maintenance
 
 
 def add_manifest(
@@ -32,6 +33,7 @@ def add_manifest(
     large_images: LargeImages | None,
     search: Mapping[str, Any] | None,
     erasure: str,
+    maintenance: Maintenance | None,
 ) -> None:
     """Add the output.
 
@@ -65,10 +67,12 @@ def add_manifest(
         ],
         "search": search,
         "erasure": erasure,
+        "maintenance": maintenance.manifest() if maintenance else None,
         "buckets": {
             "dead_letters": dead_letters.bucket.bucket_name,
             "on_failure": dead_letters.on_failure.bucket_name,
             **({"large_images": large_images.bucket.bucket_name} if large_images else {}),
+            **({"runs": maintenance.bucket.bucket_name} if maintenance else {}),
         },
     }
     CfnOutput(

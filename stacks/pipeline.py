@@ -20,6 +20,7 @@ from dynamodb_streams_cdc.names import (
     EXPIRES_AT,
     IDEMPOTENCY_KEY,
     MANIFEST,
+    NOTES,
 )
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.change_table import ChangeTable
@@ -34,6 +35,7 @@ from stacks.constructs.watcher import Watcher
 from stacks.environments import Environment
 from stacks.errors import SynthError
 from stacks.feeds import patterns, plan
+from stacks.maintenance import Maintenance
 from stacks.manifest import add_manifest
 from stacks.observability import Observability
 from stacks.search import SearchTarget, existing_cluster
@@ -44,9 +46,10 @@ TAKEN = frozenset(
         *("Aggregates", "BootstrapVersion", "Boundary", "CDKMetadata", "ChangeLog"),
         *("CheckBootstrapVersion", "DeadLetterBucketName", "DeadLetters", "DynamoDbGateway"),
         *("Erasure", "ErasurePolicyArn"),
-        *("Idempotency", "Key", "LargeImages", MANIFEST, "Metrics", "MetricsPolicyArn"),
+        *("Idempotency", "Key", "LargeImages", "Maintenance", MANIFEST),
+        *("Metrics", "MetricsPolicyArn"),
         *("Observability", "OnFailureBucketName", "Operator", "OperatorPolicyArn", "S3Gateway"),
-        "Watcher",
+        *("MaintenancePolicyArn", "Watcher"),
     }
 )
 """Ids that constructs of a stack may have, in addition to those that begin with a sink's name."""
@@ -139,6 +142,16 @@ class PipelineStack(Stack):
             dead_letters=self.dead_letters,
             environment=environment,
         )
+        self.maintenance: Maintenance | None = None
+        if environment.maintenance:
+            self.maintenance = Maintenance(
+                self,
+                "Maintenance",
+                code=code,
+                source=self.source,
+                processors=self.processors,
+                environment=environment,
+            )
         Observability(
             self,
             "Observability",
@@ -146,6 +159,7 @@ class PipelineStack(Stack):
             processors=self.processors,
             tables=(self.source, *self.tables.values()),
             watcher=watcher,
+            maintenance=self.maintenance,
             search=self.search,
         )
         self._add_outputs()
@@ -215,6 +229,16 @@ class PipelineStack(Stack):
                 },
             )
         )
+        processor.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                resources=[self.idempotency.table.table_arn],
+                conditions={
+                    "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [NOTES]},
+                    "Null": {"dynamodb:LeadingKeys": "false"},
+                },
+            )
+        )
         for statement in use_of_table_key(self.source):
             processor.role.add_to_policy(statement)
         if images is not None:
@@ -257,6 +281,7 @@ class PipelineStack(Stack):
             large_images=self.large_images,
             search=search,
             erasure=self.erasure.function.function_name,
+            maintenance=self.maintenance,
         )
         # For people, who type them: the manifest has them too.
         outputs = {

@@ -15,6 +15,10 @@ GIVEN_UP_BY_LAMBDA = "aws/lambda/"
 """Batches that Lambda gave up: `aws/lambda/<mapping UUID>/`, in the on-failure bucket
 (https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html)."""
 
+RUNS = "runs/"
+"""Parts of a walk under Step Functions and the answers to them, in the bucket of the maintenance:
+`runs/<execution>/<number of the part>/<step>.json`."""
+
 MANIFEST = "Manifest"
 """Output of the pipeline's stack with its manifest; see `operations.manifest`."""
 MANIFEST_SCHEMA = 1
@@ -26,6 +30,8 @@ ATTEMPT = "attempt/"
 """Attempts at a record that may kill its function: `attempt/<processor>/<sequence number>`."""
 ONCE = "once/"
 """Markers of `idempotency.Once`: `once/<effect>/<item>/<version>`."""
+NOTES = "notes/operations"
+"""Key of the item with the notes of operators; see `control.notes`."""
 GENERATIONS = "generations/sums"
 """Key of the item that says which generations of sums there are; see `sinks.generations`."""
 FORGETTING = "forgetting/"
@@ -51,6 +57,10 @@ RETIRED = "retired"
 FUNCTION_SECONDS = 60
 """Timeout of the functions, in seconds."""
 
+MAINTENANCE_SECONDS = 900
+"""Timeout of the maintenance function, in seconds: the most that Lambda gives
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+
 METRICS_NAMESPACE = "DynamoDbStreamsCdc"
 
 
@@ -70,6 +80,7 @@ class Metric(StrEnum):
     BREAKER_OPEN = "BreakerOpen"
     ACCESS_DENIED = "AccessDenied"
     DEAD_LETTERS_WAITING = "DeadLettersWaiting"
+    DIFFERENCES = "Differences"
 
 
 class LogEvent(StrEnum):
@@ -118,6 +129,8 @@ class Operation(StrEnum):
     REMOVE = "remove"
     REBUILD_SUMS = "rebuild-sums"
     REBUILD_INDEX = "rebuild-index"
+    PURGE = "purge"
+    NOTES = "notes"
 
 
 class ErasureOperation(StrEnum):

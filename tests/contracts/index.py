@@ -211,10 +211,20 @@ class IndexContract:
         sink.apply([change(1, gone, None), change(2, None, there)], deadline())
         later = Deadline(ManualClock(deadline().now() + 10))
         sink.apply([change(3, lately, None)], later)
-        assert index.purge(deadline().now() + 1, deadline()) == 1
+        old = deadline().now() + 1
+        assert index.tombstones(None, deadline()) == 2
+        assert index.tombstones(old, deadline()) == 1
+        assert index.purge(old, 100, deadline()) == 1
+        assert index.tombstones(None, deadline()) == 1
         assert sink.held("orders/S=00001/S=00001-1", deadline()) is None
         assert sink.held("orders/S=00002/S=00002-1", deadline()) is not None
         assert len(index.search()) == 1
+
+    def test_a_purge_deletes_as_many_as_it_is_asked_to(self, index: SearchableIndex) -> None:
+        sink = Search(index, document)
+        sink.apply([change(n, order(f"0000{n}-1"), None) for n in range(1, 6)], deadline())
+        old = deadline().now() + 1
+        assert [index.purge(old, 2, deadline()) for _ in range(4)] == [2, 2, 1, 0]
 
     def test_a_repair_that_is_overtaken_reads_again(self, index: SearchableIndex) -> None:
         sink = Search(index, document)

@@ -66,6 +66,17 @@ OTHERS_CALL = {
 }
 """What the mapping and the runtime call with the function's role."""
 
+OLD_TOMBSTONE = {
+    "id": "ledger/orders/S=00009/S=1",
+    "version": "0001",
+    "revision": 1,
+    "contribution": {},
+    "changed_at": 1,
+    "written_at": 1,
+    "deleted": True,
+    "retained": False,
+}
+
 PLACED = order()
 REFUNDED = order(status="refunded")
 POISON = order("00005-1", lines=[])
@@ -155,6 +166,10 @@ class Calls:
         if url.endswith("_mget"):
             asked = json.loads(args[1])["ids"]
             return 200, {}, json.dumps({"docs": [{"_id": i, "found": False} for i in asked]})
+        if "_delete_by_query" in url:
+            return 200, {}, json.dumps({"deleted": 0})
+        if url.endswith("_search") and b'"size":0' in args[1].replace(b" ", b""):
+            return 200, {}, json.dumps({"hits": {"total": {"value": 0}}})
         if url.endswith("_search"):
             shards = {"failed": 0, "successful": 1}
             return (
@@ -248,6 +263,8 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
     assert handler({"Records": records[:1]}, context) == {"batchItemFailures": []}, "a suspect"
     for operation in ("replay", "inspect"):
         handler({"operation": operation, "Records": records}, context)
+    note = {"operation": "notes", "write": {"verify/any": {}}, "erase": ["fill/any"]}
+    assert handler({**note, "Records": []}, context)["notes"]
     if not further:
         for item in (PLACED, LARGE, CUSTOMER):
             aws("dynamodb").put_item(TableName="orders-1A2B", Item=serialize_item(item))
@@ -291,6 +308,12 @@ def operate(handler: Handler, processor: str, invocation: LambdaContext) -> None
     assert handler(backfill, invocation)["done"]
     repair = {"operation": "repair", "streamArn": STREAM, "Records": [{"Keys": placed}]}
     handler(repair, invocation)
+    handler({"operation": "notes", "erase": ["fill/backfill"], "Records": []}, invocation)
+    if processor == "aggregation":
+        runtime.dynamodb().put_item(TableName="idempotency", Item=serialize_item(OLD_TOMBSTONE))
+    purged = handler({"operation": "purge", "Records": []}, invocation)
+    assert purged["refusal"] == ""
+    assert purged["purged"] == (processor == "aggregation")
     if processor == "aggregation":
         sums = {"operation": "rebuild-sums", "generation": 1, "Records": []}
         for step in ("begin", "switch", "finish"):

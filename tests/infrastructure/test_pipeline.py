@@ -110,11 +110,12 @@ class TestLeastPrivilege:
         assert on_tables == {
             ("dynamodb:BatchGetItem", f"{ledger}.Arn"),
             ("dynamodb:GetItem", f"{ledger}.Arn"),
+            ("dynamodb:DeleteItem", f"{ledger}.Arn"),
             ("dynamodb:PutItem", f"{ledger}.Arn"),
             ("dynamodb:Scan", f"{ledger}.Arn"),
             ("dynamodb:UpdateItem", f"{aggregates}.Arn"),
             ("dynamodb:Scan", f"{aggregates}.Arn"),
-            # Attempts at a record, under keys of their own: see test_permissions.py.
+            # Attempts at a record and notes, under keys of their own: see test_permissions.py.
             ("dynamodb:UpdateItem", f"{ledger}.Arn"),
             *((f"dynamodb:{action}", f"{orders}.Arn") for action in READS),
         }
@@ -145,6 +146,7 @@ class TestLeastPrivilege:
                     ("Post", "-write/_bulk"),
                     ("Post", "-write/_mget"),
                     ("Post", "-write/_search"),
+                    ("Post", "-write/_delete_by_query"),
                     ("Delete", "-write/_doc/*"),
                     ("Get", "-write/_doc/*"),
                     ("Put", "-write/_doc/*"),

@@ -8,6 +8,7 @@ from dynamodb_streams_cdc.cli.diff import diff
 from dynamodb_streams_cdc.cli.forget import forget
 from dynamodb_streams_cdc.cli.history import history
 from dynamodb_streams_cdc.cli.options import Command, Commands, epilog
+from dynamodb_streams_cdc.cli.purge import purge
 from dynamodb_streams_cdc.cli.rebuild import rebuild
 from dynamodb_streams_cdc.cli.redrive import redrive
 from dynamodb_streams_cdc.cli.repair import repair
@@ -32,6 +33,7 @@ app.command(cls=Command, epilog=epilog("redrive"))(redrive)
 app.command(cls=Command, epilog=epilog("verify"))(verify)
 app.command(cls=Command, epilog=epilog("repair"))(repair)
 app.command(cls=Command, epilog=epilog("backfill"))(backfill)
+app.command(cls=Command, epilog=epilog("purge"))(purge)
 app.command(cls=Command, epilog=epilog("history"))(history)
 app.command(cls=Command, epilog=epilog("diff"))(diff)
 app.command(cls=Command, epilog=epilog("tail"))(tail)

@@ -55,6 +55,10 @@ _STATUSES: Mapping[str, Sequence[str]] = {
         "readers read what was asked for, and it is right",
         "the rebuild is not done, or the answer was no",
     ),
+    "purge": (
+        "no old tombstone is left, or with --dry-run all are counted",
+        "some are left, or the answer was no",
+    ),
     "history": ("no gaps", "gaps, or no entry"),
     "diff": ("shown", "no entry of the item by then, or gaps around a moment"),
     "forget": (

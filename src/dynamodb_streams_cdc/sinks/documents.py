@@ -110,8 +110,17 @@ class SearchIndex(Protocol):
             PermanentError: it can never be written.
         """
 
-    def purge(self, before: float, deadline: Deadline) -> int:
-        """Delete the tombstones written before then that have not moved; return how many.
+    def tombstones(self, before: float | None, deadline: Deadline) -> int:
+        """Return the number of tombstones; of those written before then, if a time is given.
+
+        Raises:
+            RetryableError: they cannot be counted at the moment.
+        """
+
+    def purge(self, before: float, most: int, deadline: Deadline) -> int:
+        """Delete at most so many tombstones written before then; return how many.
+
+        One that has moved since it was found is left.
 
         Raises:
             RetryableError: they cannot be deleted at the moment.

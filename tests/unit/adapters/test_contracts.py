@@ -34,7 +34,7 @@ from tests.contracts.erasure import (
 )
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.image_store import ImageStoreContract
-from tests.contracts.ledger import LedgerContract, LedgerWithTotals, adds, row
+from tests.contracts.ledger import LedgerContract, LedgerWithTotals, adds, purged, row
 from tests.contracts.log import LogContract
 from tests.factories import as_delivered, change, deadline, order, record
 from tests.lambdas.conftest import create_table
@@ -79,7 +79,7 @@ def test_purge_leaves_a_row_that_moved_after_it_was_found(dynamodb: Any) -> None
         ledger.commit([RowUpdate(gone, back)], adds("1.5"))
 
     dynamodb.meta.events.register("before-call.dynamodb.DeleteItem", come_back)
-    assert ledger.purge(gone.written_at + 1, deadline()) == 0
+    assert purged(ledger, gone.written_at + 1).purged == 0
     assert ledger.read(["orders/S=1"], deadline()) == {"orders/S=1": back}
 
 
@@ -87,7 +87,8 @@ def test_purge_leaves_what_others_keep_in_the_table(dynamodb: Any) -> None:
     create_table(dynamodb, "idempotency", [("id", "S")])
     marker = {"id": "once/mail/1", "deleted": True, "retained": False, "written_at": 0}
     dynamodb.put_item(TableName="idempotency", Item=serialize_item(marker))
-    assert DynamoDbLedger(dynamodb, "idempotency", "aggregates").purge(1.0, deadline()) == 0
+    ledger = DynamoDbLedger(dynamodb, "idempotency", "aggregates")
+    assert purged(ledger, 1.0).tombstones == 0
     assert DynamoDbIdempotencyStore(dynamodb, "idempotency").seen("once/mail/1")
 
 

@@ -21,3 +21,4 @@ from dynamodb_streams_cdc.testing.memory.markers import MemoryAttempts as Memory
 from dynamodb_streams_cdc.testing.memory.markers import (
     MemoryIdempotencyStore as MemoryIdempotencyStore,
 )
+from dynamodb_streams_cdc.testing.memory.markers import MemoryNotes as MemoryNotes

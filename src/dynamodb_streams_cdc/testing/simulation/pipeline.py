@@ -25,6 +25,7 @@ from dynamodb_streams_cdc.testing.memory import (
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
+    MemoryNotes,
     MemoryObjects,
 )
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
@@ -148,6 +149,7 @@ class PipelineUnderTest:
     index: MemoryIndex = field(default_factory=MemoryIndex)
     dead_letters: MemoryDeadLetterStore = field(default_factory=MemoryDeadLetterStore)
     erasures: MemoryErasureRecords = field(default_factory=MemoryErasureRecords)
+    notes: MemoryNotes = field(default_factory=MemoryNotes)
 
     def __post_init__(self) -> None:
         self.log = StreamedLog(self.virtual_clock)
@@ -182,6 +184,7 @@ class PipelineUnderTest:
                 permanent=(PoisonError,),
                 clock=virtual_clock,
                 source_table=faults.source_table,
+                notes=self.notes,
             )
 
         def repaired(
