@@ -58,7 +58,7 @@ TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration
 # CHANGES: Changes per variant and repetition. Default: each benchmark's own. Example: `1000`.
 # REPEATS: Repetitions of each variant. Default: each benchmark's own. Example: `5`.
 # PORT: Port of the playground. Default: `8137`. Example: `8200`.
-# BROWSER: Chromium or Chrome for the tests of the playground. Default: the machine's, else the one that npm installed. Example: `/usr/bin/google-chrome`.
+# BROWSER: Chromium or Chrome for the tests of the playground, or `npm` for the one that npm installs. Default: the machine's, else npm's. Example: `/usr/bin/google-chrome`.
 # ENVIRONMENT: Environment of the AWS commands: sandbox, production, or another one of cdk.json; `make e2e` runs on this machine without it. Example: `production`.
 # CDK_OPTIONS: Options for the CDK, such as settings of the environment. Example: `"-c alarm_email=on-call@example.com"`.
 # CONFIRM: Number of the AWS account, in place of the question for it. Example: `123456789012`.
@@ -201,7 +201,7 @@ playground: $(EDITOR) ## Build the playground, and serve it on loopback (PORT=81
 	@exec python -m tools.playground --serve $${PORT:+"$$PORT"}
 
 .PHONY: test-browser
-test-browser: $(EDITOR) $(CHROMIUM) ## Try the playground in Chromium (BROWSER=path of one; else the machine's, or npm's)
+test-browser: $(EDITOR) $(CHROMIUM) ## Try the playground in Chromium (BROWSER=path of one, or npm)
 	pytest tests/browser
 
 .PHONY: docs

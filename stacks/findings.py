@@ -106,6 +106,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         f"{IAM5}[DeadLettersOnFailure/*]",
         "pipeline/%/Role/DefaultPolicy",
         "Lambda refuses a mapping whose role may not put any object into its destination.",
+        unless=("pipeline/Erasure/Role/DefaultPolicy",),
     ),
     Accepted(
         f"{IAM5}[LargeImagesBucket/*]",
@@ -116,7 +117,9 @@ ACCEPTED: tuple[Accepted, ...] = (
         f"{IAM5}[LargeImagesBucket/*]",
         "pipeline/%/Role/DefaultPolicy",
         "A processor behind the change log reads the large images that entries point at.",
-        unless=tuple(f"pipeline/{role}/Role/DefaultPolicy" for role in ("Audit", "Watcher")),
+        unless=tuple(
+            f"pipeline/{role}/Role/DefaultPolicy" for role in ("Audit", "Erasure", "Watcher")
+        ),
     ),
     Accepted(
         f"{IAM5}[Domain/%-write/_doc/*]",
@@ -137,6 +140,39 @@ ACCEPTED: tuple[Accepted, ...] = (
         f"{IAM5}[es:domain/%/%-v*]",
         "pipeline/Search/Role/DefaultPolicy",
         "A rebuild makes, fills and deletes indexes that are numbered, in an existing domain.",
+    ),
+    *(
+        Accepted(
+            f"{IAM5}[{objects}]",
+            "pipeline/Erasure/Role/DefaultPolicy",
+            "An erasure looks for an item in all objects, and deletes or rewrites those it finds.",
+        )
+        for objects in (
+            "DeadLettersBucket/*",
+            "DeadLettersBucket/archive/*",
+            "DeadLettersOnFailure/*",
+            "LargeImagesBucket/*",
+        )
+    ),
+    *(
+        Accepted(
+            f"{IAM5}[{domain}/{requests}]",
+            "pipeline/Erasure/Role/DefaultPolicy",
+            "An erasure deletes the document of any item, in every index of a rebuild.",
+        )
+        for domain in ("Domain", "es:domain/%")
+        for requests in (
+            "%-write/_doc/*",
+            "%-v*/_alias",
+            "%-v*/_doc/*",
+            "%-v*/_mapping",
+            "%-v*/_mget",
+        )
+    ),
+    Accepted(
+        f"{IAM5}[cloudformation:stack/%/*]",
+        "pipeline/Erasure/Policy",
+        "The last part is the stack's unique id, which changes with the stack.",
     ),
     *(
         Accepted(

@@ -32,12 +32,13 @@ def add_manifest(
     dead_letters: DeadLetters,
     large_images: LargeImages | None,
     search: Mapping[str, Any] | None,
+    erasure: str,
     maintenance: Maintenance | None,
 ) -> None:
     """Add the output.
 
     `pipelines` are the stacks of all pipelines of the environment; `tables` are those in addition
-    to the source table, by role.
+    to the source table, by role; `erasure` is the name of the function that erases.
     """
     manifest = {
         "schema": MANIFEST_SCHEMA,
@@ -65,6 +66,7 @@ def add_manifest(
             for processor in processors
         ],
         "search": search,
+        "erasure": erasure,
         "maintenance": maintenance.manifest() if maintenance else None,
         "buckets": {
             "dead_letters": dead_letters.bucket.bucket_name,

@@ -25,6 +25,7 @@ from dynamodb_streams_cdc.names import (
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.erasure import Erasure
 from stacks.constructs.keys import add_key
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.operator_policy import MetricsPolicy, OperatorPolicy
@@ -44,15 +45,9 @@ TAKEN = frozenset(
     {
         *("Aggregates", "BootstrapVersion", "Boundary", "CDKMetadata", "ChangeLog"),
         *("CheckBootstrapVersion", "DeadLetterBucketName", "DeadLetters", "DynamoDbGateway"),
-        *(
-            "Idempotency",
-            "Key",
-            "LargeImages",
-            "Maintenance",
-            MANIFEST,
-            "Metrics",
-            "MetricsPolicyArn",
-        ),
+        *("Erasure", "ErasurePolicyArn"),
+        *("Idempotency", "Key", "LargeImages", "Maintenance", MANIFEST),
+        *("Metrics", "MetricsPolicyArn"),
         *("Observability", "OnFailureBucketName", "Operator", "OperatorPolicyArn", "S3Gateway"),
         *("MaintenancePolicyArn", "Watcher"),
     }
@@ -67,7 +62,8 @@ class PipelineStack(Stack):
         declaration: what the table's items are, and which copies they have.
         source: the source table.
         idempotency: table of the records of idempotency, by prefix of the key: `ledger/` of the
-            aggregation, `attempt/` of records that may kill a function, `once/` of effects.
+            aggregation, `attempt/` of records that may kill a function, `once/` of effects,
+            `forgetting/` and `erased/` of erasures.
         change_log, large_images: of the audited entities; None if there are none.
         search: cluster of the indexes; None if no entity has a document.
         tables: those that this stack makes in addition to the source table, by role.
@@ -136,6 +132,7 @@ class PipelineStack(Stack):
             large_images=self.large_images,
         )
         self.metrics = MetricsPolicy(self, "Metrics")
+        self.erasure = self._add_erasure()
         watcher = Watcher(
             self,
             "Watcher",
@@ -248,12 +245,31 @@ class PipelineStack(Stack):
             images.grant_read(processor.role)
         return processor
 
-    def _add_outputs(self) -> None:
+    def _add_erasure(self) -> Erasure:
+        return Erasure(
+            self,
+            "Erasure",
+            code=self._code,
+            table=self.declaration.name,
+            source=self.source,
+            tables=self.tables,
+            dead_letters=self.dead_letters,
+            large_images=self.large_images,
+            search=self.search,
+            indexes=self._indexes,
+            has_markers=bool(self.declaration.further_sinks),
+            environment=self.settings,
+        )
+
+    @property
+    def _indexes(self) -> list[str]:
         prefix = self.settings.index_prefix
+        return [f"{prefix}{index.name}" for index in self.declaration.indexes]
+
+    def _add_outputs(self) -> None:
         search = None
         if self.search is not None:
-            indexes = [f"{prefix}{index.name}" for index in self.declaration.indexes]
-            search = {"endpoint": self.search.url, "indexes": indexes}
+            search = {"endpoint": self.search.url, "indexes": self._indexes}
         add_manifest(
             self,
             pipelines=self._pipelines,
@@ -264,6 +280,7 @@ class PipelineStack(Stack):
             dead_letters=self.dead_letters,
             large_images=self.large_images,
             search=search,
+            erasure=self.erasure.function.function_name,
             maintenance=self.maintenance,
         )
         # For people, who type them: the manifest has them too.
@@ -273,6 +290,7 @@ class PipelineStack(Stack):
             "OnFailureBucketName": self.dead_letters.on_failure.bucket_name,
             "OperatorPolicyArn": self.operator.managed_policy_arn,
             "MetricsPolicyArn": self.metrics.managed_policy_arn,
+            "ErasurePolicyArn": self.erasure.policy.managed_policy_arn,
         }
         if self.search is not None:
             outputs["SearchEndpoint"] = self.search.url

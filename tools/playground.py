@@ -9,7 +9,7 @@ this tree. `tools/docs.py` copies the folder into the site.
 import functools
 import hashlib
 import http.server
-import re
+import json
 import shutil
 import subprocess
 import sys
@@ -23,6 +23,7 @@ MODULES = PAGE / "node_modules"
 PYODIDE = ROOT / "node_modules" / "pyodide"
 OUTPUT = ROOT / "build" / "playground"
 PORT = 8137
+EXPLANATION = "/explanation/playground/"
 
 RUNTIME = (
     "pyodide.js",
@@ -54,7 +55,16 @@ def build() -> Path:
     (OUTPUT / "index.html").write_text(html.replace("<html ", f'<html data-wheel="{wheel}" ', 1))
     (OUTPUT / "licenses.txt").write_text(licences())
     _bundle()
+    _offline()
     return OUTPUT
+
+
+def _offline() -> None:
+    """Write the service worker, which knows every file of the page."""
+    names = ["./", *sorted(path.name for path in OUTPUT.iterdir())]
+    text = (PAGE / "src" / "offline.js").read_text()
+    text = text.replace('["FILES"]', json.dumps(names)).replace("FINGERPRINT", fingerprint())
+    (OUTPUT / "offline.js").write_text(text)
 
 
 def _wheel() -> str:
@@ -104,16 +114,31 @@ def _bundle() -> None:
 def licences() -> str:
     """Return the licence texts of everything that the page contains."""
     parts = [f"dynamodb-streams-cdc\n\n{(ROOT / 'LICENSE').read_text()}"]
-    for folder in sorted({*_bundled(), PYODIDE}):
-        name = str(folder).rpartition("node_modules/")[2]
-        texts = [path.read_text() for path in sorted(folder.glob("LICEN[CS]E*"))]
-        parts.append(f"{name}\n\n{texts[0] if texts else _stated(folder)}")
+    parts.append(RUNTIME_LICENCES.format(version=_package(PYODIDE)["version"]))
+    for folder in sorted(_bundled()):
+        [path] = folder.glob("LICEN[CS]E*")
+        parts.append(f"{str(folder).rpartition('node_modules/')[2]}\n\n{path.read_text()}")
     return f"\n\n{'-' * 72}\n\n".join(parts)
 
 
-def _stated(folder: Path) -> str:
-    found = re.search(r'"license": "([^"]+)"', (folder / "package.json").read_text())
-    return f"Licence: {found[1] if found else 'not stated'}; its text is at the package's source."
+def _package(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads((folder / "package.json").read_text())
+    return found
+
+
+RUNTIME_LICENCES = """\
+Pyodide {version}, unchanged: pyodide.js, pyodide.asm.js, pyodide.asm.wasm, python_stdlib.zip
+
+Pyodide is under the Mozilla Public License 2.0, https://mozilla.org/MPL/2.0/.
+Its source is at https://github.com/pyodide/pyodide/tree/{version}.
+
+pyodide.asm.wasm and python_stdlib.zip contain CPython, under the Python Software Foundation License
+Version 2, and what CPython includes: https://docs.python.org/3/license.html has every text.
+Copyright (c) 2001 Python Software Foundation; All Rights Reserved.
+
+pyodide.asm.js contains parts of Emscripten, under the MIT License and the University of
+Illinois/NCSA License: https://github.com/emscripten-core/emscripten/blob/main/LICENSE.
+"""
 
 
 def _bundled() -> Iterator[Path]:
@@ -139,7 +164,22 @@ def fingerprint() -> str:
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """A server of files that says nothing."""
+    """A server of files that says nothing.
+
+    On the site the page's links lead to other pages; here to the text of the one that explains it.
+    """
+
+    def do_GET(self) -> None:
+        """Send a file, or the page that explains the playground."""
+        if self.path.partition("?")[0] != EXPLANATION:
+            super().do_GET()
+            return
+        text = (ROOT / "docs" / "explanation" / "playground.md").read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

@@ -3,6 +3,7 @@
 Times are seconds since the start. A record is named by its sequence number.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,13 +29,20 @@ MOST_LINES = 3_000
 """Lines of a timeline that are shown."""
 
 FAULT = "FAULT: "
+_DEADLINE = re.compile(r"Deadline\(clock=.*?\.\.")
+"""An argument of each request of a sink, which says nothing to a reader."""
+
 DONE, FAILED, LEFT, KILLED, IGNORED = "done", "failed", "left", "killed", "ignored"
 """Outcomes of a record in an invocation; `left` is for the next attempt."""
 
 
 def of(simulation: Simulation, recorder: Recorder, problems: Sequence[str]) -> dict[str, Any]:
     """Return the picture of a run that is over."""
-    streams = simulation.table.streams
+    pollers = [
+        (recorder.name_of(actor), poller) for actor in simulation.actors for poller in actor.pollers
+    ]
+    streams = list(simulation.table.streams)
+    streams += [poller.stream for _, poller in pollers if poller.stream not in streams]
     places = {
         record["dynamodb"]["SequenceNumber"]: shard.shard_id
         for stream in streams
@@ -44,9 +52,6 @@ def of(simulation: Simulation, recorder: Recorder, problems: Sequence[str]) -> d
     written = {sequence: at for _, at, sequence in recorder.written}
     calls = [_call(call, number, written) for number, call in enumerate(recorder.calls)]
     _link(calls)
-    pollers = [
-        (recorder.name_of(actor), poller) for actor in simulation.actors for poller in actor.pollers
-    ]
     return {
         "ends": _seconds(simulation.virtual_clock.now()),
         "lines": [_line(entry) for entry in recorder.entries[:MOST_LINES]],
@@ -106,7 +111,7 @@ def _shard(stream: SimulatedStream, shard: Shard, places: Mapping[str, str]) -> 
 
 
 def _line(entry: Entry) -> dict[str, Any]:
-    text = str(entry)
+    text = _DEADLINE.sub("deadline", str(entry))
     return {"at": _seconds(entry.at), "who": entry.who, "text": text, "kind": _kind(entry)}
 
 

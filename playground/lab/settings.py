@@ -50,6 +50,7 @@ def controls() -> list[dict[str, Any]]:
         },
         {"name": REPORT_BATCH_ITEM_FAILURES, "default": _DEFAULTS["report_batch_item_failures"]},
         {"name": "OnFailure", "choices": list(DESTINATIONS), "default": "none"},
+        {"name": "FilterCriteria", "text": "a pattern; none sends all", "default": ""},
         {
             "name": "StreamViewType",
             "choices": list(ViewType),
@@ -100,11 +101,13 @@ def _check(control: Mapping[str, Any], value: Any) -> None:
 
 def mapping(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings in the form of `ListEventSourceMappings`."""
+    pattern = settings["FilterCriteria"]
     reports, arn = settings[REPORT_BATCH_ITEM_FAILURES], DESTINATIONS[settings["OnFailure"]]
     return {
         **{name: settings[name] for name in NUMBERS},
         "BisectBatchOnFunctionError": settings["BisectBatchOnFunctionError"],
         "FunctionResponseTypes": [REPORT_BATCH_ITEM_FAILURES] if reports else [],
+        "FilterCriteria": {"Filters": [{"Pattern": pattern}]} if pattern else {},
         "DestinationConfig": {"OnFailure": {"Destination": arn}} if arn else {},
     }
 

@@ -346,6 +346,17 @@ function add(what) {
   run();
 }
 
+// Keeps the page for a time without a network, where the browser can.
+async function keep() {
+  try {
+    await navigator.serviceWorker?.register("offline.js");
+    await navigator.serviceWorker?.ready;
+    document.documentElement.dataset.kept = "";
+  } catch (error) {
+    console.info(`The page is not kept for a time without a network: ${error.message}`);
+  }
+}
+
 async function main() {
   if (location.protocol === "file:") {
     say("Browsers give a page from file:// no workers and no WebAssembly: run `make playground` and open the address that it prints.");
@@ -366,6 +377,7 @@ async function main() {
   for (const id of ["run", "search", "copy-test"]) $(id).disabled = false;
   await open();
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  await keep();
 }
 
 main();

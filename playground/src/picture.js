@@ -17,7 +17,7 @@ const LOST = "M-5 0 A5 5 0 1 0 5 0 A5 5 0 1 0 -5 0 M-4 4 L4 -4";
 const PAUSE = "M-2 -4 V4 M2 -4 V4";
 const FLAG = "M0 10 V-9 M0 -9 H11 L8 -5.5 L11 -2 H0";
 const LABELS = 104;
-const NARROW_LABELS = 74;
+const NARROW_LABELS = 82;
 const LANE = 40;
 
 export class Picture {
@@ -78,7 +78,7 @@ export class Picture {
       row.label.forEach((text, index) =>
         labels.append(
           s("text", { x: 6, y: row.y + row.height / 2 + 4 + (index - (row.label.length - 1) / 2) * 12, class: index && row.kind === "lane" ? "small" : "" },
-            text.length > labelWidth / 6.4 ? `${text.slice(0, labelWidth / 6.4 - 1)}…` : text)),
+            text.length > labelWidth / 6.6 ? `${text.slice(0, labelWidth / 6.6 - 1)}…` : text)),
       );
       this[`_${row.kind}`](svg, row);
     }
@@ -107,7 +107,8 @@ export class Picture {
     const several = new Set(data.calls.map((call) => call.who)).size > 1;
     for (const row of rowsOf(data)) {
       const shard = shards.indexOf(row.shard) + 1;
-      const place = row.shard === null ? ["other", "calls"] : [`shard ${shard || "?"}`, `lane ${row.lane}`];
+      const parent = shards.indexOf(data.shards[shard - 1]?.parent) + 1;
+      const place = row.shard === null ? ["other", "calls"] : [`shard ${shard}${parent ? ` after ${parent}` : ""}`, `lane ${row.lane}`];
       add("lane", LANE, several ? [row.who, place.join(" ")] : place, row);
     }
     if (data.given_up.length || data.lost.length) add("letters", 30, ["dead", "letters"]);

@@ -14,11 +14,12 @@ export class Settings {
     });
   }
 
-  #row({ name, low, high, choices, default: value }) {
+  #row({ name, low, high, choices, text, default: value }) {
     const id = `setting-${name}`;
-    const told = choices ? "" : low === undefined ? "" : `${low} to ${high}${UNITS[name] ? `, ${UNITS[name]}` : ""}`;
+    const told = text ?? (choices ? "" : low === undefined ? "" : `${low} to ${high}${UNITS[name] ? `, ${UNITS[name]}` : ""}`);
     let input;
     if (choices) input = h("select", { id }, ...choices.map((choice) => h("option", {}, choice)));
+    else if (text) input = h("input", { id, type: "text", spellcheck: "false", "aria-describedby": `${id}-range` });
     else if (low === undefined) input = h("input", { id, type: "checkbox" });
     else input = h("input", { id, type: "number", min: low, max: high, step: 1, "aria-describedby": `${id}-range` });
     const row = h("div", { class: "setting" }, h("label", { for: id }, name), input, told ? h("span", { class: "hint", id: `${id}-range` }, told) : null);

@@ -34,6 +34,10 @@ NOTES = "notes/operations"
 """Key of the item with the notes of operators; see `control.notes`."""
 GENERATIONS = "generations/sums"
 """Key of the item that says which generations of sums there are; see `sinks.generations`."""
+FORGETTING = "forgetting/"
+"""Erasures that are not complete: `forgetting/<item>`; see `control.erasure`."""
+ERASED = "erased/"
+"""Receipts of erasures, which name no item: `erased/<receipt>`."""
 
 # Attributes of the tables.
 IDEMPOTENCY_KEY = "id"
@@ -43,6 +47,9 @@ CHANGE_LOG_KEYS = ("item", "version")
 
 CANARY = "cdc-canary"
 """The canary's key, text or bytes, and the attribute that holds when it was written."""
+
+ERASURE = "erasure"
+"""Name of the function that erases; no processor has it."""
 
 RETIRED = "retired"
 """Processor under which dead letters are counted whose mapping or processor is gone."""
@@ -124,3 +131,11 @@ class Operation(StrEnum):
     REBUILD_INDEX = "rebuild-index"
     PURGE = "purge"
     NOTES = "notes"
+
+
+class ErasureOperation(StrEnum):
+    """The requests to the function that erases; see `control.erasure`."""
+
+    FIND = "find"
+    ERASE = "erase"
+    COMPLETE = "complete"

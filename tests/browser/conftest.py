@@ -101,7 +101,8 @@ def address() -> Iterator[str]:
 def browser() -> Iterator[Browser]:
     """Start Chromium."""
     with sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+        path, environment = executable()
+        found = driver.chromium.launch(executable_path=path, env=dict(environment), args=ARGUMENTS)
         yield found
         found.close()
 

@@ -52,3 +52,14 @@ def test_the_search_finds_the_mistake(
     measured(f"{example['name']:50} {page.locator('#status').inner_text()}")
     assert page.locator("#script").input_value() == example["script"]
     assert "The copy is wrong" in page.locator("#verdict").inner_text()
+
+
+def test_the_search_finds_nothing_in_a_right_function(
+    opened: Playground, measured: Callable[[str], None]
+) -> None:
+    page = opened.page
+    opened.after(page.locator('[data-example="keep-the-newest"]').click)
+    page.locator("#search").click()
+    page.get_by_text("No counterexample: ").wait_for()
+    measured(f"{'keep-the-newest':50} {page.locator('#verdict').inner_text()}")
+    assert "after each of 200 schedules" in page.locator("#verdict").inner_text()

@@ -293,11 +293,16 @@ def test_it_works_offline_once_loaded(
     tab.open("#example=overwrite")
     measured(f"first interaction with a warm cache: {time.perf_counter() - begun:.1f} s")
     measured(f"page weight: {playground.weight() / 1e6:.1f} MB")
+    tab.page.wait_for_selector("html[data-kept]", state="attached")
     context.set_offline(True)
     try:
         assert tab.run()["lines"]
+        tab.open("#example=keep-the-newest")
+        assert tab.result()["lines"]
     finally:
         context.set_offline(False)
+    assert [each for each in tab.wrong if "ERR_INTERNET_DISCONNECTED" not in each] == []
+    tab.wrong.clear()
 
 
 # The tools

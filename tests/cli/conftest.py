@@ -122,6 +122,10 @@ class Cloud:
             }
         )
 
+    def add_erasure(self) -> None:
+        """Deploy the function that erases."""
+        self.manifest["erasure"] = "cdc-sandbox-erasure"
+
     def client(self, service: str) -> Any:
         return client(service)
 
@@ -219,6 +223,7 @@ class Cloud:
 
     def _invoked(self, arguments: dict[str, Any]) -> Any:
         names = {each["function"]: each["name"] for each in self.manifest["processors"]}
+        names |= {self.manifest.get("erasure", ""): "erasure"}
         processor = names[arguments["FunctionName"]]
         answer: dict[str, Any] = {"StatusCode": 200}
         try:

@@ -379,3 +379,19 @@ class IndexContract:
         index.begin(deadline())
         assert standing(index) == IndexStatus(1, 2, True, [])
         assert index.status(deadline()).made != made
+
+    def test_every_index_is_listed_while_there_are_several(self, index: SearchableIndex) -> None:
+        tombstone = upsert("1", deleted=True)
+        index.upsert([tombstone], deadline())
+        index.begin(deadline())
+        pair_of(index).second.upsert([tombstone], deadline())
+        assert index.release(2, deadline())
+        index.begin(deadline())
+        pair_of(index).second.upsert([tombstone], deadline())
+        every = index.every(deadline())
+        assert len(every) == 3
+        for each in every:
+            (held,) = each.read_many([ITEM], deadline()).values()
+            assert each.remove(ITEM, token_of(held), deadline())
+            assert each.read_many([ITEM], deadline()) == {}
+        assert not any(each.read_many([ITEM], deadline()) for each in index.every(deadline()))

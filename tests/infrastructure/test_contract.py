@@ -5,6 +5,7 @@ from importlib import import_module
 
 import pytest
 
+from lambdas.erasure.settings import ErasureSettings
 from lambdas.maintenance.settings import MaintenanceSettings
 from lambdas.settings import Settings
 from lambdas.watcher.settings import WatcherSettings
@@ -49,6 +50,24 @@ def test_the_watcher_finds_its_handler_and_its_settings(
     assert settings.source_table_keys == {"customer_id": "S", "order_id": "S"}
     assert set(settings.dead_letters) == set(processors(assembly.pipeline))
     assert {field.upper() for field in WatcherSettings.model_fields} == set(variables)
+
+
+@pytest.mark.parametrize("environment", ["sandbox", "production", "local", "notifying"])
+def test_the_erasure_finds_its_handler_and_its_settings(
+    environment: str, request: pytest.FixtureRequest
+) -> None:
+    assembly: Assembly = request.getfixturevalue(environment)
+    function = only(assembly.pipeline, "AWS::Lambda::Function", "Erasure")
+    module, _, name = function["Properties"]["Handler"].rpartition(".")
+    variables = environment_of(function)
+
+    assert callable(getattr(import_module(module), name))
+    settings = ErasureSettings.load(variables)
+
+    assert settings.source_table == "orders"
+    assert settings.search_indexes[0].endswith("orders")
+    assert settings.has_markers == (environment == "notifying")
+    assert {field.upper() for field in ErasureSettings.model_fields} == set(variables)
 
 
 @pytest.mark.parametrize("environment", ["sandbox", "production"])

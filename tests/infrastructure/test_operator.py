@@ -10,6 +10,7 @@ import pytest
 
 from dynamodb_streams_cdc.deadline import SystemClock
 from tests.cli.conftest import LARGE_IMAGES, Cloud, aws, cloud  # noqa: F401 - fixtures
+from tests.cli.test_forget import erasing
 from tests.cli.test_history import KEYS, logged  # noqa: F401 - a fixture
 from tests.cli.test_repair import DONE
 from tests.fake_pipeline import POISON, given_up, lambdas_key, placed, pointer
@@ -85,6 +86,7 @@ def named(manifest: Mapping[str, Any]) -> dict[str, str]:
     found = {f"table {each['name']}": each["table"] for each in manifest["source_tables"]}
     found |= {f"table {role}": name for role, name in manifest["tables"].items()}
     found |= {f"bucket {role}": name for role, name in manifest["buckets"].items()}
+    found["function erasure"] = manifest["erasure"]
     found["machine"] = manifest["maintenance"]["state_machine"]
     for each in manifest["processors"]:
         found[f"function {each['name']}"] = each["function"]
@@ -114,6 +116,8 @@ def granted(template: Template, here: Mapping[str, Any]) -> set[Permission]:
 def furnish(cloud: Cloud) -> None:  # noqa: F811
     """Deploy what the commands' own tests do without, and let something wait everywhere."""
     cloud.add_processor("aggregation")
+    cloud.add_erasure()
+    cloud.pipeline.answers["erasure"] = erasing({}, {})
     cloud.pipeline.answers["aggregation"] = DONE
     dynamodb = cloud.client("dynamodb")
     create_table(dynamodb, "orders-1A2B", [("customer_id", "S"), ("order_id", "S")])
@@ -171,6 +175,7 @@ def test_a_policy_allows_exactly_the_commands_calls(
         ["diff", *KEYS, "--from", "2024-05-01T12:00:02Z"],
         ["tail"],
         ["status"],
+        ["forget", *KEYS, "--yes"],
         ["verify", "--on", "aws"],
     ):
         result = logged.run(*command)

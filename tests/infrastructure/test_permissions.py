@@ -46,7 +46,11 @@ Handler = Callable[[Any, LambdaContext], Any]
 Permission = tuple[str, str]
 """An action and the resource that IAM is asked about."""
 
-PARTS = {"Put": "dynamodb:PutItem", "Update": "dynamodb:UpdateItem"}
+PARTS = {
+    "Put": "dynamodb:PutItem",
+    "Update": "dynamodb:UpdateItem",
+    "Delete": "dynamodb:DeleteItem",
+}
 """A transaction needs the permissions of its parts
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html)."""
 
@@ -130,15 +134,13 @@ class Calls:
     def aws(self, params: Mapping[str, Any], model: Any, **others: Any) -> None:
         needed = others["context"]["needed"] = list(needs(model.name, params))
         self.needed.update(needed)
-        key = params.get("Key") or params.get("Item") if "TableName" in params else None
-        partition: Mapping[str, str] = next(iter(key.values())) if key else {}
-        others["context"]["leading"] = next(iter(partition.values()), None)
+        others["context"]["leading"] = dict(leading_keys(model.name, params))
 
     def sent(self, params: Mapping[str, Any], **others: Any) -> None:
         """Note what is about to be sent: the client's own headers and address."""
         for permission in others["context"]["needed"]:
             made = context_of(permission[0], url=params["url"], headers=params["headers"])
-            if leading := others["context"]["leading"]:
+            if leading := others["context"]["leading"].get(permission[0]):
                 made = {**made, "dynamodb:leadingkeys": leading}
             self.contexts[permission] = made
 
@@ -180,6 +182,20 @@ class Calls:
         return 200, {}, "{}"
 
 
+def leading_keys(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each action of a request with the partition key of its item."""
+    requests = [
+        (PARTS[part], request)
+        for each in params.get("TransactItems", ())
+        for part, request in each.items()
+    ]
+    if "TableName" in params:
+        requests.append((f"dynamodb:{operation}", params))
+    for action, request in requests:
+        if key := request.get("Key") or request.get("Item"):
+            yield action, next(iter(next(iter(key.values())).values()))
+
+
 def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
     match operation:
         case "BatchGetItem":
@@ -195,7 +211,17 @@ def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
                 yield "dynamodb:PartiQLInsert", insert[1]
         case "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query" | "Scan":
             yield f"dynamodb:{operation}", params["TableName"]
+        case "GetObject" if "VersionId" in params:
+            yield "s3:GetObjectVersion", f"{params['Bucket']}/{params['Key']}"
+        case "ListObjectVersions":
+            yield "s3:ListBucketVersions", params["Bucket"]
+        case "DeleteObjects":
+            for each in params["Delete"]["Objects"]:
+                for action in ("s3:DeleteObject", "s3:DeleteObjectVersion"):
+                    yield action, f"{params['Bucket']}/{each['Key']}"
         case "PutObject" | "GetObject":
+            if "IfMatch" in params:
+                yield "s3:GetObject", f"{params['Bucket']}/{params['Key']}"
             yield f"s3:{operation}", f"{params['Bucket']}/{params['Key']}"
         case "Publish":
             yield "sns:Publish", params["TopicArn"]

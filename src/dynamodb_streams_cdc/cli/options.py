@@ -61,6 +61,11 @@ _STATUSES: Mapping[str, Sequence[str]] = {
     ),
     "history": ("no gaps", "gaps, or no entry"),
     "diff": ("shown", "no entry of the item by then, or gaps around a moment"),
+    "forget": (
+        "nothing is held of the items",
+        "something is held or the key is still in tombstones, an item was refused, or the answer "
+        "was no",
+    ),
     "status": ("shown", "not readable", "ended by Ctrl-C before it was shown"),
     "tail": (
         "ended by Ctrl-C",

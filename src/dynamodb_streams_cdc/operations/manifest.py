@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dynamodb_streams_cdc.entities import Entity, KeyPattern
+from dynamodb_streams_cdc.entities import BUILT_IN, Entity, KeyPattern
 from dynamodb_streams_cdc.names import MANIFEST, MANIFEST_SCHEMA
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 
@@ -107,6 +107,7 @@ class Manifest:
         buckets: names by role: `dead_letters`, `on_failure`, `large_images` of a change log, and
             `runs` of the maintenance.
         search: None for a pipeline without a search index.
+        erasure: name of the function that erases; empty in a manifest that names none.
         maintenance: None for a pipeline without one.
     """
 
@@ -116,6 +117,7 @@ class Manifest:
     processors: tuple[DeployedProcessor, ...]
     buckets: Mapping[str, str]
     search: SearchTarget | None = None
+    erasure: str = ""
     maintenance: DeployedMaintenance | None = None
 
     @classmethod
@@ -168,6 +170,14 @@ class Manifest:
     def functions(self) -> dict[str, str]:
         """Names of the functions by processor."""
         return {each.name: each.function for each in self.processors}
+
+    def further_sinks(self, source_table: str) -> list[str]:
+        """Return the processors of a table whose sinks are none of the three built in."""
+        return sorted(
+            each.name
+            for each in self.processors
+            if each.source_table == source_table and each.sink not in BUILT_IN
+        )
 
     def table(self, role: str) -> str:
         """Return the physical name of the table with a role.

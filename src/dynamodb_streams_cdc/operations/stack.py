@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from dynamodb_streams_cdc.names import MANIFEST
+from dynamodb_streams_cdc.names import ERASURE, MANIFEST
 from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
 from dynamodb_streams_cdc.operations.aws.functions import CLIENT as INVOKING
@@ -123,6 +123,19 @@ class Deployment:
     def functions(self) -> LambdaFunctions:
         """Functions of the processors."""
         return LambdaFunctions(self.client("lambda", INVOKING), self.manifest.functions)
+
+    @cached_property
+    def erasure(self) -> LambdaFunctions:
+        """The function that erases.
+
+        Raises:
+            OperationError: the manifest names none.
+        """
+        if not self.manifest.erasure:
+            message = f"{self.stack} has no function that erases: deploy the pipeline again."
+            raise OperationError(message)
+        names = {ERASURE: self.manifest.erasure}
+        return LambdaFunctions(self.client("lambda", INVOKING), names)
 
     def runs(self) -> StateMachineRuns:
         """Return the executions of the state machine of the maintenance.

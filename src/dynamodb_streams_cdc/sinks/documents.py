@@ -208,6 +208,13 @@ class RebuildableIndex(SearchIndex, Protocol):
             RetryableError: that cannot be read at the moment.
         """
 
+    def every(self, deadline: Deadline) -> Sequence[SearchIndex]:
+        """Return the live index, the second one, and leftovers; none if there is no index.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
     def status(self, deadline: Deadline) -> IndexStatus:
         """Return the indexes behind the name.
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.esm import ConfigurationError, MappingConfiguration
+from dynamodb_streams_cdc.esm.configuration import NUMBERS
 from tests.unit.playground.asked import ask, refused, run
 
 HANDLER = "def handler(event, context):\n    pass\n"
@@ -119,3 +121,21 @@ def test_a_copy_that_cannot_fail_is_refused() -> None:
 
 def test_the_test_of_the_three_sinks_is_refused() -> None:
     assert "choose a handler" in ask("test", {"consumer": "pipeline"})["error"]["message"]
+
+
+def test_a_filter_keeps_records_from_the_function() -> None:
+    found = run(tried(HANDLER, settings={"FilterCriteria": '{"eventName": ["REMOVE"]}'}))
+    assert found["calls"] == []
+    error = refused(tried(HANDLER, settings={"FilterCriteria": '{"eventName": "REMOVE"}'}))
+    assert (error["part"], "FilterCriteria" in error["message"]) == ("settings", True)
+
+
+def test_the_ranges_are_those_of_the_engine() -> None:
+    controls = {each["name"]: each for each in ask("about", {})["ok"]["controls"]}
+    for name, (_, low, high) in NUMBERS.items():
+        assert (controls[name]["low"], controls[name]["high"]) == (low, high)
+        with pytest.raises(ConfigurationError):
+            MappingConfiguration.from_description(
+                {"StartingPosition": "LATEST", name: controls[name]["high"] + 1}
+            )
+    assert controls["BatchSize"]["default"] == 100

@@ -12,6 +12,7 @@ from dynamodb_streams_cdc.sinks.documents import (
     Held,
     IndexStatus,
     Pair,
+    SearchIndex,
     Stale,
     Upsert,
     Upserted,
@@ -134,6 +135,11 @@ class MemoryIndex:
         if self.second is None:
             return None
         return Pair(type(self)(self.documents), type(self)(self.others[self.second]))
+
+    def every(self, deadline: Deadline) -> Sequence[SearchIndex]:
+        """Return the live index, the second one, and leftovers."""
+        deadline.check()
+        return [self, *(type(self)(documents) for documents in self.others.values())]
 
     def status(self, deadline: Deadline) -> IndexStatus:
         """Return the indexes behind the name."""

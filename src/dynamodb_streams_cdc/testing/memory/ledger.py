@@ -92,6 +92,14 @@ class MemoryLedger:
                 del self.rows[row.item_id]
         return PurgePage(len(names), len(gone), len(old), following)
 
+    def forget(self, row: LedgerRow) -> bool:
+        """Delete a row that has not changed; return False if it has."""
+        with self._lock:
+            if _item_version(self.rows.get(row.item_id)) != _item_version(row):
+                return False
+            del self.rows[row.item_id]
+        return True
+
     def walk(
         self, segment: Segment, place: Place | None, most: int, deadline: Deadline
     ) -> LedgerPage:
