@@ -77,6 +77,8 @@ class Maintenance(Construct):
             code=code,
             memory_mib=512,
             seconds=MAINTENANCE_SECONDS,
+            # It invokes functions, and a VPC may have no way to the API of Lambda.
+            in_vpc=False,
             environment=environment,
             variables={
                 "PIPELINE": stack.stack_name,
@@ -135,8 +137,8 @@ class Maintenance(Construct):
             self,
             "Machine",
             # Without one, CloudFormation's begins with no name of a stack: what a stack leaves
-            # behind is found by its name.
-            state_machine_name=f"{Stack.of(self).stack_name}-maintenance",
+            # behind is found by its name. A name has 80 characters at most.
+            state_machine_name=f"{Stack.of(self).stack_name[:68]}-maintenance",
             definition_body=sfn.DefinitionBody.from_chainable(walk),
             state_machine_type=sfn.StateMachineType.STANDARD,
         )

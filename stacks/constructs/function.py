@@ -49,10 +49,14 @@ def add_function(
     memory_mib: int,
     reserved_concurrency: int | None = None,
     seconds: int = FUNCTION_SECONDS,
+    in_vpc: bool = True,
     variables: Mapping[str, str],
     environment: Environment,
 ) -> FunctionParts:
-    """Add a function named `Function`, with `Role` and `Logs`, to a construct."""
+    """Add a function named `Function`, with `Role` and `Logs`, to a construct.
+
+    With a VPC it is in it, unless `in_vpc` is false: for one that calls AWS's public APIs alone.
+    """
     log_group = logs.LogGroup(
         scope,
         "Logs",
@@ -61,7 +65,8 @@ def add_function(
         removal_policy=removal(keep=environment.keeps_data),
     )
     role = iam.Role(scope, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-    _let_run(role, environment)
+    network = environment.vpc_id is not None and in_vpc
+    _let_run(role, tracing=environment.tracing, network=network)
     function = lambda_.Function(
         scope,
         "Function",
@@ -82,7 +87,7 @@ def add_function(
     assert isinstance(resource, lambda_.CfnFunction)
     if environment.tracing:
         resource.tracing_config = lambda_.CfnFunction.TracingConfigProperty(mode="Active")
-    if environment.vpc_id is not None:
+    if network:
         resource.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
             subnet_ids=list(environment.subnet_ids),
             security_group_ids=list(environment.security_group_ids),
@@ -91,15 +96,15 @@ def add_function(
     return FunctionParts(function, role, log_group)
 
 
-def _let_run(role: iam.Role, environment: Environment) -> None:
+def _let_run(role: iam.Role, *, tracing: bool, network: bool) -> None:
     """Grant the role the permissions of the settings, each in a policy of its own.
 
     Lambda checks them when it makes the function, which waits for the role with its policies. X-Ray
     and network interfaces take no resource in a policy: the wildcard stays in these two policies.
     """
     for name, wanted, actions in (
-        ("Tracing", environment.tracing, TRACING),
-        ("NetworkInterfaces", environment.vpc_id is not None, NETWORK_INTERFACES),
+        ("Tracing", tracing, TRACING),
+        ("NetworkInterfaces", network, NETWORK_INTERFACES),
     ):
         if wanted:
             statement = iam.PolicyStatement(actions=list(actions), resources=["*"])

@@ -61,10 +61,12 @@ def test_both_ways_fill_and_find_the_same(deployed: Deployed) -> None:
         "backfill", "--yes", "--on", "aws", "--workers", "6", *FILL
     )
     assert (status, filled["problems"], filled["failures"]) == (0, [], [])
-    assert filled["read"] == filled["applied"]
+    # A request that is repeated, because its function was slow, finds what it wrote.
+    for processor, read in filled["read"].items():
+        assert filled["applied"][processor] + filled["held"][processor] == read
     assert filled["read"] == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
     again = deployed.command.json("backfill", "--yes", "--job", "again", *FILL)[1]
-    assert again["held"] == filled["applied"], "this machine would have filled the same"
+    assert again["held"] == filled["read"], "this machine would have filled the same"
 
     assert verified(deployed) == verified(deployed, "--on", "aws") == (0, [])
     damage(deployed)

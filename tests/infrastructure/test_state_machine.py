@@ -1,0 +1,70 @@
+"""The state machine of `--on aws` stays within the limits of Step Functions."""
+
+import json
+from typing import Any
+
+import pytest
+
+from stacks.maintenance import MOST_STEPS, THROTTLED
+from tests.infrastructure.deployment import Deployment
+from tests.infrastructure.templates import Assembly, only
+
+HISTORY_EVENTS = 25_000
+"""https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+
+EVENTS_OF_A_TASK, EVENTS_OF_ANOTHER = 5, 2
+"""Entered, scheduled, started, succeeded, exited; entered and exited."""
+
+
+@pytest.fixture(scope="module")
+def walk(sandbox: Assembly) -> dict[str, Any]:
+    machine = only(sandbox.pipeline, "AWS::StepFunctions::StateMachine", "MaintenanceMachine")
+    text = Deployment(sandbox).value("pipeline", machine["Properties"]["DefinitionString"])
+    found: dict[str, Any] = json.loads(text)["States"]["Walk"]
+    return found
+
+
+def test_a_child_execution_ends_before_its_history_is_full(walk: dict[str, Any]) -> None:
+    states = walk["ItemProcessor"]["States"]
+    one_step = ("Ask", "Keep", "Decide", "Rest", "Following")
+    events = sum(
+        EVENTS_OF_A_TASK if states[name]["Type"] == "Task" else EVENTS_OF_ANOTHER
+        for name in one_step
+    )
+    assert MOST_STEPS * events < HISTORY_EVENTS / 2, "the other half is for what is repeated"
+    limits = [each for each in states["Decide"]["Choices"] if each.get("Variable") == "$.step"]
+    assert [each["NumericGreaterThanEquals"] for each in limits] == [MOST_STEPS]
+
+
+def test_a_part_that_fails_ends_no_other(walk: dict[str, Any]) -> None:
+    assert walk["ToleratedFailurePercentage"] == 100
+    assert walk["ItemProcessor"]["ProcessorConfig"] == {
+        "Mode": "DISTRIBUTED",
+        "ExecutionType": "STANDARD",
+    }
+    assert walk["ResultPath"] is None, "10,000 results do not fit into a state"
+
+
+def test_throttles_are_waited_for(walk: dict[str, Any]) -> None:
+    ask = walk["ItemProcessor"]["States"]["Ask"]
+    assert ask["Retry"][0]["ErrorEquals"] == list(THROTTLED)
+    assert ask["Retry"][0]["JitterStrategy"] == "FULL"
+    assert ask["Catch"] == [
+        {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "GaveUp"}
+    ]
+
+
+def test_every_state_is_reached_and_leads_on(walk: dict[str, Any]) -> None:
+    child = walk["ItemProcessor"]
+    states, seen, waiting = child["States"], set[str](), [child["StartAt"]]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        state = states[name]
+        following = [each["Next"] for each in (*state.get("Choices", ()), *state.get("Catch", ()))]
+        following += [state[key] for key in ("Next", "Default") if key in state]
+        assert following or state["Type"] == "Succeed", name
+        waiting += following
+    assert seen == set(states)
