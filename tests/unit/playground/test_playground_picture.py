@@ -142,6 +142,6 @@ def test_the_latest_batch_again_is_told_from_a_retry() -> None:
 
 def test_an_event_loop_around_changes_nothing() -> None:
     async def within() -> dict[str, Any]:
-        return run(example("overwrite"))
+        return run(example("keep-the-newest"))
 
-    assert asyncio.run(within()) == run(example("overwrite"))
+    assert asyncio.run(within()) == run(example("keep-the-newest"))
