@@ -191,7 +191,8 @@ def rows(wanted: Any, copy: Any, problems: list[str], *, is_copy: bool) -> dict[
             )
             for key in keys
         }
-    return {"rows": [[key, *row] for key, row in values.items()], "problems": problems}
+    compared = [[key, *row] for key, row in values.items()]
+    return {"rows": compared, "problems": problems, "by_row": is_copy}
 
 
 _ABSENT = object()
@@ -212,7 +213,7 @@ def _pipeline(tried: Experiment) -> dict[str, Any]:
             return None
         items = Items(simulation.table).by_key()
         table = [[in_words(key), words(item), "", False] for key, item in items.items()]
-        return {"rows": table, "problems": problems}
+        return {"rows": table, "problems": problems, "by_row": False}
 
     recorder.look = look
     recorder.watch(simulation)

@@ -20,6 +20,8 @@ export const s = (tag, attributes = {}, ...children) =>
 
 export const $ = (id) => document.getElementById(id);
 
+export const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
 export function duration(seconds) {
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 120) return `${+seconds.toFixed(2)} s`;

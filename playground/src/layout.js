@@ -1,11 +1,20 @@
 // Places of a picture. Time goes to the right by event, not by second: a day between two retries
 // takes little more room than a second, and things of one moment stand beside each other.
 
-const CELL = 15;
+const CELL = 19;
 export const MOST_CELLS = 8;
 
 export function widthOf(call) {
   return 8 + CELL * Math.max(1, Math.min(call.records.length, MOST_CELLS)) + (call.records.length > MOST_CELLS ? 26 : 0);
+}
+
+// Returns short names of items: without what all of their keys begin with, up to a sign.
+export function namesOf(picture) {
+  const keys = [...new Set(picture.writes.map(({ key }) => key))];
+  const prefix = /^[\p{L}\p{N}]*[^\p{L}\p{N}]/u.exec(keys[0] ?? "")?.[0] ?? "";
+  const shared = keys.every((key) => key.startsWith(prefix)) ? prefix.length : 0;
+  const short = (key) => (key.length - shared > 3 ? `…${key.slice(-2)}` : key.slice(shared));
+  return new Map(picture.writes.map(({ sequence, key }) => [sequence, short(key)]));
 }
 
 export const cellAt = (index) => 4 + CELL * index;

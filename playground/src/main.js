@@ -51,6 +51,7 @@ function load(given) {
 
 function edited() {
   chooseExample(null);
+  if (result) say("Changed: press Run to see it.");
 }
 
 async function run() {
@@ -120,8 +121,9 @@ function failed(error) {
 function complain(error) {
   editor.mark(error?.part === "handler" && error.line ? [{ line: error.line, message: error.message }] : []);
   $("script").removeAttribute("aria-invalid");
-  if (!error) return say("");
   say("");
+  document.documentElement.toggleAttribute("data-stale", Boolean(error));
+  if (!error) return;
   const where = { handler: "Handler", schedule: "Writes and faults", settings: "Event source mapping" }[error.part] ?? "";
   const place = error.line ? `, line ${error.line}` : "";
   $("verdict").replaceChildren(h("p", { class: "bad", id: "complaint" }, h("strong", {}, `✕ ${where}${place}: `), `${error.message}.`));

@@ -1,12 +1,12 @@
 // The panels around the picture: the result, table and copy, details, timeline.
 
-import { $, clock, duration, h } from "./dom.js";
+import { $, clock, counted, duration, h } from "./dom.js";
 
 export function verdict(result, { isPipeline }) {
   const wrong = result.problems.length > 0;
   const counts = Object.values(result.outcome).filter((each) => each.delivered);
   const sum = (name) => counts.reduce((total, each) => total + each[name].length, 0);
-  const told = [`${result.writes.length} changes`, `${sum("delivered")} invocations`, `${sum("dead_letters")} dead letters`, ...(sum("lost") ? [`${sum("lost")} records lost`] : [])].join(", ");
+  const told = [counted(result.writes.length, "change"), counted(sum("delivered"), "invocation"), counted(sum("dead_letters"), "dead letter"), ...(sum("lost") ? [`${counted(sum("lost"), "record")} lost`] : [])].join(", ");
   const parts = [
     h("p", { class: wrong ? "bad" : "good" }, h("strong", {}, wrong ? "✕ The copy is wrong in the end. " : `✓ ${isPipeline ? "Every copy is" : "The copy is"} right in the end. `), told, "."),
   ];
@@ -20,12 +20,11 @@ export function verdict(result, { isPipeline }) {
 export function states(result, entry) {
   const state = result.states.findLast((each) => each.entry <= entry) ?? result.states[0];
   if (!state) return [h("p", { class: "hint" }, "Nothing yet.")];
-  const only = state.rows.every(([, , copy]) => copy === "");
-  const isPlain = only && state.rows.every(([, , , differs]) => !differs);
+  const isPlain = !state.by_row && state.rows.every(([, , copy]) => copy === "");
   const rows = state.rows.map(([key, table, copy, differs]) =>
     h("tr", { class: differs ? "differs" : "" }, h("th", { scope: "row" }, key || "whole"), h("td", {}, table || "–"),
-      isPlain ? null : h("td", {}, copy || "–"), isPlain ? null : h("td", {}, differs ? "≠ differs" : "=")));
-  const head = isPlain ? ["key", "table"] : ["key", "table implies", "copy has", ""];
+      isPlain ? null : h("td", {}, copy || "–"), state.by_row ? h("td", {}, differs ? "≠ differs" : "=") : null));
+  const head = ["key", ...(state.by_row ? ["table implies", "copy has", ""] : isPlain ? ["table"] : ["table has", "copy has"])];
   return [
     h("table", {}, h("thead", {}, h("tr", {}, ...head.map((name) => (name ? h("th", { scope: "col" }, name) : h("td", {}))))), h("tbody", {}, ...rows)),
     ...(state.problems.length && !state.rows.some((row) => row[3]) ? [h("ul", { class: "bad" }, ...state.problems.slice(0, 8).map((each) => h("li", {}, `≠ ${each}`)))] : []),

@@ -2,7 +2,7 @@
 // each other. Outcomes differ by colour, by sign and by pattern.
 
 import { clock, duration, h, s } from "./dom.js";
-import { cellAt, MOST_CELLS, places, rowsOf, timeAt, widthOf, xAt } from "./layout.js";
+import { cellAt, MOST_CELLS, namesOf, places, rowsOf, timeAt, widthOf, xAt } from "./layout.js";
 
 export const OUTCOMES = {
   done: ["done", "M-3.5 0.5 L-1 3 L4 -3"],
@@ -18,7 +18,7 @@ const PAUSE = "M-2 -4 V4 M2 -4 V4";
 const FLAG = "M0 10 V-9 M0 -9 H11 L8 -5.5 L11 -2 H0";
 const LABELS = 104;
 const NARROW_LABELS = 82;
-const LANE = 40;
+const LANE = 56;
 
 export class Picture {
   constructor(host, { choose, moved, removed }) {
@@ -51,7 +51,9 @@ export class Picture {
     this.entry = Math.min(this.data.lines.length - 1, Math.max(0, entry));
     const x = this.xs[this.entry] ?? 0;
     this.cursor?.setAttribute("transform", `translate(${x} 0)`);
-    for (const mark of this.marks) mark.node.classList.toggle("later", mark.entry > this.entry);
+    for (const mark of this.marks) {
+      for (const part of [mark.node, mark.texts]) part.classList.toggle("later", mark.entry > this.entry);
+    }
     const { scroller } = this;
     const visible = scroller.clientWidth;
     if (x < scroller.scrollLeft + 20 || x > scroller.scrollLeft + visible - 40) {
@@ -65,7 +67,7 @@ export class Picture {
     const scrolled = this.scroller?.scrollLeft ?? 0;
     const rows = this.#rows();
     const { xs, width } = places(data, this.zoom);
-    Object.assign(this, { xs, marks: [] });
+    Object.assign(this, { xs, marks: [], names: namesOf(data) });
     const height = rows.at(-1).y + rows.at(-1).height + 6;
     const labelWidth = this.host.clientWidth < 480 ? NARROW_LABELS : LABELS;
     const labels = s("svg", { width: labelWidth, height, class: "labels", "aria-hidden": "true" });
@@ -123,16 +125,20 @@ export class Picture {
   }
 
   // A thing that can be chosen: by mouse, by arrow keys, by a screen reader.
+  // Its texts stand beside it, hidden from screen readers: the label says them in words.
   #mark(svg, entry, label, x, y, what, ...children) {
-    const node = s("g", { class: `mark ${what.class ?? ""}`, transform: `translate(${x} ${y})`, role: "button", tabindex: -1, "aria-label": label },
-      s("title", {}, label), ...children);
-    const mark = { node, entry, what, label };
+    const transform = `translate(${x} ${y})`;
+    const isText = (child) => child?.tagName === "text";
+    const node = s("g", { class: `mark ${what.class ?? ""}`, transform, role: "button", tabindex: -1, "aria-label": label },
+      s("title", {}, label), ...children.filter((child) => !isText(child)));
+    const texts = s("g", { class: "texts", transform, "aria-hidden": "true" }, ...children.filter(isText));
+    const mark = { node, texts, entry, what, label };
     node.addEventListener("click", () => this.#chosen(mark));
     node.addEventListener("focus", () => this.#chosen(mark));
     node.addEventListener("mouseenter", () => this.choose(what, entry, true));
     node.addEventListener("keydown", (event) => this.#pressed(event, mark));
     this.marks.push(mark);
-    svg.append(node);
+    svg.append(node, texts);
     return node;
   }
 
@@ -188,7 +194,7 @@ export class Picture {
       const label = `${clock(write.at)} table: ${write.change}${write.expired ? ", by Time to Live" : ""}`;
       this.#mark(svg, write.entry, label, x, row.y + 14, { write, class: `write ${kind}` },
         s("circle", { r: 8 }), s("path", { class: "sign", d: KINDS[kind] ?? KINDS.MODIFY }),
-        s("text", { y: 21, class: "small", "text-anchor": "middle" }, write.key.length > 7 ? write.key.slice(-6) : write.key));
+        s("text", { y: 21, class: "small", "text-anchor": "middle" }, this.names.get(write.sequence)));
     }
   }
 
@@ -216,13 +222,13 @@ export class Picture {
   }
 
   _lane(svg, row) {
-    const middle = row.y + 17;
+    const middle = row.y + 29;
     for (const call of row.calls) {
       const earlier = this.data.calls[call.retry_of ?? -1];
       const from = earlier && row.calls.includes(earlier) ? this.xs[earlier.first] + widthOf(earlier) : null;
       if (from !== null) {
         const to = this.xs[call.first];
-        svg.append(s("path", { class: "retry", d: `M${from} ${middle} C${from + 8} ${middle + 20} ${to - 8} ${middle + 20} ${to} ${middle}` }));
+        svg.append(s("path", { class: "retry", d: `M${from} ${middle} C${from + 8} ${middle + 22} ${to - 8} ${middle + 22} ${to} ${middle}` }));
       }
     }
     for (const call of row.calls) this.#bar(svg, call, middle);
@@ -246,13 +252,15 @@ export class Picture {
     const names = call.records.map(({ change, outcome }) => `${change} ${OUTCOMES[outcome][0]}`).join(", ");
     const label = `${clock(call.at)} ${call.who} invoked${attempt}${late}: ${names || "no records"}. ${call.text}`;
     const cells = call.records.slice(0, MOST_CELLS).map(({ outcome }, index) =>
-      s("g", { class: `cell ${outcome}`, transform: `translate(${cellAt(index)} -9)` },
-        s("rect", { width: 14, height: 18, rx: 2 }), s("g", { transform: "translate(7 9)" }, s("path", { class: "sign", d: OUTCOMES[outcome][1] }))));
+      s("g", { class: `cell ${outcome}`, transform: `translate(${cellAt(index)} -15)` },
+        s("rect", { width: 17, height: 30, rx: 2 }), s("g", { transform: "translate(8.5 9)" }, s("path", { class: "sign", d: OUTCOMES[outcome][1] }))));
+    const below = call.records.slice(0, MOST_CELLS).map(({ outcome, sequence }, index) =>
+      s("text", { class: `name ${outcome}`, x: cellAt(index) + 8.5, y: 10, "text-anchor": "middle" }, this.names.get(sequence) ?? ""));
     const rest = call.records.length - MOST_CELLS;
     this.#mark(svg, call.first, label, this.xs[call.first], middle, { call, class: `call ${call.outcome}` },
-      s("rect", { class: "bar", y: -13, width, height: 26, rx: 4 }), ...cells,
+      s("rect", { class: "bar", y: -18, width, height: 36, rx: 4 }), ...cells, ...below,
       rest > 0 ? s("text", { x: width - 28, y: 4, class: "small" }, `+${rest}`) : null,
-      call.attempt > 1 ? s("text", { x: width / 2, y: -15, class: "small", "text-anchor": "middle" }, `${call.attempt}.`) : null);
+      call.attempt > 1 ? s("text", { x: width / 2, y: -20, class: "small", "text-anchor": "middle" }, `${call.attempt}.`) : null);
   }
 
   _letters(svg, row) {

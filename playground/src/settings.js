@@ -2,7 +2,13 @@
 
 import { $, h } from "./dom.js";
 
-const UNITS = { MaximumBatchingWindowInSeconds: "s", MaximumRecordAgeInSeconds: "s, -1 is no limit", TumblingWindowInSeconds: "s", MaximumRetryAttempts: "-1 is no limit", Timeout: "s, of the function" };
+const UNITS = {
+  MaximumBatchingWindowInSeconds: " s",
+  MaximumRecordAgeInSeconds: " s; -1 is no limit",
+  MaximumRetryAttempts: "; -1 is no limit",
+  Timeout: " s, of the function",
+  TumblingWindowInSeconds: " s",
+};
 
 export class Settings {
   constructor(controls, changed) {
@@ -16,13 +22,13 @@ export class Settings {
 
   #row({ name, low, high, choices, text, default: value }) {
     const id = `setting-${name}`;
-    const told = text ?? (choices ? "" : low === undefined ? "" : `${low} to ${high}${UNITS[name] ? `, ${UNITS[name]}` : ""}`);
+    const told = text ?? (choices ? "" : low === undefined ? "" : `${low} to ${high.toLocaleString("en")}${UNITS[name] ?? ""}`);
     let input;
     if (choices) input = h("select", { id }, ...choices.map((choice) => h("option", {}, choice)));
     else if (text) input = h("input", { id, type: "text", spellcheck: "false", "aria-describedby": `${id}-range` });
     else if (low === undefined) input = h("input", { id, type: "checkbox" });
     else input = h("input", { id, type: "number", min: low, max: high, step: 1, "aria-describedby": `${id}-range` });
-    const row = h("div", { class: "setting" }, h("label", { for: id }, name), input, told ? h("span", { class: "hint", id: `${id}-range` }, told) : null);
+    const row = h("div", { class: `setting${choices || text ? " long" : ""}` }, h("label", { for: id }, name), input, told ? h("span", { class: "hint", id: `${id}-range` }, told) : null);
     this.#set(input, value);
     return row;
   }
