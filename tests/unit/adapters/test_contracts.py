@@ -19,7 +19,7 @@ from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.image_store import ImageStoreContract
-from tests.contracts.ledger import LedgerContract, LedgerWithTotals, adds, row
+from tests.contracts.ledger import LedgerContract, LedgerWithTotals, adds, check_damaged_rows, row
 from tests.contracts.log import LogContract
 from tests.factories import as_delivered, change, deadline, order, record
 from tests.lambdas.conftest import create_table
@@ -51,6 +51,10 @@ def test_sums_are_spread_over_rows_that_count_their_writes(dynamodb: Any) -> Non
     assert {int(found["shard"]["N"]) for found in rows} == {0, 1, 2, 3}
     assert sum(int(found["revision"]["N"]) for found in rows) == 40
     assert ledger.total("month#1997-01") == {"revenue": 4}
+
+
+def test_a_damaged_row_is_read_and_replaced(dynamodb: Any) -> None:
+    check_damaged_rows(dynamodb, ledger_of(dynamodb), "idempotency")
 
 
 def test_purge_leaves_a_row_that_moved_after_it_was_found(dynamodb: Any) -> None:
