@@ -49,7 +49,7 @@ FORMS: Mapping[str, str] = {
     "retained": "BOOL",
     "generation": "N",
 }
-"""Types of a ledger row's attributes, in DynamoDB's letters."""
+"""Data type descriptors of a ledger row's attributes."""
 
 _OPTIONAL: Mapping[str, Mapping[str, str]] = {"generation": {"N": "0"}}
 _NOTHING: Mapping[str, Any] = {
