@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from benchmarks.harness.operated import KEYS, WORKERS, Operated, send
 from benchmarks.harness.rows import OURS, Options, Row, compare, turns

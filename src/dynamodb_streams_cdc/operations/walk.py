@@ -13,6 +13,7 @@ from typing import Any
 
 from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, not_understood
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
+from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.jobs import Job, PartState
 
 PATIENCE = 6
@@ -151,7 +152,7 @@ class Walk:
         state = self._states[part.name]
         try:
             answer = future.result()
-        except InvocationFailed as error:
+        except (InvocationFailed, RetryableError) as error:
             return self._excuse(part, str(error))
         if not isinstance(answer, Mapping) or "place" not in answer or "read" not in answer:
             self.problems[part.processor] = str(
