@@ -28,6 +28,8 @@ TAKES_exercise-1 := HINT SOLUTION
 TAKES_exercise-2 := HINT SOLUTION
 TAKES_exercise-3 := HINT SOLUTION
 TAKES_bench := BENCH RECORDS CHANGES REPEATS
+TAKES_playground := PORT
+TAKES_test-browser := BROWSER
 TAKES_synth := ENVIRONMENT CDK_OPTIONS
 TAKES_preflight := ENVIRONMENT CDK_OPTIONS JSON
 TAKES_bootstrap := ENVIRONMENT CDK_OPTIONS CONFIRM
@@ -55,6 +57,8 @@ TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration
 # RECORDS: File of purchases in the CDNOW format. Default: the sample in `data`. Example: `purchases.txt`.
 # CHANGES: Changes per variant and repetition. Default: each benchmark's own. Example: `1000`.
 # REPEATS: Repetitions of each variant. Default: each benchmark's own. Example: `5`.
+# PORT: Port of the playground. Default: `8137`. Example: `8200`.
+# BROWSER: Chromium or Chrome for the tests of the playground. Default: the machine's, else the one that npm installed. Example: `/usr/bin/google-chrome`.
 # ENVIRONMENT: Environment of the AWS commands: sandbox, production, or another one of cdk.json; `make e2e` runs on this machine without it. Example: `production`.
 # CDK_OPTIONS: Options for the CDK, such as settings of the environment. Example: `"-c alarm_email=on-call@example.com"`.
 # CONFIRM: Number of the AWS account, in place of the question for it. Example: `123456789012`.
@@ -131,7 +135,7 @@ exercise-1 exercise-2 exercise-3: exercise-%: .any-python
 
 .PHONY: test
 test: $(READY) ## Run the unit, handler and infrastructure tests, no servers (SCHEDULES=all as in CI)
-	pytest tests --ignore tests/integration --numprocesses auto --dist loadfile
+	pytest tests --ignore tests/integration --ignore tests/browser --numprocesses auto --dist loadfile
 
 .PHONY: fork-check
 fork-check: $(READY) ## Make a fork with another domain in a temporary folder, and run its tests, synth, docs and demo
@@ -185,8 +189,23 @@ bench: $(READY) ## Run the benchmarks against alternatives (BENCH="parse audit" 
 bench-check: $(READY) ## Compare the cost of a change (requests, units, bytes, calls, memory) with benchmarks/expected.json
 	python -m benchmarks.check
 
+# Both are apart from package.json: few people need an editor or a browser.
+EDITOR := playground/node_modules/.package-lock.json
+CHROMIUM := tests/browser/node_modules/.package-lock.json
+$(EDITOR) $(CHROMIUM): %/node_modules/.package-lock.json: $(READY) %/package-lock.json
+	@npm ci --prefix $* --no-audit --no-fund --silent
+	@touch $@
+
+.PHONY: playground
+playground: $(EDITOR) ## Build the playground, and serve it on loopback (PORT=8137)
+	@exec python -m tools.playground --serve $${PORT:+"$$PORT"}
+
+.PHONY: test-browser
+test-browser: $(EDITOR) $(CHROMIUM) ## Try the playground in Chromium (BROWSER=path of one; else the machine's, or npm's)
+	pytest tests/browser
+
 .PHONY: docs
-docs: $(READY) ## Check the code and output on the pages, and build the site in build/site
+docs: $(EDITOR) ## Check the code and output on the pages, and build the site in build/site
 	python -m tools.docs --build
 
 .PHONY: format
@@ -229,7 +248,7 @@ upgrade-rehearsal: $(READY) ## Deploy an earlier commit on this machine, then th
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf .venv node_modules build cdk.out .jgo .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv node_modules playground/node_modules tests/browser/node_modules build cdk.out .jgo .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name '*.egg-info' -type d -prune -exec rm -rf {} +
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from dynamodb_streams_cdc import Change, Processor, Sink, SourceTable
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
+from dynamodb_streams_cdc.aws.dynamodb.notes import DynamoDbNotes
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters, S3ImageStore
 from dynamodb_streams_cdc.entities import Table
@@ -115,5 +116,6 @@ def build(
         metrics=LogMetrics(settings.pipeline, settings.processor),
         source_table=source_table,
         attempts=DynamoDbAttempts(dynamodb, settings.attempts_table),
+        notes=DynamoDbNotes(dynamodb, settings.attempts_table),
         breaker=Breaker(settings.breaker_share, settings.breaker_items),
     )

@@ -19,6 +19,7 @@ from stacks.settings.alarms import AlarmSettings
 from stacks.settings.encryption import EncryptionSettings
 from stacks.settings.functions import FunctionSettings
 from stacks.settings.general import GeneralSettings
+from stacks.settings.maintenance import MaintenanceSettings
 from stacks.settings.names import (
     PREFIX,
     PROFILES,
@@ -52,7 +53,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "aggregate_shards": 16,
         "protection": True,
     },
-    "local": {"log_retention_days": 1, "search_auth": "none"},
+    "local": {"log_retention_days": 1, "search_auth": "none", "maintenance": False},
 }
 """The defaults of each profile, where they are not those of the fields."""
 
@@ -71,6 +72,7 @@ class Environment(
     NetworkSettings,
     EncryptionSettings,
     AlarmSettings,
+    MaintenanceSettings,
 ):
     """One environment, with the rules between its groups of settings.
 

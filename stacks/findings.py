@@ -69,6 +69,8 @@ _SHORTER = [
         (r"\[(?:Resource|Action)::", "["),
         # An attribute or reference: <DeadLettersBucket3DB126B9.Arn>
         (r"<(\w+?)[0-9A-F]{8}(?:\.\w+)?>", r"\1"),
+        # The name of a state machine, out of its ARN
+        (r'\{"Fn::Select":\[6,\{"Fn::Split":\[":",\{"Ref":"(\w+?)[0-9A-F]{8}"\}\]\}\]\}', r"\1"),
         # What another stack exports: cdc-sandbox-search-DomainArn
         (r"[a-z0-9-]+-search-DomainArn", r"Domain"),
         (r"arn:<AWS::Partition>:(\w+):(?:<AWS::Region>|[^:<]*):<AWS::AccountId>:", r"\1:"),
@@ -104,6 +106,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         f"{IAM5}[DeadLettersOnFailure/*]",
         "pipeline/%/Role/DefaultPolicy",
         "Lambda refuses a mapping whose role may not put any object into its destination.",
+        unless=("pipeline/Erasure/Role/DefaultPolicy",),
     ),
     Accepted(
         f"{IAM5}[LargeImagesBucket/*]",
@@ -114,7 +117,9 @@ ACCEPTED: tuple[Accepted, ...] = (
         f"{IAM5}[LargeImagesBucket/*]",
         "pipeline/%/Role/DefaultPolicy",
         "A processor behind the change log reads the large images that entries point at.",
-        unless=tuple(f"pipeline/{role}/Role/DefaultPolicy" for role in ("Audit", "Watcher")),
+        unless=tuple(
+            f"pipeline/{role}/Role/DefaultPolicy" for role in ("Audit", "Erasure", "Watcher")
+        ),
     ),
     Accepted(
         f"{IAM5}[Domain/%-write/_doc/*]",
@@ -135,6 +140,39 @@ ACCEPTED: tuple[Accepted, ...] = (
         f"{IAM5}[es:domain/%/%-v*]",
         "pipeline/Search/Role/DefaultPolicy",
         "A rebuild makes, fills and deletes indexes that are numbered, in an existing domain.",
+    ),
+    *(
+        Accepted(
+            f"{IAM5}[{objects}]",
+            "pipeline/Erasure/Role/DefaultPolicy",
+            "An erasure looks for an item in all objects, and deletes or rewrites those it finds.",
+        )
+        for objects in (
+            "DeadLettersBucket/*",
+            "DeadLettersBucket/archive/*",
+            "DeadLettersOnFailure/*",
+            "LargeImagesBucket/*",
+        )
+    ),
+    *(
+        Accepted(
+            f"{IAM5}[{domain}/{requests}]",
+            "pipeline/Erasure/Role/DefaultPolicy",
+            "An erasure deletes the document of any item, in every index of a rebuild.",
+        )
+        for domain in ("Domain", "es:domain/%")
+        for requests in (
+            "%-write/_doc/*",
+            "%-v*/_alias",
+            "%-v*/_doc/*",
+            "%-v*/_mapping",
+            "%-v*/_mget",
+        )
+    ),
+    Accepted(
+        f"{IAM5}[cloudformation:stack/%/*]",
+        "pipeline/Erasure/Policy",
+        "The last part is the stack's unique id, which changes with the stack.",
     ),
     *(
         Accepted(
@@ -242,10 +280,13 @@ ACCEPTED: tuple[Accepted, ...] = (
     *(
         Accepted(
             f"{NIST}-IAMNoInlinePolicy",
-            f"pipeline/%/Role/{policy}",
+            f"pipeline/%/{policy}",
             "The policy belongs to this one role, changes with it and is deleted with it.",
         )
-        for policy in ("DefaultPolicy", "Tracing", "NetworkInterfaces", "Key")
+        for policy in (
+            *(f"Role/{name}" for name in ("DefaultPolicy", "Tracing", "NetworkInterfaces", "Key")),
+            *("Machine/Role/DefaultPolicy", "Machine/DistributedMapPolicy"),
+        )
     ),
     *(
         Accepted(
@@ -255,6 +296,38 @@ ACCEPTED: tuple[Accepted, ...] = (
             "action where they name a receiver.",
         )
         for at in ("pipeline/Observability/%", "pipeline/Observability/%/%")
+    ),
+    # The state machine
+    *(
+        Accepted(
+            f"{IAM5}[states:execution:MaintenanceMachine{end}]",
+            f"pipeline/Maintenance/{at}",
+            "An execution has a name of its own; only those of this state machine are reached.",
+        )
+        for at, end in (
+            ("Machine/DistributedMapPolicy", ":*"),
+            ("Machine/DistributedMapPolicy", "/*:*"),
+            ("Operator", ":*"),
+        )
+    ),
+    Accepted(
+        f"{IAM5}[arn:<AWS::Partition>:s3:::MaintenanceRuns/*]",
+        "pipeline/Maintenance/Machine/Role/DefaultPolicy",
+        "The state machine reads the parts of a walk, and may read their answers.",
+    ),
+    *(
+        Accepted(
+            f"{IAM5}[MaintenanceRuns/runs/*]",
+            f"pipeline/Maintenance/{at}",
+            "Each answer is an object of its own, which the operator's command reads and deletes.",
+        )
+        for at in ("Machine/Role/DefaultPolicy", "Operator")
+    ),
+    *_each(
+        "AwsSolutions-SF1 AwsSolutions-SF2 CKV_AWS_284 CKV_AWS_285",
+        "pipeline/Maintenance/Machine",
+        "Step Functions keeps the history of each execution for 90 days, and each answer of a "
+        "function is an object; the functions have logs and, by a setting, traces.",
     ),
     # Logs
     *_each(

@@ -18,6 +18,7 @@ from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.source_table import SourceTable
 from stacks.constructs.stream_processor import StreamProcessor
+from stacks.maintenance import Maintenance
 
 
 def add_manifest(
@@ -31,11 +32,13 @@ def add_manifest(
     dead_letters: DeadLetters,
     large_images: LargeImages | None,
     search: Mapping[str, Any] | None,
+    erasure: str,
+    maintenance: Maintenance | None,
 ) -> None:
     """Add the output.
 
     `pipelines` are the stacks of all pipelines of the environment; `tables` are those in addition
-    to the source table, by role.
+    to the source table, by role; `erasure` is the name of the function that erases.
     """
     manifest = {
         "schema": MANIFEST_SCHEMA,
@@ -63,10 +66,13 @@ def add_manifest(
             for processor in processors
         ],
         "search": search,
+        "erasure": erasure,
+        "maintenance": maintenance.manifest() if maintenance else None,
         "buckets": {
             "dead_letters": dead_letters.bucket.bucket_name,
             "on_failure": dead_letters.on_failure.bucket_name,
             **({"large_images": large_images.bucket.bucket_name} if large_images else {}),
+            **({"runs": maintenance.bucket.bucket_name} if maintenance else {}),
         },
     }
     CfnOutput(

@@ -20,6 +20,7 @@ from stacks.constructs.stream_processor import StreamProcessor
 from stacks.constructs.watcher import Watcher
 from stacks.domain_alarms import watch_domain
 from stacks.environments import Environment
+from stacks.maintenance import Maintenance
 from stacks.queries import QUERIES
 from stacks.runbook import Urgency
 from stacks.search import SearchTarget
@@ -28,6 +29,8 @@ from stacks.search import SearchTarget
 LATE_AFTER = Duration.hours(1)
 # While the watcher does not run, dead letters that waited still wait.
 UNTIL_COUNTED = cloudwatch.TreatMissingData.IGNORE
+# A verification takes the next part of the table every hour: an alarm of an hour would end then.
+A_DAY = Duration.days(1)
 SHOWN = (Metric.RECEIVED, Metric.APPLIED, Metric.STALE, Metric.REPORTED)
 
 
@@ -43,10 +46,12 @@ class Observability(Construct):
         processors: Sequence[StreamProcessor],
         tables: Sequence[SourceTable],
         watcher: Watcher,
+        maintenance: Maintenance | None,
         search: SearchTarget | None,
     ) -> None:
         super().__init__(scope, id)
         self._watcher = watcher
+        self._maintenance = maintenance
         self._has_canary = watcher.has_canary
         self.alarms = Alarms(self, "Alarms", environment=environment)
         for processor in processors:
@@ -54,6 +59,8 @@ class Observability(Construct):
         for table in tables:
             self._watch_table(Construct(self, f"{table.node.id}Table"), table)
         self._watch_watcher()
+        if maintenance is not None:
+            self._watch_maintenance(maintenance)
         if search and search.domain_name is not None and environment.search_cluster is not None:
             watch_domain(
                 Construct(self, "Domain"),
@@ -84,6 +91,7 @@ class Observability(Construct):
                 log_group_names=[
                     *(each.log_group.log_group_name for each in processors),
                     self._watcher.log_group.log_group_name,
+                    *([self._maintenance.log_group.log_group_name] if self._maintenance else []),
                 ],
             )
 
@@ -200,6 +208,15 @@ class Observability(Construct):
             f"{name} refused changes as stale that are newer than what it holds: repair them.",
             urgency=Urgency.WORKDAY,
         )
+        if self._maintenance is not None:
+            add(
+                scope,
+                "CopiesDiffer",
+                _own(processor, Metric.DIFFERENCES, cloudwatch.Stats.MAXIMUM, A_DAY),
+                f"The scheduled verification found copies of {name} that differ from the table.",
+                urgency=Urgency.WORKDAY,
+                missing=UNTIL_COUNTED,
+            )
         if processor.alias is not None:
             at_fault = [alarm for alarm in (errors, reported, breaker) if alarm is not None]
             release_gradually(scope, processor.alias, at_fault)
@@ -255,6 +272,15 @@ class Observability(Construct):
             periods=3,
         )
 
+    def _watch_maintenance(self, maintenance: Maintenance) -> None:
+        self.alarms.add(
+            self,
+            "MaintenanceErrors",
+            maintenance.function.metric_errors(period=FIVE_MINUTES),
+            "The function that verifies copies and purges tombstones fails.",
+            urgency=Urgency.WORKDAY,
+        )
+
 
 def _iterator_age(processor: StreamProcessor) -> cloudwatch.Metric:
     return processor.function.metric(
@@ -263,18 +289,27 @@ def _iterator_age(processor: StreamProcessor) -> cloudwatch.Metric:
 
 
 def _own(
-    processor: StreamProcessor, name: Metric, statistic: str = cloudwatch.Stats.SUM
+    processor: StreamProcessor,
+    name: Metric,
+    statistic: str = cloudwatch.Stats.SUM,
+    period: Duration = FIVE_MINUTES,
 ) -> cloudwatch.Metric:
-    return _counted(processor.pipeline, processor.name, name, statistic)
+    return _counted(processor.pipeline, processor.name, name, statistic, period)
 
 
-def _counted(pipeline: str, processor: str, name: Metric, statistic: str) -> cloudwatch.Metric:
+def _counted(
+    pipeline: str,
+    processor: str,
+    name: Metric,
+    statistic: str,
+    period: Duration = FIVE_MINUTES,
+) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=METRICS_NAMESPACE,
         metric_name=name,
         dimensions_map={"Pipeline": pipeline, "Processor": processor},
         statistic=statistic,
-        period=FIVE_MINUTES,
+        period=period,
     )
 
 

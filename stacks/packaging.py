@@ -33,10 +33,10 @@ PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 AWS_TARGET = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", PYTHON)
 IGNORED = ("__pycache__", "*.pyc", ".DS_Store", "requirements.txt")
 NOT_DEPLOYED = tuple(
-    f"dynamodb_streams_cdc/{wing}" for wing in ("cli", "esm", "examples", "operations", "testing")
+    f"dynamodb_streams_cdc/{wing}" for wing in ("cli", "esm", "examples", "testing")
 )
-"""The wings of the library that operators and testers run. A folder of any other package is
-packaged, under any name."""
+"""The wings of the library that a person at a terminal and testers run. The maintenance function
+runs `operations`. A folder of any other package is packaged, under any name."""
 STORIES = tuple(
     f"lambdas/{domain}/{stories}"
     for domain in ("domain", "example_domain")
@@ -45,12 +45,12 @@ STORIES = tuple(
 """Sample stories of the domains, which the demo and the rehearsals play."""
 
 KEPT: Mapping[str, frozenset[str]] = {
-    # botocore describes more than 400 services in 25 MB. The functions have clients of three; the
-    # four files say, for any client, where endpoints are and what is retried. Credentials come
+    # botocore describes more than 400 services in 25 MB. The functions have clients of four; the
+    # other files say, for any client, where endpoints are and what is retried. Credentials come
     # from the environment: no client of STS or SSO is made for them.
     "botocore/data": frozenset(
         {
-            *("dynamodb", "s3", "sns"),
+            *("dynamodb", "lambda", "s3", "sns"),
             *("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"),
         }
     ),
@@ -60,6 +60,10 @@ KEPT: Mapping[str, frozenset[str]] = {
 DROPPED = (
     "botocore/cacert.pem",  # for want of certifi, which opensearch-py brings
     "botocore/data/*/*/examples-1.json",  # for documentation
+    # One call of Lambda is made: no page of it is turned, and nothing is waited for.
+    "botocore/data/lambda/2014-11-11/*",
+    "botocore/data/lambda/*/paginators-1.*",
+    "botocore/data/lambda/*/waiters-2.json",
 )
 """Files of the dependencies that are not packaged. No function may need them: see
 tests/infrastructure/field_facts/test_06_*.py, which starts each with nothing but its package."""

@@ -20,10 +20,12 @@ from dynamodb_streams_cdc.names import (
     EXPIRES_AT,
     IDEMPOTENCY_KEY,
     MANIFEST,
+    NOTES,
 )
 from stacks.constructs.change_feed import ChangeFeed
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.erasure import Erasure
 from stacks.constructs.keys import add_key
 from stacks.constructs.large_images import LargeImages
 from stacks.constructs.operator_policy import MetricsPolicy, OperatorPolicy
@@ -33,6 +35,7 @@ from stacks.constructs.watcher import Watcher
 from stacks.environments import Environment
 from stacks.errors import SynthError
 from stacks.feeds import patterns, plan
+from stacks.maintenance import Maintenance
 from stacks.manifest import add_manifest
 from stacks.observability import Observability
 from stacks.search import SearchTarget, existing_cluster
@@ -42,9 +45,11 @@ TAKEN = frozenset(
     {
         *("Aggregates", "BootstrapVersion", "Boundary", "CDKMetadata", "ChangeLog"),
         *("CheckBootstrapVersion", "DeadLetterBucketName", "DeadLetters", "DynamoDbGateway"),
-        *("Idempotency", "Key", "LargeImages", MANIFEST, "Metrics", "MetricsPolicyArn"),
+        *("Erasure", "ErasurePolicyArn"),
+        *("Idempotency", "Key", "LargeImages", "Maintenance", MANIFEST),
+        *("Metrics", "MetricsPolicyArn"),
         *("Observability", "OnFailureBucketName", "Operator", "OperatorPolicyArn", "S3Gateway"),
-        "Watcher",
+        *("MaintenancePolicyArn", "Watcher"),
     }
 )
 """Ids that constructs of a stack may have, in addition to those that begin with a sink's name."""
@@ -57,7 +62,8 @@ class PipelineStack(Stack):
         declaration: what the table's items are, and which copies they have.
         source: the source table.
         idempotency: table of the records of idempotency, by prefix of the key: `ledger/` of the
-            aggregation, `attempt/` of records that may kill a function, `once/` of effects.
+            aggregation, `attempt/` of records that may kill a function, `once/` of effects,
+            `forgetting/` and `erased/` of erasures.
         change_log, large_images: of the audited entities; None if there are none.
         search: cluster of the indexes; None if no entity has a document.
         tables: those that this stack makes in addition to the source table, by role.
@@ -126,6 +132,7 @@ class PipelineStack(Stack):
             large_images=self.large_images,
         )
         self.metrics = MetricsPolicy(self, "Metrics")
+        self.erasure = self._add_erasure()
         watcher = Watcher(
             self,
             "Watcher",
@@ -135,6 +142,16 @@ class PipelineStack(Stack):
             dead_letters=self.dead_letters,
             environment=environment,
         )
+        self.maintenance: Maintenance | None = None
+        if environment.maintenance:
+            self.maintenance = Maintenance(
+                self,
+                "Maintenance",
+                code=code,
+                source=self.source,
+                processors=self.processors,
+                environment=environment,
+            )
         Observability(
             self,
             "Observability",
@@ -142,6 +159,7 @@ class PipelineStack(Stack):
             processors=self.processors,
             tables=(self.source, *self.tables.values()),
             watcher=watcher,
+            maintenance=self.maintenance,
             search=self.search,
         )
         self._add_outputs()
@@ -211,18 +229,47 @@ class PipelineStack(Stack):
                 },
             )
         )
+        processor.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                resources=[self.idempotency.table.table_arn],
+                conditions={
+                    "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [NOTES]},
+                    "Null": {"dynamodb:LeadingKeys": "false"},
+                },
+            )
+        )
         for statement in use_of_table_key(self.source):
             processor.role.add_to_policy(statement)
         if images is not None:
             images.grant_read(processor.role)
         return processor
 
-    def _add_outputs(self) -> None:
+    def _add_erasure(self) -> Erasure:
+        return Erasure(
+            self,
+            "Erasure",
+            code=self._code,
+            table=self.declaration.name,
+            source=self.source,
+            tables=self.tables,
+            dead_letters=self.dead_letters,
+            large_images=self.large_images,
+            search=self.search,
+            indexes=self._indexes,
+            has_markers=bool(self.declaration.further_sinks),
+            environment=self.settings,
+        )
+
+    @property
+    def _indexes(self) -> list[str]:
         prefix = self.settings.index_prefix
+        return [f"{prefix}{index.name}" for index in self.declaration.indexes]
+
+    def _add_outputs(self) -> None:
         search = None
         if self.search is not None:
-            indexes = [f"{prefix}{index.name}" for index in self.declaration.indexes]
-            search = {"endpoint": self.search.url, "indexes": indexes}
+            search = {"endpoint": self.search.url, "indexes": self._indexes}
         add_manifest(
             self,
             pipelines=self._pipelines,
@@ -233,6 +280,8 @@ class PipelineStack(Stack):
             dead_letters=self.dead_letters,
             large_images=self.large_images,
             search=search,
+            erasure=self.erasure.function.function_name,
+            maintenance=self.maintenance,
         )
         # For people, who type them: the manifest has them too.
         outputs = {
@@ -241,6 +290,7 @@ class PipelineStack(Stack):
             "OnFailureBucketName": self.dead_letters.on_failure.bucket_name,
             "OperatorPolicyArn": self.operator.managed_policy_arn,
             "MetricsPolicyArn": self.metrics.managed_policy_arn,
+            "ErasurePolicyArn": self.erasure.policy.managed_policy_arn,
         }
         if self.search is not None:
             outputs["SearchEndpoint"] = self.search.url

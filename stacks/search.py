@@ -51,7 +51,7 @@ class SearchTarget:
         if (arn := self.domain_arn) is None:
             return
         live, second, numbered = (f"{arn}/{index}-{end}" for end in ("write", "second", "v*"))
-        posted = [f"{live}/{request}" for request in ("_bulk", "_mget", "_search", "_refresh")]
+        posted = [f"{live}/{request}" for request in POSTED]
         document = f"{live}/_doc/*"
         for actions, resources in (
             (["es:ESHttpGet"], [f"{live}/_alias", f"{second}/_alias", document, numbered]),
@@ -59,6 +59,23 @@ class SearchTarget:
             (["es:ESHttpPost"], [f"{arn}/_aliases", *posted, numbered]),
         ):
             iam.Grant.add_to_principal(grantee=role, actions=actions, resource_arns=resources)
+
+    def grant_erase(self, role: iam.Role, index: str) -> None:
+        """Let the role read and delete the document of any item, in every index of a rebuild."""
+        if (arn := self.domain_arn) is None:
+            return
+        live, second, numbered = (f"{arn}/{index}-{end}" for end in ("write", "second", "v*"))
+        aliases = [f"{live}/_alias", f"{second}/_alias", f"{numbered}/_alias"]
+        for action, resources in (
+            ("es:ESHttpGet", [*aliases, f"{numbered}/_mapping"]),
+            ("es:ESHttpPost", [f"{live}/_mget", f"{numbered}/_mget"]),
+            ("es:ESHttpDelete", [f"{live}/_doc/*", f"{numbered}/_doc/*"]),
+        ):
+            iam.Grant.add_to_principal(grantee=role, actions=[action], resource_arns=resources)
+
+
+POSTED = ("_bulk", "_mget", "_search", "_refresh", "_delete_by_query")
+"""Requests about documents, through the alias that documents are written by."""
 
 
 class SearchStack(Stack):

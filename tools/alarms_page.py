@@ -23,7 +23,7 @@ name given here. Its description ends with its urgency and its section of the ru
 KINDS = {
     "PROCESSOR": "Alarms of each processor",
     "TABLE": "Alarms of each table",
-    "": "Alarms of the watcher",
+    "": "Alarms of the watcher and of the maintenance",
     "Domain": "Alarms of the OpenSearch domain",
 }
 COMPARISONS = {

@@ -44,6 +44,10 @@ class Load:
     log_bytes: int = 1_000
 
 
+MAINTAINED_SECONDS = 60.0
+"""Assumed of an hourly run of the maintenance function on a small table; nearly all of it is the
+wait before the second look. The processors' functions work for a part of it."""
+
 WATCHED_SECONDS = 0.2
 """Assumed of each function that the watcher's run invokes, the watcher among them."""
 
@@ -78,7 +82,9 @@ def quantities() -> Mapping[str, Any]:
 
 def count(templates: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     """Count what is billed in the template of each environment's pipeline."""
-    functions = _of_type(templates["production"], "AWS::Lambda::Function")
+    made = _of_type(templates["production"], "AWS::Lambda::Function")
+    functions = [each for each in made if not _is_maintenance(each)]
+    (maintenance,) = (each for each in made if _is_maintenance(each))
     schedules = [
         str(rule.get("ScheduleExpression", ""))
         for rule in _of_type(templates["production"], "AWS::Events::Rule")
@@ -94,9 +100,17 @@ def count(templates: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
             for each in functions
             if "PROCESSOR" in each["Environment"]["Variables"]
         ],
-        "functions, GB": [each["MemorySize"] / 1024 for each in functions],
+        # The one that erases runs when a person asks.
+        "functions, GB": [
+            each["MemorySize"] / 1024 for each in functions if "erasure" not in each["Handler"]
+        ],
+        "maintenance, GB": maintenance["MemorySize"] / 1024,
         "minutes between runs of the watcher": int(minutes),
     }
+
+
+def _is_maintenance(function: Mapping[str, Any]) -> bool:
+    return "VERIFY_SHARE" in function["Environment"]["Variables"]
 
 
 def _metrics(alarm: Mapping[str, Any]) -> int:
@@ -140,10 +154,10 @@ def processors() -> list[float]:
 def own_metrics() -> int:
     """Return how many metrics the functions publish.
 
-    Each processor has one for each count and one for its dead letters; one more is for the dead
-    letters of processors that are gone.
+    Each processor has one for each count, one for its dead letters, and one for the differences
+    that the maintenance finds; one more is for the dead letters of processors that are gone.
     """
-    return len(processors()) * (len(fields(Counts)) + 1) + 1
+    return len(processors()) * (len(fields(Counts)) + 2) + 1
 
 
 def runs() -> float:
@@ -171,6 +185,23 @@ def watching() -> float:
     return float(runs() * a_run)
 
 
+def maintaining() -> float:
+    """Return the monthly cost of the maintenance of a small table: runs that read nearly nothing.
+
+    Each run asks each processor for ten parts, and each of these is an invocation of 0.2 seconds.
+    """
+    hours = float(json.loads(PRICES.read_text())["hours_a_month"])
+    asked = 10 * len(processors())
+    gigabyte_seconds = (
+        quantities()["maintenance, GB"] * MAINTAINED_SECONDS
+        + sum(processors()) * 10 * WATCHED_SECONDS
+    )
+    a_run = (1 + asked) * price("Lambda request") + gigabyte_seconds * price(
+        "Lambda GB-second, Arm"
+    )
+    return float(hours * a_run)
+
+
 def a_month(environment: str) -> Mapping[str, float]:
     """Return the cost of an environment in a month without a change, by part."""
     evaluated = alarms(environment)
@@ -179,6 +210,7 @@ def a_month(environment: str) -> Mapping[str, float]:
         f"{evaluated} alarm metrics": evaluated * price("alarm, metric-month"),
         f"{own_metrics()} metrics of our own": own_metrics() * price("own metric, month"),
         f"the watcher, {runs():,.0f} times": watching(),
+        "the maintenance, every hour": maintaining(),
         f"dashboard, beyond {DASHBOARDS_FREE} of the account": price("dashboard, month"),
         "tables, streams, functions, buckets, queues, rules": 0.0,
     }
@@ -219,6 +251,88 @@ def a_million_afterwards() -> Mapping[str, float]:
     }
 
 
+BILLION = 1_000_000_000
+KILOBYTES = 1.0
+"""Size of an item, its entry in the log, and its document."""
+
+LEDGER_KILOBYTES = 0.4
+READ_UNIT_KILOBYTES = 4
+REQUEST_ITEMS = 2_000
+"""Items of a request under Step Functions (`operations.walk.MOST_ITEMS`)."""
+
+TRANSITIONS = 4
+"""States of a step: Ask, Keep, Decide, Following."""
+
+
+def _scanned(kilobytes: float, *, consistent: bool) -> float:
+    """Return the read units of an item of a scan, which adds up the sizes of a page."""
+    return kilobytes / READ_UNIT_KILOBYTES * (1.0 if consistent else 0.5)
+
+
+def _walked(requests: float, seconds_per_request: float) -> Mapping[str, float]:
+    """Return the cost of requests under Step Functions: steps, invocations, and answers in S3."""
+    gigabytes = sum(processors()) / len(processors())
+    return {
+        "Step Functions": requests * TRANSITIONS * price("Step Functions transition"),
+        "answers in S3": requests * (price("S3 put") + price("S3 get")),
+        "Lambda": requests
+        * (
+            price("Lambda request")
+            + gigabytes * seconds_per_request * price("Lambda GB-second, Arm")
+        ),
+    }
+
+
+def backfill(items: int) -> Mapping[str, float]:
+    """Return the cost of filling ledger, log and index from the table under Step Functions.
+
+    Aggregation and audit read the table. Search follows the log, in full batches.
+    """
+    sums, log = counted()["aggregation"], counted()["audit"]
+    table = 2 * _scanned(KILOBYTES, consistent=True)
+    seconds = REQUEST_ITEMS / FULL.records * FULL.seconds
+    walked = _walked(2 * items / REQUEST_ITEMS, seconds)
+    following = items / FULL.records
+    follows = following * (
+        price("Lambda request") + processors()[-1] * FULL.seconds * price("Lambda GB-second, Arm")
+    )
+    return {
+        "read the table, twice": items * table * price("read request unit"),
+        "write the log": items * log["write_units"] * price("write request unit"),
+        "write ledger and sums": items
+        * (
+            sums["write_units"] * price("write request unit")
+            + sums["read_units"] * price("read request unit")
+        ),
+        **walked,
+        "search, which follows the log": follows,
+    }
+
+
+def verification(items: int) -> Mapping[str, float]:
+    """Return the cost of verifying ledger, log and index, both ways, under Step Functions."""
+    number = len(processors())
+    copies = _scanned(LEDGER_KILOBYTES, consistent=True) + _scanned(KILOBYTES, consistent=True)
+    units = {
+        f"read the table, {number} times": number * _scanned(KILOBYTES, consistent=False),
+        # Ledger rows by their keys, and the newest entry of each item: a unit each.
+        "read ledger row and log entry of each item": 2.0,
+        "read all ledger rows and entries": copies,
+        f"look up the items of all copies, {number} times": float(number),
+    }
+    seconds = REQUEST_ITEMS / FULL.records * FULL.seconds
+    return {
+        **{name: items * each * price("read request unit") for name, each in units.items()},
+        **_walked(2 * number * items / REQUEST_ITEMS, seconds),
+    }
+
+
+def hours(requests: float, workers: int, units: float, capacity: float) -> tuple[float, float]:
+    """Return the hours that requests take by so many workers, and by a limit of read units."""
+    seconds = REQUEST_ITEMS / FULL.records * FULL.seconds
+    return requests * seconds / workers / 3600, units / capacity / 3600
+
+
 def dead_letters(number: int) -> Mapping[str, float]:
     """Return the cost of dead letters of 2 KB that are redriven once, by part."""
     return {
@@ -249,6 +363,33 @@ def afterwards() -> None:
 
 def failures() -> None:
     _print_table("100,000 dead letters", [dead_letters(100_000)], [""])
+
+
+def billion() -> None:
+    _print_table("a backfill of 1,000,000,000 items of 1 KB", [backfill(BILLION)], [""])
+    print()
+    _print_table("a verification of 1,000,000,000 items of 1 KB", [verification(BILLION)], [""])
+
+
+def billion_hours() -> None:
+    number = len(processors())
+    works = {
+        "backfill": (2, 2 * _scanned(KILOBYTES, consistent=True)),
+        "verification": (
+            2 * number,
+            # The scans, and a look-up of the item of each copy.
+            number * (_scanned(KILOBYTES, consistent=False) + 1.0),
+        ),
+    }
+    print(f"{'hours for 1,000,000,000 items':<36}{'backfill':>16}{'verification':>16}")
+    for workers in (50, 200, 1000):
+        found = [hours(n * BILLION / REQUEST_ITEMS, workers, 1, 1)[0] for n, _ in works.values()]
+        print(f"{f'{workers:,} workers':<36}" + "".join(f"{each:>16,.1f}" for each in found))
+    for capacity in (1_000, 10_000, 40_000):
+        found = [hours(0, 1, BILLION * units, capacity)[1] for _, units in works.values()]
+        print(
+            f"{f'{capacity:,} units a second':<36}" + "".join(f"{each:>16,.1f}" for each in found)
+        )
 
 
 def prices() -> None:

@@ -26,6 +26,7 @@ import io
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -39,7 +40,14 @@ from rich.console import Console
 from benchmarks.harness.rows import Row, print_rows
 from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.simulation.timeline import Entry
-from tools import cli_reference, findings_page, limits_page, reference, settings_page
+from tools import (
+    cli_reference,
+    findings_page,
+    limits_page,
+    playground,
+    reference,
+    settings_page,
+)
 from tools.diagrams import drawn
 from tools.mistakes import cut
 
@@ -256,6 +264,7 @@ def build() -> int:
     # Strict mode does not count the findings of mkdocstrings.
     if found.returncode or "mkdocstrings:" in found.stdout:
         return 1
+    shutil.copytree(playground.build(), SITE / "playground")
     print(f"{SITE.relative_to(ROOT)}/index.html")
     return 0
 

@@ -14,8 +14,9 @@ HEAD = """\
 
 # Functions and event source mappings
 
-The values of the deployed stacks. `stacks/constructs/stream_processor.py` sets them, and
-`stacks/constructs/watcher.py` those of the watcher. [Lambda's
+The values of the deployed stacks. `stacks/constructs/stream_processor.py` sets them,
+`stacks/constructs/watcher.py` and `stacks/constructs/erasure.py` those of theirs, and
+`stacks/maintenance.py` those of the maintenance. [Lambda's
 limits](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html) and [the
 parameters of a mapping](https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html) are
 AWS's.

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+from opensearchpy import OpenSearch
 from pydantic_core import to_json
 
 from dynamodb_streams_cdc import BatchResponse, LambdaContext, Processor, Search, StreamEvent
@@ -12,6 +12,7 @@ from dynamodb_streams_cdc.canary import unless_canary
 from dynamodb_streams_cdc.entities import Index
 from lambdas import runtime
 from lambdas.search.settings import SearchSettings
+from lambdas.search_client import search_client
 
 
 @cache
@@ -19,7 +20,7 @@ def processor() -> Processor:
     """Return the function's processor, made at its cold start."""
     settings = SearchSettings.load()
     table = runtime.declared(settings)
-    client = _client(settings)
+    client = search_client(settings.search_endpoint, settings.search_auth, settings.search_region)
     sinks = {
         entity.name: Search(
             _index(client, settings, entity.index), unless_canary(entity.document, None)
@@ -42,20 +43,6 @@ def encoded(value: object) -> bytes:
         return to_json(value)
     except ValueError:  # a lone surrogate, which the standard library escapes
         return as_json(value)
-
-
-def _client(settings: SearchSettings) -> OpenSearch:
-    signer = None
-    if settings.search_auth == "iam":
-        credentials = runtime.session().get_credentials()
-        signer = Urllib3AWSV4SignerAuth(credentials, settings.search_region, "es")
-    return OpenSearch(
-        settings.search_endpoint,
-        http_auth=signer,
-        connection_class=Urllib3HttpConnection,
-        max_retries=0,
-        pool_maxsize=2,
-    )
 
 
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:

@@ -1,4 +1,4 @@
-"""Launches the AWS emulator with fixes for three differences from AWS.
+"""Launches the AWS emulator with fixes for four differences from AWS.
 
 The emulator keeps an item that PartiQL's INSERT wrote but writes no stream record for it. The
 audit processor appends to the change log with exactly that statement, and search reads the log's
@@ -13,13 +13,17 @@ A disabled event source mapping is "Disabled" at once, with a batch still under 
 "Disabling" until that batch has ended, and a program that takes a mapping over waits for that. The
 fix says "Disabling" while the emulator's poller is in the middle of a pass.
 
-`test_emulator_stream.py` and `test_runner.py` in `tests/integration` fail when a fix can be
-removed.
+A state machine may write an object by `aws-sdk:s3:putObject`, which the emulator does not have. The
+fix writes it as JSON, as Step Functions does with a body that is not a text.
+
+`test_emulator_stream.py`, `test_runner.py` and `test_on_aws.py` in `tests/integration` fail when a
+fix can be removed.
 
 This file is run by its path and imports nothing of the repository: the Lambda workers must find the
 contents of their package only.
 """
 
+import json
 import os
 import sys
 import threading
@@ -108,9 +112,31 @@ def fix_disabling(lambdas: Any) -> None:
     lambdas._esm_response = describing
 
 
+def fix_put_object(step_functions: Any, s3: Any) -> None:
+    """Let state machines write objects."""
+    invoke = step_functions._invoke_aws_sdk_integration
+
+    def invoking(resource: str, parameters: dict[str, Any]) -> Any:
+        if not resource.endswith(":aws-sdk:s3:putObject"):
+            return invoke(resource, parameters)
+        body = json.dumps(parameters["Body"]).encode()
+        status, _, text = s3._put_object(parameters["Bucket"], parameters["Key"], body, {})
+        if status != 200:
+            code = "S3.S3Exception"
+            raise step_functions._ExecutionError(code, str(text))
+        return {}
+
+    step_functions._invoke_aws_sdk_integration = invoking
+
+
 def main() -> None:
     from ministack import app  # type: ignore[import-untyped]
-    from ministack.services import dynamodb, lambda_svc  # type: ignore[import-untyped]
+    from ministack.services import (  # type: ignore[import-untyped]
+        dynamodb,
+        lambda_svc,
+        s3,
+        stepfunctions,
+    )
     from ministack.services.cloudformation import (  # type: ignore[import-untyped]
         provisioners,
     )
@@ -119,6 +145,7 @@ def main() -> None:
         fix_inserts(dynamodb)
         fix_labels(provisioners, dynamodb)
         fix_disabling(lambda_svc)
+        fix_put_object(stepfunctions, s3)
     sys.argv[1:] = []
     app.main()
 

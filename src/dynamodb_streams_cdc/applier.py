@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dynamodb_streams_cdc.change import Attributes, Change, Image, by_item
 from dynamodb_streams_cdc.deadline import Deadline
@@ -20,6 +20,9 @@ from dynamodb_streams_cdc.sinks.base import (
     SourceTable,
 )
 
+if TYPE_CHECKING:
+    from dynamodb_streams_cdc.control.notes import OperatorNotes
+
 
 @dataclass
 class SinkApplier:
@@ -32,6 +35,7 @@ class SinkApplier:
         everywhere: number of distinct items with one unexpected error at which work stops: the sink
             or the code is at fault, not the records.
         source_table: the table, for repairs; without it, no copy is repaired.
+        notes: notes of operators; without them, no tombstone is purged.
     """
 
     sink: Sink | SinkChoice
@@ -39,6 +43,7 @@ class SinkApplier:
     unexpected: Callable[[Exception], bool]
     everywhere: float
     source_table: SourceTable | None = None
+    notes: "OperatorNotes | None" = None
     _culprits: dict[type[Exception], set[str]] = field(default_factory=dict)
     _choice: SinkChoice | None = field(default=None, init=False)
 

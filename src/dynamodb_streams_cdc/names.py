@@ -15,6 +15,10 @@ GIVEN_UP_BY_LAMBDA = "aws/lambda/"
 """Batches that Lambda gave up: `aws/lambda/<mapping UUID>/`, in the on-failure bucket
 (https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html)."""
 
+RUNS = "runs/"
+"""Parts of a walk under Step Functions and the answers to them, in the bucket of the maintenance:
+`runs/<execution>/<number of the part>/<step>.json`."""
+
 MANIFEST = "Manifest"
 """Output of the pipeline's stack with its manifest; see `operations.manifest`."""
 MANIFEST_SCHEMA = 1
@@ -26,8 +30,14 @@ ATTEMPT = "attempt/"
 """Attempts at a record that may kill its function: `attempt/<processor>/<sequence number>`."""
 ONCE = "once/"
 """Markers of `idempotency.Once`: `once/<effect>/<item>/<version>`."""
+NOTES = "notes/operations"
+"""Key of the item with the notes of operators; see `control.notes`."""
 GENERATIONS = "generations/sums"
 """Key of the item that says which generations of sums there are; see `sinks.generations`."""
+FORGETTING = "forgetting/"
+"""Erasures that are not complete: `forgetting/<item>`; see `control.erasure`."""
+ERASED = "erased/"
+"""Receipts of erasures, which name no item: `erased/<receipt>`."""
 
 # Attributes of the tables.
 IDEMPOTENCY_KEY = "id"
@@ -38,11 +48,18 @@ CHANGE_LOG_KEYS = ("item", "version")
 CANARY = "cdc-canary"
 """The canary's key, text or bytes, and the attribute that holds when it was written."""
 
+ERASURE = "erasure"
+"""Name of the function that erases; no processor has it."""
+
 RETIRED = "retired"
 """Processor under which dead letters are counted whose mapping or processor is gone."""
 
 FUNCTION_SECONDS = 60
 """Timeout of the functions, in seconds."""
+
+MAINTENANCE_SECONDS = 900
+"""Timeout of the maintenance function, in seconds: the most that Lambda gives
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 METRICS_NAMESPACE = "DynamoDbStreamsCdc"
 
@@ -63,6 +80,7 @@ class Metric(StrEnum):
     BREAKER_OPEN = "BreakerOpen"
     ACCESS_DENIED = "AccessDenied"
     DEAD_LETTERS_WAITING = "DeadLettersWaiting"
+    DIFFERENCES = "Differences"
 
 
 class LogEvent(StrEnum):
@@ -111,3 +129,13 @@ class Operation(StrEnum):
     REMOVE = "remove"
     REBUILD_SUMS = "rebuild-sums"
     REBUILD_INDEX = "rebuild-index"
+    PURGE = "purge"
+    NOTES = "notes"
+
+
+class ErasureOperation(StrEnum):
+    """The requests to the function that erases; see `control.erasure`."""
+
+    FIND = "find"
+    ERASE = "erase"
+    COMPLETE = "complete"

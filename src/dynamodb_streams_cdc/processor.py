@@ -33,6 +33,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.canary import is_canary
@@ -77,6 +78,9 @@ from dynamodb_streams_cdc.sinks.base import (
     SourceTable,
 )
 
+if TYPE_CHECKING:
+    from dynamodb_streams_cdc.control.notes import OperatorNotes
+
 logger = logging.getLogger(__name__)
 
 PERMANENT: tuple[type[Exception], ...] = (MalformedRecord, PermanentError)
@@ -111,6 +115,7 @@ class Processor:
         breaker: keeps records from becoming dead letters for an error that most items share.
         attempts: store of the function's deaths on a record; without it, a record that kills the
             function is delivered again until the mapping gives it up.
+        notes: notes of operators, such as open fills; without them, no tombstone is purged.
     """
 
     name: str
@@ -124,6 +129,7 @@ class Processor:
     source_table: SourceTable | None = None
     breaker: Breaker = field(default_factory=Breaker)
     attempts: Attempts | None = None
+    notes: "OperatorNotes | None" = None
     survived: set[str] = field(default_factory=set, init=False, repr=False)
     """Names of attempts that this process survived and could not clear yet."""
 
@@ -146,7 +152,14 @@ class Processor:
 
     def applier(self, deadline: Deadline, everywhere: float = EVERYWHERE) -> SinkApplier:
         """Return the applier of one invocation."""
-        return SinkApplier(self.sink, deadline, self.is_unexpected, everywhere, self.source_table)
+        return SinkApplier(
+            self.sink,
+            deadline,
+            self.is_unexpected,
+            everywhere,
+            self.source_table,
+            self.notes,
+        )
 
     def _read_all(self, records: Sequence[StreamRecord]) -> Sequence[Change | MalformedRecord]:
         return [self.reading(record) for record in records]

@@ -48,6 +48,7 @@ def add_function(
     code: lambda_.Code,
     memory_mib: int,
     reserved_concurrency: int | None = None,
+    seconds: int = FUNCTION_SECONDS,
     variables: Mapping[str, str],
     environment: Environment,
 ) -> FunctionParts:
@@ -71,7 +72,7 @@ def add_function(
         code=code,
         role=role,
         memory_size=memory_mib,
-        timeout=Duration.seconds(FUNCTION_SECONDS),
+        timeout=Duration.seconds(seconds),
         reserved_concurrent_executions=reserved_concurrency,
         log_group=log_group,
         logging_format=lambda_.LoggingFormat.JSON,

@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from aws_cdk import aws_iam as iam
+
 from dynamodb_streams_cdc.entities import AGGREGATION
-from dynamodb_streams_cdc.names import AGGREGATES_KEYS
+from dynamodb_streams_cdc.names import AGGREGATES_KEYS, LEDGER
 from stacks.constructs.source_table import READ
 from stacks.constructs.stream_processor import StreamProcessor
 
@@ -15,6 +17,7 @@ def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
     """Add the processor; it writes its ledger and the sums in one transaction.
 
     It scans the source table, its ledger and the sums when an operator verifies, fills or rebuilds.
+    Of the table of the ledger it deletes ledger rows alone, when an operator purges tombstones.
 
     With `Expiry.KEEP` sums and ledger are the only copy of expired items, and neither is of use
     without the other: both are recoverable where data is kept.
@@ -36,6 +39,17 @@ def add_aggregation(pipeline: "PipelineStack") -> StreamProcessor:
     )
     ledger = pipeline.idempotency.table
     ledger.grant(processor.role, *READ, "dynamodb:PutItem")
+    processor.role.add_to_policy(
+        iam.PolicyStatement(
+            actions=["dynamodb:DeleteItem"],
+            resources=[ledger.table_arn],
+            conditions={
+                "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"{LEDGER}*"]},
+                # ForAllValues is true of a request that has no such key at all.
+                "Null": {"dynamodb:LeadingKeys": "false"},
+            },
+        )
+    )
     aggregates.table.grant(processor.role, "dynamodb:UpdateItem", "dynamodb:Scan")
     pipeline.source.table.grant(processor.role, *READ)
     return processor

@@ -37,6 +37,8 @@ from tests.lambdas.conftest import create_table
 
 STACK = "cdc-sandbox-pipeline"
 LARGE_IMAGES = "large-images-1a2b"
+RUNS_BUCKET = "runs-7a8b"
+MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:Maintenance"
 BATCH = lambdas_key("batch")
 PROCESSORS = ("audit", "search")
 ENVIRONMENT = {
@@ -88,6 +90,7 @@ class Cloud:
     posted: set[str] = field(default_factory=set)
     stacks: list[str] = field(default_factory=lambda: [STACK])
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
+    executions: set[str] = field(default_factory=set)
 
     @property
     def queues(self) -> dict[str, str]:
@@ -118,6 +121,10 @@ class Cloud:
                 "dead_letter_queue": self.client("sqs").create_queue(QueueName=name)["QueueUrl"],
             }
         )
+
+    def add_erasure(self) -> None:
+        """Deploy the function that erases."""
+        self.manifest["erasure"] = "cdc-sandbox-erasure"
 
     def client(self, service: str) -> Any:
         return client(service)
@@ -187,6 +194,17 @@ class Cloud:
             raise failure
         if service == "cloudformation":
             return self._described(arguments.get("StackName"))
+        if operation == "StartExecution":
+            # An execution that has ended with one answer: of a function of another version.
+            self.executions.add(arguments["name"])
+            key = f"runs/{arguments['name']}/0/0.json"
+            s3_backends[ACCOUNT]["aws"].put_object(RUNS_BUCKET, key, b"{}")
+            return {}
+        if operation == "DescribeExecution":
+            if arguments["executionArn"].rpartition(":")[2] not in self.executions:
+                code = "ExecutionDoesNotExist"
+                raise refusal(code, operation)
+            return {"status": "SUCCEEDED"}
         if operation == "Invoke":
             return self._invoked(arguments)
         if operation == "GetEventSourceMapping":
@@ -205,6 +223,7 @@ class Cloud:
 
     def _invoked(self, arguments: dict[str, Any]) -> Any:
         names = {each["function"]: each["name"] for each in self.manifest["processors"]}
+        names |= {self.manifest.get("erasure", ""): "erasure"}
         processor = names[arguments["FunctionName"]]
         answer: dict[str, Any] = {"StatusCode": 200}
         try:
@@ -265,7 +284,7 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def cloud(aws: None) -> Iterator[Cloud]:
     """A deployed pipeline of two processors, with nothing in its bucket."""
-    for bucket in (BUCKET, ON_FAILURE, LARGE_IMAGES):
+    for bucket in (BUCKET, ON_FAILURE, LARGE_IMAGES, RUNS_BUCKET):
         client("s3").create_bucket(Bucket=bucket)
     create_table(client("dynamodb"), "change-log-3c4d", [("item", "S"), ("version", "S")])
     made = Cloud(
@@ -287,7 +306,9 @@ def cloud(aws: None) -> Iterator[Cloud]:
                 "dead_letters": BUCKET,
                 "on_failure": ON_FAILURE,
                 "large_images": LARGE_IMAGES,
+                "runs": RUNS_BUCKET,
             },
+            "maintenance": {"state_machine": MACHINE, "function": "cdc-sandbox-maintenance"},
         }
     )
     for name in PROCESSORS:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.names import METRICS_NAMESPACE
 from dynamodb_streams_cdc.operations import status as operations
@@ -64,9 +65,36 @@ def test_each_processor_is_shown(cloud: Cloud) -> None:
         "dead_letters": 0,
         "oldest_dead_letter_seconds": None,
         "notifications": 0,
+        **dict.fromkeys(("differences", "verified_seconds", "tombstones", "purged_seconds")),
         "version": "7",
         "code_sha256": "2yZHlu2",
     }
+
+
+def test_the_last_verification_and_purge_are_shown(cloud: Cloud) -> None:
+    """As operators have noted them."""
+    hour_ago = SystemClock().now() - 3600
+    notes = {
+        "verify/search": {"at": hour_ago, "differences": 3},
+        "purge/search": {"at": hour_ago, "tombstones": 12, "purged": 7},
+    }
+    cloud.pipeline.answers["audit"] = lambda event: {"batchItemFailures": [], "notes": notes}
+    found = status(cloud)["processors"]
+    assert (found["search"]["differences"], found["search"]["tombstones"]) == (3, 12)
+    assert 3600 <= found["search"]["verified_seconds"] <= 3700
+    assert 3600 <= found["search"]["purged_seconds"] <= 3700
+    assert found["audit"]["differences"] is None
+
+
+def test_notes_that_cannot_be_read_are_unknown(cloud: Cloud) -> None:
+    def out(event: Any) -> Any:
+        message = "audit is out"
+        raise InvocationFailed(message, outage=True)
+
+    cloud.pipeline.answers["audit"] = out
+    found = status(cloud)
+    unknown = {each["fact"]: each["reason"] for each in found["unknown"]}
+    assert "audit is out" in unknown["tombstones"]
 
 
 def test_a_stopped_mapping_is_shown(cloud: Cloud) -> None:

@@ -211,10 +211,20 @@ class IndexContract:
         sink.apply([change(1, gone, None), change(2, None, there)], deadline())
         later = Deadline(ManualClock(deadline().now() + 10))
         sink.apply([change(3, lately, None)], later)
-        assert index.purge(deadline().now() + 1, deadline()) == 1
+        old = deadline().now() + 1
+        assert index.tombstones(None, deadline()) == 2
+        assert index.tombstones(old, deadline()) == 1
+        assert index.purge(old, 100, deadline()) == 1
+        assert index.tombstones(None, deadline()) == 1
         assert sink.held("orders/S=00001/S=00001-1", deadline()) is None
         assert sink.held("orders/S=00002/S=00002-1", deadline()) is not None
         assert len(index.search()) == 1
+
+    def test_a_purge_deletes_as_many_as_it_is_asked_to(self, index: SearchableIndex) -> None:
+        sink = Search(index, document)
+        sink.apply([change(n, order(f"0000{n}-1"), None) for n in range(1, 6)], deadline())
+        old = deadline().now() + 1
+        assert [index.purge(old, 2, deadline()) for _ in range(4)] == [2, 2, 1, 0]
 
     def test_a_repair_that_is_overtaken_reads_again(self, index: SearchableIndex) -> None:
         sink = Search(index, document)
@@ -369,3 +379,19 @@ class IndexContract:
         index.begin(deadline())
         assert standing(index) == IndexStatus(1, 2, True, [])
         assert index.status(deadline()).made != made
+
+    def test_every_index_is_listed_while_there_are_several(self, index: SearchableIndex) -> None:
+        tombstone = upsert("1", deleted=True)
+        index.upsert([tombstone], deadline())
+        index.begin(deadline())
+        pair_of(index).second.upsert([tombstone], deadline())
+        assert index.release(2, deadline())
+        index.begin(deadline())
+        pair_of(index).second.upsert([tombstone], deadline())
+        every = index.every(deadline())
+        assert len(every) == 3
+        for each in every:
+            (held,) = each.read_many([ITEM], deadline()).values()
+            assert each.remove(ITEM, token_of(held), deadline())
+            assert each.read_many([ITEM], deadline()) == {}
+        assert not any(each.read_many([ITEM], deadline()) for each in index.every(deadline()))

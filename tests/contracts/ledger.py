@@ -11,6 +11,7 @@ import pytest
 from dynamodb_streams_cdc import PermanentError
 from dynamodb_streams_cdc.aws.dynamodb.ledger import FORMS
 from dynamodb_streams_cdc.errors import DeadlineExceeded
+from dynamodb_streams_cdc.sinks.base import PurgePage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.contributions import add
 from dynamodb_streams_cdc.sinks.generations import Generations
@@ -156,11 +157,25 @@ class LedgerContract:
             row("orders/S=4"),
         ]
         ledger.commit([RowUpdate(None, each) for each in [gone, *kept]], adds("3"))
-        assert ledger.purge(written + 1, deadline()) == 1
+        counted = purged(ledger, written + 1, dry_run=True)
+        assert (counted.tombstones, counted.purged) == (2, 1)
+        assert purged(ledger, written + 1) == counted
         names = [f"orders/S={number}" for number in range(1, 5)]
         assert ledger.read(names, deadline()) == {each.item_id: each for each in kept}
         assert ledger.total("month#1997-01") == {"revenue": Decimal(3)}
-        assert ledger.purge(written + 1, deadline()) == 0
+        assert purged(ledger, written + 1).purged == 0
+
+    def test_every_tombstone_is_purged_once_over_all_segments(
+        self, ledger: LedgerWithTotals
+    ) -> None:
+        gone = [
+            replace(row(f"orders/S={number}"), contribution={}, deleted=True)
+            for number in range(30)
+        ]
+        ledger.commit([RowUpdate(None, each) for each in [*gone, row("customers/S=1")]], {})
+        pages = [purged(ledger, row("-").written_at + 1, Segment(number, 3)) for number in range(3)]
+        assert sum(page.purged for page in pages) == 30
+        assert [each.item_id for each in walked(ledger, Segment())] == ["customers/S=1"]
 
     def test_every_row_is_walked_once_over_all_segments(self, ledger: LedgerWithTotals) -> None:
         rows = [row(f"orders/S={number}") for number in range(30)]
@@ -274,4 +289,18 @@ def walked(ledger: LedgerStore, segment: Segment) -> Iterator[LedgerRow]:
         yield from page.rows
         if page.following is None:
             return
+        place = as_json(page.following)
+
+
+def purged(
+    ledger: LedgerStore, before: float, segment: Segment | None = None, *, dry_run: bool = False
+) -> PurgePage:
+    """Purge a segment page by page; return what the pages add up to."""
+    place: Place | None = None
+    tombstones = deleted = 0
+    while True:
+        page = ledger.purge(before, segment or Segment(), place, 4, deadline(), dry_run=dry_run)
+        tombstones, deleted = tombstones + page.tombstones, deleted + page.purged
+        if page.following is None:
+            return PurgePage(0, tombstones, deleted, None)
         place = as_json(page.following)

@@ -364,7 +364,9 @@ def test_the_mapping_is_that_of_the_page() -> None:
 
 def test_the_page_leaves_out_what_the_app_leaves_out() -> None:
     [wings] = re.findall(r"rm -r \S+ build/dynamodb_streams_cdc/\{(.+)\}", PAGE)
-    assert {f"dynamodb_streams_cdc/{wing}" for wing in wings.split(",")} == set(NOT_DEPLOYED)
+    # The app packages the operators' drivers for its maintenance, which a handler alone has not.
+    left_out = {*NOT_DEPLOYED, "dynamodb_streams_cdc/operations"}
+    assert {f"dynamodb_streams_cdc/{wing}" for wing in wings.split(",")} == left_out
 
 
 def rights() -> None:

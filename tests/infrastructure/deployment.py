@@ -30,6 +30,7 @@ ARNS = {
     "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{name}}",
     "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:{{name}}",
     "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}:*",
+    "AWS::StepFunctions::StateMachine": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{{name}}",
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{name}}",
     "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{name}}",
     "AWS::CloudWatch::CompositeAlarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{name}}",
@@ -115,8 +116,8 @@ class Deployment:
                 return name  # it has no resources
             case "sqs":
                 return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name.rpartition('/')[2]}"
-            case "sns":
-                return name  # a topic is called by its ARN
+            case "sns" | "states":
+                return name  # a topic, a state machine and an execution are called by their ARN
             case "cloudformation":
                 return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:{name}"
         message = f"what is {name} to {action}?"
@@ -213,7 +214,7 @@ class Deployment:
             alias = self._template(stack)["Resources"][name]["Properties"]
             function = alias["FunctionName"]["Ref"]
             return f"{self._attribute(stack, function, 'Arn')}:{alias['Name']}"
-        if kind == "AWS::SNS::Topic":
+        if kind in ("AWS::SNS::Topic", "AWS::StepFunctions::StateMachine"):
             return str(self._attribute(stack, name, "Arn"))
         return name.lower() if kind == "AWS::S3::Bucket" else name
 
@@ -233,7 +234,7 @@ class Deployment:
                 return f"{arn}/stream/{STREAM_LABEL}"
             case "DomainEndpoint":
                 return f"search-{called}-1a2b3c.{REGION}.es.amazonaws.com"
-            case "QueueName":
+            case "QueueName" | "Name":
                 return called
         message = f"{kind} has no attribute {attribute} here"
         raise AssertionError(message)

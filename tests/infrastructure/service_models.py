@@ -287,6 +287,13 @@ def _bucket_policy(name: str, properties: Parameters) -> Iterator[Call]:
     yield "s3", "PutBucketPolicy", {"Bucket": properties["Bucket"], "Policy": document}
 
 
+def _state_machine(name: str, properties: Parameters) -> Iterator[Call]:
+    definition = properties["DefinitionString"]
+    assert json.loads(definition)["States"]
+    parameters = {"name": name, "definition": definition, "roleArn": properties["RoleArn"]}
+    yield "stepfunctions", "CreateStateMachine", parameters
+
+
 CALLS: Mapping[str, Callable[[str, Parameters], Iterator[Call]]] = {
     "AWS::CloudWatch::Alarm": _same("cloudwatch", "PutMetricAlarm", "AlarmName"),
     "AWS::CloudWatch::CompositeAlarm": _same("cloudwatch", "PutCompositeAlarm", "AlarmName"),
@@ -296,6 +303,7 @@ CALLS: Mapping[str, Callable[[str, Parameters], Iterator[Call]]] = {
     "AWS::IAM::ManagedPolicy": _managed_policy,
     "AWS::IAM::Policy": _role_policy,
     "AWS::IAM::Role": _role,
+    "AWS::Lambda::EventInvokeConfig": _same("lambda", "PutFunctionEventInvokeConfig"),
     "AWS::Lambda::EventSourceMapping": _same("lambda", "CreateEventSourceMapping"),
     "AWS::Lambda::Function": _same("lambda", "CreateFunction", "FunctionName"),
     "AWS::Lambda::Permission": _same("lambda", "AddPermission", "StatementId"),
@@ -311,4 +319,5 @@ CALLS: Mapping[str, Callable[[str, Parameters], Iterator[Call]]] = {
     "AWS::SQS::Queue": _queue,
     "AWS::SQS::QueuePolicy": _queue_policy,
     "AWS::Scheduler::Schedule": _same("scheduler", "CreateSchedule", "Name"),
+    "AWS::StepFunctions::StateMachine": _state_machine,
 }

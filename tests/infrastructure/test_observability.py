@@ -29,6 +29,7 @@ def test_each_processor_has_every_alarm(sandbox: Assembly) -> None:
             "Throttles",
             "DestinationDeliveryFailures",
             "DeadLettersWaiting",
+            "Differences",
             "FailedInvocations",
             "DroppedEventCount",
             "Reported",
@@ -64,8 +65,8 @@ def test_alarms_read_metrics_that_are_written(
     }
     assert metrics["Dimensions"] == [["Pipeline", "Processor"]]
     assert shown == {"Received", "Applied", "Stale", "Reported", "DeadLettersWaiting"}
-    by_the_watcher = {"DeadLettersWaiting"}
-    assert (shown | alarmed) - by_the_watcher <= {metric["Name"] for metric in metrics["Metrics"]}
+    by_others = {"DeadLettersWaiting", "Differences"}
+    assert (shown | alarmed) - by_others <= {metric["Name"] for metric in metrics["Metrics"]}
 
 
 class TestNothingIsLostUnseen:
@@ -106,6 +107,28 @@ class TestNothingIsLostUnseen:
             alarm = only(sandbox.pipeline, ALARM, prefix)["Properties"]
             assert (alarm["MetricName"], alarm["Statistic"]) == ("DeadLettersWaiting", "Maximum")
             assert alarm["TreatMissingData"] == "ignore", "a watcher that stops turns it green"
+
+    def test_a_difference_is_alarmed_for_a_day(self, production: Assembly) -> None:
+        """An hour later, the scheduled verification reads another part, which may be right."""
+        for processor in processors(production.pipeline):
+            prefix = f"Observability{processor.capitalize()}CopiesDiffer"
+            alarm = only(production.pipeline, ALARM, prefix)["Properties"]
+            assert (alarm["MetricName"], alarm["Statistic"]) == ("Differences", "Maximum")
+            assert alarm["Period"] == 24 * 3600
+        rules = {
+            name: only(production.pipeline, "AWS::Events::Rule", f"Maintenance{name}")["Properties"]
+            for name in ("Verify", "Purge")
+        }
+        assert rules["Verify"]["ScheduleExpression"] == "rate(1 hour)"
+        assert rules["Purge"]["ScheduleExpression"] == "rate(1 day)"
+        for name, rule in rules.items():
+            [target] = rule["Targets"]
+            assert json.loads(target["Input"]) == {"task": name.lower()}
+
+    def test_a_failing_maintenance_raises_an_alarm(self, production: Assembly) -> None:
+        alarm = only(production.pipeline, ALARM, "ObservabilityMaintenanceErrors")["Properties"]
+        (dimension,) = alarm["Dimensions"]
+        assert flat(dimension["Value"]).startswith("MaintenanceFunction")
 
     def test_throttled_tables(self, sandbox: Assembly) -> None:
         tables = set(of_type(sandbox.pipeline, TABLE))

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dynamodb_streams_cdc.deadline import SystemClock
 from tests.cli.conftest import LARGE_IMAGES, Cloud, aws, cloud  # noqa: F401 - fixtures
+from tests.cli.test_forget import erasing
 from tests.cli.test_history import KEYS, logged  # noqa: F401 - a fixture
 from tests.cli.test_repair import DONE
 from tests.fake_pipeline import POISON, given_up, lambdas_key, placed, pointer
@@ -59,6 +61,13 @@ def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
                 "lambda:GetFunctionConfiguration",
                 params["FunctionName"].partition("function:")[2],
             )
+        case "StartExecution":
+            yield "states:StartExecution", params["stateMachineArn"]
+        case "DescribeExecution":
+            yield "states:DescribeExecution", params["executionArn"]
+        case "DeleteObjects":
+            for each in params["Delete"]["Objects"]:
+                yield "s3:DeleteObject", f"{params['Bucket']}/{each['Key']}"
         case "GetMetricData":
             yield "cloudwatch:GetMetricData", "*"
         case "GetRecords":
@@ -77,6 +86,8 @@ def named(manifest: Mapping[str, Any]) -> dict[str, str]:
     found = {f"table {each['name']}": each["table"] for each in manifest["source_tables"]}
     found |= {f"table {role}": name for role, name in manifest["tables"].items()}
     found |= {f"bucket {role}": name for role, name in manifest["buckets"].items()}
+    found["function erasure"] = manifest["erasure"]
+    found["machine"] = manifest["maintenance"]["state_machine"]
     for each in manifest["processors"]:
         found[f"function {each['name']}"] = each["function"]
         found[f"queue {each['name']}"] = each["dead_letter_queue"]
@@ -105,6 +116,8 @@ def granted(template: Template, here: Mapping[str, Any]) -> set[Permission]:
 def furnish(cloud: Cloud) -> None:  # noqa: F811
     """Deploy what the commands' own tests do without, and let something wait everywhere."""
     cloud.add_processor("aggregation")
+    cloud.add_erasure()
+    cloud.pipeline.answers["erasure"] = erasing({}, {})
     cloud.pipeline.answers["aggregation"] = DONE
     dynamodb = cloud.client("dynamodb")
     create_table(dynamodb, "orders-1A2B", [("customer_id", "S"), ("order_id", "S")])
@@ -135,8 +148,10 @@ def test_a_policy_allows_exactly_the_commands_calls(
     logged: Cloud,  # noqa: F811
     sandbox: Assembly,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     furnish(logged)
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path))
     monkeypatch.setattr(SystemClock, "sleep", interrupted)
     needed: set[Permission] = set()
     contexts: dict[Permission, Context] = {}
@@ -160,9 +175,11 @@ def test_a_policy_allows_exactly_the_commands_calls(
         ["diff", *KEYS, "--from", "2024-05-01T12:00:02Z"],
         ["tail"],
         ["status"],
+        ["forget", *KEYS, "--yes"],
+        ["verify", "--on", "aws"],
     ):
         result = logged.run(*command)
-        assert result.exit_code == (command[0] == "redrive"), result.output
+        assert result.exit_code == (command[0] in ("redrive", "verify")), result.output
         logged.pipeline.write(1, "placed")
     assert logged.run("redrive", "--yes").exit_code == 1
 
@@ -186,6 +203,9 @@ def refusals(
         queue = action.startswith("sqs:")
         name, slash, rest = (resource, "", "") if queue else resource.partition("/")
         arn = deployment.arn(action, f"{names.get(name, name)}{slash}{rest}")
+        if action == "states:DescribeExecution":
+            machine = there["machine"].replace(":stateMachine:", ":execution:")
+            arn = f"{machine}:{arn.rpartition(':')[2]}"
         request = Request(operator, action, arn, context)
         decision = deployment.decide(request, [deployment.managed_policy()])
         if not decision.allowed:

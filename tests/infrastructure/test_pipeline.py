@@ -110,11 +110,12 @@ class TestLeastPrivilege:
         assert on_tables == {
             ("dynamodb:BatchGetItem", f"{ledger}.Arn"),
             ("dynamodb:GetItem", f"{ledger}.Arn"),
+            ("dynamodb:DeleteItem", f"{ledger}.Arn"),
             ("dynamodb:PutItem", f"{ledger}.Arn"),
             ("dynamodb:Scan", f"{ledger}.Arn"),
             ("dynamodb:UpdateItem", f"{aggregates}.Arn"),
             ("dynamodb:Scan", f"{aggregates}.Arn"),
-            # Attempts at a record, under keys of their own: see test_permissions.py.
+            # Attempts at a record and notes, under keys of their own: see test_permissions.py.
             ("dynamodb:UpdateItem", f"{ledger}.Arn"),
             *((f"dynamodb:{action}", f"{orders}.Arn") for action in READS),
         }
@@ -145,6 +146,7 @@ class TestLeastPrivilege:
                     ("Post", "-write/_bulk"),
                     ("Post", "-write/_mget"),
                     ("Post", "-write/_search"),
+                    ("Post", "-write/_delete_by_query"),
                     ("Delete", "-write/_doc/*"),
                     ("Get", "-write/_doc/*"),
                     ("Put", "-write/_doc/*"),
@@ -195,7 +197,32 @@ class TestLeastPrivilege:
             for role, _, resource in statements(assembly.pipeline)
             if resource.startswith("LargeImages")
         }
-        assert holders == {"Audit", "Search"}, "another function may use them"
+        assert holders == {"Audit", "Erasure", "Search"}, "another function may use them"
+
+    def test_only_the_erasure_may_delete(self, assembly: Assembly) -> None:
+        """A search function deletes documents and indexes; the mappings are no data's."""
+        deletes = {
+            (role.partition("Role")[0], action)
+            for role, action, _ in statements(assembly.pipeline)
+            if "delete" in action.lower() and not action.startswith("ec2:")
+        }
+        assert {(role, action) for role, action in deletes if role != "Erasure"} <= {
+            ("Search", "es:ESHttpDelete")
+        }
+        assert {action for role, action in deletes if role == "Erasure"} - {"es:ESHttpDelete"} == {
+            *("dynamodb:DeleteItem", "s3:DeleteObject", "s3:DeleteObjectVersion")
+        }
+
+    def test_a_person_who_erases_may_invoke_that_function_alone(self, assembly: Assembly) -> None:
+        policy = only(assembly.pipeline, "AWS::IAM::ManagedPolicy", "Erasure")["Properties"]
+        invoked = [
+            flat(statement["Resource"])
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Action"] == "lambda:InvokeFunction"
+        ]
+        assert [name.startswith("ErasureFunction") for name in invoked] == [True]
+        operators = only(assembly.pipeline, "AWS::IAM::ManagedPolicy", "Operator")["Properties"]
+        assert "ErasureFunction" not in str(operators)
 
     def test_an_operator_reaches_no_sink(self, assembly: Assembly) -> None:
         policy = only(assembly.pipeline, "AWS::IAM::ManagedPolicy", "Operator")["Properties"]

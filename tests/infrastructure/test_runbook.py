@@ -71,6 +71,7 @@ def test_queries_cover_all_functions_and_are_in_the_runbook(
         assert {re.sub("Logs.*", "", g.rpartition("Ref")[2]) for g in groups} == {
             "Aggregation",
             "Audit",
+            "Maintenance",
             "Search",
             "Watcher",
         }

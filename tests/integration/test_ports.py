@@ -1,6 +1,6 @@
 """The ports on DynamoDB and OpenSearch keep the contracts that those in memory keep."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -10,18 +10,33 @@ from opensearchpy import OpenSearch, Urllib3HttpConnection
 
 from dynamodb_streams_cdc import RetryableError, serialize_item
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
+from dynamodb_streams_cdc.aws.dynamodb.erasure import (
+    DynamoDbErasableLedger,
+    DynamoDbErasableLog,
+    DynamoDbErasureRecords,
+    DynamoDbMarkers,
+)
 from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencyStore
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
+from dynamodb_streams_cdc.aws.s3_versions import S3ObjectVersions
 from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from lambdas.example_domain.order import INDEX
 from tests.contracts.attempts import AttemptsContract
+from tests.contracts.erasure import (
+    ErasableLedgerContract,
+    ErasableLogContract,
+    ErasableMarkersContract,
+    ErasureRecordsContract,
+    ObjectVersionsContract,
+)
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex, upsert, walked
 from tests.contracts.ledger import LedgerContract, adds, check_damaged_rows, row
 from tests.contracts.log import LogContract
 from tests.factories import deadline
+from tests.integration import clients
 from tests.integration.clients import table
 
 if TYPE_CHECKING:
@@ -74,6 +89,59 @@ class TestDynamoDbAttempts(AttemptsContract):
     @pytest.fixture
     def attempts(self, dynamodb_local: "DynamoDBClient") -> DynamoDbAttempts:
         return DynamoDbAttempts(lambda: dynamodb_local, table(dynamodb_local, ("id", "S")))
+
+
+class TestDynamoDbErasableLedger(ErasableLedgerContract):
+    @pytest.fixture
+    def ledger(self, dynamodb_local: "DynamoDBClient") -> DynamoDbErasableLedger:
+        return DynamoDbErasableLedger(
+            dynamodb_local,
+            table(dynamodb_local, ("id", "S")),
+            table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
+        )
+
+
+class TestDynamoDbErasableLog(ErasableLogContract):
+    @pytest.fixture
+    def log(self, dynamodb_local: "DynamoDBClient") -> DynamoDbErasableLog:
+        name = table(dynamodb_local, ("item", "S"), ("version", "S"))
+        return DynamoDbErasableLog(dynamodb_local, name)
+
+
+class TestDynamoDbErasureRecords(ErasureRecordsContract):
+    @pytest.fixture
+    def records(self, dynamodb_local: "DynamoDBClient") -> DynamoDbErasureRecords:
+        return DynamoDbErasureRecords(dynamodb_local, table(dynamodb_local, ("id", "S")))
+
+
+class TestDynamoDbMarkers(ErasableMarkersContract):
+    @pytest.fixture
+    def markers(self, dynamodb_local: "DynamoDBClient") -> DynamoDbMarkers:
+        return DynamoDbMarkers(dynamodb_local, table(dynamodb_local, ("id", "S")))
+
+    @pytest.fixture
+    def mark(
+        self, dynamodb_local: "DynamoDBClient", markers: DynamoDbMarkers
+    ) -> Callable[[str], object]:
+        store = DynamoDbIdempotencyStore(dynamodb_local, markers.table)
+        return lambda key: store.mark(key, 60)
+
+
+class TestS3ObjectVersions(ObjectVersionsContract):
+    """On the emulator: what S3 itself does is in its documentation."""
+
+    @pytest.fixture
+    def objects(self, emulator_url: str) -> S3ObjectVersions:
+        client = clients.s3(emulator_url)
+        bucket = f"objects-{uuid4()}"
+        client.create_bucket(Bucket=bucket)
+        return S3ObjectVersions(lambda: client, bucket)
+
+    @pytest.fixture
+    def put(self, objects: S3ObjectVersions) -> Callable[[str, bytes], object]:
+        return lambda key, body: objects.client().put_object(
+            Bucket=objects.bucket, Key=key, Body=body
+        )
 
 
 class TestOpenSearchIndex(IndexContract):

@@ -35,6 +35,8 @@ def amounts() -> list[float]:
         costs.a_million(costs.SINGLE),
         costs.a_million_afterwards(),
         costs.dead_letters(100_000),
+        costs.backfill(costs.BILLION),
+        costs.verification(costs.BILLION),
     ]
     compared = [
         cost_comparison.a_million(name, rate)
@@ -107,6 +109,8 @@ def test_alarms_on_expressions_count_by_metric() -> None:
         for number, alarm in enumerate(alarms)
     }
     every_hour = {"ScheduleExpression": "rate(60 minutes)"}
+    maintenance = {"MemorySize": 512, "Environment": {"Variables": {"VERIFY_SHARE": "1"}}}
+    resources["maintenance"] = {"Type": "AWS::Lambda::Function", "Properties": maintenance}
     resources["rule"] = {"Type": "AWS::Events::Rule", "Properties": every_hour}
     found = costs.count({"production": {"Resources": resources}})
     assert found["alarm metrics"] == {"production": 3}
@@ -119,10 +123,17 @@ def test_the_watcher_runs_every_five_minutes() -> None:
     assert 0.131 < costs.watching() < 0.3
 
 
+def test_a_billion_items_take_hours_by_the_slower_of_two() -> None:
+    requests = 2 * costs.BILLION / costs.REQUEST_ITEMS
+    by_workers, by_capacity = costs.hours(requests, 1000, 0.5 * costs.BILLION, 10_000)
+    assert round(by_workers, 1) == 2.8
+    assert round(by_capacity, 1) == 13.9
+
+
 def test_there_is_something_to_count() -> None:
     assert costs.alarms("production") >= 29
     assert len(costs.processors()) == 3
-    assert costs.own_metrics() == 40
+    assert costs.own_metrics() == 43
 
 
 def test_what_is_printed_is_what_is_computed() -> None:

@@ -1,16 +1,28 @@
 """The ports in memory keep the contracts that the real ones keep."""
 
+from collections.abc import Callable
+
 import pytest
 
 from dynamodb_streams_cdc.testing.memory import (
     MemoryAttempts,
+    MemoryErasureRecords,
     MemoryIdempotencyStore,
     MemoryImageStore,
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
+    MemoryMarkers,
+    MemoryObjects,
 )
 from tests.contracts.attempts import AttemptsContract
+from tests.contracts.erasure import (
+    ErasableLedgerContract,
+    ErasableLogContract,
+    ErasableMarkersContract,
+    ErasureRecordsContract,
+    ObjectVersionsContract,
+)
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.image_store import ImageStoreContract
 from tests.contracts.index import IndexContract
@@ -18,13 +30,13 @@ from tests.contracts.ledger import LedgerContract
 from tests.contracts.log import LogContract
 
 
-class TestMemoryLedger(LedgerContract):
+class TestMemoryLedger(LedgerContract, ErasableLedgerContract):
     @pytest.fixture
     def ledger(self) -> MemoryLedger:
         return MemoryLedger()
 
 
-class TestMemoryLog(LogContract):
+class TestMemoryLog(LogContract, ErasableLogContract):
     @pytest.fixture
     def log(self) -> MemoryLog:
         return MemoryLog()
@@ -52,3 +64,29 @@ class TestMemoryImageStore(ImageStoreContract):
     @pytest.fixture
     def image_store(self) -> MemoryImageStore:
         return MemoryImageStore()
+
+
+class TestMemoryErasureRecords(ErasureRecordsContract):
+    @pytest.fixture
+    def records(self) -> MemoryErasureRecords:
+        return MemoryErasureRecords()
+
+
+class TestMemoryMarkers(ErasableMarkersContract):
+    @pytest.fixture
+    def markers(self) -> MemoryMarkers:
+        return MemoryMarkers()
+
+    @pytest.fixture
+    def mark(self, markers: MemoryMarkers) -> Callable[[str], object]:
+        return markers.keys.add
+
+
+class TestMemoryObjects(ObjectVersionsContract):
+    @pytest.fixture
+    def objects(self) -> MemoryObjects:
+        return MemoryObjects()
+
+    @pytest.fixture
+    def put(self, objects: MemoryObjects) -> Callable[[str, bytes], object]:
+        return objects.objects.__setitem__

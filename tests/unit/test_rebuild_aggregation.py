@@ -148,7 +148,7 @@ def test_a_rebuild_goes_on_where_it_was_interrupted(filled: Operated) -> None:
     class Interrupted:
         def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
             asked.append(event)
-            if event["step"] == "move" and event["segment"] == 1:
+            if event.get("step") == "move" and event["segment"] == 1:
                 raise KeyboardInterrupt
             return filled.invoke(processor, event)
 
@@ -157,7 +157,7 @@ def test_a_rebuild_goes_on_where_it_was_interrupted(filled: Operated) -> None:
     assert filled.copies.ledger.state.live == 0
     filled.invocations.clear()
     assert rebuild(filled).run(job).complete
-    moves = [e for _, e in filled.invocations if e["step"] == "move" and e["of"] == "table"]
+    moves = [e for _, e in filled.invocations if e.get("step") == "move" and e["of"] == "table"]
     assert [event["segment"] for event in moves] == [1, 2]
     assert filled.wrong() == []
 
@@ -181,7 +181,7 @@ def test_a_function_that_does_not_answer_is_asked_again(filled: Operated) -> Non
 def test_sums_that_are_off_are_named_and_not_switched_to(filled: Operated) -> None:
     class Meddling:
         def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            if event["step"] == "check" and event.get("side") == "before":
+            if event.get("step") == "check" and event.get("side") == "before":
                 filled.copies.ledger.totals["group#3"]["g1_amount"] = Decimal(1)
             return filled.invoke(processor, event)
 
@@ -195,7 +195,7 @@ def test_sums_that_are_off_are_named_and_not_switched_to(filled: Operated) -> No
 def test_sums_that_move_all_the_time_are_counted(filled: Operated) -> None:
     class Busy:
         def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            if event["step"] == "check" and event["of"] == "copies":
+            if event.get("step") == "check" and event["of"] == "copies":
                 ledger = filled.copies.ledger
                 ledger.moved["group#3"] = ledger.moved.get("group#3", 0) + 1
             return filled.invoke(processor, event)

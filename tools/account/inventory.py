@@ -223,6 +223,10 @@ _KINDS: Mapping[str, _Kind] = {
             "aws events delete-rule --name {0}",
         ),
     ),
+    "state machine": _Kind(
+        _listed("stepfunctions", "list_state_machines", "stateMachines", "stateMachineArn"),
+        ("aws stepfunctions delete-state-machine --state-machine-arn {}",),
+    ),
     "schedule": _Kind(
         _listed("scheduler", "list_schedules", "Schedules", "Name"),
         ("aws scheduler delete-schedule --name {}",),

@@ -28,7 +28,7 @@ from dynamodb_streams_cdc.aws.opensearch_documents import (
 from dynamodb_streams_cdc.aws.opensearch_errors import EXISTS, meaning
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import AccessDeniedError, RetryableError
-from dynamodb_streams_cdc.sinks.documents import CDC, IndexStatus, Pair
+from dynamodb_streams_cdc.sinks.documents import CDC, IndexStatus, Pair, SearchIndex
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -112,6 +112,18 @@ class OpenSearchIndex(Documents):
         meta = self._meta(second or live, deadline)
         fits = meta.get(CDC) == self._digest
         return IndexStatus(live, second, fits, others, str(meta.get(MADE)) if second else "")
+
+    def every(self, deadline: Deadline) -> Sequence[SearchIndex]:
+        """Return the live index, the second one, and leftovers; none if there is no index.
+
+        None of them is created by a request that finds it gone.
+        """
+        known = self.status(deadline)
+        if known.live is None:
+            return []
+        others = [known.second, *known.leftovers]
+        live = OpenSearchDocuments(self.client, self.alias, self.properties, self.encode)
+        return [live, *(self._numbered(number) for number in others if number is not None)]
 
     def begin(self, deadline: Deadline) -> None:
         """Make a second index, with the deployed mapping, unless there is one."""

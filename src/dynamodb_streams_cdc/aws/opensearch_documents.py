@@ -192,22 +192,37 @@ class Documents:
             params={**condition, "require_alias": "true", "request_timeout": REQUEST_SECONDS},
         )
 
-    def purge(self, before: float, deadline: Deadline) -> int:
-        """Delete the tombstones written before then that have not moved; return how many.
+    def tombstones(self, before: float | None, deadline: Deadline) -> int:
+        """Return the number of tombstones, or of those written before then; 0 without an index."""
+        deadline.check()
+        try:
+            self.client.indices.refresh(index=self.alias)
+            answer = self.client.search(
+                index=self.alias,
+                body={"size": 0, "track_total_hits": True, "query": _tombstones(before)},
+                params={"request_timeout": REQUEST_SECONDS},
+            )
+        except NotFoundError:
+            return 0
+        except TransportError as error:
+            raise meaning(error) from error
+        return int(answer["hits"]["total"]["value"])
+
+    def purge(self, before: float, most: int, deadline: Deadline) -> int:
+        """Delete tombstones written before then that have not moved, at most so many.
 
         OpenSearch deletes the tombstones of a query, each on condition that it has not changed. The
         next call finds those that are left when the request times out.
         """
         deadline.check()
-        deleted = {"term": {f"{CDC}.deleted": True}}
-        old = {"range": {f"{CDC}.written_at": {"lt": before}}}
         try:
             self.client.indices.refresh(index=self.alias)
             answer = self.client.delete_by_query(
                 index=self.alias,
-                body={"query": {"bool": {"filter": [deleted, old]}}},
+                body={"query": _tombstones(before)},
                 params={
                     "conflicts": "proceed",
+                    "max_docs": most,
                     "refresh": "true",
                     "request_timeout": max(REQUEST_SECONDS, min(deadline.remaining(), 3600.0)),
                 },
@@ -414,3 +429,11 @@ def _upserted(answer: Mapping[str, Any]) -> Upserted:
         held = answer.get("get", {}).get("_source", {}).get(CDC, {})
         return Stale(float(held.get("changed_at", "inf")))
     return None
+
+
+def _tombstones(before: float | None) -> Mapping[str, Any]:
+    """Return the query of the tombstones, or of those written before then."""
+    filters: list[Mapping[str, Any]] = [{"term": {f"{CDC}.deleted": True}}]
+    if before is not None:
+        filters.append({"range": {f"{CDC}.written_at": {"lt": before}}})
+    return {"bool": {"filter": filters}}

@@ -10,7 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from dynamodb_streams_cdc.cli.errors import reported
-from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, Workers, Yes, confirm, limit_of
+from dynamodb_streams_cdc.cli.jobs import (
+    Capacity,
+    JobName,
+    On,
+    Workers,
+    Yes,
+    confirm,
+    limit_of,
+    place_of,
+)
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
@@ -55,6 +64,7 @@ def backfill(
     job: JobName = None,
     capacity: Capacity = None,
     workers: Workers = 4,
+    on: On = None,
     yes: Yes = False,
     as_json: AsJson = False,
     environment: Environment = "sandbox",
@@ -95,11 +105,13 @@ def backfill(
         "processors": chosen,
         "entity": entity,
         "export": export,
+        **({"on": on} if on else {}),
     }
     kept = Job(job or f"backfill-{Path(deployment.stack).stem}", asked)
     if kept.resumed:
         stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
     with closing(kept), progress(total * len(chosen)) as shown:
+        place = place_of(deployment, on, workers, source.about, kept)
         work = Backfill(
             deployment.functions,
             source.stream_arn,
@@ -107,7 +119,9 @@ def backfill(
             chosen,
             kept,
             entity,
-            export=exported,
+            place.segments,
+            exported,
+            walk=place.walk,
             workers=workers,
             capacity=limit_of(capacity),
             progress=shown,

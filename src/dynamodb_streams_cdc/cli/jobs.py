@@ -1,5 +1,8 @@
 """Options of commands that work for long, and their question before they write."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -7,8 +10,10 @@ import typer
 from dynamodb_streams_cdc.cli.errors import FAILED
 from dynamodb_streams_cdc.cli.output import is_interactive
 from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.remote_walk import RemoteWalk, segments_for
 from dynamodb_streams_cdc.operations.stack import Deployment
-from dynamodb_streams_cdc.operations.walk import CapacityLimit
+from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk
 
 JobName = Annotated[
     str | None,
@@ -28,8 +33,32 @@ Capacity = Annotated[
         show_default="no limit",
     ),
 ]
+MOST_THREADS = 64
+MOST_CHILDREN = 10_000
+"""Child executions of a Map Run at one time
+(https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+
 Workers = Annotated[
-    int, typer.Option(min=1, max=64, metavar="N", help="Requests under way at one time.")
+    int,
+    typer.Option(
+        min=1,
+        max=MOST_CHILDREN,
+        metavar="N",
+        help=f"Requests under way at one time; at most {MOST_THREADS} without --on aws.",
+    ),
+]
+SEGMENTS = 8
+"""Parts that this machine cuts a table into."""
+
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="PLACE",
+        help="aws: walk under Step Functions, for tables that one machine should not walk; this "
+        "command starts it, watches it, and comes back to it.",
+        show_default="this machine",
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -65,3 +94,37 @@ def processor_of(deployment: Deployment, table: str, sink: str) -> str:
 def limit_of(units_per_second: float | None) -> CapacityLimit:
     """Return the limit of so many units a second, or none."""
     return CapacityLimit() if units_per_second is None else CapacityLimit(units_per_second)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a walk asks the functions.
+
+    Attributes:
+        walk: makes the walks.
+        segments: parts that a table is cut into.
+    """
+
+    walk: Callable[..., Walk]
+    segments: int
+
+
+def place_of(deployment: Deployment, on: str | None, workers: int, items: int, job: Job) -> Place:
+    """Return where the walks of a job ask, for a table with about so many items.
+
+    Raises:
+        UsageError: there is no such place, or it takes fewer workers.
+        OperationError: the pipeline has no state machine.
+    """
+    if on is None:
+        if workers > MOST_THREADS:
+            message = f"--workers: at most {MOST_THREADS} on this machine; see --on aws."
+            raise UsageError(message)
+        return Place(Walk, SEGMENTS)
+    if on != "aws":
+        message = f"--on: aws is the only place besides this machine, got {on!r}."
+        raise UsageError(message)
+    # The same ones when the job goes on: its parts are named by them.
+    segments = job.recall("segments") or segments_for(items, workers)
+    job.remember("segments", segments)
+    return Place(partial(RemoteWalk, runs=deployment.runs()), segments)

@@ -55,8 +55,17 @@ _STATUSES: Mapping[str, Sequence[str]] = {
         "readers read what was asked for, and it is right",
         "the rebuild is not done, or the answer was no",
     ),
+    "purge": (
+        "no old tombstone is left, or with --dry-run all are counted",
+        "some are left, or the answer was no",
+    ),
     "history": ("no gaps", "gaps, or no entry"),
     "diff": ("shown", "no entry of the item by then, or gaps around a moment"),
+    "forget": (
+        "nothing is held of the items",
+        "something is held or the key is still in tombstones, an item was refused, or the answer "
+        "was no",
+    ),
     "status": ("shown", "not readable", "ended by Ctrl-C before it was shown"),
     "tail": (
         "ended by Ctrl-C",

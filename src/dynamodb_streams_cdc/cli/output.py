@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dynamodb_streams_cdc.errors import visible
+from dynamodb_streams_cdc.operations.errors import UsageError
 
 _UNLIMITED = 10_000
 
@@ -43,6 +45,21 @@ def stderr_console() -> Console:
 def json_of(document: object) -> str:
     """Return JSON over several lines that every stream can encode."""
     return visible(json.dumps(document, indent=2, ensure_ascii=False, default=plain))
+
+
+def text_of(name: str, option: str) -> str:
+    """Return the text of a file, or of standard input for `-`.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if name == "-":
+        return sys.stdin.read()
+    try:
+        return Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{option}: {name} cannot be read ({error})."
+        raise UsageError(message) from error
 
 
 def print_json(document: object) -> None:

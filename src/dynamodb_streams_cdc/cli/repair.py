@@ -1,9 +1,7 @@
 """`cdc repair`: make copies equal to the table, through the deployed functions."""
 
-import sys
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -29,6 +27,7 @@ from dynamodb_streams_cdc.cli.output import (
     stderr_console,
     table,
     terminal,
+    text_of,
 )
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.item_keys import parse_keys
@@ -92,20 +91,10 @@ def repair(
         for each in deployment.manifest.processors
         if each.source_table == source.name
     }
-    found = read_differences(_text(differences), differences, sinks)
+    found = read_differences(text_of(differences, "--from"), differences, sinks)
     work = RepairDifferences(deployment.functions, source.stream_arn, source.key_types, sinks)
     with reported(work.report, lambda: _show(work.report, as_json=as_json)):
         work.run(each for each in found if not processor or each["sink"] in processor)
-
-
-def _text(name: str) -> str:
-    if name == "-":
-        return sys.stdin.read()
-    try:
-        return Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"--from: {name} cannot be read ({error})."
-        raise UsageError(message) from error
 
 
 def _show(report: DifferencesReport, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.cli.errors import reported
-from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, Workers, limit_of
+from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, On, Workers, limit_of, place_of
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
@@ -37,6 +37,7 @@ from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.item_keys import parse_keys
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.maintenance import note_verified
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS, Verify
@@ -56,6 +57,7 @@ def verify(
     job: JobName = None,
     capacity: Capacity = None,
     workers: Workers = 4,
+    on: On = None,
     settle: Annotated[
         float,
         typer.Option(
@@ -100,6 +102,7 @@ def verify(
         "entity": entity,
         "share": share_read,
         "keys": sorted(key or ()),
+        **({"on": on} if on else {}),
     }
     name = f"verify-{Path(deployment.stack).stem}"
     kept = Job(
@@ -118,6 +121,7 @@ def verify(
     )
     total = int(source.about * 2 * len(processors) * share_read)
     with closing(kept), progress(total, "items and copies") as shown:
+        place = place_of(deployment, on, workers, source.about, kept)
         work = Verify(
             deployment.functions,
             source.key_types,
@@ -125,6 +129,8 @@ def verify(
             kept,
             entity,
             share_read,
+            segments=place.segments,
+            walk=place.walk,
             workers=workers,
             capacity=limit_of(capacity),
             log=log,
@@ -142,6 +148,8 @@ def verify(
                 work.run_items([item])
             else:
                 work.run()
+                if entity is None:
+                    note_verified(deployment.functions, report, processors)
 
 
 def _share(text: str) -> float:

@@ -10,6 +10,8 @@
     {"operation": "remove", "Records": [{"item": ..., "store": ..., "token": ...}]}
                                                   delete copies that are none of an item
     {"operation": "rebuild-index", ...}           rebuild a search index; see `index_rebuild`
+    {"operation": "purge", ...}                   delete old tombstones; see `purge`
+    {"operation": "notes", ...}                   notes, such as of open fills; see `notes`
 
 They run in the function, which has the deployed code, the permissions and the network path to the
 sink. A replay writes no dead letters, because the operator has them, and returns each failed record

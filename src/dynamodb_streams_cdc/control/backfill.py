@@ -146,7 +146,7 @@ class Backfill:
             yield Page(len(items), 0.0, None)
             return
         table, part = whole_table(self.applier), wanted.part
-        place, most = part.place, min(PAGE_ITEMS, part.limit)
+        place, most = part.place, part.page(PAGE_ITEMS)
         while True:
             page = table.scan(part.segment, place, most, self.applier.deadline, consistent=True)
             before = len(self.failures)

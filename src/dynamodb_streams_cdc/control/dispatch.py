@@ -1,14 +1,16 @@
 """Do what an operator asks a function for; see `control`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from math import ceil
+from typing import Any, cast
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Source
-from dynamodb_streams_cdc.control import items
+from dynamodb_streams_cdc.control import items, notes
 from dynamodb_streams_cdc.control.backfill import Backfill, BackfillPart
 from dynamodb_streams_cdc.control.index_rebuild import IndexRebuild
 from dynamodb_streams_cdc.control.parts import Part
+from dynamodb_streams_cdc.control.purge import Purge
 from dynamodb_streams_cdc.control.sums_rebuild import SumsRebuild
 from dynamodb_streams_cdc.control.verification import Verification
 from dynamodb_streams_cdc.errors import MalformedRecord
@@ -35,8 +37,25 @@ def respond(
     Raises:
         MalformedRecord: the request is of no operation, or is not of its form.
     """
+    _check_stream(applier.source_table, event.get("streamArn"))
+    notes.note_fill(applier.notes, event, applier.deadline)
+    response = _done(event, records, applier, source, read)
+    rate = event.get("unitsPerSecond")
+    if isinstance(rate, int | float) and rate > 0:
+        # Seconds to wait before the next request, so that no more units a second are consumed.
+        units = dict(response).get("units", 0.0)
+        return cast("BatchResponse", {**response, "rest": ceil(cast("float", units) / rate)})
+    return response
+
+
+def _done(
+    event: AnyEvent,
+    records: Sequence[Any],
+    applier: SinkApplier,
+    source: Source,
+    read: Callable[[], items.ReadRecords],
+) -> BatchResponse:
     stream_arn = event.get("streamArn")
-    _check_stream(applier.source_table, stream_arn)
     match event.get("operation"):
         case Operation.REPLAY:
             return items.replay(applier, records, read())
@@ -55,6 +74,10 @@ def respond(
             return SumsRebuild(applier, source).run(event)
         case Operation.REBUILD_INDEX:
             return IndexRebuild(applier, source).run(event)
+        case Operation.PURGE:
+            return Purge(applier).run(event)
+        case Operation.NOTES:
+            return notes.run(applier.notes, event, applier.deadline)
     message = f"operation: expected one of {', '.join(Operation)}, got {event.get('operation')!r}"
     raise MalformedRecord(message)
 

@@ -36,6 +36,12 @@ PAGE_BYTES = 1_500_000
 LAST_PAGE_SECONDS = 10.0
 """Time that has to be left to begin another page."""
 
+SMALL_PAGE = 100
+"""Items of a page of a small response, whose failures have a text each."""
+
+SMALL_RESPONSE_BYTES, SMALL_PAGE_BYTES = 120_000, 100_000
+"""As `RESPONSE_BYTES` and `PAGE_BYTES`, for a response below 256 KiB."""
+
 PARTS = ("table", "copies", "sums", "items")
 
 
@@ -52,6 +58,8 @@ class Part:
         entity: takes items of this entity alone.
         keys: types of the table's key attributes, to look up the items of copies.
         records: items to compare, each `{"Keys": ...}` or `{"item": ..., "store": ...}`.
+        small: keeps the response below 256 KiB, the payload of a state of Step Functions
+            (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
     """
 
     of: str
@@ -62,6 +70,21 @@ class Part:
     entity: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     records: Sequence[Mapping[str, Any]] = ()
+    small: bool = False
+
+    def page(self, most: int) -> int:
+        """Return the number of items of a page, where `most` are usual."""
+        return min(most, self.limit, SMALL_PAGE if self.small else most)
+
+    @property
+    def page_bytes(self) -> int:
+        """JSON of a page's findings, at most; a page that has more is read again in halves."""
+        return SMALL_PAGE_BYTES if self.small else PAGE_BYTES
+
+    @property
+    def response_bytes(self) -> int:
+        """JSON of a response after which no page is read any more."""
+        return SMALL_RESPONSE_BYTES if self.small else RESPONSE_BYTES
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any], of: str | None = None) -> "Part":
@@ -91,6 +114,7 @@ class Part:
             event.get("entity"),
             event.get("keys", {}),
             event.get("Records", ()),
+            event.get("small") is True,
         )
 
 
@@ -144,7 +168,7 @@ def take(
             response["place"] = json.loads(json.dumps(page.following, default=base64_text))
             response["done"] = page.following is None
             is_late = deadline.remaining() < LAST_PAGE_SECONDS
-            is_full = response["read"] >= part.limit or size >= RESPONSE_BYTES
+            is_full = response["read"] >= part.limit or size >= part.response_bytes
             if response["done"] or is_full or is_late:
                 return
     except (RetryableError, DeadlineExceeded) as error:

@@ -16,7 +16,6 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
-from dynamodb_streams_cdc.control import parts
 from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, size_of, take
 from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
@@ -180,7 +179,7 @@ class Verification:
         while True:
             page = of(part, place, table, most)
             units += page.units
-            if page.size > parts.PAGE_BYTES and most > 1:
+            if page.size > part.page_bytes and most > 1:
                 most //= 2
                 continue
             yield replace(page, units=units)

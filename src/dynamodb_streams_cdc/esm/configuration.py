@@ -21,7 +21,7 @@ REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
 UNNAMED_FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:function"
 """Function name in documents of a mapping that was described without a function."""
 
-_NUMBERS = {
+NUMBERS = {
     "BatchSize": ("batch_size", 1, 10_000),
     "MaximumBatchingWindowInSeconds": ("maximum_batching_window", 0, 300),
     "ParallelizationFactor": ("parallelization_factor", 1, 10),
@@ -125,7 +125,7 @@ class MappingConfiguration:
         given = {name: value for name, value in description.items() if value is not None}
         numbers = {
             field: _number(name, given[name], low, high)
-            for name, (field, low, high) in _NUMBERS.items()
+            for name, (field, low, high) in NUMBERS.items()
             if name in given
         }
         if -1 < numbers.get("maximum_record_age", UNLIMITED) < 60:

@@ -16,6 +16,7 @@ from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.notes import end_fill
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 
 
@@ -67,6 +68,7 @@ class Backfill:
         segments: parts that the table is cut into.
         export: gives the items, instead of the table.
         progress: called with the number of items read, after each answer.
+        walk: makes the walk: `Walk`, or `RemoteWalk` with its executions.
     """
 
     functions: Functions
@@ -81,12 +83,13 @@ class Backfill:
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
     clock: Clock = field(default_factory=SystemClock)
     progress: Callable[[int], None] = lambda read: None
+    walk: Callable[..., Walk] = Walk
     report: BackfillReport = field(default_factory=BackfillReport)
 
     def run(self) -> BackfillReport:
         """Fill everything that was asked for."""
         begun = self.clock.now()
-        walk = Walk(self.functions, self.job, self._keep, self.capacity, self.workers)
+        walk = self.walk(self.functions, self.job, self._keep, self.capacity, self.workers)
         walk.clock = self.clock
         walk.progress = lambda: self.progress(walk.read)
         try:
@@ -99,6 +102,7 @@ class Backfill:
                 self.report.problems.append(f"{processor} was not filled to its end: {problem}")
         if not self.report.problems:
             self.job.finish()
+            end_fill(self.functions, self.processors, self.job.name)
         return self.report
 
     def _parts(self) -> Sequence[WalkedPart]:
@@ -107,6 +111,7 @@ class Backfill:
             "streamArn": self.stream_arn,
             "keys": dict(self.keys),
             "entity": self.entity,
+            "fill": self.job.name,
         }
         if self.export is not None:
             return [

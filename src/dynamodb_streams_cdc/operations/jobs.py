@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS amount (
     side TEXT, aggregate TEXT, measure TEXT, amount TEXT NOT NULL,
     PRIMARY KEY (side, aggregate, measure)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 COMMIT;
 """
 
@@ -135,7 +136,7 @@ class Job:
     def clear(self) -> None:
         """Forget everything."""
         with self.transaction():
-            for table in ("job", "part", "found", "amount"):
+            for table in ("job", "part", "found", "amount", "note"):
                 self._database.execute(f"DELETE FROM {table}")
 
     def finish(self) -> None:
@@ -151,6 +152,19 @@ class Job:
     def transaction(self) -> "_Transaction":
         """Return a context in which all is kept, or nothing."""
         return _Transaction(self._database)
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a value, as JSON, under a name; forget it for None."""
+        if value is None:
+            self._database.execute("DELETE FROM note WHERE name = ?", [name])
+        else:
+            row = [name, json.dumps(value)]
+            self._database.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", row)
+
+    def recall(self, name: str) -> Any:
+        """Return what was remembered under a name; None for nothing."""
+        row = self._database.execute("SELECT value FROM note WHERE name = ?", [name]).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def add_parts(self, names: Iterable[str]) -> None:
         """Add the parts that are not there."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dynamodb_streams_cdc.entities import Entity, KeyPattern
+from dynamodb_streams_cdc.entities import BUILT_IN, Entity, KeyPattern
 from dynamodb_streams_cdc.names import MANIFEST, MANIFEST_SCHEMA
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 
@@ -84,6 +84,19 @@ class SearchTarget:
 
 
 @dataclass(frozen=True)
+class DeployedMaintenance:
+    """The maintenance of a pipeline.
+
+    Attributes:
+        state_machine: ARN of the state machine of `--on aws`.
+        function: name of the scheduled function.
+    """
+
+    state_machine: str
+    function: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What the pipeline's stack deployed.
 
@@ -91,8 +104,11 @@ class Manifest:
         pipelines: stacks of all pipelines of the environment, a table each; empty in a file.
         source_tables: tables whose changes are followed.
         tables: physical names of the other tables, by role, such as `change_log`.
-        buckets: names by role: `dead_letters`, `on_failure`, and `large_images` of a change log.
+        buckets: names by role: `dead_letters`, `on_failure`, `large_images` of a change log, and
+            `runs` of the maintenance.
         search: None for a pipeline without a search index.
+        erasure: name of the function that erases; empty in a manifest that names none.
+        maintenance: None for a pipeline without one.
     """
 
     pipelines: tuple[str, ...]
@@ -101,6 +117,8 @@ class Manifest:
     processors: tuple[DeployedProcessor, ...]
     buckets: Mapping[str, str]
     search: SearchTarget | None = None
+    erasure: str = ""
+    maintenance: DeployedMaintenance | None = None
 
     @classmethod
     def of(cls, stack: str, outputs: Mapping[str, str]) -> "Manifest":
@@ -130,6 +148,7 @@ class Manifest:
                 )
                 raise OperationError(message)
             search = document.pop("search", None)
+            maintenance = document.pop("maintenance", None)
             return cls(
                 **{
                     **document,
@@ -137,6 +156,7 @@ class Manifest:
                     "source_tables": tuple(map(DeployedTable.of, document["source_tables"])),
                     "processors": tuple(DeployedProcessor(**p) for p in document["processors"]),
                     "search": search and SearchTarget(search["endpoint"], tuple(search["indexes"])),
+                    "maintenance": maintenance and DeployedMaintenance(**maintenance),
                 }
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -150,6 +170,14 @@ class Manifest:
     def functions(self) -> dict[str, str]:
         """Names of the functions by processor."""
         return {each.name: each.function for each in self.processors}
+
+    def further_sinks(self, source_table: str) -> list[str]:
+        """Return the processors of a table whose sinks are none of the three built in."""
+        return sorted(
+            each.name
+            for each in self.processors
+            if each.source_table == source_table and each.sink not in BUILT_IN
+        )
 
     def table(self, role: str) -> str:
         """Return the physical name of the table with a role.

@@ -17,6 +17,7 @@ from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.notes import end_fill
 from dynamodb_streams_cdc.operations.walk import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -146,6 +147,7 @@ class RebuildAggregation:
             if self.report.complete:
                 self._step("switch", generation=generation)
                 job.finish()
+                self._end_fill(generation)
         finally:
             self.report.seconds = self.clock.now() - begun
             self._tell(job)
@@ -188,6 +190,7 @@ class RebuildAggregation:
                 if not self.report.problems:
                     self._step("clean")
                     job.finish()
+                    self._end_fill(dropped)
             finally:
                 self.report.dropped = sum(part.counts.get("dropped", 0) for part in job.parts())
                 job.close()
@@ -237,6 +240,9 @@ class RebuildAggregation:
             self.clock.sleep(answer["wait"])
             answer = self._step("state")
 
+    def _end_fill(self, generation: int) -> None:
+        end_fill(self.functions, [self.processor], _fill(generation))
+
     # Walks
 
     def _part(
@@ -250,6 +256,7 @@ class RebuildAggregation:
             "keys": dict(self.keys),
             "segment": number,
             "segments": segments,
+            "fill": _fill(generation),
             **event,
         }
         name = event.get("side") or f"{step} {event.get('of', '')}"
@@ -343,3 +350,8 @@ def _compared(job: Job, aggregate: str) -> list[SumOff]:
         for measure in sorted(ledger.keys() | held.keys())
         if ledger.get(measure) != held.get(measure)
     ]
+
+
+def _fill(generation: int) -> str:
+    """Return the name under which operators see that a generation is being filled."""
+    return f"rebuild-sums-{generation}"

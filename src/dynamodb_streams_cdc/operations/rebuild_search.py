@@ -16,6 +16,7 @@ from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS, Operation
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job, PartState
+from dynamodb_streams_cdc.operations.notes import end_fill
 from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS, Verify
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 from dynamodb_streams_cdc.sinks.written_indexes import LOOKUP_SECONDS
@@ -98,6 +99,7 @@ class RebuildSearch:
 
     def __post_init__(self) -> None:
         self.report = RebuildReport(self.index)
+        self._fill = ""
 
     def run(self) -> RebuildReport:
         """Make a second index, fill and verify it, and swap; go on where another run stopped.
@@ -130,12 +132,13 @@ class RebuildSearch:
             )
             raise OperationError(message)
         asked = {"index": self.index, "made": status["made"], "table": self.stream_arn}
-        name = f"rebuild-{self.index}-{status['made']}"
+        self._fill = name = self._name(status)
         job = self.job(name, {"command": "rebuild search", **asked})
         try:
             if self._copy(job) and self._verify(name, job):
                 self._swap(live, second)
                 job.finish()
+                end_fill(self.functions, [self.processor], name)
         finally:
             job.close()
         return self.report
@@ -228,6 +231,10 @@ class RebuildSearch:
         self.report.refusals = [d for _, d, _ in job.found("seen", MOST_LISTED)]
         return done
 
+    def _name(self, status: Mapping[str, Any]) -> str:
+        """Return the name of the job, and of the fill that operators see."""
+        return f"rebuild-{self.index}-{status['made']}"
+
     def _part(self, step: str, number: int) -> WalkedPart:
         event = {
             "operation": Operation.REBUILD_INDEX,
@@ -237,6 +244,7 @@ class RebuildSearch:
             "keys": dict(self.keys),
             "segment": number,
             "segments": self.segments,
+            "fill": self._fill,
         }
         return WalkedPart(f"{step}/{number:04}", self.processor, event)
 
@@ -312,6 +320,7 @@ class RebuildSearch:
         self._wait("waiting until no function writes the index that is deleted")
         for number in numbers:
             self._step("delete", number=number)
+        end_fill(self.functions, [self.processor], self._name(status))
         self.report.done = done
         return self.report
 

@@ -12,12 +12,13 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from dynamodb_streams_cdc.names import MANIFEST
+from dynamodb_streams_cdc.names import ERASURE, MANIFEST
 from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
 from dynamodb_streams_cdc.operations.aws.functions import CLIENT as INVOKING
 from dynamodb_streams_cdc.operations.aws.functions import LambdaFunctions
 from dynamodb_streams_cdc.operations.aws.notifications import SqsNotificationQueue
+from dynamodb_streams_cdc.operations.aws.runs import StateMachineRuns
 from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
 from dynamodb_streams_cdc.operations.endpoint import problem_of
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
@@ -34,7 +35,9 @@ ASKING = Config(
 )
 
 ENDPOINT = "AWS_ENDPOINT_URL"
-_SERVICES = ("CLOUDFORMATION", "CLOUDWATCH", "DYNAMODB", "DYNAMODB_STREAMS", "LAMBDA", "S3", "SQS")
+_SERVICES = (
+    *("CLOUDFORMATION", "CLOUDWATCH", "DYNAMODB", "DYNAMODB_STREAMS", "LAMBDA", "S3", "SFN", "SQS"),
+)
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,40 @@ class Deployment:
     def functions(self) -> LambdaFunctions:
         """Functions of the processors."""
         return LambdaFunctions(self.client("lambda", INVOKING), self.manifest.functions)
+
+    @cached_property
+    def erasure(self) -> LambdaFunctions:
+        """The function that erases.
+
+        Raises:
+            OperationError: the manifest names none.
+        """
+        if not self.manifest.erasure:
+            message = f"{self.stack} has no function that erases: deploy the pipeline again."
+            raise OperationError(message)
+        names = {ERASURE: self.manifest.erasure}
+        return LambdaFunctions(self.client("lambda", INVOKING), names)
+
+    def runs(self) -> StateMachineRuns:
+        """Return the executions of the state machine of the maintenance.
+
+        Raises:
+            OperationError: the pipeline has none.
+        """
+        found = self.manifest.maintenance
+        if found is None:
+            message = (
+                f"{self.stack} has no state machine to run it: deploy it with the setting "
+                "maintenance, or leave --on out."
+            )
+            raise OperationError(message)
+        return StateMachineRuns(
+            self.client("stepfunctions"),
+            self.client("s3"),
+            found.state_machine,
+            self.manifest.bucket("runs"),
+            self.manifest.functions,
+        )
 
     def notification_queues(self) -> dict[str, SqsNotificationQueue]:
         """Return the notification queues by processor."""

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from botocore.exceptions import ClientError
 
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.entities import AUDIT
 from dynamodb_streams_cdc.names import (
@@ -31,6 +32,7 @@ from dynamodb_streams_cdc.operations.aws.access import (
 )
 from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
 from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
+from dynamodb_streams_cdc.operations.notes import PURGE, VERIFY, read_notes
 from dynamodb_streams_cdc.operations.stack import Deployment
 
 METRICS_WINDOW = timedelta(minutes=30)
@@ -86,6 +88,7 @@ class StatusReader:
     clock: Clock = field(default_factory=SystemClock)
     _mappings: dict[str, Any] = field(default_factory=dict)
     _metrics: tuple[float, Any] = (float("-inf"), None)
+    _notes: tuple[float, Cell] = (float("-inf"), Cell())
 
     def read(self) -> Status:
         """Return the status of this moment."""
@@ -221,6 +224,30 @@ class StatusReader:
 
         yield Row("notifications", "notifications", self.each(ask))
 
+    def upkeep(self, now: float) -> Iterator[Row]:
+        """Yield the last verification and the last purge, as operators have noted them."""
+        asked_at, found = self._notes
+        if now - asked_at >= METRICS_SECONDS:
+            found = _cell(self._read_notes)
+            self._notes = now, found
+        for prefix, name, label, fact in (
+            (VERIFY, "differences", "differences", "differences"),
+            (PURGE, "tombstones", "tombstones", "tombstones"),
+        ):
+            cells = {each.name: _noted(found, f"{prefix}{each.name}") for each in self.processors}
+            yield Row(name, label, _part(cells, fact))
+            ages = {each: _since_note(cell, now) for each, cell in cells.items()}
+            verb = {VERIFY: "verified", PURGE: "purged"}[prefix]
+            yield Row(f"{verb}_seconds", verb, ages, "ago")
+
+    def _read_notes(self) -> Any:
+        if not self.processors:
+            return {}
+        try:
+            return read_notes(self.deployment.functions, self.processors[0].name)
+        except InvocationFailed as error:
+            return Cell(unknown=f"{str(error).rstrip('.')}.")
+
     def code(self, now: float) -> Iterator[Row]:
         """Yield the version and the code that the mapping invokes, and its age."""
         client = self.deployment.client("lambda")
@@ -245,6 +272,7 @@ PROBES: Sequence[Probe] = (
     StatusReader.lags,
     StatusReader.dead_letters,
     StatusReader.notifications,
+    StatusReader.upkeep,
     StatusReader.code,
 )
 """In the order of the screen. `code` asks for the function that `mappings` found."""
@@ -268,6 +296,17 @@ def _cell(ask: Callable[[], Any]) -> Cell:
         text = str(error.response["Error"].get("Message", "")).rstrip(".")
         return Cell(unknown=f"AWS refused {error.operation_name}: {code_of(error)}: {text}.")
     return answer if isinstance(answer, Cell) else Cell(answer)
+
+
+def _noted(found: Cell, name: str) -> Cell:
+    """Return a note of this name; an empty one if there is none."""
+    return found if found.unknown else Cell((found.value or {}).get(name, {}))
+
+
+def _since_note(cell: Cell, now: float) -> Cell:
+    if cell.unknown or not cell.value:
+        return Cell(unknown=cell.unknown)
+    return Cell(max(0.0, now - float(cell.value["at"])))
 
 
 def _part(cells: Mapping[str, Cell], key: str) -> dict[str, Cell]:

@@ -96,10 +96,12 @@ class Verify:
         job: keeps what was found.
         entity: compares items of this entity alone.
         share: part of the table to read.
+        numbers: segments that the share is, and of how many; random ones if they are not given.
         segments: parts that the table is cut into.
         log: the change log, to tell stale from wrong and resurrected from extra; None without one.
         settle: seconds after which a difference is asked about again.
         progress: called with the number of items read, after each answer.
+        walk: makes the walks: `Walk`, or `RemoteWalk` with its executions.
     """
 
     functions: Functions
@@ -108,6 +110,7 @@ class Verify:
     job: Job
     entity: str | None = None
     share: float = 1.0
+    numbers: tuple[Sequence[int], int] | None = None
     segments: int = 8
     workers: int = 4
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
@@ -115,6 +118,7 @@ class Verify:
     settle: float = SETTLE_SECONDS
     clock: Clock = field(default_factory=SystemClock)
     progress: Callable[[int, str], None] = lambda read, phase: None
+    walk: Callable[..., Walk] = Walk
     report: VerifyReport = field(default_factory=VerifyReport)
 
     def run(self) -> VerifyReport:
@@ -204,6 +208,8 @@ class Verify:
         """Return the numbers of the segments to read, and how many there are."""
         if self.share >= 1:
             return range(self.segments), self.segments
+        if self.numbers is not None:
+            return self.numbers
         number = max(1, round(self.share * SHARES))
         # Of the job, so that it goes on with the same ones.
         return sorted(random.Random(self.job.name).sample(range(SHARES), number)), SHARES
@@ -242,7 +248,7 @@ class Verify:
         return self.entity is None and self.share >= 1
 
     def _walk(self, phase: str, parts: Iterator[WalkedPart] | Sequence[WalkedPart]) -> None:
-        walk = Walk(
+        walk = self.walk(
             self.functions, self.job, self._keep, self.capacity, self.workers, clock=self.clock
         )
         walk.progress = lambda: self.progress(walk.read, phase)

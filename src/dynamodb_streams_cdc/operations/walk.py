@@ -100,10 +100,7 @@ class Walk:
 
         A keyboard interrupt ends it once the requests that are under way are answered.
         """
-        self.job.add_parts(part.name for part in parts)
-        known = {state.name: state for state in self.job.parts()}
-        self._states = {part.name: known[part.name] for part in parts}
-        left = [part for part in parts if not self._states[part.name].done]
+        left = self._left(parts)
         pool = ThreadPoolExecutor(self.workers)
         running: dict[Future[Any], WalkedPart] = {}
         try:
@@ -124,17 +121,20 @@ class Walk:
                 if future.done() and not future.cancelled() and future.exception() is None:
                     self._take(part, future)
 
+    def _left(self, parts: Sequence[WalkedPart]) -> list[WalkedPart]:
+        """Add the parts to the job; return those that are not done."""
+        self.job.add_parts(part.name for part in parts)
+        known = {state.name: state for state in self.job.parts()}
+        self._states = {part.name: known[part.name] for part in parts}
+        return [part for part in parts if not self._states[part.name].done]
+
     def _ask(self, part: WalkedPart, state: PartState) -> Any:
         fails = self._failing.get(part.name, 0)
         if fails:
             pause = backoff(fails - 1, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
             self.clock.sleep(pause)
-        per_item = state.units / state.read if state.read else 0.5
-        limit = MOST_ITEMS
-        if self.capacity.units_per_second != float("inf") and per_item:
-            of_a_second = int(self.capacity.units_per_second / per_item)
-            limit = min(MOST_ITEMS, max(FEWEST_ITEMS, of_a_second))
-        self.capacity.spend(limit * per_item)
+        limit = limit_of_request(state, self.capacity.units_per_second)
+        self.capacity.spend(limit * _units_of_an_item(state))
         if part.records is None:
             event = {"Records": [], **part.event, "place": state.place, "limit": limit}
             return self.functions.invoke(part.processor, event)
@@ -149,11 +149,15 @@ class Walk:
 
     def _take(self, part: WalkedPart, future: Future[Any]) -> bool:
         """Keep the answer to a request; return whether the part goes on."""
-        state = self._states[part.name]
         try:
             answer = future.result()
         except (InvocationFailed, RetryableError) as error:
             return self._excuse(part, str(error))
+        return self._keep_answer(part, answer)
+
+    def _keep_answer(self, part: WalkedPart, answer: Any, **notes: Any) -> bool:
+        """Keep an answer, and notes with it, in the job; return whether the part goes on."""
+        state = self._states[part.name]
         if not isinstance(answer, Mapping) or "place" not in answer or "read" not in answer:
             self.problems[part.processor] = str(
                 not_understood(part.processor, str(part.event["operation"]), answer)
@@ -172,6 +176,8 @@ class Walk:
                 counts=counts,
             )
             self.job.advance(state)
+            for name, value in notes.items():
+                self.job.remember(name, value)
         self._states[part.name] = state
         if answer.get("problem") and not answer["read"]:
             return self._excuse(part, answer["problem"])
@@ -195,3 +201,15 @@ class Walk:
     def units(self) -> float:
         """Capacity units consumed, by all runs of the job."""
         return sum(state.units for state in self._states.values())
+
+
+def _units_of_an_item(state: PartState) -> float:
+    return state.units / state.read if state.read else 0.5
+
+
+def limit_of_request(state: PartState, units_per_second: float) -> int:
+    """Return the number of items of the next request of a part: those of a second, about."""
+    per_item = _units_of_an_item(state)
+    if units_per_second == float("inf") or not per_item:
+        return MOST_ITEMS
+    return min(MOST_ITEMS, max(FEWEST_ITEMS, int(units_per_second / per_item)))

@@ -26,7 +26,14 @@ from dynamodb_streams_cdc.errors import (
     RetryableError,
 )
 from dynamodb_streams_cdc.guards.halves import halves
-from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
+from dynamodb_streams_cdc.sinks.base import (
+    ItemVersion,
+    Outcome,
+    PurgePage,
+    ReadItem,
+    evaluated,
+    purge_all,
+)
 from dynamodb_streams_cdc.sinks.comparison import (
     CopyDifference,
     CopyPage,
@@ -297,7 +304,20 @@ class Aggregation:
         if self.retains:
             message = "the ledger cannot be purged while it keeps what expired (Expiry.KEEP)"
             raise ValueError(message)
-        return self.ledger.purge(purge_horizon(older_than, deadline), deadline)
+        return purge_all(self, older_than, deadline)
+
+    def purge_page(
+        self,
+        before: float,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        dry_run: bool = False,
+    ) -> PurgePage:
+        """Delete the next rows of deleted items that were written before then."""
+        return self.ledger.purge(before, segment, place, most, deadline, dry_run=dry_run)
 
     def _steps(
         self,

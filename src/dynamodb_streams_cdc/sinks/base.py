@@ -212,6 +212,72 @@ def purge_horizon(older_than: float, deadline: Deadline) -> float:
     return deadline.now() - older_than
 
 
+@dataclass(frozen=True, slots=True)
+class PurgePage:
+    """Some tombstones of a sink.
+
+    Attributes:
+        read: number of copies read to find them.
+        tombstones: number of tombstones met, the young ones included.
+        purged: number of those deleted, or old enough to be, if they are only counted.
+        following: where the purge goes on; None at the end.
+        units: read capacity units that DynamoDB consumed.
+    """
+
+    read: int
+    tombstones: int
+    purged: int
+    following: Place | None
+    units: float = 0.0
+
+
+@runtime_checkable
+class Purgeable(Protocol):
+    """A sink that forgets the items that were deleted long ago."""
+
+    @property
+    def store(self) -> object:
+        """The store of the copies: sinks with equal stores share one."""
+
+    def purge_page(
+        self,
+        before: float,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        dry_run: bool = False,
+    ) -> PurgePage:
+        """Delete the next tombstones of a segment that were written before then, about `most`.
+
+        With `dry_run`, only count them.
+
+        Raises:
+            RetryableError: they cannot be read or deleted at the moment.
+        """
+
+
+PURGED_AT_ONCE = 1000
+"""Copies that are read, or tombstones that are deleted, by one step of a purge."""
+
+
+def purge_all(sink: Purgeable, older_than: float, deadline: Deadline) -> int:
+    """Purge a sink to its end, or until the deadline; return the number of tombstones deleted.
+
+    Raises:
+        ValueError: `older_than`, in seconds, is less than `TOMBSTONE_SECONDS`.
+        RetryableError: the tombstones cannot be read or deleted at the moment.
+    """
+    before = purge_horizon(older_than, deadline)
+    place, purged = None, 0
+    while True:
+        page = sink.purge_page(before, Segment(), place, PURGED_AT_ONCE, deadline)
+        purged, place = purged + page.purged, page.following
+        if place is None or deadline.remaining() <= 0:
+            return purged
+
+
 class SourceTable(Protocol):
     """The source table."""
 

@@ -110,8 +110,17 @@ class SearchIndex(Protocol):
             PermanentError: it can never be written.
         """
 
-    def purge(self, before: float, deadline: Deadline) -> int:
-        """Delete the tombstones written before then that have not moved; return how many.
+    def tombstones(self, before: float | None, deadline: Deadline) -> int:
+        """Return the number of tombstones; of those written before then, if a time is given.
+
+        Raises:
+            RetryableError: they cannot be counted at the moment.
+        """
+
+    def purge(self, before: float, most: int, deadline: Deadline) -> int:
+        """Delete at most so many tombstones written before then; return how many.
+
+        One that has moved since it was found is left.
 
         Raises:
             RetryableError: they cannot be deleted at the moment.
@@ -197,6 +206,13 @@ class RebuildableIndex(SearchIndex, Protocol):
 
         Raises:
             RetryableError: that cannot be read at the moment.
+        """
+
+    def every(self, deadline: Deadline) -> Sequence[SearchIndex]:
+        """Return the live index, the second one, and leftovers; none if there is no index.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
         """
 
     def status(self, deadline: Deadline) -> IndexStatus:

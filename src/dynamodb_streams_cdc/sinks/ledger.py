@@ -10,6 +10,7 @@ from typing import Protocol
 
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import CdcError, PermanentError
+from dynamodb_streams_cdc.sinks.base import PurgePage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.contributions import Contribution, add, negated
 from dynamodb_streams_cdc.sinks.generations import Generations
@@ -150,14 +151,25 @@ class LedgerStore(Protocol):
             PermanentError: the transaction can never be written.
         """
 
-    def purge(self, before: float, deadline: Deadline) -> int:
+    def purge(
+        self,
+        before: float,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        dry_run: bool = False,
+    ) -> PurgePage:
         """Delete the rows of deleted items written before then, unless they retain something.
 
-        Only rows that have not changed since they were found; returns their number. The next call
-        deletes the rows that are left when the deadline has passed.
+        Reads the next rows of a segment, about `most`, and deletes only those that have not changed
+        since. The rows are read again by the next call if the deadline passes. With `dry_run`, the
+        rows are only counted.
 
         Raises:
             RetryableError: they cannot be read or deleted at the moment.
+            DeadlineExceeded: the deadline has passed.
         """
 
     def walk(

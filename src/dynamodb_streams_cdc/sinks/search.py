@@ -24,7 +24,14 @@ from dynamodb_streams_cdc.change import BEGINNINGS, Change, Image, by_item
 from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError, RetryableError
-from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
+from dynamodb_streams_cdc.sinks.base import (
+    ItemVersion,
+    Outcome,
+    PurgePage,
+    ReadItem,
+    evaluated,
+    purge_all,
+)
 from dynamodb_streams_cdc.sinks.comparison import (
     CopyDifference,
     CopyPage,
@@ -190,12 +197,35 @@ class Search:
             ValueError: `older_than` is less than `TOMBSTONE_SECONDS`.
             RetryableError: the index cannot be written at the moment.
         """
-        before = purge_horizon(older_than, deadline)
+        return purge_all(self, older_than, deadline)
+
+    def purge_page(
+        self,
+        before: float,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        dry_run: bool = False,
+    ) -> PurgePage:
+        """Delete the next tombstones written before then; during a rebuild, of both indexes.
+
+        An index has one segment: the first.
+        """
+        if segment.number:
+            return PurgePage(0, 0, 0, None)
         pair = self._written.pair(deadline)
-        if pair is None:
-            return self.index.purge(before, deadline)
-        pair.second.purge(before, deadline)
-        return pair.live.purge(before, deadline)
+        live = self.index if pair is None else pair.live
+        # Counted once: by the first request.
+        tombstones = 0 if place else live.tombstones(None, deadline)
+        if dry_run:
+            old = live.tombstones(before, deadline)
+            return PurgePage(tombstones, tombstones, old, None)
+        purged = live.purge(before, most, deadline)
+        others = 0 if pair is None else pair.second.purge(before, most, deadline)
+        following = "more" if max(purged, others) >= most else None
+        return PurgePage(purged, tombstones, purged, following)
 
     @property
     def store(self) -> object:

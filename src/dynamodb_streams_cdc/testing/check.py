@@ -67,13 +67,19 @@ class Check:
     implied: set[str] = field(default_factory=set)
 
     def run(
-        self, schedule: Schedule, scene: Scene | None = None, *, timeline: bool = False
+        self,
+        schedule: Schedule,
+        scene: Scene | None = None,
+        *,
+        timeline: bool = False,
+        watch: Callable[[Simulation], None] = lambda _simulation: None,
     ) -> Story:
-        """Run a schedule; return its events and its problems."""
+        """Run a schedule; return its events and its problems. `watch` gets the simulation first."""
         scene = scene or self.scene
         run = _Run(self)
         simulation = Simulation(schedule, run.consumers, scene=scene, timeline=timeline)
         run.join(simulation)
+        watch(simulation)
         try:
             result = simulation.run()
         except EndlessRun as error:

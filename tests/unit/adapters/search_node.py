@@ -249,14 +249,8 @@ class Node:
         return answer
 
     def _delete_by_query(self, made: Made, request: Request) -> Any:
-        deleted, old = request.body["query"]["bool"]["filter"]
-        assert deleted == {"term": {f"{CDC}.deleted": True}}
-        found = {
-            id: stored
-            for id, stored in made.searchable.items()
-            if stored.source[CDC]["deleted"]
-            and stored.source[CDC]["written_at"] < old["range"][f"{CDC}.written_at"]["lt"]
-        }
+        most = int(request.params["max_docs"])
+        found = dict([*_tombstones(made, request.body["query"]).items()][:most])
         if self.meanwhile is not None:
             self.meanwhile()
         conflicts = [id for id in found if made.documents.get(id) != found[id]]
@@ -272,6 +266,9 @@ class Node:
         made = self._alias(name)
         if made is None:
             raise Refused(404, "index_not_found_exception")
+        if body.get("track_total_hits"):
+            total = len(_tombstones(made, body["query"]))
+            return {"hits": {"total": {"value": total}, "hits": []}}
         hidden = made.aliases[name].get("filter", {}).get("term", {})
         assert hidden in ({}, {f"{CDC}.deleted": False})
         hits: list[dict[str, Any]] = [
@@ -283,6 +280,18 @@ class Node:
             hits = _sorted(hits, body)
         shards = {"successful": 1, "failed": 0}
         return {"hits": {"hits": hits}, "count": len(hits), "timed_out": False, "_shards": shards}
+
+
+def _tombstones(made: Made, query: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tombstones that a query asks for."""
+    deleted, *old = query["bool"]["filter"]
+    assert deleted == {"term": {f"{CDC}.deleted": True}}
+    before = old[0]["range"][f"{CDC}.written_at"]["lt"] if old else float("inf")
+    return {
+        id: stored
+        for id, stored in made.searchable.items()
+        if stored.source[CDC]["deleted"] and stored.source[CDC]["written_at"] < before
+    }
 
 
 def _sorted(hits: list[dict[str, Any]], body: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -4,22 +4,44 @@ moto plays both. What it cannot tell is in the requests (`test_requests`) and on
 (`tests/integration/test_ports.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dynamodb_streams_cdc import serialize_item
+from dynamodb_streams_cdc.aws.dynamodb.erasure import (
+    DynamoDbErasableLedger,
+    DynamoDbErasableLog,
+    DynamoDbErasureRecords,
+    DynamoDbMarkers,
+)
 from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencyStore
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters, S3ImageStore
+from dynamodb_streams_cdc.aws.s3_versions import S3ObjectVersions
 from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.sinks.ledger import RowUpdate
+from tests.contracts.erasure import (
+    ErasableLedgerContract,
+    ErasableLogContract,
+    ErasableMarkersContract,
+    ErasureRecordsContract,
+    ObjectVersionsContract,
+)
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.image_store import ImageStoreContract
-from tests.contracts.ledger import LedgerContract, LedgerWithTotals, adds, check_damaged_rows, row
+from tests.contracts.ledger import (
+    LedgerContract,
+    LedgerWithTotals,
+    adds,
+    check_damaged_rows,
+    purged,
+    row,
+)
 from tests.contracts.log import LogContract
 from tests.factories import as_delivered, change, deadline, order, record
 from tests.lambdas.conftest import create_table
@@ -68,7 +90,7 @@ def test_purge_leaves_a_row_that_moved_after_it_was_found(dynamodb: Any) -> None
         ledger.commit([RowUpdate(gone, back)], adds("1.5"))
 
     dynamodb.meta.events.register("before-call.dynamodb.DeleteItem", come_back)
-    assert ledger.purge(gone.written_at + 1, deadline()) == 0
+    assert purged(ledger, gone.written_at + 1).purged == 0
     assert ledger.read(["orders/S=1"], deadline()) == {"orders/S=1": back}
 
 
@@ -76,7 +98,8 @@ def test_purge_leaves_what_others_keep_in_the_table(dynamodb: Any) -> None:
     create_table(dynamodb, "idempotency", [("id", "S")])
     marker = {"id": "once/mail/1", "deleted": True, "retained": False, "written_at": 0}
     dynamodb.put_item(TableName="idempotency", Item=serialize_item(marker))
-    assert DynamoDbLedger(dynamodb, "idempotency", "aggregates").purge(1.0, deadline()) == 0
+    ledger = DynamoDbLedger(dynamodb, "idempotency", "aggregates")
+    assert purged(ledger, 1.0).tombstones == 0
     assert DynamoDbIdempotencyStore(dynamodb, "idempotency").seen("once/mail/1")
 
 
@@ -130,3 +153,80 @@ def test_repair_reads_what_was_written_last(dynamodb: Any) -> None:
     dynamodb.put_item(TableName="orders", Item=serialize_item(item))
     keys = as_delivered({name: item[name] for name in ("customer_id", "order_id")})
     assert DynamoDbSourceTable(lambda: dynamodb, "orders").read(keys) == item
+
+
+class TestDynamoDbErasableLedger(ErasableLedgerContract):
+    @pytest.fixture
+    def ledger(self, dynamodb: Any) -> DynamoDbErasableLedger:
+        ledger_of(dynamodb)
+        return DynamoDbErasableLedger(dynamodb, "idempotency", "aggregates")
+
+
+class TestDynamoDbErasableLog(ErasableLogContract):
+    @pytest.fixture
+    def log(self, dynamodb: Any) -> DynamoDbErasableLog:
+        create_table(dynamodb, "change-log", [("item", "S"), ("version", "S")])
+        return DynamoDbErasableLog(dynamodb, "change-log")
+
+
+class TestDynamoDbErasureRecords(ErasureRecordsContract):
+    @pytest.fixture
+    def records(self, dynamodb: Any) -> DynamoDbErasureRecords:
+        create_table(dynamodb, "idempotency", [("id", "S")])
+        return DynamoDbErasureRecords(dynamodb, "idempotency")
+
+
+class TestDynamoDbMarkers(ErasableMarkersContract):
+    @pytest.fixture
+    def markers(self, dynamodb: Any) -> DynamoDbMarkers:
+        create_table(dynamodb, "idempotency", [("id", "S")])
+        dynamodb.put_item(TableName="idempotency", Item={"id": {"S": "ledger/orders/S=1"}})
+        return DynamoDbMarkers(dynamodb, "idempotency")
+
+    @pytest.fixture
+    def mark(self, dynamodb: Any) -> Callable[[str], object]:
+        return lambda key: DynamoDbIdempotencyStore(dynamodb, "idempotency").mark(key, 60)
+
+
+class TestS3ObjectVersions(ObjectVersionsContract):
+    @pytest.fixture
+    def objects(self, s3: Any) -> S3ObjectVersions:
+        s3.create_bucket(Bucket="objects")
+        return S3ObjectVersions(lambda: s3, "objects")
+
+    @pytest.fixture
+    def put(self, s3: Any) -> Callable[[str, bytes], object]:
+        return lambda key, body: s3.put_object(Bucket="objects", Key=key, Body=body)
+
+
+class TestVersions:
+    """A bucket that keeps versions."""
+
+    @pytest.fixture
+    def objects(self, s3: Any) -> S3ObjectVersions:
+        s3.create_bucket(Bucket="kept")
+        status = {"Status": "Enabled"}
+        s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration=status)
+        s3.put_object(Bucket="kept", Key="a", Body=b"first")
+        s3.put_object(Bucket="kept", Key="a", Body=b"second")
+        return S3ObjectVersions(lambda: s3, "kept")
+
+    def test_all_versions_are_listed_and_go_for_good(self, objects: S3ObjectVersions) -> None:
+        client: Any = objects.client()
+        client.delete_object(Bucket="kept", Key="a")
+        found, _ = objects.page("", None, 10, deadline())
+        told = [(each.is_latest, each.is_marker) for each in found]
+        assert sorted(told) == [(False, False), (False, False), (True, True)]
+        objects.delete(found, deadline())
+        left = client.list_object_versions(Bucket="kept")
+        assert not left.get("Versions")
+        assert not left.get("DeleteMarkers")
+
+    def test_a_replaced_version_goes_for_good(self, objects: S3ObjectVersions) -> None:
+        found, _ = objects.page("", None, 10, deadline())
+        (latest,) = (each for each in found if each.is_latest)
+        _, token = objects.read(latest, deadline()) or (b"", "")
+        assert objects.replace(latest, token, b"third", deadline())
+        again, _ = objects.page("", None, 10, deadline())
+        contents = {(objects.read(each, deadline()) or (b"",))[0] for each in again}
+        assert contents == {b"first", b"third"}

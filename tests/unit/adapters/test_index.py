@@ -97,7 +97,7 @@ def test_tombstone_is_read_by_a_repair(index: ReadableIndex) -> None:
 
 def test_purge_finds_tombstones_that_no_search_has_seen_yet(index: ReadableIndex) -> None:
     Search(index, document).apply([change(1, PLACED, None)], deadline())
-    assert index.purge(deadline().now() + 1, deadline()) == 1
+    assert index.purge(deadline().now() + 1, 100, deadline()) == 1
 
 
 def test_purge_leaves_what_moved_while_it_ran(node: Node, index: ReadableIndex) -> None:
@@ -109,13 +109,13 @@ def test_purge_leaves_what_moved_while_it_ran(node: Node, index: ReadableIndex) 
         sink.apply([change(2, None, PLACED)], deadline())
 
     node.meanwhile = come_back
-    assert index.purge(deadline().now() + 1, deadline()) == 1
+    assert index.purge(deadline().now() + 1, 100, deadline()) == 1
     assert list(index.search()) == [ITEM]
 
 
 def test_purged_tombstones_are_not_found_again(node: Node, index: ReadableIndex) -> None:
     Search(index, document).apply([change(1, PLACED, None)], deadline())
-    index.purge(deadline().now() + 1, deadline())
+    index.purge(deadline().now() + 1, 100, deadline())
     assert node.indices["orders-v1"].searchable == {}
 
 

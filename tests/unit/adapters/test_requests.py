@@ -22,8 +22,7 @@ from dynamodb_streams_cdc.sinks.generations import CACHE_SECONDS
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.example_domain.order import contributions
-from lambdas.search import handler as search
-from lambdas.search.settings import SearchSettings
+from lambdas.search_client import search_client
 from tests.factories import NOON, ManualClock, change, deadline, order
 from tests.unit.adapters.cloud import Body, client
 
@@ -239,8 +238,5 @@ class TestClientsOfTheFunctions:
         assert config.retries == {"mode": "standard", "total_max_attempts": 1}
 
     def test_of_opensearch(self) -> None:
-        settings: Any = SearchSettings.model_construct(
-            search_endpoint="http://127.0.0.1:9", search_auth="none"
-        )
-        transport = search._client(settings).transport
+        transport = search_client("http://127.0.0.1:9", "none", "").transport
         assert transport.max_retries == 0

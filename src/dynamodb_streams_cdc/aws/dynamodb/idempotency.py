@@ -1,15 +1,19 @@
 """The markers of `idempotency.Once` in the idempotency table, which expires them.
 
-The table holds four kinds of records, told apart by the prefix of their key `id`:
+The table holds seven kinds of records, told apart by the prefix of their key `id`:
 
     ledger/<item>                          ledger rows, the idempotency records of the aggregation:
                                            the item's version and contribution; they do not expire
     attempt/<processor>/<sequence number>  attempts at a record that may kill its function; 2 days
     once/<effect>/<item>/<version>         markers of `Once`; 90 days
     generations/sums                       the generations of the sums; see `sinks.generations`
+    notes/operations                       notes of operators; see `control.notes`
+    forgetting/<item>, erased/<receipt>    erasures that are not complete, and receipts of those
+                                           that are; see `control.erasure`
 
-Aggregation writes ledger rows and generations, every processor writes attempts, and functions with
-effects that do not converge, such as `lambdas/notifications`, write markers.
+Aggregation writes ledger rows and generations, every processor writes attempts and notes, functions
+with effects that do not converge, such as `lambdas/notifications`, write markers, and
+`lambdas/erasure` writes the records of erasures.
 """
 
 import time

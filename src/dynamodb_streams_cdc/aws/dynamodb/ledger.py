@@ -19,6 +19,7 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
 from dynamodb_streams_cdc.errors import ConflictError, RetryableError
 from dynamodb_streams_cdc.names import AGGREGATES_KEYS, GENERATIONS, IDEMPOTENCY_KEY, LEDGER
+from dynamodb_streams_cdc.sinks.base import PurgePage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.contributions import RESERVED, Contribution, add
 from dynamodb_streams_cdc.sinks.generations import (
@@ -97,34 +98,40 @@ class DynamoDbLedger:
         except self.client.exceptions.TransactionCanceledException as error:
             raise _cancelled(updates, error.response.get("CancellationReasons", [])) from error
 
-    def purge(self, before: float, deadline: Deadline) -> int:
-        """Delete the rows of deleted items written before then; return how many.
+    def purge(
+        self,
+        before: float,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        dry_run: bool = False,
+    ) -> PurgePage:
+        """Delete the rows of deleted items written before then: one page of a scan.
 
-        Reads the whole table: maintenance for a quiet hour, not a part of processing.
+        The filter saves the transfer of other rows, not their read units.
         """
-        purged = 0
-        with translated():
-            for page in self.client.get_paginator("scan").paginate(
-                TableName=self.table,
-                ConsistentRead=True,
-                FilterExpression=(
-                    "begins_with(id, :ledger) AND deleted = :true AND retained = :false"
-                    " AND written_at < :before"
-                ),
-                ExpressionAttributeValues=serialize_item(
-                    {
-                        ":ledger": LEDGER,
-                        ":true": True,
-                        ":false": False,
-                        ":before": Decimal(str(round(before, 3))),
-                    }
-                ),
-            ):
-                for row in page["Items"]:
-                    if deadline.remaining() <= 0:
-                        return purged
-                    purged += self._delete(row)
-        return purged
+        page = scan_page(
+            self.client,
+            self.table,
+            segment,
+            place,
+            most,
+            deadline,
+            FilterExpression="begins_with(id, :ledger) AND deleted = :true AND retained = :false",
+            ExpressionAttributeValues=serialize_item(
+                {":ledger": LEDGER, ":true": True, ":false": False}
+            ),
+        )
+        old = [row for row in page.items if _row(row).written_at < before]
+        purged = len(old)
+        if not dry_run:
+            purged = 0
+            for row in old:
+                deadline.check()
+                purged += self._delete(row)
+        return PurgePage(most, len(page.items), purged, page.following, page.units)
 
     def walk(
         self, segment: Segment, place: Place | None, most: int, deadline: Deadline
@@ -214,12 +221,13 @@ class DynamoDbLedger:
     def _delete(self, row: Mapping[str, Any]) -> bool:
         """Delete a row as it was read; return False if it moved meanwhile."""
         try:
-            self.client.delete_item(
-                TableName=self.table,
-                Key={IDEMPOTENCY_KEY: row[IDEMPOTENCY_KEY]},
-                ConditionExpression="revision = :revision",
-                ExpressionAttributeValues={":revision": row["revision"]},
-            )
+            with translated():
+                self.client.delete_item(
+                    TableName=self.table,
+                    Key={IDEMPOTENCY_KEY: row[IDEMPOTENCY_KEY]},
+                    ConditionExpression="revision = :revision",
+                    ExpressionAttributeValues={":revision": row["revision"]},
+                )
         except self.client.exceptions.ConditionalCheckFailedException:
             return False
         return True

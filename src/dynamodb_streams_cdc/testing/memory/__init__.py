@@ -7,6 +7,11 @@ from dynamodb_streams_cdc.testing.memory.dead_letters import MemoryDeadLetters a
 from dynamodb_streams_cdc.testing.memory.dead_letters import (
     MemoryDeadLetterStore as MemoryDeadLetterStore,
 )
+from dynamodb_streams_cdc.testing.memory.erasure import (
+    MemoryErasureRecords as MemoryErasureRecords,
+)
+from dynamodb_streams_cdc.testing.memory.erasure import MemoryMarkers as MemoryMarkers
+from dynamodb_streams_cdc.testing.memory.erasure import MemoryObjects as MemoryObjects
 from dynamodb_streams_cdc.testing.memory.index import MemoryIndex as MemoryIndex
 from dynamodb_streams_cdc.testing.memory.ledger import DIGITS as DIGITS
 from dynamodb_streams_cdc.testing.memory.ledger import MemoryLedger as MemoryLedger
@@ -16,3 +21,4 @@ from dynamodb_streams_cdc.testing.memory.markers import MemoryAttempts as Memory
 from dynamodb_streams_cdc.testing.memory.markers import (
     MemoryIdempotencyStore as MemoryIdempotencyStore,
 )
+from dynamodb_streams_cdc.testing.memory.markers import MemoryNotes as MemoryNotes

@@ -12,6 +12,7 @@ from dynamodb_streams_cdc.sinks.documents import (
     Held,
     IndexStatus,
     Pair,
+    SearchIndex,
     Stale,
     Upsert,
     Upserted,
@@ -56,18 +57,26 @@ class MemoryIndex:
         self.documents[upsert.item_id] = upsert.source
         return True
 
-    def purge(self, before: float, deadline: Deadline) -> int:
-        """Delete the tombstones written before then; return how many."""
+    def tombstones(self, before: float | None, deadline: Deadline) -> int:
+        """Return the number of tombstones; of those written before then, if a time is given."""
         deadline.check()
-        stamps = {item_id: source[CDC] for item_id, source in self.documents.items()}
-        old = [
-            item_id
-            for item_id, item_version in stamps.items()
-            if item_version["deleted"] and item_version["written_at"] < before
-        ]
+        return len(self._tombstones(before))
+
+    def purge(self, before: float, most: int, deadline: Deadline) -> int:
+        """Delete tombstones written before then, at most so many; return how many."""
+        deadline.check()
+        old = self._tombstones(before)[:most]
         for item_id in old:
             del self.documents[item_id]
         return len(old)
+
+    def _tombstones(self, before: float | None) -> list[str]:
+        stamps = {item_id: source[CDC] for item_id, source in self.documents.items()}
+        return [
+            item_id
+            for item_id, stamp in stamps.items()
+            if stamp["deleted"] and (before is None or stamp["written_at"] < before)
+        ]
 
     def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
         """Write each document whose version is greater than the one held."""
@@ -126,6 +135,11 @@ class MemoryIndex:
         if self.second is None:
             return None
         return Pair(type(self)(self.documents), type(self)(self.others[self.second]))
+
+    def every(self, deadline: Deadline) -> Sequence[SearchIndex]:
+        """Return the live index, the second one, and leftovers."""
+        deadline.check()
+        return [self, *(type(self)(documents) for documents in self.others.values())]
 
     def status(self, deadline: Deadline) -> IndexStatus:
         """Return the indexes behind the name."""

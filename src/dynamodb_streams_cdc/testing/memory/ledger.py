@@ -7,6 +7,7 @@ from decimal import Context, Decimal
 
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import PermanentError
+from dynamodb_streams_cdc.sinks.base import PurgePage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, Amount, Contribution, add
 from dynamodb_streams_cdc.sinks.generations import Generations, generation_of, of_generation
@@ -70,18 +71,34 @@ class MemoryLedger:
                 raise PermanentError(message, "NumberOverflow")
         return added
 
-    def purge(self, before: float, deadline: Deadline) -> int:
-        """Delete the rows of deleted items written before then; return how many."""
+    def purge(
+        self,
+        before: float,
+        segment: Segment,
+        place: Place | None,
+        most: int,
+        deadline: Deadline,
+        *,
+        dry_run: bool = False,
+    ) -> PurgePage:
+        """Delete the rows of deleted items written before then, among the next of a segment."""
         deadline.check()
         with self._lock:
-            old = [
-                item_id
-                for item_id, row in self.rows.items()
-                if row.deleted and not row.retained and row.written_at < before
-            ]
-            for item_id in old:
-                del self.rows[item_id]
-        return len(old)
+            names, following = next_names(self.rows, segment, place, most)
+            rows = [self.rows[name] for name in names]
+            gone = [row for row in rows if row.deleted and not row.retained]
+            old = [row for row in gone if row.written_at < before]
+            for row in () if dry_run else old:
+                del self.rows[row.item_id]
+        return PurgePage(len(names), len(gone), len(old), following)
+
+    def forget(self, row: LedgerRow) -> bool:
+        """Delete a row that has not changed; return False if it has."""
+        with self._lock:
+            if _item_version(self.rows.get(row.item_id)) != _item_version(row):
+                return False
+            del self.rows[row.item_id]
+        return True
 
     def walk(
         self, segment: Segment, place: Place | None, most: int, deadline: Deadline

@@ -35,6 +35,12 @@ class MemoryLog:
         """Return the entries of an item in the order of their versions."""
         return [entry for key, entry in sorted(self.entries.items()) if key[0] == item_id]
 
+    def delete(self, item_id: str, versions: Sequence[str], deadline: Deadline) -> None:
+        """Delete entries of an item."""
+        deadline.check()
+        for version in versions:
+            self.entries.pop((item_id, version), None)
+
     def newest(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, Attributes]:
         """Return the newest entry of each item that has any."""
         deadline.check()

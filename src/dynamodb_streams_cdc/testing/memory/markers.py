@@ -1,8 +1,10 @@
-"""Markers of effects and of attempts in memory."""
+"""Markers of effects, attempts and notes in memory."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from dynamodb_streams_cdc.deadline import Deadline
 
 
 @dataclass
@@ -43,3 +45,26 @@ class MemoryAttempts:
     def end(self, name: str, now: float) -> None:
         """Forget the attempts at a record."""
         self.begun.pop(name, None)
+
+
+@dataclass
+class MemoryNotes:
+    """`OperatorNotes`, to look at."""
+
+    notes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def read(self, deadline: Deadline) -> Mapping[str, Mapping[str, Any]]:
+        """Return the notes by name."""
+        deadline.check()
+        return dict(self.notes)
+
+    def write(self, notes: Mapping[str, Mapping[str, Any]], deadline: Deadline) -> None:
+        """Write notes by name; others stay."""
+        deadline.check()
+        self.notes |= notes
+
+    def erase(self, names: Sequence[str], deadline: Deadline) -> None:
+        """Remove the notes of these names."""
+        deadline.check()
+        for name in names:
+            self.notes.pop(name, None)

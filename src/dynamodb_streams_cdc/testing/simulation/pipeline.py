@@ -5,21 +5,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.change import BACKFILL, Attributes, Change, Image, Source
+from dynamodb_streams_cdc.control.erasure import Erasure
+from dynamodb_streams_cdc.control.erasure_copies import IndexPlace, LedgerPlace, LogPlace
+from dynamodb_streams_cdc.control.erasure_objects import DeadLettersPlace
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.identity import item_id
+from dynamodb_streams_cdc.names import ARCHIVE, DEAD_LETTERS, GIVEN_UP_BY_LAMBDA
 from dynamodb_streams_cdc.processor import Processor, RecordParser
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
-from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Repairable, Sink
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, Repairable, Sink, WholeTable
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog, Inserted
 from dynamodb_streams_cdc.sinks.contributions import Contribution, add
-from dynamodb_streams_cdc.sinks.documents import encoded
+from dynamodb_streams_cdc.sinks.documents import SearchIndex, encoded
 from dynamodb_streams_cdc.sinks.log_entries import Entry, change_from_log_record
 from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.memory import (
     MemoryDeadLetterStore,
+    MemoryErasureRecords,
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
+    MemoryNotes,
+    MemoryObjects,
 )
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.faulty import faulty
@@ -48,6 +55,7 @@ class Consumer:
         dead_letters: store of the dead letters of the function and its mapping. Without one, a dead
             letter that cannot be redriven is not a problem.
         purge: forgets what was deleted long enough ago.
+        erasure: makes the function that erases in all copies; of one of the consumers.
     """
 
     name: str
@@ -57,6 +65,7 @@ class Consumer:
     repair: Repair | None = None
     dead_letters: MemoryDeadLetterStore | None = None
     purge: Callable[[FaultInjector], int] | None = None
+    erasure: Callable[[FaultInjector], Erasure] | None = None
 
 
 Consumers = Callable[[VirtualClock], Sequence[Consumer]]
@@ -139,6 +148,8 @@ class PipelineUnderTest:
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     index: MemoryIndex = field(default_factory=MemoryIndex)
     dead_letters: MemoryDeadLetterStore = field(default_factory=MemoryDeadLetterStore)
+    erasures: MemoryErasureRecords = field(default_factory=MemoryErasureRecords)
+    notes: MemoryNotes = field(default_factory=MemoryNotes)
 
     def __post_init__(self) -> None:
         self.log = StreamedLog(self.virtual_clock)
@@ -173,6 +184,7 @@ class PipelineUnderTest:
                 permanent=(PoisonError,),
                 clock=virtual_clock,
                 source_table=faults.source_table,
+                notes=self.notes,
             )
 
         def repaired(
@@ -196,6 +208,36 @@ class PipelineUnderTest:
             repair=repaired if repair else None,
             dead_letters=self.dead_letters,
             purge=purged,
+            erasure=self.erasure if name == "audit" else None,
+        )
+
+    def erasure(self, faults: FaultInjector) -> Erasure:
+        """Return the function that erases; its ports are subject to faults."""
+        assert isinstance(faults.source_table, WholeTable)
+        stored = MemoryObjects(self.dead_letters.objects, self.dead_letters.written)
+        objects = faulty(stored, faults)
+
+        def indexes(deadline: Deadline) -> Sequence[SearchIndex]:
+            return [faulty(each, faults) for each in self.index.every(deadline)]
+
+        def dead_letters(prefix: str) -> DeadLettersPlace:
+            waits = prefix != ARCHIVE
+            return DeadLettersPlace(objects, prefix, SOURCE.table, may_move=waits, readers=1)
+
+        return Erasure(
+            SOURCE.table,
+            faults.source_table,
+            places={
+                "given-up": dead_letters(GIVEN_UP_BY_LAMBDA),
+                "dead-letters": dead_letters(DEAD_LETTERS),
+                "archive": dead_letters(ARCHIVE),
+                "change-log": LogPlace(faulty(self.log, faults)),
+            },
+            copies={
+                "search": IndexPlace(indexes),
+                "aggregation": LedgerPlace(faulty(self.ledger, faults)),
+            },
+            records=faulty(self.erasures, faults),
         )
 
     def _deadline(self) -> Deadline:
@@ -232,17 +274,22 @@ class PipelineUnderTest:
         """Say which histories are not what was written, change by change."""
         log = ChangeLog(self.log)
         written = {
-            identity(table, next(filter(None, states))): (states, table.unrecorded.get(key, 0))
+            identity(table, next(filter(None, states))): (
+                states,
+                table.unrecorded.get(key, 0),
+                table.forgotten.get(key, 0),
+            )
             for key, states in table.history.items()
         }
         for name in sorted({name for name, _ in self.log.entries} | written.keys()):
-            states, unrecorded = written.get(name, ([], 0))
-            want = states[unrecorded:]
+            states, unrecorded, forgotten = written.get(name, ([], 0, 0))
+            want = states[max(unrecorded, forgotten) :]
             entries = log.history(name)
             got = [change.new_image for change in entries if change.kind is not BACKFILL]
-            if want != got:
+            erased = got[: len(got) - len(want)] if forgotten else []
+            if want != got[len(erased) :] or not all(each in states for each in erased):
                 yield f"{name}: {len(want)} changes were written, {want}; the log tells {got}"
-            elif states and not entries:
+            elif states and not entries and not (forgotten and not want):
                 yield f"{name}: the item is in the table, and the log knows nothing of it"
 
 

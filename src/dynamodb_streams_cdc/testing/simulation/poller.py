@@ -74,6 +74,7 @@ class Poller:
         deliveries: every invocation, the latest last.
         dead_letters: what was given up.
         lost: records that are neither done nor among the dead letters.
+        checkpoints: time, shard and place of each that was saved.
         virtual_time: whether `time` tells the world's time to the function.
     """
 
@@ -89,6 +90,7 @@ class Poller:
     deliveries: list[Delivery] = field(default_factory=list)
     dead_letters: list[DiscardedBatch] = field(default_factory=list)
     lost: list[Record] = field(default_factory=list)
+    checkpoints: list[tuple[float, str, str]] = field(default_factory=list)
     virtual_time: bool = True
 
     def __post_init__(self) -> None:
@@ -179,8 +181,8 @@ class Poller:
                     self.note(GivenUp(records))
                 self.engine.delivered(token, ok=self.destination_works)
                 self.nudge()
-            case SaveCheckpoint():
-                pass
+            case SaveCheckpoint(shard_id=shard_id, place=place):
+                self.checkpoints.append((now, shard_id, place))
 
     # Reading
 

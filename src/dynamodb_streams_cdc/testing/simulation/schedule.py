@@ -47,6 +47,7 @@ class FaultKind(StrEnum):
     OUTAGE = "outage of 30 hours"
     REDRIVE = "redrive during live changes"
     BACKFILL = "backfill during live changes"
+    FORGET = "erasure of deleted items during live changes"
 
 
 class Step(StrEnum):
@@ -56,6 +57,7 @@ class Step(StrEnum):
     WRITE = "a write"
     REDRIVE = "redrive of all dead letters, in any order"
     PURGE = "tombstones purged"
+    FORGET = "erasure of deleted items"
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Later:
 
     Attributes:
         seconds: how long time passes.
-        operation: what is written; its `at` says nothing here.
+        operation: what is written; its `at` says nothing, but for an erasure: seconds after it
+            began.
     """
 
     step: Step
@@ -150,7 +153,7 @@ RATES = dict.fromkeys(FaultKind, 0.3) | {FaultKind.OUTAGE: 0.1}
 """In what part of the schedules a fault is armed; an outage of 30 hours takes long to simulate."""
 
 
-BY_OPERATORS = (FaultKind.REDRIVE, FaultKind.BACKFILL)
+BY_OPERATORS = (FaultKind.REDRIVE, FaultKind.BACKFILL, FaultKind.FORGET)
 UNASKED = tuple(kind for kind in FaultKind if kind not in BY_OPERATORS)
 
 DEAD_LETTER_MAKERS = (FaultKind.OUTAGE, FaultKind.REDRIVE, FaultKind.REDRIVE, FaultKind.REPAIR)
@@ -208,8 +211,46 @@ def generate_operations(seed: int) -> Schedule:
     return replace(schedule, faults=tuple(faults), existing=rng.randint(0, 6))
 
 
+ERASURE_MAKERS = (FaultKind.FORGET, FaultKind.FORGET, FaultKind.STALE, FaultKind.REDRIVE)
+"""What schedules of erasures have more of."""
+
+
+def generate_erasures(seed: int) -> Schedule:
+    """Return the schedule of a seed with erasures at any time, and more deletes.
+
+    It is `generate_operations(seed)`, with a third of its puts deletes, and old batches that are
+    delivered again.
+    """
+    schedule = generate_operations(seed)
+    rng = random.Random(f"erasures {seed}")
+    ends = schedule.operations[-1].at
+    operations = tuple(
+        replace(operation, write=Write.DELETE)
+        if operation.write is Write.PUT and rng.random() < 1 / 3
+        else operation
+        for operation in schedule.operations
+    )
+    more = [
+        Fault(round(rng.uniform(0, ends * 1.5), 3), kind, rng.randrange(3))
+        for kind in (FaultKind.FORGET, *rng.choices(ERASURE_MAKERS, k=rng.randint(1, 4)))
+    ]
+    later = [*schedule.later]
+    for _ in range(rng.randint(2, 5)):
+        # An item that comes back while its last traces are erased, which takes some seconds.
+        again = Operation(round(rng.uniform(0, 4.0), 3), Write.PUT, rng.randrange(4), amount=7)
+        forget = Later(Step.FORGET, operation=rng.choice((None, again, again)))
+        place = rng.randint(0, len(later))
+        later[place:place] = [Later(Step.WAIT, seconds=WAITS[2]), forget]
+    return replace(
+        schedule,
+        operations=operations,
+        faults=tuple(sorted([*schedule.faults, *more], key=lambda fault: fault.at)),
+        later=tuple(later),
+    )
+
+
 def _later(rng: random.Random) -> Later:
-    step = rng.choices(list(Step), weights=[2, 3, 1, 1])[0]
+    step = rng.choices((Step.WAIT, Step.WRITE, Step.REDRIVE, Step.PURGE), weights=[2, 3, 1, 1])[0]
     match step:
         case Step.WAIT:
             return Later(step, seconds=rng.choice(WAITS))

@@ -9,7 +9,7 @@ copy is compared with the table.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,10 +21,12 @@ from dynamodb_streams_cdc.names import Operation as Request
 from dynamodb_streams_cdc.operations.redrive import Result as Redriven
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from dynamodb_streams_cdc.testing.simulation.emulation import run
+from dynamodb_streams_cdc.testing.simulation.erasing import Eraser
 from dynamodb_streams_cdc.testing.simulation.events import Event, Failed, Remark
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.operator import Operator, SimulatedSourceTable
 from dynamodb_streams_cdc.testing.simulation.pipeline import (
+    SOURCE,
     Consumer,
     Consumers,
     identity,
@@ -126,6 +128,7 @@ class Actor:
 
     Attributes:
         operator: redrives its dead letters, if it has a box for them.
+        eraser: erases in all copies; of one of the actors.
         delivered: how many dead letters of its pollers are in the box.
     """
 
@@ -135,10 +138,18 @@ class Actor:
     note: Note
     pollers: list[Poller] = field(default_factory=list)
     operator: Operator | None = None
+    eraser: Eraser | None = None
     delivered: int = 0
 
     def redrive(self, rng: random.Random) -> bool:
         """Redrive the dead letters that have come so far; return whether there were any."""
+        operator = self.collect()
+        there = bool(operator.dead_letters())
+        operator.redrive(rng)
+        return there
+
+    def collect(self) -> Operator:
+        """Put the dead letters that have come so far into the store; return its operator."""
         poller = self.pollers[-1]
         if self.operator is None:
             store = self.consumer.dead_letters
@@ -147,9 +158,7 @@ class Actor:
             )
         self.operator.poller = poller
         self._collect(self.operator.box)
-        there = bool(self.operator.dead_letters())
-        self.operator.redrive(rng)
-        return there
+        return self.operator
 
     def _collect(self, box: MemoryDeadLetterStore) -> None:
         dead_letters = [
@@ -207,7 +216,11 @@ class Simulation:
                 for actor in self.actors:
                     self._backfill(actor)
                 self.virtual_clock.run(LONGEST_RUN_SECONDS)
-            return self._result()
+            held: list[str] = []
+            for actor in self.actors:
+                if actor.eraser is not None and self.table.forgotten:
+                    held += actor.eraser.finish(self._settle)
+            return self._result(held)
 
     def _employ(self, consumer: Consumer) -> Actor:
         def note(event: Event) -> None:
@@ -222,7 +235,17 @@ class Simulation:
         )
         first = consumer.build(self.virtual_clock, faults)
         build = partial(consumer.build, self.virtual_clock, faults)
-        return Actor(consumer, Environments(build, [first]), faults, note)
+        actor = Actor(consumer, Environments(build, [first]), faults, note)
+        if consumer.erasure is not None:
+            actor.eraser = Eraser(
+                SOURCE.table,
+                self.virtual_clock,
+                self.table,
+                consumer.erasure(faults),
+                self.scene.timeout,
+                lambda text: note(Remark(text)),
+            )
+        return actor
 
     def _note(self, text: str) -> None:
         self.timeline.note(self.virtual_clock.now(), "table", Remark(text))
@@ -290,7 +313,9 @@ class Simulation:
             self._change_stream(fault.kind)
             self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
             return
-        if fault.kind in BY_OPERATORS:
+        if fault.kind is FaultKind.FORGET:
+            actors = [actor for actor in self.actors if actor.eraser is not None]
+        elif fault.kind in BY_OPERATORS:
             actors = [actor for actor in self.actors if actor.consumer.dead_letters is not None]
         elif fault.kind is FaultKind.REPAIR:
             actors = [actor for actor in self.actors if actor.consumer.repair is not None]
@@ -332,6 +357,8 @@ class Simulation:
                 return actor.redrive(self.rng)
             case FaultKind.BACKFILL:
                 return self._backfill(actor)
+            case FaultKind.FORGET:
+                return self._forget(actor)
             case kind if kind in LASTING:
                 actor.faults.lasting[kind] = ends
             case kind:
@@ -396,6 +423,16 @@ class Simulation:
                 break
         return read > 0
 
+    def _forget(self, actor: Actor) -> bool:
+        """Erase some of the items that are deleted, while everything else goes on."""
+        for each in self.actors:
+            each.collect()
+        return actor.eraser is not None and actor.eraser.forget(self.rng)
+
+    def _settle(self) -> None:
+        self.virtual_clock.run(LONGEST_RUN_SECONDS)
+        self._redrive_all()
+
     def _item(self, item: Image) -> Image | None:
         return self.table.items.get(self.table.key_of(item))
 
@@ -420,6 +457,12 @@ class Simulation:
                 for actor in self.actors:
                     if actor.consumer.purge is not None:
                         self.purged += actor.consumer.purge(actor.faults)
+            case Step.FORGET:
+                if later.operation is not None:
+                    moment = self.virtual_clock.now() + later.operation.at
+                    self.virtual_clock.at(moment, partial(self._write, later.operation))
+                for actor in self.actors:
+                    self._forget(actor)
 
     def _fix_poisoned(self) -> None:
         """Write every item that is poisoned as it should be."""
@@ -436,8 +479,9 @@ class Simulation:
                 actor.redrive(self.rng)
                 self.virtual_clock.run(LONGEST_RUN_SECONDS)
 
-    def _result(self) -> Result:
-        problems = [
+    def _result(self, held: Sequence[str]) -> Result:
+        problems = [*held]
+        problems += [
             f"{actor.consumer.name}: {problem}"
             for actor in self.actors
             for problem in [*actor.consumer.problems(self.table), *_left(actor)]

@@ -37,6 +37,7 @@ class SimulatedTable:
         streams: all that it ever had, the current one last.
         history: every state that each item ever had, by key; None for one that was removed.
         unrecorded: how many of these each item had before there was a stream.
+        forgotten: up to which of these an erasure may have erased each item.
         key_types: types of the key attributes, "S", "N" or "B"; a missing one is that of the first
             item.
     """
@@ -47,6 +48,7 @@ class SimulatedTable:
     streams: list[SimulatedStream] = field(default_factory=list)
     history: dict[str, list[Image | None]] = field(default_factory=dict)
     unrecorded: dict[str, int] = field(default_factory=dict)
+    forgotten: dict[str, int] = field(default_factory=dict)
     key_types: dict[str, str] = field(default_factory=dict)
     _events: int = 0
 

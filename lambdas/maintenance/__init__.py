@@ -1,0 +1,1 @@
+"""Scheduled function: verifies a part of the copies, and purges old tombstones."""

@@ -1,0 +1,42 @@
+"""The marker is written before the effect: a crash between the two loses the effect."""
+
+
+class Store:
+    """A table of markers, and a mail server. Each call is a request, which can fail."""
+
+    def __init__(self):
+        self.marks = set()
+        self.mails = {}
+
+    def is_marked(self, name):
+        return name in self.marks
+
+    def mark(self, name):
+        self.marks.add(name)
+
+    def mail(self, name, event_id):
+        self.mails.setdefault(name, set()).add(event_id)
+
+
+store = Store()
+
+
+def handler(event, context):
+    for record in event["Records"]:
+        name = record["dynamodb"]["Keys"]["id"]["S"]
+        if not store.is_marked(record["eventID"]):
+            # -- broken
+            store.mark(record["eventID"])
+            store.mail(name, record["eventID"])
+            # -- right
+            store.mail(name, record["eventID"])
+            store.mark(record["eventID"])
+            # -- both
+
+
+def read(store):
+    return {name: len(ids) for name, ids in store.mails.items()}
+
+
+def wanted(items):
+    return {name: len(states) for name, states in items.history.items()}

@@ -1,0 +1,1 @@
+"""The three sinks of this project run here: aggregation, audit and search."""

@@ -1,0 +1,371 @@
+// Joins the parts of the page: editor, settings, schedule, engine, picture, address.
+
+import * as address from "./address.js";
+import { $, clock, h } from "./dom.js";
+import { Editor } from "./editor.js";
+import { Engine, Stopped } from "./engine.js";
+import { details, say, states, Timeline, verdict } from "./panels.js";
+import { legend, Picture } from "./picture.js";
+import * as script from "./script.js";
+import { Settings } from "./settings.js";
+import { Tools } from "./tools.js";
+
+const PIPELINE = "pipeline";
+const STEP_MILLISECONDS = 450;
+
+let about = null;
+let settings = null;
+let result = null;
+let consumer = null;
+let playing = null;
+let asked = 0;
+let shown = 0;
+
+const engine = new Engine(say);
+const editor = new Editor($("editor"), edited);
+const picture = new Picture($("picture"), { choose, moved, removed });
+const tools = new Tools(engine, async (given) => {
+  await remember(given);
+  await copy(location.href, "The link is copied.");
+});
+const timeline = new Timeline($("timeline"), (entry) => goTo(entry));
+
+// The experiment
+
+const experiment = () => ({
+  handler: consumer === PIPELINE ? "" : editor.text,
+  settings: settings.values,
+  script: $("script").value,
+  ...(consumer ? { consumer } : {}),
+});
+
+function load(given) {
+  consumer = given.consumer === PIPELINE ? PIPELINE : null;
+  editor.text = consumer ? "# The three sinks of this project run here: aggregation, audit and search.\n" : String(given.handler ?? "");
+  editor.readOnly = consumer !== null;
+  $("script").value = String(given.script ?? "");
+  settings.values = typeof given.settings === "object" && given.settings ? given.settings : {};
+  $("search").disabled = consumer !== null;
+  $("copy-test").disabled = consumer !== null;
+}
+
+function edited() {
+  chooseExample(null);
+}
+
+async function run() {
+  const mine = ++asked;
+  complain(null);
+  const given = experiment();
+  try {
+    const answer = await working(engine.ask({ what: "run", ...given }));
+    if (mine !== asked) return;
+    if (answer.error) return complain(answer.error);
+    show(answer.ok);
+    remember(given);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+async function search() {
+  const mine = ++asked;
+  complain(null);
+  const schedules = 200;
+  const bar = $("progress");
+  Object.assign(bar, { hidden: false, max: schedules, value: 0 });
+  const begun = performance.now();
+  try {
+    const progress = (runs) => {
+      bar.value = Math.min(runs, schedules);
+      say(`Searching: ${runs} runs of ${schedules} schedules, and of shorter ones once one fails …`);
+    };
+    const request = { what: "search", schedules, vary: $("vary").checked, ...experiment() };
+    const answer = await working(engine.ask(request, progress));
+    if (mine !== asked) return;
+    const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+    document.documentElement.dataset.searchSeconds = seconds;
+    if (answer.error) return complain(answer.error);
+    if (!answer.ok.found) {
+      say("");
+      $("verdict").replaceChildren(h("p", { class: "good" }, h("strong", {}, "✓ No counterexample: "), `the copy is right after each of ${answer.ok.schedules} schedules (${answer.ok.deliveries} deliveries, ${seconds} s). That proves nothing about others.`));
+      return;
+    }
+    load({ ...experiment(), settings: answer.ok.settings, script: answer.ok.script });
+    await run();
+    say(`Schedule ${answer.ok.number} of ${schedules} fails. This is the smallest that still does, after ${answer.ok.runs} runs in ${seconds} s.`);
+  } catch (error) {
+    failed(error);
+  } finally {
+    bar.hidden = true;
+  }
+}
+
+async function working(promise) {
+  document.documentElement.dataset.state = "busy";
+  $("stop").hidden = false;
+  try {
+    return await promise;
+  } finally {
+    $("stop").hidden = engine.busy ? false : true;
+    document.documentElement.dataset.state = "idle";
+  }
+}
+
+function failed(error) {
+  say(error.message);
+  if (!(error instanceof Stopped)) throw error;
+}
+
+function complain(error) {
+  editor.mark(error?.part === "handler" && error.line ? [{ line: error.line, message: error.message }] : []);
+  $("script").removeAttribute("aria-invalid");
+  if (!error) return say("");
+  say("");
+  const where = { handler: "Handler", schedule: "Writes and faults", settings: "Event source mapping" }[error.part] ?? "";
+  const place = error.line ? `, line ${error.line}` : "";
+  $("verdict").replaceChildren(h("p", { class: "bad", id: "complaint" }, h("strong", {}, `✕ ${where}${place}: `), `${error.message}.`));
+  if (error.part === "schedule") $("script").setAttribute("aria-invalid", "true");
+  const part = { handler: $("editor"), schedule: $("script"), settings: $("settings-form") }[error.part];
+  if (part) part.closest("details").open = true;
+}
+
+// The result
+
+function show(found) {
+  stopPlaying();
+  result = found;
+  $("verdict").replaceChildren(...verdict(result, { isPipeline: consumer === PIPELINE }));
+  picture.show(result);
+  timeline.show(result);
+  $("details").replaceChildren(h("p", { class: "hint" }, "Choose a batch, a write or a mark in the picture."));
+  $("printed-box").hidden = !result.printed;
+  $("printed").textContent = result.printed;
+  editor.mark((result.error_lines ?? []).map((line) => ({ line, message: "An attempt failed here." })), { scroll: false });
+  goTo(result.lines.length - 1);
+  document.documentElement.dataset.shown = String(++shown);
+  document.dispatchEvent(new CustomEvent("shown", { detail: result }));
+}
+
+function goTo(entry) {
+  if (!result) return;
+  const to = Math.min(result.lines.length - 1, Math.max(0, entry));
+  picture.goTo(to);
+  timeline.goTo(to);
+  $("moment").textContent = `at ${clock(result.lines[to]?.at ?? 0)}`;
+  $("states").replaceChildren(...states(result, to));
+}
+
+function choose(what, entry, isHover) {
+  if (what) $("details").replaceChildren(...details(what, result));
+  if (!isHover) goTo(what?.call ? what.call.last : entry);
+}
+
+function moved(fault, at) {
+  $("script").value = script.moved($("script").value, fault, at);
+  edited();
+  run();
+}
+
+function removed(fault) {
+  $("script").value = script.without($("script").value, fault);
+  edited();
+  run();
+}
+
+function play() {
+  if (playing) return stopPlaying();
+  if (!result) return;
+  if (picture.entry >= result.lines.length - 1) goTo(0);
+  playing = setInterval(() => (picture.entry >= result.lines.length - 1 ? stopPlaying() : goTo(picture.entry + 1)), STEP_MILLISECONDS);
+  $("play").textContent = "Pause";
+  $("play").setAttribute("aria-pressed", "true");
+}
+
+function stopPlaying() {
+  clearInterval(playing);
+  playing = null;
+  $("play").textContent = "Play";
+  $("play").setAttribute("aria-pressed", "false");
+}
+
+// The address
+
+let remembered = "";
+
+async function remember(given) {
+  remembered = await address.written(given);
+  history.replaceState(null, "", remembered);
+}
+
+async function open() {
+  if (location.hash === remembered && remembered) return;
+  tools.closed();
+  try {
+    const found = (await address.read(location.hash)) ?? { example: about.presets[0].name };
+    if (found.tab) {
+      chooseTab(found.tab);
+      return tools.open(found);
+    }
+    chooseTab("lab");
+    if (found.example) {
+      const example = about.presets.find(({ name }) => name === found.example);
+      if (!example) throw new address.Unreadable(`There is no example ${found.example}: choose one of the list.`);
+      openExample(example);
+    } else {
+      load(found);
+      chooseExample(null);
+      await run();
+    }
+  } catch (error) {
+    if (!(error instanceof address.Unreadable)) throw error;
+    openExample(about.presets[0]);
+    say(error.message);
+  }
+}
+
+async function copy(text, told) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(told);
+  } catch {
+    $("verdict").append(h("textarea", { readonly: true, rows: 8, "aria-label": "Text to copy" }, text));
+    say("The browser does not let the page copy: copy the text below.");
+  }
+  return text;
+}
+
+async function copyLink() {
+  await remember(experiment());
+  await copy(location.href, "The link is copied.");
+}
+
+async function copyTest() {
+  try {
+    const answer = await working(engine.ask({ what: "test", ...experiment() }));
+    if (answer.error) return complain(answer.error);
+    await copy(answer.ok, "The test is copied: save it as test_copy.py, and run pytest test_copy.py.");
+    document.dispatchEvent(new CustomEvent("copied", { detail: answer.ok }));
+  } catch (error) {
+    failed(error);
+  }
+}
+
+// The examples
+
+function listExamples() {
+  const rows = [];
+  const groups = [...new Set(about.presets.map(({ group }) => group))];
+  for (const group of groups) {
+    rows.push(h("h3", {}, group));
+    const titles = [...new Set(about.presets.filter((each) => each.group === group).map(({ title }) => title))];
+    for (const title of titles) {
+      const pair = about.presets.filter((each) => each.group === group && each.title === title);
+      const buttons = pair.map((each) => h("button", { "data-example": each.name, "aria-pressed": "false", "aria-label": `${title}: ${each.label ?? "open"}`, onclick: () => openExample(each) }, each.label ?? "open"));
+      rows.push(h("div", { class: "example" }, h("span", {}, title), h("span", { class: "pair" }, ...buttons)));
+    }
+  }
+  $("examples-list").replaceChildren(...rows);
+}
+
+function openExample(example) {
+  load(example);
+  chooseExample(example.name);
+  return run();
+}
+
+function chooseExample(name) {
+  for (const button of document.querySelectorAll("[data-example]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.example === name));
+  }
+}
+
+// The tabs
+
+const TABS = ["lab", "filters", "converter"];
+
+function chooseTab(name) {
+  for (const tab of TABS) {
+    const chosen = tab === name;
+    $(`tab-${tab}`).setAttribute("aria-selected", String(chosen));
+    $(`tab-${tab}`).tabIndex = chosen ? 0 : -1;
+    $(tab).hidden = !chosen;
+  }
+}
+
+// Shows a tab, with its example if nothing was in it yet.
+function visit(name) {
+  chooseTab(name);
+  if (name !== "lab") tools.open({ tab: name });
+  else if (!result) openExample(about.presets[0]);
+}
+
+function wire() {
+  $("run").addEventListener("click", run);
+  $("search").addEventListener("click", search);
+  $("stop").addEventListener("click", () => engine.stop());
+  $("copy-link").addEventListener("click", copyLink);
+  $("copy-test").addEventListener("click", copyTest);
+  $("first").addEventListener("click", () => goTo(0));
+  $("last").addEventListener("click", () => goTo(Infinity));
+  $("back").addEventListener("click", () => goTo(picture.entry - 1));
+  $("next").addEventListener("click", () => goTo(picture.entry + 1));
+  $("play").addEventListener("click", play);
+  $("zoom-in").addEventListener("click", () => picture.setZoom(picture.zoom * 1.5));
+  $("zoom-out").addEventListener("click", () => picture.setZoom(picture.zoom / 1.5));
+  $("script").addEventListener("input", edited);
+  $("add-write").addEventListener("click", () => {
+    const kind = $("write-kind").value;
+    const values = kind === "put" || kind === "poison" ? ` group ${$("write-item").value % 3} amount ${1 + Math.floor(Math.random() * 90)}` : "";
+    add(`${kind} ${$("write-item").value || 0}${values}`);
+  });
+  $("add-fault").addEventListener("click", () => {
+    const { kind, seconds } = about.faults[$("fault-kind").selectedIndex];
+    add(`fault ${kind}${seconds === null ? "" : ` for ${seconds}`}`);
+  });
+  for (const tab of TABS) {
+    $(`tab-${tab}`).addEventListener("click", () => visit(tab));
+    $(`tab-${tab}`).addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const next = TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length];
+      visit(next);
+      $(`tab-${next}`).focus();
+    });
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run();
+  });
+  addEventListener("hashchange", open);
+}
+
+function add(what) {
+  const text = $("script").value;
+  $("script").value = script.added(text, script.nextTime(text), what);
+  edited();
+  run();
+}
+
+async function main() {
+  if (location.protocol === "file:") {
+    say("Browsers give a page from file:// no workers and no WebAssembly: run `make playground` and open the address that it prints.");
+    return;
+  }
+  if (matchMedia("(max-width: 900px)").matches) {
+    for (const fold of document.querySelectorAll("details.fold")) fold.open = false;
+  }
+  $("legend").replaceChildren(...legend());
+  await engine.start();
+  about = (await engine.ask({ what: "about" })).ok;
+  settings = new Settings(about.controls, edited);
+  $("write-kind").replaceChildren(...about.writes.map((name) => h("option", {}, name)));
+  $("fault-kind").replaceChildren(...about.faults.map(({ kind }) => h("option", {}, kind)));
+  listExamples();
+  tools.wire(about);
+  wire();
+  for (const id of ["run", "search", "copy-test"]) $(id).disabled = false;
+  await open();
+  document.documentElement.dataset.ready = String(Math.round(performance.now()));
+}
+
+main();

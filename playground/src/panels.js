@@ -1,0 +1,100 @@
+// The panels around the picture: the result, table and copy, details, timeline.
+
+import { $, clock, duration, h } from "./dom.js";
+
+export function verdict(result, { isPipeline }) {
+  const wrong = result.problems.length > 0;
+  const counts = Object.values(result.outcome).filter((each) => each.delivered);
+  const sum = (name) => counts.reduce((total, each) => total + each[name].length, 0);
+  const told = [`${result.writes.length} changes`, `${sum("delivered")} invocations`, `${sum("dead_letters")} dead letters`, ...(sum("lost") ? [`${sum("lost")} records lost`] : [])].join(", ");
+  const parts = [
+    h("p", { class: wrong ? "bad" : "good" }, h("strong", {}, wrong ? "✕ The copy is wrong in the end. " : `✓ ${isPipeline ? "Every copy is" : "The copy is"} right in the end. `), told, "."),
+  ];
+  if (wrong) parts.push(h("ul", {}, ...result.problems.slice(0, 6).map((problem) => h("li", {}, problem))));
+  if (result.hint) parts.push(h("p", {}, h("strong", {}, "Hint: "), `${result.hint}.`));
+  if (result.advice) parts.push(h("p", {}, h("strong", {}, "In the browser: "), `${result.advice}.`));
+  if (result.calls_left_out) parts.push(h("p", {}, `The picture shows the first ${result.calls.length} invocations; ${result.calls_left_out} more came.`));
+  return parts;
+}
+
+export function states(result, entry) {
+  const state = result.states.findLast((each) => each.entry <= entry) ?? result.states[0];
+  if (!state) return [h("p", { class: "hint" }, "Nothing yet.")];
+  const only = state.rows.every(([, , copy]) => copy === "");
+  const isPlain = only && state.rows.every(([, , , differs]) => !differs);
+  const rows = state.rows.map(([key, table, copy, differs]) =>
+    h("tr", { class: differs ? "differs" : "" }, h("th", { scope: "row" }, key || "whole"), h("td", {}, table || "–"),
+      isPlain ? null : h("td", {}, copy || "–"), isPlain ? null : h("td", {}, differs ? "≠ differs" : "=")));
+  const head = isPlain ? ["key", "table"] : ["key", "table implies", "copy has", ""];
+  return [
+    h("table", {}, h("thead", {}, h("tr", {}, ...head.map((name) => (name ? h("th", { scope: "col" }, name) : h("td", {}))))), h("tbody", {}, ...rows)),
+    ...(state.problems.length && !state.rows.some((row) => row[3]) ? [h("ul", { class: "bad" }, ...state.problems.slice(0, 8).map((each) => h("li", {}, `≠ ${each}`)))] : []),
+    ...(state.rows.length ? [] : [h("p", { class: "hint" }, "Table and copy are empty.")]),
+  ];
+}
+
+const json = (value) => h("pre", {}, JSON.stringify(value, null, 1));
+
+export function details(what, result) {
+  if (what.call) {
+    const { call } = what;
+    const facts = [
+      ["outcome", call.text],
+      ["attempt", call.attempt ?? "not by the mapping"],
+      ["iterator age", call.age === null ? "–" : duration(call.age)],
+      ["took", duration(call.until - call.at)],
+      ["place", call.shard ? `${call.shard}, lane ${call.lane}` : "–"],
+      ...call.records.map((record) => [record.change, `${record.outcome === "left" ? "left for a retry" : record.outcome}, ..${record.sequence.slice(-6)}`]),
+    ];
+    return [facing(`Invocation at ${clock(call.at)}`, facts), fold("Request", call.request), fold(call.error ? "Error" : "Answer", call.error ?? call.answer)];
+  }
+  if (what.write) {
+    const { write } = what;
+    return [facing(`${write.change} at ${clock(write.at)}`, [["sequence number", write.sequence]]), fold("Record", write.record)];
+  }
+  if (what.fault) return [facing(`Fault at ${clock(what.fault.at)}`, [["kind", what.fault.kind], ["to move it", "drag it, or Alt and the arrow keys; Delete removes it"]])];
+  const { mark } = what;
+  const document = result.documents.find((each) => JSON.stringify(each).includes(mark.sequences[0]));
+  return [facing(`${clock(mark.at)}`, [["event", mark.text], ["records", mark.changes.join(", ")]]), ...(document && what.class === "letter" ? [fold("Document", document)] : [])];
+}
+
+function facing(title, facts) {
+  return h("div", {}, h("h3", {}, title), h("dl", {}, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))])));
+}
+
+const fold = (title, value) => h("details", {}, h("summary", {}, title), typeof value === "string" ? h("pre", {}, value) : json(value));
+
+export class Timeline {
+  constructor(host, choose) {
+    this.host = host;
+    host.addEventListener("click", (event) => {
+      const item = event.target.closest("li");
+      if (item) choose([...host.children].indexOf(item));
+    });
+    host.addEventListener("keydown", (event) => {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      choose(this.entry + step);
+    });
+  }
+
+  show(result) {
+    this.host.replaceChildren(...result.lines.map((line) => h("li", { class: line.kind }, line.text)));
+    if (result.lines_left_out) this.host.append(h("li", {}, `... and ${result.lines_left_out} more lines`));
+  }
+
+  goTo(entry) {
+    this.entry = entry;
+    this.host.querySelector("[aria-current]")?.removeAttribute("aria-current");
+    const item = this.host.children[entry];
+    if (!item) return;
+    item.setAttribute("aria-current", "true");
+    const { host } = this;
+    if (item.offsetTop < host.scrollTop || item.offsetTop > host.scrollTop + host.clientHeight - 30) {
+      host.scrollTop = item.offsetTop - host.clientHeight / 2;
+    }
+  }
+}
+
+export const say = (text) => ($("status").textContent = text);

@@ -1,0 +1,132 @@
+"""`cdc purge`: delete the tombstones of items that were deleted long ago."""
+
+import os
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dynamodb_streams_cdc.cli.errors import reported
+from dynamodb_streams_cdc.cli.jobs import Capacity, Workers, Yes, confirm, limit_of
+from dynamodb_streams_cdc.cli.options import (
+    AsJson,
+    Endpoint,
+    Environment,
+    ManifestFile,
+    Processors,
+    Stack,
+    check_processor,
+)
+from dynamodb_streams_cdc.cli.output import cells, counted, print_json, terminal
+from dynamodb_streams_cdc.cli.progress import progress
+from dynamodb_streams_cdc.entities import AGGREGATION, SEARCH
+from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.purge import Purge, PurgeReport
+from dynamodb_streams_cdc.operations.selection import seconds_of
+from dynamodb_streams_cdc.operations.stack import Deployment
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
+
+LEAST = f"{TOMBSTONE_SECONDS // 86_400}d"
+
+
+def purge(
+    older_than: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION",
+            help=f"Delete tombstones that were written at least this long ago; {LEAST} or more.",
+        ),
+    ] = LEAST,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them; delete nothing.")] = False,
+    processor: Processors = None,
+    capacity: Capacity = None,
+    workers: Workers = 4,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    environment: Environment = "sandbox",
+    stack: Stack = None,
+    manifest: ManifestFile = None,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Delete old tombstones: what a sink keeps of a deleted item so that nothing brings it back.
+
+    The ledger of the aggregation and the search index have tombstones; the change log has none.
+    The age of a tombstone counts from the moment it was written. While a backfill or a rebuild is
+    open, nothing is deleted, and the output names it.
+    """
+    seconds = _seconds(older_than)
+    deployment = Deployment.find(environment, stack, endpoint_url, manifest)
+    for name in processor or ():
+        check_processor(deployment, "--processor", name)
+    chosen = sorted(
+        processor
+        or (p.name for p in deployment.manifest.processors if p.sink in (AGGREGATION, SEARCH))
+    )
+    if not chosen:
+        message = f"{deployment.stack} has no sink with tombstones."
+        raise OperationError(message)
+    question = f"Delete the tombstones of {', '.join(chosen)} that are older than {older_than}?"
+    confirm(question, yes=yes or dry_run)
+    name = f"purge-{Path(deployment.stack).stem}-{os.getpid()}"
+    kept = Job(name, {"command": "purge"}, temporary=True)
+    with closing(kept), progress(0, "copies") as shown:
+        work = Purge(
+            deployment.functions,
+            chosen,
+            kept,
+            seconds,
+            dry_run,
+            workers=workers,
+            capacity=limit_of(capacity),
+            progress=shown,
+        )
+
+        def show() -> None:
+            shown.__exit__()
+            if as_json:
+                print_json({**asdict(work.report), "complete": work.report.complete})
+            else:
+                _print(work.report)
+
+        with reported(work.report, show):
+            work.run()
+
+
+def _seconds(older_than: str) -> float:
+    try:
+        seconds = float(seconds_of(older_than))
+    except ValueError as error:
+        message = f"--older-than: {error}"
+        raise UsageError(message) from error
+    if seconds < TOMBSTONE_SECONDS:
+        message = f"--older-than: {LEAST} or more, because younger tombstones are relied on."
+        raise UsageError(message)
+    return seconds
+
+
+def _print(report: PurgeReport) -> None:
+    console = terminal()
+    for name, met in sorted(report.tombstones.items()):
+        if name in report.kept:
+            continue
+        done = "old enough" if report.dry_run else "deleted"
+        purged = report.purged[name]
+        console.print(
+            *cells(f"{name}: {counted(met, 'tombstone', 'tombstones')}; {purged:,} {done}.")
+        )
+    for name, reason in sorted(report.kept.items()):
+        console.print(*cells(f"{name}: nothing was deleted: {reason}."))
+    for fill in report.interrupted_fills:
+        last = datetime.fromtimestamp(fill.at, UTC)
+        console.print(
+            *cells(
+                f"The {fill.operation} of job {fill.job} was interrupted: its last request came "
+                f"at {last:%Y-%m-%d %H:%M}Z. It holds no purge back; run it again to end it."
+            )
+        )
+    for problem in report.problems:
+        console.print(*cells(problem))

@@ -1,0 +1,351 @@
+"""Erase what the pipeline holds of items that were deleted from the table.
+
+The function `lambdas/erasure` runs this, with a role of its own: no other role may delete there.
+
+    {"operation": "find", "at": ..., "Records": [{"Keys": ...}]}
+                               count the traces of the items, a part of a place at a time
+    {"operation": "erase", ...}
+                               erase them
+    {"operation": "complete", "Records": [{"Keys": ..., "revision": ...}]}
+                               turn the record of an erasure into a receipt, which names no item
+
+A place is a store that holds traces, such as the change log. A response says `at` which place and
+part the next request goes on.
+
+The rules, each of which the simulation holds against late deliveries, redrives and crashes:
+
+- Traces are read first, **then** the item with a consistent read, and what was read is erased. In
+  the other order, an entry of an item that has just come back would be erased.
+- The record of the erasure is written before a trace is erased: it remembers for how long nothing
+  may be called done, when the trace that told so is gone.
+- Tombstones go last, and no sooner than `TOMBSTONE_SECONDS` after the newest trace. Until then a
+  late delivery may bring a change back, and only the tombstone refuses it. Afterwards a processor
+  repairs the item of such a change (see `processor`).
+- Nothing of an item is erased while a copy shows it: its delete has not been applied.
+- An erasure is complete once that time has passed and every place was read and has nothing.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypedDict, cast
+
+from dynamodb_streams_cdc.change import Attributes, Image
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.deserializer import deserialize_item
+from dynamodb_streams_cdc.errors import DeadlineExceeded, MalformedRecord, RetryableError, form_of
+from dynamodb_streams_cdc.identity import item_id
+from dynamodb_streams_cdc.names import ErasureOperation
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, WholeTable
+
+MOST_ITEMS = 100
+"""Items of one request: those of one BatchGetItem
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html)."""
+
+Start = Any
+"""Where a walk over a place goes on, as JSON can carry it; `None` is the beginning."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one object, row or document of a place holds of items.
+
+    Attributes:
+        items: identities of the items that it is of.
+        since: when it was written, in seconds since 1970; `inf` for a trace that may still move.
+        erase: erases what it holds of these items, unless it has moved meanwhile.
+        number: number of entries that it stands for.
+        is_tombstone: whether it holds the key of a deleted item alone.
+        blocked: says that a copy still shows the item: its delete has not been applied.
+    """
+
+    items: frozenset[str]
+    since: float
+    erase: Callable[[frozenset[str], Deadline], object]
+    number: int = 1
+    is_tombstone: bool = False
+    blocked: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The traces in a part of a place.
+
+    Attributes:
+        following: where the walk goes on; None at the end.
+        again: whether to read this part again once its traces are erased: it has more.
+        unclear: names of objects that cannot be read and may be of one of the items.
+    """
+
+    traces: Sequence[Trace] = ()
+    following: Start = None
+    again: bool = False
+    unclear: Sequence[str] = ()
+
+
+class HoldingPlace(Protocol):
+    """A store that holds traces of items."""
+
+    def find(self, items: Mapping[str, Attributes], start: Start, deadline: Deadline) -> Found:
+        """Return the traces of items in the next part; `items` has their keys by identity.
+
+        Raises:
+            RetryableError: the store cannot be read at the moment.
+            DeadlineExceeded: the deadline has passed.
+        """
+
+
+@dataclass(frozen=True)
+class ErasureRecord:
+    """The record of an erasure that is not complete.
+
+    Attributes:
+        receipt: name of the receipt that it becomes; says nothing of the item.
+        began_at: when the first trace was erased, in seconds since 1970.
+        since: when the newest trace was written.
+        revision: raised by every write of the record.
+    """
+
+    receipt: str
+    began_at: float
+    since: float
+    revision: int
+
+
+class ErasureRecords(Protocol):
+    """Store of the records of erasures."""
+
+    def read(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, ErasureRecord]:
+        """Return the records of erasures that are not complete, by item, read consistently.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
+    def note(self, item_id: str, since: float, deadline: Deadline) -> None:
+        """Make the record of an item, or raise its `since`.
+
+        Raises:
+            RetryableError: it cannot be written at the moment.
+        """
+
+    def complete(self, item_id: str, record: ErasureRecord, deadline: Deadline) -> bool:
+        """Write the receipt and delete the record in one transaction; return False if it moved.
+
+        Raises:
+            RetryableError: they cannot be written at the moment.
+        """
+
+
+class ErasureResponse(TypedDict):
+    """The response to `find` and `erase`; counts are by item.
+
+    Attributes:
+        place: name of the place that was read.
+        found: traces that hold more than the key.
+        tombstones: traces that hold the key alone.
+        present: items that are in the table; nothing of them is erased.
+        blocked: by item, which copy still shows it; nothing of it is erased.
+        unclear: objects that cannot be read and may be of one of the items.
+        revisions: revision of the record of each erasure that is not complete, by item.
+        due: when nothing relies on the tombstones any more, in seconds since 1970, by item.
+        at: where the next request goes on; None at the end.
+        problem: why the request ended early, if a store was at fault; ask again.
+    """
+
+    place: str
+    found: dict[str, int]
+    tombstones: dict[str, int]
+    present: list[str]
+    blocked: dict[str, str]
+    unclear: list[str]
+    revisions: dict[str, int]
+    due: dict[str, float]
+    at: Sequence[Any] | None
+    problem: str
+
+
+class CompleteResponse(TypedDict):
+    """The response to `complete`: the receipts, by item; an item that is missing is not done."""
+
+    receipts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """The function that erases.
+
+    Attributes:
+        table: logical name of the source table.
+        source_table: the table itself.
+        places: the places by name, in the order in which they are erased.
+        copies: the last of them, which hold the tombstones.
+        records: records of erasures.
+        horizon: how long a tombstone outlives the newest trace, in seconds.
+    """
+
+    table: str
+    source_table: WholeTable
+    places: Mapping[str, HoldingPlace]
+    copies: Mapping[str, HoldingPlace]
+    records: ErasureRecords
+    horizon: float = field(default=TOMBSTONE_SECONDS)
+
+    def respond(self, event: Mapping[str, Any], deadline: Deadline) -> Any:
+        """Return the response to a request.
+
+        Raises:
+            MalformedRecord: the request is not of its form. Nothing was done.
+        """
+        records = event.get("Records")
+        if not isinstance(records, list) or len(records) > MOST_ITEMS:
+            message = f"Records: expected a list of at most {MOST_ITEMS} items"
+            raise MalformedRecord(message)
+        items = dict(self._item(record) for record in records)
+        match event.get("operation"):
+            case ErasureOperation.FIND | ErasureOperation.ERASE as operation:
+                erases = operation == ErasureOperation.ERASE
+                return self._walk(event, items, deadline, erases=erases)
+            case ErasureOperation.COMPLETE:
+                wanted = {self._item(each)[0]: each.get("revision") for each in records}
+                return self._complete(wanted, deadline)
+        message = (
+            f"operation: expected one of {', '.join(ErasureOperation)}, got "
+            f"{event.get('operation')!r}"
+        )
+        raise MalformedRecord(message)
+
+    def _item(self, record: Any) -> tuple[str, Attributes]:
+        keys = record.get("Keys") if isinstance(record, Mapping) else None
+        if not isinstance(keys, Mapping):
+            message = f"Records: expected an item's key under Keys, got {form_of(record)}"
+            raise MalformedRecord(message)
+        decoded: Image = deserialize_item(keys, "Keys")
+        return item_id(self.table, decoded), keys
+
+    def _walk(
+        self,
+        event: Mapping[str, Any],
+        items: Mapping[str, Attributes],
+        deadline: Deadline,
+        *,
+        erases: bool,
+    ) -> ErasureResponse:
+        every = {**self.places, **self.copies}
+        name, start = event.get("at") or (next(iter(every)), None)
+        place = every.get(name)
+        if place is None:
+            message = f"at: expected one of {', '.join(every)}, got {name!r}"
+            raise MalformedRecord(message)
+        response = _empty(name, [name, start])
+        try:
+            found = place.find(items, start, deadline)
+            traces = found.traces
+            if erases:
+                response["blocked"] = self._blocked(items, deadline)
+            response["present"] = self._present(items, deadline)
+            _count(traces, response)
+            response["unclear"] = list(found.unclear)
+            if erases:
+                refused = {*response["present"], *response["blocked"]}
+                self._erase(traces, items.keys() - refused, deadline)
+            self._tell(items, traces, response, deadline)
+        except (RetryableError, DeadlineExceeded) as error:
+            response["problem"] = str(error)
+            return response
+        if not (erases and found.again):
+            later = [*every][[*every].index(name) + 1 :]
+            following = [later[0], None] if later else None
+            response["at"] = following if found.following is None else [name, found.following]
+        return response
+
+    def _blocked(self, items: Mapping[str, Attributes], deadline: Deadline) -> dict[str, str]:
+        """Return which copy still shows an item, by item."""
+        return {
+            item: trace.blocked
+            for place in self.copies.values()
+            for trace in place.find(items, None, deadline).traces
+            if trace.blocked
+            for item in trace.items
+        }
+
+    def _tell(
+        self,
+        items: Collection[str],
+        traces: Sequence[Trace],
+        response: ErasureResponse,
+        deadline: Deadline,
+    ) -> None:
+        """Add the records, and when they and the tombstones are due, to the response."""
+        newest: dict[str, float] = {}
+        for trace in traces:
+            for item in trace.items if trace.is_tombstone else ():
+                newest[item] = max(trace.since, newest.get(item, trace.since))
+        for item, record in self.records.read(items, deadline).items():
+            response["revisions"][item] = record.revision
+            newest[item] = max(record.since, newest.get(item, record.since))
+        response["due"] = {item: since + self.horizon for item, since in newest.items()}
+
+    def _present(self, items: Mapping[str, Attributes], deadline: Deadline) -> list[str]:
+        """Return the items that are in the table; read after the traces."""
+        images = self.source_table.read_many(list(items.values()), deadline)
+        return [item for item, image in zip(items, images, strict=True) if image is not None]
+
+    def _erase(self, traces: Sequence[Trace], items: Collection[str], deadline: Deadline) -> None:
+        allowed = frozenset(items)
+        now = deadline.now()
+        for trace in traces:
+            of = trace.items & allowed
+            if not of:
+                continue
+            if trace.is_tombstone:
+                of = self._due(of, trace.since, now, deadline)
+            deadline.check()
+            for item in sorted(of):
+                self.records.note(item, min(trace.since, now), deadline)
+            if of:
+                trace.erase(of, deadline)
+
+    def _due(
+        self, items: frozenset[str], since: float, now: float, deadline: Deadline
+    ) -> frozenset[str]:
+        """Return the items whose tombstone nothing relies on any more."""
+        records = self.records.read(items, deadline)
+        return frozenset(
+            item
+            for item in items
+            if max(since, records[item].since if item in records else since) + self.horizon <= now
+        )
+
+    def _complete(self, wanted: Mapping[str, object], deadline: Deadline) -> CompleteResponse:
+        """Complete the erasures whose records are as they were read, and due."""
+        receipts: dict[str, str] = {}
+        for item, record in self.records.read(wanted.keys(), deadline).items():
+            is_due = record.since + self.horizon <= deadline.now()
+            if is_due and record.revision == wanted[item]:
+                deadline.check()
+                if self.records.complete(item, record, deadline):
+                    receipts[item] = record.receipt
+        return CompleteResponse(receipts=receipts)
+
+
+def _empty(place: str, at: Sequence[Any]) -> ErasureResponse:
+    return ErasureResponse(
+        place=place,
+        found={},
+        tombstones={},
+        present=[],
+        blocked={},
+        unclear=[],
+        revisions={},
+        due={},
+        at=at,
+        problem="",
+    )
+
+
+def _count(traces: Sequence[Trace], response: ErasureResponse) -> None:
+    for trace in traces:
+        for item in trace.items:
+            kind = "tombstones" if trace.is_tombstone else "found"
+            counts = cast("dict[str, int]", response[kind])  # type: ignore[literal-required]
+            counts[item] = counts.get(item, 0) + trace.number

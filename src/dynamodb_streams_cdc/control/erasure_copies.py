@@ -1,0 +1,213 @@
+"""The places of an erasure that are sinks: the change log, markers, indexes, and the ledger."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, Protocol
+
+from dynamodb_streams_cdc.change import REMOVE, UNKNOWN_TIME, Attributes
+from dynamodb_streams_cdc.control.erasure import Found, Start, Trace
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.sinks.contributions import Contribution
+from dynamodb_streams_cdc.sinks.documents import CDC, Held, SearchIndex, token_of
+from dynamodb_streams_cdc.sinks.generations import Generations, spread
+from dynamodb_streams_cdc.sinks.ledger import (
+    LedgerRow,
+    RowUpdate,
+    WriteConflict,
+    difference,
+    emptying,
+)
+
+ENTRIES = 500
+"""Entries of an item that are erased in one request."""
+
+
+class ErasableLog(Protocol):
+    """A change log whose entries can be deleted."""
+
+    def read(self, item_id: str) -> Iterable[Attributes]:
+        """Return the entries of an item in the order of their versions, read consistently."""
+
+    def delete(self, item_id: str, versions: Sequence[str], deadline: Deadline) -> None:
+        """Delete entries of an item; that one is gone already is success.
+
+        Raises:
+            RetryableError: they cannot be deleted at the moment.
+        """
+
+
+@dataclass(frozen=True)
+class LogPlace:
+    """The change log."""
+
+    log: ErasableLog
+
+    def find(self, items: Mapping[str, Attributes], start: Start, deadline: Deadline) -> Found:
+        """Return the entries of the next item; `start` counts the items."""
+        names = sorted(items)
+        number = start or 0
+        if number >= len(names):
+            return Found()
+        item = names[number]
+        deadline.check()
+        entries = list(islice(self.log.read(item), ENTRIES))
+        following = number + 1 if number + 1 < len(names) else None
+        traces = [self._trace(item, entries)] if entries else []
+        return Found(traces, following, again=len(entries) == ENTRIES)
+
+    def _trace(self, item: str, entries: Sequence[Attributes]) -> Trace:
+        versions = [str(entry["version"]["S"]) for entry in entries]
+
+        def erase(allowed: frozenset[str], deadline: Deadline) -> None:
+            self.log.delete(item, versions, deadline)
+
+        newest = entries[-1]
+        since = _seconds(newest["changed_at"]["S"])
+        if newest["kind"]["S"] != REMOVE or since == UNKNOWN_TIME:
+            since = float("inf")  # the entry of the delete, with the last state, may still come
+        return Trace(frozenset({item}), since, erase, len(entries))
+
+
+class ErasableMarkers(Protocol):
+    """The markers of `idempotency.Once`."""
+
+    def walk(self, start: Start, deadline: Deadline) -> tuple[Iterable[str], Start]:
+        """Return the keys of the next markers, and where to go on.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
+    def delete(self, keys: Sequence[str], deadline: Deadline) -> None:
+        """Delete markers; that one is gone already is success.
+
+        Raises:
+            RetryableError: they cannot be deleted at the moment.
+        """
+
+
+@dataclass(frozen=True)
+class MarkersPlace:
+    """The markers of effects, `once/<effect>/<item>/<version>`; nothing else finds them by item."""
+
+    markers: ErasableMarkers
+
+    def find(self, items: Mapping[str, Attributes], start: Start, deadline: Deadline) -> Found:
+        """Return the markers of items in the next part of the table."""
+        keys, following = self.markers.walk(start, deadline)
+        of: dict[str, list[str]] = {}
+        for key in keys:
+            item = item_of_marker(key)
+            if item in items:
+                of.setdefault(item, []).append(key)
+        traces = [self._trace(item, found) for item, found in of.items()]
+        return Found(traces, following)
+
+    def _trace(self, item: str, keys: Sequence[str]) -> Trace:
+        def erase(allowed: frozenset[str], deadline: Deadline) -> None:
+            self.markers.delete(keys, deadline)
+
+        return Trace(frozenset({item}), 0.0, erase, len(keys))
+
+
+def item_of_marker(key: str) -> str:
+    """Return the item in the key of a marker; a version has three parts."""
+    _, _, rest = key.split("/", 2) if key.count("/") > 1 else ("", "", "")
+    return rest.rsplit("/", 3)[0]
+
+
+@dataclass(frozen=True)
+class IndexPlace:
+    """The indexes of a name: the live one, the second one of a rebuild, and leftovers.
+
+    Attributes:
+        every: returns them.
+    """
+
+    every: Callable[[Deadline], Sequence[SearchIndex]]
+
+    def find(self, items: Mapping[str, Attributes], start: Start, deadline: Deadline) -> Found:
+        """Return the documents and tombstones of the items, in every index."""
+        traces = [
+            self._trace(index, item, held)
+            for index in self.every(deadline)
+            for item, held in index.read_many(list(items), deadline).items()
+        ]
+        return Found(traces)
+
+    def _trace(self, index: SearchIndex, item: str, held: Held) -> Trace:
+        about = held.source.get(CDC)
+        about = about if isinstance(about, Mapping) else {}
+
+        def erase(allowed: frozenset[str], deadline: Deadline) -> None:
+            index.remove(item, token_of(held), deadline)
+
+        is_tombstone = about.get("deleted") is True
+        return Trace(
+            frozenset({item}),
+            float(about.get("written_at", "inf")),
+            erase,
+            is_tombstone=is_tombstone,
+            blocked="" if is_tombstone else "search still shows a document of the item",
+        )
+
+
+class ErasableLedger(Protocol):
+    """A ledger whose rows can be deleted."""
+
+    def read(self, item_ids: Sequence[str], deadline: Deadline) -> Mapping[str, LedgerRow]:
+        """Return the rows that exist, by item, read consistently.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
+    def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
+        """Write the rows and add the deltas to the sums, all or nothing; see `LedgerStore`."""
+
+    def generations(self, deadline: Deadline) -> Generations:
+        """Return the generations of the sums, read consistently."""
+
+    def forget(self, row: LedgerRow) -> bool:
+        """Delete a row that has not changed; return False if it has.
+
+        Raises:
+            RetryableError: it cannot be deleted at the moment.
+        """
+
+
+@dataclass(frozen=True)
+class LedgerPlace:
+    """The ledger. The sums lose what they retain of an item that expired."""
+
+    ledger: ErasableLedger
+
+    def find(self, items: Mapping[str, Attributes], start: Start, deadline: Deadline) -> Found:
+        """Return the rows of the items."""
+        rows = self.ledger.read(list(items), deadline)
+        return Found([self._trace(row) for row in rows.values()])
+
+    def _trace(self, row: LedgerRow) -> Trace:
+        def erase(allowed: frozenset[str], deadline: Deadline) -> None:
+            if row.contribution:
+                generations = self.ledger.generations(deadline)
+                delta = spread(difference(row, {}), generations.counting(row.generation))
+                with suppress(WriteConflict):
+                    self.ledger.commit([emptying(row)], delta)
+            else:
+                self.ledger.forget(row)
+
+        return Trace(
+            frozenset({row.item_id}),
+            row.written_at,
+            erase,
+            is_tombstone=row.deleted and not row.contribution,
+            blocked="" if row.deleted else "aggregation still counts the item",
+        )
+
+
+def _seconds(text: Any) -> float:
+    return datetime.fromisoformat(text).timestamp()

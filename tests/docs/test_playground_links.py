@@ -1,0 +1,30 @@
+"""The pages link to examples of the playground that exist, and each mistake to its two."""
+
+import re
+from pathlib import Path
+
+from playground.lab.presets import LABELS, listed
+from tools import docs
+
+NAMES = {each["name"] for each in listed()}
+LINK = re.compile(r'href="((?:\.\./)+)playground/(?:#example=([a-z-]+))?"')
+
+
+def links(page: Path) -> list[tuple[str, str]]:
+    """Return the way to the site's root, and the example, of each link to the playground."""
+    return LINK.findall(page.read_text())
+
+
+def test_linked_examples_exist() -> None:
+    found = {(page, up, name) for page in docs.hand_written() for up, name in links(page)}
+    assert {name for _, _, name in found if name} <= NAMES
+    for page, up, _ in found:
+        depth = len(page.relative_to(docs.DOCS).parts)
+        assert up == "../" * depth, f"{page.name} is {depth} folders deep on the site"
+
+
+def test_each_mistake_links_to_its_two_examples() -> None:
+    page = docs.DOCS / "explanation" / "mistakes.md"
+    anchors = re.findall(r"^\| \[[^\]]+\]\(#([a-z-]+)\)", page.read_text(), re.M)
+    wanted = [f"{anchor}-{label}" for anchor in anchors for label in LABELS]
+    assert [name for _, name in links(page)] == wanted

@@ -1,0 +1,88 @@
+"""Erasures next to live changes, redrives, purges, late deliveries and crashes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.control.erasure import Erasure
+from dynamodb_streams_cdc.control.erasure_objects import _Reading
+from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
+from dynamodb_streams_cdc.testing.simulation import FaultKind, Simulation
+from dynamodb_streams_cdc.testing.simulation.schedule import generate_erasures
+from tests.schedules import schedules
+
+SCHEDULES = schedules(2_000)
+MUTANTS_SCHEDULES = 600
+
+
+def failing(first: int) -> int | None:
+    """Return a seed after whose schedule a copy is wrong.
+
+    A mistake shows in one schedule of some hundreds: the search begins `first`, near one of them.
+    """
+    for seed in range(first, first + MUTANTS_SCHEDULES):
+        if Simulation(generate_erasures(seed)).run().problems:
+            return seed
+    return None
+
+
+def test_nothing_is_left_of_the_erased_and_all_of_the_others(
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property("schedules", SCHEDULES)
+    erased = 0
+    for seed in range(SCHEDULES):
+        result = Simulation(generate_erasures(seed)).run()
+        assert not result.problems, result
+        erased += FaultKind.FORGET in result.struck
+    assert erased > SCHEDULES / 2
+
+
+def test_tombstones_that_do_not_wait_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that is delivered again brings the item back."""
+
+    def at_once(self: Erasure, items: frozenset[str], *_: Any) -> frozenset[str]:
+        return items
+
+    monkeypatch.setattr(Erasure, "_due", at_once)
+    assert failing(290) is not None
+
+
+def test_the_table_before_the_traces_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry of an item that has just come back is erased."""
+    present, walk = Erasure._present, Erasure._walk
+    early: list[Sequence[str]] = []
+
+    def walked(
+        self: Erasure, event: Any, items: Mapping[str, Any], deadline: Deadline, **options: Any
+    ) -> Any:
+        early[:] = [present(self, items, deadline)]
+        return walk(self, event, items, deadline, **options)
+
+    monkeypatch.setattr(Erasure, "_walk", walked)
+    monkeypatch.setattr(Erasure, "_present", lambda *_: early[0])
+    assert failing(220) is not None
+
+
+def test_a_batch_that_goes_whole_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The records of other items are lost."""
+    monkeypatch.setattr(_Reading, "without", lambda *_: None)
+    assert failing(100) is not None
+
+
+def test_a_tombstone_that_goes_although_it_moved_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The document of an item that has come back since it was read goes with it."""
+
+    def remove(self: MemoryIndex, name: str, token: str, deadline: Deadline) -> bool:
+        return self.documents.pop(name, None) is not None
+
+    def forget(self: MemoryLedger, row: Any) -> bool:
+        return self.rows.pop(row.item_id, None) is not None
+
+    monkeypatch.setattr(MemoryIndex, "remove", remove)
+    monkeypatch.setattr(MemoryLedger, "forget", forget)
+    assert failing(320) is not None

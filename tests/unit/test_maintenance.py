@@ -1,0 +1,97 @@
+"""The scheduled upkeep: each run takes the next part of the copies, and purges."""
+
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.operations.maintenance import ROTATION, Maintenance
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
+from tests.unit.operated import SINKS, Operated
+
+ITEMS = 50
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
+
+
+@pytest.fixture
+def filled() -> Operated:
+    made = Operated(ITEMS)
+    made.backfill().run()
+    return made
+
+
+def upkeep(o: Operated, seconds: float = 900.0, functions: Any = None) -> Maintenance:
+    return Maintenance(
+        functions or o, SINKS, {"id": "S"}, seconds=seconds, workers=1, clock=o.clock
+    )
+
+
+def segments(o: Operated) -> set[int]:
+    asked = {event["segment"] for _, event in o.invocations if event.get("of") == "table"}
+    o.invocations.clear()
+    return asked
+
+
+def test_runs_cover_everything_in_turn(filled: Operated) -> None:
+    filled.invocations.clear()
+    seen: list[set[int]] = []
+    for _ in range(4):
+        assert upkeep(filled).verify(0.25).problems == []
+        seen.append(segments(filled))
+    assert [len(each) for each in seen] == [5] * 4
+    assert set().union(*seen) == set(range(20))
+    upkeep(filled).verify(0.25)
+    assert segments(filled) == seen[0]
+
+
+def test_another_share_begins_a_rotation_of_its_own(filled: Operated) -> None:
+    upkeep(filled).verify(0.25)
+    filled.invocations.clear()
+    upkeep(filled).verify(0.001)
+    assert segments(filled) == {0, 1, 2, 3, 4}
+    assert filled.copies.notes.notes[ROTATION]["of"] == 5_000
+
+
+def test_a_difference_is_found_once_its_segment_is_read(filled: Operated) -> None:
+    del filled.copies.index.documents[filled.id(11)]
+    counted = [upkeep(filled).verify(0.5).differences for _ in range(2)]
+    assert sorted(each["search"] for each in counted) == [0, 1]
+    assert all(each["aggregation"] == each["audit"] == 0 for each in counted)
+
+
+def test_all_of_it_includes_the_sums(filled: Operated) -> None:
+    filled.copies.ledger.totals["group#3"]["amount"] += 1
+    assert upkeep(filled).verify(1.0).differences == {"aggregation": 1, "audit": 0, "search": 0}
+    note = filled.copies.notes.notes["verify/aggregation"]
+    assert (note["differences"], note["complete"], note["scheduled"]) == (1, True, True)
+
+
+def test_a_run_that_is_short_of_time_says_so_and_is_repeated(filled: Operated) -> None:
+    verified = upkeep(filled, seconds=100).verify(0.25)
+    assert all("the time of this run is up" in each for each in verified.problems)
+    assert verified.problems
+    assert ROTATION not in filled.copies.notes.notes
+    assert filled.copies.notes.notes["verify/search"]["complete"] is False
+
+
+def test_a_function_that_is_out_is_a_problem(filled: Operated) -> None:
+    filled.fails.add("search")
+    verified = upkeep(filled).verify(0.25)
+    assert any("search is out" in each for each in verified.problems)
+
+
+def test_purges_what_is_old_and_waits_for_a_fill(filled: Operated) -> None:
+    filled.table.delete({"id": "item-1"}, filled.clock.now())
+    gone = [{"Keys": {"id": {"S": "item-1"}}}]
+    filled.invoke("search", {"operation": "repair", "streamArn": filled.arn, "Records": gone})
+    filled.clock.sleep(TOMBSTONE_SECONDS + 1)
+    filling: dict[str, Any] = {"operation": "backfill", "keys": {"id": "S"}, "Records": []}
+    filled.invoke("search", {**filling, "streamArn": filled.arn, "fill": "night"})
+    assert upkeep(filled).purge().problems == []
+    assert filled.id(1) in filled.copies.index.documents
+    filled.invoke("search", {"operation": "notes", "erase": ["fill/night"], "Records": []})
+    assert upkeep(filled).purge().problems == []
+    assert filled.id(1) not in filled.copies.index.documents

@@ -1,0 +1,198 @@
+"""`cdc purge`: tombstones that are old enough, and never during a fill."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc.control.notes import FILL, OPEN_SECONDS, RENEW_SECONDS, fills_of
+from dynamodb_streams_cdc.errors import MalformedRecord
+from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.purge import Purge, PurgeReport
+from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation
+from dynamodb_streams_cdc.processor import Processor
+from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
+from dynamodb_streams_cdc.sinks.documents import CDC
+from tests.unit.operated import Operated
+
+ITEMS, OLD, YOUNG = 30, 7, 5
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
+
+
+@pytest.fixture
+def aged() -> Operated:
+    """Copies with tombstones of two ages; no fill is open."""
+    made = Operated(ITEMS)
+    made.backfill().run()
+    delete(made, range(OLD))
+    made.clock.sleep(TOMBSTONE_SECONDS + 1)
+    delete(made, range(OLD, OLD + YOUNG))
+    return made
+
+
+def delete(o: Operated, numbers: range) -> None:
+    for number in numbers:
+        o.table.delete({"id": f"item-{number}"}, o.clock.now())
+    repaired = {
+        "operation": "repair",
+        "streamArn": o.arn,
+        "Records": [{"Keys": {"id": {"S": f"item-{n}"}}} for n in numbers],
+    }
+    for processor in ("aggregation", "search"):
+        assert not o.invoke(processor, repaired)["failures"]
+
+
+def purge(o: Operated, **options: Any) -> PurgeReport:
+    with closing(Job("purge", {}, temporary=True)) as job:
+        work = Purge(o, ["aggregation", "search"], job, clock=o.clock, workers=1, **options)
+        return work.run()
+
+
+def tombstones(o: Operated) -> tuple[int, int]:
+    documents = o.copies.index.documents.values()
+    rows = o.copies.ledger.rows.values()
+    return sum(row.deleted for row in rows), sum(doc[CDC]["deleted"] for doc in documents)
+
+
+def test_old_tombstones_are_deleted_and_young_ones_stay(aged: Operated) -> None:
+    report = purge(aged)
+    assert report.complete
+    assert report.purged == {"aggregation": OLD, "search": OLD}
+    assert report.tombstones == {"aggregation": OLD + YOUNG, "search": OLD + YOUNG}
+    assert tombstones(aged) == (YOUNG, YOUNG)
+    assert purge(aged).purged == {"aggregation": 0, "search": 0}
+    assert [*aged.copies.wrong_sums(aged.table), *aged.copies.wrong_documents(aged.table)] == []
+
+
+def test_a_dry_run_counts_and_deletes_nothing(aged: Operated) -> None:
+    report = purge(aged, dry_run=True)
+    assert report.purged == {"aggregation": OLD, "search": OLD}
+    assert tombstones(aged) == (OLD + YOUNG, OLD + YOUNG)
+
+
+def test_the_number_of_tombstones_left_is_noted(aged: Operated) -> None:
+    purge(aged)
+    note = aged.copies.notes.notes["purge/search"]
+    assert (note["tombstones"], note["purged"]) == (YOUNG, OLD)
+    assert note["at"] == aged.clock.now()
+
+
+@pytest.mark.parametrize("age", [0, TOMBSTONE_SECONDS - 1, "7d", None, True])
+def test_an_age_that_tombstones_are_relied_on_is_refused(aged: Operated, age: Any) -> None:
+    with pytest.raises(MalformedRecord, match="olderThan"):
+        aged.invoke("search", {"operation": "purge", "olderThan": age, "Records": []})
+    assert tombstones(aged) == (OLD + YOUNG, OLD + YOUNG)
+
+
+def test_a_request_purges_no_more_than_its_limit(aged: Operated) -> None:
+    place: Any = None
+    answers: list[Any] = []
+    while not answers or not answers[-1]["done"]:
+        asked = {"operation": "purge", "limit": 3, "place": place, "Records": []}
+        answers.append(aged.invoke("search", asked))
+        place = answers[-1]["place"]
+    assert [answer["purged"] for answer in answers] == [3, 3, 1]
+
+
+class Open:
+    """Functions that purge in the middle of a fill."""
+
+    def __init__(self, operated: Operated, fill: str) -> None:
+        self.operated, self.fill, self.kept = operated, fill, 0
+
+    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+        answer = self.operated.invoke(processor, event)
+        if event.get("fill"):
+            report = purge(self.operated)
+            assert not report.complete
+            assert {f"the {self.fill}: " in why for why in report.kept.values()} == {True}
+            self.kept += 1
+        return answer
+
+
+def test_nothing_is_purged_during_a_backfill(aged: Operated) -> None:
+    work = aged.backfill("another")
+    work.functions = meddling = Open(aged, "backfill of job another is open")
+    work.run()
+    assert meddling.kept
+    assert tombstones(aged) == (OLD + YOUNG, OLD + YOUNG)
+    assert purge(aged).complete
+
+
+def test_nothing_is_purged_during_a_rebuild_of_sums(aged: Operated) -> None:
+    meddling = Open(aged, "rebuild-sums of job rebuild-sums-1 is open")
+    RebuildAggregation(
+        meddling, "aggregation", aged.arn, {"id": "S"}, segments=2, workers=1, clock=aged.clock
+    ).run(lambda generation: Job(f"rebuild-{generation}", {}))
+    assert meddling.kept
+    assert tombstones(aged) == (OLD + YOUNG, OLD + YOUNG)
+    assert purge(aged).complete
+
+
+def test_a_fill_whose_operator_was_killed_is_named(aged: Operated) -> None:
+    """It holds a purge back for a quarter of an hour, and is named from then on."""
+
+    class Killed:
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            aged.invoke(processor, event)
+            raise KeyboardInterrupt
+
+    work = aged.backfill("killed")
+    work.functions = Killed()
+    with pytest.raises(KeyboardInterrupt):
+        work.run()
+    work.job.close()
+    assert not purge(aged).complete
+    aged.clock.sleep(OPEN_SECONDS)
+    report = purge(aged)
+    assert report.complete
+    assert [(fill.job, fill.is_open) for fill in report.interrupted_fills] == [("killed", False)]
+    aged.backfill("killed").run()
+    assert purge(aged).interrupted_fills == []
+
+
+def test_a_fill_is_noted_once_a_minute(aged: Operated) -> None:
+    asked: dict[str, Any] = {"operation": "backfill", "keys": {"id": "S"}, "fill": "mine"}
+    asked |= {"streamArn": aged.arn, "Records": []}
+    begun = aged.clock.now()
+    for _ in range(3):
+        aged.invoke("search", asked)
+        aged.clock.sleep(RENEW_SECONDS / 2)
+    [fill] = fills_of(aged.copies.notes.notes, aged.clock.now())
+    assert fill.since == pytest.approx(begun, abs=1)
+    assert fill.at - fill.since == pytest.approx(RENEW_SECONDS, abs=3)
+    assert fill.is_open
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"), [("source_table", "no source table"), ("notes", "no notes")]
+)
+def test_a_function_that_lacks_what_a_purge_relies_on_refuses(
+    aged: Operated, missing: str, reason: str
+) -> None:
+    handler = aged.handlers["search"]
+    assert isinstance(handler, Processor)
+    object.__setattr__(handler, missing, None)
+    answer = aged.invoke("search", {"operation": "purge", "Records": []})
+    assert reason in answer["refusal"]
+    assert tombstones(aged) == (OLD + YOUNG, OLD + YOUNG)
+
+
+def test_a_sink_without_tombstones_has_nothing_to_purge(aged: Operated) -> None:
+    answer = aged.invoke("audit", {"operation": "purge", "Records": []})
+    assert (answer["purgeable"], answer["done"]) == (False, True)
+
+
+def test_notes_of_other_operators_stay(aged: Operated) -> None:
+    write = {"operation": "notes", "Records": []}
+    aged.invoke("search", {**write, "write": {f"{FILL}one": {"operation": "backfill", "since": 1}}})
+    answer = aged.invoke("audit", {**write, "write": {"verify/search": {"differences": 2}}})
+    assert {f"{FILL}one", "verify/search"} <= answer["notes"].keys()
+    answer = aged.invoke("audit", {**write, "erase": [f"{FILL}one", "unknown"]})
+    assert f"{FILL}one" not in answer["notes"]
+    assert answer["notes"]["verify/search"]["differences"] == 2

@@ -1,0 +1,183 @@
+"""Build the playground into build/playground, or (`--serve`) build it and serve it on loopback.
+
+    python -m tools.playground [--serve PORT]
+
+A page without a server behind it: Pyodide and the editor come from npm, the library as a wheel of
+this tree. `tools/docs.py` copies the folder into the site.
+"""
+
+import functools
+import hashlib
+import http.server
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "playground"
+MODULES = PAGE / "node_modules"
+PYODIDE = ROOT / "node_modules" / "pyodide"
+OUTPUT = ROOT / "build" / "playground"
+PORT = 8137
+
+RUNTIME = (
+    "pyodide.js",
+    "pyodide.asm.js",
+    "pyodide.asm.wasm",
+    "python_stdlib.zip",
+    "pyodide-lock.json",
+)
+"""The files of Pyodide that a page needs which installs nothing."""
+
+A_DATE = (1980, 1, 1, 0, 0, 0)
+"""The date of every file in an archive: the same tree gives the same bytes."""
+
+
+def build() -> Path:
+    """Build the page; return its folder."""
+    missing = [path for path in (MODULES, PYODIDE) if not path.is_dir()]
+    if missing:
+        message = f"{missing[0].relative_to(ROOT)} is missing: make playground installs it"
+        raise SystemExit(message)
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir(parents=True)
+    for name in RUNTIME:
+        shutil.copy(PYODIDE / name, OUTPUT / name)
+    wheel = _wheel()
+    _archive(OUTPUT / "lab.zip", _lab_files())
+    shutil.copy(PAGE / "style.css", OUTPUT / "style.css")
+    html = (PAGE / "index.html").read_text()
+    (OUTPUT / "index.html").write_text(html.replace("<html ", f'<html data-wheel="{wheel}" ', 1))
+    (OUTPUT / "licenses.txt").write_text(licences())
+    _bundle()
+    return OUTPUT
+
+
+def _wheel() -> str:
+    """Build the library's wheel; return its name."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(OUTPUT)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    [wheel] = OUTPUT.glob("*.whl")
+    return wheel.name
+
+
+def _lab_files() -> Iterator[tuple[str, bytes]]:
+    for path in sorted(PAGE.rglob("*")):
+        inside = path.relative_to(PAGE)
+        if path.suffix in (".py", ".json") and inside.parts[0] in ("lab", "presets", "__init__.py"):
+            yield f"playground/{inside}", path.read_bytes()
+
+
+def _archive(path: Path, files: Iterator[tuple[str, bytes]]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            archive.writestr(zipfile.ZipInfo(name, A_DATE), content, zipfile.ZIP_DEFLATED)
+
+
+def _bundle() -> None:
+    """Bundle the scripts; the worker is text in them, which the page makes a worker of."""
+    subprocess.run(
+        [
+            str(MODULES / ".bin" / "esbuild"),
+            "src/main.js",
+            "--bundle",
+            "--minify",
+            "--format=iife",
+            "--target=es2023",
+            "--legal-comments=none",
+            "--log-level=warning",
+            f"--outfile={OUTPUT / 'app.js'}",
+        ],
+        cwd=PAGE,
+        check=True,
+    )
+
+
+def licences() -> str:
+    """Return the licence texts of everything that the page contains."""
+    parts = [f"dynamodb-streams-cdc\n\n{(ROOT / 'LICENSE').read_text()}"]
+    for folder in sorted({*_bundled(), PYODIDE}):
+        name = str(folder).rpartition("node_modules/")[2]
+        texts = [path.read_text() for path in sorted(folder.glob("LICEN[CS]E*"))]
+        parts.append(f"{name}\n\n{texts[0] if texts else _stated(folder)}")
+    return f"\n\n{'-' * 72}\n\n".join(parts)
+
+
+def _stated(folder: Path) -> str:
+    found = re.search(r'"license": "([^"]+)"', (folder / "package.json").read_text())
+    return f"Licence: {found[1] if found else 'not stated'}; its text is at the package's source."
+
+
+def _bundled() -> Iterator[Path]:
+    """Yield the folders of the packages that go into the bundle."""
+    for scope in ("@codemirror", "@lezer", "@marijn"):
+        yield from (path for path in (MODULES / scope).glob("*") if path.is_dir())
+    for name in ("crelt", "style-mod", "w3c-keyname"):
+        yield MODULES / name
+
+
+def weight() -> int:
+    """Return the bytes of the page."""
+    return sum(path.stat().st_size for path in OUTPUT.rglob("*") if path.is_file())
+
+
+def fingerprint() -> str:
+    """Return a hash of the page."""
+    digest = hashlib.sha256()
+    for path in sorted(OUTPUT.rglob("*")):
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """A server of files that says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def server(port: int, folder: Path = OUTPUT) -> http.server.ThreadingHTTPServer:
+    """Return a server of a folder on loopback; port 0 takes any that is free."""
+    handler = functools.partial(Handler, directory=str(folder))
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+
+
+def main(arguments: list[str]) -> int:
+    """Build, and serve if asked to; return the exit status."""
+    match arguments:
+        case [] | ["--serve"] | ["--serve", _]:
+            pass
+        case _:
+            print(__doc__)
+            return 2
+    build()
+    print(f"{OUTPUT.relative_to(ROOT)}: {weight() / 1e6:.1f} MB")
+    if not arguments:
+        return 0
+    port = arguments[1] if len(arguments) > 1 else str(PORT)
+    if not port.isdecimal() or not 0 < int(port) < 65_536:
+        print(f"The port is {port!r}: give a number from 1 to 65535.")
+        return 2
+    try:
+        with server(int(port)) as served:
+            print(f"http://127.0.0.1:{served.server_port}/  (Ctrl-C ends it)", flush=True)
+            served.serve_forever()
+    except OSError as error:
+        print(f"Port {port} cannot be used ({error.strerror}): choose another, as in PORT=8200.")
+        return 1
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
