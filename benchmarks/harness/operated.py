@@ -6,9 +6,9 @@ deployed and run in this process; events and responses pass as JSON.
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from lambdas.example_domain.order import INDEX, contributions, document
 from lambdas.search.handler import encoded
 
 KEYS = {"customer_id": "S", "order_id": "S"}
-STREAMS = "arn:aws:dynamodb:us-east-1:000000000000:table/{}/stream/2026-01-01T00:00:00.000"
+STREAMS = "arn:aws:dynamodb:us-east-1:000000000000:table/{}/stream/{}"
 WORKERS = 4
 INVOCATION_SECONDS = 120.0
 
@@ -84,11 +84,17 @@ class Operated:
         name: begins the names of tables and index.
         url: of DynamoDB Local.
         search_url: of OpenSearch.
+        orders: ends the name of the source table.
+        epoch: of the versions.
+        since: label of the table's stream.
     """
 
     name: str
     url: str
     search_url: str
+    orders: str = "orders"
+    epoch: str = SOURCE.epoch
+    since: str = "2026-01-01T00:00:00.000"
     clock: SkippingClock = field(default_factory=SkippingClock)
 
     def __post_init__(self) -> None:
@@ -112,10 +118,11 @@ class Operated:
             "audit": ChangeLog(DynamoDbLog(client, self.table("log")), MemoryImageStore()),
             "search": Search(index, document),
         }
-        table = DynamoDbSourceTable(lambda: source, self.table("orders"))
+        table = DynamoDbSourceTable(lambda: source, self.table(self.orders))
+        named = replace(SOURCE, epoch=self.epoch)
         self.functions = {
             name: Processor(
-                name, SOURCE, sink, MemoryDeadLetters(), clock=self.clock, source_table=table
+                name, named, sink, MemoryDeadLetters(), clock=self.clock, source_table=table
             )
             for name, sink in sinks.items()
         }
@@ -123,7 +130,7 @@ class Operated:
     @property
     def stream(self) -> str:
         """ARN of a stream of the table, which has none."""
-        return STREAMS.format(self.table("orders"))
+        return STREAMS.format(self.table(self.orders), self.since)
 
     def table(self, name: str) -> str:
         """Return the name of one of the tables."""
@@ -137,7 +144,7 @@ class Operated:
 
     def fill(self, records: Path, number: int) -> None:
         """Make the table and its items; the sinks are empty."""
-        create_table(self.source, self.table("orders"), list(KEYS.items()))
+        self.create()
         orders = islice(placed(records), number)
         with ThreadPoolExecutor(WORKERS) as pool:
             while some := list(islice(orders, 40 * _AT_ONCE)):
@@ -145,9 +152,15 @@ class Operated:
         for name in ("ledger", "log"):
             self.empty(name)
 
-    def _put(self, items: list[Any]) -> None:
+    def create(self, items: Sequence[Any] = ()) -> None:
+        """Make the source table with these items, as DynamoDB JSON."""
+        create_table(self.source, self.table(self.orders), list(KEYS.items()))
+        for some in _chunks(items):
+            self._put(some)
+
+    def _put(self, items: Sequence[Any]) -> None:
         puts: Any = [{"PutRequest": {"Item": item}} for item in items]
-        self.source.batch_write_item(RequestItems={self.table("orders"): puts})
+        self.source.batch_write_item(RequestItems={self.table(self.orders): puts})
 
     def empty(self, what: str) -> None:
         """Make the stores of a sink again, empty: `ledger`, `log` or `index`."""
@@ -192,7 +205,7 @@ class Operated:
         return requests
 
 
-def _chunks(rows: list[Any]) -> Iterator[list[Any]]:
+def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for start in range(0, len(rows), _AT_ONCE):
         yield rows[start : start + _AT_ONCE]
 

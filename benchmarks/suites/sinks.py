@@ -61,7 +61,7 @@ class Counted:
         while not done:
             asked = {
                 "operation": operation,
-                "streamArn": STREAMS.format(self.orders),
+                "streamArn": STREAMS.format(self.orders, "2026-01-01T00:00:00.000"),
                 "keys": KEYS,
                 "limit": OPERATED,
                 "place": place,

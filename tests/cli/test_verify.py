@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
+from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.operations.errors import OperationError
@@ -257,6 +259,26 @@ def test_a_throttled_file_of_an_export_goes_on(cloud: Cloud) -> None:
     report = cloud.json("backfill", "--yes", "--export", exports.URL, "--processor", "search")
     assert report["problems"] == []
     assert sum(asked[2:]) + asked[0] == 5, "no item of a file is sent again but those refused"
+
+
+def test_an_export_that_is_slow_for_a_moment_goes_on(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(cloud)
+    read = Export._text
+    failed: list[str] = []
+
+    def text(self: Export, key: str) -> str:
+        if key.endswith("001.json.gz") and not failed:
+            failed.append(key)
+            with translated():
+                raise ReadTimeoutError(endpoint_url="https://s3")
+        return read(self, key)
+
+    monkeypatch.setattr(Export, "_text", text)
+    report = cloud.json("backfill", "--yes", "--export", exports.URL)
+    assert failed
+    assert set(report["applied"].values()) == {5}
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 from dynamodb_streams_cdc import PermanentError
+from dynamodb_streams_cdc.aws.dynamodb.ledger import FORMS
 from dynamodb_streams_cdc.errors import DeadlineExceeded
 from dynamodb_streams_cdc.sinks.base import PurgePage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
@@ -35,6 +36,36 @@ def row(item_id: str, version: str = "v1", revision: int = 1, amount: str = "1.5
 
 def adds(amount: str) -> dict[str, dict[str, Decimal]]:
     return {"month#1997-01": {"revenue": Decimal(amount)}}
+
+
+def check_damaged_rows(client: Any, ledger: LedgerWithTotals, table: str) -> None:
+    """Check that rows that another writer damaged are read, and are replaced unless they move."""
+    damages = [
+        *((name, f"REMOVE #{name}", None) for name in FORMS if name != "generation"),
+        ("version", "SET #version = :value", {"N": "7"}),
+        ("revision", "SET #revision = :value", {"S": "x"}),
+        ("contribution", "SET #contribution = :value", {"M": {"month": {"M": {"a": {"S": "b"}}}}}),
+        ("contribution", "SET #contribution = :value", {"M": {"month": {"N": "1"}}}),
+        ("generation", "SET #generation = :value", {"S": "x"}),
+    ]
+    for number, (name, expression, value) in enumerate(damages):
+        before = row(f"orders/S={number}")
+        ledger.commit([RowUpdate(None, before)], {})
+        values = {} if value is None else {"ExpressionAttributeValues": {":value": value}}
+        client.update_item(
+            TableName=table,
+            Key={"id": {"S": f"ledger/{before.item_id}"}},
+            UpdateExpression=expression,
+            ExpressionAttributeNames={f"#{name}": name},
+            **values,
+        )
+        held = ledger.read([before.item_id], deadline())[before.item_id]
+        assert held.lacks == (name,)
+        after = row(before.item_id, "v2", held.revision + 1)
+        ledger.commit([RowUpdate(held, after)], {})
+        assert ledger.read([before.item_id], deadline()) == {before.item_id: after}
+        with pytest.raises(WriteConflict):
+            ledger.commit([RowUpdate(held, row(before.item_id, "v3", 9))], {})
 
 
 class LedgerContract:

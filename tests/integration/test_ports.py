@@ -33,7 +33,7 @@ from tests.contracts.erasure import (
 )
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex, upsert, walked
-from tests.contracts.ledger import LedgerContract, adds, row
+from tests.contracts.ledger import LedgerContract, adds, check_damaged_rows, row
 from tests.contracts.log import LogContract
 from tests.factories import deadline
 from tests.integration import clients
@@ -65,6 +65,12 @@ def test_sums_are_spread_over_rows_and_added_up(dynamodb_local: "DynamoDBClient"
     assert {int(found["shard"]["N"]) for found in rows} == {0, 1, 2, 3}
     assert sum(int(found["revision"]["N"]) for found in rows) == 40
     assert ledger.total("month#1997-01") == {"revenue": 4}
+
+
+def test_a_damaged_row_is_read_and_replaced(dynamodb_local: "DynamoDBClient") -> None:
+    rows = table(dynamodb_local, ("id", "S"))
+    sums = table(dynamodb_local, ("aggregate", "S"), ("shard", "N"))
+    check_damaged_rows(dynamodb_local, DynamoDbLedger(dynamodb_local, rows, sums), rows)
 
 
 class TestDynamoDbLog(LogContract):

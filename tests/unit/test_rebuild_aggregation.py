@@ -79,6 +79,22 @@ def test_a_sum_that_is_off_is_right_again(filled: Operated) -> None:
     assert filled.wrong() == []
 
 
+@pytest.mark.parametrize("lacks", ["contribution", "written_at"])
+def test_a_damaged_row_is_made_again(filled: Operated, lacks: str) -> None:
+    """Also that of an item that is gone. The live sums counted it, and count it once."""
+    rows = filled.copies.ledger.rows
+    for number in (3, 17):
+        row = rows[filled.id(number)]
+        contribution = {} if lacks == "contribution" else row.contribution
+        rows[filled.id(number)] = replace(row, contribution=contribution, lacks=(lacks,))
+    live = filled.copies.ledger.live()
+    report = rebuild(filled).run(job)
+    assert (report.complete, report.moved) == (True, ITEMS)
+    assert not any(row.lacks for row in rows.values())
+    assert filled.wrong() == []
+    assert filled.copies.ledger.sums_of(0) == live
+
+
 def test_rollback_and_finish_keep_what_readers_read(filled: Operated) -> None:
     before = filled.copies.ledger.live()
     rebuild(filled).run(job)

@@ -125,6 +125,23 @@ def test_a_failed_change_has_one_outcome_after_a_conflict() -> None:
     assert (outcome.applied, outcome.stale, list(outcome.failures)) == (0, 1, [second])
 
 
+def test_a_damaged_row_stops_its_item_alone() -> None:
+    """What the sums count of it is not known: a difference to nothing would count it twice."""
+    ledger = MemoryLedger()
+    sink = Aggregation(ledger, amounts)
+    first, second = history(revenue("5"), revenue("11"))
+    other = OTHER[0]
+    sink.apply([first], deadline())
+    row = ledger.rows[first.item_id]
+    ledger.rows[first.item_id] = replace(row, contribution={}, lacks=("contribution",))
+    outcome = sink.apply([second, other], deadline())
+    assert (outcome.applied, list(outcome.failures)) == (1, [second])
+    assert isinstance(outcome.failures[second], PermanentError)
+    with pytest.raises(PermanentError, match="lacks contribution"):
+        sink.repair(first.item_id, lambda: revenue("11"), deadline())
+    assert ledger.total("month#1997-01") == {"revenue": 15}
+
+
 def test_a_repair_in_between_is_not_counted_twice() -> None:
     """The other program repairs the row under its old version."""
     ledger = WatchedLedger()

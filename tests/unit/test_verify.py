@@ -241,6 +241,11 @@ def alter_the_row(o: Operated, n: int) -> None:
     o.copies.ledger.rows[o.id(n)] = replace(row, contribution={name: {"count": 2}})
 
 
+def damage_the_row(o: Operated, n: int) -> None:
+    row = o.copies.ledger.rows[o.id(n)]
+    o.copies.ledger.rows[o.id(n)] = replace(row, contribution={}, lacks=("contribution",))
+
+
 def alter_a_sum(o: Operated, n: int) -> str:
     name = f"group#{n % 7}"
     total = o.copies.ledger.totals[name]
@@ -263,6 +268,7 @@ def lose_a_sum(o: Operated, n: int) -> str:
     [
         (lose_the_row, {"missing", "sum"}),
         (alter_the_row, {"wrong", "sum"}),
+        (damage_the_row, {"wrong", "sum"}),
         (alter_a_sum, {"sum"}),
         (add_a_sum, {"sum"}),
         (lose_a_sum, {"sum"}),

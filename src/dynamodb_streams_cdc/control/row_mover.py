@@ -129,7 +129,11 @@ class RowMover:
             return None
         moves = row is None or row.generation != self.built
         differs = difference(row, after.contribution)
-        if not moves and not differs and row is not None and row.deleted == after.deleted:
+        if row is not None and "contribution" in row.lacks:
+            # What the sums count of it is not known: they stay as they are.
+            differs = {}
+        is_right = row is not None and row.deleted == after.deleted and not row.lacks
+        if not moves and not differs and is_right:
             return None
         if moves:
             counted = spread(after.contribution, [self.built])
@@ -150,7 +154,7 @@ class RowMover:
         if row is None and image is None:
             return None
         if row is not None:
-            as_it_is = replace(row, revision=row.revision + 1, generation=self.built)
+            as_it_is = replace(row, revision=row.revision + 1, generation=self.built, lacks=())
             if keys is None:
                 self.unchecked += 1
                 return as_it_is

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.identity import stream_label
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
@@ -132,6 +133,7 @@ class Export:
 
         Raises:
             OperationError: the file is gone or damaged.
+            RetryableError: it cannot be read at the moment.
         """
         at, lines = self._lines.pop(file.key, (-1, iter(())))
         begin = int(place or 0)
@@ -166,7 +168,7 @@ class Export:
     def _text(self, key: str) -> str:
         where = f"s3://{self.bucket}/{key}"
         try:
-            with permitted("s3:GetObject", where):
+            with permitted("s3:GetObject", where), translated():
                 body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
             return (gzip.decompress(body) if key.endswith(".gz") else body).decode()
         except self.client.exceptions.NoSuchKey as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, not_understood
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
+from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.jobs import Job, PartState
 
 PATIENCE = 6
@@ -150,7 +151,7 @@ class Walk:
         """Keep the answer to a request; return whether the part goes on."""
         try:
             answer = future.result()
-        except InvocationFailed as error:
+        except (InvocationFailed, RetryableError) as error:
             return self._excuse(part, str(error))
         return self._keep_answer(part, answer)
 

@@ -153,6 +153,7 @@ class Aggregation:
         Raises:
             RetryableError: the ledger cannot be read or written at the moment.
             DeadlineExceeded: the deadline has passed.
+            PermanentError: the row is damaged.
         """
         differed = False
         for attempt in count():
@@ -163,8 +164,10 @@ class Aggregation:
             deadline.check()
             image = read_item()
             deadline.check()
-            if row is not None and row.retained and image is None:
-                return differed
+            if row is not None:
+                row.check()
+                if row.retained and image is None:
+                    return differed
             update = self.repairing(row, image, known, generations, deadline.now())
             delta = difference(row, update.after.contribution)
             empties = len(delta) > MAX_AGGREGATES
@@ -242,7 +245,10 @@ class Aggregation:
             aggregate: {measure: str(amount) for measure, amount in measures.items()}
             for aggregate, measures in row.contribution.items()
         }
-        return {**asdict(row), "contribution": contribution}
+        state = {**asdict(row), "contribution": contribution}
+        if not row.lacks:
+            del state["lacks"]
+        return state
 
     @property
     def store(self) -> object:
@@ -268,7 +274,7 @@ class Aggregation:
     ) -> CopyPage:
         """Return the next rows of a segment, and what they add up to; see `Comparable`."""
         page = self.ledger.walk(segment, place, most, deadline)
-        live = [row.item_id for row in page.rows if not row.deleted]
+        live = [row.item_id for row in page.rows if row.lacks or not row.deleted]
         sums = add(row.contribution for row in page.rows)
         return CopyPage(live, page.following, len(page.rows), sums=sums, units=page.units)
 
@@ -345,6 +351,8 @@ class Aggregation:
         now: float,
     ) -> "_Step":
         change = group[position]
+        if row is not None:
+            row.check()
         contribution, retained = self._contribution(change)
         after = LedgerRow(
             item_id=change.item_id,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.errors import CdcError
+from dynamodb_streams_cdc.errors import CdcError, PermanentError
 from dynamodb_streams_cdc.sinks.base import PurgePage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 from dynamodb_streams_cdc.sinks.contributions import Contribution, add, negated
@@ -30,6 +30,8 @@ class LedgerRow:
         deleted: whether the item is gone: the row is a tombstone.
         retained: whether the contribution of an expired item was kept.
         generation: of the sums that it counts in; see `Generations.counting`.
+        lacks: attributes that are missing or of another form, because something else than a ledger
+            wrote the row. Without its contribution it is not known what the sums count.
     """
 
     item_id: str
@@ -41,6 +43,20 @@ class LedgerRow:
     deleted: bool = False
     retained: bool = False
     generation: int = 0
+    lacks: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Check that the row can be replaced.
+
+        Raises:
+            PermanentError: it is damaged.
+        """
+        if self.lacks:
+            message = (
+                f"the ledger row lacks {', '.join(self.lacks)}, and what the sums count is not "
+                "known: cdc rebuild aggregation makes the row and new sums"
+            )
+            raise PermanentError(message, "LedgerRowDamaged")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ def compared(
     item_id: str, row: LedgerRow | None, image: Image | None, wanted: Contribution
 ) -> CopyDifference | None:
     """Return how a row differs from an item, which contributes `wanted`; None if it does not."""
+    if row is not None and row.lacks:
+        detail = f"the ledger row lacks {', '.join(row.lacks)}"
+        return _different(item_id, row, DifferenceKind.WRONG, detail)
     kind = _kind_of_difference(row, image, wanted)
     if kind is None:
         return None

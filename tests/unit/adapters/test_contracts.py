@@ -34,7 +34,14 @@ from tests.contracts.erasure import (
 )
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.image_store import ImageStoreContract
-from tests.contracts.ledger import LedgerContract, LedgerWithTotals, adds, purged, row
+from tests.contracts.ledger import (
+    LedgerContract,
+    LedgerWithTotals,
+    adds,
+    check_damaged_rows,
+    purged,
+    row,
+)
 from tests.contracts.log import LogContract
 from tests.factories import as_delivered, change, deadline, order, record
 from tests.lambdas.conftest import create_table
@@ -66,6 +73,10 @@ def test_sums_are_spread_over_rows_that_count_their_writes(dynamodb: Any) -> Non
     assert {int(found["shard"]["N"]) for found in rows} == {0, 1, 2, 3}
     assert sum(int(found["revision"]["N"]) for found in rows) == 40
     assert ledger.total("month#1997-01") == {"revenue": 4}
+
+
+def test_a_damaged_row_is_read_and_replaced(dynamodb: Any) -> None:
+    check_damaged_rows(dynamodb, ledger_of(dynamodb), "idempotency")
 
 
 def test_purge_leaves_a_row_that_moved_after_it_was_found(dynamodb: Any) -> None:

@@ -40,6 +40,24 @@ from dynamodb_streams_cdc.sinks.ledger import (
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+FORMS: Mapping[str, str] = {
+    "version": "S",
+    "revision": "N",
+    "contribution": "M",
+    "changed_at": "N",
+    "written_at": "N",
+    "deleted": "BOOL",
+    "retained": "BOOL",
+    "generation": "N",
+}
+"""Data type descriptors of a ledger row's attributes."""
+
+_OPTIONAL: Mapping[str, Mapping[str, str]] = {"generation": {"N": "0"}}
+_NOTHING: Mapping[str, Any] = {
+    **{"version": "", "contribution": {}, "deleted": False, "retained": False},
+    **dict.fromkeys(("revision", "changed_at", "written_at", "generation"), 0),
+}
+
 _SHORT_OF_CAPACITY = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError"})
 
 
@@ -234,15 +252,7 @@ class DynamoDbLedger:
         }
         if update.before is None:
             return {**put, "ConditionExpression": "attribute_not_exists(id)"}
-        return {
-            **put,
-            "ConditionExpression": "#version = :version AND revision = :revision",
-            "ExpressionAttributeNames": {"#version": "version"},
-            "ExpressionAttributeValues": {
-                ":version": {"S": update.before.version},
-                ":revision": {"N": str(update.before.revision)},
-            },
-        }
+        return {**put, **_unmoved(update.before)}
 
     def _update(self, aggregate: str, shard: str, measures: Mapping[str, Any]) -> dict[str, Any]:
         names = {f"#m{i}": measure for i, measure in enumerate(measures)}
@@ -277,8 +287,29 @@ class DynamoDbLedger:
         return {name: Decimal(amount) for name, amount in measures.items()}
 
 
+def _unmoved(row: LedgerRow) -> dict[str, Any]:
+    """Return the condition that a row is still the one that was read."""
+    conditions, values = [], {}
+    held = {"version": {"S": row.version}, "revision": {"N": str(row.revision)}}
+    for name, value in held.items():
+        if name in row.lacks:
+            conditions.append(f"NOT attribute_type(#{name}, :{name})")
+            values[f":{name}"] = {"S": FORMS[name]}
+        else:
+            conditions.append(f"#{name} = :{name}")
+            values[f":{name}"] = value
+    return {
+        "ConditionExpression": " AND ".join(conditions),
+        "ExpressionAttributeNames": {f"#{name}": name for name in held},
+        "ExpressionAttributeValues": values,
+    }
+
+
 def _row(attributes: Mapping[str, Any]) -> LedgerRow:
+    lacks = _lacking(attributes)
     row: dict[str, Any] = deserialize_item(attributes)
+    if lacks:
+        row = {**row, **{name: _NOTHING[name] for name in lacks}}
     return LedgerRow(
         item_id=row[IDEMPOTENCY_KEY].removeprefix(LEDGER),
         version=row["version"],
@@ -289,7 +320,22 @@ def _row(attributes: Mapping[str, Any]) -> LedgerRow:
         deleted=row["deleted"],
         retained=row["retained"],
         generation=int(row.get("generation", 0)),
+        lacks=tuple(lacks),
     )
+
+
+def _lacking(attributes: Mapping[str, Any]) -> list[str]:
+    """Return the names of a row's attributes that are missing, or not of their form."""
+    lacks = [
+        name
+        for name, tag in FORMS.items()
+        if tag not in attributes.get(name, _OPTIONAL.get(name, {}))
+    ]
+    if "contribution" not in lacks:
+        for measures in attributes["contribution"]["M"].values():
+            if "M" not in measures or any("N" not in each for each in measures["M"].values()):
+                return [*lacks, "contribution"]
+    return lacks
 
 
 def _generations(attributes: Mapping[str, Any] | None) -> Generations:
