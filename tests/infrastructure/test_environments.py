@@ -60,6 +60,25 @@ PATHS = [
 ] + ["_aliases"]
 """What the search function reaches in a domain."""
 
+ERASED = [
+    f"{index}-{end}"
+    for index in ("orders", "customers")
+    for end in (
+        *("v*/_alias", "second/_alias", "write/_alias", "v*/_mapping"),
+        *("write/_mget", "v*/_mget", "write/_doc/*", "v*/_doc/*"),
+    )
+]
+"""What the function that erases reaches there."""
+
+
+def in_a_domain(assembly: Assembly, role: str) -> set[str]:
+    """Return what a function's role reaches by HTTP requests to a domain."""
+    return {
+        resource
+        for of, action, resource in statements(assembly.pipeline)
+        if action.startswith("es:") and of.startswith(f"{role}Role")
+    }
+
 
 class TestDeployed:
     def test_production_keeps_its_data_when_a_stack_goes(self, production: Assembly) -> None:
@@ -126,9 +145,9 @@ class TestDeployed:
         endpoint = "https://search-my-domain-abcdefghij0123456789klmnop.eu-west-1.es.amazonaws.com"
         assembly = synthesise(environment="sandbox", search_url=endpoint)
         assert set(assembly.templates) == {"pipeline"}
-        granted = {r for _, a, r in statements(assembly.pipeline) if a.startswith("es:")}
         prefix = "arn:AWS::Partition:es:eu-west-1:AWS::AccountId:domain/my-domain"
-        assert granted == {f"{prefix}/{path}" for path in PATHS}
+        assert in_a_domain(assembly, "Search") == {f"{prefix}/{path}" for path in PATHS}
+        assert in_a_domain(assembly, "Erasure") == {f"{prefix}/{path}" for path in ERASED}
 
     @pytest.mark.parametrize(
         ("endpoint", "region"),
@@ -169,8 +188,8 @@ class TestDeployed:
         assembly = synthesise(
             environment="sandbox", search_url="https://search.example.com", search_domain_arn=ARN
         )
-        granted = {r for _, a, r in statements(assembly.pipeline) if a.startswith("es:")}
-        assert granted == {f"{ARN}/{path}" for path in PATHS}
+        assert in_a_domain(assembly, "Search") == {f"{ARN}/{path}" for path in PATHS}
+        assert in_a_domain(assembly, "Erasure") == {f"{ARN}/{path}" for path in ERASED}
         function = processors(assembly.pipeline)["search"]
         variables = environment_of(function)
         assert variables["SEARCH_ENDPOINT"] == "https://search.example.com"
@@ -195,7 +214,7 @@ class TestDeployed:
                 assert not [kind for kind in types if "Custom" in kind]
             functions = of_type(assembly.pipeline, "AWS::Lambda::Function")
             maintained = any(name.startswith("Maintenance") for name in functions)
-            assert len(functions) == 4 + maintained
+            assert len(functions) == 5 + maintained
 
 
 class TestSettings:

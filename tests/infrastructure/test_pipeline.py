@@ -200,14 +200,14 @@ class TestLeastPrivilege:
         assert holders == {"Audit", "Erasure", "Search"}, "another function may use them"
 
     def test_only_the_erasure_may_delete(self, assembly: Assembly) -> None:
-        """A search function deletes documents and indexes; the mappings are no data's."""
+        """Or purge ledger rows of deleted items, documents and indexes; mappings are no data."""
         deletes = {
             (role.partition("Role")[0], action)
             for role, action, _ in statements(assembly.pipeline)
             if "delete" in action.lower() and not action.startswith("ec2:")
         }
         assert {(role, action) for role, action in deletes if role != "Erasure"} <= {
-            ("Search", "es:ESHttpDelete")
+            *(("Search", "es:ESHttpDelete"), ("Aggregation", "dynamodb:DeleteItem"))
         }
         assert {action for role, action in deletes if role == "Erasure"} - {"es:ESHttpDelete"} == {
             *("dynamodb:DeleteItem", "s3:DeleteObject", "s3:DeleteObjectVersion")

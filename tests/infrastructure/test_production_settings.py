@@ -125,7 +125,7 @@ class TestKey:
             flat(function["Properties"]["Role"]).removesuffix(".Arn")
             for function in of_type(everything.pipeline, "AWS::Lambda::Function").values()
         ]
-        assert len(roles) == 5
+        assert len(roles) == 6
         for action in ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"):
             for name in roles:
                 role = deployment.value("pipeline", {"Fn::GetAtt": [name, "Arn"]})
@@ -160,7 +160,7 @@ class TestKey:
 class TestFunctions:
     def test_every_role_has_the_boundary(self, everything: Assembly, sandbox: Assembly) -> None:
         roles = [each for _, each in resources(everything) if each["Type"] == "AWS::IAM::Role"]
-        assert len(roles) == 9, "of five functions, three releases and the state machine"
+        assert len(roles) == 10, "of six functions, three releases and the state machine"
         for role in roles:
             boundary = role["Properties"]["PermissionsBoundary"]
             assert boundary == EVERYTHING["permissions_boundary_arn"]

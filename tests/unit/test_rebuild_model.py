@@ -57,9 +57,9 @@ class Interrupted(MemoryIndex):
         if name not in ("upsert", "read", "replace", "read_many", "walk", "pair", "swap", "begin"):
             return found
 
-        def request(*arguments: Any) -> Any:
+        def request(*arguments: Any, **options: Any) -> Any:
             self.interrupt()
-            return found(*arguments)
+            return found(*arguments, **options)
 
         return request
 
