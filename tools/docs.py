@@ -208,13 +208,24 @@ def bench(path: str, names: Sequence[str]) -> tuple[str, str]:
         about = {"date": run["date"], **run["machine"]}
         return "text", "\n".join(f"{name:10} {value}" for name, value in about.items())
     rows = [Row.from_json(row) for row in run["rows"]]
-    found = [row for row in rows if row.benchmark in names or (names == ["goals"] and row.goal)]
+    found = _with_goals(rows) if names == ["goals"] else [r for r in rows if r.benchmark in names]
     if not found:
         message = f"{path} has no rows of {', '.join(names)}"
         raise NotShown(message)
     table = io.StringIO()
     print_rows(found, Console(file=table, width=180))
     return "text", "\n".join(map(str.rstrip, table.getvalue().splitlines()))
+
+
+def _with_goals(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with a goal; of those of growth, the furthest from it and what misses it."""
+    growth = [row for row in rows if row.benchmark == "growth"]
+    furthest = min(growth, key=lambda row: row.ratio or 0.0, default=None)
+    return [
+        row
+        for row in rows
+        if row.goal and (row.benchmark != "growth" or row is furthest or not row.met)
+    ]
 
 
 SHOWN: Mapping[str, Callable[[str, Sequence[str]], tuple[str, str]]] = {
