@@ -324,7 +324,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         for at in ("Machine/Role/DefaultPolicy", "Operator")
     ),
     *_each(
-        "AwsSolutions-SF1 AwsSolutions-SF2 CKV_AWS_284 CKV_AWS_285",
+        "AwsSolutions-SF1 AwsSolutions-SF2",
         "pipeline/Maintenance/Machine",
         "Step Functions keeps the history of each execution for 90 days, and each answer of a "
         "function is an object; the functions have logs and, by a setting, traces.",
