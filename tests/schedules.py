@@ -1,10 +1,15 @@
-"""The number of the simulation's schedules that a run of the tests takes."""
+"""What a run of the tests takes on a laptop, and in CI."""
 
 import os
+
+import pytest
 
 SCHEDULES = os.environ.get("SCHEDULES", "")
 """`all`, as in CI, or nothing."""
 SHARE = {"all": 1, "": 10}.get(SCHEDULES)
+
+long = pytest.mark.skipif(SCHEDULES != "all", reason="long: SCHEDULES=all runs it, as CI does")
+"""Marks a test that takes as long as hundreds of others."""
 
 
 def schedules(number: int) -> int:

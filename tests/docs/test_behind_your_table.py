@@ -39,6 +39,7 @@ from tests.factories import FakeContext, order, record
 from tests.infrastructure.templates import as_list
 from tests.infrastructure.test_best_practices import cfn_lint
 from tests.lambdas.conftest import aws, context, create_table  # noqa: F401 - fixtures
+from tests.schedules import long
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 FILES = HOW_TO / "behind-your-table"
@@ -330,6 +331,7 @@ def test_the_role_allows_the_calls_of_the_function_alone(function: Function) -> 
     assert set(granted()) == called | OF_THE_MAPPING_AND_THE_RUNTIME
 
 
+@long
 def test_cloudformation_takes_the_template_in_every_region() -> None:
     found = cfn_lint(FILES / "template.yaml")
     assert found.returncode == 0, found.stdout + found.stderr

@@ -25,6 +25,7 @@ from tests.factories import SOURCE, FakeContext
 from tests.fake_pipeline import ARNS, POISON, FakePipeline, item, placed
 from tests.infrastructure.deployment import Deployment
 from tests.infrastructure.templates import Assembly, allowed, of_type, only
+from tests.schedules import long
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "add-a-sink.md"
@@ -40,9 +41,13 @@ FENCE = r"\n```\w+\n(.*?)^```$"
 STEP = re.compile(
     rf"^<!-- (file|below|instead): (\S+)(?: ([^\n]+))? -->{FENCE}", re.MULTILINE | re.DOTALL
 )
-pytestmark = pytest.mark.skipif(
-    (ROOT / OWN).exists(), reason="lambdas/sql exists: the page was followed in this repository"
-)
+pytestmark = [
+    long,
+    pytest.mark.skipif(
+        (ROOT / OWN).exists(),
+        reason="lambdas/sql exists: the page was followed in this repository",
+    ),
+]
 SYNTHESISE = """\
 import importlib, json, pathlib, sys
 from aws_cdk import App

@@ -16,6 +16,7 @@ from stacks.acknowledgments import check_best_practices
 from stacks.findings import ACCEPTED, Accepted, readable, rows_for
 from tests.infrastructure.conftest import EVERYTHING, GLOBAL_TABLE, Synthesise
 from tests.infrastructure.templates import Assembly
+from tests.schedules import long
 
 # Commercial Regions near and far, and the other two partitions that the templates support.
 REGIONS = (
@@ -160,6 +161,7 @@ def cfn_lint(*templates: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@long
 def test_cloudformation_takes_the_templates_in_every_region(
     sandbox: Assembly, production: Assembly, local: Assembly, everything: Assembly
 ) -> None:
@@ -172,6 +174,7 @@ def test_cloudformation_takes_the_templates_in_every_region(
     assert lint.returncode == 0, lint.stdout + lint.stderr
 
 
+@long
 def test_cfn_lint_looks_at_every_region(tmp_path: Path) -> None:
     """A type that no Region has is refused once per Region."""
     domain = {

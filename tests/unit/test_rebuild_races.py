@@ -20,7 +20,7 @@ from dynamodb_streams_cdc.sinks.base import TablePage
 from dynamodb_streams_cdc.sinks.generations import WAIT_SECONDS, Generations
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from tests.factories import SOURCE, STREAM, change, deadline, order
-from tests.schedules import SCHEDULES
+from tests.schedules import long
 from tests.unit.test_redrive_races import Actor, Step, every_order
 
 STATES = [order(total="1"), order(total="2"), order(total="4")]
@@ -28,9 +28,9 @@ CHANGES = [
     change(number, before, after)
     for number, (before, after) in enumerate(zip([None, *STATES], STATES, strict=False), 1)
 ]
-DEATHS = (None, 0, 1, 2, 3) if SCHEDULES == "all" else (None,)
+DEATHS = (None, 0, 1, 2, 3)
 """Requests of the first worker before which it dies."""
-WALKS = ("table", "copies") if SCHEDULES == "all" else ("table",)
+WALKS = ("table", "copies")
 """What the builder walks."""
 KEYS = {"customer_id": "S", "order_id": "S"}
 
@@ -135,6 +135,7 @@ def check(ledger: MemoryLedger) -> None:
     assert ledger.sums_of(1) == (row.contribution if row.generation == 1 else {})
 
 
+@long
 @pytest.mark.parametrize("of", WALKS)
 def test_every_order_of_a_move_ends_right(
     of: str, record_property: Callable[[str, object], None]
