@@ -19,7 +19,7 @@ from benchmarks.harness.delivery import context
 from benchmarks.harness.records import SOURCE
 from benchmarks.harness.rows import OURS
 from dynamodb_streams_cdc import Change, Deadline, Processor, Search
-from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchDocuments, OpenSearchIndex
 from dynamodb_streams_cdc.aws.opensearch_documents import ANSWERS, CDC_MAPPING, SCRIPT
 from dynamodb_streams_cdc.sinks.documents import CDC, encoded
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
@@ -193,12 +193,10 @@ def _as_ours(event: Event) -> bytes:
     class Client:
         def bulk(self, body: bytes, index: str, params: Any) -> Any:
             bodies.append(body)
-            return {"items": [{"update": {"result": "updated"}} for _ in event["Records"]]}
+            return {"items": [{"update": {"result": "updated"}}] * len(event["Records"])}
 
     client: Any = Client()
-    target = OpenSearchIndex(
-        client, "orders", INDEX.properties, INDEX.settings, encoded_as_deployed
-    )
+    target = OpenSearchDocuments(client, "orders", INDEX.properties, encoded_as_deployed)
     changes = [Change.from_record(each, SOURCE) for each in event["Records"]]
     assert Search(target, document).apply(changes, Deadline()).applied == len(changes)
     (body,) = bodies
