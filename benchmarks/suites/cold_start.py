@@ -203,14 +203,19 @@ class _Server(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         _, _, operation = self.headers.get("X-Amz-Target", "").partition(".")
-        answer = ANSWERS.get(operation, {}) if operation else BULK
-        body = json.dumps(answer).encode()
-        signed = self.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 ")
-        status = "200 OK" if signed else "403 Forbidden"
-        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        self.wfile.write(f"{head}\r\n\r\n".encode() + body)
+        self._answer("200 OK", ANSWERS.get(operation, {}) if operation else BULK)
 
     do_PUT = do_POST
+
+    def do_GET(self) -> None:
+        self._answer("404 Not Found", {})  # no second index is written
+
+    def _answer(self, status: str, answer: Mapping[str, Any]) -> None:
+        body = json.dumps(answer).encode()
+        if not self.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 "):
+            status = "403 Forbidden"
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        self.wfile.write(f"{head}\r\n\r\n".encode() + body)
 
     def log_message(self, format: str, *arguments: Any) -> None:
         pass

@@ -49,7 +49,7 @@ Handler = Callable[[Mapping[str, Any]], Any]
 
 def run(options: Options) -> list[Row]:
     """Deliver to each kind of mapping in turns; then measure the memory of one."""
-    count = options.changes or DELIVERIES
+    count = max(options.changes or DELIVERIES, 1_000)
     times = turns(
         {name: partial(_microseconds, name, count) for name in MAPPINGS},
         options.repeats or REPEATS,
