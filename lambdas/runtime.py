@@ -1,5 +1,6 @@
 """Clients and the processor, made from a function's settings."""
 
+import random
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, cast
@@ -92,7 +93,11 @@ def build(
     sinks: Mapping[str, Sink],
     source_table: SourceTable | None = None,
 ) -> Processor:
-    """Return the processor of a function.
+    """Return the processor of a function, at its first invocation.
+
+    With SnapStart, all environments of a version go on from one snapshot, and would draw the same
+    random numbers: the same pauses, which are to spread retries, and the same shards of sums
+    (https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html).
 
     Args:
         settings: of the function.
@@ -100,6 +105,7 @@ def build(
         sinks: one for each entity that has a copy there, by the entity's name.
         source_table: the table itself, from which copies are repaired.
     """
+    random.seed()
     bucket = settings.large_images_bucket
     image_store = large_images(bucket) if bucket else None
     readers: dict[str, RecordParser] = {

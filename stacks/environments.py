@@ -33,7 +33,10 @@ from stacks.settings.tables import TableSettings
 
 # Context keys that are not settings: the choice itself, the settings of cdk.json, and two switches.
 OTHER_CONTEXT = ("environment", "environments", "nag", "cli-telemetry")
-OF_AWS = ("vpc_id", "kms_key_arn", "permissions_boundary_arn", "tracing", "reserved_concurrency")
+OF_AWS = (
+    *("vpc_id", "kms_key_arn", "permissions_boundary_arn", "tracing", "reserved_concurrency"),
+    "snap_start",
+)
 PER_PROCESSOR: tuple[str, ...] = tuple(ProcessorSettings.model_fields)
 SHARDS_OF_A_NEW_STREAM = 4
 """A new on-demand table takes 4,000 write units a second from four partitions, each with a shard of

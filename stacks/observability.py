@@ -217,7 +217,7 @@ class Observability(Construct):
                 urgency=Urgency.WORKDAY,
                 missing=UNTIL_COUNTED,
             )
-        if processor.alias is not None:
+        if processor.alias is not None and processor.releases_gradually:
             at_fault = [alarm for alarm in (errors, reported, breaker) if alarm is not None]
             release_gradually(scope, processor.alias, at_fault)
 

@@ -50,12 +50,14 @@ def add_function(
     reserved_concurrency: int | None = None,
     seconds: int = FUNCTION_SECONDS,
     in_vpc: bool = True,
+    snap_start: bool = False,
     variables: Mapping[str, str],
     environment: Environment,
 ) -> FunctionParts:
     """Add a function named `Function`, with `Role` and `Logs`, to a construct.
 
     With a VPC it is in it, unless `in_vpc` is false: for one that calls AWS's public APIs alone.
+    With `snap_start`, its published versions start from a snapshot.
     """
     log_group = logs.LogGroup(
         scope,
@@ -82,6 +84,7 @@ def add_function(
         log_group=log_group,
         logging_format=lambda_.LoggingFormat.JSON,
         environment=dict(variables),
+        snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
     )
     resource = function.node.default_child
     assert isinstance(resource, lambda_.CfnFunction)

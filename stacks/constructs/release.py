@@ -1,8 +1,9 @@
-"""Gradual releases of a function's code, which its alarms take back.
+"""Versions of a function's code behind an alias, and gradual releases, which alarms take back.
 
-The event source mapping invokes an alias, and CodeDeploy moves the alias to the new version in
-steps. Both versions read the same shards meanwhile, which the sinks allow: they converge. This is
-what AWS SAM deploys for a function with streams:
+SnapStart makes snapshots of versions alone. For a gradual release, the event source mapping invokes
+an alias, and CodeDeploy moves the alias to the new version in steps. Both versions read the same
+shards meanwhile, which the sinks allow: they converge. This is what AWS SAM deploys for a function
+with streams:
 https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/automating-updates-to-serverless-apps.html
 """
 

@@ -65,6 +65,7 @@ class StreamProcessor(Construct):
             code=code,
             memory_mib=own.memory_mib,
             reserved_concurrency=own.reserved_concurrency,
+            snap_start=environment.snap_start,
             environment=environment,
             variables={
                 "PIPELINE": self.pipeline,
@@ -82,8 +83,9 @@ class StreamProcessor(Construct):
         self.function, self.role, self.log_group = parts.function, parts.role, parts.log_group
         self.dead_letters.grant_write(self.role)
         feed.add_reader(name, self.role)
-        gradual = environment.release == "gradual"
-        self.alias = add_alias(self, self.function) if gradual else None
+        self.releases_gradually = environment.release == "gradual"
+        by_version = environment.snap_start or self.releases_gradually
+        self.alias = add_alias(self, self.function) if by_version else None
         self.mapping = self._map(feed, filters, own)
         self.notifications = self.dead_letters.notify_of(self.mapping)
         self.dead_letter_places = self.dead_letters.places(self.mapping)

@@ -17,9 +17,13 @@ class FunctionSettings(BaseModel):
         release: `direct` replaces the code of a processor at once. `gradual` gives a new version
             another tenth of the batches every three minutes; AWS CodeDeploy returns to the last
             version, and the deploy fails, if an alarm of the processor fires. Example: `gradual`.
+        snap_start: Processors start from a snapshot of their loaded code, which AWS Lambda
+            SnapStart makes of each new version. The deploy takes some minutes more, and each
+            snapshot that is kept or restored has a price. Example: `true`.
         tracing: Traces of every function's invocations in AWS X-Ray. Example: `true`.
     """
 
     permissions_boundary_arn: Annotated[str, Field(pattern=POLICY_ARN)] | None = None
     release: Literal["direct", "gradual"] = "direct"
+    snap_start: bool = False
     tracing: bool = False

@@ -29,6 +29,7 @@ EVERYTHING: Mapping[str, str] = {
     "release": "gradual",
     "route_table_ids": "rtb-0123456789abcdef0",
     "security_group_ids": "sg-0123456789abcdef0",
+    "snap_start": "true",
     "subnet_ids": ", ".join(SUBNETS),
     "tracing": "true",
     "vpc_id": "vpc-0123456789abcdef0",

@@ -212,6 +212,17 @@ class TestRelease:
                 # One on the mapping, which waits for the alias, would be a circle.
                 assert "Mapping" not in str(everything.pipeline["Resources"][alarm])
 
+    def test_snapshots_are_of_versions_that_mappings_invoke(self, synthesise: Synthesise) -> None:
+        assembly = synthesise(environment="sandbox", snap_start="true")
+        deployment = Deployment(assembly)
+        for each in of_type(assembly.pipeline, "AWS::Lambda::EventSourceMapping").values():
+            invoked = deployment.value("pipeline", each["Properties"]["FunctionName"])
+            function, _, alias = invoked.partition(":")
+            found = assembly.pipeline["Resources"][function]["Properties"]
+            assert found["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+            assert alias == "live"
+        assert "CodeDeploy" not in str(assembly.pipeline)
+
     def test_a_direct_release_has_no_alias(self, sandbox: Assembly) -> None:
         assert "AWS::Lambda::Alias" not in str(sandbox.pipeline)
         assert "CodeDeploy" not in str(sandbox.pipeline)
@@ -238,6 +249,7 @@ class TestRelease:
         ({"kms_key_arn": "alias/mine"}, "Setting 'kms_key_arn' is 'alias/mine' in -c kms_key"),
         ({"permissions_boundary_arn": "boundary"}, "Setting 'permissions_boundary_arn' is 'bou"),
         ({"release": "canary"}, "Setting 'release' is 'canary' in -c release=: input should be"),
+        ({"snap_start": "fast"}, "Setting 'snap_start' is 'fast' in -c snap_start=:"),
         ({"tracing": "on and off"}, "Setting 'tracing' is 'on and off' in -c tracing=:"),
         *(
             (
@@ -249,6 +261,7 @@ class TestRelease:
                 {"kms_key_arn": KEY},
                 {"tracing": "true"},
                 {"release": "gradual"},
+                {"snap_start": "true"},
             )
         ),
     ],

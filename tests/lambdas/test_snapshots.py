@@ -1,0 +1,56 @@
+"""A snapshot of SnapStart, which is of the loaded handler, keeps no state that has to be fresh."""
+
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+
+from dynamodb_streams_cdc import Deadline
+from dynamodb_streams_cdc.deadline import backoff
+from lambdas import runtime
+from lambdas.example_domain import TABLES
+from lambdas.settings import Settings
+
+SETTINGS = Settings(
+    pipeline="cdc-sandbox-pipeline",
+    source_table="orders",
+    epoch="0001",
+    feed="table",
+    processor="audit",
+    dead_letter_bucket="dead-letters",
+    dead_letter_prefix="dead-letters/audit/",
+    attempts_table="idempotency",
+)
+HANDLERS = ("aggregation", "audit", "notifications", "search")
+PROGRAM = """
+import gc, importlib, os, socket, sys
+handler = importlib.import_module(f"lambdas.{sys.argv[1]}.handler")
+from botocore.client import BaseClient
+from botocore.session import Session
+from lambdas import runtime
+kinds = (BaseClient, Session, socket.socket)
+held = [type(each) for each in gc.get_objects() if isinstance(each, kinds)]
+assert held == [], held
+caches = [handler.processor, runtime.session, runtime.dynamodb, runtime.s3]
+assert [each.cache_info().currsize for each in caches] == [0] * 4
+"""
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_a_loaded_module_holds_no_client_or_setting(name: str) -> None:
+    """Connections die while a snapshot waits, and credentials expire."""
+    environment = {"PATH": os.environ["PATH"]}  # no setting: it would raise to read one
+    subprocess.run([sys.executable, "-c", PROGRAM, name], env=environment, check=True)
+
+
+def test_environments_of_one_snapshot_draw_other_numbers() -> None:
+    snapshot = random.getstate()
+
+    def restored() -> list[float]:
+        random.setstate(snapshot)
+        runtime.build(SETTINGS, TABLES[0], {})
+        return [backoff(attempt, Deadline().jitter) for attempt in range(3)]
+
+    assert restored() != restored()
