@@ -27,6 +27,7 @@ NAMES = (
     "audit",
     "search",
     "cold_start",
+    "shard",
     "end_to_end",
     "growth",
     "engine",
