@@ -3,12 +3,16 @@
 The real `cdk deploy` into the emulator, a real OpenSearch, our engine as Lambda's mapping, and the
 sample stories of the domain. At a pace that the app keeps up with, a change is followed until a
 reader sees it: the mapping's window (a second, twice on the way to search) and OpenSearch's refresh
-(a second) are included. At full speed, the changes per second that reach every sink are counted,
-and the processor time of each part. There are no peers, and the emulator is slower than DynamoDB.
+(a second) are included. A lone change comes while nothing else is under way: of its lag, the parts
+that the settings decide are named, an empty batch is invoked for the part of the invocation, and
+the rest is the sink's write. At full speed, the changes per second that reach every sink are
+counted, and the processor time of each part. There are no peers, and the emulator is slower than
+DynamoDB.
 """
 
 import os
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,13 +20,17 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.harness.rows import Options, Row
+from dynamodb_streams_cdc.esm.policies import Policies
 from local.console import DemoConsole
 from local.declaration import TABLES, stories
+from local.deployed.deployment import session
 from local.deployed.pipeline import Pipeline, running_pipeline
 from local.scenarios.fault_injection import NoFaults
+from local.scenarios.lag import PROBE_EVERY
 from local.scenarios.phases import Phase, Traffic
 from local.workload.poison import Poison
 from local.workload.stories import read_stories
+from stacks.settings.processors import ProcessorSettings
 
 SEED = 1
 REPEATS = 2
@@ -31,7 +39,20 @@ AT_A_PACE = 150
 PAUSE = 0.2
 """Seconds that each of four writers rests after a write: some 18 changes a second."""
 
+ALONE = 8
+PAUSE_ALONE = 4.0
+"""Seconds between the writes of the one writer of lone changes: more than the longest lag."""
+
+WINDOW = ProcessorSettings.model_fields["batching_window_seconds"].default
+POLL = Policies().poll_seconds
+REFRESH = 1.0
+"""Seconds between two refreshes of an index: the default of OpenSearch."""
+
+INVOCATIONS = 20
 SINKS = ("aggregation", "search", "audit")
+READS = {"aggregation": 1, "audit": 1, "search": 2}
+"""Streams on the way to a sink: search reads that of the change log."""
+
 PROC = Path("/proc")
 
 
@@ -41,6 +62,8 @@ def run(options: Options) -> list[Row]:
     paced = min(AT_A_PACE, count)
     repeats = options.repeats or REPEATS
     told = read_stories(TABLES, stories, SEED, options.records)
+    alone: list[Phase] = []
+    invoked: list[Mapping[str, float]] = []
     slow: list[Phase] = []
     fast: list[Phase] = []
     shares: list[Mapping[str, float]] = []
@@ -49,13 +72,25 @@ def run(options: Options) -> list[Row]:
         traffic = Traffic(console, pipeline, SEED, NoFaults(), Poison(SEED))
         traffic.run("to warm up", told, paced)
         for _ in range(repeats):
+            alone.append(
+                traffic.run(
+                    "one at a time",
+                    told,
+                    ALONE,
+                    samples=ALONE,
+                    workers=1,
+                    open_stories=1,
+                    pause=PAUSE_ALONE,
+                )
+            )
+            invoked.append(invocation_seconds(pipeline))
             slow.append(traffic.run("at a pace", told, paced, samples=paced, pause=PAUSE))
             before = processor_seconds(pipeline)
             fast.append(traffic.run("at full speed", told, count))
             after = processor_seconds(pipeline)
             changes = fast[-1].written.changes
             shares.append({who: 1000 * (after[who] - before[who]) / changes for who in after})
-    return [*_lags(slow), *_speed(fast), *_work(shares)]
+    return [*_parts(alone, invoked), *_lags(slow), *_speed(fast), *_work(shares)]
 
 
 def _lags(phases: list[Phase]) -> Iterator[Row]:
@@ -63,6 +98,45 @@ def _lags(phases: list[Phase]) -> Iterator[Row]:
         for name in ("p50", "p99"):
             values = [getattr(each.lags[sink], name) for each in phases]
             yield Row("end_to_end", f"visible in {sink}", f"s, {name}", values)
+
+
+def _parts(phases: list[Phase], invoked: list[Mapping[str, float]]) -> Iterator[Row]:
+    """Name the parts of the median lag of a lone change; each wait is half of its interval."""
+    for sink in SINKS:
+        lags = [each.lags[sink].p50 for each in phases]
+        reads = READS[sink]
+        waits = {
+            "batching window": [WINDOW * reads] * len(lags),
+            "read of the shard": [POLL / 2 * reads] * len(lags),
+            "invocation": [
+                sum(each[name] for name in ("audit", sink)[-reads:]) for each in invoked
+            ],
+            "refresh": [REFRESH / 2 if sink == "search" else 0.0] * len(lags),
+            "probe": [PROBE_EVERY / 2] * len(lags),
+        }
+        waits["write, and the rest"] = [
+            lag - sum(of[turn] for of in waits.values()) for turn, lag in enumerate(lags)
+        ]
+        yield Row("end_to_end", f"lone change in {sink}", "s, p50", lags)
+        for name, values in waits.items():
+            if any(values):
+                yield Row("end_to_end", f"lone change in {sink}: {name}", "s", values)
+
+
+def invocation_seconds(pipeline: Pipeline) -> Mapping[str, float]:
+    """Return the median time of an invocation with an empty batch, by sink."""
+    [copies] = pipeline.tables
+    client = session(pipeline.aws.url).client("lambda")
+    found = {}
+    for sink in SINKS:
+        times = []
+        for _ in range(INVOCATIONS):
+            began = time.perf_counter()
+            client.invoke(FunctionName=copies.resources.functions[sink], Payload=b'{"Records": []}')
+            times.append(time.perf_counter() - began)
+        found[sink] = statistics.median(times)
+    client.close()
+    return found
 
 
 def _speed(phases: list[Phase]) -> Iterator[Row]:
