@@ -8,7 +8,7 @@ plain index actions, by scripted upserts, and in the same requests as ours.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import urllib3
@@ -16,7 +16,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from opensearchpy import OpenSearch, Urllib3HttpConnection, helpers
 
 from benchmarks.harness.delivery import context
-from benchmarks.harness.records import SOURCE
+from benchmarks.harness.records import BATCH, SOURCE
 from benchmarks.harness.rows import OURS
 from dynamodb_streams_cdc import Change, Deadline, Processor, Search
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchDocuments, OpenSearchIndex
@@ -48,6 +48,23 @@ class CountingConnection(Urllib3HttpConnection):
 
 
 @dataclass(frozen=True)
+class Case:
+    """Documents to write.
+
+    Attributes:
+        document: makes one of an item.
+        properties: their mapping.
+        batch: records of an event.
+        prefix: of the names of the rows.
+    """
+
+    document: Callable[[Any], Mapping[str, Any]] = document
+    properties: Mapping[str, Any] = field(default_factory=lambda: INDEX.properties)
+    batch: int = BATCH
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
 class Indexer:
     """One way to write.
 
@@ -63,29 +80,29 @@ class Indexer:
     batches: int | None = None
 
 
-def indexers(url: str) -> dict[str, Indexer]:
-    """Return all ways to write to the node at `url`."""
+def indexers(url: str, case: Case) -> dict[str, Indexer]:
+    """Return all ways to write these documents to the node at `url`."""
     client = OpenSearch(url, connection_class=CountingConnection)
     http = urllib3.PoolManager()
 
     def bulk_helper(index: str) -> Write:
-        _create(client, index, INDEX.properties)
-        return lambda event: helpers.bulk(client, _actions(event, index))
+        _create(client, index, case.properties)
+        return lambda event: helpers.bulk(client, _actions(event, index, case))
 
     def one_each(index: str) -> Write:
-        _create(client, index, INDEX.properties)
+        _create(client, index, case.properties)
 
         def write(event: Event) -> None:
             for id, image in _images(event):
                 if image is None:
                     client.delete(index=index, id=id, params={"ignore": 404})
                 else:
-                    client.index(index=index, id=id, body=document(image))
+                    client.index(index=index, id=id, body=case.document(image))
 
         return write
 
     def raw(index: str) -> Write:
-        _create(client, index, {**INDEX.properties, CDC: CDC_MAPPING})
+        _create(client, index, {**case.properties, CDC: CDC_MAPPING})
         headers = {"Content-Type": "application/x-ndjson"}
 
         def write(body: bytes) -> bytes:
@@ -97,12 +114,14 @@ def indexers(url: str) -> dict[str, Indexer]:
         return write
 
     return {
-        OURS: Indexer(lambda index: ours(url, index)),
+        OURS: Indexer(lambda index: ours(url, index, case)),
         HELPER: Indexer(bulk_helper),
         ONE_EACH: Indexer(one_each, batches=2),
-        RAW_PLAIN: Indexer(raw, lambda events: [_encoded(event, _plain) for event in events]),
-        RAW_SCRIPTED: Indexer(raw, lambda events: [_encoded(event, _scripted) for event in events]),
-        RAW_OURS: Indexer(raw, lambda events: list(map(_as_ours, events))),
+        RAW_PLAIN: Indexer(raw, lambda events: [_encoded(event, _plain, case) for event in events]),
+        RAW_SCRIPTED: Indexer(
+            raw, lambda events: [_encoded(event, _scripted, case) for event in events]
+        ),
+        RAW_OURS: Indexer(raw, lambda events: [_as_ours(event, case) for event in events]),
     }
 
 
@@ -112,10 +131,12 @@ def results(answer: bytes) -> list[str]:
     return [each["error"]["type"] if "error" in each else each["result"] for each in found]
 
 
-def ours(url: str, index: str) -> Write:
+def ours(url: str, index: str, case: Case) -> Write:
     """Return the search function without its environment."""
     dead_letters = MemoryDeadLetters()
-    processor = Processor("search", SOURCE, Search(_target(url, index), document), dead_letters)
+    processor = Processor(
+        "search", SOURCE, Search(_target(url, index, case), case.document), dead_letters
+    )
 
     def write(event: Event) -> None:
         answer = processor(event, context())
@@ -125,9 +146,9 @@ def ours(url: str, index: str) -> Write:
     return write
 
 
-def _target(url: str, index: str) -> OpenSearchIndex:
+def _target(url: str, index: str, case: Case) -> OpenSearchIndex:
     client = OpenSearch(url, connection_class=CountingConnection, max_retries=0, pool_maxsize=2)
-    target = OpenSearchIndex(client, index, INDEX.properties, INDEX.settings, encoded_as_deployed)
+    target = OpenSearchIndex(client, index, case.properties, INDEX.settings, encoded_as_deployed)
     target.create(Deadline())
     return target
 
@@ -147,15 +168,15 @@ def _images(event: Event) -> Iterator[tuple[str, dict[str, Any] | None]]:
         yield id, None if new is None else {name: decode(value) for name, value in new.items()}
 
 
-def _actions(event: Event, index: str) -> Iterator[dict[str, Any]]:
+def _actions(event: Event, index: str, case: Case) -> Iterator[dict[str, Any]]:
     for id, image in _images(event):
         if image is None:
             yield {"_op_type": "delete", "_index": index, "_id": id}
         else:
-            yield {"_index": index, "_id": id, "_source": document(image)}
+            yield {"_index": index, "_id": id, "_source": case.document(image)}
 
 
-def _encoded(event: Event, lines: Callable[[str, Mapping[str, Any]], str]) -> bytes:
+def _encoded(event: Event, lines: Callable[[str, Mapping[str, Any]], str], case: Case) -> bytes:
     """Return the body of a request with our documents, tombstones included."""
     bodies = []
     for each in event["Records"]:
@@ -168,7 +189,7 @@ def _encoded(event: Event, lines: Callable[[str, Mapping[str, Any]], str]) -> by
             "written_at": change.timestamp,
             "deleted": image is None,
         }
-        source = {**encoded(document(image) if image else {}), CDC: stamp}
+        source = {**encoded(case.document(image) if image else {}), CDC: stamp}
         bodies.append(lines(change.item_id, source))
     return "".join(bodies).encode()
 
@@ -186,7 +207,7 @@ def _scripted(id: str, source: Mapping[str, Any]) -> str:
 _json = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def _as_ours(event: Event) -> bytes:
+def _as_ours(event: Event, case: Case) -> bytes:
     """Return the body of the first request that ours sends for an event."""
     bodies: list[bytes] = []
 
@@ -196,8 +217,8 @@ def _as_ours(event: Event) -> bytes:
             return {"items": [{"update": {"result": "updated"}}] * len(event["Records"])}
 
     client: Any = Client()
-    target = OpenSearchDocuments(client, "orders", INDEX.properties, encoded_as_deployed)
+    target = OpenSearchDocuments(client, "orders", case.properties, encoded_as_deployed)
     changes = [Change.from_record(each, SOURCE) for each in event["Records"]]
-    assert Search(target, document).apply(changes, Deadline()).applied == len(changes)
+    assert Search(target, case.document).apply(changes, Deadline()).applied == len(changes)
     (body,) = bodies
     return body

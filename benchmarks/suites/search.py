@@ -7,6 +7,9 @@ or a redrive. Ours and the peers are whole functions, from the event to the resp
 turns at each event, in random order: a node is busy now and then with the writes of a second ago,
 and that must not always hit the same variant.
 
+Then the same with the items themselves as documents, as a script without a declaration would write
+them, a hundred and a thousand in each event.
+
 The index is compared with the last state of each order in the end, and the responses of the raw
 node with the expected ones.
 """
@@ -16,7 +19,7 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -32,6 +35,7 @@ from benchmarks.peers.indexers import (
     RAW_OURS,
     RAW_PLAIN,
     RAW_SCRIPTED,
+    Case,
     CountingConnection,
     Event,
     Indexer,
@@ -44,6 +48,14 @@ from local.services.service import opensearch
 CHANGES = 4_000
 REPEATS = 5
 CANCELLED_ONE_IN = 10
+ITEMS: Mapping[str, Any] = {
+    name: {"type": "keyword"} for name in ("customer_id", "order_id", "status")
+}
+CASES = (
+    Case(),
+    Case(dict, ITEMS, prefix="items: "),
+    Case(dict, ITEMS, batch=1_000, prefix="items, 1,000 a request: "),
+)
 SEED = 1997
 
 GOALS = {HELPER: 1.0, ONE_EACH: 20.0, RAW_SCRIPTED: 0.85}
@@ -90,13 +102,13 @@ class Result:
 class Contestant:
     """A variant in one round, with an index of its own."""
 
-    def __init__(self, name: str, indexer: Indexer, url: str, work: Work) -> None:
+    def __init__(self, name: str, indexer: Indexer, url: str, work: Work, batch: int) -> None:
         self._name = name
         self._index = uuid4().hex
         self._client = OpenSearch(url)
         numbers = spread(len(work.events[INSERTS]), indexer.batches)
         last = list(work.last.items())
-        own = {number: last[number * BATCH : (number + 1) * BATCH] for number in numbers}
+        own = {number: last[number * batch : (number + 1) * batch] for number in numbers}
         self._last = dict(pair for of_event in own.values() for pair in of_event)
         self._sizes = {number: len(of_event) for number, of_event in own.items()}
         self._inputs = {phase: _inputs(indexer, work.events[phase], numbers) for phase in PHASES}
@@ -144,16 +156,19 @@ class Contestant:
 
 def run(options: Options) -> list[Row]:
     """Measure inserts, updates, requests, and the errors after a late redelivery."""
-    work = prepared(options)
     repeats = options.repeats or REPEATS
-    found: dict[str, list[Result]] = defaultdict(list)
     draw = random.Random(SEED)
+    rows: list[Row] = []
     with opensearch() as node:
-        _round(node.url, work, draw)  # the node's first thousands are three times slower
-        for _ in range(repeats):
-            for name, result in _round(node.url, work, draw).items():
-                found[name].append(result)
-    return list(_rows(found))
+        for case in CASES:
+            work = prepared(options, case.batch)
+            found: dict[str, list[Result]] = defaultdict(list)
+            _round(node.url, work, draw, case)  # the node's first thousands are three times slower
+            for _ in range(repeats):
+                for name, result in _round(node.url, work, draw, case).items():
+                    found[name].append(result)
+            rows += [replace(row, name=case.prefix + row.name) for row in _rows(found)]
+    return rows
 
 
 def spread(events: int, wanted: int | None) -> list[int]:
@@ -165,8 +180,11 @@ def _inputs(indexer: Indexer, events: Sequence[Event], numbers: list[int]) -> di
     return dict(zip(numbers, indexer.inputs([events[each] for each in numbers]), strict=True))
 
 
-def _round(url: str, work: Work, draw: random.Random) -> dict[str, Result]:
-    contestants = {name: Contestant(name, each, url, work) for name, each in indexers(url).items()}
+def _round(url: str, work: Work, draw: random.Random, case: Case) -> dict[str, Result]:
+    contestants = {
+        name: Contestant(name, each, url, work, case.batch)
+        for name, each in indexers(url, case).items()
+    }
     gc.collect()
     for phase in PHASES:
         for number in range(len(work.events[phase])):
@@ -192,7 +210,7 @@ def _rows(found: Mapping[str, Sequence[Result]]) -> Iterator[Row]:
         yield from compare("search", f"{kind} in the end", "documents", wrong, at_most=0.0)
 
 
-def prepared(options: Options) -> Work:
+def prepared(options: Options, batch: int = BATCH) -> Work:
     """Return orders that are placed, then each shipped or cancelled."""
     inserts: list[Record] = []
     updates: list[Record] = []
@@ -204,5 +222,5 @@ def prepared(options: Options) -> Work:
         inserts.append(record(None, placed))
         updates.append(record(placed, after))
         last[placed["order_id"]] = None if after is None else after["status"]
-    first = batches(inserts)
-    return Work({INSERTS: first, UPDATES: batches(updates), REDELIVERED: first}, last)
+    first = batches(inserts, batch)
+    return Work({INSERTS: first, UPDATES: batches(updates, batch), REDELIVERED: first}, last)
