@@ -59,16 +59,20 @@ def run(options: Options) -> list[Row]:
 def sustained(sink: str, lanes: int, records: Sequence[Record], urls: tuple[str, str]) -> float:
     """Return the changes per second of a shard, from the first read to its last checkpoint."""
     name = f"shard-{uuid4()}"
-    stores = Operated(name, *urls)
-    stores.empty("ledger")
-    stores.empty("log")
-    if sink == "search":  # makes the index
-        stores.invoke(sink, {"operation": "verify", "of": "copies", "limit": 1, "Records": []})
+    prepare(Operated(name, *urls), sink)
     with ProcessPoolExecutor(lanes, get_context("spawn"), _start, (sink, name, urls)) as pool:
         list(pool.map(_warm, range(lanes)))
         begun = time.perf_counter()
         drain(lanes, records, pool)
         return len(records) / (time.perf_counter() - begun)
+
+
+def prepare(stores: Operated, sink: str) -> None:
+    """Make the stores of a sink, empty."""
+    stores.empty("ledger")
+    stores.empty("log")
+    if sink == "search":  # makes the index
+        stores.invoke(sink, {"operation": "verify", "of": "copies", "limit": 1, "Records": []})
 
 
 def drain(lanes: int, records: Sequence[Record], pool: ProcessPoolExecutor) -> None:
