@@ -4,7 +4,7 @@
     {... "dryRun": true}    only count them
 
 A tombstone is old enough by the time at which it was *written*, and that is past the age from which
-on a late change is repaired after it is applied (`processor.LATE_SECONDS`): what the tombstone
+on a late change is repaired after it is applied (`sinks.base.LATE_SECONDS`): what the tombstone
 would have refused cannot come back. While a fill is open, nothing is purged; see `notes`.
 """
 
