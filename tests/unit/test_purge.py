@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc import ChangeLog
 from dynamodb_streams_cdc.control.notes import FILL, OPEN_SECONDS, RENEW_SECONDS, fills_of
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord
@@ -173,6 +174,19 @@ def test_an_export_is_refused_when_its_operator_slept(aged: Operated) -> None:
         with pytest.raises(MalformedRecord, match="167 hours old"):
             aged.invoke(processor, asked)
     assert [*aged.copies.wrong_sums(aged.table), *aged.copies.wrong_documents(aged.table)] == []
+
+
+def test_an_exported_item_is_as_old_as_its_export(aged: Operated) -> None:
+    """A sink that follows the change log late repairs the item, as of any late change."""
+    exported = aged.clock.now() - LATE_SECONDS + 60
+    asked: dict[str, Any] = {"operation": "backfill", "streamArn": aged.arn, "keys": {"id": "S"}}
+    asked["exportTime"] = datetime.fromtimestamp(exported, UTC).isoformat()
+    lost = aged.id(ITEMS - 1)
+    aged.copies.log.entries.clear()
+    asked["Records"] = [{"Item": serialize_item(aged.item(ITEMS - 1))}]
+    assert aged.invoke("audit", asked)["applied"] == 1
+    [entry] = ChangeLog(aged.copies.log).history(lost)
+    assert entry.timestamp == int(exported)
 
 
 @pytest.mark.parametrize("time", [None, "yesterday"])

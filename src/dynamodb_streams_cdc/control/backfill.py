@@ -225,13 +225,15 @@ class Backfill:
             message = f"an item has the keys {', '.join(wanted.part.keys)}; got {', '.join(item)}"
             raise MalformedRecord(message)
         now = float(int(self.applier.deadline.now()))
+        # Behind the change log, a processor repairs the item of a change that arrives too late.
+        timestamp = float(int(wanted.time)) if wanted.items else now
         return Change.made(
             kind=ChangeKind.BACKFILL,
             table=self.source.table,
             version=floor_of(self.source.epoch, wanted.stream),
             sequence_number="0",
             event_id="",
-            timestamp=now,
+            timestamp=timestamp,
             recorded_at=now,
             view_type=ViewType.NEW_AND_OLD_IMAGES,
             expired=False,
