@@ -9,11 +9,11 @@ from typing import Any
 
 from dynamodb_streams_cdc import LambdaContext
 from dynamodb_streams_cdc.aws.dynamodb.erasure import (
-    DynamoDbErasableLedger,
     DynamoDbErasableLog,
     DynamoDbErasureRecords,
     DynamoDbMarkers,
 )
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.aws.s3_versions import S3ObjectVersions
 from dynamodb_streams_cdc.control.erasure import Erasure, HoldingPlace
@@ -80,7 +80,7 @@ def _copies(settings: ErasureSettings) -> dict[str, HoldingPlace]:
             copies[f"search-{name}"] = IndexPlace(index.every)
     if settings.aggregates_table:
         copies["aggregation"] = LedgerPlace(
-            DynamoDbErasableLedger(
+            DynamoDbLedger(
                 runtime.dynamodb(), settings.idempotency_table, settings.aggregates_table
             )
         )

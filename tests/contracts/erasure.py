@@ -1,6 +1,7 @@
 """What every store of an erasure must do; run against those in memory and those of AWS."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from dynamodb_streams_cdc.control.erasure import ErasureRecords
@@ -49,6 +50,7 @@ class ErasureRecordsContract:
         record = records.read([ITEM], deadline())[ITEM]
         records.note(ITEM, 7.0, deadline())
         assert not records.complete(ITEM, record, deadline())
+        assert not records.complete(ITEM, replace(record, receipt="other", revision=2), deadline())
         assert ITEM in records.read([ITEM], deadline())
 
 
@@ -75,6 +77,7 @@ class ErasableLedgerContract:
         ledger.commit([RowUpdate(None, first)], {})
         ledger.commit([RowUpdate(first, second)], {})
         assert not ledger.forget(first)
+        assert not ledger.forget(row(ITEM, "v2", second.revision))
         assert ledger.forget(second)
         assert not ledger.forget(second)
         assert ledger.read([ITEM], deadline()) == {}

@@ -1,4 +1,4 @@
-"""The tables of an erasure on DynamoDB: entries, rows and markers that can be deleted, and records.
+"""The tables of an erasure on DynamoDB: entries and markers that can be deleted, and records.
 
 Records are in the idempotency table. `forgetting/<item>` is an erasure that is not complete, of an
 item whose tombstones have its key as well; `erased/<receipt>` says that something was erased and
@@ -13,16 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import PARALLEL, DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.reads import read_items, scan_page
 from dynamodb_streams_cdc.aws.errors import meaning, translated
 from dynamodb_streams_cdc.control.erasure import ErasureRecord, Start
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
-from dynamodb_streams_cdc.names import ERASED, FORGETTING, IDEMPOTENCY_KEY, LEDGER, ONCE
+from dynamodb_streams_cdc.names import ERASED, FORGETTING, IDEMPOTENCY_KEY, ONCE
 from dynamodb_streams_cdc.sinks.comparison import Segment
-from dynamodb_streams_cdc.sinks.ledger import LedgerRow
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -53,29 +51,6 @@ class DynamoDbErasableLog(DynamoDbLog):
         """Delete entries of an item."""
         keys = ({"item": {"S": item_id}, "version": {"S": version}} for version in versions)
         _delete(self.client, self.table, keys, deadline)
-
-
-@dataclass(frozen=True)
-class DynamoDbErasableLedger(DynamoDbLedger):
-    """`ErasableLedger`."""
-
-    def forget(self, row: LedgerRow) -> bool:
-        """Delete a row that has not changed; return False if it has."""
-        try:
-            with translated():
-                self.client.delete_item(
-                    TableName=self.table,
-                    Key={IDEMPOTENCY_KEY: {"S": LEDGER + row.item_id}},
-                    ConditionExpression="#version = :version AND revision = :revision",
-                    ExpressionAttributeNames={"#version": "version"},
-                    ExpressionAttributeValues={
-                        ":version": {"S": row.version},
-                        ":revision": {"N": str(row.revision)},
-                    },
-                )
-        except self.client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
 
 
 @dataclass(frozen=True)
@@ -171,8 +146,10 @@ class DynamoDbErasureRecords:
                 "Delete": {
                     "TableName": self.table,
                     "Key": {IDEMPOTENCY_KEY: {"S": FORGETTING + item_id}},
-                    "ConditionExpression": "revision = :revision",
-                    "ExpressionAttributeValues": {":revision": {"N": str(record.revision)}},
+                    "ConditionExpression": "receipt = :receipt AND revision = :revision",
+                    "ExpressionAttributeValues": serialize_item(
+                        {":receipt": record.receipt, ":revision": record.revision}
+                    ),
                 }
             },
             {"Put": {"TableName": self.table, "Item": serialize_item(receipt)}},
