@@ -7,7 +7,15 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from dynamodb_streams_cdc.names import ARCHIVE, ERASED, FORGETTING, GENERATIONS, LEDGER, ONCE
+from dynamodb_streams_cdc.names import (
+    ARCHIVE,
+    ERASED,
+    FORGETTING,
+    GENERATIONS,
+    GIVEN_UP_BY_LAMBDA,
+    LEDGER,
+    ONCE,
+)
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.function import add_function
@@ -129,7 +137,9 @@ class Erasure(Construct):
         )
         # What a processor wrote is of one item, and never rewritten.
         self._grant(
-            ["s3:PutObject"], on_failure.arn_for_objects("*"), own.arn_for_objects(f"{ARCHIVE}*")
+            ["s3:PutObject"],
+            on_failure.arn_for_objects("*"),
+            *(own.arn_for_objects(f"{prefix}*") for prefix in (ARCHIVE, GIVEN_UP_BY_LAMBDA)),
         )
         if large_images is not None:
             buckets.append(large_images.bucket)

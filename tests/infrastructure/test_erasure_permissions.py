@@ -76,6 +76,7 @@ def furnish(client: Any) -> None:
     s3.put_object(Bucket="dead-letters", Key=f"dead-letters/audit/{digest_of(ITEM)}/1.json")
     batch = json.dumps(given_up([record(1, None, order()), record(2, None, OTHER)])).encode()
     s3.put_object(Bucket="given-up", Key=lambdas_key("batch"), Body=batch)
+    s3.put_object(Bucket="dead-letters", Key=lambdas_key("earlier"), Body=batch)
     alone = json.dumps(given_up([record(1, None, order())])).encode()
     s3.put_object(Bucket="given-up", Key=lambdas_key("alone"), Body=alone)
     s3.put_object(Bucket="dead-letters", Key=f"archive/{lambdas_key('batch')}", Body=batch)
