@@ -1,5 +1,6 @@
 """What every store of an erasure must do; run against those in memory and those of AWS."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -93,11 +94,12 @@ class ErasableMarkersContract:
         for key in keys:
             mark(key)
         found, following = markers.walk(None, deadline())
-        assert sorted(found) == keys
+        assert sorted(marker.key for marker in found) == keys
+        assert all(time.time() - 60 < marker.written_at <= time.time() for marker in found)
         assert following is None
         markers.delete(keys[:1], deadline())
         markers.delete(keys[:1], deadline())
-        assert list(markers.walk(None, deadline())[0]) == keys[1:]
+        assert [marker.key for marker in markers.walk(None, deadline())[0]] == keys[1:]
 
 
 class ObjectVersionsContract:

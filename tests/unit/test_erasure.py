@@ -15,6 +15,7 @@ from dynamodb_streams_cdc.control.erasure_copies import (
     IndexPlace,
     LedgerPlace,
     LogPlace,
+    Marker,
     MarkersPlace,
     item_of_marker,
 )
@@ -27,6 +28,7 @@ from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.dead_letters import dead_letter_name
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import MalformedRecord, RetryableError
+from dynamodb_streams_cdc.idempotency import Once
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.operations.forget import Forget, ForgetReport, ForgetStatus
 from dynamodb_streams_cdc.sinks.aggregation import Expiry
@@ -34,6 +36,7 @@ from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, ItemVersion, Tabl
 from dynamodb_streams_cdc.sinks.log_entries import name_of
 from dynamodb_streams_cdc.testing.memory import (
     MemoryErasureRecords,
+    MemoryIdempotencyStore,
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
@@ -412,12 +415,43 @@ def test_images_go_with_their_entries(world: World) -> None:
     assert len(world.images.objects) == 1
 
 
-def test_markers_go_by_the_item_in_their_key(world: World) -> None:
-    version = change(1, None, ANNA).version
+@pytest.mark.parametrize("effect", ["mail", "mail/welcome"])
+def test_markers_go_by_the_item_in_their_key(world: World, effect: str) -> None:
     for each in (ANNA, BEN):
-        world.markers.keys.add(f"once/mail/{identity(each)}/{version}")
+        store = MemoryIdempotencyStore(world.markers.keys)
+        Once(store, effect).run(change(1, None, each), lambda: None)
+    assert only(world.forget(ANNA)).status is ERASED
+    [left] = world.markers.keys
+    assert item_of_marker(left, {identity(ANNA), identity(BEN)}) == identity(BEN)
+
+
+def test_a_marker_waits_as_a_tombstone_does(world: World) -> None:
+    """The batch of a change is retried for another item's sake: its mail was sent."""
+    once = Once(MemoryIdempotencyStore(world.markers.keys), "mail")
+    sent: list[str] = []
+    once.run(change(2, ANNA, None), lambda: sent.append("mail"))
+    world.markers.written_at = dict.fromkeys(world.markers.keys, world.clock.now())
+    result = only(world.forget(ANNA))
+    assert (result.status, result.tombstones) == (WAITING, {"markers": 1})
+    once.run(change(2, ANNA, None), lambda: sent.append("mail"))
+    assert len(sent) == 1
+    world.pass_days(7)
+    assert only(world.forget(ANNA)).status is ERASED
+    assert not world.markers.keys
+
+
+def test_one_request_reads_many_pages_without_markers(world: World) -> None:
+    """The idempotency table has a row for each item that was ever counted."""
+
+    class Pages(MemoryMarkers):
+        def walk(self, start: Any, deadline: Deadline) -> Any:
+            page = start or 0
+            found = [Marker(f"once/mail/{identity(ANNA)}/1/1/1", 0.0)] if page == 500 else []
+            return found, page + 1 if page < 999 else None
+
+    world.markers = Pages()
     world.forget(ANNA)
-    assert [*map(item_of_marker, world.markers.keys)] == [identity(BEN)]
+    assert len(world.asked) < 30
 
 
 def test_what_the_sums_retain_of_the_expired_goes(world: World) -> None:

@@ -20,7 +20,8 @@ The rules, each of which the simulation holds against late deliveries, redrives 
   may be called done, when the trace that told so is gone.
 - Tombstones go last, and no sooner than `TOMBSTONE_SECONDS` after the newest trace. Until then a
   late delivery may bring a change back, and only the tombstone refuses it. Afterwards a processor
-  repairs the item of such a change (see `processor`).
+  repairs the item of such a change (see `processor`). The marker of an effect is a tombstone too:
+  nothing else refuses a change whose effect was done.
 - Nothing of an item is erased while a copy shows it: its delete has not been applied.
 - An erasure is complete once that time has passed and every place was read and has nothing.
 """

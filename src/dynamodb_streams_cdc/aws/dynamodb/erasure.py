@@ -16,10 +16,20 @@ from uuid import uuid4
 from dynamodb_streams_cdc.aws.dynamodb.log import PARALLEL, DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.reads import read_items, scan_page
 from dynamodb_streams_cdc.aws.errors import meaning, translated
+from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.control.erasure import ErasureRecord, Start
+from dynamodb_streams_cdc.control.erasure_copies import Marker
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
-from dynamodb_streams_cdc.names import ERASED, FORGETTING, IDEMPOTENCY_KEY, ONCE
+from dynamodb_streams_cdc.idempotency import MARKER_SECONDS
+from dynamodb_streams_cdc.names import (
+    ERASED,
+    EXPIRES_AT,
+    FORGETTING,
+    IDEMPOTENCY_KEY,
+    ONCE,
+    WRITTEN_AT,
+)
 from dynamodb_streams_cdc.sinks.comparison import Segment
 
 if TYPE_CHECKING:
@@ -60,8 +70,8 @@ class DynamoDbMarkers:
     client: "DynamoDBClient"
     table: str
 
-    def walk(self, start: Start, deadline: Deadline) -> tuple[Iterable[str], Start]:
-        """Return the keys of the next markers: one page of a scan."""
+    def walk(self, start: Start, deadline: Deadline) -> tuple[Iterable[Marker], Start]:
+        """Return the next markers: one page of a scan."""
         page = scan_page(
             self.client,
             self.table,
@@ -71,9 +81,9 @@ class DynamoDbMarkers:
             deadline,
             FilterExpression="begins_with(id, :once)",
             ExpressionAttributeValues={":once": {"S": ONCE}},
-            ProjectionExpression=IDEMPOTENCY_KEY,
+            ProjectionExpression=f"{IDEMPOTENCY_KEY}, {EXPIRES_AT}, {WRITTEN_AT}",
         )
-        return [str(item[IDEMPOTENCY_KEY]["S"]) for item in page.items], page.following
+        return [_marker(item) for item in page.items], page.following
 
     def delete(self, keys: Sequence[str], deadline: Deadline) -> None:
         """Delete markers."""
@@ -165,6 +175,13 @@ class DynamoDbErasureRecords:
                     raise meaning(code, reason.get("Message", "")) from error
             return False
         return True
+
+
+def _marker(item: Attributes) -> Marker:
+    """Return a marker; one of an earlier version says only when it expires."""
+    marker: dict[str, Any] = deserialize_item(item)
+    written_at = marker.get(WRITTEN_AT, marker.get(EXPIRES_AT, 0) - MARKER_SECONDS)
+    return Marker(marker[IDEMPOTENCY_KEY], float(written_at))
 
 
 def _number(seconds: float) -> Decimal:
