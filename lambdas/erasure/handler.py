@@ -14,6 +14,7 @@ from dynamodb_streams_cdc.aws.dynamodb.erasure import (
     DynamoDbMarkers,
 )
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.notes import DynamoDbNotes
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.aws.s3_versions import S3ObjectVersions
 from dynamodb_streams_cdc.control.erasure import Erasure, HoldingPlace
@@ -41,6 +42,7 @@ def erasure() -> Erasure:
         places=_places(settings),
         copies=_copies(settings),
         records=DynamoDbErasureRecords(runtime.dynamodb(), settings.idempotency_table),
+        notes=DynamoDbNotes(runtime.dynamodb, settings.idempotency_table),
     )
 
 

@@ -14,6 +14,7 @@ from dynamodb_streams_cdc.names import (
     GENERATIONS,
     GIVEN_UP_BY_LAMBDA,
     LEDGER,
+    NOTES,
     ONCE,
 )
 from stacks.constructs.change_table import ChangeTable
@@ -110,8 +111,9 @@ class Erasure(Construct):
         self._allow(
             idempotency, "dynamodb:PutItem", [f"{ERASED}*", *([f"{LEDGER}*"] if aggregates else [])]
         )
+        read_alone = [NOTES, *([GENERATIONS] if aggregates else [])]
+        self._allow(idempotency, "dynamodb:GetItem", read_alone)
         if aggregates is not None:
-            self._allow(idempotency, "dynamodb:GetItem", [GENERATIONS])
             aggregates.table.grant(self.role, "dynamodb:UpdateItem")
 
     def _allow(self, table: ChangeTable, action: str, keys: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dynamodb_streams_cdc import Aggregation, ChangeLog, Search
 from dynamodb_streams_cdc.change import Attributes, Change, Image
+from dynamodb_streams_cdc.cli.forget import _advice
 from dynamodb_streams_cdc.control.erasure import Erasure
 from dynamodb_streams_cdc.control.erasure_copies import (
     IndexPlace,
@@ -25,6 +26,7 @@ from dynamodb_streams_cdc.control.erasure_objects import (
     StoredVersion,
 )
 from dynamodb_streams_cdc.control.functions import InvocationFailed
+from dynamodb_streams_cdc.control.notes import OPEN_SECONDS
 from dynamodb_streams_cdc.dead_letters import dead_letter_name
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import MalformedRecord, RetryableError
@@ -41,6 +43,7 @@ from dynamodb_streams_cdc.testing.memory import (
     MemoryLedger,
     MemoryLog,
     MemoryMarkers,
+    MemoryNotes,
     MemoryObjects,
 )
 from tests.factories import NOON, TTL_IDENTITY, ManualClock, as_delivered, change, order, record
@@ -82,6 +85,7 @@ class World:
     images: MemoryObjects = field(default_factory=MemoryObjects)
     markers: MemoryMarkers = field(default_factory=MemoryMarkers)
     records: MemoryErasureRecords = field(default_factory=MemoryErasureRecords)
+    notes: MemoryNotes = field(default_factory=MemoryNotes)
     expiry: Expiry = Expiry.DROP
     before_read: Callable[[], None] = lambda: None
     outages: int = 0
@@ -122,6 +126,7 @@ class World:
                 "aggregation": LedgerPlace(self.ledger),
             },
             records=self.records,
+            notes=self.notes,
         )
 
     def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
@@ -461,6 +466,23 @@ def test_what_the_sums_retain_of_the_expired_goes(world: World) -> None:
     assert only(world.forget(ANNA)).found["aggregation"] == 1
     assert world.ledger.live() == {}
     assert world.ledger.rows[identity(ANNA)].deleted
+
+
+def test_tombstones_stay_while_a_fill_is_open(world: World) -> None:
+    """It may hold the item, which was read before it was deleted."""
+    world.delete(ANNA)
+    world.forget(ANNA)
+    world.pass_days(7)
+    note = {"operation": "backfill", "since": world.clock.now(), "at": world.clock.now()}
+    world.notes.notes["fill/orders"] = note
+    before = world.held()
+    result = only(world.forget(ANNA))
+    assert (result.status, result.due) == (WAITING, "")
+    assert result.why.startswith("the backfill of job orders is open")
+    assert world.held() == before
+    assert _advice(result).startswith("run it again later: the key stays while the backfill")
+    world.clock.time += OPEN_SECONDS
+    assert only(world.forget(ANNA)).status is ERASED
 
 
 def test_every_index_of_a_rebuild_is_read(world: World) -> None:

@@ -21,7 +21,7 @@ The rules, each of which the simulation holds against late deliveries, redrives 
 - Tombstones go last, and no sooner than `TOMBSTONE_SECONDS` after the newest trace. Until then a
   late delivery may bring a change back, and only the tombstone refuses it. Afterwards a processor
   repairs the item of such a change (see `processor`). The marker of an effect is a tombstone too:
-  nothing else refuses a change whose effect was done.
+  nothing else refuses a change whose effect was done. While a fill is open, none goes; see `notes`.
 - Nothing of an item is erased while a copy shows it: its delete has not been applied.
 - An erasure is complete once that time has passed and every place was read and has nothing.
 """
@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict, cast
 
 from dynamodb_streams_cdc.change import Attributes, Image
+from dynamodb_streams_cdc.control.notes import OperatorNotes, open_fill
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import DeadlineExceeded, MalformedRecord, RetryableError, form_of
@@ -149,6 +150,7 @@ class ErasureResponse(TypedDict):
         unclear: objects that cannot be read and may be of one of the items.
         revisions: revision of the record of each erasure that is not complete, by item.
         due: when nothing relies on the tombstones any more, in seconds since 1970, by item.
+        fill: which fill is open, during which no tombstone is erased; empty if none is.
         at: where the next request goes on; None at the end.
         problem: why the request ended early, if a store was at fault; ask again.
     """
@@ -161,6 +163,7 @@ class ErasureResponse(TypedDict):
     unclear: list[str]
     revisions: dict[str, int]
     due: dict[str, float]
+    fill: str
     at: Sequence[Any] | None
     problem: str
 
@@ -181,6 +184,7 @@ class Erasure:
         places: the places by name, in the order in which they are erased.
         copies: the last of them, which hold the tombstones.
         records: records of erasures.
+        notes: notes of open fills.
         horizon: how long a tombstone outlives the newest trace, in seconds.
     """
 
@@ -189,6 +193,7 @@ class Erasure:
     places: Mapping[str, HoldingPlace]
     copies: Mapping[str, HoldingPlace]
     records: ErasureRecords
+    notes: OperatorNotes
     horizon: float = field(default=TOMBSTONE_SECONDS)
 
     def respond(self, event: Mapping[str, Any], deadline: Deadline) -> Any:
@@ -239,6 +244,7 @@ class Erasure:
             raise MalformedRecord(message)
         response = _empty(name, [name, start])
         try:
+            response["fill"] = open_fill(self.notes, deadline)
             found = place.find(items, start, deadline)
             traces = found.traces
             if erases:
@@ -248,8 +254,10 @@ class Erasure:
             response["unclear"] = list(found.unclear)
             if erases:
                 refused = {*response["present"], *response["blocked"]}
+                if response["fill"]:
+                    traces = [trace for trace in traces if not trace.is_tombstone]
                 self._erase(traces, items.keys() - refused, deadline)
-            self._tell(items, traces, response, deadline)
+            self._tell(items, found.traces, response, deadline)
         except (RetryableError, DeadlineExceeded) as error:
             response["problem"] = str(error)
             return response
@@ -339,6 +347,7 @@ def _empty(place: str, at: Sequence[Any]) -> ErasureResponse:
         unclear=[],
         revisions={},
         due={},
+        fill="",
         at=at,
         problem="",
     )

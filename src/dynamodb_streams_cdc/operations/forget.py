@@ -37,7 +37,7 @@ class ForgetStatus(StrEnum):
     ERASED = "erased"
     """Every place was read, and nothing is left."""
     WAITING = "waiting"
-    """Nothing but the key is left, in tombstones and in the record of the erasure."""
+    """Nothing but the key is left, in tombstones and in the record of the erasure; see `due`."""
     NOTHING = "nothing held"
     """Every place was read, and nothing was there."""
     HELD = "held"
@@ -56,7 +56,7 @@ class ForgottenItem:
         left: what is left by place, tombstones not counted.
         due: when to run it again, in ISO 8601; empty if there is no need.
         receipt: name of the receipt of a complete erasure.
-        why: why it was refused.
+        why: why it was refused, or why it waits although it is due.
     """
 
     item: str
@@ -142,7 +142,9 @@ class Forget:
                 _add(results[item].found, answer["place"], number)
         revisions: dict[str, int] = {}
         due: dict[str, float] = {}
+        fill = ""
         for answer in self._walk(ErasureOperation.FIND, wanted):
+            fill = answer.get("fill", "")
             for item, number in answer["found"].items():
                 _add(results[item].left, answer["place"], number)
             for item, number in answer["tombstones"].items():
@@ -154,7 +156,7 @@ class Forget:
             for item, moment in answer["due"].items():
                 due[item] = max(moment, due.get(item, moment))
         for item in wanted:
-            self._judge(results[item], revisions, due)
+            self._judge(results[item], revisions, due.get(item, 0.0), fill)
         if erases:
             self._complete(wanted, results, revisions)
 
@@ -179,16 +181,18 @@ class Forget:
         self,
         result: ForgottenItem,
         revisions: Mapping[str, int],
-        due: Mapping[str, float],
+        due: float,
+        fill: str,
     ) -> None:
-        moment = due.get(result.item, 0.0)
         if result.left or self.report.unclear:
             return
         if not (result.tombstones or result.item in revisions):
             result.status = ForgetStatus.NOTHING
-        elif moment > self.clock.now():
+        elif due > self.clock.now():
             result.status = ForgetStatus.WAITING
-            result.due = f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            result.due = f"{datetime.fromtimestamp(due, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        elif result.tombstones and fill:
+            result.status, result.why = ForgetStatus.WAITING, fill
 
     def _complete(
         self,
