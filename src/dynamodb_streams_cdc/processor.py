@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
-from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter, reason_of
+from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter, loggable, reason_of
 from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
@@ -429,7 +429,7 @@ class _Batch:
                 len(self.failed),
                 len(self.records),
                 visible(identifier or "not identifiable: the whole batch is retried"),
-                visible(repr(self.failed[first])),
+                visible(loggable(self.failed[first])),
                 visible(item or "an unreadable item"),
                 extra=LogEvent.BATCH_REPORTED.fields(
                     reported=len(self.failed),
