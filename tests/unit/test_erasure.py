@@ -358,6 +358,27 @@ class TestDeadLetters:
         assert only(report).status is HELD
         assert world.forget(BEN).complete
 
+    def test_one_that_cannot_be_read_holds_its_own_request(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A file of a thousand items is many requests."""
+        monkeypatch.setattr("dynamodb_streams_cdc.operations.forget.AT_ONCE", 1)
+        for each in (ANNA, BEN):
+            world.delete(each)
+        world.pass_days(30)
+        batch = json.dumps(given_up([record(1, None, ANNA)]))[:-40]
+        world.objects.objects[lambdas_key("truncated")] = batch.encode()
+        report = world.forget(ANNA, BEN)
+        assert [each.status for each in report.items] == [HELD, ERASED]
+        assert not report.complete
+
+    @pytest.mark.parametrize("number", ["100.0", "1E2", "100"])
+    def test_a_number_is_found_in_any_form(self, world: World, number: str) -> None:
+        place = DeadLettersPlace(world.objects, "", "orders", may_move=True)
+        world.objects.objects["truncated"] = b'{"payload": {"Keys": {"id": {"N": "100"}}'
+        asked = {"orders/N=1E2": {"id": {"N": number}}}
+        assert place.find(asked, None, Deadline(world.clock)).unclear == ["truncated"]
+
     def test_one_whose_record_has_no_key_is_named(self, world: World) -> None:
         key = "dead-letters/search/unreadable/1.json"
         broken = record(1, None, ANNA)
@@ -397,7 +418,9 @@ def test_all_entries_of_a_long_history_go(world: World, monkeypatch: pytest.Monk
     monkeypatch.setattr("dynamodb_streams_cdc.control.erasure_copies.ENTRIES", 3)
     world.apply(change(1, None, ANNA), *(change(n, ANNA, ANNA) for n in range(2, 8)))
     world.apply(change(8, ANNA, None))
-    assert only(world.forget(ANNA)).found == {"change-log": 8}
+    world.pass_days(30)
+    result = only(world.forget(ANNA))
+    assert (result.status, result.found) == (ERASED, {"change-log": 8})
     assert not world.log.entries
 
 
@@ -483,6 +506,25 @@ def test_tombstones_stay_while_a_fill_is_open(world: World) -> None:
     assert _advice(result).startswith("run it again later: the key stays while the backfill")
     world.clock.time += OPEN_SECONDS
     assert only(world.forget(ANNA)).status is ERASED
+
+
+def test_what_expired_long_ago_takes_one_run(world: World) -> None:
+    world.expiry = Expiry.KEEP
+    world.delete(ANNA, userIdentity=TTL_IDENTITY)
+    world.pass_days(30)
+    assert only(world.forget(ANNA)).status is ERASED
+    assert "00004" not in world.held()
+
+
+def test_a_damaged_row_is_refused(world: World) -> None:
+    """The sums may count the item: an erased row would not tell any more."""
+    world.delete(ANNA)
+    world.pass_days(30)
+    row = world.ledger.rows[identity(ANNA)]
+    world.ledger.rows[identity(ANNA)] = replace(row, lacks=("contribution",), contribution={})
+    result = only(world.forget(ANNA))
+    assert result.status is REFUSED
+    assert "cdc rebuild aggregation" in result.why
 
 
 def test_every_index_of_a_rebuild_is_read(world: World) -> None:

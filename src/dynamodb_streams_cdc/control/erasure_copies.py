@@ -1,6 +1,6 @@
 """The places of an erasure that are sinks: the change log, markers, indexes, and the ledger."""
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +32,13 @@ class ErasableLog(Protocol):
     def read(self, item_id: str) -> Iterable[Attributes]:
         """Return the entries of an item in the order of their versions, read consistently."""
 
+    def newest(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, Attributes]:
+        """Return the newest entry of each item that has any, read consistently.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
     def delete(self, item_id: str, versions: Sequence[str], deadline: Deadline) -> None:
         """Delete entries of an item; that one is gone already is success.
 
@@ -56,16 +63,18 @@ class LogPlace:
         deadline.check()
         entries = list(islice(self.log.read(item), ENTRIES))
         following = number + 1 if number + 1 < len(names) else None
-        traces = [self._trace(item, entries)] if entries else []
-        return Found(traces, following, again=len(entries) == ENTRIES)
+        if not entries:
+            return Found((), following)
+        has_more = len(entries) == ENTRIES
+        newest = self.log.newest([item], deadline)[item] if has_more else entries[-1]
+        return Found([self._trace(item, entries, newest)], following, again=has_more)
 
-    def _trace(self, item: str, entries: Sequence[Attributes]) -> Trace:
+    def _trace(self, item: str, entries: Sequence[Attributes], newest: Attributes) -> Trace:
         versions = [str(entry["version"]["S"]) for entry in entries]
 
         def erase(allowed: frozenset[str], deadline: Deadline) -> None:
             self.log.delete(item, versions, deadline)
 
-        newest = entries[-1]
         since = _seconds(newest["changed_at"]["S"])
         if newest["kind"]["S"] != REMOVE or since == UNKNOWN_TIME:
             since = float("inf")  # the entry of the delete, with the last state, may still come
@@ -205,8 +214,10 @@ class LedgerPlace:
 
     def find(self, items: Mapping[str, Attributes], start: Start, deadline: Deadline) -> Found:
         """Return the rows of the items."""
-        rows = self.ledger.read(list(items), deadline)
-        return Found([self._trace(row) for row in rows.values()])
+        rows = self.ledger.read(list(items), deadline).values()
+        # Once the sums have lost it, what is left of the row is a tombstone.
+        again = any(row.contribution for row in rows)
+        return Found([self._trace(row) for row in rows], again=again)
 
     def _trace(self, row: LedgerRow) -> Trace:
         def erase(allowed: frozenset[str], deadline: Deadline) -> None:
@@ -218,12 +229,15 @@ class LedgerPlace:
             else:
                 self.ledger.forget(row)
 
+        blocked = "" if row.deleted else "aggregation still counts the item"
+        if row.lacks:
+            blocked = "the aggregation's row of the item is damaged (see cdc rebuild aggregation)"
         return Trace(
             frozenset({row.item_id}),
             row.written_at,
             erase,
             is_tombstone=row.deleted and not row.contribution,
-            blocked="" if row.deleted else "aggregation still counts the item",
+            blocked=blocked,
         )
 
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -229,13 +230,16 @@ class _Reading:
     def _mentions(self, text: str) -> bool:
         """Return whether a text has all key values of an item, in any of the forms of JSON."""
         return any(
-            all(_has(text, value) for key in keys.values() for value in key.values())
+            all(_has(text, *one) for key in keys.values() for one in key.items())
             for keys in self.items.values()
         )
 
 
-def _has(text: str, value: object) -> bool:
-    forms = [json.dumps(str(value)), json.dumps(str(value), ensure_ascii=False)]
+def _has(text: str, tag: str, value: object) -> bool:
+    values = [str(value)]
+    if tag == "N":  # as DynamoDB writes it: 4, where a program may ask for 4.0
+        values.append(f"{Decimal(str(value)).normalize():f}")
+    forms = [json.dumps(each, ensure_ascii=a) for each in values for a in (True, False)]
     forms += [json.dumps(form)[1:-1] for form in forms]  # in a payload that is text
     return any(form in text for form in forms)
 
