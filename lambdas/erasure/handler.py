@@ -1,6 +1,6 @@
 """Lambda function that erases what the pipeline holds of items that were deleted.
 
-Its role alone may delete; who may invoke it is a matter of IAM (`ErasurePolicyArn`).
+Its role alone may delete in every store; who may invoke it is a matter of IAM (`ErasurePolicyArn`).
 """
 
 from collections.abc import Mapping

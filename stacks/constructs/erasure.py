@@ -1,4 +1,4 @@
-"""The function that erases a person's item, and the only role that may delete."""
+"""The function that erases a person's item, and the only role that may delete from every store."""
 
 from collections.abc import Mapping, Sequence
 

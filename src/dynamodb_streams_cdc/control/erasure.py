@@ -1,6 +1,7 @@
 """Erase what the pipeline holds of items that were deleted from the table.
 
-The function `lambdas/erasure` runs this, with a role of its own: no other role may delete there.
+The function `lambdas/erasure` runs this, with a role of its own, which alone may delete
+from the change log, the large images and the archive.
 
     {"operation": "find", "at": ..., "Records": [{"Keys": ...}]}
                                count the traces of the items, a part of a place at a time
