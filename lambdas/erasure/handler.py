@@ -51,11 +51,15 @@ def _places(settings: ErasureSettings) -> dict[str, HoldingPlace]:
     own = S3ObjectVersions(runtime.s3, settings.dead_letter_bucket)
     given_up = S3ObjectVersions(runtime.s3, settings.on_failure_bucket)
     table = settings.source_table
+
+    def waiting(objects: S3ObjectVersions, prefix: str) -> DeadLettersPlace:
+        return DeadLettersPlace(objects, prefix, table, may_move=True, own=settings.own_sinks)
+
     places: dict[str, HoldingPlace] = {
-        "given-up": DeadLettersPlace(given_up, "", table, may_move=True),
-        "dead-letters": DeadLettersPlace(own, DEAD_LETTERS, table, may_move=True),
+        "given-up": waiting(given_up, ""),
+        "dead-letters": waiting(own, DEAD_LETTERS),
         # Before decision 16 Lambda wrote there.
-        "given-up-earlier": DeadLettersPlace(own, GIVEN_UP_BY_LAMBDA, table, may_move=True),
+        "given-up-earlier": waiting(own, GIVEN_UP_BY_LAMBDA),
         "archive": DeadLettersPlace(own, ARCHIVE, table, may_move=False),
     }
     if settings.change_log_table:
@@ -64,7 +68,7 @@ def _places(settings: ErasureSettings) -> dict[str, HoldingPlace]:
     if settings.large_images_bucket:
         images = S3ObjectVersions(runtime.s3, settings.large_images_bucket)
         places["large-images"] = ImagesPlace(images)
-    if settings.has_markers:
+    if settings.own_sinks:
         markers = DynamoDbMarkers(runtime.dynamodb(), settings.idempotency_table)
         places["markers"] = MarkersPlace(markers)
     return places

@@ -53,7 +53,7 @@ class Erasure(Construct):
         large_images: LargeImages | None,
         search: SearchTarget | None,
         indexes: Sequence[str],
-        has_markers: bool,
+        own_sinks: Mapping[str, str],
         environment: Environment,
     ) -> None:
         super().__init__(scope, id)
@@ -76,7 +76,7 @@ class Erasure(Construct):
                 "LARGE_IMAGES_BUCKET": large_images.bucket.bucket_name if large_images else "",
                 "DEAD_LETTER_BUCKET": dead_letters.bucket.bucket_name,
                 "ON_FAILURE_BUCKET": dead_letters.on_failure.bucket_name,
-                "HAS_MARKERS": str(has_markers).lower(),
+                "OWN_SINKS": stack.to_json_string(dict(own_sinks)),
                 "SEARCH_ENDPOINT": search.url if search else "",
                 "SEARCH_INDEXES": stack.to_json_string(list(indexes)),
                 "SEARCH_AUTH": search.auth if search else "none",
@@ -89,7 +89,7 @@ class Erasure(Construct):
             self.role.add_to_policy(statement)
         if change_log is not None:
             change_log.table.grant(self.role, "dynamodb:DeleteItem", "dynamodb:Query")
-        self._let_forget(tables["idempotency"], aggregates, has_markers=has_markers)
+        self._let_forget(tables["idempotency"], aggregates, has_markers=bool(own_sinks))
         self._let_erase(dead_letters, large_images)
         for index in indexes if search else ():
             assert search is not None

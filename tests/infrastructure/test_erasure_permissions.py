@@ -93,7 +93,8 @@ def test_the_erasure_calls_what_its_role_allows_and_all_of_it(
     assembly: Assembly = request.getfixturevalue(environment)
     function = only(assembly.pipeline, "AWS::Lambda::Function", "Erasure")
     variables = environment_of(function)
-    for name, value in {**HERE, "HAS_MARKERS": variables["HAS_MARKERS"]}.items():
+    sinks = '{"notifications": "notify"}' if environment == "notifying" else "{}"
+    for name, value in {**HERE, "OWN_SINKS": sinks}.items():
         monkeypatch.setenv(name, value)
     furnish(aws)
     erasure.erasure.cache_clear()

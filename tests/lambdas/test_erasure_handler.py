@@ -28,7 +28,7 @@ DAY = 24 * 3600.0
 @pytest.fixture(autouse=True)
 def deployed(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("ON_FAILURE_BUCKET", "given-up")
-    monkeypatch.setenv("HAS_MARKERS", "true")
+    monkeypatch.setenv("OWN_SINKS", '{"notifications": "notify"}')
     monkeypatch.setenv("SEARCH_ENDPOINT", "")
     aws("s3").create_bucket(Bucket="given-up")
     erasure.erasure.cache_clear()
@@ -125,7 +125,7 @@ def test_a_setting_that_is_missing_is_named(aws: Aws, monkeypatch: pytest.Monkey
 
 
 def test_places_follow_the_settings(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("CHANGE_LOG_TABLE", "LARGE_IMAGES_BUCKET", "AGGREGATES_TABLE", "HAS_MARKERS")
+    names = ("CHANGE_LOG_TABLE", "LARGE_IMAGES_BUCKET", "AGGREGATES_TABLE", "OWN_SINKS")
     for name in names:
         monkeypatch.delenv(name)
     made = erasure.erasure()

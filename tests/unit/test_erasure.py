@@ -108,7 +108,8 @@ class World:
     def erasure(self) -> Erasure:
         def dead_letters(prefix: str) -> DeadLettersPlace:
             waits = prefix != "archive/"
-            return DeadLettersPlace(self.objects, prefix, "orders", may_move=waits)
+            own = {"warehouse": "warehouse-1A2B"} if waits else {}
+            return DeadLettersPlace(self.objects, prefix, "orders", may_move=waits, own=own)
 
         return Erasure(
             "orders",
@@ -300,6 +301,28 @@ def test_an_entry_logged_after_the_table_was_read_stays(world: World) -> None:
 
 
 class TestDeadLetters:
+    @pytest.mark.parametrize("given_up_by", ["warehouse", "lambda"])
+    def test_one_of_an_unknown_sink_is_redriven_first(self, world: World, given_up_by: str) -> None:
+        """It may be the delete that the sink's copy lacks, and nothing else has it."""
+        world.delete(ANNA)
+        world.pass_days(30)
+        removed = change(2, ANNA, None)
+        key = f"dead-letters/warehouse/{dead_letter_name(removed.item_id, removed.version, {})}"
+        if given_up_by == "lambda":
+            key = lambdas_key("batch")
+        batch = given_up([record(2, ANNA, None)])
+        arn = "arn:aws:lambda:us-east-1:1:function:warehouse-1A2B:live"
+        world.put(key, {**batch, "requestContext": {"functionArn": arn}})
+        result = only(world.forget(ANNA))
+        assert result.status is REFUSED
+        assert result.why.startswith("warehouse has a dead letter")
+        assert "cdc redrive" in result.why
+        assert key in world.objects.objects
+        assert len(list(world.log.read(identity(ANNA)))) == 2
+        world.objects.objects[f"archive/{key}"] = world.objects.objects.pop(key)
+        assert only(world.forget(ANNA)).status is ERASED
+        assert not world.objects.objects
+
     def test_a_processors_own_goes_by_its_key(self, world: World) -> None:
         for number, each in enumerate((ANNA, BEN)):
             found = change(number + 1, None, each)

@@ -23,7 +23,8 @@ The rules, each of which the simulation holds against late deliveries, redrives 
   late delivery may bring a change back, and only the tombstone refuses it. Afterwards a processor
   repairs the item of such a change (see `processor`). The marker of an effect is a tombstone too:
   nothing else refuses a change whose effect was done. While a fill is open, none goes; see `notes`.
-- Nothing of an item is erased while a copy shows it: its delete has not been applied.
+- Nothing of an item is erased while a copy shows it: its delete has not been applied. A dead letter
+  of a sink that is not known here may be that delete, so it is redriven or deleted first.
 - An erasure is complete once that time has passed and every place was read and has nothing.
 """
 
@@ -58,7 +59,7 @@ class Trace:
         erase: erases what it holds of these items, unless it has moved meanwhile.
         number: number of entries that it stands for.
         is_tombstone: whether it holds the key of a deleted item alone.
-        blocked: says that a copy still shows the item: its delete has not been applied.
+        blocked: says that the delete of the item has not been applied, or may not have been.
     """
 
     items: frozenset[str]
@@ -147,7 +148,7 @@ class ErasureResponse(TypedDict):
         found: traces that hold more than the key.
         tombstones: traces that hold the key alone.
         present: items that are in the table; nothing of them is erased.
-        blocked: by item, which copy still shows it; nothing of it is erased.
+        blocked: by item, which copy still shows it, or may; nothing of it is erased.
         unclear: objects that cannot be read and may be of one of the items.
         revisions: revision of the record of each erasure that is not complete, by item.
         due: when nothing relies on the tombstones any more, in seconds since 1970, by item.
@@ -249,7 +250,7 @@ class Erasure:
             found = place.find(items, start, deadline)
             traces = found.traces
             if erases:
-                response["blocked"] = self._blocked(items, deadline)
+                response["blocked"] = _blocked(traces) | self._blocked(items, deadline)
             response["present"] = self._present(items, deadline)
             _count(traces, response)
             response["unclear"] = list(found.unclear)
@@ -270,13 +271,10 @@ class Erasure:
 
     def _blocked(self, items: Mapping[str, Attributes], deadline: Deadline) -> dict[str, str]:
         """Return which copy still shows an item, by item."""
-        return {
-            item: trace.blocked
-            for place in self.copies.values()
-            for trace in place.find(items, None, deadline).traces
-            if trace.blocked
-            for item in trace.items
-        }
+        found: dict[str, str] = {}
+        for place in self.copies.values():
+            found |= _blocked(place.find(items, None, deadline).traces)
+        return found
 
     def _tell(
         self,
@@ -352,6 +350,10 @@ def _empty(place: str, at: Sequence[Any]) -> ErasureResponse:
         at=at,
         problem="",
     )
+
+
+def _blocked(traces: Sequence[Trace]) -> dict[str, str]:
+    return {item: trace.blocked for trace in traces if trace.blocked for item in trace.items}
 
 
 def _count(traces: Sequence[Trace], response: ErasureResponse) -> None:

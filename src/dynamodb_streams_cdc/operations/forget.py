@@ -170,8 +170,8 @@ class Forget:
         for item, copy in answer["blocked"].items():
             reasons.setdefault(
                 item,
-                f"{copy}: wait until its delete has been applied (cdc status), or repair it "
-                "(cdc repair)",
+                f"{copy}: wait until its delete has been applied (cdc status), redrive it "
+                "(cdc redrive), or repair it (cdc repair)",
             )
         for item, why in reasons.items():
             if wanted.pop(item, None) is not None:
