@@ -150,6 +150,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         for objects in (
             "DeadLettersBucket/*",
             "DeadLettersBucket/archive/*",
+            "DeadLettersBucket/aws/lambda/*",
             "DeadLettersOnFailure/*",
             "LargeImagesBucket/*",
         )

@@ -13,7 +13,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from dynamodb_streams_cdc.entities import AUDIT, Table
+from dynamodb_streams_cdc.entities import AUDIT, BUILT_IN, Table
 from dynamodb_streams_cdc.names import (
     ATTEMPT,
     CHANGE_LOG_KEYS,
@@ -257,7 +257,11 @@ class PipelineStack(Stack):
             large_images=self.large_images,
             search=self.search,
             indexes=self._indexes,
-            has_markers=bool(self.declaration.further_sinks),
+            own_sinks={
+                each.name: each.function.function_name
+                for each in self.processors
+                if each.sink not in BUILT_IN
+            },
             environment=self.settings,
         )
 

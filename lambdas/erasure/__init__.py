@@ -1,1 +1,1 @@
-"""Erases what is held of items that were deleted; the only function that may delete."""
+"""Erases what is held of items that were deleted; the only one that may, in every store."""

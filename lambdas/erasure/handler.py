@@ -1,6 +1,6 @@
 """Lambda function that erases what the pipeline holds of items that were deleted.
 
-Its role alone may delete; who may invoke it is a matter of IAM (`ErasurePolicyArn`).
+Its role alone may delete in every store; who may invoke it is a matter of IAM (`ErasurePolicyArn`).
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,12 @@ from typing import Any
 
 from dynamodb_streams_cdc import LambdaContext
 from dynamodb_streams_cdc.aws.dynamodb.erasure import (
-    DynamoDbErasableLedger,
     DynamoDbErasableLog,
     DynamoDbErasureRecords,
     DynamoDbMarkers,
 )
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
+from dynamodb_streams_cdc.aws.dynamodb.notes import DynamoDbNotes
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.aws.s3_versions import S3ObjectVersions
 from dynamodb_streams_cdc.control.erasure import Erasure, HoldingPlace
@@ -41,6 +42,7 @@ def erasure() -> Erasure:
         places=_places(settings),
         copies=_copies(settings),
         records=DynamoDbErasureRecords(runtime.dynamodb(), settings.idempotency_table),
+        notes=DynamoDbNotes(runtime.dynamodb, settings.idempotency_table),
     )
 
 
@@ -49,11 +51,15 @@ def _places(settings: ErasureSettings) -> dict[str, HoldingPlace]:
     own = S3ObjectVersions(runtime.s3, settings.dead_letter_bucket)
     given_up = S3ObjectVersions(runtime.s3, settings.on_failure_bucket)
     table = settings.source_table
+
+    def waiting(objects: S3ObjectVersions, prefix: str) -> DeadLettersPlace:
+        return DeadLettersPlace(objects, prefix, table, may_move=True, own=settings.own_sinks)
+
     places: dict[str, HoldingPlace] = {
-        "given-up": DeadLettersPlace(given_up, "", table, may_move=True),
-        "dead-letters": DeadLettersPlace(own, DEAD_LETTERS, table, may_move=True),
+        "given-up": waiting(given_up, ""),
+        "dead-letters": waiting(own, DEAD_LETTERS),
         # Before decision 16 Lambda wrote there.
-        "given-up-earlier": DeadLettersPlace(own, GIVEN_UP_BY_LAMBDA, table, may_move=True),
+        "given-up-earlier": waiting(own, GIVEN_UP_BY_LAMBDA),
         "archive": DeadLettersPlace(own, ARCHIVE, table, may_move=False),
     }
     if settings.change_log_table:
@@ -62,7 +68,7 @@ def _places(settings: ErasureSettings) -> dict[str, HoldingPlace]:
     if settings.large_images_bucket:
         images = S3ObjectVersions(runtime.s3, settings.large_images_bucket)
         places["large-images"] = ImagesPlace(images)
-    if settings.has_markers:
+    if settings.own_sinks:
         markers = DynamoDbMarkers(runtime.dynamodb(), settings.idempotency_table)
         places["markers"] = MarkersPlace(markers)
     return places
@@ -80,7 +86,7 @@ def _copies(settings: ErasureSettings) -> dict[str, HoldingPlace]:
             copies[f"search-{name}"] = IndexPlace(index.every)
     if settings.aggregates_table:
         copies["aggregation"] = LedgerPlace(
-            DynamoDbErasableLedger(
+            DynamoDbLedger(
                 runtime.dynamodb(), settings.idempotency_table, settings.aggregates_table
             )
         )

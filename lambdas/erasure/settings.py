@@ -21,7 +21,8 @@ class ErasureSettings(FunctionSettings):
             empty without one.
         dead_letter_bucket: S3 bucket for dead letters of the processors, and the archive.
         on_failure_bucket: S3 bucket for the batches that Lambda gives up.
-        has_markers: Whether a sink marks its effects under `once/`, which takes a scan to find.
+        own_sinks: Names of the functions by processor, of the further sinks: they may have effects,
+            whose markers take a scan to find. Unit: JSON.
         search_endpoint: URL of the OpenSearch cluster; empty without indexes.
         search_indexes: Names of the indexes. Unit: JSON.
         search_auth: Authorisation of requests to OpenSearch: signed with the role, or none.
@@ -36,7 +37,7 @@ class ErasureSettings(FunctionSettings):
     large_images_bucket: str = ""
     dead_letter_bucket: Name
     on_failure_bucket: Name
-    has_markers: bool = False
+    own_sinks: Json[dict[Name, Name]] = {}  # noqa: RUF012 - pydantic copies it
     search_endpoint: Annotated[str, Field(pattern=r"^(https?://[^/]+/?)?$")] = ""
     search_indexes: Json[list[Name]] = []  # noqa: RUF012 - pydantic copies it
     search_auth: Literal["iam", "none"] = "none"

@@ -9,14 +9,16 @@ and it is written only if it is not there: a redelivered record makes no second 
 
 import hashlib
 import json
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change
 from dynamodb_streams_cdc.deserializer import base64_text
-from dynamodb_streams_cdc.errors import PermanentError
+from dynamodb_streams_cdc.errors import CdcError, PermanentError
 from dynamodb_streams_cdc.lambda_types import (
     AnyRecord,
     DeadLetterPart,
@@ -178,6 +180,21 @@ class DeadLetterWriter(Protocol):
 def reason_of(error: Exception) -> str:
     """Return the name by which failures of one cause are grouped."""
     return error.reason if isinstance(error, PermanentError) else type(error).__name__
+
+
+def loggable(error: Exception) -> str:
+    """Return what a log says of an error.
+
+    The library's own texts quote no value of an item, nor do those of a store that is out. Others
+    may: `int("anna@example.com")`, or what OpenSearch says of a field. Of these it has the reason
+    and the line that raised it; the dead letter has the text.
+    """
+    if isinstance(error, CdcError) and not isinstance(error, PermanentError):
+        return repr(error)
+    raised = error.__cause__ or error
+    frames = traceback.extract_tb(raised.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{reason_of(error)}{where}"
 
 
 def _digest(text: str) -> str:

@@ -42,6 +42,7 @@ ERASED = "erased/"
 # Attributes of the tables.
 IDEMPOTENCY_KEY = "id"
 EXPIRES_AT = "expires_at"
+WRITTEN_AT = "written_at"
 AGGREGATES_KEYS = ("aggregate", "shard")
 CHANGE_LOG_KEYS = ("item", "version")
 

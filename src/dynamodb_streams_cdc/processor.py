@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, Source
-from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter, reason_of
+from dynamodb_streams_cdc.dead_letters import DeadLetter, DeadLetterWriter, loggable, reason_of
 from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
@@ -71,7 +71,7 @@ from dynamodb_streams_cdc.lambda_types import (
 from dynamodb_streams_cdc.metrics import Counts, Metrics, NoMetrics
 from dynamodb_streams_cdc.names import LogEvent
 from dynamodb_streams_cdc.sinks.base import (
-    TOMBSTONE_SECONDS,
+    LATE_SECONDS,
     Outcome,
     Sink,
     SinkChoice,
@@ -91,10 +91,6 @@ YOUNG_SECONDS = 15 * 60
 
 EVERYWHERE = 5
 """Distinct items with one unexpected error from which on the sink or the code is at fault."""
-
-LATE_SECONDS = TOMBSTONE_SECONDS - 3600
-"""Age in seconds from which on the item of a change is repaired; an hour less than a tombstone's
-life, for clocks that differ."""
 
 RecordParser = Callable[[AnyRecord, Source], Change]
 """Returns the change of a record: `Change.from_record`, or `change_from_log_record`."""
@@ -433,7 +429,7 @@ class _Batch:
                 len(self.failed),
                 len(self.records),
                 visible(identifier or "not identifiable: the whole batch is retried"),
-                visible(repr(self.failed[first])),
+                visible(loggable(self.failed[first])),
                 visible(item or "an unreadable item"),
                 extra=LogEvent.BATCH_REPORTED.fields(
                     reported=len(self.failed),

@@ -1,4 +1,4 @@
-"""The function that erases a person's item, and the only role that may delete."""
+"""The function that erases a person's item, and the only role that may delete from every store."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,16 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from dynamodb_streams_cdc.names import ARCHIVE, ERASED, FORGETTING, GENERATIONS, LEDGER, ONCE
+from dynamodb_streams_cdc.names import (
+    ARCHIVE,
+    ERASED,
+    FORGETTING,
+    GENERATIONS,
+    GIVEN_UP_BY_LAMBDA,
+    LEDGER,
+    NOTES,
+    ONCE,
+)
 from stacks.constructs.change_table import ChangeTable
 from stacks.constructs.dead_letters import DeadLetters
 from stacks.constructs.function import add_function
@@ -44,7 +53,7 @@ class Erasure(Construct):
         large_images: LargeImages | None,
         search: SearchTarget | None,
         indexes: Sequence[str],
-        has_markers: bool,
+        own_sinks: Mapping[str, str],
         environment: Environment,
     ) -> None:
         super().__init__(scope, id)
@@ -67,7 +76,7 @@ class Erasure(Construct):
                 "LARGE_IMAGES_BUCKET": large_images.bucket.bucket_name if large_images else "",
                 "DEAD_LETTER_BUCKET": dead_letters.bucket.bucket_name,
                 "ON_FAILURE_BUCKET": dead_letters.on_failure.bucket_name,
-                "HAS_MARKERS": str(has_markers).lower(),
+                "OWN_SINKS": stack.to_json_string(dict(own_sinks)),
                 "SEARCH_ENDPOINT": search.url if search else "",
                 "SEARCH_INDEXES": stack.to_json_string(list(indexes)),
                 "SEARCH_AUTH": search.auth if search else "none",
@@ -80,7 +89,7 @@ class Erasure(Construct):
             self.role.add_to_policy(statement)
         if change_log is not None:
             change_log.table.grant(self.role, "dynamodb:DeleteItem", "dynamodb:Query")
-        self._let_forget(tables["idempotency"], aggregates, has_markers=has_markers)
+        self._let_forget(tables["idempotency"], aggregates, has_markers=bool(own_sinks))
         self._let_erase(dead_letters, large_images)
         for index in indexes if search else ():
             assert search is not None
@@ -102,8 +111,9 @@ class Erasure(Construct):
         self._allow(
             idempotency, "dynamodb:PutItem", [f"{ERASED}*", *([f"{LEDGER}*"] if aggregates else [])]
         )
+        read_alone = [NOTES, *([GENERATIONS] if aggregates else [])]
+        self._allow(idempotency, "dynamodb:GetItem", read_alone)
         if aggregates is not None:
-            self._allow(idempotency, "dynamodb:GetItem", [GENERATIONS])
             aggregates.table.grant(self.role, "dynamodb:UpdateItem")
 
     def _allow(self, table: ChangeTable, action: str, keys: Sequence[str]) -> None:
@@ -129,7 +139,9 @@ class Erasure(Construct):
         )
         # What a processor wrote is of one item, and never rewritten.
         self._grant(
-            ["s3:PutObject"], on_failure.arn_for_objects("*"), own.arn_for_objects(f"{ARCHIVE}*")
+            ["s3:PutObject"],
+            on_failure.arn_for_objects("*"),
+            *(own.arn_for_objects(f"{prefix}*") for prefix in (ARCHIVE, GIVEN_UP_BY_LAMBDA)),
         )
         if large_images is not None:
             buckets.append(large_images.bucket)

@@ -141,12 +141,28 @@ def test_items_from_a_file(cloud: Cloud, asked: Any, tmp_path: Path) -> None:
     assert again.exit_code == 0, again.output
 
 
+def test_items_by_their_identities(cloud: Cloud, asked: Any) -> None:
+    """The change log has those of items that were deleted before."""
+    lines = '"orders/S=00004/S=a%2Fb"\n"orders/S=00005/S=7"'
+    done = cloud.run("forget", "--from", "-", "--yes", "--json", input=lines)
+    document = json.loads(done.stdout)
+    assert [each["item"] for each in document["items"]] == [
+        "orders/S=00004/S=a%2Fb",
+        "orders/S=00005/S=7",
+    ]
+    assert asked[0][1]["Records"][0]["Keys"] == {
+        "customer_id": {"S": "00004"},
+        "order_id": {"S": "a/b"},
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "has no items: give one a line, as JSON"),
         ('{"customer_id": "1"', "line 1: expected the keys of an item as JSON"),
         ('\n["customer_id"]', "line 2: expected the keys of an item as JSON"),
+        ('"others/S=1/S=2"', "line 1: others/S=1/S=2 names no item of table orders"),
         ('{"customer_id": "1"}', "line 1: the keys of table orders-1A2B are customer_id:S"),
     ],
 )

@@ -307,6 +307,6 @@ def test_an_export_older_than_tombstones_is_refused() -> None:
     now = datetime(2026, 3, 9, tzinfo=UTC)
     summary = {"exportTime": "2026-03-01T00:00:00Z", "tableArn": f"arn:aws:x:y:z:table/{TABLE}"}
     arn = f"arn:aws:dynamodb:us-east-1:1:table/{TABLE}/stream/2026-02-01T00:00:00.000"
-    with pytest.raises(OperationError, match="more than 7 days ago"):
+    with pytest.raises(OperationError, match="more than 167 hours ago"):
         Export(None, "exports", summary).check(TABLE, arn, now)
     Export(None, "exports", summary).check(TABLE, arn, now - timedelta(days=2))

@@ -1,6 +1,8 @@
 """What every store of an erasure must do; run against those in memory and those of AWS."""
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from dynamodb_streams_cdc.control.erasure import ErasureRecords
@@ -49,6 +51,7 @@ class ErasureRecordsContract:
         record = records.read([ITEM], deadline())[ITEM]
         records.note(ITEM, 7.0, deadline())
         assert not records.complete(ITEM, record, deadline())
+        assert not records.complete(ITEM, replace(record, receipt="other", revision=2), deadline())
         assert ITEM in records.read([ITEM], deadline())
 
 
@@ -75,6 +78,7 @@ class ErasableLedgerContract:
         ledger.commit([RowUpdate(None, first)], {})
         ledger.commit([RowUpdate(first, second)], {})
         assert not ledger.forget(first)
+        assert not ledger.forget(row(ITEM, "v2", second.revision))
         assert ledger.forget(second)
         assert not ledger.forget(second)
         assert ledger.read([ITEM], deadline()) == {}
@@ -90,11 +94,12 @@ class ErasableMarkersContract:
         for key in keys:
             mark(key)
         found, following = markers.walk(None, deadline())
-        assert sorted(found) == keys
+        assert sorted(marker.key for marker in found) == keys
+        assert all(time.time() - 60 < marker.written_at <= time.time() for marker in found)
         assert following is None
         markers.delete(keys[:1], deadline())
         markers.delete(keys[:1], deadline())
-        assert list(markers.walk(None, deadline())[0]) == keys[1:]
+        assert [marker.key for marker in markers.walk(None, deadline())[0]] == keys[1:]
 
 
 class ObjectVersionsContract:

@@ -66,7 +66,7 @@ def test_the_erasure_finds_its_handler_and_its_settings(
 
     assert settings.source_table == "orders"
     assert settings.search_indexes[0].endswith("orders")
-    assert settings.has_markers == (environment == "notifying")
+    assert list(settings.own_sinks) == (["notifications"] if environment == "notifying" else [])
     assert {field.upper() for field in ErasureSettings.model_fields} == set(variables)
 
 

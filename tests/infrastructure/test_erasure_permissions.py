@@ -76,6 +76,7 @@ def furnish(client: Any) -> None:
     s3.put_object(Bucket="dead-letters", Key=f"dead-letters/audit/{digest_of(ITEM)}/1.json")
     batch = json.dumps(given_up([record(1, None, order()), record(2, None, OTHER)])).encode()
     s3.put_object(Bucket="given-up", Key=lambdas_key("batch"), Body=batch)
+    s3.put_object(Bucket="dead-letters", Key=lambdas_key("earlier"), Body=batch)
     alone = json.dumps(given_up([record(1, None, order())])).encode()
     s3.put_object(Bucket="given-up", Key=lambdas_key("alone"), Body=alone)
     s3.put_object(Bucket="dead-letters", Key=f"archive/{lambdas_key('batch')}", Body=batch)
@@ -92,7 +93,8 @@ def test_the_erasure_calls_what_its_role_allows_and_all_of_it(
     assembly: Assembly = request.getfixturevalue(environment)
     function = only(assembly.pipeline, "AWS::Lambda::Function", "Erasure")
     variables = environment_of(function)
-    for name, value in {**HERE, "HAS_MARKERS": variables["HAS_MARKERS"]}.items():
+    sinks = '{"notifications": "notify"}' if environment == "notifying" else "{}"
+    for name, value in {**HERE, "OWN_SINKS": sinks}.items():
         monkeypatch.setenv(name, value)
     furnish(aws)
     erasure.erasure.cache_clear()

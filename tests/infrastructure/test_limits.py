@@ -8,7 +8,8 @@ from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from dynamodb_streams_cdc.operations.aws.notifications import HIDDEN_SECONDS
 from dynamodb_streams_cdc.operations.redrive import MOST_RECORDS
-from dynamodb_streams_cdc.processor import LATE_SECONDS, YOUNG_SECONDS
+from dynamodb_streams_cdc.processor import YOUNG_SECONDS
+from dynamodb_streams_cdc.sinks.base import LATE_SECONDS
 from stacks.observability import LATE_AFTER
 from tests.infrastructure.templates import Assembly, of_type, processors
 

@@ -11,7 +11,6 @@ from opensearchpy import OpenSearch, Urllib3HttpConnection
 from dynamodb_streams_cdc import RetryableError, serialize_item
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.dynamodb.erasure import (
-    DynamoDbErasableLedger,
     DynamoDbErasableLog,
     DynamoDbErasureRecords,
     DynamoDbMarkers,
@@ -91,10 +90,10 @@ class TestDynamoDbAttempts(AttemptsContract):
         return DynamoDbAttempts(lambda: dynamodb_local, table(dynamodb_local, ("id", "S")))
 
 
-class TestDynamoDbErasableLedger(ErasableLedgerContract):
+class TestDynamoDbLedgerErased(ErasableLedgerContract):
     @pytest.fixture
-    def ledger(self, dynamodb_local: "DynamoDBClient") -> DynamoDbErasableLedger:
-        return DynamoDbErasableLedger(
+    def ledger(self, dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
+        return DynamoDbLedger(
             dynamodb_local,
             table(dynamodb_local, ("id", "S")),
             table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),

@@ -28,7 +28,7 @@ DAY = 24 * 3600.0
 @pytest.fixture(autouse=True)
 def deployed(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("ON_FAILURE_BUCKET", "given-up")
-    monkeypatch.setenv("HAS_MARKERS", "true")
+    monkeypatch.setenv("OWN_SINKS", '{"notifications": "notify"}')
     monkeypatch.setenv("SEARCH_ENDPOINT", "")
     aws("s3").create_bucket(Bucket="given-up")
     erasure.erasure.cache_clear()
@@ -79,7 +79,8 @@ def test_all_that_was_written_goes(
         handler({"Records": batch["Records"][:3]}, context)
     version = change(1, None, ANNA).version
     marker = f"once/notifications/orders/S=00004/S=00004-0001/{version}"
-    aws("dynamodb").put_item(TableName="idempotency", Item={"id": {"S": marker}})
+    written: Any = {"id": {"S": marker}, "written_at": {"N": str(NOON)}}
+    aws("dynamodb").put_item(TableName="idempotency", Item=written)
     s3 = aws("s3")
     body = json.dumps(given_up(batch["Records"])).encode()
     s3.put_object(Bucket="given-up", Key=lambdas_key("batch"), Body=body)
@@ -91,8 +92,8 @@ def test_all_that_was_written_goes(
         "dead-letters": 1,
         "change-log": 2,
         "large-images": 2,
-        "markers": 1,
     }
+    assert first.tombstones == {"markers": 1, "aggregation": 1}
     left = json.loads(s3.get_object(Bucket="given-up", Key=lambdas_key("batch"))["Body"].read())
     assert json.loads(left["payload"])["Records"] == [record(4, None, BEN)]
     assert "x" * 100 not in held(aws)
@@ -124,7 +125,7 @@ def test_a_setting_that_is_missing_is_named(aws: Aws, monkeypatch: pytest.Monkey
 
 
 def test_places_follow_the_settings(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("CHANGE_LOG_TABLE", "LARGE_IMAGES_BUCKET", "AGGREGATES_TABLE", "HAS_MARKERS")
+    names = ("CHANGE_LOG_TABLE", "LARGE_IMAGES_BUCKET", "AGGREGATES_TABLE", "OWN_SINKS")
     for name in names:
         monkeypatch.delenv(name)
     made = erasure.erasure()

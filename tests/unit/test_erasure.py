@@ -10,11 +10,13 @@ import pytest
 
 from dynamodb_streams_cdc import Aggregation, ChangeLog, Search
 from dynamodb_streams_cdc.change import Attributes, Change, Image
+from dynamodb_streams_cdc.cli.forget import _advice
 from dynamodb_streams_cdc.control.erasure import Erasure
 from dynamodb_streams_cdc.control.erasure_copies import (
     IndexPlace,
     LedgerPlace,
     LogPlace,
+    Marker,
     MarkersPlace,
     item_of_marker,
 )
@@ -24,9 +26,11 @@ from dynamodb_streams_cdc.control.erasure_objects import (
     StoredVersion,
 )
 from dynamodb_streams_cdc.control.functions import InvocationFailed
+from dynamodb_streams_cdc.control.notes import OPEN_SECONDS
 from dynamodb_streams_cdc.dead_letters import dead_letter_name
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import MalformedRecord, RetryableError
+from dynamodb_streams_cdc.idempotency import Once
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.operations.forget import Forget, ForgetReport, ForgetStatus
 from dynamodb_streams_cdc.sinks.aggregation import Expiry
@@ -34,10 +38,12 @@ from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, ItemVersion, Tabl
 from dynamodb_streams_cdc.sinks.log_entries import name_of
 from dynamodb_streams_cdc.testing.memory import (
     MemoryErasureRecords,
+    MemoryIdempotencyStore,
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
     MemoryMarkers,
+    MemoryNotes,
     MemoryObjects,
 )
 from tests.factories import NOON, TTL_IDENTITY, ManualClock, as_delivered, change, order, record
@@ -79,6 +85,7 @@ class World:
     images: MemoryObjects = field(default_factory=MemoryObjects)
     markers: MemoryMarkers = field(default_factory=MemoryMarkers)
     records: MemoryErasureRecords = field(default_factory=MemoryErasureRecords)
+    notes: MemoryNotes = field(default_factory=MemoryNotes)
     expiry: Expiry = Expiry.DROP
     before_read: Callable[[], None] = lambda: None
     outages: int = 0
@@ -101,7 +108,8 @@ class World:
     def erasure(self) -> Erasure:
         def dead_letters(prefix: str) -> DeadLettersPlace:
             waits = prefix != "archive/"
-            return DeadLettersPlace(self.objects, prefix, "orders", may_move=waits)
+            own = {"warehouse": "warehouse-1A2B"} if waits else {}
+            return DeadLettersPlace(self.objects, prefix, "orders", may_move=waits, own=own)
 
         return Erasure(
             "orders",
@@ -119,6 +127,7 @@ class World:
                 "aggregation": LedgerPlace(self.ledger),
             },
             records=self.records,
+            notes=self.notes,
         )
 
     def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
@@ -292,6 +301,28 @@ def test_an_entry_logged_after_the_table_was_read_stays(world: World) -> None:
 
 
 class TestDeadLetters:
+    @pytest.mark.parametrize("given_up_by", ["warehouse", "lambda"])
+    def test_one_of_an_unknown_sink_is_redriven_first(self, world: World, given_up_by: str) -> None:
+        """It may be the delete that the sink's copy lacks, and nothing else has it."""
+        world.delete(ANNA)
+        world.pass_days(30)
+        removed = change(2, ANNA, None)
+        key = f"dead-letters/warehouse/{dead_letter_name(removed.item_id, removed.version, {})}"
+        if given_up_by == "lambda":
+            key = lambdas_key("batch")
+        batch = given_up([record(2, ANNA, None)])
+        arn = "arn:aws:lambda:us-east-1:1:function:warehouse-1A2B:live"
+        world.put(key, {**batch, "requestContext": {"functionArn": arn}})
+        result = only(world.forget(ANNA))
+        assert result.status is REFUSED
+        assert result.why.startswith("warehouse has a dead letter")
+        assert "cdc redrive" in result.why
+        assert key in world.objects.objects
+        assert len(list(world.log.read(identity(ANNA)))) == 2
+        world.objects.objects[f"archive/{key}"] = world.objects.objects.pop(key)
+        assert only(world.forget(ANNA)).status is ERASED
+        assert not world.objects.objects
+
     def test_a_processors_own_goes_by_its_key(self, world: World) -> None:
         for number, each in enumerate((ANNA, BEN)):
             found = change(number + 1, None, each)
@@ -350,6 +381,27 @@ class TestDeadLetters:
         assert only(report).status is HELD
         assert world.forget(BEN).complete
 
+    def test_one_that_cannot_be_read_holds_its_own_request(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A file of a thousand items is many requests."""
+        monkeypatch.setattr("dynamodb_streams_cdc.operations.forget.AT_ONCE", 1)
+        for each in (ANNA, BEN):
+            world.delete(each)
+        world.pass_days(30)
+        batch = json.dumps(given_up([record(1, None, ANNA)]))[:-40]
+        world.objects.objects[lambdas_key("truncated")] = batch.encode()
+        report = world.forget(ANNA, BEN)
+        assert [each.status for each in report.items] == [HELD, ERASED]
+        assert not report.complete
+
+    @pytest.mark.parametrize("number", ["100.0", "1E2", "100"])
+    def test_a_number_is_found_in_any_form(self, world: World, number: str) -> None:
+        place = DeadLettersPlace(world.objects, "", "orders", may_move=True)
+        world.objects.objects["truncated"] = b'{"payload": {"Keys": {"id": {"N": "100"}}'
+        asked = {"orders/N=1E2": {"id": {"N": number}}}
+        assert place.find(asked, None, Deadline(world.clock)).unclear == ["truncated"]
+
     def test_one_whose_record_has_no_key_is_named(self, world: World) -> None:
         key = "dead-letters/search/unreadable/1.json"
         broken = record(1, None, ANNA)
@@ -389,7 +441,9 @@ def test_all_entries_of_a_long_history_go(world: World, monkeypatch: pytest.Monk
     monkeypatch.setattr("dynamodb_streams_cdc.control.erasure_copies.ENTRIES", 3)
     world.apply(change(1, None, ANNA), *(change(n, ANNA, ANNA) for n in range(2, 8)))
     world.apply(change(8, ANNA, None))
-    assert only(world.forget(ANNA)).found == {"change-log": 8}
+    world.pass_days(30)
+    result = only(world.forget(ANNA))
+    assert (result.status, result.found) == (ERASED, {"change-log": 8})
     assert not world.log.entries
 
 
@@ -412,12 +466,43 @@ def test_images_go_with_their_entries(world: World) -> None:
     assert len(world.images.objects) == 1
 
 
-def test_markers_go_by_the_item_in_their_key(world: World) -> None:
-    version = change(1, None, ANNA).version
+@pytest.mark.parametrize("effect", ["mail", "mail/welcome"])
+def test_markers_go_by_the_item_in_their_key(world: World, effect: str) -> None:
     for each in (ANNA, BEN):
-        world.markers.keys.add(f"once/mail/{identity(each)}/{version}")
+        store = MemoryIdempotencyStore(world.markers.keys)
+        Once(store, effect).run(change(1, None, each), lambda: None)
+    assert only(world.forget(ANNA)).status is ERASED
+    [left] = world.markers.keys
+    assert item_of_marker(left, {identity(ANNA), identity(BEN)}) == identity(BEN)
+
+
+def test_a_marker_waits_as_a_tombstone_does(world: World) -> None:
+    """The batch of a change is retried for another item's sake: its mail was sent."""
+    once = Once(MemoryIdempotencyStore(world.markers.keys), "mail")
+    sent: list[str] = []
+    once.run(change(2, ANNA, None), lambda: sent.append("mail"))
+    world.markers.written_at = dict.fromkeys(world.markers.keys, world.clock.now())
+    result = only(world.forget(ANNA))
+    assert (result.status, result.tombstones) == (WAITING, {"markers": 1})
+    once.run(change(2, ANNA, None), lambda: sent.append("mail"))
+    assert len(sent) == 1
+    world.pass_days(7)
+    assert only(world.forget(ANNA)).status is ERASED
+    assert not world.markers.keys
+
+
+def test_one_request_reads_many_pages_without_markers(world: World) -> None:
+    """The idempotency table has a row for each item that was ever counted."""
+
+    class Pages(MemoryMarkers):
+        def walk(self, start: Any, deadline: Deadline) -> Any:
+            page = start or 0
+            found = [Marker(f"once/mail/{identity(ANNA)}/1/1/1", 0.0)] if page == 500 else []
+            return found, page + 1 if page < 999 else None
+
+    world.markers = Pages()
     world.forget(ANNA)
-    assert [*map(item_of_marker, world.markers.keys)] == [identity(BEN)]
+    assert len(world.asked) < 30
 
 
 def test_what_the_sums_retain_of_the_expired_goes(world: World) -> None:
@@ -427,6 +512,42 @@ def test_what_the_sums_retain_of_the_expired_goes(world: World) -> None:
     assert only(world.forget(ANNA)).found["aggregation"] == 1
     assert world.ledger.live() == {}
     assert world.ledger.rows[identity(ANNA)].deleted
+
+
+def test_tombstones_stay_while_a_fill_is_open(world: World) -> None:
+    """It may hold the item, which was read before it was deleted."""
+    world.delete(ANNA)
+    world.forget(ANNA)
+    world.pass_days(7)
+    note = {"operation": "backfill", "since": world.clock.now(), "at": world.clock.now()}
+    world.notes.notes["fill/orders"] = note
+    before = world.held()
+    result = only(world.forget(ANNA))
+    assert (result.status, result.due) == (WAITING, "")
+    assert result.why.startswith("the backfill of job orders is open")
+    assert world.held() == before
+    assert _advice(result).startswith("run it again later: the key stays while the backfill")
+    world.clock.time += OPEN_SECONDS
+    assert only(world.forget(ANNA)).status is ERASED
+
+
+def test_what_expired_long_ago_takes_one_run(world: World) -> None:
+    world.expiry = Expiry.KEEP
+    world.delete(ANNA, userIdentity=TTL_IDENTITY)
+    world.pass_days(30)
+    assert only(world.forget(ANNA)).status is ERASED
+    assert "00004" not in world.held()
+
+
+def test_a_damaged_row_is_refused(world: World) -> None:
+    """The sums may count the item: an erased row would not tell any more."""
+    world.delete(ANNA)
+    world.pass_days(30)
+    row = world.ledger.rows[identity(ANNA)]
+    world.ledger.rows[identity(ANNA)] = replace(row, lacks=("contribution",), contribution={})
+    result = only(world.forget(ANNA))
+    assert result.status is REFUSED
+    assert "cdc rebuild aggregation" in result.why
 
 
 def test_every_index_of_a_rebuild_is_read(world: World) -> None:

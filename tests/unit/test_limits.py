@@ -17,9 +17,9 @@ from dynamodb_streams_cdc.names import FUNCTION_SECONDS
 from dynamodb_streams_cdc.operations.aws import functions
 from dynamodb_streams_cdc.operations.aws import notifications as notifications
 from dynamodb_streams_cdc.operations.redrive import MOST_BYTES, MOST_RECORDS
-from dynamodb_streams_cdc.processor import LATE_SECONDS, YOUNG_SECONDS
+from dynamodb_streams_cdc.processor import YOUNG_SECONDS
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
-from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
+from dynamodb_streams_cdc.sinks.base import LATE_SECONDS, TOMBSTONE_SECONDS
 from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, MAX_AGGREGATES
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS, ENTRY_LEVELS
 from dynamodb_streams_cdc.sinks.search import Search

@@ -1,12 +1,14 @@
 """The scheduled upkeep: each run takes the next part of the copies, and purges."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.operations.maintenance import ROTATION, Maintenance
+from dynamodb_streams_cdc.operations.maintenance import ROTATION, ROUND, Maintenance
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
 from tests.unit.operated import SINKS, Operated
+from tests.unit.test_purge import delete, tombstones
 
 ITEMS = 50
 
@@ -95,3 +97,36 @@ def test_purges_what_is_old_and_waits_for_a_fill(filled: Operated) -> None:
     filled.invoke("search", {"operation": "notes", "erase": ["fill/night"], "Records": []})
     assert upkeep(filled).purge().problems == []
     assert filled.id(1) not in filled.copies.index.documents
+
+
+class Slow:
+    """Functions whose every part of a purge takes a minute."""
+
+    def __init__(self, operated: Operated) -> None:
+        self.operated = operated
+
+    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+        if event["operation"] == "purge":
+            self.operated.clock.sleep(60)
+            event = {**event, "limit": 3}
+        return self.operated.invoke(processor, event)
+
+
+def test_a_purge_goes_on_where_its_time_was_up(filled: Operated) -> None:
+    """A run of 15 minutes does not read a ledger of millions of rows."""
+    delete(filled, range(ITEMS))
+    filled.clock.sleep(TOMBSTONE_SECONDS + 1)
+    left: list[int] = []
+    while not left or left[-1]:
+        assert upkeep(filled, seconds=500.0, functions=Slow(filled)).purge().problems == []
+        left.append(sum(tombstones(filled)))
+        assert len(left) < 20
+    assert len(left) > 3
+    assert left == sorted(left, reverse=True)
+    assert filled.copies.notes.notes[ROUND]["parts"] == []
+    note = filled.copies.notes.notes["purge/aggregation"]
+    assert (note["tombstones"], note["purged"]) == (0, ITEMS)
+
+
+def test_a_purge_that_brings_nothing_on_is_a_problem(filled: Operated) -> None:
+    assert upkeep(filled, seconds=100.0).purge().problems

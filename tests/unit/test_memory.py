@@ -1,5 +1,6 @@
 """The ports in memory keep the contracts that the real ones keep."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -79,7 +80,11 @@ class TestMemoryMarkers(ErasableMarkersContract):
 
     @pytest.fixture
     def mark(self, markers: MemoryMarkers) -> Callable[[str], object]:
-        return markers.keys.add
+        def mark(key: str) -> None:
+            markers.keys.add(key)
+            markers.written_at[key] = time.time()
+
+        return mark
 
 
 class TestMemoryObjects(ObjectVersionsContract):

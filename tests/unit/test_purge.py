@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc import ChangeLog
 from dynamodb_streams_cdc.control.notes import FILL, OPEN_SECONDS, RENEW_SECONDS, fills_of
+from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.purge import Purge, PurgeReport
 from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation
 from dynamodb_streams_cdc.processor import Processor
-from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
+from dynamodb_streams_cdc.sinks.base import LATE_SECONDS, TOMBSTONE_SECONDS
 from dynamodb_streams_cdc.sinks.documents import CDC
 from tests.unit.operated import Operated
 
@@ -154,6 +157,43 @@ def test_a_fill_whose_operator_was_killed_is_named(aged: Operated) -> None:
     assert [(fill.job, fill.is_open) for fill in report.interrupted_fills] == [("killed", False)]
     aged.backfill("killed").run()
     assert purge(aged).interrupted_fills == []
+
+
+def test_an_export_is_refused_when_its_operator_slept(aged: Operated) -> None:
+    """The note of the fill is stale, and the tombstones of what was deleted since are gone."""
+    items = [{"Item": serialize_item(aged.item(n))} for n in range(OLD + YOUNG, ITEMS)]
+    asked: dict[str, Any] = {"operation": "backfill", "keys": {"id": "S"}, "fill": "mine"}
+    asked["exportTime"] = datetime.fromtimestamp(aged.clock.now(), UTC).isoformat()
+    asked |= {"streamArn": aged.arn, "Records": items}
+    delete(aged, range(OLD + YOUNG, ITEMS - 1))
+    aged.clock.sleep(LATE_SECONDS - 60)
+    assert aged.invoke("search", asked)["held"] == len(items)
+    aged.clock.sleep(TOMBSTONE_SECONDS - LATE_SECONDS + 61)
+    assert purge(aged).complete
+    for processor in ("search", "aggregation"):
+        with pytest.raises(MalformedRecord, match="167 hours old"):
+            aged.invoke(processor, asked)
+    assert [*aged.copies.wrong_sums(aged.table), *aged.copies.wrong_documents(aged.table)] == []
+
+
+def test_an_exported_item_is_as_old_as_its_export(aged: Operated) -> None:
+    """A sink that follows the change log late repairs the item, as of any late change."""
+    exported = aged.clock.now() - LATE_SECONDS + 60
+    asked: dict[str, Any] = {"operation": "backfill", "streamArn": aged.arn, "keys": {"id": "S"}}
+    asked["exportTime"] = datetime.fromtimestamp(exported, UTC).isoformat()
+    lost = aged.id(ITEMS - 1)
+    aged.copies.log.entries.clear()
+    asked["Records"] = [{"Item": serialize_item(aged.item(ITEMS - 1))}]
+    assert aged.invoke("audit", asked)["applied"] == 1
+    [entry] = ChangeLog(aged.copies.log).history(lost)
+    assert entry.timestamp == int(exported)
+
+
+@pytest.mark.parametrize("time", [None, "yesterday"])
+def test_items_of_an_unknown_time_are_refused(aged: Operated, time: Any) -> None:
+    asked = {"operation": "backfill", "streamArn": aged.arn, "exportTime": time, "keys": {}}
+    with pytest.raises(MalformedRecord, match="exportTime"):
+        aged.invoke("search", {**asked, "Records": [{"Item": {"id": {"S": "item-0"}}}]})
 
 
 def test_a_fill_is_noted_once_a_minute(aged: Operated) -> None:

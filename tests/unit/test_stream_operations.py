@@ -22,8 +22,8 @@ from dynamodb_streams_cdc import (
     Sink,
 )
 from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.processor import EVERYWHERE, LATE_SECONDS
-from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
+from dynamodb_streams_cdc.processor import EVERYWHERE
+from dynamodb_streams_cdc.sinks.base import LATE_SECONDS, TOMBSTONE_SECONDS
 from dynamodb_streams_cdc.sinks.log_entries import change_from_entry
 from dynamodb_streams_cdc.testing.memory import (
     MemoryImageStore,

@@ -1,11 +1,13 @@
 """What becomes of a change, by what went wrong with it."""
 
 import logging
+import re
 from typing import Any
 
 import pytest
 
 from dynamodb_streams_cdc import (
+    Aggregation,
     Change,
     ChangeHandlers,
     MalformedRecord,
@@ -14,12 +16,15 @@ from dynamodb_streams_cdc import (
     Processor,
     RetryableError,
 )
+from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
 from dynamodb_streams_cdc.errors import BlockedByEarlierFailure, DeadlineExceeded
+from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.metrics import Counts
+from dynamodb_streams_cdc.sinks.contributions import Contribution
 from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record, entry_of
-from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
+from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryLedger
 from tests.factories import NOON, SOURCE, FakeContext, ManualClock, change, order, record
 from tests.unit.bench import OLD, YOUNG, Bench, Picky, raising, sequence
 
@@ -317,7 +322,41 @@ def test_a_report_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.WARNING):
         Bench(Picky(raising(KeyError("surprise"), 2))).run(insert(1), insert(2))
     assert f"1 of 2 records are not done, the first is {sequence(2)}: KeyError" in caplog.text
-    assert "KeyError('surprise') of orders/S=" in caplog.text
+    assert re.search(r"KeyError at bench\.py:\d+ of orders/S=", caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermanentError("failed to parse 'anna'", "mapper_parsing_exception"), "mapper_parsing_"),
+        (ValueError("no number: 'anna'"), "ValueError at"),
+        (RetryableError("throttled"), "RetryableError('throttled')"),
+    ],
+)
+def test_a_log_quotes_no_value(
+    error: Exception, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It outlives the erasure of a person; the dead letter, which has the text, does not."""
+    with caplog.at_level(logging.DEBUG):
+        for breaker in (None, Breaker(share=0.0, least=1)):
+            bench = Bench(Picky(raising(error, 1)))
+            bench.options = {} if breaker is None else {"breaker": breaker}
+            bench.run(insert(1))
+    assert told in caplog.text
+    assert "anna" not in caplog.text
+
+
+def test_a_function_of_an_item_is_named_by_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Its error quotes the attribute that it cannot read."""
+
+    def contributions(image: Image) -> Contribution:
+        return {"all": {"revenue": int(image["status"])}}
+
+    bench = Bench(Aggregation(MemoryLedger(), contributions))
+    bench.options = {"breaker": Breaker(share=0.0, least=1)}
+    assert bench.run(insert(1)) == [sequence(1)]
+    assert re.search(r"ValueError at test_stream_processor\.py:\d+ of orders", caplog.text)
+    assert order()["status"] not in caplog.text
 
 
 def test_patience_is_measured_by_the_record_that_was_delivered() -> None:

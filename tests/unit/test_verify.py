@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -405,6 +406,18 @@ def test_a_run_that_goes_on_looks_again(filled: Operated) -> None:
     again = filled.verify()
     assert again.job.resumed
     assert (again.run().complete, again.report.count) == (True, 0)
+
+
+def test_a_job_that_is_done_holds_no_item(filled: Operated, tmp_path: Path) -> None:
+    """A person's key and sums would outlive their erasure."""
+    lose_the_document(filled, 3)
+    work = filled.verify("done")
+    assert work.run().count == 1
+    assert next(work.differences())["item"] == filled.id(3)
+    work.job.close()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if filled.id(3).encode() in path.read_bytes()]
 
 
 def test_an_interrupted_run_of_another_day_begins_again(filled: Operated) -> None:

@@ -129,6 +129,8 @@ def _advice(item: ForgottenItem) -> str:
         case ForgetStatus.REFUSED:
             return item.why
         case ForgetStatus.WAITING:
+            if item.why:
+                return f"run it again later: the key stays while {item.why}"
             return f"the key is in tombstones: run it again after {item.due}"
         case ForgetStatus.HELD:
             return "run cdc forget"

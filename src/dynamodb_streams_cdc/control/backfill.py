@@ -1,15 +1,21 @@
 """Fill the copies of a sink from the table, a part at a time.
 
     {"operation": "backfill", "streamArn": ..., "segment": 0, "segments": 8, ...}
-    {"operation": "backfill", "streamArn": ..., "Records": [{"Item": ...}, {"Keys": ...}]}
+    {"operation": "backfill", "streamArn": ..., "Records": [{"Keys": ...}]}
+    {"operation": "backfill", "streamArn": ..., "exportTime": ..., "Records": [{"Item": ...}]}
 
 Each item becomes a change of kind BACKFILL at the floor of the table's current stream: above every
 change of an earlier stream, and below every change of this one. So a change that is under way wins,
 whether it comes before or after, and the sink takes the item as it takes any change.
+
+An item of an export may have been deleted since, and only its tombstone refuses it. So each request
+refuses an export that is older than a tombstone's life: the operator's machine may have slept since
+the backfill began.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
@@ -28,9 +34,10 @@ from dynamodb_streams_cdc.errors import (
     MalformedRecord,
     PermanentError,
     RetryableError,
+    form_of,
 )
 from dynamodb_streams_cdc.identity import floor_of, stream_label
-from dynamodb_streams_cdc.sinks.base import Skip
+from dynamodb_streams_cdc.sinks.base import LATE_SECONDS, Skip
 from dynamodb_streams_cdc.sinks.comparison import Place
 
 PAGE_ITEMS = 200
@@ -87,12 +94,14 @@ class BackfillPart:
         part: segment, place, limit, entity and keys of the table; see `verification.Part`.
         stream: label of the table's current stream.
         items: items to fill instead of a segment, as DynamoDB JSON.
+        time: when these items were in the table, in seconds since 1970.
         named: keys of items to read and fill instead of a segment, as DynamoDB JSON.
     """
 
     part: Part
     stream: str
     items: Sequence[Attributes] = ()
+    time: float = float("-inf")
     named: Sequence[Attributes] = ()
 
     @classmethod
@@ -107,10 +116,12 @@ class BackfillPart:
             if not isinstance(record.get("Item", record.get("Keys")), Mapping):
                 message = "Records: expected an item under Item, or its key under Keys"
                 raise MalformedRecord(message)
+        items = [record["Item"] for record in records if "Item" in record]
         return cls(
             Part.from_event({**event, "Records": []}, "table"),
             stream_label(str(event.get("streamArn"))),
-            [record["Item"] for record in records if "Item" in record],
+            items,
+            _time_of(event.get("exportTime")) if items else float("-inf"),
             [record["Keys"] for record in records if "Item" not in record],
         )
 
@@ -132,8 +143,15 @@ class Backfill:
         """Fill the part up to its limit, and as long as there is time.
 
         Raises:
-            MalformedRecord: the function has no table to read.
+            MalformedRecord: the function has no table to read, or the items are of an export that
+                is older than the tombstones that refuse what was deleted since. Nothing was done.
         """
+        if wanted.items and self.applier.deadline.now() - wanted.time > LATE_SECONDS:
+            message = (
+                f"exportTime: the export is more than {LATE_SECONDS // 3600} hours old: sinks may "
+                "have forgotten what was deleted since. Export again, or backfill from the table"
+            )
+            raise MalformedRecord(message)
         response = begun(wanted.part.place, self.failures)
         take(self._pages(wanted, response), wanted.part, response, self.applier.deadline)
         return response
@@ -207,13 +225,15 @@ class Backfill:
             message = f"an item has the keys {', '.join(wanted.part.keys)}; got {', '.join(item)}"
             raise MalformedRecord(message)
         now = float(int(self.applier.deadline.now()))
+        # Behind the change log, a processor repairs the item of a change that arrives too late.
+        timestamp = float(int(wanted.time)) if wanted.items else now
         return Change.made(
             kind=ChangeKind.BACKFILL,
             table=self.source.table,
             version=floor_of(self.source.epoch, wanted.stream),
             sequence_number="0",
             event_id="",
-            timestamp=now,
+            timestamp=timestamp,
             recorded_at=now,
             view_type=ViewType.NEW_AND_OLD_IMAGES,
             expired=False,
@@ -228,6 +248,14 @@ class Backfill:
 def refusal(item_id: str, error: Exception) -> FillFailure:
     """Return the report of an item that a sink does not take."""
     return FillFailure(item=item_id, reason=reason_of(error), error=str(error)[:MOST_TEXT])
+
+
+def _time_of(text: object) -> float:
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError as error:
+        message = f"exportTime: expected a moment in ISO 8601, got {form_of(text)}"
+        raise MalformedRecord(message) from error
 
 
 def _is_retryable(error: Exception | None) -> bool:

@@ -1,6 +1,7 @@
 """Erase what the pipeline holds of items that were deleted from the table.
 
-The function `lambdas/erasure` runs this, with a role of its own: no other role may delete there.
+The function `lambdas/erasure` runs this, with a role of its own, which alone may delete
+from the change log, the large images and the archive.
 
     {"operation": "find", "at": ..., "Records": [{"Keys": ...}]}
                                count the traces of the items, a part of a place at a time
@@ -20,8 +21,10 @@ The rules, each of which the simulation holds against late deliveries, redrives 
   may be called done, when the trace that told so is gone.
 - Tombstones go last, and no sooner than `TOMBSTONE_SECONDS` after the newest trace. Until then a
   late delivery may bring a change back, and only the tombstone refuses it. Afterwards a processor
-  repairs the item of such a change (see `processor`).
-- Nothing of an item is erased while a copy shows it: its delete has not been applied.
+  repairs the item of such a change (see `processor`). The marker of an effect is a tombstone too:
+  nothing else refuses a change whose effect was done. While a fill is open, none goes; see `notes`.
+- Nothing of an item is erased while a copy shows it: its delete has not been applied. A dead letter
+  of a sink that is not known here may be that delete, so it is redriven or deleted first.
 - An erasure is complete once that time has passed and every place was read and has nothing.
 """
 
@@ -30,6 +33,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict, cast
 
 from dynamodb_streams_cdc.change import Attributes, Image
+from dynamodb_streams_cdc.control.notes import OperatorNotes, open_fill
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import DeadlineExceeded, MalformedRecord, RetryableError, form_of
@@ -55,7 +59,7 @@ class Trace:
         erase: erases what it holds of these items, unless it has moved meanwhile.
         number: number of entries that it stands for.
         is_tombstone: whether it holds the key of a deleted item alone.
-        blocked: says that a copy still shows the item: its delete has not been applied.
+        blocked: says that the delete of the item has not been applied, or may not have been.
     """
 
     items: frozenset[str]
@@ -144,10 +148,11 @@ class ErasureResponse(TypedDict):
         found: traces that hold more than the key.
         tombstones: traces that hold the key alone.
         present: items that are in the table; nothing of them is erased.
-        blocked: by item, which copy still shows it; nothing of it is erased.
+        blocked: by item, which copy still shows it, or may; nothing of it is erased.
         unclear: objects that cannot be read and may be of one of the items.
         revisions: revision of the record of each erasure that is not complete, by item.
         due: when nothing relies on the tombstones any more, in seconds since 1970, by item.
+        fill: which fill is open, during which no tombstone is erased; empty if none is.
         at: where the next request goes on; None at the end.
         problem: why the request ended early, if a store was at fault; ask again.
     """
@@ -160,6 +165,7 @@ class ErasureResponse(TypedDict):
     unclear: list[str]
     revisions: dict[str, int]
     due: dict[str, float]
+    fill: str
     at: Sequence[Any] | None
     problem: str
 
@@ -180,6 +186,7 @@ class Erasure:
         places: the places by name, in the order in which they are erased.
         copies: the last of them, which hold the tombstones.
         records: records of erasures.
+        notes: notes of open fills.
         horizon: how long a tombstone outlives the newest trace, in seconds.
     """
 
@@ -188,6 +195,7 @@ class Erasure:
     places: Mapping[str, HoldingPlace]
     copies: Mapping[str, HoldingPlace]
     records: ErasureRecords
+    notes: OperatorNotes
     horizon: float = field(default=TOMBSTONE_SECONDS)
 
     def respond(self, event: Mapping[str, Any], deadline: Deadline) -> Any:
@@ -238,17 +246,20 @@ class Erasure:
             raise MalformedRecord(message)
         response = _empty(name, [name, start])
         try:
+            response["fill"] = open_fill(self.notes, deadline)
             found = place.find(items, start, deadline)
             traces = found.traces
             if erases:
-                response["blocked"] = self._blocked(items, deadline)
+                response["blocked"] = _blocked(traces) | self._blocked(items, deadline)
             response["present"] = self._present(items, deadline)
             _count(traces, response)
             response["unclear"] = list(found.unclear)
             if erases:
                 refused = {*response["present"], *response["blocked"]}
+                if response["fill"]:
+                    traces = [trace for trace in traces if not trace.is_tombstone]
                 self._erase(traces, items.keys() - refused, deadline)
-            self._tell(items, traces, response, deadline)
+            self._tell(items, found.traces, response, deadline)
         except (RetryableError, DeadlineExceeded) as error:
             response["problem"] = str(error)
             return response
@@ -260,13 +271,10 @@ class Erasure:
 
     def _blocked(self, items: Mapping[str, Attributes], deadline: Deadline) -> dict[str, str]:
         """Return which copy still shows an item, by item."""
-        return {
-            item: trace.blocked
-            for place in self.copies.values()
-            for trace in place.find(items, None, deadline).traces
-            if trace.blocked
-            for item in trace.items
-        }
+        found: dict[str, str] = {}
+        for place in self.copies.values():
+            found |= _blocked(place.find(items, None, deadline).traces)
+        return found
 
     def _tell(
         self,
@@ -338,9 +346,14 @@ def _empty(place: str, at: Sequence[Any]) -> ErasureResponse:
         unclear=[],
         revisions={},
         due={},
+        fill="",
         at=at,
         problem="",
     )
+
+
+def _blocked(traces: Sequence[Trace]) -> dict[str, str]:
+    return {item: trace.blocked for trace in traces if trace.blocked for item in trace.items}
 
 
 def _count(traces: Sequence[Trace], response: ErasureResponse) -> None:

@@ -1,14 +1,15 @@
 """The places of an erasure that are sinks: the change log, markers, indexes, and the ledger."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dynamodb_streams_cdc.change import REMOVE, UNKNOWN_TIME, Attributes
 from dynamodb_streams_cdc.control.erasure import Found, Start, Trace
+from dynamodb_streams_cdc.control.parts import LAST_PAGE_SECONDS
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.sinks.contributions import Contribution
 from dynamodb_streams_cdc.sinks.documents import CDC, Held, SearchIndex, token_of
@@ -30,6 +31,13 @@ class ErasableLog(Protocol):
 
     def read(self, item_id: str) -> Iterable[Attributes]:
         """Return the entries of an item in the order of their versions, read consistently."""
+
+    def newest(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, Attributes]:
+        """Return the newest entry of each item that has any, read consistently.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
 
     def delete(self, item_id: str, versions: Sequence[str], deadline: Deadline) -> None:
         """Delete entries of an item; that one is gone already is success.
@@ -55,27 +63,36 @@ class LogPlace:
         deadline.check()
         entries = list(islice(self.log.read(item), ENTRIES))
         following = number + 1 if number + 1 < len(names) else None
-        traces = [self._trace(item, entries)] if entries else []
-        return Found(traces, following, again=len(entries) == ENTRIES)
+        if not entries:
+            return Found((), following)
+        has_more = len(entries) == ENTRIES
+        newest = self.log.newest([item], deadline)[item] if has_more else entries[-1]
+        return Found([self._trace(item, entries, newest)], following, again=has_more)
 
-    def _trace(self, item: str, entries: Sequence[Attributes]) -> Trace:
+    def _trace(self, item: str, entries: Sequence[Attributes], newest: Attributes) -> Trace:
         versions = [str(entry["version"]["S"]) for entry in entries]
 
         def erase(allowed: frozenset[str], deadline: Deadline) -> None:
             self.log.delete(item, versions, deadline)
 
-        newest = entries[-1]
         since = _seconds(newest["changed_at"]["S"])
         if newest["kind"]["S"] != REMOVE or since == UNKNOWN_TIME:
             since = float("inf")  # the entry of the delete, with the last state, may still come
         return Trace(frozenset({item}), since, erase, len(entries))
 
 
+class Marker(NamedTuple):
+    """A marker of `idempotency.Once`: its key, and when it was written, in seconds since 1970."""
+
+    key: str
+    written_at: float
+
+
 class ErasableMarkers(Protocol):
     """The markers of `idempotency.Once`."""
 
-    def walk(self, start: Start, deadline: Deadline) -> tuple[Iterable[str], Start]:
-        """Return the keys of the next markers, and where to go on.
+    def walk(self, start: Start, deadline: Deadline) -> tuple[Iterable[Marker], Start]:
+        """Return the next markers, and where to go on.
 
         Raises:
             RetryableError: they cannot be read at the moment.
@@ -91,32 +108,42 @@ class ErasableMarkers(Protocol):
 
 @dataclass(frozen=True)
 class MarkersPlace:
-    """The markers of effects, `once/<effect>/<item>/<version>`; nothing else finds them by item."""
+    """The markers of effects, `once/<effect>/<item>/<version>`; nothing else finds them by item.
+
+    A marker is a tombstone: nothing else refuses a change whose effect was done.
+    """
 
     markers: ErasableMarkers
 
     def find(self, items: Mapping[str, Attributes], start: Start, deadline: Deadline) -> Found:
-        """Return the markers of items in the next part of the table."""
-        keys, following = self.markers.walk(start, deadline)
-        of: dict[str, list[str]] = {}
-        for key in keys:
-            item = item_of_marker(key)
-            if item in items:
-                of.setdefault(item, []).append(key)
-        traces = [self._trace(item, found) for item, found in of.items()]
-        return Found(traces, following)
+        """Return the markers of items in the next part of the table that has some."""
+        following = start
+        while True:
+            markers, following = self.markers.walk(following, deadline)
+            of: dict[str, list[Marker]] = {}
+            for marker in markers:
+                item = item_of_marker(marker.key, items)
+                if item is not None:
+                    of.setdefault(item, []).append(marker)
+            if of or following is None or deadline.remaining() < LAST_PAGE_SECONDS:
+                return Found([self._trace(item, found) for item, found in of.items()], following)
 
-    def _trace(self, item: str, keys: Sequence[str]) -> Trace:
+    def _trace(self, item: str, found: Sequence[Marker]) -> Trace:
         def erase(allowed: frozenset[str], deadline: Deadline) -> None:
-            self.markers.delete(keys, deadline)
+            self.markers.delete([marker.key for marker in found], deadline)
 
-        return Trace(frozenset({item}), 0.0, erase, len(keys))
+        newest = max(marker.written_at for marker in found)
+        return Trace(frozenset({item}), newest, erase, len(found), is_tombstone=True)
 
 
-def item_of_marker(key: str) -> str:
-    """Return the item in the key of a marker; a version has three parts."""
-    _, _, rest = key.split("/", 2) if key.count("/") > 1 else ("", "", "")
-    return rest.rsplit("/", 3)[0]
+def item_of_marker(key: str, items: Container[str]) -> str | None:
+    """Return the one of some items that a marker is of; a version has three parts."""
+    rest = key.rsplit("/", 3)[0]
+    while rest:  # the name of an effect may have slashes
+        _, _, rest = rest.partition("/")
+        if rest in items:
+            return rest
+    return None
 
 
 @dataclass(frozen=True)
@@ -187,8 +214,10 @@ class LedgerPlace:
 
     def find(self, items: Mapping[str, Attributes], start: Start, deadline: Deadline) -> Found:
         """Return the rows of the items."""
-        rows = self.ledger.read(list(items), deadline)
-        return Found([self._trace(row) for row in rows.values()])
+        rows = self.ledger.read(list(items), deadline).values()
+        # Once the sums have lost it, what is left of the row is a tombstone.
+        again = any(row.contribution for row in rows)
+        return Found([self._trace(row) for row in rows], again=again)
 
     def _trace(self, row: LedgerRow) -> Trace:
         def erase(allowed: frozenset[str], deadline: Deadline) -> None:
@@ -200,12 +229,15 @@ class LedgerPlace:
             else:
                 self.ledger.forget(row)
 
+        blocked = "" if row.deleted else "aggregation still counts the item"
+        if row.lacks:
+            blocked = "the aggregation's row of the item is damaged (see cdc rebuild aggregation)"
         return Trace(
             frozenset({row.item_id}),
             row.written_at,
             erase,
             is_tombstone=row.deleted and not row.contribution,
-            blocked="" if row.deleted else "aggregation still counts the item",
+            blocked=blocked,
         )
 
 

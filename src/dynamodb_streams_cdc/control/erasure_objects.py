@@ -13,7 +13,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -117,6 +118,8 @@ class DeadLettersPlace:
     Attributes:
         table: logical name of the source table.
         may_move: whether a redrive may be applying them: then nothing is done for a while.
+        own: names of the functions by processor, of sinks whose copies the erasure does not know. A
+            dead letter of one may be the delete that its copy lacks, so it blocks the item.
         readers: objects that are read at the same time.
     """
 
@@ -124,6 +127,7 @@ class DeadLettersPlace:
     prefix: str
     table: str
     may_move: bool
+    own: Mapping[str, str] = field(default_factory=dict)
     readers: int = READERS
 
     def find(self, items: Mapping[str, Attributes], start: Start, deadline: Deadline) -> Found:
@@ -163,7 +167,8 @@ class DeadLettersPlace:
         waits = self.may_move and stored.is_latest and not stored.is_marker
         since = float("inf") if waits else stored.written_at
         if item is not None:
-            return _whole(self.objects, [stored], item, since)
+            whole = _whole(self.objects, [stored], item, since)
+            return replace(whole, blocked=self._blocked(stored.key) if waits else "")
         if stored.is_marker or OF_ONE_ITEM.match(stored.key):
             return None
         body = self.objects.read(stored, deadline)
@@ -183,7 +188,16 @@ class DeadLettersPlace:
             else:
                 self.objects.replace(stored, token, rest, deadline)
 
-        return Trace(frozenset(found), since, erase)
+        blocked = self._blocked(stored.key, content) if waits else ""
+        return Trace(frozenset(found), since, erase, blocked=blocked)
+
+    def _blocked(self, key: str, content: bytes = b"") -> str:
+        """Return why a dead letter blocks its items: its processor is not known here."""
+        function = _function_of(content)
+        for processor, name in self.own.items():
+            if processor in key.split("/") or name == function:
+                return f"{processor} has a dead letter, which may be the delete that its copy lacks"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -229,13 +243,16 @@ class _Reading:
     def _mentions(self, text: str) -> bool:
         """Return whether a text has all key values of an item, in any of the forms of JSON."""
         return any(
-            all(_has(text, value) for key in keys.values() for value in key.values())
+            all(_has(text, *one) for key in keys.values() for one in key.items())
             for keys in self.items.values()
         )
 
 
-def _has(text: str, value: object) -> bool:
-    forms = [json.dumps(str(value)), json.dumps(str(value), ensure_ascii=False)]
+def _has(text: str, tag: str, value: object) -> bool:
+    values = [str(value)]
+    if tag == "N":  # as DynamoDB writes it: 4, where a program may ask for 4.0
+        values.append(f"{Decimal(str(value)).normalize():f}")
+    forms = [json.dumps(each, ensure_ascii=a) for each in values for a in (True, False)]
     forms += [json.dumps(form)[1:-1] for form in forms]  # in a payload that is text
     return any(form in text for form in forms)
 
@@ -249,6 +266,15 @@ def _records(content: bytes) -> Sequence[Any] | None:
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
     return records if isinstance(records, list) else None
+
+
+def _function_of(content: bytes) -> str:
+    """Return the name of the function that a batch was for; empty if it does not say."""
+    try:
+        arn = str(json.loads(content)["requestContext"]["functionArn"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return arn.partition(":function:")[2].partition(":")[0]
 
 
 def _identity(record: Any, table: str) -> str | None:

@@ -11,7 +11,8 @@ Names of notes:
     verify/<processor>   the last verification
     purge/<processor>    the last purge
 
-A purge waits while a fill is open: a fill may hold an item that was read before it was deleted.
+A purge waits while a fill is open, and so do the tombstones of an erasure: a fill may hold an item
+that was read before it was deleted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -103,6 +104,22 @@ def fills_of(notes: Mapping[str, Mapping[str, Any]], now: float) -> list[Fill]:
         for name, note in sorted(notes.items())
         if name.startswith(FILL)
     ]
+
+
+def open_fill(notes: OperatorNotes, deadline: Deadline) -> str:
+    """Return which fill is open, as a sentence; empty if none is.
+
+    Raises:
+        RetryableError: the notes cannot be read at the moment.
+    """
+    now = deadline.now()
+    for fill in fills_of(notes.read(deadline), now):
+        if fill.is_open:
+            return (
+                f"the {fill.operation} of job {fill.job} is open: its last request was noted "
+                f"{now - fill.at:.0f} seconds ago"
+            )
+    return ""
 
 
 def note_fill(notes: OperatorNotes | None, event: Mapping[str, Any], deadline: Deadline) -> None:

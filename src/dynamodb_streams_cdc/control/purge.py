@@ -4,7 +4,7 @@
     {... "dryRun": true}    only count them
 
 A tombstone is old enough by the time at which it was *written*, and that is past the age from which
-on a late change is repaired after it is applied (`processor.LATE_SECONDS`): what the tombstone
+on a late change is repaired after it is applied (`sinks.base.LATE_SECONDS`): what the tombstone
 would have refused cannot come back. While a fill is open, nothing is purged; see `notes`.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dynamodb_streams_cdc.applier import SinkApplier
-from dynamodb_streams_cdc.control.notes import fills_of
+from dynamodb_streams_cdc.control.notes import open_fill
 from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, take
 from dynamodb_streams_cdc.errors import MalformedRecord, form_of
 from dynamodb_streams_cdc.sinks.base import (
@@ -108,14 +108,7 @@ class Purge:
             return "the function keeps no notes of open fills, during which nothing may be purged"
         if any(isinstance(sink, Repairable) and sink.retains for sink in self.applier.sinks):
             return "the ledger cannot be purged while it keeps what expired (Expiry.KEEP)"
-        now = self.applier.deadline.now()
-        for fill in fills_of(self.applier.notes.read(self.applier.deadline), now):
-            if fill.is_open:
-                return (
-                    f"the {fill.operation} of job {fill.job} is open: its last request was noted "
-                    f"{now - fill.at:.0f} seconds ago"
-                )
-        return ""
+        return open_fill(self.applier.notes, self.applier.deadline)
 
     def _pages(
         self, part: Part, before: float, response: PurgeResponse, *, dry_run: bool

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
+from dynamodb_streams_cdc.dead_letters import loggable
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import AccessDeniedError, PermanentError, RetryableError, visible
 from dynamodb_streams_cdc.lambda_types import AnyRecord, sequence_number
@@ -149,7 +150,7 @@ class Suspect:
     def _uncounted(self, error: Exception) -> None:
         logger.error(
             "an attempt could not be counted: %s",
-            visible(repr(error)),
+            visible(loggable(error)),
             extra=LogEvent.ATTEMPT_NOT_COUNTED.fields(error=type(error).__name__),
         )
         self.denied = self.denied or isinstance(error, AccessDeniedError)

@@ -114,6 +114,7 @@ class Backfill:
             "fill": self.job.name,
         }
         if self.export is not None:
+            event["exportTime"] = self.export.time.isoformat()
             return [
                 WalkedPart(
                     f"{number:06}/{processor}",

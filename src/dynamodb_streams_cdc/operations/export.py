@@ -20,7 +20,7 @@ from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.identity import stream_label
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
-from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
+from dynamodb_streams_cdc.sinks.base import LATE_SECONDS
 
 SUMMARY, FILES = "manifest-summary.json", "manifest-files.json"
 
@@ -103,7 +103,7 @@ class Export:
         return datetime.fromisoformat(self.summary["exportTime"])
 
     def check(self, table: str, stream_arn: str, now: datetime) -> None:
-        """Check that a backfill from it ends right.
+        """Check that a backfill from it ends right; the functions check its age again.
 
         Raises:
             OperationError: it is of another table, was made before the stream was on, or is older
@@ -120,11 +120,11 @@ class Export:
                 f"{on_since:%Y-%m-%d %H:%M:%S}Z: changes in between are in neither. Export again."
             )
             raise OperationError(message)
-        if now - self.time > timedelta(seconds=TOMBSTONE_SECONDS):
-            days = TOMBSTONE_SECONDS // 86_400
+        if now - self.time > timedelta(seconds=LATE_SECONDS):
             message = (
-                f"The export is of {self.time:%Y-%m-%d}, more than {days} days ago: sinks may have "
-                "forgotten what was deleted since. Export again, or backfill from the table."
+                f"The export is of {self.time:%Y-%m-%d %H:%M:%S}Z, more than "
+                f"{LATE_SECONDS // 3600} hours ago: sinks may have forgotten what was deleted "
+                "since. Export again, or backfill from the table."
             )
             raise OperationError(message)
 

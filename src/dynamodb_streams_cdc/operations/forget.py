@@ -18,7 +18,7 @@ from dynamodb_streams_cdc.change import Attributes, Image
 from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
 from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item, serialize_item
-from dynamodb_streams_cdc.identity import Key, item_id
+from dynamodb_streams_cdc.identity import Key, item_id, keys_of
 from dynamodb_streams_cdc.names import ERASURE, ErasureOperation
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.item_keys import parse_keys
@@ -37,13 +37,13 @@ class ForgetStatus(StrEnum):
     ERASED = "erased"
     """Every place was read, and nothing is left."""
     WAITING = "waiting"
-    """Nothing but the key is left, in tombstones and in the record of the erasure."""
+    """Nothing but the key is left, in tombstones and in the record of the erasure; see `due`."""
     NOTHING = "nothing held"
     """Every place was read, and nothing was there."""
     HELD = "held"
     """Traces are left: run it again; with --check, traces were found."""
     REFUSED = "refused"
-    """The item is in the table, or a copy still shows it. Nothing of it was erased."""
+    """The item is in the table, or a copy still shows it: nothing of it is erased from then on."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class ForgottenItem:
         left: what is left by place, tombstones not counted.
         due: when to run it again, in ISO 8601; empty if there is no need.
         receipt: name of the receipt of a complete erasure.
-        why: why it was refused.
+        why: why it was refused, or why it waits although it is due.
     """
 
     item: str
@@ -142,20 +142,22 @@ class Forget:
                 _add(results[item].found, answer["place"], number)
         revisions: dict[str, int] = {}
         due: dict[str, float] = {}
+        fill = ""
+        unclear: list[str] = []
         for answer in self._walk(ErasureOperation.FIND, wanted):
+            fill = answer.get("fill", "")
             for item, number in answer["found"].items():
                 _add(results[item].left, answer["place"], number)
             for item, number in answer["tombstones"].items():
                 _add(results[item].tombstones, answer["place"], number)
-            self.report.unclear += (
-                each for each in answer["unclear"] if each not in self.report.unclear
-            )
+            unclear += (each for each in answer["unclear"] if each not in unclear)
             revisions |= answer["revisions"]
             for item, moment in answer["due"].items():
                 due[item] = max(moment, due.get(item, moment))
-        for item in wanted:
-            self._judge(results[item], revisions, due)
-        if erases:
+        self.report.unclear += (each for each in unclear if each not in self.report.unclear)
+        for item in {} if unclear else wanted:
+            self._judge(results[item], revisions, due.get(item, 0.0), fill)
+        if erases and not unclear:
             self._complete(wanted, results, revisions)
 
     def _refuse(
@@ -168,8 +170,8 @@ class Forget:
         for item, copy in answer["blocked"].items():
             reasons.setdefault(
                 item,
-                f"{copy}: wait until its delete has been applied (cdc status), or repair it "
-                "(cdc repair)",
+                f"{copy}: wait until its delete has been applied (cdc status), redrive it "
+                "(cdc redrive), or repair it (cdc repair)",
             )
         for item, why in reasons.items():
             if wanted.pop(item, None) is not None:
@@ -179,16 +181,18 @@ class Forget:
         self,
         result: ForgottenItem,
         revisions: Mapping[str, int],
-        due: Mapping[str, float],
+        due: float,
+        fill: str,
     ) -> None:
-        moment = due.get(result.item, 0.0)
-        if result.left or self.report.unclear:
+        if result.left:
             return
         if not (result.tombstones or result.item in revisions):
             result.status = ForgetStatus.NOTHING
-        elif moment > self.clock.now():
+        elif due > self.clock.now():
             result.status = ForgetStatus.WAITING
-            result.due = f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            result.due = f"{datetime.fromtimestamp(due, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        elif result.tombstones and fill:
+            result.status, result.why = ForgetStatus.WAITING, fill
 
     def _complete(
         self,
@@ -202,7 +206,7 @@ class Forget:
             for item, key in wanted.items()
             if results[item].status is ForgetStatus.HELD
             and item in revisions
-            and not (results[item].left or results[item].tombstones or self.report.unclear)
+            and not (results[item].left or results[item].tombstones)
         ]
         if ready:
             event = {"operation": ErasureOperation.COMPLETE, "Records": ready}
@@ -272,7 +276,10 @@ def typed_keys(keys: Mapping[str, Key], table: DeployedTable) -> Attributes:
 
 
 def keys_of_lines(text: str, name: str, table: DeployedTable) -> list[Attributes]:
-    """Return the keys of items, one a line: a JSON object, of which bytes are base64 text.
+    """Return the keys of items, one a line, as JSON.
+
+    A line is an object, of which bytes are base64 text, or the item's identity, as the change log
+    has it.
 
     Raises:
         UsageError: a line is not of this form, or there is none.
@@ -282,10 +289,11 @@ def keys_of_lines(text: str, name: str, table: DeployedTable) -> list[Attributes
         if not line.strip():
             continue
         try:
-            words = [
-                f"{key}:{table.keys.get(key, 'S')}={value}"
-                for key, value in json.loads(line, parse_float=Decimal).items()
-            ]
+            given = json.loads(line, parse_float=Decimal)
+            if isinstance(given, str):
+                found.append(_keys_of(given, table))
+                continue
+            words = [f"{key}:{table.keys.get(key, 'S')}={value}" for key, value in given.items()]
             found.append(typed_keys(parse_keys(words), table))
         except (ValueError, AttributeError) as error:
             message = f"{name}, line {number}: expected the keys of an item as JSON ({error})."
@@ -295,5 +303,13 @@ def keys_of_lines(text: str, name: str, table: DeployedTable) -> list[Attributes
             raise UsageError(message) from error
     if not found:
         message = f"{name} has no items: give one a line, as JSON."
+        raise UsageError(message)
+    return found
+
+
+def _keys_of(identity: str, table: DeployedTable) -> Attributes:
+    found = keys_of(identity, table.keys)
+    if found is None or identity.partition("/")[0] != table.name:
+        message = f"{identity} names no item of table {table.name}"
         raise UsageError(message)
     return found

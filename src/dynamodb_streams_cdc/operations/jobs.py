@@ -3,6 +3,9 @@
 A job is a SQLite file: what was asked for, the place that each part has come to, and what was
 found. An answer of a function is kept in one transaction with its part's place. So a process that
 is killed repeats at most the requests that were under way, and they may be repeated: see `control`.
+
+What was found has keys of items and sums of persons. A job that is done keeps none of it in its
+file: it is overwritten when the job is closed.
 """
 
 import json
@@ -38,6 +41,9 @@ CREATE TABLE IF NOT EXISTS amount (
 CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 COMMIT;
 """
+
+HOLDING = ("part", "found", "amount", "note")
+"""Tables that hold something of items."""
 
 
 def folder() -> Path:
@@ -97,6 +103,7 @@ class Job:
             # Kept until the process ends, however it ends: no other has the job meanwhile.
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA secure_delete = ON")
             # A machine that loses power may forget the last answers: their requests are repeated.
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.executescript(_SCHEMA)
@@ -135,8 +142,11 @@ class Job:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._clear(("job", *HOLDING))
+
+    def _clear(self, tables: Sequence[str]) -> None:
         with self.transaction():
-            for table in ("job", "part", "found", "amount", "note"):
+            for table in tables:
                 self._database.execute(f"DELETE FROM {table}")
 
     def finish(self) -> None:
@@ -144,7 +154,9 @@ class Job:
         self._database.execute("UPDATE job SET state = 'done'")
 
     def close(self) -> None:
-        """Let others have the job; remove a temporary one."""
+        """Let others have the job; forget what one that is done found; remove a temporary one."""
+        if self._database.execute("SELECT 1 FROM job WHERE state = 'done'").fetchone():
+            self._clear(HOLDING)
         self._database.close()
         if self.temporary:
             self.path.unlink(missing_ok=True)

@@ -8,20 +8,25 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.entities import AGGREGATION, SEARCH
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS
-from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.jobs import Job, PartState
 from dynamodb_streams_cdc.operations.notes import VERIFY, read_notes, write_notes
 from dynamodb_streams_cdc.operations.purge import Purge
 from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS, Verify, VerifyReport
 
 ROTATION = "rotation/verify"
 """Name of the note with the segment at which the next run begins, and of how many."""
+
+ROUND = "rotation/purge"
+"""Name of the note with the parts of a purge that takes more than one run."""
+
+TIME_IS_UP = "the time of this run is up"
 
 SEGMENTS_A_RUN = 5
 """Segments of a run: the table is cut into as many as make them its share."""
@@ -110,15 +115,31 @@ class Maintenance:
     def purge(self) -> Purged:
         """Purge the tombstones that are old enough.
 
-        An open fill holds a purge back until the next run; it is not reported.
+        An open fill holds a purge back until the next run; it is not reported. The next run also
+        goes on where the time of this one was up: a large ledger takes many.
 
         Raises:
             InvocationFailed: a function does not answer.
         """
         able = [name for name, sink in self.processors.items() if sink in (AGGREGATION, SEARCH)]
+        if not able:
+            return Purged([])
+        noted = read_notes(self.functions, able[0]).get(ROUND, {})
         with closing(_job("purge")) as job:
-            report = Purge(self._limited, able, job, workers=self.workers, clock=self.clock).run()
-        return Purged(report.problems)
+            work = Purge(self._limited, able, job, workers=self.workers, clock=self.clock)
+            if noted.get("segments") == work.segments:
+                known = (PartState(**part) for part in noted["parts"])
+                work.begun = [part for part in known if part.name.partition("/")[0] in able]
+            report = work.run()
+            parts = job.parts()
+        if report.kept:
+            return Purged(report.problems)
+        left = [asdict(part) for part in parts] if not all(part.done for part in parts) else []
+        write_notes(self.functions, able[0], {ROUND: {"segments": work.segments, "parts": left}})
+        goes_on = sum(part.read for part in parts) > sum(part.read for part in work.begun)
+        return Purged(
+            [each for each in report.problems if not (goes_on and each.endswith(TIME_IS_UP))]
+        )
 
 
 def note_verified(functions: Functions, report: VerifyReport, processors: Iterable[str]) -> None:
@@ -158,6 +179,5 @@ class _UntilDeadline:
     def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
         is_part = "segment" in event
         if is_part and self.clock.now() > self.deadline:
-            message = "the time of this run is up"
-            raise InvocationFailed(message, "TimeIsUp", outage=True)
+            raise InvocationFailed(TIME_IS_UP, "TimeIsUp", outage=True)
         return self.functions.invoke(processor, event)

@@ -13,7 +13,7 @@ from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed
 from dynamodb_streams_cdc.control.notes import Fill, fills_of
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import Operation
-from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.jobs import Job, PartState
 from dynamodb_streams_cdc.operations.notes import PURGE, read_notes, write_notes
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
@@ -59,6 +59,7 @@ class Purge:
         older_than: age of the tombstones in seconds, by the time at which they were written.
         dry_run: counts them only.
         segments: parts that a ledger is cut into.
+        begun: parts as an earlier run left them, where this one goes on.
         progress: called with the number of copies read, after each answer.
     """
 
@@ -68,6 +69,7 @@ class Purge:
     older_than: float = TOMBSTONE_SECONDS
     dry_run: bool = False
     segments: int = 4
+    begun: Sequence[PartState] = ()
     workers: int = 4
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
     clock: Clock = field(default_factory=SystemClock)
@@ -90,6 +92,9 @@ class Purge:
             self.functions, self.job, self._keep, self.capacity, self.workers, clock=self.clock
         )
         walk.progress = lambda: self.progress(walk.read)
+        self.job.add_parts(state.name for state in self.begun)
+        for state in self.begun:
+            self.job.advance(state)
         try:
             walk.run([part for name in self.processors for part in self._parts(name)])
         finally:
@@ -98,7 +103,7 @@ class Purge:
             self._tell()
             for processor, problem in walk.problems.items():
                 self.report.problems.append(f"{processor} was not purged to its end: {problem}")
-        # Also after a problem: tombstones age, so that the next purge begins from the beginning.
+        # Also after a problem: tombstones age, so that a purge of a later day begins again.
         self.job.finish()
         self._note()
         return self.report

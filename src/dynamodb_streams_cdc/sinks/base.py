@@ -24,6 +24,10 @@ processor repairs its item after applying it. Streams forget after 24 hours, so 
 only by a redrive, or by way of a change log that was refilled by one.
 """
 
+LATE_SECONDS = TOMBSTONE_SECONDS - 3600
+"""Age in seconds from which on the item of a change is repaired, and an export is refused; an hour
+less than a tombstone's life, for clocks that differ."""
+
 ReadItem: TypeAlias = Callable[[], Image | None]
 """Reads an item with a consistent read; `None` if it is not there."""
 

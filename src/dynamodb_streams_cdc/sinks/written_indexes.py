@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+from dynamodb_streams_cdc.dead_letters import loggable
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError, visible
 from dynamodb_streams_cdc.names import LogEvent
@@ -91,6 +92,6 @@ def note_refusal(item_id: str, error: Exception) -> None:
     logger.warning(
         "the second index refuses the document of %s: %s",
         visible(item_id),
-        visible(str(error)),
+        visible(loggable(error)),
         extra=LogEvent.REFUSED_BY_SECOND.fields(item=visible(item_id), error=type(error).__name__),
     )

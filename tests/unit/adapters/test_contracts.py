@@ -12,7 +12,6 @@ import pytest
 
 from dynamodb_streams_cdc import serialize_item
 from dynamodb_streams_cdc.aws.dynamodb.erasure import (
-    DynamoDbErasableLedger,
     DynamoDbErasableLog,
     DynamoDbErasureRecords,
     DynamoDbMarkers,
@@ -94,6 +93,23 @@ def test_purge_leaves_a_row_that_moved_after_it_was_found(dynamodb: Any) -> None
     assert ledger.read(["orders/S=1"], deadline()) == {"orders/S=1": back}
 
 
+def test_purge_leaves_an_item_that_another_has_purged(dynamodb: Any) -> None:
+    """Revisions begin again at 1: the item came back, and has the revision of its tombstone."""
+    ledger = ledger_of(dynamodb)
+    gone = replace(row("orders/S=1"), contribution={}, deleted=True)
+    back = row("orders/S=1", "v2", gone.revision)
+    ledger.commit([RowUpdate(None, gone)], {})
+
+    def purge_and_put(**_: Any) -> None:
+        dynamodb.meta.events.unregister("before-call.dynamodb.DeleteItem", purge_and_put)
+        assert ledger.forget(gone)
+        ledger.commit([RowUpdate(None, back)], adds("1.5"))
+
+    dynamodb.meta.events.register("before-call.dynamodb.DeleteItem", purge_and_put)
+    assert purged(ledger, gone.written_at + 1).purged == 0
+    assert ledger.read(["orders/S=1"], deadline()) == {"orders/S=1": back}
+
+
 def test_purge_leaves_what_others_keep_in_the_table(dynamodb: Any) -> None:
     create_table(dynamodb, "idempotency", [("id", "S")])
     marker = {"id": "once/mail/1", "deleted": True, "retained": False, "written_at": 0}
@@ -155,11 +171,10 @@ def test_repair_reads_what_was_written_last(dynamodb: Any) -> None:
     assert DynamoDbSourceTable(lambda: dynamodb, "orders").read(keys) == item
 
 
-class TestDynamoDbErasableLedger(ErasableLedgerContract):
+class TestDynamoDbLedgerErased(ErasableLedgerContract):
     @pytest.fixture
-    def ledger(self, dynamodb: Any) -> DynamoDbErasableLedger:
-        ledger_of(dynamodb)
-        return DynamoDbErasableLedger(dynamodb, "idempotency", "aggregates")
+    def ledger(self, dynamodb: Any) -> DynamoDbLedger:
+        return ledger_of(dynamodb)
 
 
 class TestDynamoDbErasableLog(ErasableLogContract):

@@ -169,7 +169,7 @@ def test_markers_expire() -> None:
     store.mark_with("once/mail/1", 3600, [])
     [(_, put), (_, transaction)] = wire.sent
     for item in (put["Item"], transaction["TransactItems"][0]["Put"]["Item"]):
-        assert item.keys() == {"id", "expires_at"}
+        assert item.keys() == {"id", "expires_at", "written_at"}
         assert int(item["expires_at"]["N"]) > 1_700_000_000
 
 

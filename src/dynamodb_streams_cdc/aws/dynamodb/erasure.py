@@ -1,4 +1,4 @@
-"""The tables of an erasure on DynamoDB: entries, rows and markers that can be deleted, and records.
+"""The tables of an erasure on DynamoDB: entries and markers that can be deleted, and records.
 
 Records are in the idempotency table. `forgetting/<item>` is an erasure that is not complete, of an
 item whose tombstones have its key as well; `erased/<receipt>` says that something was erased and
@@ -13,16 +13,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import PARALLEL, DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.reads import read_items, scan_page
 from dynamodb_streams_cdc.aws.errors import meaning, translated
+from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.control.erasure import ErasureRecord, Start
+from dynamodb_streams_cdc.control.erasure_copies import Marker
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
-from dynamodb_streams_cdc.names import ERASED, FORGETTING, IDEMPOTENCY_KEY, LEDGER, ONCE
+from dynamodb_streams_cdc.idempotency import MARKER_SECONDS
+from dynamodb_streams_cdc.names import (
+    ERASED,
+    EXPIRES_AT,
+    FORGETTING,
+    IDEMPOTENCY_KEY,
+    ONCE,
+    WRITTEN_AT,
+)
 from dynamodb_streams_cdc.sinks.comparison import Segment
-from dynamodb_streams_cdc.sinks.ledger import LedgerRow
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -56,37 +64,14 @@ class DynamoDbErasableLog(DynamoDbLog):
 
 
 @dataclass(frozen=True)
-class DynamoDbErasableLedger(DynamoDbLedger):
-    """`ErasableLedger`."""
-
-    def forget(self, row: LedgerRow) -> bool:
-        """Delete a row that has not changed; return False if it has."""
-        try:
-            with translated():
-                self.client.delete_item(
-                    TableName=self.table,
-                    Key={IDEMPOTENCY_KEY: {"S": LEDGER + row.item_id}},
-                    ConditionExpression="#version = :version AND revision = :revision",
-                    ExpressionAttributeNames={"#version": "version"},
-                    ExpressionAttributeValues={
-                        ":version": {"S": row.version},
-                        ":revision": {"N": str(row.revision)},
-                    },
-                )
-        except self.client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
-
-
-@dataclass(frozen=True)
 class DynamoDbMarkers:
     """`ErasableMarkers`: a scan of the idempotency table, whose keys begin with the effect."""
 
     client: "DynamoDBClient"
     table: str
 
-    def walk(self, start: Start, deadline: Deadline) -> tuple[Iterable[str], Start]:
-        """Return the keys of the next markers: one page of a scan."""
+    def walk(self, start: Start, deadline: Deadline) -> tuple[Iterable[Marker], Start]:
+        """Return the next markers: one page of a scan."""
         page = scan_page(
             self.client,
             self.table,
@@ -96,9 +81,9 @@ class DynamoDbMarkers:
             deadline,
             FilterExpression="begins_with(id, :once)",
             ExpressionAttributeValues={":once": {"S": ONCE}},
-            ProjectionExpression=IDEMPOTENCY_KEY,
+            ProjectionExpression=f"{IDEMPOTENCY_KEY}, {EXPIRES_AT}, {WRITTEN_AT}",
         )
-        return [str(item[IDEMPOTENCY_KEY]["S"]) for item in page.items], page.following
+        return [_marker(item) for item in page.items], page.following
 
     def delete(self, keys: Sequence[str], deadline: Deadline) -> None:
         """Delete markers."""
@@ -171,8 +156,10 @@ class DynamoDbErasureRecords:
                 "Delete": {
                     "TableName": self.table,
                     "Key": {IDEMPOTENCY_KEY: {"S": FORGETTING + item_id}},
-                    "ConditionExpression": "revision = :revision",
-                    "ExpressionAttributeValues": {":revision": {"N": str(record.revision)}},
+                    "ConditionExpression": "receipt = :receipt AND revision = :revision",
+                    "ExpressionAttributeValues": serialize_item(
+                        {":receipt": record.receipt, ":revision": record.revision}
+                    ),
                 }
             },
             {"Put": {"TableName": self.table, "Item": serialize_item(receipt)}},
@@ -188,6 +175,13 @@ class DynamoDbErasureRecords:
                     raise meaning(code, reason.get("Message", "")) from error
             return False
         return True
+
+
+def _marker(item: Attributes) -> Marker:
+    """Return a marker; one of an earlier version says only when it expires."""
+    marker: dict[str, Any] = deserialize_item(item)
+    written_at = marker.get(WRITTEN_AT, marker.get(EXPIRES_AT, 0) - MARKER_SECONDS)
+    return Marker(marker[IDEMPOTENCY_KEY], float(written_at))
 
 
 def _number(seconds: float) -> Decimal:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.aws.errors import meaning, translated
-from dynamodb_streams_cdc.names import EXPIRES_AT, IDEMPOTENCY_KEY
+from dynamodb_streams_cdc.names import EXPIRES_AT, IDEMPOTENCY_KEY, WRITTEN_AT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -73,4 +73,9 @@ class DynamoDbIdempotencyStore:
 
 
 def _marker(key: str, keep_seconds: int) -> dict[str, Any]:
-    return {IDEMPOTENCY_KEY: {"S": key}, EXPIRES_AT: {"N": str(int(time.time()) + keep_seconds)}}
+    now = int(time.time())
+    return {
+        IDEMPOTENCY_KEY: {"S": key},
+        EXPIRES_AT: {"N": str(now + keep_seconds)},
+        WRITTEN_AT: {"N": str(now)},
+    }

@@ -124,13 +124,13 @@ class DynamoDbLedger:
                 {":ledger": LEDGER, ":true": True, ":false": False}
             ),
         )
-        old = [row for row in page.items if _row(row).written_at < before]
+        old = [row for row in map(_row, page.items) if row.written_at < before]
         purged = len(old)
         if not dry_run:
             purged = 0
             for row in old:
                 deadline.check()
-                purged += self._delete(row)
+                purged += self.forget(row)
         return PurgePage(most, len(page.items), purged, page.following, page.units)
 
     def walk(
@@ -218,15 +218,17 @@ class DynamoDbLedger:
     def _scan_sums(self, place: Place | None, most: int, deadline: Deadline) -> ScanPage:
         return scan_page(self.client, self.aggregates, Segment(), place, most, deadline)
 
-    def _delete(self, row: Mapping[str, Any]) -> bool:
-        """Delete a row as it was read; return False if it moved meanwhile."""
+    def forget(self, row: LedgerRow) -> bool:
+        """Delete a row that has not changed; return False if it has.
+
+        Revisions alone do not tell: they begin again when a row was deleted.
+        """
         try:
             with translated():
                 self.client.delete_item(
                     TableName=self.table,
-                    Key={IDEMPOTENCY_KEY: row[IDEMPOTENCY_KEY]},
-                    ConditionExpression="revision = :revision",
-                    ExpressionAttributeValues={":revision": row["revision"]},
+                    Key={IDEMPOTENCY_KEY: {"S": LEDGER + row.item_id}},
+                    **_unmoved(row),
                 )
         except self.client.exceptions.ConditionalCheckFailedException:
             return False

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dynamodb_streams_cdc.control.erasure import ErasureRecord, Start
+from dynamodb_streams_cdc.control.erasure_copies import Marker
 from dynamodb_streams_cdc.control.erasure_objects import StoredVersion
 from dynamodb_streams_cdc.deadline import Deadline
 
@@ -99,14 +100,19 @@ class MemoryErasureRecords:
 
 @dataclass
 class MemoryMarkers:
-    """`ErasableMarkers` of the keys of a `MemoryIdempotencyStore`."""
+    """`ErasableMarkers` of the keys of a `MemoryIdempotencyStore`.
+
+    Attributes:
+        written_at: when each was written; one that is not there, long ago.
+    """
 
     keys: set[str] = field(default_factory=set)
+    written_at: dict[str, float] = field(default_factory=dict)
 
-    def walk(self, start: Start, deadline: Deadline) -> tuple[Iterable[str], Start]:
-        """Return all keys."""
+    def walk(self, start: Start, deadline: Deadline) -> tuple[Iterable[Marker], Start]:
+        """Return all markers."""
         deadline.check()
-        return sorted(self.keys), None
+        return [Marker(key, self.written_at.get(key, 0.0)) for key in sorted(self.keys)], None
 
     def delete(self, keys: Sequence[str], deadline: Deadline) -> None:
         """Delete markers."""

@@ -238,6 +238,7 @@ class PipelineUnderTest:
                 "aggregation": LedgerPlace(faulty(self.ledger, faults)),
             },
             records=faulty(self.erasures, faults),
+            notes=self.notes,
         )
 
     def _deadline(self) -> Deadline:
