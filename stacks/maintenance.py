@@ -149,7 +149,9 @@ class Maintenance(Construct):
 
     def _part(self) -> sfn.IChainable:
         """Return the walk over one part: ask, keep the answer, go on from its place."""
-        done = sfn.Succeed(self, "Done")
+        # `{}`: the map collects the outputs of all children before it discards them, and 256 KiB
+        # of them are all that it takes (https://github.com/aws/aws-cdk/issues/24799).
+        done = sfn.Succeed(self, "Done", output_path=sfn.JsonPath.DISCARD)
         gave_up = self._put("GaveUp", "gave-up", "$.error").next(done)
         ask = sfn.CustomState(self, "Ask", state_json=_ASKING)
         keep = self._put("Keep", "{}", "$.got.answer", "$.step")

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.cli.jobs import MOST_CHILDREN
 from stacks.maintenance import MOST_STEPS, THROTTLED
 from tests.infrastructure.deployment import Deployment
 from tests.infrastructure.templates import Assembly, only
 
-HISTORY_EVENTS = 25_000
+HISTORY_EVENTS, PAYLOAD_BYTES = 25_000, 256 * 1024
 """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 
 EVENTS_OF_A_TASK, EVENTS_OF_ANOTHER = 5, 2
@@ -42,7 +43,15 @@ def test_a_part_that_fails_ends_no_other(walk: dict[str, Any]) -> None:
         "Mode": "DISTRIBUTED",
         "ExecutionType": "STANDARD",
     }
-    assert walk["ResultPath"] is None, "10,000 results do not fit into a state"
+
+
+def test_the_outputs_of_all_children_fit_into_a_state(walk: dict[str, Any]) -> None:
+    """`ResultPath: null` does not help: the outputs are collected before it applies."""
+    states = walk["ItemProcessor"]["States"]
+    ends = [name for name, state in states.items() if state["Type"] == "Succeed"]
+    assert {name: states[name].get("OutputPath", "$") for name in ends} == {"Done": None}
+    assert not any(state.get("End") for state in states.values())
+    assert MOST_CHILDREN * len("{},") < PAYLOAD_BYTES
 
 
 def test_throttles_are_waited_for(walk: dict[str, Any]) -> None:
