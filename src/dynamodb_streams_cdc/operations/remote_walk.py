@@ -23,7 +23,7 @@ GAVE_UP = "gave-up"
 """Step of the object that says why a child execution ended early."""
 
 ITEMS_PER_PART = 500_000
-"""Items of a part, about: half of what a child execution reads in its 500 steps."""
+"""Items of a part, about: fewer than a child execution reads in its 300 steps."""
 
 
 class Answer(NamedTuple):
