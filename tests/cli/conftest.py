@@ -81,6 +81,7 @@ class Cloud:
         calls: the operations, in order.
         stacks: names of the stacks that have the manifest.
         described: answers of Lambda about mappings and functions, by UUID and ARN.
+        execution: answer of Step Functions about each execution.
     """
 
     manifest: dict[str, Any]
@@ -91,6 +92,7 @@ class Cloud:
     stacks: list[str] = field(default_factory=lambda: [STACK])
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
     executions: set[str] = field(default_factory=set)
+    execution: dict[str, str] = field(default_factory=lambda: {"status": "SUCCEEDED"})
 
     @property
     def queues(self) -> dict[str, str]:
@@ -204,7 +206,7 @@ class Cloud:
             if arguments["executionArn"].rpartition(":")[2] not in self.executions:
                 code = "ExecutionDoesNotExist"
                 raise refusal(code, operation)
-            return {"status": "SUCCEEDED"}
+            return self.execution
         if operation == "Invoke":
             return self._invoked(arguments)
         if operation == "GetEventSourceMapping":

@@ -16,7 +16,7 @@ HISTORY_EVENTS, PAYLOAD_BYTES = 25_000, 256 * 1024
 """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 
 EVENTS_OF_A_TASK, EVENTS_OF_ANOTHER, EVENTS_OF_AN_ATTEMPT = 5, 2, 3
-"""Entered, scheduled, started, succeeded, exited; entered and exited; scheduled, started, failed."""
+"""Entered, scheduled, started, succeeded, exited; entered, exited; scheduled, started, failed."""
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """`cdc backfill`: bring the items that are in the table into the copies."""
 
-import sys
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -111,7 +110,7 @@ def backfill(
     if kept.resumed:
         stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
     with closing(kept), progress(total * len(chosen)) as shown:
-        place = place_of(deployment, on, workers, source.about, kept)
+        place = place_of(deployment, on, workers, source.about, kept, shown.say)
         work = Backfill(
             deployment.functions,
             source.stream_arn,
@@ -130,6 +129,8 @@ def backfill(
         def show() -> None:
             shown.__exit__()
             print_json(asdict(work.report)) if as_json else _print(work.report)
+            if work.report.interrupted:
+                place.tell_interrupted()
 
         with reported(work.report, show):
             work.run()
@@ -164,5 +165,3 @@ def _print(report: BackfillReport) -> None:
         )
     for problem in report.problems:
         console.print(*cells(problem))
-    if report.interrupted:
-        sys.stderr.write("Interrupted: run it again to go on.\n")
