@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from threading import Barrier, Lock
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from dynamodb_streams_cdc.control import dispatch
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
@@ -309,12 +311,21 @@ def test_capacity_is_shared_by_the_parts_that_run_at_once() -> None:
     assert {part["cursor"]["limit"] for part in machine.asked} == {MOST_ITEMS}
 
 
-def test_a_function_says_how_long_to_rest() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "rest"), [(0, 15), (3, 12), (3.5, 12), (14.5, 1), (15, 0), (40, 0)]
+)
+def test_a_function_says_how_long_to_rest(seconds: float, rest: int) -> None:
+    """Less what the request took: the hours of the capacity, and not those of the workers too."""
     o = Operated(ITEMS)
     asked = {"operation": "backfill", "streamArn": o.arn, "keys": {"id": "S"}, "Records": []}
-    answer = o.invoke("audit", {**asked, "unitsPerSecond": 2})
-    assert answer["rest"] == -(-answer["units"] // 2)
-    assert "rest" not in o.invoke("audit", asked)
+
+    def worked(*_: object) -> dict[str, Any]:
+        o.clock.sleep(seconds)
+        return {"units": 30.0}
+
+    with patch.object(dispatch, "_done", worked):
+        assert o.invoke("audit", {**asked, "unitsPerSecond": 2})["rest"] == rest
+        assert "rest" not in o.invoke("audit", asked)
 
 
 def test_a_small_answer_fits_into_a_state() -> None:
