@@ -236,6 +236,7 @@ class Maintenance(Construct):
         for actions, resources in (
             (["states:StartExecution"], [self.machine.state_machine_arn]),
             (["states:DescribeExecution", "states:StopExecution"], [executions]),
+            (["lambda:GetFunctionConcurrency"], self._invoked),
             (["s3:ListBucket"], [self.bucket.bucket_arn]),
             (["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [objects]),
         ):

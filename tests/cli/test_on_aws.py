@@ -47,3 +47,14 @@ def test_an_execution_that_fails_is_shown_with_its_cause(cloud: Cloud) -> None:
     [name] = cloud.executions
     wanted = f"ended as FAILED, States.ItemReaderFailed: Access Denied ({ARN}:{name})"
     assert wanted in report["problems"][-1]
+
+
+def test_more_workers_than_a_function_may_run_are_refused(cloud: Cloud) -> None:
+    """They would throttle each other, and the stream's invocations too."""
+    cloud.reserved = {"cdc-sandbox-search": 40}
+    done = cloud.run("verify", "--on", "aws", "--workers", "41")
+    assert done.exit_code == 2
+    assert "of function cdc-sandbox-search 40 invocations may run at one time" in done.output
+    assert "StartExecution" not in cloud.calls
+    assert cloud.run("verify", "--on", "aws", "--workers", "40").exit_code == 1
+    assert "StartExecution" in cloud.calls

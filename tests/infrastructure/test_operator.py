@@ -64,6 +64,8 @@ def needs(operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
                 "lambda:GetFunctionConfiguration",
                 params["FunctionName"].partition("function:")[2],
             )
+        case "GetFunctionConcurrency":
+            yield "lambda:GetFunctionConcurrency", params["FunctionName"]
         case "StartExecution":
             yield "states:StartExecution", params["stateMachineArn"]
         case "DescribeExecution":

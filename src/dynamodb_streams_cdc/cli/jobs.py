@@ -9,6 +9,7 @@ import typer
 
 from dynamodb_streams_cdc.cli.errors import FAILED
 from dynamodb_streams_cdc.cli.output import cells, is_interactive, stderr_console
+from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.aws.runs import StateMachineRuns
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
@@ -151,9 +152,25 @@ def place_of(
     if on != "aws":
         message = f"--on: aws is the only place besides this machine, got {on!r}."
         raise UsageError(message)
+    _check_reserved(deployment, workers)
     # The same ones when the job goes on: its parts are named by them.
     segments = job.recall("segments") or segments_for(items, workers)
     job.remember("segments", segments)
     runs = deployment.runs()
     walk = partial(RemoteWalk, runs=runs, tell=lambda arn: say(_stop(arn)))
     return Place(walk, segments, job, runs)
+
+
+def _check_reserved(deployment: Deployment, workers: int) -> None:
+    """Refuse more requests at one time than a function may have invocations."""
+    client = deployment.client("lambda")
+    for function in deployment.manifest.functions.values():
+        with permitted("lambda:GetFunctionConcurrency", function):
+            found = client.get_function_concurrency(FunctionName=function)
+        reserved = found.get("ReservedConcurrentExecutions")
+        if reserved is not None and workers > reserved:
+            message = (
+                f"--workers: of function {function} {reserved} invocations may run at one time "
+                f"(reserved_concurrency), those of its stream among them; got {workers}."
+            )
+            raise UsageError(message)
