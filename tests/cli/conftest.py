@@ -211,6 +211,9 @@ class Cloud:
             return self.execution
         if operation == "Invoke":
             return self._invoked(arguments)
+        if operation == "StopExecution":
+            self.execution = {"status": "ABORTED"}
+            return {}
         if operation == "GetFunctionConcurrency":
             reserved = self.reserved.get(arguments["FunctionName"])
             return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}

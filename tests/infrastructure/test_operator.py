@@ -27,8 +27,8 @@ BATCH, LOG = lambdas_key("batch"), lambdas_key("log")
 TOLD_THAT_NOTHING_IS_THERE = ("s3:ListBucket", LARGE_IMAGES)
 """Not called: a role with it is told that an object is not there."""
 
-STOPPED_BY_A_PERSON = "states:StopExecution"
-"""Not called: a person stops what a command has started."""
+NOT_BEHIND = "states:StopExecution"
+"""Not called: nothing that follows the change log is behind it."""
 
 QUEUES = {
     "ReceiveMessage": "sqs:ReceiveMessage",
@@ -192,7 +192,7 @@ def test_a_policy_allows_exactly_the_commands_calls(
     allowed = granted(sandbox.pipeline, logged.manifest)
     assert [each for each in needed if not any(_is_that(each, one) for one in allowed)] == []
     allowed.remove(TOLD_THAT_NOTHING_IS_THERE)
-    allowed -= {one for one in allowed if one[0] == STOPPED_BY_A_PERSON}
+    allowed -= {one for one in allowed if one[0] == NOT_BEHIND}
     assert [one for one in allowed if not any(_is_that(each, one) for each in needed)] == []
 
 

@@ -22,7 +22,7 @@ from dynamodb_streams_cdc.operations.remote_walk import (
     Status,
     segments_for,
 )
-from dynamodb_streams_cdc.operations.walk import MOST_ITEMS, CapacityLimit
+from dynamodb_streams_cdc.operations.walk import MOST_ITEMS, REST_SECONDS, CapacityLimit
 from tests.unit.operated import Operated
 
 ITEMS, MOST_STEPS = 60, 3
@@ -81,6 +81,9 @@ class Machine:
         self.objects[name][Answer(number, str(step), f"{number}/{step}")] = answer
         part["cursor"]["place"], part["step"] = answer.get("place"), step + 1
         return "place" in answer and not answer["done"] and step + 1 < MOST_STEPS
+
+    def stop(self, name: str, cause: str) -> None:
+        self.ended[name] = Status("ABORTED", cause)
 
     def throttle(self, part: Mapping[str, Any], step: int) -> None:
         """Raise `InvocationFailed` if a request is throttled for too long."""
@@ -266,6 +269,44 @@ def test_one_stopped_while_no_command_looked_goes_on() -> None:
     report = o.backfill(walk=on(machine), segments=2).run()
     assert report.complete, report.problems
     assert report.applied == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
+
+
+class Behind:
+    """A follower of the log that is behind for some looks, from a look on."""
+
+    def __init__(self, o: Operated, *, begin: int, end: int) -> None:
+        self.o, self.looks, self.resting = o, 0, range(begin, end)
+        self.invocations: set[int] = set()
+
+    def __call__(self) -> bool:
+        self.looks += 1
+        if self.looks - 1 not in self.resting:
+            return False
+        self.invocations.add(len(self.o.invocations))
+        return True
+
+
+@pytest.mark.parametrize("begin", [0, 3])
+def test_a_walk_here_rests_while_a_follower_is_behind(begin: int) -> None:
+    o = Operated(ITEMS)
+    behind, now = Behind(o, begin=begin, end=begin + 8), o.clock.now()
+    report = o.backfill(segments=4, rests=behind).run()
+    assert report.complete
+    assert len(behind.invocations) <= 2, "only the request that was under way is answered"
+    assert o.clock.now() - now >= 7 * REST_SECONDS
+
+
+@pytest.mark.parametrize("begin", [0, 2])
+def test_a_walk_on_aws_stops_while_a_follower_is_behind(begin: int) -> None:
+    o = Operated(ITEMS)
+    machine = Machine(o)
+    machine.limit = 2
+    behind = Behind(o, begin=begin, end=begin + 5)
+    report = o.backfill(walk=on(machine), segments=2, rests=behind).run()
+    assert report.complete, report.problems
+    assert report.applied == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
+    assert len(behind.invocations) == 1, "nothing is asked meanwhile"
+    assert len(machine.ended) == (begin > 0), "what ran was stopped"
 
 
 def test_the_execution_is_told() -> None:

@@ -40,12 +40,15 @@ from dynamodb_streams_cdc.cli.output import (
     terminal,
 )
 from dynamodb_streams_cdc.cli.progress import progress
+from dynamodb_streams_cdc.entities import AUDIT
 from dynamodb_streams_cdc.operations.backfill import Backfill, BackfillReport
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.export import Export
+from dynamodb_streams_cdc.operations.followers import Followers
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
+from dynamodb_streams_cdc.operations.status import StatusReader
 
 
 def backfill(
@@ -125,6 +128,9 @@ def backfill(
             capacity=limit_of(capacity),
             progress=shown,
         )
+        followers = [each.name for each in of_table if each.feed == "change-log"]
+        if followers and any(each.sink == AUDIT and each.name in chosen for each in of_table):
+            work.rests = Followers(StatusReader(deployment), followers, shown.say).are_behind
 
         def show() -> None:
             shown.__exit__()

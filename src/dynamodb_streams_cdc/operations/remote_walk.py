@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from dynamodb_streams_cdc.operations.errors import OperationError
-from dynamodb_streams_cdc.operations.walk import MOST_ITEMS, Walk, WalkedPart
+from dynamodb_streams_cdc.operations.walk import MOST_ITEMS, REST_SECONDS, Walk, WalkedPart
 
 RUN = "run"
 """Name under which the job remembers its execution."""
@@ -78,6 +78,9 @@ class Runs(Protocol):
     def status(self, name: str) -> Status | None:
         """Return the status of an execution; None if there is none."""
 
+    def stop(self, name: str, cause: str) -> None:
+        """Stop an execution; what its functions are doing, they do to the end."""
+
     def listed(self, name: str) -> Sequence[Answer]:
         """Return the answers that are there, in the order of their parts and steps."""
 
@@ -126,6 +129,8 @@ class RemoteWalk(Walk):
             run = self.job.recall(RUN)
             is_new = run is None or not {*run["parts"]} <= by_name.keys()
             if is_new:
+                while self.rests():
+                    self.clock.sleep(REST_SECONDS)
                 run = self._begin(left)
             self._answered.clear()
             end = self._watch(run["name"], [by_name[name] for name in run["parts"]], is_new=is_new)
@@ -167,8 +172,8 @@ class RemoteWalk(Walk):
         """Take the answers of an execution until it has ended and all are taken.
 
         Returns:
-            How it ended; None if it had ended before this run of the job: a person who has stopped
-            it and gives the command again wants it to go on.
+            How it ended; None if it was stopped to rest, or had ended before this run of the job:
+            a person who has stopped it and gives the command again wants it to go on.
         """
         assert self.runs is not None
         workers = min(self.workers, len(parts))
@@ -176,16 +181,19 @@ class RemoteWalk(Walk):
         self.runs.start(name, asked, workers)
         self.tell(self.runs.arn(name))
         pause = FIRST_LOOK_SECONDS
-        is_ours = is_new
+        is_ours, is_stopped = is_new, False
         while True:
             status = self.runs.status(name)
             # Describing is eventually consistent: one that was just started may not be there yet.
             is_running = status is None or status.is_running
             is_ours |= is_running
+            if status is not None and is_running and not is_stopped and self.rests():
+                self.runs.stop(name, "The sinks that follow the change log are behind.")
+                is_stopped = True
             listed = self.runs.listed(name)
             self._take_answers(parts, listed)
             if not is_running:
-                return status if is_ours else None
+                return status if is_ours and not is_stopped else None
             pause = FIRST_LOOK_SECONDS if listed else min(LONGEST_LOOK_SECONDS, pause * 1.5)
             self.clock.sleep(pause)
 

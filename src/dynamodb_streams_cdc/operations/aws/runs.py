@@ -69,6 +69,12 @@ class StateMachineRuns:
         cause = ": ".join(filter(None, (found.get("error"), found.get("cause"))))
         return Status(str(found["status"]), cause)
 
+    def stop(self, name: str, cause: str) -> None:
+        """Stop an execution; what its functions are doing, they do to the end."""
+        arn = self.arn(name)
+        with permitted("states:StopExecution", arn):
+            self.states.stop_execution(executionArn=arn, cause=cause)
+
     def listed(self, name: str) -> Sequence[Answer]:
         """Return the answers that are there, in the order of their parts and steps."""
         prefix = f"{RUNS}{name}/"
