@@ -1,6 +1,6 @@
 """A backfill rests while the sinks that follow the change log are behind it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -9,7 +9,7 @@ from dynamodb_streams_cdc.operations.followers import Followers
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.status import StatusReader
 from dynamodb_streams_cdc.testing.simulation import VirtualClock
-from tests.cli.conftest import Cloud, refuse
+from tests.cli.conftest import Cloud, nothing, refuse
 from tests.cli.test_on_aws import table  # noqa: F401 - a fixture
 from tests.cli.test_status import measure
 
@@ -70,29 +70,50 @@ def test_an_execution_is_stopped_when_a_follower_falls_behind(
     assert behind.calls.count("StopExecution") == 1
 
 
-def test_it_goes_on_when_the_followers_have_caught_up(behind: Cloud) -> None:
-    said, clock = list[str](), VirtualClock()
+class Watched(NamedTuple):
+    followers: Followers
+    clock: VirtualClock
+    said: list[str]
+
+    def are_behind(self, later: float = 0.0) -> bool:
+        """Look again after some seconds."""
+        self.clock.sleep(later)
+        return self.followers.are_behind()
+
+
+@pytest.fixture
+def search(behind: Cloud) -> Watched:
+    clock, said = VirtualClock(), list[str]()
     clock.sleep(SystemClock().now() - clock.now())
     status = StatusReader(Deployment.find("sandbox", None, None), clock)
-    followers = Followers(status, ["search"], said.append, clock)
-    assert followers.are_behind()
+    return Watched(Followers(status, ["search"], said.append, clock), clock, said)
+
+
+def test_it_goes_on_when_the_followers_have_caught_up(behind: Cloud, search: Watched) -> None:
+    assert search.are_behind()
     measure(behind, "search", "IteratorAge", (1, 120_000))
-    assert followers.are_behind(), "until a minute has passed, CloudWatch is not asked again"
-    clock.sleep(61)
-    assert followers.are_behind(), "it rests until it is nearly up to date"
+    assert search.are_behind(), "until a minute has passed, CloudWatch is not asked again"
+    assert search.are_behind(61), "it rests until it is nearly up to date"
     measure(behind, "search", "IteratorAge", (0, 30_000))
-    clock.sleep(61)
-    assert not followers.are_behind()
-    assert said == [HERE, "search has caught up with the change log: going on."]
+    assert not search.are_behind(61)
+    assert search.said == [HERE, "search has caught up with the change log: going on."]
 
 
-def test_an_age_that_is_unknown_is_said_once(behind: Cloud) -> None:
+def test_a_follower_that_reads_no_more_has_caught_up(search: Watched) -> None:
+    """The last entry that it read was old, and no change has come since."""
+    assert search.are_behind()
+    assert search.are_behind(400)
+    assert not search.are_behind(100)
+
+
+def test_an_age_that_is_unknown_changes_nothing(behind: Cloud, search: Watched) -> None:
     behind.fails = refuse("GetMetricData")
-    said, clock = list[str](), VirtualClock()
-    status = StatusReader(Deployment.find("sandbox", None, None), clock)
-    followers = Followers(status, ["search"], said.append, clock)
-    for _ in range(3):
-        assert not followers.are_behind()
-        clock.sleep(61)
-    [sentence] = said
-    assert sentence.startswith("How far search is behind the change log is unknown: These cred")
+    assert not search.are_behind()
+    assert not search.are_behind(61)
+    behind.fails = nothing
+    assert search.are_behind(61)
+    behind.fails = refuse("GetMetricData")
+    assert search.are_behind(61)
+    [unknown, resting] = search.said
+    assert unknown.startswith("How far search is behind the change log is unknown: These cred")
+    assert resting.startswith("search is 7 minutes behind")

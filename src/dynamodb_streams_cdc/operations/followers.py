@@ -18,6 +18,9 @@ it longer: so many times longer as the log is written faster than the follower r
 GO_ON_BELOW_SECONDS = 60.0
 """Iterator age of a follower at which work goes on."""
 
+QUIET_SECONDS = 600.0
+"""A follower that has read nothing for so long has nothing to read."""
+
 
 @dataclass
 class Followers:
@@ -45,17 +48,14 @@ class Followers:
         return self._are_behind
 
     def _look(self) -> None:
-        rows = {row.name: row for row in self.status.lags(self.clock.now())}
-        ages = rows["iterator_age_seconds"].cells
-        for name in self.names:
-            if ages[name].unknown and name not in self._said:
-                self._said.add(name)
-                self.say(
-                    f"How far {name} is behind the change log is unknown: {ages[name].unknown}"
-                )
-        oldest, name = max(
-            ((ages[name].value or 0.0, name) for name in self.names), default=(0.0, "")
-        )
+        ages = self.status.ages(self.clock.now(), QUIET_SECONDS)
+        unknown = [name for name in self.names if ages[name].unknown]
+        for name in {*unknown} - self._said:
+            self._said.add(name)
+            self.say(f"How far {name} is behind the change log is unknown: {ages[name].unknown}")
+        if unknown:
+            return
+        oldest, name = max((ages[name].value, name) for name in self.names)
         was_behind = self._are_behind
         self._are_behind = oldest > (GO_ON_BELOW_SECONDS if was_behind else REST_ABOVE_SECONDS)
         if self._are_behind and not was_behind:
