@@ -27,10 +27,11 @@ from stacks.environments import Environment
 VERIFY_EVERY, PURGE_EVERY = Duration.hours(1), Duration.days(1)
 KEPT = Duration.days(30)
 
-MOST_STEPS = 500
+MOST_STEPS = 300
 """Invocations of one child execution. Each takes about 16 events of its history, which may have
-25,000: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html. The command line
-starts another one for the rest."""
+25,000 (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html), and three for
+each attempt that is throttled: 20 of them on average. The command line starts another one for the
+rest."""
 
 MOST_MISSES = 6
 """Answers in a row that bring a part no further, until its child execution ends."""
@@ -149,9 +150,12 @@ class Maintenance(Construct):
 
     def _part(self) -> sfn.IChainable:
         """Return the walk over one part: ask, keep the answer, go on from its place."""
-        done = sfn.Succeed(self, "Done")
+        # `{}`: the map collects the outputs of all children before it discards them, and 256 KiB
+        # of them are all that it takes (https://github.com/aws/aws-cdk/issues/24799).
+        done = sfn.Succeed(self, "Done", output_path=sfn.JsonPath.DISCARD)
         gave_up = self._put("GaveUp", "gave-up", "$.error").next(done)
-        ask = sfn.CustomState(self, "Ask", state_json=_ASKING)
+        invoke = f"arn:{Stack.of(self).partition}:states:::lambda:invoke"
+        ask = sfn.CustomState(self, "Ask", state_json={**_ASKING, "Resource": invoke})
         keep = self._put("Keep", "{}", "$.got.answer", "$.step")
         following = sfn.Pass(self, "Following", parameters=_going_on(misses="0"))
         missed = sfn.Pass(
@@ -231,7 +235,8 @@ class Maintenance(Construct):
         objects = self.bucket.arn_for_objects(f"{RUNS}*")
         for actions, resources in (
             (["states:StartExecution"], [self.machine.state_machine_arn]),
-            (["states:DescribeExecution"], [executions]),
+            (["states:DescribeExecution", "states:StopExecution"], [executions]),
+            (["lambda:GetFunctionConcurrency"], self._invoked),
             (["s3:ListBucket"], [self.bucket.bucket_arn]),
             (["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [objects]),
         ):
@@ -243,7 +248,6 @@ class Maintenance(Construct):
 
 _ASKING: Mapping[str, Any] = {
     "Type": "Task",
-    "Resource": "arn:aws:states:::lambda:invoke",
     "Parameters": {
         "FunctionName.$": "$.function",
         "Payload.$": "States.JsonMerge($.event, $.cursor, false)",
@@ -255,7 +259,8 @@ _ASKING: Mapping[str, Any] = {
             "ErrorEquals": list(THROTTLED),
             "IntervalSeconds": 1,
             "BackoffRate": 2,
-            "MaxAttempts": 10,
+            # About twenty minutes.
+            "MaxAttempts": 40,
             "MaxDelaySeconds": 60,
             "JitterStrategy": "FULL",
         },

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -253,15 +254,32 @@ def a_million_afterwards() -> Mapping[str, float]:
 
 BILLION = 1_000_000_000
 KILOBYTES = 1.0
-"""Size of an item, its entry in the log, and its document."""
+"""Size of an item, and of its document."""
+
+ENTRY_KILOBYTES = KILOBYTES + 0.25
+"""Size of its entry in the log: the item with identity, version and the entry's own names."""
 
 LEDGER_KILOBYTES = 0.4
 READ_UNIT_KILOBYTES = 4
 REQUEST_ITEMS = 2_000
 """Items of a request under Step Functions (`operations.walk.MOST_ITEMS`)."""
 
-TRANSITIONS = 4
-"""States of a step: Ask, Keep, Decide, Following."""
+TRANSITIONS = 5
+"""States of a step: Ask, Keep, Decide, Rest (with `--capacity`), Following."""
+
+WRITE_QUOTA = 40_000
+"""Write units a second of an on-demand table, by default
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html)."""
+
+INDEXED = (2_300, 8_000, 23_000)
+"""Documents of 1 KB that an index takes in a second: measured on a laptop, and assumed."""
+
+VERIFIED_HOURS = 200
+"""In which the schedule verifies all of a table, by default: 0.5% an hour."""
+
+VERIFIED_A_RUN = 90_000
+"""Items of 15 minutes with four requests at one time, each of 200 items a second, both ways of
+three processors."""
 
 
 def _scanned(kilobytes: float, *, consistent: bool) -> float:
@@ -288,7 +306,8 @@ def backfill(items: int) -> Mapping[str, float]:
 
     Aggregation and audit read the table. Search follows the log, in full batches.
     """
-    sums, log = counted()["aggregation"], counted()["audit"]
+    scan = counted()["search, backfill"]["read_units"]
+    sums, log = counted()["aggregation, backfill"], counted()["audit, backfill"]
     table = 2 * _scanned(KILOBYTES, consistent=True)
     seconds = REQUEST_ITEMS / FULL.records * FULL.seconds
     walked = _walked(2 * items / REQUEST_ITEMS, seconds)
@@ -298,11 +317,14 @@ def backfill(items: int) -> Mapping[str, float]:
     )
     return {
         "read the table, twice": items * table * price("read request unit"),
-        "write the log": items * log["write_units"] * price("write request unit"),
+        "ask the log for each item": items
+        * (log["read_units"] - scan)
+        * price("read request unit"),
+        "write the log": items * ceil(ENTRY_KILOBYTES) * price("write request unit"),
         "write ledger and sums": items
         * (
             sums["write_units"] * price("write request unit")
-            + sums["read_units"] * price("read request unit")
+            + (sums["read_units"] - scan) * price("read request unit")
         ),
         **walked,
         "search, which follows the log": follows,
@@ -312,7 +334,7 @@ def backfill(items: int) -> Mapping[str, float]:
 def verification(items: int) -> Mapping[str, float]:
     """Return the cost of verifying ledger, log and index, both ways, under Step Functions."""
     number = len(processors())
-    copies = _scanned(LEDGER_KILOBYTES, consistent=True) + _scanned(KILOBYTES, consistent=True)
+    copies = sum(_scanned(each, consistent=True) for each in (LEDGER_KILOBYTES, ENTRY_KILOBYTES))
     units = {
         f"read the table, {number} times": number * _scanned(KILOBYTES, consistent=False),
         # Ledger rows by their keys, and the newest entry of each item: a unit each.
@@ -324,6 +346,27 @@ def verification(items: int) -> Mapping[str, float]:
     return {
         **{name: items * each * price("read request unit") for name, each in units.items()},
         **_walked(2 * number * items / REQUEST_ITEMS, seconds),
+    }
+
+
+def scheduled(items: int) -> float:
+    """Return the monthly cost of the scheduled verification of a table with so many items.
+
+    A run has 15 minutes: of a larger table it verifies a smaller share, for as much money.
+    """
+    hours_a_month = float(json.loads(PRICES.read_text())["hours_a_month"])
+    verified = hours_a_month * min(items / VERIFIED_HOURS, VERIFIED_A_RUN)
+    # No state machine walks.
+    others = ("Step Functions", "answers in S3")
+    found = verification(BILLION)
+    return sum(found[name] for name in found if name not in others) * verified / BILLION
+
+
+def export(gigabytes: float) -> Mapping[str, float]:
+    """Return the cost of an export, and of a month of the recovery that it needs, by part."""
+    return {
+        "export to S3": gigabytes * price("export to S3, GB"),
+        "a month of point-in-time recovery": gigabytes * price("point-in-time recovery, GB-month"),
     }
 
 
@@ -381,15 +424,34 @@ def billion_hours() -> None:
             number * (_scanned(KILOBYTES, consistent=False) + 1.0),
         ),
     }
-    print(f"{'hours for 1,000,000,000 items':<36}{'backfill':>16}{'verification':>16}")
+    print(f"{'hours for 1,000,000,000 items':<44}{'backfill':>12}{'verification':>14}")
     for workers in (50, 200, 1000):
         found = [hours(n * BILLION / REQUEST_ITEMS, workers, 1, 1)[0] for n, _ in works.values()]
-        print(f"{f'{workers:,} workers':<36}" + "".join(f"{each:>16,.1f}" for each in found))
+        _print_hours(f"{workers:,} workers", *found)
     for capacity in (1_000, 10_000, 40_000):
         found = [hours(0, 1, BILLION * units, capacity)[1] for _, units in works.values()]
-        print(
-            f"{f'{capacity:,} units a second':<36}" + "".join(f"{each:>16,.1f}" for each in found)
-        )
+        _print_hours(f"{capacity:,} read units a second", *found)
+    written = max(counted()["aggregation, backfill"]["write_units"], ceil(ENTRY_KILOBYTES))
+    found = [hours(0, 1, BILLION * written, WRITE_QUOTA)[1]]
+    _print_hours(f"{WRITE_QUOTA:,} write units a second and table", *found)
+    for documents in INDEXED:
+        _print_hours(f"{documents:,} documents a second", hours(0, 1, BILLION, documents)[1])
+
+
+def _print_hours(name: str, backfilled: float, verified: float | None = None) -> None:
+    text = f"{name:<44}{backfilled:>12,.1f}"
+    print(text if verified is None else f"{text}{verified:>14,.1f}")
+
+
+def maintained() -> None:
+    amounts = {f"{items:,} items": scheduled(items) for items in (100_000, MILLION, 18 * MILLION)}
+    print("the scheduled verification, a month")
+    for name, amount in amounts.items():
+        print(_line(name, [amount]))
+
+
+def exported() -> None:
+    _print_table("an export of 1,000,000,000 items of 1 KB", [export(BILLION * 1e-6)], [""])
 
 
 def prices() -> None:

@@ -81,6 +81,8 @@ class Cloud:
         calls: the operations, in order.
         stacks: names of the stacks that have the manifest.
         described: answers of Lambda about mappings and functions, by UUID and ARN.
+        reserved: concurrency that is reserved for functions.
+        execution: answer of Step Functions about each execution.
     """
 
     manifest: dict[str, Any]
@@ -91,6 +93,8 @@ class Cloud:
     stacks: list[str] = field(default_factory=lambda: [STACK])
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
     executions: set[str] = field(default_factory=set)
+    reserved: dict[str, int] = field(default_factory=dict)
+    execution: dict[str, str] = field(default_factory=lambda: {"status": "SUCCEEDED"})
 
     @property
     def queues(self) -> dict[str, str]:
@@ -204,9 +208,15 @@ class Cloud:
             if arguments["executionArn"].rpartition(":")[2] not in self.executions:
                 code = "ExecutionDoesNotExist"
                 raise refusal(code, operation)
-            return {"status": "SUCCEEDED"}
+            return self.execution
         if operation == "Invoke":
             return self._invoked(arguments)
+        if operation == "StopExecution":
+            self.execution = {"status": "ABORTED"}
+            return {}
+        if operation == "GetFunctionConcurrency":
+            reserved = self.reserved.get(arguments["FunctionName"])
+            return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
         if operation == "GetEventSourceMapping":
             return self.described[arguments["UUID"]]
         if operation == "GetFunctionConfiguration":

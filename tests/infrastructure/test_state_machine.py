@@ -5,15 +5,18 @@ from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.cli.jobs import MOST_CHILDREN
+from dynamodb_streams_cdc.operations.remote_walk import ITEMS_PER_PART
+from dynamodb_streams_cdc.operations.walk import MOST_ITEMS
 from stacks.maintenance import MOST_STEPS, THROTTLED
 from tests.infrastructure.deployment import Deployment
 from tests.infrastructure.templates import Assembly, only
 
-HISTORY_EVENTS = 25_000
+HISTORY_EVENTS, PAYLOAD_BYTES = 25_000, 256 * 1024
 """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 
-EVENTS_OF_A_TASK, EVENTS_OF_ANOTHER = 5, 2
-"""Entered, scheduled, started, succeeded, exited; entered and exited."""
+EVENTS_OF_A_TASK, EVENTS_OF_ANOTHER, EVENTS_OF_AN_ATTEMPT = 5, 2, 3
+"""Entered, scheduled, started, succeeded, exited; entered, exited; scheduled, started, failed."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,9 @@ def test_a_child_execution_ends_before_its_history_is_full(walk: dict[str, Any])
         EVENTS_OF_A_TASK if states[name]["Type"] == "Task" else EVENTS_OF_ANOTHER
         for name in one_step
     )
-    assert MOST_STEPS * events < HISTORY_EVENTS / 2, "the other half is for what is repeated"
+    throttled = 20 * EVENTS_OF_AN_ATTEMPT
+    assert MOST_STEPS * (events + throttled) < HISTORY_EVENTS
+    assert MOST_STEPS * MOST_ITEMS > ITEMS_PER_PART, "most parts end in one child execution"
     limits = [each for each in states["Decide"]["Choices"] if each.get("Variable") == "$.step"]
     assert [each["NumericGreaterThanEquals"] for each in limits] == [MOST_STEPS]
 
@@ -42,13 +47,22 @@ def test_a_part_that_fails_ends_no_other(walk: dict[str, Any]) -> None:
         "Mode": "DISTRIBUTED",
         "ExecutionType": "STANDARD",
     }
-    assert walk["ResultPath"] is None, "10,000 results do not fit into a state"
+
+
+def test_the_outputs_of_all_children_fit_into_a_state(walk: dict[str, Any]) -> None:
+    """`ResultPath: null` does not help: the outputs are collected before it applies."""
+    states = walk["ItemProcessor"]["States"]
+    ends = [name for name, state in states.items() if state["Type"] == "Succeed"]
+    assert {name: states[name].get("OutputPath", "$") for name in ends} == {"Done": None}
+    assert not any(state.get("End") for state in states.values())
+    assert MOST_CHILDREN * len("{},") < PAYLOAD_BYTES
 
 
 def test_throttles_are_waited_for(walk: dict[str, Any]) -> None:
     ask = walk["ItemProcessor"]["States"]["Ask"]
     assert ask["Retry"][0]["ErrorEquals"] == list(THROTTLED)
     assert ask["Retry"][0]["JitterStrategy"] == "FULL"
+    assert ask["Retry"][0]["MaxAttempts"] * ask["Retry"][0]["MaxDelaySeconds"] / 2 > 15 * 60
     assert ask["Catch"] == [
         {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "GaveUp"}
     ]
@@ -68,3 +82,20 @@ def test_every_state_is_reached_and_leads_on(walk: dict[str, Any]) -> None:
         assert following or state["Type"] == "Succeed", name
         waiting += following
     assert seen == set(states)
+
+
+def test_services_are_called_in_the_partition(sandbox: Assembly) -> None:
+    """`arn:aws:states` does not deploy in China, nor in GovCloud."""
+    machine = only(sandbox.pipeline, "AWS::StepFunctions::StateMachine", "MaintenanceMachine")
+    assert "arn:aws:" not in json.dumps(machine["Properties"]["DefinitionString"])
+
+
+def test_an_operator_may_stop_what_runs(sandbox: Assembly) -> None:
+    policy = only(sandbox.pipeline, "AWS::IAM::ManagedPolicy", "MaintenanceOperator")
+    [allowed] = [
+        each
+        for each in policy["Properties"]["PolicyDocument"]["Statement"]
+        if "states:StopExecution" in each["Action"]
+    ]
+    assert "states:DescribeExecution" in allowed["Action"]
+    assert ":execution:" in json.dumps(allowed["Resource"])

@@ -37,6 +37,8 @@ def amounts() -> list[float]:
         costs.dead_letters(100_000),
         costs.backfill(costs.BILLION),
         costs.verification(costs.BILLION),
+        costs.export(1_000),
+        {"maintenance": costs.scheduled(costs.MILLION)},
     ]
     compared = [
         cost_comparison.a_million(name, rate)
@@ -128,6 +130,27 @@ def test_a_billion_items_take_hours_by_the_slower_of_two() -> None:
     by_workers, by_capacity = costs.hours(requests, 1000, 0.5 * costs.BILLION, 10_000)
     assert round(by_workers, 1) == 2.8
     assert round(by_capacity, 1) == 13.9
+
+
+def test_a_backfill_costs_what_is_counted_of_one() -> None:
+    """Two write units for an entry of more than 1 KB, and a query of the log for each item."""
+    found = costs.backfill(costs.MILLION)
+    assert found["write the log"] == pytest.approx(2 * 0.625)
+    assert found["ask the log for each item"] == pytest.approx(0.125, rel=0.01)
+    sums = costs.counted()["aggregation, backfill"]
+    assert sums["write_units"] > costs.counted()["aggregation"]["write_units"]
+    by_hand = sums["write_units"] * 0.625 + 1.0 * 0.125
+    assert found["write ledger and sums"] == pytest.approx(by_hand, rel=0.01)
+    assert found["Step Functions"] == pytest.approx(2 * 500 * 5 * 0.025 / 1000)
+
+
+def test_the_scheduled_verification_costs_by_the_item() -> None:
+    """All of it 3.65 times a month, and no more than 15 minutes an hour allow."""
+    once = costs.verification(costs.MILLION)
+    read = sum(once.values()) - once["Step Functions"] - once["answers in S3"]
+    assert costs.scheduled(costs.MILLION) == pytest.approx(3.65 * read)
+    assert costs.scheduled(18 * costs.MILLION) == pytest.approx(18 * 3.65 * read)
+    assert costs.scheduled(costs.BILLION) == costs.scheduled(18 * costs.MILLION)
 
 
 def test_there_is_something_to_count() -> None:

@@ -4,10 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from threading import Barrier, Lock
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from dynamodb_streams_cdc.control import dispatch
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
@@ -16,9 +19,10 @@ from dynamodb_streams_cdc.operations.remote_walk import (
     ITEMS_PER_PART,
     Answer,
     RemoteWalk,
+    Status,
     segments_for,
 )
-from dynamodb_streams_cdc.operations.walk import CapacityLimit
+from dynamodb_streams_cdc.operations.walk import MOST_ITEMS, REST_SECONDS, CapacityLimit
 from tests.unit.operated import Operated
 
 ITEMS, MOST_STEPS = 60, 3
@@ -44,6 +48,8 @@ class Machine:
         self.started: Counter[str] = Counter()
         self.asked: list[Mapping[str, Any]] = []
         self.limit, self.interrupted, self.reads = 7, -1, 0
+        self.lock = Lock()
+        self.ended: dict[str, Status] = {}
 
     def start(self, name: str, parts: Sequence[Mapping[str, Any]], concurrency: int) -> None:
         self.started[name] += 1
@@ -52,16 +58,22 @@ class Machine:
             self.running[name] = json.loads(json.dumps(parts))
             self.asked += parts
 
-    def is_running(self, name: str) -> bool:
+    def arn(self, name: str) -> str:
+        return f"arn:execution:{name}"
+
+    def status(self, name: str) -> Status:
+        if name in self.ended:
+            return self.ended[name]
         going_on = [part for part in self.running[name] if self.step(name, part)]
         self.running[name] = going_on
-        return bool(going_on)
+        return Status("RUNNING" if going_on else "SUCCEEDED")
 
     def step(self, name: str, part: dict[str, Any]) -> bool:
         """Ask as the child execution does; return whether it goes on."""
         event = {**part["event"], **part["cursor"], "limit": self.limit}
         number, step = int(part["number"]), part["step"]
         try:
+            self.throttle(part, step)
             answer = self.operated.invoke(part["function"], event)
         except InvocationFailed as error:
             self.objects[name][Answer(number, GAVE_UP, "")] = {"Error": "X", "Cause": str(error)}
@@ -70,14 +82,20 @@ class Machine:
         part["cursor"]["place"], part["step"] = answer.get("place"), step + 1
         return "place" in answer and not answer["done"] and step + 1 < MOST_STEPS
 
+    def stop(self, name: str, cause: str) -> None:
+        self.ended[name] = Status("ABORTED", cause)
+
+    def throttle(self, part: Mapping[str, Any], step: int) -> None:
+        """Raise `InvocationFailed` if a request is throttled for too long."""
+
     def listed(self, name: str) -> Sequence[Answer]:
         return sorted(self.objects[name], key=lambda each: (each.part, each.step))
 
     def read(self, answer: Answer) -> Any:
-        if self.reads == self.interrupted:
-            self.interrupted = -1
-            raise KeyboardInterrupt
-        self.reads += 1
+        with self.lock:
+            self.reads += 1
+            if self.reads - 1 == self.interrupted:
+                raise KeyboardInterrupt
         return next(each[answer] for each in self.objects.values() if answer in each)
 
     def forget(self, answers: Iterable[Answer]) -> None:
@@ -157,6 +175,162 @@ def test_a_part_that_gives_up_is_a_problem_with_its_error() -> None:
     assert report.read["audit"] == ITEMS
 
 
+class Throttled(Machine):
+    """One whose first request of some parts is throttled until it gives up."""
+
+    def __init__(self, operated: Operated, *parts: str) -> None:
+        super().__init__(operated)
+        self.parts = set(parts)
+
+    def throttle(self, part: Mapping[str, Any], step: int) -> None:
+        if f"{part['event']['segment']}/{part['function']}" in self.parts:
+            self.parts.remove(f"{part['event']['segment']}/{part['function']}")
+            message = "Rate Exceeded."
+            raise InvocationFailed(message, outage=True)
+
+
+def test_a_part_that_gives_up_once_goes_on_later() -> None:
+    """As on this machine: one throttled segment of hundreds ends no processor."""
+    o = Operated(ITEMS)
+    machine = Throttled(o, "1/audit", "2/audit", "2/search")
+    report = o.backfill(walk=on(machine)).run()
+    assert report.complete, report.problems
+    assert report.read == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
+    assert len(machine.started) > 1
+
+
+def test_a_verification_goes_on_after_a_problem() -> None:
+    """What was read costs as much to read again."""
+    o = Operated(ITEMS)
+    o.backfill().run()
+    o.fails.add("search")
+    work = o.verify(walk=on(Machine(o)), keeps_problems=True)
+    assert work.run().problems
+    done = {part.name for part in work.job.parts() if part.done}
+    work.job.close()
+    o.fails.clear()
+    del o.copies.index.documents[o.id(3)]
+    again = o.verify(walk=on(Machine(o)), keeps_problems=True)
+    assert done <= {part.name for part in again.job.parts() if part.done}
+    assert again.run().differences == {"search": {"missing": 1}}
+
+
+class Ending(Machine):
+    """One whose executions end like this, after some looks."""
+
+    def __init__(self, operated: Operated, end: Status, looks: int = 0) -> None:
+        super().__init__(operated)
+        self.end, self.looks = end, looks
+
+    def status(self, name: str) -> Status:
+        if self.looks:
+            self.looks -= 1
+            return super().status(name)
+        self.ended.setdefault(name, self.end)
+        return self.ended[name]
+
+
+@pytest.mark.parametrize(
+    ("end", "looks", "told"),
+    [
+        (Status("ABORTED"), 2, "the execution ended as ABORTED (arn:execution:fill-"),
+        (
+            Status("FAILED", "States.ItemReaderFailed: Access Denied"),
+            0,
+            "the execution ended as FAILED, States.ItemReaderFailed: Access Denied (arn:",
+        ),
+        (Status("SUCCEEDED"), 0, "the execution ended without an answer about a part: see its Map"),
+    ],
+)
+def test_an_execution_that_fails_is_not_begun_again(end: Status, looks: int, told: str) -> None:
+    o = Operated(ITEMS)
+    machine = Ending(o, end, looks)
+    machine.limit = 2
+    work = o.backfill(walk=on(machine), segments=2)
+    report = work.run()
+    assert len(machine.started) == 1
+    assert [told in problem for problem in report.problems] == [True] * 3
+    work.job.close()
+    again = o.backfill(walk=on(Machine(o)), segments=2).run()
+    assert again.complete
+    assert again.read == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
+
+
+def test_one_stopped_while_no_command_looked_goes_on() -> None:
+    o = Operated(ITEMS)
+    machine = Machine(o)
+    machine.interrupted = 4
+    work = o.backfill(walk=on(machine), segments=2)
+    with pytest.raises(KeyboardInterrupt):
+        work.run()
+    work.job.close()
+    [name] = machine.started
+    machine.ended[name] = Status("ABORTED")
+    report = o.backfill(walk=on(machine), segments=2).run()
+    assert report.complete, report.problems
+    assert report.applied == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
+
+
+class Behind:
+    """A follower of the log that is behind for some looks, from a look on."""
+
+    def __init__(self, o: Operated, *, begin: int, end: int) -> None:
+        self.o, self.looks, self.resting = o, 0, range(begin, end)
+        self.invocations: set[int] = set()
+
+    def __call__(self) -> bool:
+        self.looks += 1
+        if self.looks - 1 not in self.resting:
+            return False
+        self.invocations.add(len(self.o.invocations))
+        return True
+
+
+@pytest.mark.parametrize("begin", [0, 3])
+def test_a_walk_here_rests_while_a_follower_is_behind(begin: int) -> None:
+    o = Operated(ITEMS)
+    behind, now = Behind(o, begin=begin, end=begin + 8), o.clock.now()
+    report = o.backfill(segments=4, rests=behind).run()
+    assert report.complete
+    assert len(behind.invocations) <= 2, "only the request that was under way is answered"
+    assert o.clock.now() - now >= 7 * REST_SECONDS
+
+
+@pytest.mark.parametrize("begin", [0, 2])
+def test_a_walk_on_aws_stops_while_a_follower_is_behind(begin: int) -> None:
+    o = Operated(ITEMS)
+    machine = Machine(o)
+    machine.limit = 2
+    behind = Behind(o, begin=begin, end=begin + 5)
+    report = o.backfill(walk=on(machine), segments=2, rests=behind).run()
+    assert report.complete, report.problems
+    assert report.applied == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
+    assert len(behind.invocations) == 1, "nothing is asked meanwhile"
+    assert len(machine.ended) == (begin > 0), "what ran was stopped"
+
+
+def test_the_execution_is_told() -> None:
+    o = Operated(ITEMS)
+    machine, told = Machine(o), list[str]()
+    o.backfill(walk=partial(RemoteWalk, runs=machine, tell=told.append)).run()
+    assert told == [machine.arn(name) for name in machine.started]
+
+
+def test_answers_are_read_at_once() -> None:
+    """A request to S3 takes longer than a function of hundreds takes to make an answer."""
+    o = Operated(ITEMS)
+    machine = Machine(o)
+    read, both = machine.read, Barrier(2, timeout=10)
+
+    def reading(answer: Answer) -> Any:
+        if answer.step == "0" and answer.part in (0, 1):
+            both.wait()
+        return read(answer)
+
+    machine.read = reading  # type: ignore[method-assign]
+    assert o.backfill(walk=on(machine)).run().complete
+
+
 def test_a_function_of_another_version_is_named() -> None:
     o = Operated(ITEMS)
     machine = Machine(o)
@@ -174,15 +348,25 @@ def test_capacity_is_shared_by_the_parts_that_run_at_once() -> None:
     work.workers = 6
     work.run()
     assert {part["event"]["unitsPerSecond"] for part in machine.asked} == {50}
-    assert {part["cursor"]["limit"] for part in machine.asked} == {100}
+    # The functions rest, and ask for no less: each request is billed, by Step Functions too.
+    assert {part["cursor"]["limit"] for part in machine.asked} == {MOST_ITEMS}
 
 
-def test_a_function_says_how_long_to_rest() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "rest"), [(0, 15), (3, 12), (3.5, 12), (14.5, 1), (15, 0), (40, 0)]
+)
+def test_a_function_says_how_long_to_rest(seconds: float, rest: int) -> None:
+    """Less what the request took: the hours of the capacity, and not those of the workers too."""
     o = Operated(ITEMS)
     asked = {"operation": "backfill", "streamArn": o.arn, "keys": {"id": "S"}, "Records": []}
-    answer = o.invoke("audit", {**asked, "unitsPerSecond": 2})
-    assert answer["rest"] == -(-answer["units"] // 2)
-    assert "rest" not in o.invoke("audit", asked)
+
+    def worked(*_: object) -> dict[str, Any]:
+        o.clock.sleep(seconds)
+        return {"units": 30.0}
+
+    with patch.object(dispatch, "_done", worked):
+        assert o.invoke("audit", {**asked, "unitsPerSecond": 2})["rest"] == rest
+        assert "rest" not in o.invoke("audit", asked)
 
 
 def test_a_small_answer_fits_into_a_state() -> None:

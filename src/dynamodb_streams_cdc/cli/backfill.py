@@ -1,6 +1,5 @@
 """`cdc backfill`: bring the items that are in the table into the copies."""
 
-import sys
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -41,12 +40,15 @@ from dynamodb_streams_cdc.cli.output import (
     terminal,
 )
 from dynamodb_streams_cdc.cli.progress import progress
+from dynamodb_streams_cdc.entities import AUDIT
 from dynamodb_streams_cdc.operations.backfill import Backfill, BackfillReport
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.export import Export
+from dynamodb_streams_cdc.operations.followers import Followers
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
+from dynamodb_streams_cdc.operations.status import StatusReader
 
 
 def backfill(
@@ -111,7 +113,7 @@ def backfill(
     if kept.resumed:
         stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
     with closing(kept), progress(total * len(chosen)) as shown:
-        place = place_of(deployment, on, workers, source.about, kept)
+        place = place_of(deployment, on, workers, source.about, kept, shown.say)
         work = Backfill(
             deployment.functions,
             source.stream_arn,
@@ -126,10 +128,15 @@ def backfill(
             capacity=limit_of(capacity),
             progress=shown,
         )
+        followers = [each.name for each in of_table if each.feed == "change-log"]
+        if followers and any(each.sink == AUDIT and each.name in chosen for each in of_table):
+            work.rests = Followers(StatusReader(deployment), followers, shown.say).are_behind
 
         def show() -> None:
             shown.__exit__()
             print_json(asdict(work.report)) if as_json else _print(work.report)
+            if work.report.interrupted:
+                place.tell_interrupted()
 
         with reported(work.report, show):
             work.run()
@@ -164,5 +171,3 @@ def _print(report: BackfillReport) -> None:
         )
     for problem in report.problems:
         console.print(*cells(problem))
-    if report.interrupted:
-        sys.stderr.write("Interrupted: run it again to go on.\n")

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from dynamodb_streams_cdc.cli.errors import FAILED
-from dynamodb_streams_cdc.cli.output import is_interactive
+from dynamodb_streams_cdc.cli.output import cells, is_interactive, stderr_console
+from dynamodb_streams_cdc.operations.aws.access import permitted
+from dynamodb_streams_cdc.operations.aws.runs import StateMachineRuns
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
-from dynamodb_streams_cdc.operations.remote_walk import RemoteWalk, segments_for
+from dynamodb_streams_cdc.operations.remote_walk import RUN, RemoteWalk, segments_for
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk
 
@@ -103,14 +105,40 @@ class Place:
     Attributes:
         walk: makes the walks.
         segments: parts that a table is cut into.
+        job: the work.
+        runs: executions of the state machine; None on this machine.
     """
 
     walk: Callable[..., Walk]
     segments: int
+    job: Job
+    runs: StateMachineRuns | None = None
+
+    def tell_interrupted(self) -> None:
+        """Say what goes on, and how to stop it."""
+        run = None if self.runs is None else self.job.recall(RUN)
+        text = "Interrupted: run it again to go on."
+        if self.runs is not None and run is not None:
+            stop = _stop(self.runs.arn(run["name"]))
+            text = f"The walk goes on without this command; run it again to watch. {stop}"
+        stderr_console().print(*cells(text), soft_wrap=True)
 
 
-def place_of(deployment: Deployment, on: str | None, workers: int, items: int, job: Job) -> Place:
+def _stop(arn: str) -> str:
+    return f"To stop it: aws stepfunctions stop-execution --execution-arn {arn}"
+
+
+def place_of(
+    deployment: Deployment,
+    on: str | None,
+    workers: int,
+    items: int,
+    job: Job,
+    say: Callable[[str], None],
+) -> Place:
     """Return where the walks of a job ask, for a table with about so many items.
+
+    `say` is called with sentences while they work.
 
     Raises:
         UsageError: there is no such place, or it takes fewer workers.
@@ -120,11 +148,29 @@ def place_of(deployment: Deployment, on: str | None, workers: int, items: int, j
         if workers > MOST_THREADS:
             message = f"--workers: at most {MOST_THREADS} on this machine; see --on aws."
             raise UsageError(message)
-        return Place(Walk, SEGMENTS)
+        return Place(Walk, SEGMENTS, job)
     if on != "aws":
         message = f"--on: aws is the only place besides this machine, got {on!r}."
         raise UsageError(message)
+    _check_reserved(deployment, workers)
     # The same ones when the job goes on: its parts are named by them.
     segments = job.recall("segments") or segments_for(items, workers)
     job.remember("segments", segments)
-    return Place(partial(RemoteWalk, runs=deployment.runs()), segments)
+    runs = deployment.runs()
+    walk = partial(RemoteWalk, runs=runs, tell=lambda arn: say(_stop(arn)))
+    return Place(walk, segments, job, runs)
+
+
+def _check_reserved(deployment: Deployment, workers: int) -> None:
+    """Refuse more requests at one time than a function may have invocations."""
+    client = deployment.client("lambda")
+    for function in deployment.manifest.functions.values():
+        with permitted("lambda:GetFunctionConcurrency", function):
+            found = client.get_function_concurrency(FunctionName=function)
+        reserved = found.get("ReservedConcurrentExecutions")
+        if reserved is not None and workers > reserved:
+            message = (
+                f"--workers: of function {function} {reserved} invocations may run at one time "
+                f"(reserved_concurrency), those of its stream among them; got {workers}."
+            )
+            raise UsageError(message)

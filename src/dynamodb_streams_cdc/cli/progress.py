@@ -49,6 +49,10 @@ class Progress:
             self._told = now
             self._console.print(text)
 
+    def say(self, text: str) -> None:
+        """Show a sentence that stays."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def _text(self, done: int, seconds: float, phase: str) -> str:
         assert self._first is not None
         rate = (done - self._first) / seconds if seconds > 0 else 0.0

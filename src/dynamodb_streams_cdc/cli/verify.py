@@ -45,6 +45,9 @@ from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS, Verify
 DAY = 24 * 3600.0
 """Age of an interrupted verification at which it begins again: what it read is too old."""
 
+WEEK = 7 * DAY
+"""The same of one under Step Functions, which goes on without the command, and costs more."""
+
 
 def verify(
     key: OptionalKeys = None,
@@ -108,7 +111,7 @@ def verify(
     kept = Job(
         job or (f"{name}-{os.getpid()}" if key else name),
         asked,
-        stale_seconds=DAY,
+        stale_seconds=DAY if on is None else WEEK,
         temporary=bool(key and not job),
     )
     if kept.resumed:
@@ -121,7 +124,7 @@ def verify(
     )
     total = int(source.about * 2 * len(processors) * share_read)
     with closing(kept), progress(total, "items and copies") as shown:
-        place = place_of(deployment, on, workers, source.about, kept)
+        place = place_of(deployment, on, workers, source.about, kept, shown.say)
         work = Verify(
             deployment.functions,
             source.key_types,
@@ -136,12 +139,15 @@ def verify(
             log=log,
             settle=settle,
             progress=shown,
+            keeps_problems=on is not None,
         )
         report = work.report
 
         def show() -> None:
             shown.__exit__()
             _print_json(work) if as_json else _print(work)
+            if report.interrupted:
+                place.tell_interrupted()
 
         with reported(report, show):
             if item is not None:
@@ -226,7 +232,5 @@ def _print(work: Verify) -> None:
         )
     for problem in report.problems:
         console.print(*cells(problem))
-    if report.interrupted:
-        stderr_console().print("Interrupted: run it again to go on.")
-    elif report.count:
+    if report.count and not report.interrupted:
         console.print("To repair: cdc verify --json > differences.json, then cdc repair --from it.")

@@ -39,12 +39,14 @@ def respond(
     """
     _check_stream(applier.source_table, event.get("streamArn"))
     notes.note_fill(applier.notes, event, applier.deadline)
+    begun = applier.deadline.now()
     response = _done(event, records, applier, source, read)
     rate = event.get("unitsPerSecond")
     if isinstance(rate, int | float) and rate > 0:
         # Seconds to wait before the next request, so that no more units a second are consumed.
-        units = dict(response).get("units", 0.0)
-        return cast("BatchResponse", {**response, "rest": ceil(cast("float", units) / rate)})
+        units = cast("float", dict(response).get("units", 0.0))
+        rest = max(0, ceil(units / rate - (applier.deadline.now() - begun)))
+        return cast("BatchResponse", {**response, "rest": rest})
     return response
 
 

@@ -69,6 +69,7 @@ class Backfill:
         export: gives the items, instead of the table.
         progress: called with the number of items read, after each answer.
         walk: makes the walk: `Walk`, or `RemoteWalk` with its executions.
+        rests: returns whether no request is to be made for now; see `Followers`.
     """
 
     functions: Functions
@@ -84,6 +85,7 @@ class Backfill:
     clock: Clock = field(default_factory=SystemClock)
     progress: Callable[[int], None] = lambda read: None
     walk: Callable[..., Walk] = Walk
+    rests: Callable[[], bool] = lambda: False
     report: BackfillReport = field(default_factory=BackfillReport)
 
     def run(self) -> BackfillReport:
@@ -91,6 +93,7 @@ class Backfill:
         begun = self.clock.now()
         walk = self.walk(self.functions, self.job, self._keep, self.capacity, self.workers)
         walk.clock = self.clock
+        walk.rests = self.rests
         walk.progress = lambda: self.progress(walk.read)
         try:
             walk.run(list(self._parts()))

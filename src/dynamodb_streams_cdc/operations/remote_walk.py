@@ -7,23 +7,29 @@ ended, the execution goes on, and the next run of the job takes the answers that
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from dynamodb_streams_cdc.operations.errors import OperationError
-from dynamodb_streams_cdc.operations.walk import PATIENCE, Walk, WalkedPart, limit_of_request
+from dynamodb_streams_cdc.operations.walk import MOST_ITEMS, REST_SECONDS, Walk, WalkedPart
 
 RUN = "run"
 """Name under which the job remembers its execution."""
 
 FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 1.0, 15.0
 
+READERS = 32
+"""Answers that are read at one time: one by one they are read more slowly than they are made."""
+
+TAKEN_AT_ONCE = 100
+
 GAVE_UP = "gave-up"
 """Step of the object that says why a child execution ended early."""
 
 ITEMS_PER_PART = 500_000
-"""Items of a part, about: half of what a child execution reads in its 500 steps."""
+"""Items of a part, about: fewer than a child execution reads in its 300 steps."""
 
 
 class Answer(NamedTuple):
@@ -40,14 +46,40 @@ class Answer(NamedTuple):
     key: str
 
 
+class Status(NamedTuple):
+    """The status of an execution.
+
+    Attributes:
+        name: of Step Functions, such as `RUNNING`.
+        cause: error and cause of one that failed.
+    """
+
+    name: str
+    cause: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether answers are still to come."""
+        return self.name in ("RUNNING", "PENDING_REDRIVE")
+
+
+SUCCEEDED = "SUCCEEDED"
+
+
 class Runs(Protocol):
     """The executions of the state machine, and the objects of their answers."""
 
     def start(self, name: str, parts: Sequence[Mapping[str, Any]], concurrency: int) -> None:
         """Start an execution; do nothing if one of that name was started before."""
 
-    def is_running(self, name: str) -> bool:
-        """Return whether an execution runs."""
+    def arn(self, name: str) -> str:
+        """Return the ARN of an execution."""
+
+    def status(self, name: str) -> Status | None:
+        """Return the status of an execution; None if there is none."""
+
+    def stop(self, name: str, cause: str) -> None:
+        """Stop an execution; what its functions are doing, they do to the end."""
 
     def listed(self, name: str) -> Sequence[Answer]:
         """Return the answers that are there, in the order of their parts and steps."""
@@ -73,10 +105,12 @@ class RemoteWalk(Walk):
 
     Attributes:
         runs: the executions.
+        tell: called with the ARN of each execution that is watched.
     """
 
     runs: Runs | None = None
-    _read_before: dict[str, int] = field(default_factory=dict)
+    tell: Callable[[str], None] = lambda arn: None
+    _answered: set[str] = field(default_factory=set)
 
     def run(self, parts: Sequence[WalkedPart]) -> None:
         """Bring all parts to their end, or to a problem.
@@ -93,12 +127,19 @@ class RemoteWalk(Walk):
         by_name = {part.name: part for part in parts}
         while left:
             run = self.job.recall(RUN)
-            if run is None or not {*run["parts"]} <= by_name.keys():
+            is_new = run is None or not {*run["parts"]} <= by_name.keys()
+            if is_new:
+                while self.rests():
+                    self.clock.sleep(REST_SECONDS)
                 run = self._begin(left)
-            walked = [by_name[name] for name in run["parts"]]
-            self._watch(run["name"], walked)
+            self._answered.clear()
+            end = self._watch(run["name"], [by_name[name] for name in run["parts"]], is_new=is_new)
             self.job.remember(RUN, None)
-            left = [part for part in left if self._goes_on(part)]
+            for part in filter(self._is_left, left):
+                if problem := self._problem_of(part, end, is_new=is_new):
+                    assert self.runs is not None
+                    self.problems[part.processor] = f"{problem} ({self.runs.arn(run['name'])})"
+            left = [part for part in left if self._is_left(part)]
 
     def _begin(self, parts: Sequence[WalkedPart]) -> Mapping[str, Any]:
         run = {
@@ -122,50 +163,71 @@ class RemoteWalk(Walk):
             "number": str(number),
             "function": self.runs.function(part.processor),
             "event": event,
-            "cursor": {"place": state.place, "limit": limit_of_request(state, units / workers)},
+            "cursor": {"place": state.place, "limit": MOST_ITEMS},
             "step": 0,
             "misses": 0,
         }
 
-    def _watch(self, name: str, parts: Sequence[WalkedPart]) -> None:
-        """Take the answers of an execution until it has ended and all are taken."""
+    def _watch(self, name: str, parts: Sequence[WalkedPart], *, is_new: bool) -> Status | None:
+        """Take the answers of an execution until it has ended and all are taken.
+
+        Returns:
+            How it ended; None if it was stopped to rest, or had ended before this run of the job:
+            a person who has stopped it and gives the command again wants it to go on.
+        """
         assert self.runs is not None
         workers = min(self.workers, len(parts))
         asked = [self._asked(n, part, workers) for n, part in enumerate(parts)]
         self.runs.start(name, asked, workers)
+        self.tell(self.runs.arn(name))
         pause = FIRST_LOOK_SECONDS
+        is_ours, is_stopped = is_new, False
         while True:
-            is_running = self.runs.is_running(name)
+            status = self.runs.status(name)
+            # Describing is eventually consistent: one that was just started may not be there yet.
+            is_running = status is None or status.is_running
+            is_ours |= is_running
+            if status is not None and is_running and not is_stopped and self.rests():
+                self.runs.stop(name, "The sinks that follow the change log are behind.")
+                is_stopped = True
             listed = self.runs.listed(name)
-            for answer in listed:
-                self._take_answer(parts[answer.part], answer)
-                self.progress()
-            self.runs.forget(listed)
+            self._take_answers(parts, listed)
             if not is_running:
-                return
+                return status if is_ours and not is_stopped else None
             pause = FIRST_LOOK_SECONDS if listed else min(LONGEST_LOOK_SECONDS, pause * 1.5)
             self.clock.sleep(pause)
 
-    def _take_answer(self, part: WalkedPart, answer: Answer) -> None:
+    def _take_answers(self, parts: Sequence[WalkedPart], listed: Sequence[Answer]) -> None:
         assert self.runs is not None
+        with ThreadPoolExecutor(READERS) as pool:
+            for start in range(0, len(listed), TAKEN_AT_ONCE):
+                some = listed[start : start + TAKEN_AT_ONCE]
+                for answer, body in zip(some, pool.map(self.runs.read, some), strict=True):
+                    self._take_answer(parts[answer.part], answer, body)
+                self.progress()
+                self.runs.forget(some)
+
+    def _take_answer(self, part: WalkedPart, answer: Answer, body: Any) -> None:
+        self._answered.add(part.name)
         if answer.step == GAVE_UP:
-            cause = self.runs.read(answer)
-            text = f"{cause.get('Error', '')}: {cause.get('Cause', '')}".strip(": ")
-            self._failing[part.name] = PATIENCE - 1
-            self._excuse(part, text or str(cause))
+            text = f"{body.get('Error', '')}: {body.get('Cause', '')}".strip(": ")
+            self._excuse(part, text or str(body))
             return
         note = f"step/{answer.part}"
         known = self.job.recall(note)
         # It was taken by a run that ended before it was deleted.
         if known is None or int(answer.step) > known:
-            self._keep_answer(part, self.runs.read(answer), **{note: int(answer.step)})
+            self._keep_answer(part, body, **{note: int(answer.step)})
 
-    def _goes_on(self, part: WalkedPart) -> bool:
-        """Return whether another execution is to walk the part."""
-        if self._states[part.name].done or part.processor in self.problems:
-            return False
-        read = self._states[part.name].read
-        if read > self._read_before.get(part.name, -1):
-            self._read_before[part.name] = read
-            return True
-        return self._excuse(part, "the execution ended, and the part is not done")
+    def _is_left(self, part: WalkedPart) -> bool:
+        return not self._states[part.name].done and part.processor not in self.problems
+
+    def _problem_of(self, part: WalkedPart, end: Status | None, *, is_new: bool) -> str:
+        """Return why no other execution is to walk a part that is left; empty if one is to."""
+        if end is None:
+            return ""
+        if end.name != SUCCEEDED:
+            return ", ".join(filter(None, (f"the execution ended as {end.name}", end.cause)))
+        if is_new and part.name not in self._answered:
+            return "the execution ended without an answer about a part: see its Map Run"
+        return ""

@@ -23,6 +23,7 @@ from dynamodb_streams_cdc.operations.dead_letter_store import DeployedNames
 from dynamodb_streams_cdc.operations.endpoint import problem_of
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.manifest import Manifest
+from dynamodb_streams_cdc.operations.remote_walk import READERS as READERS_OF_ANSWERS
 
 READERS = 16
 """Threads that read dead letters concurrently."""
@@ -152,7 +153,7 @@ class Deployment:
             raise OperationError(message)
         return StateMachineRuns(
             self.client("stepfunctions"),
-            self.client("s3"),
+            self.client("s3", ASKING.merge(Config(max_pool_connections=READERS_OF_ANSWERS))),
             found.state_machine,
             self.manifest.bucket("runs"),
             self.manifest.functions,

@@ -150,6 +150,11 @@ class StatusReader:
         canaries = self.each(lambda processor: _canary(found, processor, now))
         yield Row("canary_seconds", "canary applied", canaries, "ago")
 
+    def ages(self, now: float, within: float) -> Mapping[str, Cell]:
+        """Return the iterator ages of the last `within` seconds: zero for what has read nothing."""
+        found = _cell(partial(self._metrics_of_now, now))
+        return self.each(lambda processor: _age_since(found, processor, now - within))
+
     def _metrics_of_now(self, now: float) -> Any:
         """Return timestamps and values by metric and processor, the newest first."""
         asked_at, found = self._metrics
@@ -337,6 +342,13 @@ def _age(found: Cell, processor: DeployedProcessor) -> Cell:
     for _, milliseconds in found.value[_AGE, processor.name]:
         return Cell(milliseconds / 1000)
     return Cell(unknown=_no_metric(_AGE))
+
+
+def _age_since(found: Cell, processor: DeployedProcessor, moment: float) -> Cell:
+    if found.unknown:
+        return found
+    ages = found.value[_AGE, processor.name]
+    return Cell(next((each / 1000 for at, each in ages if at.timestamp() >= moment), 0.0))
 
 
 def _canary(found: Cell, processor: DeployedProcessor, now: float) -> Cell:

@@ -102,6 +102,7 @@ class Verify:
         settle: seconds after which a difference is asked about again.
         progress: called with the number of items read, after each answer.
         walk: makes the walks: `Walk`, or `RemoteWalk` with its executions.
+        keeps_problems: after a problem the next run of the job goes on, and does not begin again.
     """
 
     functions: Functions
@@ -119,6 +120,7 @@ class Verify:
     clock: Clock = field(default_factory=SystemClock)
     progress: Callable[[int, str], None] = lambda read, phase: None
     walk: Callable[..., Walk] = Walk
+    keeps_problems: bool = False
     report: VerifyReport = field(default_factory=VerifyReport)
 
     def run(self) -> VerifyReport:
@@ -142,7 +144,8 @@ class Verify:
             self.report.seconds = self.clock.now() - begun
             self._tell()
         # Also after a problem: what was read then says nothing of a later day.
-        self.job.finish()
+        if not (self.keeps_problems and self.report.problems):
+            self.job.finish()
         return self.report
 
     def _resume(self) -> None:

@@ -22,6 +22,9 @@ up to about a minute."""
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 20.0
 
+REST_SECONDS = 15.0
+"""Between two looks whether a walk is still to rest."""
+
 MOST_ITEMS = 2000
 """Items of one request: a function takes a few seconds for them."""
 
@@ -81,6 +84,7 @@ class Walk:
         capacity: capacity that it may consume.
         workers: requests under way at one time.
         progress: called after each answer.
+        rests: returns whether no request is to be made for now.
         problems: by processor, why its parts were stopped.
     """
 
@@ -90,6 +94,7 @@ class Walk:
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
     workers: int = 4
     progress: Callable[[], None] = lambda: None
+    rests: Callable[[], bool] = lambda: False
     clock: Clock = field(default_factory=SystemClock)
     problems: dict[str, str] = field(default_factory=dict)
     _states: dict[str, PartState] = field(default_factory=dict)
@@ -105,11 +110,14 @@ class Walk:
         running: dict[Future[Any], WalkedPart] = {}
         try:
             while left or running:
-                while left and len(running) < self.workers:
+                is_resting = self.rests()
+                while left and not is_resting and len(running) < self.workers:
                     part = left.pop(0)
                     if part.processor not in self.problems:
                         state = self._states[part.name]
                         running[pool.submit(self._ask, part, state)] = part
+                if is_resting and not running:
+                    self.clock.sleep(REST_SECONDS)
                 for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
                     part = running.pop(future)
                     if self._take(part, future):

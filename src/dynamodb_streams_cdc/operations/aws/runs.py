@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from dynamodb_streams_cdc.names import RUNS
 from dynamodb_streams_cdc.operations.aws.access import code_of, permitted
-from dynamodb_streams_cdc.operations.remote_walk import GAVE_UP, Answer
+from dynamodb_streams_cdc.operations.remote_walk import GAVE_UP, Answer, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,7 +38,7 @@ class StateMachineRuns:
 
     def start(self, name: str, parts: Sequence[Mapping[str, Any]], concurrency: int) -> None:
         """Start an execution; do nothing if one of that name was started before."""
-        if self._status(name) is not None:
+        if self.status(name) is not None:
             return
         key = f"{RUNS}{name}.json"
         prefix = f"{RUNS}{name}/"
@@ -52,20 +52,28 @@ class StateMachineRuns:
                 input=json.dumps({"items": key, "concurrency": concurrency}),
             )
 
-    def is_running(self, name: str) -> bool:
-        """Return whether an execution runs."""
-        return self._status(name) in ("RUNNING", "PENDING_REDRIVE")
+    def arn(self, name: str) -> str:
+        """Return the ARN of an execution."""
+        return f"{self.machine.replace(':stateMachine:', ':execution:')}:{name}"
 
-    def _status(self, name: str) -> str | None:
+    def status(self, name: str) -> Status | None:
         """Return the status of an execution; None if there is none."""
-        arn = f"{self.machine.replace(':stateMachine:', ':execution:')}:{name}"
+        arn = self.arn(name)
         try:
             with permitted("states:DescribeExecution", arn):
-                return str(self.states.describe_execution(executionArn=arn)["status"])
+                found = self.states.describe_execution(executionArn=arn)
         except ClientError as error:
             if code_of(error) != "ExecutionDoesNotExist":
                 raise
             return None
+        cause = ": ".join(filter(None, (found.get("error"), found.get("cause"))))
+        return Status(str(found["status"]), cause)
+
+    def stop(self, name: str, cause: str) -> None:
+        """Stop an execution; what its functions are doing, they do to the end."""
+        arn = self.arn(name)
+        with permitted("states:StopExecution", arn):
+            self.states.stop_execution(executionArn=arn, cause=cause)
 
     def listed(self, name: str) -> Sequence[Answer]:
         """Return the answers that are there, in the order of their parts and steps."""
