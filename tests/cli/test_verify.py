@@ -202,10 +202,10 @@ def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:
 
 
 def export(cloud: Cloud, **others: Any) -> dict[str, bytes]:
-    """Put an export of the table's items into S3; return its objects."""
+    """Put an export of the table's items into S3, a partition empty; return its objects."""
     items = [serialize_item(each) for each in cloud.pipeline.table.items.values() if each]
     arn = f"arn:aws:dynamodb:us-east-1:123456789012:table/{TABLE}"
-    return exports.export(cloud.client("s3"), arn, [items[:3], items[3:]], **others)
+    return exports.export(cloud.client("s3"), arn, [items[:3], items[3:], []], **others)
 
 
 def test_an_export_fills_the_copies(cloud: Cloud) -> None:
@@ -278,6 +278,27 @@ def test_an_export_that_is_slow_for_a_moment_goes_on(
     monkeypatch.setattr(Export, "_text", text)
     report = cloud.json("backfill", "--yes", "--export", exports.URL)
     assert failed
+    assert set(report["applied"].values()) == {5}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", gzip.compress(b""), gzip.compress(b"\n")],
+    ids=["no bytes", "no text", "a line's end"],
+)
+def test_an_empty_file_of_an_export_has_no_items(cloud: Cloud, body: bytes) -> None:
+    key = next(key for key in export(cloud) if key.endswith("002.json.gz"))
+    cloud.client("s3").put_object(Bucket=exports.BUCKET, Key=key, Body=body)
+    report = cloud.json("backfill", "--yes", "--export", exports.URL)
+    assert set(report["applied"].values()) == {5}
+
+
+def test_a_file_of_as_many_items_as_a_request_ends(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.export.MOST_ITEMS", 3)
+    export(cloud)
+    report = cloud.json("backfill", "--yes", "--export", exports.URL)
     assert set(report["applied"].values()) == {5}
 
 

@@ -136,6 +136,8 @@ class Backfill:
         ]
 
     def _keep(self, part: WalkedPart, answer: Mapping[str, Any]) -> Mapping[str, int]:
+        if "failures" not in answer:  # of an export's file that has no more items
+            return {}
         failures = answer["failures"]
         named = (
             (f"{part.processor}/{each['item']}", {**each, "processor": part.processor})

@@ -139,7 +139,9 @@ class Export:
         begin = int(place or 0)
         if at != begin:
             # Not `splitlines`: a text may have U+2028, which JSON does not escape.
-            lines = iter(self._text(file.key).rstrip("\n").split("\n"))
+            text = self._text(file.key).rstrip("\n")
+            # An empty partition of the table has an empty file.
+            lines = iter(text.split("\n") if text else ())
             for _ in range(begin):
                 next(lines, None)
         records: list[Any] = []
