@@ -16,7 +16,7 @@ from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.sinks.documents import CDC
 from tests import exports
-from tests.cli.conftest import Cloud
+from tests.cli.conftest import Cloud, fail, nothing
 from tests.fake_pipeline import item
 from tests.lambdas.conftest import create_table
 
@@ -28,12 +28,22 @@ SAID = "function cdc-sandbox-search failed: InvocationFailed: search is out"
 def table(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The orders table with five items that no function has seen."""
     monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
+    create_the_table(cloud)
+    for customer in range(5):
+        cloud.pipeline.write(customer, "placed")
+
+
+def create_the_table(cloud: Cloud) -> None:
     client = cloud.client("dynamodb")
     create_table(client, TABLE, [("customer_id", "S"), ("order_id", "S")])
     stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
     client.update_table(TableName=TABLE, StreamSpecification=stream)
-    for customer in range(5):
-        cloud.pipeline.write(customer, "placed")
+
+
+def replace_the_table(cloud: Cloud) -> None:
+    """Its name stays, and the ARN of its stream does not."""
+    cloud.client("dynamodb").delete_table(TableName=TABLE)
+    create_the_table(cloud)
 
 
 def filled(cloud: Cloud) -> None:
@@ -191,12 +201,20 @@ def test_a_report_of_another_pipeline_is_refused(cloud: Cloud) -> None:
 def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:
     cloud.pipeline.answers["search"] = InvocationFailed("search is out", outage=True)
     cloud.json("backfill", "--yes", "--processor", "search", status=1)
-    client = cloud.client("dynamodb")
-    client.delete_table(TableName=TABLE)
-    create_table(client, TABLE, [("customer_id", "S"), ("order_id", "S")])
-    on = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
-    client.update_table(TableName=TABLE, StreamSpecification=on)
+    replace_the_table(cloud)
     done = cloud.run("backfill", "--yes", "--processor", "search")
+    assert done.exit_code == 2, done.output
+    assert "was begun with other options (stream)" in done.output
+
+
+def test_a_verification_goes_on_with_one_table_alone(cloud: Cloud) -> None:
+    """Of the same name, in another Region or account, are other tables."""
+    filled(cloud)
+    cloud.fails = fail(KeyboardInterrupt(), "Invoke", at=3)
+    cloud.run("verify", "--settle", "0")
+    cloud.fails = nothing
+    replace_the_table(cloud)
+    done = cloud.run("verify", "--settle", "0")
     assert done.exit_code == 2, done.output
     assert "was begun with other options (stream)" in done.output
 
@@ -219,7 +237,15 @@ def test_an_export_fills_the_copies(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ({"tableArn": "arn:aws:dynamodb:us-east-1:1:table/Other"}, "is of table Other"),
+        ({"tableArn": "arn:aws:dynamodb:us-east-1:1:table/Other"}, "table/Other, and the source"),
+        (
+            {"tableArn": f"arn:aws:dynamodb:us-east-1:999999999999:table/{TABLE}"},
+            "The export is of arn:aws:dynamodb:us-east-1:999999999999:table/orders-1A2B, and",
+        ),
+        (
+            {"tableArn": f"arn:aws:dynamodb:eu-west-1:123456789012:table/{TABLE}"},
+            "The export is of arn:aws:dynamodb:eu-west-1:123456789012:table/orders-1A2B, and",
+        ),
         ({"exportTime": "2020-01-01T00:00:00.000Z"}, "changes in between are in neither"),
         ({"itemCount": 6}, "lists 5 items in its files and has 6"),
         ({"exportType": "INCREMENTAL_EXPORT"}, "make a full export in DYNAMODB_JSON"),
@@ -327,7 +353,7 @@ def test_an_address_that_is_none_of_an_export_is_refused(cloud: Cloud) -> None:
 def test_an_export_older_than_tombstones_is_refused() -> None:
     now = datetime(2026, 3, 9, tzinfo=UTC)
     summary = {"exportTime": "2026-03-01T00:00:00Z", "tableArn": f"arn:aws:x:y:z:table/{TABLE}"}
-    arn = f"arn:aws:dynamodb:us-east-1:1:table/{TABLE}/stream/2026-02-01T00:00:00.000"
+    arn = f"arn:aws:x:y:z:table/{TABLE}/stream/2026-02-01T00:00:00.000"
     with pytest.raises(OperationError, match="more than 7 days ago"):
         Export(None, "exports", summary).check(TABLE, arn, now)
     Export(None, "exports", summary).check(TABLE, arn, now - timedelta(days=2))

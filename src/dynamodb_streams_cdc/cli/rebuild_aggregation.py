@@ -92,7 +92,7 @@ def rebuild_aggregation(
             do: Callable[[], RebuildReport] = work.roll_back
         elif finish:
             held = work.state()
-            live, job = held["live"], _job(deployment, "finish")
+            live, job = held["live"], _job(deployment, source, "finish")
             confirm(_of_finish(processor, held), yes=yes)
 
             def do() -> RebuildReport:
@@ -106,16 +106,17 @@ def rebuild_aggregation(
             )
 
             def do() -> RebuildReport:
-                return work.run(_job(deployment, "rebuild"))
+                return work.run(_job(deployment, source, "rebuild"))
 
         with reported(work.report, show):
             do()
 
 
-def _job(deployment: Deployment, command: str) -> Callable[[int], Job]:
+def _job(deployment: Deployment, source: RepairSource, command: str) -> Callable[[int], Job]:
     def job(generation: int) -> Job:
         name = f"{command}-aggregation-{Path(deployment.stack).stem}-{generation}"
-        kept = Job(name, {"command": command, "generation": generation})
+        asked = {"command": command, "generation": generation, "stream": source.stream_arn}
+        kept = Job(name, asked)
         if kept.resumed:
             stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
         return kept

@@ -98,6 +98,8 @@ def verify(
     asked: dict[str, Any] = {
         "command": "verify",
         "table": source.table,
+        # Its ARN has Region and account: tables of the same name may be in several.
+        "stream": source.stream_arn,
         "processors": sorted(processors),
         "entity": entity,
         "share": share_read,

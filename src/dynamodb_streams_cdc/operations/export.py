@@ -109,9 +109,9 @@ class Export:
             OperationError: it is of another table, was made before the stream was on, or is older
                 than the tombstones that refuse what was deleted since.
         """
-        exported = self.summary["tableArn"].rpartition("/")[2]
-        if exported != table:
-            message = f"The export is of table {exported}, and the source table is {table}."
+        exported, wanted = self.summary["tableArn"], stream_arn.partition("/stream/")[0]
+        if exported != wanted:
+            message = f"The export is of {exported}, and the source table {table} is {wanted}."
             raise OperationError(message)
         on_since = datetime.fromisoformat(stream_label(stream_arn)).replace(tzinfo=UTC)
         if self.time < on_since:
