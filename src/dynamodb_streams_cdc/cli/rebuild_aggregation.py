@@ -50,6 +50,15 @@ def rebuild_aggregation(
         bool,
         typer.Option("--finish", help="Keep the sums that readers read; remove the other ones."),
     ] = False,
+    accept_moving: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Let readers read the new sums even if this many moved each time that they were "
+            "compared, and could not be verified.",
+        ),
+    ] = 0,
     source_table: Table = None,
     capacity: Capacity = None,
     workers: Workers = 4,
@@ -78,6 +87,7 @@ def rebuild_aggregation(
             processor,
             source.stream_arn,
             source.key_types,
+            accept_moving=accept_moving,
             workers=workers,
             capacity=limit_of(capacity),
             progress=shown,

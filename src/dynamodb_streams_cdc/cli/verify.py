@@ -169,7 +169,7 @@ def _print_json(work: Verify) -> None:
     """Write the result for programs, and for `cdc repair --from`."""
     report = work.report
     others = {
-        "complete": not (report.problems or report.interrupted),
+        "complete": report.verified,
         "read": report.read,
         "moving": report.moving,
         "unchecked": report.unchecked,
@@ -202,9 +202,10 @@ def _print(work: Verify) -> None:
     if report.count:
         console.print(lines)
         console.print()
+    right = "no differences" if report.moving else "all right"
     for name, read in sorted(report.read.items()):
         kinds = sorted(report.differences.get(name, Counter()).items())
-        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or "all right"
+        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or right
         console.print(*cells(f"{name}: {read:,} items and copies read; {told}."))
     if report.share < 1:
         console.print(

@@ -134,7 +134,7 @@ def note_of(report: VerifyReport, processor: str, *, scheduled: bool = False) ->
         "differences": _count(report, processor),
         "read": report.read.get(processor, 0),
         "share": report.share,
-        "complete": not (report.problems or report.interrupted),
+        "complete": report.verified,
         "scheduled": scheduled,
     }
 

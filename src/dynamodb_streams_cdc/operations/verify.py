@@ -80,9 +80,14 @@ class VerifyReport:
         return sum(kinds.total() for kinds in self.differences.values())
 
     @property
+    def verified(self) -> bool:
+        """Whether everything was read, and every copy and sum stood still to be compared."""
+        return not (self.moving or self.problems or self.interrupted)
+
+    @property
     def complete(self) -> bool:
-        """Whether everything was read, and every copy is right."""
-        return not (self.count or self.problems or self.interrupted)
+        """Whether everything was verified, and every copy is right."""
+        return self.verified and not self.count
 
 
 @dataclass
@@ -231,10 +236,11 @@ class Verify:
         for processor in able:
             yield from self._parts("table", processor, of="table")
 
-    def _copies_parts(self, able: Mapping[str, int]) -> Iterator[WalkedPart]:
+    def _copies_parts(self, able: Mapping[str, int], **event: Any) -> Iterator[WalkedPart]:
         for processor, stores in able.items():
             for store in range(stores):
-                yield from self._parts(f"copies{store}", processor, of="copies", store=store)
+                asked = {"of": "copies", "store": store, **event}
+                yield from self._parts(f"copies{store}", processor, **asked)
 
     def _sums_parts(self, side: str, able: Mapping[str, int]) -> Iterator[WalkedPart]:
         if self._compares_sums:
@@ -307,7 +313,8 @@ class Verify:
                 self._forget_sums()
             only = {processor: able[processor]}
             self._walk("sums", list(self._sums_parts("before", only)))
-            self._walk("sums", list(self._copies_parts(only)))
+            # Their items were looked up in the first round.
+            self._walk("sums", list(self._copies_parts(only, lookUp=False)))
 
     def _compare_sum(self, processor: str, aggregate: str) -> None:
         ledger, held = self.job.amounts("ledger", aggregate), self.job.amounts("after", aggregate)
