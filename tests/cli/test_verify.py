@@ -2,9 +2,10 @@
 
 import gzip
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
@@ -21,6 +22,7 @@ from tests.fake_pipeline import item
 from tests.lambdas.conftest import create_table
 
 TABLE = "orders-1A2B"
+ALONE = ("--processor", "search")
 SAID = "function cdc-sandbox-search failed: InvocationFailed: search is out"
 
 
@@ -270,6 +272,39 @@ def test_an_export_holds_lines_of_any_text(cloud: Cloud) -> None:
     assert set(report["applied"].values()) == {5}
 
 
+def test_a_file_of_an_export_is_fetched_once_by_a_sink(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many requests it takes, and however many sinks are filled at the same time."""
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.export.MOST_ITEMS", 1)
+    export(cloud)
+    fetched: Counter[str] = Counter()
+
+    def count(operation: str, arguments: dict[str, Any]) -> None:
+        fetched.update([arguments["Key"]] if operation == "GetObject" else [])
+
+    cloud.fails = count
+    report = cloud.json(
+        "backfill", "--yes", "--export", exports.URL, "--processor", "audit", *ALONE
+    )
+    assert set(report["read"].values()) == {5}
+    files = {key: count for key, count in fetched.items() if key.endswith(".gz")}
+    assert set(files.values()) == {2}
+    assert len(files) == 3
+
+
+def test_a_file_of_an_export_is_read_to_its_end_first(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that few of them are on this machine at one time."""
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.export.MOST_ITEMS", 1)
+    export(cloud)
+    cloud.calls.clear()
+    cloud.json("backfill", "--yes", "--export", exports.URL, *ALONE, "--workers", "1")
+    calls = [call for call in cloud.calls if call in ("GetObject", "Invoke")]
+    assert calls[2:9] == ["GetObject", *["Invoke"] * 3, "GetObject", *["Invoke"] * 2]
+
+
 def test_a_throttled_file_of_an_export_goes_on(cloud: Cloud) -> None:
     export(cloud)
     ask, asked = cloud.pipeline.processor("search"), []
@@ -291,17 +326,17 @@ def test_an_export_that_is_slow_for_a_moment_goes_on(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export(cloud)
-    read = Export._text
+    download = Export._download
     failed: list[str] = []
 
-    def text(self: Export, key: str) -> str:
+    def fail_once(self: Export, key: str, copy: IO[bytes]) -> None:
         if key.endswith("001.json.gz") and not failed:
             failed.append(key)
             with translated():
                 raise ReadTimeoutError(endpoint_url="https://s3")
-        return read(self, key)
+        download(self, key, copy)
 
-    monkeypatch.setattr(Export, "_text", text)
+    monkeypatch.setattr(Export, "_download", fail_once)
     report = cloud.json("backfill", "--yes", "--export", exports.URL)
     assert failed
     assert set(report["applied"].values()) == {5}
