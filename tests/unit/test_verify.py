@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from dynamodb_streams_cdc.control.functions import RESPONSE_TOO_LARGE, Invocatio
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.verify import Verify
 from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from tests.factories import change
@@ -345,6 +347,37 @@ def test_a_copy_that_changes_at_every_look_is_not_verified(filled: Operated) -> 
     filled.__class__ = Moving
     report = filled.verify().run()
     assert (report.count, report.moving, report.complete) == (0, 1, False)
+
+
+def test_many_differences_are_asked_about_at_once() -> None:
+    """Several requests are under way, and the next ones are found without reading all again."""
+    together = threading.Barrier(3, timeout=10)
+    items = [{"id": {"S": str(number)}} for number in range(600)]
+
+    class Slow:
+        def invoke(self, processor: str, event: Any) -> Any:
+            asked = [record["Keys"] for record in event["Records"]]
+            if len(asked) < len(items):
+                together.wait()
+            told = {"kind": "missing", "store": 0, "token": "", "version": None, "detail": ""}
+            found = [{**told, "item": keys["id"]["S"], "keys": keys} for keys in asked]
+            return {"problem": "", "differences": found}
+
+    job = Job("many", {})
+    work = Verify(Slow(), {"id": "S"}, {"search": "search"}, job, settle=0, workers=3)
+    assert work.run_items(items).count == len(items)
+
+
+def test_the_next_differences_are_found_by_an_index() -> None:
+    def work_of(rows: int) -> int:
+        job, steps = Job(f"of-{rows}", {}), [0]
+        with job.transaction():
+            job.add_found(((f"{n:09}", {}) for n in range(rows)), 1.0)
+        job._database.set_progress_handler(lambda: steps.append(1), 10)
+        assert len(job.found("seen", 100)) == 100
+        return len(steps)
+
+    assert work_of(20_000) == work_of(200)
 
 
 # Jobs

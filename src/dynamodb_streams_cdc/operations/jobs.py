@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS part (
 CREATE TABLE IF NOT EXISTS found (
     name TEXT PRIMARY KEY, document TEXT NOT NULL, seen REAL NOT NULL, state TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS found_in_order ON found (state, seen, name);
 CREATE TABLE IF NOT EXISTS amount (
     side TEXT, aggregate TEXT, measure TEXT, amount TEXT NOT NULL,
     PRIMARY KEY (side, aggregate, measure)

@@ -26,7 +26,10 @@ ROTATION = "rotation/verify"
 SEGMENTS_A_RUN = 5
 """Segments of a run: the table is cut into as many as make them its share."""
 
-RESERVE_SECONDS = FUNCTION_SECONDS + SETTLE_SECONDS + 60.0
+LAST_LOOK_SECONDS = FUNCTION_SECONDS + 15.0
+"""Time in which differences are not asked about again: for the last answer, and for the notes."""
+
+RESERVE_SECONDS = FUNCTION_SECONDS + SETTLE_SECONDS + 60.0 + LAST_LOOK_SECONDS
 """Time in which no further part is begun: for the last answer, and for the second look."""
 
 
@@ -70,8 +73,9 @@ class Maintenance:
     clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
+        end = self.clock.now() + self.seconds
         self._limited = _UntilDeadline(
-            self.functions, self.clock, self.clock.now() + self.seconds - RESERVE_SECONDS
+            self.functions, self.clock, end - RESERVE_SECONDS, end - LAST_LOOK_SECONDS
         )
 
     def verify(self, share: float) -> Verified:
@@ -153,11 +157,13 @@ class _UntilDeadline:
 
     functions: Functions
     clock: Clock
-    deadline: float
+    parts_until: float
+    looks_until: float
 
     def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        is_part = "segment" in event
-        if is_part and self.clock.now() > self.deadline:
+        is_part, is_look = "segment" in event, bool(event.get("Records"))
+        now = self.clock.now()
+        if (is_part and now > self.parts_until) or (is_look and now > self.looks_until):
             message = "the time of this run is up"
             raise InvocationFailed(message, "TimeIsUp", outage=True)
         return self.functions.invoke(processor, event)
