@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.control.functions import InvocationFailed
+from dynamodb_streams_cdc.control.parts import SMALL_PAGE
+from dynamodb_streams_cdc.errors import PermanentError
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.remote_walk import (
@@ -193,6 +196,28 @@ def test_a_small_answer_fits_into_a_state() -> None:
     small = o.invoke("search", {**asked, "small": True})
     assert 100_000 < len(json.dumps(small)) < 256 * 1024
     assert len(small["differences"]) < len(o.invoke("search", asked)["differences"]) == 2_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 1_000, "金額が不正です。" * 125, "\x00" * 1_000],
+    ids=["ASCII", "Japanese", "controls"],
+)
+def test_a_small_answer_has_room_for_refusals_of_any_text(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not read again in halves: a page is filled once."""
+    o = Operated(300)
+
+    def refuse(self: SinkApplier, *_: Any) -> Any:
+        raise PermanentError(text)
+
+    monkeypatch.setattr(SinkApplier, "sink_of", refuse)
+    asked = {"operation": "backfill", "streamArn": o.arn, "keys": {"id": "S"}, "Records": []}
+    answer = o.invoke("audit", {**asked, "limit": 2_000, "small": True})
+    assert len(answer["failures"]) >= SMALL_PAGE
+    assert all(failure["error"] for failure in answer["failures"])
+    assert len(json.dumps(answer, ensure_ascii=False).encode()) < 256 * 1024
 
 
 def test_an_export_is_read_by_this_machine() -> None:

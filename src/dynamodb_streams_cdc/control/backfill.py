@@ -151,6 +151,7 @@ class Backfill:
             page = table.scan(part.segment, place, most, self.applier.deadline, consistent=True)
             before = len(self.failures)
             self._fill(page.items, wanted, response)
+            self.failures[before:] = _fitting(self.failures[before:], part.page_bytes)
             place = page.following
             yield Page(len(page.items), page.units, place, size_of(self.failures[before:]))
 
@@ -228,6 +229,15 @@ class Backfill:
 def refusal(item_id: str, error: Exception) -> FillFailure:
     """Return the report of an item that a sink does not take."""
     return FillFailure(item=item_id, reason=reason_of(error), error=str(error)[:MOST_TEXT])
+
+
+def _fitting(failures: Sequence[FillFailure], most_bytes: int) -> Sequence[FillFailure]:
+    """Return the failures of a page with texts as short as it takes to fit into a response."""
+    length, found = MOST_TEXT, failures
+    while size_of(found) > most_bytes and length:
+        length //= 2
+        found = [{**each, "error": each["error"][:length]} for each in failures]
+    return found
 
 
 def _is_retryable(error: Exception | None) -> bool:
