@@ -48,6 +48,15 @@ def test_sums_are_rebuilt_and_switched(cloud: Cloud, operated: Operated) -> None
     assert list(operated.copies.wrong_sums(operated.table)) == []
 
 
+def test_workers_have_a_segment_each(cloud: Cloud, operated: Operated) -> None:
+    operated.invocations.clear()
+    cloud.json(*COMMAND, "--yes", "--workers", "12")
+    moves = [event for _, event in operated.invocations if event.get("step") == "move"]
+    assert {(event["segment"], event["segments"]) for event in moves} == {
+        (number, 12) for number in range(12)
+    }
+
+
 def test_rollback_and_finish(cloud: Cloud, operated: Operated) -> None:
     assert cloud.json(*COMMAND, "--yes")["live"] == 1
     back = cloud.run(*COMMAND, "--rollback", "--yes")

@@ -65,6 +65,16 @@ def test_a_backfill_fills_what_reads_the_table(cloud: Cloud) -> None:
     assert set(again["held"].values()) == {5}
 
 
+def test_workers_have_a_segment_each(cloud: Cloud) -> None:
+    for command in (("backfill", "--yes"), ("verify", "--settle", "0")):
+        cloud.pipeline.invocations.clear()
+        cloud.run(*command, "--workers", "12", *ALONE)
+        parts = [event for _, event in cloud.pipeline.invocations if "segment" in event]
+        assert {(event["segment"], event["segments"]) for event in parts} == {
+            (number, 12) for number in range(12)
+        }
+
+
 def test_an_empty_table_is_filled_and_right(cloud: Cloud) -> None:
     cloud.pipeline.table.items.clear()
     assert cloud.json("backfill", "--yes")["problems"] == []

@@ -48,7 +48,7 @@ Workers = Annotated[
     ),
 ]
 SEGMENTS = 8
-"""Parts that this machine cuts a table into."""
+"""Parts that this machine cuts a table into, at least: one for each request under way."""
 
 On = Annotated[
     str | None,
@@ -109,6 +109,18 @@ class Place:
     segments: int
 
 
+def segments_here(workers: int) -> int:
+    """Return the number of parts that this machine cuts a table into for so many workers.
+
+    Raises:
+        UsageError: they are too many for one machine.
+    """
+    if workers > MOST_THREADS:
+        message = f"--workers: at most {MOST_THREADS} on this machine; see --on aws."
+        raise UsageError(message)
+    return max(SEGMENTS, workers)
+
+
 def place_of(deployment: Deployment, on: str | None, workers: int, items: int, job: Job) -> Place:
     """Return where the walks of a job ask, for a table with about so many items.
 
@@ -117,14 +129,9 @@ def place_of(deployment: Deployment, on: str | None, workers: int, items: int, j
         OperationError: the pipeline has no state machine.
     """
     if on is None:
-        if workers > MOST_THREADS:
-            message = f"--workers: at most {MOST_THREADS} on this machine; see --on aws."
-            raise UsageError(message)
-        return Place(Walk, SEGMENTS)
+        return Place(Walk, job.segments(segments_here(workers)))
     if on != "aws":
         message = f"--on: aws is the only place besides this machine, got {on!r}."
         raise UsageError(message)
-    # The same ones when the job goes on: its parts are named by them.
-    segments = job.recall("segments") or segments_for(items, workers)
-    job.remember("segments", segments)
+    segments = job.segments(segments_for(items, workers))
     return Place(partial(RemoteWalk, runs=deployment.runs()), segments)

@@ -15,6 +15,7 @@ from dynamodb_streams_cdc.cli.jobs import (
     confirm,
     limit_of,
     processor_of,
+    segments_here,
 )
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
@@ -78,6 +79,7 @@ def rebuild_aggregation(
     if rollback and finish:
         message = "Give --rollback or --finish, not both."
         raise UsageError(message)
+    segments = segments_here(workers)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     source = RepairSource(deployment, source_table)
     processor = processor_of(deployment, source.name, AGGREGATION)
@@ -88,6 +90,7 @@ def rebuild_aggregation(
             source.stream_arn,
             source.key_types,
             accept_moving=accept_moving,
+            segments=segments,
             workers=workers,
             capacity=limit_of(capacity),
             progress=shown,

@@ -167,6 +167,15 @@ class Job:
         row = self._database.execute("SELECT value FROM note WHERE name = ?", [name]).fetchone()
         return None if row is None else json.loads(row[0])
 
+    def segments(self, wanted: int) -> int:
+        """Return the number of segments that the job was begun with; `wanted` if it is new.
+
+        Its parts are named by them.
+        """
+        number = int(self.recall("segments") or wanted)
+        self.remember("segments", number)
+        return number
+
     def add_parts(self, names: Iterable[str]) -> None:
         """Add the parts that are not there."""
         with self.transaction():

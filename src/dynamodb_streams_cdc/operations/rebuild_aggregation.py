@@ -102,7 +102,7 @@ class RebuildAggregation:
         keys: types of the table's key attributes, by name.
         accept_moving: number of sums that could not be verified, because they moved each time, with
             which readers read the new ones all the same.
-        segments: parts that table and ledger are cut into.
+        segments: parts that table and ledger are cut into, unless the job was begun with others.
         progress: called with the number of items and rows read, and the phase.
     """
 
@@ -140,6 +140,7 @@ class RebuildAggregation:
         answer = self._step("begin")
         self.report.generation = generation = answer["generations"]["built"]
         job = job_of(generation)
+        self.segments = job.segments(self.segments)
         try:
             self._wait(answer)
             for of in ("table", "copies"):
