@@ -151,6 +151,30 @@ def test_it_comes_back_to_the_execution_that_goes_on(interrupted: int) -> None:
     assert o.wrong() == []
 
 
+def test_no_answer_is_lost_that_a_listing_lacks() -> None:
+    """Objects that are written between two pages of a listing: the second of them can be in it."""
+    o = Operated(ITEMS)
+    machine = Machine(o)
+    machine.limit = 2
+    complete = machine.listed
+    lacking: set[str] = set()
+
+    def listed(name: str) -> Sequence[Answer]:
+        found = complete(name)
+        if name in lacking:
+            return found
+        if any(answer.step == "2" for answer in found):
+            lacking.add(name)
+        return [answer for answer in found if answer.step != "1"]
+
+    machine.listed = listed  # type: ignore[method-assign]
+    report = o.backfill(walk=on(machine), segments=2).run()
+    assert lacking
+    assert report.complete
+    assert report.read == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
+    assert o.wrong() == []
+
+
 def test_a_part_that_gives_up_is_a_problem_with_its_error() -> None:
     o = Operated(ITEMS)
     o.fails.add("search")

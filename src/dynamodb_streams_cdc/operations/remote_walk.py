@@ -100,6 +100,25 @@ class RemoteWalk(Walk):
             self.job.remember(RUN, None)
             left = [part for part in left if self._goes_on(part)]
 
+    def _in_turn(self, listed: Sequence[Answer]) -> Sequence[Answer]:
+        """Return the answers up to the first that a part lacks; the others have to wait for it.
+
+        A listing of many pages is not of one moment: an answer can be missing before a later one.
+        """
+        last: dict[int, int] = {}
+        found: list[Answer] = []
+        for answer in listed:
+            if answer.step != GAVE_UP:
+                if answer.part not in last:
+                    known = self.job.recall(f"step/{answer.part}")
+                    last[answer.part] = -1 if known is None else known
+                step = int(answer.step)
+                if step > last[answer.part] + 1:
+                    continue
+                last[answer.part] = max(last[answer.part], step)
+            found.append(answer)
+        return found
+
     def _begin(self, parts: Sequence[WalkedPart]) -> Mapping[str, Any]:
         run = {
             "name": f"{self.job.name[:40]}-{uuid.uuid4().hex}",
@@ -136,7 +155,7 @@ class RemoteWalk(Walk):
         pause = FIRST_LOOK_SECONDS
         while True:
             is_running = self.runs.is_running(name)
-            listed = self.runs.listed(name)
+            listed = self._in_turn(self.runs.listed(name))
             for answer in listed:
                 self._take_answer(parts[answer.part], answer)
                 self.progress()
