@@ -1,12 +1,11 @@
 """The scheduled upkeep: each run takes the next part of the copies, and purges."""
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc.operations.maintenance import PURGING, ROTATION, Maintenance
+from dynamodb_streams_cdc.operations.maintenance import ROTATION, Maintenance
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
 from tests.unit.operated import SINKS, Operated
 
@@ -117,51 +116,3 @@ def test_purges_what_is_old_and_waits_for_a_fill(filled: Operated) -> None:
     filled.invoke("search", {"operation": "notes", "erase": ["fill/night"], "Records": []})
     assert upkeep(filled).purge().problems == []
     assert filled.id(1) not in filled.copies.index.documents
-
-
-class SlowPurge:
-    """Functions of which one request purges three copies, and takes two minutes."""
-
-    def __init__(self, operated: Operated) -> None:
-        self.operated, self.begun = operated, Counter[str]()
-
-    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        if event["operation"] == "purge":
-            self.begun[processor] += event["place"] is None
-            self.operated.clock.sleep(120)
-            event = {**event, "limit": 3}
-        return self.operated.invoke(processor, event)
-
-
-def test_a_purge_of_many_rows_goes_on_the_next_day(filled: Operated) -> None:
-    for number in range(ITEMS):
-        filled.table.delete({"id": f"item-{number}"}, filled.clock.now())
-    gone = [{"Keys": {"id": {"S": f"item-{number}"}}} for number in range(ITEMS)]
-    for processor in ("aggregation", "search"):
-        asked = {"operation": "repair", "streamArn": filled.arn, "Records": gone}
-        filled.invoke(processor, asked)
-    filled.clock.sleep(TOMBSTONE_SECONDS + 1)
-    functions, days = SlowPurge(filled), 0
-    while filled.copies.index.documents or filled.copies.ledger.rows:
-        begun = filled.clock.now()
-        assert upkeep(filled, functions=functions).purge().problems == []
-        assert filled.clock.now() - begun < 900
-        days += 1
-        assert days < 20
-    assert days > 3
-    assert functions.begun["search"] == 4
-    while filled.copies.notes.notes[PURGING]["parts"]:
-        upkeep(filled).purge()
-    note = filled.copies.notes.notes["purge/search"]
-    assert (note["tombstones"], note["purged"]) == (0, ITEMS)
-
-
-def test_a_fill_leaves_a_purge_where_it_was(filled: Operated) -> None:
-    functions = SlowPurge(filled)
-    upkeep(filled, functions=functions).purge()
-    noted = filled.copies.notes.notes[PURGING]["parts"]
-    assert noted
-    filling: dict[str, Any] = {"operation": "backfill", "keys": {"id": "S"}, "Records": []}
-    filled.invoke("search", {**filling, "streamArn": filled.arn, "fill": "night"})
-    assert upkeep(filled, functions=functions).purge().problems == []
-    assert filled.copies.notes.notes[PURGING]["parts"] == noted

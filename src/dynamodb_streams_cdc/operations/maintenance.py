@@ -8,23 +8,20 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.entities import AGGREGATION, SEARCH
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS
-from dynamodb_streams_cdc.operations.jobs import Job, PartState
+from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.notes import VERIFY, read_notes, write_notes
 from dynamodb_streams_cdc.operations.purge import Purge
 from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS, Verify, VerifyReport
 
 ROTATION = "rotation/verify"
 """Name of the note with the segment at which the next run begins, and of how many."""
-
-PURGING = "rotation/purge"
-"""Name of the note with how far the purge has come of sinks that one run does not get through."""
 
 SEGMENTS_A_RUN = 5
 """Segments of a run: the table is cut into as many as make them its share."""
@@ -115,7 +112,7 @@ class Maintenance:
         return Verified(counts, report.problems)
 
     def purge(self) -> Purged:
-        """Purge the tombstones that are old enough; go on where the last run had no more time.
+        """Purge the tombstones that are old enough.
 
         An open fill holds a purge back until the next run; it is not reported.
 
@@ -123,33 +120,8 @@ class Maintenance:
             InvocationFailed: a function does not answer.
         """
         able = [name for name, sink in self.processors.items() if sink in (AGGREGATION, SEARCH)]
-        first = next(iter(self.processors))
-        noted = read_notes(self.functions, first).get(PURGING, {})
         with closing(_job("purge")) as job:
-            work = Purge(
-                self.functions,
-                able,
-                job,
-                workers=self.workers,
-                clock=self.clock,
-                until=self._limited.parts_until,
-            )
-            going_on = noted.get("parts", {}) if noted.get("of") == work.segments else {}
-            before = [PartState(**state) for state in going_on.values()]
-            job.add_parts(state.name for state in before)
-            for state in before:
-                job.advance(state)
-            report = work.run()
-            after = job.parts()
-        left: dict[str, Any] = {}
-        for name in able:
-            # A fill that held the sink back also ended its parts: they stay where they were.
-            states = before if name in report.kept else after
-            own = [state for state in states if state.name.startswith(f"{name}/")]
-            if not all(state.done for state in own):
-                left |= {state.name: asdict(state) for state in own}
-        if left or before:
-            write_notes(self.functions, first, {PURGING: {"parts": left, "of": work.segments}})
+            report = Purge(self._limited, able, job, workers=self.workers, clock=self.clock).run()
         return Purged(report.problems)
 
 

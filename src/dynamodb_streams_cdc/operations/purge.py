@@ -59,7 +59,6 @@ class Purge:
         older_than: age of the tombstones in seconds, by the time at which they were written.
         dry_run: counts them only.
         segments: parts that a ledger is cut into.
-        until: time from which on no request is begun; the job says how far it has come.
         progress: called with the number of copies read, after each answer.
     """
 
@@ -72,7 +71,6 @@ class Purge:
     workers: int = 4
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
     clock: Clock = field(default_factory=SystemClock)
-    until: float = float("inf")
     progress: Callable[[int], None] = lambda read: None
 
     def __post_init__(self) -> None:
@@ -91,7 +89,6 @@ class Purge:
         walk = Walk(
             self.functions, self.job, self._keep, self.capacity, self.workers, clock=self.clock
         )
-        walk.until = self.until
         walk.progress = lambda: self.progress(walk.read)
         try:
             walk.run([part for name in self.processors for part in self._parts(name)])
@@ -138,10 +135,8 @@ class Purge:
 
     def _note(self) -> None:
         """Note how many tombstones are left, for `cdc status`."""
-        parts = self.job.parts()
-        unfinished = {part.name.partition("/")[0] for part in parts if not part.done}
         for processor, met in self.report.tombstones.items():
-            if processor in self.report.kept or processor in unfinished:
+            if processor in self.report.kept or self.report.problems:
                 continue
             purged = 0 if self.dry_run else self.report.purged[processor]
             note = {"tombstones": met - purged, "purged": purged}

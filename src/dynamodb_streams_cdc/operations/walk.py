@@ -82,7 +82,6 @@ class Walk:
         workers: requests under way at one time.
         progress: called after each answer.
         problems: by processor, why its parts were stopped.
-        until: time from which on no request is begun: parts stay where they are.
     """
 
     functions: Functions
@@ -93,7 +92,6 @@ class Walk:
     progress: Callable[[], None] = lambda: None
     clock: Clock = field(default_factory=SystemClock)
     problems: dict[str, str] = field(default_factory=dict)
-    until: float = float("inf")
     _states: dict[str, PartState] = field(default_factory=dict)
     _failing: dict[str, int] = field(default_factory=dict)
 
@@ -107,8 +105,6 @@ class Walk:
         running: dict[Future[Any], WalkedPart] = {}
         try:
             while left or running:
-                if self.clock.now() >= self.until:
-                    left.clear()
                 while left and len(running) < self.workers:
                     part = left.pop(0)
                     if part.processor not in self.problems:
