@@ -324,7 +324,7 @@ def test_wrong_use(cloud: Cloud, command: str, options: list[str], said: str) ->
     )
 
 
-NUMBERS = frozenset({"accept", "capacity", "settle", "workers"})
+NUMBERS = frozenset({"accept", "accept_moving", "capacity", "settle", "workers"})
 
 
 def parameters() -> Iterator[tuple[str, Any]]:

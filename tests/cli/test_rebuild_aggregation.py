@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -21,15 +22,19 @@ def operated(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     made = Operated(12)
     made.backfill().run()
     cloud.table.update(name="items", table="items-1A2B", keys={"id": "S"})
-    client = cloud.client("dynamodb")
-    create_table(client, "items-1A2B", [("id", "S")])
-    stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
-    client.update_table(TableName="items-1A2B", StreamSpecification=stream)
+    create_the_table(cloud)
     cloud.add_processor("aggregation")
     cloud.manifest["processors"][-1]["source_table"] = "items"
     cloud.pipeline.answers["aggregation"] = lambda event: made.invoke("aggregation", event)
     with patch.object(generations, "WAIT_SECONDS", 0.0):
         yield made
+
+
+def create_the_table(cloud: Cloud) -> None:
+    client = cloud.client("dynamodb")
+    create_table(client, "items-1A2B", [("id", "S")])
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    client.update_table(TableName="items-1A2B", StreamSpecification=stream)
 
 
 def test_sums_are_rebuilt_and_switched(cloud: Cloud, operated: Operated) -> None:
@@ -41,6 +46,15 @@ def test_sums_are_rebuilt_and_switched(cloud: Cloud, operated: Operated) -> None
     assert "Readers read generation 1." in done.output
     assert "Generation 0 is kept right as well: --rollback goes back to it" in done.output
     assert list(operated.copies.wrong_sums(operated.table)) == []
+
+
+def test_workers_have_a_segment_each(cloud: Cloud, operated: Operated) -> None:
+    operated.invocations.clear()
+    cloud.json(*COMMAND, "--yes", "--workers", "12")
+    moves = [event for _, event in operated.invocations if event.get("step") == "move"]
+    assert {(event["segment"], event["segments"]) for event in moves} == {
+        (number, 12) for number in range(12)
+    }
 
 
 def test_rollback_and_finish(cloud: Cloud, operated: Operated) -> None:
@@ -82,6 +96,24 @@ def test_half_a_rebuild_is_given_up(cloud: Cloud, operated: Operated) -> None:
     asked = cloud.run(*COMMAND, "--finish")
     assert "Give up the rebuild of aggregation, and remove the sums that it made?" in asked.output
     assert cloud.json(*COMMAND, "--finish", "--yes")["live"] == 0
+
+
+def test_a_rebuild_goes_on_with_one_table_alone(cloud: Cloud, operated: Operated) -> None:
+    ask = cloud.pipeline.answers["aggregation"]
+
+    def interrupted(event: Any) -> Any:
+        if event.get("step") == "check":
+            raise KeyboardInterrupt
+        return ask(event)
+
+    cloud.pipeline.answers["aggregation"] = interrupted
+    cloud.run(*COMMAND, "--yes")
+    cloud.pipeline.answers["aggregation"] = ask
+    cloud.client("dynamodb").delete_table(TableName="items-1A2B")
+    create_the_table(cloud)
+    done = cloud.run(*COMMAND, "--yes")
+    assert done.exit_code == 2, done.output
+    assert "was begun with other options (stream)" in done.output
 
 
 def test_options_that_exclude_each_other(cloud: Cloud, operated: Operated) -> None:

@@ -1,6 +1,7 @@
 """`cdc rebuild search`: the functions' own code, and wrong use."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,3 +98,35 @@ def test_a_rebuild_asks_a_person_and_refuses_a_program(cloud: Cloud) -> None:
     assert done.exit_code == 2
     assert "Rebuild items? Say --yes where no person can answer." in done.output
     assert cloud.pipeline.index.second is None
+
+
+def test_workers_have_a_segment_each(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of its first run, also if it goes on with other ones: its parts are named by them."""
+    cloud.pipeline.answers["search"] = interrupted_at(cloud, "tombstones")
+    cloud.run("rebuild", "search", "--yes", "--settle", "0", "--workers", "12")
+    del cloud.pipeline.answers["search"]
+    rebuild(cloud, "--workers", "3")
+    segments = {
+        (event["segment"], event["segments"])
+        for _, event in cloud.pipeline.invocations
+        if event.get("step") in ("copy", "tombstones", "verify") and "segment" in event
+    }
+    assert segments == {(number, 12) for number in range(12)}
+
+
+@pytest.mark.parametrize("command", ["rebuild search", "rebuild aggregation", "purge", "verify"])
+def test_one_machine_takes_no_more_than_64_workers(cloud: Cloud, command: str) -> None:
+    done = cloud.run(*command.split(), "--workers", "65")
+    assert done.exit_code == 2
+    assert "--workers: at most 64 on this machine" in done.output
+
+
+def interrupted_at(cloud: Cloud, step: str) -> Any:
+    ask = cloud.pipeline.processor("search")
+
+    def answer(event: Any) -> Any:
+        if event.get("step") == step:
+            raise KeyboardInterrupt
+        return ask(event, cloud.pipeline.context("search"))
+
+    return answer

@@ -2,10 +2,11 @@
 
 import gzip
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
@@ -17,11 +18,12 @@ from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.sinks.documents import CDC
 from tests import exports
-from tests.cli.conftest import Cloud
+from tests.cli.conftest import Cloud, fail, nothing
 from tests.fake_pipeline import item
 from tests.lambdas.conftest import create_table
 
 TABLE = "orders-1A2B"
+ALONE = ("--processor", "search")
 SAID = "function cdc-sandbox-search failed: InvocationFailed: search is out"
 
 
@@ -29,12 +31,22 @@ SAID = "function cdc-sandbox-search failed: InvocationFailed: search is out"
 def table(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The orders table with five items that no function has seen."""
     monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
+    create_the_table(cloud)
+    for customer in range(5):
+        cloud.pipeline.write(customer, "placed")
+
+
+def create_the_table(cloud: Cloud) -> None:
     client = cloud.client("dynamodb")
     create_table(client, TABLE, [("customer_id", "S"), ("order_id", "S")])
     stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
     client.update_table(TableName=TABLE, StreamSpecification=stream)
-    for customer in range(5):
-        cloud.pipeline.write(customer, "placed")
+
+
+def replace_the_table(cloud: Cloud) -> None:
+    """Its name stays, and the ARN of its stream does not."""
+    cloud.client("dynamodb").delete_table(TableName=TABLE)
+    create_the_table(cloud)
 
 
 def filled(cloud: Cloud) -> None:
@@ -52,6 +64,16 @@ def test_a_backfill_fills_what_reads_the_table(cloud: Cloud) -> None:
     again = cloud.json("backfill", "--yes")
     assert set(again["applied"].values()) == {0}
     assert set(again["held"].values()) == {5}
+
+
+def test_workers_have_a_segment_each(cloud: Cloud) -> None:
+    for command in (("backfill", "--yes"), ("verify", "--settle", "0")):
+        cloud.pipeline.invocations.clear()
+        cloud.run(*command, "--workers", "12", *ALONE)
+        parts = [event for _, event in cloud.pipeline.invocations if "segment" in event]
+        assert {(event["segment"], event["segments"]) for event in parts} == {
+            (number, 12) for number in range(12)
+        }
 
 
 def test_an_empty_table_is_filled_and_right(cloud: Cloud) -> None:
@@ -192,21 +214,29 @@ def test_a_report_of_another_pipeline_is_refused(cloud: Cloud) -> None:
 def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:
     cloud.pipeline.answers["search"] = InvocationFailed("search is out", outage=True)
     cloud.json("backfill", "--yes", "--processor", "search", status=1)
-    client = cloud.client("dynamodb")
-    client.delete_table(TableName=TABLE)
-    create_table(client, TABLE, [("customer_id", "S"), ("order_id", "S")])
-    on = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
-    client.update_table(TableName=TABLE, StreamSpecification=on)
+    replace_the_table(cloud)
     done = cloud.run("backfill", "--yes", "--processor", "search")
     assert done.exit_code == 2, done.output
     assert "was begun with other options (stream)" in done.output
 
 
+def test_a_verification_goes_on_with_one_table_alone(cloud: Cloud) -> None:
+    """Of the same name, in another Region or account, are other tables."""
+    filled(cloud)
+    cloud.fails = fail(KeyboardInterrupt(), "Invoke", at=3)
+    cloud.run("verify", "--settle", "0")
+    cloud.fails = nothing
+    replace_the_table(cloud)
+    done = cloud.run("verify", "--settle", "0")
+    assert done.exit_code == 2, done.output
+    assert "was begun with other options (stream)" in done.output
+
+
 def export(cloud: Cloud, **others: Any) -> dict[str, bytes]:
-    """Put an export of the table's items into S3; return its objects."""
+    """Put an export of the table's items into S3, a partition empty; return its objects."""
     items = [serialize_item(each) for each in cloud.pipeline.table.items.values() if each]
     arn = f"arn:aws:dynamodb:us-east-1:123456789012:table/{TABLE}"
-    return exports.export(cloud.client("s3"), arn, [items[:3], items[3:]], **others)
+    return exports.export(cloud.client("s3"), arn, [items[:3], items[3:], []], **others)
 
 
 def test_an_export_fills_the_copies(cloud: Cloud) -> None:
@@ -220,7 +250,15 @@ def test_an_export_fills_the_copies(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ({"tableArn": "arn:aws:dynamodb:us-east-1:1:table/Other"}, "is of table Other"),
+        ({"tableArn": "arn:aws:dynamodb:us-east-1:1:table/Other"}, "table/Other, and the source"),
+        (
+            {"tableArn": f"arn:aws:dynamodb:us-east-1:999999999999:table/{TABLE}"},
+            "The export is of arn:aws:dynamodb:us-east-1:999999999999:table/orders-1A2B, and",
+        ),
+        (
+            {"tableArn": f"arn:aws:dynamodb:eu-west-1:123456789012:table/{TABLE}"},
+            "The export is of arn:aws:dynamodb:eu-west-1:123456789012:table/orders-1A2B, and",
+        ),
         ({"exportTime": "2020-01-01T00:00:00.000Z"}, "changes in between are in neither"),
         ({"itemCount": 6}, "lists 5 items in its files and has 6"),
         ({"exportType": "INCREMENTAL_EXPORT"}, "make a full export in DYNAMODB_JSON"),
@@ -243,6 +281,39 @@ def test_an_export_holds_lines_of_any_text(cloud: Cloud) -> None:
     export(cloud)
     report = cloud.json("backfill", "--yes", "--export", exports.URL)
     assert set(report["applied"].values()) == {5}
+
+
+def test_a_file_of_an_export_is_fetched_once_by_a_sink(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many requests it takes, and however many sinks are filled at the same time."""
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.export.MOST_ITEMS", 1)
+    export(cloud)
+    fetched: Counter[str] = Counter()
+
+    def count(operation: str, arguments: dict[str, Any]) -> None:
+        fetched.update([arguments["Key"]] if operation == "GetObject" else [])
+
+    cloud.fails = count
+    report = cloud.json(
+        "backfill", "--yes", "--export", exports.URL, "--processor", "audit", *ALONE
+    )
+    assert set(report["read"].values()) == {5}
+    files = {key: count for key, count in fetched.items() if key.endswith(".gz")}
+    assert set(files.values()) == {2}
+    assert len(files) == 3
+
+
+def test_a_file_of_an_export_is_read_to_its_end_first(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that few of them are on this machine at one time."""
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.export.MOST_ITEMS", 1)
+    export(cloud)
+    cloud.calls.clear()
+    cloud.json("backfill", "--yes", "--export", exports.URL, *ALONE, "--workers", "1")
+    calls = [call for call in cloud.calls if call in ("GetObject", "Invoke")]
+    assert calls[2:9] == ["GetObject", *["Invoke"] * 3, "GetObject", *["Invoke"] * 2]
 
 
 def test_a_throttled_file_of_an_export_goes_on(cloud: Cloud) -> None:
@@ -268,19 +339,40 @@ def test_an_export_that_is_slow_for_a_moment_goes_on(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export(cloud)
-    read = Export._text
+    download = Export._download
     failed: list[str] = []
 
-    def text(self: Export, key: str) -> str:
+    def fail_once(self: Export, key: str, copy: IO[bytes]) -> None:
         if key.endswith("001.json.gz") and not failed:
             failed.append(key)
             with translated():
                 raise ReadTimeoutError(endpoint_url="https://s3")
-        return read(self, key)
+        download(self, key, copy)
 
-    monkeypatch.setattr(Export, "_text", text)
+    monkeypatch.setattr(Export, "_download", fail_once)
     report = cloud.json("backfill", "--yes", "--export", exports.URL)
     assert failed
+    assert set(report["applied"].values()) == {5}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", gzip.compress(b""), gzip.compress(b"\n")],
+    ids=["no bytes", "no text", "a line's end"],
+)
+def test_an_empty_file_of_an_export_has_no_items(cloud: Cloud, body: bytes) -> None:
+    key = next(key for key in export(cloud) if key.endswith("002.json.gz"))
+    cloud.client("s3").put_object(Bucket=exports.BUCKET, Key=key, Body=body)
+    report = cloud.json("backfill", "--yes", "--export", exports.URL)
+    assert set(report["applied"].values()) == {5}
+
+
+def test_a_file_of_as_many_items_as_a_request_ends(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.export.MOST_ITEMS", 3)
+    export(cloud)
+    report = cloud.json("backfill", "--yes", "--export", exports.URL)
     assert set(report["applied"].values()) == {5}
 
 
@@ -309,7 +401,7 @@ def test_an_address_that_is_none_of_an_export_is_refused(cloud: Cloud) -> None:
 def test_an_export_older_than_tombstones_is_refused() -> None:
     now = datetime(2026, 3, 9, tzinfo=UTC)
     summary = {"exportTime": "2026-03-01T00:00:00Z", "tableArn": f"arn:aws:x:y:z:table/{TABLE}"}
-    arn = f"arn:aws:dynamodb:us-east-1:1:table/{TABLE}/stream/2026-02-01T00:00:00.000"
+    arn = f"arn:aws:x:y:z:table/{TABLE}/stream/2026-02-01T00:00:00.000"
     with pytest.raises(OperationError, match="more than 167 hours ago"):
         Export(None, "exports", summary).check(TABLE, arn, now)
     Export(None, "exports", summary).check(TABLE, arn, now - timedelta(days=2))

@@ -79,6 +79,26 @@ def test_a_run_that_is_short_of_time_says_so_and_is_repeated(filled: Operated) -
     assert filled.copies.notes.notes["verify/search"]["complete"] is False
 
 
+def test_differences_found_before_time_is_up_are_told(filled: Operated) -> None:
+    """More of them than there is time to look at again: the run says so, and ends."""
+    del filled.copies.index.documents[filled.id(11)]
+    del filled.copies.ledger.rows[filled.id(12)]
+    filled.copies.log.entries.clear()
+
+    class Slow:
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            if event.get("of") == "items" and event["Records"]:
+                filled.clock.sleep(500)
+            return filled.invoke(processor, event)
+
+    begun = filled.clock.now()
+    verified = upkeep(filled, functions=Slow()).verify(1.0)
+    assert filled.clock.now() - begun < 20 + 2 * 500 + 60
+    assert sum(map(bool, verified.differences.values())) == 2
+    assert any("the time of this run is up" in each for each in verified.problems)
+    assert "verify/search" in filled.copies.notes.notes
+
+
 def test_a_function_that_is_out_is_a_problem(filled: Operated) -> None:
     filled.fails.add("search")
     verified = upkeep(filled).verify(0.25)

@@ -201,7 +201,13 @@ def test_sums_that_move_all_the_time_are_counted(filled: Operated) -> None:
             return filled.invoke(processor, event)
 
     report = rebuild(filled, Busy()).run(job)
-    assert (report.sums, report.moving, report.live) == (6, 1, 1)
+    assert (report.sums, report.moving, report.live, report.complete) == (6, 1, 0, False)
+    [problem] = report.problems
+    assert problem.startswith("1 of 7 aggregates moved each time")
+    again = rebuild(filled, Busy())
+    again.accept_moving = 1
+    report = again.run(job)
+    assert (report.sums, report.moving, report.live, report.complete) == (6, 1, 1, True)
 
 
 def test_an_item_that_cannot_be_counted_counts_as_before(filled: Operated) -> None:

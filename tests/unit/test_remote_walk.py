@@ -10,8 +10,11 @@ from unittest.mock import patch
 
 import pytest
 
+from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.control import dispatch
 from dynamodb_streams_cdc.control.functions import InvocationFailed
+from dynamodb_streams_cdc.control.parts import SMALL_PAGE
+from dynamodb_streams_cdc.errors import PermanentError
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.remote_walk import (
@@ -163,6 +166,30 @@ def test_it_comes_back_to_the_execution_that_goes_on(interrupted: int) -> None:
     assert machine.started[name] == 2, "the same name, which starts nothing"
     assert report.read == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
     assert report.applied == report.read, "an answer counts once"
+    assert o.wrong() == []
+
+
+def test_no_answer_is_lost_that_a_listing_lacks() -> None:
+    """Objects that are written between two pages of a listing: the second of them can be in it."""
+    o = Operated(ITEMS)
+    machine = Machine(o)
+    machine.limit = 2
+    complete = machine.listed
+    lacking: set[str] = set()
+
+    def listed(name: str) -> Sequence[Answer]:
+        found = complete(name)
+        if name in lacking:
+            return found
+        if any(answer.step == "2" for answer in found):
+            lacking.add(name)
+        return [answer for answer in found if answer.step != "1"]
+
+    machine.listed = listed  # type: ignore[method-assign]
+    report = o.backfill(walk=on(machine), segments=2).run()
+    assert lacking
+    assert report.complete
+    assert report.read == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
     assert o.wrong() == []
 
 
@@ -377,6 +404,28 @@ def test_a_small_answer_fits_into_a_state() -> None:
     small = o.invoke("search", {**asked, "small": True})
     assert 100_000 < len(json.dumps(small)) < 256 * 1024
     assert len(small["differences"]) < len(o.invoke("search", asked)["differences"]) == 2_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 1_000, "金額が不正です。" * 125, "\x00" * 1_000],
+    ids=["ASCII", "Japanese", "controls"],
+)
+def test_a_small_answer_has_room_for_refusals_of_any_text(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not read again in halves: a page is filled once."""
+    o = Operated(300)
+
+    def refuse(self: SinkApplier, *_: Any) -> Any:
+        raise PermanentError(text)
+
+    monkeypatch.setattr(SinkApplier, "sink_of", refuse)
+    asked = {"operation": "backfill", "streamArn": o.arn, "keys": {"id": "S"}, "Records": []}
+    answer = o.invoke("audit", {**asked, "limit": 2_000, "small": True})
+    assert len(answer["failures"]) >= SMALL_PAGE
+    assert all(failure["error"] for failure in answer["failures"])
+    assert len(json.dumps(answer, ensure_ascii=False).encode()) < 256 * 1024
 
 
 def test_an_export_is_read_by_this_machine() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from dynamodb_streams_cdc.control.functions import RESPONSE_TOO_LARGE, Invocatio
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.verify import Verify
 from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from tests.factories import change
@@ -345,7 +347,38 @@ def test_a_copy_that_changes_at_every_look_is_not_verified(filled: Operated) -> 
 
     filled.__class__ = Moving
     report = filled.verify().run()
-    assert (report.count, report.moving) == (0, 1)
+    assert (report.count, report.moving, report.complete) == (0, 1, False)
+
+
+def test_many_differences_are_asked_about_at_once() -> None:
+    """Several requests are under way, and the next ones are found without reading all again."""
+    together = threading.Barrier(3, timeout=10)
+    items = [{"id": {"S": str(number)}} for number in range(600)]
+
+    class Slow:
+        def invoke(self, processor: str, event: Any) -> Any:
+            asked = [record["Keys"] for record in event["Records"]]
+            if len(asked) < len(items):
+                together.wait()
+            told = {"kind": "missing", "store": 0, "token": "", "version": None, "detail": ""}
+            found = [{**told, "item": keys["id"]["S"], "keys": keys} for keys in asked]
+            return {"problem": "", "differences": found}
+
+    job = Job("many", {})
+    work = Verify(Slow(), {"id": "S"}, {"search": "search"}, job, settle=0, workers=3)
+    assert work.run_items(items).count == len(items)
+
+
+def test_the_next_differences_are_found_by_an_index() -> None:
+    def work_of(rows: int) -> int:
+        job, steps = Job(f"of-{rows}", {}), [0]
+        with job.transaction():
+            job.add_found(((f"{n:09}", {}) for n in range(rows)), 1.0)
+        job._database.set_progress_handler(lambda: steps.append(1), 10)
+        assert len(job.found("seen", 100)) == 100
+        return len(steps)
+
+    assert work_of(20_000) == work_of(200)
 
 
 # Jobs
@@ -489,6 +522,38 @@ def test_sums_that_move_are_read_again(filled: Operated) -> None:
     report = filled.verify().run()
     assert (report.complete, report.moving, len(asked)) == (True, 0, 4)
     assert report.read["search"] == 2 * ITEMS
+
+
+def test_sums_that_always_move_are_not_verified(filled: Operated) -> None:
+    """Every round reads the ledger, and the first alone looks up the items of its rows."""
+    alter_a_sum(filled, 5)
+    ask = Operated.invoke
+
+    class Busy(Operated):
+        def invoke(self, processor: str, event: Any) -> Any:
+            if event.get("of") == "sums":
+                for aggregate in self.copies.ledger.totals:
+                    self.copies.ledger.moved[aggregate] += 1
+            return ask(self, processor, event)
+
+    filled.__class__ = Busy
+    filled.invocations.clear()
+    report = filled.verify().run()
+    assert (report.count, report.moving, report.complete) == (0, 7, False)
+    rounds = Counter(
+        event.get("lookUp", True)
+        for processor, event in filled.invocations
+        if processor == "aggregation" and event.get("of") == "copies"
+    )
+    assert rounds[False] == 2 * rounds[True] > 0
+
+
+def test_rows_that_are_added_up_are_not_looked_up(filled: Operated) -> None:
+    asked = {"operation": "verify", "of": "copies", "keys": {"id": "S"}, "Records": []}
+    whole = filled.invoke("aggregation", asked)
+    added = filled.invoke("aggregation", {**asked, "lookUp": False})
+    assert added["sums"] == whole["sums"] != {}
+    assert added["units"] < whole["units"]
 
 
 def test_a_share_reads_a_part(filled: Operated) -> None:

@@ -50,7 +50,7 @@ Workers = Annotated[
     ),
 ]
 SEGMENTS = 8
-"""Parts that this machine cuts a table into."""
+"""Parts that this machine cuts a table into, at least: one for each request under way."""
 
 On = Annotated[
     str | None,
@@ -128,6 +128,18 @@ def _stop(arn: str) -> str:
     return f"To stop it: aws stepfunctions stop-execution --execution-arn {arn}"
 
 
+def segments_here(workers: int) -> int:
+    """Return the number of parts that this machine cuts a table into for so many workers.
+
+    Raises:
+        UsageError: they are too many for one machine.
+    """
+    if workers > MOST_THREADS:
+        message = f"--workers: at most {MOST_THREADS} on this machine; see --on aws."
+        raise UsageError(message)
+    return max(SEGMENTS, workers)
+
+
 def place_of(
     deployment: Deployment,
     on: str | None,
@@ -145,17 +157,12 @@ def place_of(
         OperationError: the pipeline has no state machine.
     """
     if on is None:
-        if workers > MOST_THREADS:
-            message = f"--workers: at most {MOST_THREADS} on this machine; see --on aws."
-            raise UsageError(message)
-        return Place(Walk, SEGMENTS, job)
+        return Place(Walk, job.segments(segments_here(workers)), job)
     if on != "aws":
         message = f"--on: aws is the only place besides this machine, got {on!r}."
         raise UsageError(message)
     _check_reserved(deployment, workers)
-    # The same ones when the job goes on: its parts are named by them.
-    segments = job.recall("segments") or segments_for(items, workers)
-    job.remember("segments", segments)
+    segments = job.segments(segments_for(items, workers))
     runs = deployment.runs()
     walk = partial(RemoteWalk, runs=runs, tell=lambda arn: say(_stop(arn)))
     return Place(walk, segments, job, runs)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dynamodb_streams_cdc.cli.errors import reported
-from dynamodb_streams_cdc.cli.jobs import Capacity, Workers, Yes, confirm, limit_of
+from dynamodb_streams_cdc.cli.jobs import Capacity, Workers, Yes, confirm, limit_of, segments_here
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
@@ -59,6 +59,7 @@ def purge(
     open, nothing is deleted, and the output names it.
     """
     seconds = _seconds(older_than)
+    segments = segments_here(workers)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     for name in processor or ():
         check_processor(deployment, "--processor", name)
@@ -80,6 +81,7 @@ def purge(
             kept,
             seconds,
             dry_run,
+            segments=segments,
             workers=workers,
             capacity=limit_of(capacity),
             progress=shown,

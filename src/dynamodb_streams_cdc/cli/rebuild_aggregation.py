@@ -15,6 +15,7 @@ from dynamodb_streams_cdc.cli.jobs import (
     confirm,
     limit_of,
     processor_of,
+    segments_here,
 )
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
@@ -50,6 +51,15 @@ def rebuild_aggregation(
         bool,
         typer.Option("--finish", help="Keep the sums that readers read; remove the other ones."),
     ] = False,
+    accept_moving: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Let readers read the new sums even if this many moved each time that they were "
+            "compared, and could not be verified.",
+        ),
+    ] = 0,
     source_table: Table = None,
     capacity: Capacity = None,
     workers: Workers = 4,
@@ -69,6 +79,7 @@ def rebuild_aggregation(
     if rollback and finish:
         message = "Give --rollback or --finish, not both."
         raise UsageError(message)
+    segments = segments_here(workers)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     source = RepairSource(deployment, source_table)
     processor = processor_of(deployment, source.name, AGGREGATION)
@@ -78,6 +89,8 @@ def rebuild_aggregation(
             processor,
             source.stream_arn,
             source.key_types,
+            accept_moving=accept_moving,
+            segments=segments,
             workers=workers,
             capacity=limit_of(capacity),
             progress=shown,
@@ -92,7 +105,7 @@ def rebuild_aggregation(
             do: Callable[[], RebuildReport] = work.roll_back
         elif finish:
             held = work.state()
-            live, job = held["live"], _job(deployment, "finish")
+            live, job = held["live"], _job(deployment, source, "finish")
             confirm(_of_finish(processor, held), yes=yes)
 
             def do() -> RebuildReport:
@@ -106,16 +119,17 @@ def rebuild_aggregation(
             )
 
             def do() -> RebuildReport:
-                return work.run(_job(deployment, "rebuild"))
+                return work.run(_job(deployment, source, "rebuild"))
 
         with reported(work.report, show):
             do()
 
 
-def _job(deployment: Deployment, command: str) -> Callable[[int], Job]:
+def _job(deployment: Deployment, source: RepairSource, command: str) -> Callable[[int], Job]:
     def job(generation: int) -> Job:
         name = f"{command}-aggregation-{Path(deployment.stack).stem}-{generation}"
-        kept = Job(name, {"command": command, "generation": generation})
+        asked = {"command": command, "generation": generation, "stream": source.stream_arn}
+        kept = Job(name, asked)
         if kept.resumed:
             stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
         return kept

@@ -13,6 +13,7 @@ from dynamodb_streams_cdc.cli.jobs import (
     confirm,
     limit_of,
     processor_of,
+    segments_here,
 )
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
@@ -105,6 +106,7 @@ def rebuild_search(
     if sum((rollback, finish, abandon)) > 1:
         message = "Give one of --rollback, --finish and --abandon."
         raise UsageError(message)
+    segments = segments_here(workers)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     source = RepairSource(deployment, source_table)
     processor = processor_of(deployment, source.name, SEARCH)
@@ -133,6 +135,7 @@ def rebuild_search(
                     source.stream_arn,
                     source.key_types,
                     accept=accept,
+                    segments=segments,
                     workers=workers,
                     capacity=limit_of(capacity),
                     settle=settle,

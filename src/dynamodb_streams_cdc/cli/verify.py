@@ -101,6 +101,8 @@ def verify(
     asked: dict[str, Any] = {
         "command": "verify",
         "table": source.table,
+        # Its ARN has Region and account: tables of the same name may be in several.
+        "stream": source.stream_arn,
         "processors": sorted(processors),
         "entity": entity,
         "share": share_read,
@@ -173,7 +175,7 @@ def _print_json(work: Verify) -> None:
     """Write the result for programs, and for `cdc repair --from`."""
     report = work.report
     others = {
-        "complete": not (report.problems or report.interrupted),
+        "complete": report.verified,
         "read": report.read,
         "moving": report.moving,
         "unchecked": report.unchecked,
@@ -206,9 +208,10 @@ def _print(work: Verify) -> None:
     if report.count:
         console.print(lines)
         console.print()
+    right = "no differences" if report.moving else "all right"
     for name, read in sorted(report.read.items()):
         kinds = sorted(report.differences.get(name, Counter()).items())
-        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or "all right"
+        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or right
         console.print(*cells(f"{name}: {read:,} items and copies read; {told}."))
     if report.share < 1:
         console.print(

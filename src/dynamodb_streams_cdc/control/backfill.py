@@ -169,6 +169,7 @@ class Backfill:
             page = table.scan(part.segment, place, most, self.applier.deadline, consistent=True)
             before = len(self.failures)
             self._fill(page.items, wanted, response)
+            self.failures[before:] = _fitting(self.failures[before:], part.page_bytes)
             place = page.following
             yield Page(len(page.items), page.units, place, size_of(self.failures[before:]))
 
@@ -256,6 +257,15 @@ def _time_of(text: object) -> float:
     except ValueError as error:
         message = f"exportTime: expected a moment in ISO 8601, got {form_of(text)}"
         raise MalformedRecord(message) from error
+
+
+def _fitting(failures: Sequence[FillFailure], most_bytes: int) -> Sequence[FillFailure]:
+    """Return the failures of a page with texts as short as it takes to fit into a response."""
+    length, found = MOST_TEXT, failures
+    while size_of(found) > most_bytes and length:
+        length //= 2
+        found = [{**each, "error": each["error"][:length]} for each in failures]
+    return found
 
 
 def _is_retryable(error: Exception | None) -> bool:

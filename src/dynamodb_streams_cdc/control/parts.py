@@ -58,6 +58,7 @@ class Part:
         entity: takes items of this entity alone.
         keys: types of the table's key attributes, to look up the items of copies.
         records: items to compare, each `{"Keys": ...}` or `{"item": ..., "store": ...}`.
+        look_up: looks up the items of copies; without it, copies are only added up.
         small: keeps the response below 256 KiB, the payload of a state of Step Functions
             (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
     """
@@ -71,6 +72,7 @@ class Part:
     keys: Mapping[str, str] = field(default_factory=dict)
     records: Sequence[Mapping[str, Any]] = ()
     small: bool = False
+    look_up: bool = True
 
     def page(self, most: int) -> int:
         """Return the number of items of a page, where `most` are usual."""
@@ -115,6 +117,7 @@ class Part:
             event.get("keys", {}),
             event.get("Records", ()),
             event.get("small") is True,
+            event.get("lookUp") is not False,
         )
 
 

@@ -2,6 +2,7 @@
 
     {"operation": "verify", "of": "table", ...}   compare the items of a segment with their copies
     {"operation": "verify", "of": "copies", ...}  look up the items of a segment's copies
+    {... "lookUp": false}                          only add up what the copies count
     {"operation": "verify", "of": "sums", ...}    return the sums, to be compared with the ledger's
     {"operation": "verify", "of": "items", "Records": [{"Keys": ...}]}  compare these items
 
@@ -240,7 +241,7 @@ class Verification:
         looked_up = [(n, k) for n, k in known if n.startswith(f"{self.source.table}/")]
         differences = [self._report(d, None, part.store) for d in (*page.foreign, *strange)]
         units = page.units
-        if part.entity is None:
+        if part.entity is None and part.look_up:
             for start in range(0, len(looked_up), LOOKED_UP_AT_ONCE):
                 some = looked_up[start : start + LOOKED_UP_AT_ONCE]
                 units += self._look_up(sink, some, table, part.store, differences)

@@ -8,7 +8,6 @@ It may be repeated, stopped and begun again at any time, also while the table ch
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from dynamodb_streams_cdc.control.functions import Functions
@@ -123,7 +122,7 @@ class Backfill:
                     f"{number:06}/{processor}",
                     processor,
                     event,
-                    partial(self.export.records, file),
+                    self.export.reader(file).records,
                 )
                 for number, file in enumerate(self.export.files)
                 for processor in self.processors
@@ -140,6 +139,8 @@ class Backfill:
         ]
 
     def _keep(self, part: WalkedPart, answer: Mapping[str, Any]) -> Mapping[str, int]:
+        if "failures" not in answer:  # of an export's file that has no more items
+            return {}
         failures = answer["failures"]
         named = (
             (f"{part.processor}/{each['item']}", {**each, "processor": part.processor})

@@ -8,12 +8,16 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Ou
 """
 
 import gzip
+import io
 import json
+import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from dynamodb_streams_cdc.aws.errors import translated
@@ -54,7 +58,6 @@ class Export:
     bucket: str
     summary: dict[str, Any]
     files: tuple[DataFile, ...] = ()
-    _lines: dict[str, tuple[int, Iterator[str]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def find(cls, client: Any, url: str) -> "Export":
@@ -109,9 +112,9 @@ class Export:
             OperationError: it is of another table, was made before the stream was on, or is older
                 than the tombstones that refuse what was deleted since.
         """
-        exported = self.summary["tableArn"].rpartition("/")[2]
-        if exported != table:
-            message = f"The export is of table {exported}, and the source table is {table}."
+        exported, wanted = self.summary["tableArn"], stream_arn.partition("/stream/")[0]
+        if exported != wanted:
+            message = f"The export is of {exported}, and the source table {table} is {wanted}."
             raise OperationError(message)
         on_since = datetime.fromisoformat(stream_label(stream_arn)).replace(tzinfo=UTC)
         if self.time < on_since:
@@ -128,52 +131,128 @@ class Export:
             )
             raise OperationError(message)
 
-    def records(self, file: DataFile, place: Any, limit: int) -> tuple[list[Any], int | None]:
-        """Return the next items of a file from a line on, and the line behind them.
+    def reader(self, file: DataFile) -> "FileReader":
+        """Return a reader of a file's items, for one part of a walk."""
+        return FileReader(self, file)
+
+    def lines(self, file: DataFile) -> Iterator[str]:
+        """Yield the lines of a file, from a copy on this machine's disk.
+
+        Raises:
+            OperationError: the file is gone or damaged, or does not fit on the disk.
+            RetryableError: it cannot be read at the moment.
+        """
+        where = f"s3://{self.bucket}/{file.key}"
+        with tempfile.TemporaryFile() as copy:
+            self._download(file.key, copy)
+            copy.seek(0)
+            content: Any = gzip.GzipFile(fileobj=copy) if file.key.endswith(".gz") else copy
+            # A text may have U+2028, which JSON does not escape: only this character ends a line.
+            text = iter(io.TextIOWrapper(content, encoding="utf-8", newline="\n"))
+            while True:
+                with _undamaged(where):
+                    line = next(text, None)
+                if line is None:
+                    return
+                if line != "\n":
+                    yield line
+
+    def _download(self, key: str, copy: IO[bytes]) -> None:
+        try:
+            shutil.copyfileobj(self._body(key), copy)
+        except OSError as error:
+            message = f"s3://{self.bucket}/{key} does not fit into {tempfile.gettempdir()}: {error}"
+            raise OperationError(message) from error
+
+    def _body(self, key: str) -> Any:
+        where = f"s3://{self.bucket}/{key}"
+        try:
+            with permitted("s3:GetObject", where), translated():
+                return _Body(self.client.get_object(Bucket=self.bucket, Key=key)["Body"])
+        except self.client.exceptions.NoSuchKey as error:
+            message = f"{where} is not there: the export is elsewhere, or not complete."
+            raise OperationError(message) from error
+
+    def _text(self, key: str) -> str:
+        with _undamaged(f"s3://{self.bucket}/{key}"):
+            text: str = self._body(key).read().decode()
+            return text
+
+
+@dataclass
+class FileReader:
+    """Reads the items of one file in their order.
+
+    The file is fetched once, however many requests its items take: again only by a run that goes
+    on, and for the last items of a file that a function does not take at the first attempt.
+    """
+
+    export: Export
+    file: DataFile
+    _lines: Iterator[str] = field(default_factory=lambda: iter(()), repr=False)
+    _at: int = field(default=-1, repr=False)
+    _last: tuple[int, list[Any], int | None] = field(default=(-1, [], None), repr=False)
+
+    def records(self, place: Any, limit: int) -> tuple[list[Any], int | None]:
+        """Return the next items of the file from a line on, and the line behind them.
 
         Raises:
             OperationError: the file is gone or damaged.
             RetryableError: it cannot be read at the moment.
         """
-        at, lines = self._lines.pop(file.key, (-1, iter(())))
         begin = int(place or 0)
-        if at != begin:
-            # Not `splitlines`: a text may have U+2028, which JSON does not escape.
-            lines = iter(self._text(file.key).rstrip("\n").split("\n"))
+        last, records, following = self._last
+        if last == begin:
+            return records, following
+        if self._at != begin:
+            self._lines = self.export.lines(self.file)
             for _ in range(begin):
-                next(lines, None)
-        records: list[Any] = []
-        size = 0
-        for line in lines:
-            records.append({"Item": self._item(file, line)})
+                next(self._lines, None)
+        self._at, self._last = -1, (-1, [], None)
+        records, size = [], 0
+        for line in self._lines:
+            records.append({"Item": self._item(line)})
             size += len(line)
             if len(records) >= min(limit, MOST_ITEMS) or size >= MOST_BYTES:
-                self._lines[file.key] = (begin + len(records), lines)
-                return records, begin + len(records)
-        if begin + len(records) != file.items:
+                self._at = begin + len(records)
+                self._last = (begin, records, self._at)
+                return records, self._at
+        if begin + len(records) != self.file.items:
             message = (
-                f"s3://{self.bucket}/{file.key} has {begin + len(records):,} items, and the export "
-                f"lists {file.items:,}: export again."
+                f"{self._where} has {begin + len(records):,} items, and the export lists "
+                f"{self.file.items:,}: export again."
             )
             raise OperationError(message)
         return records, None
 
-    def _item(self, file: DataFile, line: str) -> Any:
+    @property
+    def _where(self) -> str:
+        return f"s3://{self.export.bucket}/{self.file.key}"
+
+    def _item(self, line: str) -> Any:
         try:
             return json.loads(line)["Item"]
         except (ValueError, LookupError, TypeError) as error:
-            message = f"s3://{self.bucket}/{file.key} has a line without an item: export again."
+            message = f"{self._where} has a line without an item: export again."
             raise OperationError(message) from error
 
-    def _text(self, key: str) -> str:
-        where = f"s3://{self.bucket}/{key}"
-        try:
-            with permitted("s3:GetObject", where), translated():
-                body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-            return (gzip.decompress(body) if key.endswith(".gz") else body).decode()
-        except self.client.exceptions.NoSuchKey as error:
-            message = f"{where} is not there: the export is elsewhere, or not complete."
-            raise OperationError(message) from error
-        except (OSError, EOFError, zlib.error, ValueError) as error:
-            message = f"{where} cannot be read ({error}): export again."
-            raise OperationError(message) from error
+
+@dataclass(frozen=True)
+class _Body:
+    """The body of an object; errors of the network are `RetryableError`."""
+
+    body: Any
+
+    def read(self, size: int | None = None) -> bytes:
+        with translated():
+            content: bytes = self.body.read(size)
+            return content
+
+
+@contextmanager
+def _undamaged(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        message = f"{where} cannot be read ({error}): export again."
+        raise OperationError(message) from error

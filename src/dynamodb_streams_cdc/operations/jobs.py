@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS part (
 CREATE TABLE IF NOT EXISTS found (
     name TEXT PRIMARY KEY, document TEXT NOT NULL, seen REAL NOT NULL, state TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS found_in_order ON found (state, seen, name);
 CREATE TABLE IF NOT EXISTS amount (
     side TEXT, aggregate TEXT, measure TEXT, amount TEXT NOT NULL,
     PRIMARY KEY (side, aggregate, measure)
@@ -177,6 +178,15 @@ class Job:
         """Return what was remembered under a name; None for nothing."""
         row = self._database.execute("SELECT value FROM note WHERE name = ?", [name]).fetchone()
         return None if row is None else json.loads(row[0])
+
+    def segments(self, wanted: int) -> int:
+        """Return the number of segments that the job was begun with; `wanted` if it is new.
+
+        Its parts are named by them.
+        """
+        number = int(self.recall("segments") or wanted)
+        self.remember("segments", number)
+        return number
 
     def add_parts(self, names: Iterable[str]) -> None:
         """Add the parts that are not there."""

@@ -31,7 +31,10 @@ TIME_IS_UP = "the time of this run is up"
 SEGMENTS_A_RUN = 5
 """Segments of a run: the table is cut into as many as make them its share."""
 
-RESERVE_SECONDS = FUNCTION_SECONDS + SETTLE_SECONDS + 60.0
+LAST_LOOK_SECONDS = FUNCTION_SECONDS + 15.0
+"""Time in which differences are not asked about again: for the last answer, and for the notes."""
+
+RESERVE_SECONDS = FUNCTION_SECONDS + SETTLE_SECONDS + 60.0 + LAST_LOOK_SECONDS
 """Time in which no further part is begun: for the last answer, and for the second look."""
 
 
@@ -75,8 +78,9 @@ class Maintenance:
     clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
+        end = self.clock.now() + self.seconds
         self._limited = _UntilDeadline(
-            self.functions, self.clock, self.clock.now() + self.seconds - RESERVE_SECONDS
+            self.functions, self.clock, end - RESERVE_SECONDS, end - LAST_LOOK_SECONDS
         )
 
     def verify(self, share: float) -> Verified:
@@ -155,7 +159,7 @@ def note_of(report: VerifyReport, processor: str, *, scheduled: bool = False) ->
         "differences": _count(report, processor),
         "read": report.read.get(processor, 0),
         "share": report.share,
-        "complete": not (report.problems or report.interrupted),
+        "complete": report.verified,
         "scheduled": scheduled,
     }
 
@@ -174,10 +178,12 @@ class _UntilDeadline:
 
     functions: Functions
     clock: Clock
-    deadline: float
+    parts_until: float
+    looks_until: float
 
     def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        is_part = "segment" in event
-        if is_part and self.clock.now() > self.deadline:
+        is_part, is_look = "segment" in event, bool(event.get("Records"))
+        now = self.clock.now()
+        if (is_part and now > self.parts_until) or (is_look and now > self.looks_until):
             raise InvocationFailed(TIME_IS_UP, "TimeIsUp", outage=True)
         return self.functions.invoke(processor, event)

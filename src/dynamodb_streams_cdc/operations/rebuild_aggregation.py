@@ -100,7 +100,9 @@ class RebuildAggregation:
         processor: whose function has the sums.
         stream_arn: the table's current stream.
         keys: types of the table's key attributes, by name.
-        segments: parts that table and ledger are cut into.
+        accept_moving: number of sums that could not be verified, because they moved each time, with
+            which readers read the new ones all the same.
+        segments: parts that table and ledger are cut into, unless the job was begun with others.
         progress: called with the number of items and rows read, and the phase.
     """
 
@@ -108,6 +110,7 @@ class RebuildAggregation:
     processor: str
     stream_arn: str
     keys: Mapping[str, str]
+    accept_moving: int = 0
     segments: int = 8
     workers: int = 4
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
@@ -137,6 +140,7 @@ class RebuildAggregation:
         answer = self._step("begin")
         self.report.generation = generation = answer["generations"]["built"]
         job = job_of(generation)
+        self.segments = job.segments(self.segments)
         try:
             self._wait(answer)
             for of in ("table", "copies"):
@@ -318,6 +322,13 @@ class RebuildAggregation:
                 break
         self.report.sums, self.report.moving = len(settled), len(moving)
         self.report.off = [off for found in settled.values() for off in found][:MOST_OFF]
+        if len(moving) > self.accept_moving and not self.report.behind:
+            self.report.problems.append(
+                f"{len(moving):,} of {len(settled) + len(moving):,} aggregates moved each time "
+                f"that they were compared, and {self.accept_moving:,} are accepted: readers read "
+                "what they read. Run it again when there are fewer changes, or give "
+                f"--accept-moving {len(moving)}."
+            )
 
     def _checks(self, side: str) -> Sequence[WalkedPart]:
         generation = self.report.generation

@@ -79,6 +79,7 @@ class RebuildSearch:
         stream_arn: the table's current stream.
         keys: types of the table's key attributes, by name.
         job: returns the job of a name; it keeps how far the copy has come.
+        segments: parts that table and index are cut into, unless the job was begun with others.
         accept: number of differing documents with which the indexes are swapped all the same.
         progress: called with the number of items read and the phase.
     """
@@ -134,6 +135,7 @@ class RebuildSearch:
         asked = {"index": self.index, "made": status["made"], "table": self.stream_arn}
         self._fill = name = self._name(status)
         job = self.job(name, {"command": "rebuild search", **asked})
+        self.segments = job.segments(self.segments)
         try:
             if self._copy(job) and self._verify(name, job):
                 self._swap(live, second)
@@ -266,6 +268,7 @@ class RebuildSearch:
         second = _OfSecond(self.functions, self.index)
         kept = self.job(f"{name}-verify", {"command": "verify", "index": self.index})
         try:
+            self.segments = kept.segments(self.segments)
             work = Verify(second, self.keys, {self.processor: "search"}, kept, settle=self.settle)
             work.segments, work.workers = self.segments, self.workers
             work.capacity, work.clock = self.capacity, self.clock

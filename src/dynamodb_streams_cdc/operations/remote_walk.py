@@ -141,6 +141,25 @@ class RemoteWalk(Walk):
                     self.problems[part.processor] = f"{problem} ({self.runs.arn(run['name'])})"
             left = [part for part in left if self._is_left(part)]
 
+    def _in_turn(self, listed: Sequence[Answer]) -> Sequence[Answer]:
+        """Return the answers up to the first that a part lacks; the others have to wait for it.
+
+        A listing of many pages is not of one moment: an answer can be missing before a later one.
+        """
+        last: dict[int, int] = {}
+        found: list[Answer] = []
+        for answer in listed:
+            if answer.step != GAVE_UP:
+                if answer.part not in last:
+                    known = self.job.recall(f"step/{answer.part}")
+                    last[answer.part] = -1 if known is None else known
+                step = int(answer.step)
+                if step > last[answer.part] + 1:
+                    continue
+                last[answer.part] = max(last[answer.part], step)
+            found.append(answer)
+        return found
+
     def _begin(self, parts: Sequence[WalkedPart]) -> Mapping[str, Any]:
         run = {
             "name": f"{self.job.name[:40]}-{uuid.uuid4().hex}",
@@ -190,7 +209,7 @@ class RemoteWalk(Walk):
             if status is not None and is_running and not is_stopped and self.rests():
                 self.runs.stop(name, "The sinks that follow the change log are behind.")
                 is_stopped = True
-            listed = self.runs.listed(name)
+            listed = self._in_turn(self.runs.listed(name))
             self._take_answers(parts, listed)
             if not is_running:
                 return status if is_ours and not is_stopped else None

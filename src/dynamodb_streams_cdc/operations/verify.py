@@ -11,7 +11,9 @@ is none. Memory does not grow with the table: what was found is in the job.
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
@@ -41,6 +43,10 @@ ROUNDS = 3
 """How often the ledger is read for sums that move meanwhile, until they count as not verified."""
 
 ASKED_AT_ONCE = 100
+"""Differences of a request that asks about them again."""
+
+LOOKS_AT_ONCE = 16
+"""Such requests under way at one time, at most: this machine sends them, also with `--on aws`."""
 
 SHARES = 1000
 """Segments of which a share is some: `--share 1%` reads ten."""
@@ -49,6 +55,9 @@ SIDES = ("before", "after", "before revisions", "after revisions", "ledger")
 """What is added up of an aggregate: its sums twice, their revisions, and the ledger's rows."""
 
 SEEN, CONFIRMED, MOVING = "seen", "confirmed", "moving"
+
+_There = dict[tuple[int, str], tuple[Mapping[str, Any], str]]
+"""Differences that are there now, with the kind that the change log tells, by store and item."""
 
 
 @dataclass
@@ -80,9 +89,14 @@ class VerifyReport:
         return sum(kinds.total() for kinds in self.differences.values())
 
     @property
+    def verified(self) -> bool:
+        """Whether everything was read, and every copy and sum stood still to be compared."""
+        return not (self.moving or self.problems or self.interrupted)
+
+    @property
     def complete(self) -> bool:
-        """Whether everything was read, and every copy is right."""
-        return not (self.count or self.problems or self.interrupted)
+        """Whether everything was verified, and every copy is right."""
+        return self.verified and not self.count
 
 
 @dataclass
@@ -122,6 +136,7 @@ class Verify:
     walk: Callable[..., Walk] = Walk
     keeps_problems: bool = False
     report: VerifyReport = field(default_factory=VerifyReport)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def run(self) -> VerifyReport:
         """Verify everything that was asked for.
@@ -234,10 +249,11 @@ class Verify:
         for processor in able:
             yield from self._parts("table", processor, of="table")
 
-    def _copies_parts(self, able: Mapping[str, int]) -> Iterator[WalkedPart]:
+    def _copies_parts(self, able: Mapping[str, int], **event: Any) -> Iterator[WalkedPart]:
         for processor, stores in able.items():
             for store in range(stores):
-                yield from self._parts(f"copies{store}", processor, of="copies", store=store)
+                asked = {"of": "copies", "store": store, **event}
+                yield from self._parts(f"copies{store}", processor, **asked)
 
     def _sums_parts(self, side: str, able: Mapping[str, int]) -> Iterator[WalkedPart]:
         if self._compares_sums:
@@ -258,9 +274,7 @@ class Verify:
         walk.run(list(parts))
         self.report.units += walk.units
         for processor, problem in walk.problems.items():
-            sentence = f"{processor} was not verified to its end: {problem}"
-            if sentence not in self.report.problems:
-                self.report.problems.append(sentence)
+            self._add_problem(processor, problem)
 
     _sums_compared = False
 
@@ -310,7 +324,8 @@ class Verify:
                 self._forget_sums()
             only = {processor: able[processor]}
             self._walk("sums", list(self._sums_parts("before", only)))
-            self._walk("sums", list(self._copies_parts(only)))
+            # Their items were looked up in the first round.
+            self._walk("sums", list(self._copies_parts(only, lookUp=False)))
 
     def _compare_sum(self, processor: str, aggregate: str) -> None:
         ledger, held = self.job.amounts("ledger", aggregate), self.job.amounts("after", aggregate)
@@ -338,61 +353,85 @@ class Verify:
     def _look_again(self) -> None:
         """Ask about each difference until it was seen twice with its copy unchanged, or is gone."""
         looks: Counter[str] = Counter()
-        while waiting := self.job.found(SEEN, ASKED_AT_ONCE):
-            pause = waiting[-1][2] + self.settle - self.clock.now()
-            if pause > 0:
-                read = sum(part.read for part in self.job.parts())
-                self.progress(read, "waiting for changes on their way")
-                self.clock.sleep(pause)
-            by_processor: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-            for name, document, _ in waiting:
-                by_processor.setdefault(document["processor"], []).append((name, document))
-            for processor, group in by_processor.items():
-                self._look(processor, group, looks)
+        at_once = min(self.workers, LOOKS_AT_ONCE)
+        with ThreadPoolExecutor(at_once) as pool:
+            while waiting := self.job.found(SEEN, ASKED_AT_ONCE * at_once):
+                pause = waiting[-1][2] + self.settle - self.clock.now()
+                if pause > 0:
+                    read = sum(part.read for part in self.job.parts())
+                    self.progress(read, "waiting for changes on their way")
+                    self.clock.sleep(pause)
+                by_processor: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+                for name, document, _ in waiting:
+                    by_processor.setdefault(document["processor"], []).append((name, document))
+                groups = [
+                    (processor, group[start : start + ASKED_AT_ONCE])
+                    for processor, group in by_processor.items()
+                    for start in range(0, len(group), ASKED_AT_ONCE)
+                ]
+                for (_, group), there in zip(groups, pool.map(self._look, groups), strict=True):
+                    self._keep_look(group, there, looks)
 
-    def _look(
-        self, processor: str, group: list[tuple[str, dict[str, Any]]], looks: Counter[str]
-    ) -> None:
-        asked = [
+    def _look(self, asked: tuple[str, list[tuple[str, dict[str, Any]]]]) -> _There | None:
+        """Ask about differences again; return what is there now, None if there is no answer."""
+        processor, group = asked
+        records = [
             {"item": d["item"], "store": d["store"]}
             if d["keys"] is None
             else {"Keys": d["keys"], "store": d["store"]}
             for _, d in group
         ]
-        answer = self._ask(processor, asked)
+        answer = self._ask(processor, records)
+        if answer is None:
+            return None
+        told = self._told(answer["differences"])
+        there = {(each["store"], each["item"]): each for each in answer["differences"]}
+        return {key: (each, told.get(key, each["kind"])) for key, each in there.items()}
+
+    def _keep_look(
+        self,
+        group: list[tuple[str, dict[str, Any]]],
+        there: _There | None,
+        looks: Counter[str],
+    ) -> None:
         now = self.clock.now()
         with self.job.transaction():
-            if answer is None:
-                for name, document in group:
-                    self.job.settle(name, document, MOVING, now)
-                return
-            there = {(each["store"], each["item"]): each for each in answer["differences"]}
             for name, document in group:
-                found = there.get((document["store"], document["item"]))
+                if there is None:
+                    self.job.settle(name, document, MOVING, now)
+                    continue
                 looks[name] += 1
+                found, kind = there.get((document["store"], document["item"]), (None, ""))
                 if found is None:
                     self.job.settle(name, None, SEEN, now)
                 elif found["token"] == document["token"] and found["kind"] == document["kind"]:
-                    told = self._told({**document, **found})
-                    self.job.settle(name, told, CONFIRMED, now)
+                    confirmed = {**document, **found, "kind": kind}
+                    self.job.settle(name, confirmed, CONFIRMED, now)
+                elif looks[name] < LOOKS:
+                    self.job.settle(name, {**document, **found}, SEEN, now)
+                    continue
                 else:
-                    state = SEEN if looks[name] < LOOKS else MOVING
-                    self.job.settle(name, {**document, **found}, state, now)
+                    self.job.settle(name, {**document, **found}, MOVING, now)
+                del looks[name]
 
-    def _told(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Return a difference with the kind that the change log tells."""
-        kind = document["kind"]
-        if self.log is None or kind not in (DifferenceKind.WRONG, DifferenceKind.EXTRA):
-            return document
-        newest = self.log.newest([document["item"]], Deadline(self.clock)).get(document["item"])
-        if newest is None:
-            return document
-        if kind == DifferenceKind.EXTRA and newest["kind"]["S"] == "REMOVE":
-            return {**document, "kind": DifferenceKind.RESURRECTED.value}
-        version = document["version"]
-        if kind == DifferenceKind.WRONG and version and version < newest["version"]["S"]:
-            return {**document, "kind": DifferenceKind.STALE.value}
-        return document
+    def _told(self, differences: Iterable[Mapping[str, Any]]) -> Mapping[tuple[int, str], str]:
+        """Return the kinds that the change log tells better, by store and item."""
+        kinds = (DifferenceKind.WRONG, DifferenceKind.EXTRA)
+        asked = [each for each in differences if each["kind"] in kinds]
+        if self.log is None or not asked:
+            return {}
+        newest = self.log.newest({each["item"] for each in asked}, Deadline(self.clock))
+        told: dict[tuple[int, str], str] = {}
+        for each in asked:
+            entry, version = newest.get(each["item"]), each["version"]
+            is_extra = each["kind"] == DifferenceKind.EXTRA
+            if entry is None:
+                continue
+            if is_extra and entry["kind"]["S"] == "REMOVE":
+                told[each["store"], each["item"]] = DifferenceKind.RESURRECTED.value
+            if not is_extra and version and version < entry["version"]["S"]:
+                told[each["store"], each["item"]] = DifferenceKind.STALE.value
+        return told
 
     def _ask(self, processor: str, records: Sequence[Mapping[str, Any]]) -> Any:
         """Ask about items; None, and a problem in the report, if there is no answer."""
@@ -412,11 +451,15 @@ class Verify:
             is_large = isinstance(error, InvocationFailed) and error.reason == RESPONSE_TOO_LARGE
             if is_large and len(records) > 1:
                 return self._ask_in_halves(processor, records)
-            sentence = f"{processor} was not verified to its end: {error}"
-            if sentence not in self.report.problems:
-                self.report.problems.append(sentence)
+            self._add_problem(processor, str(error))
             return None
         return answer
+
+    def _add_problem(self, processor: str, problem: str) -> None:
+        sentence = f"{processor} was not verified to its end: {problem}"
+        with self._lock:
+            if sentence not in self.report.problems:
+                self.report.problems.append(sentence)
 
     def _ask_in_halves(self, processor: str, records: Sequence[Mapping[str, Any]]) -> Any:
         """Ask about items whose differences are too large for one response."""

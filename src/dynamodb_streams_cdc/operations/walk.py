@@ -121,7 +121,8 @@ class Walk:
                 for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
                     part = running.pop(future)
                     if self._take(part, future):
-                        left.append(part)
+                        # A file that is open is read to its end before the next one is opened.
+                        left.insert(len(left) if part.records is None else 0, part)
                     self.progress()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
