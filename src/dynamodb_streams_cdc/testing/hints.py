@@ -290,6 +290,20 @@ def _raised(event: Event) -> bool:
     return isinstance(event, Called) and bool(event.error)
 
 
+def _across_items(story: Story) -> str:
+    lanes = {"ParallelizationFactor": story.schedule.lanes, **story.scene.settings}
+    number = lanes["ParallelizationFactor"]
+    if number == 1:
+        return ""
+    if story.run(story.schedule, _with(story.scene, ParallelizationFactor=1)).problems:
+        return ""
+    return (
+        f"it fails with ParallelizationFactor {number}, and not with 1: lanes keep the order of "
+        "one item's changes, and records of other items overtake them. Do not depend on the order "
+        "between items"
+    )
+
+
 def _marker_first(story: Story) -> str:
     if not story.kinds:
         return ""
@@ -365,7 +379,10 @@ def _by_batch(story: Story) -> str:
         for number in numbers:
             batches.setdefault(number, set()).add(" ".join(sorted(numbers)))
     again = any(len(each) > 1 for each in batches.values())
-    if not (story.kinds and again) or story.run(story.schedule, _one_by_one(story.scene)).problems:
+    if (
+        not (story.kinds and again)
+        or story.run(story.schedule, _with(story.scene, BatchSize=1)).problems
+    ):
         return ""
     return (
         "it fails where a record comes again in a batch with other records, and not with "
@@ -373,8 +390,8 @@ def _by_batch(story: Story) -> str:
     )
 
 
-def _one_by_one(scene: Scene) -> Scene:
-    return replace(scene, settings={**scene.settings, "BatchSize": 1})
+def _with(scene: Scene, **settings: Any) -> Scene:
+    return replace(scene, settings={**scene.settings, **settings})
 
 
 def _out_of_order(story: Story) -> str:
@@ -436,7 +453,7 @@ def _batches(story: Story) -> str:
     several = any(len(each.records) > 1 for each in story.invocations)
     if story.kinds or not several:
         return ""
-    if story.run(story.schedule, _one_by_one(story.scene)).problems:
+    if story.run(story.schedule, _with(story.scene, BatchSize=1)).problems:
         return ""
     return (
         "it fails where a batch has several records, and not with BatchSize 1: the function does "
@@ -459,6 +476,7 @@ RULES = (
     _lost,
     _swallowed,
     _went_on,
+    _across_items,
     _marker_first,
     _digits,
     _one_second,

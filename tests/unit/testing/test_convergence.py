@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,9 +15,11 @@ from moto import mock_aws
 
 from dynamodb_streams_cdc import Change, Processor, Search, Source
 from dynamodb_streams_cdc.testing import Diverged, FaultKind, Items, Trial, check_convergence
+from dynamodb_streams_cdc.testing.convergence import FAULTS
 from dynamodb_streams_cdc.testing.memory import MemoryIndex
 from dynamodb_streams_cdc.testing.simulation import generate, generate_dead_letters
 from dynamodb_streams_cdc.testing.simulation.replay import as_data, from_data
+from dynamodb_streams_cdc.testing.simulation.schedule import EFFECTS
 
 REPORTING = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 Rows = dict[Any, Any]
@@ -336,6 +340,23 @@ def test_a_view_type_without_the_old_image_is_told() -> None:
     assert "the records lack OldImage" in found.hint
 
 
+def test_order_between_items_is_told() -> None:
+    def after_the_first(rows: Rows, record: Any) -> None:
+        if key_of(record) == "item-0" or "item-0" in rows:
+            last_wins(rows, record)
+
+    replay = {
+        "writes": [[0.0, "put", 0, 1, 5], [0.1, "put", 1, 1, 6]],
+        "faults": [[0.0, "crash before the effect"]],
+    }
+    for lanes in (
+        {"replay": {**replay, "lanes": 3}},
+        {"replay": replay, "ParallelizationFactor": 3},
+    ):
+        found = failure(making(after_the_first), **lanes)
+        assert "with ParallelizationFactor 3, and not with 1" in found.hint
+
+
 def test_a_fault_that_is_not_needed_explains_nothing() -> None:
     def doubled(rows: Rows, record: Any) -> None:
         rows[key_of(record)] = 2 * (amount_of(record) or 0)
@@ -509,3 +530,13 @@ def test_a_copy_that_is_not_made_afresh_is_refused() -> None:
 def test_make_returns_two_functions() -> None:
     with pytest.raises(TypeError, match="make\\(trial\\) returns two functions, handler and read"):
         check_convergence(lambda trial: print)  # type: ignore[arg-type,return-value]
+
+
+# What the page says of it
+
+
+def test_the_page_has_the_effect_of_each_fault() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/check-your-consumer.md").read_text()
+    told = dict(re.findall(r"^\| `([a-z0-9 ]+)` \| ([^|]+) \| (?:yes|no) \|$", page, re.M))
+    assert told == {str(kind): EFFECTS[kind] for kind in FAULTS}
+    assert set(EFFECTS) == set(FaultKind)
