@@ -55,6 +55,7 @@ def of(simulation: Simulation, recorder: Recorder, problems: Sequence[str]) -> d
     return {
         "ends": _seconds(simulation.virtual_clock.now()),
         "lines": [_line(entry) for entry in recorder.entries[:MOST_LINES]],
+        "quiet": simulation.quiet_from,
         "lines_left_out": max(0, len(recorder.entries) - MOST_LINES),
         "writes": list(_writes(recorder, simulation)),
         "shards": [

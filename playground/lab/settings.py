@@ -50,7 +50,7 @@ MEANINGS = {
     ),
     "TumblingWindowInSeconds": (
         "Time over which Lambda hands the state that the function returns to its next invocation. "
-        "An answer without state then fails the batch; 0 is no window."
+        "An answer without state then fails the batch. With 0 there are no windows."
     ),
     "BisectBatchOnFunctionError": (
         "A failed batch is split into halves, down to single records, each tried in order. A "

@@ -2,7 +2,7 @@
 // takes little more room than a second, and things of one moment stand beside each other.
 
 const CELL = 19;
-export const MOST_CELLS = 8;
+export const MOST_CELLS = 10;
 
 export function widthOf(call) {
   return 8 + CELL * Math.max(1, Math.min(call.records.length, MOST_CELLS)) + (call.records.length > MOST_CELLS ? 26 : 0);

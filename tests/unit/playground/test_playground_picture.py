@@ -138,6 +138,14 @@ def test_lines_and_marks_point_to_each_other() -> None:
             assert call["first"] <= call["last"]
 
 
+def test_the_end_begins_once_all_is_quiet() -> None:
+    shown = run(example("older-than-the-record-age-right"))
+    texts = [line["text"] for line in shown["lines"]]
+    assert texts[shown["quiet"] - 1].endswith("answered: success")
+    assert any("redrive of" in text for text in texts[shown["quiet"] :])
+    assert not any("redrive of" in text for text in texts[: shown["quiet"]])
+
+
 def test_invocations_past_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MOST_INVOCATIONS", 10)
     shown = run(example("continuing-past-a-failure-broken"))
