@@ -48,7 +48,7 @@ export function places(picture, zoom) {
     xs.push(Math.max(before, ...asked));
   });
   const ends = picture.calls.map((call) => (xs[call.first] ?? 0) + widthOf(call));
-  return { xs, width: Math.max(xs.at(-1) ?? 0, ...ends, 300) + 70 };
+  return { xs, width: Math.max(xs.at(-1) ?? 0, ...ends) + 34 };
 }
 
 // Returns the time at an x, between the lines that stand left and right of it.

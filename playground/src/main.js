@@ -318,7 +318,11 @@ async function chosen(each) {
 function chooseExample(name) {
   example = name;
   for (const button of document.querySelectorAll("[data-example]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.example === name));
+    const is = button.dataset.example === name;
+    button.setAttribute("aria-pressed", String(is));
+    const list = $("examples-list");
+    const top = button.closest(".example").offsetTop;
+    if (is && (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40)) list.scrollTop = top - 90;
   }
 }
 

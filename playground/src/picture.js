@@ -78,7 +78,7 @@ export class Picture {
     const width = Math.max(asked, this.host.clientWidth - labelWidth - 1);
     const labels = s("svg", { width: labelWidth, height, class: "labels", "aria-hidden": "true" });
     const svg = s("svg", { width, height, role: "group", "aria-label": this.#summary() });
-    this.cursor = s("g", { class: "cursor" }, s("path", { d: `M0 0 V${height}` }), s("path", { d: "M-5 0 H5 L0 7 Z", class: "head" }));
+    this.cursor = s("g", { class: "cursor" }, s("path", { d: `M0 20 V${height}` }), s("path", { d: "M-5 15 H5 L0 22 Z", class: "head" }));
     const bands = rows.map((row) => s("rect", { class: row.kind === "lane" ? "band" : "band plain", x: 0, y: row.y, width, height: row.height }));
     svg.append(patterns(), ...bands, this.cursor);
     for (const row of rows) {
@@ -87,7 +87,7 @@ export class Picture {
       row.label.forEach((text, index) =>
         labels.append(
           s("text", { x: 6, y: row.y + row.height / 2 + 4 + (index - (row.label.length - 1) / 2) * 12, class: index && row.kind === "lane" ? "small" : "" },
-            text.length > labelWidth / 6.6 ? `${text.slice(0, labelWidth / 6.6 - 1)}…` : text)),
+            cut(text, (labelWidth - 8) / (index && row.kind === "lane" ? 5.6 : 6.2)))),
       );
       this[`_${row.kind}`](svg, row);
     }
@@ -118,11 +118,12 @@ export class Picture {
     add("ruler", 22, ["time"]);
     add("table", 42, ["table"]);
     if (data.faults.length) add("faults", 32, ["faults"]);
-    const shards = [...new Set(data.shards.map((shard) => shard.id))];
+    const all = new Map(data.shards.map((shard) => [shard.id, shard]));
     const several = new Set(data.calls.map((call) => call.who)).size > 1;
     for (const row of rowsOf(data)) {
-      const shard = shards.indexOf(row.shard) + 1;
-      const parent = shards.indexOf(data.shards[shard - 1]?.parent) + 1;
+      const own = shardsOf(row.who, data);
+      const shard = own.indexOf(row.shard) + 1;
+      const parent = own.indexOf(all.get(row.shard)?.parent) + 1;
       const lanes = data.mapping.ParallelizationFactor;
       const lane = lanes > 1 ? [`lane ${row.lane + 1} of ${lanes}`] : [];
       const place = row.shard === null ? ["other calls"] : [`shard ${shard}${parent ? ` after ${parent}` : ""}`, ...lane];
@@ -306,7 +307,7 @@ export class Picture {
     const { states } = this.data;
     states.forEach((state, index) => {
       const from = this.xs[state.entry] ?? 0;
-      const to = index + 1 < states.length ? this.xs[states[index + 1].entry] : this.xs.at(-1) + 60;
+      const to = index + 1 < states.length ? this.xs[states[index + 1].entry] : this.xs.at(-1) + 28;
       const wrong = state.problems.length;
       if (to - from < 1) return;
       svg.append(s("rect", { class: wrong ? "differs" : "equals", x: from, y: row.y + 4, width: to - from - 1, height: row.height - 8 },
@@ -314,6 +315,15 @@ export class Picture {
       if (to - from > 24) svg.append(s("text", { class: "small", x: from + 5, y: row.y + 16 }, wrong ? `≠ ${wrong}` : "="));
     });
   }
+}
+
+const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
+// Returns the shards that a function reads, and their parents, in the order of the stream.
+function shardsOf(who, { calls, shards }) {
+  const read = new Set(calls.filter((call) => call.who === who).map((call) => call.shard));
+  const parents = new Set(shards.filter(({ id }) => read.has(id)).map(({ parent }) => parent));
+  return [...new Set(shards.map(({ id }) => id))].filter((id) => read.has(id) || parents.has(id));
 }
 
 function patterns() {
