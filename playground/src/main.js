@@ -180,7 +180,7 @@ function goTo(entry, options) {
   picture.goTo(to, options);
   timeline.goTo(to, options);
   $("moment").textContent = `at ${clock(result.lines[to]?.at ?? 0)}`;
-  $("states").replaceChildren(...states(result, to));
+  $("states").replaceChildren(...states(result, to, { isPipeline: consumer === PIPELINE }));
 }
 
 function choose(what, entry, isHover) {
@@ -317,6 +317,7 @@ async function chosen(each) {
 
 function chooseExample(name) {
   example = name;
+  $("story").classList.toggle("before", !name);
   for (const button of document.querySelectorAll("[data-example]")) {
     const is = button.dataset.example === name;
     button.setAttribute("aria-pressed", String(is));

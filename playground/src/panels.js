@@ -26,10 +26,10 @@ export function story(example, twin, openTwin) {
   ].filter(Boolean);
 }
 
-export function states(result, entry) {
+export function states(result, entry, { isPipeline }) {
   const state = result.states.findLast((each) => each.entry <= entry) ?? result.states[0];
   if (!state) return [h("p", { class: "hint" }, "Nothing yet.")];
-  if (!state.by_row) return apart(state);
+  if (!state.by_row) return apart(state, isPipeline);
   const rows = state.rows.map(([key, table, copy, differs]) =>
     h("tr", { class: differs ? "differs" : "" }, h("th", { scope: "row" }, key || "whole"), h("td", {}, table || "–"),
       h("td", {}, copy || "–"), h("td", {}, differs ? "≠ differs" : "=")));
@@ -42,11 +42,10 @@ export function states(result, entry) {
 }
 
 // Table and copy below each other, where they have no keys in common that could be compared.
-function apart(state) {
+function apart(state, isPipeline) {
   const rows = (column) => state.rows.filter((row) => row[column]).map((row) => h("tr", {}, h("th", { scope: "row" }, row[0] || "whole"), h("td", {}, row[column])));
   const table = (name, column) =>
     h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, name), h("td", {}))), h("tbody", {}, ...rows(column)));
-  const isPipeline = state.rows.every((row) => !row[2]);
   return [
     table("table", 1),
     ...(isPipeline ? [] : [table("copy", 2)]),
@@ -67,7 +66,7 @@ export function details(what, result, faults) {
       ["attempt", call.attempt ?? "not by the mapping"],
       ["iterator age", call.age === null ? "–" : duration(call.age)],
       ["took", duration(call.until - call.at)],
-      ["place", call.shard ? `${call.shard}, lane ${call.lane + 1} of ${result.mapping.ParallelizationFactor}` : "–"],
+      ["shard", call.shard ? `…${call.shard.slice(-8)}, lane ${call.lane + 1} of ${result.mapping.ParallelizationFactor}` : "–"],
       ...call.records.map((record) => [record.change, `${record.outcome === "left" ? "left for a retry" : record.outcome}, ..${record.sequence.slice(-6)}`]),
     ];
     return [facing(`Invocation at ${clock(call.at)}`, facts), ...(call.age === null ? [] : [h("p", { class: "hint" }, AGE)]), fold("Request", call.request), fold(call.error ? "Error" : "Answer", call.error ?? call.answer)];

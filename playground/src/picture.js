@@ -295,11 +295,14 @@ export class Picture {
     const most = Math.max(0.004, ...calls.map((call) => call.age));
     const tall = (age) => (row.height - 12) * (Math.log10(1 + age / 0.004) / Math.log10(1 + most / 0.004));
     const oldest = calls.find((call) => call.age === most);
+    const xOf = (call) => this.xs[call.first];
+    const isNear = (one, other) => calls.some((call) => call !== oldest && one < xOf(call) && xOf(call) < other);
+    const isLeft = oldest && isNear(xOf(oldest), xOf(oldest) + 56) && !isNear(xOf(oldest) - 62, xOf(oldest));
     for (const call of calls) {
       const size = tall(call.age);
       svg.append(s("rect", { class: "age", x: this.xs[call.first], y: row.y + row.height - 1 - size, width: 5, height: Math.max(1, size) },
         s("title", {}, `iterator age ${duration(call.age)}`)));
-      if (call === oldest && most >= 0.01) svg.append(s("text", { class: "small", x: this.xs[call.first] + 8, y: row.y + 11 }, duration(most)));
+      if (call === oldest && most >= 0.01) svg.append(s("text", { class: "small", x: xOf(call) + (isLeft ? -4 : 8), y: row.y + 11, "text-anchor": isLeft ? "end" : "start" }, duration(most)));
     }
   }
 

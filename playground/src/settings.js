@@ -4,10 +4,12 @@ import { $, h } from "./dom.js";
 
 const UNITS = {
   MaximumBatchingWindowInSeconds: " s",
-  MaximumRecordAgeInSeconds: " s, at least 60",
+  MaximumRecordAgeInSeconds: " s",
   Timeout: " s",
   TumblingWindowInSeconds: " s",
 };
+
+const LOWEST = { MaximumRecordAgeInSeconds: "-1, or 60" };
 
 export class Settings {
   constructor(controls, changed) {
@@ -21,7 +23,7 @@ export class Settings {
 
   #row({ name, meaning, low, high, choices, text, default: value }) {
     const id = `setting-${name}`;
-    const range = text || low === undefined ? "" : ` ${low} to ${high.toLocaleString("en")}${UNITS[name] ?? ""}.`;
+    const range = text || low === undefined ? "" : ` ${LOWEST[name] ?? low} to ${high.toLocaleString("en")}${UNITS[name] ?? ""}.`;
     const described = { id, "aria-describedby": `${id}-meaning` };
     let input;
     if (choices) input = h("select", described, ...choices.map((choice) => h("option", {}, choice)));

@@ -161,6 +161,18 @@ def test_a_fault_is_dragged_and_moved_by_key(opened: Playground) -> None:
     assert opened.after(lambda: page.keyboard.press("Delete"))["faults"] == []
 
 
+def test_table_and_copy_of_two_forms_stand_apart(opened: Playground) -> None:
+    page = opened.page
+    opened.after(page.locator('[data-example="the-event-id-as-itemidentifier-right"]').click)
+    shown = page.locator("#states").inner_text()
+    assert page.locator("#states table").count() == 2
+    assert "compare() of the handler" in shown
+    page.locator("#first").click()
+    assert "three copies" not in page.locator("#states").inner_text()
+    opened.after(page.locator('[data-example="three-sinks"]').click)
+    assert "three copies" in page.locator("#states").inner_text()
+
+
 def test_steps_go_through_table_and_copy(opened: Playground) -> None:
     page = opened.page
     opened.after(page.locator('[data-example="overwrite"]').click)
