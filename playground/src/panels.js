@@ -45,7 +45,7 @@ export function states(result, entry, { isPipeline }) {
 function apart(state, isPipeline) {
   const rows = (column) => state.rows.filter((row) => row[column]).map((row) => h("tr", {}, h("th", { scope: "row" }, row[0] || "whole"), h("td", {}, row[column])));
   const table = (name, column) =>
-    h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, name), h("td", {}))), h("tbody", {}, ...rows(column)));
+    h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, name), h("td", {}))), h("tbody", {}, ...(rows(column).length ? rows(column) : [h("tr", {}, h("td", {}, "empty"), h("td", {}))])));
   return [
     table("table", 1),
     ...(isPipeline ? [] : [table("copy", 2)]),
