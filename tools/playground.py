@@ -10,6 +10,7 @@ import functools
 import hashlib
 import http.server
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,13 +18,15 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from markdown_it import MarkdownIt
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "playground"
 MODULES = PAGE / "node_modules"
 PYODIDE = ROOT / "node_modules" / "pyodide"
 OUTPUT = ROOT / "build" / "playground"
 PORT = 8137
-EXPLANATION = "/explanation/playground/"
+DOCS = ROOT / "docs"
 
 RUNTIME = (
     "pyodide.js",
@@ -166,23 +169,66 @@ def fingerprint() -> str:
 class Handler(http.server.SimpleHTTPRequestHandler):
     """A server of files that says nothing.
 
-    On the site the page's links lead to other pages; here to the text of the one that explains it.
+    On the site the links of the page lead to other pages; here to the same, without their look.
     """
 
     def do_GET(self) -> None:
-        """Send a file, or the page that explains the playground."""
-        if self.path.partition("?")[0] != EXPLANATION:
+        """Send a file, or a page of the documentation."""
+        path = self.path.partition("?")[0]
+        source = DOCS / f"{path.strip('/')}.md"
+        if not (path.endswith("/") and source.is_relative_to(DOCS) and source.is_file()):
             super().do_GET()
             return
-        text = (ROOT / "docs" / "explanation" / "playground.md").read_bytes()
+        text = page(source).encode()
         self.send_response(200)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def page(source: Path) -> str:
+    """Return a page of the documentation as HTML, with links as the server has them."""
+    text = source.read_text().replace('href="../../playground/', 'href="/')
+    body = MarkdownIt("commonmark").enable("table").render(text)
+    body = _HEADING.sub(lambda found: f'<{found[1]} id="{_slug(found[2])}">{found[2]}<', body)
+    body = _LINK.sub(lambda found: _link(source, found[1], found[2]), body)
+    title = text.partition("# ")[2].partition("\n")[0]
+    return PAGE_OF_DOCS.format(title=title, body=body)
+
+
+_HEADING = re.compile(r"<(h[2-4])>(.+)<")
+
+
+def _slug(heading: str) -> str:
+    plain = re.sub(r"<[^>]+>|[^\w\s-]", "", heading.lower())
+    return re.sub(r"\s+", "-", plain.strip())
+
+
+_LINK = re.compile(r'href="([^":#]+)\.md(#[^"]*)?"')
+
+
+def _link(source: Path, path: str, place: str | None) -> str:
+    target = (source.parent / f"{path}.md").resolve().relative_to(ROOT).with_suffix("")
+    return f'href="/{target.relative_to("docs")}/{place or ""}"'
+
+
+PAGE_OF_DOCS = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/style.css">
+<main class="docs">
+<p><a href="/">Back to the playground</a></p>
+{body}
+</main>
+"""
 
 
 def server(port: int, folder: Path = OUTPUT) -> http.server.ThreadingHTTPServer:

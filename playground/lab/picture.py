@@ -55,6 +55,7 @@ def of(simulation: Simulation, recorder: Recorder, problems: Sequence[str]) -> d
     return {
         "ends": _seconds(simulation.virtual_clock.now()),
         "lines": [_line(entry) for entry in recorder.entries[:MOST_LINES]],
+        "quiet": simulation.quiet_from,
         "lines_left_out": max(0, len(recorder.entries) - MOST_LINES),
         "writes": list(_writes(recorder, simulation)),
         "shards": [
@@ -216,15 +217,27 @@ def _outcome(call: Call) -> str:
             return FAILED
         case AnswerIgnored():
             return IGNORED
+        case None if _reported(call.answer):
+            return FAILED  # nothing retries what an operator or an old poller invoked
     return DONE
+
+
+def _reported(answer: Any) -> list[Any]:
+    """Return the failures of an answer that no mapping judges."""
+    found = answer.get("batchItemFailures") if isinstance(answer, Mapping) else None
+    return found if isinstance(found, list) else []
 
 
 def _outcomes(call: Call) -> list[str]:
     records = call.event.get("Records", [])
     result = _outcome(call)
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
+    if call.end is None and (failures := _reported(call.answer)):
+        names = [each.get("itemIdentifier") for each in failures if isinstance(each, Mapping)]
+        first = min((numbers.index(name) for name in names if name in numbers), default=0)
+        return [DONE] * first + [FAILED] * (len(records) - first)
     if result != LEFT or not isinstance(call.end, Answered) or call.end.first_failed is None:
         return [result] * len(records)
-    numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
     first = numbers.index(call.end.first_failed["dynamodb"]["SequenceNumber"])
     return [DONE] * first + [LEFT] * (len(records) - first)
 

@@ -2,7 +2,7 @@
 
 An example is a Python file, the text of the editor. The lines from `# -- broken` to the next mark
 belong to the broken one alone, and likewise those after `# -- right`; `# -- both` ends such a part.
-Titles, schedules and settings come from `catalog.json`.
+Titles, schedules, settings and the words of what to look at come from `catalog.json`.
 """
 
 import json
@@ -45,6 +45,8 @@ def _examples(entry: dict[str, Any], text: str) -> Iterator[dict[str, Any]]:
             "title": entry["title"],
             "group": entry["group"],
             "label": label,
+            "look": found["look"],
+            "difference": entry.get("difference", ""),
             "handler": code(text, label) if entry["code"] != "pipeline" else "",
             "settings": found.get("settings", {}),
             "script": "".join(f"{line}\n" for line in found["script"]),

@@ -172,6 +172,6 @@ def _refuse(message: str, line: int | None = None) -> NoReturn:
 
 def line_of(error: BaseException) -> int | None:
     """Return the line of the code in which an error arose."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == FILE]
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [number for frame, number in frames if frame.f_code.co_filename == FILE]
     return lines[-1] if lines else None

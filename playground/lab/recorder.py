@@ -10,7 +10,11 @@ from dynamodb_streams_cdc.testing.simulation.events import (
     AnswerIgnored,
     Event,
     Failed,
+    GivenUp,
+    Invoked,
+    Lost,
     Repeated,
+    Throttled,
 )
 from dynamodb_streams_cdc.testing.simulation.poller import Poller
 from dynamodb_streams_cdc.testing.simulation.simulation import Actor, Simulation
@@ -20,6 +24,9 @@ MOST_INVOCATIONS = 400
 """Invocations that are drawn; the others are counted."""
 
 ENDS = (Answered, AnswerIgnored, Failed, Repeated)
+
+UNCHANGING = (*ENDS, Invoked, Throttled, GivenUp, Lost)
+"""Events that change neither table nor copy."""
 
 
 @dataclass
@@ -86,7 +93,8 @@ class Recorder(Timeline):
         super().note(now, who, event)
         if isinstance(event, ENDS) and self._open.get(who):
             self._open[who].pop().end = event
-        self._look(now)
+        if not isinstance(event, UNCHANGING):
+            self._look(now)
 
     def name_of(self, actor: Actor) -> str:
         """Return the name by which an actor's events go."""

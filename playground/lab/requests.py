@@ -7,11 +7,11 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from dynamodb_streams_cdc.testing.simulation.schedule import LASTING, FaultKind
+from dynamodb_streams_cdc.testing.simulation.schedule import EFFECTS, LASTING, FaultKind
 from playground.lab import converter, filters, presets, settings
 from playground.lab.errors import Mistaken
 from playground.lab.run import run
-from playground.lab.script import WRITES
+from playground.lab.script import EFFECTS_OF_WRITES, WRITES
 from playground.lab.search import Progress, as_test, search
 
 Request = Mapping[str, Any]
@@ -21,9 +21,13 @@ def _about(_request: Request, _progress: Progress) -> Any:
     return {
         "controls": settings.controls(),
         "varied": settings.VARIED,
-        "writes": list(WRITES),
+        "writes": [{"kind": word, "effect": EFFECTS_OF_WRITES[word]} for word in WRITES],
         "faults": [
-            {"kind": str(kind), "seconds": LASTING[kind][0] if kind in LASTING else None}
+            {
+                "kind": str(kind),
+                "effect": EFFECTS[kind],
+                "seconds": LASTING[kind][0] if kind in LASTING else None,
+            }
             for kind in FaultKind
         ],
         "presets": presets.listed(),

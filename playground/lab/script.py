@@ -35,6 +35,15 @@ WRITES = {
 }
 """The words of writes."""
 
+EFFECTS_OF_WRITES = {
+    "put": "writes the item: an INSERT, or a MODIFY if it is there",
+    "same": "writes the item as it is, which makes no record",
+    "delete": "deletes the item: a REMOVE",
+    "expire": "lets Time to Live delete the item: a REMOVE by the service",
+    "poison": "writes the item in a form that the function cannot take",
+}
+"""What each write does."""
+
 STEPS = {"wait": Step.WAIT, "redrive": Step.REDRIVE, "purge": Step.PURGE}
 WITH_VALUES = (Write.PUT, Write.POISON)
 

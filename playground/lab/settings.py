@@ -33,11 +33,52 @@ VARIED = (
 LONGEST_TIMEOUT = 900
 """Seconds (https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html)."""
 
+MEANINGS = {
+    "BatchSize": "Most records of an invocation.",
+    "MaximumBatchingWindowInSeconds": "Longest time to wait for a full batch.",
+    "ParallelizationFactor": (
+        "Batches of a shard at the same time, each in a lane. An item always has the same lane, so "
+        "the order of its changes is kept; records of other items overtake them."
+    ),
+    "MaximumRetryAttempts": (
+        "Retries of a failed batch before it is given up; -1 retries until the records are too "
+        "old. Until then the batch blocks its lane."
+    ),
+    "MaximumRecordAgeInSeconds": (
+        "Age at which a record is given up, tried or not; -1 keeps it until the stream forgets it, "
+        "after 24 hours."
+    ),
+    "TumblingWindowInSeconds": (
+        "Time over which Lambda hands the state that the function returns to its next invocation. "
+        "An answer without state then fails the batch. With 0 there are no windows."
+    ),
+    "BisectBatchOnFunctionError": (
+        "A failed batch is split into halves, down to single records, each tried in order. A "
+        "split uses up no retry."
+    ),
+    REPORT_BATCH_ITEM_FAILURES: (
+        "The answer's batchItemFailures count: the lowest record in it and all after it come "
+        "again. Without it every answer is a success."
+    ),
+    "OnFailure": (
+        "Destination of records that are given up. A bucket gets the records, a queue a pointer "
+        "into the stream, which forgets them after 24 hours; none loses them."
+    ),
+    "FilterCriteria": "Pattern of the records that are sent to the function; empty sends all.",
+    "StreamViewType": "Images in a record: the item before the change, after it, both, or none.",
+    "Timeout": "Longest time of an invocation, a setting of the function.",
+}
+"""What each setting does, in a sentence or two."""
+
 _DEFAULTS = {each.name: each.default for each in fields(MappingConfiguration)}
 
 
 def controls() -> list[dict[str, Any]]:
-    """Return each setting with its range or choices, and its default."""
+    """Return each setting with its meaning, its range or choices, and its default."""
+    return [{**each, "meaning": MEANINGS[each["name"]]} for each in _controls()]
+
+
+def _controls() -> list[dict[str, Any]]:
     numbers = [
         {"name": name, "low": low, "high": high, "default": _DEFAULTS[field]}
         for name, (field, low, high) in NUMBERS.items()

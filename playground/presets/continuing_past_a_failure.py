@@ -1,5 +1,10 @@
+# -- broken
 """The function goes on after a failure: each retry does every later record again."""
 
+# -- right
+"""The function stops at the first failure and reports it: what is before it is done for good."""
+
+# -- both
 from collections import Counter
 
 

@@ -1,6 +1,11 @@
+# -- broken
 """A delete removes the row and its version: a late old change then looks new."""
 
+# -- right
+"""A delete leaves a tombstone, a row with its version and no value: an old change is refused."""
 
+
+# -- both
 class Store:
     """A database with conditional writes. Each call is a request, which can fail."""
 

@@ -1,5 +1,10 @@
+# -- broken
 """The event id is reported, where Lambda expects the sequence number: it sends all again."""
 
+# -- right
+"""The sequence number is reported: Lambda repeats that record and those after it."""
+
+# -- both
 from collections import Counter
 
 

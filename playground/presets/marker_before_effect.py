@@ -1,6 +1,11 @@
+# -- broken
 """The marker is written before the effect: a crash between the two loses the effect."""
 
+# -- right
+"""The effect comes before the marker: a crash between the two repeats it, and loses nothing."""
 
+
+# -- both
 class Store:
     """A table of markers, and a mail server. Each call is a request, which can fail."""
 

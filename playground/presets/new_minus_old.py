@@ -1,5 +1,10 @@
+# -- broken
 """The difference of two images is added: a redelivery adds it twice."""
 
+# -- right
+"""Each item's share replaces its last one, if it is newer: a redelivery changes nothing."""
+
+# -- both
 from collections import Counter
 
 

@@ -1,5 +1,10 @@
+# -- broken
 """Lambda delivers at least once: an effect that is added is added twice."""
 
+# -- right
+"""Points and the mark of their order are one transaction: a second delivery finds the mark."""
+
+# -- both
 from collections import Counter
 
 

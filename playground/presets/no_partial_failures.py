@@ -1,6 +1,9 @@
+# -- broken
 """One bad record fails the batch: the good ones are repeated, and given up with it."""
 
 # -- right
+"""The bad record becomes a dead letter of its own, and the good ones go on."""
+
 from dynamodb_streams_cdc import ChangeHandlers, PermanentError, Processor, Source
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 

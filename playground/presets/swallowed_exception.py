@@ -1,6 +1,11 @@
+# -- broken
 """The change is lost silently: the function logs an error and returns, which is success."""
 
+# -- right
+"""The error leaves the function: Lambda sends the batch again until the store takes it."""
 
+
+# -- both
 class Store:
     """A database with conditional writes. Each call is a request, which can fail."""
 

@@ -1,5 +1,10 @@
+# -- broken
 """With NEW_IMAGE the record lacks the previous state, and nothing is subtracted from it."""
 
+# -- right
+"""With NEW_AND_OLD_IMAGES the record has the previous state, which is subtracted."""
+
+# -- both
 from collections import Counter
 
 

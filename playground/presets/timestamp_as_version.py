@@ -1,6 +1,11 @@
+# -- broken
 """ApproximateCreationDateTime is rounded to the second: two changes of one have the same."""
 
+# -- right
+"""The sequence number is the version: it tells two changes of one second apart."""
 
+
+# -- both
 class Store:
     """A database with conditional writes. Each call is a request, which can fail."""
 

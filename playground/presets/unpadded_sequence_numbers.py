@@ -1,6 +1,11 @@
+# -- broken
 """Sequence numbers have 21 to 40 digits. As text, "1000" is less than "999"."""
 
+# -- right
+"""Padded with zeros to 40 digits, sequence numbers compare as text as they do as numbers."""
 
+
+# -- both
 class Store:
     """A database with conditional writes. Each call is a request, which can fail."""
 

@@ -90,6 +90,7 @@ export class Editor {
           bracketMatching(),
           closeBrackets(),
           highlightActiveLine(),
+          EditorView.lineWrapping,
           python(),
           syntaxHighlighting(highlighting),
           look,

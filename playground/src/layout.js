@@ -2,7 +2,7 @@
 // takes little more room than a second, and things of one moment stand beside each other.
 
 const CELL = 19;
-export const MOST_CELLS = 8;
+export const MOST_CELLS = 10;
 
 export function widthOf(call) {
   return 8 + CELL * Math.max(1, Math.min(call.records.length, MOST_CELLS)) + (call.records.length > MOST_CELLS ? 26 : 0);
@@ -48,7 +48,7 @@ export function places(picture, zoom) {
     xs.push(Math.max(before, ...asked));
   });
   const ends = picture.calls.map((call) => (xs[call.first] ?? 0) + widthOf(call));
-  return { xs, width: Math.max(xs.at(-1) ?? 0, ...ends, 300) + 70 };
+  return { xs, width: Math.max(xs.at(-1) ?? 0, ...ends) + 34 };
 }
 
 // Returns the time at an x, between the lines that stand left and right of it.

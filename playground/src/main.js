@@ -4,7 +4,7 @@ import * as address from "./address.js";
 import { $, clock, h } from "./dom.js";
 import { Editor } from "./editor.js";
 import { Engine, Stopped } from "./engine.js";
-import { details, say, states, Timeline, verdict } from "./panels.js";
+import { details, say, states, story, Timeline, verdict } from "./panels.js";
 import { legend, Picture } from "./picture.js";
 import * as script from "./script.js";
 import { Settings } from "./settings.js";
@@ -12,11 +12,14 @@ import { Tools } from "./tools.js";
 
 const PIPELINE = "pipeline";
 const STEP_MILLISECONDS = 450;
+const SOON_MILLISECONDS = 400;
+const NARROW = matchMedia("(max-width: 1000px)");
 
 let about = null;
 let settings = null;
 let result = null;
 let consumer = null;
+let example = null; // the name of the example, as long as nothing of it is changed
 let playing = null;
 let asked = 0;
 let shown = 0;
@@ -51,7 +54,19 @@ function load(given) {
 
 function edited() {
   chooseExample(null);
-  if (result) say("Changed: press Run to see it.");
+  if (result) stale("Changed since this run: press Run to see it.");
+}
+
+// Says that the result is not of what stands in the page now.
+function stale(text) {
+  document.documentElement.toggleAttribute("data-stale", true);
+  note(text, "stale");
+}
+
+// Adds a sentence above the result; the next result takes its place.
+function note(text, cls = "", ...more) {
+  $("note")?.remove();
+  $("verdict").prepend(h("p", { id: "note", class: cls }, text, ...more));
 }
 
 async function run() {
@@ -59,13 +74,13 @@ async function run() {
   complain(null);
   const given = experiment();
   try {
-    const answer = await working(engine.ask({ what: "run", ...given }));
+    const answer = await working(engine.ask({ what: "run", ...given }), () => stale("Running …"));
     if (mine !== asked) return;
     if (answer.error) return complain(answer.error);
     show(answer.ok);
-    remember(given);
+    remember(given, example);
   } catch (error) {
-    failed(error);
+    failed(error, mine);
   }
 }
 
@@ -89,32 +104,41 @@ async function search() {
     if (answer.error) return complain(answer.error);
     if (!answer.ok.found) {
       say("");
-      $("verdict").replaceChildren(h("p", { class: "good" }, h("strong", {}, "✓ No counterexample: "), `the copy is right after each of ${answer.ok.schedules} schedules (${answer.ok.deliveries} deliveries, ${seconds} s). That proves nothing about others.`));
+      $("verdict").replaceChildren(h("p", { id: "note", class: "good" }, h("strong", {}, "✓ No counterexample: "), `the copy is right after each of ${answer.ok.schedules} schedules (${answer.ok.deliveries} deliveries, ${seconds} s). That proves nothing about others.`));
       return;
     }
-    load({ ...experiment(), settings: answer.ok.settings, script: answer.ok.script });
+    const before = experiment();
+    load({ ...before, settings: answer.ok.settings, script: answer.ok.script });
+    chooseExample(null);
     await run();
-    say(`Schedule ${answer.ok.number} of ${schedules} fails. This is the smallest that still does, after ${answer.ok.runs} runs in ${seconds} s.`);
+    say("");
+    const told = `Schedule ${answer.ok.number} of ${schedules} fails. This is the smallest that still does, after ${answer.ok.runs} runs in ${seconds} s. It took the place of your schedule${settings.differences(before.settings)}. `;
+    note(told, "", h("button", { id: "undo", onclick: () => { load(before); run(); } }, "Back to mine"));
   } catch (error) {
-    failed(error);
+    failed(error, mine);
   } finally {
     bar.hidden = true;
   }
 }
 
-async function working(promise) {
+// Waits for an answer. Stop takes the place of the search if it is long in coming.
+async function working(promise, late = () => {}) {
   document.documentElement.dataset.state = "busy";
-  $("stop").hidden = false;
+  const timer = setTimeout(() => {
+    [$("stop").hidden, $("search").hidden] = [false, true];
+    late();
+  }, SOON_MILLISECONDS);
   try {
     return await promise;
   } finally {
-    $("stop").hidden = engine.busy ? false : true;
+    clearTimeout(timer);
+    if (!engine.busy) [$("stop").hidden, $("search").hidden] = [true, false];
     document.documentElement.dataset.state = "idle";
   }
 }
 
-function failed(error) {
-  say(error.message);
+function failed(error, mine) {
+  if (mine === asked) complain({ message: error.message.replace(/\.$/, "") });
   if (!(error instanceof Stopped)) throw error;
 }
 
@@ -122,9 +146,9 @@ function complain(error) {
   editor.mark(error?.part === "handler" && error.line ? [{ line: error.line, message: error.message }] : []);
   $("script").removeAttribute("aria-invalid");
   say("");
-  document.documentElement.toggleAttribute("data-stale", Boolean(error));
   if (!error) return;
-  const where = { handler: "Handler", schedule: "Writes and faults", settings: "Event source mapping" }[error.part] ?? "";
+  document.documentElement.toggleAttribute("data-stale", true);
+  const where = { handler: "Handler", schedule: "Writes and faults", settings: "Event source mapping" }[error.part] ?? "No result";
   const place = error.line ? `, line ${error.line}` : "";
   $("verdict").replaceChildren(h("p", { class: "bad", id: "complaint" }, h("strong", {}, `✕ ${where}${place}: `), `${error.message}.`));
   if (error.part === "schedule") $("script").setAttribute("aria-invalid", "true");
@@ -137,6 +161,7 @@ function complain(error) {
 function show(found) {
   stopPlaying();
   result = found;
+  document.documentElement.removeAttribute("data-stale");
   $("verdict").replaceChildren(...verdict(result, { isPipeline: consumer === PIPELINE }));
   picture.show(result);
   timeline.show(result);
@@ -144,22 +169,22 @@ function show(found) {
   $("printed-box").hidden = !result.printed;
   $("printed").textContent = result.printed;
   editor.mark((result.error_lines ?? []).map((line) => ({ line, message: "An attempt failed here." })), { scroll: false });
-  goTo(result.lines.length - 1);
+  goTo(result.lines.length - 1, { scroll: false });
   document.documentElement.dataset.shown = String(++shown);
   document.dispatchEvent(new CustomEvent("shown", { detail: result }));
 }
 
-function goTo(entry) {
+function goTo(entry, options) {
   if (!result) return;
   const to = Math.min(result.lines.length - 1, Math.max(0, entry));
-  picture.goTo(to);
-  timeline.goTo(to);
+  picture.goTo(to, options);
+  timeline.goTo(to, options);
   $("moment").textContent = `at ${clock(result.lines[to]?.at ?? 0)}`;
-  $("states").replaceChildren(...states(result, to));
+  $("states").replaceChildren(...states(result, to, { isPipeline: consumer === PIPELINE }));
 }
 
 function choose(what, entry, isHover) {
-  if (what) $("details").replaceChildren(...details(what, result));
+  if (what) $("details").replaceChildren(...details(what, result, about.faults));
   if (!isHover) goTo(what?.call ? what.call.last : entry);
 }
 
@@ -195,8 +220,8 @@ function stopPlaying() {
 
 let remembered = "";
 
-async function remember(given) {
-  remembered = await address.written(given);
+async function remember(given, name = null) {
+  remembered = name ? `#example=${name}` : await address.written(given);
   history.replaceState(null, "", remembered);
 }
 
@@ -211,12 +236,13 @@ async function open() {
     }
     chooseTab("lab");
     if (found.example) {
-      const example = about.presets.find(({ name }) => name === found.example);
-      if (!example) throw new address.Unreadable(`There is no example ${found.example}: choose one of the list.`);
-      openExample(example);
+      const named = about.presets.find(({ name }) => name === found.example);
+      if (!named) throw new address.Unreadable(`There is no example ${found.example}: choose one of the list.`);
+      openExample(named);
     } else {
       load(found);
       chooseExample(null);
+      $("story").hidden = true;
       await run();
     }
   } catch (error) {
@@ -238,7 +264,7 @@ async function copy(text, told) {
 }
 
 async function copyLink() {
-  await remember(experiment());
+  await remember(experiment(), example);
   await copy(location.href, "The link is copied.");
 }
 
@@ -249,7 +275,7 @@ async function copyTest() {
     await copy(answer.ok, "The test is copied: save it as test_copy.py, and run pytest test_copy.py.");
     document.dispatchEvent(new CustomEvent("copied", { detail: answer.ok }));
   } catch (error) {
-    failed(error);
+    failed(error, asked);
   }
 }
 
@@ -263,22 +289,41 @@ function listExamples() {
     const titles = [...new Set(about.presets.filter((each) => each.group === group).map(({ title }) => title))];
     for (const title of titles) {
       const pair = about.presets.filter((each) => each.group === group && each.title === title);
-      const buttons = pair.map((each) => h("button", { "data-example": each.name, "aria-pressed": "false", "aria-label": `${title}: ${each.label ?? "open"}`, onclick: () => openExample(each) }, each.label ?? "open"));
+      const buttons = pair.map((each) => h("button", { "data-example": each.name, "aria-pressed": "false", "aria-label": `${title}: ${each.label ?? "open"}`, onclick: () => chosen(each) }, each.label ?? "open"));
       rows.push(h("div", { class: "example" }, h("span", {}, title), h("span", { class: "pair" }, ...buttons)));
     }
   }
   $("examples-list").replaceChildren(...rows);
 }
 
-function openExample(example) {
-  load(example);
-  chooseExample(example.name);
+function openExample(each) {
+  load(each);
+  chooseExample(each.name);
+  const twin = about.presets.find(({ title, name }) => title === each.title && name !== each.name);
+  $("story").hidden = false;
+  $("story").replaceChildren(...story(each, twin, () => openExample(twin)));
+  $("examples-told").textContent = each.label ? `${each.title}, ${each.label}` : each.title;
   return run();
 }
 
+// A choice of a person: on a narrow page the result is below the list.
+async function chosen(each) {
+  const shows = openExample(each);
+  if (!NARROW.matches) return;
+  $("examples").open = false;
+  await shows;
+  $("story").scrollIntoView();
+}
+
 function chooseExample(name) {
+  example = name;
+  $("story").classList.toggle("before", !name);
   for (const button of document.querySelectorAll("[data-example]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.example === name));
+    const is = button.dataset.example === name;
+    button.setAttribute("aria-pressed", String(is));
+    const list = $("examples-list");
+    const top = button.closest(".example").offsetTop;
+    if (is && (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40)) list.scrollTop = top - 90;
   }
 }
 
@@ -287,6 +332,7 @@ function chooseExample(name) {
 const TABS = ["lab", "filters", "converter"];
 
 function chooseTab(name) {
+  say("");
   for (const tab of TABS) {
     const chosen = tab === name;
     $(`tab-${tab}`).setAttribute("aria-selected", String(chosen));
@@ -316,6 +362,15 @@ function wire() {
   $("zoom-in").addEventListener("click", () => picture.setZoom(picture.zoom * 1.5));
   $("zoom-out").addEventListener("click", () => picture.setZoom(picture.zoom / 1.5));
   $("script").addEventListener("input", edited);
+  $("settings-defaults").addEventListener("click", () => {
+    settings.values = {};
+    edited();
+  });
+  for (const [name, list] of [["write", about.writes], ["fault", about.faults]]) {
+    const tell = () => ($(`${name}-effect`).textContent = `${list[$(`${name}-kind`).selectedIndex].kind}: ${list[$(`${name}-kind`).selectedIndex].effect}.`);
+    $(`${name}-kind`).addEventListener("change", tell);
+    tell();
+  }
   $("add-write").addEventListener("click", () => {
     const kind = $("write-kind").value;
     const values = kind === "put" || kind === "poison" ? ` group ${$("write-item").value % 3} amount ${1 + Math.floor(Math.random() * 90)}` : "";
@@ -364,14 +419,14 @@ async function main() {
     say("Browsers give a page from file:// no workers and no WebAssembly: run `make playground` and open the address that it prints.");
     return;
   }
-  if (matchMedia("(max-width: 900px)").matches) {
+  if (NARROW.matches) {
     for (const fold of document.querySelectorAll("details.fold")) fold.open = false;
   }
   $("legend").replaceChildren(...legend());
   await engine.start();
   about = (await engine.ask({ what: "about" })).ok;
   settings = new Settings(about.controls, edited);
-  $("write-kind").replaceChildren(...about.writes.map((name) => h("option", {}, name)));
+  $("write-kind").replaceChildren(...about.writes.map(({ kind }) => h("option", {}, kind)));
   $("fault-kind").replaceChildren(...about.faults.map(({ kind }) => h("option", {}, kind)));
   listExamples();
   tools.wire(about);

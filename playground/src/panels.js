@@ -17,14 +17,23 @@ export function verdict(result, { isPipeline }) {
   return parts;
 }
 
-export function states(result, entry) {
+// What to look at in an example, and what its twin does otherwise.
+export function story(example, twin, openTwin) {
+  return [
+    h("div", { class: "bar" }, h("h2", {}, example.label ? `${example.title}, ${example.label}` : example.title), twin ? h("button", { onclick: openTwin }, `Show the ${twin.label} one`) : null),
+    h("p", {}, h("strong", {}, "Look at: "), example.look),
+    example.difference ? h("p", {}, h("strong", {}, "The difference: "), example.difference) : null,
+  ].filter(Boolean);
+}
+
+export function states(result, entry, { isPipeline }) {
   const state = result.states.findLast((each) => each.entry <= entry) ?? result.states[0];
   if (!state) return [h("p", { class: "hint" }, "Nothing yet.")];
-  const isPlain = !state.by_row && state.rows.every(([, , copy]) => copy === "");
+  if (!state.by_row) return apart(state, isPipeline);
   const rows = state.rows.map(([key, table, copy, differs]) =>
     h("tr", { class: differs ? "differs" : "" }, h("th", { scope: "row" }, key || "whole"), h("td", {}, table || "–"),
-      isPlain ? null : h("td", {}, copy || "–"), state.by_row ? h("td", {}, differs ? "≠ differs" : "=") : null));
-  const head = ["key", ...(state.by_row ? ["table implies", "copy has", ""] : isPlain ? ["table"] : ["table has", "copy has"])];
+      h("td", {}, copy || "–"), h("td", {}, differs ? "≠ differs" : "=")));
+  const head = ["key", "table implies", "copy has", ""];
   return [
     h("table", {}, h("thead", {}, h("tr", {}, ...head.map((name) => (name ? h("th", { scope: "col" }, name) : h("td", {}))))), h("tbody", {}, ...rows)),
     ...(state.problems.length && !state.rows.some((row) => row[3]) ? [h("ul", { class: "bad" }, ...state.problems.slice(0, 8).map((each) => h("li", {}, `≠ ${each}`)))] : []),
@@ -32,9 +41,24 @@ export function states(result, entry) {
   ];
 }
 
+// Table and copy below each other, where they have no keys in common that could be compared.
+function apart(state, isPipeline) {
+  const rows = (column) => state.rows.filter((row) => row[column]).map((row) => h("tr", {}, h("th", { scope: "row" }, row[0] || "whole"), h("td", {}, row[column])));
+  const table = (name, column) =>
+    h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, name), h("td", {}))), h("tbody", {}, ...(rows(column).length ? rows(column) : [h("tr", {}, h("td", {}, "empty"), h("td", {}))])));
+  return [
+    table("table", 1),
+    ...(isPipeline ? [] : [table("copy", 2)]),
+    ...(state.problems.length ? [h("ul", { class: "bad" }, ...state.problems.slice(0, 8).map((each) => h("li", {}, `≠ ${each}`)))] : []),
+    h("p", { class: "hint" }, isPipeline ? "The three copies have forms of their own, and are compared with the table." : "The copy has a form of its own: compare() of the handler says what is wrong with it."),
+  ];
+}
+
 const json = (value) => h("pre", {}, JSON.stringify(value, null, 1));
 
-export function details(what, result) {
+const AGE = "Iterator age: how old the last record of a batch was when the function got it. It grows while a batch is retried or waits; records older than MaximumRecordAgeInSeconds are given up, and the stream forgets them after 24 hours.";
+
+export function details(what, result, faults) {
   if (what.call) {
     const { call } = what;
     const facts = [
@@ -42,16 +66,16 @@ export function details(what, result) {
       ["attempt", call.attempt ?? "not by the mapping"],
       ["iterator age", call.age === null ? "–" : duration(call.age)],
       ["took", duration(call.until - call.at)],
-      ["place", call.shard ? `${call.shard}, lane ${call.lane}` : "–"],
+      ["shard", call.shard ? `…${call.shard.slice(-8)}, lane ${call.lane + 1} of ${result.mapping.ParallelizationFactor}` : "–"],
       ...call.records.map((record) => [record.change, `${record.outcome === "left" ? "left for a retry" : record.outcome}, ..${record.sequence.slice(-6)}`]),
     ];
-    return [facing(`Invocation at ${clock(call.at)}`, facts), fold("Request", call.request), fold(call.error ? "Error" : "Answer", call.error ?? call.answer)];
+    return [facing(`Invocation at ${clock(call.at)}`, facts), ...(call.age === null ? [] : [h("p", { class: "hint" }, AGE)]), fold("Request", call.request), fold(call.error ? "Error" : "Answer", call.error ?? call.answer)];
   }
   if (what.write) {
     const { write } = what;
     return [facing(`${write.change} at ${clock(write.at)}`, [["sequence number", write.sequence]]), fold("Record", write.record)];
   }
-  if (what.fault) return [facing(`Fault at ${clock(what.fault.at)}`, [["kind", what.fault.kind], ["to move it", "drag it, or Alt and the arrow keys; Delete removes it"]])];
+  if (what.fault) return [facing(`Fault at ${clock(what.fault.at)}`, [["kind", what.fault.kind], ["effect", faults.find(({ kind }) => kind === what.fault.kind)?.effect ?? "–"], ["to move it", "drag it, or Alt and the arrow keys; Delete removes it"]])];
   const { mark } = what;
   const document = result.documents.find((each) => JSON.stringify(each).includes(mark.sequences[0]));
   return [facing(`${clock(mark.at)}`, [["event", mark.text], ["records", mark.changes.join(", ")]]), ...(document && what.class === "letter" ? [fold("Document", document)] : [])];
@@ -79,17 +103,20 @@ export class Timeline {
   }
 
   show(result) {
-    this.host.replaceChildren(...result.lines.map((line) => h("li", { class: line.kind }, line.text)));
+    const aside = (index) => (index === result.quiet ? h("span", { class: "aside" }, "All is quiet, and the faults are over. What follows belongs to the end: steps that come later, items written without their poison, dead letters redriven.") : null);
+    this.host.replaceChildren(...result.lines.map((line, index) => h("li", { class: line.kind }, aside(index), line.text)));
+    this.host.scrollTop = 0;
     if (result.lines_left_out) this.host.append(h("li", {}, `... and ${result.lines_left_out} more lines`));
   }
 
-  goTo(entry) {
+  goTo(entry, { scroll = true } = {}) {
     this.entry = entry;
     this.host.querySelector("[aria-current]")?.removeAttribute("aria-current");
     const item = this.host.children[entry];
     if (!item) return;
     item.setAttribute("aria-current", "true");
     const { host } = this;
+    if (!scroll) return;
     if (item.offsetTop < host.scrollTop || item.offsetTop > host.scrollTop + host.clientHeight - 30) {
       host.scrollTop = item.offsetTop - host.clientHeight / 2;
     }

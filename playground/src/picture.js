@@ -17,8 +17,8 @@ const LOST = "M-5 0 A5 5 0 1 0 5 0 A5 5 0 1 0 -5 0 M-4 4 L4 -4";
 const PAUSE = "M-2 -4 V4 M2 -4 V4";
 const FLAG = "M0 10 V-9 M0 -9 H11 L8 -5.5 L11 -2 H0";
 const LABELS = 104;
-const NARROW_LABELS = 82;
-const LANE = 56;
+const NARROW_LABELS = 92;
+const LANE = 64;
 
 export class Picture {
   constructor(host, { choose, moved, removed }) {
@@ -29,14 +29,18 @@ export class Picture {
   #resized() {
     if (!this.data || this.host.clientWidth === this.drawnAt) return;
     this.#draw();
-    this.goTo(this.entry);
+    this.goTo(this.entry, { scroll: false });
   }
 
+  // Shows the end of a run, scrolled to where something goes wrong first.
   show(data) {
     this.data = data;
     this.entry = Math.max(0, data.lines.length - 1);
     this.#draw();
-    this.goTo(this.entry);
+    this.goTo(this.entry, { scroll: false });
+    const wrong = data.calls.filter(({ outcome }) => ["failed", "killed", "left"].includes(outcome)).map(({ first }) => first);
+    const entry = Math.min(...wrong, ...data.faults.map((fault) => fault.entry), ...data.given_up.map((each) => each.entry));
+    this.scroller.scrollLeft = Number.isFinite(entry) ? this.xs[entry] - 90 : 0;
   }
 
   setZoom(zoom) {
@@ -46,7 +50,7 @@ export class Picture {
     this.goTo(this.entry);
   }
 
-  goTo(entry) {
+  goTo(entry, { scroll = true } = {}) {
     if (!this.data) return;
     this.entry = Math.min(this.data.lines.length - 1, Math.max(0, entry));
     const x = this.xs[this.entry] ?? 0;
@@ -55,6 +59,7 @@ export class Picture {
       for (const part of [mark.node, mark.texts]) part.classList.toggle("later", mark.entry > this.entry);
     }
     const { scroller } = this;
+    if (!scroll) return;
     const visible = scroller.clientWidth;
     if (x < scroller.scrollLeft + 20 || x > scroller.scrollLeft + visible - 40) {
       scroller.scrollLeft = x - visible / 2;
@@ -66,32 +71,40 @@ export class Picture {
     this.drawnAt = this.host.clientWidth;
     const scrolled = this.scroller?.scrollLeft ?? 0;
     const rows = this.#rows();
-    const { xs, width } = places(data, this.zoom);
+    const { xs, width: asked } = places(data, this.zoom);
     Object.assign(this, { xs, marks: [], names: namesOf(data) });
     const height = rows.at(-1).y + rows.at(-1).height + 6;
     const labelWidth = this.host.clientWidth < 480 ? NARROW_LABELS : LABELS;
+    const width = Math.max(asked, this.host.clientWidth - labelWidth - 1);
     const labels = s("svg", { width: labelWidth, height, class: "labels", "aria-hidden": "true" });
     const svg = s("svg", { width, height, role: "group", "aria-label": this.#summary() });
-    svg.append(patterns());
+    this.cursor = s("g", { class: "cursor" }, s("path", { d: `M0 20 V${height}` }), s("path", { d: "M-5 15 H5 L0 22 Z", class: "head" }));
+    const bands = rows.map((row) => s("rect", { class: row.kind === "lane" ? "band" : "band plain", x: 0, y: row.y, width, height: row.height }));
+    svg.append(patterns(), ...bands, this.cursor);
     for (const row of rows) {
       const band = row.kind === "lane" ? "band" : "band plain";
-      svg.append(s("rect", { class: band, x: 0, y: row.y, width, height: row.height }));
       labels.append(s("rect", { class: band, x: 0, y: row.y, width: labelWidth, height: row.height }));
       row.label.forEach((text, index) =>
         labels.append(
           s("text", { x: 6, y: row.y + row.height / 2 + 4 + (index - (row.label.length - 1) / 2) * 12, class: index && row.kind === "lane" ? "small" : "" },
-            text.length > labelWidth / 6.6 ? `${text.slice(0, labelWidth / 6.6 - 1)}…` : text)),
+            cut(text, (labelWidth - 8) / (index && row.kind === "lane" ? 5.6 : 6.2)))),
       );
       this[`_${row.kind}`](svg, row);
     }
-    this.cursor = s("g", { class: "cursor" }, s("path", { d: `M0 0 V${height}` }), s("path", { d: "M-5 0 H5 L0 7 Z", class: "head" }));
-    svg.append(this.cursor);
-    this.scroller = h("div", { class: "scroller" }, svg);
+    this.scroller = h("div", { class: "scroller", onscroll: () => this.#edges() }, svg);
     this.host.replaceChildren(labels, this.scroller);
     this.svg = svg;
     this.#rove();
     this.scroller.scrollLeft = scrolled;
+    this.#edges();
     svg.addEventListener("click", (event) => event.target.closest(".mark") || this.#clicked(event));
+  }
+
+  // Marks the sides to which there is more to see.
+  #edges() {
+    const { scrollLeft, clientWidth, scrollWidth } = this.scroller;
+    this.host.classList.toggle("more-left", scrollLeft > 4);
+    this.host.classList.toggle("more-right", scrollLeft + clientWidth < scrollWidth - 4);
   }
 
   #rows() {
@@ -105,13 +118,16 @@ export class Picture {
     add("ruler", 22, ["time"]);
     add("table", 42, ["table"]);
     if (data.faults.length) add("faults", 32, ["faults"]);
-    const shards = [...new Set(data.shards.map((shard) => shard.id))];
+    const all = new Map(data.shards.map((shard) => [shard.id, shard]));
     const several = new Set(data.calls.map((call) => call.who)).size > 1;
     for (const row of rowsOf(data)) {
-      const shard = shards.indexOf(row.shard) + 1;
-      const parent = shards.indexOf(data.shards[shard - 1]?.parent) + 1;
-      const place = row.shard === null ? ["other", "calls"] : [`shard ${shard}${parent ? ` after ${parent}` : ""}`, `lane ${row.lane}`];
-      add("lane", LANE, several ? [row.who, place.join(" ")] : place, row);
+      const own = shardsOf(row.who, data);
+      const shard = own.indexOf(row.shard) + 1;
+      const parent = own.indexOf(all.get(row.shard)?.parent) + 1;
+      const lanes = data.mapping.ParallelizationFactor;
+      const lane = lanes > 1 ? [`lane ${row.lane + 1} of ${lanes}`] : [];
+      const place = row.shard === null ? ["other calls"] : [`shard ${shard}${parent ? ` after ${parent}` : ""}`, ...lane];
+      add("lane", LANE, several ? [row.who, ...place] : place, row);
     }
     if (data.given_up.length || data.lost.length) add("letters", 30, ["dead", "letters"]);
     add("age", 34, ["iterator", "age"]);
@@ -183,7 +199,7 @@ export class Picture {
       const isNew = !index || line.at > this.data.lines[index - 1].at;
       if (!isNew || x < free) return;
       svg.append(s("path", { class: "tick", d: `M${x} 15 V22` }), s("text", { x, y: 12, class: "small" }, line.at < 3600 ? duration(line.at) : clock(line.at).slice(0, 8)));
-      free = x + 62;
+      free = x + 66;
     });
   }
 
@@ -222,7 +238,7 @@ export class Picture {
   }
 
   _lane(svg, row) {
-    const middle = row.y + 29;
+    const middle = row.y + 36;
     for (const call of row.calls) {
       const earlier = this.data.calls[call.retry_of ?? -1];
       const from = earlier && row.calls.includes(earlier) ? this.xs[earlier.first] + widthOf(earlier) : null;
@@ -259,8 +275,9 @@ export class Picture {
     const rest = call.records.length - MOST_CELLS;
     this.#mark(svg, call.first, label, this.xs[call.first], middle, { call, class: `call ${call.outcome}` },
       s("rect", { class: "bar", y: -18, width, height: 36, rx: 4 }), ...cells, ...below,
+      call.records.length ? null : s("text", { x: width / 2, y: 4, class: "small", "text-anchor": "middle" }, "–"),
       rest > 0 ? s("text", { x: width - 28, y: 4, class: "small" }, `+${rest}`) : null,
-      call.attempt > 1 ? s("text", { x: width / 2, y: -20, class: "small", "text-anchor": "middle" }, `${call.attempt}.`) : null);
+      call.attempt > 1 ? s("text", { x: width / 2, y: -22, class: "small", "text-anchor": "middle" }, `${call.attempt}.`) : null);
   }
 
   _letters(svg, row) {
@@ -277,11 +294,15 @@ export class Picture {
     const calls = this.data.calls.filter((call) => call.age !== null && call.shard !== null);
     const most = Math.max(0.004, ...calls.map((call) => call.age));
     const tall = (age) => (row.height - 12) * (Math.log10(1 + age / 0.004) / Math.log10(1 + most / 0.004));
+    const oldest = calls.find((call) => call.age === most);
+    const xOf = (call) => this.xs[call.first];
+    const isNear = (one, other) => calls.some((call) => call !== oldest && one < xOf(call) && xOf(call) < other);
+    const isLeft = oldest && isNear(xOf(oldest), xOf(oldest) + 56) && !isNear(xOf(oldest) - 62, xOf(oldest));
     for (const call of calls) {
       const size = tall(call.age);
       svg.append(s("rect", { class: "age", x: this.xs[call.first], y: row.y + row.height - 1 - size, width: 5, height: Math.max(1, size) },
         s("title", {}, `iterator age ${duration(call.age)}`)));
-      if (call.age === most && most >= 0.01) svg.append(s("text", { class: "small", x: this.xs[call.first] + 8, y: row.y + 11 }, duration(most)));
+      if (call === oldest && most >= 0.01) svg.append(s("text", { class: "small", x: xOf(call) + (isLeft ? -4 : 8), y: row.y + 11, "text-anchor": isLeft ? "end" : "start" }, duration(most)));
     }
   }
 
@@ -289,7 +310,7 @@ export class Picture {
     const { states } = this.data;
     states.forEach((state, index) => {
       const from = this.xs[state.entry] ?? 0;
-      const to = index + 1 < states.length ? this.xs[states[index + 1].entry] : this.xs.at(-1) + 60;
+      const to = index + 1 < states.length ? this.xs[states[index + 1].entry] : this.xs.at(-1) + 28;
       const wrong = state.problems.length;
       if (to - from < 1) return;
       svg.append(s("rect", { class: wrong ? "differs" : "equals", x: from, y: row.y + 4, width: to - from - 1, height: row.height - 8 },
@@ -297,6 +318,15 @@ export class Picture {
       if (to - from > 24) svg.append(s("text", { class: "small", x: from + 5, y: row.y + 16 }, wrong ? `≠ ${wrong}` : "="));
     });
   }
+}
+
+const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
+// Returns the shards that a function reads, and their parents, in the order of the stream.
+function shardsOf(who, { calls, shards }) {
+  const read = new Set(calls.filter((call) => call.who === who).map((call) => call.shard));
+  const parents = new Set(shards.filter(({ id }) => read.has(id)).map(({ parent }) => parent));
+  return [...new Set(shards.map(({ id }) => id))].filter((id) => read.has(id) || parents.has(id));
 }
 
 function patterns() {

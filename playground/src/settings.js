@@ -4,11 +4,12 @@ import { $, h } from "./dom.js";
 
 const UNITS = {
   MaximumBatchingWindowInSeconds: " s",
-  MaximumRecordAgeInSeconds: " s; -1 is no limit",
-  MaximumRetryAttempts: "; -1 is no limit",
-  Timeout: " s, of the function",
+  MaximumRecordAgeInSeconds: " s",
+  Timeout: " s",
   TumblingWindowInSeconds: " s",
 };
+
+const LOWEST = { MaximumRecordAgeInSeconds: "-1, or 60" };
 
 export class Settings {
   constructor(controls, changed) {
@@ -20,15 +21,16 @@ export class Settings {
     });
   }
 
-  #row({ name, low, high, choices, text, default: value }) {
+  #row({ name, meaning, low, high, choices, text, default: value }) {
     const id = `setting-${name}`;
-    const told = text ?? (choices ? "" : low === undefined ? "" : `${low} to ${high.toLocaleString("en")}${UNITS[name] ?? ""}`);
+    const range = text || low === undefined ? "" : ` ${LOWEST[name] ?? low} to ${high.toLocaleString("en")}${UNITS[name] ?? ""}.`;
+    const described = { id, "aria-describedby": `${id}-meaning` };
     let input;
-    if (choices) input = h("select", { id }, ...choices.map((choice) => h("option", {}, choice)));
-    else if (text) input = h("input", { id, type: "text", spellcheck: "false", "aria-describedby": `${id}-range` });
-    else if (low === undefined) input = h("input", { id, type: "checkbox" });
-    else input = h("input", { id, type: "number", min: low, max: high, step: 1, "aria-describedby": `${id}-range` });
-    const row = h("div", { class: `setting${choices || text ? " long" : ""}` }, h("label", { for: id }, name), input, told ? h("span", { class: "hint", id: `${id}-range` }, told) : null);
+    if (choices) input = h("select", described, ...choices.map((choice) => h("option", {}, choice)));
+    else if (text) input = h("input", { ...described, type: "text", spellcheck: "false" });
+    else if (low === undefined) input = h("input", { ...described, type: "checkbox" });
+    else input = h("input", { ...described, type: "number", min: low, max: high, step: 1 });
+    const row = h("div", { class: `setting${choices || text ? " long" : ""}` }, h("label", { for: id }, name), input, h("span", { class: "hint", id: `${id}-meaning` }, `${meaning}${range}`));
     this.#set(input, value);
     return row;
   }
@@ -53,6 +55,16 @@ export class Settings {
   set values(values) {
     for (const { name, default: value } of this.controls) this.#set($(`setting-${name}`), values[name] ?? value);
     this.tell();
+  }
+
+  // Says which settings differ from others, as the rest of a sentence.
+  differences(before) {
+    const value = (values, name, none) => values[name] ?? none;
+    const told = this.controls
+      .map(({ name, default: none }) => [name, value(before, name, none), value(this.values, name, none)])
+      .filter(([, was, is]) => was !== is)
+      .map(([name, was, is]) => `${name} ${was} → ${is}`);
+    return told.length ? `, and set ${told.join(", ")}` : "";
   }
 
   tell() {

@@ -89,6 +89,8 @@ export class Tools {
     if (!answer) return;
     const { error, ok } = answer;
     $("converted").className = error ? "bad" : "good";
+    $(to).classList.toggle("old", Boolean(error));
+    $(from).classList.remove("old");
     if (error) {
       $("converted").replaceChildren(h("strong", {}, `✕ ${error.line ? `Line ${error.line}: ` : ""}`), `${error.message}.`);
       return;

@@ -7,7 +7,7 @@ one works on plain values. It guarantees two things:
   38 digits. Binary alone differs: it comes out as plain `bytes`, from the base64 text of a Lambda
   event as well as from the raw bytes of an API client.
 - Nothing malformed passes. What DynamoDB cannot hold raises `MalformedValue` with the path to it:
-  `NewImage.lines[2].price: N must be a decimal number of at most 38 digits, got text`.
+  `NewImage.lines[2].price: S must be a string, got a decimal number`.
 
 | DynamoDB  | Python    | DynamoDB | Python           |
 | --------- | --------- | -------- | ---------------- |
@@ -282,7 +282,7 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
 
 _EXPECTED = {
     "S": "a string",
-    "N": "a decimal number of at most 38 digits",
+    "N": "a decimal number of at most 38 digits, written as a string",
     "B": "base64 text or bytes",
     "BOOL": "true or false",
     "NULL": "true",

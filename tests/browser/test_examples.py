@@ -39,6 +39,9 @@ def test_an_example_shows_what_the_kit_says(
     assert opened.page.locator("#timeline li").count() == len(here["lines"])
     wrong = "The copy is wrong" in opened.page.locator("#verdict").inner_text()
     assert wrong == bool(here["problems"])
+    story = opened.page.locator("#story").inner_text()
+    assert example["look"] in story
+    assert example["difference"] in story
 
 
 @by_name(BROKEN)

@@ -1,6 +1,7 @@
 """The page as a person uses it: addresses, copies, keys, errors, other tabs, other origins."""
 
 import http.server
+import itertools
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext
 
+from dynamodb_streams_cdc.testing.simulation.schedule import EFFECTS
+from playground.lab.settings import MEANINGS
 from tests.browser.conftest import Playground
 from tools import playground
 
@@ -158,6 +161,18 @@ def test_a_fault_is_dragged_and_moved_by_key(opened: Playground) -> None:
     assert opened.after(lambda: page.keyboard.press("Delete"))["faults"] == []
 
 
+def test_table_and_copy_of_two_forms_stand_apart(opened: Playground) -> None:
+    page = opened.page
+    opened.after(page.locator('[data-example="the-event-id-as-itemidentifier-right"]').click)
+    shown = page.locator("#states").inner_text()
+    assert page.locator("#states table").count() == 2
+    assert "compare() of the handler" in shown
+    page.locator("#first").click()
+    assert "three copies" not in page.locator("#states").inner_text()
+    opened.after(page.locator('[data-example="three-sinks"]').click)
+    assert "three copies" in page.locator("#states").inner_text()
+
+
 def test_steps_go_through_table_and_copy(opened: Playground) -> None:
     page = opened.page
     opened.after(page.locator('[data-example="overwrite"]').click)
@@ -195,6 +210,96 @@ def test_a_setting_of_the_mapping_counts(opened: Playground) -> None:
     assert "1 to 10000" in opened.complaint()
 
 
+def test_a_change_makes_the_result_stale(opened: Playground) -> None:
+    page = opened.page
+    opened.after(page.locator('[data-example="keep-the-newest"]').click)
+    stale = page.locator("html[data-stale]")
+    assert stale.count() == 0
+    page.locator("#script").fill("0 put 0\n")
+    assert "press Run" in page.locator("#verdict").inner_text()
+    assert stale.count() == 1
+    opened.run()
+    assert stale.count() == 0
+    assert "press Run" not in page.locator("#verdict").inner_text()
+
+
+def test_a_search_can_be_taken_back(opened: Playground) -> None:
+    page = opened.page
+    opened.after(page.locator('[data-example="no-idempotency-broken"]').click)
+    page.locator("#settings").evaluate("(fold) => (fold.open = true)")
+    page.locator("#setting-BatchSize").fill("7")
+    before = page.locator("#script").input_value()
+    opened.after(page.locator("#search").click)
+    page.get_by_text("It took the place of your schedule").wait_for()
+    assert "BatchSize 7 → " in page.locator("#note").inner_text()
+    assert page.locator("#script").input_value() != before
+    opened.after(page.locator("#undo").click)
+    assert page.locator("#script").input_value() == before
+    assert page.locator("#setting-BatchSize").input_value() == "7"
+    page.locator("#settings-defaults").click()
+    assert page.locator("#settings-told").inner_text() == "AWS's defaults"
+    page.locator("#settings").evaluate("(fold) => (fold.open = false)")
+
+
+def test_settings_and_faults_are_explained(opened: Playground) -> None:
+    page = opened.page
+    page.locator("#settings").evaluate("(fold) => (fold.open = true)")
+    for name, words in MEANINGS.items():
+        assert words in page.locator(f"#setting-{name}-meaning").inner_text()
+    page.locator("#settings").evaluate("(fold) => (fold.open = false)")
+    for kind, effect in EFFECTS.items():
+        page.locator("#fault-kind").select_option(str(kind))
+        assert page.locator("#fault-effect").inner_text() == f"{kind}: {effect}."
+
+
+def test_the_iterator_age_is_defined_where_it_is_shown(opened: Playground) -> None:
+    page = opened.page
+    opened.after(page.locator('[data-example="older-than-the-record-age-right"]').click)
+    page.locator("#picture .call").nth(2).click()
+    assert "how old the last record" in page.locator("#details").inner_text()
+    page.locator("#words summary").click()
+    assert "IteratorAge" in page.locator("#words").inner_text()
+
+
+def test_a_choice_on_a_phone_brings_the_result_into_view(
+    context: BrowserContext, address: str
+) -> None:
+    tab = Playground(context.new_page(), address)
+    page = tab.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    tab.open()
+    page.locator("#examples summary").click()
+    tab.after(page.locator('[data-example="the-marker-before-the-effect-broken"]').click)
+    page.wait_for_function("document.getElementById('verdict').getBoundingClientRect().top < 844")
+    story = page.locator("#story").bounding_box()
+    assert story is not None
+    assert 0 <= story["y"] < 100
+    assert not page.locator("#examples-list").is_visible()
+    order = [page.locator(name).bounding_box() for name in (".examples", ".results", ".inputs")]
+    assert sorted(order, key=lambda box: box["y"] if box else 0) == order
+    killed, frame = (page.locator(n).bounding_box() for n in (".call.killed", ".scroller"))
+    assert killed is not None
+    assert frame is not None
+    assert frame["x"] <= killed["x"] < frame["x"] + frame["width"] - killed["width"]
+    page.close()
+    assert tab.wrong == []
+
+
+@pytest.mark.parametrize("name", ["a-record-that-always-fails-broken", "three-sinks"])
+def test_no_two_times_collide_and_no_lane_ends_early(opened: Playground, name: str) -> None:
+    page = opened.page
+    opened.after(page.locator(f'[data-example="{name}"]').click)
+    ends: list[list[float]] = page.evaluate(
+        "[...document.querySelectorAll('.scroller .tick + text')]"
+        ".map((each) => each.getBoundingClientRect()).map(({ left, right }) => [left, right])"
+    )
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(ends))
+    band, frame = (page.locator(n).first.bounding_box() for n in (".scroller .band", ".scroller"))
+    assert band is not None
+    assert frame is not None
+    assert band["width"] >= frame["width"] - 1
+
+
 # Bad input
 
 
@@ -218,7 +323,13 @@ def test_an_endless_loop_is_cut_off(opened: Playground) -> None:
     opened.after(page.locator('[data-example="overwrite"]').click)
     opened.type("def handler(event, context):\n    while True:\n        pass\n")
     page.locator("#run").click()
+    page.get_by_text("Running …").wait_for()
+    assert page.locator("html[data-stale]").count() == 1
     page.get_by_text("look for a loop that never ends").wait_for()
+    assert "right in the end" not in page.locator("#verdict").inner_text()
+    page.wait_for_timeout(3000)  # Python starts again meanwhile
+    assert "never ends" in page.locator("#complaint").inner_text()
+    assert page.locator("html[data-stale]").count() == 1
     assert opened.after(page.locator('[data-example="overwrite"]').click)["lines"]
 
 
@@ -229,6 +340,7 @@ def test_stop_ends_a_search(opened: Playground) -> None:
     page.get_by_text("Searching: ").wait_for()
     page.locator("#stop").click()
     page.get_by_text("Stopped.").wait_for()
+    assert page.locator("#search").is_visible()
     assert opened.after(page.locator('[data-example="overwrite"]').click)["lines"]
 
 
@@ -236,6 +348,19 @@ def test_a_handler_that_prints_a_megabyte_is_cut(opened: Playground) -> None:
     opened.after(opened.page.locator('[data-example="overwrite"]').click)
     opened.type("def handler(event, context):\n    print('x' * 1_000_000)\n")
     assert "characters more" in opened.run()["printed"]
+
+
+def test_the_pages_that_it_links_to_are_there(opened: Playground, tab: Playground) -> None:
+    links = opened.page.locator("header a")
+    paths = [str(link.get_attribute("href")).removeprefix("../") for link in links.all()]
+    assert paths == ["tutorial/browser/", "explanation/playground/"]
+    for path in paths:
+        tab.page.goto(tab.address + path)
+        assert tab.page.locator("h1, table, main a").count() > 3
+        for link in tab.page.locator("main a[href^='/']").all():
+            there = f"{tab.address.rstrip('/')}{link.get_attribute('href')}"
+            assert tab.page.request.get(there).status == 200, there
+        assert "| ---" not in tab.page.locator("main").inner_text()
 
 
 # Other origins, other ways to open it

@@ -25,7 +25,7 @@ from dynamodb_streams_cdc.deserializer import (
 )
 from dynamodb_streams_cdc.errors import MalformedRecord, MalformedValue
 
-DIGITS = "a decimal number of at most 38 digits"
+DIGITS = "a decimal number of at most 38 digits, written as a string"
 MAGNITUDE = "zero or of a magnitude from 1E-130 to 9.99E+125"
 VALUE = 'expected an attribute value such as {"S": "text"}'
 KIND = "a type must be one of S, N, B, BOOL, NULL, SS, NS, BS, L, M"

@@ -21,6 +21,9 @@ LARGEST_RESPONSE = 6 * 1024 * 1024
 UNHANDLED = "Unhandled"
 """`FunctionError` of a function that raised, timed out, ran out of memory or did not start."""
 
+NO_STATE = "no state, which a tumbling window requires"
+"""Reason of a rejected answer without `state`."""
+
 
 class Result(StrEnum):
     """Result of an invocation."""
@@ -91,7 +94,7 @@ def classify(
     state: Any = None
     if tumbling_window:
         if not isinstance(answer, dict) or answer.get("state") is None:
-            return Verdict(Result.REJECTED, 0, "no state, which a tumbling window requires")
+            return Verdict(Result.REJECTED, 0, NO_STATE)
         state = answer["state"]
     if not report_batch_item_failures:
         return Verdict(Result.SUCCESS, count, state=state)

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from dynamodb_streams_cdc.change import ViewType
 from dynamodb_streams_cdc.esm import Result
+from dynamodb_streams_cdc.esm.responses import NO_STATE
 from dynamodb_streams_cdc.testing.simulation.delivery import Record
 from dynamodb_streams_cdc.testing.simulation.events import (
     Answered,
@@ -21,6 +23,7 @@ from dynamodb_streams_cdc.testing.simulation.events import (
     Repeated,
     Unanswered,
     change_of,
+    changes_of,
     key_text,
 )
 from dynamodb_streams_cdc.testing.simulation.scene import Scene
@@ -37,6 +40,13 @@ MANY = 3
 """Attempts after which an error counts as one that every attempt has."""
 
 REPORTS = "ReportBatchItemFailures"
+
+MISSING = {
+    ViewType.NEW_IMAGE: "OldImage, the item before the change",
+    ViewType.OLD_IMAGE: "NewImage, the item after the change",
+    ViewType.KEYS_ONLY: "both images",
+}
+"""What records of a view type lack."""
 
 
 @dataclass
@@ -123,6 +133,9 @@ class Story:
 
 def hint(story: Story) -> str:
     """Return the likely mistake, in one or two sentences; empty if the run shows none."""
+    if story.kinds:
+        fair = story.run(replace(story.schedule, faults=()))
+        story = fair if fair.problems else story  # no fault is needed: it explains nothing
     for rule in RULES:
         if found := rule(story):
             return found
@@ -161,14 +174,44 @@ def _rejected(story: Story) -> str:
     return ""
 
 
+def _stateless(story: Story) -> str:
+    last = (turn[-1] for turn in story.turns())
+    if not any(isinstance(event, Answered) and event.reason == NO_STATE for event in last):
+        return ""
+    return (
+        "TumblingWindowInSeconds is set, and the function returned no state: Lambda takes such an "
+        'answer as a failure and repeats the batch. Return {"state": {...}}, or set no window'
+    )
+
+
+def _images(story: Story) -> str:
+    view_type, both = story.scene.view_type, ViewType.NEW_AND_OLD_IMAGES
+    if (
+        view_type == both
+        or story.run(story.schedule, replace(story.scene, view_type=both)).problems
+    ):
+        return ""
+    return (
+        f"it fails with StreamViewType {view_type}, and not with {both}: the records lack "
+        f"{MISSING[ViewType(view_type)]}. Choose {both}, or use only what the records have"
+    )
+
+
 def _always_raises(story: Story) -> str:
     errors = [each for each in story.invocations if isinstance(each.error, Exception)]
     kinds = {repr(each.error) for each in errors}
     if story.kinds or len(errors) < MANY or len(kinds) != 1:
         return ""
     [kind] = kinds
-    changes = ", ".join(change_of(record) for record in errors[-1].records[:MANY])
-    return f"the function raised {kind} in every attempt at {changes}"
+    records = errors[0].records
+    told = f"the function raised {kind} in every attempt at {changes_of(records)}"
+    if len(records) == 1 or story.schedule.bisect:
+        return told
+    return (
+        f"{told}, and Lambda repeats and gives up the batch as a whole. Report the record that "
+        f"failed in batchItemFailures, with {REPORTS}, or set BisectBatchOnFunctionError, which "
+        "halves the batch until that record is alone"
+    )
 
 
 def _lost(story: Story) -> str:
@@ -214,6 +257,18 @@ def _failed_call(turn: Sequence[Event]) -> str:
     return failed
 
 
+def _idle(story: Story) -> str:
+    events = [entry.event for entry in story.timeline.entries]
+    tried = any(isinstance(event, Called | Unanswered) for event in events)
+    raised = any(each.error for each in story.invocations)
+    if tried or raised or not story.invocations or story.copy or not story.wanted:
+        return ""
+    return (
+        f"the function was invoked {len(story.invocations)} times and wrote nothing: it made no "
+        "request, and the copy is still empty"
+    )
+
+
 def _went_on(story: Story) -> str:
     for turn in story.turns():
         last = turn[-1]
@@ -233,6 +288,20 @@ def _went_on(story: Story) -> str:
 
 def _raised(event: Event) -> bool:
     return isinstance(event, Called) and bool(event.error)
+
+
+def _across_items(story: Story) -> str:
+    lanes = {"ParallelizationFactor": story.schedule.lanes, **story.scene.settings}
+    number = lanes["ParallelizationFactor"]
+    if number == 1:
+        return ""
+    if story.run(story.schedule, _with(story.scene, ParallelizationFactor=1)).problems:
+        return ""
+    return (
+        f"it fails with ParallelizationFactor {number}, and not with 1: lanes keep the order of "
+        "one item's changes, and records of other items overtake them. Do not depend on the order "
+        "between items"
+    )
 
 
 def _marker_first(story: Story) -> str:
@@ -310,7 +379,10 @@ def _by_batch(story: Story) -> str:
         for number in numbers:
             batches.setdefault(number, set()).add(" ".join(sorted(numbers)))
     again = any(len(each) > 1 for each in batches.values())
-    if not (story.kinds and again) or story.run(story.schedule, _one_by_one(story.scene)).problems:
+    if (
+        not (story.kinds and again)
+        or story.run(story.schedule, _with(story.scene, BatchSize=1)).problems
+    ):
         return ""
     return (
         "it fails where a record comes again in a batch with other records, and not with "
@@ -318,8 +390,8 @@ def _by_batch(story: Story) -> str:
     )
 
 
-def _one_by_one(scene: Scene) -> Scene:
-    return replace(scene, settings={**scene.settings, "BatchSize": 1})
+def _with(scene: Scene, **settings: Any) -> Scene:
+    return replace(scene, settings={**scene.settings, **settings})
 
 
 def _out_of_order(story: Story) -> str:
@@ -381,7 +453,7 @@ def _batches(story: Story) -> str:
     several = any(len(each.records) > 1 for each in story.invocations)
     if story.kinds or not several:
         return ""
-    if story.run(story.schedule, _one_by_one(story.scene)).problems:
+    if story.run(story.schedule, _with(story.scene, BatchSize=1)).problems:
         return ""
     return (
         "it fails where a batch has several records, and not with BatchSize 1: the function does "
@@ -398,10 +470,13 @@ def _plain(story: Story) -> str:
 RULES = (
     _unreported,
     _rejected,
+    _stateless,
+    _images,
     _always_raises,
     _lost,
     _swallowed,
     _went_on,
+    _across_items,
     _marker_first,
     _digits,
     _one_second,
@@ -411,6 +486,7 @@ RULES = (
     _new_stream,
     _batches,
     _deletes,
+    _idle,
     _plain,
 )
 """The first that applies gives the hint."""

@@ -7,6 +7,7 @@ import pytest
 
 from dynamodb_streams_cdc.esm import ConfigurationError, MappingConfiguration
 from dynamodb_streams_cdc.esm.configuration import NUMBERS
+from dynamodb_streams_cdc.testing.simulation.schedule import EFFECTS
 from tests.unit.playground.asked import ask, refused, run
 
 HANDLER = "def handler(event, context):\n    pass\n"
@@ -139,3 +140,10 @@ def test_the_ranges_are_those_of_the_engine() -> None:
                 {"StartingPosition": "LATEST", name: controls[name]["high"] + 1}
             )
     assert controls["BatchSize"]["default"] == 100
+
+
+def test_each_setting_fault_and_write_has_a_sentence() -> None:
+    about = ask("about", {})["ok"]
+    assert all(each["meaning"].endswith(".") for each in about["controls"])
+    assert {each["kind"]: each["effect"] for each in about["faults"]} == EFFECTS
+    assert all(each["effect"] for each in about["writes"])

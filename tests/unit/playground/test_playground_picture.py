@@ -83,6 +83,16 @@ def test_an_old_batch_comes_from_outside_the_mapping() -> None:
     assert {call["lane"] for call in shown["calls"] if call["shard"]} == {0}
 
 
+@pytest.mark.parametrize("label", ["broken", "right"])
+def test_a_redrive_that_failed_is_drawn_as_failed(label: str) -> None:
+    shown = run(example(f"the-event-id-as-itemidentifier-{label}"))
+    redrives = [call for call in shown["calls"] if "batchItemFailures: [{" in call["text"]]
+    assert redrives
+    for call in redrives:
+        assert call["outcome"] == "failed"
+        assert {outcome for _, outcome in outcomes(call)} == {"failed"}
+
+
 def test_checkpoints_follow_what_is_done() -> None:
     shown = tried("0 put 0\n1 put 2\n")
     numbers = [write["sequence"] for write in shown["writes"]]
@@ -126,6 +136,14 @@ def test_lines_and_marks_point_to_each_other() -> None:
         for call in shown["calls"]:
             assert lines[call["first"]]["at"] == call["at"]
             assert call["first"] <= call["last"]
+
+
+def test_the_end_begins_once_all_is_quiet() -> None:
+    shown = run(example("older-than-the-record-age-right"))
+    texts = [line["text"] for line in shown["lines"]]
+    assert texts[shown["quiet"] - 1].endswith("answered: success")
+    assert any("redrive of" in text for text in texts[shown["quiet"] :])
+    assert not any("redrive of" in text for text in texts[: shown["quiet"]])
 
 
 def test_invocations_past_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,9 @@ from tests.unit.playground.asked import ask, run
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "explanation" / "mistakes.md").read_text()
-MISTAKES = [each for each in listed() if each["label"]]
+PAIRS = [each for each in listed() if each["label"]]
+SETTINGS = "Settings, order and age"
+MISTAKES = [each for each in PAIRS if each["group"] != SETTINGS]
 HANDLERS = [each for each in listed() if each["handler"]]
 EIGHT = [each for each in MISTAKES if each["group"] == "Eight that circulate"]
 
@@ -24,9 +26,90 @@ def by_name(examples: list[dict[str, Any]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("shown", examples, ids=lambda each: each["name"])
 
 
-@by_name(MISTAKES)
+@by_name(PAIRS)
 def test_a_broken_example_is_wrong_and_a_right_one_right(shown: dict[str, Any]) -> None:
     assert bool(run(shown)["problems"]) == (shown["label"] == "broken")
+
+
+@by_name(listed())
+def test_an_example_says_what_to_look_at(shown: dict[str, Any]) -> None:
+    assert shown["look"].endswith(".")
+    assert bool(shown["difference"]) == bool(shown["label"])
+    items = {key for key in re.findall(r"item-\d+", shown["look"])}
+    assert items <= {write["key"] for write in run(shown)["writes"]}
+
+
+@by_name([each for each in PAIRS if each["label"] == "right"])
+def test_a_right_example_does_not_begin_as_the_broken_one(shown: dict[str, Any]) -> None:
+    broken = example(shown["name"].replace("-right", "-broken"))
+    same = shown["handler"] == broken["handler"]
+    assert same or shown["handler"].splitlines()[0] != broken["handler"].splitlines()[0]
+    assert not same or shown["settings"] != broken["settings"]
+
+
+def calls_of(name: str) -> list[tuple[int, list[str], int | None, int]]:
+    """Return lane, items, attempt and time in seconds of each invocation by the mapping."""
+    return [
+        (
+            call["lane"],
+            [each["change"].split("-")[1] for each in call["records"]],
+            call["attempt"],
+            int(call["at"]),
+        )
+        for call in run(example(name))["calls"]
+        if call["shard"]
+    ]
+
+
+def test_the_third_of_ten_comes_again_with_those_after_it() -> None:
+    [first, second] = [items for _, items, _, _ in calls_of("the-third-of-ten-right")]
+    assert (first, second) == ([*"0123456789"], [*"23456789"])
+    assert len(calls_of("the-third-of-ten-broken")) == 1
+
+
+def test_bisecting_uses_no_attempt_and_leaves_the_bad_record_alone() -> None:
+    calls = [(items, attempt) for _, items, attempt, _ in calls_of("bisecting-a-batch-right")]
+    assert calls[:4] == [([*"0123"], 1), ([*"01"], 1), (["0"], 1), (["1"], 1)]
+    assert calls[4:8] == [(["1"], 2), (["1"], 3), (["1"], 4), ([*"23"], 1)]
+    [given_up] = run(example("bisecting-a-batch-right"))["given_up"]
+    assert given_up["changes"] == ["INSERT item-1"]
+
+
+def test_a_record_that_always_fails_blocks_its_shard_for_a_day() -> None:
+    shown = run(example("a-record-that-always-fails-broken"))
+    calls = calls_of("a-record-that-always-fails-broken")
+    assert [attempt for _, items, attempt, _ in calls if items == [*"012"]] == [*range(1, 108)]
+    assert [at > 24 * 3600 for _, items, _, at in calls if items == ["3"]] == [True]
+    assert ("INSERT item-2" in shown["lost"][0]["changes"], shown["given_up"]) == (True, [])
+    right = calls_of("a-record-that-always-fails-right")
+    assert [at for _, items, _, at in right if items in (["2"], ["3"])] == [1, 600]
+
+
+def test_lanes_keep_the_order_of_an_item_alone() -> None:
+    shown = run(example("order-across-items-broken"))
+    lanes = {items[0]: lane for lane, items, _, _ in calls_of("order-across-items-broken")}
+    assert lanes["0"] == lanes["2"] != lanes["1"] == lanes["3"]
+    done = [call["records"][0]["change"] for call in shown["calls"] if call["outcome"] == "done"]
+    assert [change[-1] for change in done] == ["1", "3", "0", "2"]
+    assert "with ParallelizationFactor 3, and not with 1" in shown["hint"]
+
+
+@pytest.mark.parametrize(("label", "part"), [("broken", "lost"), ("right", "given_up")])
+def test_the_record_age_gives_up_what_was_never_tried(label: str, part: str) -> None:
+    shown = run(example(f"older-than-the-record-age-{label}"))
+    assert [each["changes"] for each in shown[part]] == [["INSERT item-0"], ["INSERT item-1"]]
+    assert all(each["at"] > 60 for each in shown[part])
+    calls = [call for call in shown["calls"] if call["shard"]]
+    assert not any(call["records"][0]["change"] == "INSERT item-1" for call in calls)
+    ages = [call["age"] for call in calls if call["records"][0]["change"] == "INSERT item-0"]
+    assert ages == sorted(ages)
+    assert 30 < ages[-1] < 60
+
+
+def test_a_success_after_a_swallowed_error_makes_it_worse() -> None:
+    shown = run(example("swallowed-then-a-success-broken"))
+    assert shown["problems"] == ["group 1: the table implies nothing, the copy has -5"]
+    assert {call["outcome"] for call in shown["calls"]} == {"done"}
 
 
 def test_every_mistake_of_the_page_has_both() -> None:

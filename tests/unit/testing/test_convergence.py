@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,9 +15,11 @@ from moto import mock_aws
 
 from dynamodb_streams_cdc import Change, Processor, Search, Source
 from dynamodb_streams_cdc.testing import Diverged, FaultKind, Items, Trial, check_convergence
+from dynamodb_streams_cdc.testing.convergence import FAULTS
 from dynamodb_streams_cdc.testing.memory import MemoryIndex
 from dynamodb_streams_cdc.testing.simulation import generate, generate_dead_letters
 from dynamodb_streams_cdc.testing.simulation.replay import as_data, from_data
+from dynamodb_streams_cdc.testing.simulation.schedule import EFFECTS
 
 REPORTING = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 Rows = dict[Any, Any]
@@ -284,6 +288,83 @@ def test_a_raising_function_is_told_by_its_error() -> None:
     assert found.hint.startswith("the function raised KeyError('no such key') in every attempt at")
 
 
+def test_an_error_of_one_record_tells_what_helps_the_batch() -> None:
+    def refuse(rows: Rows, record: Any) -> None:
+        raise NotImplementedError
+
+    def told(**replay: Any) -> str:
+        return failure(making(refuse), replay=replay, MaximumRetryAttempts=3).hint
+
+    both = [[0.0, "put", 0, 1, 5], [0.0, "put", 1, 1, 5]]
+    assert "gives up the batch as a whole" in told(writes=both, bisect=False)
+    assert "gives up the batch" not in told(writes=both, bisect=True)
+    assert "gives up the batch" not in told(writes=both[:1], bisect=False)
+
+
+def nothing(rows: Rows, record: Any) -> None:
+    """Do nothing, as a function does that is not written yet."""
+
+
+WRITE = {"writes": [[0.0, "put", 0, 1, 5]]}
+
+
+@pytest.mark.parametrize("faults", [[], [[0.0, "duplicate delivery"]]])
+def test_a_function_that_writes_nothing_is_told(faults: list[Any]) -> None:
+    found = failure(making(nothing), replay={**WRITE, "faults": faults})
+    assert "wrote nothing" in found.hint
+    assert "twice" not in found.hint
+
+
+@pytest.mark.parametrize("faults", [[], [[0.0, "duplicate delivery"]]])
+def test_an_answer_without_state_is_told(faults: list[Any]) -> None:
+    replay = {**WRITE, "faults": faults}
+    found = failure(making(last_wins), replay=replay, TumblingWindowInSeconds=30)
+    assert "returned no state" in found.hint
+
+
+def test_a_view_type_without_the_old_image_is_told() -> None:
+    def count(rows: Rows, record: Any) -> None:
+        for image, number in (("NewImage", 1), ("OldImage", -1)):
+            if image in record["dynamodb"]:
+                group = int(record["dynamodb"][image]["group"]["N"])
+                rows[group] = rows.get(group, 0) + number
+
+    def groups(items: Items) -> Rows:
+        return {group: sum(each["group"] == group for each in items) for group in range(3)}
+
+    def make(trial: Trial) -> Any:
+        handler, copy = making(count)(trial)
+        return handler, lambda: {group: copy().get(group, 0) for group in range(3)}
+
+    found = failure(make, wanted=groups, faults=(), view_type="NEW_IMAGE")
+    assert "the records lack OldImage" in found.hint
+
+
+def test_order_between_items_is_told() -> None:
+    def after_the_first(rows: Rows, record: Any) -> None:
+        if key_of(record) == "item-0" or "item-0" in rows:
+            last_wins(rows, record)
+
+    replay = {
+        "writes": [[0.0, "put", 0, 1, 5], [0.1, "put", 1, 1, 6]],
+        "faults": [[0.0, "crash before the effect"]],
+    }
+    for lanes in (
+        {"replay": {**replay, "lanes": 3}},
+        {"replay": replay, "ParallelizationFactor": 3},
+    ):
+        found = failure(making(after_the_first), **lanes)
+        assert "with ParallelizationFactor 3, and not with 1" in found.hint
+
+
+def test_a_fault_that_is_not_needed_explains_nothing() -> None:
+    def doubled(rows: Rows, record: Any) -> None:
+        rows[key_of(record)] = 2 * (amount_of(record) or 0)
+
+    replay = {**WRITE, "faults": [[0.0, "duplicate delivery"]]}
+    assert failure(making(doubled), replay=replay).hint.startswith("it fails without any fault")
+
+
 def test_reports_that_the_mapping_ignores_are_told() -> None:
     def make(trial: Trial) -> Any:
         def handler(event: Any, context: Any) -> Any:
@@ -449,3 +530,13 @@ def test_a_copy_that_is_not_made_afresh_is_refused() -> None:
 def test_make_returns_two_functions() -> None:
     with pytest.raises(TypeError, match="make\\(trial\\) returns two functions, handler and read"):
         check_convergence(lambda trial: print)  # type: ignore[arg-type,return-value]
+
+
+# What the page says of it
+
+
+def test_the_page_has_the_effect_of_each_fault() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/check-your-consumer.md").read_text()
+    told = dict(re.findall(r"^\| `([a-z0-9 ]+)` \| ([^|]+) \| (?:yes|no) \|$", page, re.M))
+    assert told == {str(kind): EFFECTS[kind] for kind in FAULTS}
+    assert set(EFFECTS) == set(FaultKind)

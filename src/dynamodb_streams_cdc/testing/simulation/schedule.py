@@ -50,6 +50,30 @@ class FaultKind(StrEnum):
     FORGET = "erasure during live changes"
 
 
+EFFECTS = {
+    FaultKind.DUPLICATE: "a batch that succeeded is delivered again",
+    FaultKind.CRASH_BEFORE: "the function dies in a call, before it takes effect",
+    FaultKind.CRASH_AFTER: "the function dies in a call, after it took effect",
+    FaultKind.LOST_CHECKPOINT: "the batches since an earlier checkpoint are delivered again",
+    FaultKind.LOST_ANSWER: "a call takes effect, and raises an error",
+    FaultKind.THROTTLE: "Lambda refuses the invocation and tries it later, which uses no retry",
+    FaultKind.TIMEOUT: "a call takes effect and never returns: the function ends at its timeout",
+    FaultKind.SLOW: "every call takes longer, so that others overtake it",
+    FaultKind.FAILING: "every call raises an error for some time",
+    FaultKind.STALE: "the first batch comes again, after newer ones",
+    FaultKind.DISABLED: "the mapping does not invoke the function for some time",
+    FaultKind.NEW_STREAM: "the table gets another stream, while the old one drains",
+    FaultKind.SPLIT: "each open shard ends and continues in two others",
+    FaultKind.ROTATE: "each open shard ends and continues in another one",
+    FaultKind.REPAIR: "an operator compares each item with the copy and writes it again",
+    FaultKind.OUTAGE: "every call raises an error, for longer than the stream keeps a record",
+    FaultKind.REDRIVE: "an operator invokes the function again with its dead letters",
+    FaultKind.BACKFILL: "an operator invokes the function with the items of the table",
+    FaultKind.FORGET: "an operator erases the deleted items from all copies",
+}
+"""What each fault does."""
+
+
 class Step(StrEnum):
     """Something that happens once all has become quiet."""
 

@@ -171,7 +171,11 @@ class Actor:
 
 
 class Simulation:
-    """One run of a schedule; by default of the three sinks, as deployed."""
+    """One run of a schedule; by default of the three sinks, as deployed.
+
+    Attributes:
+        quiet_from: how many events there were when all had become quiet; None until then.
+    """
 
     def __init__(
         self,
@@ -190,6 +194,7 @@ class Simulation:
         self.struck: dict[FaultKind, int] = {}
         self.rng = random.Random(schedule.seed or 0)
         self.purged = 0
+        self.quiet_from: int | None = None
         self.actors = [self._employ(consumer) for consumer in consumers(self.virtual_clock)]
 
     def run(self) -> Result:
@@ -206,6 +211,7 @@ class Simulation:
             for fault in self.schedule.faults:
                 self.virtual_clock.at(START + fault.at, partial(self._strike, fault))
             self.virtual_clock.run(LONGEST_RUN_SECONDS)
+            self.quiet_from = len(self.timeline.entries)
             self._clear_up()
             for later in self.schedule.later:
                 self._go_on(later)
