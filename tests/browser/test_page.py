@@ -261,9 +261,7 @@ def test_the_iterator_age_is_defined_where_it_is_shown(opened: Playground) -> No
     assert "IteratorAge" in page.locator("#words").inner_text()
 
 
-def test_a_choice_on_a_phone_brings_the_result_into_view(
-    context: BrowserContext, address: str
-) -> None:
+def test_a_choice_on_a_phone_shows_the_result(context: BrowserContext, address: str) -> None:
     tab = Playground(context.new_page(), address)
     page = tab.page
     page.set_viewport_size({"width": 390, "height": 844})
@@ -286,7 +284,7 @@ def test_a_choice_on_a_phone_brings_the_result_into_view(
 
 
 @pytest.mark.parametrize("name", ["a-record-that-always-fails-broken", "three-sinks"])
-def test_no_two_times_collide_and_no_lane_ends_early(opened: Playground, name: str) -> None:
+def test_no_times_collide_and_no_lane_ends_early(opened: Playground, name: str) -> None:
     page = opened.page
     opened.after(page.locator(f'[data-example="{name}"]').click)
     ends: list[list[float]] = page.evaluate(

@@ -40,7 +40,7 @@ def test_an_example_says_what_to_look_at(shown: dict[str, Any]) -> None:
 
 
 @by_name([each for each in PAIRS if each["label"] == "right"])
-def test_a_right_example_does_not_begin_as_the_broken_one(shown: dict[str, Any]) -> None:
+def test_a_right_example_does_not_begin_as_the_broken(shown: dict[str, Any]) -> None:
     broken = example(shown["name"].replace("-right", "-broken"))
     same = shown["handler"] == broken["handler"]
     assert same or shown["handler"].splitlines()[0] != broken["handler"].splitlines()[0]
@@ -67,7 +67,7 @@ def test_the_third_of_ten_comes_again_with_those_after_it() -> None:
     assert len(calls_of("the-third-of-ten-broken")) == 1
 
 
-def test_bisecting_uses_no_attempt_and_leaves_the_bad_record_alone() -> None:
+def test_bisecting_leaves_the_bad_record_all_its_attempts() -> None:
     calls = [(items, attempt) for _, items, attempt, _ in calls_of("bisecting-a-batch-right")]
     assert calls[:4] == [([*"0123"], 1), ([*"01"], 1), (["0"], 1), (["1"], 1)]
     assert calls[4:8] == [(["1"], 2), (["1"], 3), (["1"], 4), ([*"23"], 1)]
@@ -75,7 +75,7 @@ def test_bisecting_uses_no_attempt_and_leaves_the_bad_record_alone() -> None:
     assert given_up["changes"] == ["INSERT item-1"]
 
 
-def test_a_record_that_always_fails_blocks_its_shard_for_a_day() -> None:
+def test_a_record_that_always_fails_blocks_its_shard() -> None:
     shown = run(example("a-record-that-always-fails-broken"))
     calls = calls_of("a-record-that-always-fails-broken")
     assert [attempt for _, items, attempt, _ in calls if items == [*"012"]] == [*range(1, 108)]
