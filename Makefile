@@ -148,7 +148,7 @@ simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual
 
 .PHONY: integration
 integration: $(READY) ## Run the tests on local services: DynamoDB Local, OpenSearch, the AWS emulator
-	pytest tests/integration
+	pytest tests/integration --durations 15
 
 # Files that people copy.
 BEHIND := docs/how-to/behind-your-table
