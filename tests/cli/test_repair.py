@@ -218,11 +218,25 @@ def test_keys_without_an_item_are_reported(cloud: Cloud, asked: Asked) -> None:
     cloud.pipeline.answers["search"] = {**DONE, "gone": 1}
     done = cloud.run("repair", "customer_id=00004", "order_id=nosuch")
     assert done.exit_code == 0
-    assert "Not in the table: 1 item; no copy shows them. Check their keys." in done.output
+    assert "Not in the table: 1 item; no copy shows them, and tombstones have" in done.output
+
+
+def test_the_identity_that_verify_shows_is_taken(cloud: Cloud, asked: Asked) -> None:
+    assert cloud.run("repair", "orders/S=00004/S=00004-0002").exit_code == 0
+    [event, *_] = [event for _, event in asked]
+    keys = {"customer_id": {"S": "00004"}, "order_id": {"S": "00004-0002"}}
+    assert event["Records"] == [{"Keys": keys}]
+
+
+@pytest.mark.parametrize("word", ["orders/S=00004", "other/S=00004/S=1", "customer_id:N=4"])
+def test_keys_of_another_form_are_refused(cloud: Cloud, asked: Asked, word: str) -> None:
+    words = [word, *(["order_id=1"] if ":N" in word else [])]
+    assert cloud.run("repair", *words).exit_code == 2
+    assert asked == []
 
 
 def test_unknown_key_names_are_refused(cloud: Cloud, asked: Asked) -> None:
     done = cloud.run("repair", "customer=00004", "order_id=7")
     assert done.exit_code == 2
-    assert "are customer_id, order_id, got customer, order_id" in done.output
+    assert "are customer_id:S, order_id:S, got customer:S, order_id:S" in done.output
     assert asked == []

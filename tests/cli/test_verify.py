@@ -178,7 +178,7 @@ def test_a_document_of_another_version_is_foreign(cloud: Cloud) -> None:
         (["verify", "--share", "0"], "--share: a percentage above 0 and up to 100, such as 1%"),
         (["verify", "--share", "all"], "--share: a percentage"),
         (["verify", "customer_id=1", "order_id=2", "--share", "1%"], "not both"),
-        (["verify", "customer_id=1"], "the keys of table orders-1A2B are customer_id, order_id"),
+        (["verify", "customer_id=1"], "the keys of table orders-1A2B are customer_id:S, "),
         (["verify", "--processor", "serach"], "no processor 'serach'"),
         (["verify", "--entity", "ordr"], "and no entity 'ordr'"),
         (["backfill", "--yes", "--entity", "ordr"], "and no entity 'ordr'"),
@@ -209,6 +209,25 @@ def test_a_report_of_another_pipeline_is_refused(cloud: Cloud) -> None:
     done = cloud.run("repair", "--from", "-", input=json.dumps(report))
     assert done.exit_code == 2
     assert "choose the environment that it was written for" in done.output
+
+
+def test_a_report_of_another_stack_is_refused(cloud: Cloud) -> None:
+    report = verified(cloud, status=1)
+    assert report["stack"] == "cdc-sandbox-pipeline"
+    asked = len(cloud.pipeline.invocations)
+    done = cloud.run(
+        "repair", "--from", "-", input=json.dumps({**report, "stack": "cdc-b-pipeline"})
+    )
+    assert done.exit_code == 2
+    assert "is about the stack cdc-b-pipeline" in done.output
+    assert len(cloud.pipeline.invocations) == asked
+
+
+def test_an_interrupted_verification_is_not_all_right(cloud: Cloud) -> None:
+    cloud.fails = fail(KeyboardInterrupt(), "Invoke", at=2)
+    done = cloud.run("verify", *ALONE)
+    assert done.exit_code == 130
+    assert "all right" not in done.output
 
 
 def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:

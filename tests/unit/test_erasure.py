@@ -526,7 +526,9 @@ def test_tombstones_stay_while_a_fill_is_open(world: World) -> None:
     assert (result.status, result.due) == (WAITING, "")
     assert result.why.startswith("the backfill of job orders is open")
     assert world.held() == before
-    assert _advice(result).startswith("run it again later: the key stays while the backfill")
+    assert _advice(result, check=False).startswith(
+        "run it again later: the key stays while the backfill"
+    )
     world.clock.time += OPEN_SECONDS
     assert only(world.forget(ANNA)).status is ERASED
 

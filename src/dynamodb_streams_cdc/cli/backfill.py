@@ -3,7 +3,6 @@
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -109,7 +108,7 @@ def backfill(
         "export": export,
         **({"on": on} if on else {}),
     }
-    kept = Job(job or f"backfill-{Path(deployment.stack).stem}", asked)
+    kept = Job(job or f"backfill-{deployment.short_name}", asked)
     if kept.resumed:
         stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
     with closing(kept), progress(total * len(chosen)) as shown:

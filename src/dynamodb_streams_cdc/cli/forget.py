@@ -1,5 +1,6 @@
 """`cdc forget`: erase what the pipeline holds of items that were deleted."""
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Annotated
 
@@ -34,9 +35,8 @@ from dynamodb_streams_cdc.operations.forget import (
     ForgetStatus,
     ForgottenItem,
     keys_of_lines,
-    typed_keys,
 )
-from dynamodb_streams_cdc.operations.item_keys import parse_keys
+from dynamodb_streams_cdc.operations.item_keys import parse_item_keys
 from dynamodb_streams_cdc.operations.stack import Deployment
 
 
@@ -75,7 +75,7 @@ def forget(
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     source = deployment.manifest.source_table(source_table)
     if lines is None:
-        items = [typed_keys(parse_keys(key or ()), source)]
+        items = [parse_item_keys(key or (), source)]
     else:
         items = keys_of_lines(text_of(lines, "--from"), lines, source)
     if not check:
@@ -94,20 +94,24 @@ def forget(
 
         def show() -> None:
             status.stop()
-            print_json(asdict(work.report)) if as_json else _print(work.report)
+            print_json(asdict(work.report)) if as_json else _print(work.report, check=check)
 
         with reported(work.report, show):
             work.run(items, erases=not check)
 
 
-def _print(report: ForgetReport) -> None:
+def _print(report: ForgetReport, *, check: bool) -> None:
     console = terminal()
     lines = table(("item", "status", "erased", "left", "what to do"))
     for each in report.items[:MOST_LINES]:
-        lines.add_row(
-            *cells(each.item, each.status, _counts(each.found), _counts(each.left), _advice(each))
-        )
+        traces = _counts(each.found), _counts(each.left)
+        lines.add_row(*cells(each.item, each.status, *traces, _advice(each, check=check)))
     console.print(lines)
+    statuses = Counter(each.status for each in report.items)
+    told = [", ".join(f"{number:,} {status}" for status, number in sorted(statuses.items()))]
+    if due := max((each.due for each in report.items if each.due), default=None):
+        told.append(f"run it again after {due}")
+    console.print(*cells(f"{'; '.join(told)}."))
     if (more := len(report.items) - MOST_LINES) > 0:
         console.print(f"... and {counted(more, 'more item')}: see --json.")
     unclear = [f"May be of one of the items, and cannot be read: {key}" for key in report.unclear]
@@ -124,7 +128,7 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{number:,} {place}" for place, number in counts.items()) or "-"
 
 
-def _advice(item: ForgottenItem) -> str:
+def _advice(item: ForgottenItem, *, check: bool) -> str:
     match item.status:
         case ForgetStatus.REFUSED:
             return item.why
@@ -133,7 +137,10 @@ def _advice(item: ForgottenItem) -> str:
                 return f"run it again later: the key stays while {item.why}"
             return f"the key is in tombstones: run it again after {item.due}"
         case ForgetStatus.HELD:
-            return "run cdc forget"
+            if check:
+                return "cdc forget erases it, unless the item is in the table or a copy shows it"
+            return "not done: run it again"
         case ForgetStatus.ERASED:
             return f"keep the receipt {item.receipt}"
-    return ""
+        case ForgetStatus.NOTHING:
+            return "no place has it: check the keys"

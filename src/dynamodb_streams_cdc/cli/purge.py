@@ -4,7 +4,6 @@ import os
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -72,7 +71,7 @@ def purge(
         raise OperationError(message)
     question = f"Delete the tombstones of {', '.join(chosen)} that are older than {older_than}?"
     confirm(question, yes=yes or dry_run)
-    name = f"purge-{Path(deployment.stack).stem}-{os.getpid()}"
+    name = f"purge-{deployment.short_name}-{os.getpid()}"
     kept = Job(name, {"command": "purge"}, temporary=True)
     with closing(kept), progress(0, "copies") as shown:
         work = Purge(

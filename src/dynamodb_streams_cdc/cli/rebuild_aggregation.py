@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -127,7 +126,7 @@ def rebuild_aggregation(
 
 def _job(deployment: Deployment, source: RepairSource, command: str) -> Callable[[int], Job]:
     def job(generation: int) -> Job:
-        name = f"{command}-aggregation-{Path(deployment.stack).stem}-{generation}"
+        name = f"{command}-aggregation-{deployment.short_name}-{generation}"
         asked = {"command": command, "generation": generation, "stream": source.stream_arn}
         kept = Job(name, asked)
         if kept.resumed:

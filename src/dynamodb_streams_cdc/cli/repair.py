@@ -30,7 +30,7 @@ from dynamodb_streams_cdc.cli.output import (
     text_of,
 )
 from dynamodb_streams_cdc.operations.errors import UsageError
-from dynamodb_streams_cdc.operations.item_keys import parse_keys
+from dynamodb_streams_cdc.operations.item_keys import parse_item_keys
 from dynamodb_streams_cdc.operations.repair import Repair, RepairReport, RepairSource
 from dynamodb_streams_cdc.operations.repair_differences import (
     DifferencesReport,
@@ -78,10 +78,10 @@ def repair(
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     for name in processor or ():
         check_processor(deployment, "--processor", name)
-    keys = parse_keys(key or ()) if key else None
+    keys = parse_item_keys(key, deployment.manifest.source_table(source_table)) if key else None
     source = RepairSource(deployment, source_table)
     if differences is None:
-        items = source.scan() if keys is None else [source.item(keys)]
+        items = source.scan() if keys is None else [keys]
         report = RepairReport()
         with reported(report, lambda: print_json(asdict(report)) if as_json else _print(report)):
             Repair.of(deployment, source, processor or ()).run(items, report)
@@ -91,7 +91,9 @@ def repair(
         for each in deployment.manifest.processors
         if each.source_table == source.name
     }
-    found = read_differences(text_of(differences, "--from"), differences, sinks)
+    found = read_differences(
+        text_of(differences, "--from"), differences, sinks, deployment.short_name
+    )
     work = RepairDifferences(deployment.functions, source.stream_arn, source.key_types, sinks)
     with reported(work.report, lambda: _show(work.report, as_json=as_json)):
         work.run(each for each in found if not processor or each["sink"] in processor)
@@ -137,7 +139,8 @@ def _print(report: RepairReport) -> None:
     )
     if gone := max(report.gone.values(), default=0):
         console.print(
-            f"Not in the table: {counted(gone, 'item')}; no copy shows them. Check their keys."
+            f"Not in the table: {counted(gone, 'item')}; no copy shows them, and tombstones have "
+            "their keys for seven days. Check the keys."
         )
     for problem in report.problems:
         console.print(*cells(problem))

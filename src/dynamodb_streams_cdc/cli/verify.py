@@ -3,12 +3,13 @@
 import os
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.cli.entries import iso
 from dynamodb_streams_cdc.cli.errors import reported
 from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, On, Workers, limit_of, place_of
 from dynamodb_streams_cdc.cli.options import (
@@ -35,7 +36,7 @@ from dynamodb_streams_cdc.cli.output import (
 )
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.operations.errors import UsageError
-from dynamodb_streams_cdc.operations.item_keys import parse_keys
+from dynamodb_streams_cdc.operations.item_keys import parse_item_keys
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.maintenance import note_verified
 from dynamodb_streams_cdc.operations.repair import RepairSource
@@ -85,14 +86,13 @@ def verify(
     if key and (entity is not None or share_read < 1):
         message = "Give an item's keys, or --entity and --share; not both."
         raise UsageError(message)
-    keys = parse_keys(key) if key else None
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     for name in processor or ():
         check_processor(deployment, "--processor", name)
+    item = parse_item_keys(key, deployment.manifest.source_table(source_table)) if key else None
     source = RepairSource(deployment, source_table)
     if entity is not None:
         check_entity(deployment, source.name, entity)
-    item = None if keys is None else source.item(keys)
     processors = {
         each.name: each.sink
         for each in deployment.manifest.processors
@@ -109,7 +109,7 @@ def verify(
         "keys": sorted(key or ()),
         **({"on": on} if on else {}),
     }
-    name = f"verify-{Path(deployment.stack).stem}"
+    name = f"verify-{deployment.short_name}"
     kept = Job(
         job or (f"{name}-{os.getpid()}" if key else name),
         asked,
@@ -147,7 +147,10 @@ def verify(
 
         def show() -> None:
             shown.__exit__()
-            _print_json(work) if as_json else _print(work)
+            if as_json:
+                _print_json(work, deployment.short_name)
+            else:
+                _print(work, f"--stack {stack}" if stack else f"-e {environment}")
             if report.interrupted:
                 place.tell_interrupted()
 
@@ -171,10 +174,12 @@ def _share(text: str) -> float:
     return share
 
 
-def _print_json(work: Verify) -> None:
+def _print_json(work: Verify, stack: str) -> None:
     """Write the result for programs, and for `cdc repair --from`."""
     report = work.report
     others = {
+        "stack": stack,
+        "ended_at": iso(datetime.now(UTC)),
         "complete": report.verified,
         "read": report.read,
         "moving": report.moving,
@@ -193,7 +198,8 @@ def _difference(found: dict[str, Any]) -> dict[str, Any]:
     return {"sink": processor, **found}
 
 
-def _print(work: Verify) -> None:
+def _print(work: Verify, chosen: str) -> None:
+    """Write the result for a person; `chosen` are the options that chose the pipeline."""
     report, console = work.report, terminal()
     lines = table(("sink", "difference", "item", "what"))
     for number, found in enumerate(work.differences()):
@@ -208,11 +214,12 @@ def _print(work: Verify) -> None:
     if report.count:
         console.print(lines)
         console.print()
-    right = "no differences" if report.moving else "all right"
+    right = "no differences" if report.moving or report.interrupted else "all right"
+    until = " until the interruption" if report.interrupted else ""
     for name, read in sorted(report.read.items()):
         kinds = sorted(report.differences.get(name, Counter()).items())
         told = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or right
-        console.print(*cells(f"{name}: {read:,} items and copies read; {told}."))
+        console.print(*cells(f"{name}: {read:,} items and copies read{until}; {told}."))
     if report.share < 1:
         console.print(
             *cells(
@@ -236,4 +243,10 @@ def _print(work: Verify) -> None:
     for problem in report.problems:
         console.print(*cells(problem))
     if report.count and not report.interrupted:
-        console.print("To repair: cdc verify --json > differences.json, then cdc repair --from it.")
+        console.print(
+            *cells(
+                f"To repair: cdc verify {chosen} --json > differences.json, then "
+                f"cdc repair {chosen} --from differences.json"
+            ),
+            soft_wrap=True,
+        )

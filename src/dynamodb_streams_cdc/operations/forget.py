@@ -17,11 +17,11 @@ from typing import Any
 from dynamodb_streams_cdc.change import Attributes, Image
 from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
-from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item, serialize_item
-from dynamodb_streams_cdc.identity import Key, item_id, keys_of
+from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
+from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.names import ERASURE, ErasureOperation
 from dynamodb_streams_cdc.operations.errors import UsageError
-from dynamodb_streams_cdc.operations.item_keys import parse_keys
+from dynamodb_streams_cdc.operations.item_keys import keys_of_identity, parse_keys, typed_keys
 from dynamodb_streams_cdc.operations.manifest import DeployedTable
 
 AT_ONCE = 100
@@ -257,24 +257,6 @@ def _add(counts: dict[str, int], place: str, number: int) -> None:
     counts[place] = counts.get(place, 0) + number
 
 
-def typed_keys(keys: Mapping[str, Key], table: DeployedTable) -> Attributes:
-    """Return an item's keys as DynamoDB JSON.
-
-    Raises:
-        UsageError: they are not the keys of the table, by name and type. Nothing would be found.
-    """
-    found: Attributes = serialize_item(keys)
-    types = {name: next(iter(value)) for name, value in found.items()}
-    if types != dict(table.keys):
-        wanted, got = (
-            ", ".join(f"{name}:{kind}" for name, kind in sorted(each.items()))
-            for each in (table.keys, types)
-        )
-        message = f"the keys of table {table.table} are {wanted}, got {got}"
-        raise UsageError(message)
-    return found
-
-
 def keys_of_lines(text: str, name: str, table: DeployedTable) -> list[Attributes]:
     """Return the keys of items, one a line, as JSON.
 
@@ -291,10 +273,10 @@ def keys_of_lines(text: str, name: str, table: DeployedTable) -> list[Attributes
         try:
             given = json.loads(line, parse_float=Decimal)
             if isinstance(given, str):
-                found.append(_keys_of(given, table))
+                found.append(keys_of_identity(given, table))
                 continue
-            words = [f"{key}:{table.keys.get(key, 'S')}={value}" for key, value in given.items()]
-            found.append(typed_keys(parse_keys(words), table))
+            words = [f"{key}={value}" for key, value in given.items()]
+            found.append(typed_keys(parse_keys(words, table.keys), table))
         except (ValueError, AttributeError) as error:
             message = f"{name}, line {number}: expected the keys of an item as JSON ({error})."
             raise UsageError(message) from error
@@ -303,13 +285,5 @@ def keys_of_lines(text: str, name: str, table: DeployedTable) -> list[Attributes
             raise UsageError(message) from error
     if not found:
         message = f"{name} has no items: give one a line, as JSON."
-        raise UsageError(message)
-    return found
-
-
-def _keys_of(identity: str, table: DeployedTable) -> Attributes:
-    found = keys_of(identity, table.keys)
-    if found is None or identity.partition("/")[0] != table.name:
-        message = f"{identity} names no item of table {table.name}"
         raise UsageError(message)
     return found

@@ -3,19 +3,23 @@
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
+from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord
-from dynamodb_streams_cdc.identity import Key, item_id
+from dynamodb_streams_cdc.identity import Key, item_id, keys_of
 from dynamodb_streams_cdc.operations.errors import UsageError
-from dynamodb_streams_cdc.operations.manifest import Manifest
+from dynamodb_streams_cdc.operations.manifest import DeployedTable, Manifest
 
 _KEY = re.compile(r"(?P<name>.+?)(?::(?P<type>[SNB]))?=(?P<value>.*)", re.DOTALL)
 
 
-def parse_keys(words: Sequence[str]) -> dict[str, Key]:
-    """Return an item's keys; text, unless a name ends in `:N` (number) or `:B` (base64).
+def parse_keys(words: Sequence[str], types: Mapping[str, str]) -> dict[str, Key]:
+    """Return an item's keys, each of the type that the table has for it.
+
+    A name that ends in `:S` (text), `:N` (number) or `:B` (base64) says its type.
 
     Raises:
         UsageError: a word is not of this form, or there are not one or two different keys.
@@ -26,7 +30,8 @@ def parse_keys(words: Sequence[str]) -> dict[str, Key]:
         if match is None:
             message = f"expected the item's keys, as in customer_id=00004, got {word!r}"
             raise UsageError(message)
-        keys[match["name"]] = _value(word, match["type"] or "S", match["value"])
+        kind = match["type"] or types.get(match["name"], "S")
+        keys[match["name"]] = _value(word, kind, match["value"])
     if not 1 <= len(keys) == len(words) <= 2:
         message = f"an item has one key or two, each given once, got {' '.join(words)!r}"
         raise UsageError(message)
@@ -39,13 +44,60 @@ def parse_item(words: Sequence[str], manifest: Manifest, table: str | None = Non
     Raises:
         UsageError: the keys are malformed, or the table is not clear.
     """
-    if len(words) == 1 and (words[0].startswith("#") or "/" in words[0].partition("=")[0]):
+    if _is_identity(words):
         return words[0]
+    source = manifest.source_table(table)
     try:
-        return item_id(manifest.source_table(table).name, parse_keys(words))
+        return item_id(source.name, parse_keys(words, source.keys))
     except MalformedRecord as error:
         message = f"{' '.join(words)}: {error}"
         raise UsageError(message) from error
+
+
+def parse_item_keys(words: Sequence[str], table: DeployedTable) -> Attributes:
+    """Return the keys of an item of a table, given as identity or by its keys, as DynamoDB JSON.
+
+    Raises:
+        UsageError: they are malformed, or not the keys of the table, by name and type.
+    """
+    if _is_identity(words):
+        return keys_of_identity(words[0], table)
+    return typed_keys(parse_keys(words, table.keys), table)
+
+
+def typed_keys(keys: Mapping[str, Key], table: DeployedTable) -> Attributes:
+    """Return an item's keys as DynamoDB JSON.
+
+    Raises:
+        UsageError: they are not the keys of the table, by name and type. Nothing would be found.
+    """
+    found: Attributes = serialize_item(keys)
+    types = {name: next(iter(value)) for name, value in found.items()}
+    if types != dict(table.keys):
+        wanted, got = (
+            ", ".join(f"{name}:{kind}" for name, kind in sorted(each.items()))
+            for each in (table.keys, types)
+        )
+        message = f"the keys of table {table.table} are {wanted}, got {got}"
+        raise UsageError(message)
+    return found
+
+
+def keys_of_identity(identity: str, table: DeployedTable) -> Attributes:
+    """Return the keys of the item with this identity as DynamoDB JSON.
+
+    Raises:
+        UsageError: it is of no item of the table.
+    """
+    found = keys_of(identity, table.keys)
+    if found is None or identity.partition("/")[0] != table.name:
+        message = f"{identity} names no item of table {table.name}"
+        raise UsageError(message)
+    return found
+
+
+def _is_identity(words: Sequence[str]) -> bool:
+    return len(words) == 1 and (words[0].startswith("#") or "/" in words[0].partition("=")[0])
 
 
 def _value(word: str, kind: str, text: str) -> Key:

@@ -287,12 +287,15 @@ class RebuildSearch:
         if found.count > self.accept:
             # The next run copies again, which repairs what a copy can repair.
             job.clear()
-            self.report.problems.append(
+            message = (
                 f"{found.count:,} documents of {self.index}-v{self.report.second} differ from the "
                 f"table, and {self.accept:,} are accepted: readers still find "
-                f"{self.index}-v{self.report.live}. Correct them and run it again, or give "
-                f"--accept {found.count}."
+                f"{self.index}-v{self.report.live}. Correct them and run it again"
             )
+            # A mapping that refuses most documents is wrong, and readers would find few.
+            are_few = found.count * 2 < self.report.copied
+            way = f", or give --accept {found.count}" if are_few else ""
+            self.report.problems.append(f"{message}{way}.")
         return not self.report.problems
 
     def _swap(self, live: int, second: int, done: str = "swapped") -> None:

@@ -6,7 +6,7 @@ report = Repair.of(deployment, source, ["search"]).run(source.scan())
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -19,12 +19,11 @@ from dynamodb_streams_cdc.control.functions import (
     is_healthy,
     parse_repair_response,
 )
-from dynamodb_streams_cdc.deserializer import base64_text, serialize_item
+from dynamodb_streams_cdc.deserializer import base64_text
 from dynamodb_streams_cdc.guards.halves import in_halves
-from dynamodb_streams_cdc.identity import Key
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.aws.access import permitted
-from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from dynamodb_streams_cdc.operations.stack import Deployment
 
@@ -85,7 +84,7 @@ class RepairSource:
     def __init__(self, deployment: Deployment, name: str | None = None) -> None:
         self._client = deployment.client("dynamodb")
         found = deployment.manifest.source_table(name)
-        self.name, self.table, self._keys = found.name, found.table, list(found.keys)
+        self.name, self.table = found.name, found.table
         with permitted("dynamodb:DescribeTable", f"table {self.table}"):
             described = self._client.describe_table(TableName=self.table)["Table"]
         # The ARN of a stream that was turned off stays in the description.
@@ -100,21 +99,9 @@ class RepairSource:
         (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html).
         """
 
-    def item(self, keys: Mapping[str, Key]) -> Attributes:
-        """Return an item's keys as DynamoDB JSON.
-
-        Raises:
-            UsageError: their names are not those of the table's keys.
-        """
-        if keys.keys() != set(self._keys):
-            wanted, got = ", ".join(sorted(self._keys)), ", ".join(sorted(keys))
-            message = f"the keys of table {self.table} are {wanted}, got {got}"
-            raise UsageError(message)
-        return serialize_item(keys)
-
     def scan(self) -> Iterator[Attributes]:
         """Return the keys of all items."""
-        names = {f"#{number}": key for number, key in enumerate(self._keys)}
+        names = {f"#{number}": key for number, key in enumerate(self.key_types)}
         pages = self._client.get_paginator("scan").paginate(
             TableName=self.table,
             ProjectionExpression=", ".join(names),

@@ -174,6 +174,7 @@ class RepairDifferences:
     def _backfill(self, sink: str, part: Sequence[Mapping[str, Any]]) -> None:
         event = {
             "operation": Operation.BACKFILL,
+            "fill": "repair",
             "streamArn": self.stream_arn,
             "keys": dict(self.keys),
             "Records": [{"Keys": each["keys"]} for each in part],
@@ -188,7 +189,9 @@ class RepairDifferences:
             self._leave(by_item[failure["item"]], f"{failure['reason']}: {failure['error']}")
 
 
-def read_differences(text: str, where: str, sinks: Iterable[str]) -> Iterator[dict[str, Any]]:
+def read_differences(
+    text: str, where: str, sinks: Iterable[str], stack: str
+) -> Iterator[dict[str, Any]]:
     """Return the differences in the JSON of `cdc verify`.
 
     Raises:
@@ -196,7 +199,14 @@ def read_differences(text: str, where: str, sinks: Iterable[str]) -> Iterator[di
     """
     known = set(sinks)
     try:
-        differences = json.loads(text)["differences"]
+        report = json.loads(text)
+        differences = report["differences"]
+        if report["stack"] != stack:
+            message = (
+                f"{where} is about the stack {report['stack']}, and this is {stack}: choose the "
+                "environment that it was written for."
+            )
+            raise UsageError(message)
         for each in differences:
             DifferenceKind(each["kind"])
             _ = each["item"], each["keys"], each["store"], each["token"], each["version"]

@@ -103,6 +103,11 @@ class Deployment:
         """Return a boto3 client."""
         return _client(self.session, service, config, self.endpoint_url)
 
+    @property
+    def short_name(self) -> str:
+        """Name of the stack, or of the manifest's file, for jobs and reports."""
+        return Path(self.stack).stem
+
     @cached_property
     def names(self) -> DeployedNames:
         """Processors by function name, and logical names of source tables by physical name."""
