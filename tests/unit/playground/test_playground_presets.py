@@ -112,6 +112,14 @@ def test_a_success_after_a_swallowed_error_makes_it_worse() -> None:
     assert {call["outcome"] for call in shown["calls"]} == {"done"}
 
 
+def test_the_marker_after_the_effect_repeats_the_mail() -> None:
+    shown = example("the-marker-before-the-effect-right")
+    found = run(shown)
+    assert len([line for line in found["lines"] if " mail(" in line["text"]]) == 2
+    assert [row[2] for row in found["states"][-1]["rows"]] == ["changes told 1, mails 2"]
+    assert "two mails" in shown["look"]
+
+
 def test_every_mistake_of_the_page_has_both() -> None:
     anchors = set(re.findall(r"^\| \[[^\]]+\]\(#([a-z-]+)\)", PAGE, re.M))
     assert len(anchors) == 12
