@@ -106,6 +106,15 @@ def test_a_bad_address_gets_a_sentence(opened: Playground, fragment: str, told: 
     assert shown["lines"]
 
 
+def test_the_search_still_varies_after_back(tab: Playground) -> None:
+    tab.open()
+    tab.page.locator("header a").last.click()
+    tab.page.wait_for_url("**/explanation/playground/")
+    tab.page.go_back()
+    tab.page.wait_for_selector("html[data-ready]", state="attached")
+    assert tab.page.locator("#vary").is_checked()
+
+
 @pytest.mark.parametrize("name", ["overwrite", "keep-the-newest", "no-partial-failures-right"])
 def test_the_copied_test_fails_or_passes_as_shown(
     opened: Playground, tmp_path: Path, name: str
