@@ -294,6 +294,16 @@ function listExamples() {
     }
   }
   $("examples-list").replaceChildren(...rows);
+  $("examples-list").addEventListener("scroll", countBelow);
+  new ResizeObserver(countBelow).observe($("examples-list"));
+}
+
+// Says how many examples are below the edge of the list.
+function countBelow() {
+  const list = $("examples-list");
+  const edge = list.scrollTop + list.clientHeight;
+  const below = [...list.querySelectorAll(".example")].filter((each) => each.offsetTop + each.offsetHeight > edge + 4).length;
+  $("examples-more").textContent = below ? `▾ ${below} more: scroll` : "";
 }
 
 function openExample(each) {

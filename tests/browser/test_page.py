@@ -270,6 +270,19 @@ def test_the_iterator_age_is_defined_where_it_is_shown(opened: Playground) -> No
     assert "IteratorAge" in page.locator("#words").inner_text()
 
 
+def test_the_list_says_how_many_examples_are_below(opened: Playground) -> None:
+    page = opened.page
+    hidden = page.locator("#examples-list").evaluate(
+        "(list) => { list.scrollTop = 0; const { bottom } = list.getBoundingClientRect();"
+        "return [...list.querySelectorAll('.example')]"
+        ".filter((each) => each.getBoundingClientRect().bottom > bottom + 4).length }"
+    )
+    assert hidden > 5
+    page.get_by_text(f"{hidden} more: scroll").wait_for()
+    page.locator("#examples-list").evaluate("(list) => { list.scrollTop = list.scrollHeight }")
+    page.wait_for_function("document.getElementById('examples-more').textContent === ''")
+
+
 def test_a_choice_on_a_phone_shows_the_result(context: BrowserContext, address: str) -> None:
     tab = Playground(context.new_page(), address)
     page = tab.page
