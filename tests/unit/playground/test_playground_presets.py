@@ -120,6 +120,21 @@ def test_the_marker_after_the_effect_repeats_the_mail() -> None:
     assert "two mails" in shown["look"]
 
 
+@by_name([each for each in PAIRS if each["settings"].get("OnFailure") == "SQS queue"])
+def test_a_caption_says_that_a_queue_has_no_redrive(shown: dict[str, Any]) -> None:
+    found = run(shown)
+    assert [call for call in found["calls"] if call["operation"]] == []
+    assert not found["given_up"] or "pointer" in shown["look"]
+    assert not found["given_up"] or "no redrive" in shown["look"]
+
+
+@pytest.mark.parametrize("name", ["a-record-that-always-fails", "older-than-the-record-age"])
+def test_a_caption_says_that_a_bucket_has_a_redrive(name: str) -> None:
+    shown = example(f"{name}-right")
+    assert [call for call in run(shown)["calls"] if call["operation"]]
+    assert re.search(r"bucket.* keeps the record.* redrive", shown["look"])
+
+
 def test_every_mistake_of_the_page_has_both() -> None:
     anchors = set(re.findall(r"^\| \[[^\]]+\]\(#([a-z-]+)\)", PAGE, re.M))
     assert len(anchors) == 12
