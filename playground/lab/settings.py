@@ -41,8 +41,8 @@ MEANINGS = {
         "the order of its changes is kept; records of other items overtake them."
     ),
     "MaximumRetryAttempts": (
-        "Retries of a failed batch before it is given up; -1 retries until the records are too "
-        "old. Until then the batch blocks its lane."
+        "Retries of a failed batch before it is given up, after the first attempt: 3 retries are 4 "
+        "attempts. -1 retries until the records are too old. Until then the batch blocks its lane."
     ),
     "MaximumRecordAgeInSeconds": (
         "Age at which a record is given up, tried or not; -1 keeps it until the stream forgets it, "

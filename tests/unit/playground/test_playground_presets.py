@@ -10,6 +10,7 @@ import pytest
 from dynamodb_streams_cdc.testing import Diverged, Lab
 from dynamodb_streams_cdc.testing.lab import LabFactory
 from playground.lab.presets import LABELS, code, example, listed
+from playground.lab.settings import MEANINGS
 from tests.docs import test_classic_mistakes as classic
 from tests.unit.playground.asked import ask, run
 
@@ -73,6 +74,14 @@ def test_bisecting_leaves_the_bad_record_all_its_attempts() -> None:
     assert calls[4:8] == [(["1"], 2), (["1"], 3), (["1"], 4), ([*"23"], 1)]
     [given_up] = run(example("bisecting-a-batch-right"))["given_up"]
     assert given_up["changes"] == ["INSERT item-1"]
+
+
+def test_attempts_are_one_more_than_the_retries() -> None:
+    shown = example("bisecting-a-batch-broken")
+    attempts = [attempt for _, _, attempt, _ in calls_of(shown["name"])]
+    retries = shown["settings"]["MaximumRetryAttempts"]
+    assert max(attempt or 0 for attempt in attempts) == retries + 1
+    assert f"{retries} retries are {retries + 1} attempts" in MEANINGS["MaximumRetryAttempts"]
 
 
 def test_a_record_that_always_fails_blocks_its_shard() -> None:
