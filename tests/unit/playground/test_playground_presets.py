@@ -98,6 +98,11 @@ def test_lanes_keep_the_order_of_an_item_alone() -> None:
     shown = run(example("order-across-items-broken"))
     lanes = {items[0]: lane for lane, items, _, _ in calls_of("order-across-items-broken")}
     assert lanes["0"] == lanes["2"] != lanes["1"] == lanes["3"]
+    look = example("order-across-items-broken")["look"]
+    for words, lane in (("item-0", "0"), ("item-1 and item-3", "1")):
+        assert re.search(rf"{words}[^.]* in lane {lanes[lane] + 1}\b", look)
+    [empty] = {0, 1, 2} - set(lanes.values())
+    assert f"lane {empty + 1} gets no record" in look
     done = [call["records"][0]["change"] for call in shown["calls"] if call["outcome"] == "done"]
     assert [change[-1] for change in done] == ["1", "3", "0", "2"]
     assert "with ParallelizationFactor 3, and not with 1" in shown["hint"]
