@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,15 @@ def test_the_record_age_gives_up_what_was_never_tried(label: str, part: str) -> 
     ages = [call["age"] for call in calls if call["records"][0]["change"] == "INSERT item-0"]
     assert ages == sorted(ages)
     assert 30 < ages[-1] < 60
+
+
+@pytest.mark.parametrize("name", ["the-event-id-as-itemidentifier", "continuing-past-a-failure"])
+def test_a_caption_says_where_its_batch_begins(name: str) -> None:
+    shown = example(f"{name}-broken")
+    first = calls_of(shown["name"])[:27]
+    assert [attempt for _, _, attempt, _ in first] == [*range(1, 27), 1]
+    assert "tried 26 times" in shown["look"]
+    assert f"at 0{timedelta(seconds=first[-1][3])}" in shown["look"]
 
 
 def test_a_success_after_a_swallowed_error_makes_it_worse() -> None:
