@@ -58,7 +58,8 @@ MEANINGS = {
     ),
     REPORT_BATCH_ITEM_FAILURES: (
         "The answer's batchItemFailures count: the lowest record in it and all after it come "
-        "again. Without it every answer is a success."
+        "again. Without this setting Lambda takes every answer for a success; only an error fails "
+        "the batch."
     ),
     "OnFailure": (
         "Destination of records that are given up. A bucket gets the records, a queue a pointer "

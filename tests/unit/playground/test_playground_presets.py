@@ -159,6 +159,17 @@ def test_a_caption_says_that_a_bucket_has_a_redrive(name: str) -> None:
     assert re.search(r"bucket.* keeps the record.* redrive", shown["look"])
 
 
+@pytest.mark.parametrize("word", ["lane", "poller", "redrive", "sink", "tombstone"])
+def test_a_word_of_captions_is_among_the_words(word: str) -> None:
+    assert any(
+        word in f"{each['look']} {each['difference']} {run(each)['lines']}" for each in PAIRS
+    )
+    page = (ROOT / "playground" / "index.html").read_text()
+    assert word in [
+        each for found in re.findall("<dt>(.*)</dt>", page) for each in re.split(", ", found)
+    ]
+
+
 def test_every_mistake_of_the_page_has_both() -> None:
     anchors = set(re.findall(r"^\| \[[^\]]+\]\(#([a-z-]+)\)", PAGE, re.M))
     assert len(anchors) == 12
