@@ -305,7 +305,10 @@ def test_a_choice_on_a_phone_shows_the_result(context: BrowserContext, address: 
     assert tab.wrong == []
 
 
-@pytest.mark.parametrize("name", ["a-record-that-always-fails-broken", "three-sinks"])
+@pytest.mark.parametrize(
+    "name",
+    ["a-record-that-always-fails-broken", "the-event-id-as-itemidentifier-right", "three-sinks"],
+)
 def test_no_times_collide_and_no_lane_ends_early(opened: Playground, name: str) -> None:
     page = opened.page
     opened.after(page.locator(f'[data-example="{name}"]').click)
@@ -314,6 +317,9 @@ def test_no_times_collide_and_no_lane_ends_early(opened: Playground, name: str) 
         ".map((each) => each.getBoundingClientRect()).map(({ left, right }) => [left, right])"
     )
     assert all(one[1] < other[0] for one, other in itertools.pairwise(ends))
+    told = page.locator(".scroller .tick + text").all_text_contents()
+    assert len(set(told)) == len(told)
+    assert "not to scale" in page.locator("#picture .labels").inner_text()
     band, frame = (page.locator(n).first.bounding_box() for n in (".scroller .band", ".scroller"))
     assert band is not None
     assert frame is not None
