@@ -13,6 +13,8 @@ export function verdict(result, { isPipeline }) {
   if (wrong) parts.push(h("ul", {}, ...result.problems.slice(0, 6).map((problem) => h("li", {}, problem))));
   if (result.hint) parts.push(h("p", {}, h("strong", {}, "Hint: "), `${result.hint}.`));
   if (result.advice) parts.push(h("p", {}, h("strong", {}, "In the browser: "), `${result.advice}.`));
+  if (sum("lost")) parts.push(h("p", { class: "hint" }, "Lost: Lambda does not send these records again, and no dead letter holds them. A failed attempt may have done some of them all the same."));
+  if (result.unpoisoned.length) parts.push(h("p", { class: "hint" }, `Once all was quiet, the page wrote ${result.unpoisoned.join(", ")} again, without the poison: ${counted(result.unpoisoned.length, "change")} that your schedule does not have, and that the copy is compared with.`));
   if (result.calls_left_out) parts.push(h("p", {}, `The picture shows the first ${result.calls.length} invocations; ${result.calls_left_out} more came.`));
   return parts;
 }

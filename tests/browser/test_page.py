@@ -319,7 +319,7 @@ def test_no_times_collide_and_no_lane_ends_early(opened: Playground, name: str) 
     assert all(one[1] < other[0] for one, other in itertools.pairwise(ends))
     told = page.locator(".scroller .tick + text").all_text_contents()
     assert len(set(told)) == len(told)
-    assert "not to scale" in page.locator("#picture .labels").inner_text()
+    assert "not to scale" in str(page.locator("#picture .labels").text_content())
     band, frame = (page.locator(n).first.bounding_box() for n in (".scroller .band", ".scroller"))
     assert band is not None
     assert frame is not None
