@@ -4,7 +4,7 @@ import * as address from "./address.js";
 import { $, clock, h } from "./dom.js";
 import { Editor } from "./editor.js";
 import { Engine, Stopped } from "./engine.js";
-import { details, say, states, story, Timeline, verdict } from "./panels.js";
+import { changed, details, say, states, story, Timeline, verdict } from "./panels.js";
 import { legend, Picture } from "./picture.js";
 import * as script from "./script.js";
 import { Settings } from "./settings.js";
@@ -20,6 +20,7 @@ let settings = null;
 let result = null;
 let consumer = null;
 let example = null; // the name of the example, as long as nothing of it is changed
+let origin = null; // the example that was opened last
 let playing = null;
 let asked = 0;
 let shown = 0;
@@ -78,6 +79,7 @@ async function run() {
     if (mine !== asked) return;
     if (answer.error) return complain(answer.error);
     show(answer.ok);
+    if (!example && origin) $("story").replaceChildren(...changed(origin, () => openExample(origin)));
     remember(given, example);
   } catch (error) {
     failed(error, mine);
@@ -242,6 +244,7 @@ async function open() {
     } else {
       load(found);
       chooseExample(null);
+      origin = null;
       $("story").hidden = true;
       await run();
     }
@@ -309,6 +312,7 @@ function countBelow() {
 function openExample(each) {
   load(each);
   chooseExample(each.name);
+  origin = each;
   const twin = about.presets.find(({ title, name }) => title === each.title && name !== each.name);
   $("story").hidden = false;
   $("story").replaceChildren(...story(each, twin, () => openExample(twin)));
@@ -328,6 +332,7 @@ async function chosen(each) {
 function chooseExample(name) {
   example = name;
   $("story").classList.toggle("before", !name);
+  $("story-before")?.toggleAttribute("hidden", Boolean(name));
   for (const button of document.querySelectorAll("[data-example]")) {
     const is = button.dataset.example === name;
     button.setAttribute("aria-pressed", String(is));

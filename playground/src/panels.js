@@ -19,10 +19,17 @@ export function verdict(result, { isPipeline }) {
   return parts;
 }
 
+const named = ({ title, label }) => (label ? `${title}, ${label}` : title);
+
+// In place of the words of an example, once something that was changed in it has run.
+export function changed(example, reopen) {
+  return [h("div", { class: "bar" }, h("h2", {}, `Yours, begun from: ${named(example)}`), h("button", { id: "story-reopen", onclick: reopen }, "Open the example again"))];
+}
+
 // What to look at in an example, and what its twin does otherwise.
 export function story(example, twin, openTwin) {
   return [
-    h("div", { class: "bar" }, h("h2", {}, example.label ? `${example.title}, ${example.label}` : example.title), twin ? h("button", { onclick: openTwin }, `Show the ${twin.label} one`) : null),
+    h("div", { class: "bar" }, h("h2", {}, named(example), h("span", { id: "story-before", hidden: true }, " – before your change")), twin ? h("button", { onclick: openTwin }, `Show the ${twin.label} one`) : null),
     h("p", {}, h("strong", {}, "Look at: "), example.look),
     example.difference ? h("p", {}, h("strong", {}, "The difference: "), example.difference) : null,
   ].filter(Boolean);

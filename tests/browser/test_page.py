@@ -232,6 +232,22 @@ def test_a_change_makes_the_result_stale(opened: Playground) -> None:
     assert "press Run" not in page.locator("#verdict").inner_text()
 
 
+def test_a_caption_goes_with_the_result_that_it_is_about(opened: Playground) -> None:
+    page = opened.page
+    opened.after(page.locator('[data-example="keep-the-newest"]').click)
+    story = page.locator("#story")
+    assert "before your change" not in story.inner_text()
+    page.locator("#script").fill("0 put 0\n")
+    assert "Look at:" in story.inner_text()
+    assert "before your change" in story.inner_text()
+    opened.run()
+    assert "Look at:" not in story.inner_text()
+    assert "begun from: A copy that converges" in story.inner_text()
+    opened.after(page.locator("#story-reopen").click)
+    assert "Look at:" in story.inner_text()
+    assert "before your change" not in story.inner_text()
+
+
 def test_a_search_can_be_taken_back(opened: Playground) -> None:
     page = opened.page
     opened.after(page.locator('[data-example="no-idempotency-broken"]').click)
