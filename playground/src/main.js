@@ -13,6 +13,7 @@ import { Tools } from "./tools.js";
 const PIPELINE = "pipeline";
 const STEP_MILLISECONDS = 450;
 const SOON_MILLISECONDS = 400;
+const COPIED_MILLISECONDS = 5000;
 const NARROW = matchMedia("(max-width: 1000px)");
 
 let about = null;
@@ -30,7 +31,7 @@ const editor = new Editor($("editor"), edited);
 const picture = new Picture($("picture"), { choose, moved, removed });
 const tools = new Tools(engine, async (given) => {
   await remember(given);
-  await copy(location.href, "The link is copied.");
+  await copy(location.href, "The link is copied.", $("copy-filter"));
 });
 const timeline = new Timeline($("timeline"), (entry) => goTo(entry));
 
@@ -255,10 +256,16 @@ async function open() {
   }
 }
 
-async function copy(text, told) {
+// The button answers where the eye is; the status says it to a screen reader, and goes again.
+async function copy(text, told, button) {
   try {
     await navigator.clipboard.writeText(text);
     say(told);
+    button.dataset.copied = "";
+    setTimeout(() => {
+      delete button.dataset.copied;
+      if ($("status").textContent === told) say("");
+    }, COPIED_MILLISECONDS);
   } catch {
     $("verdict").append(h("textarea", { readonly: true, rows: 8, "aria-label": "Text to copy" }, text));
     say("The browser does not let the page copy: copy the text below.");
@@ -268,14 +275,14 @@ async function copy(text, told) {
 
 async function copyLink() {
   await remember(experiment(), example);
-  await copy(location.href, "The link is copied.");
+  await copy(location.href, "The link is copied.", $("copy-link"));
 }
 
 async function copyTest() {
   try {
     const answer = await working(engine.ask({ what: "test", ...experiment() }));
     if (answer.error) return complain(answer.error);
-    await copy(answer.ok, "The test is copied: save it as test_copy.py, and run pytest test_copy.py.");
+    await copy(answer.ok, "The test is copied: save it as test_copy.py, and run pytest test_copy.py.", $("copy-test"));
     document.dispatchEvent(new CustomEvent("copied", { detail: answer.ok }));
   } catch (error) {
     failed(error, asked);

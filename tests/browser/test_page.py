@@ -83,11 +83,14 @@ def test_a_link_opens_to_the_same_picture_in_another_tab(
     shown = opened.run()
     page.locator("#copy-link").click()
     page.get_by_text("The link is copied.").wait_for()
+    assert page.locator("#copy-link[data-copied]").count() == 1
     link = page.evaluate("navigator.clipboard.readText()")
     tab.open(link.removeprefix(tab.address))
     assert tab.result() == shown
     svg = "#picture .scroller svg"
     assert tab.page.locator(svg).inner_html() == page.locator(svg).inner_html()
+    page.wait_for_selector("#copy-link:not([data-copied])")
+    assert page.locator("#status").inner_text() == ""
 
 
 @pytest.mark.parametrize(
