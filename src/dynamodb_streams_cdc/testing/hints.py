@@ -367,8 +367,8 @@ def _not_idempotent(story: Story) -> str:
     if not story.kinds or not story.fails(batch_again(story.schedule)):
         return ""
     return (
-        "it fails where Lambda delivers a batch again, as after a crash or a timeout: the effect is "
-        "done twice. Write what follows from the item's state alone, or remember in the same "
+        "it fails where Lambda delivers a batch again, as after a crash or a timeout: the effect "
+        "is done twice. Write what follows from the item's state alone, or remember in the same "
         "transaction that it was done"
     )
 
