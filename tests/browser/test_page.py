@@ -235,6 +235,17 @@ def test_a_change_makes_the_result_stale(opened: Playground) -> None:
     assert "press Run" not in page.locator("#verdict").inner_text()
 
 
+def test_the_result_names_what_was_lost_and_written_again(opened: Playground) -> None:
+    page = opened.page
+    verdict = page.locator("#verdict")
+    opened.after(page.locator('[data-example="a-record-that-always-fails-broken"]').click)
+    assert "A failed attempt may have done some of them" in verdict.inner_text()
+    assert "wrote item-1 again, without the poison" in verdict.inner_text()
+    opened.after(page.locator('[data-example="overwrite"]').click)
+    assert "Lost:" not in verdict.inner_text()
+    assert "without the poison" not in verdict.inner_text()
+
+
 def test_a_caption_goes_with_the_result_that_it_is_about(opened: Playground) -> None:
     page = opened.page
     opened.after(page.locator('[data-example="keep-the-newest"]').click)
