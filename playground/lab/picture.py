@@ -56,6 +56,7 @@ def of(simulation: Simulation, recorder: Recorder, problems: Sequence[str]) -> d
         "ends": _seconds(simulation.virtual_clock.now()),
         "lines": [_line(entry) for entry in recorder.entries[:MOST_LINES]],
         "quiet": simulation.quiet_from,
+        "unpoisoned": list(_unpoisoned(simulation)),
         "lines_left_out": max(0, len(recorder.entries) - MOST_LINES),
         "writes": list(_writes(recorder, simulation)),
         "shards": [
@@ -79,6 +80,15 @@ def of(simulation: Simulation, recorder: Recorder, problems: Sequence[str]) -> d
             dict(each.document) for _, poller in pollers for each in poller.dead_letters[:50]
         ],
     }
+
+
+def _unpoisoned(simulation: Simulation) -> Iterator[str]:
+    """Yield the items that were written again at the end, without their poison."""
+    if simulation.quiet_from is None:
+        return
+    for key, item in simulation.table.items.items():
+        if key in simulation.sound:
+            yield "/".join(str(item[name]) for name in simulation.table.keys)
 
 
 def outcome(simulation: Simulation, recorder: Recorder, problems: Sequence[str]) -> dict[str, Any]:

@@ -41,8 +41,8 @@ MEANINGS = {
         "the order of its changes is kept; records of other items overtake them."
     ),
     "MaximumRetryAttempts": (
-        "Retries of a failed batch before it is given up; -1 retries until the records are too "
-        "old. Until then the batch blocks its lane."
+        "Retries of a failed batch before it is given up, after the first attempt: 3 retries are 4 "
+        "attempts. -1 retries until the records are too old. Until then the batch blocks its lane."
     ),
     "MaximumRecordAgeInSeconds": (
         "Age at which a record is given up, tried or not; -1 keeps it until the stream forgets it, "
@@ -58,7 +58,8 @@ MEANINGS = {
     ),
     REPORT_BATCH_ITEM_FAILURES: (
         "The answer's batchItemFailures count: the lowest record in it and all after it come "
-        "again. Without it every answer is a success."
+        "again. Without this setting Lambda takes every answer for a success; only an error fails "
+        "the batch."
     ),
     "OnFailure": (
         "Destination of records that are given up. A bucket gets the records, a queue a pointer "

@@ -20,7 +20,7 @@ class Store:
         self.marks.add(name)
 
     def mail(self, name, event_id):
-        self.mails.setdefault(name, set()).add(event_id)
+        self.mails.setdefault(name, []).append(event_id)
 
 
 store = Store()
@@ -40,8 +40,15 @@ def handler(event, context):
 
 
 def read(store):
-    return {name: len(ids) for name, ids in store.mails.items()}
+    return {
+        name: {"changes told": len(set(ids)), "mails": len(ids)}
+        for name, ids in store.mails.items()
+    }
 
 
-def wanted(items):
-    return {name: len(states) for name, states in items.history.items()}
+def compare(copy, items):
+    """A mail may come twice; a change without a mail is a problem."""
+    for name, states in items.history.items():
+        told = copy[name]["changes told"] if name in copy else 0
+        if told < len(states):
+            yield f"{name}: {told} of {len(states)} changes told by mail"

@@ -4,7 +4,7 @@ import * as address from "./address.js";
 import { $, clock, h } from "./dom.js";
 import { Editor } from "./editor.js";
 import { Engine, Stopped } from "./engine.js";
-import { details, say, states, story, Timeline, verdict } from "./panels.js";
+import { changed, details, say, states, story, Timeline, verdict } from "./panels.js";
 import { legend, Picture } from "./picture.js";
 import * as script from "./script.js";
 import { Settings } from "./settings.js";
@@ -13,6 +13,7 @@ import { Tools } from "./tools.js";
 const PIPELINE = "pipeline";
 const STEP_MILLISECONDS = 450;
 const SOON_MILLISECONDS = 400;
+const COPIED_MILLISECONDS = 5000;
 const NARROW = matchMedia("(max-width: 1000px)");
 
 let about = null;
@@ -20,6 +21,7 @@ let settings = null;
 let result = null;
 let consumer = null;
 let example = null; // the name of the example, as long as nothing of it is changed
+let origin = null; // the example that was opened last
 let playing = null;
 let asked = 0;
 let shown = 0;
@@ -29,7 +31,7 @@ const editor = new Editor($("editor"), edited);
 const picture = new Picture($("picture"), { choose, moved, removed });
 const tools = new Tools(engine, async (given) => {
   await remember(given);
-  await copy(location.href, "The link is copied.");
+  await copy(location.href, "The link is copied.", $("copy-filter"));
 });
 const timeline = new Timeline($("timeline"), (entry) => goTo(entry));
 
@@ -78,6 +80,7 @@ async function run() {
     if (mine !== asked) return;
     if (answer.error) return complain(answer.error);
     show(answer.ok);
+    if (!example && origin) $("story").replaceChildren(...changed(origin, () => openExample(origin)));
     remember(given, example);
   } catch (error) {
     failed(error, mine);
@@ -242,6 +245,7 @@ async function open() {
     } else {
       load(found);
       chooseExample(null);
+      origin = null;
       $("story").hidden = true;
       await run();
     }
@@ -252,10 +256,16 @@ async function open() {
   }
 }
 
-async function copy(text, told) {
+// The button answers where the eye is; the status says it to a screen reader, and goes again.
+async function copy(text, told, button) {
   try {
     await navigator.clipboard.writeText(text);
     say(told);
+    button.dataset.copied = "";
+    setTimeout(() => {
+      delete button.dataset.copied;
+      if ($("status").textContent === told) say("");
+    }, COPIED_MILLISECONDS);
   } catch {
     $("verdict").append(h("textarea", { readonly: true, rows: 8, "aria-label": "Text to copy" }, text));
     say("The browser does not let the page copy: copy the text below.");
@@ -265,14 +275,14 @@ async function copy(text, told) {
 
 async function copyLink() {
   await remember(experiment(), example);
-  await copy(location.href, "The link is copied.");
+  await copy(location.href, "The link is copied.", $("copy-link"));
 }
 
 async function copyTest() {
   try {
     const answer = await working(engine.ask({ what: "test", ...experiment() }));
     if (answer.error) return complain(answer.error);
-    await copy(answer.ok, "The test is copied: save it as test_copy.py, and run pytest test_copy.py.");
+    await copy(answer.ok, "The test is copied: save it as test_copy.py, and run pytest test_copy.py.", $("copy-test"));
     document.dispatchEvent(new CustomEvent("copied", { detail: answer.ok }));
   } catch (error) {
     failed(error, asked);
@@ -294,11 +304,22 @@ function listExamples() {
     }
   }
   $("examples-list").replaceChildren(...rows);
+  $("examples-list").addEventListener("scroll", countBelow);
+  new ResizeObserver(countBelow).observe($("examples-list"));
+}
+
+// Says how many examples are below the edge of the list.
+function countBelow() {
+  const list = $("examples-list");
+  const edge = list.scrollTop + list.clientHeight;
+  const below = [...list.querySelectorAll(".example")].filter((each) => each.offsetTop + each.offsetHeight > edge + 4).length;
+  $("examples-more").textContent = below ? `▾ ${below} more: scroll` : "";
 }
 
 function openExample(each) {
   load(each);
   chooseExample(each.name);
+  origin = each;
   const twin = about.presets.find(({ title, name }) => title === each.title && name !== each.name);
   $("story").hidden = false;
   $("story").replaceChildren(...story(each, twin, () => openExample(twin)));
@@ -318,6 +339,7 @@ async function chosen(each) {
 function chooseExample(name) {
   example = name;
   $("story").classList.toggle("before", !name);
+  $("story-before")?.toggleAttribute("hidden", Boolean(name));
   for (const button of document.querySelectorAll("[data-example]")) {
     const is = button.dataset.example === name;
     button.setAttribute("aria-pressed", String(is));

@@ -13,14 +13,23 @@ export function verdict(result, { isPipeline }) {
   if (wrong) parts.push(h("ul", {}, ...result.problems.slice(0, 6).map((problem) => h("li", {}, problem))));
   if (result.hint) parts.push(h("p", {}, h("strong", {}, "Hint: "), `${result.hint}.`));
   if (result.advice) parts.push(h("p", {}, h("strong", {}, "In the browser: "), `${result.advice}.`));
+  if (sum("lost")) parts.push(h("p", { class: "hint" }, "Lost: Lambda does not send these records again, and no dead letter holds them. A failed attempt may have done some of them all the same."));
+  if (result.unpoisoned.length) parts.push(h("p", { class: "hint" }, `Once all was quiet, the page wrote ${result.unpoisoned.join(", ")} again, without the poison: ${counted(result.unpoisoned.length, "change")} that your schedule does not have, and that the copy is compared with.`));
   if (result.calls_left_out) parts.push(h("p", {}, `The picture shows the first ${result.calls.length} invocations; ${result.calls_left_out} more came.`));
   return parts;
+}
+
+const named = ({ title, label }) => (label ? `${title}, ${label}` : title);
+
+// In place of the words of an example, once something that was changed in it has run.
+export function changed(example, reopen) {
+  return [h("div", { class: "bar" }, h("h2", {}, `Yours, begun from: ${named(example)}`), h("button", { id: "story-reopen", onclick: reopen }, "Open the example again"))];
 }
 
 // What to look at in an example, and what its twin does otherwise.
 export function story(example, twin, openTwin) {
   return [
-    h("div", { class: "bar" }, h("h2", {}, example.label ? `${example.title}, ${example.label}` : example.title), twin ? h("button", { onclick: openTwin }, `Show the ${twin.label} one`) : null),
+    h("div", { class: "bar" }, h("h2", {}, named(example), h("span", { id: "story-before", hidden: true }, " – before your change")), twin ? h("button", { onclick: openTwin }, `Show the ${twin.label} one`) : null),
     h("p", {}, h("strong", {}, "Look at: "), example.look),
     example.difference ? h("p", {}, h("strong", {}, "The difference: "), example.difference) : null,
   ].filter(Boolean);

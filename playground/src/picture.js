@@ -115,7 +115,7 @@ export class Picture {
       rows.push({ kind, y, height, label, ...rest });
       y += height + 3;
     };
-    add("ruler", 22, ["time"]);
+    add("ruler", 28, ["time,", "not to scale"]);
     add("table", 42, ["table"]);
     if (data.faults.length) add("faults", 32, ["faults"]);
     const all = new Map(data.shards.map((shard) => [shard.id, shard]));
@@ -193,12 +193,14 @@ export class Picture {
   }
 
   _ruler(svg, row) {
-    let free = 0;
+    let [free, told] = [0, ""];
     this.data.lines.forEach((line, index) => {
       const x = this.xs[index];
       const isNew = !index || line.at > this.data.lines[index - 1].at;
-      if (!isNew || x < free) return;
-      svg.append(s("path", { class: "tick", d: `M${x} 15 V22` }), s("text", { x, y: 12, class: "small" }, line.at < 3600 ? duration(line.at) : clock(line.at).slice(0, 8)));
+      const text = line.at < 3600 ? duration(line.at) : clock(line.at).slice(0, 8);
+      if (!isNew || x < free || text === told) return;
+      told = text;
+      svg.append(s("path", { class: "tick", d: `M${x} 15 V22` }), s("text", { x, y: 12, class: "small" }, text));
       free = x + 66;
     });
   }

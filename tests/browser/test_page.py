@@ -83,11 +83,14 @@ def test_a_link_opens_to_the_same_picture_in_another_tab(
     shown = opened.run()
     page.locator("#copy-link").click()
     page.get_by_text("The link is copied.").wait_for()
+    assert page.locator("#copy-link[data-copied]").count() == 1
     link = page.evaluate("navigator.clipboard.readText()")
     tab.open(link.removeprefix(tab.address))
     assert tab.result() == shown
     svg = "#picture .scroller svg"
     assert tab.page.locator(svg).inner_html() == page.locator(svg).inner_html()
+    page.wait_for_selector("#copy-link:not([data-copied])")
+    assert page.locator("#status").inner_text() == ""
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,15 @@ def test_a_bad_address_gets_a_sentence(opened: Playground, fragment: str, told: 
     shown = opened.after(lambda: opened.page.evaluate("(to) => { location.hash = to }", fragment))
     assert told in opened.page.locator("#status").inner_text()
     assert shown["lines"]
+
+
+def test_the_search_still_varies_after_back(tab: Playground) -> None:
+    tab.open()
+    tab.page.locator("header a").last.click()
+    tab.page.wait_for_url("**/explanation/playground/")
+    tab.page.go_back()
+    tab.page.wait_for_selector("html[data-ready]", state="attached")
+    assert tab.page.locator("#vary").is_checked()
 
 
 @pytest.mark.parametrize("name", ["overwrite", "keep-the-newest", "no-partial-failures-right"])
@@ -223,6 +235,33 @@ def test_a_change_makes_the_result_stale(opened: Playground) -> None:
     assert "press Run" not in page.locator("#verdict").inner_text()
 
 
+def test_the_result_names_what_was_lost_and_written_again(opened: Playground) -> None:
+    page = opened.page
+    verdict = page.locator("#verdict")
+    opened.after(page.locator('[data-example="a-record-that-always-fails-broken"]').click)
+    assert "A failed attempt may have done some of them" in verdict.inner_text()
+    assert "wrote item-1 again, without the poison" in verdict.inner_text()
+    opened.after(page.locator('[data-example="overwrite"]').click)
+    assert "Lost:" not in verdict.inner_text()
+    assert "without the poison" not in verdict.inner_text()
+
+
+def test_a_caption_goes_with_the_result_that_it_is_about(opened: Playground) -> None:
+    page = opened.page
+    opened.after(page.locator('[data-example="keep-the-newest"]').click)
+    story = page.locator("#story")
+    assert "before your change" not in story.inner_text()
+    page.locator("#script").fill("0 put 0\n")
+    assert "Look at:" in story.inner_text()
+    assert "before your change" in story.inner_text()
+    opened.run()
+    assert "Look at:" not in story.inner_text()
+    assert "begun from: A copy that converges" in story.inner_text()
+    opened.after(page.locator("#story-reopen").click)
+    assert "Look at:" in story.inner_text()
+    assert "before your change" not in story.inner_text()
+
+
 def test_a_search_can_be_taken_back(opened: Playground) -> None:
     page = opened.page
     opened.after(page.locator('[data-example="no-idempotency-broken"]').click)
@@ -261,6 +300,19 @@ def test_the_iterator_age_is_defined_where_it_is_shown(opened: Playground) -> No
     assert "IteratorAge" in page.locator("#words").inner_text()
 
 
+def test_the_list_says_how_many_examples_are_below(opened: Playground) -> None:
+    page = opened.page
+    hidden = page.locator("#examples-list").evaluate(
+        "(list) => { list.scrollTop = 0; const { bottom } = list.getBoundingClientRect();"
+        "return [...list.querySelectorAll('.example')]"
+        ".filter((each) => each.getBoundingClientRect().bottom > bottom + 4).length }"
+    )
+    assert hidden > 5
+    page.get_by_text(f"{hidden} more: scroll").wait_for()
+    page.locator("#examples-list").evaluate("(list) => { list.scrollTop = list.scrollHeight }")
+    page.wait_for_function("document.getElementById('examples-more').textContent === ''")
+
+
 def test_a_choice_on_a_phone_shows_the_result(context: BrowserContext, address: str) -> None:
     tab = Playground(context.new_page(), address)
     page = tab.page
@@ -283,7 +335,10 @@ def test_a_choice_on_a_phone_shows_the_result(context: BrowserContext, address: 
     assert tab.wrong == []
 
 
-@pytest.mark.parametrize("name", ["a-record-that-always-fails-broken", "three-sinks"])
+@pytest.mark.parametrize(
+    "name",
+    ["a-record-that-always-fails-broken", "the-event-id-as-itemidentifier-right", "three-sinks"],
+)
 def test_no_times_collide_and_no_lane_ends_early(opened: Playground, name: str) -> None:
     page = opened.page
     opened.after(page.locator(f'[data-example="{name}"]').click)
@@ -292,6 +347,9 @@ def test_no_times_collide_and_no_lane_ends_early(opened: Playground, name: str) 
         ".map((each) => each.getBoundingClientRect()).map(({ left, right }) => [left, right])"
     )
     assert all(one[1] < other[0] for one, other in itertools.pairwise(ends))
+    told = page.locator(".scroller .tick + text").all_text_contents()
+    assert len(set(told)) == len(told)
+    assert "not to scale" in str(page.locator("#picture .labels").text_content())
     band, frame = (page.locator(n).first.bounding_box() for n in (".scroller .band", ".scroller"))
     assert band is not None
     assert frame is not None

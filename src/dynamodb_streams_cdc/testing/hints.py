@@ -367,8 +367,9 @@ def _not_idempotent(story: Story) -> str:
     if not story.kinds or not story.fails(batch_again(story.schedule)):
         return ""
     return (
-        "it fails where a batch comes twice in a row: the effect is done twice. Make it a function "
-        "of the item's state, or remember in the same transaction that it was done"
+        "it fails where Lambda delivers a batch again, as after a crash or a timeout: the effect "
+        "is done twice. Write what follows from the item's state alone, or remember in the same "
+        "transaction that it was done"
     )
 
 

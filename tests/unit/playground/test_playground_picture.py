@@ -146,6 +146,22 @@ def test_the_end_begins_once_all_is_quiet() -> None:
     assert not any("redrive of" in text for text in texts[: shown["quiet"]])
 
 
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [
+        ("0 put 0\n", []),
+        ("0 poison 0\n", ["item-0"]),
+        ("0 poison 0\n1 put 0\n", []),
+        ("0 poison 0\n1 poison 1\n2 delete 0\n", ["item-1"]),
+    ],
+)
+def test_items_written_again_without_poison_are_named(script: str, names: list[str]) -> None:
+    shown = tried(script)
+    assert shown["unpoisoned"] == names
+    late = [each["change"] for each in shown["writes"] if each["entry"] >= shown["quiet"]]
+    assert [change.split()[1] for change in late] == names
+
+
 def test_invocations_past_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MOST_INVOCATIONS", 10)
     shown = run(example("continuing-past-a-failure-broken"))

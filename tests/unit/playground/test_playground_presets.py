@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from dynamodb_streams_cdc.testing import Diverged, Lab
 from dynamodb_streams_cdc.testing.lab import LabFactory
 from playground.lab.presets import LABELS, code, example, listed
+from playground.lab.settings import MEANINGS
 from tests.docs import test_classic_mistakes as classic
 from tests.unit.playground.asked import ask, run
 
@@ -75,6 +77,14 @@ def test_bisecting_leaves_the_bad_record_all_its_attempts() -> None:
     assert given_up["changes"] == ["INSERT item-1"]
 
 
+def test_attempts_are_one_more_than_the_retries() -> None:
+    shown = example("bisecting-a-batch-broken")
+    attempts = [attempt for _, _, attempt, _ in calls_of(shown["name"])]
+    retries = shown["settings"]["MaximumRetryAttempts"]
+    assert max(attempt or 0 for attempt in attempts) == retries + 1
+    assert f"{retries} retries are {retries + 1} attempts" in MEANINGS["MaximumRetryAttempts"]
+
+
 def test_a_record_that_always_fails_blocks_its_shard() -> None:
     shown = run(example("a-record-that-always-fails-broken"))
     calls = calls_of("a-record-that-always-fails-broken")
@@ -89,6 +99,11 @@ def test_lanes_keep_the_order_of_an_item_alone() -> None:
     shown = run(example("order-across-items-broken"))
     lanes = {items[0]: lane for lane, items, _, _ in calls_of("order-across-items-broken")}
     assert lanes["0"] == lanes["2"] != lanes["1"] == lanes["3"]
+    look = example("order-across-items-broken")["look"]
+    for words, lane in (("item-0", "0"), ("item-1 and item-3", "1")):
+        assert re.search(rf"{words}[^.]* in lane {lanes[lane] + 1}\b", look)
+    [empty] = {0, 1, 2} - set(lanes.values())
+    assert f"lane {empty + 1} gets no record" in look
     done = [call["records"][0]["change"] for call in shown["calls"] if call["outcome"] == "done"]
     assert [change[-1] for change in done] == ["1", "3", "0", "2"]
     assert "with ParallelizationFactor 3, and not with 1" in shown["hint"]
@@ -106,10 +121,53 @@ def test_the_record_age_gives_up_what_was_never_tried(label: str, part: str) -> 
     assert 30 < ages[-1] < 60
 
 
+@pytest.mark.parametrize("name", ["the-event-id-as-itemidentifier", "continuing-past-a-failure"])
+def test_a_caption_says_where_its_batch_begins(name: str) -> None:
+    shown = example(f"{name}-broken")
+    first = calls_of(shown["name"])[:27]
+    assert [attempt for _, _, attempt, _ in first] == [*range(1, 27), 1]
+    assert "tried 26 times" in shown["look"]
+    assert f"at 0{timedelta(seconds=first[-1][3])}" in shown["look"]
+
+
 def test_a_success_after_a_swallowed_error_makes_it_worse() -> None:
     shown = run(example("swallowed-then-a-success-broken"))
     assert shown["problems"] == ["group 1: the table implies nothing, the copy has -5"]
     assert {call["outcome"] for call in shown["calls"]} == {"done"}
+
+
+def test_the_marker_after_the_effect_repeats_the_mail() -> None:
+    shown = example("the-marker-before-the-effect-right")
+    found = run(shown)
+    assert len([line for line in found["lines"] if " mail(" in line["text"]]) == 2
+    assert [row[2] for row in found["states"][-1]["rows"]] == ["changes told 1, mails 2"]
+    assert "two mails" in shown["look"]
+
+
+@by_name([each for each in PAIRS if each["settings"].get("OnFailure") == "SQS queue"])
+def test_a_caption_says_that_a_queue_has_no_redrive(shown: dict[str, Any]) -> None:
+    found = run(shown)
+    assert [call for call in found["calls"] if call["operation"]] == []
+    assert not found["given_up"] or "pointer" in shown["look"]
+    assert not found["given_up"] or "no redrive" in shown["look"]
+
+
+@pytest.mark.parametrize("name", ["a-record-that-always-fails", "older-than-the-record-age"])
+def test_a_caption_says_that_a_bucket_has_a_redrive(name: str) -> None:
+    shown = example(f"{name}-right")
+    assert [call for call in run(shown)["calls"] if call["operation"]]
+    assert re.search(r"bucket.* keeps the record.* redrive", shown["look"])
+
+
+@pytest.mark.parametrize("word", ["lane", "poller", "redrive", "sink", "tombstone"])
+def test_a_word_of_captions_is_among_the_words(word: str) -> None:
+    assert any(
+        word in f"{each['look']} {each['difference']} {run(each)['lines']}" for each in PAIRS
+    )
+    page = (ROOT / "playground" / "index.html").read_text()
+    assert word in [
+        each for found in re.findall("<dt>(.*)</dt>", page) for each in re.split(", ", found)
+    ]
 
 
 def test_every_mistake_of_the_page_has_both() -> None:
