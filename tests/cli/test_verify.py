@@ -230,6 +230,15 @@ def test_an_interrupted_verification_is_not_all_right(cloud: Cloud) -> None:
     assert "all right" not in done.output
 
 
+@pytest.mark.parametrize("wrong", [("--on", "azure"), ("--workers", "65")])
+@pytest.mark.parametrize("command", [("verify",), ("backfill", "--yes")])
+def test_a_refused_option_begins_no_job(
+    cloud: Cloud, command: tuple[str, ...], wrong: tuple[str, ...]
+) -> None:
+    assert cloud.run(*command, *wrong).exit_code != 0
+    assert cloud.run(*command).exit_code in (0, 1)
+
+
 def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:
     cloud.pipeline.answers["search"] = InvocationFailed("search is out", outage=True)
     cloud.json("backfill", "--yes", "--processor", "search", status=1)

@@ -17,6 +17,7 @@ from dynamodb_streams_cdc.cli.jobs import (
     confirm,
     limit_of,
     place_of,
+    runs_of,
 )
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
@@ -97,6 +98,7 @@ def backfill(
     if export is not None:
         exported = Export.find(deployment.client("s3"), export)
         exported.check(source.table, source.stream_arn, datetime.now(UTC))
+    runs = runs_of(deployment, on, workers)
     total = source.about if exported is None else exported.items
     confirm(_question(source, total, chosen, following), yes=yes)
     asked: dict[str, Any] = {
@@ -112,7 +114,7 @@ def backfill(
     if kept.resumed:
         stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
     with closing(kept), progress(total * len(chosen)) as shown:
-        place = place_of(deployment, on, workers, source.about, kept, shown.say)
+        place = place_of(runs, workers, source.about, kept, shown.say)
         work = Backfill(
             deployment.functions,
             source.stream_arn,

@@ -140,9 +140,27 @@ def segments_here(workers: int) -> int:
     return max(SEGMENTS, workers)
 
 
+def runs_of(deployment: Deployment, on: str | None, workers: int) -> StateMachineRuns | None:
+    """Return the executions where walks ask; None for this machine.
+
+    Call it before the job is begun: a job keeps the options that it was begun with.
+
+    Raises:
+        UsageError: there is no such place, or it takes fewer workers.
+        OperationError: the pipeline has no state machine.
+    """
+    if on is None:
+        segments_here(workers)
+        return None
+    if on != "aws":
+        message = f"--on: aws is the only place besides this machine, got {on!r}."
+        raise UsageError(message)
+    _check_reserved(deployment, workers)
+    return deployment.runs()
+
+
 def place_of(
-    deployment: Deployment,
-    on: str | None,
+    runs: StateMachineRuns | None,
     workers: int,
     items: int,
     job: Job,
@@ -151,19 +169,10 @@ def place_of(
     """Return where the walks of a job ask, for a table with about so many items.
 
     `say` is called with sentences while they work.
-
-    Raises:
-        UsageError: there is no such place, or it takes fewer workers.
-        OperationError: the pipeline has no state machine.
     """
-    if on is None:
+    if runs is None:
         return Place(Walk, job.segments(segments_here(workers)), job)
-    if on != "aws":
-        message = f"--on: aws is the only place besides this machine, got {on!r}."
-        raise UsageError(message)
-    _check_reserved(deployment, workers)
     segments = job.segments(segments_for(items, workers))
-    runs = deployment.runs()
     walk = partial(RemoteWalk, runs=runs, tell=lambda arn: say(_stop(arn)))
     return Place(walk, segments, job, runs)
 

@@ -11,7 +11,15 @@ import typer
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.cli.entries import iso
 from dynamodb_streams_cdc.cli.errors import reported
-from dynamodb_streams_cdc.cli.jobs import Capacity, JobName, On, Workers, limit_of, place_of
+from dynamodb_streams_cdc.cli.jobs import (
+    Capacity,
+    JobName,
+    On,
+    Workers,
+    limit_of,
+    place_of,
+    runs_of,
+)
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
     Endpoint,
@@ -93,6 +101,7 @@ def verify(
     source = RepairSource(deployment, source_table)
     if entity is not None:
         check_entity(deployment, source.name, entity)
+    runs = runs_of(deployment, on, workers)
     processors = {
         each.name: each.sink
         for each in deployment.manifest.processors
@@ -126,7 +135,7 @@ def verify(
     )
     total = int(source.about * 2 * len(processors) * share_read)
     with closing(kept), progress(total, "items and copies") as shown:
-        place = place_of(deployment, on, workers, source.about, kept, shown.say)
+        place = place_of(runs, workers, source.about, kept, shown.say)
         work = Verify(
             deployment.functions,
             source.key_types,
