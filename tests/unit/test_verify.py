@@ -617,3 +617,14 @@ def test_refusals_of_many_items_take_several_responses(
     report = work.run()
     assert (report.problems, report.refused) == ([], ITEMS)
     assert len(report.failures[0]["error"]) <= backfill.MOST_TEXT
+
+
+def test_a_repair_leaves_no_fill_open(filled: Operated) -> None:
+    """A purge would wait for one that no command ends."""
+    forgotten_history(filled, 0)
+    work = filled.verify()
+    work.run()
+    filled.repair(work.differences())
+    filled_by = [event.get("fill") for _, event in filled.invocations if event.get("fill")]
+    assert filled_by[-1] == "repair"
+    assert filled.invocations[-1][1]["erase"] == ["fill/repair"]

@@ -23,8 +23,12 @@ from dynamodb_streams_cdc.control.functions import (
 from dynamodb_streams_cdc.entities import AGGREGATION, AUDIT
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.notes import end_fill
 from dynamodb_streams_cdc.operations.repair import AT_ONCE
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
+
+FILL_NAME = "repair"
+"""Name of the fill that purges wait for while entries of kind BACKFILL are written."""
 
 COMPARE = "verify all of the table, without --share, --entity or a key"
 REBUILD = "cdc rebuild aggregation makes new sums and rows next to the live ones"
@@ -83,6 +87,7 @@ class RepairDifferences:
     sinks: Mapping[str, str]
     progress: Callable[[int], None] = lambda done: None
     report: DifferencesReport = field(default_factory=DifferencesReport)
+    _filled: set[str] = field(default_factory=set, init=False)
 
     def run(self, differences: Iterable[Mapping[str, Any]]) -> DifferencesReport:
         """Repair differences, `AT_ONCE` with each request."""
@@ -99,6 +104,8 @@ class RepairDifferences:
                     self._repair(sink, how, group[start : start + AT_ONCE])
             done += len(chunk)
             self.progress(done)
+        if self._filled:
+            end_fill(self.functions, sorted(self._filled), FILL_NAME)
         return self.report
 
     def _how(self, difference: Mapping[str, Any]) -> str | None:
@@ -174,11 +181,12 @@ class RepairDifferences:
     def _backfill(self, sink: str, part: Sequence[Mapping[str, Any]]) -> None:
         event = {
             "operation": Operation.BACKFILL,
-            "fill": "repair",
+            "fill": FILL_NAME,
             "streamArn": self.stream_arn,
             "keys": dict(self.keys),
             "Records": [{"Keys": each["keys"]} for each in part],
         }
+        self._filled.add(sink)
         answer = self.functions.invoke(sink, event)
         if not isinstance(answer, Mapping) or "applied" not in answer:
             raise not_understood(sink, Operation.BACKFILL, answer)
