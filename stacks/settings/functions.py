@@ -19,7 +19,8 @@ class FunctionSettings(BaseModel):
             version, and the deploy fails, if an alarm of the processor fires. Example: `gradual`.
         snap_start: Processors start from a snapshot of their loaded code, which AWS Lambda
             SnapStart makes of each new version. The deploy takes some minutes more, and each
-            snapshot that is kept or restored has a price. Example: `true`.
+            snapshot that is kept or restored has a price. Not in China and GovCloud.
+            Example: `true`.
         tracing: Traces of every function's invocations in AWS X-Ray. Example: `true`.
     """
 
