@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from uuid import uuid4
 
 from benchmarks.harness.delivery import deliver
@@ -39,11 +38,18 @@ def main(arguments: list[str]) -> int:
         function = stores.functions[sink]
         deliver(function, batches(changes(SAMPLE, WARM_UP, shop="warm-up/")))
         spy = ["py-spy", "record", "--rate", str(RATE), "--output", file, "--pid", str(os.getpid())]
-        sampler = subprocess.Popen(["uv", "tool", "run", *spy])
-        time.sleep(5)  # until it is fetched and samples
+        sampler = subprocess.Popen(
+            ["uv", "tool", "run", *spy], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert sampler.stdout is not None
+        for line in sampler.stdout:
+            sys.stderr.write(line)
+            if "Sampling" in line:
+                break
         deliver(function, events)
         sampler.send_signal(signal.SIGINT)
-        return sampler.wait()
+        sys.stderr.write(sampler.communicate()[0])
+        return sampler.returncode
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ table, with its reason; every other finding fails `make test`, `cdk synth` or `m
 | cdk-nag | AwsSolutions | every environment | `cdk synth`, `make test` |
 | cdk-nag | NIST 800-53 r5 | production | `cdk synth`, `make test` |
 | checkov | CloudFormation | sandbox and production | `make lint-templates` |
-| cfn-lint | all errors, in seven Regions | every environment | `make test` (accepts none) |
+| cfn-lint | all errors, in seven Regions | every environment | `make test SCHEDULES=all` (none) |
 
 A construct is named by its path without `cdc-ENVIRONMENT-`; `%` stands for one name in it. Square
 brackets hold the wildcard that is accepted in a policy, and no other.

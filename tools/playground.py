@@ -20,7 +20,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "playground"
 MODULES = PAGE / "node_modules"
 PYODIDE = ROOT / "node_modules" / "pyodide"
@@ -174,9 +174,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send a file, or a page of the documentation."""
-        path = self.path.partition("?")[0]
-        source = DOCS / f"{path.strip('/')}.md"
-        if not (path.endswith("/") and source.is_relative_to(DOCS) and source.is_file()):
+        source = source_of(self.path.partition("?")[0])
+        if source is None:
             super().do_GET()
             return
         text = page(source).encode()
@@ -188,6 +187,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def source_of(path: str) -> Path | None:
+    """Return the file of the page at a path of the server; None if there is none in `DOCS`."""
+    source = (DOCS / f"{path.strip('/')}.md").resolve()
+    is_page = path.endswith("/") and source.is_relative_to(DOCS) and source.is_file()
+    return source if is_page else None
 
 
 def page(source: Path) -> str:

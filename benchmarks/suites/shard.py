@@ -36,6 +36,7 @@ LANES = (1, 2, 4)
 SHARD = "shardId-00000001573689847184-864758bb"
 
 _function: Any = None
+_barrier: Any = None
 
 
 def run(options: Options) -> list[Row]:
@@ -60,8 +61,10 @@ def sustained(sink: str, lanes: int, records: Sequence[Record], urls: tuple[str,
     """Return the changes per second of a shard, from the first read to its last checkpoint."""
     name = f"shard-{uuid4()}"
     prepare(Operated(name, *urls), sink)
-    with ProcessPoolExecutor(lanes, get_context("spawn"), _start, (sink, name, urls)) as pool:
-        list(pool.map(_warm, range(lanes)))
+    spawn = get_context("spawn")
+    lane = (sink, name, urls, spawn.Barrier(lanes))
+    with ProcessPoolExecutor(lanes, spawn, _start, lane) as pool:
+        list(pool.map(_meet, range(lanes)))
         begun = time.perf_counter()
         drain(lanes, records, pool)
         return len(records) / (time.perf_counter() - begun)
@@ -109,13 +112,14 @@ def drain(lanes: int, records: Sequence[Record], pool: ProcessPoolExecutor) -> N
 # In the processes of the lanes
 
 
-def _start(sink: str, name: str, urls: tuple[str, str]) -> None:
-    global _function
-    _function = Operated(name, *urls).functions[sink]
+def _start(sink: str, name: str, urls: tuple[str, str], barrier: Any) -> None:
+    global _function, _barrier
+    _function, _barrier = Operated(name, *urls).functions[sink], barrier
 
 
-def _warm(_: int) -> None:
-    time.sleep(0.2)  # until every process has begun
+def _meet(_: int) -> None:
+    """Wait until every process has its function."""
+    _barrier.wait()
 
 
 def _invoke(event: Mapping[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from playground.lab.presets import LABELS, listed
 from tools import docs
+from tools import playground as served
 
 NAMES = {each["name"] for each in listed()}
 LINK = re.compile(r'href="((?:\.\./)+)playground/(?:#example=([a-z-]+))?"')
@@ -28,3 +29,9 @@ def test_each_mistake_links_to_its_two_examples() -> None:
     anchors = re.findall(r"^\| \[[^\]]+\]\(#([a-z-]+)\)", page.read_text(), re.M)
     wanted = [f"{anchor}-{label}" for anchor in anchors for label in LABELS]
     assert [name for _, name in links(page)] == wanted
+
+
+def test_the_server_sends_pages_of_the_documentation_alone() -> None:
+    assert served.source_of("/explanation/playground/") is not None
+    for path in ("/explanation/playground", "/../README/", "/explanation/../../README/"):
+        assert served.source_of(path) is None
