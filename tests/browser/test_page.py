@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, expect
 
 from dynamodb_streams_cdc.testing.simulation.schedule import EFFECTS
 from playground.lab.settings import MEANINGS
@@ -20,6 +20,8 @@ from tools import playground
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 HANDLER = "def handler(event, context):\n    pass\n"
+PATIENCE = 30_000
+"""Milliseconds. The page's policy refuses `eval`, with which `wait_for_function` asks again."""
 WIDTHS = (1440, 768, 390)
 THEMES = ("light", "dark")
 SCREENSHOTS = playground.ROOT / "build" / "screenshots"
@@ -310,7 +312,7 @@ def test_the_list_says_how_many_examples_are_below(opened: Playground) -> None:
     assert hidden > 5
     page.get_by_text(f"{hidden} more: scroll").wait_for()
     page.locator("#examples-list").evaluate("(list) => { list.scrollTop = list.scrollHeight }")
-    page.wait_for_function("document.getElementById('examples-more').textContent === ''")
+    expect(page.locator("#examples-more")).to_be_empty(timeout=PATIENCE)
 
 
 def test_a_choice_on_a_phone_shows_the_result(context: BrowserContext, address: str) -> None:
@@ -320,7 +322,7 @@ def test_a_choice_on_a_phone_shows_the_result(context: BrowserContext, address: 
     tab.open()
     page.locator("#examples summary").click()
     tab.after(page.locator('[data-example="the-marker-before-the-effect-broken"]').click)
-    page.wait_for_function("document.getElementById('verdict').getBoundingClientRect().top < 844")
+    expect(page.locator("#verdict")).to_be_in_viewport(timeout=PATIENCE)
     story = page.locator("#story").bounding_box()
     assert story is not None
     assert 0 <= story["y"] < 100
