@@ -1,7 +1,8 @@
 """Clients and the processor, made from a function's settings."""
 
+import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, cast
 
@@ -40,6 +41,10 @@ CLIENT = Config(
 that hangs ends within the deadline's `RESERVE_SECONDS`. The library has checked the parameters:
 botocore's check would take four tenths of a client's processor time."""
 
+SNAPSHOT = "snap-start"
+"""How Lambda says that it loads a function for a snapshot
+(https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html)."""
+
 
 @cache
 def session() -> Session:
@@ -61,6 +66,17 @@ def dynamodb() -> "DynamoDBClient":
 def s3() -> "S3Client":
     """Return the function's client of S3."""
     return cast("S3Client", session().create_client("s3", config=CLIENT))
+
+
+def prepare(processor: Callable[[], object]) -> None:
+    """Make a function's processor while Lambda loads the function, before there is an event.
+
+    AWS advises to (https://docs.aws.amazon.com/lambda/latest/dg/best-practices.html): loading has a
+    burst of processor time, an invocation has its memory's share, at 512 MB 29 % of a processor.
+    A snapshot of SnapStart is to hold no client, so there the first invocation makes it.
+    """
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", SNAPSHOT) != SNAPSHOT:
+        processor()
 
 
 def source_table(table: str) -> DynamoDbSourceTable:
@@ -93,7 +109,7 @@ def build(
     sinks: Mapping[str, Sink],
     source_table: SourceTable | None = None,
 ) -> Processor:
-    """Return the processor of a function, at its first invocation.
+    """Return the processor of a function: see `prepare` for when.
 
     With SnapStart, all environments of a version go on from one snapshot, and would draw the same
     random numbers: the same pauses, which are to spread retries, and the same shards of sums

@@ -66,7 +66,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 if name in run and isinstance(value, int):
                     run[name] += value
     if run["schedules"]:
-        rest = "" if SCHEDULES else ", a tenth of those in CI: SCHEDULES=all runs the rest"
+        rest = "" if SCHEDULES else ", a twentieth of those in CI: SCHEDULES=all runs the rest"
         terminalreporter.write_line(f"Schedules of the simulation: {run['schedules']:,}{rest}")
     if run["states"]:
         terminalreporter.write_line(f"States of all interleavings: {run['states']:,}")
@@ -74,11 +74,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def models() -> Iterator[None]:
-    """Let all sessions share the models of the services: reading them takes longer than a test."""
+    """Let all sessions share the models of the services: reading them takes longer than a test.
+
+    Moto would also register thousands of addresses, for programs that reach AWS by requests.
+    """
     from botocore.loaders import create_loader
 
     loader = create_loader()
-    with patch("botocore.session.create_loader", lambda search_path_string=None: loader):
+    with (
+        patch("botocore.session.create_loader", lambda search_path_string=None: loader),
+        patch("moto.core.models.RESPONSES_METHODS", []),
+    ):
         yield
 
 

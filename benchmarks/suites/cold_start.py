@@ -164,6 +164,7 @@ def _settings(url: str) -> dict[str, str]:
     """Return the settings that the templates set, and those of the peers."""
     return {
         "AWS_ENDPOINT_URL": url,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "PIPELINE": "cdc-local-pipeline",
         "SOURCE_TABLE": "orders",
         "SOURCE_TABLE_NAME": "orders",

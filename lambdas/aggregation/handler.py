@@ -18,7 +18,7 @@ from lambdas.aggregation.settings import AggregationSettings
 
 @cache
 def processor() -> Processor:
-    """Return the function's processor, made at its cold start."""
+    """Return the function's processor, made once."""
     settings = AggregationSettings.load()
     ledger = DynamoDbLedger(
         runtime.dynamodb(),
@@ -41,3 +41,6 @@ def processor() -> Processor:
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:
     """Apply a batch of changes to the sums."""
     return processor()(event, context)
+
+
+runtime.prepare(processor)

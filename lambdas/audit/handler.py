@@ -10,7 +10,7 @@ from lambdas.audit.settings import AuditSettings
 
 @cache
 def processor() -> Processor:
-    """Return the function's processor, made at its cold start."""
+    """Return the function's processor, made once."""
     settings = AuditSettings.load()
     log = DynamoDbLog(runtime.dynamodb(), settings.change_log_table)
     image_store = runtime.large_images(settings.large_images_bucket)
@@ -23,3 +23,6 @@ def processor() -> Processor:
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:
     """Add a batch of changes to the log."""
     return processor()(event, context)
+
+
+runtime.prepare(processor)

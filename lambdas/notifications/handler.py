@@ -42,7 +42,7 @@ Notice = Callable[[Image], str | None]
 
 @cache
 def processor() -> Processor:
-    """Return the function's processor, made at its cold start."""
+    """Return the function's processor, made once."""
     settings = NotificationsSettings.load()
     store = DynamoDbIdempotencyStore(runtime.dynamodb(), settings.idempotency_table)
     table = runtime.declared(settings)
@@ -107,3 +107,6 @@ def publish(topic_arn: str, message: str, change: Change) -> None:
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:
     """Send the messages of a batch of changes."""
     return processor()(event, context)
+
+
+runtime.prepare(processor)

@@ -17,7 +17,7 @@ from lambdas.search_client import search_client
 
 @cache
 def processor() -> Processor:
-    """Return the function's processor, made at its cold start."""
+    """Return the function's processor, made once."""
     settings = SearchSettings.load()
     table = runtime.declared(settings)
     client = search_client(settings.search_endpoint, settings.search_auth, settings.search_region)
@@ -48,3 +48,6 @@ def encoded(value: object) -> bytes:
 def handler(event: StreamEvent, context: LambdaContext) -> BatchResponse:
     """Apply a batch of changes to the index."""
     return processor()(event, context)
+
+
+runtime.prepare(processor)

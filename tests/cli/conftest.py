@@ -20,6 +20,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 from pytest_socket import disable_socket, enable_socket
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from dynamodb_streams_cdc.cli.app import app
@@ -50,6 +51,8 @@ ENVIRONMENT = {
     "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 }
 ABSENT = ("AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL", "CDC_ENVIRONMENT", "AWS_SESSION_TOKEN")
+
+command = cache(get_command)
 
 Refusal = Callable[[str, dict[str, Any]], BaseException | None]
 
@@ -134,7 +137,9 @@ class Cloud:
         return client(service)
 
     def run(self, *arguments: str, **options: Any) -> Result:
-        return CliRunner().invoke(app, arguments, **options)
+        # A process makes the command once: so do all tests.
+        with patch("typer.testing._get_command", command):
+            return CliRunner().invoke(app, arguments, **options)
 
     def json(self, *arguments: str, status: int = 0) -> dict[str, Any]:
         """Run `cdc` with these arguments and `--json`; return what it writes."""

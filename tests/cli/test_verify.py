@@ -231,7 +231,7 @@ def test_an_interrupted_verification_is_not_all_right(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("wrong", [("--on", "azure"), ("--workers", "65")])
-@pytest.mark.parametrize("command", [("verify",), ("backfill", "--yes")])
+@pytest.mark.parametrize("command", [("verify", "--settle", "0"), ("backfill", "--yes")])
 def test_a_refused_option_begins_no_job(
     cloud: Cloud, command: tuple[str, ...], wrong: tuple[str, ...]
 ) -> None:

@@ -41,8 +41,20 @@ assert [each.cache_info().currsize for each in caches] == [0] * 4
 @pytest.mark.parametrize("name", HANDLERS)
 def test_a_loaded_module_holds_no_client_or_setting(name: str) -> None:
     """Connections die while a snapshot waits, and credentials expire."""
-    environment = {"PATH": os.environ["PATH"]}  # no setting: it would raise to read one
+    # No setting: it would raise to read one.
+    kind = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+    environment = {"PATH": os.environ["PATH"], **kind}
     subprocess.run([sys.executable, "-c", PROGRAM, name], env=environment, check=True)
+
+
+@pytest.mark.parametrize(("kind", "made"), [("on-demand", 1), ("snap-start", 0)])
+def test_a_processor_is_made_on_loading_unless_for_a_snapshot(
+    kind: str, made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
+    calls: list[None] = []
+    runtime.prepare(lambda: calls.append(None))
+    assert len(calls) == made
 
 
 def test_environments_of_one_snapshot_draw_other_numbers() -> None:

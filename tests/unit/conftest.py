@@ -25,7 +25,7 @@ def no_network() -> Iterator[None]:
 
 
 @pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def copies(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A table of moto, with the key `id`."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

@@ -76,7 +76,7 @@ sys.path[:] = [package, *library, *runtime]
 INVOKE = (
     PACKAGE_ALONE
     + """
-import re
+import os, re
 from importlib import import_module
 
 class Context:
@@ -87,10 +87,12 @@ class Context:
 
 from lambdas import example_domain, runtime
 runtime.TABLES = example_domain.TABLES
-handler = import_module(sys.argv[2]).handler
-if settings := sys.modules.get("lambdas.search.settings"):
-    settings._DOMAIN = re.compile("http://(?P<region>.+)")  # the server of the test, not a domain
-answer = handler(json.loads(sys.argv[3]), Context())
+from lambdas.search import settings
+os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] = "on-demand"  # Lambda sets it
+settings._DOMAIN = re.compile("http://(?P<region>.+)")  # the server of the test, not a domain
+handler = import_module(sys.argv[2])
+assert handler.processor.cache_info().currsize == 1, "made while the function is loaded"
+answer = handler.handler(json.loads(sys.argv[3]), Context())
 files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
 elsewhere = {
     name: file

@@ -46,7 +46,7 @@ def test_tombstones_that_do_not_wait_are_wrong(monkeypatch: pytest.MonkeyPatch) 
         return items
 
     monkeypatch.setattr(Erasure, "_due", at_once)
-    assert failing(290) is not None
+    assert failing(680) is not None
 
 
 def test_the_table_before_the_traces_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
