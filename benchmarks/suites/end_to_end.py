@@ -5,8 +5,9 @@ sample stories of the domain. At a pace that the app keeps up with, a change is 
 reader sees it: the mapping's window (a second, twice on the way to search) and OpenSearch's refresh
 (a second) are included. A lone change comes while nothing else is under way: of its lag, the parts
 that the settings decide are named, and an empty batch is invoked for the part of the invocation. At
-full speed, the changes per second that reach every sink are counted, and the processor time of each
-part. There are no peers, and the emulator is slower than DynamoDB.
+full speed, the changes per second that are in every sink are compared with those that the table
+takes from the same writer, and the processor time of each part is counted. The emulator is slower
+than DynamoDB.
 """
 
 import os
@@ -33,7 +34,7 @@ from stacks.settings.processors import ProcessorSettings
 
 SEED = 1
 REPEATS = 2
-STORIES = 1_000
+STORIES = 3_000
 AT_A_PACE = 150
 PAUSE = 0.2
 """Seconds that each of four writers rests after a write: some 18 changes a second."""
@@ -49,6 +50,9 @@ REFRESH = 1.0
 
 NAMED = 0.9
 """Goal: the share of the lag that the parts explain."""
+
+SUSTAINED = 0.97
+"""Goal: the share of the writer's speed. The last change waits for its windows: runs are long."""
 
 INVOCATIONS = 20
 SINKS = ("aggregation", "search", "audit")
@@ -141,8 +145,19 @@ def invocation_seconds(pipeline: Pipeline) -> Mapping[str, float]:
 
 
 def _speed(phases: list[Phase]) -> Iterator[Row]:
-    values = [each.written.changes / each.seconds for each in phases]
-    yield Row("end_to_end", "sustained", "changes/s", values, better="more")
+    """Compare the changes per second that are in every sink with those that the table takes."""
+    arrived = [each.written.changes / each.seconds for each in phases]
+    taken = [each.written.changes / each.written.seconds for each in phases]
+    yield Row(
+        "end_to_end",
+        "sustained",
+        "changes/s",
+        arrived,
+        "same writes",
+        taken,
+        better="more",
+        at_least=SUSTAINED,
+    )
 
 
 def _work(shares: list[Mapping[str, float]]) -> Iterator[Row]:

@@ -13,7 +13,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,9 +61,13 @@ def run(options: Options) -> list[Row]:
         tenth.fill(options.records, whole // 10)
         all_of_it = Operated("whole", *urls)
         all_of_it.fill(options.records, whole)
+        most = 0.0
         for sink in NEEDED:
             for name in ("backfill", "verify"):
-                rows += _sizes(name, sink, urls, whole, repeats)
+                tenths, found = _taken(name, sink, urls, repeats)
+                rows += _sizes(f"{name} {sink}", tenths, found, whole)
+                most = max(most, found.megabytes)
+        rows.append(Row("operate", f"memory at {whole:,}", "MB", [most], at_most=MEGABYTES))
     return rows
 
 
@@ -200,25 +204,25 @@ class Taken:
     megabytes: float
 
 
-def _sizes(name: str, sink: str, urls: tuple[str, str], whole: int, repeats: int) -> Iterator[Row]:
-    tenth = [
-        _in_a_process(name, sink, "tenth", urls)
-        for _ in range(1 if name == "backfill" else repeats)
-    ]
-    found = _in_a_process(name, sink, "whole", urls)
-    what, peer = f"{name} {sink}: at {whole:,}", f"at {whole // 10:,}"
+def _taken(name: str, sink: str, urls: tuple[str, str], repeats: int) -> tuple[list[Taken], Taken]:
+    """Return what a work takes with a tenth of the items, and with all."""
+    times = 1 if name == "backfill" else repeats
+    tenths = [_in_a_process(name, sink, "tenth", urls) for _ in range(times)]
+    return tenths, _in_a_process(name, sink, "whole", urls)
+
+
+def _sizes(what: str, tenths: Sequence[Taken], found: Taken, whole: int) -> Iterator[Row]:
     for figure, of in (("in all", attrgetter("seconds")), ("computed", attrgetter("computed"))):
-        small = statistics.median(of(each) for each in tenth) / (whole // 10)
+        small = statistics.median(of(each) for each in tenths) / (whole // 10)
         yield Row(
             "operate",
-            f"{what}, {figure}",
+            f"{what}: at {whole:,}, {figure}",
             "us/item",
             [1e6 * of(found) / whole],
-            peer,
+            f"at {whole // 10:,}",
             [1e6 * small],
             at_least=1 / LEVEL,
         )
-    yield Row("operate", what, "MB", [found.megabytes], at_most=MEGABYTES)
 
 
 def _in_a_process(name: str, sink: str, size: str, urls: tuple[str, str]) -> Taken:

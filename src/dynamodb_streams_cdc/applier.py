@@ -46,6 +46,7 @@ class SinkApplier:
     notes: "OperatorNotes | None" = None
     _culprits: dict[type[Exception], set[str]] = field(default_factory=dict)
     _choice: SinkChoice | None = field(default=None, init=False)
+    _chosen: dict[str, Sink | Skip] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         # Once: `isinstance` of a protocol makes a hundred calls.
@@ -62,7 +63,7 @@ class SinkApplier:
         groups: dict[int, tuple[Sink, list[Change]]] = {}
         for change in changes:
             try:
-                sink = self.sink_of(change.keys)
+                sink = self._sink_of(change)
             except PermanentError as error:
                 total.failures[change] = error
                 continue
@@ -95,9 +96,16 @@ class SinkApplier:
     def holds(self, change: Change) -> bool:
         """Return whether a sink holds the change's item; also if it may not be skipped."""
         try:
-            return not isinstance(self.sink_of(change.keys), Skip)
+            return not isinstance(self._sink_of(change), Skip)
         except PermanentError:
             return True
+
+    def _sink_of(self, change: Change) -> Sink | Skip:
+        """Return the sink of a change's item: a batch asks twice, and has items more than once."""
+        found = self._chosen.get(change.item_id)
+        if found is None:
+            found = self._chosen[change.item_id] = self.sink_of(change.keys)
+        return found
 
     def _apply(self, sink: Sink, changes: Sequence[Change]) -> Outcome:
         if self.stopped:

@@ -66,6 +66,7 @@ def test_each_processor_is_shown(cloud: Cloud) -> None:
         "oldest_dead_letter_seconds": None,
         "notifications": 0,
         **dict.fromkeys(("differences", "verified_seconds", "tombstones", "purged_seconds")),
+        "rebuild": None,
         "version": "7",
         "code_sha256": "2yZHlu2",
     }
@@ -84,6 +85,58 @@ def test_the_last_verification_and_purge_are_shown(cloud: Cloud) -> None:
     assert 3600 <= found["search"]["verified_seconds"] <= 3700
     assert 3600 <= found["search"]["purged_seconds"] <= 3700
     assert found["audit"]["differences"] is None
+
+
+def answering(operation: str, **answer: Any) -> Any:
+    """Return a function that answers one operation so, and reads notes."""
+
+    def answered(event: Any) -> Any:
+        return answer if event["operation"] == operation else {"notes": {}}
+
+    return answered
+
+
+@pytest.mark.parametrize(
+    ("second", "live", "leftovers", "shown"),
+    [
+        (3, 2, [], "orders-v3 begun"),
+        (2, 3, [], "orders-v2 kept"),
+        (None, 3, [1], "orders-v1 left over"),
+        (None, 3, [], None),
+    ],
+)
+def test_an_index_that_is_not_finished_is_shown(
+    cloud: Cloud, second: int | None, live: int, leftovers: list[int], shown: str | None
+) -> None:
+    indexes = [{"index": "orders", "live": live, "second": second, "leftovers": leftovers}]
+    cloud.pipeline.answers["search"] = answering("rebuild-index", indexes=indexes)
+    assert status(cloud)["processors"]["search"]["rebuild"] == shown
+
+
+@pytest.mark.parametrize(
+    ("generations", "shown"),
+    [
+        ({"base": 0, "built": 1, "live": 0, "dropped": None}, "generation 1 begun"),
+        ({"base": 0, "built": 1, "live": 1, "dropped": None}, "generation 0 kept"),
+        ({"base": 1, "built": None, "live": 1, "dropped": 0}, "generation 0 left over"),
+        ({"base": 1, "built": None, "live": 1, "dropped": None}, None),
+    ],
+)
+def test_sums_that_are_not_finished_are_shown(
+    cloud: Cloud, generations: dict[str, Any], shown: str | None
+) -> None:
+    cloud.add_processor("aggregation")
+    answer = answering("rebuild-sums", generations=generations, problem="")
+    cloud.pipeline.answers["aggregation"] = answer
+    assert status(cloud)["processors"]["aggregation"]["rebuild"] == shown
+
+
+def test_sums_that_do_not_answer_are_unknown(cloud: Cloud) -> None:
+    cloud.add_processor("aggregation")
+    answer = answering("rebuild-sums", generations={}, problem="RetryableError: throttled")
+    cloud.pipeline.answers["aggregation"] = answer
+    found = unknown(status(cloud))["aggregation", "rebuild"]
+    assert found == "aggregation did not read its generations: RetryableError: throttled."
 
 
 def test_notes_that_cannot_be_read_are_unknown(cloud: Cloud) -> None:

@@ -354,6 +354,23 @@ class RebuildAggregation:
         self.report.kept = next(iter(kept), None)
 
 
+def generations_of(functions: Functions, processor: str) -> Mapping[str, Any]:
+    """Return the generations of a processor's sums; see `sinks.generations.Generations`.
+
+    Raises:
+        InvocationFailed: the function did not answer, or does not know the operation.
+    """
+    asked = {"operation": Operation.REBUILD_SUMS, "step": "state", "Records": []}
+    answer = functions.invoke(processor, asked)
+    if not isinstance(answer, Mapping) or "generations" not in answer:
+        raise not_understood(processor, Operation.REBUILD_SUMS, answer)
+    if answer["problem"]:
+        message = f"{processor} did not read its generations: {answer['problem']}"
+        raise InvocationFailed(message, "Problem", outage=True)
+    generations: Mapping[str, Any] = answer["generations"]
+    return generations
+
+
 def _compared(job: Job, aggregate: str) -> list[SumOff]:
     ledger, held = job.amounts("ledger", aggregate), job.amounts("after", aggregate)
     return [

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
-from dynamodb_streams_cdc.entities import AUDIT
+from dynamodb_streams_cdc.entities import AGGREGATION, AUDIT, SEARCH
 from dynamodb_streams_cdc.names import (
     DEAD_LETTERS,
     GIVEN_UP_BY_LAMBDA,
@@ -33,6 +33,8 @@ from dynamodb_streams_cdc.operations.aws.access import (
 from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
 from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.operations.notes import PURGE, VERIFY, read_notes
+from dynamodb_streams_cdc.operations.rebuild_aggregation import generations_of
+from dynamodb_streams_cdc.operations.rebuild_search import indexes_of
 from dynamodb_streams_cdc.operations.stack import Deployment
 
 METRICS_WINDOW = timedelta(minutes=30)
@@ -89,6 +91,7 @@ class StatusReader:
     _mappings: dict[str, Any] = field(default_factory=dict)
     _metrics: tuple[float, Any] = (float("-inf"), None)
     _notes: tuple[float, Cell] = (float("-inf"), Cell())
+    _rebuilds: tuple[float, Mapping[str, Cell]] = (float("-inf"), {})
 
     def read(self) -> Status:
         """Return the status of this moment."""
@@ -248,10 +251,34 @@ class StatusReader:
     def _read_notes(self) -> Any:
         if not self.processors:
             return {}
-        try:
-            return read_notes(self.deployment.functions, self.processors[0].name)
-        except InvocationFailed as error:
-            return Cell(unknown=f"{str(error).rstrip('.')}.")
+        return read_notes(self.deployment.functions, self.processors[0].name)
+
+    def rebuilds(self, now: float) -> Iterator[Row]:
+        """Yield the indexes and sums that are not finished: begun, or swapped and still kept."""
+        asked_at, cells = self._rebuilds
+        if now - asked_at >= METRICS_SECONDS:
+            cells = self.each(self._rebuild)
+            self._rebuilds = now, cells
+        yield Row("rebuild", "rebuild", cells)
+
+    def _rebuild(self, processor: DeployedProcessor) -> str | None:
+        functions, name = self.deployment.functions, processor.name
+        open_: list[str] = []
+        if processor.sink == SEARCH:
+            for index, found in indexes_of(functions, name).items():
+                second, live = found["second"], found["live"]
+                if second is not None:
+                    open_.append(f"{index}-v{second} {'kept' if second < live else 'begun'}")
+                open_ += [f"{index}-v{number} left over" for number in found["leftovers"]]
+        elif processor.sink == AGGREGATION:
+            sums = generations_of(functions, name)
+            if sums.get("built") is not None:
+                state = "kept" if sums["live"] == sums["built"] else "begun"
+                number = sums["base"] if state == "kept" else sums["built"]
+                open_.append(f"generation {number} {state}")
+            if sums.get("dropped") is not None:
+                open_.append(f"generation {sums['dropped']} left over")
+        return ", ".join(open_) or None
 
     def code(self, now: float) -> Iterator[Row]:
         """Yield the version and the code that the mapping invokes, and its age."""
@@ -278,6 +305,7 @@ PROBES: Sequence[Probe] = (
     StatusReader.dead_letters,
     StatusReader.notifications,
     StatusReader.upkeep,
+    StatusReader.rebuilds,
     StatusReader.code,
 )
 """In the order of the screen. `code` asks for the function that `mappings` found."""
@@ -293,7 +321,7 @@ def _cell(ask: Callable[[], Any]) -> Cell:
     """
     try:
         answer = ask()
-    except AccessDenied as error:
+    except (AccessDenied, InvocationFailed) as error:
         return Cell(unknown=f"{str(error).rstrip('.')}.")
     except ClientError as error:
         if code_of(error) in CREDENTIALS:
