@@ -33,7 +33,7 @@ from lambdas.example_domain.order import INDEX, contributions, document
 from lambdas.search.handler import encoded
 
 NAMES = ("aggregation", "audit", "search")
-REMEMBERED = 1_500
+REMEMBERED = 1_000
 OPERATED = 500
 
 
