@@ -71,8 +71,10 @@ def s3() -> "S3Client":
 def prepare(processor: Callable[[], object]) -> None:
     """Make a function's processor while Lambda loads the function, before there is an event.
 
-    AWS advises to (https://docs.aws.amazon.com/lambda/latest/dg/best-practices.html): loading has a
-    burst of processor time, an invocation has its memory's share, at 512 MB 29 % of a processor.
+    AWS advises to make clients outside of the handler
+    (https://docs.aws.amazon.com/lambda/latest/dg/best-practices.html). An invocation at 512 MB has
+    29 % of a processor; loading has a burst
+    (https://awslabs.github.io/aws-lambda-web-adapter/configuration/async-init.html).
     A snapshot of SnapStart is to hold no client, so there the first invocation makes it.
     """
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", SNAPSHOT) != SNAPSHOT:

@@ -218,13 +218,18 @@ def bench(path: str, names: Sequence[str]) -> tuple[str, str]:
 
 
 def _with_goals(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with a goal; of those of growth, the furthest from it and what misses it."""
+    """Return the rows with a goal, without what every run meets.
+
+    Of growth, that is all but the furthest from its goal; of search, the zeros of further cases.
+    """
     growth = [row for row in rows if row.benchmark == "growth"]
     furthest = min(growth, key=lambda row: row.ratio or 0.0, default=None)
     return [
         row
         for row in rows
-        if row.goal and (row.benchmark != "growth" or row is furthest or not row.met)
+        if row.goal
+        and (row.benchmark != "growth" or row is furthest or not row.met)
+        and not (row.name.startswith("items") and row.at_most == 0 and row.met)
     ]
 
 

@@ -9,8 +9,12 @@ import pytest
 
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deadline import SystemClock
+from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.names import METRICS_NAMESPACE
 from dynamodb_streams_cdc.operations import status as operations
+from dynamodb_streams_cdc.operations.stack import Deployment
+from dynamodb_streams_cdc.operations.status import StatusReader
+from dynamodb_streams_cdc.testing.memory import MemoryIndex
 from tests.cli.conftest import Cloud, refuse
 from tests.fake_pipeline import lambdas_key
 
@@ -129,6 +133,28 @@ def test_sums_that_are_not_finished_are_shown(
     answer = answering("rebuild-sums", generations=generations, problem="")
     cloud.pipeline.answers["aggregation"] = answer
     assert status(cloud)["processors"]["aggregation"]["rebuild"] == shown
+
+
+def test_indexes_that_cannot_be_read_are_unknown(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function says so: an error of it would fire an alarm."""
+
+    def out(*_: Any) -> Any:
+        message = "OpenSearch does not answer"
+        raise RetryableError(message)
+
+    monkeypatch.setattr(MemoryIndex, "status", out)
+    found = unknown(status(cloud))["search", "rebuild"]
+    assert found == ("search did not read its indexes: RetryableError: OpenSearch does not answer.")
+
+
+def test_open_rebuilds_are_asked_for_once_a_minute(cloud: Cloud) -> None:
+    reader = StatusReader(Deployment.find("sandbox", None, None, None))
+    for _ in range(2):
+        reader.read()
+    asked = [event["operation"] for name, event in cloud.pipeline.invocations if name == "search"]
+    assert asked.count("rebuild-index") == 1
 
 
 def test_sums_that_do_not_answer_are_unknown(cloud: Cloud) -> None:

@@ -12,6 +12,7 @@ from dynamodb_streams_cdc.deadline import backoff
 from lambdas import runtime
 from lambdas.example_domain import TABLES
 from lambdas.settings import Settings
+from tests.lambdas.conftest import ENVIRONMENT
 
 SETTINGS = Settings(
     pipeline="cdc-sandbox-pipeline",
@@ -24,6 +25,13 @@ SETTINGS = Settings(
     attempts_table="idempotency",
 )
 HANDLERS = ("aggregation", "audit", "notifications", "search")
+PREPARED = """
+import importlib, sys
+from lambdas import example_domain, runtime
+runtime.TABLES = example_domain.TABLES
+handler = importlib.import_module(f"lambdas.{sys.argv[1]}.handler")
+assert handler.processor.cache_info().currsize == 1
+"""
 PROGRAM = """
 import gc, importlib, os, socket, sys
 handler = importlib.import_module(f"lambdas.{sys.argv[1]}.handler")
@@ -45,6 +53,13 @@ def test_a_loaded_module_holds_no_client_or_setting(name: str) -> None:
     kind = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
     environment = {"PATH": os.environ["PATH"], **kind}
     subprocess.run([sys.executable, "-c", PROGRAM, name], env=environment, check=True)
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_without_a_snapshot_a_loaded_module_has_its_processor(name: str) -> None:
+    kind = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
+    environment = {"PATH": os.environ["PATH"], **ENVIRONMENT, **kind}
+    subprocess.run([sys.executable, "-c", PREPARED, name], env=environment, check=True)
 
 
 @pytest.mark.parametrize(("kind", "made"), [("on-demand", 1), ("snap-start", 0)])

@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 ROOT = Path(__file__).parents[2]
 DOMAIN = Path("lambdas/domain")
@@ -40,7 +41,7 @@ LANES: Sequence[Sequence[Sequence[str]]] = (
     ),
     (("test",),),
 )
-"""Targets of make, after `setup`: the lanes at the same time, as a lane leaves a processor idle."""
+"""Targets of make, after `setup`. The lanes run at the same time: one often waits."""
 
 
 def make_fork(folder: Path) -> None:
@@ -110,11 +111,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _in_lanes(folder: Path) -> bool:
+    interrupted = Event()
+
     def lane(commands: Sequence[Sequence[str]]) -> bool:
-        return all([run(folder, command) for command in commands])
+        return all([not interrupted.is_set() and run(folder, command) for command in commands])
 
     with ThreadPoolExecutor(len(LANES)) as lanes:
-        return all([*lanes.map(lane, LANES)])
+        try:
+            return all([*lanes.map(lane, LANES)])
+        except KeyboardInterrupt:
+            interrupted.set()  # the terminal ends the targets that run
+            raise
 
 
 def _commit(folder: Path, message: str) -> None:

@@ -73,10 +73,12 @@ class RebuildResponse(BatchResponse):
     Attributes:
         done: whether the step took effect; otherwise the indexes are others than the request says.
         indexes: the indexes as they are now.
+        problem: why they could not be read; empty if they were.
     """
 
     done: bool
     indexes: list[IndexReport]
+    problem: str
 
 
 @dataclass
@@ -97,11 +99,18 @@ class IndexRebuild:
 
         Raises:
             MalformedRecord: the event has another form, or the function has no such index.
-            RetryableError: the index cannot be read or changed at the moment.
+            RetryableError: the index cannot be read or changed at the moment. The step `status`
+                tells that as its problem: to ask may not look like a crash of the function.
         """
         step = event.get("step")
         if step == "status":
-            return self._response(True, self._indexes)
+            try:
+                return self._response(True, self._indexes)
+            except (RetryableError, DeadlineExceeded) as error:
+                problem = f"{type(error).__name__}: {error}"
+                return RebuildResponse(
+                    batchItemFailures=[], done=False, indexes=[], problem=problem
+                )
         index = self._index(event.get("index"))
         deadline = self.applier.deadline
         match step:
@@ -147,7 +156,7 @@ class IndexRebuild:
 
     def _response(self, done: bool, indexes: Sequence[RebuildableIndex]) -> RebuildResponse:
         reports = [_report(i.name, i.status(self.applier.deadline)) for i in indexes]
-        return RebuildResponse(batchItemFailures=[], done=done, indexes=reports)
+        return RebuildResponse(batchItemFailures=[], done=done, indexes=reports, problem="")
 
     def _pair(self, index: RebuildableIndex) -> Pair:
         pair = index.pair(self.applier.deadline)

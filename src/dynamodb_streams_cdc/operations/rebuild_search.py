@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from dynamodb_streams_cdc.control.functions import Functions, not_understood
+from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, not_understood
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS, Operation
 from dynamodb_streams_cdc.operations.errors import OperationError
@@ -340,7 +340,11 @@ def indexes_of(functions: Functions, processor: str) -> dict[str, Mapping[str, A
     Raises:
         InvocationFailed: the function did not answer, or does not know the operation.
     """
-    return {each["index"]: each for each in _ask(functions, processor, "status")["indexes"]}
+    answer = _ask(functions, processor, "status")
+    if answer.get("problem"):
+        message = f"{processor} did not read its indexes: {answer['problem']}"
+        raise InvocationFailed(message, "Problem", outage=True)
+    return {each["index"]: each for each in answer["indexes"]}
 
 
 def _ask(functions: Functions, processor: str, step: str, **event: Any) -> Mapping[str, Any]:

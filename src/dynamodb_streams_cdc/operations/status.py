@@ -6,9 +6,10 @@ the others are shown.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -30,6 +31,7 @@ from dynamodb_streams_cdc.operations.aws.access import (
     code_of,
     permitted,
 )
+from dynamodb_streams_cdc.operations.aws.functions import GLANCE, LambdaFunctions
 from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
 from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.operations.notes import PURGE, VERIFY, read_notes
@@ -248,21 +250,29 @@ class StatusReader:
             verb = {VERIFY: "verified", PURGE: "purged"}[prefix]
             yield Row(f"{verb}_seconds", verb, ages, "ago")
 
+    @cached_property
+    def _functions(self) -> LambdaFunctions:
+        client = self.deployment.client("lambda", GLANCE)
+        return LambdaFunctions(client, self.deployment.manifest.functions)
+
     def _read_notes(self) -> Any:
         if not self.processors:
             return {}
-        return read_notes(self.deployment.functions, self.processors[0].name)
+        return read_notes(self._functions, self.processors[0].name)
 
     def rebuilds(self, now: float) -> Iterator[Row]:
         """Yield the indexes and sums that are not finished: begun, or swapped and still kept."""
         asked_at, cells = self._rebuilds
         if now - asked_at >= METRICS_SECONDS:
-            cells = self.each(self._rebuild)
+            with ThreadPoolExecutor(max(1, len(self.processors))) as pool:
+                asked = [partial(_cell, partial(self._rebuild, each)) for each in self.processors]
+                found = pool.map(lambda ask: ask(), asked)
+                cells = dict(zip((each.name for each in self.processors), found, strict=True))
             self._rebuilds = now, cells
         yield Row("rebuild", "rebuild", cells)
 
     def _rebuild(self, processor: DeployedProcessor) -> str | None:
-        functions, name = self.deployment.functions, processor.name
+        functions, name = self._functions, processor.name
         open_: list[str] = []
         if processor.sink == SEARCH:
             for index, found in indexes_of(functions, name).items():

@@ -32,6 +32,9 @@ CLIENT = Config(
 """Waits longer than a function can run, cold start included. Never repeats an invocation that may
 be running: that would take the time of both."""
 
+GLANCE = CLIENT.merge(Config(read_timeout=10))
+"""For a look that may end without an answer: `cdc status` shows the rest."""
+
 ATTEMPTS = 4
 """Attempts to start an invocation, after refused connections and throttling."""
 
