@@ -262,6 +262,7 @@ def _emulator_environment(folder: Path, port: int) -> dict[str, str]:
         # When it starts and ends, it removes containers that it takes for its own.
         "DOCKER_HOST": f"unix://{temporary}/no-docker.sock",
         "LAMBDA_EXECUTOR": "local",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",  # as Lambda sets it
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_ACCOUNT_ID": loopback.ACCOUNT,
         "MINISTACK_REGION": loopback.REGION,
