@@ -56,7 +56,7 @@ PATIENCE = 300.0 + ITEMS / 20
 DEEPER = max(0, ITEMS - 5000) / 2500
 """Seconds for which a backfill goes on before it is killed, once it has begun."""
 
-pytestmark = pytest.mark.timeout(600 + ITEMS / 20)
+pytestmark = pytest.mark.timeout(900 + PATIENCE)
 
 PAGE = 10_000
 OF_A_CUSTOMER = 5

@@ -91,9 +91,7 @@ class StatusReader:
     deployment: Deployment
     clock: Clock = field(default_factory=SystemClock)
     _mappings: dict[str, Any] = field(default_factory=dict)
-    _metrics: tuple[float, Any] = (float("-inf"), None)
-    _notes: tuple[float, Cell] = (float("-inf"), Cell())
-    _rebuilds: tuple[float, Mapping[str, Cell]] = (float("-inf"), {})
+    _known: dict[str, tuple[float, Any]] = field(default_factory=dict)
 
     def read(self) -> Status:
         """Return the status of this moment."""
@@ -110,8 +108,21 @@ class StatusReader:
         return self.deployment.manifest.processors
 
     def each(self, ask: Callable[[DeployedProcessor], Any]) -> dict[str, Cell]:
-        """Return a cell for each processor, with the answer or the reason that there is none."""
-        return {each.name: _cell(partial(ask, each)) for each in self.processors}
+        """Return a cell for each processor, with the answer or the reason that there is none.
+
+        They are asked at the same time: one that does not answer delays no other.
+        """
+        with ThreadPoolExecutor(max(1, len(self.processors))) as pool:
+            cells = pool.map(lambda each: _cell(partial(ask, each)), self.processors)
+            return {each.name: cell for each, cell in zip(self.processors, cells, strict=True)}
+
+    def _lately(self, name: str, now: float, ask: Callable[[], Any]) -> Any:
+        """Return what was found in the last `METRICS_SECONDS`, or what is found now."""
+        asked_at, found = self._known.get(name, (float("-inf"), None))
+        if now - asked_at >= METRICS_SECONDS:
+            found = ask()
+            self._known[name] = now, found
+        return found
 
     def feeds(self, now: float) -> Iterator[Row]:
         """Yield the stream that a processor reads."""
@@ -141,7 +152,7 @@ class StatusReader:
 
         A sink behind the change log is late by its own processor, and by the one of the log.
         """
-        found = _cell(partial(self._metrics_of_now, now))
+        found = self._metrics(now)
         ages = self.each(lambda processor: _age(found, processor))
         logs = [each.name for each in self.processors if each.sink == AUDIT]
         yield Row("iterator_age_seconds", "iterator age", ages, "seconds")
@@ -157,14 +168,14 @@ class StatusReader:
 
     def ages(self, now: float, within: float) -> Mapping[str, Cell]:
         """Return the iterator ages of the last `within` seconds: zero for what has read nothing."""
-        found = _cell(partial(self._metrics_of_now, now))
+        found = self._metrics(now)
         return self.each(lambda processor: _age_since(found, processor, now - within))
 
-    def _metrics_of_now(self, now: float) -> Any:
+    def _metrics(self, now: float) -> Cell:
+        return _cell(lambda: self._lately("metrics", now, lambda: self._read_metrics(now)))
+
+    def _read_metrics(self, now: float) -> Any:
         """Return timestamps and values by metric and processor, the newest first."""
-        asked_at, found = self._metrics
-        if now - asked_at < METRICS_SECONDS:
-            return found
         queries = {
             (name, each.name): _query(f"m{number}", metric)
             for number, (name, each, metric) in enumerate(self._queries())
@@ -180,9 +191,7 @@ class StatusReader:
             ):
                 for each in page["MetricDataResults"]:
                     results[each["Id"]] += zip(each["Timestamps"], each["Values"], strict=True)
-        found = {key: sorted(results[query["Id"]])[::-1] for key, query in queries.items()}
-        self._metrics = now, found
-        return found
+        return {key: sorted(results[query["Id"]])[::-1] for key, query in queries.items()}
 
     def _queries(self) -> Iterator[tuple[str, DeployedProcessor, Mapping[str, Any]]]:
         for each in self.processors:
@@ -236,10 +245,7 @@ class StatusReader:
 
     def upkeep(self, now: float) -> Iterator[Row]:
         """Yield the last verification and the last purge, as operators have noted them."""
-        asked_at, found = self._notes
-        if now - asked_at >= METRICS_SECONDS:
-            found = _cell(self._read_notes)
-            self._notes = now, found
+        found = self._lately("notes", now, lambda: _cell(self._read_notes))
         for prefix, name, label, fact in (
             (VERIFY, "differences", "differences", "differences"),
             (PURGE, "tombstones", "tombstones", "tombstones"),
@@ -262,33 +268,9 @@ class StatusReader:
 
     def rebuilds(self, now: float) -> Iterator[Row]:
         """Yield the indexes and sums that are not finished: begun, or swapped and still kept."""
-        asked_at, cells = self._rebuilds
-        if now - asked_at >= METRICS_SECONDS:
-            with ThreadPoolExecutor(max(1, len(self.processors))) as pool:
-                asked = [partial(_cell, partial(self._rebuild, each)) for each in self.processors]
-                found = pool.map(lambda ask: ask(), asked)
-                cells = dict(zip((each.name for each in self.processors), found, strict=True))
-            self._rebuilds = now, cells
+        ask = partial(_open_rebuilds, self._functions)
+        cells = self._lately("rebuilds", now, lambda: self.each(ask))
         yield Row("rebuild", "rebuild", cells)
-
-    def _rebuild(self, processor: DeployedProcessor) -> str | None:
-        functions, name = self._functions, processor.name
-        open_: list[str] = []
-        if processor.sink == SEARCH:
-            for index, found in indexes_of(functions, name).items():
-                second, live = found["second"], found["live"]
-                if second is not None:
-                    open_.append(f"{index}-v{second} {'kept' if second < live else 'begun'}")
-                open_ += [f"{index}-v{number} left over" for number in found["leftovers"]]
-        elif processor.sink == AGGREGATION:
-            sums = generations_of(functions, name)
-            if sums.get("built") is not None:
-                state = "kept" if sums["live"] == sums["built"] else "begun"
-                number = sums["base"] if state == "kept" else sums["built"]
-                open_.append(f"generation {number} {state}")
-            if sums.get("dropped") is not None:
-                open_.append(f"generation {sums['dropped']} left over")
-        return ", ".join(open_) or None
 
     def code(self, now: float) -> Iterator[Row]:
         """Yield the version and the code that the mapping invokes, and its age."""
@@ -339,6 +321,26 @@ def _cell(ask: Callable[[], Any]) -> Cell:
         text = str(error.response["Error"].get("Message", "")).rstrip(".")
         return Cell(unknown=f"AWS refused {error.operation_name}: {code_of(error)}: {text}.")
     return answer if isinstance(answer, Cell) else Cell(answer)
+
+
+def _open_rebuilds(functions: LambdaFunctions, processor: DeployedProcessor) -> str | None:
+    name = processor.name
+    open_: list[str] = []
+    if processor.sink == SEARCH:
+        for index, found in indexes_of(functions, name).items():
+            second, live = found["second"], found["live"]
+            if second is not None:
+                open_.append(f"{index}-v{second} {'kept' if second < live else 'begun'}")
+            open_ += [f"{index}-v{number} left over" for number in found["leftovers"]]
+    elif processor.sink == AGGREGATION:
+        sums = generations_of(functions, name)
+        if sums.get("built") is not None:
+            state = "kept" if sums["live"] == sums["built"] else "begun"
+            number = sums["base"] if state == "kept" else sums["built"]
+            open_.append(f"generation {number} {state}")
+        if sums.get("dropped") is not None:
+            open_.append(f"generation {sums['dropped']} left over")
+    return ", ".join(open_) or None
 
 
 def _noted(found: Cell, name: str) -> Cell:
