@@ -45,7 +45,7 @@ _BEGINS_AFTER = (0.2, 1.2)  # seconds from the first write until OpenSearch stop
 _BETWEEN = (0.2, 1.4)  # seconds between two faults
 _PATIENCE = 4.0  # seconds that a fault waits for an invocation to hit
 _ATTEMPTS = 3
-_THROTTLE_SECONDS = 2.0
+_THROTTLE_SECONDS = 4.0
 _DEATH_SECONDS = 0.6  # until the emulator has noticed
 _POLL_SECONDS = 0.02
 
@@ -196,21 +196,27 @@ class FaultInjection:
         return True
 
     def _throttle(self) -> None:
-        """Give functions a concurrency of 0 for a moment, until an invocation was refused."""
+        """Leave no concurrency to any function for a moment, until an invocation was refused.
+
+        All of them, as when an account has none left: the function at work might have an
+        invocation that takes longer than the moment, and no other is refused meanwhile.
+        """
         met = self._trace.outcomes()["throttled"]
         for _ in range(_ATTEMPTS):
-            function = self._at_work() or self._random.choice(self._functions)
+            self._at_work()
             self._injected.throttles += 1
-            self._client.put_function_concurrency(
-                FunctionName=function, ReservedConcurrentExecutions=0
-            )
             try:
+                for function in self._functions:
+                    self._client.put_function_concurrency(
+                        FunctionName=function, ReservedConcurrentExecutions=0
+                    )
                 if self._until(
                     lambda: self._trace.outcomes()["throttled"] > met, _THROTTLE_SECONDS
                 ):
                     return
             finally:
-                self._client.delete_function_concurrency(FunctionName=function)
+                for function in self._functions:
+                    self._client.delete_function_concurrency(FunctionName=function)
 
     def _restart(self) -> None:
         """Kill the poller, at work if possible, and start it again."""
