@@ -77,6 +77,8 @@ def _default(parameter: Any) -> str:
         return parameter.show_default
     if parameter.required:
         return "required"
+    if getattr(parameter, "is_flag", False):
+        return "no"
     if isinstance(parameter.default, str):
         return f"`{parameter.default}`"
-    return "no" if getattr(parameter, "is_flag", False) else "none"
+    return "none" if parameter.default is None else f"`{parameter.default:g}`"

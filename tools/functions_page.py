@@ -10,11 +10,12 @@ from tools.markdown import table
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "functions.md"
 
 HEAD = """\
-<!-- Written by `python -m tools.template_pages`: edit stacks/constructs/stream_processor.py. -->
+<!-- Written by `python -m tools.template_pages`: edit stacks/settings and stacks/constructs. -->
 
 # Functions and event source mappings
 
-The values of the deployed stacks. `stacks/constructs/stream_processor.py` sets them,
+The values of the deployed stacks. [Settings](settings.md) in `cdk.json` change memory, batches and
+lanes of the processors; `stacks/constructs/stream_processor.py` sets the rest,
 `stacks/constructs/watcher.py` and `stacks/constructs/erasure.py` those of theirs, and
 `stacks/maintenance.py` those of the maintenance. [Lambda's
 limits](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html) and [the

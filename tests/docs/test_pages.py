@@ -1,11 +1,11 @@
 """Pages show up-to-date code and name commands, links and sources that exist."""
 
-import ast
 import builtins
 import importlib
 import inspect
 import io
 import re
+import symtable
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -65,11 +65,16 @@ NAMES = docs.DOCS / "explanation" / "patterns.md"
 
 @EVERY_PAGE
 def test_every_name_of_the_shown_code_is_explained(page: Path) -> None:
-    known = {*dir(builtins), "pytest"} | set(re.findall(r"`(\w+)", PROSE[page]))
+    known = {*dir(builtins), "pytest", "__name__"} | set(re.findall(r"`(\w+)", PROSE[page]))
     if "(imports as in [Patterns]" in PROSE[page]:
-        known |= _names(_shown(TEXT[NAMES].partition("\n## ")[0]), ast.Store)
-    code = _shown(TEXT[page])
-    assert _names(code, ast.Load) - _names(code, ast.Store) - known == set()
+        known |= _defined(_module(_shown(TEXT[NAMES].partition("\n## ")[0])))
+    shown = _module(_shown(TEXT[page]))
+    assert _read_names(shown) - _defined(shown) - known == set()
+
+
+def test_a_name_that_is_an_argument_elsewhere_is_missed() -> None:
+    shown = _module("def first(event): return event\ndef second(): return event")
+    assert _read_names(shown) - _defined(shown) == {"event"}
 
 
 def _shown(text: str) -> str:
@@ -78,20 +83,25 @@ def _shown(text: str) -> str:
     return "\n".join(found)
 
 
-def _names(code: str, use: type[ast.expr_context]) -> set[str]:
-    """Return the names that code reads, or those that it defines."""
-    nodes = list(ast.walk(ast.parse(code)))
-    found = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, use)}
-    if use is ast.Store:
-        for each in nodes:
-            match each:
-                case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
-                    found.add(name)
-                case ast.alias(name=name, asname=other):
-                    found.add((other or name).partition(".")[0])
-                case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
-                    found.add(name)
-    return found
+def _module(code: str) -> symtable.SymbolTable:
+    return symtable.symtable(code, "page", "exec")
+
+
+def _defined(module: symtable.SymbolTable) -> set[str]:
+    """Return the names of a module: imported, assigned, functions and classes."""
+    symbols = module.get_symbols()
+    return {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
+
+
+def _read_names(table: symtable.SymbolTable) -> set[str]:
+    """Return the names that a module, its functions and its classes take from the module."""
+    outer = table.get_type() == "module"
+    found = {
+        each.get_name()
+        for each in table.get_symbols()
+        if each.is_referenced() and (outer or each.is_global())
+    }
+    return found.union(*map(_read_names, table.get_children()))
 
 
 def test_every_shown_test_is_run() -> None:

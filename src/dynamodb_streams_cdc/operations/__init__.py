@@ -1,1 +1,4 @@
-"""Operate a deployed pipeline: list dead letters, redrive, repair. Never packaged for Lambda."""
+"""Operate a deployed pipeline: verify, repair, backfill, rebuild, redrive, erase.
+
+In Lambda, the maintenance function alone runs it.
+"""
