@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -21,6 +23,8 @@ pytest.register_assert_rewrite("tests.contracts")
 # A run that was started in the background ignores SIGINT, and so would every process that it
 # starts: tests that press Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 SLOWEST_FIRST = ("tests/unit/simulation/", "tests/infrastructure/", "tests/cli/", "tests/tools/")
 
@@ -76,16 +80,36 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def models() -> Iterator[None]:
     """Let all sessions share the models of the services: reading them takes longer than a test.
 
-    Moto would also register thousands of addresses, for programs that reach AWS by requests.
+    So do the methods of their clients. Moto would also register thousands of addresses, for
+    programs that reach AWS by requests.
     """
+    from botocore.client import ClientCreator
     from botocore.loaders import create_loader
 
     loader = create_loader()
+    make_methods = ClientCreator._create_methods  # type: ignore[attr-defined]
+    methods: dict[str, dict[str, Any]] = {}
+
+    def shared(creator: Any, service_model: Any) -> dict[str, Any]:
+        name = service_model.service_name
+        if name not in methods:
+            methods[name] = make_methods(creator, service_model)
+        return dict(methods[name])
+
     with (
         patch("botocore.session.create_loader", lambda search_path_string=None: loader),
+        patch.object(ClientCreator, "_create_methods", shared),
         patch("moto.core.models.RESPONSES_METHODS", []),
     ):
         yield
+
+
+@pytest.fixture(autouse=True)
+def jobs_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Keep the jobs of a test away from a person's, and in memory: on a disk each waits for it."""
+    with TemporaryDirectory(prefix="cdc-jobs-", dir=MEMORY) as folder:
+        monkeypatch.setenv("CDC_JOBS", folder)
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)

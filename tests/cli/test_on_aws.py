@@ -1,7 +1,5 @@
 """`--on aws`: what the command says about an execution that goes on, or fails."""
 
-from pathlib import Path
-
 import pytest
 
 from dynamodb_streams_cdc.deadline import SystemClock
@@ -13,8 +11,7 @@ STOP = f"aws stepfunctions stop-execution --execution-arn {ARN}:"
 
 
 @pytest.fixture(autouse=True)
-def table(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
+def table(cloud: Cloud) -> None:
     client = cloud.client("dynamodb")
     create_table(client, "orders-1A2B", [("customer_id", "S"), ("order_id", "S")])
     stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}

@@ -1,7 +1,5 @@
 """`cdc purge`: asks, purges through the functions, and names what holds it back."""
 
-from pathlib import Path
-
 import pytest
 
 from dynamodb_streams_cdc.control.notes import OPEN_SECONDS
@@ -11,9 +9,8 @@ from tests.unit.operated import Operated
 
 
 @pytest.fixture
-def operated(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Operated:
+def operated(cloud: Cloud) -> Operated:
     """Copies of 12 items, of which four were deleted more than a week ago."""
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path))
     made = Operated(12)
     made.backfill().run()
     for number in range(4):

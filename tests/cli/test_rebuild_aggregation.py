@@ -1,7 +1,6 @@
 """`cdc rebuild aggregation`: asks, rebuilds through the function, and says what readers read."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -16,9 +15,8 @@ COMMAND = ("rebuild", "aggregation")
 
 
 @pytest.fixture
-def operated(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operated]:
+def operated(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operated]:
     """A table of 12 items with sums, whose functions know of a rebuild at once."""
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path))
     made = Operated(12)
     made.backfill().run()
     cloud.table.update(name="items", table="items-1A2B", keys={"id": "S"})

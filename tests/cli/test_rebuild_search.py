@@ -1,6 +1,5 @@
 """`cdc rebuild search`: the functions' own code, and wrong use."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +13,8 @@ TABLE = "orders-1A2B"
 
 
 @pytest.fixture(autouse=True)
-def table(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def table(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """The orders table with five items, all of them in the index."""
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
     monkeypatch.setattr(rebuild_search, "NOTICE_SECONDS", 0.0)
     client = cloud.client("dynamodb")
     create_table(client, TABLE, [("customer_id", "S"), ("order_id", "S")])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from dynamodb_streams_cdc.cli.output import MOST_LINES
+from dynamodb_streams_cdc.cli import output, redrive
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from dynamodb_streams_cdc.operations.selection import id_of
@@ -25,6 +25,14 @@ def poisoned(cloud: Cloud) -> Cloud:
     cloud.pipeline.deliver(*[placed(n, n, POISON) for n in range(1, 13)])
     cloud.post()
     return cloud
+
+
+@pytest.fixture
+def few_lines(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Print 10 lines at most of each kind, for a test of many."""
+    for module in (output, redrive):
+        monkeypatch.setattr(module, "MOST_LINES", 10)
+    return 10
 
 
 def fix(cloud: Cloud, *customers: int) -> None:
@@ -99,7 +107,7 @@ def test_the_counts_add_up(poisoned: Cloud) -> None:
     assert int(found[1]) == int(found[2]) + int(found[3]) + 9 + 1
 
 
-def test_many_failed_records_are_summarised(cloud: Cloud) -> None:
+def test_many_failed_records_are_summarised(cloud: Cloud, few_lines: int) -> None:
     def fails(event: dict[str, Any]) -> Any:
         return {
             "batchItemFailures": [{"itemIdentifier": ""}] * len(event["Records"]),
@@ -112,23 +120,23 @@ def test_many_failed_records_are_summarised(cloud: Cloud) -> None:
         }
 
     cloud.pipeline.answers["search"] = fails
-    cloud.give_up(*(placed(n, n) for n in range(1, 301)))
+    cloud.give_up(*(placed(n, n) for n in range(1, 3 * few_lines + 1)))
     result = cloud.run("redrive", "--yes")
     lines = result.stdout.splitlines()
-    assert sum("an error" in line for line in lines) == MOST_LINES == 100
-    assert "... and 100 more records of search: Reason0: see --json." in lines
-    assert "... and 100 more records of search: Reason1: see --json." in lines
-    assert len(lines) < MOST_LINES + 12
-    assert len(run(cloud, status=1)["left"]) == 300
+    assert sum("an error" in line for line in lines) == few_lines
+    assert "... and 10 more records of search: Reason0: see --json." in lines
+    assert "... and 10 more records of search: Reason1: see --json." in lines
+    assert len(lines) < few_lines + 12
+    assert len(run(cloud, status=1)["left"]) == 3 * few_lines
 
 
-def test_many_unreadable_dead_letters_are_summarised(cloud: Cloud) -> None:
-    for number in range(MOST_LINES + 20):
+def test_many_unreadable_dead_letters_are_summarised(cloud: Cloud, few_lines: int) -> None:
+    for number in range(few_lines + 20):
         cloud.put(f"dead-letters/search/{number:03}.json", b"{")
         cloud.notify(f"no pointer {number}")
     lines = cloud.run("redrive", "--yes").stdout.splitlines()
-    assert sum("is not a dead letter" in line for line in lines) == MOST_LINES
-    assert sum("without a dead letter" in line for line in lines) == MOST_LINES
+    assert sum("is not a dead letter" in line for line in lines) == few_lines
+    assert sum("without a dead letter" in line for line in lines) == few_lines
     assert "... and 20 more dead letters: see --json." in lines
     assert "... and 20 more messages: see --json." in lines
 

@@ -28,9 +28,8 @@ SAID = "function cdc-sandbox-search failed: InvocationFailed: search is out"
 
 
 @pytest.fixture(autouse=True)
-def table(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def table(cloud: Cloud) -> None:
     """The orders table with five items that no function has seen."""
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
     create_the_table(cloud)
     for customer in range(5):
         cloud.pipeline.write(customer, "placed")

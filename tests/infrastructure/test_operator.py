@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,10 +152,8 @@ def test_a_policy_allows_exactly_the_commands_calls(
     logged: Cloud,  # noqa: F811
     sandbox: Assembly,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
 ) -> None:
     furnish(logged)
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path))
     monkeypatch.setattr(SystemClock, "sleep", interrupted)
     needed: set[Permission] = set()
     contexts: dict[Permission, Context] = {}

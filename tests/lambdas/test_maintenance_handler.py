@@ -19,7 +19,6 @@ from tests.unit.operated import SINKS, Operated
 @pytest.fixture
 def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Operated:
     """A pipeline whose copies are right."""
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     made = Operated(20)
     made.backfill().run()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,10 +39,8 @@ def measures(aws: Callable[[str], Any], aggregate: str) -> dict[str, Any]:
 def test_an_item_counted_twice_is_counted_once_afterwards(
     aws: Callable[[str], Any],
     context: LambdaContext,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path))
     monkeypatch.setattr(generations, "WAIT_SECONDS", 0.0)
     monkeypatch.setattr(generations, "CACHE_SECONDS", 0.0)
     client = aws("dynamodb")

@@ -13,11 +13,6 @@ from tests.unit.test_purge import delete, tombstones
 ITEMS = 50
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
-
-
 @pytest.fixture
 def filled() -> Operated:
     made = Operated(ITEMS)

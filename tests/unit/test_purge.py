@@ -22,11 +22,6 @@ from tests.unit.operated import Operated
 ITEMS, OLD, YOUNG = 30, 7, 5
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
-
-
 @pytest.fixture
 def aged() -> Operated:
     """Copies with tombstones of two ages; no fill is open."""

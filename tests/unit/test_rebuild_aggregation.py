@@ -23,11 +23,6 @@ from tests.unit.operated import Operated
 ITEMS = 40
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
-
-
 @pytest.fixture
 def filled() -> Operated:
     """A table whose copies are all right."""

@@ -31,11 +31,6 @@ from tests.unit.operated import Operated
 ITEMS, MOST_STEPS = 60, 3
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
-
-
 class Machine:
     """The state machine: each look lets every running part take a step.
 

@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 ITEMS = 60
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "jobs"))
-
-
 @pytest.fixture
 def filled() -> Operated:
     """A table whose copies are all right."""
@@ -441,14 +436,14 @@ def test_a_run_that_goes_on_looks_again(filled: Operated) -> None:
     assert (again.run().complete, again.report.count) == (True, 0)
 
 
-def test_a_job_that_is_done_holds_no_item(filled: Operated, tmp_path: Path) -> None:
+def test_a_job_that_is_done_holds_no_item(filled: Operated, jobs_folder: Path) -> None:
     """A person's key and sums would outlive their erasure."""
     lose_the_document(filled, 3)
     work = filled.verify("done")
     assert work.run().count == 1
     assert next(work.differences())["item"] == filled.id(3)
     work.job.close()
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    files = [path for path in jobs_folder.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if filled.id(3).encode() in path.read_bytes()]
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from unittest.mock import PropertyMock, patch
 
@@ -25,11 +24,6 @@ from tests.unit.simulation.rebuilds import Story
 SCHEDULES = share_of(1_200)
 MUTANTS = 600
 AT_LEAST = 0.02
-
-
-@pytest.fixture(autouse=True)
-def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDC_JOBS", str(tmp_path))
 
 
 def test_after_every_schedule_the_sums_equal_the_table(
