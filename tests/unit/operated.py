@@ -35,12 +35,14 @@ class Operated:
     Attributes:
         fails: processors whose functions do not answer.
         invocations: what the functions were asked, with the processor.
+        seconds: time that each invocation has.
     """
 
     items: int
     clock: VirtualClock = field(default_factory=VirtualClock)
     fails: set[str] = field(default_factory=set)
     invocations: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    seconds: float = 1e6
 
     def __post_init__(self) -> None:
         scene = Scene()
@@ -63,7 +65,7 @@ class Operated:
             raise InvocationFailed(message, outage=True)
         handler = self.handlers[processor]
         assert isinstance(handler, Processor)
-        answer = handler(json.loads(json.dumps(event)), FakeContext(self.clock, seconds=1e6))
+        answer = handler(json.loads(json.dumps(event)), FakeContext(self.clock, self.seconds))
         return json.loads(json.dumps(answer))
 
     @property

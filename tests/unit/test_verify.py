@@ -5,7 +5,7 @@ import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -17,8 +17,10 @@ import pytest
 from dynamodb_streams_cdc.control import backfill, parts
 from dynamodb_streams_cdc.control.functions import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.repair_differences import AGAIN
 from dynamodb_streams_cdc.operations.verify import Verify
 from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
@@ -623,3 +625,43 @@ def test_a_repair_leaves_no_fill_open(filled: Operated) -> None:
     filled_by = [event.get("fill") for _, event in filled.invocations if event.get("fill")]
     assert filled_by[-1] == "repair"
     assert filled.invocations[-1][1]["erase"] == ["fill/repair"]
+
+
+def throttled(entries: Sequence[Any], deadline: Deadline) -> list[Exception]:
+    return [RetryableError("throttled") for _ in entries]
+
+
+def test_what_a_throttled_log_did_not_take_is_left(filled: Operated) -> None:
+    for number in range(3):
+        forgotten_history(filled, number)
+    work = filled.verify()
+    work.run()
+    filled.seconds = 60.0
+    with patch.object(filled.copies.log, "insert", throttled):
+        report = filled.repair(work.differences())
+    assert not report.complete
+    assert (report.repaired["audit"], report.moved["audit"]) == (0, 0)
+    assert [each.item for each in report.unrepaired] == [filled.id(number) for number in range(3)]
+    assert report.unrepaired[0].why == f"RetryableError: throttled: {AGAIN}"
+    again = filled.repair(work.differences())
+    assert (again.complete, again.repaired["audit"]) == (True, 3)
+
+
+def test_a_sink_that_repairs_nothing_is_not_done(filled: Operated) -> None:
+    lose_the_document(filled, 5)
+    work = filled.verify()
+    work.run()
+    answer = {"repaired": 0, "repairable": False, "gone": 0, "failures": []}
+    with patch.object(filled, "invoke", lambda sink, event: answer):
+        report = filled.repair(work.differences())
+    assert (report.complete, report.moved["search"]) == (False, 0)
+    assert "keeps no copies that a repair" in report.unrepaired[0].why
+
+
+def test_an_answer_that_is_none_of_a_fill_is_not_done(filled: Operated) -> None:
+    forgotten_history(filled, 5)
+    work = filled.verify()
+    work.run()
+    with patch.object(filled, "invoke", lambda sink, event: {"notes": {}, "applied": 0}):
+        report = filled.repair(work.differences())
+    assert "does not know the operation backfill" in report.unrepaired[0].why

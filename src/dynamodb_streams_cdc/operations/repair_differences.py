@@ -33,6 +33,7 @@ FILL_NAME = "repair"
 COMPARE = "verify all of the table, without --share, --entity or a key"
 REBUILD = "cdc rebuild aggregation makes new sums and rows next to the live ones"
 CORRECT = "correct the item in the table, or the function of the domain that fails on it"
+AGAIN = "run it again, which is safe"
 REDRIVE = (
     "the log cannot be rewritten: redrive dead letters (cdc redrive); what is in none is lost to it"
 )
@@ -164,6 +165,10 @@ class RepairDifferences:
         }
         answer = self.functions.invoke(sink, event)
         result = parse_repair_response(sink, answer, range(len(part)))
+        if not result.repairable:
+            for each in part:
+                self._leave(each, f"{sink} keeps no copies that a repair from the table can fix")
+            return
         self.report.repaired[sink] += result.repaired
         # What did not differ any more was repaired by its own change.
         self.report.moved[sink] += len(part) - result.repaired - len(result.failures)
@@ -188,13 +193,18 @@ class RepairDifferences:
         }
         self._filled.add(sink)
         answer = self.functions.invoke(sink, event)
-        if not isinstance(answer, Mapping) or "applied" not in answer:
-            raise not_understood(sink, Operation.BACKFILL, answer)
-        self.report.repaired[sink] += answer["applied"]
-        self.report.moved[sink] += len(part) - answer["applied"] - len(answer["failures"])
-        by_item = {each["item"]: each for each in part}
-        for failure in answer["failures"]:
-            self._leave(by_item[failure["item"]], f"{failure['reason']}: {failure['error']}")
+        try:
+            applied, failures = answer["applied"], answer["failures"]
+            problem = answer["problem"] or ("" if answer["done"] else "not done to the end")
+            refused = {each["item"]: f"{each['reason']}: {each['error']}" for each in failures}
+        except (LookupError, TypeError):
+            raise not_understood(sink, Operation.BACKFILL, answer) from None
+        left = [each for each in part if problem or each["item"] in refused]
+        for each in left:
+            self._leave(each, refused.get(each["item"], f"{problem}: {AGAIN}"))
+        self.report.repaired[sink] += applied
+        # After a problem some may be written that count as left: a repeat finds them as new.
+        self.report.moved[sink] += max(0, len(part) - applied - len(left))
 
 
 def read_differences(
