@@ -31,16 +31,16 @@ def add_stacks(
     tables = tables_of(tables)
     _check(tables, environment)
     prefix = environment.stack_prefix
-    search, has_documents = None, any(table.indexes for table in tables)
-    if environment.search_cluster is not None and has_documents:
+    search, cluster = None, environment.cluster_for(tables)
+    if cluster is not None:
         logs = None
-        if environment.search_cluster.publishes_logs:
+        if cluster.publishes_logs:
             logs = SearchLogs(app, f"{prefix}-search-logs", environment=environment)
         search = SearchStack(
             app,
             f"{prefix}-search",
             environment=environment,
-            cluster=environment.search_cluster,
+            cluster=cluster,
             logs=logs,
         )
     pipelines = {f"{prefix}-{table.stack}": table for table in tables}
@@ -87,6 +87,7 @@ def _check(tables: Sequence[Table], environment: Environment) -> None:
                     f"table a {what} of its own."
                 )
                 raise SynthError(message)
+    environment.check_tables(tables)
     declared = [table.name for table in tables]
     for name in environment.source_tables:
         if name not in declared:

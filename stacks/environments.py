@@ -98,9 +98,23 @@ class Environment(
         for name in self.processors:
             _refuse_unknown(name, known, "processor", "a setting SETTING.PROCESSOR")
 
+    def check_tables(self, tables: Sequence[Table]) -> None:
+        """Check the settings whose rules depend on the tables.
+
+        Raises:
+            SettingsError: the domain that the app makes for the tables lacks subnets.
+        """
+        cluster, subnets = self.cluster_for(tables), len(self.subnet_ids)
+        if cluster is not None and self.vpc_id is not None and subnets < cluster.zones:
+            message = (
+                f"Setting 'subnet_ids' has {subnets} for a domain in {cluster.zones} zones "
+                "('search_zones'): give a subnet of each zone."
+            )
+            raise SettingsError(message)
+
     def stack_names(self, tables: Sequence[Table]) -> tuple[str, ...]:
         """Return the names of its stacks, in the order in which they are deployed."""
-        cluster = self.search_cluster
+        cluster = self.cluster_for(tables)
         made = {
             "search-logs": cluster is not None and cluster.publishes_logs,
             "search": cluster is not None,
@@ -174,7 +188,7 @@ class Environment(
                 "its VPC: give 'vpc_id', 'subnet_ids' and 'security_group_ids' of that VPC, too"
             )
             raise ValueError(message)
-        self.check_network(self.search_zones if self.makes_domain else 0)
+        self.check_network()
         return self
 
 

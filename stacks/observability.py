@@ -24,6 +24,7 @@ from stacks.maintenance import Maintenance
 from stacks.queries import QUERIES
 from stacks.runbook import Urgency
 from stacks.search import SearchTarget
+from stacks.settings.search import SearchCluster
 
 # A stream forgets after 24 hours and a mapping gives up after 20: an hour leaves time to act.
 LATE_AFTER = Duration.hours(1)
@@ -48,6 +49,7 @@ class Observability(Construct):
         watcher: Watcher,
         maintenance: Maintenance | None,
         search: SearchTarget | None,
+        cluster: SearchCluster | None,
     ) -> None:
         super().__init__(scope, id)
         self._watcher = watcher
@@ -61,12 +63,12 @@ class Observability(Construct):
         self._watch_watcher()
         if maintenance is not None:
             self._watch_maintenance(maintenance)
-        if search and search.domain_name is not None and environment.search_cluster is not None:
+        if search and search.domain_name is not None and cluster is not None:
             watch_domain(
                 Construct(self, "Domain"),
                 self.alarms,
                 domain_name=search.domain_name,
-                cluster=environment.search_cluster,
+                cluster=cluster,
             )
         self._add_dashboard(processors)
         if not environment.is_emulated:

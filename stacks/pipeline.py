@@ -161,6 +161,7 @@ class PipelineStack(Stack):
             watcher=watcher,
             maintenance=self.maintenance,
             search=self.search,
+            cluster=environment.cluster_for([table]),
         )
         self._add_outputs()
 

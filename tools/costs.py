@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamodb_streams_cdc.metrics import Counts
+from lambdas.example_domain import TABLES
 from stacks.environments import load
 
 ROOT = Path(__file__).parent.parent
@@ -125,7 +126,7 @@ def _of_type(template: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
 
 def domain(environment: str) -> Mapping[str, float]:
     """Return the monthly cost of an environment's own OpenSearch domain, by part."""
-    cluster = load({"environment": environment, "alarms": "none"}).search_cluster
+    cluster = load({"environment": environment, "alarms": "none"}).cluster_for(TABLES)
     assert cluster is not None
     hours = json.loads(PRICES.read_text())["hours_a_month"]
     found = {

@@ -40,8 +40,8 @@ class NetworkSettings(BaseModel):
     security_group_ids: Annotated[tuple[_SecurityGroup, ...], _FromText] = ()
     route_table_ids: Annotated[tuple[_RouteTable, ...], _FromText] = ()
 
-    def check_network(self, zones: int) -> None:
-        """Check the settings together; `zones` are those of the domain in the VPC, 0 without one.
+    def check_network(self) -> None:
+        """Check the settings together.
 
         Raises:
             ValueError: with the sentence.
@@ -56,11 +56,5 @@ class NetworkSettings(BaseModel):
             message = (
                 f"Setting {missing[0]!r} is missing: 'vpc_id' is {self.vpc_id!r}, so give "
                 f"{' and '.join(missing)} of that VPC"
-            )
-            raise ValueError(message)
-        if len(self.subnet_ids) < zones:
-            message = (
-                f"Setting 'subnet_ids' has {len(self.subnet_ids)} for a domain in {zones} zones "
-                "('search_zones'): give a subnet of each zone"
             )
             raise ValueError(message)

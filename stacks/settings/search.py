@@ -1,11 +1,13 @@
 """Settings of OpenSearch: the domain that the app makes, or one that exists."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, field_validator
 
+from dynamodb_streams_cdc.entities import Table
 from stacks.endpoints import ManagedDomain, managed_domain, normalised
 
 SearchAuth = Literal["iam", "none"]
@@ -98,17 +100,16 @@ class SearchSettings(BaseModel):
     def _is_url(cls, url: str | None) -> str | None:
         return None if url is None else normalised(url)
 
-    @property
-    def search_cluster(self) -> SearchCluster | None:
-        """The size of the domain that the app makes; None where it makes none."""
+    def cluster_for(self, tables: Sequence[Table]) -> SearchCluster | None:
+        """Return the size of the domain that the app makes for tables.
+
+        None where it makes none: no table has an index, or the cluster exists.
+        """
         if self.search_url is not None or self.search_auth == "none":
             return None
+        if not any(table.indexes for table in tables):
+            return None
         return SearchCluster(**{field: getattr(self, name) for name, field in SIZES.items()})
-
-    @property
-    def makes_domain(self) -> bool:
-        """Whether it has a domain of its own."""
-        return self.search_cluster is not None
 
     @property
     def managed_domain(self) -> ManagedDomain | None:

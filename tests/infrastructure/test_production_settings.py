@@ -10,7 +10,7 @@ from tests.infrastructure.conftest import CONTEXT, EVERYTHING, KEY, SUBNETS, Syn
 from tests.infrastructure.deployment import Deployment
 from tests.infrastructure.policies import Request, decide
 from tests.infrastructure.templates import Assembly, Resource, flat, of_type, only, processors
-from tests.lambdas.conftest import with_notifications
+from tests.lambdas.conftest import with_notifications, without_documents
 
 VPC = {
     "vpc_id": "vpc-0123456789abcdef0",
@@ -71,6 +71,17 @@ class TestNetwork:
                 "SecurityGroupIds": ["sg-0123456789abcdef0"],
                 "SubnetIds": list(SUBNETS[:zones]),
             }
+
+    def test_a_domain_needs_a_subnet_for_each_zone(self, synthesise: Synthesise) -> None:
+        sizes = {"subnet_ids": SUBNETS[0], "search_nodes": "2", "search_zones": "2"}
+        settings = {"environment": "sandbox", **VPC, **sizes}
+        with pytest.raises(SettingsError) as refused:
+            synthesise(**settings)
+        assert str(refused.value) == (
+            "Setting 'subnet_ids' has 1 for a domain in 2 zones ('search_zones'): give a subnet of "
+            "each zone."
+        )
+        assert "pipeline" in synthesise(**settings, tables=without_documents()).templates
 
     def test_route_tables_get_gateways_to_dynamodb_and_s3(self, everything: Assembly) -> None:
         gateways = of_type(everything.pipeline, "AWS::EC2::VPCEndpoint").values()
@@ -242,10 +253,6 @@ class TestRelease:
         ({"route_table_ids": "rtb-0123456789abcdef0"}, "'route_table_ids' is given without"),
         ({**VPC, "subnet_ids": "subnet-1, sg-2"}, "Setting 'subnet_ids' is 'subnet-1' in -c"),
         ({**VPC, "vpc_id": "default"}, "Setting 'vpc_id' is 'default' in -c vpc_id=:"),
-        (
-            {**VPC, "subnet_ids": SUBNETS[0], "search_nodes": "2", "search_zones": "2"},
-            "Setting 'subnet_ids' has 1 for a domain in 2 zones ('search_zones')",
-        ),
         ({"kms_key_arn": "alias/mine"}, "Setting 'kms_key_arn' is 'alias/mine' in -c kms_key"),
         ({"permissions_boundary_arn": "boundary"}, "Setting 'permissions_boundary_arn' is 'bou"),
         ({"release": "canary"}, "Setting 'release' is 'canary' in -c release=: input should be"),

@@ -52,6 +52,13 @@ TABLES = {
 }
 
 
+def without_documents() -> tuple[Table, ...]:
+    """Return the example domain without documents and indexes."""
+    (orders,) = example_domain.TABLES
+    entities = [replace(each, document=None, index=None) for each in orders.entities]
+    return (replace(orders, entities=entities),)
+
+
 def with_notifications() -> tuple[Table, ...]:
     """Return the example domain, whose orders send messages and whose customers do not."""
     (orders,) = example_domain.TABLES

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.lambdas.conftest import without_documents
 from tests.tools.conftest import Cdk, Make
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
-from tools.account import cdk
+from tools.account import cdk, deploy
 from tools.account.identity import Account, AccountError, sign_in
 
 ALARMS = "-c alarms=none"
@@ -63,6 +64,30 @@ def test_a_new_stack_is_protected_in_the_second_pass(
     assert make("deploy", "production", options=ALARMS)[0] == 0
     [only] = started.commands
     assert "protection=false" not in only
+
+
+def test_without_documents_no_search_stack_is_deployed(
+    started: Cdk, aws: FakeAws, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "TABLES", without_documents())
+    assert make("deploy", "production", options=ALARMS)[0] == 0
+    assert started.commands[0][:3] == ["deploy", "cdc-production-pipeline", "--exclusively"]
+    started.runs.clear()
+    aws.add(Stack("cdc-production-pipeline"))
+    assert make("deploy", "production", options=ALARMS)[0] == 0
+    [again] = started.commands
+    assert again[:2] == ["deploy", "--all"]
+
+
+def test_too_few_subnets_stop_a_deploy_in_one_sentence(started: Cdk, make: Make) -> None:
+    network = "-c vpc_id=vpc-0123456789abcdef0 -c security_group_ids=sg-0123456789abcdef0"
+    subnets = " -c subnet_ids=subnet-0123456789abcdef0"
+    status, said = make("deploy", "production", options=f"{ALARMS} {network}{subnets}")
+    assert (status, started.runs) == (1, [])
+    assert said == (
+        "Setting 'subnet_ids' has 1 for a domain in 3 zones ('search_zones'): give a subnet of "
+        "each zone.\n"
+    )
 
 
 def test_a_first_pass_that_fails_is_not_followed_by_a_second(

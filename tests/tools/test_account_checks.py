@@ -8,6 +8,7 @@ import pytest
 from lambdas.example_domain import TABLES
 from stacks.environments import load
 from stacks.settings.names import Naming
+from tests.lambdas.conftest import without_documents
 from tests.tools.conftest import Make
 from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, uuid
 from tools.account.checks import Wanted, topic_place
@@ -306,7 +307,7 @@ def test_a_missing_permission_is_a_finding_not_a_block(
 def test_the_settings_are_those_of_the_deploy(account: Account) -> None:
     url = "https://search-orders-abc123.eu-central-1.es.amazonaws.com"
     seen = wanted_of(
-        account, settings_of("production", f"-c alarms=none -c search_url={url}"), TABLES
+        account, settings_of("production", f"-c alarms=none -c search_url={url}", TABLES), TABLES
     )
     assert seen.domain == ("orders", "eu-central-1")
     assert seen.instance_types == ()
@@ -314,6 +315,13 @@ def test_the_settings_are_those_of_the_deploy(account: Account) -> None:
     made = load({"environment": "production", "alarms": "none"})
     types = ("r7g.large.search", "m7g.medium.search")
     assert wanted_of(account, made, TABLES).instance_types == types
+
+
+def test_without_documents_no_domain_is_asked_for(account: Account) -> None:
+    for options in ("", " -c search_url=https://search-orders-abc123.eu-west-1.es.amazonaws.com"):
+        settings = settings_of("production", f"-c alarms=none{options}", without_documents())
+        seen = wanted_of(account, settings, without_documents())
+        assert (seen.instance_types, seen.zones, seen.domain) == ((), 1, None)
 
 
 def test_findings_are_json_for_programs(fresh: FakeAws, make: Make) -> None:

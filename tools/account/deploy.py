@@ -11,8 +11,8 @@ from tools.account.settings import settings_of, words
 
 _EFFECT = (
     "deploy of environment {} creates or changes tables, functions, queues, buckets, alarms and, "
-    "without search_url, an OpenSearch domain; the domain and the tables cost money while they "
-    "exist."
+    "for documents without search_url, an OpenSearch domain; the domain and the tables cost money "
+    "while they exist."
 )
 _APPROVAL = (
     "There is no terminal: changes of permissions are approved in advance (--require-approval "
@@ -33,7 +33,7 @@ _INTERRUPTED = (
 
 def look(account: Account, environment: str, options: str) -> list[Finding]:
     """Return the findings of the preflight for an environment and options of the CDK."""
-    settings = settings_of(environment, options)
+    settings = settings_of(environment, options, TABLES)
     return preflight.preflight(account, preflight.wanted_of(account, settings, TABLES))
 
 
@@ -64,7 +64,7 @@ def _in_turn(account: Account, environment: str, options: str, *, attended: bool
     CloudFormation cannot remove a protected stack or table: a first deploy that fails could not be
     repeated.
     """
-    settings = settings_of(environment, options)
+    settings = settings_of(environment, options, TABLES)
     missing = _missing(account, settings) if settings.protection else []
     if missing:
         print(_PROTECTED_LATER.format(" and ".join(missing)), flush=True)

@@ -41,7 +41,8 @@ class Check:
 
 def wanted_of(account: Account, environment: Environment, tables: Sequence[Table]) -> Wanted:
     """Return the requirements of an environment with these tables."""
-    cluster, domain = environment.search_cluster, environment.managed_domain
+    cluster = environment.cluster_for(tables)
+    domain = environment.managed_domain if any(each.indexes for each in tables) else None
     types = (cluster.instance_type, cluster.master_instance_type) if cluster else ()
     processors = [sink for table in tables for sink in _sinks(table)]
     return Wanted(

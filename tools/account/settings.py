@@ -13,6 +13,9 @@ from stacks.environments import SettingsError
 from tools.account.identity import AccountError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dynamodb_streams_cdc.entities import Table
     from stacks.environments import Environment
     from stacks.settings.names import Naming
 
@@ -62,16 +65,19 @@ def names_of(environment: str, options: str = "") -> Naming:
         raise AccountError(str(error)) from error
 
 
-def settings_of(environment: str, options: str) -> Environment:
+def settings_of(environment: str, options: str, tables: Sequence[Table]) -> Environment:
     """Return the environment with the settings of cdk.json and of `-c name=value` in CDK_OPTIONS.
 
     Raises:
-        AccountError: A setting is wrong; `cdk synth` would refuse it as well.
+        AccountError: A setting is wrong, or does not fit the tables; `cdk synth` would refuse it as
+            well.
     """
     try:
-        return environments.load(_all(environment, options))
+        found = environments.load(_all(environment, options))
+        found.check_tables(tables)
     except SettingsError as error:
         raise AccountError(str(error)) from error
+    return found
 
 
 def _all(environment: str, options: str) -> dict[str, Any]:

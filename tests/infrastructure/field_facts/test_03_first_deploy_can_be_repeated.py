@@ -15,6 +15,7 @@ from lambdas.example_domain import TABLES
 from stacks.environments import load
 from tests.infrastructure.conftest import CONTEXT, Synthesise
 from tests.infrastructure.templates import Assembly, of_type
+from tests.lambdas.conftest import without_documents
 
 TABLE = "AWS::DynamoDB::GlobalTable"
 
@@ -75,3 +76,13 @@ def test_the_stacks_that_the_tools_know_are_those_of_the_app(
         assert {each.removeprefix(prefix) for each in environment.stack_names(TABLES)} == set(
             assembly.templates
         )
+
+
+def test_stacks_without_documents_are_those_of_the_app(synthesise: Synthesise) -> None:
+    """Named and not made, a stack would fail every deploy after the first."""
+    settings = {"environment": "production", "alarms": "none"}
+    assembly = synthesise(**settings, tables=without_documents())
+    assert load({**CONTEXT, **settings}).stack_names(without_documents()) == (
+        "cdc-production-pipeline",
+    )
+    assert set(assembly.templates) == {"pipeline"}
