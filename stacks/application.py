@@ -16,6 +16,15 @@ from stacks.pipeline import PipelineStack
 from stacks.search import SearchStack
 from stacks.search_logs import SearchLogs
 
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 6,144 characters of a
+# managed policy, not adjustable, less what is around the resources
+MOST_OF_A_POLICY = 5_900
+# An index has three resources in one statement, which the CDK does not divide, with the longest ARN
+# of a domain, and what is around the index's name
+OF_AN_INDEX = 3 * len(
+    '"arn:aws-us-gov:es:ap-southeast-2:123456789012:domain/" /-second/*,' + 28 * "x"
+)
+
 
 def add_stacks(
     app: App, *, environment: Environment, tables: Sequence[Table], package: Path
@@ -87,6 +96,15 @@ def _check(tables: Sequence[Table], environment: Environment) -> None:
                     f"table a {what} of its own."
                 )
                 raise SynthError(message)
+    for table in tables:
+        names = [f"{environment.index_prefix}{index.name}" for index in table.indexes]
+        if sum(OF_AN_INDEX + 3 * len(name) for name in names) > MOST_OF_A_POLICY:
+            message = (
+                f"lambdas/domain declares {len(names)} indexes for table {table.name!r}, whose "
+                "function needs a larger policy than IAM allows (6,144 characters): give their "
+                "names fewer characters, or let entities share an index."
+            )
+            raise SynthError(message)
     environment.check_tables(tables)
     declared = [table.name for table in tables]
     for name in environment.source_tables:

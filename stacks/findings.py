@@ -54,14 +54,20 @@ def rows_for(rule: str, path: str, profile: str) -> list[Accepted]:
 
 
 def readable(rule: str, path: str) -> tuple[str, str]:
-    """Return rule and path without hashes, environment, account and Region."""
+    """Return rule and path without hashes, environment, account and Region.
+
+    A role with many resources has them in several policies, and they are accepted like one.
+    """
     for pattern, replacement in _SHORTER:
         rule = pattern.sub(replacement, rule)
-    return rule, _STACK.sub(r"\1", path).removesuffix("/Resource")
+    path = _STACK.sub(r"\1", path).removesuffix("/Resource")
+    return rule, _OVERFLOW.sub("/DefaultPolicy", path)
 
 
 _STACK = re.compile(rf"^[a-z0-9-]+?-({'|'.join(PARTS)})(-[a-z0-9-]+)?(?=/|$)")
 """The name of a stack, with the part that says what it is: PREFIX-ENVIRONMENT-PART."""
+
+_OVERFLOW = re.compile(r"/OverflowPolicy\d+$")
 
 _SHORTER = [
     (re.compile(pattern), replacement)
@@ -73,7 +79,11 @@ _SHORTER = [
         (r'\{"Fn::Select":\[6,\{"Fn::Split":\[":",\{"Ref":"(\w+?)[0-9A-F]{8}"\}\]\}\]\}', r"\1"),
         # What another stack exports: cdc-sandbox-search-DomainArn
         (r"[a-z0-9-]+-search-DomainArn", r"Domain"),
-        (r"arn:<AWS::Partition>:(\w+):(?:<AWS::Region>|[^:<]*):<AWS::AccountId>:", r"\1:"),
+        (
+            r"arn:(?:<AWS::Partition>|aws[a-z-]*):(\w+):(?:<AWS::Region>|[^:<]*)"
+            r":(?:<AWS::AccountId>|\d{12}):",
+            r"\1:",
+        ),
     )
 ]
 
@@ -87,7 +97,7 @@ def _each(rules: str, at: str, reason: str, profile: str | None = None) -> Itera
 IAM5 = "AwsSolutions-IAM5"
 NIST = "NIST.800.53.R5"
 
-ONE_NODE = "A sandbox of one node; the index can be built again from the table."
+ONE_NODE = "As the settings ask; the index can be built again from the table."
 OWN_KEYS = (
     "Encrypted at rest with keys that AWS owns or manages. Keys of your own cost money per key and "
     "per request, and every role and service here needs a grant on them: a fork that must have "
@@ -121,25 +131,15 @@ ACCEPTED: tuple[Accepted, ...] = (
             f"pipeline/{role}/Role/DefaultPolicy" for role in ("Audit", "Erasure", "Watcher")
         ),
     ),
-    Accepted(
-        f"{IAM5}[Domain/%-write/_doc/*]",
-        "pipeline/Search/Role/DefaultPolicy",
-        "A repair reads and replaces the document of any item.",
-    ),
-    Accepted(
-        f"{IAM5}[es:domain/%/%-write/_doc/*]",
-        "pipeline/Search/Role/DefaultPolicy",
-        "A repair reads and replaces the document of any item, in an existing domain.",
-    ),
-    Accepted(
-        f"{IAM5}[Domain/%-v*]",
-        "pipeline/Search/Role/DefaultPolicy",
-        "A rebuild makes, fills and deletes indexes that are numbered.",
-    ),
-    Accepted(
-        f"{IAM5}[es:domain/%/%-v*]",
-        "pipeline/Search/Role/DefaultPolicy",
-        "A rebuild makes, fills and deletes indexes that are numbered, in an existing domain.",
+    *(
+        Accepted(
+            f"{IAM5}[{domain}/%-{requests}]",
+            "pipeline/Search/Role/DefaultPolicy",
+            f"A rebuild makes, fills and deletes indexes that are numbered{where}; the aliases "
+            "are names of these.",
+        )
+        for domain, where in (("Domain", ""), ("es:domain/%", ", in an existing domain"))
+        for requests in ("write/*", "second/*", "v*")
     ),
     *(
         Accepted(
@@ -163,11 +163,8 @@ ACCEPTED: tuple[Accepted, ...] = (
         )
         for domain in ("Domain", "es:domain/%")
         for requests in (
-            "%-write/_doc/*",
-            "%-v*/_alias",
-            "%-v*/_doc/*",
-            "%-v*/_mapping",
-            "%-v*/_mget",
+            *("%-write/*", "%-second/*", "%-v*/*"),
+            *("%-write/_doc/*", "%-v*/_doc/*", "%-v*/_mget"),
         )
     ),
     Accepted(
@@ -358,23 +355,26 @@ ACCEPTED: tuple[Accepted, ...] = (
         "search/Domain",
         "Functions have no fixed addresses; every request is signed instead.",
     ),
-    Accepted("AwsSolutions-OS4", "search/Domain", ONE_NODE, "sandbox"),
-    Accepted("AwsSolutions-OS7", "search/Domain", ONE_NODE, "sandbox"),
+    Accepted("AwsSolutions-OS4", "search/Domain", f"{ONE_NODE} `search_masters` is 0."),
+    Accepted("AwsSolutions-OS7", "search/Domain", f"{ONE_NODE} `search_zones` is 1."),
     *(
         Accepted(
             f"AwsSolutions-OS9[LogExport::{log}]",
             "search/Domain",
-            "A sandbox publishes no logs: their policy is not visible at once to a domain that is "
-            "made after it, and the deployment would fail.",
-            "sandbox",
+            "`search_logs` is false: the policy of logs is not visible at once to a domain that is "
+            "made after it, and a Region has ten such policies.",
         )
         for log in ("SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
     ),
     Accepted(
+        f"{NIST}-OpenSearchErrorLogsToCloudWatch",
+        "search/Domain",
+        "`search_logs` is false, as for AwsSolutions-OS9.",
+    ),
+    Accepted(
         "CKV_AWS_84",
         "search/Domain",
-        "A sandbox publishes no logs, as for AwsSolutions-OS9.",
-        "sandbox",
+        "`search_logs` is false, as for AwsSolutions-OS9.",
     ),
     Accepted(
         "CKV_AWS_317",

@@ -68,6 +68,11 @@ DROPPED = (
 """Files of the dependencies that are not packaged. No function may need them: see
 tests/infrastructure/field_facts/test_06_*.py, which starts each with nothing but its package."""
 
+MODES = "files 644, folders and programs 755"
+"""Permissions of the package, whatever the builder's umask is: Lambda's user is not the owner, and
+reads what others may read.
+https://repost.aws/knowledge-center/lambda-deployment-package-errors"""
+
 Install = Callable[[Path, Path, Platform], None]
 Compile = Callable[[Path, Platform], None]
 
@@ -136,6 +141,7 @@ def fetch(
                 install(project.lock_file, draft, platform)
                 _trim(draft)
                 project.compile(draft, platform)
+                _set_modes(draft)
                 draft.replace(dependencies)
     return dependencies
 
@@ -168,6 +174,7 @@ def package(platform: Platform, project: Project | None = None) -> Path:
                         shutil.copyfile(file, copy)
                 project.compile(draft, platform)
                 shutil.copytree(dependencies, draft, dirs_exist_ok=True)
+                _set_modes(draft)
                 stamp.unlink(missing_ok=True)
                 shutil.rmtree(target, ignore_errors=True)
                 draft.replace(target)
@@ -177,9 +184,16 @@ def package(platform: Platform, project: Project | None = None) -> Path:
 
 def _identity(platform: Platform) -> str:
     if platform == "aws":
-        return " ".join((*AWS_TARGET, IDENTITY))
-    host = (sys.implementation.cache_tag, machine.system(), machine.machine(), IDENTITY)
+        return " ".join((*AWS_TARGET, IDENTITY, MODES))
+    host = (sys.implementation.cache_tag, machine.system(), machine.machine(), IDENTITY, MODES)
     return " ".join(map(str, host))
+
+
+def _set_modes(folder: Path) -> None:
+    """Give a folder and all in it the permissions of `MODES`."""
+    for path in (folder, *folder.rglob("*")):
+        is_run = path.is_dir() or path.stat().st_mode & 0o100
+        path.chmod(0o755 if is_run else 0o644)
 
 
 def _trim(folder: Path) -> None:

@@ -44,38 +44,35 @@ class SearchTarget:
 
         A verification reads many documents, and walks over all. A repair reads, replaces or deletes
         one document by its id, which is any item's. A rebuild does the same in the indexes that it
-        makes (`v*`: the index, its own alias and what is below), and deletes them. Which aliases it
-        moves is in the body of the request, which IAM does not see: `_aliases` belongs to the whole
-        domain (https://docs.aws.amazon.com/opensearch-service/latest/developerguide/ac.html).
+        makes (`v*`: the index, its own alias and what is below), and deletes them: what is below an
+        alias of such an index is no more than that. Which aliases it moves is in the body of the
+        request, which IAM does not see: `_aliases` belongs to the whole domain
+        (https://docs.aws.amazon.com/opensearch-service/latest/developerguide/ac.html).
         """
         if (arn := self.domain_arn) is None:
             return
-        live, second, numbered = (f"{arn}/{index}-{end}" for end in ("write", "second", "v*"))
-        posted = [f"{live}/{request}" for request in POSTED]
-        document = f"{live}/_doc/*"
+        every = ["es:ESHttpGet", "es:ESHttpPut", "es:ESHttpDelete", "es:ESHttpPost"]
         for actions, resources in (
-            (["es:ESHttpGet"], [f"{live}/_alias", f"{second}/_alias", document, numbered]),
-            (["es:ESHttpPut", "es:ESHttpDelete"], [document, numbered]),
-            (["es:ESHttpPost"], [f"{arn}/_aliases", *posted, numbered]),
+            (every, [f"{arn}/{index}-write/*", f"{arn}/{index}-v*"]),
+            (["es:ESHttpGet"], [f"{arn}/{index}-second/*"]),
+            (["es:ESHttpPost"], [f"{arn}/_aliases"]),
         ):
             iam.Grant.add_to_principal(grantee=role, actions=actions, resource_arns=resources)
 
     def grant_erase(self, role: iam.Role, index: str) -> None:
-        """Let the role read and delete the document of any item, in every index of a rebuild."""
+        """Let the role read and delete the document of any item, in every index of a rebuild.
+
+        What is below an index is its documents, its mapping and its aliases.
+        """
         if (arn := self.domain_arn) is None:
             return
         live, second, numbered = (f"{arn}/{index}-{end}" for end in ("write", "second", "v*"))
-        aliases = [f"{live}/_alias", f"{second}/_alias", f"{numbered}/_alias"]
         for action, resources in (
-            ("es:ESHttpGet", [*aliases, f"{numbered}/_mapping"]),
+            ("es:ESHttpGet", [f"{live}/*", f"{second}/*", f"{numbered}/*"]),
             ("es:ESHttpPost", [f"{live}/_mget", f"{numbered}/_mget"]),
             ("es:ESHttpDelete", [f"{live}/_doc/*", f"{numbered}/_doc/*"]),
         ):
             iam.Grant.add_to_principal(grantee=role, actions=[action], resource_arns=resources)
-
-
-POSTED = ("_bulk", "_mget", "_search", "_refresh", "_delete_by_query")
-"""Requests about documents, through the alias that documents are written by."""
 
 
 class SearchStack(Stack):

@@ -5,17 +5,20 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_cdk import App, Stack
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 
+from dynamodb_streams_cdc.entities import Entity, Index, Table, starts_with
 from stacks import environments
 from stacks.acknowledgments import check_best_practices
+from stacks.errors import SynthError
 from stacks.findings import ACCEPTED, Accepted, readable, rows_for
 from tests.infrastructure.conftest import EVERYTHING, GLOBAL_TABLE, Synthesise
-from tests.infrastructure.templates import Assembly
+from tests.infrastructure.templates import Assembly, of_type
 from tests.schedules import long
 
 # Commercial Regions near and far, and the other two partitions that the templates support.
@@ -30,6 +33,19 @@ DEPLOYED: Mapping[str, Mapping[str, str]] = {
     "existing domain": {
         "environment": "sandbox",
         "search_url": "https://search-mine-1a2b3c.eu-west-1.es.amazonaws.com",
+    },
+    "custom endpoint": {
+        "environment": "sandbox",
+        "search_url": "https://search.example.com",
+        "search_domain_arn": "arn:aws:es:eu-west-1:111122223333:domain/mine",
+    },
+    "small production": {
+        "environment": "production",
+        "alarms": "none",
+        "search_logs": "false",
+        "search_masters": "0",
+        "search_nodes": "1",
+        "search_zones": "1",
     },
     "every setting": EVERYTHING,
     "global table": {"environment": "sandbox", "source_tables": GLOBAL_TABLE},
@@ -80,6 +96,66 @@ def test_every_row_accepts_something(nagged: Mapping[str, Assembly]) -> None:
     rows = {row for row in ACCEPTED if not row.rule.startswith("CKV")}
     assert [f"{row.rule} at {row.at}" for row in rows - used] == []
     assert len(set(ACCEPTED)) == len(ACCEPTED)
+
+
+@pytest.mark.parametrize("search_url", ["", DEPLOYED["existing domain"]["search_url"]])
+def test_a_table_may_have_many_indexes(synthesise: Synthesise, search_url: str) -> None:
+    """A role has its resources in several policies, each small enough for IAM."""
+    settings = {"search_url": search_url} if search_url else {}
+    tables = [indexed(17)]
+    assembly = synthesise(nag=True, environment="sandbox", tables=tables, **settings)
+    policies = of_type(assembly.pipeline, "AWS::IAM::ManagedPolicy")
+    sizes = {name: size_of(each["Properties"]["PolicyDocument"]) for name, each in policies.items()}
+    assert any("Overflow" in name for name in sizes)
+    assert max(sizes.values()) <= 6_144, sizes
+
+
+def test_more_indexes_than_a_policy_takes_are_refused(synthesise: Synthesise) -> None:
+    with pytest.raises(SynthError, match="declares 40 indexes for table 'shop'"):
+        synthesise(environment="sandbox", tables=[indexed(40)])
+
+
+def indexed(number: int) -> Table:
+    """A table with as many entities, each with an index of its own."""
+    entities = [
+        Entity(
+            f"entity-{n:02}",
+            keys={"sk": starts_with(f"E{n:02}#")},
+            document=dict,
+            index=Index(name=f"things-{n:02}"),
+        )
+        for n in range(number)
+    ]
+    return Table("shop", keys={"pk": "S", "sk": "S"}, entities=entities)
+
+
+PSEUDO = {
+    "AWS::Partition": "aws-us-gov",
+    "AWS::Region": "ap-southeast-2",
+    "AWS::AccountId": "111122223333",
+}
+
+
+def size_of(document: Mapping[str, Any]) -> int:
+    """The characters of a policy in the account with the longest ARNs, as IAM counts them."""
+
+    def told(value: Any) -> Any:
+        match value:
+            case {"Fn::Join": [separator, parts]}:
+                return separator.join(map(told, parts))
+            case {"Fn::ImportValue": _}:
+                return f"arn:aws-us-gov:es:ap-southeast-2:111122223333:domain/{'x' * 28}"
+            case {"Ref": str(name)} if name in PSEUDO:
+                return PSEUDO[name]
+            case {"Ref": _} | {"Fn::GetAtt": _}:
+                return "x" * 80
+            case dict():
+                return {name: told(each) for name, each in value.items()}
+            case list():
+                return [told(each) for each in value]
+        return value
+
+    return len(json.dumps(told(document), separators=(",", ":")))
 
 
 def test_production_is_held_to_nist(nagged: Mapping[str, Assembly]) -> None:

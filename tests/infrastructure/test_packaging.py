@@ -75,6 +75,34 @@ class TestPackage:
             built.append(_content(package("aws", project)))
         assert built[0] == built[1]
 
+    def test_lambda_can_read_the_files_of_a_strict_builder(self, project: Project) -> None:
+        """Lambda's user is not the owner of the files: it has the permissions of others."""
+
+        def install(lock_file: Path, target: Path, platform: Platform) -> None:
+            Installer()(lock_file, target, platform)
+            (target / "library" / "tool.so").touch(0o700)
+
+        before = os.umask(0o077)
+        try:
+            dependencies = fetch("aws", project, install)
+            folder = package("aws", project)
+        finally:
+            os.umask(before)
+        for built in (dependencies, folder):
+            modes = {path: path.stat().st_mode & 0o777 for path in (built, *built.rglob("*"))}
+            programs = {path for path in modes if path.is_dir() or path.suffix == ".so"}
+            assert {modes.pop(path) for path in programs} == {0o755}
+            assert set(modes.values()) == {0o644}
+
+    def test_other_modes_build_everything_again(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, folder = fetch("host", project, Installer()), package("host", project)
+        before = folder.stat().st_ino
+        monkeypatch.setattr(packaging, "MODES", "as umask has it")
+        assert fetch("host", project, Installer()) != first
+        assert package("host", project).stat().st_ino != before
+
     def test_nothing_is_built_when_nothing_changed(self, project: Project) -> None:
         fetch("host", project, Installer())
         folder = package("host", project)

@@ -136,20 +136,9 @@ class TestLeastPrivilege:
                 (f"es:ESHttp{method}", f"{index}{path}")
                 for index in ("orders", "customers")
                 for method, path in (
-                    ("Get", "-v*"),
-                    ("Put", "-v*"),
-                    ("Post", "-v*"),
-                    ("Delete", "-v*"),
-                    ("Get", "-write/_alias"),
-                    ("Get", "-second/_alias"),
-                    ("Post", "-write/_refresh"),
-                    ("Post", "-write/_bulk"),
-                    ("Post", "-write/_mget"),
-                    ("Post", "-write/_search"),
-                    ("Post", "-write/_delete_by_query"),
-                    ("Delete", "-write/_doc/*"),
-                    ("Get", "-write/_doc/*"),
-                    ("Put", "-write/_doc/*"),
+                    *((method, "-v*") for method in ("Get", "Put", "Post", "Delete")),
+                    *((method, "-write/*") for method in ("Get", "Put", "Post", "Delete")),
+                    ("Get", "-second/*"),
                 )
             }
             | {("es:ESHttpPost", "_aliases")},
