@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from unittest.mock import patch
@@ -42,6 +43,7 @@ RUNS_BUCKET = "runs-7a8b"
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:Maintenance"
 BATCH = lambdas_key("batch")
 PROCESSORS = ("audit", "search")
+DEPLOYED = datetime(2024, 5, 1, 11, tzinfo=UTC)
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -113,7 +115,7 @@ class Cloud:
         """Deploy a processor with its function, its mapping and its notification queue."""
         function, uuid = f"cdc-sandbox-{name}", str(uuid5(NAMESPACE_DNS, name))
         arn = f"arn:aws:lambda:us-east-1:000000000000:function:{function}"
-        result = {"State": "Enabled", "LastProcessingResult": "OK"}
+        result = {"State": "Enabled", "LastProcessingResult": "OK", "LastModified": DEPLOYED}
         self.described[uuid] = {"UUID": uuid, "FunctionArn": arn, **result}
         modified = "2024-05-01T11:00:00.000+0000"
         self.described[arn] = {"Version": "7", "CodeSha256": "2yZHlu2", "LastModified": modified}

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,7 @@ from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.export import Export
+from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.sinks.documents import CDC
 from tests import exports
 from tests.cli.conftest import Cloud, fail, nothing
@@ -432,3 +434,75 @@ def test_an_export_older_than_tombstones_is_refused() -> None:
     with pytest.raises(OperationError, match="more than 167 hours ago"):
         Export(None, "exports", summary).check(TABLE, arn, now)
     Export(None, "exports", summary).check(TABLE, arn, now - timedelta(days=2))
+
+
+EXPORTED = datetime(2026, 3, 6, tzinfo=UTC)
+NOW = EXPORTED + timedelta(days=3)
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class Mappings:
+    """Lambda, which describes one mapping."""
+
+    changed: datetime
+    state: str = "Enabled"
+    position: str = "TRIM_HORIZON"
+
+    def get_event_source_mapping(self, **asked: str) -> dict[str, Any]:
+        named = {"State": self.state, "StartingPosition": self.position}
+        return {**asked, **named, "LastModified": self.changed}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        (Mappings(EXPORTED - 300 * 24 * HOUR), ""),
+        (Mappings(EXPORTED + 22 * HOUR), ""),
+        (Mappings(EXPORTED + 24 * HOUR), "mapping of search was made or changed at 2026-03-07"),
+        (Mappings(NOW), "since 2026-03-08 01:00:00Z, and those in between may be in neither"),
+        (Mappings(EXPORTED - 24 * HOUR, state="Disabled"), "mapping of search is Disabled"),
+        (Mappings(EXPORTED + HOUR, position="LATEST"), "those in between may be in neither"),
+    ],
+)
+def test_an_export_older_than_what_is_read_is_refused(mapping: Mappings, said: str) -> None:
+    """On a table whose stream was on long before the pipeline was deployed."""
+    export = Export(None, "exports", {"exportTime": f"{EXPORTED:%Y-%m-%dT%H:%M:%SZ}"})
+    search = DeployedProcessor("search", "f", "table", "orders", "search", "queue", "uuid")
+    if not said:
+        export.check_mappings(mapping, [search], NOW)
+        return
+    with pytest.raises(OperationError, match=said):
+        export.check_mappings(mapping, [search], NOW)
+
+
+def test_an_export_needs_to_know_the_mapping() -> None:
+    search = DeployedProcessor("search", "f", "table", "orders", "search", "queue")
+    with pytest.raises(OperationError, match="names no event source mapping of search"):
+        Export(None, "exports", {}).check_mappings(None, [search], NOW)
+
+
+def mapping_of(cloud: Cloud, processor: str) -> dict[str, Any]:
+    [uuid] = [e["mapping"] for e in cloud.manifest["processors"] if e["name"] == processor]
+    return cloud.described[uuid]
+
+
+@pytest.mark.parametrize(
+    ("feed", "changed", "status"),
+    [
+        ("table", "search", 1),
+        ("table", "audit", 0),
+        ("change-log", "search", 1),
+        ("change-log", "audit", 1),
+    ],
+)
+def test_mappings_of_the_way_to_a_copy_are_asked(
+    cloud: Cloud, feed: str, changed: str, status: int
+) -> None:
+    cloud.manifest["processors"][1]["feed"] = feed
+    mapping_of(cloud, changed)["LastModified"] = datetime.now(UTC) + timedelta(days=2)
+    export(cloud)
+    done = cloud.run("backfill", "--yes", "--export", exports.URL, *ALONE)
+    assert done.exit_code == status, done.output
+    assert (f"mapping of {changed} was made or changed" in done.output) == bool(status)
+    assert bool(cloud.pipeline.invocations) != bool(status)

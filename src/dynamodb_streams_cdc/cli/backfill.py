@@ -46,6 +46,7 @@ from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.operations.followers import Followers
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.status import StatusReader
@@ -97,7 +98,9 @@ def backfill(
     exported = None
     if export is not None:
         exported = Export.find(deployment.client("s3"), export)
-        exported.check(source.table, source.stream_arn, datetime.now(UTC))
+        now = datetime.now(UTC)
+        exported.check(source.table, source.stream_arn, now)
+        exported.check_mappings(deployment.client("lambda"), _readers(of_table, chosen), now)
     runs = runs_of(deployment, on, workers)
     total = source.about if exported is None else exported.items
     confirm(_question(source, total, chosen, following), yes=yes)
@@ -141,6 +144,13 @@ def backfill(
 
         with reported(work.report, show):
             work.run()
+
+
+def _readers(processors: list[DeployedProcessor], chosen: list[str]) -> list[DeployedProcessor]:
+    """Return the processors that a chosen copy has its changes from: its own, and the log's."""
+    filled = [each for each in processors if each.name in chosen]
+    follows = any(each.feed == "change-log" for each in filled)
+    return [each for each in processors if each in filled or (follows and each.sink == AUDIT)]
 
 
 def _question(source: RepairSource, total: int, chosen: list[str], following: list[str]) -> str:

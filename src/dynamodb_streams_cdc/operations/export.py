@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,6 +24,7 @@ from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.identity import stream_label
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.sinks.base import LATE_SECONDS
 
 SUMMARY, FILES = "manifest-summary.json", "manifest-files.json"
@@ -33,6 +34,13 @@ MOST_BYTES = 4_000_000
 (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 MOST_ITEMS = 500
+
+KEPT = timedelta(hours=24)
+"""How long a stream keeps a change
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html)."""
+
+FIRST_READ = timedelta(hours=1)
+"""Time that a new mapping has to read the oldest changes, before the stream forgets them."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,49 @@ class Export:
                 "since. Export again, or backfill from the table."
             )
             raise OperationError(message)
+
+    def check_mappings(
+        self, client: Any, processors: Iterable[DeployedProcessor], now: datetime
+    ) -> None:
+        """Check that processors have read every change since it was made.
+
+        A mapping tells when it was last changed, which is never before it was made. After a change
+        this may refuse an export that has all it needs; another one takes the changes of less than
+        a day.
+
+        Args:
+            client: boto3 Lambda client.
+            processors: whose copies are filled, or whose change log they follow.
+            now: the time.
+
+        Raises:
+            OperationError: changes may be neither in the export nor read by a processor.
+            AccessDenied: the credentials may not read a mapping.
+        """
+        for each in processors:
+            if not each.mapping:
+                message = (
+                    f"The manifest names no event source mapping of {each.name}, so it is not "
+                    "known which changes since the export it has read: add its UUID, or backfill "
+                    "from the table."
+                )
+                raise OperationError(message)
+            with permitted("lambda:GetEventSourceMapping", f"event source mapping {each.mapping}"):
+                found = client.get_event_source_mapping(UUID=each.mapping)
+            state, changed = found["State"], found["LastModified"]
+            was = f"was made or changed at {changed:%Y-%m-%d %H:%M:%S}Z"
+            if state != "Enabled":
+                changed, was = now, f"is {state}"
+            kept = timedelta() if found.get("StartingPosition") == "LATEST" else KEPT
+            since = changed - kept + FIRST_READ
+            if self.time < since:
+                message = (
+                    f"The export is of {self.time:%Y-%m-%d %H:%M:%S}Z, and the event source "
+                    f"mapping of {each.name} {was}: it has read the changes since "
+                    f"{since:%Y-%m-%d %H:%M:%S}Z, and those in between may be in neither. Make a "
+                    "new export, or backfill from the table."
+                )
+                raise OperationError(message)
 
     def reader(self, file: DataFile) -> "FileReader":
         """Return a reader of a file's items, for one part of a walk."""
