@@ -133,6 +133,23 @@ class TestSearchDomain:
         assert finding.level == "blocking"
         assert "correct search_url" in finding.sentence
 
+    def test_a_domain_of_another_account_is_not_asked(
+        self, fresh: FakeAws, account: Account
+    ) -> None:
+        arn = f"arn:aws:es:{REGION}:999999999999:domain/orders"
+        options = f"-c search_url=https://search.example.com -c search_domain_arn={arn}"
+        seen = wanted_of(account, settings_of("sandbox", options, TABLES), TABLES)
+        [finding] = [e for e in preflight(account, seen) if e.check == "search domain"]
+        assert finding.level == "warning"
+        assert f"is in account 999999999999, Region {REGION}: its access" in finding.sentence
+        assert f"must allow es:ESHttp* to account {ACCOUNT}" in finding.sentence
+        assert "opensearch:DescribeDomain" not in fresh.calls
+        options = options.replace("999999999999", ACCOUNT)
+        seen = wanted_of(account, settings_of("sandbox", options, TABLES), TABLES)
+        [finding] = [e for e in preflight(account, seen) if e.check == "search domain"]
+        assert finding.level == "blocking"
+        assert "or name the domain of another account as search_domain_arn" in finding.sentence
+
     def test_fine_grained_access_control_wants_a_role_mapped(
         self, fresh: FakeAws, account: Account
     ) -> None:

@@ -49,6 +49,8 @@ class Wanted:
     zones: int = 1
     domain: tuple[str, str] | None = None
     """Name and Region of the existing domain that `search_url` names."""
+    domain_account: str | None = None
+    """Account in `search_domain_arn`; None without it."""
     alarm_topic: str | None = None
     makes_topic: bool = False
     """Whether it makes a topic for its alarms."""
@@ -170,6 +172,19 @@ def domain_offer(offer: Offer, wanted: Wanted) -> list[Finding]:
     ]
 
 
+def domain_place(wanted: Wanted) -> list[Finding]:
+    """Whether the existing domain is in another account, which this one cannot ask."""
+    if wanted.domain is None or wanted.domain_account in (None, wanted.account):
+        return []
+    name, region = wanted.domain
+    sentence = (
+        f"The domain {name} is in account {wanted.domain_account}, Region {region}: its access "
+        f"policy must allow es:ESHttp* to account {wanted.account}, and fine-grained access "
+        "control, if the domain has it, must map the search function's role."
+    )
+    return [Finding("search domain", "warning", sentence)]
+
+
 def existing_domain(status: Mapping[str, Any] | None, wanted: Wanted) -> list[Finding]:
     """`status` is the DomainStatus of the domain in `search_url`, None if there is none."""
     assert wanted.domain is not None
@@ -177,7 +192,8 @@ def existing_domain(status: Mapping[str, Any] | None, wanted: Wanted) -> list[Fi
     if status is None:
         sentence = (
             f"There is no domain {name} in account {wanted.account}, Region {region}, which "
-            "search_url names: correct search_url."
+            "search_url names: correct search_url, or name the domain of another account as "
+            "search_domain_arn."
         )
         return [Finding("search domain", "blocking", sentence)]
     if status.get("AdvancedSecurityOptions", {}).get("Enabled"):

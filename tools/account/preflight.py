@@ -56,6 +56,7 @@ def wanted_of(account: Account, environment: Environment, tables: Sequence[Table
         instance_types=tuple(dict.fromkeys(each for each in types if each)),
         zones=cluster.zones if cluster else 1,
         domain=(domain.name, domain.region) if domain else None,
+        domain_account=domain.arn.split(":")[4] if domain and domain.arn else None,
         source_tables=tuple(
             SourceTable(table, setting)
             for table in tables
@@ -122,6 +123,8 @@ def _log_policies(account: Account, wanted: Wanted) -> list[Finding]:
 
 def _search_domain(account: Account, wanted: Wanted) -> list[Finding]:
     if wanted.domain is not None:
+        if elsewhere := checks.domain_place(wanted):
+            return elsewhere
         name, region = wanted.domain
         client = account.client("opensearch", region)
         try:
