@@ -1,6 +1,7 @@
 """`cdc forget`: which items go to the function that erases, and what a person is told."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc.control.functions import InvocationFailed
+from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.forget import keys_of_lines
+from dynamodb_streams_cdc.operations.manifest import DeployedTable
 from tests.cli.conftest import Cloud, fail, refusal
 
 ITEM = ("customer_id=00004", "order_id=7")
@@ -156,6 +160,13 @@ def test_items_by_their_identities(cloud: Cloud, asked: Any) -> None:
     }
 
 
+def line(customer: object, **others: object) -> str:
+    return json.dumps({"customer_id": customer, **(others or {"order_id": "2"})})
+
+
+WRITE = 'write {"customer_id": "00004", "order_id": "00004"}'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -163,7 +174,20 @@ def test_items_by_their_identities(cloud: Cloud, asked: Any) -> None:
         ('{"customer_id": "1"', "line 1: expected the keys of an item as JSON"),
         ('\n["customer_id"]', "line 2: expected the keys of an item as JSON"),
         ('"others/S=1/S=2"', "line 1: others/S=1/S=2 names no item of table orders"),
+        ('"orders/S=/S=2"', "line 1: orders/S=/S=2 names no item of table orders"),
+        ('"orders/S=100%/S=2"', "line 1: orders/S=100%/S=2 names no item of table orders"),
         ('{"customer_id": "1"}', "line 1: the keys of table orders-1A2B are customer_id:S"),
+        (line("1", order_id="2", amount="3"), "order_id:S, got amount, customer_id, order_id"),
+        (line({"S": "1"}), f"line 1: customer_id: expected text, got DynamoDB JSON: {WRITE}"),
+        (line(["1"]), f"line 1: customer_id: expected text, got a list: {WRITE}"),
+        (line(None), f"line 1: customer_id: expected text, got nothing: {WRITE}"),
+        (line(True), f"line 1: customer_id: expected text, got true or false: {WRITE}"),
+        (line(4), f"line 1: customer_id: expected text, got an integer: {WRITE}"),
+        (line(""), "line 1: 'customer_id=' has no value, and a key of an item is never empty"),
+        (line("\ud800"), "line 1: customer_id: a string must be text that UTF-8 can hold"),
+        ('{"customer_id": "1", "customer_id": "2"}', "an attribute is given twice"),
+        ("[" * 100_000, "line 1: expected the keys of an item as JSON"),
+        ("null", "got nothing"),
     ],
 )
 def test_a_file_of_another_form_is_refused(
@@ -173,6 +197,39 @@ def test_a_file_of_another_form_is_refused(
     assert done.exit_code == 2
     assert message in done.output
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "key"),
+    [
+        ("S", "a\u2028b", "a\u2028b"),
+        ("N", 7, "7"),
+        ("N", "7.50", "7.50"),
+        ("B", "AQ==", b"\x01"),
+    ],
+)
+def test_keys_of_each_type_are_read(kind: str, value: object, key: object) -> None:
+    table = DeployedTable("items", "items-1A2B", {"id": kind}, "arn")
+    text = json.dumps({"id": value}, ensure_ascii=False)
+    assert keys_of_lines(f"{text}\r\n", "items.jsonl", table) == [{"id": {kind: key}}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("N", '{"id": true}', 'id: expected a number, got true or false: write {"id": 7}'),
+        ("N", '{"id": NaN}', "id: expected a number"),
+        ("N", '{"id": "seven"}', "'seven' is not a number"),
+        ("N", '{"id": "NaN"}', "a number must be a decimal number of at most 38 digits"),
+        ("N", '"items/N=seven"', "items/N=seven names no item of table items"),
+        ("B", '{"id": 7}', 'id: expected base64 text, got an integer: write {"id": "AQ=="}'),
+        ("B", '{"id": "?"}', "'?' is not base64"),
+    ],
+)
+def test_a_key_of_another_type_is_refused(kind: str, text: str, message: str) -> None:
+    table = DeployedTable("items", "items-1A2B", {"id": kind}, "arn")
+    with pytest.raises(UsageError, match=f"items.jsonl, line 1: .*{re.escape(message)}"):
+        keys_of_lines(text, "items.jsonl", table)
 
 
 @pytest.mark.parametrize(

@@ -240,3 +240,12 @@ def test_unknown_key_names_are_refused(cloud: Cloud, asked: Asked) -> None:
     assert done.exit_code == 2
     assert "are customer_id:S, order_id:S, got customer:S, order_id:S" in done.output
     assert asked == []
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e200"])
+def test_a_number_that_no_key_can_be_is_refused(cloud: Cloud, asked: Asked, number: str) -> None:
+    cloud.table["keys"] = {"customer_id": "N"}
+    result = cloud.run("repair", f"customer_id={number}")
+    assert result.exit_code == 2, result.output
+    assert "customer_id: a number must be" in result.output
+    assert asked == []

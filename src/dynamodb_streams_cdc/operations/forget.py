@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -21,7 +20,7 @@ from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.names import ERASURE, ErasureOperation
 from dynamodb_streams_cdc.operations.errors import UsageError
-from dynamodb_streams_cdc.operations.item_keys import keys_of_identity, parse_keys, typed_keys
+from dynamodb_streams_cdc.operations.item_keys import read_json_keys
 from dynamodb_streams_cdc.operations.manifest import DeployedTable
 
 AT_ONCE = 100
@@ -260,26 +259,19 @@ def _add(counts: dict[str, int], place: str, number: int) -> None:
 def keys_of_lines(text: str, name: str, table: DeployedTable) -> list[Attributes]:
     """Return the keys of items, one a line, as JSON.
 
-    A line is an object, of which bytes are base64 text, or the item's identity, as the change log
-    has it.
+    A line is an object of text and numbers, of which bytes are base64 text, or the item's identity,
+    as the change log has it.
 
     Raises:
         UsageError: a line is not of this form, or there is none.
     """
     found: list[Attributes] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # A text may have U+2028, which JSON does not escape: only this character ends a line.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            given = json.loads(line, parse_float=Decimal)
-            if isinstance(given, str):
-                found.append(keys_of_identity(given, table))
-                continue
-            words = [f"{key}={value}" for key, value in given.items()]
-            found.append(typed_keys(parse_keys(words, table.keys), table))
-        except (ValueError, AttributeError) as error:
-            message = f"{name}, line {number}: expected the keys of an item as JSON ({error})."
-            raise UsageError(message) from error
+            found.append(read_json_keys(line, table))
         except UsageError as error:
             message = f"{name}, line {number}: {error}"
             raise UsageError(message) from error

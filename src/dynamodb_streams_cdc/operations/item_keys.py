@@ -2,13 +2,14 @@
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
-from dynamodb_streams_cdc.change import Attributes
-from dynamodb_streams_cdc.deserializer import serialize_item
-from dynamodb_streams_cdc.errors import MalformedRecord
+from dynamodb_streams_cdc.change import Attributes, Image
+from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
+from dynamodb_streams_cdc.errors import MalformedRecord, form_of
 from dynamodb_streams_cdc.identity import Key, item_id, keys_of
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.manifest import DeployedTable, Manifest
@@ -65,13 +66,69 @@ def parse_item_keys(words: Sequence[str], table: DeployedTable) -> Attributes:
     return typed_keys(parse_keys(words, table.keys), table)
 
 
+def read_json_keys(line: str, table: DeployedTable) -> Attributes:
+    """Return the keys of an item of a table, given in JSON as object or as identity.
+
+    A number may be a JSON number or text; binary is base64 text.
+
+    Raises:
+        UsageError: they are malformed, or not the keys of the table, by name and type.
+    """
+    try:
+        given = json.loads(line, parse_float=Decimal, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        message = f"expected the keys of an item as JSON ({error})."
+        raise UsageError(message) from error
+    if isinstance(given, str):
+        return keys_of_identity(given, table)
+    if not isinstance(given, dict):
+        message = (
+            f"expected the keys of an item as JSON, as in {_example(table)}, got {form_of(given)}"
+        )
+        raise UsageError(message)
+    if given.keys() != table.keys.keys():
+        wanted = ", ".join(f"{name}:{kind}" for name, kind in sorted(table.keys.items()))
+        got = ", ".join(sorted(given)) or "none"
+        message = f"the keys of table {table.table} are {wanted}, got {got}"
+        raise UsageError(message)
+    return typed_keys({n: _json_value(n, value, table) for n, value in given.items()}, table)
+
+
+def _json_value(name: str, value: object, table: DeployedTable) -> Key:
+    kind = table.keys[name]
+    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    if isinstance(value, str) or (is_number and kind == "N"):
+        return _value(f"{name}={value}", kind, str(value))
+    form = "DynamoDB JSON" if isinstance(value, dict) and len(value) == 1 else form_of(value)
+    wanted = {"S": "text", "N": "a number", "B": "base64 text"}[kind]
+    message = f"{name}: expected {wanted}, got {form}: write {_example(table)}"
+    raise UsageError(message)
+
+
+def _example(table: DeployedTable) -> str:
+    """Return a line of JSON with keys of the table's types."""
+    values = {"S": "00004", "N": 7, "B": "AQ=="}
+    return json.dumps({name: values[kind] for name, kind in table.keys.items()})
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        message = "an attribute is given twice"
+        raise ValueError(message)
+    return found
+
+
 def typed_keys(keys: Mapping[str, Key], table: DeployedTable) -> Attributes:
     """Return an item's keys as DynamoDB JSON.
 
     Raises:
         UsageError: they are not the keys of the table, by name and type. Nothing would be found.
     """
-    found: Attributes = serialize_item(keys)
+    try:
+        found: Attributes = serialize_item(keys)
+    except MalformedRecord as error:
+        raise UsageError(str(error)) from error
     types = {name: next(iter(value)) for name, value in found.items()}
     if types != dict(table.keys):
         wanted, got = (
@@ -90,10 +147,22 @@ def keys_of_identity(identity: str, table: DeployedTable) -> Attributes:
         UsageError: it is of no item of the table.
     """
     found = keys_of(identity, table.keys)
-    if found is None or identity.partition("/")[0] != table.name:
+    # Others would be looked for as well, and nothing found.
+    if found is None or identity != _identity_of(found, table):
         message = f"{identity} names no item of table {table.name}"
         raise UsageError(message)
     return found
+
+
+def _identity_of(keys: Attributes, table: DeployedTable) -> str:
+    """Return the identity of an item; empty if a key is empty, or malformed."""
+    if not all(value for each in keys.values() for value in each.values()):
+        return ""
+    try:
+        decoded: Image = deserialize_item(keys)
+        return item_id(table.name, decoded)
+    except MalformedRecord:
+        return ""
 
 
 def _is_identity(words: Sequence[str]) -> bool:
