@@ -47,6 +47,12 @@ CONFIG = Config(
 CDK_ADVICE = "feature flags are not configured"
 """Part of a line that `cdk synth` prints; no option of the CDK turns it off."""
 
+QUALIFIER = "hnb659fds"
+"""The CDK's qualifier, a part of the names of everything that `cdk bootstrap` makes, unless the
+context has another: https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html"""
+
+QUALIFIER_KEY = "@aws-cdk/core:bootstrapQualifier"
+
 _TAIL_LINES = 25
 _POLL_SECONDS = 0.05
 _REMOVAL_SECONDS = 5.0
@@ -105,6 +111,8 @@ def deploy(
     environment = cdk_environment(emulator_url)
     account = f"aws://{loopback.ACCOUNT}/{loopback.REGION}"
     context = {"environment": "local", "search_url": search_url, **settings}
+    # That of cdk.json is an account's.
+    context[QUALIFIER_KEY] = QUALIFIER
     flags = [word for name, value in context.items() for word in ("-c", f"{name}={value}")]
     with _workplace() as folder, ExitStack() as steps:
 

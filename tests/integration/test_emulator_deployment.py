@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,9 @@ MINES = {
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     (tmp_path / "app.py").write_text(APP)
-    (tmp_path / "cdk.json").write_text('{"app": "python app.py"}')
+    # A fork's accounts may be bootstrapped with a qualifier of their own.
+    context = {"@aws-cdk/core:bootstrapQualifier": "forks"}
+    (tmp_path / "cdk.json").write_text(json.dumps({"app": "python app.py", "context": context}))
     return tmp_path
 
 

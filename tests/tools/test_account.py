@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.infrastructure.conftest import CONTEXT
 from tests.lambdas.conftest import without_documents
 from tests.tools.conftest import Cdk, Make
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
-from tools.account import cdk, deploy
+from tools.account import cdk, deploy, settings
 from tools.account.identity import Account, AccountError, sign_in
 
 ALARMS = "-c alarms=none"
@@ -135,6 +136,45 @@ def test_a_blocking_finding_stops_before_the_question(
     assert (status, started.runs) == (1, [])
     assert "make bootstrap ENVIRONMENT=sandbox" in said
     assert "Not deployed" in said
+
+
+class TestQualifier:
+    """An organisation may bootstrap its accounts with a qualifier of its own."""
+
+    OPTIONS = "-c @aws-cdk/core:bootstrapQualifier=ours"
+
+    def test_preflight_asks_for_its_version(self, started: Cdk, aws: FakeAws, make: Make) -> None:
+        status, said = make("preflight", "sandbox", options=self.OPTIONS)
+        assert status == 1
+        assert f"account {ACCOUNT}, Region {REGION}, qualifier ours: run `make bootstrap" in said
+        assert f'ENVIRONMENT=sandbox CDK_OPTIONS="{self.OPTIONS}"` once.' in said
+        aws.parameters = {"/cdk-bootstrap/ours/version": "30"}
+        assert make("preflight", "sandbox", options=self.OPTIONS)[0] == 0
+        assert make("preflight", "sandbox")[0] == 1
+
+    def test_that_of_cdk_json_counts(
+        self, aws: FakeAws, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        context = {**CONTEXT, "@aws-cdk/core:bootstrapQualifier": "ours"}
+        monkeypatch.setattr(settings, "_project", lambda: context)
+        aws.parameters = {"/cdk-bootstrap/ours/version": "30"}
+        assert make("preflight", "sandbox")[0] == 0
+
+    def test_bootstrap_leaves_the_stack_of_other_apps(self, started: Cdk, make: Make) -> None:
+        status, said = make("bootstrap", "sandbox", options=self.OPTIONS)
+        assert status == 0
+        assert "the stack CDKToolkit-ours: a bucket" in said
+        named = ["--qualifier", "ours", "--toolkit-stack-name"]
+        where = f"aws://{ACCOUNT}/{REGION}"
+        assert started.commands == [
+            ["bootstrap", where, *named, "CDKToolkit-ours", *self.OPTIONS.split()]
+        ]
+        started.runs.clear()
+        make("bootstrap", "sandbox", options=f"{self.OPTIONS} --toolkit-stack-name=Mine")
+        assert started.commands[0][2:5] == ["--qualifier", "ours", "-c"]
+        started.runs.clear()
+        make("bootstrap", "sandbox")
+        assert started.commands == [["bootstrap", where]]
 
 
 def test_a_deploy_that_fails_says_where_to_look(started: Cdk, make: Make) -> None:

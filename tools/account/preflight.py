@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from dynamodb_streams_cdc.entities import BUILT_IN, Table
+from local.deployed.deployment import QUALIFIER
 from stacks.environments import Environment
 from tools.account import checks, inventory, key, source_tables, vpc
 from tools.account.checks import Offer, Reader, StreamReaders, Wanted
@@ -22,7 +23,6 @@ from tools.account.source_tables import Found, SourceTable
 ENGINE = "OpenSearch_3.5"
 """Engine of the domain in stacks/search.py; a test compares the two."""
 
-_VERSION_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 _DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
 )
@@ -39,7 +39,12 @@ class Check:
     look: Callable[[Account, Wanted], list[Finding]]
 
 
-def wanted_of(account: Account, environment: Environment, tables: Sequence[Table]) -> Wanted:
+def wanted_of(
+    account: Account,
+    environment: Environment,
+    tables: Sequence[Table],
+    qualifier: str = QUALIFIER,
+) -> Wanted:
     """Return the requirements of an environment with these tables."""
     cluster = environment.cluster_for(tables)
     domain = environment.managed_domain if any(each.indexes for each in tables) else None
@@ -50,6 +55,7 @@ def wanted_of(account: Account, environment: Environment, tables: Sequence[Table
         account=account.number,
         region=account.region,
         keeps_data=environment.keeps_data,
+        qualifier=qualifier,
         lanes=sum(environment.processor(each).parallelization_factor for each in processors),
         mappings=len(processors),
         engine=ENGINE,
@@ -95,18 +101,18 @@ def _run(check: Check, account: Account, wanted: Wanted) -> list[Finding]:
     return [Finding(check.name, "unknown", f"The {check.name} could not be checked: {recovery}.")]
 
 
-def bootstrap_version(account: Account) -> str | None:
-    """Return the version of the CDK's bootstrap stack, None if there is none."""
-    client = account.client("ssm")
+def bootstrap_version(account: Account, qualifier: str) -> str | None:
+    """Return the version of the CDK's bootstrap stack of a qualifier, None if there is none."""
+    client, name = account.client("ssm"), f"/cdk-bootstrap/{qualifier}/version"
     try:
-        version: str = client.get_parameter(Name=_VERSION_PARAMETER)["Parameter"]["Value"]
+        version: str = client.get_parameter(Name=name)["Parameter"]["Value"]
     except client.exceptions.ParameterNotFound:
         return None
     return version
 
 
 def _bootstrap(account: Account, wanted: Wanted) -> list[Finding]:
-    return checks.bootstrap(bootstrap_version(account), wanted)
+    return checks.bootstrap(bootstrap_version(account, wanted.qualifier), wanted)
 
 
 def _concurrency(account: Account, wanted: Wanted) -> list[Finding]:

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from local.deployed.deployment import QUALIFIER, QUALIFIER_KEY
 from stacks import environments
 from stacks.environments import SettingsError
 from tools.account.identity import AccountError
@@ -78,6 +79,11 @@ def settings_of(environment: str, options: str, tables: Sequence[Table]) -> Envi
     except SettingsError as error:
         raise AccountError(str(error)) from error
     return found
+
+
+def qualifier_of(options: str) -> str:
+    """Return the qualifier of the CDK's bootstrap that the app's templates name."""
+    return str({**_project(), **_context(words(options))}.get(QUALIFIER_KEY) or QUALIFIER)
 
 
 def _all(environment: str, options: str) -> dict[str, Any]:
