@@ -1,13 +1,15 @@
 """`cdc verify`, `cdc repair --from` and `cdc backfill`: the functions' own code, and wrong use."""
 
 import gzip
+import io
 import json
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
@@ -16,7 +18,8 @@ from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.operations.errors import OperationError
-from dynamodb_streams_cdc.operations.export import Export
+from dynamodb_streams_cdc.operations.export import MOST_BYTES, DataFile, Export
+from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.sinks.documents import CDC
 from tests import exports
@@ -249,6 +252,43 @@ def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:
     assert "was begun with other options (stream)" in done.output
 
 
+def test_a_backfill_begins_again_for_an_index_made_again(cloud: Cloud) -> None:
+    """What it had filled is gone: the segments that were done are not."""
+    cloud.fails = fail(KeyboardInterrupt(), "Invoke", at=5)
+    command = ("backfill", "--yes", "--processor", "search", "--workers", "1")
+    assert cloud.run(*command).exit_code == 130
+    assert cloud.pipeline.index.documents
+    cloud.fails = nothing
+    cloud.pipeline.index.documents.clear()
+    cloud.pipeline.index.made = "second"
+    done = cloud.run(*command)
+    assert done.exit_code == 0, done.output
+    assert "begins again: index items is another" in done.stderr
+    assert len(cloud.pipeline.index.search()) == 5
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "lost"),
+    [
+        ({"index": "a"}, {"index": "a"}, None),
+        ({"index": "a"}, {"index": "b"}, "index"),
+        ({"index": "a"}, {"index": ""}, "index"),
+        ({"index": ""}, {"index": "a"}, None),
+        ({"index": "a"}, {}, None),
+        ({}, {"index": "a"}, None),
+        ({"log": "x", "index": "a"}, {"log": "y", "index": "a"}, "log"),
+    ],
+)
+def test_a_job_of_copies_that_are_gone_begins_again(
+    before: dict[str, str], now: dict[str, str], lost: str | None
+) -> None:
+    with closing(Job("fill", {}, copies=before)) as first:
+        first.remember("place", 7)
+    with closing(Job("fill", {}, copies=now)) as second:
+        assert (second.lost, second.resumed) == (lost, lost is None)
+        assert second.recall("place") == (7 if lost is None else None)
+
+
 def test_a_verification_goes_on_with_one_table_alone(cloud: Cloud) -> None:
     """Of the same name, in another Region or account, are other tables."""
     filled(cloud)
@@ -342,7 +382,7 @@ def test_a_file_of_an_export_is_read_to_its_end_first(
     cloud.calls.clear()
     cloud.json("backfill", "--yes", "--export", exports.URL, *ALONE, "--workers", "1")
     calls = [call for call in cloud.calls if call in ("GetObject", "Invoke")]
-    assert calls[2:9] == ["GetObject", *["Invoke"] * 3, "GetObject", *["Invoke"] * 2]
+    assert calls[3:10] == ["GetObject", *["Invoke"] * 3, "GetObject", *["Invoke"] * 2]
 
 
 def test_a_throttled_file_of_an_export_goes_on(cloud: Cloud) -> None:
@@ -506,3 +546,50 @@ def test_mappings_of_the_way_to_a_copy_are_asked(
     assert done.exit_code == status, done.output
     assert (f"mapping of {changed} was made or changed" in done.output) == bool(status)
     assert bool(cloud.pipeline.invocations) != bool(status)
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [{"S": "漢" * 10_000}, {"S": "a" * 30_000}, {"S": "\u2028" * 10_000}, {"B": "AQID" * 7_500}],
+    ids=["three bytes each", "ASCII", "line separators", "binary"],
+)
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_a_request_of_an_export_is_as_small_as_asked(attribute: Any, is_ascii: bool) -> None:
+    lines = [
+        json.dumps({"Item": {"id": {"S": f"{n}"}, "text": attribute}}, ensure_ascii=is_ascii)
+        for n in range(300)
+    ]
+    reader = Export(OneFile("\n".join(lines)), "exports", {}).reader(DataFile("a.json.gz", 300))
+    read, place = 0, cast("int | None", 0)
+    while place is not None:
+        records, place = reader.records(place, 2000)
+        event = json.dumps({"Records": records}, ensure_ascii=False, separators=(",", ":"))
+        assert len(event.encode()) <= MOST_BYTES + 1_000
+        read += len(records)
+        assert place in (None, read)
+    assert read == 300
+
+
+def test_an_item_of_an_export_above_the_size_is_sent_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dynamodb_streams_cdc.operations.export.MOST_BYTES", 10)
+    client = OneFile('{"Item": {"id": {"S": "1"}}}\n{"Item": {"id": {"S": "2"}}}\n')
+    reader = Export(client, "exports", {}).reader(DataFile("a.json.gz", 2))
+    first = ([{"Item": {"id": {"S": "1"}}}], 1)
+    assert reader.records(0, 2000) == first
+    assert reader.records(0, 2000) == first
+    assert reader.records(1, 2000) == ([{"Item": {"id": {"S": "2"}}}], None)
+
+
+@dataclass(frozen=True)
+class OneFile:
+    """S3, with one file of an export."""
+
+    text: str
+
+    class exceptions:
+        NoSuchKey = KeyError
+
+    def get_object(self, **asked: str) -> dict[str, Any]:
+        return {"Body": io.BytesIO(gzip.compress(self.text.encode()))}

@@ -64,7 +64,7 @@ def statuses(index: SearchIndex) -> dict[str, Any]:
 
 def standing(index: RebuildableIndex) -> IndexStatus:
     """Return the indexes behind the name."""
-    return replace(index.status(deadline()), made="")
+    return replace(index.status(deadline()), made="", live_made="")
 
 
 def pair_of(index: RebuildableIndex) -> Pair:

@@ -109,9 +109,11 @@ class OpenSearchIndex(Documents):
             return IndexStatus(None, None, fits=True)
         near = range(max(1, live - LEFTOVERS), live + LEFTOVERS + 1)
         others = [n for n in near if n not in (live, second) and self._exists(n, deadline)]
-        meta = self._meta(second or live, deadline)
+        of_live = self._meta(live, deadline)
+        meta = self._meta(second, deadline) if second else of_live
         fits = meta.get(CDC) == self._digest
-        return IndexStatus(live, second, fits, others, str(meta.get(MADE)) if second else "")
+        made = str(meta.get(MADE)) if second else ""
+        return IndexStatus(live, second, fits, others, made, str(of_live.get(MADE, "")))
 
     def every(self, deadline: Deadline) -> Sequence[SearchIndex]:
         """Return the live index, the second one, and leftovers; none if there is no index.

@@ -15,9 +15,11 @@ from dynamodb_streams_cdc.cli.jobs import (
     Workers,
     Yes,
     confirm,
+    copies_of,
     limit_of,
     place_of,
     runs_of,
+    tell_whether_it_goes_on,
 )
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
@@ -35,7 +37,6 @@ from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
     print_json,
-    stderr_console,
     table,
     terminal,
 )
@@ -113,9 +114,9 @@ def backfill(
         "export": export,
         **({"on": on} if on else {}),
     }
-    kept = Job(job or f"backfill-{deployment.short_name}", asked)
-    if kept.resumed:
-        stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
+    copies = copies_of(deployment, chosen)
+    kept = Job(job or f"backfill-{deployment.short_name}", asked, copies=copies)
+    tell_whether_it_goes_on(kept)
     with closing(kept), progress(total * len(chosen)) as shown:
         place = place_of(runs, workers, source.about, kept, shown.say)
         work = Backfill(

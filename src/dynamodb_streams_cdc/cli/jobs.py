@@ -1,6 +1,7 @@
 """Options of commands that work for long, and their question before they write."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -9,10 +10,13 @@ import typer
 
 from dynamodb_streams_cdc.cli.errors import FAILED
 from dynamodb_streams_cdc.cli.output import cells, is_interactive, stderr_console
+from dynamodb_streams_cdc.control.functions import InvocationFailed
+from dynamodb_streams_cdc.entities import SEARCH
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.aws.runs import StateMachineRuns
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.rebuild_search import indexes_of
 from dynamodb_streams_cdc.operations.remote_walk import RUN, RemoteWalk, segments_for
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk
@@ -91,6 +95,30 @@ def processor_of(deployment: Deployment, table: str, sink: str) -> str:
             return each.name
     message = f"{deployment.stack} has no sink {sink} of table {table}: no entity uses it."
     raise UsageError(message)
+
+
+def copies_of(deployment: Deployment, processors: Collection[str]) -> dict[str, str]:
+    """Return what tells the copies of some processors from others that had their names.
+
+    A table of another deployment has another name. An index of the same name says when it was made.
+    """
+    found = {f"table {role}": name for role, name in deployment.manifest.tables.items()}
+    for each in deployment.manifest.processors:
+        if each.name in processors and each.sink == SEARCH:
+            # One that does not answer is a problem of the work, which it reports.
+            with suppress(InvocationFailed):
+                for index, held in indexes_of(deployment.functions, each.name).items():
+                    found[f"index {index}"] = held.get("live_made", "")
+    return found
+
+
+def tell_whether_it_goes_on(job: Job) -> None:
+    """Say whether a job that was begun goes on, or begins again and why."""
+    if job.resumed:
+        stderr_console().print(*cells(f"Job {job.name} goes on where it stopped."))
+    elif job.lost is not None:
+        text = f"Job {job.name} begins again: {job.lost} is another than it was begun for."
+        stderr_console().print(*cells(text))
 
 
 def limit_of(units_per_second: float | None) -> CapacityLimit:

@@ -12,9 +12,11 @@ from dynamodb_streams_cdc.cli.jobs import (
     Workers,
     Yes,
     confirm,
+    copies_of,
     limit_of,
     processor_of,
     segments_here,
+    tell_whether_it_goes_on,
 )
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
@@ -128,9 +130,8 @@ def _job(deployment: Deployment, source: RepairSource, command: str) -> Callable
     def job(generation: int) -> Job:
         name = f"{command}-aggregation-{deployment.short_name}-{generation}"
         asked = {"command": command, "generation": generation, "stream": source.stream_arn}
-        kept = Job(name, asked)
-        if kept.resumed:
-            stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
+        kept = Job(name, asked, copies=copies_of(deployment, ()))
+        tell_whether_it_goes_on(kept)
         return kept
 
     return job

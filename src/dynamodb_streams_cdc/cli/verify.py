@@ -16,9 +16,11 @@ from dynamodb_streams_cdc.cli.jobs import (
     JobName,
     On,
     Workers,
+    copies_of,
     limit_of,
     place_of,
     runs_of,
+    tell_whether_it_goes_on,
 )
 from dynamodb_streams_cdc.cli.options import (
     AsJson,
@@ -38,7 +40,6 @@ from dynamodb_streams_cdc.cli.output import (
     cells,
     counted,
     print_json_list,
-    stderr_console,
     table,
     terminal,
 )
@@ -124,9 +125,9 @@ def verify(
         asked,
         stale_seconds=DAY if on is None else WEEK,
         temporary=bool(key and not job),
+        copies=copies_of(deployment, ()),
     )
-    if kept.resumed:
-        stderr_console().print(*cells(f"Job {kept.name} goes on where it stopped."))
+    tell_whether_it_goes_on(kept)
     tables = deployment.manifest.tables
     log = (
         DynamoDbLog(deployment.client("dynamodb"), tables["change_log"])

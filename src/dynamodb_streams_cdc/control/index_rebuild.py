@@ -65,6 +65,7 @@ class IndexReport(TypedDict):
     fits: bool
     leftovers: list[int]
     made: str
+    live_made: str
 
 
 class RebuildResponse(BatchResponse):
@@ -364,6 +365,7 @@ def _report(name: str, status: IndexStatus) -> IndexReport:
         fits=status.fits,
         leftovers=list(status.leftovers),
         made=status.made,
+        live_made=status.live_made,
     )
 
 

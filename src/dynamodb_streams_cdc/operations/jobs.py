@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
@@ -70,8 +71,13 @@ class PartState:
 class Job:
     """A job in its file; one process has it at a time.
 
-    It begins again if nothing was written to it for `stale_seconds`. The file of a temporary one is
-    removed when it is closed.
+    It begins again if nothing was written to it for `stale_seconds`, and if it was about other
+    copies: `copies` has what tells each that is known from one that had its name, or an empty text
+    while there is none yet. The file of a temporary one is removed when it is closed.
+
+    Attributes:
+        resumed: whether it goes on where it stopped.
+        lost: the first of the copies that is another than the job was about; None if it goes on.
 
     Raises:
         UsageError: the name has another form, or the file is another job's.
@@ -85,6 +91,7 @@ class Job:
         *,
         stale_seconds: float = float("inf"),
         temporary: bool = False,
+        copies: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         if not _NAME.fullmatch(name):
             message = f"--job: a name is 1 to 100 of A-Z a-z 0-9 _ . -, got {name!r}"
@@ -119,13 +126,22 @@ class Job:
         except (sqlite3.DatabaseError, OSError) as error:
             message = f"Job {name} cannot be kept in {self.path}: {error}."
             raise OperationError(message) from error
-        self.resumed = self._claim(dict(asked), is_stale=age > stale_seconds)
+        self.lost: str | None = None
+        self.resumed = self._claim(dict(asked), copies, is_stale=age > stale_seconds)
+        self.remember("copies", {**(self.recall("copies") or {}), **copies})
 
-    def _claim(self, asked: Mapping[str, Any], *, is_stale: bool) -> bool:
-        """Return whether the job goes on; one that is done, or stale, begins again."""
+    def _claim(
+        self, asked: Mapping[str, Any], copies: Mapping[str, str], *, is_stale: bool
+    ) -> bool:
+        """Return whether the job goes on; one that is done, stale or of others begins again."""
         text = json.dumps(asked, sort_keys=True)
         row = self._database.execute("SELECT asked, state FROM job").fetchone()
-        if row is not None and (row[1] == "done" or is_stale):
+        if row is not None and row[1] != "done":
+            held = self.recall("copies") or {}
+            known = held.keys() & copies.keys()
+            lost = (name for name in sorted(known) if held[name] not in ("", copies[name]))
+            self.lost = next(lost, None)
+        if row is not None and (row[1] == "done" or is_stale or self.lost is not None):
             self.clear()
             row = None
         if row is None:

@@ -181,6 +181,7 @@ class IndexStatus:
             deployed.
         leftovers: indexes that are neither: a delete was interrupted.
         made: differs for each second index that was ever made; empty without one.
+        live_made: the same of the live index; empty for one of an earlier version.
     """
 
     live: int | None
@@ -188,6 +189,7 @@ class IndexStatus:
     fits: bool
     leftovers: Sequence[int] = ()
     made: str = ""
+    live_made: str = ""
 
 
 class RebuildableIndex(SearchIndex, Protocol):

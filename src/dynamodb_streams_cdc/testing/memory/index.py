@@ -32,6 +32,7 @@ class MemoryIndex:
         live, second: numbers of the live index and of the second one.
         others: documents of the indexes that are not live, by number.
         mapping: stands for the mapping that is deployed; a new index gets it.
+        made: tells it from another index that had its name.
     """
 
     documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class MemoryIndex:
     mapping: str = "first"
     mappings: dict[int, str] = field(default_factory=dict)
     begun: int = 0
+    made: str = "first"
 
     def read(self, item_id: str, deadline: Deadline) -> Held | None:
         """Return the document or tombstone of an item; its revision is the document itself."""
@@ -147,7 +149,10 @@ class MemoryIndex:
         mapping = self.mappings.get(self.second or self.live, self.mapping)
         leftovers = sorted(self.others.keys() - {self.second})
         made = "" if self.second is None else str(self.begun)
-        return IndexStatus(self.live, self.second, mapping == self.mapping, leftovers, made)
+        fits = mapping == self.mapping
+        return IndexStatus(
+            self.live, self.second, fits, leftovers, made, f"{self.made}/{self.live}"
+        )
 
     def begin(self, deadline: Deadline) -> None:
         """Make a second index, unless there is one."""
