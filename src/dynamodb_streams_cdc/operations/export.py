@@ -30,7 +30,7 @@ from dynamodb_streams_cdc.sinks.base import LATE_SECONDS
 SUMMARY, FILES = "manifest-summary.json", "manifest-files.json"
 
 MOST_BYTES = 4_000_000
-"""JSON of one request; Lambda takes 6 MB
+"""Bytes of the items of one request; Lambda takes 6 MB
 (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 MOST_ITEMS = 500
@@ -242,6 +242,8 @@ class FileReader:
     file: DataFile
     _lines: Iterator[str] = field(default_factory=lambda: iter(()), repr=False)
     _at: int = field(default=-1, repr=False)
+    _held: str | None = field(default=None, repr=False)
+    """A line that was read, and did not fit into the last request."""
     _last: tuple[int, list[Any], int | None] = field(default=(-1, [], None), repr=False)
 
     def records(self, place: Any, limit: int) -> tuple[list[Any], int | None]:
@@ -256,18 +258,21 @@ class FileReader:
         if last == begin:
             return records, following
         if self._at != begin:
-            self._lines = self.export.lines(self.file)
+            self._lines, self._held = self.export.lines(self.file), None
             for _ in range(begin):
                 next(self._lines, None)
+        held, self._held = self._held, None
         self._at, self._last = -1, (-1, [], None)
         records, size = [], 0
-        for line in self._lines:
-            records.append({"Item": self._item(line)})
-            size += len(line)
-            if len(records) >= min(limit, MOST_ITEMS) or size >= MOST_BYTES:
+        while (line := held or next(self._lines, None)) is not None:
+            held = None
+            size += len(line.encode())
+            if len(records) == min(limit, MOST_ITEMS) or (records and size > MOST_BYTES):
+                self._held = line
                 self._at = begin + len(records)
                 self._last = (begin, records, self._at)
                 return records, self._at
+            records.append({"Item": self._item(line)})
         if begin + len(records) != self.file.items:
             message = (
                 f"{self._where} has {begin + len(records):,} items, and the export lists "
