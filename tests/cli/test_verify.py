@@ -1,7 +1,6 @@
 """`cdc verify`, `cdc repair --from` and `cdc backfill`: the functions' own code, and wrong use."""
 
 import gzip
-import io
 import json
 from collections import Counter
 from contextlib import closing
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
@@ -18,7 +17,7 @@ from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.operations.errors import OperationError
-from dynamodb_streams_cdc.operations.export import MOST_BYTES, DataFile, Export
+from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.sinks.documents import CDC
@@ -546,50 +545,3 @@ def test_mappings_of_the_way_to_a_copy_are_asked(
     assert done.exit_code == status, done.output
     assert (f"mapping of {changed} was made or changed" in done.output) == bool(status)
     assert bool(cloud.pipeline.invocations) != bool(status)
-
-
-@pytest.mark.parametrize(
-    "attribute",
-    [{"S": "漢" * 10_000}, {"S": "a" * 30_000}, {"S": "\u2028" * 10_000}, {"B": "AQID" * 7_500}],
-    ids=["three bytes each", "ASCII", "line separators", "binary"],
-)
-@pytest.mark.parametrize("is_ascii", [True, False])
-def test_a_request_of_an_export_is_as_small_as_asked(attribute: Any, is_ascii: bool) -> None:
-    lines = [
-        json.dumps({"Item": {"id": {"S": f"{n}"}, "text": attribute}}, ensure_ascii=is_ascii)
-        for n in range(300)
-    ]
-    reader = Export(OneFile("\n".join(lines)), "exports", {}).reader(DataFile("a.json.gz", 300))
-    read, place = 0, cast("int | None", 0)
-    while place is not None:
-        records, place = reader.records(place, 2000)
-        event = json.dumps({"Records": records}, ensure_ascii=False, separators=(",", ":"))
-        assert len(event.encode()) <= MOST_BYTES + 1_000
-        read += len(records)
-        assert place in (None, read)
-    assert read == 300
-
-
-def test_an_item_of_an_export_above_the_size_is_sent_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("dynamodb_streams_cdc.operations.export.MOST_BYTES", 10)
-    client = OneFile('{"Item": {"id": {"S": "1"}}}\n{"Item": {"id": {"S": "2"}}}\n')
-    reader = Export(client, "exports", {}).reader(DataFile("a.json.gz", 2))
-    first = ([{"Item": {"id": {"S": "1"}}}], 1)
-    assert reader.records(0, 2000) == first
-    assert reader.records(0, 2000) == first
-    assert reader.records(1, 2000) == ([{"Item": {"id": {"S": "2"}}}], None)
-
-
-@dataclass(frozen=True)
-class OneFile:
-    """S3, with one file of an export."""
-
-    text: str
-
-    class exceptions:
-        NoSuchKey = KeyError
-
-    def get_object(self, **asked: str) -> dict[str, Any]:
-        return {"Body": io.BytesIO(gzip.compress(self.text.encode()))}
