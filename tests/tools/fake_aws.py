@@ -71,6 +71,8 @@ class FakeAws:
     topics: dict[str, dict[str, str]] = field(default_factory=dict)
     log_policies: list[str] = field(default_factory=list)
     concurrency: int = 1000
+    reserved: dict[str, int] = field(default_factory=dict)
+    """Invocations that are reserved for a function."""
     engines: list[str] = field(default_factory=lambda: ["OpenSearch_3.5"])
     instance_types: list[str] = field(default_factory=lambda: ["t3.small.search"])
     domains: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -232,10 +234,16 @@ class FakeAws:
 
     def _lambda_GetAccountSettings(self, client: Any, request: Any) -> Any:
         limits = {
-            "UnreservedConcurrentExecutions": self.concurrency,
+            "UnreservedConcurrentExecutions": self.concurrency - sum(self.reserved.values()),
             "ConcurrentExecutions": self.concurrency,
         }
         return {"AccountLimit": limits}
+
+    def _lambda_GetFunctionConcurrency(self, client: Any, request: Any) -> Any:
+        name = request["FunctionName"]
+        if name in self.reserved:
+            return {"ReservedConcurrentExecutions": self.reserved[name]}
+        return {}
 
     # Network and keys
 

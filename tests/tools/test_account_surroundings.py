@@ -286,8 +286,44 @@ def test_a_copy_of_another_team_stops_a_deploy(aws: FakeAws, account: Account) -
     assert found(account, "stacks")[0].level == "ok"
 
 
-def test_more_reservations_than_the_account_has(aws: FakeAws, account: Account) -> None:
-    [finding] = found(account, "concurrency", reserved_concurrency="901")
-    assert finding.level == "blocking"
-    assert "of the account's 1,000 Lambda keeps 100 unreserved" in finding.sentence
-    assert found(account, "concurrency", reserved_concurrency="100")[0].level == "ok"
+class TestReservations:
+    """Production has three processors, each of which reserves as many."""
+
+    def test_more_than_the_account_has_stops_a_deploy(self, aws: FakeAws, account: Account) -> None:
+        [finding] = found(account, "concurrency", reserved_concurrency="301")
+        assert finding.level == "blocking"
+        assert "asks for 903 invocations in all. Of the account's 1,000" in finding.sentence
+        assert "Lambda keeps 100 unreserved" in finding.sentence
+        assert found(account, "concurrency", reserved_concurrency="300")[0].level == "ok"
+
+    def test_so_does_more_than_other_functions_leave(self, aws: FakeAws, account: Account) -> None:
+        aws.reserved = {"theirs": 601}
+        [finding] = found(account, "concurrency", reserved_concurrency="100")
+        assert finding.level == "blocking"
+        assert "other functions reserve 601" in finding.sentence
+        aws.reserved = {"theirs": 600}
+        assert found(account, "concurrency", reserved_concurrency="100")[0].level == "ok"
+
+    @pytest.fixture
+    def deployed(self, aws: FakeAws) -> FakeAws:
+        """An environment that has reserved all that the account has."""
+        functions = [f"cdc-production-pipeline-{number}" for number in range(3)]
+        resources = [("AWS::Lambda::Function", name) for name in functions]
+        aws.add(Stack("cdc-production-pipeline", resources=resources))
+        aws.reserved = dict.fromkeys(functions, 300)
+        return aws
+
+    def test_what_the_functions_have_is_not_counted_twice(
+        self, deployed: FakeAws, account: Account
+    ) -> None:
+        assert found(account, "concurrency", reserved_concurrency="300")[0].level == "ok"
+        levels = [e.level for e in found(account, "concurrency", reserved_concurrency="301")]
+        assert levels == ["blocking"]
+
+    def test_what_may_not_be_read_stops_nothing(self, deployed: FakeAws, account: Account) -> None:
+        deployed.denied.add("lambda:GetFunctionConcurrency")
+        [finding] = found(account, "concurrency", reserved_concurrency="300")
+        assert finding.level == "warning"
+        assert "could not be read: allow lambda:GetFunctionConcurrency" in finding.sentence
+        [finding] = found(account, "concurrency", reserved_concurrency="301")
+        assert finding.level == "blocking"

@@ -97,15 +97,46 @@ def bootstrap(version: str | None, wanted: Wanted) -> list[Finding]:
     return [Finding("bootstrap", "ok", f"Bootstrap version {version}.")]
 
 
-def concurrency(unreserved: int, wanted: Wanted, total: int | None = None) -> list[Finding]:
-    """`unreserved` is how many of `total` invocations are not reserved for a function."""
-    if total is not None and 0 < wanted.reserved > total - NEVER_RESERVED:
+@dataclass(frozen=True)
+class Concurrency:
+    """Invocations at once that Lambda allows the account in the Region.
+
+    Attributes:
+        total: all of them.
+        unreserved: those that are reserved for no function.
+        own: those that the environment's functions reserve now; None if that may not be read.
+    """
+
+    total: int
+    unreserved: int
+    own: int | None = 0
+
+
+def reservations(limit: Concurrency, wanted: Wanted) -> list[Finding]:
+    """Whether the account has as many invocations to reserve as the deploy asks for."""
+    others = 0 if limit.own is None else limit.total - limit.unreserved - limit.own
+    asked = f"reserved_concurrency asks for {wanted.reserved:,} invocations in all"
+    if 0 < wanted.reserved > limit.total - others - NEVER_RESERVED:
         sentence = (
-            f"reserved_concurrency asks for {wanted.reserved:,} invocations in all, and of the "
-            f"account's {total:,} Lambda keeps {NEVER_RESERVED} unreserved: give less, or request "
-            "more for the account."
+            f"{asked}. Of the account's {limit.total:,}, other functions reserve {others:,} and "
+            f"Lambda keeps {NEVER_RESERVED} unreserved: give less, or request more for the account."
         )
         return [Finding("concurrency", "blocking", sentence)]
+    if limit.own is None and 0 < wanted.reserved > limit.unreserved - NEVER_RESERVED:
+        sentence = (
+            f"{asked}, {limit.unreserved:,} are unreserved now, of which Lambda keeps "
+            f"{NEVER_RESERVED}, and how many the environment's functions reserve already could not "
+            "be read: allow lambda:GetFunctionConcurrency and cloudformation:ListStackResources."
+        )
+        return [Finding("concurrency", "warning", sentence)]
+    return []
+
+
+def concurrency(limit: Concurrency, wanted: Wanted) -> list[Finding]:
+    """Whether the account lets the functions run, and reserve what the settings say."""
+    if refused := reservations(limit, wanted):
+        return refused
+    unreserved = limit.unreserved
     wish = wanted.lanes * SHARDS_AT_THE_START
     if unreserved >= wish:
         return [Finding("concurrency", "ok", f"Lambda may run {unreserved:,} functions at once.")]

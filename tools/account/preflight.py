@@ -15,7 +15,7 @@ from dynamodb_streams_cdc.entities import BUILT_IN, Table
 from local.deployed.deployment import QUALIFIER
 from stacks.environments import Environment
 from tools.account import checks, inventory, key, source_tables, vpc
-from tools.account.checks import Offer, Reader, StreamReaders, Wanted
+from tools.account.checks import Concurrency, Offer, Reader, StreamReaders, Wanted
 from tools.account.findings import Finding
 from tools.account.identity import Account
 from tools.account.source_tables import Found, SourceTable
@@ -117,8 +117,28 @@ def _bootstrap(account: Account, wanted: Wanted) -> list[Finding]:
 
 def _concurrency(account: Account, wanted: Wanted) -> list[Finding]:
     limit = account.client("lambda").get_account_settings()["AccountLimit"]
-    total = limit.get("ConcurrentExecutions")
-    return checks.concurrency(limit["UnreservedConcurrentExecutions"], wanted, total)
+    unreserved = limit["UnreservedConcurrentExecutions"]
+    own = _reserved_now(account, wanted) if wanted.reserved else 0
+    found = Concurrency(limit.get("ConcurrentExecutions", unreserved), unreserved, own)
+    return checks.concurrency(found, wanted)
+
+
+def _reserved_now(account: Account, wanted: Wanted) -> int | None:
+    """Return the invocations that the environment's functions reserve; None if not allowed."""
+    client, total = account.client("lambda"), 0
+    try:
+        for kind, name in _resources(account, wanted):
+            if kind == "AWS::Lambda::Function":
+                try:
+                    found = client.get_function_concurrency(FunctionName=name)
+                except client.exceptions.ResourceNotFoundException:
+                    continue
+                total += found.get("ReservedConcurrentExecutions", 0)
+    except ClientError as error:
+        if error.response["Error"].get("Code", "") in _DENIED:
+            return None
+        raise
+    return total
 
 
 def _log_policies(account: Account, wanted: Wanted) -> list[Finding]:
@@ -363,7 +383,12 @@ def _leftovers(account: Account, wanted: Wanted) -> list[Finding]:
 
 CHECKS = (
     Check("bootstrap version", "ssm:GetParameter", _bootstrap),
-    Check("concurrency", "lambda:GetAccountSettings", _concurrency),
+    Check(
+        "concurrency",
+        "lambda:GetAccountSettings, lambda:GetFunctionConcurrency and "
+        "cloudformation:ListStackResources",
+        _concurrency,
+    ),
     Check("log policies", "logs:DescribeResourcePolicies", _log_policies),
     Check(
         "search domain",
