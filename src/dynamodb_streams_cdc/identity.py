@@ -197,6 +197,11 @@ def floor_of(epoch: str, label: str) -> str:
     return version_of(epoch, label, "0")
 
 
+def is_floor(version: str) -> bool:
+    """Return whether a version is the floor of its stream, which no change has."""
+    return version.rpartition("/")[2].strip("0") == ""
+
+
 def check_version(version: str) -> str:
     """Return `version` if it has the form that `version_of` gives.
 

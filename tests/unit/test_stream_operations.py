@@ -361,6 +361,20 @@ def test_a_retained_row_is_repaired_when_its_item_returns() -> None:
     assert ledger.total("status#placed") == {}
 
 
+def test_an_expiry_of_the_stream_before_counts_after_a_repair() -> None:
+    """It waits as a dead letter while the stream is replaced, and the item is repaired."""
+    table = Table({ITEM: PLACED})
+    bench, ledger = sums(table, Expiry.KEEP)
+    bench.run(record(1, None, PLACED))
+    table.items.clear()
+    later = STREAM.replace("2024-05-01", "2024-05-02")
+    assert bench.repair(KEYS, stream=later)["failures"] == []
+    assert ledger.total("status#placed") == {}
+    expiry = record(2, PLACED, None, userIdentity=TTL_IDENTITY)
+    assert bench.replay(expiry)["applied"] == 1
+    assert ledger.total("status#placed") == {"orders": Decimal(1)}
+
+
 def test_a_ledger_that_keeps_what_expired_is_not_purged() -> None:
     bench, _ = sums(expiry=Expiry.KEEP)
     sink: Any = bench.sink

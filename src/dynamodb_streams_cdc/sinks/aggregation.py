@@ -26,6 +26,7 @@ from dynamodb_streams_cdc.errors import (
     RetryableError,
 )
 from dynamodb_streams_cdc.guards.halves import halves
+from dynamodb_streams_cdc.identity import is_floor
 from dynamodb_streams_cdc.sinks.base import (
     ItemVersion,
     Outcome,
@@ -168,6 +169,9 @@ class Aggregation:
                 row.check()
                 if row.retained and image is None:
                     return differed
+                if image is None and self.retains and known and is_floor(known.version):
+                    # An expiry that is still to come from the stream before this one has to count.
+                    known = None
             update = self.repairing(row, image, known, generations, deadline.now())
             delta = difference(row, update.after.contribution)
             empties = len(delta) > MAX_AGGREGATES
