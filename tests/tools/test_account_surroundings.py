@@ -262,6 +262,30 @@ class TestDomain:
         deployed.domains["ours"]["status"] = {"EncryptionAtRestOptions": options}
         assert found(account, "own search domain", kms_key_arn=KEY) == []
 
+    def test_the_key_of_a_domain_cannot_be_left_out(
+        self, deployed: FakeAws, account: Account
+    ) -> None:
+        options = {"Enabled": True, "KmsKeyId": KEY}
+        deployed.domains["ours"]["status"] = {"EncryptionAtRestOptions": options}
+        deployed.keys[KEY]["KeyManager"] = "CUSTOMER"
+        [finding] = found(account, "own search domain")
+        assert finding.level == "blocking"
+        assert f"ours is encrypted with {KEY}, kms_key_arn is not set" in finding.sentence
+        deployed.keys[KEY]["KeyManager"] = "AWS"
+        assert found(account, "own search domain") == []
+        del deployed.keys[KEY]
+        assert [each.level for each in found(account, "own search domain")] == ["blocking"]
+
+    def test_a_key_that_may_not_be_read_hides_no_finding(
+        self, deployed: FakeAws, account: Account
+    ) -> None:
+        options = {"Enabled": True, "KmsKeyId": KEY}
+        deployed.domains["ours"]["status"] = {"EncryptionAtRestOptions": options}
+        deployed.denied.add("kms:DescribeKey")
+        network, unknown = found(account, "own search domain", **IN_VPC)
+        assert (network.level, unknown.level) == ("blocking", "unknown")
+        assert "could not be checked: allow kms:DescribeKey." in unknown.sentence
+
 
 def test_a_stack_of_another_program_stops_a_deploy(aws: FakeAws, account: Account) -> None:
     aws.add(Stack("cdc-production-pipeline", is_ours=False))

@@ -296,8 +296,31 @@ def _own_domain(account: Account, wanted: Wanted) -> list[Finding]:
                 status = client.describe_domain(DomainName=name)["DomainStatus"]
             except client.exceptions.ResourceNotFoundException:
                 continue
-            findings += vpc.of_domain(status, wanted)
+            manager = _manager_of_key(account, vpc.key_of_domain(status)) if not wanted.key else ""
+            findings += vpc.of_domain(status, wanted, is_customers=manager == "CUSTOMER")
+            if manager is None:
+                sentence = (
+                    f"The key of the domain {name}, which it has to keep, could not be checked: "
+                    "allow kms:DescribeKey."
+                )
+                findings.append(Finding("own search domain", "unknown", sentence))
     return findings
+
+
+def _manager_of_key(account: Account, key: str) -> str | None:
+    """Return `CUSTOMER` or `AWS`, who manages a key; None if that may not be read."""
+    if not key:
+        return "AWS"
+    client = account.client("kms")
+    try:
+        return str(client.describe_key(KeyId=key)["KeyMetadata"].get("KeyManager", "CUSTOMER"))
+    except client.exceptions.NotFoundException:
+        # No key of AWS is ever deleted.
+        return "CUSTOMER"
+    except ClientError as error:
+        if error.response["Error"].get("Code", "") in _DENIED:
+            return None
+        raise
 
 
 def _key(account: Account, wanted: Wanted) -> list[Finding]:
@@ -417,7 +440,7 @@ CHECKS = (
     Check("key", "kms:DescribeKey and kms:GetKeyPolicy", _key),
     Check(
         "own search domain",
-        "cloudformation:ListStackResources and es:DescribeDomain",
+        "cloudformation:ListStackResources, es:DescribeDomain and kms:DescribeKey",
         _own_domain,
     ),
     Check("alarm topic", "sns:GetTopicAttributes", _alarm_topic),

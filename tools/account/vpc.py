@@ -176,8 +176,18 @@ def _serves(endpoint: Mapping[str, Any], service: str, table: str) -> bool:
     return endpoint.get("VpcEndpointType") != "Gateway" or table in endpoint["RouteTableIds"]
 
 
-def of_domain(status: Mapping[str, Any], wanted: Wanted) -> list[Finding]:
-    """Whether the environment's own domain has the VPC and the key; `status` is DomainStatus."""
+def key_of_domain(status: Mapping[str, Any]) -> str:
+    """Return the key that a domain is encrypted with, empty if AWS does not say."""
+    return str(status.get("EncryptionAtRestOptions", {}).get("KmsKeyId", ""))
+
+
+def of_domain(
+    status: Mapping[str, Any], wanted: Wanted, *, is_customers: bool = False
+) -> list[Finding]:
+    """Whether the environment's own domain has the VPC and the key; `status` is DomainStatus.
+
+    `is_customers` says whether the domain's key is a customer's, where the settings name none.
+    """
     name, findings = status["DomainName"], []
     vpc = status.get("VPCOptions", {}).get("VPCId") or None
     if vpc != wanted.network.vpc_id:
@@ -190,7 +200,17 @@ def of_domain(status: Mapping[str, Any], wanted: Wanted) -> list[Finding]:
                 "it was, or move the index to another domain (search_url).",
             )
         )
-    key = str(status.get("EncryptionAtRestOptions", {}).get("KmsKeyId", ""))
+    key = key_of_domain(status)
+    if wanted.key is None and is_customers:
+        findings.append(
+            Finding(
+                "own search domain",
+                "blocking",
+                f"The domain {name} is encrypted with {key}, kms_key_arn is not set, and AWS "
+                "changes the key of no domain: leave kms_key_arn as it was, or move the index to "
+                "another domain (search_url).",
+            )
+        )
     if wanted.key and key.rpartition("/")[2] != wanted.key.rpartition("/")[2]:
         findings.append(
             Finding(
