@@ -46,7 +46,7 @@ from dynamodb_streams_cdc.operations.backfill import Backfill, BackfillReport
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.operations.followers import Followers
-from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.jobs import Job, job_name
 from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
@@ -115,7 +115,7 @@ def backfill(
         **({"on": on} if on else {}),
     }
     copies = copies_of(deployment, chosen)
-    kept = Job(job or f"backfill-{deployment.short_name}", asked, copies=copies)
+    kept = Job(job or job_name("backfill", deployment.short_name), asked, copies=copies)
     tell_whether_it_goes_on(kept)
     with closing(kept), progress(total * len(chosen)) as shown:
         place = place_of(runs, workers, source.about, kept, shown.say)

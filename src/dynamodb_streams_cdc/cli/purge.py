@@ -23,7 +23,7 @@ from dynamodb_streams_cdc.cli.output import cells, counted, print_json, terminal
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.entities import AGGREGATION, SEARCH
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
-from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.jobs import Job, job_name
 from dynamodb_streams_cdc.operations.purge import Purge, PurgeReport
 from dynamodb_streams_cdc.operations.selection import seconds_of
 from dynamodb_streams_cdc.operations.stack import Deployment
@@ -71,7 +71,7 @@ def purge(
         raise OperationError(message)
     question = f"Delete the tombstones of {', '.join(chosen)} that are older than {older_than}?"
     confirm(question, yes=yes or dry_run)
-    name = f"purge-{deployment.short_name}-{os.getpid()}"
+    name = job_name("purge", deployment.short_name, os.getpid())
     kept = Job(name, {"command": "purge"}, temporary=True)
     with closing(kept), progress(0, "copies") as shown:
         work = Purge(

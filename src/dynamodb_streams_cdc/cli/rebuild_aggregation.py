@@ -38,7 +38,7 @@ from dynamodb_streams_cdc.cli.output import (
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.entities import AGGREGATION
 from dynamodb_streams_cdc.operations.errors import UsageError
-from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.jobs import Job, job_name
 from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation, RebuildReport
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
@@ -128,7 +128,7 @@ def rebuild_aggregation(
 
 def _job(deployment: Deployment, source: RepairSource, command: str) -> Callable[[int], Job]:
     def job(generation: int) -> Job:
-        name = f"{command}-aggregation-{deployment.short_name}-{generation}"
+        name = job_name(command, "aggregation", deployment.short_name, generation)
         asked = {"command": command, "generation": generation, "stream": source.stream_arn}
         kept = Job(name, asked, copies=copies_of(deployment, ()))
         tell_whether_it_goes_on(kept)

@@ -46,7 +46,7 @@ from dynamodb_streams_cdc.cli.output import (
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.item_keys import parse_item_keys
-from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.jobs import Job, job_name
 from dynamodb_streams_cdc.operations.maintenance import note_verified
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
@@ -119,9 +119,9 @@ def verify(
         "keys": sorted(key or ()),
         **({"on": on} if on else {}),
     }
-    name = f"verify-{deployment.short_name}"
+    own = [os.getpid()] if key else []
     kept = Job(
-        job or (f"{name}-{os.getpid()}" if key else name),
+        job or job_name("verify", deployment.short_name, *own),
         asked,
         stale_seconds=DAY if on is None else WEEK,
         temporary=bool(key and not job),

@@ -8,6 +8,7 @@ What was found has keys of items and sums of persons. A job that is done keeps n
 file: it is overwritten when the job is closed.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -23,7 +24,10 @@ from typing import Any
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.sinks.contributions import add
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
+MOST_CHARACTERS = 100
+
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MOST_CHARACTERS - 1}}}", re.ASCII)
+_STRANGE = re.compile(r"[^A-Za-z0-9_.-]", re.ASCII)
 
 _SCHEMA = """
 BEGIN;
@@ -54,6 +58,18 @@ def folder() -> Path:
         return Path(given)
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state, "dynamodb-streams-cdc", "jobs")
+
+
+def job_name(*parts: object) -> str:
+    """Return the name of the job with these parts; the first is of this program.
+
+    A name that is too long, or has a character that a job's may not have, ends in a digest of it.
+    """
+    name = "-".join(map(str, parts))
+    if _NAME.fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{_STRANGE.sub('_', name)[: MOST_CHARACTERS - len(digest) - 1]}-{digest}"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, 
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS, Operation
 from dynamodb_streams_cdc.operations.errors import OperationError
-from dynamodb_streams_cdc.operations.jobs import Job, PartState
+from dynamodb_streams_cdc.operations.jobs import Job, PartState, job_name
 from dynamodb_streams_cdc.operations.notes import end_fill
 from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS, Verify
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
@@ -133,14 +133,14 @@ class RebuildSearch:
             )
             raise OperationError(message)
         asked = {"index": self.index, "made": status["made"], "table": self.stream_arn}
-        self._fill = name = self._name(status)
-        job = self.job(name, {"command": "rebuild search", **asked})
+        self._fill = self._name(status)
+        job = self.job(self._fill, {"command": "rebuild search", **asked})
         self.segments = job.segments(self.segments)
         try:
-            if self._copy(job) and self._verify(name, job):
+            if self._copy(job) and self._verify(status, job):
                 self._swap(live, second)
                 job.finish()
-                end_fill(self.functions, [self.processor], name)
+                end_fill(self.functions, [self.processor], self._fill)
         finally:
             job.close()
         return self.report
@@ -235,7 +235,7 @@ class RebuildSearch:
 
     def _name(self, status: Mapping[str, Any]) -> str:
         """Return the name of the job, and of the fill that operators see."""
-        return f"rebuild-{self.index}-{status['made']}"
+        return job_name("rebuild", self.index, status["made"])
 
     def _part(self, step: str, number: int) -> WalkedPart:
         event = {
@@ -263,10 +263,11 @@ class RebuildSearch:
             self.report.problems.append(f"{self.index} was not copied to its end: {problem}")
         return not walk.problems
 
-    def _verify(self, name: str, job: Job) -> bool:
+    def _verify(self, status: Mapping[str, Any], job: Job) -> bool:
         """Compare the second index with the table; return whether the indexes may be swapped."""
         second = _OfSecond(self.functions, self.index)
-        kept = self.job(f"{name}-verify", {"command": "verify", "index": self.index})
+        name = job_name("rebuild", self.index, status["made"], "verify")
+        kept = self.job(name, {"command": "verify", "index": self.index})
         try:
             self.segments = kept.segments(self.segments)
             work = Verify(second, self.keys, {self.processor: "search"}, kept, settle=self.settle)
