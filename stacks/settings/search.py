@@ -14,7 +14,8 @@ SearchAuth = Literal["iam", "none"]
 DOMAIN_ARN = r"^arn:aws[a-z-]*:es:[a-z0-9-]+:\d{12}:domain/[a-z][a-z0-9-]{2,27}$"
 # https://docs.aws.amazon.com/opensearch-service/latest/developerguide/supported-instance-types.html
 INSTANCE_TYPE = r"^[a-z][a-z0-9]+\.[a-z0-9]+\.search$"
-WITHOUT_VOLUMES = re.compile(r"i\d|im4gn|r6gd")
+WITHOUT_VOLUMES = re.compile(r"(i|im|oi)\d|[cmr]\d+[a-z]*d\.")
+WITHOUT_ENCRYPTION = re.compile(r"(m3|r3|t2)\.")
 SIZES = {
     "search_nodes": "nodes",
     "search_instance_type": "instance_type",
@@ -40,11 +41,18 @@ class SearchCluster:
     publishes_logs: bool = False
 
 
-def _takes_volumes(instance_type: str) -> str:
+def _fits_the_domain(instance_type: str) -> str:
+    """Return an instance type whose nodes have EBS volumes and are encrypted at rest."""
     if WITHOUT_VOLUMES.match(instance_type):
         message = "must be of a family that takes EBS volumes, and this one has disks of its own"
         raise ValueError(message)
+    if WITHOUT_ENCRYPTION.match(instance_type):
+        message = "must be of a family that encrypts its data at rest, and t2, m3 and r3 do not"
+        raise ValueError(message)
     return instance_type
+
+
+InstanceType = Annotated[str, Field(pattern=INSTANCE_TYPE), AfterValidator(_fits_the_domain)]
 
 
 def _masters(number: int) -> int:
@@ -84,14 +92,12 @@ class SearchSettings(BaseModel):
     search_auth: SearchAuth = "iam"
     index_prefix: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_-]{0,100})?$")] = ""
     search_nodes: Annotated[int, Field(ge=1, le=80)] = 1
-    search_instance_type: Annotated[
-        str, Field(pattern=INSTANCE_TYPE), AfterValidator(_takes_volumes)
-    ] = "t3.small.search"
+    search_instance_type: InstanceType = "t3.small.search"
     search_volume_gib: Annotated[int, Field(ge=10, le=24_576)] = 10
     search_masters: Annotated[
         int, AfterValidator(_masters), Field(json_schema_extra={"enum": [0, 3, 5]})
     ] = 0
-    search_master_instance_type: Annotated[str, Field(pattern=INSTANCE_TYPE)] | None = None
+    search_master_instance_type: InstanceType | None = None
     search_zones: Annotated[int, Field(ge=1, le=3)] = 1
     search_logs: bool = False
 

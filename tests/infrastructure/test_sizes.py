@@ -122,3 +122,33 @@ def test_a_wrong_size_is_a_sentence(settings: dict[str, str], sentence: str) -> 
         load({**CONTEXT, "environment": "sandbox", **settings})
     assert sentence in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+FAMILIES = {
+    "takes EBS volumes": (
+        "i3",
+        "i4g",
+        "i4i",
+        "i7ie",
+        "i8g",
+        "im4gn",
+        "oi2",
+        "r6gd",
+        "r7gd",
+        "r8gd",
+    ),
+    "encrypts its data at rest": ("t2", "m3", "r3"),
+}
+
+
+@pytest.mark.parametrize("setting", ["search_instance_type", "search_master_instance_type"])
+def test_a_family_that_the_domain_cannot_have_is_refused(setting: str) -> None:
+    for why, families in FAMILIES.items():
+        for family in families:
+            instance_type = f"{family}.large.search"
+            with pytest.raises(SettingsError) as refused:
+                load({**CONTEXT, "environment": "sandbox", setting: instance_type})
+            assert f"Setting '{setting}' is '{instance_type}'" in str(refused.value)
+            assert f"must be of a family that {why}" in str(refused.value)
+    for family in ("t3", "m7g", "m8g", "r7g", "r8g", "r7i", "c7g", "c7i", "or1", "or2", "om2"):
+        load({**CONTEXT, "environment": "sandbox", setting: f"{family}.large.search"})
