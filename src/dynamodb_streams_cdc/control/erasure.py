@@ -34,6 +34,7 @@ from typing import Any, Protocol, TypedDict, cast
 
 from dynamodb_streams_cdc.change import Attributes, Image
 from dynamodb_streams_cdc.control.notes import OperatorNotes, open_fill
+from dynamodb_streams_cdc.control.slices import Slices
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import DeadlineExceeded, MalformedRecord, RetryableError, form_of
@@ -295,8 +296,9 @@ class Erasure:
 
     def _present(self, items: Mapping[str, Attributes], deadline: Deadline) -> list[str]:
         """Return the items that are in the table; read after the traces."""
-        images = self.source_table.read_many(list(items.values()), deadline)
-        return [item for item, image in zip(items, images, strict=True) if image is not None]
+        slices = Slices(self.source_table, deadline)
+        pairs = (pair for some in slices.read(list(items.values())) for pair in some)
+        return [name for name, (_, item) in zip(items, pairs, strict=True) if item is not None]
 
     def _erase(self, traces: Sequence[Trace], items: Collection[str], deadline: Deadline) -> None:
         allowed = frozenset(items)

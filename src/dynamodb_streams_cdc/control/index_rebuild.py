@@ -29,6 +29,7 @@ from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
 from dynamodb_streams_cdc.control.backfill import FillFailure, FillResponse, begun, refusal
 from dynamodb_streams_cdc.control.parts import Page, Part, size_of, take, whole_table
+from dynamodb_streams_cdc.control.slices import Slices
 from dynamodb_streams_cdc.control.verification import Verification, VerifyResponse
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import (
@@ -254,9 +255,10 @@ class _Copy:
         names, deadline = list(wanted), self.rebuild.applier.deadline
         old = self.pair.live.read_many(names, deadline)
         new = self.pair.second.read_many(names, deadline)
-        read = self.rebuild.table.read_many([k for _, k in wanted.values()], deadline)
+        slices = Slices(self.rebuild.table, deadline)
+        read = (pair for some in slices.read([k for _, k in wanted.values()]) for pair in some)
         writes: list[Upsert] = []
-        for (name, (sink, raw_keys)), item in zip(wanted.items(), read, strict=True):
+        for (name, (sink, raw_keys)), (_, item) in zip(wanted.items(), read, strict=True):
             version = self._version(name, old.get(name))
             if version is None:
                 if item is None:

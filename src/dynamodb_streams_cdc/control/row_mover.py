@@ -6,6 +6,7 @@ from itertools import count
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
+from dynamodb_streams_cdc.control.slices import Slices
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import CdcError, ConflictError, PermanentError
 from dynamodb_streams_cdc.guards.halves import halves
@@ -72,6 +73,9 @@ class RowMover:
         self.ledger, self.deadline = self.sinks[0].ledger, self.applier.deadline
         assert self.generations.built is not None
         self.built = self.generations.built
+        table = self.applier.source_table
+        assert isinstance(table, WholeTable)
+        self.slices = Slices(table, self.deadline)
 
     def move_items(self, items: Sequence[Attributes], keys: Mapping[str, str]) -> None:
         """Move the rows of items; make those that are missing."""
@@ -103,17 +107,16 @@ class RowMover:
         self, rows: Mapping[str, LedgerRow], keys_by_id: Mapping[str, Attributes | None]
     ) -> None:
         """Move rows: each was read before its item, which is read here."""
-        table = self.applier.source_table
-        assert isinstance(table, WholeTable)
         pending = dict(keys_by_id)
         while pending:
             known = {name: keys for name, keys in pending.items() if keys is not None}
-            found = table.read_many(list(known.values()), self.deadline) if known else []
-            images = dict(zip(known, found, strict=True))
-            steps = (
-                self._step(name, rows.get(name), keys, images.get(name))
-                for name, keys in pending.items()
-            )
+            names = iter(known)
+            steps = [
+                self._step(name, rows.get(name), keys, item)
+                for some in self.slices.read(list(known.values()))
+                for (keys, item), name in zip(some, names, strict=False)
+            ]
+            steps += [self._step(n, rows.get(n), None, None) for n in pending if n not in known]
             moves = [step for step in steps if step is not None]
             again = {name for pack in packs(moves) for name in self._commit(pack)}
             pending = {name: keys for name, keys in pending.items() if name in again}

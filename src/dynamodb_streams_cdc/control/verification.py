@@ -12,12 +12,12 @@ What differs may be a change on its way, so the operator asks about it once more
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
 from typing import Any, NotRequired, TypedDict, cast
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Image, Source
 from dynamodb_streams_cdc.control.parts import Page, Part, PartResponse, as_text, size_of, take
+from dynamodb_streams_cdc.control.slices import Slices
 from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.identity import item_id, keys_of
@@ -36,9 +36,6 @@ from dynamodb_streams_cdc.sinks.search import Search
 
 PAGE_ITEMS = 500
 """Items of one page: small enough that a request to the sink stays far below its limits."""
-
-LOOKED_UP_AT_ONCE = 100
-"""Items that are read whole and held at one time: 40 MB at the most."""
 
 
 class DifferenceReport(TypedDict):
@@ -242,9 +239,7 @@ class Verification:
         differences = [self._report(d, None, part.store) for d in (*page.foreign, *strange)]
         units = page.units
         if part.entity is None and part.look_up:
-            for start in range(0, len(looked_up), LOOKED_UP_AT_ONCE):
-                some = looked_up[start : start + LOOKED_UP_AT_ONCE]
-                units += self._look_up(sink, some, table, part.store, differences)
+            units += self._look_up(sink, looked_up, table, part.store, differences)
         return _Page(
             page.read,
             page.following,
@@ -269,11 +264,13 @@ class Verification:
         """
         misplaced = [each for each in copies if not self._belongs(each[1], store)]
         rest = [each for each in copies if self._belongs(each[1], store)]
-        found = table.read_many([keys for _, keys in rest], self.applier.deadline) if rest else []
-        gone = [each for each, item in zip(rest, found, strict=True) if item is None]
-        differences += self._strangers(sink, dict(gone), store)
+        slices = Slices(table, self.applier.deadline)
+        pairs = (pair for some in slices.read([keys for _, keys in rest]) for pair in some)
+        items = (item for _, item in pairs)
+        gone = {name: keys for (name, keys), item in zip(rest, items, strict=True) if item is None}
+        differences += self._strangers(sink, gone, store)
         differences += self._strangers(sink, dict(misplaced), store, misplaced=True)
-        return sum(map(units_of_item, found))
+        return slices.units
 
     def _strangers(
         self,
@@ -327,8 +324,10 @@ class Verification:
             else:
                 name = str(record.get("item"))
             elsewhere.setdefault(int(store or 0), {})[name] = raw_keys
-        found = table.read_many(list(keyed.values()), self.applier.deadline) if keyed else []
-        differences = list(self._compared(zip(keyed.values(), found, strict=True)))
+        slices = Slices(table, self.applier.deadline)
+        differences: list[DifferenceReport] = []
+        for some in slices.read(list(keyed.values())):
+            differences += self._compared(some)
         for store, names in elsewhere.items():
             strangers = self._strangers(self.stores[store], names, store, misplaced=True)
             differences.extend(strangers)
@@ -364,15 +363,6 @@ class Verification:
         if difference.delta:
             report["delta"] = as_text(difference.delta)
         return report
-
-
-def units_of_item(item: Attributes | None) -> float:
-    """Return the units of one consistent read: one for every 4 KB, and one for no item.
-
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
-    """
-    size = 0 if item is None else len(json.dumps(item, default=base64_text))
-    return max(1.0, ceil(size / 4096))
 
 
 def _counted(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
