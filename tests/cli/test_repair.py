@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -248,4 +249,16 @@ def test_a_number_that_no_key_can_be_is_refused(cloud: Cloud, asked: Asked, numb
     result = cloud.run("repair", f"customer_id={number}")
     assert result.exit_code == 2, result.output
     assert "customer_id: a number must be" in result.output
+    assert asked == []
+
+
+@pytest.mark.parametrize("command", ["repair", "forget"])
+def test_an_input_that_is_not_utf_8_is_refused(
+    cloud: Cloud, asked: Asked, command: str, tmp_path: Path
+) -> None:
+    (tmp_path / "latin").write_bytes(b"\xff")
+    for source in ("-", str(tmp_path / "latin")):
+        result = cloud.run(command, "--from", source, input=b"\xff")
+        assert result.exit_code == 2, result.output
+        assert f"--from: {source} cannot be read" in result.output
     assert asked == []

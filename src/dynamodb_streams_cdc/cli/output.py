@@ -53,10 +53,8 @@ def text_of(name: str, option: str) -> str:
     Raises:
         UsageError: it cannot be read.
     """
-    if name == "-":
-        return sys.stdin.read()
     try:
-        return Path(name).read_text("utf-8")
+        return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         message = f"{option}: {name} cannot be read ({error})."
         raise UsageError(message) from error

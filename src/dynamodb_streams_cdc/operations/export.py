@@ -21,6 +21,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from dynamodb_streams_cdc.aws.errors import translated
+from dynamodb_streams_cdc.errors import form_of
 from dynamodb_streams_cdc.identity import stream_label
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
@@ -75,33 +76,63 @@ class Export:
             UsageError: the address has another form.
             OperationError: there is no export, or not all of it, or one of another kind.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
         folder = parts.path.strip("/")
         if parts.scheme != "s3" or not parts.netloc or not folder:
             message = f"--export: expected s3://BUCKET/PREFIX/AWSDynamoDB/ID, got {url}"
             raise UsageError(message)
         export = cls(client, parts.netloc, {})
-        export.summary = json.loads(export._text(f"{folder}/{SUMMARY}"))
-        listed = export._text(f"{folder}/{FILES}")
-        described = [json.loads(line) for line in listed.splitlines() if line]
-        export.files = tuple(
-            DataFile(each["dataFileS3Key"], int(each["itemCount"])) for each in described
-        )
-        kind = export.summary.get("exportType", "FULL_EXPORT")
-        if kind != "FULL_EXPORT" or export.summary.get("outputFormat") != "DYNAMODB_JSON":
-            message = (
-                f"The export {url} is {kind} in {export.summary.get('outputFormat')}: make a full "
-                "export in DYNAMODB_JSON."
-            )
-            raise OperationError(message)
+        export.summary = export._summary(f"{folder}/{SUMMARY}", url)
+        export.files = tuple(export._listed(f"{folder}/{FILES}"))
         total = sum(each.items for each in export.files)
-        if total != int(export.summary["itemCount"]):
+        if total != export.summary["itemCount"]:
             message = (
                 f"The export {url} lists {total:,} items in its files and has "
-                f"{int(export.summary['itemCount']):,}: it is not complete; export again."
+                f"{export.summary['itemCount']:,}: it is not complete; export again."
             )
             raise OperationError(message)
         return export
+
+    def _summary(self, key: str, url: str) -> dict[str, Any]:
+        """Return what manifest-summary.json says, the number of items as a number.
+
+        Raises:
+            OperationError: it is damaged, or of an export of another kind.
+        """
+        where = f"s3://{self.bucket}/{key}"
+        summary = _object(self._text(key), where)
+        kind = summary.get("exportType", "FULL_EXPORT")
+        if kind != "FULL_EXPORT" or summary.get("outputFormat") != "DYNAMODB_JSON":
+            message = (
+                f"The export {url} is {kind} in {summary.get('outputFormat')}: make a full export "
+                "in DYNAMODB_JSON."
+            )
+            raise OperationError(message)
+        _text_in(summary, "tableArn", where)
+        exported = _text_in(summary, "exportTime", where)
+        try:
+            has_zone = datetime.fromisoformat(exported).tzinfo is not None
+        except ValueError:
+            has_zone = False
+        if not has_zone:
+            raise _damaged(where, "exportTime is not a time with its zone")
+        return {**summary, "itemCount": _count_in(summary, where)}
+
+    def _listed(self, key: str) -> Iterator[DataFile]:
+        """Yield the data files that manifest-files.json lists.
+
+        Raises:
+            OperationError: it is damaged.
+        """
+        # A name may have U+2028, which JSON does not escape: only this character ends a line.
+        for number, line in enumerate(self._text(key).split("\n"), 1):
+            if line.strip():
+                where = f"s3://{self.bucket}/{key}, line {number},"
+                found = _object(line, where)
+                yield DataFile(_text_in(found, "dataFileS3Key", where), _count_in(found, where))
 
     @property
     def items(self) -> int:
@@ -287,10 +318,13 @@ class FileReader:
 
     def _item(self, line: str) -> Any:
         try:
-            return json.loads(line)["Item"]
-        except (ValueError, LookupError, TypeError) as error:
+            item = json.loads(line)["Item"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            item = None
+        if not isinstance(item, dict):
             message = f"{self._where} has a line without an item: export again."
-            raise OperationError(message) from error
+            raise OperationError(message)
+        return item
 
 
 @dataclass(frozen=True)
@@ -312,3 +346,37 @@ def _undamaged(where: str) -> Iterator[None]:
     except (OSError, EOFError, zlib.error, ValueError) as error:
         message = f"{where} cannot be read ({error}): export again."
         raise OperationError(message) from error
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    """Return the object in a JSON text.
+
+    Raises:
+        OperationError: it is something else.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(where, f"it is not JSON, or was cut: {error}") from error
+    if not isinstance(found, dict):
+        raise _damaged(where, f"expected an object, got {form_of(found)}")
+    return found
+
+
+def _text_in(document: dict[str, Any], name: str, where: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise _damaged(where, f"{name}: expected text, got {form_of(value)}")
+    return value
+
+
+def _count_in(document: dict[str, Any], where: str) -> int:
+    """Return `itemCount`, which DynamoDB writes as a number."""
+    value = document.get("itemCount")
+    if type(value) is not int or value < 0:
+        raise _damaged(where, f"itemCount: expected a number of items, got {form_of(value)}")
+    return value
+
+
+def _damaged(where: str, fault: str) -> OperationError:
+    return OperationError(f"{where} is not of a whole export ({fault}): export again.")

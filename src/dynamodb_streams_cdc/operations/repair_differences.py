@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from types import NoneType
 from typing import Any
 
 from dynamodb_streams_cdc.control.functions import (
@@ -21,6 +22,7 @@ from dynamodb_streams_cdc.control.functions import (
     parse_repair_response,
 )
 from dynamodb_streams_cdc.entities import AGGREGATION, AUDIT
+from dynamodb_streams_cdc.errors import form_of
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.notes import end_fill
@@ -213,31 +215,67 @@ def read_differences(
     """Return the differences in the JSON of `cdc verify`.
 
     Raises:
-        UsageError: it is something else, or of another pipeline.
+        UsageError: it is something else, lacks what a repair needs, or is of another pipeline.
     """
     known = set(sinks)
     try:
         report = json.loads(text)
-        differences = report["differences"]
-        if report["stack"] != stack:
+    except (ValueError, RecursionError) as error:
+        raise _not_a_report(where, f"it is not JSON, or was cut: {error}") from error
+    if not isinstance(report, dict):
+        raise _not_a_report(where, f"expected an object, got {form_of(report)}")
+    differences = report.get("differences")
+    if not isinstance(differences, list):
+        raise _not_a_report(where, f"differences: expected a list, got {form_of(differences)}")
+    if not isinstance(report.get("stack"), str):
+        raise _not_a_report(where, f"stack: expected text, got {form_of(report.get('stack'))}")
+    if report["stack"] != stack:
+        message = (
+            f"{where} is about the stack {report['stack']}, and this is {stack}: choose the "
+            "environment that it was written for."
+        )
+        raise UsageError(message)
+    for number, each in enumerate(differences, 1):
+        if fault := _fault_of(each):
+            raise _not_a_report(where, f"difference {number}: {fault}")
+        if each["sink"] not in known:
             message = (
-                f"{where} is about the stack {report['stack']}, and this is {stack}: choose the "
-                "environment that it was written for."
+                f"{where} is about the sink {each['sink']!r}, and this pipeline has "
+                f"{', '.join(sorted(known))}: choose the environment that it was written for."
             )
             raise UsageError(message)
-        for each in differences:
-            DifferenceKind(each["kind"])
-            _ = each["item"], each["keys"], each["store"], each["token"], each["version"]
-            if each["sink"] not in known:
-                message = (
-                    f"{where} is about the sink {each['sink']!r}, and this pipeline has "
-                    f"{', '.join(sorted(known))}: choose the environment that it was written for."
-                )
-                raise UsageError(message)
-    except (ValueError, LookupError, TypeError) as error:
-        message = (
-            f"{where} is not a report of cdc verify ({type(error).__name__}): write one with "
-            "cdc verify --json."
-        )
-        raise UsageError(message) from error
     return iter(differences)
+
+
+_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "sink": (str,),
+    "kind": (str,),
+    "item": (str,),
+    "keys": (dict, NoneType),
+    "store": (int,),
+    "token": (str,),
+    "version": (str, NoneType),
+    "detail": (str,),
+}
+
+
+def _fault_of(difference: object) -> str:
+    """Return what is wrong with a difference of a report; empty if nothing is."""
+    if not isinstance(difference, dict):
+        return f"expected an object, got {form_of(difference)}"
+    for name, kinds in _FIELDS.items():
+        if name not in difference:
+            return f"it has no {name}"
+        if not isinstance(difference[name], kinds):
+            return f"{name}: got {form_of(difference[name])}"
+    if difference["kind"] not in tuple(DifferenceKind):
+        return f"kind: expected one of {', '.join(DifferenceKind)}"
+    if "delta" in difference and difference.get("sums_agree", "") not in (True, False, None):
+        return "it has a delta, and sums_agree is not true, false or null"
+    return ""
+
+
+def _not_a_report(where: str, fault: str) -> UsageError:
+    return UsageError(
+        f"{where} is not a report of cdc verify ({fault}): write one with cdc verify --json."
+    )
