@@ -71,8 +71,9 @@ def add_stacks(
         made.append(pipeline)
         known |= {each.name for each in pipeline.processors}
     environment.check_processors(known)
-    # A route table takes one gateway of each service.
-    add_gateways(made[0], environment)
+    for pipeline in made:
+        if pipeline.stack_name == environment.gateway_stack(tables):
+            add_gateways(pipeline, environment)
     if (arn := environment.permissions_boundary_arn) is not None:
         boundary = iam.ManagedPolicy.from_managed_policy_arn(made[0], "Boundary", arn)
         iam.PermissionsBoundary.of(app).apply(boundary)

@@ -122,6 +122,17 @@ class Environment(
         }
         return tuple(f"{self.stack_prefix}-{part}" for part, is_made in made.items() if is_made)
 
+    def gateway_stack(self, tables: Sequence[Table]) -> str | None:
+        """Return the name of the stack that has the gateway endpoints; None without them.
+
+        A route table takes one gateway of each service, so one pipeline has those of all. It is the
+        pipeline whose name sorts first, whatever the order of the tables: `pipeline` comes before
+        every `pipeline-NAME`, so the endpoints of an app that began with one table never move.
+        """
+        if self.vpc_id is None or not self.route_table_ids:
+            return None
+        return min((f"{self.stack_prefix}-{table.stack}" for table in tables), default=None)
+
     @model_validator(mode="after")
     def _alarms_have_a_receiver(self) -> Self:
         receivers = self.alarm_receivers

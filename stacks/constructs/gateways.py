@@ -19,8 +19,7 @@ SERVICES = {"DynamoDb": "dynamodb", "S3": "s3"}
 
 def add_gateways(scope: Construct, network: NetworkSettings) -> None:
     """Add an endpoint for each service to the route tables that the settings name."""
-    if network.vpc_id is None or not network.route_table_ids:
-        return
+    assert network.vpc_id is not None
     for id, service in SERVICES.items():
         ec2.CfnVPCEndpoint(
             scope,

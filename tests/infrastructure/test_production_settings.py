@@ -1,6 +1,7 @@
 """VPC, customer key, permissions boundary, tracing and gradual releases."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,6 +91,21 @@ class TestNetwork:
         assert services == {f"{region}.dynamodb", f"{region}.s3"}
         for gateway in gateways:
             assert gateway["Properties"]["RouteTableIds"] == ["rtb-0123456789abcdef0"]
+
+    def test_gateways_stay_where_they_are_when_tables_are_added(
+        self, synthesise: Synthesise
+    ) -> None:
+        """A route table takes one of each service: they cannot move between stacks."""
+        (orders,) = without_documents()
+        others = [replace(orders, name=name, stack=f"pipeline-{name}") for name in "ab"]
+        settings = {"environment": "sandbox", **VPC, "route_table_ids": "rtb-0123456789abcdef0"}
+        for tables, expected in (
+            ([*others, orders], "pipeline"),
+            ([others[1], others[0]], "pipeline-a"),
+        ):
+            templates = synthesise(**settings, tables=tables).templates
+            with_gateways = [name for name, each in templates.items() if "VPCEndpoint" in str(each)]
+            assert with_gateways == [expected]
 
     def test_without_route_tables_there_are_no_gateways(self, synthesise: Synthesise) -> None:
         url = "https://vpc-mine-1a2b.eu-west-1.es.amazonaws.com"

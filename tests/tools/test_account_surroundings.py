@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -144,6 +145,25 @@ class TestNetwork:
         vpc.gateways = [gateway("s3", application="cdc", environment="production")]
         [finding] = found(account, "network", **asked)
         assert finding.level == "ok"
+
+    def test_gateways_of_another_stack_are_named(self, vpc: FakeAws, account: Account) -> None:
+        """CloudFormation makes those of one stack before it deletes those of the other."""
+        endpoint = ("AWS::EC2::VPCEndpoint", "vpce-1")
+        vpc.add(Stack("cdc-production-pipeline-b", resources=[endpoint]))
+        tables = [replace(TABLES[0], name=name, stack=f"pipeline-{name}") for name in "ba"]
+        asked = {**IN_VPC, "route_table_ids": [TABLE]}
+        [finding] = found(account, "network", tables=tables, **asked)
+        assert finding.level == "blocking"
+        assert finding.sentence.startswith(
+            "cdc-production-pipeline-b has the gateway endpoints, and this deploy would make them "
+            "again in cdc-production-pipeline-a, whose name sorts first"
+        )
+        assert "names that sort after cdc-production-pipeline-b" in finding.sentence
+        [finding] = found(account, "network", tables=tables[1:], **asked)
+        assert "delete-stack --stack-name cdc-production-pipeline-b`" in finding.sentence
+        for given, expected in ((tables[:1], asked), (tables, IN_VPC)):
+            levels = [e.level for e in found(account, "network", tables=given, **expected)]
+            assert levels == ["ok"]
 
     def test_notifications_need_sns(self, vpc: FakeAws, account: Account) -> None:
         """An endpoint serves the whole VPC, once its names resolve to it."""

@@ -60,6 +60,8 @@ class Wanted:
     reserved: int = 0
     """Invocations that all functions reserve together."""
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    gateway_stack: str | None = None
+    """Stack that has the gateway endpoints; None without them."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """Declared source table of each pipeline's stack."""
     key: str | None = None

@@ -72,6 +72,7 @@ def wanted_of(
         makes_topic=environment.alarm_email is not None,
         reserved=sum(environment.processor(each).reserved_concurrency or 0 for each in processors),
         network=environment,
+        gateway_stack=environment.gateway_stack(tables),
         tables={f"{environment.stack_prefix}-{each.stack}": each.name for each in tables},
         key=environment.kms_key_arn,
         further_sinks=tuple(sorted({sink for table in tables for sink in table.further_sinks})),
@@ -377,8 +378,24 @@ def _network(account: Account, wanted: Wanted) -> list[Finding]:
             wanted,
         ),
         *vpc.linked_role(_has_linked_role(account), wanted),
+        *vpc.moved_gateways(_with_gateways(account, wanted), wanted),
     ]
     return findings or [Finding(vpc.CHECK, "ok", f"Functions can run in {network.vpc_id}.")]
+
+
+def _with_gateways(account: Account, wanted: Wanted) -> list[str]:
+    """Return the names of the environment's stacks that have VPC endpoints."""
+    if wanted.gateway_stack is None:
+        return []
+    return [
+        stack["StackName"]
+        for stack in inventory.stacks(account, wanted.names)
+        if any(
+            each["ResourceType"] == "AWS::EC2::VPCEndpoint"
+            and each["ResourceStatus"] != "DELETE_COMPLETE"
+            for each in inventory.resources(account, stack["StackName"])
+        )
+    ]
 
 
 def _has_linked_role(account: Account) -> bool:
@@ -434,7 +451,7 @@ CHECKS = (
     Check(
         "network",
         "ec2:DescribeSubnets, ec2:DescribeSecurityGroups, ec2:DescribeRouteTables, "
-        "ec2:DescribeVpcEndpoints and iam:GetRole",
+        "ec2:DescribeVpcEndpoints, iam:GetRole and cloudformation:ListStackResources",
         _network,
     ),
     Check("key", "kms:DescribeKey and kms:GetKeyPolicy", _key),

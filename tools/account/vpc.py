@@ -148,6 +148,35 @@ def _taken(
                 )
 
 
+def moved_gateways(stacks: Sequence[str], wanted: Wanted) -> list[Finding]:
+    """Whether the deploy would make gateways that another stack of the environment has.
+
+    `stacks` are the environment's stacks with gateway endpoints.
+    """
+    findings = []
+    for stack in stacks:
+        if wanted.gateway_stack in (None, stack):
+            continue
+        recovery = (
+            f"give the stacks of the other tables names that sort after {stack}, or deploy once "
+            "without route_table_ids (until the next deploy, the functions need another way to "
+            "DynamoDB and S3)."
+        )
+        if stack not in wanted.tables:
+            recovery = (
+                "lambdas/domain declares no table for it, so delete it first: `aws cloudformation "
+                f"delete-stack --stack-name {stack}`."
+            )
+        findings.append(
+            _blocking(
+                f"{stack} has the gateway endpoints, and this deploy would make them again in "
+                f"{wanted.gateway_stack}, whose name sorts first; a route table takes one of each "
+                f"service: {recovery}"
+            )
+        )
+    return findings
+
+
 def _table_of(subnet: str, tables: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return the table that a subnet is associated with, or else the VPC's main one."""
     main = None
