@@ -226,6 +226,17 @@ def test_a_report_of_another_stack_is_refused(cloud: Cloud) -> None:
     assert len(cloud.pipeline.invocations) == asked
 
 
+def test_a_report_of_another_region_is_refused(cloud: Cloud) -> None:
+    report = verified(cloud, status=1)
+    assert f"us-east-1:123456789012:table/{TABLE}/stream/" in report["stream"]
+    asked = len(cloud.pipeline.invocations)
+    other = {**report, "stream": report["stream"].replace("us-east-1", "eu-west-1")}
+    done = cloud.run("repair", "--from", "-", input=json.dumps(other))
+    assert done.exit_code == 2
+    assert "choose the environment, Region and account" in done.output
+    assert len(cloud.pipeline.invocations) == asked
+
+
 def test_an_interrupted_verification_is_not_all_right(cloud: Cloud) -> None:
     cloud.fails = fail(KeyboardInterrupt(), "Invoke", at=2)
     done = cloud.run("verify", *ALONE)

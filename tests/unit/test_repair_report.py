@@ -9,6 +9,7 @@ import pytest
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.repair_differences import read_differences
 
+STREAM = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders/stream/2026-02-01T00:00:00.000"
 SINKS = ("aggregation", "audit", "search")
 DIFFERENCE: dict[str, Any] = {
     "sink": "aggregation",
@@ -25,11 +26,12 @@ DIFFERENCE: dict[str, Any] = {
 
 
 def report(*differences: object, **others: object) -> str:
-    return json.dumps({"stack": "shop", "differences": differences, **others})
+    named = {"stack": "shop", "stream": STREAM}
+    return json.dumps({**named, "differences": differences, **others})
 
 
 def read(text: str) -> list[dict[str, Any]]:
-    return list(read_differences(text, "found.json", SINKS, "shop"))
+    return list(read_differences(text, "found.json", SINKS, "shop", STREAM))
 
 
 def without(name: str) -> dict[str, Any]:
@@ -65,3 +67,23 @@ def test_what_is_not_a_report_is_told_in_a_sentence(text: str, said: str) -> Non
         read(text)
     assert str(raised.value).startswith("found.json is not a report of cdc verify (")
     assert str(raised.value).endswith("write one with cdc verify --json.")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        STREAM.replace("eu-west-1", "us-east-1"),
+        STREAM.replace("123456789012", "999999999999"),
+        STREAM.replace("2026-02-01", "2026-02-02"),
+        STREAM.replace("table/orders", "table/customers"),
+    ],
+)
+def test_a_report_of_another_stream_is_refused(other: str) -> None:
+    """A stack of the same name may be in another Region or account."""
+    with pytest.raises(UsageError, match=f"is about the stream {other}, and the source table has"):
+        read(report(DIFFERENCE, stream=other))
+
+
+def test_a_report_of_an_earlier_version_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"does not say which table it is about.*: verify again"):
+        read(report(DIFFERENCE, stream=None))

@@ -92,7 +92,11 @@ def repair(
         if each.source_table == source.name
     }
     found = read_differences(
-        text_of(differences, "--from"), differences, sinks, deployment.short_name
+        text_of(differences, "--from"),
+        differences,
+        sinks,
+        deployment.short_name,
+        source.stream_arn,
     )
     work = RepairDifferences(deployment.functions, source.stream_arn, source.key_types, sinks)
     with reported(work.report, lambda: _show(work.report, as_json=as_json)):

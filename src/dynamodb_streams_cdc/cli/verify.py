@@ -158,7 +158,7 @@ def verify(
         def show() -> None:
             shown.__exit__()
             if as_json:
-                _print_json(work, deployment.short_name)
+                _print_json(work, deployment.short_name, source.stream_arn)
             else:
                 _print(work, f"--stack {stack}" if stack else f"-e {environment}")
             if report.interrupted:
@@ -184,11 +184,12 @@ def _share(text: str) -> float:
     return share
 
 
-def _print_json(work: Verify, stack: str) -> None:
+def _print_json(work: Verify, stack: str, stream_arn: str) -> None:
     """Write the result for programs, and for `cdc repair --from`."""
     report = work.report
     others = {
         "stack": stack,
+        "stream": stream_arn,
         "ended_at": iso(datetime.now(UTC)),
         "complete": report.verified,
         "read": report.read,

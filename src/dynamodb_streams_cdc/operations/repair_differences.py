@@ -210,9 +210,12 @@ class RepairDifferences:
 
 
 def read_differences(
-    text: str, where: str, sinks: Iterable[str], stack: str
+    text: str, where: str, sinks: Iterable[str], stack: str, stream_arn: str
 ) -> Iterator[dict[str, Any]]:
     """Return the differences in the JSON of `cdc verify`.
+
+    Stacks and tables of the same name may be in several Regions and accounts: `stream_arn`, of the
+    table's current stream, tells them apart. A report from before reports had it is refused.
 
     Raises:
         UsageError: it is something else, lacks what a repair needs, or is of another pipeline.
@@ -233,6 +236,19 @@ def read_differences(
         message = (
             f"{where} is about the stack {report['stack']}, and this is {stack}: choose the "
             "environment that it was written for."
+        )
+        raise UsageError(message)
+    if not isinstance(report.get("stream"), str):
+        message = (
+            f"{where} does not say which table it is about, as reports of earlier versions do not: "
+            "verify again, with cdc verify --json."
+        )
+        raise UsageError(message)
+    if report["stream"] != stream_arn:
+        message = (
+            f"{where} is about the stream {report['stream']}, and the source table has "
+            f"{stream_arn}: choose the environment, Region and account that it was written for, or "
+            "verify again if the stream was replaced."
         )
         raise UsageError(message)
     for number, each in enumerate(differences, 1):
