@@ -7,6 +7,14 @@ from pydantic import BaseModel, Field
 POLICY_ARN = r"^arn:aws[a-z-]*:iam::[a-z0-9]+:policy/[A-Za-z0-9+=,.@/_-]+$"
 
 
+WITHOUT_SNAP_START = ("cn-", "us-gov-", "ap-southeast-6", "ap-east-2")
+"""Beginnings of the Regions without SnapStart for Python:
+https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html"""
+WITHOUT_TRACING = ("cn-",)
+"""Beginnings of the Regions without traces of Lambda:
+https://docs.amazonaws.cn/en_us/aws/latest/userguide/lambda.html"""
+
+
 class FunctionSettings(BaseModel):
     """Functions.
 
@@ -19,9 +27,10 @@ class FunctionSettings(BaseModel):
             version, and the deploy fails, if an alarm of the processor fires. Example: `gradual`.
         snap_start: Processors start from a snapshot of their loaded code, which AWS Lambda
             SnapStart makes of each new version. The deploy takes some minutes more, and each
-            snapshot that is kept or restored has a price. Not in China and GovCloud.
+            snapshot that is kept or restored has a price. Not in China, in GovCloud, and in Asia
+            Pacific (New Zealand) and (Taipei). Example: `true`.
+        tracing: Traces of every function's invocations in AWS X-Ray. Not in China.
             Example: `true`.
-        tracing: Traces of every function's invocations in AWS X-Ray. Example: `true`.
     """
 
     permissions_boundary_arn: Annotated[str, Field(pattern=POLICY_ARN)] | None = None

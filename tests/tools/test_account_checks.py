@@ -11,7 +11,7 @@ from stacks.settings.names import Naming
 from tests.lambdas.conftest import without_documents
 from tests.tools.conftest import Make
 from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, uuid
-from tools.account.checks import Wanted, topic_place
+from tools.account.checks import Wanted, region, topic_place
 from tools.account.findings import Finding, stops
 from tools.account.identity import Account
 from tools.account.preflight import ENGINE, preflight, wanted_of
@@ -251,6 +251,33 @@ class TestReaders:
         assert finding.level == "ok"
 
 
+@pytest.mark.parametrize(
+    ("place", "settings", "blocked"),
+    [
+        ("cn-north-1", ("snap_start", "tracing"), ["snap_start", "tracing"]),
+        ("us-gov-west-1", ("snap_start", "tracing"), ["snap_start"]),
+        ("ap-southeast-6", ("snap_start", "tracing"), ["snap_start"]),
+        ("ap-east-2", ("snap_start", "tracing"), ["snap_start"]),
+        ("ap-east-1", ("snap_start", "tracing"), []),
+        ("ap-southeast-6", (), []),
+    ],
+)
+def test_a_region_without_the_feature_stops_a_deploy(
+    place: str, settings: tuple[str, ...], blocked: list[str]
+) -> None:
+    findings = region(wanted(region=place, **dict.fromkeys(settings, True)))
+    sentences = [each.sentence for each in findings if each.level == "blocking"]
+    assert sentences == [
+        f"{name} is set, which Lambda lacks in Region {place}: leave it out." for name in blocked
+    ]
+
+
+def test_china_lacks_the_destination_of_the_mappings() -> None:
+    [finding] = region(wanted(region="cn-northwest-1"))
+    assert finding.level == "warning"
+    assert "the event source mappings of every processor ask for it" in finding.sentence
+
+
 class TestAlarmTopic:
     @pytest.mark.parametrize(
         ("arn", "level", "says"),
@@ -332,6 +359,9 @@ def test_the_settings_are_those_of_the_deploy(account: Account) -> None:
     made = load({"environment": "production", "alarms": "none"})
     types = ("r7g.large.search", "m7g.medium.search")
     assert wanted_of(account, made, TABLES).instance_types == types
+    assert (seen.snap_start, seen.tracing) == (False, False)
+    both = wanted_of(account, settings_of("sandbox", "-c snap_start=1 -c tracing=1", TABLES), [])
+    assert (both.snap_start, both.tracing) == (True, True)
 
 
 def test_without_documents_no_domain_is_asked_for(account: Account) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.names import MANIFEST
 from local.deployed.deployment import QUALIFIER, QUALIFIER_KEY
+from stacks.settings.functions import WITHOUT_SNAP_START, WITHOUT_TRACING
 from stacks.settings.names import Naming
 from stacks.settings.network import NetworkSettings
 from tools.account.findings import Finding, Level
@@ -26,6 +27,9 @@ SHARDS_AT_THE_START = 4
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 NEVER_RESERVED = 100
 QUOTA_OF_CONCURRENCY = "L-B99A9384"
+WITHOUT_BUCKETS = ("cn-",)
+"""Beginnings of the Regions where a bucket is no destination of a mapping on DynamoDB:
+https://docs.amazonaws.cn/en_us/aws/latest/userguide/lambda.html"""
 NOTIFICATIONS = "notifications"
 """The further sink that needs old images and SNS: lambdas/notifications."""
 
@@ -55,6 +59,8 @@ class Wanted:
     alarm_topic: str | None = None
     makes_topic: bool = False
     """Whether it makes a topic for its alarms."""
+    snap_start: bool = False
+    tracing: bool = False
     qualifier: str = QUALIFIER
     """Of the CDK's bootstrap."""
     reserved: int = 0
@@ -97,6 +103,28 @@ def bootstrap(version: str | None, wanted: Wanted) -> list[Finding]:
         )
         return [Finding("bootstrap", "blocking", sentence)]
     return [Finding("bootstrap", "ok", f"Bootstrap version {version}.")]
+
+
+def region(wanted: Wanted) -> list[Finding]:
+    """Whether the Region has the features of Lambda that the settings ask for."""
+    findings = []
+    for setting, is_asked, without in (
+        ("snap_start", wanted.snap_start, WITHOUT_SNAP_START),
+        ("tracing", wanted.tracing, WITHOUT_TRACING),
+    ):
+        if is_asked and wanted.region.startswith(without):
+            sentence = (
+                f"{setting} is set, which Lambda lacks in Region {wanted.region}: leave it out."
+            )
+            findings.append(Finding("Region", "blocking", sentence))
+    if wanted.region.startswith(WITHOUT_BUCKETS):
+        sentence = (
+            f"Lambda may not write batches that it gives up to S3 in Region {wanted.region}, and "
+            "the event source mappings of every processor ask for it: see whether AWS has added "
+            "it (Getting Started with Amazon Web Services in China, Lambda) before you deploy."
+        )
+        findings.append(Finding("Region", "warning", sentence))
+    return findings
 
 
 @dataclass(frozen=True)

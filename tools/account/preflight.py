@@ -55,6 +55,8 @@ def wanted_of(
         account=account.number,
         region=account.region,
         keeps_data=environment.keeps_data,
+        snap_start=environment.snap_start,
+        tracing=environment.tracing,
         qualifier=qualifier,
         lanes=sum(environment.processor(each).parallelization_factor for each in processors),
         mappings=len(processors),
@@ -423,6 +425,7 @@ def _leftovers(account: Account, wanted: Wanted) -> list[Finding]:
 
 CHECKS = (
     Check("bootstrap version", "ssm:GetParameter", _bootstrap),
+    Check("Region", "nothing", lambda _, wanted: checks.region(wanted)),
     Check(
         "concurrency",
         "lambda:GetAccountSettings, lambda:GetFunctionConcurrency and "
