@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
@@ -510,6 +510,10 @@ class Mappings:
         (Mappings(EXPORTED - 300 * 24 * HOUR), ""),
         (Mappings(EXPORTED + 22 * HOUR), ""),
         (Mappings(EXPORTED + 24 * HOUR), "mapping of search was made or changed at 2026-03-07"),
+        (
+            Mappings((EXPORTED + 25 * HOUR).astimezone(timezone(-5 * HOUR))),
+            "changed at 2026-03-07 01:00:00Z: it has read the changes since 2026-03-06 02:00:00Z",
+        ),
         (Mappings(NOW), "since 2026-03-08 01:00:00Z, and those in between may be in neither"),
         (Mappings(EXPORTED - 24 * HOUR, state="Disabled"), "mapping of search is Disabled"),
         (Mappings(EXPORTED + HOUR, position="LATEST"), "those in between may be in neither"),

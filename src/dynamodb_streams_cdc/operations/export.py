@@ -198,7 +198,8 @@ class Export:
                 raise OperationError(message)
             with permitted("lambda:GetEventSourceMapping", f"event source mapping {each.mapping}"):
                 found = client.get_event_source_mapping(UUID=each.mapping)
-            state, changed = found["State"], found["LastModified"]
+            # botocore gives it in the zone of this machine.
+            state, changed = found["State"], found["LastModified"].astimezone(UTC)
             was = f"was made or changed at {changed:%Y-%m-%d %H:%M:%S}Z"
             if state != "Enabled":
                 changed, was = now, f"is {state}"
