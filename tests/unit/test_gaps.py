@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dynamodb_streams_cdc import Change, RetryableError
 from dynamodb_streams_cdc.operations.history import gaps
 from dynamodb_streams_cdc.sinks.change_log import ChangeLog
+from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS
 from dynamodb_streams_cdc.testing.memory import MemoryImageStore, MemoryLog
 from tests.factories import change, deadline, order
@@ -95,3 +96,26 @@ def test_an_unreadable_image_is_an_error() -> None:
     ChangeLog(log, MemoryImageStore()).apply([large], deadline())
     with pytest.raises(RetryableError):
         gaps(ChangeLog(log, Out()).history(large.item_id))
+
+
+def test_an_entry_that_cannot_be_read_is_a_difference() -> None:
+    """Its large image is gone, or another writer altered it; the others are compared."""
+    images = [
+        order("1-1", note="x" * ENTRY_CHARACTERS),
+        order("2-1", note="altered"),
+        order("3-1", note="small"),
+    ]
+    log, image_store = MemoryLog(), MemoryImageStore()
+    audit = ChangeLog(log, image_store)
+    changes = [change(number, None, image) for number, image in enumerate(images, 1)]
+    audit.apply(changes, deadline())
+    items = {each.item_id: image for each, image in zip(changes, images, strict=True)}
+    assert list(audit.compare(items, deadline())) == []
+    image_store.objects.clear()
+    altered = log.entries[changes[1].item_id, changes[1].version]
+    log.entries[changes[1].item_id, changes[1].version] = {**altered, "kind": {"S": "strange"}}
+    found = [(each.item, each.kind, each.detail) for each in audit.compare(items, deadline())]
+    assert found == [
+        (changes[0].item_id, DifferenceKind.WRONG, "LargeImageGone"),
+        (changes[1].item_id, DifferenceKind.WRONG, "MalformedRecord"),
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc.control.functions import InvocationFailed
-from dynamodb_streams_cdc.errors import MalformedRecord
+from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation, SumOff
@@ -64,6 +64,33 @@ def test_items_that_are_counted_twice_are_counted_once(filled: Operated) -> None
     assert (report.moved, report.corrected, report.off, report.moving) == (ITEMS, 2, [], 0)
     assert filled.wrong() == []
     assert filled.id(3) in filled.copies.ledger.rows
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_item_that_no_store_takes_is_refused_alone(
+    filled: Operated, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """It counts as its row says, if it has one; while changes are processed it is a dead letter."""
+    commit, name = filled.copies.ledger.commit, filled.id(7)
+    if not known:
+        row = filled.copies.ledger.rows.pop(name)
+        filled.copies.ledger.commit(
+            [], {a: {m: -n for m, n in of.items()} for a, of in row.contribution.items()}
+        )
+    else:
+        filled.copies.ledger.rows[name] = replace(filled.copies.ledger.rows[name], contribution={})
+
+    def refuses(updates: Any, deltas: Any) -> None:
+        if any(update.after.item_id == name and update.after.contribution for update in updates):
+            message = "One or more parameter values were invalid: hashkey has exceeded"
+            raise PermanentError(message, "KeyTooLong")
+        commit(updates, deltas)
+
+    monkeypatch.setattr(filled.copies.ledger, "commit", refuses)
+    report = rebuild(filled).run(job)
+    assert report.problems == []
+    assert report.refused > 0
+    assert report.moved == ITEMS - 1 + known
 
 
 def test_a_sum_that_is_off_is_right_again(filled: Operated) -> None:

@@ -157,7 +157,7 @@ class RowMover:
         if row is None and image is None:
             return None
         if row is not None:
-            as_it_is = replace(row, revision=row.revision + 1, generation=self.built, lacks=())
+            as_it_is = self._as_it_is(row)
             if keys is None:
                 self.unchecked += 1
                 return as_it_is
@@ -194,8 +194,28 @@ class RowMover:
                     raise
                 if len(pack) > 1 and attempt + 1 >= CONFLICTS_UNTIL_HALVED:
                     return {name for half in halves(pack) for name in self._commit(half)}
+            except PermanentError:
+                # A store refuses one of them for good, as it does while changes are processed.
+                if len(pack) > 1:
+                    return {name for half in halves(pack) for name in self._commit(half)}
+                return self._refuse(pack[0])
             else:
                 self.moved += sum(move.moves for move in pack)
                 self.corrected += sum(move.corrects for move in pack)
                 return {move.item_id for move in pack if move.again}
         raise AssertionError  # count() has no end
+
+    def _refuse(self, move: _Move) -> set[str]:
+        """Let an item count as its row says, until a change of it can be counted."""
+        refused, again, row = self.refused + 1, set[str](), move.update.before
+        if row is not None:
+            after = self._as_it_is(row)
+            if move.update.after.contribution != after.contribution:
+                moves = row.generation != self.built
+                delta = spread(row.contribution, [self.built]) if moves else {}
+                again = self._commit([_Move(RowUpdate(row, after), delta, moves)])
+        self.refused = refused
+        return again
+
+    def _as_it_is(self, row: LedgerRow) -> LedgerRow:
+        return replace(row, revision=row.revision + 1, generation=self.built, lacks=())

@@ -11,9 +11,15 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from dynamodb_streams_cdc.change import BACKFILL, REMOVE, UNKNOWN_TIME, Attributes, Change, Image
+from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.diff import diff
-from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
+from dynamodb_streams_cdc.errors import (
+    DeadlineExceeded,
+    MalformedRecord,
+    PermanentError,
+    RetryableError,
+)
 from dynamodb_streams_cdc.sinks.base import Outcome
 from dynamodb_streams_cdc.sinks.comparison import (
     CopyDifference,
@@ -165,8 +171,13 @@ class ChangeLog:
                 if image is not None:
                     yield CopyDifference(item_id, DifferenceKind.MISSING)
                 continue
-            newest = change_from_entry(entry, self.image_store)
-            left = newest.new_image
+            try:
+                newest = change_from_entry(entry, self.image_store)
+                left = newest.new_image
+            except (PermanentError, MalformedRecord) as error:
+                # Its large image is gone, or another writer altered it.
+                yield CopyDifference(item_id, DifferenceKind.WRONG, detail=reason_of(error))
+                continue
             if left == image:
                 continue
             kind = DifferenceKind.WRONG if image is not None else DifferenceKind.EXTRA

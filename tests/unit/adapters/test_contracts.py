@@ -6,6 +6,7 @@ moto plays both. What it cannot tell is in the requests (`test_requests`) and on
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -61,6 +62,27 @@ class TestDynamoDbLedger(LedgerContract):
     @pytest.mark.xfail(reason="moto adds numbers beyond 38 digits", raises=pytest.fail.Exception)
     def test_a_sum_of_38_digits_is_exact_and_39_are_refused(self, ledger: LedgerWithTotals) -> None:
         super().test_a_sum_of_38_digits_is_exact_and_39_are_refused(ledger)
+
+
+def test_what_others_write_into_a_row_of_sums_is_no_amount(dynamodb: Any) -> None:
+    ledger = ledger_of(dynamodb)
+    ledger.commit([RowUpdate(None, row("orders/S=1"))], adds("0.10"))
+    ledger.commit([RowUpdate(None, row("orders/S=2"))], {"month#2": {"revenue": Decimal(1)}})
+    [key] = (
+        {name: found[name] for name in ("aggregate", "shard")}
+        for found in dynamodb.scan(TableName="aggregates", ConsistentRead=True)["Items"]
+        if found["aggregate"]["S"] == "month#2"
+    )
+    values = {":text": {"S": "anna"}, ":flag": {"BOOL": True}}
+    dynamodb.update_item(
+        TableName="aggregates",
+        Key=key,
+        UpdateExpression="SET checked_by = :text, checked = :flag, revision = :text",
+        ExpressionAttributeValues=values,
+    )
+    page = ledger.sums(None, 10, deadline())
+    assert page.sums == {**adds("0.10"), "month#2": {"revenue": Decimal(1)}}
+    assert ledger.total("month#2") == {"revenue": Decimal(1)}
 
 
 def test_sums_are_spread_over_rows_that_count_their_writes(dynamodb: Any) -> None:

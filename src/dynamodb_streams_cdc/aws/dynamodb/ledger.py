@@ -159,8 +159,8 @@ class DynamoDbLedger:
         revisions: dict[str, int] = {}
         for row in rows:
             name = row["aggregate"]
-            revisions[name] = revisions.get(name, 0) + int(row.get("revision", 0))
-        sums = add({r["aggregate"]: {n: r[n] for n in r.keys() - RESERVED}} for r in rows)
+            revisions[name] = revisions.get(name, 0) + int(_numbers(row).get("revision", 0))
+        sums = add({row["aggregate"]: _amounts(row)} for row in rows)
         return SumsPage(sums, revisions, page.following, page.units)
 
     def generations(self, deadline: Deadline) -> Generations:
@@ -282,11 +282,18 @@ class DynamoDbLedger:
             ExpressionAttributeValues={":aggregate": {"S": aggregate}},
         )
         rows: list[dict[str, Any]] = [deserialize_item(r) for page in pages for r in page["Items"]]
-        total = add(
-            {aggregate: {name: row[name] for name in row.keys() - RESERVED}} for row in rows
-        )
+        total = add({aggregate: _amounts(row)} for row in rows)
         measures = of_generation(total, live).get(aggregate, {})
         return {name: Decimal(amount) for name, amount in measures.items()}
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, Decimal]:
+    return {name: value for name, value in row.items() if isinstance(value, Decimal)}
+
+
+def _amounts(row: Mapping[str, Any]) -> dict[str, Decimal]:
+    """Return the amounts of a row of sums; what another writer put there is none."""
+    return {name: amount for name, amount in _numbers(row).items() if name not in RESERVED}
 
 
 def _unmoved(row: LedgerRow) -> dict[str, Any]:
