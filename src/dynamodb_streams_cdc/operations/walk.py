@@ -28,7 +28,13 @@ REST_SECONDS = 15.0
 MOST_ITEMS = 2000
 """Items of one request: a function takes a few seconds for them."""
 
-FEWEST_ITEMS = 25
+FEWEST_UNITS = 12.5
+"""Of one request, however low the rate: 25 small items."""
+
+LARGEST_UNITS = 100.0
+"""A consistent read of the largest item, 400 KB: an item of a part that was not read yet may cost
+as much
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html)."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,12 @@ class CapacityLimit:
     clock: Clock = field(default_factory=SystemClock)
     _free_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def settle(self, units: float) -> None:
+        """Pay for what a request consumed beyond the units that it waited for, or get some back."""
+        if self.units_per_second != float("inf"):
+            with self._lock:
+                self._free_at += units / self.units_per_second
 
     def spend(self, units: float) -> None:
         """Wait until so many units fit: what was consumed before is paid for now."""
@@ -144,6 +156,13 @@ class Walk:
             self.clock.sleep(pause)
         limit = limit_of_request(state, self.capacity.units_per_second)
         self.capacity.spend(limit * _units_of_an_item(state))
+        answer = self._invoke(part, state, limit)
+        if isinstance(answer, Mapping):
+            consumed = float(answer.get("units", 0.0))
+            self.capacity.settle(consumed - limit * _units_of_an_item(state))
+        return answer
+
+    def _invoke(self, part: WalkedPart, state: PartState, limit: int) -> Any:
         if part.records is None:
             event = {"Records": [], **part.event, "place": state.place, "limit": limit}
             return self.functions.invoke(part.processor, event)
@@ -213,7 +232,7 @@ class Walk:
 
 
 def _units_of_an_item(state: PartState) -> float:
-    return state.units / state.read if state.read else 0.5
+    return state.units / state.read if state.read else LARGEST_UNITS
 
 
 def limit_of_request(state: PartState, units_per_second: float) -> int:
@@ -221,4 +240,4 @@ def limit_of_request(state: PartState, units_per_second: float) -> int:
     per_item = _units_of_an_item(state)
     if units_per_second == float("inf") or not per_item:
         return MOST_ITEMS
-    return min(MOST_ITEMS, max(FEWEST_ITEMS, int(units_per_second / per_item)))
+    return min(MOST_ITEMS, max(1, int(max(units_per_second, FEWEST_UNITS) / per_item)))
