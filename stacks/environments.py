@@ -126,7 +126,7 @@ class Environment(
         """Return the name of the stack that has the gateway endpoints; None without them.
 
         A route table takes one gateway of each service, so one pipeline has those of all. It is the
-        pipeline whose name sorts first, whatever the order of the tables: `pipeline` comes before
+        pipeline whose name sorts first, in any order of the tables: `pipeline` comes before
         every `pipeline-NAME`, so the endpoints of an app that began with one table never move.
         """
         if self.vpc_id is None or not self.route_table_ids:

@@ -69,7 +69,7 @@ DROPPED = (
 tests/infrastructure/field_facts/test_06_*.py, which starts each with nothing but its package."""
 
 MODES = "files 644, folders and programs 755"
-"""Permissions of the package, whatever the builder's umask is: Lambda's user is not the owner, and
+"""Permissions of the package, with any umask of the builder: Lambda's user is not the owner, and
 reads what others may read.
 https://repost.aws/knowledge-center/lambda-deployment-package-errors"""
 

@@ -1,4 +1,4 @@
-"""Items that are read by their keys fit into a function's memory, whatever their size."""
+"""Items that are read by their keys fit into a function's memory, small or large."""
 
 from collections.abc import Sequence
 from typing import Any

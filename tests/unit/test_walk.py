@@ -1,4 +1,4 @@
-"""A walk consumes no more capacity than it may, whatever the items' size."""
+"""A walk consumes no more capacity than it may, of small items and of large ones."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Function:
 
 
 @pytest.mark.parametrize("units_of_an_item", [0.5, 4.0, 100.0])
-def test_the_rate_holds_whatever_the_items_cost(units_of_an_item: float) -> None:
+def test_the_rate_holds_for_items_of_any_cost(units_of_an_item: float) -> None:
     clock = VirtualClock()
     begin = clock.now()
     function = Function(units_of_an_item)

@@ -28,7 +28,7 @@ SHARDS_AT_THE_START = 4
 NEVER_RESERVED = 100
 QUOTA_OF_CONCURRENCY = "L-B99A9384"
 WITHOUT_BUCKETS = ("cn-",)
-"""Beginnings of the Regions where a bucket is no destination of a mapping on DynamoDB:
+"""Beginnings of the Regions where a mapping on DynamoDB cannot have a bucket as destination:
 https://docs.amazonaws.cn/en_us/aws/latest/userguide/lambda.html"""
 NOTIFICATIONS = "notifications"
 """The further sink that needs old images and SNS: lambdas/notifications."""

@@ -64,7 +64,7 @@ class TestDynamoDbLedger(LedgerContract):
         super().test_a_sum_of_38_digits_is_exact_and_39_are_refused(ledger)
 
 
-def test_what_others_write_into_a_row_of_sums_is_no_amount(dynamodb: Any) -> None:
+def test_only_numbers_in_a_row_of_sums_are_amounts(dynamodb: Any) -> None:
     ledger = ledger_of(dynamodb)
     ledger.commit([RowUpdate(None, row("orders/S=1"))], adds("0.10"))
     ledger.commit([RowUpdate(None, row("orders/S=2"))], {"month#2": {"revenue": Decimal(1)}})
