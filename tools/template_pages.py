@@ -23,14 +23,14 @@ from tools import alarms_page, costs, functions_page, permissions
 ROOT = Path(__file__).parent.parent
 
 
-def synthesised(name: str, folder: Path) -> Mapping[str, Mapping[str, Any]]:
+def synthesised(name: str, folder: Path, **settings: str) -> Mapping[str, Mapping[str, Any]]:
     """Return the templates of an environment, by what each stack is for."""
     code = folder / "code"
     code.mkdir(exist_ok=True)
     (code / "stand_in.py").touch()
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    context |= {"environment": name, "alarm_email": "on-call@example.com"}
-    out = folder / name
+    context |= {"environment": name, "alarm_email": "on-call@example.com", **settings}
+    out = folder / ("more" if settings else name)
     app = App(context=context, outdir=str(out))
     environment = environments.load(app.node.get_all_context())
     add_stacks(app, environment=environment, tables=TABLES, package=code)
@@ -44,7 +44,9 @@ def synthesised(name: str, folder: Path) -> Mapping[str, Mapping[str, Any]]:
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = {name: synthesised(name, Path(folder)) for name in ("sandbox", "production")}
-    permissions.PAGE.write_text(permissions.page(found["production"]))
+        settings = {k: v for k, v in permissions.EVERYTHING.items() if k != "environment"}
+        everything = synthesised("production", Path(folder), **settings)
+    permissions.PAGE.write_text(permissions.page(found["production"], everything))
     pipelines = {name: templates["pipeline"] for name, templates in found.items()}
     for each in (alarms_page, functions_page):
         each.PAGE.write_text(each.page(pipelines))

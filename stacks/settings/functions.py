@@ -20,7 +20,7 @@ class FunctionSettings(BaseModel):
 
     Attributes:
         permissions_boundary_arn: Managed policy that bounds every role of the app. It has to allow
-            every action of docs/reference/permissions.md.
+            every action of docs/reference/permissions.md, with those that the other settings add.
             Example: `arn:aws:iam::123456789012:policy/boundary`.
         release: `direct` replaces the code of a processor at once. `gradual` gives a new version
             another tenth of the batches every three minutes; AWS CodeDeploy returns to the last

@@ -10,6 +10,7 @@ from lambdas.example_domain import TABLES as EXAMPLE
 from stacks import environments
 from tests.infrastructure.templates import Assembly
 from tests.lambdas.conftest import with_notifications
+from tools.permissions import EVERYTHING
 
 ROOT = Path(__file__).parents[2]
 CONTEXT: Mapping[str, Any] = {
@@ -19,22 +20,8 @@ CONTEXT: Mapping[str, Any] = {
 }
 
 Synthesise = Callable[..., Assembly]
-KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-SUBNETS = tuple(f"subnet-0123456789abcdef{number}" for number in range(3))
-EVERYTHING: Mapping[str, str] = {
-    "environment": "production",
-    "alarm_email": "on-call@example.com",
-    "kms_key_arn": KEY,
-    "permissions_boundary_arn": "arn:aws:iam::111122223333:policy/boundary",
-    "release": "gradual",
-    "route_table_ids": "rtb-0123456789abcdef0",
-    "security_group_ids": "sg-0123456789abcdef0",
-    "snap_start": "true",
-    "subnet_ids": ", ".join(SUBNETS),
-    "tracing": "true",
-    "vpc_id": "vpc-0123456789abcdef0",
-}
-"""Production with every setting that adds resources or permissions."""
+KEY = EVERYTHING["kms_key_arn"]
+SUBNETS = tuple(EVERYTHING["subnet_ids"].split(", "))
 ORDERS = "arn:aws:dynamodb:us-east-1:111122223333:table/Orders"
 STREAM = f"{ORDERS}/stream/2026-01-01T00:00:00.000"
 GLOBAL_TABLE = json.dumps({"orders": {"arn": ORDERS, "stream_arn": STREAM, "global_table": True}})

@@ -14,7 +14,7 @@ from tests.infrastructure.policies import (
     Request,
     decide,
 )
-from tests.infrastructure.templates import Assembly, of_type, processors
+from tests.infrastructure.templates import Assembly, of_type, processors, statements
 from tools import permissions
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/function"
@@ -172,9 +172,22 @@ PUT = Request(ROLE, "s3:PutObject", "arn:aws:s3:::b/k", {"aws:securetransport": 
 class TestPage:
     """docs/reference/permissions.md is the table of grants: a changed grant is a changed line."""
 
-    def test_the_page_shows_every_grant(self, production: Assembly) -> None:
-        shown = permissions.page(production.templates)
+    def test_the_page_shows_every_grant(self, production: Assembly, everything: Assembly) -> None:
+        shown = permissions.page(production.templates, everything.templates)
         assert shown == permissions.PAGE.read_text(), "python -m tools.template_pages"
+
+    def test_a_boundary_can_be_made_from_the_page(
+        self, production: Assembly, everything: Assembly
+    ) -> None:
+        """It bounds every role, and the settings that it comes with add permissions to them."""
+        shown = permissions.page(production.templates, everything.templates)
+        for _, action, _ in statements(everything.pipeline):
+            assert f"`{action}`" in shown
+        assert "AWS::IAM::Role" not in str(everything.search)
+        kinds = {"`vpc_id`", "`kms_key_arn`", "`tracing`", "`release`", "`release`, `snap_start`"}
+        added = shown.partition(permissions.ADDED_HEAD)[2].splitlines()
+        assert {row.split(" | ")[0].removeprefix("| ") for row in added[3:]} == kinds
+        assert "AWSCodeDeployRoleForLambdaLimited" in shown
 
     def test_a_sandbox_grants_nothing_else(self, sandbox: Assembly) -> None:
         shown = set(permissions.PAGE.read_text().splitlines())
