@@ -10,7 +10,8 @@ class MaintenanceSettings(BaseModel):
 
     Attributes:
         maintenance: The schedule that verifies copies and purges tombstones, and the state machine
-            of `cdc ... --on aws`. Example: `false`.
+            of `cdc ... --on aws`. Without it, their bucket stays as long as it has objects; `make
+            destroy` of a sandbox deletes it. Example: `false`.
         verify_share: Part of the table and of the copies that is verified every hour, the next part
             each time: 0.5 covers all in 200 hours. 0.001 is the least. Unit: percent. Example:
             `1.0`.

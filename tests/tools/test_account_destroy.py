@@ -169,6 +169,50 @@ def test_a_domain_that_no_stack_holds_is_named_with_its_command(
     ]
 
 
+class TestLeftoverBuckets:
+    """An update takes a bucket out of its stack, and cannot delete it with objects in it."""
+
+    NAME = "cdc-sandbox-pipeline-maintenanceruns-1a2b"
+
+    @pytest.fixture
+    def leftover(self, aws: FakeAws) -> FakeAws:
+        client, where = s3(), {"LocationConstraint": REGION}
+        client.create_bucket(Bucket=self.NAME, CreateBucketConfiguration=where)
+        client.put_object(Bucket=self.NAME, Key="runs/1/items.json", Body=b"[]")
+        return aws
+
+    @staticmethod
+    def tagged(bucket: str) -> None:
+        tags = {"application": "cdc", "environment": "sandbox"}
+        tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
+        s3().put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tag_set})
+
+    def test_they_are_deleted(self, leftover: FakeAws, account: Account) -> None:
+        self.tagged(self.NAME)
+        said = removed(account)
+        assert f"Deleting {self.NAME}, which no stack holds." in said
+        assert s3().list_buckets()["Buckets"] == []
+
+    def test_those_of_other_programs_stay(self, leftover: FakeAws, account: Account) -> None:
+        assert f"  bucket {self.NAME}" in not_removed(account)
+
+    def test_those_of_a_stack_that_stays_stay(self, leftover: FakeAws, account: Account) -> None:
+        self.tagged(self.NAME)
+        resources = [(KINDS["bucket"], self.NAME)]
+        leftover.add(Stack("cdc-sandbox-pipeline", protected=True, resources=resources))
+        not_removed(account)
+        assert s3().list_objects_v2(Bucket=self.NAME)["KeyCount"] == 1
+
+    def test_one_that_may_not_be_deleted_is_named(
+        self, leftover: FakeAws, account: Account
+    ) -> None:
+        self.tagged(self.NAME)
+        leftover.denied.add("s3:DeleteBucket")
+        said = not_removed(account)
+        assert said[2].startswith(f"{self.NAME} could not be deleted: ")
+        assert f"    aws s3api delete-bucket --bucket {self.NAME}" in said
+
+
 def test_resources_that_cannot_be_listed_are_not_called_gone(
     aws: FakeAws, account: Account
 ) -> None:

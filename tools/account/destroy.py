@@ -3,7 +3,9 @@
 Stacks are found by their prefix, even if they are no longer part of the app. Every step reads the
 current state and may be interrupted and repeated. First the event source mappings stop, so that no
 function writes; then buckets are emptied, which CloudFormation does not do; then stacks are
-deleted, those that import from another first.
+deleted, those that import from another first. Buckets of the environment that no stack holds any
+more are deleted at the end: an update that took a bucket out of its stack could not delete it with
+objects in it.
 """
 
 import time
@@ -65,6 +67,7 @@ class Removal:
             }
             self._stop_mappings()
         self._delete(doomed, protected)
+        self._delete_leftover_buckets()
         return self._list_the_rest()
 
     def _settle(self, stacks: Sequence[Mapping[str, Any]]) -> None:
@@ -166,6 +169,26 @@ class Removal:
         for resource, reason in self._failures(stack_id):
             self.problems.append(f"{name} could not be deleted: {resource}: {reason}")
         return False
+
+    def _delete_leftover_buckets(self) -> None:
+        """Delete the buckets with the app's tags that are in no stack of the environment."""
+        held = {
+            each.get("PhysicalResourceId", "")
+            for stack in inventory.stacks(self.account, self.names)
+            for each in inventory.resources(self.account, stack["StackId"])
+        }
+        client = self.account.client("s3")
+        for bucket in inventory.look(self.account, self.names, ("bucket",)).resources:
+            if bucket.name in held:
+                continue
+            try:
+                if inventory.is_our_bucket(self.account, self.names, bucket.name):
+                    self._empty(bucket.name)
+                    self.say(f"Deleting {bucket.name}, which no stack holds.")
+                    client.delete_bucket(Bucket=bucket.name)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _GONE:
+                    self.problems.append(f"{bucket.name} could not be deleted: {error}.")
 
     def _buckets(self, stack_id: str) -> list[str]:
         return [

@@ -95,6 +95,17 @@ def is_ours(stack: Mapping[str, Any], names: Naming) -> bool:
     return _tagged(tags, names)
 
 
+def is_our_bucket(account: Account, names: Naming, bucket: str) -> bool:
+    """Whether a bucket carries the tags that the app gives to all of its resources."""
+    try:
+        found = account.client("s3").get_bucket_tagging(Bucket=bucket)["TagSet"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchTagSet":
+            raise
+        return False
+    return _tagged({tag["Key"]: tag["Value"] for tag in found}, names)
+
+
 def _tagged(tags: Mapping[str, str], names: Naming) -> bool:
     found = (tags.get("application"), tags.get("environment"))
     return found == (names.prefix, names.name)
