@@ -44,7 +44,7 @@ TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration
 # LIMIT: Stories to write, each the life of one item. Default: all. Example: `200`.
 # SEARCH_URL: OpenSearch cluster without sign-in, in place of one that the demo starts. Example: `http://127.0.0.1:9200`.
 # KEEP: 1 leaves everything up until Ctrl-C. Default: `0`. Example: `1`.
-# SCHEDULES: `all` simulates every schedule in `make test` and runs the long tests, as CI does. Default: a twentieth of the schedules, and no long test. Example: `all`.
+# SCHEDULES: `all` simulates every schedule in `make test` and runs the long tests, as CI does. Default: a fiftieth of the schedules, and no long test. Example: `all`.
 # SEED: Number that decides every random choice of a run. Default: the same in every demo; `make simulate` runs seeds from 0. Example: `7`.
 # CHAOS: 1 kills workers and the poller, throttles functions, loses answers and stops OpenSearch for a while; not with POISON or SEARCH_URL. Default: `0`. Example: `1`.
 # POISON: Items that some sink cannot apply, which the demo then redrives. Default: `0`. Example: `25`.

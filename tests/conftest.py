@@ -70,7 +70,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 if name in run and isinstance(value, int):
                     run[name] += value
     if run["schedules"]:
-        rest = "" if SCHEDULES else ", a twentieth of those in CI: SCHEDULES=all runs the rest"
+        rest = "" if SCHEDULES else ", a fiftieth of those in CI: SCHEDULES=all runs the rest"
         terminalreporter.write_line(f"Schedules of the simulation: {run['schedules']:,}{rest}")
     if run["states"]:
         terminalreporter.write_line(f"States of all interleavings: {run['states']:,}")

@@ -6,14 +6,14 @@ import pytest
 
 SCHEDULES = os.environ.get("SCHEDULES", "")
 """`all`, as in CI, or nothing."""
-SHARE = {"all": 1, "": 20}.get(SCHEDULES)
+SHARE = {"all": 1, "": 50}.get(SCHEDULES)
 
 long = pytest.mark.skipif(SCHEDULES != "all", reason="long: SCHEDULES=all runs it, as CI does")
 """Marks a test that takes as long as hundreds of others."""
 
 
 def schedules(number: int) -> int:
-    """Return the number in CI, and a twentieth of it on a laptop."""
+    """Return the number in CI, and a fiftieth of it on a laptop."""
     if SHARE is None:
         message = f"SCHEDULES={SCHEDULES}: say all, or leave it out"
         raise ValueError(message)

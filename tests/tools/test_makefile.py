@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 MAKEFILE = Path(__file__).parents[2] / "Makefile"
-FAKE = """#!{python}
+FAKE = """#!{python} -IS
 import json, os, sys
 if "-c" not in sys.argv:
     open({told!r}, "w").write(json.dumps({{"arguments": sys.argv[1:], "names": dict(os.environ)}}))

@@ -21,7 +21,7 @@ from dynamodb_streams_cdc.testing.simulation.operator import SimulatedSourceTabl
 from tests.schedules import schedules as share_of
 from tests.unit.simulation.rebuilds import Story
 
-SCHEDULES = share_of(1_200)
+SCHEDULES = max(60, share_of(1_200))
 MUTANTS = 600
 AT_LEAST = 0.02
 
