@@ -35,7 +35,7 @@ from stacks.settings.tables import TableSettings
 OTHER_CONTEXT = ("environment", "environments", "nag", "cli-telemetry")
 OF_AWS = (
     *("vpc_id", "kms_key_arn", "permissions_boundary_arn", "tracing", "reserved_concurrency"),
-    "snap_start",
+    *("snap_start", "former_key_arns"),
 )
 PER_PROCESSOR: tuple[str, ...] = tuple(ProcessorSettings.model_fields)
 SHARDS_OF_A_NEW_STREAM = 4

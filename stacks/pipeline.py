@@ -45,7 +45,7 @@ TAKEN = frozenset(
     {
         *("Aggregates", "BootstrapVersion", "Boundary", "CDKMetadata", "ChangeLog"),
         *("CheckBootstrapVersion", "DeadLetterBucketName", "DeadLetters", "DynamoDbGateway"),
-        *("Erasure", "ErasurePolicyArn"),
+        *("Erasure", "ErasurePolicyArn", "FormerKeys"),
         *("Idempotency", "Key", "LargeImages", "Maintenance", MANIFEST),
         *("Metrics", "MetricsPolicyArn"),
         *("Observability", "OnFailureBucketName", "Operator", "OperatorPolicyArn", "S3Gateway"),

@@ -31,16 +31,19 @@ ADDED_HEAD = """\
 ## Settings that add permissions
 
 A permissions boundary (`permissions_boundary_arn`) has to allow the actions of all roles above, and
-those that the settings of your environment add. `KEY` is the key of `kms_key_arn`. With the policy
-of AWS, CodeDeploy reads alarms and moves aliases: `cloudwatch:DescribeAlarms`, `lambda:GetAlias`,
-`lambda:UpdateAlias` and `lambda:GetProvisionedConcurrencyConfig`. A source table with a `key_arn`
-adds actions of KMS on that key, and a further sink those of its service.
+those that the settings of your environment add. `KEY` is the key of `kms_key_arn`, and `FORMER_KEY`
+are those of `former_key_arns`. With the policy of AWS, CodeDeploy reads alarms and moves aliases:
+`cloudwatch:DescribeAlarms`, `lambda:GetAlias`, `lambda:UpdateAlias` and
+`lambda:GetProvisionedConcurrencyConfig`. A source table with a `key_arn` adds actions of KMS on
+that key, and a further sink those of its service.
 """
 
+_KEYS_OF_KMS = "arn:aws:kms:us-east-1:111122223333:key"
 EVERYTHING: Mapping[str, str] = {
     "environment": "production",
     "alarm_email": "on-call@example.com",
-    "kms_key_arn": "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    "former_key_arns": f"{_KEYS_OF_KMS}/0987dcba-09fe-87dc-65ba-ab0987654321",
+    "kms_key_arn": f"{_KEYS_OF_KMS}/1234abcd-12ab-34cd-56ef-1234567890ab",
     "permissions_boundary_arn": "arn:aws:iam::111122223333:policy/boundary",
     "release": "gradual",
     "route_table_ids": "rtb-0123456789abcdef0",
@@ -51,6 +54,8 @@ EVERYTHING: Mapping[str, str] = {
     "vpc_id": "vpc-0123456789abcdef0",
 }
 """Production with every setting that adds resources or permissions."""
+
+KEYS = {EVERYTHING["kms_key_arn"]: "KEY", EVERYTHING["former_key_arns"]: "FORMER_KEY"}
 
 ADDED_BY = {
     "ec2": "`vpc_id`",
@@ -101,6 +106,8 @@ def _added(before: Mapping[str, Rows], after: Mapping[str, Rows]) -> Iterator[tu
             holders[row].append(name)
     for (action, resource, _), names in holders.items():
         setting = ADDED_BY[action.strip("`").partition(":")[0]]
+        if resource == "`FORMER_KEY`":
+            setting = "`former_key_arns`"
         yield setting, action, resource, ", ".join(names)
 
 
@@ -178,7 +185,7 @@ def _short(value: Any) -> str:
             bare = re.sub(r"cdc-\w+-search-Domain\w+", "Domain", text)
             return re.sub(r"cdc-\w+?-", "cdc-ENVIRONMENT-", bare)
         case _:
-            return re.sub(r"^arn:aws:kms:.*", "KEY", str(value))
+            return KEYS.get(str(value), str(value))
 
 
 def _bare(name: str) -> str:

@@ -1,18 +1,11 @@
 """Settings of the network: the VPC of the functions, and of the domain that the app makes."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
+from stacks.settings.lists import FROM_TEXT
 
-def _listed(value: Any) -> Any:
-    """Return the ids of "a,b", as `-c` gives them; cdk.json may have a list."""
-    if not isinstance(value, str):
-        return value
-    return tuple(filter(None, value.replace(" ", "").split(",")))
-
-
-_FromText = BeforeValidator(_listed)
 _Subnet = Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]
 _SecurityGroup = Annotated[str, Field(pattern=r"^sg-[0-9a-f]{8,17}$")]
 _RouteTable = Annotated[str, Field(pattern=r"^rtb-[0-9a-f]{8,17}$")]
@@ -36,9 +29,9 @@ class NetworkSettings(BaseModel):
     """
 
     vpc_id: Annotated[str, Field(pattern=r"^vpc-[0-9a-f]{8,17}$")] | None = None
-    subnet_ids: Annotated[tuple[_Subnet, ...], _FromText] = ()
-    security_group_ids: Annotated[tuple[_SecurityGroup, ...], _FromText] = ()
-    route_table_ids: Annotated[tuple[_RouteTable, ...], _FromText] = ()
+    subnet_ids: Annotated[tuple[_Subnet, ...], FROM_TEXT] = ()
+    security_group_ids: Annotated[tuple[_SecurityGroup, ...], FROM_TEXT] = ()
+    route_table_ids: Annotated[tuple[_RouteTable, ...], FROM_TEXT] = ()
 
     def check_network(self) -> None:
         """Check the settings together.

@@ -10,7 +10,7 @@ from lambdas.example_domain import TABLES as EXAMPLE
 from stacks import environments
 from tests.infrastructure.templates import Assembly
 from tests.lambdas.conftest import with_notifications
-from tools.permissions import EVERYTHING
+from tools.permissions import EVERYTHING as EVERYTHING
 
 ROOT = Path(__file__).parents[2]
 CONTEXT: Mapping[str, Any] = {

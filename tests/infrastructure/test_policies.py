@@ -184,7 +184,8 @@ class TestPage:
         for _, action, _ in statements(everything.pipeline):
             assert f"`{action}`" in shown
         assert "AWS::IAM::Role" not in str(everything.search)
-        kinds = {"`vpc_id`", "`kms_key_arn`", "`tracing`", "`release`", "`release`, `snap_start`"}
+        settings = ("kms_key_arn", "former_key_arns", "release", "tracing", "vpc_id")
+        kinds = {"`release`, `snap_start`", *(f"`{name}`" for name in settings)}
         added = shown.partition(permissions.ADDED_HEAD)[2].splitlines()
         assert {row.split(" | ")[0].removeprefix("| ") for row in added[3:]} == kinds
         assert "AWSCodeDeployRoleForLambdaLimited" in shown

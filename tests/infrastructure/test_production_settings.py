@@ -162,6 +162,31 @@ class TestKey:
             operator = Request("operator", action, KEY)
             assert decide(operator, [deployment.managed_policy()]).allowed
 
+    def test_every_role_and_the_operator_read_under_former_keys(
+        self, everything: Assembly, synthesise: Synthesise
+    ) -> None:
+        """Objects and messages stay under the key that they were written with."""
+        former = EVERYTHING["former_key_arns"]
+        removed = {"environment": "production", "alarms": "none", "former_key_arns": former}
+        for assembly in (everything, synthesise(**removed)):
+            deployment = Deployment(assembly)
+            machine = of_type(assembly.pipeline, "AWS::StepFunctions::StateMachine").values()
+            holders = [*of_type(assembly.pipeline, "AWS::Lambda::Function").values(), *machine]
+            roles = [
+                each["Properties"].get("Role") or each["Properties"]["RoleArn"] for each in holders
+            ]
+            assert len(roles) == 7
+            for action, is_allowed in (("kms:Decrypt", True), ("kms:GenerateDataKey", False)):
+                for role in roles:
+                    request = Request(deployment.value("pipeline", role), action, former)
+                    assert deployment.decide(request).allowed is is_allowed
+                operator = Request("operator", action, former)
+                decision = decide(operator, [deployment.managed_policy()])
+                assert decision.allowed is is_allowed
+            for name, resource in resources(assembly):
+                if not resource["Type"].startswith("AWS::IAM::"):
+                    assert former not in str(resource), name
+
     def test_the_topic_of_the_notifications_has_the_key(self, synthesise: Synthesise) -> None:
         made = synthesise(**EVERYTHING, tables=with_notifications())
         topics = of_type(made.pipeline, "AWS::SNS::Topic")
@@ -270,6 +295,11 @@ class TestRelease:
         ({**VPC, "subnet_ids": "subnet-1, sg-2"}, "Setting 'subnet_ids' is 'subnet-1' in -c"),
         ({**VPC, "vpc_id": "default"}, "Setting 'vpc_id' is 'default' in -c vpc_id=:"),
         ({"kms_key_arn": "alias/mine"}, "Setting 'kms_key_arn' is 'alias/mine' in -c kms_key"),
+        ({"former_key_arns": "alias/mine"}, "Setting 'former_key_arns' is 'alias/mine' in -c for"),
+        (
+            {"kms_key_arn": KEY, "former_key_arns": KEY},
+            f"Setting 'former_key_arns' has {KEY}, which is 'kms_key_arn': name the keys before",
+        ),
         ({"permissions_boundary_arn": "boundary"}, "Setting 'permissions_boundary_arn' is 'bou"),
         ({"release": "canary"}, "Setting 'release' is 'canary' in -c release=: input should be"),
         ({"snap_start": "fast"}, "Setting 'snap_start' is 'fast' in -c snap_start=:"),
@@ -282,6 +312,7 @@ class TestRelease:
             for setting in (
                 VPC,
                 {"kms_key_arn": KEY},
+                {"former_key_arns": KEY},
                 {"tracing": "true"},
                 {"release": "gradual"},
                 {"snap_start": "true"},

@@ -10,7 +10,7 @@ import pytest
 from lambdas.domain import TABLES
 from stacks.environments import load
 from tests.lambdas.conftest import with_notifications
-from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
+from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, s3
 from tools.account.preflight import preflight, wanted_of
 
 if TYPE_CHECKING:
@@ -254,6 +254,45 @@ class TestKey:
         wanted = wanted_of(account, load(context), TABLES)
         levels = [each.level for each in preflight(account, wanted) if each.check == "key"]
         assert levels == ["ok"]
+
+
+class TestFormerKeys:
+    FORMER = KEY.replace("1234abcd", "0987dcba")
+
+    def test_one_that_can_decrypt_is_fine(self, key: FakeAws, account: Account) -> None:
+        key.keys[self.FORMER] = {"KeyState": "Enabled"}
+        assert found(account, "former keys", former_key_arns=self.FORMER) == []
+
+    def test_one_that_cannot_decrypt_is_named(self, key: FakeAws, account: Account) -> None:
+        [finding] = found(account, "former keys", former_key_arns=self.FORMER)
+        assert finding.level == "warning"
+        assert f"The former key {self.FORMER} does not exist" in finding.sentence
+        key.keys[self.FORMER] = {"KeyState": "PendingDeletion"}
+        [finding] = found(account, "former keys", former_key_arns=self.FORMER)
+        assert f"The former key {self.FORMER} is PendingDeletion" in finding.sentence
+
+    def test_the_key_of_objects_has_to_be_named(self, key: FakeAws, account: Account) -> None:
+        """The roles would lose the dead letters and the large images."""
+        names = [f"cdc-production-pipeline-{number}" for number in range(3)]
+        for name in names[:2]:
+            where = {"LocationConstraint": REGION}
+            s3().create_bucket(Bucket=name, CreateBucketConfiguration=where)
+        default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": self.FORMER}
+        s3().put_bucket_encryption(
+            Bucket=names[0],
+            ServerSideEncryptionConfiguration={
+                "Rules": [{"ApplyServerSideEncryptionByDefault": default}]
+            },
+        )
+        key.add(Stack("cdc-production-pipeline", resources=[(KINDS["bucket"], n) for n in names]))
+        key.keys[self.FORMER] = {**key.keys[KEY]}
+        for current in (None, KEY):
+            [finding] = found(account, "former keys", kms_key_arn=current)
+            assert finding.level == "warning"
+            assert f"{names[0]} is encrypted with {self.FORMER}, which nei" in finding.sentence
+            assert "add the key to former_key_arns" in finding.sentence
+        assert found(account, "former keys", kms_key_arn=self.FORMER) == []
+        assert found(account, "former keys", former_key_arns=self.FORMER) == []
 
 
 class TestDomain:

@@ -72,6 +72,8 @@ class Wanted:
     """Declared source table of each pipeline's stack."""
     key: str | None = None
     """ARN of the customer's key."""
+    former_keys: Sequence[str] = ()
+    """ARNs of the customer's keys before it."""
     further_sinks: Sequence[str] = ()
     """Sinks that entities use in addition to the built-in ones."""
     source_tables: Sequence["SourceTable"] = ()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tools.account.checks import Wanted
 
 CHECK = "key"
+FORMER = "former keys"
 PAGE = "docs/how-to/use-a-key-of-your-own.md"
 SERVICES = {
     "logs.{region}.amazonaws.com": ("log groups", ("kms:Encrypt", "kms:GenerateDataKey")),
@@ -69,6 +70,38 @@ def policy(document: Mapping[str, Any], wanted: Wanted) -> list[Finding]:
             findings.append(Finding(CHECK, "blocking", sentence))
     ok = Finding(CHECK, "ok", f"The key {wanted.key} can be used by the services and the roles.")
     return findings or [ok]
+
+
+def former(arn: str, metadata: Mapping[str, Any] | None) -> list[Finding]:
+    """Whether a former key can decrypt; `metadata` is its KeyMetadata, None if there is none."""
+    if metadata is not None and metadata["KeyState"] == "Enabled":
+        return []
+    how = "does not exist" if metadata is None else f"is {metadata['KeyState']}"
+    sentence = (
+        f"The former key {arn} {how}: nothing that was encrypted with it can be read; enable it, "
+        "or remove it from former_key_arns if nothing is left under it."
+    )
+    return [Finding(FORMER, "warning", sentence)]
+
+
+def unnamed(keys: Mapping[str, str], wanted: Wanted) -> list[Finding]:
+    """Whether the roles keep the access to the keys of buckets; `keys` has a bucket for each."""
+    named = {_id(each) for each in (wanted.key, *wanted.former_keys) if each}
+    return [
+        Finding(
+            FORMER,
+            "warning",
+            f"The bucket {bucket} is encrypted with {key}, which neither kms_key_arn nor "
+            "former_key_arns names: after the deploy, its objects cannot be read; add the key to "
+            f"former_key_arns ({PAGE}).",
+        )
+        for key, bucket in keys.items()
+        if _id(key) not in named
+    ]
+
+
+def _id(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _allows(document: Mapping[str, Any], service: str, action: str) -> bool:

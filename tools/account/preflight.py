@@ -26,6 +26,7 @@ ENGINE = "OpenSearch_3.5"
 _DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
 )
+_NO_ENCRYPTION = ("NoSuchBucket", "ServerSideEncryptionConfigurationNotFoundError")
 _TABLES = ("AWS::DynamoDB::GlobalTable", "AWS::DynamoDB::Table")
 _MAPPING = "AWS::Lambda::EventSourceMapping"
 
@@ -77,6 +78,7 @@ def wanted_of(
         gateway_stack=environment.gateway_stack(tables),
         tables={f"{environment.stack_prefix}-{each.stack}": each.name for each in tables},
         key=environment.kms_key_arn,
+        former_keys=environment.former_key_arns,
         further_sinks=tuple(sorted({sink for table in tables for sink in table.further_sinks})),
     )
 
@@ -342,6 +344,37 @@ def _key(account: Account, wanted: Wanted) -> list[Finding]:
     return key.policy(json.loads(policy), wanted)
 
 
+def _former_keys(account: Account, wanted: Wanted) -> list[Finding]:
+    client, findings = account.client("kms"), []
+    for arn in wanted.former_keys:
+        try:
+            metadata = client.describe_key(KeyId=arn)["KeyMetadata"]
+        except client.exceptions.NotFoundException:
+            metadata = None
+        findings += key.former(arn, metadata)
+    return [*findings, *key.unnamed(_keys_of_buckets(account, wanted), wanted)]
+
+
+def _keys_of_buckets(account: Account, wanted: Wanted) -> dict[str, str]:
+    """Return a bucket of the environment for each key that encrypts any."""
+    client = account.client("s3")
+    found: dict[str, str] = {}
+    for kind, name in _resources(account, wanted):
+        if kind != "AWS::S3::Bucket":
+            continue
+        try:
+            rules = client.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]
+        except ClientError as error:
+            if error.response["Error"].get("Code", "") in _NO_ENCRYPTION:
+                continue
+            raise
+        for rule in rules["Rules"]:
+            used = rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID")
+            if used:
+                found.setdefault(used, name)
+    return found
+
+
 def _network(account: Account, wanted: Wanted) -> list[Finding]:
     network = wanted.network
     if network.vpc_id is None:
@@ -458,6 +491,11 @@ CHECKS = (
         _network,
     ),
     Check("key", "kms:DescribeKey and kms:GetKeyPolicy", _key),
+    Check(
+        key.FORMER,
+        "kms:DescribeKey, s3:GetEncryptionConfiguration and cloudformation:ListStackResources",
+        _former_keys,
+    ),
     Check(
         "own search domain",
         "cloudformation:ListStackResources, es:DescribeDomain and kms:DescribeKey",
