@@ -74,9 +74,7 @@ class SearchIndex:
     def get(self, doc_id: str) -> Document | None:
         """Return a document as it is now; None if there is none."""
         found = deepcopy(self.documents.get(doc_id))
-        if self.meanwhile is not None:  # what others do between this call and your next
-            happens, self.meanwhile = self.meanwhile, None
-            happens()
+        self._let_others_act()
         return found
 
     def put(self, doc_id: str, document: Document) -> None:
@@ -96,6 +94,7 @@ class SearchIndex:
         kept = script(deepcopy(self.documents.get(doc_id)))
         if kept is not None:
             self.documents[doc_id] = _copy("what a script returns", kept)
+        self._let_others_act()
 
     def search(self) -> dict[str, Document]:
         """Return what readers find, by id."""
@@ -104,3 +103,9 @@ class SearchIndex:
             for doc_id, document in self.documents.items()
             if document.get("deleted") is not True
         }
+
+    def _let_others_act(self) -> None:
+        """Do what others do between this call and the next."""
+        if self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            happens()

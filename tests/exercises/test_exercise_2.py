@@ -61,6 +61,17 @@ def read_then_write(change: Change, index: SearchIndex) -> None:
         index.put(change.item_id, {**text_of(change), "version": change.version})
 
 
+def look_then_write(change: Change, index: SearchIndex) -> None:
+    newer: list[bool] = []
+
+    def look(held: Document | None) -> None:
+        newer.append(held is None or held["version"] < change.version)
+
+    index.update(change.item_id, look)
+    if newer[0]:
+        index.put(change.item_id, {**text_of(change), "version": change.version})
+
+
 def failing_in_silence(change: Change, index: SearchIndex) -> None:
     with contextlib.suppress(Exception):
         solved_2.sync(change, index)
@@ -104,6 +115,7 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
             "Compared as text, 1000 is less than 999",
         ),
         (read_then_write, "two_functions_at_once", "Comparing and writing are two steps"),
+        (look_then_write, "two_functions_at_once", "Comparing and writing are two steps"),
         (failing_in_silence, "an_index_out_of_reach", "The index could not be reached"),
         (
             comparing(lambda change, held: int(held["number"]) < int(change.sequence_number)),
