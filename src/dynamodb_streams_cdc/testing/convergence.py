@@ -132,8 +132,8 @@ def check_convergence(
         timeout: of the function, in seconds.
         **settings: of the mapping, under the names and with the defaults of
             `ListEventSourceMappings`. Those that you leave out vary: BatchSize,
-            MaximumBatchingWindowInSeconds, ParallelizationFactor, BisectBatchOnFunctionError.
-            The mapping reads the stream from its start. After 20 hours dead letters go to a bucket;
+            MaximumBatchingWindowInSeconds, ParallelizationFactor (1 with tumbling windows),
+            BisectBatchOnFunctionError. The mapping reads the stream from its start. After 20 hours dead letters go to a bucket;
             they are redriven in the end.
 
     Raises:
@@ -174,7 +174,8 @@ def check_convergence(
             raise Diverged(story, number=1, of=1, seed=None)
         return check.report
     draw = generate if poison is None else generate_dead_letters
-    drawn = (_with(draw(each), kinds) for each in range(seed, seed + schedules))
+    windowed = bool(mapping.get("TumblingWindowInSeconds"))
+    drawn = (_with(draw(each), kinds, windowed) for each in range(seed, seed + schedules))
     for number, schedule in enumerate(drawn, 1):
         if check.fails(schedule):
             check.complain_unless_fresh()
@@ -202,7 +203,11 @@ def _check_items(item: Callable[[int, int, int], Image], keys: tuple[str, ...]) 
         seen[first] = number
 
 
-def _with(schedule: Schedule, kinds: Collection[FaultKind]) -> Schedule:
-    """Return the schedule with faults of these kinds alone, of one function."""
+def _with(schedule: Schedule, kinds: Collection[FaultKind], windowed: bool) -> Schedule:
+    """Return the schedule with faults of these kinds alone, of one function.
+
+    A mapping with tumbling windows has one lane: AWS refuses more.
+    """
     faults = (replace(each, processor=0) for each in schedule.faults if each.kind in kinds)
-    return replace(schedule, faults=tuple(faults))
+    lanes = 1 if windowed else schedule.lanes
+    return replace(schedule, faults=tuple(faults), lanes=lanes)

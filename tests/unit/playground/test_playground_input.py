@@ -120,6 +120,14 @@ def test_a_copy_that_cannot_fail_is_refused() -> None:
     assert "the check shows nothing" in refused(tried(code, schedules=5), "search")["message"]
 
 
+def test_a_search_keeps_windows_in_one_lane() -> None:
+    code = HANDLER.replace("pass", "return {'state': {}}")
+    settings = {"TumblingWindowInSeconds": 60}
+    found = ask("search", tried(code, settings=settings, schedules=5))["ok"]
+    assert found["settings"]["ParallelizationFactor"] == 1
+    assert run({**tried(code), "settings": found["settings"], "script": found["script"]})
+
+
 def test_the_test_of_the_three_sinks_is_refused() -> None:
     assert "choose a handler" in ask("test", {"consumer": "pipeline"})["error"]["message"]
 

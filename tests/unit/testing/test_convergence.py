@@ -203,6 +203,12 @@ def test_settings_of_the_mapping_replace_those_drawn() -> None:
     assert sizes == {1, 2}
 
 
+def test_tumbling_windows_have_one_lane() -> None:
+    make = making(last_wins, {"state": {"n": 1}})
+    windows = {"TumblingWindowInSeconds": 60}
+    assert check_convergence(make, wanted=amounts, faults=(), schedules=20, **windows).deliveries
+
+
 def test_a_table_of_moto_is_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
