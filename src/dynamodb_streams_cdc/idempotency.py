@@ -9,7 +9,7 @@ on when the marker is written:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change
@@ -19,6 +19,9 @@ MARKER_SECONDS = 90 * 24 * 3600
 """How long a marker is kept, in seconds. A dead letter may be redriven weeks later, so the 24 hours
 of a stream are not enough. One that is redriven after the marker is gone has its effect again: dead
 letters do not expire."""
+
+MOST_UNMARKED = 10_000
+"""Effects without a marker that a `Once` remembers: as many as a batch has records at most."""
 
 
 class IdempotencyStore(Protocol):
@@ -39,7 +42,7 @@ class IdempotencyStore(Protocol):
 
 @dataclass(frozen=True)
 class Once:
-    """The guard of one effect.
+    """The guard of one effect. Make it once per process, outside the handler.
 
     Attributes:
         store: store of the markers.
@@ -50,28 +53,50 @@ class Once:
     store: IdempotencyStore
     effect: str
     keep_seconds: int = MARKER_SECONDS
+    _unmarked: dict[str, None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Keys whose effect is done and whose marker could not be written, oldest first."""
 
     def run(self, change: Change, effect: Callable[[], object]) -> bool:
         """Call `effect` unless it was done; return whether it was called.
 
-        At least once: the marker is written after the effect. A crash between the two, and two
-        deliveries at the same time, call it again: hand `change.event_id` to the other system as
-        its idempotency key, if it takes one.
+        At least once: the marker is written after the effect. If the marker cannot be written (a
+        throttle, a missing permission), the exception is raised and this object remembers the
+        effect: a further call for the change only writes the marker. The effect is repeated
+
+        - once for each new process, and each other `Once`, while the marker is missing: after a
+          crash between the two, or where another environment gets the retry;
+        - by two deliveries at the same time;
+        - if more than `MOST_UNMARKED` newer effects lack their marker.
+
+        Hand `change.event_id` to the other system as its idempotency key, if it takes one.
         """
         key = self._key(change)
-        if self.store.seen(key):
-            return False
-        effect()
-        self.store.mark(key, self.keep_seconds)
-        return True
+        is_due = key not in self._unmarked
+        if is_due:
+            if self.store.seen(key):
+                return False
+            effect()
+        try:
+            self.store.mark(key, self.keep_seconds)
+        except Exception:
+            self._remember(key)
+            raise
+        self._unmarked.pop(key, None)
+        return is_due
 
     def transact(self, change: Change, actions: Sequence[Mapping[str, Any]]) -> bool:
         """Do `actions` unless they were done; return whether they were.
 
         Exactly once: the actions and the marker are written all or nothing. `actions` are up to 99
-        elements of `TransactItems` for the DynamoDB API, in the marker's account and Region.
+        elements of `TransactItems` for the DynamoDB API, in the marker's account and Region. It may
+        raise though they were done; the next call then finds the marker, and does nothing.
         """
         return self.store.mark_with(self._key(change), self.keep_seconds, actions)
+
+    def _remember(self, key: str) -> None:
+        self._unmarked[key] = None
+        if len(self._unmarked) > MOST_UNMARKED:
+            del self._unmarked[next(iter(self._unmarked))]
 
     def _key(self, change: Change) -> str:
         return f"{ONCE}{self.effect}/{change.item_id}/{change.version}"
