@@ -141,6 +141,18 @@ def test_an_item_of_no_entity_is_a_dead_letter_where_declared() -> None:
     assert deployed.counts.skipped == deployed.counts.unknown == 0
 
 
+def test_a_dead_letter_of_no_entity_is_inspected_with_others() -> None:
+    deployed = Deployed("dead-letter")
+    records = [
+        a_record(1, None, item("INVOICE#1")),
+        a_record(2, None, item("ORDER#1", name="book")),
+    ]
+    deployed.deliver(*records)
+    unknown, known = deployed.deliver(*records, operation="inspect")["held"]
+    assert (unknown["item"] is not None, unknown["version"], unknown["state"]) == (True, None, None)
+    assert known["version"] == known["offered"]
+
+
 def test_skipped_items_do_not_keep_the_breaker_closed() -> None:
     deployed = Deployed()
     notes = [a_record(n, None, item(f"NOTE#{n}")) for n in range(1, 90)]

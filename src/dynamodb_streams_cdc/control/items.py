@@ -253,7 +253,10 @@ def _holding(applier: SinkApplier, position: int, change: Change | MalformedReco
     holding = HeldState(
         position=position, item=change.item_id, offered=change.version, version=None, state=None
     )
-    sink = applier.sink_of(change.keys)
+    try:
+        sink = applier.sink_of(change.keys)
+    except PermanentError:  # a dead letter for that reason: no sink holds its item
+        return holding
     if isinstance(sink, Skip):
         return holding
     if not isinstance(sink, Repairable):
