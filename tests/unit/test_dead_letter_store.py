@@ -8,6 +8,7 @@ import pytest
 from dynamodb_streams_cdc import Change
 from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
+from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.operations.dead_letter_store import (
     DeployedNames,
     ReadableDeadLetter,
@@ -207,6 +208,25 @@ class TestIdentity:
         found = identify(record(1, None, keys, keys=("item", "version")), {})
         assert found == RecordIdentity(item(1), LOG_VERSION)
 
+    @pytest.mark.parametrize(
+        ("name", "version", "tables"),
+        [
+            ("a", "1", {}),
+            ("a", LOG_VERSION, {}),
+            (item(1), "1", {}),
+            (item(1), LOG_VERSION, {"orders-1A2B": "docs"}),
+        ],
+    )
+    def test_of_a_table_with_the_key_names_of_the_log(
+        self, name: str, version: str, tables: dict[str, str]
+    ) -> None:
+        keys = {"item": name, "version": version}
+        found = identify(record(1, None, keys, keys=("item", "version")), tables)
+        assert found is not None
+        table = tables.get("orders-1A2B", "orders-1A2B")
+        assert found.item == item_id(table, keys)
+        assert found.version.startswith(f"{LABEL}/")
+
     def test_a_table_without_a_logical_name(self) -> None:
         found = identify(placed(1, 1), {})
         assert found is not None
@@ -223,7 +243,6 @@ class TestIdentity:
             record(1, None, order(), SequenceNumber=None) | {"dynamodb": {"Keys": {}}},
             {**placed(1, 1), "dynamodb": {**placed(1, 1)["dynamodb"], "SequenceNumber": "7/8"}},
             {**placed(1, 1), "dynamodb": {**placed(1, 1)["dynamodb"], "Keys": {"id": {"N": "x"}}}},
-            record(1, None, {"item": "a", "version": "b"}, keys=("item", "version")),
         ],
     )
     def test_of_an_unreadable_record(self, broken: dict[str, Any]) -> None:

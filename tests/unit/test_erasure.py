@@ -354,6 +354,16 @@ class TestDeadLetters:
         world.forget(ANNA)
         assert not world.objects.objects
 
+    def test_a_table_may_have_the_key_names_of_the_change_log(self, world: World) -> None:
+        place = DeadLettersPlace(world.objects, "", "docs", may_move=True)
+        made = [{"item": {"S": name}, "version": {"S": "1"}} for name in ("Anna", "Ben")]
+        records = [{"dynamodb": {"Keys": each}} for each in made]
+        world.put(lambdas_key("batch"), given_up(records))
+        (trace,) = place.find({"docs/S=Anna/S=1": made[0]}, None, Deadline(world.clock)).traces
+        trace.erase(trace.items, Deadline(world.clock))
+        (content,) = world.objects.objects.values()
+        assert json.loads(json.loads(content)["payload"])["Records"] == records[1:]
+
     def test_one_that_waits_holds_the_tombstones(self, world: World) -> None:
         """A redrive may have read it: what it brings back is erased by the next run."""
         world.delete(ANNA)

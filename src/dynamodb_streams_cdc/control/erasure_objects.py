@@ -219,9 +219,9 @@ class _Reading:
             return None if self._mentions(content.decode("utf-8", "replace")) else set()
         found: set[str] = set()
         for record in records:
-            item = _identity(record, self.table)
-            if item is not None:
-                found |= {item} & self.items.keys()
+            names = _identities(record, self.table)
+            if names:
+                found |= names & self.items.keys()
             elif self._mentions(json.dumps(record, ensure_ascii=False)):
                 return None
         return found
@@ -230,7 +230,7 @@ class _Reading:
         """Return a dead letter without the records of items; None if none is left."""
         document = json.loads(content)
         records = _records(content) or []
-        rest = [record for record in records if _identity(record, self.table) not in items]
+        rest = [record for record in records if not _identities(record, self.table) & items]
         if not rest:
             return None
         payload = {"Records": rest}
@@ -277,15 +277,20 @@ def _function_of(content: bytes) -> str:
     return arn.partition(":function:")[2].partition(":")[0]
 
 
-def _identity(record: Any, table: str) -> str | None:
-    """Return the item of a record, of the table's stream or of the change log's."""
+def _identities(record: Any, table: str) -> set[str]:
+    """Return the items that a record may be of; empty if it cannot be read.
+
+    A record of the change log's stream has the item as a key. The table's own keys may have the
+    same names, so that such a record counts as one of either stream.
+    """
     try:
         keys = deserialize_item(record["dynamodb"]["Keys"])
-        if keys.keys() == set(CHANGE_LOG_KEYS):
-            return str(keys["item"])
-        return item_id(table, keys)  # type: ignore[arg-type]
+        found = {item_id(table, keys)}  # type: ignore[arg-type]
     except (MalformedRecord, LookupError, TypeError, AttributeError):
-        return None
+        return set()
+    if keys.keys() == set(CHANGE_LOG_KEYS):
+        found.add(str(keys["item"]))
+    return found
 
 
 def _whole(

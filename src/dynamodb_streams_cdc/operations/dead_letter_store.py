@@ -11,6 +11,7 @@ prefix of a key tells the bucket, and the key alone identifies a dead letter.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -26,7 +27,10 @@ from dynamodb_streams_cdc.identity import (
     version_of,
 )
 from dynamodb_streams_cdc.lambda_types import AnyRecord, OnFailureDocument
-from dynamodb_streams_cdc.names import DEAD_LETTERS
+from dynamodb_streams_cdc.names import CHANGE_LOG_KEYS, DEAD_LETTERS
+
+_ITEM = re.compile(r"#[0-9a-f]{64}$|[A-Za-z0-9_.-]+/[SNB]=", re.ASCII)
+"""How an identity begins; see `identity.item_id`."""
 
 
 class StoredDeadLetter(NamedTuple):
@@ -179,16 +183,16 @@ def function_name(arn: str) -> str:
 def identify(record: AnyRecord, tables: Mapping[str, str]) -> RecordIdentity | None:
     """Return item and version of a record, as far as they are known outside the function.
 
-    A record of the change log's stream names both; one of a table's stream has the item's keys.
+    A record of the change log's stream names both; one of a table's stream has the item's keys,
+    which may have the same names as those of the change log.
     """
     body = _part(record, "dynamodb")
     keys = _part(body, "Keys")
     try:
-        if keys.keys() == {"item", "version"}:
-            found = deserialize_item(keys)
-            return RecordIdentity(str(found["item"]), check_version(str(found["version"])))
         arn = str(record.get("eventSourceARN", ""))
         physical = arn.partition("/stream/")[0].rpartition("/")[2]
+        if physical not in tables and (entry := _of_change_log(keys)):
+            return entry
         table = check_table(tables.get(physical, physical))
         item = item_id(table, deserialize_item(keys))  # type: ignore[arg-type]
         _, version = version_of("", stream_label(arn), str(body.get("SequenceNumber"))).split(
@@ -196,6 +200,19 @@ def identify(record: AnyRecord, tables: Mapping[str, str]) -> RecordIdentity | N
         )
         return RecordIdentity(item, version)
     except (MalformedRecord, ValueError):
+        return None
+
+
+def _of_change_log(keys: Mapping[str, Any]) -> RecordIdentity | None:
+    """Return the item and version that the key of an entry names; None for any other key."""
+    if keys.keys() != set(CHANGE_LOG_KEYS):
+        return None
+    item, version = (str(deserialize_item(keys)[name]) for name in CHANGE_LOG_KEYS)
+    if not _ITEM.match(item):
+        return None
+    try:
+        return RecordIdentity(item, check_version(version))
+    except MalformedRecord:
         return None
 
 
