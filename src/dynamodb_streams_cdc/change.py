@@ -287,6 +287,15 @@ class Change:
         new = self.images.after
         return None if new is None else deserialize_item(new, "NewImage")
 
+    def release_images(self) -> None:
+        """Forget images that were read from elsewhere; the next use reads them again.
+
+        A batch of some kilobytes may stand for a gigabyte of them.
+        """
+        if self.image_loader is not None:
+            for name in ("_large_images", "old_image", "new_image"):
+                vars(self).pop(name, None)
+
     def diff(self) -> list[Difference]:
         """Return the differences between the images; an absent image has no attributes.
 

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dynamodb_streams_cdc import (
     Aggregation,
     Change,
+    ChangeHandlers,
     ChangeLog,
     Contribution,
     Deadline,
@@ -25,20 +26,27 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, by_item
-from dynamodb_streams_cdc.errors import PermanentError
+from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError
 from dynamodb_streams_cdc.sinks.base import Outcome
 from dynamodb_streams_cdc.sinks.change_log import Inserted, replay
+from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
 from dynamodb_streams_cdc.sinks.documents import LONG, Upsert, Upserted, encoded
 from dynamodb_streams_cdc.sinks.ledger import RowUpdate
-from dynamodb_streams_cdc.sinks.log_entries import Entry, entry_of
+from dynamodb_streams_cdc.sinks.log_entries import (
+    ENTRY_CHARACTERS,
+    Entry,
+    change_from_entry,
+    entry_of,
+)
 from dynamodb_streams_cdc.testing.memory import (
     MemoryIdempotencyStore,
+    MemoryImageStore,
     MemoryIndex,
     MemoryLedger,
     MemoryLog,
 )
 from lambdas.example_domain.order import contributions, document
-from tests.factories import NOON, change, deadline, order
+from tests.factories import NOON, ManualClock, change, deadline, order
 
 PLACED, SHIPPED = order(), order(status="shipped")
 ITEM = "orders/S=00004/S=00004-0001"
@@ -167,6 +175,128 @@ def test_older_changes_fail_with_the_newest(index: MemoryIndex) -> None:
     assert (set(outcome.failures), outcome.stale) == (set(LIFE[:2]), 0)
 
 
+def test_an_older_change_is_written_if_the_newest_is_refused() -> None:
+    """As if each had come in a batch of its own."""
+
+    class Index(MemoryIndex):
+        def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
+            return [
+                PermanentError("mapper_parsing_exception")
+                if each.source.get("status") == "shipped"
+                else super(Index, self).upsert([each], deadline)[0]
+                for each in upserts
+            ]
+
+    index = Index()
+    other = change(4, None, order("00009-1"))
+    outcome = Search(index, document).apply([*LIFE[:2], other], deadline())
+    assert (list(outcome.failures), outcome.applied, outcome.stale) == ([LIFE[1]], 2, 0)
+    assert index.search()[ITEM]["status"] == "placed"
+
+
+@dataclass
+class SlowStore(MemoryImageStore):
+    """An image store whose requests take seconds."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    seconds: float = 0.0
+    requests: int = 0
+    is_out: bool = False
+
+    def wait(self) -> None:
+        self.requests += 1
+        self.clock.time += self.seconds
+        if self.is_out:
+            message = "the store is out"
+            raise RetryableError(message)
+
+    def read(self, name: str) -> str:
+        self.wait()
+        return super().read(name)
+
+    def keep(self, name: str, text: str) -> None:
+        self.wait()
+        super().keep(name, text)
+
+    @property
+    def deadline(self) -> Deadline:
+        return Deadline(self.clock, self.clock.now() + 48)
+
+
+def large(number: int) -> Change:
+    return change(number, None, order(f"{number:05}-1", note="x" * ENTRY_CHARACTERS))
+
+
+def small(number: int) -> Change:
+    return change(number, None, order(f"{number:05}-1"))
+
+
+def test_what_was_kept_is_written_while_the_store_is_slow() -> None:
+    """Half of the time is for it: the next delivery begins with the first that is left."""
+    log, store = MemoryLog(), SlowStore(seconds=1.0)
+    changes = [*map(large, range(1, 41)), small(50)]
+    outcome = ChangeLog(log, store).apply(changes, store.deadline)
+    left = [each for each in changes if each in outcome.failures]
+    assert (outcome.applied, left) == (len(log.entries), changes[outcome.applied - 1 : -1])
+    assert 20 <= outcome.applied <= 30
+    assert {type(each) for each in outcome.failures.values()} == {DeadlineExceeded}
+
+
+def test_small_changes_are_written_while_the_store_is_out() -> None:
+    log, store = MemoryLog(), SlowStore(seconds=5.0, is_out=True)
+    changes = [large(1), small(2), large(3), small(4)]
+    outcome = ChangeLog(log, store).apply(changes, store.deadline)
+    assert list(outcome.failures) == [changes[0], changes[2]]
+    assert (len(log.entries), store.requests) == (2, 1)
+
+
+def in_the_log(store: SlowStore, changes: Sequence[Change]) -> list[Change]:
+    """Return changes as a reader of the change log gets them."""
+    log = MemoryLog()
+    ChangeLog(log, store).apply(changes, deadline())
+    return [change_from_entry(entry, store) for entry in log.entries.values()]
+
+
+def test_what_was_read_is_written_while_the_store_is_slow() -> None:
+    store, index = SlowStore(), MemoryIndex()
+    changes = in_the_log(store, [*map(large, range(1, 41)), small(50)])
+    store.seconds = 1.0
+    outcome = Search(index, document).apply(changes, store.deadline)
+    assert 20 <= len(index.documents) == outcome.applied <= 30
+    left = [each for each in changes if each in outcome.failures]
+    assert left == changes[outcome.applied - 1 : -1]
+
+
+def test_large_images_are_held_one_at_a_time() -> None:
+    store = SlowStore()
+    changes = in_the_log(store, [large(1), large(2)])
+    store.requests = 0
+    handlers, seen = ChangeHandlers(), []
+    handlers.on_insert(lambda change: seen.append(change.new_image))
+    for sink in (Search(MemoryIndex(), document), handlers):
+        assert sink.apply(changes, deadline()).applied == 2
+        assert not [n for each in changes for n in vars(each) if n.endswith("_images")]
+        assert not [each for each in changes if "new_image" in vars(each)]
+    assert (store.requests, len(seen)) == (4, 2)
+    assert changes[0].new_image == large(1).new_image, "it is read again"
+
+
+def test_one_and_true_are_two_values() -> None:
+    """Python takes them for equal, and so would a comparison with the table."""
+    one, true = order(paid=Decimal(1)), order(paid=True)
+    log, index = ChangeLog(MemoryLog()), MemoryIndex()
+    shown = Search(index, lambda image: {"paid": image["paid"], "all": [{"a": image["paid"]}]})
+    changes = [change(1, None, one)]
+    for sink in (log, shown):
+        sink.apply(changes, deadline())
+        assert list(sink.compare({ITEM: one}, deadline())) == []
+        [found] = sink.compare({ITEM: true}, deadline())
+        assert (found.kind, "paid" in found.detail) == (DifferenceKind.WRONG, True)
+    assert shown.repair(ITEM, lambda: true, deadline())
+    assert index.search()[ITEM] == {"paid": True, "all": [{"a": True}]}
+    assert index.search()[ITEM]["paid"] is True
+
+
 def test_two_entries_of_one_key_fail_together() -> None:
     changes = [change(1, None, PLACED), change(1, None, PLACED)]
     outcome = ChangeLog(DeadLog()).apply(changes, deadline())
@@ -217,8 +347,10 @@ def test_the_result_does_not_depend_on_the_batches() -> None:
         assert ledger.total("status#placed") == {"orders": 1}
 
 
-def test_the_field_of_the_sink_is_its_own() -> None:
-    outcome = Search(MemoryIndex(), lambda image: {"cdc": 1}).apply([LIFE[0]], deadline())
+@pytest.mark.parametrize("name", ["cdc", "cdc.deleted", "cdc.written_at"])
+def test_the_field_of_the_sink_is_its_own(name: str) -> None:
+    """OpenSearch reads a dot as the way into an object."""
+    outcome = Search(MemoryIndex(), lambda image: {name: 1}).apply([LIFE[0]], deadline())
     assert "belongs to the sink" in str(outcome.failures[LIFE[0]])
 
 

@@ -27,6 +27,7 @@ from dynamodb_streams_cdc.sinks.comparison import (
     DifferenceKind,
     Place,
     Segment,
+    same,
 )
 from dynamodb_streams_cdc.sinks.log_entries import (
     Entry,
@@ -113,12 +114,13 @@ class ChangeLog:
         outcome = Outcome()
         entries: dict[tuple[str, str], tuple[Entry, list[Change]]] = {}
         known = self._known(changes, deadline)
+        keeper = _Keeper(self.image_store, deadline)
         for change in changes:
             if change.item_id in known and known[change.item_id] > change.version:
                 outcome.stale += 1
                 continue
             try:
-                entry = self._entry(change, deadline)
+                entry = self._entry(change, keeper)
             except Exception as error:
                 outcome.failures[change] = error
                 continue
@@ -127,12 +129,12 @@ class ChangeLog:
             results = self.log.insert([entry for entry, _ in entries.values()], deadline)
         except (RetryableError, DeadlineExceeded) as error:
             results = [error] * len(entries)
-        for (_, same), result in zip(entries.values(), results, strict=True):
+        for (_, alike), result in zip(entries.values(), results, strict=True):
             if isinstance(result, Exception):
-                outcome.failures |= dict.fromkeys(same, result)
+                outcome.failures |= dict.fromkeys(alike, result)
             else:
                 outcome.applied += result
-                outcome.stale += len(same) - result
+                outcome.stale += len(alike) - result
         return outcome
 
     def _known(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, str]:
@@ -141,7 +143,7 @@ class ChangeLog:
         newest = self.log.newest(items, deadline) if items else {}
         return {item_id: entry["version"]["S"] for item_id, entry in newest.items()}
 
-    def _entry(self, change: Change, deadline: Deadline) -> Entry:
+    def _entry(self, change: Change, keeper: "_Keeper") -> Entry:
         entry = entry_of(change)
         if self.image_store is None:
             return entry
@@ -149,8 +151,7 @@ class ChangeLog:
         if fits(text, change.images):
             return entry
         name = name_of(change.item_id, change.version)
-        deadline.check()
-        self.image_store.keep(name, text)
+        keeper.keep(name, text)
         for attribute in ("before", "after", "changed"):
             entry.pop(attribute, None)
         return {**entry, "overflow": {"S": name}}
@@ -178,7 +179,7 @@ class ChangeLog:
                 # Its large image is gone, or another writer altered it.
                 yield CopyDifference(item_id, DifferenceKind.WRONG, detail=reason_of(error))
                 continue
-            if left == image:
+            if same(left, image):
                 continue
             kind = DifferenceKind.WRONG if image is not None else DifferenceKind.EXTRA
             if left is None:
@@ -206,6 +207,39 @@ class ChangeLog:
             ValueError: `moment` has no time zone.
         """
         return replay(known_at(self.history(item_id), moment))
+
+
+class _Keeper:
+    """Keeps large images in half of the time that is left, so that their entries are written.
+
+    After the store did not take one it is not asked again, and entries without one are written.
+    """
+
+    def __init__(self, image_store: ImageStore | None, deadline: Deadline) -> None:
+        self.image_store, self.deadline = image_store, deadline
+        self.until = deadline.remaining() / 2
+        self.kept = 0
+        self.problem: RetryableError | DeadlineExceeded | None = None
+
+    def keep(self, name: str, text: str) -> None:
+        """Keep the images of a change.
+
+        Raises:
+            RetryableError: the store does not take it, or another one, at the moment.
+            DeadlineExceeded: the time is up.
+        """
+        assert self.image_store is not None
+        if self.problem is None and self.kept and self.deadline.remaining() < self.until:
+            self.problem = DeadlineExceeded("the images of other changes took half of the time")
+        if self.problem is not None:
+            raise self.problem
+        self.deadline.check()
+        try:
+            self.image_store.keep(name, text)
+        except RetryableError as error:
+            self.problem = error
+            raise
+        self.kept += 1
 
 
 def known_at(changes: Iterable[Change], moment: datetime) -> list[Change]:

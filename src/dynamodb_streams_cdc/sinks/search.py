@@ -38,6 +38,7 @@ from dynamodb_streams_cdc.sinks.comparison import (
     DifferenceKind,
     Place,
     Segment,
+    same,
 )
 from dynamodb_streams_cdc.sinks.documents import (
     CDC,
@@ -72,20 +73,58 @@ class Search:
         object.__setattr__(self, "_written", WrittenIndexes(self.index))
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
-        """Write the newest change of each item, or the newest on which `document` does not fail."""
+        """Write the newest change of each item that neither `document` nor the index refuses."""
         outcome = Outcome()
+        groups: Sequence[Sequence[Change]] = by_item(changes)
+        while groups:
+            writes = self._prepared(groups, deadline, outcome)
+            try:
+                results = self._written.upsert([upsert for *_, upsert in writes], deadline)
+            except (RetryableError, DeadlineExceeded) as error:
+                results = [error] * len(writes)
+            refused: list[Sequence[Change]] = []
+            for (change, older, _), result in zip(writes, results, strict=True):
+                match result:
+                    case Stale(timestamp):
+                        outcome.refused(change, timestamp)
+                        outcome.stale += len(older)
+                    case None:
+                        outcome.applied += 1
+                        outcome.stale += len(older)
+                    case PermanentError() if older:
+                        outcome.failures[change] = result
+                        refused.append(older)
+                    case _:
+                        outcome.failures |= dict.fromkeys((change, *older), result)
+            groups = refused
+        return outcome
+
+    def _prepared(
+        self, groups: Sequence[Sequence[Change]], deadline: Deadline, outcome: Outcome
+    ) -> list[tuple[Change, Sequence[Change], Upsert]]:
+        """Return the write of each item, with its change and the older ones that it stands for.
+
+        Images that are kept elsewhere are read in half of the time that is left, so that what was
+        read is written; they are held one at a time.
+        """
         written_at = deadline.now()
+        half = deadline.remaining() / 2
         writes: list[tuple[Change, Sequence[Change], Upsert]] = []
         unread: RetryableError | DeadlineExceeded | None = None
-        for group in by_item(changes):
+        for group in groups:
             for position, change in enumerate(group):
                 try:
-                    if unread is not None and change.image_loader is not None:
-                        raise unread  # every further read would time out as well
+                    if change.image_loader is not None:
+                        if unread is None and writes and deadline.remaining() < half:
+                            message = "the images of other changes took half of the time"
+                            unread = DeadlineExceeded(message)
+                        if unread is not None:
+                            raise unread  # every further read would time out as well
                     is_first = group[-1].kind in BEGINNINGS
                     upsert = self.upsert_of(
                         ItemVersion.of(change), change.new_image, written_at, is_first
                     )
+                    change.release_images()
                     writes.append((change, group[position + 1 :], upsert))
                 except (RetryableError, DeadlineExceeded) as error:
                     unread = error
@@ -95,21 +134,7 @@ class Search:
                     outcome.failures[change] = error
                 else:
                     break
-        try:
-            results = self._written.upsert([upsert for *_, upsert in writes], deadline)
-        except (RetryableError, DeadlineExceeded) as error:
-            results = [error] * len(writes)
-        for (change, older, _), result in zip(writes, results, strict=True):
-            match result:
-                case Stale(timestamp):
-                    outcome.refused(change, timestamp)
-                    outcome.stale += len(older)
-                case None:
-                    outcome.applied += 1
-                    outcome.stale += len(older)
-                case _:
-                    outcome.failures |= dict.fromkeys((change, *older), result)
-        return outcome
+        return writes
 
     retains = False
     """A document that expired is gone; nothing of it is kept."""
@@ -293,8 +318,11 @@ class Search:
         document = self.document(image)
         if document is None:
             return None
-        if CDC in document:
-            message = f"the field {CDC!r} belongs to the sink; name the document's field otherwise"
+        # OpenSearch reads "cdc.deleted" as the field `deleted` of the object `cdc`.
+        if own := [name for name in document if name.partition(".")[0] == CDC]:
+            message = (
+                f"the field {own[0]!r} belongs to the sink; name the document's field otherwise"
+            )
             raise TypeError(message)
         return cast("Document", encoded(document))
 
@@ -331,7 +359,8 @@ def _fields_that_differ(held: Held | None, wanted: Document | None) -> str:
         return ""
     shown = {name: value for name, value in held.source.items() if name != CDC}
     names = shown.keys() | wanted.keys()
-    return ", ".join(sorted(n for n in names if shown.get(n, _NONE) != wanted.get(n, _NONE)))
+    differing = (n for n in names if not same(shown.get(n, _NONE), wanted.get(n, _NONE)))
+    return ", ".join(sorted(differing))
 
 
 _NONE = object()
@@ -339,7 +368,7 @@ _NONE = object()
 
 def shows(held: Held, upsert: Upsert) -> bool:
     """Return whether a document shows what another one would."""
-    return _shown(held.source) == _shown(upsert.source)
+    return same(_shown(held.source), _shown(upsert.source))
 
 
 def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:
