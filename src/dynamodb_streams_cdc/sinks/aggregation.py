@@ -33,6 +33,7 @@ from dynamodb_streams_cdc.sinks.base import (
     PurgePage,
     ReadItem,
     evaluated,
+    evaluated_or_refused,
     purge_all,
 )
 from dynamodb_streams_cdc.sinks.comparison import (
@@ -266,7 +267,7 @@ class Aggregation:
         rows = self.ledger.read(items.keys(), deadline)
         for item_id, image in items.items():
             try:
-                wanted = {} if image is None else self._of(image)
+                wanted = {} if image is None else evaluated_or_refused(self._checked, image)
             except PermanentError as error:
                 yield refused(item_id, rows.get(item_id), error)
                 continue
@@ -382,7 +383,10 @@ class Aggregation:
         return contribution, retained
 
     def _of(self, image: Image) -> Contribution:
-        return evaluated(lambda image: checked(self.contributions(image), self.decimals), image)
+        return evaluated(self._checked, image)
+
+    def _checked(self, image: Image) -> Contribution:
+        return checked(self.contributions(image), self.decimals)
 
     def _commit(
         self, pack: Sequence["_Step"], deadline: Deadline, outcome: Outcome

@@ -1,5 +1,6 @@
 """The interface between the processor and a sink."""
 
+import errno
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,13 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checka
 
 from dynamodb_streams_cdc.change import BACKFILL, UNKNOWN_TIME, Attributes, Change, Image
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.errors import CdcError, PermanentError, visible
+from dynamodb_streams_cdc.errors import (
+    CdcError,
+    DeadlineExceeded,
+    PermanentError,
+    RetryableError,
+    visible,
+)
 from dynamodb_streams_cdc.names import LogEvent
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
 
@@ -336,6 +343,11 @@ class WholeTable(SourceTable, Protocol):
         """
 
 
+_ARITHMETIC = frozenset({errno.EDOM, errno.EINVAL, errno.EOVERFLOW, errno.ERANGE})
+"""Errors of the operating system that a number is the cause of: `datetime.fromtimestamp` raises one
+for nanoseconds where it takes seconds."""
+
+
 def evaluated(function: Callable[[Image], Result], image: Image) -> Result:
     """Return the result of a pure function of an image; turn its errors into permanent ones.
 
@@ -349,8 +361,29 @@ def evaluated(function: Callable[[Image], Result], image: Image) -> Result:
     """
     try:
         return function(image)
-    except (CdcError, MemoryError, OSError, ImportError):
+    except (CdcError, MemoryError, ImportError):
         raise
     except Exception as error:
-        name = type(error).__name__
-        raise PermanentError(str(error) or name, name) from error
+        if isinstance(error, OSError) and error.errno not in _ARITHMETIC:
+            raise
+        raise _permanent(error) from error
+
+
+def evaluated_or_refused(function: Callable[[Image], Result], image: Image) -> Result:
+    """Return what `evaluated` does; a comparison names an item that fails, and goes on.
+
+    Raises:
+        PermanentError: the function raised anything else than the two below.
+        RetryableError, DeadlineExceeded: the function raised it.
+    """
+    try:
+        return evaluated(function, image)
+    except (PermanentError, RetryableError, DeadlineExceeded):
+        raise
+    except Exception as error:
+        raise _permanent(error) from error
+
+
+def _permanent(error: Exception) -> PermanentError:
+    name = type(error).__name__
+    return PermanentError(str(error) or name, name)

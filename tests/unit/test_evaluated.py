@@ -1,0 +1,92 @@
+"""Errors of the domain's functions: which are the image's, and which are the machine's."""
+
+import errno
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from dynamodb_streams_cdc import Aggregation, RetryableError, Search
+from dynamodb_streams_cdc.errors import CdcError, MissingImage, PermanentError
+from dynamodb_streams_cdc.sinks.base import evaluated
+from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
+from tests.factories import change, deadline, order
+
+SECONDS = Decimal(1714564800)
+NANOSECONDS = SECONDS * 10**9
+
+
+def month(image: dict[str, Any]) -> str:
+    return f"{datetime.fromtimestamp(int(image['at']), UTC):%Y-%m}"
+
+
+def raising(error: Exception) -> Callable[[dict[str, Any]], Any]:
+    def function(image: dict[str, Any]) -> Any:
+        if image["at"] == NANOSECONDS:
+            raise error
+        return {"month": {"orders": 1}}
+
+    return function
+
+
+def test_a_time_out_of_range_is_the_images_fault() -> None:
+    with pytest.raises(PermanentError):
+        evaluated(month, {"at": NANOSECONDS})
+
+
+@pytest.mark.parametrize("code", [errno.EDOM, errno.EINVAL, errno.EOVERFLOW, errno.ERANGE])
+def test_errors_of_arithmetic_are_the_images_fault(code: int) -> None:
+    with pytest.raises(PermanentError, match="such") as caught:
+        evaluated(raising(OSError(code, "such")), {"at": NANOSECONDS})
+    assert caught.value.reason == "OSError"
+
+
+def test_such_a_change_fails_for_good_and_alone() -> None:
+    sink = Aggregation(MemoryLedger(), lambda image: {month(image): {"orders": 1}})
+    good = change(1, None, {**order("1"), "at": SECONDS})
+    bad = change(2, None, {**order("2"), "at": NANOSECONDS})
+    outcome = sink.apply([good, bad], deadline())
+    assert outcome.applied == 1
+    assert {each: type(error) for each, error in outcome.failures.items()} == {bad: PermanentError}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EMFILE, errno.ENOENT, errno.EIO])
+def test_other_errors_of_the_system_are_the_machines(code: int) -> None:
+    with pytest.raises(OSError, match="such"):
+        evaluated(raising(OSError(code, "such")), {"at": NANOSECONDS})
+
+
+IMAGES = {"1": {"at": SECONDS}, "2": {"at": NANOSECONDS}, "3": {"at": SECONDS}}
+ERRORS = [
+    OSError(errno.EOVERFLOW, "too large"),
+    OSError(errno.ENOENT, "no file"),
+    MemoryError(),
+    ImportError("no module"),
+    MissingImage("none"),
+    ValueError("year 54334370 is out of range"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_an_item_that_fails_leaves_the_page_compared(error: Exception) -> None:
+    sink = Aggregation(MemoryLedger(), raising(error))
+    found = [(each.item, each.kind.value, each.detail) for each in sink.compare(IMAGES, deadline())]
+    assert found == [
+        ("1", "missing", "month"),
+        ("2", "refused", type(error).__name__),
+        ("3", "missing", "month"),
+    ]
+
+
+def test_a_time_out_of_range_leaves_documents_compared() -> None:
+    sink = Search(MemoryIndex(), lambda image: {"month": month(image)})
+    found = [(each.item, each.kind.value) for each in sink.compare(IMAGES, deadline())]
+    assert found == [("1", "missing"), ("2", "refused"), ("3", "missing")]
+
+
+def test_a_comparison_is_retried_where_the_function_says_so() -> None:
+    sink = Aggregation(MemoryLedger(), raising(RetryableError("later")))
+    with pytest.raises(CdcError, match="later"):
+        list(sink.compare(IMAGES, deadline()))
