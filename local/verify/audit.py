@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dynamodb_streams_cdc.entities import AUDIT
 from local.items import NO_ENTITY, item_of
 from local.verify.items import Tally
+from local.verify.values import same_value, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +75,8 @@ class AuditCheck:
 
 def changes_of(states: Sequence[Image | None]) -> int:
     """Return the number of writes of these states that change the item."""
-    return sum(before != after for before, after in pairwise((None, *states)))
+    pairs = pairwise((None, *states))
+    return sum(not same_value(before, after) for before, after in pairs)
 
 
 def _entity_of(item: str, history: Sequence[Entry], items: Items) -> Entity | None:
@@ -138,7 +140,7 @@ class _History:
             # Its images and the names of the changed attributes are in the image store.
             del expected["changed"]
         for name, value in expected.items():
-            if found[name] != value:
+            if not same_value(found[name], value):
                 self._differs(f"{where} {name}", value, found[name])
         identity = self._identity(entry.get("keys") or {})
         if identity != self._item:
@@ -162,12 +164,13 @@ class _History:
 
     def _images(self, where: str, expected: Image | None, found: Image | None) -> None:
         if expected is None or found is None:
-            if expected != found:
+            if expected is not found:
                 self._differs(where, expected, found)
             return
         for name in sorted(expected.keys() | found.keys()):
-            if expected.get(name) != found.get(name):
-                self._differs(f"{where}.{name}", expected.get(name), found.get(name))
+            wanted, held = value_of(expected, name), value_of(found, name)
+            if not same_value(wanted, held):
+                self._differs(f"{where}.{name}", wanted, held)
 
     def _differs(self, field: str, expected: Any, found: Any) -> None:
         self._tally.add("different", self._item, expected, found, field=field, of=self._of)
@@ -177,7 +180,8 @@ def _changed(before: Image | None, after: Image | None) -> list[str] | None:
     if before is None or after is None:
         return None
     names = before.keys() | after.keys()
-    return sorted(name for name in names if before.get(name) != after.get(name)) or None
+    changed = (n for n in names if not same_value(value_of(before, n), value_of(after, n)))
+    return sorted(changed) or None
 
 
 def _head(path: str) -> str:

@@ -10,6 +10,7 @@ from dynamodb_streams_cdc.entities import SEARCH
 from dynamodb_streams_cdc.errors import CdcError
 from dynamodb_streams_cdc.sinks.base import evaluated
 from local.verify.items import Tally
+from local.verify.values import Mark, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +110,8 @@ def document_of(entity: Entity, image: Image) -> dict[str, Any] | None:
 
 
 def _shows(document: Mapping[str, Any], source: Mapping[str, Any]) -> bool:
-    return all(same(document.get(n), source.get(n)) for n in {*document, *source} - {"cdc"})
+    names = {*document, *source} - {"cdc"}
+    return all(same(value_of(document, name), value_of(source, name)) for name in names)
 
 
 def _compare_document(
@@ -117,7 +119,7 @@ def _compare_document(
 ) -> None:
     about = source.get("cdc") or {}
     fields: dict[str, tuple[Any, Any]] = {
-        name: (expected.get(name), source.get(name))
+        name: (value_of(expected, name), value_of(source, name))
         for name in sorted((expected.keys() | source.keys()) - {"cdc"})
     }
     fields["cdc.item"] = (item, about.get("item"))
@@ -134,7 +136,7 @@ def same(expected: Any, found: Any) -> bool:
     base64 text there, and a set is a sorted list.
     """
     match expected:
-        case None | bool() | str():
+        case None | bool() | str() | Mark():
             return type(expected) is type(found) and bool(expected == found)
         case int() | Decimal():
             if isinstance(found, bool) or not isinstance(found, int | str):

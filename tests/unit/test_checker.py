@@ -15,6 +15,7 @@ from dynamodb_streams_cdc.sinks.aggregation import Expiry
 from local.deployed.resources import Resources
 from local.scenarios.probes import probes_of
 from local.verify import Comparison, DeployedCopies, checks_of, compare, unchecked
+from local.verify.audit import changes_of
 from local.verify.items import keys_in
 from local.workload.stories import ItemStory
 from local.workload.traffic import Finished
@@ -327,6 +328,19 @@ def test_a_damage_of_the_search(
     assert {sink for sink, *_ in found} == {"search"}
 
 
+def test_a_field_of_a_document_that_is_null_is_not_absent(equal: Copies) -> None:
+    no_tags = room(1, tags=None)
+    equal.images[0] = no_tags
+    equal.log[1] = entry(2, room(1, beds=Decimal(1)), no_tags)
+    document(equal)["tags"] = None
+    assert differences(equal) == set()
+
+    del document(equal)["tags"]
+
+    [difference] = compared(equal).differences
+    assert str(difference) == f"{ROOM_1}: tags should be NULL, is absent"
+
+
 SECOND = "entry 2 of 2 (MODIFY)"
 
 
@@ -373,6 +387,60 @@ def test_a_damage_of_the_audit(
 
     assert ("audit", *expected) in found
     assert {sink for sink, *_ in found} == {"audit"}
+
+
+STATES = [
+    (room(1), room(1, note=None)),
+    (room(1, note=Decimal(1)), room(1, note=True)),
+    (room(1, note=[Decimal(0)]), room(1, note=[False])),
+    (room(1, note={"a": None}), room(1, note={})),
+]
+
+
+def set_first(copies: Copies, before: Image, after: Image) -> None:
+    copies.images[0] = after
+    copies.log[:2] = [entry(1, None, before), {**entry(2, before, after), "changed": ["note"]}]
+
+
+@pytest.mark.parametrize(("before", "after"), STATES)
+def test_a_right_log_of_null_and_true_is_right(equal: Copies, before: Image, after: Image) -> None:
+    set_first(equal, before, after)
+
+    assert compared(equal).differences == ()
+    assert changes_of([before, after, after, None]) == 3
+
+
+@pytest.mark.parametrize(("wrong", "right"), STATES)
+def test_a_log_that_mistakes_null_or_true_is_wrong(
+    equal: Copies, wrong: Image, right: Image
+) -> None:
+    set_first(equal, room(1, beds=Decimal(1), note="x"), right)
+    equal.log[1]["after"] = wrong
+    equal.log[1]["changed"] = ["beds", "note"]
+
+    assert differences(equal) == {("audit", "different", ROOM_1, "replayed state.note")}
+
+
+def test_numbers_are_compared_by_value(equal: Copies) -> None:
+    equal.log[1]["after"]["price"] = Decimal("9.500")
+    equal.log[1]["after"]["beds"] = 2
+
+    assert differences(equal) == set()
+
+
+def test_an_entry_says_true_and_not_1(equal: Copies) -> None:
+    equal.log[1]["expired"] = Decimal(0)
+
+    assert differences(equal) == {("audit", "different", ROOM_1, f"{SECOND} expired")}
+
+
+def test_a_difference_tells_null_from_absent(equal: Copies) -> None:
+    set_first(equal, room(1), room(1, note=None))
+    del equal.log[1]["after"]["note"], equal.log[1]["changed"]
+
+    [difference] = compared(equal).differences
+
+    assert str(difference) == f"{ROOM_1}: replayed state.note should be NULL, is absent"
 
 
 def test_differences_are_counted_for_the_entity_of_the_item(equal: Copies) -> None:
