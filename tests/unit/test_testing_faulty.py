@@ -284,3 +284,15 @@ def test_functions_and_what_iterators_yield_are_requests(stream_lab: LabFactory)
 class Rows:
     def write(self) -> None:
         """Do nothing."""
+
+
+@pytest.mark.parametrize("use", [setattr, lambda port, name, value: delattr(port, name)])
+def test_an_assignment_through_a_port_is_refused(
+    stream_lab: LabFactory, use: Callable[..., None]
+) -> None:
+    lab, rows = stream_lab(MaximumRetryAttempts=0), Port()
+    port = lab.faulty(rows)
+    lab.function(lambda event, context: use(port, "done", ["1"]))
+    deliver(lab, "1")
+    assert "assigns done of a Port through a faulty port" in str(lab.deliveries[0].error)
+    assert rows.done == []

@@ -133,7 +133,8 @@ def check_convergence(
         **settings: of the mapping, under the names and with the defaults of
             `ListEventSourceMappings`. Those that you leave out vary: BatchSize,
             MaximumBatchingWindowInSeconds, ParallelizationFactor (1 with tumbling windows),
-            BisectBatchOnFunctionError. The mapping reads the stream from its start. After 20 hours dead letters go to a bucket;
+            BisectBatchOnFunctionError.
+            The mapping reads the stream from its start. After 20 hours dead letters go to a bucket;
             they are redriven in the end.
 
     Raises:

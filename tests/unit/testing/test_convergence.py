@@ -205,8 +205,10 @@ def test_settings_of_the_mapping_replace_those_drawn() -> None:
 
 def test_tumbling_windows_have_one_lane() -> None:
     make = making(last_wins, {"state": {"n": 1}})
-    windows = {"TumblingWindowInSeconds": 60}
-    assert check_convergence(make, wanted=amounts, faults=(), schedules=20, **windows).deliveries
+    report = check_convergence(
+        make, wanted=amounts, faults=(), schedules=20, TumblingWindowInSeconds=60
+    )
+    assert report.schedules == 20
 
 
 def test_a_table_of_moto_is_a_port(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from dynamodb_streams_cdc.testing.simulation.aws_calls import follow, is_of_boto3
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector, name_of
@@ -70,15 +70,32 @@ def wrapped(port: T, faults: FaultInjector) -> T:
 
 
 class _Faulty:
+    _port: object
+    _faults: FaultInjector
+
     def __init__(self, port: object, faults: FaultInjector) -> None:
-        self._port = port
-        self._faults = faults
+        object.__setattr__(self, "_port", port)
+        object.__setattr__(self, "_faults", faults)
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._port, name)
         if not callable(attribute) or isinstance(attribute, type):
             return attribute
         return _method(name, attribute, self._faults)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        _refuse_assignment(self._port, name)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        _refuse_assignment(self._port, name)
+
+
+def _refuse_assignment(port: object, name: str) -> NoReturn:
+    message = (
+        f"the function assigns {name} of a {type(port).__name__} through a faulty port, and an "
+        f"assignment makes no request: give {type(port).__name__} a method that does it"
+    )
+    raise TypeError(message)
 
 
 def _method(name: str, method: Callable[..., Any], faults: FaultInjector) -> Callable[..., Any]:
