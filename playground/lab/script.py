@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from dynamodb_streams_cdc.testing.simulation import FaultKind, Schedule
+from dynamodb_streams_cdc.testing.simulation.replay import LEAST
 from dynamodb_streams_cdc.testing.simulation.schedule import (
     LASTING,
     Fault,
@@ -172,6 +173,8 @@ def _write(at: float, row: str, number: int) -> Operation:
         _limited(name, value or "0", number)
         for name, value in zip(("item", "group", "amount"), found.groups()[1:], strict=True)
     )
+    if write not in (Write.PUT, Write.POISON):
+        amount = amount or LEAST
     return Operation(at, write, item, group, amount)
 
 

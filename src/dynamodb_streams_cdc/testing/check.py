@@ -200,6 +200,21 @@ def _functions(made: Any) -> Made:
     raise TypeError(message)
 
 
+def _in_words(problems: Any) -> tuple[str, ...]:
+    """Return the problems that `compare` found.
+
+    Raises:
+        TypeError: it returned something else.
+    """
+    if isinstance(problems, str) or not isinstance(problems, Iterable):
+        message = (
+            f"compare(copy, items) returned {problems!r:.80}: return a list of problems, each a "
+            "sentence, and an empty list if the copy is right"
+        )
+        raise TypeError(message)
+    return tuple(problems)
+
+
 class _Run:
     """The consumer of one run."""
 
@@ -258,7 +273,7 @@ class _Run:
         items = Items(table)
         self.copy = self._read()
         if self.check.compare is not None:
-            self.problems = tuple(self.check.compare(self.copy, items))
+            self.problems = _in_words(self.check.compare(self.copy, items))
         else:
             self.wanted = self.check.wanted(items)
             self.check.implied.add(repr(self.wanted))

@@ -120,6 +120,12 @@ def test_a_copy_that_cannot_fail_is_refused() -> None:
     assert "the check shows nothing" in refused(tried(code, schedules=5), "search")["message"]
 
 
+def test_a_delete_makes_no_item_of_amount_0() -> None:
+    item = "def item(number, group, amount):\n    return {'id': str(1 // amount)}\n"
+    script = "0 put 0 group 1 amount 1\n1 delete 0\n"
+    assert run({"handler": HANDLER + item, "script": script})["problems"] == []
+
+
 def test_a_search_keeps_windows_in_one_lane() -> None:
     code = HANDLER.replace("pass", "return {'state': {}}")
     settings = {"TumblingWindowInSeconds": 60}

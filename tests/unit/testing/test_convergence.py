@@ -164,6 +164,20 @@ def test_a_schedule_survives_as_plain_data(make: Callable[[int], Any]) -> None:
         assert as_data(from_data(data)) == data
 
 
+def test_a_replay_makes_no_item_of_amount_0() -> None:
+    amounts_made = set()
+
+    def item(number: int, group: int, amount: int) -> Rows:
+        amounts_made.add(amount)
+        return {"id": f"item-{number}", "amount": Decimal(amount)}
+
+    rows = [[0.0, "put", 0, 0, 5], [1.0, "put the same again", 0], [2.0, "delete", 0]]
+    later = [["a write", [0.0, "delete", 1]]]
+    replay = {"writes": rows, "later": later}
+    assert check_convergence(making(last_wins), wanted=amounts, item=item, replay=replay).writes
+    assert min(amounts_made) == 1
+
+
 # What it takes
 
 
@@ -498,6 +512,12 @@ def test_arguments_that_show_nothing_are_refused(
     make = making(lambda rows, record: None) if "wanted" in options else making(last_wins)
     with pytest.raises(error, match=message):
         check_convergence(make, **{"wanted": amounts, "faults": (), "schedules": 20, **options})
+
+
+@pytest.mark.parametrize("result", ["", "wrong", True, False, None])
+def test_compare_returns_a_list_of_problems(result: Any) -> None:
+    with pytest.raises(TypeError, match="return a list of problems, each a sentence"):
+        check_convergence(making(last_wins), compare=lambda copy, items: result, faults=())
 
 
 def test_a_function_that_is_never_invoked_is_refused() -> None:

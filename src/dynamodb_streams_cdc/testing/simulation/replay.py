@@ -2,8 +2,9 @@
 
     {"writes": [[0.0, "put", 0, 1, 5], [1.0, "delete", 0]], "faults": [[2.0, "throttle"]]}
 
-A write is its time, its kind, the number of the item, and the group and the amount of a put. A
-fault is its time, its kind, and how long it lasts. What is left out has its default.
+A write is its time, its kind, the number of the item, and the group and the amount of a put; that
+amount is 1 for other writes, of whose item only the keys count. A fault is its time, its kind, and
+how long it lasts. What is left out has its default.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,9 @@ from dynamodb_streams_cdc.testing.simulation.schedule import (
     Step,
     Write,
 )
+
+LEAST = 1
+"""The least amount of an item, which is that of a write without one."""
 
 _LISTS = ("operations", "faults", "later")
 _PLAIN = tuple(each for each in fields(Schedule) if each.name not in _LISTS)
@@ -77,7 +81,7 @@ def from_data(data: Mapping[str, Any]) -> Schedule:
 
 def _operation(row: Sequence[Any]) -> Operation:
     at, kind, item, *values = row
-    return Operation(at, Write(kind), item, *values)
+    return Operation(at, Write(kind), item, *(values or (0, LEAST)))
 
 
 def _fault(row: Sequence[Any]) -> Fault:
