@@ -46,6 +46,14 @@ class ErasureRecordsContract:
         assert list(records.read([ITEM, OTHER], deadline())) == [OTHER]
         assert not records.complete(ITEM, record, deadline())
 
+    def test_receipts_that_are_written_are_found(self, records: ErasureRecords) -> None:
+        for item in (ITEM, OTHER):
+            records.note(item, 7.0, deadline())
+        made, waiting = (records.read([item], deadline())[item] for item in (ITEM, OTHER))
+        assert records.complete(ITEM, made, deadline())
+        found = records.find_receipts([made.receipt, waiting.receipt], deadline())
+        assert list(found) == [made.receipt]
+
     def test_a_record_that_moved_is_not_completed(self, records: ErasureRecords) -> None:
         records.note(ITEM, 7.0, deadline())
         record = records.read([ITEM], deadline())[ITEM]

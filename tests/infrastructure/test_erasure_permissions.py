@@ -108,9 +108,11 @@ def test_the_erasure_calls_what_its_role_allows_and_all_of_it(
     record_of = {"Keys": serialize_item({"customer_id": "00004", "order_id": "00004-0001"})}
     for _ in range(2):  # what the sums retain goes first, then its row
         answer = walk("erase", record_of, context)
-    complete = {**record_of, "revision": answer["revisions"][ITEM]}
-    done = erasure.handler({"operation": "complete", "Records": [complete]}, context)
-    assert list(done["receipts"]) == [ITEM]
+    read = {"revision": answer["revisions"][ITEM], "receipt": answer["receipts"][ITEM]}
+    complete = {"operation": "complete", "Records": [{**record_of, **read}]}
+    for _ in range(2):  # the answer of the first may be lost
+        done = erasure.handler(complete, context)
+        assert done["receipts"] == answer["receipts"]
 
     role = flat(function["Properties"]["Role"]).removesuffix(".Arn")
     granted = {

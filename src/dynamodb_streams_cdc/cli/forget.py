@@ -139,7 +139,7 @@ def _advice(item: ForgottenItem, *, check: bool) -> str:
         case ForgetStatus.HELD:
             if check:
                 return "cdc forget erases it, unless the item is in the table or a copy shows it"
-            return "not done: run it again"
+            return item.why or "not done: run it again"
         case ForgetStatus.ERASED:
             return f"keep the receipt {item.receipt}"
         case ForgetStatus.NOTHING:

@@ -7,8 +7,9 @@ from the change log, the large images and the archive.
                                count the traces of the items, a part of a place at a time
     {"operation": "erase", ...}
                                erase them
-    {"operation": "complete", "Records": [{"Keys": ..., "revision": ...}]}
-                               turn the record of an erasure into a receipt, which names no item
+    {"operation": "complete", "Records": [{"Keys": ..., "revision": ..., "receipt": ...}]}
+                               turn the record of an erasure into a receipt, which names no item;
+                               a repeated request gets the same receipt
 
 A place is a store that holds traces, such as the change log. A response says `at` which place and
 part the next request goes on.
@@ -140,6 +141,13 @@ class ErasureRecords(Protocol):
             RetryableError: they cannot be written at the moment.
         """
 
+    def find_receipts(self, names: Collection[str], deadline: Deadline) -> Collection[str]:
+        """Return which of these receipts have been written, read consistently.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+
 
 class ErasureResponse(TypedDict):
     """The response to `find` and `erase`; counts are by item.
@@ -152,6 +160,7 @@ class ErasureResponse(TypedDict):
         blocked: by item, which copy still shows it, or may; nothing of it is erased.
         unclear: objects that cannot be read and may be of one of the items.
         revisions: revision of the record of each erasure that is not complete, by item.
+        receipts: name of the receipt that each of these records becomes, by item.
         due: when nothing relies on the tombstones any more, in seconds since 1970, by item.
         fill: which fill is open, during which no tombstone is erased; empty if none is.
         at: where the next request goes on; None at the end.
@@ -165,6 +174,7 @@ class ErasureResponse(TypedDict):
     blocked: dict[str, str]
     unclear: list[str]
     revisions: dict[str, int]
+    receipts: dict[str, str]
     due: dict[str, float]
     fill: str
     at: Sequence[Any] | None
@@ -172,9 +182,15 @@ class ErasureResponse(TypedDict):
 
 
 class CompleteResponse(TypedDict):
-    """The response to `complete`: the receipts, by item; an item that is missing is not done."""
+    """The response to `complete`.
+
+    Attributes:
+        receipts: the receipts, by item; an item that is missing is not done.
+        problem: why the request did not come to all items, if a store was at fault; ask again.
+    """
 
     receipts: dict[str, str]
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -215,7 +231,7 @@ class Erasure:
                 erases = operation == ErasureOperation.ERASE
                 return self._walk(event, items, deadline, erases=erases)
             case ErasureOperation.COMPLETE:
-                wanted = {self._item(each)[0]: each.get("revision") for each in records}
+                wanted = {self._item(each)[0]: each for each in records}
                 return self._complete(wanted, deadline)
         message = (
             f"operation: expected one of {', '.join(ErasureOperation)}, got "
@@ -291,6 +307,7 @@ class Erasure:
                 newest[item] = max(trace.since, newest.get(item, trace.since))
         for item, record in self.records.read(items, deadline).items():
             response["revisions"][item] = record.revision
+            response["receipts"][item] = record.receipt
             newest[item] = max(record.since, newest.get(item, record.since))
         response["due"] = {item: since + self.horizon for item, since in newest.items()}
 
@@ -326,16 +343,58 @@ class Erasure:
             if max(since, records[item].since if item in records else since) + self.horizon <= now
         )
 
-    def _complete(self, wanted: Mapping[str, object], deadline: Deadline) -> CompleteResponse:
+    def _complete(
+        self, wanted: Mapping[str, Mapping[str, Any]], deadline: Deadline
+    ) -> CompleteResponse:
         """Complete the erasures whose records are as they were read, and due."""
-        receipts: dict[str, str] = {}
-        for item, record in self.records.read(wanted.keys(), deadline).items():
-            is_due = record.since + self.horizon <= deadline.now()
-            if is_due and record.revision == wanted[item]:
-                deadline.check()
-                if self.records.complete(item, record, deadline):
-                    receipts[item] = record.receipt
-        return CompleteResponse(receipts=receipts)
+        response = CompleteResponse(receipts={}, problem="")
+        try:
+            records = self.records.read(wanted.keys(), deadline)
+            for item, record in records.items():
+                is_due = record.since + self.horizon <= deadline.now()
+                if is_due and _is_as_read(record, wanted[item]):
+                    deadline.check()
+                    self._complete_one(item, record, response, deadline)
+            self._recall(wanted, records, response, deadline)
+        except (RetryableError, DeadlineExceeded) as error:
+            response["problem"] = str(error)
+        return response
+
+    def _complete_one(
+        self, item: str, record: ErasureRecord, response: CompleteResponse, deadline: Deadline
+    ) -> None:
+        """Complete one erasure. A store that refuses it may take the next one."""
+        try:
+            if self.records.complete(item, record, deadline):
+                response["receipts"][item] = record.receipt
+        except RetryableError as error:
+            response["problem"] = str(error)
+
+    def _recall(
+        self,
+        wanted: Mapping[str, Mapping[str, Any]],
+        records: Mapping[str, ErasureRecord],
+        response: CompleteResponse,
+        deadline: Deadline,
+    ) -> None:
+        """Add the receipts of earlier requests, whose answer was lost, to the response."""
+        receipts = response["receipts"]
+        lost = {
+            item: name
+            for item, each in wanted.items()
+            if item not in receipts
+            and (name := each.get("receipt"))
+            and (item not in records or records[item].receipt == name)
+        }
+        if lost:
+            written = self.records.find_receipts({*lost.values()}, deadline)
+            receipts |= {item: name for item, name in lost.items() if name in written}
+
+
+def _is_as_read(record: ErasureRecord, wanted: Mapping[str, Any]) -> bool:
+    """Return whether a record is the one that a request was made for, unchanged."""
+    same = wanted.get("receipt", record.receipt) == record.receipt
+    return same and record.revision == wanted.get("revision")
 
 
 def _empty(place: str, at: Sequence[Any]) -> ErasureResponse:
@@ -347,6 +406,7 @@ def _empty(place: str, at: Sequence[Any]) -> ErasureResponse:
         blocked={},
         unclear=[],
         revisions={},
+        receipts={},
         due={},
         fill="",
         at=at,

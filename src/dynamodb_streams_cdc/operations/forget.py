@@ -55,7 +55,7 @@ class ForgottenItem:
         left: what is left by place, tombstones not counted.
         due: when to run it again, in ISO 8601; empty if there is no need.
         receipt: name of the receipt of a complete erasure.
-        why: why it was refused, or why it waits although it is due.
+        why: why it was refused, why it waits although it is due, or why it may be erased already.
     """
 
     item: str
@@ -140,6 +140,7 @@ class Forget:
             for item, number in answer["found"].items():
                 _add(results[item].found, answer["place"], number)
         revisions: dict[str, int] = {}
+        receipts: dict[str, str] = {}
         due: dict[str, float] = {}
         fill = ""
         unclear: list[str] = []
@@ -151,13 +152,14 @@ class Forget:
                 _add(results[item].tombstones, answer["place"], number)
             unclear += (each for each in answer["unclear"] if each not in unclear)
             revisions |= answer["revisions"]
+            receipts |= answer.get("receipts", {})
             for item, moment in answer["due"].items():
                 due[item] = max(moment, due.get(item, moment))
         self.report.unclear += (each for each in unclear if each not in self.report.unclear)
         for item in {} if unclear else wanted:
             self._judge(results[item], revisions, due.get(item, 0.0), fill)
         if erases and not unclear:
-            self._complete(wanted, results, revisions)
+            self._complete(wanted, results, revisions, receipts)
 
     def _refuse(
         self,
@@ -198,19 +200,39 @@ class Forget:
         wanted: Mapping[str, Attributes],
         results: Mapping[str, ForgottenItem],
         revisions: Mapping[str, int],
+        receipts: Mapping[str, str],
     ) -> None:
         """Turn the records of items of which nothing is left, and that are due, into receipts."""
-        ready = [
-            {"Keys": key, "revision": revisions[item]}
+        ready = {
+            item: {"Keys": key, "revision": revisions[item], **_named(receipts.get(item))}
             for item, key in wanted.items()
             if results[item].status is ForgetStatus.HELD
             and item in revisions
             and not (results[item].left or results[item].tombstones)
-        ]
-        if ready:
-            event = {"operation": ErasureOperation.COMPLETE, "Records": ready}
-            for item, receipt in self._ask(event)["receipts"].items():
+        }
+        for item in ready.keys() & receipts.keys():
+            results[item].why = (
+                "whether it is erased is not known: run it again; if nothing is held then, its "
+                f"receipt is {receipts[item]}"
+            )
+        fruitless = 0
+        while ready:
+            event = {"operation": ErasureOperation.COMPLETE, "Records": [*ready.values()]}
+            answer = self._ask(event)
+            for item, receipt in answer["receipts"].items():
+                ready.pop(item, None)
                 results[item].status, results[item].receipt = ForgetStatus.ERASED, receipt
+                results[item].why = ""
+            problem = answer.get("problem", "")
+            if not (problem and ready):
+                break
+            fruitless = 0 if answer["receipts"] else fruitless + 1
+            if fruitless == PATIENCE:
+                message = f"receipts cannot be written: {problem}"
+                raise _Stopped(message)
+            self.clock.sleep(backoff(fruitless))
+        for item in ready:  # another operator found something since
+            results[item].why = ""
 
     def _walk(
         self, operation: ErasureOperation, items: Mapping[str, Attributes]
@@ -246,6 +268,10 @@ class Forget:
                     raise _Stopped(str(error)) from error
                 self.clock.sleep(backoff(attempt))
         raise AssertionError
+
+
+def _named(receipt: str | None) -> Mapping[str, str]:
+    return {} if receipt is None else {"receipt": receipt}
 
 
 class _Stopped(Exception):

@@ -8,6 +8,7 @@ import pytest
 from dynamodb_streams_cdc.control.erasure import Erasure
 from dynamodb_streams_cdc.control.erasure_objects import _Reading
 from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.operations.forget import ForgottenItem
 from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
 from dynamodb_streams_cdc.testing.simulation import FaultKind, Simulation, generate_erasures
 from tests.schedules import schedules
@@ -63,6 +64,12 @@ def test_the_table_before_the_traces_is_wrong(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Erasure, "_walk", walked)
     monkeypatch.setattr(Erasure, "_present", lambda *_: early[0])
     assert failing(220) is not None
+
+
+def test_a_receipt_that_no_report_names_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written, and the item is gone: no later run learns its name."""
+    monkeypatch.setattr(ForgottenItem, "receipt", property(lambda _: "", lambda *_: None))
+    assert failing(0) is not None
 
 
 def test_a_batch_that_goes_whole_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,6 +176,12 @@ class DynamoDbErasureRecords:
             return False
         return True
 
+    def find_receipts(self, names: Collection[str], deadline: Deadline) -> Collection[str]:
+        """Return which of these receipts have been written, read consistently."""
+        keys = [{IDEMPOTENCY_KEY: {"S": ERASED + name}} for name in names]
+        found = read_items(self.client, self.table, keys, deadline)
+        return {item[IDEMPOTENCY_KEY]["S"].removeprefix(ERASED) for item in found}
+
 
 def _marker(item: Attributes) -> Marker:
     """Return a marker; one of an earlier version says only when it expires."""

@@ -97,6 +97,11 @@ class MemoryErasureRecords:
         }
         return True
 
+    def find_receipts(self, names: Collection[str], deadline: Deadline) -> Collection[str]:
+        """Return which of these receipts have been written."""
+        deadline.check()
+        return self.receipts.keys() & set(names)
+
 
 @dataclass
 class MemoryMarkers:

@@ -60,11 +60,22 @@ class Eraser:
             settle()
             gone = [key for key in self.table.forgotten if key not in self.table.items]
             if not gone:
-                return
+                break
             self._forget(gone)
+        yield from self._unknown_receipts()
+        if not gone:
+            return
         report = self.reports[-1]
         for result in report.items if not report.complete else ():
             yield f"{result.item} is not erased: {result}, {report.problems}"
+
+    def _unknown_receipts(self) -> Iterator[str]:
+        """Say which receipts no report names, neither as written nor as one that may be."""
+        results = [result for report in self.reports for result in report.items]
+        told = {each.receipt or each.why.rpartition(" ")[2] for each in results}
+        for name in getattr(self.erasure.records, "receipts", ()):
+            if name not in told:
+                yield f"the operator does not know receipt {name}"
 
     def _forget(self, keys: list[str]) -> None:
         if not keys:
