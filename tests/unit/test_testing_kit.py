@@ -462,6 +462,16 @@ def test_a_fault_that_had_no_chance_fails_the_test(stream_lab: LabFactory) -> No
         lab.run()
 
 
+def test_a_sink_that_fails_for_no_call_fails_the_test(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed)
+    lab.fail_sink(seconds=60)
+    lab.slow_sink(seconds=60, per_call=5)
+    lab.put({"id": "1"})
+    with pytest.raises(UnusedFault, match=r"never struck: failing sink, slow sink\."):
+        lab.run()
+    lab.run()
+
+
 def test_a_float_is_refused_as_dynamodb_refuses_it(stream_lab: LabFactory) -> None:
     with pytest.raises(ValueError, match="use Decimal"):
         stream_lab(succeed).put({"id": "1", "total": 1.5})

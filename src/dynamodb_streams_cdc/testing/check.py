@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dynamodb_streams_cdc.esm import Result
 from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.processor import Processor
 from dynamodb_streams_cdc.testing.differences import differences
@@ -32,6 +33,19 @@ MOST_RUNS = 300
 
 SHORT = 4
 """Length of a schedule that needs no shorter one: two writes and a fault."""
+
+IN_PORTS = frozenset(
+    {
+        FaultKind.CRASH_AFTER,
+        FaultKind.CRASH_BEFORE,
+        FaultKind.FAILING,
+        FaultKind.LOST_ANSWER,
+        FaultKind.OUTAGE,
+        FaultKind.SLOW,
+        FaultKind.TIMEOUT,
+    }
+)
+"""Faults that strike in calls of a port."""
 
 NAME = "function"
 """Name of the function, and of a processor in it whose dead letters are to be redriven."""
@@ -65,6 +79,8 @@ class Check:
     kinds: Collection[FaultKind]
     report: Report = field(default_factory=Report)
     implied: set[str] = field(default_factory=set)
+    succeeded: bool = False
+    ports: set[bool] = field(default_factory=set)
 
     def run(
         self,
@@ -89,6 +105,8 @@ class Check:
             lost, left = result.lost, result.problems[len(run.problems) :]
             problems = (*run.problems, *left)
             self._count(result.writes, result.deliveries, result.dead_letters, result.struck)
+            self.succeeded = self.succeeded or _succeeded(simulation)
+            self.ports |= run.ports()
         finally:
             run.close()
         return Story(
@@ -152,14 +170,27 @@ class Check:
         """Raise if no schedule could have failed.
 
         Raises:
-            ValueError: the function was never invoked, or its copy is to be the same in all cases.
+            ValueError: the function was never invoked, never succeeded or never called its port,
+                or its copy is to be the same in all cases.
         """
         if not self.report.deliveries:
             message = "no schedule invoked the function: the filters of the mapping let nothing by"
             raise ValueError(message)
+        if not self.succeeded:
+            message = (
+                "no invocation succeeded, although the copy is right: AWS retries every record "
+                "until it gives it up. Correct what the function raises or returns"
+            )
+            raise ValueError(message)
         if self.compare is None and len(self.implied) == 1 and self.report.schedules > 1:
             [value] = self.implied
             message = f"wanted(items) is {value:.200} after every schedule: the check shows nothing"
+            raise ValueError(message)
+        if self.ports == {False} and not IN_PORTS.isdisjoint(self.kinds):
+            message = (
+                "the function never called what trial.faulty returned, so no call could fail: give "
+                "the function that port in place of the object itself"
+            )
             raise ValueError(message)
 
     def _count(
@@ -185,6 +216,17 @@ def _pointed_to(simulation: Simulation) -> int:
     pollers = [poller for actor in simulation.actors for poller in actor.pollers]
     dead_letters = [each for poller in pollers for each in poller.dead_letters]
     return sum(len(each.records) for each in dead_letters if each.key is None)
+
+
+def _succeeded(simulation: Simulation) -> bool:
+    """Whether an invocation by the mapping succeeded."""
+    deliveries = (
+        delivery
+        for actor in simulation.actors
+        for poller in actor.pollers
+        for delivery in poller.deliveries
+    )
+    return any(each.result is Result.SUCCESS for each in deliveries)
 
 
 def _functions(made: Any) -> Made:
@@ -238,6 +280,11 @@ class _Run:
         [actor] = simulation.actors
         name = self._handler.name if isinstance(self._handler, Processor) else NAME
         actor.consumer = replace(actor.consumer, name=name, dead_letters=self._trial.store)
+
+    def ports(self) -> set[bool]:
+        """Return whether the function called a port; nothing if it has none."""
+        assert self._trial is not None
+        return {bool(self._trial.faults.called)} if self._trial.has_port else set()
 
     def close(self) -> None:
         if self._trial is not None:

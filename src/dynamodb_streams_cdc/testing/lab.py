@@ -141,6 +141,7 @@ class Lab:
         self.timeline = Timeline()
         self.deliveries: list[Delivery] = []
         self.dead_letters: list[DiscardedBatch] = []
+        self._struck_before: dict[FaultKind, int] = {}
         self._lost: list[Record] = []
         self._pollers: list[Poller] = []
         self.replace_stream()
@@ -210,21 +211,18 @@ class Lab:
 
         Raises:
             EndlessRun: something still happens.
-            UnusedFault: a fault is still armed.
+            UnusedFault: a fault is still armed, or the sink failed or was slow, and no call met it.
             TypeError: the lab has no function.
         """
         self._function()
         with reproducible(0):
             self._virtual_clock.run(hours * 3600, self._what_goes_on)
-        if self._faults.armed:
-            kinds = ", ".join(
-                f"{kind} in {self._faults.aims[kind]}" if kind in self._faults.aims else kind
-                for kind in self._faults.armed
-            )
+        if unused := [*self._still_armed(), *self._unmet()]:
             calls = ", ".join(self._faults.called) or "none"
             message = (
-                f"armed, and never struck: {kinds}. Crashes, timeouts and lost answers strike in "
-                f"calls of a port that the function got from lab.faulty(port); there were {calls}"
+                f"armed, and never struck: {', '.join(unused)}. Crashes, timeouts, lost answers, "
+                "and sinks that fail or are slow strike in calls of a port that the function got "
+                f"from lab.faulty(port); there were {calls}"
             )
             raise UnusedFault(message)
 
@@ -299,12 +297,12 @@ class Lab:
 
     def fail_sink(self, seconds: float) -> None:
         """Let every call of a faulty port raise an `RetryableError`, from now on for some time."""
-        self._faults.lasting[FaultKind.FAILING] = self._virtual_clock.now() + seconds
+        self._last(FaultKind.FAILING, seconds)
 
     def slow_sink(self, seconds: float, *, per_call: float) -> None:
         """Let every call of a faulty port take so many seconds, from now on for some time."""
         self._faults.slow = per_call
-        self._faults.lasting[FaultKind.SLOW] = self._virtual_clock.now() + seconds
+        self._last(FaultKind.SLOW, seconds)
 
     def lose_checkpoint(self) -> None:
         """Go back to the checkpoint before the latest, as after the crash of a poller."""
@@ -414,6 +412,19 @@ class Lab:
         self._faults.aims.pop(kind, None)
         if method is not None:
             self._faults.aims[kind] = method
+
+    def _last(self, kind: FaultKind, seconds: float) -> None:
+        self._faults.lasting[kind] = self._virtual_clock.now() + seconds
+        self._struck_before[kind] = self._faults.struck.get(kind, 0)
+
+    def _still_armed(self) -> list[str]:
+        aims = self._faults.aims
+        return [f"{kind} in {aims[kind]}" if kind in aims else kind for kind in self._faults.armed]
+
+    def _unmet(self) -> list[str]:
+        """Return the faults that lasted since the last run, and struck no call."""
+        before, self._struck_before = self._struck_before, {}
+        return [kind for kind, times in before.items() if self._faults.struck.get(kind, 0) == times]
 
     def _note(self, event: Happening) -> None:
         self.timeline.note(self._virtual_clock.now(), "function", event)

@@ -51,6 +51,7 @@ class Trial:
         faults: injector of the faults in calls of ports.
         store: the dead letters, once the function has asked for `dead_letters`.
         followed: clients and resources of boto3.
+        has_port: whether `faulty` was asked for a port.
     """
 
     clock: Clock
@@ -58,6 +59,7 @@ class Trial:
     faults: FaultInjector
     store: MemoryDeadLetterStore | None = None
     followed: list[Any] = field(default_factory=list)
+    has_port: bool = False
 
     def faulty(self, port: T) -> T:
         """Return the port, with faults in its requests: give the function this one.
@@ -68,6 +70,7 @@ class Trial:
         Raises:
             TypeError: the object makes no requests.
         """
+        self.has_port = True
         if type(port) is dict:
             return wrapped(port, self.faults)
         if is_of_boto3(port):

@@ -15,6 +15,7 @@ from moto import mock_aws
 
 from dynamodb_streams_cdc import Change, Processor, Search, Source
 from dynamodb_streams_cdc.testing import Diverged, FaultKind, Items, Trial, check_convergence
+from dynamodb_streams_cdc.testing.check import IN_PORTS
 from dynamodb_streams_cdc.testing.convergence import FAULTS
 from dynamodb_streams_cdc.testing.memory import MemoryIndex
 from dynamodb_streams_cdc.testing.simulation import generate, generate_dead_letters
@@ -528,6 +529,46 @@ def test_a_function_that_is_never_invoked_is_refused() -> None:
         )
 
 
+def keep_the_key(rows: Rows, record: Any) -> None:
+    rows[key_of(record)] = True
+
+
+def every_key(items: Items) -> Rows:
+    return dict.fromkeys(items.history, True)
+
+
+def test_a_function_that_never_succeeds_is_refused() -> None:
+    def make(trial: Trial) -> Any:
+        handler, read = making(keep_the_key)(trial)
+
+        def handle(event: Any, context: Any) -> Any:
+            handler(event, context)
+            numbers = [each["dynamodb"]["SequenceNumber"] for each in event["Records"]]
+            return {"batchItemFailures": [{"itemIdentifier": each} for each in numbers]}
+
+        return handle, read
+
+    options: Any = {"wanted": every_key, "faults": (), "schedules": 5, **REPORTING}
+    with pytest.raises(ValueError, match="no invocation succeeded, although the copy is right"):
+        check_convergence(make, **options)
+
+
+def test_a_port_that_is_never_called_is_refused() -> None:
+    def make(trial: Trial) -> Any:
+        copy: Rows = {}
+        trial.faulty(copy)
+
+        def handler(event: Any, context: Any) -> None:
+            for record in event["Records"]:
+                keep_the_key(copy, record)
+
+        return handler, lambda: copy
+
+    with pytest.raises(ValueError, match="give the function that port in place of the object"):
+        check_convergence(make, wanted=every_key, schedules=5)
+    assert check_convergence(make, wanted=every_key, schedules=5, faults=["throttle"]).schedules
+
+
 def test_long_copies_may_begin_alike() -> None:
     def text(rows: Rows) -> str:
         return "x" * 300 + repr(sorted(map(int, rows.values())))
@@ -565,6 +606,7 @@ def test_make_returns_two_functions() -> None:
 
 def test_the_page_has_the_effect_of_each_fault() -> None:
     page = (Path(__file__).parents[3] / "docs/how-to/check-your-consumer.md").read_text()
-    told = dict(re.findall(r"^\| `([a-z0-9 ]+)` \| ([^|]+) \| (?:yes|no) \|$", page, re.M))
-    assert told == {str(kind): EFFECTS[kind] for kind in FAULTS}
+    rows = re.findall(r"^\| `([a-z0-9 ]+)` \| ([^|]+) \| (yes|no) \|$", page, re.M)
+    assert {kind: effect for kind, effect, _ in rows} == {str(n): EFFECTS[n] for n in FAULTS}
+    assert {kind for kind, _, needs_port in rows if needs_port == "yes"} == IN_PORTS
     assert set(EFFECTS) == set(FaultKind)
