@@ -80,6 +80,17 @@ def test_an_item_that_fails_leaves_the_page_compared(error: Exception) -> None:
     ]
 
 
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_an_item_that_fails_leaves_documents_compared(error: Exception) -> None:
+    sink = Search(MemoryIndex(), raising(error))
+    found = [(each.item, each.kind.value, each.detail) for each in sink.compare(IMAGES, deadline())]
+    assert found == [
+        ("1", "missing", ""),
+        ("2", "refused", type(error).__name__),
+        ("3", "missing", ""),
+    ]
+
+
 def test_a_time_out_of_range_leaves_documents_compared() -> None:
     sink = Search(MemoryIndex(), lambda image: {"month": month(image)})
     found = [(each.item, each.kind.value) for each in sink.compare(IMAGES, deadline())]

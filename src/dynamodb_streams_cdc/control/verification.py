@@ -113,6 +113,7 @@ class Verification:
     """The first sink of each store."""
     _numbers: dict[int, int] = field(default_factory=dict, init=False)
     """Numbers of the stores, by the identity of each sink that can be compared."""
+    _slices: Slices | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         # Once: `isinstance` of a protocol makes a hundred calls.
@@ -264,13 +265,20 @@ class Verification:
         """
         misplaced = [each for each in copies if not self._belongs(each[1], store)]
         rest = [each for each in copies if self._belongs(each[1], store)]
-        slices = Slices(table, self.applier.deadline)
+        slices = self._slices_of(table)
+        before = slices.units
         pairs = (pair for some in slices.read([keys for _, keys in rest]) for pair in some)
         items = (item for _, item in pairs)
         gone = {name: keys for (name, keys), item in zip(rest, items, strict=True) if item is None}
         differences += self._strangers(sink, gone, store)
         differences += self._strangers(sink, dict(misplaced), store, misplaced=True)
-        return slices.units
+        return slices.units - before
+
+    def _slices_of(self, table: WholeTable) -> Slices:
+        """Return the reader of items, which knows from earlier pages how large they are."""
+        if self._slices is None:
+            self._slices = Slices(table, self.applier.deadline)
+        return self._slices
 
     def _strangers(
         self,
@@ -324,9 +332,8 @@ class Verification:
             else:
                 name = str(record.get("item"))
             elsewhere.setdefault(int(store or 0), {})[name] = raw_keys
-        slices = Slices(table, self.applier.deadline)
         differences: list[DifferenceReport] = []
-        for some in slices.read(list(keyed.values())):
+        for some in self._slices_of(table).read(list(keyed.values())):
             differences += self._compared(some)
         for store, names in elsewhere.items():
             strangers = self._strangers(self.stores[store], names, store, misplaced=True)

@@ -124,8 +124,8 @@ class Comparable(Protocol):
 
 def same(one: object, other: object) -> bool:
     """Return whether two values of an item, or of JSON, are the same; Python takes 1 for true."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
+    if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
+    return one == other and (one is True or one is False) == (other is True or other is False)

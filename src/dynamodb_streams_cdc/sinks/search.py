@@ -30,6 +30,7 @@ from dynamodb_streams_cdc.sinks.base import (
     PurgePage,
     ReadItem,
     evaluated,
+    evaluated_or_refused,
     purge_all,
 )
 from dynamodb_streams_cdc.sinks.comparison import (
@@ -265,7 +266,7 @@ class Search:
         for item_id, image in items.items():
             held = documents.get(item_id)
             try:
-                wanted = None if image is None else evaluated(self._of, image)
+                wanted = None if image is None else evaluated_or_refused(self._of, image)
             except PermanentError as error:
                 yield _different(item_id, held, DifferenceKind.REFUSED, reason_of(error))
                 continue
