@@ -16,9 +16,8 @@ import ast
 import inspect
 import traceback
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
 from dynamodb_streams_cdc.change import Image
@@ -41,26 +40,29 @@ NAMES = ("handler", "store", "read", "wanted", "compare", "item", "poison", "mak
 """The names of the code that mean something."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Program:
     """The code, once it ran."""
 
     text: str
+    code: CodeType = field(repr=False)
     module: ModuleType = field(repr=False)
-    store: Any = field(repr=False)
+    used: bool = False
 
     def make(self, trial: Trial) -> Any:
-        """Return function and reader with an empty store: the `make` of `check_convergence`."""
-        if (make := self.get("make")) is not None:
-            return make(trial)
-        held = deepcopy(self.store)
-        self.module.__dict__["store"] = trial.faulty(held)
-        return self.get("handler"), lambda: self.read(held)
+        """Return function and reader with an empty store: the `make` of `check_convergence`.
 
-    def read(self, held: Any) -> Any:
-        """Return the copy as plain data."""
-        read = self.get("read")
-        return read(held) if read is not None else dict(held)
+        The code runs again for each, so its module remembers nothing of earlier runs.
+        """
+        module = _executed(self.code) if self.used else self.module
+        self.used = True
+        found = module.__dict__
+        if "make" in found:
+            return found["make"](trial)
+        held = found.get("store", {})
+        found["store"] = trial.faulty(held)
+        read = found.get("read", dict)
+        return found["handler"], lambda: read(held)
 
     def get(self, name: str) -> Any:
         """Return something that the code defines; None if it does not."""
@@ -101,13 +103,18 @@ def load(text: str) -> Program:
     except (SyntaxError, ValueError) as error:
         message = f"{_about(error)}: correct the code"
         raise Mistaken(message, "handler", getattr(error, "lineno", None)) from error
-    module = ModuleType("handler")
     try:
-        exec(code, module.__dict__)
+        module = _executed(code)
     except Exception as error:
         raise Mistaken(_failure(error), "handler", line_of(error)) from error
     _check(module, text)
-    return Program(text, module, module.__dict__.get("store", {}))
+    return Program(text, code, module)
+
+
+def _executed(code: CodeType) -> ModuleType:
+    module = ModuleType("handler")
+    exec(code, module.__dict__)
+    return module
 
 
 def _about(error: Exception) -> str:

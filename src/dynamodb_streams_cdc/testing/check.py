@@ -51,6 +51,14 @@ NAME = "function"
 """Name of the function, and of a processor in it whose dead letters are to be redriven."""
 
 
+REMEMBERS = (
+    "a schedule fails in one run and passes in another: the function remembers something between "
+    "runs, in a global of its module, say. Let make(trial) make function, store and that state "
+    "afresh"
+)
+"""Message on state that is left from earlier runs."""
+
+
 @dataclass(frozen=True)
 class Report:
     """Result of a check that found nothing.
@@ -165,6 +173,15 @@ class Check:
                 "function and store afresh"
             )
             raise ValueError(message)
+
+    def complain_unless_it_passes(self, schedule: Schedule) -> None:
+        """Raise if a schedule fails that passed before.
+
+        Raises:
+            ValueError: the result depends on earlier runs.
+        """
+        if self.fails(schedule):
+            raise ValueError(REMEMBERS)
 
     def complain_if_idle(self) -> None:
         """Raise if no schedule could have failed.

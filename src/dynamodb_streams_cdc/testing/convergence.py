@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from dynamodb_streams_cdc.change import Image
-from dynamodb_streams_cdc.testing.check import Check, Report
+from dynamodb_streams_cdc.testing.check import REMEMBERS, Check, Report
 from dynamodb_streams_cdc.testing.hints import Story, hint
 from dynamodb_streams_cdc.testing.lab import PASSED_OVER, SETTINGS
 from dynamodb_streams_cdc.testing.simulation.replay import as_data, from_data
@@ -177,11 +177,17 @@ def check_convergence(
     draw = generate if poison is None else generate_dead_letters
     windowed = bool(mapping.get("TumblingWindowInSeconds"))
     drawn = (_with(draw(each), kinds, windowed) for each in range(seed, seed + schedules))
+    first = None
     for number, schedule in enumerate(drawn, 1):
+        first = first or schedule
         if check.fails(schedule):
             check.complain_unless_fresh()
+            if schedule is not first:
+                check.complain_unless_it_passes(first)
             shortest = check.shortest([schedule, *itertools.islice(drawn, OTHERS)])
             story = check.run(shortest, timeline=True)
+            if not story.problems:
+                raise ValueError(REMEMBERS)
             raise Diverged(story, number=number, of=schedules, seed=schedule.seed)
     check.complain_if_idle()
     return check.report

@@ -120,6 +120,24 @@ def test_a_copy_that_cannot_fail_is_refused() -> None:
     assert "the check shows nothing" in refused(tried(code, schedules=5), "search")["message"]
 
 
+def test_each_run_of_a_search_begins_with_a_new_module() -> None:
+    code = """
+seen = set()
+store = {}
+
+def handler(event, context):
+    for record in event["Records"]:
+        if record["eventID"] not in seen:
+            store[record["dynamodb"]["Keys"]["id"]["S"]] = True
+            seen.add(record["eventID"])
+
+def wanted(items):
+    return dict.fromkeys(items.history, True)
+"""
+    found = ask("search", tried(code, schedules=5))["ok"]
+    assert not found["found"]
+
+
 def test_a_delete_makes_no_item_of_amount_0() -> None:
     item = "def item(number, group, amount):\n    return {'id': str(1 // amount)}\n"
     script = "0 put 0 group 1 amount 1\n1 delete 0\n"

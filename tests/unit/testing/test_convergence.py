@@ -596,6 +596,31 @@ def test_a_copy_that_is_not_made_afresh_is_refused() -> None:
             check()
 
 
+def test_state_left_from_earlier_runs_is_refused() -> None:
+    seen = set()
+
+    def once(rows: Rows, record: Any) -> None:
+        if record["eventID"] not in seen:
+            last_wins(rows, record)
+            seen.add(record["eventID"])
+
+    with pytest.raises(ValueError, match="remembers something between runs"):
+        check_convergence(making(once), wanted=amounts, faults=())
+
+
+def test_a_failure_that_comes_once_is_refused() -> None:
+    runs = 0
+
+    def make(trial: Trial) -> Any:
+        nonlocal runs
+        runs += 1
+        handler, read = making(last_wins if runs != 2 else nothing)(trial)
+        return handler, read
+
+    with pytest.raises(ValueError, match="fails in one run and passes in another"):
+        check_convergence(make, wanted=amounts, faults=())
+
+
 def test_make_returns_two_functions() -> None:
     with pytest.raises(TypeError, match="make\\(trial\\) returns two functions, handler and read"):
         check_convergence(lambda trial: print)  # type: ignore[arg-type,return-value]
