@@ -113,8 +113,8 @@ def check_convergence(
     Args:
         make: called for each schedule with a `Trial`. Returns the function, `handler(event,
             context)`, and a function without arguments that reads the copy. Both begin empty.
-            Invocations at the same time share the one handler; a consumer whose state belongs to
-            one environment, such as a connection, is checked with ParallelizationFactor=1.
+            All invocations share the one handler, those at the same time too: what it keeps in
+            memory survives crashes, and no ParallelizationFactor separates two environments.
         wanted: returns from the table's `Items` the value that the copy must equal. Default: the
             items by key.
         compare: returns the problems of a copy, in words, from copy and `Items`; in place of
