@@ -198,13 +198,18 @@ def _images(story: Story) -> str:
 
 
 def _always_raises(story: Story) -> str:
-    errors = [each for each in story.invocations if isinstance(each.error, Exception)]
-    kinds = {repr(each.error) for each in errors}
-    if story.kinds or len(errors) < MANY or len(kinds) != 1:
+    errors = [
+        *(
+            (f"the function raised {each.error!r}", each.records)
+            for each in story.invocations
+            if isinstance(each.error, Exception)
+        ),
+        *_unusable(story),
+    ]
+    if story.kinds or len(errors) < MANY or len({what for what, _ in errors}) != 1:
         return ""
-    [kind] = kinds
-    records = errors[0].records
-    told = f"the function raised {kind} in every attempt at {changes_of(records)}"
+    what, records = errors[0]
+    told = f"{what} in every attempt at {changes_of(records)}"
     if len(records) == 1 or story.schedule.bisect:
         return told
     return (
@@ -212,6 +217,17 @@ def _always_raises(story: Story) -> str:
         f"failed in batchItemFailures, with {REPORTS}, or set BisectBatchOnFunctionError, which "
         "halves the batch until that record is alone"
     )
+
+
+def _unusable(story: Story) -> Iterator[tuple[str, Sequence[Record]]]:
+    """Yield each answer that Lambda cannot send on, such as one with a set, as an error."""
+    for first, *_, last in story.turns():
+        if (
+            isinstance(first, Invoked)
+            and isinstance(last, Answered)
+            and last.result is Result.ERROR
+        ):
+            yield f"the answer failed with {last.reason}", first.records
 
 
 def _lost(story: Story) -> str:
@@ -312,6 +328,9 @@ def _marker_first(story: Story) -> str:
     missing = sorted({method for method, _ in _calls(fair) - _calls(story)})
     if fair.problems or not missing or not answers or answers[-1].result is not Result.SUCCESS:
         return ""
+    items = {name for _, name in _calls(fair) - _calls(story)}
+    if items.isdisjoint(name for _, name in _calls(story, failed=True)):
+        return ""
     return (
         f"an invocation failed before it called {' and '.join(missing)}, and the retry did not "
         "call it either: what the function wrote before says that the work is done. Write such a "
@@ -319,11 +338,15 @@ def _marker_first(story: Story) -> str:
     )
 
 
-def _calls(story: Story) -> set[tuple[str, str]]:
-    """Return the methods that succeeded, each with every item that it may have been called for."""
+def _calls(story: Story, *, failed: bool = False) -> set[tuple[str, str]]:
+    """Return the methods that succeeded, each with every item that it may have been called for.
+
+    Of invocations that failed alone, if asked for.
+    """
     return {
         (event.method, key_text(record["dynamodb"]["Keys"]))
         for turn in story.turns()
+        if not (failed and isinstance(turn[-1], Answered) and turn[-1].result is Result.SUCCESS)
         for record in (turn[0].records if isinstance(turn[0], Invoked | InvokedLate) else ())
         for event in turn
         if isinstance(event, Called) and not event.error

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from dynamodb_streams_cdc import Change, Processor, Search, Source
+from dynamodb_streams_cdc import Change, Processor, RetryableError, Search, Source
 from dynamodb_streams_cdc.testing import Diverged, FaultKind, Items, Trial, check_convergence
 from dynamodb_streams_cdc.testing.check import IN_PORTS
 from dynamodb_streams_cdc.testing.convergence import FAULTS
@@ -322,6 +322,35 @@ def test_an_error_of_one_record_tells_what_helps_the_batch() -> None:
     assert "gives up the batch as a whole" in told(writes=both, bisect=False)
     assert "gives up the batch" not in told(writes=both, bisect=True)
     assert "gives up the batch" not in told(writes=both[:1], bisect=False)
+
+
+def test_an_answer_outside_of_json_is_told() -> None:
+    make = making(last_wins, {"keys": {"item-0"}})
+    both = [[0.0, "put", 0, 1, 5], [0.0, "put", 0, 1, 6]]
+    hint = failure(make, replay={"writes": both, "lanes": 4, "batch_size": 1}).hint
+    assert "Runtime.MarshalError: Object of type set" in hint
+    assert "in every attempt at INSERT item-0" in hint
+
+
+def test_a_sink_that_failed_left_no_marker() -> None:
+    def report_the_last(trial: Trial) -> Any:
+        copy: Rows = {}
+        rows = trial.faulty(copy)
+
+        def handler(event: Any, context: Any) -> Any:
+            failed: list[Any] = []
+            for record in event["Records"]:
+                try:
+                    last_wins(rows, record)
+                except RetryableError:
+                    failed = [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]
+            return {"batchItemFailures": failed}
+
+        return handler, lambda: copy
+
+    writes = [[0.494, "put", 0, 0, 1], [0.5, "put", 1, 0, 2]]
+    replay = {"writes": writes, "faults": [[0.935, "failing sink", 80.0]], "window": 1}
+    assert "marker" not in failure(report_the_last, replay=replay, **REPORTING).hint
 
 
 def nothing(rows: Rows, record: Any) -> None:
