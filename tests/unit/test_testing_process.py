@@ -397,6 +397,30 @@ def test_an_endless_loop_that_sleeps_comes_to_its_timeout(stream_lab: LabFactory
     assert isinstance(lab.deliveries[0].error, ProcessKilled)
 
 
+@pytest.mark.parametrize(
+    "passes",
+    [
+        lambda lab, context: context.get_remaining_time_in_millis() < 500,
+        lambda lab, context: time.monotonic() > lab.clock.now() + 10,
+        lambda lab, context: lab.clock.now() == 0,
+    ],
+)
+def test_a_busy_wait_ends_at_its_timeout(
+    stream_lab: LabFactory, passes: Callable[[Lab, Any], bool]
+) -> None:
+    lab = stream_lab(timeout=3.0, MaximumRetryAttempts=0)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        while not passes(lab, context):
+            pass
+
+    lab.put({"id": "1"})
+    lab.run()
+    assert [str(each.error) for each in lab.deliveries] == ["at its timeout"]
+    assert "00:00:03.000  function     failed, ProcessKilled" in str(lab.timeline)
+
+
 def test_others_go_on_while_a_function_sleeps(stream_lab: LabFactory) -> None:
     lab = stream_lab(ParallelizationFactor=4, BatchSize=1)
     order: list[str] = []

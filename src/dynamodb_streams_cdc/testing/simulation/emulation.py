@@ -165,7 +165,7 @@ def _telling(original: Callable[[], Any], per_second: int | None) -> Callable[[]
         invocation = _virtual()
         if invocation is None:
             return original()
-        now = invocation.now()
+        now = invocation.read_time()
         return now if per_second is None else int(now * per_second)
 
     return tell

@@ -39,7 +39,7 @@ class VirtualClock:
         invocation = current()
         if invocation is None or invocation.virtual_clock is not self:
             return self.time
-        return invocation.now()
+        return invocation.read_time()
 
     def at(self, moment: float, action: Action) -> None:
         """Do `action` at `moment`, or now if that is past, after earlier actions of that moment."""
