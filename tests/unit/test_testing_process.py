@@ -439,6 +439,23 @@ def test_others_go_on_while_a_function_sleeps(stream_lab: LabFactory) -> None:
     assert current() is None
 
 
+def test_an_invocation_takes_no_time_of_another(stream_lab: LabFactory) -> None:
+    left = {}
+    lab = stream_lab(timeout=3.0, partitions=8, BatchSize=1)
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        [name] = keys(event)
+        for seconds in (2.5,) if name == "slow" else (1, 1):
+            time.sleep(seconds)
+        left[name] = context.get_remaining_time_in_millis()
+
+    lab.put({"id": "quick"}, {"id": "slow"})
+    lab.run()
+    assert [delivery.error for delivery in lab.deliveries] == [None, None]
+    assert left == {"slow": 500, "quick": 1000}
+
+
 def test_asyncio_sleeps_in_lab_time_and_waits_in_real_time(stream_lab: LabFactory) -> None:
     lab = stream_lab(timeout=60.0)
     took: list[float] = []

@@ -143,7 +143,7 @@ class Poller:
         context = FunctionContext(
             aws_request_id=self._new_id(),
             invoked_function_arn=self.engine.configuration.function_arn,
-            remaining=lambda: deadline - invocation.read_time(),
+            remaining=lambda: invocation.deadline - invocation.read_time(),
             started=START,
         )
         return run(invocation, lambda: self.handler(event, context))

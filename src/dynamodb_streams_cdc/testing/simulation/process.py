@@ -46,7 +46,7 @@ class Invocation:
 
     Attributes:
         virtual_clock: gives the time.
-        deadline: when Lambda ends it.
+        deadline: when Lambda ends it; later if others take the time that it sleeps.
         virtual: whether `time` tells the world's time to it.
         died: why its process is gone; None while it lives.
         own: how far the function itself has come, where the world has not followed yet.
@@ -121,8 +121,7 @@ class Invocation:
         if not here or asyncio._get_running_loop() is not None:
             self.wait_until(moment)
         else:
-            with _detached():
-                self.virtual_clock.run_until(moment)
+            self._let_others_go_on(moment)
         self.live()
 
     def wait_until(self, moment: float) -> None:
@@ -141,13 +140,23 @@ class Invocation:
             ProcessKilled: it did not, so its answer counts for nothing.
         """
         if self.died is None:
-            with _detached():
-                self.virtual_clock.run_until(min(self.reached, self.deadline))
+            self._let_others_go_on(min(self.reached, self.deadline))
             if self.now() >= self.deadline:
                 self.died = ProcessKilled("at its timeout")
         self._over = True
         if self.died is not None:
             raise ProcessKilled(*self.died.args)
+
+    def _let_others_go_on(self, moment: float) -> None:
+        """Let the world come to a moment.
+
+        What others that began meanwhile take for longer is not this invocation's time: its deadline
+        comes later by that.
+        """
+        due = max(moment, self.virtual_clock.time)
+        with _detached():
+            self.virtual_clock.run_until(moment)
+        self.deadline += max(0.0, self.virtual_clock.time - due)
 
     def _is_own_thread(self) -> bool:
         return threading.current_thread() is self._thread
