@@ -106,6 +106,28 @@ def test_a_mapping_at_latest_receives_only_later_writes(stream_lab: LabFactory) 
     assert lab.delivered == [["INSERT 1"]]
 
 
+def test_a_lost_checkpoint_brings_nothing_from_before_latest(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed, StartingPosition="LATEST")
+    deliver(lab, "0")
+    lab.lose_checkpoint()
+    lab.run()
+    assert lab.delivered == []
+    deliver(lab, "1")
+    assert lab.delivered == [["INSERT 1"]]
+
+
+def test_latest_keeps_its_place_without_a_checkpoint(stream_lab: LabFactory) -> None:
+    lab = stream_lab(succeed, StartingPosition="LATEST")
+    lab.run()
+    lab.disable()
+    lab.put({"id": "1"})
+    lab.wait(1)
+    lab.enable()
+    lab.run()
+    assert lab.delivered == [["INSERT 1"]]
+    assert lab.lost == []
+
+
 def test_lanes_keep_the_order_of_each_item(stream_lab: LabFactory) -> None:
     lab = stream_lab(succeed, ParallelizationFactor=4, BatchSize=2)
     for value in range(3):

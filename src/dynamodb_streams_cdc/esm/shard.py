@@ -37,6 +37,7 @@ class Shard:
         self.shard_id = shard_id
         self.parent_id = parent_id
         self._saved = saved
+        self._saved_last = place  # a shard that begins at LATEST never goes back to TRIM_HORIZON
         self._saved_before = place
         self._reading = False
         self._ignores_read = False
@@ -83,7 +84,8 @@ class Shard:
         self._settle()
         checkpoint = self.checkpoint
         if checkpoint != self._saved:
-            self._saved_before, self._saved = self._saved, checkpoint
+            self._saved_before, self._saved_last = self._saved_last, checkpoint
+            self._saved = checkpoint
             yield SaveCheckpoint(self.shard_id, checkpoint)
 
     def due_at(self, *, may_read: bool) -> float:

@@ -90,6 +90,14 @@ def test_rule_17_disabling_keeps_the_latest_position() -> None:
     assert engine.commands(START + 1) == [ReadShard(SHARD, "LATEST", "next", 1000)]
 
 
+def test_rule_17_a_lost_checkpoint_stays_at_latest() -> None:
+    engine = reading([], StartingPosition="LATEST")
+    engine.commands(START)
+    assert engine.checkpoints == {SHARD: "LATEST"}
+    engine.rewind(SHARD)
+    assert ReadShard(SHARD, "LATEST", None, 1000) in engine.commands(START + 1)
+
+
 def test_rule_17_latest_misses_records_before_the_first_read() -> None:
     engine = Engine(description(StartingPosition="LATEST"))
     driver = Driver(engine, ignore, {SHARD: records(3)}).run(1)

@@ -102,6 +102,7 @@ class Poller:
         self._describing = False
         self._reads: dict[str, tuple[ReadShard, int]] = {}
         self._seen: dict[str, int] = {}
+        self._latest: dict[str, int] = {}  # where LATEST was when a shard was first read
         self._window_ends: set[str] = set()
         self._answers_empty: set[str] = set()
         self.stream.readers.append(self.nudge)
@@ -197,6 +198,7 @@ class Poller:
         else:
             position = 0 if shard is None else shard.position(command.place)
             if command.place == LATEST:
+                position = self._latest.setdefault(command.shard_id, position)
                 self._seen.setdefault(command.shard_id, position)
         self._reads[command.shard_id] = (command, position)
 
