@@ -140,7 +140,7 @@ def check_convergence(
     Raises:
         Diverged: a copy is wrong in the end; the message shows the shortest schedule.
         ValueError: the arguments cannot show anything.
-        TypeError: a setting that does not exist.
+        TypeError: a setting that does not exist, or a result of `compare` that is not a list.
     """
     __tracebackhide__ = True
     if unknown := sorted(settings.keys() - SETTINGS - PASSED_OVER):
