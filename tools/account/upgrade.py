@@ -90,7 +90,9 @@ def earlier_tree(commit: str, root: Path = ROOT) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="cdc-earlier-") as name:
         folder = Path(name).resolve()
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(folder, filter="data")
+            # Python before 3.11.4 has no such filter, and would refuse the argument.
+            files.extraction_filter = getattr(tarfile, "data_filter", None)
+            files.extractall(folder)
         yield folder
 
 
