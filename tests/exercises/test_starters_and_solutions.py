@@ -4,6 +4,8 @@ import contextlib
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -173,10 +175,17 @@ def test_the_story_of_a_run_with_faults_is_short() -> None:
     assert " at 0x" not in wrong.story
 
 
+Endless = Callable[[Change, AuditTable], None]
+
+
 def loops(change: Change, log: AuditTable) -> None:
     while True:
         with contextlib.suppress(Exception):
             log.history(change.item_id)
+
+
+def waits(change: Change, log: AuditTable) -> None:
+    threading.Event().wait()
 
 
 def leaves(change: Change, log: AuditTable) -> None:
@@ -185,8 +194,9 @@ def leaves(change: Change, log: AuditTable) -> None:
 
 # The signal may come in hypothesis' callback of the garbage collector; it comes again.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_code_that_never_returns_is_stopped_and_told_its_line() -> None:
-    [(step, wrong)] = checks.steps(ONE, loops, limit=0.2)
+@pytest.mark.parametrize("endless", [loops, waits])
+def test_code_that_never_returns_is_stopped_and_told_its_line(endless: Endless) -> None:
+    [(step, wrong)] = checks.steps(ONE, endless, limit=0.2)
     assert step == "every_change_leaves_an_entry"
     assert "Your code did not return within 0.2 s (line " in str(wrong)
 
