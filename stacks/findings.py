@@ -97,7 +97,7 @@ def _each(rules: str, at: str, reason: str, profile: str | None = None) -> Itera
 IAM5 = "AwsSolutions-IAM5"
 NIST = "NIST.800.53.R5"
 
-ONE_NODE = "As the settings ask; the index can be built again from the table."
+AS_ASKED = "As the settings ask; the index can be built again from the table."
 OWN_KEYS = (
     "Encrypted at rest with keys that AWS owns or manages. Keys of your own cost money per key and "
     "per request, and every role and service here needs a grant on them: a fork that must have "
@@ -355,8 +355,8 @@ ACCEPTED: tuple[Accepted, ...] = (
         "search/Domain",
         "Functions have no fixed addresses; every request is signed instead.",
     ),
-    Accepted("AwsSolutions-OS4", "search/Domain", f"{ONE_NODE} `search_masters` is 0."),
-    Accepted("AwsSolutions-OS7", "search/Domain", f"{ONE_NODE} `search_zones` is 1."),
+    Accepted("AwsSolutions-OS4", "search/Domain", f"{AS_ASKED} `search_masters` is 0."),
+    Accepted("AwsSolutions-OS7", "search/Domain", f"{AS_ASKED} `search_zones` is 1."),
     *(
         Accepted(
             f"AwsSolutions-OS9[LogExport::{log}]",

@@ -68,10 +68,11 @@ class ChangeHandlers:
                 handler = self._handlers.get(change.kind)
                 if handler is not None and not is_canary(change.keys):
                     handler(change)
-                    change.release_images()
             except Exception as error:
                 outcome.failures[change] = error
                 held.add(change.item_id)
             else:
                 outcome.applied += 1
+            finally:
+                change.release_images()
         return outcome

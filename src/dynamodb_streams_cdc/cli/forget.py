@@ -139,7 +139,12 @@ def _advice(item: ForgottenItem, *, check: bool) -> str:
         case ForgetStatus.HELD:
             if check:
                 return "cdc forget erases it, unless the item is in the table or a copy shows it"
-            return item.why or "not done: run it again"
+            if item.receipt:
+                return (
+                    "whether it is erased is not known: run it again; if nothing is held then, its "
+                    f"receipt is {item.receipt}"
+                )
+            return "not done: run it again"
         case ForgetStatus.ERASED:
             return f"keep the receipt {item.receipt}"
         case ForgetStatus.NOTHING:

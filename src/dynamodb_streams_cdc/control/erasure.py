@@ -313,9 +313,8 @@ class Erasure:
 
     def _present(self, items: Mapping[str, Attributes], deadline: Deadline) -> list[str]:
         """Return the items that are in the table; read after the traces."""
-        slices = Slices(self.source_table, deadline)
-        pairs = (pair for some in slices.read(list(items.values())) for pair in some)
-        return [name for name, (_, item) in zip(items, pairs, strict=True) if item is not None]
+        found = Slices(self.source_table, deadline).items(list(items.values()))
+        return [name for name, item in zip(items, found, strict=True) if item is not None]
 
     def _erase(self, traces: Sequence[Trace], items: Collection[str], deadline: Deadline) -> None:
         allowed = frozenset(items)

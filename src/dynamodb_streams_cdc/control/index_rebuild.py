@@ -256,9 +256,9 @@ class _Copy:
         old = self.pair.live.read_many(names, deadline)
         new = self.pair.second.read_many(names, deadline)
         slices = Slices(self.rebuild.table, deadline)
-        read = (pair for some in slices.read([k for _, k in wanted.values()]) for pair in some)
+        read = slices.items([k for _, k in wanted.values()])
         writes: list[Upsert] = []
-        for (name, (sink, raw_keys)), (_, item) in zip(wanted.items(), read, strict=True):
+        for (name, (sink, raw_keys)), item in zip(wanted.items(), read, strict=True):
             version = self._version(name, old.get(name))
             if version is None:
                 if item is None:

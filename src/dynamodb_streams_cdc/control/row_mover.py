@@ -110,11 +110,10 @@ class RowMover:
         pending = dict(keys_by_id)
         while pending:
             known = {name: keys for name, keys in pending.items() if keys is not None}
-            names = iter(known)
+            items = self.slices.items(list(known.values()))
             steps = [
                 self._step(name, rows.get(name), keys, item)
-                for some in self.slices.read(list(known.values()))
-                for (keys, item), name in zip(some, names, strict=False)
+                for (name, keys), item in zip(known.items(), items, strict=True)
             ]
             steps += [self._step(n, rows.get(n), None, None) for n in pending if n not in known]
             moves = [step for step in steps if step is not None]

@@ -52,6 +52,12 @@ class Slices:
             fitting = HELD_BYTES // max(1, sum(sizes) // len(sizes))
             self.at_once = min(AT_MOST, max(1, fitting), 10 * len(some))
 
+    def items(self, keys: Sequence[Attributes]) -> Iterator[Attributes | None]:
+        """Yield the item of each key, None for no item; a slice of them is held at one time."""
+        for some in self.read(keys):
+            for _, item in some:
+                yield item
+
 
 def _size(item: Attributes | None) -> int:
     return 0 if item is None else len(json.dumps(item, default=base64_text))

@@ -267,8 +267,7 @@ class Verification:
         rest = [each for each in copies if self._belongs(each[1], store)]
         slices = self._slices_of(table)
         before = slices.units
-        pairs = (pair for some in slices.read([keys for _, keys in rest]) for pair in some)
-        items = (item for _, item in pairs)
+        items = slices.items([keys for _, keys in rest])
         gone = {name: keys for (name, keys), item in zip(rest, items, strict=True) if item is None}
         differences += self._strangers(sink, gone, store)
         differences += self._strangers(sink, dict(misplaced), store, misplaced=True)

@@ -25,6 +25,7 @@ from dynamodb_streams_cdc.errors import form_of
 from dynamodb_streams_cdc.identity import stream_label
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.operations.json_text import json_object
 from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.sinks.base import LATE_SECONDS
 
@@ -350,18 +351,10 @@ def _undamaged(where: str) -> Iterator[None]:
 
 
 def _object(text: str, where: str) -> dict[str, Any]:
-    """Return the object in a JSON text.
-
-    Raises:
-        OperationError: it is something else.
-    """
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(where, f"it is not JSON, or was cut: {error}") from error
-    if not isinstance(found, dict):
-        raise _damaged(where, f"expected an object, got {form_of(found)}")
-    return found
+        return json_object(text)
+    except ValueError as error:
+        raise _damaged(where, str(error)) from error
 
 
 def _text_in(document: dict[str, Any], name: str, where: str) -> str:

@@ -54,8 +54,9 @@ class ForgottenItem:
         tombstones: tombstones by place.
         left: what is left by place, tombstones not counted.
         due: when to run it again, in ISO 8601; empty if there is no need.
-        receipt: name of the receipt of a complete erasure.
-        why: why it was refused, why it waits although it is due, or why it may be erased already.
+        receipt: name of the receipt of a complete erasure; of an item that is held, of one that may
+            be complete.
+        why: why it was refused, or why it waits although it is due.
     """
 
     item: str
@@ -211,10 +212,7 @@ class Forget:
             and not (results[item].left or results[item].tombstones)
         }
         for item in ready.keys() & receipts.keys():
-            results[item].why = (
-                "whether it is erased is not known: run it again; if nothing is held then, its "
-                f"receipt is {receipts[item]}"
-            )
+            results[item].receipt = receipts[item]
         fruitless = 0
         while ready:
             event = {"operation": ErasureOperation.COMPLETE, "Records": [*ready.values()]}
@@ -222,7 +220,6 @@ class Forget:
             for item, receipt in answer["receipts"].items():
                 ready.pop(item, None)
                 results[item].status, results[item].receipt = ForgetStatus.ERASED, receipt
-                results[item].why = ""
             problem = answer.get("problem", "")
             if not (problem and ready):
                 break
@@ -232,7 +229,7 @@ class Forget:
                 raise _Stopped(message)
             self.clock.sleep(backoff(fruitless))
         for item in ready:  # another operator found something since
-            results[item].why = ""
+            results[item].receipt = ""
 
     def _walk(
         self, operation: ErasureOperation, items: Mapping[str, Attributes]

@@ -7,7 +7,6 @@ item are deleted, unless they changed meanwhile. A sum that is off, and an item 
 that sums may count all the same, need `cdc rebuild aggregation`. A gap in the log needs a redrive.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from dynamodb_streams_cdc.entities import AGGREGATION, AUDIT
 from dynamodb_streams_cdc.errors import form_of
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.json_text import json_object
 from dynamodb_streams_cdc.operations.notes import end_fill
 from dynamodb_streams_cdc.operations.repair import AT_ONCE
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
@@ -222,11 +222,9 @@ def read_differences(
     """
     known = set(sinks)
     try:
-        report = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _not_a_report(where, f"it is not JSON, or was cut: {error}") from error
-    if not isinstance(report, dict):
-        raise _not_a_report(where, f"expected an object, got {form_of(report)}")
+        report = json_object(text)
+    except ValueError as error:
+        raise _not_a_report(where, str(error)) from error
     differences = report.get("differences")
     if not isinstance(differences, list):
         raise _not_a_report(where, f"differences: expected a list, got {form_of(differences)}")

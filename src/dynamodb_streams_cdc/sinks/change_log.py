@@ -8,6 +8,7 @@ order; read back by version, they are the item's history. `log_entries` describe
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from dynamodb_streams_cdc.change import BACKFILL, REMOVE, UNKNOWN_TIME, Attributes, Change, Image
@@ -20,6 +21,7 @@ from dynamodb_streams_cdc.errors import (
     PermanentError,
     RetryableError,
 )
+from dynamodb_streams_cdc.guards.image_requests import ImageRequests
 from dynamodb_streams_cdc.sinks.base import Outcome
 from dynamodb_streams_cdc.sinks.comparison import (
     CopyDifference,
@@ -114,13 +116,13 @@ class ChangeLog:
         outcome = Outcome()
         entries: dict[tuple[str, str], tuple[Entry, list[Change]]] = {}
         known = self._known(changes, deadline)
-        keeper = _Keeper(self.image_store, deadline)
+        requests = ImageRequests(deadline)
         for change in changes:
             if change.item_id in known and known[change.item_id] > change.version:
                 outcome.stale += 1
                 continue
             try:
-                entry = self._entry(change, keeper)
+                entry = self._entry(change, requests)
             except Exception as error:
                 outcome.failures[change] = error
                 continue
@@ -143,7 +145,7 @@ class ChangeLog:
         newest = self.log.newest(items, deadline) if items else {}
         return {item_id: entry["version"]["S"] for item_id, entry in newest.items()}
 
-    def _entry(self, change: Change, keeper: "_Keeper") -> Entry:
+    def _entry(self, change: Change, requests: ImageRequests) -> Entry:
         entry = entry_of(change)
         if self.image_store is None:
             return entry
@@ -151,7 +153,7 @@ class ChangeLog:
         if fits(text, change.images):
             return entry
         name = name_of(change.item_id, change.version)
-        keeper.keep(name, text)
+        requests.make(partial(self.image_store.keep, name, text))
         for attribute in ("before", "after", "changed"):
             entry.pop(attribute, None)
         return {**entry, "overflow": {"S": name}}
@@ -207,39 +209,6 @@ class ChangeLog:
             ValueError: `moment` has no time zone.
         """
         return replay(known_at(self.history(item_id), moment))
-
-
-class _Keeper:
-    """Keeps large images in half of the time that is left, so that their entries are written.
-
-    After the store did not take one it is not asked again, and entries without one are written.
-    """
-
-    def __init__(self, image_store: ImageStore | None, deadline: Deadline) -> None:
-        self.image_store, self.deadline = image_store, deadline
-        self.until = deadline.remaining() / 2
-        self.kept = 0
-        self.problem: RetryableError | DeadlineExceeded | None = None
-
-    def keep(self, name: str, text: str) -> None:
-        """Keep the images of a change.
-
-        Raises:
-            RetryableError: the store does not take it, or another one, at the moment.
-            DeadlineExceeded: the time is up.
-        """
-        assert self.image_store is not None
-        if self.problem is None and self.kept and self.deadline.remaining() < self.until:
-            self.problem = DeadlineExceeded("the images of other changes took half of the time")
-        if self.problem is not None:
-            raise self.problem
-        self.deadline.check()
-        try:
-            self.image_store.keep(name, text)
-        except RetryableError as error:
-            self.problem = error
-            raise
-        self.kept += 1
 
 
 def known_at(changes: Iterable[Change], moment: datetime) -> list[Change]:

@@ -24,6 +24,7 @@ from dynamodb_streams_cdc.change import BEGINNINGS, Change, Image, by_item
 from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError, RetryableError
+from dynamodb_streams_cdc.guards.image_requests import ImageRequests
 from dynamodb_streams_cdc.sinks.base import (
     ItemVersion,
     Outcome,
@@ -105,36 +106,27 @@ class Search:
     ) -> list[tuple[Change, Sequence[Change], Upsert]]:
         """Return the write of each item, with its change and the older ones that it stands for.
 
-        Images that are kept elsewhere are read in half of the time that is left, so that what was
-        read is written; they are held one at a time.
+        Images that are kept elsewhere are held one at a time.
         """
         written_at = deadline.now()
-        half = deadline.remaining() / 2
+        requests = ImageRequests(deadline)
         writes: list[tuple[Change, Sequence[Change], Upsert]] = []
-        unread: RetryableError | DeadlineExceeded | None = None
         for group in groups:
             for position, change in enumerate(group):
                 try:
-                    if change.image_loader is not None:
-                        if unread is None and writes and deadline.remaining() < half:
-                            message = "the images of other changes took half of the time"
-                            unread = DeadlineExceeded(message)
-                        if unread is not None:
-                            raise unread  # every further read would time out as well
                     is_first = group[-1].kind in BEGINNINGS
-                    upsert = self.upsert_of(
-                        ItemVersion.of(change), change.new_image, written_at, is_first
-                    )
-                    change.release_images()
+                    image = _new_image(change, requests)
+                    upsert = self.upsert_of(ItemVersion.of(change), image, written_at, is_first)
                     writes.append((change, group[position + 1 :], upsert))
                 except (RetryableError, DeadlineExceeded) as error:
-                    unread = error
                     outcome.failures |= dict.fromkeys(group[position:], error)
                     break
                 except Exception as error:
                     outcome.failures[change] = error
                 else:
                     break
+                finally:
+                    change.release_images()
         return writes
 
     retains = False
@@ -326,6 +318,13 @@ class Search:
             )
             raise TypeError(message)
         return cast("Document", encoded(document))
+
+
+def _new_image(change: Change, requests: ImageRequests) -> Image | None:
+    """Return the item after a change, by a request if it is kept elsewhere."""
+    if change.image_loader is None:
+        return change.new_image
+    return requests.make(lambda: change.new_image)
 
 
 def _different(

@@ -72,7 +72,7 @@ class Eraser:
     def _unknown_receipts(self) -> Iterator[str]:
         """Say which receipts no report names, neither as written nor as one that may be."""
         results = [result for report in self.reports for result in report.items]
-        told = {each.receipt or each.why.rpartition(" ")[2] for each in results}
+        told = {each.receipt for each in results}
         for name in getattr(self.erasure.records, "receipts", ()):
             if name not in told:
                 yield f"the operator does not know receipt {name}"
