@@ -3,7 +3,8 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -101,6 +102,35 @@ def models() -> Iterator[None]:
         patch.object(ClientCreator, "_create_methods", shared),
         patch("moto.core.models.RESPONSES_METHODS", []),
     ):
+        yield
+
+
+@pytest.fixture(scope="session")
+def sessions(models: None) -> Iterator[None]:
+    """Make one session for the same arguments and environment, and one client for the same of both.
+
+    Commands make both anew in each process; most of these tests are one command, or several.
+    """
+    import boto3
+
+    make_session: Any = boto3.Session
+    made: dict[object, Any] = {}
+
+    def once(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        config = vars(options["config"]) if options.get("config") else None
+        variables = sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))
+        given = sorted((options | {"config": config}).items())
+        which = repr((id(getattr(make, "__self__", make)), arguments, given, variables))
+        if which not in made:
+            made[which] = make(*arguments, **options)
+        return made[which]
+
+    def session(**options: Any) -> Any:
+        found = make_session(**options)
+        found.client = partial(once, found.client)
+        return found
+
+    with patch("boto3.Session", partial(once, session)):
         yield
 
 

@@ -282,7 +282,7 @@ def fail(error: BaseException, operation: str = "", *, at: int | None = None) ->
 
 
 @pytest.fixture
-def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def aws(sessions: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An account in this process."""
     for name in ABSENT:
         monkeypatch.delenv(name, raising=False)
@@ -291,7 +291,8 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # No message arrives on these queues during a long poll.
     monkeypatch.setattr("dynamodb_streams_cdc.operations.aws.notifications.WAIT_SECONDS", 0)
     # A function that does not answer here will not in a minute either.
-    monkeypatch.setattr("dynamodb_streams_cdc.operations.walk.LONGEST_PAUSE_SECONDS", 0.0)
+    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
+        monkeypatch.setattr(f"dynamodb_streams_cdc.operations.walk.{name}", 0.0)
     disable_socket(allow_unix_socket=True)
     with mock_aws():
         yield

@@ -74,6 +74,7 @@ def accepted(assembly: Assembly) -> Iterator[tuple[str, str, str]]:
             yield finding["ruleName"], construct["constructPath"], finding["reason"]
 
 
+@long
 @pytest.mark.parametrize("name", DEPLOYED)
 def test_nag_finds_nothing_but_what_the_table_accepts(
     nagged: Mapping[str, Assembly], name: str
@@ -86,6 +87,7 @@ def test_nag_finds_nothing_but_what_the_table_accepts(
         assert row.reason == reason
 
 
+@long
 def test_every_row_accepts_something(nagged: Mapping[str, Assembly]) -> None:
     used = {
         row
@@ -158,6 +160,7 @@ def size_of(document: Mapping[str, Any]) -> int:
     return len(json.dumps(told(document), separators=(",", ":")))
 
 
+@long
 def test_production_is_held_to_nist(nagged: Mapping[str, Assembly]) -> None:
     packs = {
         name: [

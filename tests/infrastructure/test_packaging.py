@@ -12,6 +12,7 @@ from stacks import byte_code, packaging
 from stacks.byte_code import compile_folder
 from stacks.packaging import PackagingError, Platform, Project, fetch, main, package
 from tests.infrastructure.templates import Assembly, processors
+from tests.schedules import long
 
 
 @pytest.fixture
@@ -216,6 +217,7 @@ class TestByteCode:
         assert done.stdout.startswith("7 ")
         assert f"code object from '{tmp_path}/one/__pycache__/{compiled}.pyc'" in done.stderr
 
+    @long
     def test_byte_code_is_for_the_functions_python(self, tmp_path: Path) -> None:
         made = []
         for place in ("here", "a-longer-name"):
@@ -229,6 +231,7 @@ class TestByteCode:
         unchecked = int.from_bytes(first[4:8], "little")
         assert unchecked == 0b01
 
+    @long
     def test_another_python_than_the_functions_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

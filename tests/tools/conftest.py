@@ -17,7 +17,7 @@ from tools.account.identity import Account, sign_in
 
 
 @pytest.fixture
-def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
+def aws(sessions: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
     """The account that the credentials of this test reach."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "CONFIRM", "CDK_OPTIONS", "ENVIRONMENT"):
         monkeypatch.delenv(name, raising=False)
@@ -25,6 +25,7 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_REGION", REGION)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     with mock_aws():
         yield FakeAws().installed(monkeypatch)
 

@@ -101,34 +101,38 @@ def mine(made: Made) -> str:
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
 @pytest.mark.parametrize("typed", [True, False], ids=["typed", "exported"])
 def test_the_demo_gets_its_variables_as_they_are(made: Made, odd: str, typed: bool) -> None:
-    for name in ("DATA", "LIMIT", "SEARCH_URL", "KEEP", "SEED", "CHAOS", "POISON"):
-        words, names = ([f"{name}={odd}"], {}) if typed else ([], {name: odd})
-        assert made.told("demo", *words, names=names)["names"][name] == odd
+    given = dict.fromkeys(("DATA", "LIMIT", "SEARCH_URL", "KEEP", "SEED", "CHAOS", "POISON"), odd)
+    words = [f"{name}={value}" for name, value in given.items()] if typed else []
+    told = made.told("demo", *words, names={} if typed else given)["names"]
+    assert told | given == told
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
 def test_other_programs_get_each_value_as_one_argument(made: Made, odd: str) -> None:
-    told = made.told("simulate", f"SEED={odd}", "DEAD_LETTERS=1")
-    assert told["arguments"] == ["tools/simulate.py", "--dead-letters", f"--seed={odd}"]
-    told = made.told("simulate", f"N={odd}")
-    assert told["arguments"] == ["tools/simulate.py", f"--schedules={odd}"]
+    told = made.told("simulate", f"SEED={odd}", f"N={odd}", "DEAD_LETTERS=1")
+    given = ["--dead-letters", f"--schedules={odd}", f"--seed={odd}"]
+    assert told["arguments"] == ["tools/simulate.py", *given]
     told = made.told("exercise-2", f"HINT={odd}", mine(made))
     assert told["arguments"] == ["-m", "exercises.checks", "2", f"--hint={odd}"]
     told = made.told("bench", f"RECORDS={odd}", f"CHANGES={odd}", f"REPEATS={odd}")
     given = [f"--records={odd}", f"--changes={odd}", f"--repeats={odd}"]
     assert told["arguments"][-3:] == given
-    for goal in ("synth", "preflight", "bootstrap", "deploy", "destroy"):
-        told = made.told(goal, f"ENVIRONMENT={odd}")
-        assert told["arguments"] == ["-m", "tools.account", goal]
-        assert told["names"]["ENVIRONMENT"] == odd
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
 def test_lists_of_words_are_not_read_as_commands(made: Made, odd: str) -> None:
     told = made.told("bench", f"BENCH={odd}")
     assert told["arguments"] == ["-m", "benchmarks", *odd.split(), "--json", "build/bench.json"]
-    for goal in ("synth", "preflight", "bootstrap", "deploy", "destroy", "e2e"):
-        assert made.told(goal, f"CDK_OPTIONS={odd}")["names"]["CDK_OPTIONS"] == odd
+
+
+@pytest.mark.parametrize("odd", ODD[:3], ids=ascii)
+@pytest.mark.parametrize("goal", ["synth", "preflight", "bootstrap", "deploy", "destroy", "e2e"])
+def test_commands_for_an_account_get_their_variables(made: Made, goal: str, odd: str) -> None:
+    told = made.told(goal, f"ENVIRONMENT={odd}", f"CDK_OPTIONS={odd}")
+    program = ["tools.account.e2e"] if goal == "e2e" else ["tools.account", goal]
+    assert told["arguments"] == ["-m", *program]
+    assert told["names"]["CDK_OPTIONS"] == odd
+    assert told["names"]["E2E_ENVIRONMENT" if goal == "e2e" else "ENVIRONMENT"] == odd
 
 
 def test_variables_that_are_not_given_are_not_passed_on(made: Made) -> None:

@@ -13,6 +13,7 @@ import pytest
 from dynamodb_streams_cdc.testing.memory import MemoryIndex
 from dynamodb_streams_cdc.testing.simulation import generate
 from local.waiting import wait_until
+from tests.schedules import long
 from tools import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,7 @@ def test_the_summary_names_the_seeds_that_failed() -> None:
     assert lines[-1] == f"make simulate SEED={summary.failing[0]} shows what happened."
 
 
+@long
 def test_processes_share_the_work(capfd: pytest.CaptureFixture[str]) -> None:
     assert simulate.main(["--schedules", "150", "--jobs", "2", "--first", "1000"]) == 0
     assert capfd.readouterr().out.startswith("150 schedules in ")

@@ -29,6 +29,7 @@ from tests.fake_pipeline import (
     lambdas_key,
     placed,
 )
+from tests.schedules import long
 
 BATCH = lambdas_key("batch")
 PATIENCE_SECONDS = 30.0
@@ -244,8 +245,8 @@ def silence() -> Iterator[None]:
     ("begin", "who", "least"),
     [
         (story, lambda s: [s.redrives(BATCH), s.redrives(BATCH)], TWO),
-        (story, lambda s: [*two(s), s.fixes(2)], TWO),
-        (story, lambda s: [*two(s), s.delivers(BAD)], TWO),
+        pytest.param(story, lambda s: [*two(s), s.fixes(2)], TWO, marks=long),
+        pytest.param(story, lambda s: [*two(s), s.delivers(BAD)], TWO, marks=long),
         (with_own, lambda s: [s.redrives(BATCH), s.redrives(OWN), s.fixes(2)], TWO),
         (with_own, lambda s: [s.redrives(*keys, reads=False) for keys in CROSSWISE], TWO),
     ],

@@ -25,6 +25,7 @@ import pytest
 
 from stacks.packaging import PLATFORMS, Platform, Project, package
 from tests.factories import order, record
+from tests.schedules import long
 
 HANDLERS = {
     "aggregation": "lambdas.aggregation.handler",
@@ -250,6 +251,7 @@ def test_function_needs_no_sdk_but_its_own(
     assert expected[name] <= set(seen)
 
 
+@long
 def test_trimmed_sdk_finds_the_endpoints_of_the_whole_one() -> None:
     """Without its rules botocore would not fail: it guesses, by rules of before."""
     domains: list[tuple[dict[str, str], str]] = [

@@ -13,6 +13,7 @@ from dynamodb_streams_cdc.testing.lab import LabFactory
 from playground.lab.presets import LABELS, code, example, listed
 from playground.lab.settings import MEANINGS
 from tests.docs import test_classic_mistakes as classic
+from tests.schedules import long
 from tests.unit.playground.asked import ask, run
 
 ROOT = Path(__file__).parents[3]
@@ -239,6 +240,7 @@ def test_deliveries_and_dead_letters_are_those_of_the_lab(
     assert shapes(shown["dead_letters"]) == shapes(dead_letters)
 
 
+@long
 @by_name([each for each in EIGHT if each["label"] == "broken"])
 def test_the_search_finds_what_the_example_shows(shown: dict[str, Any]) -> None:
     runs: list[int] = []
