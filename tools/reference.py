@@ -1,6 +1,6 @@
-"""Write the reference of the library: an index of every public name, and a page for each part.
+"""Write the reference of the library: an index, and a page for each part.
 
-    docs/reference/index.md     every public name with its summary
+    docs/reference/index.md     the other pages, and the names of the package itself
     docs/reference/PART.md      the modules of a part of the library, for mkdocstrings to render
 
 A name is public if no part of it begins with an underscore and it is a class, a function, or
@@ -128,33 +128,23 @@ def _file(module: griffe.Module) -> Path:
 
 
 def _index() -> str:
+    parts = [(f"{part}.md", f"`{package}`: {title}") for part, (package, title) in PARTS.items()]
+    pages = [*reversed(parts), *TABLES.items()]
+    own = modules()[0]
     documented = {each.path: each for module in modules() for each in defined(module)}
-    parts = [
-        GENERATED,
-        "# Reference",
-        table(["page", "contents"], [(f"[{name}]({name})", what) for name, what in TABLES.items()]),
-        "Below is every public name of the library, by the module that defines it. Most programs "
-        f"need no more than `{PACKAGE}` itself. Signatures are on the site (`make docs`) behind "
-        "each name.",
+    names = {str(name): _home(f"{PACKAGE}.{name}") for name in own.exports or ()}
+    rows = [
+        (f"[`{name}`]({part_of(home)}.md#{home})", summary(documented[home]))
+        for name, home in sorted(names.items())
+        if home in documented
     ]
-    for part in reversed(PARTS):
-        parts.append(f"## {PARTS[part][1]}")
-        for module in modules():
-            if part_of(module.path) == part:
-                parts.append(f"**[`{module.path}`]({part}.md#{module.path})**: {summary(module)}")
-                exports = [str(name) for name in module.exports or ()]
-                names = [each.path for each in defined(module)]
-                names += [_home(f"{module.path}.{name}") for name in exports]
-                rows = [
-                    (
-                        f"[`{_short(name)}`]({part_of(name)}.md#{name})",
-                        summary(documented[name]) if name in documented else "",
-                    )
-                    for name in sorted(dict.fromkeys(names), key=_short)
-                ]
-                parts += [table(["name", "summary"], rows)] if rows else []
-    return "\n\n".join(parts) + "\n"
-
-
-def _short(name: str) -> str:
-    return name.rpartition(".")[2]
+    return "\n\n".join(
+        [
+            GENERATED,
+            "# Reference",
+            table(["page", "contents"], [(f"[{name}]({name})", what) for name, what in pages]),
+            f"Most programs need no more than the names of `{PACKAGE}` itself:",
+            table(["name", "summary"], rows),
+            "",
+        ]
+    ).removesuffix("\n")

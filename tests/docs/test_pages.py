@@ -138,9 +138,10 @@ def _anchors(page: Path) -> set[str]:
 
 
 def _listed_names() -> set[str]:
-    """Names in the index of the reference, whose headings mkdocstrings makes."""
-    index = (docs.DOCS / "reference" / "index.md").read_text()
-    return set(re.findall(r"\.md#([\w.]+)\)", index))
+    """Names of the reference, whose headings mkdocstrings makes."""
+    return {
+        name.path for module in reference.modules() for name in (module, *reference.defined(module))
+    }
 
 
 @pytest.mark.parametrize("name", ["settings.md", "alarms.md", "limits.md", "functions.md"])
