@@ -27,7 +27,6 @@ NAMES = (
     "audit",
     "search",
     "cold_start",
-    "shard",
     "end_to_end",
     "growth",
     "engine",
