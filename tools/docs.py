@@ -8,6 +8,7 @@ A comment above a fence names the source of its text:
     <!-- code: FILE NAME... -->          functions, classes and constants of a Python file, or its
                                          `imports`
     <!-- story: FILE TEST -->            the timelines of a test's labs
+    <!-- mistake: NAME -->               the shortest story of one of the eight mistakes
     <!-- diagram: FILE TEST [SINK] -->   the same as a sequence diagram
     <!-- output: FILE FUNCTION -->       the output of a function
     <!-- text: FILE WORD -->             a text file, from the line on that begins with the word
@@ -38,18 +39,19 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.harness.rows import Row, print_rows
+from dynamodb_streams_cdc.examples.mistakes import MISTAKES
 from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.simulation.timeline import Entry
 from tools import (
     cli_reference,
     findings_page,
     limits_page,
+    mistakes,
     playground,
     reference,
     settings_page,
 )
 from tools.diagrams import drawn
-from tools.mistakes import cut
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -59,7 +61,7 @@ MANY = 4
 """The longest run of similar lines that is shown whole."""
 
 BLOCK = re.compile(
-    r"^<!-- (?P<kind>code|story|diagram|output|text|bench): (?P<what>[^>]+) -->\n"
+    r"^<!-- (?P<kind>code|story|mistake|diagram|output|text|bench): (?P<what>[^>]+) -->\n"
     r"```\w*\n(?P<shown>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -158,7 +160,12 @@ def _named(node: ast.stmt) -> Iterator[tuple[str, tuple[int, int]]]:
 
 def story(path: str, names: Sequence[str]) -> tuple[str, str]:
     lines = [line for lab in labs(path, names[0]) for line in shortened(lab.timeline.entries)]
-    return "text", "\n".join(cut(lines))
+    return "text", "\n".join(mistakes.cut(lines))
+
+
+def mistake(name: str, _: Sequence[str]) -> tuple[str, str]:
+    [found] = [each for each in MISTAKES if each.name == name]
+    return "text", "\n".join(mistakes.story(found))
 
 
 def shortened(entries: Sequence[Entry]) -> Iterator[str]:
@@ -236,6 +243,7 @@ def _with_goals(rows: Sequence[Row]) -> list[Row]:
 SHOWN: Mapping[str, Callable[[str, Sequence[str]], tuple[str, str]]] = {
     "code": code,
     "story": story,
+    "mistake": mistake,
     "diagram": diagram,
     "output": output,
     "text": text,

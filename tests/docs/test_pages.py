@@ -210,7 +210,7 @@ def test_each_mistake_shows_its_story_and_its_fix() -> None:
     page = (docs.DOCS / "explanation" / "mistakes.md").read_text()
     for mistake in MISTAKES:
         assert page.count(f"mistakes/{mistake.name}.py ") == 2, mistake.name
-        assert f"docs/mistakes/{mistake.name}.txt" in page
+        assert f"<!-- mistake: {mistake.name} -->" in page
     assert page.count("**Fixed.**") == len(MISTAKES) + 4
 
 

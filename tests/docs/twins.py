@@ -1,26 +1,21 @@
-"""The eight mistakes and their twins under the schedules of docs/mistakes, side by side."""
+"""The eight mistakes and their twins under the schedules of their stories, side by side."""
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from dynamodb_streams_cdc.examples.mistakes import MISTAKES, Mistake
 from dynamodb_streams_cdc.testing.simulation import Simulation, generate
-
-STORIES = Path(__file__).parents[2] / "docs" / "mistakes"
+from tools.mistakes import SEEDS
 
 
 def results() -> Iterator[tuple[Mistake, int, list[str], list[str]]]:
     """Yield each mistake, its schedule, and what is wrong in the end with it and with its twin."""
     for mistake in MISTAKES:
-        told = re.search(r"^Schedule (\d+)", (STORIES / f"{mistake.name}.txt").read_text(), re.M)
-        assert told
-        schedule = generate(int(told[1]))
+        seed = SEEDS[mistake.name]
         wrong, right = (
-            list(Simulation(schedule, twin).run().problems)
+            list(Simulation(generate(seed), twin).run().problems)
             for twin in (mistake.wrong, mistake.right)
         )
-        yield mistake, int(told[1]), wrong, right
+        yield mistake, seed, wrong, right
 
 
 def side_by_side() -> None:

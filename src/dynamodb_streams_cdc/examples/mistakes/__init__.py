@@ -2,7 +2,7 @@
 
 Every module has two `simulation.Consumer` factories, `wrong` and `right`. Both meet the same
 schedules of duplicates, crashes, throttles and outages; only `right` ends in the demanded state.
-The shortest story of each failure is in docs/mistakes.
+The shortest story of each failure is in docs/explanation/mistakes.md.
 """
 
 from dataclasses import dataclass
@@ -31,11 +31,6 @@ class Mistake:
     def name(self) -> str:
         """Such as `event_id_as_identifier`."""
         return self.module.__name__.rpartition(".")[2]
-
-    @property
-    def story(self) -> str:
-        """Text about the mistake, its failure, and the correct way."""
-        return (self.module.__doc__ or "").strip()
 
     def wrong(self, virtual_clock: VirtualClock) -> list[Consumer]:
         """Return the function with the mistake, for `Simulation`."""
