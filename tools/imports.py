@@ -31,9 +31,9 @@ FORBIDDEN = {("operations", "esm"), ("cli", "esm")}
 Arrows = Mapping[str, set[str]]
 
 
-def arrows(source: Path = SOURCE) -> dict[str, set[str]]:
+def arrows() -> dict[str, set[str]]:
     """Return the modules that each module imports, imports within functions included."""
-    paths = {_name(path.relative_to(source)): path for path in (source / PACKAGE).rglob("*.py")}
+    paths = {_name(path.relative_to(SOURCE)): path for path in (SOURCE / PACKAGE).rglob("*.py")}
     return {name: set(_imported(path, paths)) - {name} for name, path in paths.items()}
 
 

@@ -71,11 +71,10 @@ def running_pipeline(
     console: DemoConsole,
     search_url: str | None = None,
     faults: Sequence[str] = (),
-    declared: Sequence[Table] = TABLES,
 ) -> Iterator[Pipeline]:
     """Services started and the app deployed on entry, everything removed on exit.
 
-    `faults` are options of `local.deployed.poller_process`; `declared` are the tables of the app.
+    `faults` are options of `local.deployed.poller_process`.
 
     Raises:
         ServiceError: A service did not start, or the deployment failed.
@@ -92,10 +91,10 @@ def running_pipeline(
         with console.stage("Deploying the app") as stage:
             settings = {"index_prefix": search.index_prefix}
             outputs = deploy(aws.url, search.url, stage.say, settings=settings)
-            stacks = [stack_of(f"cdc-{ENVIRONMENT}", table) for table in declared]
+            stacks = [stack_of(f"cdc-{ENVIRONMENT}", table) for table in TABLES]
             resources = [
                 Resources.of(table, stack, outputs.get(stack, {}))
-                for table, stack in zip(declared, stacks, strict=True)
+                for table, stack in zip(TABLES, stacks, strict=True)
             ]
             count = sum(len(each.functions) for each in resources)
             stage.outcome = f"App deployed: {count} functions on streams"
@@ -110,9 +109,7 @@ def running_pipeline(
         stack.callback(client.close)
         s3: S3Client = made.client("s3")
         stack.callback(s3.close)
-        tables = tuple(
-            copies_of(client, s3, *each) for each in zip(declared, resources, strict=True)
-        )
+        tables = tuple(copies_of(client, s3, *each) for each in zip(TABLES, resources, strict=True))
         yield Pipeline(aws, search, node, poller, client, tables)
 
 

@@ -86,8 +86,3 @@ class TableSettings(BaseModel):
         """Return how many processors may read a table's stream, next to those that already do."""
         existing = self.source_tables.get(table.name)
         return READERS_PER_SHARD if existing is None else existing.room
-
-    def writes_canary(self, table: Table) -> bool:
-        """Return whether the watcher writes the canary into a table."""
-        existing = self.source_tables.get(table.name)
-        return existing is None or existing.canary

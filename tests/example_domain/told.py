@@ -19,6 +19,6 @@ def told(limit: int | None = None, seed: int = 1) -> Iterator[ItemStory]:
     return islice(read_stories(TABLES, stories, seed, None), limit)
 
 
-def told_orders(limit: int | None = None, seed: int = 1) -> Iterator[ItemStory]:
-    orders = (s for s in told(seed=seed) if s.entity is not None and s.entity.name == "order")
+def told_orders(limit: int | None = None) -> Iterator[ItemStory]:
+    orders = (s for s in told() if s.entity is not None and s.entity.name == "order")
     return islice(orders, limit)
