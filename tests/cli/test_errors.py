@@ -216,20 +216,15 @@ def test_an_unreachable_endpoint(cloud: Cloud, command: list[str]) -> None:
 
 
 @every_command
-@pytest.mark.parametrize("url", ["127.0.0.1:4566", "ftp://x", "http://", "nonsense"])
-def test_an_endpoint_that_is_not_a_url(cloud: Cloud, command: list[str], url: str) -> None:
-    assert url in fails(cloud, [*command, "--endpoint-url", url], status=2)
-
-
-def refused_endpoint(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> str:
-    """Give an endpoint by an option or a variable; return what is said."""
-    if name.startswith("--"):
-        return fails(cloud, ["dead-letters", "list", name, url], status=2)
-    monkeypatch.setenv(name, url)
-    return fails(cloud, ["dead-letters", "list"], status=2)
+def test_an_endpoint_that_is_not_a_url(cloud: Cloud, command: list[str]) -> None:
+    assert "nonsense" in fails(cloud, [*command, "--endpoint-url", "nonsense"], status=2)
 
 
 NO_ENDPOINTS = [
+    "127.0.0.1:4566",
+    "ftp://x",
+    "http://",
+    "nonsense",
     "http://127.0.0.1:99999",
     "http://127.0.0.1:0",
     "http://127.0.0.1:-1",
@@ -253,12 +248,22 @@ NO_ENDPOINTS = [
 
 
 @pytest.mark.parametrize("url", NO_ENDPOINTS, ids=ascii)
-@pytest.mark.parametrize("name", ["--endpoint-url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
-def test_malformed_endpoints(
+def test_malformed_endpoints(url: str) -> None:
+    problem = str(problem_of(url))
+    assert problem.startswith("expected a URL such as http://127.0.0.1:4566, got ")
+
+
+@pytest.mark.parametrize("url", ["http://user:secret@127.0.0.1:1", "http://127.0.0.1:x"])
+@pytest.mark.parametrize("name", ["--endpoint-url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"])
+def test_an_endpoint_of_an_option_or_a_variable_is_refused(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str
 ) -> None:
-    line = refused_endpoint(cloud, monkeypatch, name, url)
-    assert line.startswith(f"{name}: expected a URL such as http://127.0.0.1:4566, got ")
+    command = ["dead-letters", "list"]
+    if name.startswith("--"):
+        command += [name, url]
+    else:
+        monkeypatch.setenv(name, url)
+    assert fails(cloud, command, status=2) == f"{name}: {problem_of(url)}."
 
 
 @pytest.mark.parametrize(
@@ -278,13 +283,10 @@ def test_malformed_endpoints(
         "http://a@secret@127.0.0.1:1",
     ],
 )
-@pytest.mark.parametrize("name", ["--endpoint-url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"])
-def test_an_endpoint_with_credentials_is_refused(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, url: str
-) -> None:
-    line = refused_endpoint(cloud, monkeypatch, name, url)
-    assert line.startswith(f"{name}: ")
-    assert "ecret" not in line
+def test_an_endpoint_with_credentials_is_refused(url: str) -> None:
+    problem = problem_of(url)
+    assert problem is not None
+    assert "ecret" not in problem
 
 
 def test_credentials_in_botocore_errors_are_masked(cloud: Cloud) -> None:
@@ -335,11 +337,10 @@ def parameters() -> Iterator[tuple[str, Any]]:
                 yield name, parameter
 
 
-@pytest.mark.parametrize("empty", ["", " "])
 @pytest.mark.parametrize(
     ("name", "parameter"), list(parameters()), ids=lambda each: getattr(each, "name", each)
 )
-def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any, empty: str) -> None:
+def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any) -> None:
     """It is a variable that is not set, and would mean: everything."""
     cloud.put("dead-letters/search/x.json", b"{}")
     required = {
@@ -350,13 +351,14 @@ def test_an_empty_value_is_refused(cloud: Cloud, name: str, parameter: Any, empt
     }.get(name, [])
     if parameter.param_type_name == "argument":
         called = parameter.metavar
-        command = [*name.split(), *(word for word in required if word != "x"), empty]
+        command = [*name.split(), *(word for word in required if word != "x")]
     else:
         called = parameter.opts[0]
-        command = [*name.split(), *required, called, empty]
-    line = fails(cloud, command, status=2)
-    assert line.endswith("is empty: leave it out, or give it a value.")
-    assert line.startswith(f"{called} ")
+        command = [*name.split(), *required, called]
+    for empty in ("", " "):
+        line = fails(cloud, [*command, empty], status=2)
+        assert line.endswith("is empty: leave it out, or give it a value.")
+        assert line.startswith(f"{called} ")
     assert cloud.calls == []
 
 
