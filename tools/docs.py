@@ -11,12 +11,12 @@ A comment above a fence names the source of its text:
     <!-- mistake: NAME -->               the shortest story of one of the eight mistakes
     <!-- diagram: FILE TEST [SINK] -->   the same as a sequence diagram
     <!-- output: FILE FUNCTION -->       the output of a function
-    <!-- text: FILE WORD -->             a text file, from the line on that begins with the word
+    <!-- text: FILE WORD -->             a file, from the line on that begins with the word
     <!-- bench: FILE NAME... -->         these benchmarks of a file that `make bench` wrote,
                                          `machine`, or `goals` (all rows with a goal)
 
 The pages contain their code, so they read the same in the repository and on the site. A test
-compares them with the sources.
+compares them with the sources. A transcript of a command has no source: it is pasted into the page.
 """
 
 import ast
@@ -197,7 +197,7 @@ def output(path: str, names: Sequence[str]) -> tuple[str, str]:
 
 
 LANGUAGES = {".py": "python", ".yaml": "yaml"}
-"""Languages of fences by the ends of the names of text files."""
+"""Languages of fences by the ends of the names of files."""
 
 
 def text(path: str, names: Sequence[str]) -> tuple[str, str]:
@@ -206,7 +206,7 @@ def text(path: str, names: Sequence[str]) -> tuple[str, str]:
     if found is None:
         message = f"{path} has no line that begins with {names[0]}"
         raise NotShown(message)
-    return LANGUAGES.get(Path(path).suffix, "text"), found[0]
+    return LANGUAGES[Path(path).suffix], found[0]
 
 
 def bench(path: str, names: Sequence[str]) -> tuple[str, str]:
