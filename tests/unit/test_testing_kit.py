@@ -9,7 +9,7 @@ import pytest
 from dynamodb_streams_cdc import RetryableError
 from dynamodb_streams_cdc.esm import ConfigurationError, Policies, Result
 from dynamodb_streams_cdc.testing import Lab, LabFactory, ProcessKilled, UnusedFault
-from tests.unit.labs import DAY, REPORTING, deliver, fail, given_up, items, keys, succeed
+from tests.unit.labs import REPORTING, deliver, fail, given_up, items, keys, succeed
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures", "pytester"]
 
@@ -220,50 +220,6 @@ def test_three_retries_deliver_a_poison_record_five_times(stream_lab: LabFactory
     assert (lab.dead_letters[0].changes, lab.dead_letters[0].attempts) == (["INSERT 6"], 4)
 
 
-def test_bisecting_finds_the_record(stream_lab: LabFactory) -> None:
-    def handler(event: Any, context: Any) -> None:
-        if "3" in keys(event):
-            raise ValueError
-
-    lab = stream_lab(handler, BisectBatchOnFunctionError=True, MaximumRetryAttempts=1)
-    lab.put(*items(4))
-    lab.run()
-    assert given_up(lab) == [["INSERT 3"]]
-    assert lab.delivered[-1] == ["INSERT 4"]
-
-
-def test_a_record_that_is_too_old_is_given_up(stream_lab: LabFactory) -> None:
-    lab = stream_lab(fail, MaximumRecordAgeInSeconds=60)
-    deliver(lab, "1")
-    [dead_letter] = lab.dead_letters
-    assert dead_letter.condition == "RecordAgeExceeded"
-    assert dead_letter.attempts == len(lab.deliveries) == 8
-
-
-def test_with_unlimited_retries_it_ends_when_the_stream_forgets(stream_lab: LabFactory) -> None:
-    lab = stream_lab(fail)
-    began = lab.clock.now()
-    deliver(lab, "1")
-    assert lab.dead_letters == []
-    assert DAY - 60 <= lab.deliveries[-1].at - began <= DAY
-
-
-def test_without_a_destination_dropped_records_are_not_reported(stream_lab: LabFactory) -> None:
-    lab = stream_lab(fail, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {}})
-    deliver(lab, "1")
-    assert lab.dead_letters == []
-    assert lab.metrics["DroppedEventCount"] == 1
-
-
-def test_a_destination_that_is_gone_loses_dead_letters(stream_lab: LabFactory) -> None:
-    lab = stream_lab(fail, MaximumRetryAttempts=0)
-    lab.destination_works = False
-    deliver(lab, "1")
-    assert lab.dead_letters == []
-    assert lab.destination_works is False
-    assert lab.metrics["DestinationDeliveryFailures"] == 1
-
-
 # Faults
 
 
@@ -362,6 +318,7 @@ def test_a_lost_checkpoint_repeats_the_last_batch(stream_lab: LabFactory) -> Non
     lab.lose_checkpoint()
     lab.run()
     assert lab.delivered == [["INSERT 1"], ["INSERT 2"], ["INSERT 2"]]
+    assert len(lab.checkpoints) == 1
 
 
 def test_an_old_batch_may_come_back_out_of_turn(stream_lab: LabFactory) -> None:
@@ -381,18 +338,6 @@ def test_shards_change_and_every_record_is_delivered(stream_lab: LabFactory) -> 
     deliver(lab, "6")
     found = sorted(change for changes in lab.delivered for change in changes)
     assert found == [f"INSERT {number}" for number in range(7)]
-
-
-def test_a_mapping_that_is_disabled_goes_on_where_it_was(stream_lab: LabFactory) -> None:
-    lab = stream_lab(succeed)
-    deliver(lab, "1")
-    lab.disable()
-    deliver(lab, "2")
-    assert lab.delivered == [["INSERT 1"]]
-    lab.enable()
-    lab.run()
-    assert lab.delivered == [["INSERT 1"], ["INSERT 2"]]
-    assert len(lab.checkpoints) == 1
 
 
 # What can be got wrong

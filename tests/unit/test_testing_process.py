@@ -14,7 +14,7 @@ import pytest
 
 from dynamodb_streams_cdc.testing import EndlessRun, Lab, LabFactory, ProcessKilled, UnusedFault
 from dynamodb_streams_cdc.testing.simulation.process import current
-from tests.unit.labs import REPORTING, deliver, fail, given_up, items, keys, succeed
+from tests.unit.labs import DAY, REPORTING, deliver, fail, given_up, items, keys, succeed
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
 
@@ -543,7 +543,9 @@ def test_a_function_that_feeds_itself_ends_with_a_sentence(stream_lab: LabFactor
 
 def test_what_the_stream_forgets_is_told_once_at_the_end(stream_lab: LabFactory) -> None:
     lab = stream_lab(fail)
+    began = lab.clock.now()
     deliver(lab, "1")
+    assert DAY - 60 <= lab.deliveries[-1].at - began <= DAY
     assert lab.dead_letters == []
     assert lab.lost == ["INSERT 1"]
     lines = str(lab.timeline).splitlines()
@@ -569,13 +571,18 @@ def test_what_a_disabled_mapping_never_read_is_lost(stream_lab: LabFactory) -> N
 def test_an_unreported_record_is_lost(stream_lab: LabFactory) -> None:
     lab = stream_lab(fail, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {}})
     deliver(lab, "1")
+    assert lab.dead_letters == []
     assert lab.lost == ["INSERT 1"]
+    assert lab.metrics["DroppedEventCount"] == 1
     assert "there is no destination to report it to: INSERT 1" in str(lab.timeline)
     broken = stream_lab(fail, MaximumRetryAttempts=0)
     broken.destination_works = False
     broken.put({"id": "1"})
     broken.run()
+    assert broken.destination_works is False
+    assert broken.dead_letters == []
     assert broken.lost == ["INSERT 1"]
+    assert broken.metrics["DestinationDeliveryFailures"] == 1
 
 
 def test_a_timeline_shows_argument_names_and_results(stream_lab: LabFactory) -> None:
