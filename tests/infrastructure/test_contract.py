@@ -2,14 +2,27 @@
 
 import itertools
 from importlib import import_module
+from typing import Any, TypeVar
 
 import pytest
 
 from lambdas.erasure.settings import ErasureSettings
 from lambdas.maintenance.settings import MaintenanceSettings
-from lambdas.settings import Settings
+from lambdas.settings import FunctionSettings, Settings
 from lambdas.watcher.settings import WatcherSettings
 from tests.infrastructure.templates import Assembly, environment_of, only, processors
+
+FUNCTION = "AWS::Lambda::Function"
+Found = TypeVar("Found", bound=FunctionSettings)
+
+
+def settings_of(function: Any, model: type[Found]) -> Found:
+    """Return the settings that a template gives a function; each is read, and none is missing."""
+    module, _, name = function["Properties"]["Handler"].rpartition(".")
+    variables = environment_of(function)
+    assert callable(getattr(import_module(module), name))
+    assert {field.upper() for field in model.model_fields} == set(variables)
+    return model.load(variables)
 
 
 @pytest.mark.parametrize(
@@ -19,20 +32,12 @@ from tests.infrastructure.templates import Assembly, environment_of, only, proce
         ("notifying", "notifications"),
     ],
 )
-def test_a_function_finds_its_handler_and_its_settings(
+def test_a_processor_finds_its_handler_and_its_settings(
     environment: str, processor: str, request: pytest.FixtureRequest
 ) -> None:
-    assembly: Assembly = request.getfixturevalue(environment)
-    function = processors(assembly.pipeline)[processor]
-    module, _, name = function["Properties"]["Handler"].rpartition(".")
-    variables = environment_of(function)
-
-    assert callable(getattr(import_module(module), name))
-    model = _settings_of(module)
-    settings = model.load(variables)
-
-    assert settings.processor == processor
-    assert {field.upper() for field in model.model_fields} == set(variables), "one is never read"
+    function = processors(request.getfixturevalue(environment).pipeline)[processor]
+    model = _settings_model(function["Properties"]["Handler"].rpartition(".")[0])
+    assert settings_of(function, model).processor == processor
 
 
 @pytest.mark.parametrize("environment", ["sandbox", "production", "local"])
@@ -40,16 +45,9 @@ def test_the_watcher_finds_its_handler_and_its_settings(
     environment: str, request: pytest.FixtureRequest
 ) -> None:
     assembly: Assembly = request.getfixturevalue(environment)
-    function = only(assembly.pipeline, "AWS::Lambda::Function", "Watcher")
-    module, _, name = function["Properties"]["Handler"].rpartition(".")
-    variables = environment_of(function)
-
-    assert callable(getattr(import_module(module), name))
-    settings = WatcherSettings.load(variables)
-
+    settings = settings_of(only(assembly.pipeline, FUNCTION, "Watcher"), WatcherSettings)
     assert settings.source_table_keys == {"customer_id": "S", "order_id": "S"}
     assert set(settings.dead_letters) == set(processors(assembly.pipeline))
-    assert {field.upper() for field in WatcherSettings.model_fields} == set(variables)
 
 
 @pytest.mark.parametrize("environment", ["sandbox", "production", "local", "notifying"])
@@ -57,17 +55,10 @@ def test_the_erasure_finds_its_handler_and_its_settings(
     environment: str, request: pytest.FixtureRequest
 ) -> None:
     assembly: Assembly = request.getfixturevalue(environment)
-    function = only(assembly.pipeline, "AWS::Lambda::Function", "Erasure")
-    module, _, name = function["Properties"]["Handler"].rpartition(".")
-    variables = environment_of(function)
-
-    assert callable(getattr(import_module(module), name))
-    settings = ErasureSettings.load(variables)
-
+    settings = settings_of(only(assembly.pipeline, FUNCTION, "Erasure"), ErasureSettings)
     assert settings.source_table == "orders"
     assert settings.search_indexes[0].endswith("orders")
     assert list(settings.own_sinks) == (["notifications"] if environment == "notifying" else [])
-    assert {field.upper() for field in ErasureSettings.model_fields} == set(variables)
 
 
 @pytest.mark.parametrize("environment", ["sandbox", "production"])
@@ -75,20 +66,11 @@ def test_the_maintenance_finds_its_handler_and_its_settings(
     environment: str, request: pytest.FixtureRequest
 ) -> None:
     assembly: Assembly = request.getfixturevalue(environment)
-    function = only(assembly.pipeline, "AWS::Lambda::Function", "Maintenance")
-    module, _, name = function["Properties"]["Handler"].rpartition(".")
-    variables = environment_of(function)
-
-    assert callable(getattr(import_module(module), name))
-    settings = MaintenanceSettings.load(variables)
-
-    deployed = processors(assembly.pipeline)
-    assert {sink for _, sink in settings.processors.values()} == set(deployed)
-    assert {assembly.pipeline["Resources"][f]["Type"] for f, _ in settings.processors.values()} == {
-        "AWS::Lambda::Function"
-    }
+    settings = settings_of(only(assembly.pipeline, FUNCTION, "Maintenance"), MaintenanceSettings)
+    functions, sinks = zip(*settings.processors.values(), strict=True)
+    assert set(sinks) == set(processors(assembly.pipeline))
+    assert {assembly.pipeline["Resources"][each]["Type"] for each in functions} == {FUNCTION}
     assert settings.verify_share == 0.5
-    assert {field.upper() for field in MaintenanceSettings.model_fields} == set(variables)
 
 
 def test_the_emulator_gets_no_maintenance_unless_it_is_set(local: Assembly) -> None:
@@ -101,7 +83,7 @@ def test_the_dead_letter_prefix_is_the_one_that_the_role_allows(sandbox: Assembl
         assert environment_of(function)["DEAD_LETTER_PREFIX"] == f"dead-letters/{processor}/"
 
 
-def _settings_of(handler: str) -> type[Settings]:
+def _settings_model(handler: str) -> type[Settings]:
     module = import_module(handler.rpartition(".")[0] + ".settings")
     (model,) = {
         value
