@@ -1,6 +1,7 @@
 """The examples of the page show what the conformance kit says of the same functions."""
 
 import re
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,15 +12,17 @@ import pytest
 from dynamodb_streams_cdc.testing import Diverged, Lab
 from dynamodb_streams_cdc.testing.lab import LabFactory
 from playground.lab.presets import LABELS, code, example, listed
+from playground.lab.search import search
 from playground.lab.settings import MEANINGS
 from tests.docs import test_classic_mistakes as classic
-from tests.schedules import long
+from tests.schedules import long, schedules
 from tests.unit.playground.asked import ask, run
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "explanation" / "mistakes.md").read_text()
 PAIRS = [each for each in listed() if each["label"]]
 SETTINGS = "Settings, order and age"
+PASSED = schedules(400)
 MISTAKES = [each for each in PAIRS if each["group"] != SETTINGS]
 HANDLERS = [each for each in listed() if each["handler"]]
 EIGHT = [each for each in MISTAKES if each["group"] == "Eight that circulate"]
@@ -240,17 +243,42 @@ def test_deliveries_and_dead_letters_are_those_of_the_lab(
     assert shapes(shown["dead_letters"]) == shapes(dead_letters)
 
 
+HINTS = {
+    "the-event-id-as-itemidentifier": "itemIdentifier is the eventID",
+    "the-marker-before-the-effect": "failed before it called mail",
+    "continuing-past-a-failure": "went on with later records",
+    "adding-new-minus-old": "the effect is done twice",
+    "sequence-numbers-unpadded": "sequence numbers get one digit more",
+    "a-delete-without-a-tombstone": "keep a tombstone with the version",
+    "a-swallowed-exception": "answered with success all the same",
+    "a-timestamp-as-version": "ApproximateCreationDateTime is rounded",
+}
+
+
 @long
 @by_name([each for each in EIGHT if each["label"] == "broken"])
 def test_the_search_finds_what_the_example_shows(shown: dict[str, Any]) -> None:
     runs: list[int] = []
-    from playground.lab.search import search
-
     found = search({**shown, "schedules": 200}, runs.append)
     assert found["found"]
     assert found["script"] == shown["script"]
+    assert len(found["script"].splitlines()) <= 4
+    assert HINTS[shown["name"].removesuffix("-broken")] in found["hint"]
     assert found["problems"] == run({**shown, "settings": found["settings"]})["problems"]
     assert runs == list(range(1, found["runs"] + 1))
+
+
+@by_name(EIGHT)
+def test_a_mistake_and_its_fix_know_no_library(shown: dict[str, Any]) -> None:
+    imported = re.findall(r"^\s*(?:from|import) (\w+)", shown["handler"], re.M)
+    assert set(imported) <= sys.stdlib_module_names
+
+
+@by_name([each for each in EIGHT if each["label"] == "right"])
+def test_the_search_finds_nothing_in_a_right_example(shown: dict[str, Any]) -> None:
+    found = search({**shown, "schedules": PASSED}, lambda runs: None)
+    assert (found["found"], found["schedules"]) == (False, PASSED)
+    assert found["deliveries"] > found["writes"] > PASSED
 
 
 def test_a_part_of_an_example_is_of_one_label() -> None:
