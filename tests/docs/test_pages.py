@@ -22,6 +22,7 @@ from dynamodb_streams_cdc.examples import example_1, example_2
 from dynamodb_streams_cdc.examples.mistakes import MISTAKES
 from tests.docs import twins
 from tools import docs, reference
+from tools.mistakes import SCHEDULES, SEEDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = docs.hand_written()
@@ -210,7 +211,14 @@ def test_each_mistake_shows_its_story_and_its_fix() -> None:
     page = (docs.DOCS / "explanation" / "mistakes.md").read_text()
     for mistake in MISTAKES:
         assert page.count(f"mistakes/{mistake.name}.py ") == 2, mistake.name
-        assert f"<!-- mistake: {mistake.name} -->" in page
+        told = page.partition(f"<!-- mistake: {mistake.name} -->\n```text\n")[2].partition("\n```")[
+            0
+        ]
+        *lines, end = told.splitlines()
+        assert len(lines) < 40, "too long to follow"
+        assert max(map(len, lines)) <= 132
+        assert end.startswith("WRONG: ")
+        assert SEEDS[mistake.name] < SCHEDULES
     assert page.count("**Fixed.**") == len(MISTAKES) + 4
 
 
