@@ -253,11 +253,11 @@ def name_of(change: Change) -> str:
 
 
 def a_digit_more() -> list[Change]:
-    """Return the changes of an order whose sequence numbers get one digit more on the way."""
+    """Return changes of one second whose sequence numbers get one digit more on the way."""
     table = SimulatedTable("orders-1A2B", ("order_id",))
     stream = table.enable_stream(1_714_564_800.0, first_sequence_number=10**21 - 30_000)
     for at, status in enumerate(("placed", "shipped", "refunded", "placed")):
-        table.put(order(status=status, by=f"shop {at}"), 1_714_564_800.0 + 10 * at)
+        table.put(order(status=status, by=f"shop {at}"), 1_714_564_800.0)
     [shard] = stream.shards.values()
     changes = [change_of(record) for record in shard.records]
     assert len({len(change.sequence_number) for change in changes}) == 2

@@ -133,6 +133,11 @@ def stumbling(change: Change, log: AuditTable) -> None:
             "Compared as text, 1000 comes before 999",
         ),
         (
+            inserting(lambda change: f"{change.time} {change.sequence_number}"),
+            "sequence_numbers_that_grow_a_digit",
+            "Compared as text, 1000 comes before 999",
+        ),
+        (
             inserting(lambda change: change.sequence_number.zfill(40)),
             "every_failure",
             "This is the shortest story of it",

@@ -67,6 +67,15 @@ class LatestTime(solved_3.History):
         return last.new_image if last else None
 
 
+class TextAtTheMoment(solved_3.History):
+    """Compares sequence numbers as text, for the past alone."""
+
+    def state_at(self, item: str, moment: datetime) -> Image | None:
+        changes = [c for c in self.items.get(item, {}).values() if c.time <= moment]
+        last = max(changes, key=lambda c: (c.time, c.sequence_number), default=None)
+        return last.new_image if last else None
+
+
 class NoCount(solved_3.History):
     """Counts nothing, as the starter."""
 
@@ -121,10 +130,29 @@ class CountingStates(solved_3.History):
         return {day: days.count(day) for day in days}
 
 
+class TextInTheCount(solved_3.History):
+    """Compares sequence numbers as text where it counts."""
+
+    def shipped_per_day(self) -> dict[str, int]:
+        days = []
+        for changes in self.items.values():
+            before = None
+            for change in sorted(changes.values(), key=lambda c: (c.time, c.sequence_number)):
+                if is_shipped(change.new_image) and not is_shipped(before):
+                    days.append(f"{change.time:%Y-%m-%d}")
+                before = change.new_image
+        return {day: days.count(day) for day in days}
+
+
 @pytest.mark.parametrize(
     ("make", "step", "sentence"),
     [
         (OneOrder, "the_state_is_what_the_table_says", "The log knows nothing of order 1002"),
+        (
+            lambda: Sorted(lambda change: change.event_id),
+            "the_state_is_what_the_table_says",
+            "Event ids are in no order",
+        ),
         (LastImage, "a_deleted_order_has_no_state", "Order 1001 was deleted"),
         (
             lambda: Sorted(lambda change: change.time),
@@ -137,6 +165,11 @@ class CountingStates(solved_3.History):
             "compared as text 1000 is less than 999",
         ),
         (
+            lambda: Sorted(lambda change: (change.time, change.sequence_number)),
+            "sequence_numbers_that_grow_a_digit",
+            "compared as text 1000 is less than 999",
+        ),
+        (
             lambda: Sorted(lambda change: int(change.sequence_number)),
             "a_new_stream",
             "Numbers of two streams say nothing about each other",
@@ -144,6 +177,7 @@ class CountingStates(solved_3.History):
         (OnlyNow, "the_state_at_a_moment", "in the second in which it was placed: it was placed"),
         (BeforeTheMoment, "the_state_at_a_moment", "in the second in which it was placed"),
         (LatestTime, "several_changes_up_to_a_moment", "the version says which was the last"),
+        (TextAtTheMoment, "several_changes_up_to_a_moment", "the version says which was the last"),
         (NoCount, "orders_shipped_per_day", "The history counts {}, not {'2024-05-01': 2"),
         (
             lambda: Counting(lambda change: is_shipped(change.new_image)),
@@ -167,6 +201,7 @@ class CountingStates(solved_3.History):
             "changes_that_come_twice",
             "The history counts {'2024-05-01': 3}, not {'2024-05-01': 1}",
         ),
+        (TextInTheCount, "any_history_at_all", "its sequence numbers got a digit more"),
         (FirstTimes, "any_history_at_all", "orders were shipped so: {"),
     ],
 )
