@@ -3,8 +3,8 @@
 Goal
     The change log holds every change of every order. Everything else can be made of it again: what
     an order is, what it was at any moment, and answers to questions that no one had when the log
-    began. Here the question is how many orders were shipped on each day; the table has forgotten
-    that.
+    began. Here the question is how often orders became shipped on each day; the table has
+    forgotten that.
 
 What you write
     The class `History`. It is given the log's changes one by one, as a program reads them: an old
@@ -55,9 +55,10 @@ class History:
         return self.state(item)  # TODO
 
     def shipped_per_day(self) -> dict[str, int]:
-        """Return how many orders were shipped on each day, such as {"2024-05-01": 2}.
+        """Return how often orders became shipped on each day, such as {"2024-05-01": 2}.
 
-        An order is shipped when its status becomes `shipped`, even if it changes afterwards.
-        Days without any are left out.
+        Each time that the status of an order becomes `shipped` counts, even if it changes
+        afterwards; an order that is shipped, deleted and shipped again counts twice. Days are in
+        UTC; those without any are left out.
         """
         return {}  # TODO

@@ -255,6 +255,18 @@ def refunded_or_deleted_later(make: Make) -> None:
     )
 
 
+def shipped_again_on_one_day(make: Make) -> None:
+    """An order is shipped, deleted, and shipped again under its number, on one day."""
+    changes = log_of(*LIFE[:2], (2 * HOUR, "1001", None), (3 * HOUR, "1001", "shipped"))
+    _count(
+        told(make, changes),
+        {"2024-05-01": 2},
+        "Order 1001 was shipped, deleted, and shipped again on 1 May",
+        "Each time that an order becomes shipped counts, however often that is.",
+        reading.LOG,
+    )
+
+
 def changes_that_come_twice(make: Make) -> None:
     """The log is read by a scan and from its stream, and the two overlap."""
     changes = log_of(*LIFE)
@@ -309,6 +321,7 @@ STEPS = {
     orders_shipped_per_day: 3,
     what_is_shipped_already: 3,
     refunded_or_deleted_later: 3,
+    shipped_again_on_one_day: 3,
     changes_that_come_twice: 4,
     any_history_at_all: 4,
 }
@@ -320,7 +333,7 @@ HINTS = (
     "For the state at a moment leave out what had not happened by then (change.time > moment). "
     "Which of the rest is the last? Not the one with the latest time: several may share it.",
     "An order became shipped with a change whose new image is shipped and whose old image is not, "
-    "or is not there at all. Such a change can be told without the others.",
+    "or is not there at all. Such a change can be told without the others; count each of them.",
     "Keep the changes in a dictionary, by (change.item_id, change.version): then one that comes "
     "twice is there once. All three answers are a few lines over its values.",
 )

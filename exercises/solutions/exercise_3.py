@@ -35,10 +35,11 @@ class History:
         return replay(change for change in changes if change.time <= moment)
 
     def shipped_per_day(self) -> dict[str, int]:
-        """Return how many orders were shipped on each day, such as {"2024-05-01": 2}.
+        """Return how often orders became shipped on each day, such as {"2024-05-01": 2}.
 
-        An order is shipped when its status becomes `shipped`, even if it changes afterwards.
-        Days without any are left out.
+        Each time that the status of an order becomes `shipped` counts, even if it changes
+        afterwards; an order that is shipped, deleted and shipped again counts twice. Days are in
+        UTC; those without any are left out.
         """
         return dict(
             Counter(

@@ -121,6 +121,16 @@ class FirstTimes(solved_3.History):
         return {day: days.count(day) for day in days}
 
 
+class OncePerDay(solved_3.History):
+    """Counts the orders of each day, not how often they became shipped."""
+
+    def shipped_per_day(self) -> dict[str, int]:
+        changes = [change for each in self.items.values() for change in each.values()]
+        shipped = [c for c in changes if is_shipped(c.new_image) and not is_shipped(c.old_image)]
+        days = [day for day, _ in {(f"{c.time:%Y-%m-%d}", c.item_id) for c in shipped}]
+        return {day: days.count(day) for day in days}
+
+
 class CountingStates(solved_3.History):
     """Counts the orders that are shipped now, by the day of their last change."""
 
@@ -202,7 +212,8 @@ class TextInTheCount(solved_3.History):
             "The history counts {'2024-05-01': 3}, not {'2024-05-01': 1}",
         ),
         (TextInTheCount, "any_history_at_all", "its sequence numbers got a digit more"),
-        (FirstTimes, "any_history_at_all", "orders were shipped so: {"),
+        (FirstTimes, "shipped_again_on_one_day", "Each time that an order becomes shipped counts"),
+        (OncePerDay, "shipped_again_on_one_day", "Each time that an order becomes shipped counts"),
     ],
 )
 def test_half_a_history_meets_its_sentence(
