@@ -1,8 +1,11 @@
 """The check of exercise 3."""
 
+import os
 import random
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn, Protocol, TypeAlias
 
@@ -41,11 +44,15 @@ LIFE: Sequence[Written] = (
 
 
 def log_of(
-    *written: Written, new_stream_before: int | None = None, short: int | None = None
+    *written: Written,
+    by: str = "",
+    new_stream_before: int | None = None,
+    short: int | None = None,
 ) -> list[Change]:
     """Return the log of what was written, as it is read back.
 
-    Sequence numbers get one digit more after the first `short` changes.
+    Each change is by a clerk of its own, or all are `by` one. Sequence numbers get one digit more
+    after the first `short` changes.
     """
     table = SimulatedTable("orders-1A2B", ("order_id",))
     first = FIRST_SEQUENCE_NUMBER if short is None else 10**21 - STEP * (short + 1) - 1
@@ -57,7 +64,7 @@ def log_of(
         if status is None:
             table.delete({"order_id": order_id}, now)
         else:
-            table.put(order(order_id, status, by=f"clerk {number}"), now)
+            table.put(order(order_id, status, by=by or f"clerk {number}"), now)
     shards = [shard for stream in table.streams for shard in stream.shards.values()]
     records = [record for shard in shards for record in shard.records]
     return [_read_back(change_of(record)) for record in records]
@@ -267,6 +274,43 @@ def shipped_again_on_one_day(make: Make) -> None:
     )
 
 
+def days_are_in_utc(make: Make) -> None:
+    """Orders are shipped before and after midnight; the machine is five hours west of it."""
+    changes = log_of((11.5 * HOUR, "1001", "shipped"), (12.5 * HOUR, "1002", "shipped"))
+    with _five_hours_west():
+        _count(
+            told(make, changes),
+            {"2024-05-01": 1, "2024-05-02": 1},
+            "One order was shipped at 23:30 on 1 May and one at 00:30 on 2 May, both in UTC, and "
+            "the machine's time is five hours behind UTC",
+            "change.time is in UTC, and so are the days. Functions on AWS run in UTC, your machine "
+            "may not: what depends on its time zone differs between the two.",
+            reading.LOG,
+        )
+
+
+def a_change_after_a_question(make: Make) -> None:
+    """The history is asked, then told of one more change, then asked again."""
+    *first, last = log_of((0 * HOUR, "1001", "placed"), (HOUR, "1001", "shipped"))
+    history = told(make, first)
+
+    def answers() -> list[object]:
+        states = [history.state(item()), history.state_at(item(), NOON + HOUR)]
+        return [*map(_status, states), history.shipped_per_day()]
+
+    answers()
+    history.add(last)
+    for found, wanted in zip(answers(), ["shipped", "shipped", {"2024-05-01": 1}], strict=True):
+        if found != wanted:
+            wrong(
+                "The history was asked about order 1001, which was placed; then it was told that "
+                f"the order was shipped, and asked again. It answers {found}, not {wanted}.",
+                "New changes come at any time. What is computed for one question is out of date "
+                "after the next change.",
+                reading.LOG,
+            )
+
+
 def changes_that_come_twice(make: Make) -> None:
     """The log is read by a scan and from its stream, and the two overlap."""
     changes = log_of(*LIFE)
@@ -278,6 +322,20 @@ def changes_that_come_twice(make: Make) -> None:
         "Order 1001 was shipped once; its log was read twice, in parts that overlap",
         "A change that comes twice is one change: it has the same item and the same version.",
         reading.EXAMPLE_2,
+    )
+
+
+def changes_that_look_alike(make: Make) -> None:
+    """An order goes back and forth within a second, by the same clerk."""
+    back_and_forth = ("placed", "shipped", "placed", "shipped")
+    changes = log_of(*((0 * HOUR, "1001", status) for status in back_and_forth), by="clerk 1")
+    _count(
+        told(make, changes),
+        {"2024-05-01": 2},
+        "Order 1001 was placed, shipped, placed and shipped within one second, by the same clerk",
+        "Two changes may have the same time, kind and images. Each has its own version, and that "
+        "alone says whether a change came before.",
+        reading.TIMES,
     )
 
 
@@ -322,7 +380,10 @@ STEPS = {
     what_is_shipped_already: 3,
     refunded_or_deleted_later: 3,
     shipped_again_on_one_day: 3,
+    days_are_in_utc: 3,
+    a_change_after_a_question: 4,
     changes_that_come_twice: 4,
+    changes_that_look_alike: 4,
     any_history_at_all: 4,
 }
 """The steps, and the number of the hint that helps with each."""
@@ -350,6 +411,24 @@ def _count(history: History, wanted: dict[str, int], happened: str, why: str, re
     counted = history.shipped_per_day()
     if counted != wanted:
         wrong(f"{happened}. The history counts {counted}, not {wanted}.", why, read)
+
+
+@contextmanager
+def _five_hours_west() -> Iterator[None]:
+    """Set the process's time zone, where that can be done."""
+    if not hasattr(time, "tzset"):
+        yield
+        return
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "EST5"
+    time.tzset()
+    try:
+        yield
+    finally:
+        os.environ.pop("TZ")
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
 
 
 def _status(state: object) -> object:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -131,6 +132,38 @@ class OncePerDay(solved_3.History):
         return {day: days.count(day) for day in days}
 
 
+class LocalDays(solved_3.History):
+    """Counts by the days of the machine's time zone."""
+
+    def shipped_per_day(self) -> dict[str, int]:
+        changes = [change for each in self.items.values() for change in each.values()]
+        shipped = [c for c in changes if is_shipped(c.new_image) and not is_shipped(c.old_image)]
+        days = [f"{change.time.astimezone():%Y-%m-%d}" for change in shipped]
+        return {day: days.count(day) for day in days}
+
+
+class Cached(solved_3.History):
+    """Answers a question again as it did first."""
+
+    def __init__(self, question: str) -> None:
+        super().__init__()
+        setattr(self, question, lru_cache(getattr(self, question)))
+
+
+class ByContent(solved_3.History):
+    """Takes changes with the same content for one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Any] = []
+
+    def add(self, change: Change) -> None:
+        content = (change.item_id, change.time, change.old_image, change.new_image)
+        if content not in self.seen:
+            self.seen.append(content)
+            super().add(change)
+
+
 class CountingStates(solved_3.History):
     """Counts the orders that are shipped now, by the day of their last change."""
 
@@ -211,6 +244,11 @@ class TextInTheCount(solved_3.History):
             "changes_that_come_twice",
             "The history counts {'2024-05-01': 3}, not {'2024-05-01': 1}",
         ),
+        (LocalDays, "days_are_in_utc", "change.time is in UTC, and so are the days"),
+        (lambda: Cached("state"), "a_change_after_a_question", "It answers placed, not shipped"),
+        (lambda: Cached("state_at"), "a_change_after_a_question", "It answers placed, not shipped"),
+        (lambda: Cached("shipped_per_day"), "a_change_after_a_question", "It answers {}, not {'"),
+        (ByContent, "changes_that_look_alike", "the same time, kind and images"),
         (TextInTheCount, "any_history_at_all", "its sequence numbers got a digit more"),
         (FirstTimes, "shipped_again_on_one_day", "Each time that an order becomes shipped counts"),
         (OncePerDay, "shipped_again_on_one_day", "Each time that an order becomes shipped counts"),
