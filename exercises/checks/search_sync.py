@@ -211,7 +211,9 @@ def _status(index: SearchIndex) -> object:
 def _found(index: SearchIndex) -> str:
     found = index.search().get(item())
     if found is None:
-        return "nothing"
+        others = ", ".join(map(repr, index.search()))
+        but = f" under {item()!r}, the change.item_id, but {others}" if others else ""
+        return f"nothing{but}"
     status = found.get("status")
     return f"it {status}" if isinstance(status, str) else f"{dict(found)}"
 

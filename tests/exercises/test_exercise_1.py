@@ -40,6 +40,15 @@ def deaf_to_deletes(change: Change, log: AuditTable) -> None:
         inserting(lambda change: change.version)(change, log)
 
 
+def under_its_number(change: Change, log: AuditTable) -> None:
+    log.insert(str(change.keys["order_id"]), change.version, entry(change))
+
+
+def deletes_under_another_key(change: Change, log: AuditTable) -> None:
+    item = change.item_id if change.new_image else "None"
+    log.insert(item, change.version, entry(change))
+
+
 def without_the_actor(change: Change, log: AuditTable) -> None:
     log.put(change.item_id, change.version, {"kind": change.kind, "after": change.new_image})
 
@@ -94,6 +103,16 @@ def stumbling(change: Change, log: AuditTable) -> None:
     ("audit", "step", "sentence"),
     [
         (deaf_to_deletes, "every_change_leaves_an_entry", "no entry of it says REMOVE"),
+        (
+            under_its_number,
+            "every_change_leaves_an_entry",
+            "no entry under 'orders/S=1001' that says INSERT. It has entries under '1001'.",
+        ),
+        (
+            deletes_under_another_key,
+            "every_change_leaves_an_entry",
+            "that says REMOVE. It has entries under 'None'. The partition key of the log is change",
+        ),
         (letting_a_collision_out, "changes_within_a_second", "a key made of it"),
         (
             inserting(lambda change: f"{change.time} {change.kind}"),

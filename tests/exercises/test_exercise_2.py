@@ -77,6 +77,10 @@ def failing_in_silence(change: Change, index: SearchIndex) -> None:
         solved_2.sync(change, index)
 
 
+def under_its_number(change: Change, index: SearchIndex) -> None:
+    index.put(str(change.keys["order_id"]), text_of(change))
+
+
 def deaf_to_deletions(change: Change, index: SearchIndex) -> None:
     if change.new_image:
         solved_2.sync(change, index)
@@ -89,6 +93,11 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
 @pytest.mark.parametrize(
     ("sync", "step", "sentence"),
     [
+        (
+            under_its_number,
+            "what_is_written_is_found",
+            "readers find nothing under 'orders/S=1001', the change.item_id, but '1001'.",
+        ),
         (deaf_to_deletions, "what_is_written_is_found", "readers still find it placed"),
         (showing_tombstones, "what_is_written_is_found", "Order 1001 was deleted, and readers"),
         (stumbling_over_deletes, "what_is_written_is_found", "Your code raised AttributeError"),
