@@ -7,7 +7,7 @@ from dynamodb_streams_cdc import Change, ChangeKind
 from dynamodb_streams_cdc.change import TTL_PRINCIPAL
 from dynamodb_streams_cdc.testing.simulation import SimulatedTable
 from exercises.checks import reading
-from exercises.checks.bench import Bench, Wrong, a_digit_more, faults, item, order, wrong
+from exercises.checks.bench import Bench, Wrong, a_digit_more, change_of, faults, item, order, wrong
 from exercises.stores import AlreadyThere, AuditTable, Entry
 
 Audit: TypeAlias = Callable[[Change, AuditTable], None]
@@ -90,6 +90,26 @@ def who_did_it_and_what_it_was(audit: Audit) -> None:
                     "item, as the application says in it. What is not kept now is gone tomorrow.",
                     reading.AUTHORS,
                 )
+
+
+def an_order_from_before_the_log(audit: Audit) -> None:
+    """An order was placed when there was no stream yet; then it is shipped."""
+    table, log = SimulatedTable("orders-1A2B", ("order_id",)), AuditTable()
+    table.put(PLACED, 0.0)
+    [shard] = table.enable_stream(MINUTE).shards.values()
+    table.put(SHIPPED, 2 * MINUTE)
+    for record in shard.records:
+        audit(change_of(record), log)
+    entry = (log.history(item()) or [{}])[0]
+    for name, value in (("kind", "MODIFY"), ("before", PLACED)):
+        if entry.get(name) != value:
+            wrong(
+                "Order 1001 was placed before there was a log, and then shipped. The entry should "
+                f"say {name}: {_short(value)}, and {_says(entry, name)}.",
+                "The log does not have what was before it began. The change does: change.kind and "
+                "change.old_image.",
+                reading.EXAMPLE_1,
+            )
 
 
 def an_expiry_is_told_from_a_delete(audit: Audit) -> None:
@@ -183,6 +203,7 @@ STEPS = {
     every_change_leaves_an_entry: 5,
     changes_within_a_second: 1,
     who_did_it_and_what_it_was: 4,
+    an_order_from_before_the_log: 5,
     an_expiry_is_told_from_a_delete: 4,
     a_batch_delivered_twice: 3,
     a_function_that_dies: 3,
@@ -273,16 +294,31 @@ def _disorder(told: Sequence[object], wanted: Sequence[object]) -> NoReturn:
 def _wrong_histories(log: AuditTable, table: SimulatedTable) -> Iterator[str]:
     for states in table.history.values():
         item_id = f"items/S={next(filter(None, states))['id']}"
-        told = [entry.get("after") for entry in log.history(item_id)]
+        entries = log.history(item_id)
+        told = [entry.get("after") for entry in entries]
         if told != states:
             yield f"{item_id} had {_amounts(states)}, and the log tells {_amounts(told)}"
+            continue
+        for entry, before, after in zip(entries, [None, *states[:-1]], states, strict=True):
+            for name, value in (("kind", _kind(before, after)), ("before", before)):
+                if entry.get(name) != value:
+                    yield (
+                        f"{item_id} had {_amounts(states)}; the entry whose `after` has "
+                        f"{_amounts([after])} should say {name}: {_short(value)}, and "
+                        f"{_says(entry, name)}"
+                    )
     if log.overwritten:
         yield f"the entry {log.overwritten[0]} was overwritten"
 
 
 def _amounts(states: Sequence[object]) -> str:
     amounts = [state.get("amount") if isinstance(state, dict) else "nothing" for state in states]
-    return f"amounts {', '.join(map(str, amounts))}" if amounts else "no change"
+    s = "s" if len(amounts) > 1 else ""
+    return f"amount{s} {', '.join(map(str, amounts))}" if amounts else "no change"
+
+
+def _kind(before: object, after: object) -> str:
+    return "REMOVE" if after is None else "INSERT" if before is None else "MODIFY"
 
 
 def _kinds(log: AuditTable) -> str:
@@ -295,5 +331,6 @@ def _says(entry: Entry, name: str) -> str:
 
 def _short(value: object) -> str:
     if isinstance(value, dict):
-        return f"{{... 'status': {value.get('status')!r} ...}}"
+        name = "status" if "status" in value else "amount"
+        return f"{{... {name!r}: {value.get(name)!r} ...}}"
     return repr(value)

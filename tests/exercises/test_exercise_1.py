@@ -49,6 +49,22 @@ def deletes_under_another_key(change: Change, log: AuditTable) -> None:
     log.insert(item, change.version, entry(change))
 
 
+def before_from_the_log(change: Change, log: AuditTable) -> None:
+    told = log.history(change.item_id)
+    before = told[-1]["after"] if told else None
+    with contextlib.suppress(AlreadyThere):
+        log.insert(change.item_id, change.version, {**entry(change), "before": before})
+
+
+def kind_and_before_from_the_log(change: Change, log: AuditTable) -> None:
+    told = log.history(change.item_id)
+    before = told[-1]["after"] if told else change.old_image
+    kind = "REMOVE" if change.new_image is None else "INSERT" if before is None else "MODIFY"
+    with contextlib.suppress(AlreadyThere):
+        found = {**entry(change), "kind": kind, "before": before}
+        log.insert(change.item_id, change.version, found)
+
+
 def without_the_actor(change: Change, log: AuditTable) -> None:
     log.put(change.item_id, change.version, {"kind": change.kind, "after": change.new_image})
 
@@ -120,6 +136,12 @@ def stumbling(change: Change, log: AuditTable) -> None:
             "changes share it",
         ),
         (without_the_actor, "who_did_it_and_what_it_was", "and it has no 'who'"),
+        (
+            before_from_the_log,
+            "an_order_from_before_the_log",
+            "should say before: {... 'status': 'placed' ...}, and it says None",
+        ),
+        (kind_and_before_from_the_log, "every_failure", "should say kind: 'INSERT', and it says"),
         (actor_from_the_image, "an_expiry_is_told_from_a_delete", "and it says None"),
         (
             actor_from_either_image,
